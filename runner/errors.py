@@ -1,0 +1,145 @@
+"""Every error a user can meet: its message, a hint (what to do next) and the exit code.
+
+Raised anywhere below ``cli``; only ``cli`` prints them. The docstring of a class says when it is
+raised. Exit codes follow the table in ``docs/reference/exit-codes.md``.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class RunnerError(Exception):
+    """The root of all errors of the runner.
+
+    ``code`` is the stable, machine-readable name in ``{"error": {"code": …}}``.
+    """
+
+    code: ClassVar[str] = "error"
+    exit_code: ClassVar[int] = 70
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the JSON object that ``--json`` prints for this error."""
+        return {
+            "error": {
+                "code": self.code,
+                "message": self.message,
+                "hint": self.hint,
+                "exit_code": self.exit_code,
+            }
+        }
+
+
+class UsageError(RunnerError):
+    """The command, an option or a value was wrong."""
+
+    code = "usage"
+    exit_code = 2
+
+
+class NoProject(UsageError):
+    """No folder with ``runner.yaml`` or ``jobs.d`` was found."""
+
+    code = "no_project"
+
+
+class InvalidSettings(UsageError):
+    """``runner.yaml``, a ``RUNNER_*`` variable or what they point to is wrong."""
+
+    code = "invalid_settings"
+
+
+class InvalidSpec(UsageError):
+    """A file in ``jobs.d`` has a problem that stops this command."""
+
+    code = "invalid_spec"
+
+
+class InvalidParams(UsageError):
+    """The params do not fit what the job declares."""
+
+    code = "invalid_params"
+
+
+class UnknownJob(UsageError):
+    """No sound job of that name is declared."""
+
+    code = "unknown_job"
+
+
+class KeyConflict(UsageError):
+    """The idempotency key was used before, with other params."""
+
+    code = "key_conflict"
+
+
+class AmbiguousId(UsageError):
+    """The prefix fits more than one run, or is shorter than 8 characters."""
+
+    code = "ambiguous_id"
+
+
+class UnknownRun(RunnerError):
+    """No such run: never submitted, forgotten, or pruned by retention."""
+
+    code = "unknown_run"
+    exit_code = 4
+
+
+class ResultExpired(RunnerError):
+    """The run ended, and its result was kept for ``retention.result`` only."""
+
+    code = "result_expired"
+    exit_code = 4
+
+
+class Refused(RunnerError):
+    """The runner can do it, but not now: job disabled, run not finished yet."""
+
+    code = "refused"
+    exit_code = 5
+
+
+class JobDisabled(Refused):
+    """The job says ``enabled: false``."""
+
+    code = "job_disabled"
+
+
+class NotFinished(Refused):
+    """``forget`` and ``rerun`` want a run in a final state."""
+
+    code = "not_finished"
+
+
+class Unavailable(RunnerError):
+    """Redis cannot be reached, or did not confirm in time."""
+
+    code = "unavailable"
+    exit_code = 69
+
+
+class WaitTimeout(RunnerError):
+    """The time to wait has passed; the run goes on."""
+
+    code = "wait_timeout"
+    exit_code = 124
+
+
+class RunFailed(RunnerError):
+    """The run that was waited for ended in FAILURE (Python API only)."""
+
+    code = "run_failed"
+    exit_code = 1
+
+
+class RunRevoked(RunnerError):
+    """The run that was waited for ended in REVOKED (Python API only)."""
+
+    code = "run_revoked"
+    exit_code = 3

@@ -1,0 +1,219 @@
+"""What a job is. Each option of ``jobs.d`` is declared here once; all else derives from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from runner.model.option import (
+    AnyJson,
+    Duration,
+    Flag,
+    Integer,
+    ListOf,
+    MapOf,
+    Path,
+    Report,
+    Section,
+    Text,
+    option,
+)
+from runner.model.param import PARAMS, Param
+from runner.model.retry import RetryPolicy
+
+JOB_NAME = Text(
+    pattern=r"^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$",
+    advice="use 1 to 64 lower-case letters, digits, dots, dashes or underscores, a letter or digit first and last",
+)
+QUEUE_NAME = Text(
+    pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$",
+    advice="use 1 to 64 letters, digits, dots, dashes or underscores",
+)
+IMPORT_PATH = Text(
+    pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*[:.][A-Za-z_]\w*(\.[A-Za-z_]\w*)*$",
+    advice="write module:attribute, such as reports.nightly:build",
+)
+ENV_NAME = Text(
+    pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+    advice="use letters, digits and underscores, no digit first",
+)
+KWARG_NAME = Text(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", advice="a keyword argument is a Python identifier")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """The ``retention:`` section: how long what is known of a run is kept. Durations are seconds.
+
+    A field that is None is taken from ``retention`` of ``runner.yaml``.
+    """
+
+    result: float | None = option(
+        Duration(1.0), default=None, help="How long a result is kept; the state stays.", examples=("1d",)
+    )
+    history: float | None = option(
+        Duration(1.0), default=None, help="How long a finished run is kept.", examples=("30d",)
+    )
+    runs: int | None = option(
+        Integer(1, 1_000_000), default=None, help="How many finished runs of this job are kept.", examples=(1000,)
+    )
+
+
+RETRY_ALIASES = {
+    "autoretry_for": "for",
+    "dont_autoretry_for": "not_for",
+    "exceptions": "for",
+    "on": "for",
+    "retry_backoff": "backoff",
+    "retry_backoff_max": "max_delay",
+    "retry_jitter": "jitter",
+    "default_retry_delay": "delay",
+    "countdown": "delay",
+    "interval": "delay",
+    "intervalSec": "delay",
+    "backoffLimit": "max_retries",
+    "limit": "max_retries",
+    "retries": "max_retries",
+    "attempts": "max_retries",
+    "maxRetries": "max_retries",
+    "maxAttempt": "max_retries",
+    "maxAttempts": "max_retries",
+    "maxDuration": "max_delay",
+}
+
+JOB_ALIASES = {
+    "autoretry_for": "retry.for",
+    "dont_autoretry_for": "retry.not_for",
+    "max_retries": "retry.max_retries",
+    "maxRetries": "retry.max_retries",
+    "default_retry_delay": "retry.delay",
+    "retry_backoff": "retry.backoff",
+    "retry_backoff_max": "retry.max_delay",
+    "retry_jitter": "retry.jitter",
+    "retries": "retry.max_retries",
+    "retryPolicy": "retry",
+    "backoffLimit": "retry.max_retries",
+    "soft_time_limit": "soft_timeout",
+    "time_limit": "timeout",
+    "timeoutSec": "timeout",
+    "activeDeadlineSeconds": "timeout",
+    "startingDeadlineSeconds": "expires",
+    "ttlSecondsAfterFinished": "retention.history",
+    "histRetentionDays": "retention.history",
+    "successfulJobsHistoryLimit": "retention.runs",
+    "failedJobsHistoryLimit": "retention.runs",
+    "result_expires": "retention.result",
+    "suspend": "enabled",
+    "disabled": "enabled",
+    "routing_key": "queue",
+    "arguments": "args",
+    "parameters": "params",
+    "environment": "env",
+    "environ": "env",
+    "func": "task",
+    "function": "task",
+    "callable": "task",
+    "target": "task",
+    "path": "task",
+    "command": "(a shell command is kwargs.command of task runner.tasks.shell:run)",
+    "script": "(a shell script is kwargs.script of task runner.tasks.shell:run)",
+    "labels": "tags",
+    "desc": "description",
+    "help": "description",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSpec:
+    """A job as declared, all defaults merged in. Durations are seconds."""
+
+    name: str
+    task: str = option(
+        IMPORT_PATH,
+        help="What to run, as module:attribute; any importable callable.",
+        examples=("reports.nightly:build", "runner.tasks.shell:run"),
+    )
+    description: str | None = option(Text(max_length=4096), default=None, help="What the job is for.")
+    tags: tuple[str, ...] = option(
+        ListOf(Text(min_length=1, max_length=64), unique=True),
+        default=(),
+        help="Words to group and filter jobs by.",
+        examples=(["finance"],),
+    )
+    enabled: bool = option(Flag(), default=True, help="false: submit refuses the job.")
+    args: tuple[Any, ...] = option(ListOf(AnyJson()), default=(), help="Fixed positional arguments.")
+    kwargs: Mapping[str, Any] = option(
+        MapOf(KWARG_NAME, AnyJson()),
+        default={},
+        help="Fixed keyword arguments.",
+        examples=({"currency": "EUR"},),
+    )
+    params: Mapping[str, Param] = option(
+        PARAMS,
+        default={},
+        help="What a submitter may give: a name and a JSON Schema each, with required, default and description.",
+        examples=({"day": {"type": "string", "format": "date", "required": True}},),
+    )
+    env: Mapping[str, str] = option(
+        MapOf(ENV_NAME, Text()),
+        default={},
+        help="Environment variables for the duration of the run.",
+        examples=({"REPORT_MODE": "full"},),
+    )
+    queue: str = option(QUEUE_NAME, default="default", help="The queue that workers take the run from.")
+    priority: int = option(Integer(0, 9), default=5, help="0 to 9, 9 is served first.")
+    expires: float | None = option(
+        Duration(0.001),
+        default=None,
+        help="No start after this time, counted from eta, else from submission; the run ends REVOKED, expired.",
+        examples=("1h",),
+    )
+    timeout: float | None = option(
+        Duration(0.1),
+        default=None,
+        help="A run longer than this is killed and ends in FAILURE, reason timeout.",
+        examples=("15m",),
+    )
+    soft_timeout: float | None = option(
+        Duration(0.1),
+        default=None,
+        help="After this time SoftTimeLimitExceeded is raised in the job, so that it can clean up.",
+        examples=("14m",),
+    )
+    retry: RetryPolicy = option(
+        Section(RetryPolicy, RETRY_ALIASES), default=RetryPolicy(), help="What follows a failed attempt."
+    )
+    retention: Retention = option(
+        Section(Retention), default=Retention(), help="How long what is known of a run is kept."
+    )
+
+    digest: str = ""
+    """``sha256:`` of all options as merged; a run carries the digest of the spec it was submitted under."""
+    file: str = ""
+    """The file that declares the job, relative to the project."""
+    line: int = 0
+    """The line of the job's name in that file, counted from 1."""
+
+    @property
+    def needs_prefork(self) -> str | None:
+        """The first option that only the prefork pool can honour, or None."""
+        for name in ("timeout", "soft_timeout", "env"):
+            if getattr(self, name):
+                return name
+        return None
+
+
+def check_job(job: JobSpec, path: Path, report: Report) -> bool:
+    """Report what is wrong between options of one job; return whether nothing is."""
+    sound = True
+    if job.timeout is not None and job.soft_timeout is not None and job.soft_timeout >= job.timeout:
+        report((*path, "soft_timeout"), "must be shorter than timeout, or the job has no time to clean up")
+        sound = False
+    for name in job.params:
+        if name in job.kwargs:
+            report((*path, "params", name), "is a fixed kwarg too, remove one of them", on_key=True)
+            sound = False
+    return sound
+
+
+JOB = Section(JobSpec, JOB_ALIASES, check_job)

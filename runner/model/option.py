@@ -1,0 +1,494 @@
+"""What an option is: one declaration that yields its type, default, bounds, help and JSON Schema.
+
+An option is a dataclass field made by :func:`option`. Its *kind* knows how to check a plain value
+(as YAML gave it) and how to say the same rule in JSON Schema; everything else (validation,
+defaults, editor help, reference pages) derives from these two.
+
+A kind reports what is wrong through a ``Report`` and goes on, so that one reading finds all
+problems; it never raises for bad input.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final, Protocol
+
+from runner.model.duration import (
+    DURATION_PATTERN,
+    SIZE_PATTERN,
+    format_duration,
+    format_size,
+    parse_duration,
+    parse_size,
+)
+
+Path = tuple[str | int, ...]
+"""Where a value stands: keys and list indexes from the top of the file."""
+
+
+class Report(Protocol):
+    """Takes one problem. ``on_key`` points at the key of ``path`` instead of its value."""
+
+    def __call__(self, path: Path, message: str, *, on_key: bool = False) -> None: ...
+
+
+class _Invalid:
+    def __repr__(self) -> str:
+        return "INVALID"
+
+
+INVALID: Final[Any] = _Invalid()
+"""What :meth:`Kind.read` returns after it reported a problem."""
+
+
+class Kind(Protocol):
+    """How a value is checked and described."""
+
+    def read(self, value: Any, path: Path, report: Report) -> Any:
+        """Return the value as the model holds it, or report and return INVALID."""
+
+    def schema(self) -> dict[str, Any]:
+        """Return the same rule as JSON Schema 2020-12."""
+
+    def write(self, value: Any) -> Any:
+        """Return a model value as it would stand in YAML (for defaults and digests)."""
+
+
+def describe(value: Any) -> str:
+    """Return how a message names the type of a YAML value."""
+    names = {bool: "true or false", int: "a whole number", float: "a number", str: "text", type(None): "nothing"}
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list"
+    return names.get(type(value), type(value).__name__)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ``", did you mean X?"`` for the closest of ``known``, or an empty string."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f", did you mean {close[0]}?" if close else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A string; ``pattern`` is an ECMA-262 and Python regular expression, ``advice`` says what fits it."""
+
+    pattern: str | None = None
+    advice: str = ""
+    max_length: int | None = None
+    min_length: int = 0
+
+    def read(self, value: Any, path: Path, report: Report) -> Any:
+        if not isinstance(value, str):
+            report(path, f"expected text, got {describe(value)}{_quote_advice(value)}")
+            return INVALID
+        if len(value) < self.min_length:
+            report(path, "is empty" + (f", {self.advice}" if self.advice else ""))
+            return INVALID
+        if self.max_length is not None and len(value) > self.max_length:
+            report(path, f"is {len(value)} characters long, at most {self.max_length} are allowed")
+            return INVALID
+        if self.pattern is not None and not re.search(self.pattern, value):
+            report(path, f"{value!r} does not fit, {self.advice or 'it must match ' + self.pattern}")
+            return INVALID
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        schema: dict[str, Any] = {"type": "string"}
+        if self.min_length:
+            schema["minLength"] = self.min_length
+        if self.max_length is not None:
+            schema["maxLength"] = self.max_length
+        if self.pattern is not None:
+            schema["pattern"] = self.pattern
+        return schema
+
+    def write(self, value: Any) -> Any:
+        return value
+
+
+def _quote_advice(value: Any) -> str:
+    if isinstance(value, bool):
+        return ", quote it if text is meant"
+    if isinstance(value, int | float):
+        return f', quote it: "{value}"'
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """true or false."""
+
+    def read(self, value: Any, path: Path, report: Report) -> Any:
+        if not isinstance(value, bool):
+            report(path, f"expected true or false, got {describe(value)}")
+            return INVALID
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "boolean"}
+
+    def write(self, value: Any) -> Any:
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Integer:
+    """A whole number between ``minimum`` and ``maximum``, both included."""
+
+    minimum: int
+    maximum: int
+
+    def read(self, value: Any, path: Path, report: Report) -> Any:
+        if isinstance(value, bool) or not isinstance(value, int):
+            report(path, f"expected a whole number, got {describe(value)}")
+            return INVALID
+        if not self.minimum <= value <= self.maximum:
+            report(path, f"{value} is out of range, write {self.minimum} to {self.maximum}")
+            return INVALID
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "integer", "minimum": self.minimum, "maximum": self.maximum}
+
+    def write(self, value: Any) -> Any:
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """A time span with a unit, held as seconds (float)."""
+
+    minimum: float = 0.0
+
+    def read(self, value: Any, path: Path, report: Report) -> Any:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            report(path, f"{value} has no unit, write {value}s, {value}m or {value}h")
+            return INVALID
+        if not isinstance(value, str):
+            report(path, f"expected a duration such as 90s or 1h30m, got {describe(value)}")
+            return INVALID
+        try:
+            seconds = parse_duration(value)
+        except ValueError as error:
+            report(path, str(error))
+            return INVALID
+        if seconds < self.minimum:
+            report(path, f"{value} is too short, write {format_duration(self.minimum)} or more")
+            return INVALID
+        return seconds
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "pattern": DURATION_PATTERN}
+
+    def write(self, value: Any) -> Any:
+        return format_duration(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """An amount of bytes with a unit, held as bytes (int)."""
+
+    minimum: int = 1
+    maximum: int = 64 * 1024**2
+
+    def read(self, value: Any, path: Path, report: Report) -> Any:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            report(path, f"{value} has no unit, write {value}B, {value}KiB or {value}MiB")
+            return INVALID
+        if not isinstance(value, str):
+            report(path, f"expected a size such as 64KiB, got {describe(value)}")
+            return INVALID
+        try:
+            size = parse_size(value)
+        except ValueError as error:
+            report(path, str(error))
+            return INVALID
+        if not self.minimum <= size <= self.maximum:
+            report(
+                path,
+                f"{value} is out of range, write {format_size(self.minimum)} to {format_size(self.maximum)}",
+            )
+            return INVALID
+        return size
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "pattern": SIZE_PATTERN}
+
+    def write(self, value: Any) -> Any:
+        return format_size(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of a few words."""
+
+    words: tuple[str, ...]
+
+    def read(self, value: Any, path: Path, report: Report) -> Any:
+        if not isinstance(value, str) or value not in self.words:
+            guess = did_you_mean(str(value), self.words)
+            shown = repr(value) if isinstance(value, str) else describe(value)
+            report(path, f"{shown} is not one of {', '.join(self.words)}{guess}")
+            return INVALID
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "enum": list(self.words)}
+
+    def write(self, value: Any) -> Any:
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class ListOf:
+    """A list, held as a tuple."""
+
+    item: Kind
+    unique: bool = False
+
+    def read(self, value: Any, path: Path, report: Report) -> Any:
+        if not isinstance(value, list):
+            shown = f": [{value}]" if isinstance(value, str | int) and not isinstance(value, bool) else ""
+            report(path, f"expected a list, got {describe(value)}{', write' + shown if shown else ''}")
+            return INVALID
+        items = [self.item.read(item, (*path, index), report) for index, item in enumerate(value)]
+        if any(item is INVALID for item in items):
+            return INVALID
+        if self.unique:
+            for index, item in enumerate(items):
+                if item in items[:index]:
+                    report((*path, index), f"{item!r} stands twice, remove one")
+                    return INVALID
+        return tuple(items)
+
+    def schema(self) -> dict[str, Any]:
+        schema: dict[str, Any] = {"type": "array", "items": self.item.schema()}
+        if self.unique:
+            schema["uniqueItems"] = True
+        return schema
+
+    def write(self, value: Any) -> Any:
+        return [self.item.write(item) for item in value]
+
+
+@dataclass(frozen=True, slots=True)
+class MapOf:
+    """A mapping with free keys that fit ``key``, held read-only."""
+
+    key: Text
+    value: Kind
+
+    def read(self, value: Any, path: Path, report: Report) -> Any:
+        if not isinstance(value, Mapping):
+            report(path, f"expected a mapping of names to values, got {describe(value)}")
+            return INVALID
+        found: dict[str, Any] = {}
+        sound = True
+        for name, item in value.items():
+            at = (*path, name)
+            key = self.key.read(name, at, lambda where, message, *, on_key=False: report(where, message, on_key=True))
+            read = self.value.read(item, at, report)
+            if key is INVALID or read is INVALID:
+                sound = False
+            else:
+                found[key] = read
+        return MappingProxyType(found) if sound else INVALID
+
+    def schema(self) -> dict[str, Any]:
+        schema: dict[str, Any] = {"type": "object", "additionalProperties": self.value.schema()}
+        names = {name: rule for name, rule in self.key.schema().items() if name != "type"}
+        if names:
+            schema["propertyNames"] = names
+        return schema
+
+    def write(self, value: Any) -> Any:
+        return {name: self.value.write(item) for name, item in value.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class AnyJson:
+    """Any value that JSON can hold."""
+
+    def read(self, value: Any, path: Path, report: Report) -> Any:
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        return {}
+
+    def write(self, value: Any) -> Any:
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One declared option: its key in YAML, kind, default and help."""
+
+    key: str
+    field: str
+    kind: Kind
+    help: str
+    required: bool
+    default: Any
+    examples: tuple[Any, ...] = ()
+
+    def schema(self) -> dict[str, Any]:
+        """Return the option's JSON Schema, with help, default and examples for editors."""
+        schema = _nullable(self.kind.schema()) if not self.required else self.kind.schema()
+        schema["description"] = self.help
+        if not self.required and self.default is not None:
+            schema["default"] = self.kind.write(self.default)
+        if self.examples:
+            schema["examples"] = list(self.examples)
+        return schema
+
+
+def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
+    # `null` resets an option to its built-in default, so every optional one takes it.
+    schema = dict(schema)
+    if isinstance(schema.get("type"), str):
+        schema["type"] = [schema["type"], "null"]
+        if "enum" in schema:
+            schema["enum"] = [*schema["enum"], None]
+    return schema
+
+
+_REQUIRED: Final[Any] = object()
+
+
+def option(
+    kind: Kind,
+    *,
+    help: str,
+    default: Any = _REQUIRED,
+    key: str | None = None,
+    examples: tuple[Any, ...] = (),
+) -> Any:
+    """Declare an option as a dataclass field.
+
+    Args:
+        kind: how its value is checked and described.
+        help: one sentence for editors and the reference page.
+        default: the built-in default as the model holds it; without one the option is required.
+        key: its name in YAML where that is no Python identifier or a keyword (``for``).
+        examples: values as they stand in YAML.
+    """
+    metadata = {"option": {"kind": kind, "help": help, "key": key, "examples": examples}}
+    if default is _REQUIRED:
+        return dataclasses.field(metadata=metadata)
+    if isinstance(default, dict | MappingProxyType):
+        return dataclasses.field(default_factory=lambda: MappingProxyType(dict(default)), metadata=metadata)
+    if dataclasses.is_dataclass(default):
+        return dataclasses.field(default_factory=lambda: default, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+_options_of: dict[type, tuple[Option, ...]] = {}
+
+
+def options_of(section: type) -> tuple[Option, ...]:
+    """Return the options that a dataclass declares, in their order."""
+    cached = _options_of.get(section)
+    if cached is None:
+        cached = _options_of[section] = tuple(_collect(section))
+    return cached
+
+
+def _collect(section: type) -> Iterable[Option]:
+    for field in dataclasses.fields(section):
+        declared = field.metadata.get("option")
+        if declared is None:
+            continue
+        default = field.default
+        if field.default_factory is not dataclasses.MISSING:
+            default = field.default_factory()
+        required = default is dataclasses.MISSING
+        yield Option(
+            key=declared["key"] or field.name,
+            field=field.name,
+            kind=declared["kind"],
+            help=declared["help"],
+            required=required,
+            default=None if required else default,
+            examples=declared["examples"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A mapping whose keys are the options of a dataclass.
+
+    ``aliases`` maps names that people know from other tools to ours, for a better message;
+    ``check`` looks at the section as a whole once every option is sound.
+    """
+
+    cls: type
+    aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    check: Callable[[Any, Path, Report], bool] | None = None
+
+    def read(self, value: Any, path: Path, report: Report) -> Any:
+        if not isinstance(value, Mapping):
+            report(path, f"expected a mapping, got {describe(value)}")
+            return INVALID
+        values, sound = self.read_fields(value, path, report)
+        if not sound:
+            return INVALID
+        made = self.cls(**values)
+        if self.check is not None and not self.check(made, path, report):
+            return INVALID
+        return made
+
+    def read_fields(self, value: Mapping[str, Any], path: Path, report: Report) -> tuple[dict[str, Any], bool]:
+        """Return the fields that ``value`` sets, and whether all of it was sound."""
+        known = {declared.key: declared for declared in options_of(self.cls)}
+        values: dict[str, Any] = {}
+        sound = True
+        for key, item in value.items():
+            declared = known.get(key)
+            if declared is None:
+                report((*path, key), f"unknown option{self.advise(str(key), known)}", on_key=True)
+                sound = False
+            elif item is not None:
+                read = declared.kind.read(item, (*path, key), report)
+                if read is INVALID:
+                    sound = False
+                else:
+                    values[declared.field] = read
+        for declared in known.values():
+            if declared.required and value.get(declared.key) is None:
+                report(path, f"{declared.key} is missing: {declared.help}", on_key=True)
+                sound = False
+        return values, sound
+
+    def advise(self, key: str, known: Iterable[str]) -> str:
+        """Return what was probably meant by an unknown ``key``, as the end of a message."""
+        alias = self.aliases.get(key)
+        if alias is not None:
+            return f", did you mean {alias}?" if not alias.startswith("(") else f" {alias}"
+        return did_you_mean(key, known)
+
+    def schema(self) -> dict[str, Any]:
+        declared = options_of(self.cls)
+        schema: dict[str, Any] = {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {each.key: each.schema() for each in declared},
+        }
+        required = [each.key for each in declared if each.required]
+        if required:
+            schema["required"] = required
+        return schema
+
+    def write(self, value: Any) -> Any:
+        written = {}
+        for declared in options_of(self.cls):
+            held = getattr(value, declared.field)
+            if held is not None and held != declared.default:
+                written[declared.key] = declared.kind.write(held)
+        return written

@@ -1,0 +1,135 @@
+"""What a run is: its states, the reasons it ends for, and the document everybody reads.
+
+The same document is printed by ``--json``, given to hooks and returned by the Python API; fields
+are only ever added.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+
+class State(StrEnum):
+    """Celery's names. The comment on each says what repairs it after a crash."""
+
+    PENDING = "PENDING"
+    # Its message is in a queue, in the delayed set or claimed by a worker. A claim whose lease ran
+    # out goes back to its queue (any worker's sweep); past `expires_at` the sweep, or whoever reads
+    # the run, makes it REVOKED.
+    STARTED = "STARTED"
+    # A worker holds its claim. When the lease runs out, any worker's sweep counts a loss and puts
+    # the message back.
+    RETRY = "RETRY"
+    # Its message is in the delayed set until `retry_at`, then in its queue: repaired as PENDING.
+    SUCCESS = "SUCCESS"
+    FAILURE = "FAILURE"
+    REVOKED = "REVOKED"
+    # Final. Nothing to repair: the transition that ends a run is one script.
+
+
+FINAL: frozenset[State] = frozenset({State.SUCCESS, State.FAILURE, State.REVOKED})
+
+TRANSITIONS: dict[State, frozenset[State]] = {
+    State.PENDING: frozenset({State.STARTED, State.REVOKED, State.FAILURE}),
+    State.STARTED: frozenset({State.SUCCESS, State.FAILURE, State.REVOKED, State.RETRY}),
+    State.RETRY: frozenset({State.STARTED, State.REVOKED, State.FAILURE}),
+    State.SUCCESS: frozenset(),
+    State.FAILURE: frozenset(),
+    State.REVOKED: frozenset(),
+}
+"""The only transitions there are. The Lua scripts of the ledger hold them; tests compare the two."""
+
+
+class FailureReason(StrEnum):
+    """Why a run ended in FAILURE."""
+
+    EXCEPTION = "exception"
+    TIMEOUT = "timeout"
+    WORKER_LOST = "worker_lost"
+    POISONED = "poisoned"
+    INVALID_PARAMS = "invalid_params"
+    UNKNOWN_JOB = "unknown_job"
+    IMPORT_ERROR = "import_error"
+    MISSING_SECRET = "missing_secret"
+
+
+class RevokedReason(StrEnum):
+    """Why a run ended in REVOKED."""
+
+    CANCELLED = "cancelled"
+    TERMINATED = "terminated"
+    EXPIRED = "expired"
+    SKIPPED = "skipped"
+    REPLACED = "replaced"
+
+
+Trigger = Literal["cli", "schedule", "cron", "api", "web", "hook", "rerun", "celery"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One submission of a job, as the ledger knew it when it was read.
+
+    Times are RFC 3339 in UTC with milliseconds (``2026-11-23T02:00:00.000Z``) or None;
+    ``error`` is ``{"type", "message", "traceback"}``, ``progress`` ``{"fraction", "message"}``,
+    ``revocation`` ``{"by", "comment", "at"}``; a death is ``{"at", "worker", "signal",
+    "exit_code", "max_rss"}``.
+    """
+
+    id: str
+    job: str
+    state: State
+    reason: str | None = None
+    detail: str | None = None
+    tags: list[str] = field(default_factory=list)
+    params: dict[str, Any] = field(default_factory=dict)
+    result: Any = None
+    result_expired: bool = False
+    error: dict[str, Any] | None = None
+    attempts: int = 0
+    retries: int = 0
+    losses: int = 0
+    retry_at: str | None = None
+    deaths: list[dict[str, Any]] = field(default_factory=list)
+    progress: dict[str, Any] | None = None
+    queue: str = "default"
+    priority: int = 5
+    worker: str | None = None
+    trigger: str = "cli"
+    submitted_by: str | None = None
+    key: str | None = None
+    slot: str | None = None
+    rerun_of: str | None = None
+    hook_of: str | None = None
+    revocation: dict[str, Any] | None = None
+    spec_digest: str | None = None
+    submitted_at: str | None = None
+    eta: str | None = None
+    expires_at: str | None = None
+    started_at: str | None = None
+    finished_at: str | None = None
+
+    @property
+    def final(self) -> bool:
+        """Whether the state can never change again."""
+        return self.state in FINAL
+
+    def document(self) -> dict[str, Any]:
+        """Return the run document as plain JSON values, fields in the documented order."""
+        return asdict(self)
+
+
+def to_timestamp(milliseconds: int | None) -> str | None:
+    """Return RFC 3339 UTC with milliseconds for a Unix time in milliseconds."""
+    if milliseconds is None:
+        return None
+    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{milliseconds % 1000:03d}Z"
+
+
+def to_datetime(timestamp: str) -> datetime:
+    """Return the aware UTC datetime of a run document's time."""
+    return datetime.fromisoformat(timestamp)
