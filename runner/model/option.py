@@ -162,6 +162,28 @@ class Integer:
 
 
 @dataclass(frozen=True, slots=True)
+class Number:
+    """A whole number or a float; ``above`` is a bound that is not included."""
+
+    above: float | None = None
+
+    def read(self, value: Any, path: Path, report: Report) -> Any:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            report(path, f"expected a number, got {describe(value)}")
+            return INVALID
+        if self.above is not None and value <= self.above:
+            report(path, f"{value} is out of range, write a number above {self.above:g}")
+            return INVALID
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "number"} if self.above is None else {"type": "number", "exclusiveMinimum": self.above}
+
+    def write(self, value: Any) -> Any:
+        return value
+
+
+@dataclass(frozen=True, slots=True)
 class Duration:
     """A time span with a unit, held as seconds (float)."""
 
