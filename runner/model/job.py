@@ -12,6 +12,7 @@ from runner.model.option import (
     Flag,
     Integer,
     ListOf,
+    Literal,
     MapOf,
     Path,
     Report,
@@ -123,6 +124,19 @@ JOB_ALIASES = {
 }
 
 
+RETENTION_ALIASES = {
+    "results": "result",
+    "result_expires": "result",
+    "keep": "history",
+    "max_runs": "runs",
+    "count": "runs",
+    "histRetentionDays": "history",
+}
+
+_NO_RETRY = RetryPolicy()
+_PROJECT_RETENTION = Retention()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec:
     """A job as declared, all defaults merged in. Durations are seconds."""
@@ -143,7 +157,7 @@ class JobSpec:
     enabled: bool = option(Flag(), default=True, help="false: submit refuses the job.")
     args: tuple[Any, ...] = option(ListOf(AnyJson()), default=(), help="Fixed positional arguments.")
     kwargs: Mapping[str, Any] = option(
-        MapOf(KWARG_NAME, AnyJson()),
+        MapOf(KWARG_NAME, Literal(AnyJson())),
         default={},
         help="Fixed keyword arguments.",
         examples=({"currency": "EUR"},),
@@ -155,7 +169,7 @@ class JobSpec:
         examples=({"day": {"type": "string", "format": "date", "required": True}},),
     )
     env: Mapping[str, str] = option(
-        MapOf(ENV_NAME, Text()),
+        MapOf(ENV_NAME, Literal(Text(pattern=r"^[^\x00]*$", advice="a variable can't hold NUL")), null_resets=True),
         default={},
         help="Environment variables for the duration of the run.",
         examples=({"REPORT_MODE": "full"},),
@@ -181,10 +195,14 @@ class JobSpec:
         examples=("14m",),
     )
     retry: RetryPolicy = option(
-        Section(RetryPolicy, RETRY_ALIASES), default=RetryPolicy(), help="What follows a failed attempt."
+        Section(RetryPolicy, RETRY_ALIASES),
+        default=_NO_RETRY,
+        help="What follows a failed attempt.",
     )
     retention: Retention = option(
-        Section(Retention), default=Retention(), help="How long what is known of a run is kept."
+        Section(Retention, RETENTION_ALIASES),
+        default=_PROJECT_RETENTION,
+        help="How long what is known of a run is kept.",
     )
 
     digest: str = ""

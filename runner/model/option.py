@@ -113,12 +113,12 @@ class Text:
         return value
 
 
+QUOTE_IT: Final = ", quote it"
+"""How a message ends that asks for quotes. Who knows the source text adds it: ``, quote it: "1.10"``."""
+
+
 def _quote_advice(value: Any) -> str:
-    if isinstance(value, bool):
-        return ", quote it if text is meant"
-    if isinstance(value, int | float):
-        return f', quote it: "{value}"'
-    return ""
+    return QUOTE_IT if isinstance(value, int | float) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,10 +302,14 @@ class ListOf:
 
 @dataclass(frozen=True, slots=True)
 class MapOf:
-    """A mapping with free keys that fit ``key``, held read-only."""
+    """A mapping with free keys that fit ``key``, held read-only.
+
+    With ``null_resets`` an entry of null takes an inherited entry away; else null is a value.
+    """
 
     key: Text
     value: Kind
+    null_resets: bool = False
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if not isinstance(value, Mapping):
@@ -315,16 +319,19 @@ class MapOf:
         sound = True
         for name, item in value.items():
             at = (*path, name)
-            key = self.key.read(name, at, lambda where, message, *, on_key=False: report(where, message, on_key=True))
-            read = self.value.read(item, at, report)
+            key = self.key.read(name, at, on_keys(report))
+            read = None if item is None and self.null_resets else self.value.read(item, at, report)
             if key is INVALID or read is INVALID:
                 sound = False
-            else:
+            elif item is not None or not self.null_resets:
                 found[key] = read
         return MappingProxyType(found) if sound else INVALID
 
     def schema(self) -> dict[str, Any]:
-        schema: dict[str, Any] = {"type": "object", "additionalProperties": self.value.schema()}
+        value = self.value.schema()
+        if self.null_resets:
+            value = _nullable(value)
+        schema: dict[str, Any] = {"type": "object", "additionalProperties": value}
         names = {name: rule for name, rule in self.key.schema().items() if name != "type"}
         if names:
             schema["propertyNames"] = names
@@ -334,17 +341,74 @@ class MapOf:
         return {name: self.value.write(item) for name, item in value.items()}
 
 
+def on_keys(report: Report) -> Report:
+    """Return a report that points at keys, for rules about the keys of a mapping."""
+
+    def report_key(path: Path, message: str, *, on_key: bool = True) -> None:  # noqa: ARG001
+        report(path, message, on_key=True)
+
+    return report_key
+
+
 @dataclass(frozen=True, slots=True)
 class AnyJson:
     """Any value that JSON can hold."""
 
-    def read(self, value: Any, path: Path, report: Report) -> Any:
+    def read(self, value: Any, path: Path, report: Report) -> Any:  # noqa: ARG002
         return value
 
     def schema(self) -> dict[str, Any]:
         return {}
 
     def write(self, value: Any) -> Any:
+        return value
+
+
+_PLACEHOLDER = re.compile(r"\$(\$?)\{([^}]*)\}?")
+_ESCAPED = re.compile(r"\$(?=\{)")
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """A value of kind ``of`` in which ``${…}`` is reserved, and ``$${`` stands for a literal ``${``.
+
+    Holds for every text inside lists and mappings too; keys are taken as they are.
+    """
+
+    of: Kind
+
+    def read(self, value: Any, path: Path, report: Report) -> Any:
+        read = self.of.read(value, path, report)
+        return read if read is INVALID else self._unescape(read, path, report)
+
+    def _unescape(self, value: Any, path: Path, report: Report) -> Any:
+        if isinstance(value, str):
+            if "${" not in value:
+                return value
+            sound = True
+            for match in _PLACEHOLDER.finditer(value):
+                if not match[1]:
+                    report(path, f"{match[0]} is not supported in this version, write $${{ for a literal ${{")
+                    sound = False
+            return value.replace("$${", "${") if sound else INVALID
+        if isinstance(value, list):
+            items = [self._unescape(item, (*path, index), report) for index, item in enumerate(value)]
+            return INVALID if any(item is INVALID for item in items) else items
+        if isinstance(value, dict):
+            entries = {key: self._unescape(item, (*path, key), report) for key, item in value.items()}
+            return INVALID if any(item is INVALID for item in entries.values()) else entries
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        return self.of.schema()
+
+    def write(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return _ESCAPED.sub("$$", value)
+        if isinstance(value, list):
+            return [self.write(item) for item in value]
+        if isinstance(value, dict):
+            return {key: self.write(item) for key, item in value.items()}
         return value
 
 
@@ -412,6 +476,15 @@ def option(
 
 
 _options_of: dict[type, tuple[Option, ...]] = {}
+_known_options: dict[type, dict[str, Option]] = {}
+
+
+def known_options(section: type) -> Mapping[str, Option]:
+    """Return the options that a dataclass declares, by their key in YAML."""
+    known = _known_options.get(section)
+    if known is None:
+        known = _known_options[section] = {declared.key: declared for declared in options_of(section)}
+    return known
 
 
 def options_of(section: type) -> tuple[Option, ...]:
@@ -468,7 +541,7 @@ class Section:
 
     def read_fields(self, value: Mapping[str, Any], path: Path, report: Report) -> tuple[dict[str, Any], bool]:
         """Return the fields that ``value`` sets, and whether all of it was sound."""
-        known = {declared.key: declared for declared in options_of(self.cls)}
+        known = known_options(self.cls)
         values: dict[str, Any] = {}
         sound = True
         for key, item in value.items():

@@ -28,6 +28,7 @@ from runner.model.option import (
     Text,
     describe,
     did_you_mean,
+    on_keys,
 )
 
 PARAM_NAME = Text(
@@ -273,7 +274,7 @@ class Params:
             at = (*path, name)
             if declared is None:
                 continue  # null takes an inherited param away
-            if PARAM_NAME.read(name, at, _on_key(report)) is INVALID:
+            if PARAM_NAME.read(name, at, on_keys(report)) is INVALID:
                 sound = False
             param = self._read_param(name, declared, at, report)
             if param is None:
@@ -333,13 +334,6 @@ def _nullable_keyword(name: str, kind: Kind) -> dict[str, Any]:
     return schema
 
 
-def _on_key(report: Report) -> Report:
-    def on_key(path: Path, message: str, *, on_key: bool = True) -> None:  # noqa: ARG001
-        report(path, message, on_key=True)
-
-    return on_key
-
-
 def _keywords_sound(declared: Mapping[str, Any], known: dict[str, Kind], path: Path, report: Report) -> bool:
     sound = True
     for key, value in declared.items():
@@ -354,7 +348,7 @@ def _keywords_sound(declared: Mapping[str, Any], known: dict[str, Kind], path: P
             sound = False
         elif key == "patternProperties":
             for pattern in value:
-                sound &= _Regex().read(pattern, (*path, key, pattern), _on_key(report)) is not INVALID
+                sound &= _Regex().read(pattern, (*path, key, pattern), on_keys(report)) is not INVALID
     if sound:
         for low, high in _BOUNDS:
             if low in declared and high in declared and declared[low] > declared[high]:

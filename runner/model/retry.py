@@ -44,17 +44,13 @@ class RetryPolicy:
     max_retries: int = option(
         Integer(0, 1000), default=0, help="Retries after the first attempt; 0 means none.", examples=(5,)
     )
-    delay: float = option(
-        Duration(), default=10.0, help="Time before the first retry.", examples=("10s",)
-    )
+    delay: float = option(Duration(), default=10.0, help="Time before the first retry.", examples=("10s",))
     backoff: Backoff = option(
         Choice(("constant", "linear", "exponential")),
         default="exponential",
         help="How the delay grows: constant; linear (1, 2, 3 times delay); exponential (1, 2, 4, 8 times).",
     )
-    max_delay: float = option(
-        Duration(), default=600.0, help="No delay is longer than this.", examples=("10m",)
-    )
+    max_delay: float = option(Duration(), default=600.0, help="No delay is longer than this.", examples=("10m",))
     jitter: bool = option(
         Flag(),
         default=True,

@@ -53,7 +53,7 @@ class FailureReason(StrEnum):
     INVALID_PARAMS = "invalid_params"
     UNKNOWN_JOB = "unknown_job"
     IMPORT_ERROR = "import_error"
-    MISSING_SECRET = "missing_secret"
+    MISSING_SECRET = "missing_secret"  # noqa: S105
 
 
 class RevokedReason(StrEnum):
