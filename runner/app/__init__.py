@@ -1,0 +1,1 @@
+"""The generated Celery app: its tasks are the jobs of ``jobs.d``."""

@@ -1,0 +1,110 @@
+"""The worker's consumer: Celery's own, that asks us about tasks it does not know."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from celery.utils.log import get_logger
+from celery.worker.consumer import Consumer
+from kombu.utils.json import dumps
+
+from runner.ledger.message import MARK
+from runner.ledger.outcome import describe_exception
+
+log = get_logger(__name__)
+
+UNKNOWN_JOB_PATIENCE = 300.0
+"""Seconds that a run of a job this worker does not know is handed back: a worker may be behind on YAML."""
+
+UNKNOWN_JOB_PAUSE = 5.0
+"""Seconds before such a run is looked at again."""
+
+
+class UnknownJobError(Exception):
+    """No worker that looked at the run knows its job."""
+
+
+class _Strategies(dict[str, Callable[..., None]]):
+    """Handlers by task name; a name nobody declared gets one that refuses."""
+
+    consumer: Any = None
+
+    def __missing__(self, name: Any) -> Callable[..., None]:
+        def refuse(message: Any, *_: Any, **__: Any) -> None:
+            refuse_unknown(self.consumer.app, name, message)
+
+        return refuse
+
+
+class JobConsumer(Consumer):  # type: ignore[misc]
+    """Consumes runs. Only jobs have a handler: any other task, ``celery.*`` included, is refused."""
+
+    Strategies = _Strategies
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.strategies.consumer = self
+
+    def update_strategies(self) -> None:
+        """Make the handlers of all declared jobs, and of nothing else."""
+        super().update_strategies()
+        for name in list(self.strategies):
+            if name not in self.app.job_names:
+                del self.strategies[name]
+
+    def on_decode_error(self, message: Any, exc: BaseException) -> None:
+        """Put what cannot be decoded to the dead letters, and end its run."""
+        bury(self.app, message, f"its body cannot be decoded: {exc}")
+
+    def on_invalid_task(self, body: Any, message: Any, exc: BaseException) -> None:
+        """Put what is no valid task message to the dead letters, and end its run."""
+        bury(self.app, message, f"it is no valid task message: {exc}")
+
+    def on_unknown_message(self, body: Any, message: Any) -> None:
+        """Put a message without a task's name to the dead letters."""
+        bury(self.app, message, "it names no task")
+
+
+def refuse_unknown(app: Any, name: Any, message: Any) -> None:
+    """Deal with a message whose task is no declared job.
+
+    One of ours goes back for a while, uncharged, then its run ends in FAILURE, unknown_job. Any other is dropped.
+    """
+    run_id = message.headers.get("id")
+    if MARK not in message.headers or not isinstance(run_id, str):
+        bury(app, message, f"no job {str(name)[:100]!r} is declared here")
+        return
+    run = next(iter(app.backend.ledger.read([run_id])), None)
+    if run is None or run.final:
+        message.ack()
+        return
+    since = app.backend.ledger.refused_since(run_id)
+    if since is None or time.time() - since < UNKNOWN_JOB_PATIENCE:
+        log.warning("run %s: job %s is not declared here, handed back", run_id, name)
+        channel = message.channel
+        channel.claims.hand_back(
+            [message.delivery_tag], pause=UNKNOWN_JOB_PAUSE, detail=f"job {name} is not declared by {app.worker_name}"
+        )
+        channel.qos.settled(message.delivery_tag)
+        return
+    failure = describe_exception(
+        UnknownJobError(f"no worker knows job {name}, it may have been removed from jobs.d"),
+        app.runner_settings.limits.traceback,
+    )
+    app.backend.attempts.fail_waiting(run_id, message.delivery_tag, "unknown_job", failure)
+    message.channel.qos.settled(message.delivery_tag)
+
+
+def bury(app: Any, message: Any, why: str) -> None:
+    """Keep a message nobody can act on among the dead letters, and let the queue go on."""
+    log.error("a message is put to the dead letters: %s", why)
+    ledger = app.backend.ledger
+    told = dumps({"why": why, "headers": message.headers, "properties": message.properties})
+    ledger.bury(told)
+    run_id = message.headers.get("id") if isinstance(message.headers, dict) else None
+    if MARK in (message.headers or {}) and isinstance(run_id, str):
+        failure = describe_exception(ValueError(f"the message of this run was damaged: {why}"), 4096)
+        app.backend.attempts.fail_waiting(run_id, "", "exception", failure)
+    message.ack()

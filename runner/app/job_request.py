@@ -1,0 +1,132 @@
+"""A run in the worker's parent process: what it does when the child cannot speak for itself.
+
+A timeout, a terminated run and a lost child are settled here, with the child's token, once the child's
+process group is dead.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import Any
+
+from billiard.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError
+from celery.worker import state
+from celery.worker.request import Request
+
+from celery.utils.log import get_logger
+from runner.ledger.outcome import describe_exception
+from runner.model.retry import RetryAt
+from runner.process_group import kill_group
+
+log = get_logger(__name__)
+
+TERMINATE_GRACE = 1.5
+"""Seconds between the signal that was asked for and SIGKILL."""
+
+
+class JobRequest(Request):  # type: ignore[misc]
+    """One message of a run, and what became of it."""
+
+    def __init__(self, message: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(message, *args, **kwargs)
+        self.token: str = message.delivery_tag
+        # The tracer in the child makes its context of this mapping.
+        self.request_dict["claim"] = self.token
+        self.ending = False
+        self.handed_back = False
+
+    @property
+    def _attempts(self) -> Any:
+        return self.app.backend.attempts
+
+    # -- what Celery calls
+
+    def revoked(self) -> bool:
+        """Never by Celery's own memory: the guard asks the ledger."""
+        return False
+
+    def acknowledge(self) -> None:
+        """Forget the message: the script that settled the attempt has released its claim."""
+        if not self.acknowledged:
+            self.acknowledged = True
+            self.message.channel.qos.settled(self.token)
+            self.message._state = "ACK"
+
+    def on_timeout(self, soft: bool, timeout: float) -> None:
+        """Say so; a hard timeout is settled in :meth:`on_failure`, which billiard calls before this."""
+        if soft:
+            log.warning("run %s of %s: soft timeout (%ss)", self.id, self.name, timeout)
+
+    def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> None:
+        """Act on an attempt that did not end in SUCCESS."""
+        error = exc_info.exception
+        error = getattr(error, "exc", error) if type(error).__name__ == "ExceptionWithTraceback" else error
+        if return_ok or self.handed_back:
+            # The child itself has settled it.
+            super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=True)
+            return
+        state.task_ready(self)
+        if self.worker_pid:
+            kill_group(self.worker_pid, signal.SIGKILL, grace=0.0)
+        if isinstance(error, TimeLimitExceeded) and not self.ending:
+            self._settle_timeout(error)
+        else:
+            self._settle_loss(error)
+        self.acknowledge()
+        self.send_event("task-failed", exception=repr(error), traceback=None)
+
+    def _settle_timeout(self, error: BaseException) -> None:
+        job, limit = self.task.job, self.app.runner_settings.limits.traceback
+        log.error("run %s of %s: timeout (%ss), killed", self.id, self.name, job.timeout)
+        failure = describe_exception(type(error)(f"the job ran longer than its timeout of {job.timeout:g}s"), limit)
+        run = self.app.backend.ledger.get(self.id)
+        decision = job.retry.decide(
+            retries=run.retries, retryable=self.task.retryable(error), now=time.time(), expires_at=None
+        )
+        if isinstance(decision, RetryAt):
+            self._attempts.retry(self.id, self.token, decision.delay, failure)
+        else:
+            self._attempts.fail(self.id, self.token, "timeout", failure)
+
+    def _settle_loss(self, error: BaseException) -> None:
+        signum, exit_code = _how_it_died(error)
+        follows = self._attempts.lose(
+            self.id,
+            self.token,
+            {"worker": self.hostname, "signal": signum, "exit_code": exit_code},
+        )
+        log.error(
+            "run %s of %s: its process %s died (%s), the run is %s",
+            self.id, self.name, self.worker_pid, error, follows or "settled already",
+        )
+
+    # -- what the worker asks for
+
+    def end(self, signum: int) -> None:
+        """End the process group of the run; what follows comes through :meth:`on_failure`.
+
+        Blocks until the group is dead, at most a little longer than the grace: call it from a thread.
+        """
+        if self.ending or not self.worker_pid:
+            return
+        self.ending = True
+        kill_group(self.worker_pid, signum, grace=TERMINATE_GRACE)
+
+
+def _how_it_died(error: BaseException) -> tuple[str | None, int | None]:
+    """Return the signal's name and the exit code that billiard's words for a lost child contain."""
+    words = str(error)
+    for part in words.replace(".", " ").split():
+        if part.lstrip("-").isdigit():
+            number = int(part)
+            if "signal" in words:
+                try:
+                    return signal.Signals(number).name, None
+                except ValueError:
+                    return str(number), None
+            return None, number
+    return None, None
+
+
+__all__ = ["JobRequest", "SoftTimeLimitExceeded", "WorkerLostError"]

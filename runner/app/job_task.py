@@ -1,0 +1,188 @@
+"""A job as a Celery task: one attempt of a run, from the guard to the outcome."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from celery import Task, exceptions
+from celery.app.task import Context
+from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded
+from celery.utils.log import get_task_logger
+
+from runner.app.target import TargetError, load_exceptions, load_target
+from runner.current import CurrentRun, running
+from runner.errors import InvalidParams
+from runner.ledger.attempt import Dropped, Started
+from runner.model.job import JobSpec
+from runner.model.retry import RetryAt
+from runner.model.run import FailureReason
+from runner.spec.params import check_params
+
+log = get_task_logger(__name__)
+
+TIMEOUTS = (exceptions.SoftTimeLimitExceeded, exceptions.TimeLimitExceeded)
+
+
+class ParamsRefused(Exception):
+    """The params of a run do not fit what this worker's spec declares."""
+
+
+class JobImportError(ImportError):
+    """The target of a job could not be imported in this worker."""
+
+
+_REASONS: dict[type[BaseException], FailureReason] = {
+    ParamsRefused: FailureReason.INVALID_PARAMS,
+    JobImportError: FailureReason.IMPORT_ERROR,
+    exceptions.SoftTimeLimitExceeded: FailureReason.TIMEOUT,
+    exceptions.TimeLimitExceeded: FailureReason.TIMEOUT,
+    exceptions.WorkerLostError: FailureReason.WORKER_LOST,
+}
+
+
+def reason_of(error: BaseException) -> str:
+    """Return why a run ended that ended with ``error``."""
+    for cls, reason in _REASONS.items():
+        if isinstance(error, cls):
+            return str(reason)
+    return str(FailureReason.EXCEPTION)
+
+
+class JobTask(Task):  # type: ignore[misc]
+    """The task of one job. ``job`` is its spec; the callable is imported when the worker starts."""
+
+    abstract = True
+    acks_late = True
+    # Retries follow the job's policy, in `_decide`; Celery's own machinery stays out of it.
+    max_retries = None
+    typing = False
+    Request = "runner.app.job_request:JobRequest"
+    Strategy = "runner.app.strategy:strategy"
+
+    job: JobSpec
+    _target: Callable[..., Any] | Task | None = None
+    broken: str | None = None
+    """Why the target could not be imported, or None."""
+
+    def prepare(self) -> str | None:
+        """Import the target and the exceptions of the retry policy; return what went wrong, or None."""
+        try:
+            self._target = load_target(self.job.task)
+            self._retry_for = load_exceptions(self.job.retry.for_) or (Exception,)
+            self._never_for = load_exceptions(self.job.retry.not_for)
+            self.broken = None
+        except TargetError as error:
+            self.broken = str(error)
+        return self.broken
+
+    # -- one attempt
+
+    def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
+        """Ask the guard; STARTED is written by the same step."""
+        request = self.request
+        answer = self.backend.attempts.start(task_id, request.claim, request.hostname)
+        if isinstance(answer, Dropped):
+            log.info("run %s of %s is not started here: %s", task_id, self.name, answer.why)
+            raise Ignore
+        request.attempt = answer
+        request.retries = answer.retries
+
+    def run(self, *_args: Any, **_kwargs: Any) -> Any:
+        """Perform the attempt; the params are those of the ledger, not those of the message."""
+        started: Started = self.request.attempt
+        try:
+            return self._perform(started)
+        except (Ignore, Reject) as error:
+            # They would leave the run without an outcome.
+            raise RuntimeError(f"the job raised {type(error).__name__}, which only a plain Celery task may") from error
+        except Exception as error:
+            raise self._decide(error, started) from error
+
+    def _perform(self, started: Started) -> Any:
+        if self._target is None and self.prepare() is not None:
+            raise JobImportError(self.broken)
+        job = self.job
+        try:
+            params = check_params(job, started.params)
+        except InvalidParams as error:
+            raise ParamsRefused(error.message) from error
+        run_id, token = self.request.id, self.request.claim
+
+        def report(fraction: float | None, message: str | None) -> None:
+            self.backend.attempts.progress(run_id, token, fraction, message)
+
+        current = CurrentRun(id=run_id, job=job.name, attempt=started.attempt, params=params, report=report)
+        with _environment(job.env), running(current):
+            return self._call(job, params)
+
+    def _call(self, job: JobSpec, params: Mapping[str, Any]) -> Any:
+        target = self._target
+        kwargs = {**job.kwargs, **params}
+        if not isinstance(target, Task):
+            assert target is not None
+            return target(*job.args, **kwargs)
+        # A task of somebody's Celery app: its function runs, bound or not. To it this is a direct call, so that
+        # its `retry` raises instead of publishing, and the job's policy decides.
+        target.request_stack.push(
+            Context({**self.request.__dict__, "called_directly": True, "task": target.name})
+        )
+        try:
+            return target.run(*job.args, **kwargs)
+        finally:
+            target.request_stack.pop()
+
+    def _decide(self, error: Exception, started: Started) -> Exception:
+        """Return what to raise for an attempt that ended with ``error``: itself, or a Retry."""
+        if isinstance(error, ParamsRefused | JobImportError):
+            return error
+        cause = error
+        if isinstance(error, Retry):
+            # The job itself asked for a retry, with `self.retry()` of a shared task.
+            cause = error.exc if isinstance(error.exc, Exception) else error
+        decision = self.job.retry.decide(
+            retries=started.retries,
+            retryable=self.retryable(cause),
+            now=time.time(),
+            expires_at=started.expires_at,
+        )
+        if not isinstance(decision, RetryAt):
+            if self.job.retry.max_retries:
+                log.info("run %s of %s is not retried: %s", self.request.id, self.name, decision.why)
+            return cause
+        self.request.retry_in = decision.delay
+        return Retry(exc=cause, when=decision.delay)
+
+    def retryable(self, error: BaseException) -> bool:
+        """Whether ``retry.for`` and ``retry.not_for`` let ``error`` be retried.
+
+        A timeout is retried only if ``for`` names it.
+        """
+        if self._target is None:
+            return False
+        if isinstance(error, self._never_for):
+            return False
+        if isinstance(error, TIMEOUTS) and not self.job.retry.for_:
+            return False
+        return isinstance(error, self._retry_for)
+
+
+@contextmanager
+def _environment(env: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for the duration of a run."""
+    before = {name: os.environ.get(name) for name in env}
+    os.environ.update(env)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+__all__ = ["JobImportError", "JobTask", "ParamsRefused", "SoftTimeLimitExceeded", "reason_of"]

@@ -1,0 +1,155 @@
+"""What a worker does besides running jobs: keep its leases, beat, end what shall be terminated.
+
+Bootsteps of Celery's worker. The thread starts when the worker consumes and ends when the worker does; it
+goes on through lost connections, and stops renewing if the main loop is dead.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from typing import Any
+
+from celery import bootsteps
+from celery.utils.log import get_logger
+from celery.worker import state
+
+from runner.delivery.claims import Claims
+from runner.errors import RunnerError
+from runner.ledger.ledger import WORKER_RECORD_SECONDS
+
+log = get_logger(__name__)
+
+BEAT_SECONDS = 0.5
+"""Between two beats: how late a terminate, an expiry or a redelivery is noticed."""
+
+PULSE_PATIENCE = 60.0
+"""Seconds that the main loop may be silent before its leases are given up."""
+
+
+class Lease(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Starts the thread that renews, beats and terminates."""
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def __init__(self, consumer: Any, **kwargs: Any) -> None:
+        super().__init__(consumer, **kwargs)
+        self._thread: LeaseThread | None = None
+
+    def start(self, consumer: Any) -> None:
+        """Start the thread once; point what still runs at the new channel after a reconnect."""
+        channel = consumer.task_consumer.channel
+        for request in tuple(state.active_requests):
+            request.message.channel = channel
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = LeaseThread(consumer)
+            self._thread.start()
+        if consumer.hub is not None:
+            consumer.timer.call_repeatedly(1.0, self._thread.pulse)
+
+    def stop(self, consumer: Any) -> None:
+        """Go on: what runs stays leased through a lost connection and while the worker drains."""
+
+    def shutdown(self, consumer: Any) -> None:
+        """End the thread: the worker has drained."""
+        if self._thread is not None:
+            self._thread.end()
+
+
+class LeaseThread(threading.Thread):
+    """Renews every third of a lease, beats every half second."""
+
+    def __init__(self, consumer: Any) -> None:
+        super().__init__(name="runner-lease", daemon=True)
+        self._consumer = consumer
+        self._app = consumer.app
+        self._ledger = consumer.app.open_ledger()
+        self._claims: Claims = consumer.app.claims
+        self._ended = threading.Event()
+        self._last_pulse = time.monotonic()
+        self._has_hub = consumer.hub is not None
+        self._ending: set[str] = set()
+        pool = consumer.pool
+        self._record = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "queues": ",".join(sorted(consumer.app.run_queues)),
+            "concurrency": pool.num_processes,
+            "pool": type(pool).__module__.rpartition(".")[2],
+            "started_at": round(time.time() * 1000),
+        }
+
+    def pulse(self) -> None:
+        """Say that the main loop is alive."""
+        self._last_pulse = time.monotonic()
+
+    def end(self) -> None:
+        """End the thread, and say that this worker is gone."""
+        self._ended.set()
+        self.join(timeout=2.0)
+        try:
+            self._ledger.remove_worker(self._app.worker_name)
+        except RunnerError:
+            log.debug("Redis is away: the worker's record will expire by itself")
+
+    def run(self) -> None:
+        """Renew and beat until the worker ends."""
+        renew_at = 0.0
+        pause = BEAT_SECONDS
+        while not self._ended.wait(pause):
+            pause = BEAT_SECONDS
+            if self._has_hub and time.monotonic() - self._last_pulse > PULSE_PATIENCE:
+                log.critical("the main loop has not moved for %ds: leases are no longer renewed", PULSE_PATIENCE)
+                continue
+            try:
+                if time.monotonic() >= renew_at:
+                    for token in self._claims.renew():
+                        self._give_up(token)
+                    renew_at = time.monotonic() + self._claims.lease / 3
+                pause = self._beat()
+            except RunnerError as error:
+                log.warning("cannot reach Redis, will try again: %s", error)
+                pause = 1.0
+
+    def _beat(self) -> float:
+        """Do one beat; return the seconds until the next."""
+        next_due, terminating, more = self._ledger.beat(
+            worker=self._app.worker_name,
+            keep=WORKER_RECORD_SECONDS,
+            lease=self._claims.lease,
+            record=self._record,
+        )
+        for run_id, name in terminating.items():
+            request = state.requests.get(run_id)
+            if request is not None and request in state.active_requests and run_id not in self._ending:
+                self._terminate(request, name)
+        self._ending &= set(terminating)
+        if more:
+            return 0.0
+        return BEAT_SECONDS if next_due is None else min(BEAT_SECONDS, next_due + 0.001)
+
+    def _terminate(self, request: Any, name: str) -> None:
+        log.warning("run %s of %s is terminated (%s)", request.id, request.name, name)
+        self._ending.add(request.id)
+        signum = getattr(signal, f"SIG{name}", signal.SIGTERM)
+        threading.Thread(target=request.end, args=(signum,), name="runner-terminate", daemon=True).start()
+
+    def _give_up(self, token: str) -> None:
+        """End what runs under a claim that another worker may hold by now."""
+        for request in tuple(state.active_requests):
+            if getattr(request, "token", None) == token and request.worker_pid:
+                log.error("run %s: its lease was lost, its process is ended", request.id)
+                threading.Thread(target=request.end, args=(signal.SIGKILL,), daemon=True).start()
+
+
+class Announce(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Says in the log that the worker consumes; what starts a worker waits for this line."""
+
+    requires = (Lease,)
+
+    def start(self, consumer: Any) -> None:
+        """Log it."""
+        log.info("runner worker ready: %s takes from %s", consumer.app.worker_name, ", ".join(consumer.app.run_queues))

@@ -1,0 +1,60 @@
+"""Finds what a job runs: the callable behind its import path, and the exceptions its policy names."""
+
+from __future__ import annotations
+
+import builtins
+import importlib
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from celery import exceptions as celery_exceptions
+from celery.app.task import Task
+from celery.local import Proxy
+
+
+class TargetError(Exception):
+    """The import path of a job does not lead to a callable."""
+
+
+def load_target(path: str) -> Callable[..., Any] | Task:
+    """Return what ``module:attribute`` (or ``module.attribute``) names: a callable, or a Celery task.
+
+    Raises:
+        TargetError: it cannot be imported, or is no callable. What the import raised is the cause.
+    """
+    module_name, _, attribute = path.partition(":") if ":" in path else path.rpartition(".")
+    try:
+        found: Any = importlib.import_module(module_name)
+        for name in attribute.split("."):
+            found = getattr(found, name)
+    except AttributeError as error:
+        raise TargetError(f"{path}: module {module_name} has no attribute {attribute}") from error
+    except BaseException as error:
+        # Anything at all may happen in somebody's module, SystemExit included; other jobs must still run.
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        raise TargetError(f"{path}: {type(error).__name__}: {error}") from error
+    if isinstance(found, Proxy):
+        found = found._get_current_object()
+    if not callable(found):
+        raise TargetError(f"{path} is {type(found).__name__}, not something to call")
+    return found  # type: ignore[no-any-return]
+
+
+def load_exceptions(names: Iterable[str]) -> tuple[type[BaseException], ...]:
+    """Return the exception classes that names stand for.
+
+    A name is a built-in (``ConnectionError``), one of Celery's (``SoftTimeLimitExceeded``), or ``module.Class``.
+
+    Raises:
+        TargetError: one of them is none of these.
+    """
+    found = []
+    for name in names:
+        cls = getattr(builtins, name, None) or getattr(celery_exceptions, name, None)
+        if cls is None and ("." in name or ":" in name):
+            cls = load_target(name)
+        if not (isinstance(cls, type) and issubclass(cls, BaseException)):
+            raise TargetError(f"retry names {name}, which is no exception class")
+        found.append(cls)
+    return tuple(found)

@@ -1,0 +1,63 @@
+"""Runs a worker in this process until it is told to stop."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+
+from runner.app.factory import create_app
+from runner.settings import Settings
+from runner.spec.catalog import Catalog
+
+
+def run_worker(
+    settings: Settings,
+    catalog: Catalog,
+    *,
+    concurrency: int | None = None,
+    queues: Sequence[str] = (),
+    loglevel: str = "INFO",
+    pool: str = "prefork",
+    hostname: str | None = None,
+) -> int:
+    """Run a worker; return its exit code.
+
+    Args:
+        settings: of the project.
+        catalog: its sound jobs become tasks; the caller warns of the problems.
+        concurrency: how many runs at once; ``worker.concurrency`` by default.
+        queues: to take from; ``worker.queues`` by default.
+        loglevel: of the log, which goes to stderr.
+        pool: one of Celery's.
+        hostname: Celery's node name, ``celery@HOST`` by default.
+    """
+    logging.captureWarnings(True)
+    app = create_app(settings, catalog)
+    worker = app.Worker(
+        hostname=hostname,
+        pool_cls=pool,
+        concurrency=concurrency or settings.worker.concurrency,
+        queues=list(queues) or list(settings.worker.queues),
+        loglevel=loglevel,
+        logfile=None,
+        without_gossip=True,
+        without_mingle=True,
+        optimization="fair",
+        quiet=True,
+    )
+    worker.start()
+    return int(worker.exitcode or 0) if worker.exitcode is not None else 0
+
+
+def main() -> None:  # pragma: no cover - `python -m runner.app.worker` is for debugging
+    """Run a worker of the project found from here."""
+    from runner.settings import load_settings
+    from runner.spec.catalog import load_catalog
+
+    settings = load_settings()
+    sys.exit(run_worker(settings, load_catalog(settings)))
+
+
+if __name__ == "__main__":
+    main()

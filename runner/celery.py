@@ -1,0 +1,13 @@
+"""``app``: the Celery app generated from this project's jobs.d.
+
+For Celery's own tools: ``celery -A runner worker``, ``inspect``, ``call``, ``result``, and Flower. The
+project is found as everywhere: ``RUNNER_PROJECT``, or upwards from the working folder.
+"""
+
+from runner.app.factory import create_app
+from runner.settings import load_settings
+from runner.spec.catalog import load_catalog
+
+_settings = load_settings()
+
+app = create_app(_settings, load_catalog(_settings))

@@ -1,0 +1,99 @@
+"""What a worker holds. One object a worker process; it outlives connections and channels."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from runner.ledger.scripts import run_script
+
+if TYPE_CHECKING:
+    import redis
+
+    from runner.ledger.ledger import Ledger
+
+PACKAGE = "runner.delivery"
+
+
+def milliseconds(seconds: float) -> int:
+    """Return whole milliseconds, as scripts take them."""
+    return round(seconds * 1000)
+
+
+class Claims:
+    """The tokens that this worker holds, and what can be done with them.
+
+    Safe to use from several threads: the lease thread renews while the main loop takes and drops.
+    """
+
+    def __init__(self, ledger: Ledger, lease: float) -> None:
+        self._ledger = ledger
+        self.lease = lease
+        self._held: set[str] = set()
+        self._mutex = threading.Lock()
+
+    def take(self, token: str) -> None:
+        """Note that a message was claimed under ``token``."""
+        with self._mutex:
+            self._held.add(token)
+
+    def forget(self, token: str) -> None:
+        """Note that the claim is gone: the script that ended the attempt released it."""
+        with self._mutex:
+            self._held.discard(token)
+
+    def holds(self, token: str) -> bool:
+        """Whether the claim is still ours, as far as we know."""
+        with self._mutex:
+            return token in self._held
+
+    @property
+    def tokens(self) -> list[str]:
+        """All tokens held now."""
+        with self._mutex:
+            return list(self._held)
+
+    def drop(self, token: str) -> None:
+        """Release the claim of a message that is done with.
+
+        Raises:
+            Unavailable: Redis cannot be reached; the lease will run out instead.
+        """
+        self.forget(token)
+        self._script("drop", token)
+
+    def hand_back(self, tokens: list[str], *, pause: float = 0.0, detail: str = "handed back by a worker") -> None:
+        """Give messages back to the front of their queues, or into the delayed set for ``pause`` seconds.
+
+        Raises:
+            Unavailable: Redis cannot be reached; the leases will run out instead.
+        """
+        for token in tokens:
+            self.forget(token)
+        if tokens:
+            self._ledger.script("hand_back", milliseconds(pause), detail, *tokens)
+
+    def renew(self) -> list[str]:
+        """Renew every lease; return the tokens that were taken away, which are ours no more.
+
+        Raises:
+            Unavailable: Redis cannot be reached.
+        """
+        tokens = self.tokens
+        if not tokens:
+            return []
+        gone = [token for token in self._script("renew", milliseconds(self.lease), *tokens) if self.holds(token)]
+        for token in gone:
+            self.forget(token)
+        return gone
+
+    def _script(self, name: str, *args: Any) -> Any:
+        from runner.ledger.connection import reaching
+
+        with reaching(self._ledger.settings):
+            return run_script(self._ledger.client, self._ledger.namespace, name, *args, package=PACKAGE)
+
+
+def claim_command(client: redis.Redis, namespace: str, token: str, lease: float, worker: str, queues: list[str]) -> Any:
+    """Ask for the next message; see ``claim.lua`` for the answer."""
+    return run_script(client, namespace, "claim", token, milliseconds(lease), worker, *queues, package=PACKAGE)

@@ -1,0 +1,6 @@
+-- Releases claims whose messages are done with, without touching any run.
+--
+-- ARGV: tokens
+
+for i = 1, #ARGV do release(ARGV[i]) end
+return #ARGV

@@ -1,0 +1,246 @@
+"""A Kombu transport whose messages are claimed, not popped.
+
+A subclass of Kombu's Redis transport. What is replaced: taking a message (one script instead of BRPOP, ZADD and
+HSET), the store of unacknowledged messages (claims with a lease instead), the order of
+priorities (9 first, ten steps), the names of keys (all begin with the namespace). What stays: the
+event loop, connections, fanout for remote control and events, reply queues.
+
+Each part of Kombu that is overridden has a test in ``tests/contract`` that names it.
+"""
+
+from __future__ import annotations
+
+import secrets
+from queue import Empty
+from typing import Any
+
+from kombu.transport import redis as stock
+from kombu.transport import virtual
+from kombu.utils.encoding import bytes_to_str
+from kombu.utils.json import loads
+from redis.connection import parse_url
+from redis.exceptions import ResponseError
+
+from runner.delivery.claims import PACKAGE, milliseconds
+from runner.ledger.scripts import digest, source
+
+INBOX = "celery"
+"""The queue that plain Celery clients publish to; its keys are Kombu's own and carry no namespace."""
+
+MARKED_ARGUMENT = "x-runner"
+"""A queue declared with this argument holds runs, and is claimed from."""
+
+LONGEST_BLOCK = 1.0
+"""Seconds to wait for a bell: the longest that a message of a plain client, which rings none, may lie there."""
+
+
+class QoS(virtual.QoS):
+    """Bookkeeping of what is held. Redis is told by the claims, not by acknowledgements."""
+
+    restore_at_shutdown = True
+
+    def ack(self, delivery_tag: str) -> None:
+        self.channel.release(delivery_tag)
+        super().ack(delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        self.channel.release(delivery_tag, requeue=requeue)
+        super().ack(delivery_tag)
+
+    def settled(self, delivery_tag: str) -> None:
+        """The claim is gone already: forget the message without a word to Redis."""
+        self.channel.claims.forget(delivery_tag)
+        super().ack(delivery_tag)
+
+    def restore_unacked(self, client: Any = None) -> None:
+        # On a lost connection or a closed channel. What runs stays claimed and renewed; what waits in this
+        # process is given back. (Kombu's own version fails here once the connection is collected.)
+        self._flush()
+        self.channel.hand_back_waiting(list(self._delivered))
+        self._delivered.clear()
+
+    def restore_visible(self, *args: Any, **kwargs: Any) -> None:
+        # Dead workers' claims are put back by the beat.
+        return None
+
+
+class Channel(stock.Channel):
+    """A channel that claims from queues of runs, and behaves as Kombu's for all others."""
+
+    QoS = QoS
+    from_transport_options = (*stock.Channel.from_transport_options, "namespace", "claims", "worker_name", "is_running")
+
+    namespace = "runner"
+    claims: Any = None
+    worker_name = ""
+    is_running: Any = None
+    """Tells whether a token's run is in the pool; given by the worker."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._run_queues: set[str] = set()
+        self._bells: list[str] | None = None
+        self._blocking = False
+        self._token = ""
+        super().__init__(*args, **kwargs)
+        self.keyprefix_queue = f"{self.namespace}:binding:%s"
+        self.keyprefix_binding_permanent = f"{self.namespace}:binding-permanent:%s"
+        self.keyprefix_binding_deadlines = f"{self.namespace}:binding-deadlines"
+
+    # -- names and connections
+
+    def _q_for_pri(self, queue: str, pri: int) -> str:
+        if queue in self._run_queues:
+            return f"{self.namespace}:queue:{queue}:{pri}"
+        return f"{self.namespace}:reply:{super()._q_for_pri(queue, pri)}"
+
+    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
+        # The URL is read by redis-py, so that every form it takes works for the broker as it does for the ledger.
+        params: dict[str, Any] = dict(parse_url(self.connection.client.hostname))
+        params["health_check_interval"] = self.health_check_interval
+        params["socket_timeout"] = self.socket_timeout
+        params.setdefault("db", 0)
+        base = params.get("connection_class") or self.connection_class
+        if "path" not in params:
+            params["socket_connect_timeout"] = self.socket_connect_timeout
+        if asynchronous:
+            channel = self
+
+            class Connection(base):  # type: ignore[misc,valid-type]
+                def disconnect(self, *args: Any, **kwargs: Any) -> None:
+                    super().disconnect(*args, **kwargs)
+                    if channel._registered:
+                        channel._on_connection_disconnect(self)
+
+            base = Connection
+        params["connection_class"] = base
+        return params
+
+    def conn_or_acquire(self, client: Any = None) -> Any:
+        # Kombu makes a new client for every command; one is kept instead.
+        return _Lent(client or self._kept_client())
+
+    def _kept_client(self) -> Any:
+        kept = getattr(self, "_kept", None)
+        if kept is None or kept.connection_pool is not self.pool:
+            kept = self._kept = self._create_client()
+        return kept
+
+    # -- which queues hold runs
+
+    def _new_queue(self, queue: str, auto_delete: bool = False, **kwargs: Any) -> None:
+        if (kwargs.get("arguments") or {}).get(MARKED_ARGUMENT):
+            self._run_queues.add(queue)
+        super()._new_queue(queue, auto_delete, **kwargs)
+
+    # -- taking messages
+
+    def _claiming(self) -> bool:
+        return bool(self._run_queues) and self._run_queues.issuperset(self.active_queues)
+
+    def _brpop_start(self, timeout: float | None = None) -> None:
+        if not self._claiming():
+            super()._brpop_start(timeout)
+            return
+        queues = self._queue_cycle.consume(len(self.active_queues))
+        if not queues:
+            return
+        connection = self._in_poll = self.client.connection
+        self._brpop_sent_at = stock.monotonic()
+        self._asked = queues
+        self._blocking = self._bells is not None
+        if self._blocking:
+            bells = [f"{self.namespace}:bell:{queue}" for queue in queues]
+            connection.send_command(
+                "XREAD", "BLOCK", milliseconds(LONGEST_BLOCK), "STREAMS", *bells, *(self._bells or ())
+            )
+            return
+        self._token = secrets.token_hex(16)
+        connection.send_command(
+            "EVALSHA",
+            digest(PACKAGE, "claim"),
+            1,
+            self.namespace,
+            self._token,
+            milliseconds(self.claims.lease),
+            self.worker_name,
+            *queues,
+        )
+
+    def _brpop_read(self, **options: Any) -> bool:
+        if not self._claiming():
+            return bool(super()._brpop_read(**options))
+        try:
+            try:
+                answer = self.client.connection.read_response()
+            except self.connection_errors:
+                self._bells = None
+                self.client.connection.disconnect()
+                raise
+            except ResponseError as error:
+                self._bells = None
+                if "NOSCRIPT" not in str(error):
+                    raise
+                self._kept_client().script_load(source(PACKAGE, "claim"))
+                raise Empty from None
+            if self._blocking:
+                self._bells = None
+                raise Empty
+            if len(answer) == 1:
+                self._bells = [bytes_to_str(last) for last in answer[0]]
+                raise Empty
+            queue, raw = bytes_to_str(answer[0]), answer[1]
+            self._queue_cycle.rotate(queue)
+            self._deliver(queue, raw)
+            return True
+        finally:
+            self._in_poll = None
+            self._flush_brpop_reauth()
+
+    def _deliver(self, queue: str, raw: bytes) -> None:
+        message = loads(bytes_to_str(raw))
+        message["properties"]["delivery_tag"] = self._token
+        self.claims.take(self._token)
+        self.connection._deliver(message, queue)
+
+    # -- giving them back
+
+    def release(self, token: str, *, requeue: bool = False) -> None:
+        """End a claim that no script has ended."""
+        if self.claims is None or not self.claims.holds(token):
+            return
+        if requeue:
+            self.claims.hand_back([token])
+        else:
+            self.claims.drop(token)
+
+    def hand_back_waiting(self, tokens: list[str]) -> None:
+        """Give back what this process holds and does not run."""
+        if self.claims is None:
+            return
+        running = self.is_running or (lambda _token: False)
+        waiting = [token for token in tokens if self.claims.holds(token) and not running(token)]
+        try:
+            self.claims.hand_back(waiting)
+        except Exception:  # noqa: BLE001 - their leases run out, and the beat of any worker puts them back
+            stock.warning("could not hand back %d messages, their leases will run out", len(waiting))
+
+
+class _Lent:
+    """A context manager that lends a client and keeps it open."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def __enter__(self) -> Any:
+        return self._client
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+class Transport(stock.Transport):
+    """Kombu's Redis transport with claiming channels."""
+
+    Channel = Channel
+    can_parse_url = True
+    """redis-py reads the URL, see ``Channel._connparams``."""

@@ -1,0 +1,374 @@
+"""The ledger's interface: what can be asked of runs, and done to them, from outside of a worker."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from runner.errors import AmbiguousId, KeyConflict, NotFinished, UnknownRun
+from runner.ledger.connection import connect, reaching
+from runner.ledger.message import write_message
+from runner.ledger.record import pairs, read_record
+from runner.ledger.scripts import run_script
+from runner.ledger.watch import Watch
+from runner.model.job import JobSpec
+from runner.model.run import Run, State
+from runner.settings import Settings
+
+if TYPE_CHECKING:
+    import redis
+
+SHORTEST_PREFIX = 8
+"""Characters of an id that a prefix must have at least."""
+
+WORKER_RECORD_SECONDS = 15.0
+"""A worker that has not been heard of for this long is not listed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """What is submitted. Times are seconds; ``eta`` is a Unix time.
+
+    ``params`` are checked already, defaults filled in. ``expires`` counts from ``eta``, else from
+    the submission. The id is made by the submitter, so that it can be named even if no answer
+    comes back.
+    """
+
+    id: str
+    job: JobSpec
+    params: Mapping[str, Any]
+    queue: str
+    priority: int
+    trigger: str
+    submitted_by: str | None = None
+    key: str | None = None
+    eta: float | None = None
+    expires: float | None = None
+    rerun_of: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The answer to a submission: the run it made, or the one that existed.
+
+    ``run`` is None if the run that a key stands for has been pruned or forgotten since.
+    """
+
+    id: str
+    run: Run | None
+    duplicate: bool
+
+
+class Ledger:
+    """The record of every run.
+
+    Every method raises :class:`~runner.errors.Unavailable` if Redis cannot be reached in a bounded time.
+    """
+
+    def __init__(self, client: redis.Redis, settings: Settings) -> None:
+        self.client = client
+        self.settings = settings
+        self.namespace = settings.namespace
+
+    @classmethod
+    def open(cls, settings: Settings, *, start: bool = True) -> Self:
+        """Connect; ``start`` says whether an embedded server is started if it does not run."""
+        return cls(connect(settings, start=start), settings)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.client.close()
+
+    def script(self, name: str, *args: Any) -> Any:
+        """Run one of the ledger's scripts.
+
+        Raises:
+            Unavailable: Redis cannot be reached, or refuses to write.
+        """
+        with reaching(self.settings):
+            return run_script(self.client, self.namespace, name, *args)
+
+    def submit(self, submission: Submission) -> Submitted:
+        """Record a run and put its message into the queue, in one step.
+
+        Submitting the same id, or the same key of a job, again returns the run that exists.
+
+        Raises:
+            KeyConflict: the key was used with other params.
+        """
+        job, params = submission.job, _canonical(submission.params)
+        answer, run_id = self.script(
+            "submit",
+            submission.id,
+            job.name,
+            write_message(
+                run_id=submission.id,
+                job=job.name,
+                params=submission.params,
+                digest=job.digest,
+                queue=submission.queue,
+                priority=submission.priority,
+            ),
+            submission.key or "",
+            hashlib.sha256(params.encode()).hexdigest()[:16],
+            _milliseconds(self.settings.retention.key),
+            _milliseconds(submission.eta) if submission.eta is not None else "",
+            _milliseconds(submission.expires) if submission.expires is not None else "",
+            *self._record_of(submission, params),
+        )
+        if answer == "conflict":
+            raise KeyConflict(
+                f"key {submission.key!r} of {job.name} was used with other params, by run {run_id}",
+                hint="use another key, or submit with the same params",
+            )
+        run = next(iter(self.read([run_id])), None)
+        return Submitted(run_id, run, duplicate=answer == "known")
+
+    def _record_of(self, submission: Submission, params: str) -> list[str | int]:
+        kept, default = submission.job.retention, self.settings.retention
+        fields: dict[str, str | int | None] = {
+            "queue": submission.queue,
+            "priority": submission.priority,
+            "trigger": submission.trigger,
+            "submitted_by": submission.submitted_by,
+            "key": submission.key,
+            "rerun_of": submission.rerun_of,
+            "spec_digest": submission.job.digest,
+            "params": params,
+            "tags": json.dumps(list(submission.job.tags)) if submission.job.tags else None,
+            "keep_result": _milliseconds(kept.result if kept.result is not None else default.result),
+            "keep_history": _milliseconds(kept.history if kept.history is not None else default.history),
+            "keep_runs": kept.runs if kept.runs is not None else default.runs,
+        }
+        return [part for name, value in fields.items() if value is not None for part in (name, value)]
+
+    def read(self, ids: Sequence[str]) -> list[Run]:
+        """Return those of ``ids`` that are known, in that order; overdue ones are settled first."""
+        if not ids:
+            return []
+        answer = self.script("read", *ids)
+        return [
+            read_record(run_id, pairs(found[0]), found[1] or None)
+            for run_id, found in zip(ids, answer, strict=True)
+            if found
+        ]
+
+    def get(self, run_id: str) -> Run:
+        """Return a run by its full id.
+
+        Raises:
+            UnknownRun: it was never submitted, was forgotten, or was pruned.
+        """
+        found = self.read([run_id])
+        if not found:
+            raise unknown_run(run_id)
+        return found[0]
+
+    def get_many(self, ids: Sequence[str]) -> list[Run]:
+        """Return all runs of ``ids``.
+
+        Raises:
+            UnknownRun: for the first that is not known.
+        """
+        found = self.read(ids)
+        known = {run.id for run in found}
+        for run_id in ids:
+            if run_id not in known:
+                raise unknown_run(run_id)
+        return found
+
+    def resolve(self, reference: str) -> str:
+        """Return the full id that ``reference`` means: an id, a unique prefix of it, or ``@JOB`` for the latest run.
+
+        Raises:
+            UnknownRun: nothing fits.
+            AmbiguousId: more than one run fits, or the prefix is too short.
+        """
+        if reference.startswith("@"):
+            latest = self.runs(job=reference[1:], limit=1)
+            if not latest:
+                raise UnknownRun(
+                    f"job {reference[1:]} has no runs", hint=f"submit one with: runner submit {reference[1:]}"
+                )
+            return latest[0].id
+        with reaching(self.settings):
+            found = self.client.zrange(
+                f"{self.namespace}:ids", f"[{reference}", f"[{reference}\xff", bylex=True, offset=0, num=3
+            )
+        if reference in found:
+            return reference
+        if not found:
+            raise unknown_run(reference)
+        if len(reference) < SHORTEST_PREFIX:
+            raise AmbiguousId(
+                f"{reference!r} is too short for an id", hint=f"give at least {SHORTEST_PREFIX} characters"
+            )
+        if len(found) > 1:
+            raise AmbiguousId(f"{reference!r} fits more than one run: {', '.join(found)}", hint="give more characters")
+        return str(found[0])
+
+    def runs(
+        self,
+        *,
+        job: str | None = None,
+        states: Sequence[State] = (),
+        since: float | None = None,
+        limit: int = 20,
+    ) -> list[Run]:
+        """Return runs, newest submission first.
+
+        The cost depends on ``limit`` and not on how many runs there are: every state has an index by time.
+
+        Args:
+            job: only of this job.
+            states: only in these states; all by default.
+            since: only submitted at or after this Unix time in seconds.
+            limit: how many at most.
+        """
+        oldest = "-inf" if since is None else _milliseconds(since)
+        prefix = f"{self.namespace}:job:{job}" if job is not None else f"{self.namespace}:state"
+        with reaching(self.settings), self.client.pipeline(transaction=False) as pipe:
+            for state in states or tuple(State):
+                pipe.zrange(
+                    f"{prefix}:{state}",
+                    "+inf",
+                    oldest,
+                    desc=True,
+                    byscore=True,
+                    offset=0,
+                    num=limit,
+                    withscores=True,
+                )
+            found = pipe.execute()
+        newest = sorted(
+            ((score, run_id) for entries in found for run_id, score in entries),
+            reverse=True,
+        )
+        return self.read(list(dict.fromkeys(run_id for _, run_id in newest[:limit])))
+
+    def revoke(
+        self,
+        run_id: str,
+        *,
+        by: str | None,
+        comment: str | None = None,
+        terminate: bool = False,
+        signal: str = "TERM",
+    ) -> tuple[Run, bool]:
+        """Revoke a run; return it, and whether anything was left to revoke.
+
+        One that waits is REVOKED at once. One that runs goes on, and nothing follows it; with
+        ``terminate`` its worker ends it with ``signal``, and with SIGKILL a little later.
+
+        Raises:
+            UnknownRun: there is no such run.
+        """
+        answer = self.script("revoke", run_id, by or "", comment or "", "1" if terminate else "", signal)
+        if answer == "unknown":
+            raise unknown_run(run_id)
+        return self.get(run_id), answer != "final"
+
+    def forget(self, run_id: str) -> None:
+        """Remove all that is known of a finished run.
+
+        Raises:
+            UnknownRun: there is no such run.
+            NotFinished: it is not in a final state.
+        """
+        answer = self.script("forget", run_id)
+        if answer == "unknown":
+            raise unknown_run(run_id)
+        if answer != "forgotten":
+            raise NotFinished(
+                f"run {run_id} is {answer}, only a finished run can be forgotten",
+                hint=f"revoke it first: runner revoke {run_id}",
+            )
+
+    def workers(self) -> list[dict[str, Any]]:
+        """Return the live workers: name, host, pid, queues, concurrency, pool, started_at and seen_at (Unix ms)."""
+        with reaching(self.settings):
+            names = self.client.zrange(f"{self.namespace}:workers", 0, -1)
+            with self.client.pipeline(transaction=False) as pipe:
+                for name in names:
+                    pipe.hgetall(f"{self.namespace}:worker:{name}")
+                records = pipe.execute()
+        return [
+            {
+                "name": name,
+                "host": record["host"],
+                "pid": int(record["pid"]),
+                "queues": record["queues"].split(","),
+                "concurrency": int(record["concurrency"]),
+                "pool": record["pool"],
+                "started_at": int(record["started_at"]),
+                "seen_at": int(record["seen_at"]),
+            }
+            for name, record in zip(names, records, strict=True)
+            if record
+        ]
+
+    def consumed_queues(self) -> set[str]:
+        """Return the queues that a live worker takes runs from."""
+        return {queue for worker in self.workers() for queue in worker["queues"]}
+
+    def remove_worker(self, name: str) -> None:
+        """Take a worker that ends off the list."""
+        with reaching(self.settings), self.client.pipeline() as pipe:
+            pipe.zrem(f"{self.namespace}:workers", name)
+            pipe.delete(f"{self.namespace}:worker:{name}")
+            pipe.execute()
+
+    def beat(
+        self, *, worker: str, keep: float, lease: float, record: Mapping[str, str | int]
+    ) -> tuple[float | None, dict[str, str], bool]:
+        """Do what every worker does for all: see ``beat.lua``.
+
+        Returns:
+            Seconds until the next delayed run is due (None: there is none), the ids to terminate with the name of
+            the signal, and whether there is more to do at once.
+        """
+        flat = [part for pair in record.items() for part in pair]
+        next_due, terminating, more = self.script("beat", worker, _milliseconds(keep), _milliseconds(lease), *flat)
+        return (float(next_due) / 1000 if next_due else None), pairs(terminating), bool(more)
+
+    def bury(self, letter: str) -> None:
+        """Keep a message that nobody can act on; the newest 10,000 are kept."""
+        with reaching(self.settings), self.client.pipeline() as pipe:
+            pipe.lpush(f"{self.namespace}:dead-letters", letter)
+            pipe.ltrim(f"{self.namespace}:dead-letters", 0, 9999)
+            pipe.execute()
+
+    def refused_since(self, run_id: str) -> float | None:
+        """Return the Unix time in seconds since which workers hand this run back, or None."""
+        with reaching(self.settings):
+            since = self.client.hget(f"{self.namespace}:run:{run_id}", "refused_since")
+        return float(since) / 1000 if since else None
+
+    def watch(self, ids: Sequence[str]) -> Watch:
+        """Return a context manager that follows runs as they change."""
+        return Watch(self, ids)
+
+
+def unknown_run(run_id: str) -> UnknownRun:
+    """Return the error for an id that the ledger does not know."""
+    return UnknownRun(
+        f"no run {run_id}: it was never submitted, was forgotten, or is older than its retention",
+        hint="runner runs lists what is known",
+    )
+
+
+def _canonical(params: Mapping[str, Any]) -> str:
+    return json.dumps(dict(params), sort_keys=True, separators=(",", ":"))
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def now() -> float:
+    """Return this machine's Unix time in seconds."""
+    return time.time()

@@ -1,0 +1,204 @@
+-- What every script of the ledger shares; it stands in front of each of them.
+--
+-- KEYS[1] is the namespace (NS below). Every other key is derived from it here and nowhere else in Lua;
+-- Redis Cluster is not supported, so keys need not be named by the caller. Times are Unix
+-- milliseconds by this server's clock: clients' clocks never count.
+
+local NS = KEYS[1]
+local clock = redis.call('TIME')
+local NOW = clock[1] * 1000 + math.floor(clock[2] / 1000)
+
+local FINAL = { SUCCESS = true, FAILURE = true, REVOKED = true }
+local ORIGINS = {
+  STARTED = { PENDING = true, RETRY = true },
+  RETRY = { STARTED = true },
+  SUCCESS = { STARTED = true },
+  FAILURE = { PENDING = true, STARTED = true, RETRY = true },
+  REVOKED = { PENDING = true, STARTED = true, RETRY = true },
+}
+
+local DELIVERIES = 3            -- losses in a row before a run is called poisoned
+local PRUNED_AT_ONCE = 10       -- runs that one settle removes, so that it stays short
+local EVENTS_KEPT = 10000
+
+local CLAIMS, LEASES = NS .. ':claims', NS .. ':leases'
+local DELAYED, EXPIRING, PRUNABLE = NS .. ':delayed', NS .. ':expiring', NS .. ':prunable'
+local TERMINATING, IDS = NS .. ':terminating', NS .. ':ids'
+
+local function run_key(id) return NS .. ':run:' .. id end
+local function meta_key(id) return 'celery-task-meta-' .. id end
+local function state_key(state) return NS .. ':state:' .. state end
+local function job_key(job, state) return NS .. ':job:' .. job .. ':' .. state end
+local function queue_key(queue, priority) return NS .. ':queue:' .. queue .. ':' .. priority end
+local function bell_key(queue) return NS .. ':bell:' .. queue end
+
+-- The fields of a run as a table; nil if there is no such run. flat: its record, if it was read already.
+local function load_run(id, flat)
+  flat = flat or redis.call('HGETALL', run_key(id))
+  if #flat == 0 then return nil end
+  local run = { id = id }
+  for i = 1, #flat, 2 do run[flat[i]] = flat[i + 1] end
+  return run
+end
+
+-- Tells watchers: the stream keeps what happened, the channels wake who waits.
+local function announce(run, meta)
+  redis.call('XADD', NS .. ':events', 'MAXLEN', '~', EVENTS_KEPT, '*',
+    'id', run.id, 'job', run.job, 'state', run.state, 'reason', run.reason or '', 'attempt', run.attempts or '0')
+  redis.call('PUBLISH', NS .. ':changed:' .. run.id, run.state)
+  if meta then redis.call('PUBLISH', meta_key(run.id), meta) end
+end
+
+local function index(run, state)
+  redis.call('ZADD', state_key(state), run.submitted_at, run.id)
+  redis.call('ZADD', job_key(run.job, state), run.submitted_at, run.id)
+end
+
+local function unindex(run)
+  redis.call('ZREM', state_key(run.state), run.id)
+  redis.call('ZREM', job_key(run.job, run.state), run.id)
+end
+
+-- Moves a run to another state. The caller has checked who may; this checks where from.
+local function enter(run, state)
+  if not ORIGINS[state][run.state] then
+    error('run ' .. run.id .. ' cannot go from ' .. run.state .. ' to ' .. state)
+  end
+  unindex(run)
+  index(run, state)
+  run.state = state
+end
+
+-- A worker waits on the bells of its queues; at most one unheard ring is kept.
+local function ring(queue)
+  redis.call('XADD', bell_key(queue), 'MAXLEN', '1', '*', 'r', '1')
+end
+
+-- Workers take from the right end. front: ahead of what waits there already.
+local function enqueue(queue, priority, message, front)
+  redis.call(front and 'RPUSH' or 'LPUSH', queue_key(queue, priority), message)
+  redis.call('SADD', NS .. ':queues', queue)
+  ring(queue)
+end
+
+local function delay(run, due, message)
+  redis.call('HSET', run_key(run.id), 'message', message)
+  redis.call('ZADD', DELAYED, due, run.id)
+end
+
+-- A claim is a line of JSON (id, queue, priority, worker) and the message as it stood in its queue.
+local function load_claim(token)
+  local held = redis.call('HGET', CLAIMS, token)
+  if not held then return nil end
+  local cut = string.find(held, '\n', 1, true)
+  local claim = cjson.decode(string.sub(held, 1, cut - 1))
+  claim.message = string.sub(held, cut + 1)
+  return claim
+end
+
+local function release(token)
+  redis.call('HDEL', CLAIMS, token)
+  redis.call('ZREM', LEASES, token)
+end
+
+local function lease_live(token)
+  local ends = token and redis.call('ZSCORE', LEASES, token)
+  return ends and tonumber(ends) > NOW
+end
+
+local function remove_run(run)
+  unindex(run)
+  redis.call('ZREM', IDS, run.id)
+  redis.call('ZREM', PRUNABLE, run.id)
+  redis.call('DEL', run_key(run.id), meta_key(run.id))
+end
+
+-- Keeps a job's history within its number of runs, a few at a time: oldest submissions go first.
+local function prune_job(run)
+  local limit = tonumber(run.keep_runs)
+  local total = 0
+  for state in pairs(FINAL) do total = total + redis.call('ZCARD', job_key(run.job, state)) end
+  for _ = 1, math.min(total - limit, PRUNED_AT_ONCE) do
+    local oldest, at
+    for state in pairs(FINAL) do
+      local heads = redis.call('ZRANGE', job_key(run.job, state), 0, 1, 'WITHSCORES')
+      for i = 1, #heads, 2 do
+        -- The run that just ended stays, or who waits for it would never learn how.
+        if heads[i] ~= run.id and (not at or tonumber(heads[i + 1]) < at) then
+          oldest, at = { id = heads[i], job = run.job, state = state }, tonumber(heads[i + 1])
+        end
+      end
+    end
+    if not oldest then return end
+    remove_run(oldest)
+  end
+end
+
+-- What a plain Celery client reads where the runner itself ended the run.
+local function celery_meta(run, state, exc_type, message)
+  return '{"status":"' .. state .. '","result":' .. cjson.encode({
+    exc_type = exc_type, exc_message = { message }, exc_module = 'celery.exceptions',
+  }) .. ',"traceback":null,"children":[],"date_done":null,"task_id":"' .. run.id .. '"}'
+end
+
+-- Ends a run: state, indexes, result, event, retention and the claim in one go.
+-- meta: the result in Celery's format; fields: more fields to write, as a flat list.
+local function finish(run, state, reason, meta, fields)
+  enter(run, state)
+  run.reason = reason
+  local key = run_key(run.id)
+  redis.call('HSET', key, 'state', state, 'reason', reason or '', 'finished_at', NOW, unpack(fields or {}))
+  redis.call('HDEL', key, 'detail', 'retry_at', 'message', 'deaths_in_row')
+  redis.call('ZREM', EXPIRING, run.id)
+  redis.call('ZREM', DELAYED, run.id)
+  redis.call('HDEL', TERMINATING, run.id)
+  redis.call('SET', meta_key(run.id), meta, 'PX', run.keep_result)
+  redis.call('ZADD', PRUNABLE, NOW + tonumber(run.keep_history), run.id)
+  if run.token then release(run.token) end
+  prune_job(run)
+  announce(run, meta)
+end
+
+local function revoke_run(run, reason)
+  local words = reason == 'cancelled' and 'revoked' or reason
+  finish(run, 'REVOKED', reason, celery_meta(run, 'REVOKED', 'TaskRevokedError', words))
+end
+
+local function expired(run)
+  return (run.state == 'PENDING' or run.state == 'RETRY') and run.expires_at and tonumber(run.expires_at) <= NOW
+end
+
+-- What was asked while an attempt ran decides what follows it: no retry and no redelivery.
+local function revoked_after(run)
+  return run.terminate and 'terminated' or 'cancelled'
+end
+
+-- An attempt vanished with its worker or its process. death: JSON of one death.
+-- STARTED -> RETRY (redelivered after 1, 2, 4 s), FAILURE (poisoned) or REVOKED (asked for meanwhile).
+local function lose(run, message, death)
+  local deaths = run.deaths and cjson.decode(run.deaths) or {}
+  deaths[#deaths + 1] = cjson.decode(death)
+  local in_row = tonumber(run.deaths_in_row or '0') + 1
+  local key = run_key(run.id)
+  redis.call('HSET', key, 'deaths', cjson.encode(deaths), 'deaths_in_row', in_row)
+  redis.call('HINCRBY', key, 'losses', 1)
+  if run.revocation then return revoke_run(run, revoked_after(run)) end
+  local pause = 1000 * 2 ^ (in_row - 1)
+  local late = run.expires_at and NOW + pause > tonumber(run.expires_at)
+  if in_row >= DELIVERIES or late or not message then
+    local reason = in_row >= DELIVERIES and 'poisoned' or 'worker_lost'
+    local words = reason == 'poisoned'
+      and 'the process that ran it died ' .. in_row .. ' times in a row'
+      or 'the process that ran it died, and no redelivery is possible'
+    return finish(run, 'FAILURE', reason, celery_meta(run, 'FAILURE', 'WorkerLostError', words),
+      { 'error', cjson.encode({ type = 'WorkerLostError', message = words, traceback = cjson.null }) })
+  end
+  enter(run, 'RETRY')
+  redis.call('HSET', key, 'state', 'RETRY', 'detail', 'redelivery after a lost attempt', 'retry_at', NOW + pause)
+  redis.call('HDEL', key, 'token')
+  redis.call('DEL', meta_key(run.id))
+  if run.expires_at then redis.call('ZADD', EXPIRING, run.expires_at, run.id) end
+  delay(run, NOW + pause, message)
+  release(run.token)
+  announce(run)
+end

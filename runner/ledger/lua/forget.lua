@@ -1,0 +1,11 @@
+-- Removes all that is known of a finished run. Keys and slots stay: they outlive it.
+--
+-- ARGV: id
+-- Returns 'unknown' | 'forgotten' | the state that forbids it
+
+local run = load_run(ARGV[1])
+if not run then return 'unknown' end
+if expired(run) then revoke_run(run, 'expired') end
+if not FINAL[run.state] then return run.state end
+remove_run(run)
+return 'forgotten'

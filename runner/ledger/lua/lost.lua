@@ -1,0 +1,20 @@
+-- The process that ran an attempt is dead: said by the worker that saw it, with the attempt's token.
+--
+-- STARTED -> RETRY | FAILURE (poisoned) | REVOKED (terminated, cancelled). A run that had not started
+-- goes back to its queue, and nothing is counted.
+--
+-- ARGV: id, token, death as JSON
+-- Returns the state that follows, or '' if the token is stale
+
+local run = load_run(ARGV[1])
+local claim = load_claim(ARGV[2])
+if not run or not claim then return '' end
+if run.state == 'STARTED' and run.token == ARGV[2] then
+  lose(run, claim.message, ARGV[3])
+  return run.state
+end
+if run.state == 'PENDING' or run.state == 'RETRY' then
+  enqueue(claim.queue, claim.priority, claim.message, true)
+end
+release(ARGV[2])
+return run.state

@@ -1,0 +1,10 @@
+-- Notes how far an attempt is. Changes no state; refused to a stale token.
+--
+-- ARGV: id, token, progress as JSON
+-- Returns 1, or 0 if the token is stale
+
+local run = load_run(ARGV[1])
+if not run or run.state ~= 'STARTED' or run.token ~= ARGV[2] then return 0 end
+redis.call('HSET', run_key(run.id), 'progress', ARGV[3])
+redis.call('PUBLISH', NS .. ':changed:' .. run.id, run.state)
+return 1

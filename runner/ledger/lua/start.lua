@@ -1,0 +1,45 @@
+-- The guard before every attempt, and its start, in one step.
+--
+-- PENDING | RETRY -> STARTED, if the claim is alive and nothing speaks against it. Else the message is
+-- dropped (its claim released), and a run that has expired, or was revoked, ends here.
+--
+-- ARGV: id, token, worker, pid
+-- Returns {'go', attempts, retries, params, expires_at | ''} or {why not}
+
+local id, token = ARGV[1], ARGV[2]
+local claim = load_claim(token)
+if not claim or claim.id ~= id then return { 'stale' } end
+
+local run = load_run(id)
+local function drop(why)
+  release(token)
+  return { why }
+end
+
+if not run then return drop('unknown') end
+if FINAL[run.state] then return drop('final') end
+if run.state == 'STARTED' then
+  if run.token == token then return { 'stale' } end
+  if lease_live(run.token) then return drop('duplicate') end
+  -- The former holder is gone and no sweep has come by yet.
+  lose(run, claim.message, cjson.encode({ at = NOW, worker = run.worker }))
+  return drop('lost')
+end
+if expired(run) then
+  revoke_run(run, 'expired')
+  return drop('expired')
+end
+
+local key = run_key(id)
+enter(run, 'STARTED')
+run.attempts = tostring(tonumber(run.attempts or '0') + 1)
+redis.call('HSET', key, 'state', 'STARTED', 'attempts', run.attempts, 'token', token,
+  'worker', ARGV[3], 'started_at', NOW)
+redis.call('HDEL', key, 'detail', 'retry_at', 'message', 'progress', 'refused_since')
+redis.call('ZREM', EXPIRING, id)
+redis.call('ZREM', DELAYED, id)
+local meta = '{"status":"STARTED","result":' .. cjson.encode({ pid = tonumber(ARGV[4]), hostname = ARGV[3] })
+  .. ',"traceback":null,"children":[],"date_done":null,"task_id":"' .. id .. '"}'
+redis.call('SET', meta_key(id), meta)
+announce(run, meta)
+return { 'go', run.attempts, run.retries or '0', run.params or '{}', run.expires_at or '' }

@@ -1,0 +1,47 @@
+-- Makes a run, once: the record and its message are one step.
+--
+-- nothing -> PENDING. Writes NS:run:ID, the indexes, and the message in NS:queue:Q:P, or in the
+-- delayed set when `eta` lies ahead. A known id, or a known key of the job, makes nothing.
+--
+-- ARGV: id, job, message, key ('' for none), digest of the params, ms to keep the key, eta ('' for now),
+--       ms until it expires ('' for never), then fields of the record as name, value, …
+-- Returns {'new' | 'known' | 'conflict', id}
+
+local id, job, message, key, digest, keep_key = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local eta, expires = tonumber(ARGV[7]), tonumber(ARGV[8])
+
+if redis.call('EXISTS', run_key(id)) == 1 then return { 'known', id } end
+
+if key ~= '' then
+  local name = NS .. ':key:' .. job .. ':' .. key
+  local known = redis.call('GET', name)
+  if known then
+    local cut = string.find(known, ' ', 1, true)
+    local verdict = string.sub(known, cut + 1) == digest and 'known' or 'conflict'
+    return { verdict, string.sub(known, 1, cut - 1) }
+  end
+  redis.call('SET', name, id .. ' ' .. digest, 'PX', keep_key)
+end
+
+local run = { id = id, job = job, state = 'PENDING', submitted_at = tostring(NOW) }
+local fields = { 'job', job, 'state', 'PENDING', 'submitted_at', NOW }
+for i = 9, #ARGV do fields[#fields + 1] = ARGV[i] end
+for i = 1, #fields, 2 do run[fields[i]] = fields[i + 1] end
+redis.call('HSET', run_key(id), unpack(fields))
+redis.call('ZADD', IDS, 0, id)
+index(run, 'PENDING')
+
+local starts = NOW
+if eta and eta > NOW then
+  starts = eta
+  redis.call('HSET', run_key(id), 'eta', eta)
+  delay(run, eta, message)
+else
+  enqueue(run.queue, run.priority, message)
+end
+if expires then
+  redis.call('HSET', run_key(id), 'expires_at', starts + expires)
+  redis.call('ZADD', EXPIRING, starts + expires, id)
+end
+announce(run)
+return { 'new', id }

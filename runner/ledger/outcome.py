@@ -1,0 +1,98 @@
+"""How a Python value or exception becomes what is recorded. Bounded, and plain JSON."""
+
+from __future__ import annotations
+
+import json
+import traceback as tracebacks
+from datetime import date, datetime, time
+from decimal import Decimal
+from enum import Enum
+from pathlib import PurePath
+from types import TracebackType
+from typing import Any
+from uuid import UUID
+
+from kombu.exceptions import EncodeError
+
+from runner.ledger.attempt import Failure
+
+MESSAGE_LENGTH = 8192
+"""Characters of an error's message that are kept."""
+
+
+class ResultNotKept(EncodeError):  # type: ignore[misc]
+    """The result of a job is no JSON, or too large for ``limits.result``."""
+
+
+def write_result(value: Any, limit: int) -> str:
+    """Return a result as JSON text.
+
+    Dates and times become ISO 8601, decimals, UUIDs and paths text, enum members their value, tuples and sets
+    lists.
+
+    Raises:
+        ResultNotKept: it is something else, or has more than ``limit`` bytes.
+    """
+    try:
+        text = json.dumps(value, default=_plain, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ResultNotKept(
+            f"the job ran, but its result cannot be kept as JSON: {error}; return plain data instead"
+        ) from error
+    if len(text) > limit:
+        raise ResultNotKept(
+            f"the job ran, but its result has {len(text)} bytes and limits.result is {limit}; "
+            "write it to a file and return where that is"
+        )
+    return text
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if isinstance(value, Decimal | UUID | PurePath):
+        return str(value)
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, set | frozenset):
+        return sorted(value, key=repr)
+    raise TypeError(f"{type(value).__name__} is no JSON")
+
+
+def describe_exception(
+    error: BaseException, limit: int, traceback: str | TracebackType | None = None
+) -> Failure:
+    """Return what is recorded of an exception; the traceback keeps its last ``limit`` bytes."""
+    cls = type(error)
+    module = cls.__module__
+    name = cls.__qualname__ if module in ("builtins", "__main__") else f"{module}.{cls.__qualname__}"
+    if traceback is None and error.__traceback__ is not None:
+        traceback = error.__traceback__
+    if isinstance(traceback, TracebackType):
+        traceback = "".join(tracebacks.format_exception(cls, error, traceback))
+    return Failure(
+        type=name,
+        message=_words(error),
+        traceback=_tail(traceback, limit) if traceback else None,
+        celery={
+            "exc_type": cls.__qualname__,
+            "exc_message": [each if isinstance(each, str | int | float | bool | None) else repr(each)
+                            for each in error.args],
+            "exc_module": module,
+        },
+    )
+
+
+def _words(error: BaseException) -> str:
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - __str__ of somebody's exception may raise anything
+        text = f"<{type(error).__name__} that cannot be shown>"
+    return text if len(text) <= MESSAGE_LENGTH else text[:MESSAGE_LENGTH] + "…"
+
+
+def _tail(text: str, limit: int) -> str:
+    data = text.encode("utf-8", "replace")
+    if len(data) <= limit:
+        return data.decode()
+    return "… (cut)\n" + data[-limit:].decode("utf-8", "ignore")

@@ -1,0 +1,39 @@
+"""Loads the Lua scripts. Each is ``common.lua`` followed by the script's own file."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from typing import Any, Protocol
+
+
+class RunsScripts(Protocol):
+    """What a script needs of a Redis client."""
+
+    def evalsha(self, sha: str, numkeys: int, *keys_and_args: Any) -> Any: ...
+    def eval(self, script: str, numkeys: int, *keys_and_args: Any) -> Any: ...
+
+
+@cache
+def source(package: str, name: str) -> str:
+    """Return the whole text of script ``name`` of a package (``runner.ledger`` or ``runner.delivery``)."""
+    common = files("runner.ledger").joinpath("lua", "common.lua").read_text("utf-8")
+    return common + "\n" + files(package).joinpath("lua", f"{name}.lua").read_text("utf-8")
+
+
+@cache
+def digest(package: str, name: str) -> str:
+    """Return the SHA-1 that Redis knows script ``name`` by."""
+    import hashlib  # kept out of start-up: `runner --help` runs no script
+
+    return hashlib.sha1(source(package, name).encode(), usedforsecurity=False).hexdigest()
+
+
+def run_script(client: RunsScripts, namespace: str, name: str, *args: Any, package: str = "runner.ledger") -> Any:
+    """Run a script in one round trip, or two the first time a server sees it."""
+    from redis.exceptions import NoScriptError  # a redis client exists already, so this costs nothing
+
+    try:
+        return client.evalsha(digest(package, name), 1, namespace, *args)
+    except NoScriptError:
+        return client.eval(source(package, name), 1, namespace, *args)

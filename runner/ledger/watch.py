@@ -1,0 +1,124 @@
+"""Follows runs as they change. Event-driven: a channel a run, and a read after each event."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+from runner.errors import Unavailable, WaitTimeout
+from runner.ledger.connection import reaching
+from runner.model.run import Run, to_datetime
+
+if TYPE_CHECKING:
+    from runner.ledger.ledger import Ledger
+
+LONGEST_SILENCE = 15.0
+"""Seconds after which a run is read again though no event came, should one have been lost."""
+
+RECONNECT_PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0)
+"""Seconds between tries to reach Redis again; the last one repeats."""
+
+
+class Watch:
+    """A subscription to the changes of some runs."""
+
+    def __init__(self, ledger: Ledger, ids: Sequence[str]) -> None:
+        self._ledger = ledger
+        self._waiting = list(dict.fromkeys(ids))
+        self._channels = {f"{ledger.namespace}:changed:{run_id}": run_id for run_id in self._waiting}
+        self._pubsub: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._disconnect()
+
+    def changes(self, *, deadline: float | None = None, patience: float | None = None) -> Iterator[Run]:
+        """Yield each run as it is now, then again whenever it changed; end when all are final.
+
+        Args:
+            deadline: a ``time.monotonic()`` instant, or None to wait for ever.
+            patience: seconds to go on without reaching Redis; None for as long as the deadline allows.
+
+        Raises:
+            UnknownRun: one of them is not known (any more).
+            WaitTimeout: the deadline passed before all were final.
+            Unavailable: Redis could not be reached for longer than ``patience``.
+        """
+        seen: dict[str, Run] = {}
+        failures, lost_since = 0, 0.0
+        while self._waiting:
+            try:
+                dirty = self._next(seen, deadline)
+                found = self._ledger.get_many(dirty)
+            except Unavailable:
+                self._disconnect()
+                lost_since = lost_since or time.monotonic()
+                if patience is not None and time.monotonic() - lost_since > patience:
+                    raise
+                self._pause(RECONNECT_PAUSES[min(failures, len(RECONNECT_PAUSES) - 1)], deadline)
+                failures += 1
+                continue
+            failures, lost_since = 0, 0.0
+            for run in found:
+                if run.final and run.id in self._waiting:
+                    self._waiting.remove(run.id)
+                if seen.get(run.id) != run:
+                    seen[run.id] = run
+                    yield run
+
+    def _next(self, seen: dict[str, Run], deadline: float | None) -> list[str]:
+        """Return the ids to read now: all after (re)connecting or a silence, else those that changed."""
+        if self._pubsub is None:
+            self._connect()
+            return list(self._waiting)
+        with reaching(self._ledger.settings):
+            message = self._pubsub.get_message(timeout=self._patience(seen, deadline))
+            changed = self._changed(message)
+            while message is not None:
+                message = self._pubsub.get_message(timeout=0)
+                changed |= self._changed(message)
+        if deadline is not None and time.monotonic() >= deadline and not changed:
+            raise WaitTimeout(
+                f"the time to wait has passed, {self._waiting[0]} goes on",
+                hint=f"runner wait {' '.join(self._waiting)}",
+            )
+        return [run_id for run_id in self._waiting if not changed or run_id in changed]
+
+    def _changed(self, message: Any) -> set[str]:
+        if message is None or message["type"] != "message":
+            return set()
+        channel = message["channel"]
+        run_id = self._channels.get(channel if isinstance(channel, str) else channel.decode())
+        return {run_id} if run_id in self._waiting and run_id is not None else set()
+
+    def _patience(self, seen: dict[str, Run], deadline: float | None) -> float:
+        waits = [LONGEST_SILENCE]
+        for run_id in self._waiting:
+            run = seen.get(run_id)
+            if run is not None and run.expires_at is not None and run.state in ("PENDING", "RETRY"):
+                # Nobody may look at it when it expires; reading it then settles it.
+                waits.append(to_datetime(run.expires_at).timestamp() - time.time() + 0.01)
+        if deadline is not None:
+            waits.append(deadline - time.monotonic())
+        return max(0.01, min(waits))
+
+    def _pause(self, seconds: float, deadline: float | None) -> None:
+        if deadline is not None and time.monotonic() + seconds > deadline:
+            raise WaitTimeout("the time to wait has passed, and Redis cannot be reached", hint="runner status ID")
+        time.sleep(seconds)
+
+    def _connect(self) -> None:
+        with reaching(self._ledger.settings):
+            self._pubsub = self._ledger.client.pubsub(ignore_subscribe_messages=False)
+            self._pubsub.subscribe(*self._channels)
+            # The subscription must stand before the first read, or a change in between is missed.
+            for _ in self._channels:
+                self._pubsub.get_message(timeout=5.0)
+
+    def _disconnect(self) -> None:
+        if self._pubsub is not None:
+            pubsub, self._pubsub = self._pubsub, None
+            pubsub.close()
