@@ -1,0 +1,126 @@
+"""The supervisor of a process: ends the process groups it started once that process has vanished.
+
+Run as a program of its own (``python -I -S supervisor.py PARENT``) by ``runner.process_group``. A
+fresh interpreter rather than a bare fork: it shares neither the parent's memory, nor its open
+files, nor its command line, so that ``pkill -f "runner worker"`` does not hit both.
+
+Reads ``+PGID`` and ``-PGID`` lines from standard input. The end of the input alone does not tell
+that the parent is gone, since whatever the parent forked without exec holds the other end of the
+pipe too; so the parent's own death is watched as well.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+
+PARENT_CHECK_SECONDS = 0.25
+"""How often the parent is looked for where the kernel has no pidfd (macOS, Linux before 5.3)."""
+
+LINGER_SECONDS = 2.0
+"""How long lines are still obeyed after the parent's death: a child it forked may be about to send its own."""
+
+_IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class Groups:
+    """The registered groups, oldest first, as the lines read so far name them."""
+
+    def __init__(self) -> None:
+        self._pgids: dict[int, None] = {}
+        self._rest = b""
+
+    def feed(self, data: bytes) -> None:
+        """Obey the complete lines of ``data``; anything that is not a line of ours is passed over."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            sign, digits = line[:1], line[1:]
+            if not digits.isdigit() or int(digits) <= 1:
+                continue
+            if sign == b"+":
+                self._pgids[int(digits)] = None
+            elif sign == b"-":
+                self._pgids.pop(int(digits), None)
+
+    def kill(self) -> None:
+        """Send SIGKILL to every group and forget it, the newest first.
+
+        The parent registers its own group first, so what it started dies before what it is in.
+        """
+        while self._pgids:
+            pgid, _ = self._pgids.popitem()
+            try:
+                os.killpg(pgid, signal.SIGKILL)
+            except OSError:
+                # Empty already, or (macOS) only zombies are left in it.
+                continue
+
+
+def supervise(parent: int) -> None:
+    """Follow standard input until it ends or process ``parent`` does, then kill what is registered."""
+    for signum in _IGNORED:
+        signal.signal(signum, signal.SIG_IGN)
+    os.closerange(3, _highest_descriptor() + 1)
+    os.chdir("/")
+    parent_gone = _watch(parent)
+    os.write(1, b"ready\n")
+    # From here on nothing of the parent's may be held open: neither its terminal nor a pipe of its log.
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    os.close(null)
+
+    groups = Groups()
+    open_end = _follow(groups, parent, parent_gone)
+    groups.kill()
+    deadline = time.monotonic() + LINGER_SECONDS
+    while open_end and (left := deadline - time.monotonic()) > 0:
+        if select.select([0], [], [], left)[0]:
+            open_end = _read(groups)
+            groups.kill()
+
+
+def _follow(groups: Groups, parent: int, parent_gone: int | None) -> bool:
+    """Read until the parent is gone; return whether the input is still open."""
+    poller = select.poll()
+    poller.register(0, select.POLLIN)
+    if parent_gone is not None:
+        poller.register(parent_gone, select.POLLIN)
+    while os.getppid() == parent:
+        ready = [fd for fd, _ in poller.poll(None if parent_gone is not None else PARENT_CHECK_SECONDS * 1000)]
+        if 0 in ready and not _read(groups):
+            return False
+        if parent_gone in ready:
+            break
+    return True
+
+
+def _read(groups: Groups) -> bool:
+    data = os.read(0, 65536)
+    groups.feed(data)
+    return bool(data)
+
+
+def _watch(parent: int) -> int | None:
+    """Return a descriptor that becomes readable when ``parent`` ends, or None if there is no such thing."""
+    try:
+        return os.pidfd_open(parent)
+    except (AttributeError, OSError):
+        return None
+
+
+def _highest_descriptor() -> int:
+    for folder in ("/proc/self/fd", "/dev/fd"):
+        try:
+            return max(int(name) for name in os.listdir(folder))  # noqa: PTH208 - pathlib costs start-up time
+        except (OSError, ValueError):
+            continue
+    return min(os.sysconf("SC_OPEN_MAX"), 65536)
+
+
+if __name__ == "__main__":
+    supervise(int(sys.argv[1]))
+    os._exit(0)
