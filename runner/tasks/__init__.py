@@ -1,0 +1,1 @@
+"""Stock tasks: callables to name in ``task:`` of a job."""

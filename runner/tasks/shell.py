@@ -1,0 +1,236 @@
+"""``runner.tasks.shell:run``: a command or a shell script as a job, no Python needed.
+
+    jobs:
+      disk-usage:
+        task: runner.tasks.shell:run
+        kwargs:
+          command: [du, -sh, --, docs]
+
+Params reach the command as environment variables ``PARAM_<NAME>`` (upper case; a string as it is, any
+other value as JSON) and in no other way: nothing that a submitter gives becomes part of a command line.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from runner.current import current_run
+from runner.errors import InvalidParams
+from runner.model.duration import parse_duration
+from runner.model.option import did_you_mean
+from runner.tasks.command import Command, ExitStatusLostError
+from runner.tasks.output import Output
+
+OUTPUT_BYTES = 8192
+"""How much of the end of the output becomes part of the result."""
+
+MESSAGE_LINES = 20
+MESSAGE_CHARACTERS = 2000
+"""How much of the end of the output becomes part of an error's message."""
+
+
+class ShellError(Exception):
+    """The command ended with an exit status other than 0, or by a signal.
+
+    ``exit_status`` is negative for a signal, as in ``subprocess``; None if nothing was started.
+    """
+
+    def __init__(self, message: str, exit_status: int | None = None, output: str = "") -> None:
+        super().__init__(message, exit_status, output)
+        self.message = message
+        self.exit_status = exit_status
+        self.output = output
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class ShellStartError(ShellError):
+    """There is no such command or folder, or it may not be run."""
+
+
+def run(
+    *,
+    command: list[str] | None = None,
+    script: str | None = None,
+    cwd: str | None = None,
+    env: Mapping[str, Any] | None = None,
+    stdin: str | None = None,
+    grace: str = "10s",
+    **params: Any,
+) -> dict[str, Any]:
+    """Run a command, or a script, to its end.
+
+    Standard output and standard error are one stream, passed on to the worker's as it comes. The command
+    runs in a process group of its own. When it ends, when a soft timeout or a request to terminate
+    interrupts it, or when its worker vanishes, the whole group ends: SIGTERM, SIGKILL after ``grace``
+    (at once if the worker vanished).
+
+    Args:
+        command: the program and its arguments; no shell reads them.
+        script: text for ``/bin/sh -e``: it stops at the first command that fails.
+        cwd: the working folder, relative to the project; the project by default.
+        env: environment variables beside those of the worker and the job's ``env``.
+        stdin: text for standard input, which is empty by default.
+        grace: time between SIGTERM and SIGKILL, such as ``10s``.
+        params: what the submitter gave; ``PARAM_<NAME>`` in the environment.
+
+    Besides, the command finds ``RUN_ID``, ``RUN_JOB`` and ``RUN_ATTEMPT`` in its environment.
+
+    Returns:
+        ``{"exit_status": 0, "output": the last 8 KiB, "output_truncated": whether there was more}``.
+
+    Raises:
+        ShellError: the exit status is not 0, or a signal ended it.
+        ShellStartError: no such command or folder, or it may not be run.
+        InvalidParams: a param has the name of one of the options above.
+        ValueError: an option makes no sense.
+    """
+    _refuse_reserved(params)
+    argv, title = _argv(command, script)
+    folder = _folder(cwd)
+    output = Output(OUTPUT_BYTES)
+    try:
+        prepared = Command(
+            argv,
+            cwd=str(folder),
+            env=_environment(env or {}, params),
+            stdin=stdin,
+            grace=_seconds(grace),
+            output=output,
+        )
+        status = prepared.run()
+    except OSError as error:
+        raise _not_started(error, argv[0], folder) from error
+    except ExitStatusLostError as error:
+        raise ShellError(f"{title}: {error}", None, output.tail()) from error
+    if status != 0:
+        raise ShellError(_failure(title, status, output.tail()), status, output.tail())
+    return {"exit_status": 0, "output": output.tail(), "output_truncated": output.truncated}
+
+
+RESERVED = frozenset({"command", "script", "cwd", "env", "stdin", "grace"})
+run.reserved = RESERVED  # type: ignore[attr-defined]  # names that no param of a job with this task may have
+
+
+def _refuse_reserved(params: Mapping[str, Any]) -> None:
+    """Keep a submitter from giving the command: by then it looks like an option fixed in YAML."""
+    given = sorted(RESERVED & {*(current_run().params)})
+    if given:
+        raise InvalidParams(
+            f"{', '.join(given)}: not a param of a shell job, since it would replace what its YAML fixes",
+            hint="declare the param under another name; the command finds it in PARAM_<NAME>",
+        )
+    current = current_run()
+    unknown = sorted({*params} - {*current.params}) if current.id is not None else []
+    if unknown:
+        # A misspelt option would pass for a param, and do nothing.
+        raise ValueError(f"kwargs.{unknown[0]}: unknown option{did_you_mean(unknown[0], RESERVED)}")
+    seen: dict[str, str] = {}
+    for name in params:
+        twin = seen.setdefault(name.upper(), name)
+        if twin != name:
+            raise InvalidParams(
+                f"{twin} and {name} would both be PARAM_{name.upper()}", hint="rename one of the two params"
+            )
+
+
+def _argv(command: object, script: object) -> tuple[list[str], str]:
+    """Return the argument list, and what to call it in a message."""
+    if (command is None) == (script is None):
+        raise ValueError("give either command (a list of arguments) or script (text for /bin/sh)")
+    if script is not None:
+        if not isinstance(script, str):
+            raise ValueError("script is text for /bin/sh")
+        return ["/bin/sh", "-e", "-c", script, "script"], "the script"
+    if isinstance(command, str):
+        raise ValueError(f"command is a list of arguments, write [{command.replace(' ', ', ')}], or use script")
+    if not isinstance(command, list) or not command:
+        raise ValueError("command is a list of arguments, such as [ls, -l]")
+    argv = []
+    for argument in command:
+        if isinstance(argument, bool) or not isinstance(argument, str | int):
+            raise ValueError(f"command: {json.dumps(argument, default=str)} is not text, put it in quotes")
+        argv.append(str(argument))
+    return argv, argv[0]
+
+
+def _folder(cwd: str | None) -> Path:
+    """Return the working folder; relative ones start at the project."""
+    folder = Path(os.environ.get("RUNNER_PROJECT") or Path.cwd(), cwd or "")
+    if not folder.is_dir():
+        raise ShellStartError(f"cwd: there is no folder {folder}")
+    return folder
+
+
+def _environment(env: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, str]:
+    """Return the environment of the command. What its YAML fixes wins over what a submitter gives."""
+    current = current_run()
+    environment = dict(os.environ)
+    for name, value in params.items():
+        environment[f"PARAM_{name.upper()}"] = (
+            value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        )
+    if current.id is not None:
+        environment |= {"RUN_ID": current.id, "RUN_JOB": current.job or "", "RUN_ATTEMPT": str(current.attempt)}
+    for name, value in env.items():
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise ValueError(f"env.{name}: {json.dumps(value, default=str)} is not text, put it in quotes")
+        environment[name] = str(value)
+    for name, value in environment.items():
+        if "\0" in value:
+            raise ValueError(f"{name}: an environment variable cannot hold a NUL character")
+    return environment
+
+
+def _seconds(grace: object) -> float:
+    if not isinstance(grace, str):
+        raise ValueError(f"grace: {grace} has no unit, write {grace}s")
+    return parse_duration(grace)
+
+
+def _not_started(error: OSError, program: str, folder: Path) -> ShellStartError:
+    if error.filename == str(folder):
+        return ShellStartError(f"cwd: {folder} may not be entered by this user")
+    if isinstance(error, FileNotFoundError):
+        if "/" in program and (folder / program).exists():
+            return ShellStartError(f"{program}: its first line names an interpreter that is not there")
+        where = f" in {folder}" if "/" in program and not program.startswith("/") else ""
+        found = "" if "/" in program else " on PATH"
+        return ShellStartError(f"{program}: no such command{where}{found}")
+    if isinstance(error, PermissionError):
+        return ShellStartError(f"{program}: may not be run by this user; is it executable (chmod +x)?")
+    if error.errno == errno.ENOEXEC:
+        return ShellStartError(f"{program}: not a program; a script needs a first line such as #!/bin/sh")
+    if error.errno == errno.E2BIG:
+        return ShellStartError(f"{program}: arguments and environment are larger than the system allows")
+    return ShellStartError(f"{program}: {error.strerror or error}")
+
+
+def _failure(title: str, status: int, output: str) -> str:
+    if status < 0:
+        ending = f"{title} was ended by {_signal_name(-status)}"
+    else:
+        ending = f"{title} ended with exit status {status}"
+        if status > 128 and (name := _signal_name(status - 128)).startswith("SIG"):
+            ending += f", which shells give for {name}"
+    lines = output.rstrip().splitlines()[-MESSAGE_LINES:]
+    if not lines:
+        return f"{ending}, and wrote nothing"
+    text = "\n".join(lines)
+    if len(text) > MESSAGE_CHARACTERS:
+        text = "…" + text[-MESSAGE_CHARACTERS:]
+    return f"{ending}; its last lines:\n{text}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
