@@ -53,6 +53,11 @@ class JobRequest(Request):  # type: ignore[misc]
             self.message.channel.qos.settled(self.token)
             self.message._state = "ACK"
 
+    def on_retry(self, exc_info: Any) -> None:
+        """Let the beat know, so that a short delay is not overslept."""
+        super().on_retry(exc_info)
+        self.app.beat_soon()
+
     def on_timeout(self, soft: bool, timeout: float) -> None:
         """Say so; a hard timeout is settled in :meth:`on_failure`, which billiard calls before this."""
         if soft:
@@ -62,7 +67,11 @@ class JobRequest(Request):  # type: ignore[misc]
         """Act on an attempt that did not end in SUCCESS."""
         error = exc_info.exception
         error = getattr(error, "exc", error) if type(error).__name__ == "ExceptionWithTraceback" else error
-        if return_ok or self.handed_back:
+        if self.handed_back:
+            state.task_ready(self)
+            self.acknowledge()
+            return
+        if return_ok:
             # The child itself has settled it.
             super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=True)
             return
@@ -74,12 +83,13 @@ class JobRequest(Request):  # type: ignore[misc]
         else:
             self._settle_loss(error)
         self.acknowledge()
+        self.app.beat_soon()
         self.send_event("task-failed", exception=repr(error), traceback=None)
 
     def _settle_timeout(self, error: BaseException) -> None:
         job, limit = self.task.job, self.app.runner_settings.limits.traceback
         log.error("run %s of %s: timeout (%ss), killed", self.id, self.name, job.timeout)
-        failure = describe_exception(type(error)(f"the job ran longer than its timeout of {job.timeout:g}s"), limit)
+        failure = describe_exception(error, limit, message=f"the job ran longer than its timeout of {job.timeout:g}s")
         run = self.app.backend.ledger.get(self.id)
         decision = job.retry.decide(
             retries=run.retries, retryable=self.task.retryable(error), now=time.time(), expires_at=None

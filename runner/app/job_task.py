@@ -100,7 +100,10 @@ class JobTask(Task):  # type: ignore[misc]
             # They would leave the run without an outcome.
             raise RuntimeError(f"the job raised {type(error).__name__}, which only a plain Celery task may") from error
         except Exception as error:
-            raise self._decide(error, started) from error
+            outcome = self._decide(error, started)
+            if outcome is error:
+                raise
+            raise outcome from error
 
     def _perform(self, started: Started) -> Any:
         if self._target is None and self.prepare() is not None:

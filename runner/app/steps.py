@@ -17,6 +17,7 @@ from celery import bootsteps
 from celery.utils.log import get_logger
 from celery.worker import state
 
+from runner.app.drain import Drain
 from runner.delivery.claims import Claims
 from runner.errors import RunnerError
 from runner.ledger.ledger import WORKER_RECORD_SECONDS
@@ -25,6 +26,9 @@ log = get_logger(__name__)
 
 BEAT_SECONDS = 0.5
 """Between two beats: how late a terminate, an expiry or a redelivery is noticed."""
+
+PULSE_SECONDS = 0.2
+"""Between two signs of life of the main loop."""
 
 PULSE_PATIENCE = 60.0
 """Seconds that the main loop may be silent before its leases are given up."""
@@ -38,6 +42,7 @@ class Lease(bootsteps.StartStopStep):  # type: ignore[misc]
     def __init__(self, consumer: Any, **kwargs: Any) -> None:
         super().__init__(consumer, **kwargs)
         self._thread: LeaseThread | None = None
+        self._drain = Drain(consumer, consumer.app.runner_settings.worker.shutdown_grace)
 
     def start(self, consumer: Any) -> None:
         """Start the thread once; point what still runs at the new channel after a reconnect."""
@@ -46,9 +51,16 @@ class Lease(bootsteps.StartStopStep):  # type: ignore[misc]
             request.message.channel = channel
         if self._thread is None or not self._thread.is_alive():
             self._thread = LeaseThread(consumer)
+            consumer.app.beat_soon = self._thread.beat_soon
             self._thread.start()
         if consumer.hub is not None:
-            consumer.timer.call_repeatedly(1.0, self._thread.pulse)
+            self._drain.install()
+            consumer.timer.call_repeatedly(PULSE_SECONDS, self._pulse)
+
+    def _pulse(self) -> None:
+        if self._thread is not None:
+            self._thread.pulse()
+        self._drain.step()
 
     def stop(self, consumer: Any) -> None:
         """Go on: what runs stays leased through a lost connection and while the worker drains."""
@@ -68,7 +80,8 @@ class LeaseThread(threading.Thread):
         self._app = consumer.app
         self._ledger = consumer.app.open_ledger()
         self._claims: Claims = consumer.app.claims
-        self._ended = threading.Event()
+        self._ended = False
+        self._wake = threading.Event()
         self._last_pulse = time.monotonic()
         self._has_hub = consumer.hub is not None
         self._ending: set[str] = set()
@@ -82,13 +95,18 @@ class LeaseThread(threading.Thread):
             "started_at": round(time.time() * 1000),
         }
 
+    def beat_soon(self) -> None:
+        """Beat at once: something is due sooner than the next beat."""
+        self._wake.set()
+
     def pulse(self) -> None:
         """Say that the main loop is alive."""
         self._last_pulse = time.monotonic()
 
     def end(self) -> None:
         """End the thread, and say that this worker is gone."""
-        self._ended.set()
+        self._ended = True
+        self._wake.set()
         self.join(timeout=2.0)
         try:
             self._ledger.remove_worker(self._app.worker_name)
@@ -99,7 +117,11 @@ class LeaseThread(threading.Thread):
         """Renew and beat until the worker ends."""
         renew_at = 0.0
         pause = BEAT_SECONDS
-        while not self._ended.wait(pause):
+        while True:
+            self._wake.wait(pause)
+            self._wake.clear()
+            if self._ended:
+                return
             pause = BEAT_SECONDS
             if self._has_hub and time.monotonic() - self._last_pulse > PULSE_PATIENCE:
                 log.critical("the main loop has not moved for %ds: leases are no longer renewed", PULSE_PATIENCE)

@@ -197,6 +197,11 @@ class Channel(stock.Channel):
             self._flush_brpop_reauth()
 
     def _deliver(self, queue: str, raw: bytes) -> None:
+        if queue not in self._active_queues:
+            # Asked for before the consumer was cancelled, answered after.
+            self.claims.take(self._token)
+            self.claims.hand_back([self._token])
+            return
         message = loads(bytes_to_str(raw))
         message["properties"]["delivery_tag"] = self._token
         self.claims.take(self._token)

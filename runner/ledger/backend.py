@@ -63,10 +63,10 @@ class LedgerBackend(RedisBackend):  # type: ignore[misc]
         if state == states.SUCCESS:
             done = self.attempts.succeed(task_id, token, write_result(result, limits.result))
         elif state == states.RETRY:
-            failure = describe_exception(result, limits.traceback, traceback)
+            failure = describe_exception(result, limits.traceback)
             done = self.attempts.retry(task_id, token, request.retry_in, failure)
         elif state == states.FAILURE:
-            failure = describe_exception(result, limits.traceback, traceback)
+            failure = describe_exception(result, limits.traceback)
             done = self.attempts.fail(task_id, token, self._reason_of(result), failure)
         elif state in states.ALL_STATES:
             return result

@@ -101,7 +101,7 @@ class Ledger:
             KeyConflict: the key was used with other params.
         """
         job, params = submission.job, _canonical(submission.params)
-        answer, run_id = self.script(
+        answer, run_id, record, meta = self.script(
             "submit",
             submission.id,
             job.name,
@@ -125,7 +125,7 @@ class Ledger:
                 f"key {submission.key!r} of {job.name} was used with other params, by run {run_id}",
                 hint="use another key, or submit with the same params",
             )
-        run = next(iter(self.read([run_id])), None)
+        run = read_record(run_id, pairs(record), meta or None) if record else None
         return Submitted(run_id, run, duplicate=answer == "known")
 
     def _record_of(self, submission: Submission, params: str) -> list[str | int]:

@@ -7,14 +7,18 @@ import traceback as tracebacks
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from types import TracebackType
 from typing import Any
 from uuid import UUID
 
+import celery
+from celery.exceptions import SoftTimeLimitExceeded
 from kombu.exceptions import EncodeError
 
 from runner.ledger.attempt import Failure
+
+_MACHINERY = (str(Path(celery.__file__).parent), str(Path(__file__).parent.parent / "app"))
 
 MESSAGE_LENGTH = 8192
 """Characters of an error's message that are kept."""
@@ -59,20 +63,22 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is no JSON")
 
 
-def describe_exception(
-    error: BaseException, limit: int, traceback: str | TracebackType | None = None
-) -> Failure:
-    """Return what is recorded of an exception; the traceback keeps its last ``limit`` bytes."""
+def describe_exception(error: BaseException, limit: int, *, message: str | None = None) -> Failure:
+    """Return what is recorded of an exception.
+
+    Args:
+        error: the exception.
+        limit: bytes of the traceback that are kept, the last ones.
+        message: what to say instead of the exception's own words.
+    """
     cls = type(error)
     module = cls.__module__
     name = cls.__qualname__ if module in ("builtins", "__main__") else f"{module}.{cls.__qualname__}"
-    if traceback is None and error.__traceback__ is not None:
-        traceback = error.__traceback__
-    if isinstance(traceback, TracebackType):
-        traceback = "".join(tracebacks.format_exception(cls, error, traceback))
+    start = _first_of_the_job(error.__traceback__)
+    traceback = "".join(tracebacks.format_exception(cls, error, start)) if start is not None else None
     return Failure(
         type=name,
-        message=_words(error),
+        message=message or _words(error),
         traceback=_tail(traceback, limit) if traceback else None,
         celery={
             "exc_type": cls.__qualname__,
@@ -83,7 +89,16 @@ def describe_exception(
     )
 
 
+def _first_of_the_job(traceback: TracebackType | None) -> TracebackType | None:
+    """Return the traceback without the frames of Celery and the runner that called the job."""
+    while traceback is not None and traceback.tb_frame.f_code.co_filename.startswith(_MACHINERY):
+        traceback = traceback.tb_next
+    return traceback
+
+
 def _words(error: BaseException) -> str:
+    if isinstance(error, SoftTimeLimitExceeded):
+        return "the job ran longer than its soft_timeout"
     try:
         text = str(error)
     except Exception:  # noqa: BLE001 - __str__ of somebody's exception may raise anything

@@ -49,7 +49,10 @@ def read_record(run_id: str, record: Mapping[str, str], meta: str | None) -> Run
 
 
 def _error(text: str | None) -> dict[str, Any] | None:
-    return json.loads(text) if text else None
+    if not text:
+        return None
+    held = json.loads(text)
+    return {name: held.get(name) for name in ("type", "message", "traceback")}
 
 
 def _timed(mapping: dict[str, Any]) -> dict[str, Any]:
@@ -57,7 +60,7 @@ def _timed(mapping: dict[str, Any]) -> dict[str, Any]:
 
 
 def _death(mapping: dict[str, Any]) -> dict[str, Any]:
-    return _timed({"worker": None, "signal": None, "exit_code": None, "max_rss": None, **mapping})
+    return _timed({name: mapping.get(name) for name in ("at", "worker", "signal", "exit_code", "max_rss")})
 
 
 def _where(state: State, record: Mapping[str, str]) -> str | None:

@@ -5,12 +5,16 @@
 --
 -- ARGV: id, job, message, key ('' for none), digest of the params, ms to keep the key, eta ('' for now),
 --       ms until it expires ('' for never), then fields of the record as name, value, …
--- Returns {'new' | 'known' | 'conflict', id}
+-- Returns {'new' | 'known' | 'conflict', id, its record as a flat list, its result in Celery's format | ''}
 
 local id, job, message, key, digest, keep_key = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local eta, expires = tonumber(ARGV[7]), tonumber(ARGV[8])
 
-if redis.call('EXISTS', run_key(id)) == 1 then return { 'known', id } end
+local function answer(verdict, run_id)
+  return { verdict, run_id, redis.call('HGETALL', run_key(run_id)), redis.call('GET', meta_key(run_id)) or '' }
+end
+
+if redis.call('EXISTS', run_key(id)) == 1 then return answer('known', id) end
 
 if key ~= '' then
   local name = NS .. ':key:' .. job .. ':' .. key
@@ -18,7 +22,7 @@ if key ~= '' then
   if known then
     local cut = string.find(known, ' ', 1, true)
     local verdict = string.sub(known, cut + 1) == digest and 'known' or 'conflict'
-    return { verdict, string.sub(known, 1, cut - 1) }
+    return answer(verdict, string.sub(known, 1, cut - 1))
   end
   redis.call('SET', name, id .. ' ' .. digest, 'PX', keep_key)
 end
@@ -44,4 +48,4 @@ if expires then
   redis.call('ZADD', EXPIRING, starts + expires, id)
 end
 announce(run)
-return { 'new', id }
+return answer('new', id)
