@@ -16,11 +16,16 @@ import fcntl
 import os
 import select
 import signal
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from runner.supervisor import group_alive
+
+__all__ = ["entering", "group_alive", "guard", "kill_group", "release", "renew", "signal_group", "uninterrupted"]
 
 START_SECONDS = 10.0
 """How long a supervisor may take to start before that is an error."""
@@ -41,6 +46,7 @@ INTERRUPTS = {
 """The signals whose handlers commonly raise; held back while something is half started."""
 
 _SUPERVISOR = Path(__file__).with_name("supervisor.py")
+_PROC = Path("/proc")
 
 
 class _Supervisor:
@@ -210,10 +216,11 @@ def kill_group(pgid: int, signum: int, grace: float) -> bool:
     """Send ``signum`` to process group ``pgid``, and SIGKILL to what lives of it after ``grace`` seconds.
 
     Returns as soon as the group is empty; a zombie counts as dead, so the group of one's own children
-    may be ended without reaping first.
+    may be ended without reaping first. If its leader guarded groups of its own, their end is waited for
+    as well: their supervisor sees to it.
 
     Returns:
-        True once the group is empty; False if something outlived SIGKILL by ten seconds, or may not be
+        True once all of it is dead; False if something outlived SIGKILL by ten seconds, or may not be
         signalled by this user.
     """
     _check(pgid)
@@ -222,7 +229,8 @@ def kill_group(pgid: int, signum: int, grace: float) -> bool:
     signal_group(pgid, signum)
     if signum != signal.SIGKILL and not _wait_until_empty(pgid, grace):
         signal_group(pgid, signal.SIGKILL)
-    return _wait_until_empty(pgid, KILL_PATIENCE_SECONDS)
+    deadline = time.monotonic() + KILL_PATIENCE_SECONDS
+    return _wait_until_empty(pgid, KILL_PATIENCE_SECONDS) and _wait_for_supervisor(pgid, deadline)
 
 
 def signal_group(pgid: int, signum: int) -> None:
@@ -233,40 +241,26 @@ def signal_group(pgid: int, signum: int) -> None:
             os.killpg(pgid, signal.SIGCONT)
 
 
-def group_alive(pgid: int) -> bool:
-    """Whether a process that is not a zombie belongs to process group ``pgid``."""
-    try:
-        os.killpg(pgid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        # macOS answers so for a group of zombies; elsewhere it holds another user's process.
-        return sys.platform != "darwin"
-    return _member_lives(pgid) if sys.platform == "linux" else True
+def _wait_for_supervisor(parent: int, deadline: float) -> bool:
+    """Wait until the supervisor of a process that has ended has done its work."""
+    supervisor = _supervisor_of(parent)
+    return supervisor is None or _wait_until_empty(supervisor, deadline - time.monotonic())
 
 
-def _member_lives(pgid: int) -> bool:
-    """Tell the living from zombies, which a signal on Linux cannot. The leader is looked at first."""
-    if _lives(str(pgid), pgid):
-        return True
-    try:
-        with os.scandir("/proc") as entries:
-            return any(_lives(entry.name, pgid) for entry in entries if entry.name.isdigit())
-    except OSError:
-        return True
-
-
-def _lives(pid: str, pgid: int) -> bool:
-    try:
-        stat = Path("/proc", pid, "stat").read_bytes()
-        # The name, in parentheses, may hold spaces and parentheses itself.
-        state, _parent, group = stat[stat.rindex(b")") + 2 :].split(maxsplit=3)[:3]
-        if int(group) != pgid or state in (b"X", b"x"):
-            return False
-        # The main thread may have ended while others go on.
-        return state != b"Z" or len(list(Path("/proc", pid, "task").iterdir())) > 1
-    except OSError:
-        return False
+def _supervisor_of(parent: int) -> int | None:
+    """Find it by its command line, which names its parent; it leads a group of its own."""
+    ending = [str(_SUPERVISOR), str(parent)]
+    if (_PROC / "self/cmdline").exists():
+        for line in _PROC.glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                if line.read_bytes().decode(errors="replace").split("\0")[-3:-1] == ending:
+                    return int(line.parent.name)
+        return None
+    listed = subprocess.run(["ps", "-Aww", "-o", "pid=,args="], capture_output=True, text=True, check=False)
+    for entry in listed.stdout.splitlines():
+        if entry.endswith(" " + " ".join(ending)):
+            return int(entry.split()[0])
+    return None
 
 
 def _wait_until_empty(pgid: int, seconds: float) -> bool:

@@ -4,6 +4,8 @@ Run as a program of its own (``python -I -S supervisor.py PARENT``) by ``runner.
 fresh interpreter rather than a bare fork: it shares neither the parent's memory, nor its open
 files, nor its command line, so that ``pkill -f "runner worker"`` does not hit both.
 
+Only the standard library's quickest modules are imported: one supervisor starts with every pool child.
+
 Reads ``+PGID`` and ``-PGID`` lines from standard input. The end of the input alone does not tell
 that the parent is gone, since whatever the parent forked without exec holds the other end of the
 pipe too; so the parent's own death is watched as well.
@@ -23,6 +25,9 @@ PARENT_CHECK_SECONDS = 0.25
 LINGER_SECONDS = 2.0
 """How long lines are still obeyed after the parent's death: a child it forked may be about to send its own."""
 
+DEATH_SECONDS = 10.0
+"""How long the end of a killed group is waited for; a process stuck in the kernel can take for ever."""
+
 _IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -32,6 +37,7 @@ class Groups:
     def __init__(self) -> None:
         self._pgids: dict[int, None] = {}
         self._rest = b""
+        self._killed: list[int] = []
 
     def feed(self, data: bytes) -> None:
         """Obey the complete lines of ``data``; anything that is not a line of ours is passed over."""
@@ -57,6 +63,49 @@ class Groups:
             except OSError:
                 # Empty already, or (macOS) only zombies are left in it.
                 continue
+            self._killed.append(pgid)
+
+    def wait(self, deadline: float) -> None:
+        """Wait until everything that was killed is dead, so that the supervisor's own end says so."""
+        while self._killed and time.monotonic() < deadline:
+            self._killed = [pgid for pgid in self._killed if group_alive(pgid)]
+            time.sleep(0.005 if self._killed else 0)
+
+
+def group_alive(pgid: int) -> bool:
+    """Whether a process that is not a zombie belongs to process group ``pgid``."""
+    try:
+        os.killpg(pgid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        # macOS answers so for a group of zombies; elsewhere it holds another user's process.
+        return sys.platform != "darwin"
+    return _member_lives(pgid) if sys.platform == "linux" else True
+
+
+def _member_lives(pgid: int) -> bool:
+    """Tell the living from zombies, which a signal on Linux cannot. The leader is looked at first."""
+    if _lives(str(pgid), pgid):
+        return True
+    try:
+        return any(_lives(name, pgid) for name in os.listdir("/proc") if name.isdigit())  # noqa: PTH208
+    except OSError:
+        return True
+
+
+def _lives(pid: str, pgid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123
+            stat = file.read()
+        # The name, in parentheses, may hold spaces and parentheses itself.
+        state, _parent, group = stat[stat.rindex(b")") + 2 :].split(maxsplit=3)[:3]
+        if int(group) != pgid or state in (b"X", b"x"):
+            return False
+        # The main thread may have ended while others go on.
+        return state != b"Z" or len(os.listdir(f"/proc/{pid}/task")) > 1  # noqa: PTH208
+    except OSError:
+        return False
 
 
 def supervise(parent: int) -> None:
@@ -81,6 +130,7 @@ def supervise(parent: int) -> None:
         if select.select([0], [], [], left)[0]:
             open_end = _read(groups)
             groups.kill()
+    groups.wait(time.monotonic() + DEATH_SECONDS)
 
 
 def _follow(groups: Groups, parent: int, parent_gone: int | None) -> bool:

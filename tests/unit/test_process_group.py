@@ -444,6 +444,26 @@ def test_kill_group_of_nobody_is_true_at_once():
     assert process_group.kill_group(process.pid, signal.SIGTERM, 60)
 
 
+@pytest.mark.parametrize("proc", ["/proc", "/nowhere"])
+def test_kill_group_waits_for_the_groups_that_its_leader_guarded(guarded, monkeypatch, proc):
+    """As for a pool child and the command of its job: when this returns, both are dead."""
+    monkeypatch.setattr(process_group, "_PROC", Path(proc))
+    process = guarded(
+        START
+        + """
+process_group.guard(os.getpgrp())
+groups = [sleeper() for _ in range(20)]
+for each in groups: process_group.guard(each)
+say(supervisor(), *groups); wait()
+"""
+    )
+    supervisor, *groups = process.numbers()
+    assert process_group._supervisor_of(process.pid) == supervisor
+    assert process_group.kill_group(process.pid, signal.SIGKILL, 0)
+    assert not any(process_group.group_alive(each) for each in groups)
+    assert not process_group.group_alive(supervisor)
+
+
 @pytest.mark.parametrize("pgid", [-1, 0, 1])
 def test_numbers_that_mean_other_things_are_refused(pgid):
     for call in (process_group.guard, process_group.release, lambda p: process_group.kill_group(p, 15, 0)):
