@@ -8,6 +8,7 @@ from typing import Any
 
 from runner.model.option import (
     AnyJson,
+    Defaults,
     Duration,
     Flag,
     Integer,
@@ -235,3 +236,5 @@ def check_job(job: JobSpec, path: Path, report: Report) -> bool:
 
 
 JOB = Section(JobSpec, JOB_ALIASES, check_job)
+DEFAULTS = Defaults(JOB)
+"""The ``defaults:`` of a jobs file and of ``runner.yaml``."""

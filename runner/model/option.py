@@ -581,9 +581,50 @@ class Section:
         return schema
 
     def write(self, value: Any) -> Any:
+        return self.write_fields({declared.field: getattr(value, declared.field) for declared in options_of(self.cls)})
+
+    def write_fields(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return fields as they would stand in YAML; those that equal their default are left out."""
         written = {}
         for declared in options_of(self.cls):
-            held = getattr(value, declared.field)
+            held = values.get(declared.field)
             if held is not None and held != declared.default:
                 written[declared.key] = declared.kind.write(held)
         return written
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """Some options of ``section``, to be merged under those that use them; held as they stand in YAML.
+
+    Each option is checked by itself; a wrong one is reported and left out of :meth:`sound_part`.
+    """
+
+    section: Section
+
+    def read(self, value: Any, path: Path, report: Report) -> Any:
+        sound, complete = self.sound_part(value, path, report)
+        return MappingProxyType(sound) if complete else INVALID
+
+    def sound_part(self, value: Any, path: Path, report: Report) -> tuple[dict[str, Any], bool]:
+        """Return the options that are sound, and whether all of them are."""
+        if not isinstance(value, Mapping):
+            report(path, f"expected a mapping of options, got {describe(value)}")
+            return {}, False
+        known = known_options(self.section.cls)
+        sound: dict[str, Any] = {}
+        for key, item in value.items():
+            declared = known.get(key)
+            if declared is None:
+                report((*path, key), f"unknown option{self.section.advise(key, known)}", on_key=True)
+            elif item is None or declared.kind.read(item, (*path, key), report) is not INVALID:
+                sound[key] = item
+        return sound, len(sound) == len(value)
+
+    def schema(self) -> dict[str, Any]:
+        schema = self.section.schema()
+        schema.pop("required", None)
+        return schema
+
+    def write(self, value: Any) -> Any:
+        return dict(value)

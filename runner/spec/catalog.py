@@ -1,0 +1,198 @@
+"""All jobs of a project: the sound ones, and the problems of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from runner.errors import InvalidSpec, NoProject, UnknownJob
+from runner.model.job import JobSpec
+from runner.model.option import did_you_mean
+from runner.spec.cache import Cache, CachedFile, entry_of, matches
+from runner.spec.files import Found, Listing, find_files, open_file
+from runner.spec.jobs_file import build, read_jobs
+from runner.spec.problem import Problem, one_line, summary
+
+__all__ = ["Catalog", "Problem", "load_catalog", "load_files"]
+
+MAX_JOBS = 100_000
+
+
+class Project(Protocol):
+    """What a catalog needs to know of the settings."""
+
+    @property
+    def project(self) -> Path: ...
+    @property
+    def jobs_dir(self) -> tuple[Path, ...]: ...
+    @property
+    def defaults(self) -> Mapping[str, Any]: ...
+
+
+class _Jobs(Mapping[str, JobSpec]):
+    """The sound jobs by name. Each is built when it is asked for, since most commands need one of thousands."""
+
+    def __init__(self, lines: dict[str, tuple[str, str]]) -> None:
+        self._lines = lines
+        self._built: dict[str, JobSpec] = {}
+
+    def __getitem__(self, name: str) -> JobSpec:
+        job = self._built.get(name)
+        if job is None:
+            line, file = self._lines[name]
+            job = self._built[name] = build(entry_of(line), file)
+        return job
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._lines)
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._lines
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """The jobs of a project. ``problems`` are sorted by file and line; ``files`` counts the files read."""
+
+    jobs: Mapping[str, JobSpec] = field(default_factory=lambda: _Jobs({}))
+    problems: tuple[Problem, ...] = ()
+    files: int = 0
+    warnings: tuple[str, ...] = ()
+    broken: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Names that are declared but can not be used, and where: ``jobs.d/reports.yaml:12``."""
+
+    def get(self, name: str) -> JobSpec:
+        """Return the job of that name.
+
+        Raises:
+            UnknownJob: with what was probably meant, or where the job is declared if it has problems.
+        """
+        if name in self.jobs:
+            return self.jobs[name]
+        if name in self.broken:
+            raise UnknownJob(
+                f"job {name} is declared in {self.broken[name]} but has problems",
+                hint="runner validate lists them.",
+            )
+        guess = did_you_mean(name, self.jobs)
+        if guess:
+            hint = guess.removeprefix(", ")[0].upper() + guess.removeprefix(", ")[1:]
+        elif self.problems:
+            hint = f"{summary(self.problems)}: runner validate lists them."
+        elif self.jobs:
+            hint = "runner jobs lists the jobs there are."
+        else:
+            hint = (
+                "No job is declared yet; write one into jobs.d, such as jobs: {hello: {task: package.module:function}}."
+            )
+        raise UnknownJob(f"no job is named {name!r}", hint=hint)
+
+    def check(self) -> None:
+        """Raise InvalidSpec if there is any problem, with all of them in its message."""
+        if self.problems:
+            lines = "\n".join(str(problem) for problem in self.problems)
+            raise InvalidSpec(f"{lines}\n{summary(self.problems)}")
+
+
+def load_catalog(settings: Project, *, use_cache: bool = True) -> Catalog:
+    """Read the jobs of a project, from the cache where files did not change.
+
+    Args:
+        settings: where the project is, its ``jobs_dir`` and the ``defaults`` of ``runner.yaml``.
+        use_cache: False neither reads nor writes the cache.
+
+    Raises:
+        NoProject: a folder of ``jobs_dir`` does not exist.
+    """
+    for folder in settings.jobs_dir:
+        if not folder.exists():
+            raise NoProject(
+                f"the folder of jobs {folder} does not exist",
+                hint="Create it, set jobs_dir in runner.yaml, or run: runner init",
+            )
+    listing = find_files(settings.jobs_dir, settings.project)
+    if not use_cache:
+        return _assemble(listing, _read_all(listing.files, settings.defaults))
+    cache = Cache(settings.project, settings.defaults)
+    cached = cache.load()
+    changed = [found for found in listing.files if not matches(cached.get(found.path), found)]
+    if not changed and len(cached) == len(listing.files):
+        return _assemble(listing, cached)
+    read = _read_all(changed, settings.defaults)
+    current = {found.path: read.get(found.path) or cached[found.path] for found in listing.files}
+    cache.save(current)
+    return _assemble(listing, current)
+
+
+def load_files(
+    paths: Iterable[Path | str], *, base: Path | None = None, defaults: Mapping[str, Any] | None = None
+) -> Catalog:
+    """Read files and folders that were named, without the cache; what can not be found is a problem.
+
+    Args:
+        paths: files, whatever their names end in, and folders.
+        base: the folder that messages name files relative to; the working folder by default.
+        defaults: ``defaults`` of ``runner.yaml``.
+    """
+    listing = find_files([Path(path) for path in paths], base or Path.cwd())
+    return _assemble(listing, _read_all(listing.files, defaults or {}))
+
+
+def _read_all(files: Iterable[Found], defaults: Mapping[str, Any]) -> dict[str, CachedFile]:
+    read: dict[str, CachedFile] = {}
+    count = 0
+    for found in files:
+        document, signature = open_file(found)
+        jobs = read_jobs(document, defaults)
+        read[found.path] = CachedFile.of(jobs, signature)
+        count += len(jobs.entries) + len(jobs.broken)
+        if count > MAX_JOBS:
+            break
+    return read
+
+
+def _assemble(listing: Listing, read: Mapping[str, CachedFile]) -> Catalog:
+    lines: dict[str, tuple[str, str]] = {}
+    broken: dict[str, str] = {}
+    twice: dict[str, list[tuple[str, int]]] = {}
+    problems = list(listing.problems)
+    warnings = list(listing.warnings)
+    for found in listing.files:
+        each = read.get(found.path)
+        if each is None:
+            continue  # beyond the limit, which is reported below
+        shown = found.shown
+        problems += each.problems
+        if each.empty:
+            warnings.append(f"{shown} declares no jobs")
+        for line in each.lines:
+            name = line[: line.index("\t")]
+            if name in lines or name in broken:
+                twice.setdefault(name, []).append((shown, entry_of(line).line))
+            else:
+                lines[name] = (line, shown)
+        for name, at in each.broken:
+            if name in lines or name in broken:
+                twice.setdefault(name, []).append((shown, at))
+            else:
+                broken[name] = f"{shown}:{at}"
+    for name, places in twice.items():
+        if name in lines:
+            line, shown = lines.pop(name)
+            broken[name] = f"{shown}:{entry_of(line).line}"
+        for shown, at in places:
+            message = f"is declared in {broken[name]} too, which disables both; rename or remove one"
+            problems.append(Problem(shown, at, 1, f"jobs.{one_line(name)}", message))
+    if len(lines) + len(broken) > MAX_JOBS:
+        shown = listing.files[-1].shown
+        problems.append(Problem(shown, 1, 1, "", f"more than {MAX_JOBS:,} jobs are declared, split the project"))
+        lines = {}
+    if not listing.files:
+        warnings.append("there is no file that ends in .yaml, so no jobs")
+    return Catalog(_Jobs(lines), tuple(sorted(problems)), len(listing.files), tuple(warnings), MappingProxyType(broken))

@@ -1,0 +1,137 @@
+"""What a YAML parser's complaint means to a person, and what to do about it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import yaml
+
+from runner.spec import lookalike
+
+_KEY_WITH_LOOKALIKE = re.compile("[ ]*(?:- +)?(?:[\\w.-]+[：]|[\\w.-]+:?[\u3000\u00a0]|[\u3000\u00a0])")
+
+
+@dataclass(frozen=True, slots=True)
+class SyntaxFault:
+    """A syntax error: line and character index (both from 0) and a message with a remedy."""
+
+    line: int
+    index: int
+    message: str
+
+
+_REMEDIES = (
+    # (part of the parser's problem, what to say, whether the fault is where its context began)
+    ("mapping values are not allowed", 'a second ": " in one line, quote the text or start a new line', False),
+    ("could not find expected ':'", 'this line has no "key: value", is a colon or the space after it missing?', True),
+    ("did not find expected key", "does not line up with the keys above, or a quote above is not closed", False),
+    ("did not find expected '-' indicator", 'does not line up with the list above, begin the item with "- "', False),
+    (
+        "did not find expected ',' or ']'",
+        'the list that begins here is not closed, write "," or "]" after an item',
+        True,
+    ),
+    (
+        "did not find expected ',' or '}'",
+        'the mapping that begins here is not closed, write "," or "}" after a value',
+        True,
+    ),
+    ("found unexpected end of stream", "the quote that opens here is never closed", True),
+    ("found unexpected document indicator", "the quote that opens here is not closed before the next ---", True),
+    (
+        "unknown escape character",
+        "in double quotes a backslash begins an escape, write \\\\ or use single quotes",
+        False,
+    ),
+    (
+        "did not find expected hexdecimal number",
+        "an escape lacks hexadecimal digits, write \\\\ for a backslash",
+        False,
+    ),
+    ("invalid Unicode character escape", "no such character, correct the escape or use single quotes", False),
+    ("block sequence entries are not allowed", 'a list can not begin here, start a new line before "- "', False),
+    ("block mapping", "does not line up with the keys above, correct the indentation", False),
+    ("mapping keys are not allowed", "a key can not begin here, start a new line", False),
+    ("undefined tag handle", "a tag such as !x is not supported, remove it, or quote the text", True),
+    ("scanning a tag", "a tag such as !x is not supported, remove it, or quote the text", True),
+    ("did not find expected node content", "a value is missing here, write one, or quote the text", False),
+    ("expected <document start>", "text after the end of the document, is it indented like the keys above?", False),
+    ("alphabetic or numeric character", 'a text can not begin with "*" or "&", quote it', True),
+    ("chomping or indentation", 'after "|" or ">" the text begins on a new line; quote it if it is one line', True),
+    ("comment or line break", 'after "|" or ">" the text begins on a new line; quote it if it is one line', True),
+    ("YAML document", "remove the line that begins with %", False),
+    ("directive", "remove the line that begins with %, or quote the text", False),
+)
+
+
+def explain(error: yaml.YAMLError, text: str) -> SyntaxFault:
+    """Return what ``error`` means for ``text``."""
+    lines = text.splitlines() or [""]
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    if mark is None:
+        return SyntaxFault(0, 0, f"not YAML: {_short(error)}")
+    context = getattr(error, "context_mark", None) or mark
+    line, index = _inside(lines, mark.line, mark.column)
+    found = _tab(lines[line], index) or _placeholder(lines[line], line, index)
+    if found is None:
+        found = _lookalike(lines, min(context.line, line), line)
+    if found is None:
+        found = _from_table(error, lines, line, index, context)
+    return found if isinstance(found, SyntaxFault) else SyntaxFault(line, index, found)
+
+
+def _inside(lines: list[str], line: int, column: int) -> tuple[int, int]:
+    # A parser at the end of the stream points past the last line.
+    if line >= len(lines):
+        line = len(lines) - 1
+        column = len(lines[line])
+    return line, min(column, len(lines[line]))
+
+
+def _tab(line: str, index: int) -> str | None:
+    if line[index : index + 1] == "\t" or "\t" in line[: len(line) - len(line.lstrip())]:
+        return "a tab, YAML is indented with spaces only: replace it"
+    return None
+
+
+def _placeholder(line: str, row: int, index: int) -> SyntaxFault | None:
+    start = line.rfind("${", 0, index + 2)
+    if start < 0:
+        return None
+    end = line.find("}", start)
+    shown = line[start : end + 1] if end > 0 else line[start:]
+    return SyntaxFault(row, start, f'quote it: "{shown}"; a brace means a mapping here')
+
+
+def _lookalike(lines: list[str], first: int, last: int) -> SyntaxFault | None:
+    for row in range(last, max(first - 1, -1, last - 3), -1):
+        match = lookalike.find(lines[row].split(" #")[0])
+        if match:
+            return SyntaxFault(row, match.start(), lookalike.explain(match[0]))
+    # A line without its colon is text that goes on in the next line, where the parser then complains.
+    for row in range(first - 1, max(first - 4, -1), -1):
+        match = _KEY_WITH_LOOKALIKE.match(lines[row])
+        if match:
+            return SyntaxFault(row, match.end() - 1, lookalike.explain(match[0][-1]))
+    return None
+
+
+def _from_table(
+    error: yaml.YAMLError, lines: list[str], line: int, index: int, context: yaml.Mark
+) -> SyntaxFault | str:
+    problem = str(getattr(error, "problem", "") or "")
+    whole = f"{getattr(error, 'context', '') or ''} {problem}"
+    if "cannot start any token" in problem:
+        char = lines[line][index : index + 1]
+        return f'a text can not begin with "{char}", quote it'
+    for part, message, at_context in _REMEDIES:
+        if part in whole:
+            if at_context:
+                return SyntaxFault(*_inside(lines, context.line, context.column), message)
+            return message
+    return f"not YAML ({_short(error)}), check quotes, brackets and indentation here"
+
+
+def _short(error: yaml.YAMLError) -> str:
+    return str(getattr(error, "problem", None) or error).split("\n")[0]
