@@ -3,413 +3,67 @@
 An option is a dataclass field made by :func:`option`. Its *kind* knows how to check a plain value
 (as YAML gave it) and how to say the same rule in JSON Schema; everything else (validation,
 defaults, editor help, reference pages) derives from these two.
-
-A kind reports what is wrong through a ``Report`` and goes on, so that one reading finds all
-problems; it never raises for bad input.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from runner.model.duration import (
-    DURATION_PATTERN,
-    SIZE_PATTERN,
-    format_duration,
-    format_size,
-    parse_duration,
-    parse_size,
+from runner.model.kind import (
+    INVALID,
+    QUOTE_IT,
+    AnyJson,
+    Choice,
+    Duration,
+    Flag,
+    Integer,
+    Kind,
+    ListOf,
+    Literal,
+    MapOf,
+    Number,
+    Path,
+    Report,
+    Size,
+    Text,
+    describe,
+    did_you_mean,
+    nullable,
+    on_keys,
 )
 
-Path = tuple[str | int, ...]
-"""Where a value stands: keys and list indexes from the top of the file."""
-
-
-class Report(Protocol):
-    """Takes one problem. ``on_key`` points at the key of ``path`` instead of its value."""
-
-    def __call__(self, path: Path, message: str, *, on_key: bool = False) -> None: ...
-
-
-class _Invalid:
-    def __repr__(self) -> str:
-        return "INVALID"
-
-
-INVALID: Final[Any] = _Invalid()
-"""What :meth:`Kind.read` returns after it reported a problem."""
-
-
-class Kind(Protocol):
-    """How a value is checked and described."""
-
-    def read(self, value: Any, path: Path, report: Report) -> Any:
-        """Return the value as the model holds it, or report and return INVALID."""
-
-    def schema(self) -> dict[str, Any]:
-        """Return the same rule as JSON Schema 2020-12."""
-
-    def write(self, value: Any) -> Any:
-        """Return a model value as it would stand in YAML (for defaults and digests)."""
-
-
-def describe(value: Any) -> str:
-    """Return how a message names the type of a YAML value."""
-    names = {bool: "true or false", int: "a whole number", float: "a number", str: "text", type(None): "nothing"}
-    if isinstance(value, Mapping):
-        return "a mapping"
-    if isinstance(value, list | tuple):
-        return "a list"
-    return names.get(type(value), type(value).__name__)
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``", did you mean X?"`` for the closest of ``known``, or an empty string."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f", did you mean {close[0]}?" if close else ""
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A string; ``pattern`` is an ECMA-262 and Python regular expression, ``advice`` says what fits it."""
-
-    pattern: str | None = None
-    advice: str = ""
-    max_length: int | None = None
-    min_length: int = 0
-
-    def read(self, value: Any, path: Path, report: Report) -> Any:
-        if not isinstance(value, str):
-            report(path, f"expected text, got {describe(value)}{_quote_advice(value)}")
-            return INVALID
-        if len(value) < self.min_length:
-            report(path, "is empty" + (f", {self.advice}" if self.advice else ""))
-            return INVALID
-        if self.max_length is not None and len(value) > self.max_length:
-            report(path, f"is {len(value)} characters long, at most {self.max_length} are allowed")
-            return INVALID
-        if self.pattern is not None and not re.search(self.pattern, value):
-            report(path, f"{value!r} does not fit, {self.advice or 'it must match ' + self.pattern}")
-            return INVALID
-        return value
-
-    def schema(self) -> dict[str, Any]:
-        schema: dict[str, Any] = {"type": "string"}
-        if self.min_length:
-            schema["minLength"] = self.min_length
-        if self.max_length is not None:
-            schema["maxLength"] = self.max_length
-        if self.pattern is not None:
-            schema["pattern"] = self.pattern
-        return schema
-
-    def write(self, value: Any) -> Any:
-        return value
-
-
-QUOTE_IT: Final = ", quote it"
-"""How a message ends that asks for quotes. Who knows the source text adds it: ``, quote it: "1.10"``."""
-
-
-def _quote_advice(value: Any) -> str:
-    return QUOTE_IT if isinstance(value, int | float) else ""
-
-
-@dataclass(frozen=True, slots=True)
-class Flag:
-    """true or false."""
-
-    def read(self, value: Any, path: Path, report: Report) -> Any:
-        if not isinstance(value, bool):
-            report(path, f"expected true or false, got {describe(value)}")
-            return INVALID
-        return value
-
-    def schema(self) -> dict[str, Any]:
-        return {"type": "boolean"}
-
-    def write(self, value: Any) -> Any:
-        return value
-
-
-@dataclass(frozen=True, slots=True)
-class Integer:
-    """A whole number between ``minimum`` and ``maximum``, both included."""
-
-    minimum: int
-    maximum: int
-
-    def read(self, value: Any, path: Path, report: Report) -> Any:
-        if isinstance(value, bool) or not isinstance(value, int):
-            report(path, f"expected a whole number, got {describe(value)}")
-            return INVALID
-        if not self.minimum <= value <= self.maximum:
-            report(path, f"{value} is out of range, write {self.minimum} to {self.maximum}")
-            return INVALID
-        return value
-
-    def schema(self) -> dict[str, Any]:
-        return {"type": "integer", "minimum": self.minimum, "maximum": self.maximum}
-
-    def write(self, value: Any) -> Any:
-        return value
-
-
-@dataclass(frozen=True, slots=True)
-class Number:
-    """A whole number or a float; ``above`` is a bound that is not included."""
-
-    above: float | None = None
-
-    def read(self, value: Any, path: Path, report: Report) -> Any:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            report(path, f"expected a number, got {describe(value)}")
-            return INVALID
-        if self.above is not None and value <= self.above:
-            report(path, f"{value} is out of range, write a number above {self.above:g}")
-            return INVALID
-        return value
-
-    def schema(self) -> dict[str, Any]:
-        return {"type": "number"} if self.above is None else {"type": "number", "exclusiveMinimum": self.above}
-
-    def write(self, value: Any) -> Any:
-        return value
-
-
-@dataclass(frozen=True, slots=True)
-class Duration:
-    """A time span with a unit, held as seconds (float)."""
-
-    minimum: float = 0.0
-
-    def read(self, value: Any, path: Path, report: Report) -> Any:
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            report(path, f"{value} has no unit, write {value}s, {value}m or {value}h")
-            return INVALID
-        if not isinstance(value, str):
-            report(path, f"expected a duration such as 90s or 1h30m, got {describe(value)}")
-            return INVALID
-        try:
-            seconds = parse_duration(value)
-        except ValueError as error:
-            report(path, str(error))
-            return INVALID
-        if seconds < self.minimum:
-            report(path, f"{value} is too short, write {format_duration(self.minimum)} or more")
-            return INVALID
-        return seconds
-
-    def schema(self) -> dict[str, Any]:
-        return {"type": "string", "pattern": DURATION_PATTERN}
-
-    def write(self, value: Any) -> Any:
-        return format_duration(value)
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """An amount of bytes with a unit, held as bytes (int)."""
-
-    minimum: int = 1
-    maximum: int = 64 * 1024**2
-
-    def read(self, value: Any, path: Path, report: Report) -> Any:
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            report(path, f"{value} has no unit, write {value}B, {value}KiB or {value}MiB")
-            return INVALID
-        if not isinstance(value, str):
-            report(path, f"expected a size such as 64KiB, got {describe(value)}")
-            return INVALID
-        try:
-            size = parse_size(value)
-        except ValueError as error:
-            report(path, str(error))
-            return INVALID
-        if not self.minimum <= size <= self.maximum:
-            report(
-                path,
-                f"{value} is out of range, write {format_size(self.minimum)} to {format_size(self.maximum)}",
-            )
-            return INVALID
-        return size
-
-    def schema(self) -> dict[str, Any]:
-        return {"type": "string", "pattern": SIZE_PATTERN}
-
-    def write(self, value: Any) -> Any:
-        return format_size(value)
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """One of a few words."""
-
-    words: tuple[str, ...]
-
-    def read(self, value: Any, path: Path, report: Report) -> Any:
-        if not isinstance(value, str) or value not in self.words:
-            guess = did_you_mean(str(value), self.words)
-            shown = repr(value) if isinstance(value, str) else describe(value)
-            report(path, f"{shown} is not one of {', '.join(self.words)}{guess}")
-            return INVALID
-        return value
-
-    def schema(self) -> dict[str, Any]:
-        return {"type": "string", "enum": list(self.words)}
-
-    def write(self, value: Any) -> Any:
-        return value
-
-
-@dataclass(frozen=True, slots=True)
-class ListOf:
-    """A list, held as a tuple."""
-
-    item: Kind
-    unique: bool = False
-
-    def read(self, value: Any, path: Path, report: Report) -> Any:
-        if not isinstance(value, list):
-            shown = f": [{value}]" if isinstance(value, str | int) and not isinstance(value, bool) else ""
-            report(path, f"expected a list, got {describe(value)}{', write' + shown if shown else ''}")
-            return INVALID
-        items = [self.item.read(item, (*path, index), report) for index, item in enumerate(value)]
-        if any(item is INVALID for item in items):
-            return INVALID
-        if self.unique:
-            for index, item in enumerate(items):
-                if item in items[:index]:
-                    report((*path, index), f"{item!r} stands twice, remove one")
-                    return INVALID
-        return tuple(items)
-
-    def schema(self) -> dict[str, Any]:
-        schema: dict[str, Any] = {"type": "array", "items": self.item.schema()}
-        if self.unique:
-            schema["uniqueItems"] = True
-        return schema
-
-    def write(self, value: Any) -> Any:
-        return [self.item.write(item) for item in value]
-
-
-@dataclass(frozen=True, slots=True)
-class MapOf:
-    """A mapping with free keys that fit ``key``, held read-only.
-
-    With ``null_resets`` an entry of null takes an inherited entry away; else null is a value.
-    """
-
-    key: Text
-    value: Kind
-    null_resets: bool = False
-
-    def read(self, value: Any, path: Path, report: Report) -> Any:
-        if not isinstance(value, Mapping):
-            report(path, f"expected a mapping of names to values, got {describe(value)}")
-            return INVALID
-        found: dict[str, Any] = {}
-        sound = True
-        for name, item in value.items():
-            at = (*path, name)
-            key = self.key.read(name, at, on_keys(report))
-            read = None if item is None and self.null_resets else self.value.read(item, at, report)
-            if key is INVALID or read is INVALID:
-                sound = False
-            elif item is not None or not self.null_resets:
-                found[key] = read
-        return MappingProxyType(found) if sound else INVALID
-
-    def schema(self) -> dict[str, Any]:
-        value = self.value.schema()
-        if self.null_resets:
-            value = _nullable(value)
-        schema: dict[str, Any] = {"type": "object", "additionalProperties": value}
-        names = {name: rule for name, rule in self.key.schema().items() if name != "type"}
-        if names:
-            schema["propertyNames"] = names
-        return schema
-
-    def write(self, value: Any) -> Any:
-        return {name: self.value.write(item) for name, item in value.items()}
-
-
-def on_keys(report: Report) -> Report:
-    """Return a report that points at keys, for rules about the keys of a mapping."""
-
-    def report_key(path: Path, message: str, *, on_key: bool = True) -> None:  # noqa: ARG001
-        report(path, message, on_key=True)
-
-    return report_key
-
-
-@dataclass(frozen=True, slots=True)
-class AnyJson:
-    """Any value that JSON can hold."""
-
-    def read(self, value: Any, path: Path, report: Report) -> Any:  # noqa: ARG002
-        return value
-
-    def schema(self) -> dict[str, Any]:
-        return {}
-
-    def write(self, value: Any) -> Any:
-        return value
-
-
-_PLACEHOLDER = re.compile(r"\$(\$?)\{([^}]*)\}?")
-_ESCAPED = re.compile(r"\$(?=\{)")
-
-
-@dataclass(frozen=True, slots=True)
-class Literal:
-    """A value of kind ``of`` in which ``${…}`` is reserved, and ``$${`` stands for a literal ``${``.
-
-    Holds for every text inside lists and mappings too; keys are taken as they are.
-    """
-
-    of: Kind
-
-    def read(self, value: Any, path: Path, report: Report) -> Any:
-        read = self.of.read(value, path, report)
-        return read if read is INVALID else self._unescape(read, path, report)
-
-    def _unescape(self, value: Any, path: Path, report: Report) -> Any:
-        if isinstance(value, str):
-            if "${" not in value:
-                return value
-            sound = True
-            for match in _PLACEHOLDER.finditer(value):
-                if not match[1]:
-                    report(path, f"{match[0]} is not supported in this version, write $${{ for a literal ${{")
-                    sound = False
-            return value.replace("$${", "${") if sound else INVALID
-        if isinstance(value, list):
-            items = [self._unescape(item, (*path, index), report) for index, item in enumerate(value)]
-            return INVALID if any(item is INVALID for item in items) else items
-        if isinstance(value, dict):
-            entries = {key: self._unescape(item, (*path, key), report) for key, item in value.items()}
-            return INVALID if any(item is INVALID for item in entries.values()) else entries
-        return value
-
-    def schema(self) -> dict[str, Any]:
-        return self.of.schema()
-
-    def write(self, value: Any) -> Any:
-        if isinstance(value, str):
-            return _ESCAPED.sub("$$", value)
-        if isinstance(value, list):
-            return [self.write(item) for item in value]
-        if isinstance(value, dict):
-            return {key: self.write(item) for key, item in value.items()}
-        return value
+__all__ = [
+    "INVALID",
+    "QUOTE_IT",
+    "AnyJson",
+    "Choice",
+    "Defaults",
+    "Duration",
+    "Flag",
+    "Integer",
+    "Kind",
+    "ListOf",
+    "Literal",
+    "MapOf",
+    "Number",
+    "Option",
+    "Path",
+    "Report",
+    "Section",
+    "Size",
+    "Text",
+    "describe",
+    "did_you_mean",
+    "known_options",
+    "nullable",
+    "on_keys",
+    "option",
+    "options_of",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -426,23 +80,13 @@ class Option:
 
     def schema(self) -> dict[str, Any]:
         """Return the option's JSON Schema, with help, default and examples for editors."""
-        schema = _nullable(self.kind.schema()) if not self.required else self.kind.schema()
+        schema = nullable(self.kind.schema()) if not self.required else self.kind.schema()
         schema["description"] = self.help
         if not self.required and self.default is not None:
             schema["default"] = self.kind.write(self.default)
         if self.examples:
             schema["examples"] = list(self.examples)
         return schema
-
-
-def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
-    # `null` resets an option to its built-in default, so every optional one takes it.
-    schema = dict(schema)
-    if isinstance(schema.get("type"), str):
-        schema["type"] = [schema["type"], "null"]
-        if "enum" in schema:
-            schema["enum"] = [*schema["enum"], None]
-    return schema
 
 
 _REQUIRED: Final[Any] = object()

@@ -8,9 +8,6 @@ A file counts as unchanged if size, mtime, ctime, inode, device, mode and owner 
 a second change could leave all of these as they are (the clock of the file system is coarse) is not cached.
 """
 
-# os.* and not pathlib: thousands of files, and flags and modes that pathlib has no words for.
-# ruff: noqa: PTH
-
 from __future__ import annotations
 
 import contextlib

@@ -1,8 +1,5 @@
 """Finding and opening the files of ``jobs.d``, and refusing those that anybody could have written."""
 
-# os.* and not pathlib: thousands of files, and flags and modes that pathlib has no words for.
-# ruff: noqa: PTH
-
 from __future__ import annotations
 
 import os
@@ -11,8 +8,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner.spec.document import Document
 from runner.spec.problem import Problem
-from runner.spec.reader import MAX_BYTES, Document, read_bytes
+from runner.spec.reader import MAX_BYTES, read_bytes
 
 MAX_FOLDERS = 10_000
 

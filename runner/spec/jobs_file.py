@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 from runner.model.job import DEFAULTS, JOB, JOB_NAME, JobSpec, check_job
 from runner.model.option import INVALID, Path, Report, describe, did_you_mean
 from runner.model.param import PARAMS, Param
+from runner.spec.document import Document
 from runner.spec.merge import merge_options
 from runner.spec.params import fits
 from runner.spec.problem import Problem
-from runner.spec.reader import Document
 
 _TOP = ("defaults", "jobs")
 _TOP_ALIASES = {
