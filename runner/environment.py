@@ -1,0 +1,64 @@
+"""``RUNNER_*`` variables: they override what ``runner.yaml`` says.
+
+The rule: ``RUNNER_`` and the option's path in capitals, ``RUNNER_REDIS_URL`` or ``RUNNER_WORKER_CONCURRENCY``.
+Lists are written with commas, lists of folders with colons as in ``PATH``. Mappings without fixed options
+(``defaults``, ``celery``) have no variable.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from runner.model.option import Integer, Kind, ListOf, Section, did_you_mean, options_of
+
+OTHERS = frozenset({"RUNNER_PROJECT", "RUNNER_EMBEDDED"})
+"""Variables of the runner that are no options."""
+
+LATER = frozenset({"RUNNER_ENV", "RUNNER_BROKER_URL", "RUNNER_DURABILITY", "RUNNER_SCHEDULES"})
+"""Variables that mean something in a later version; ignoring one would run jobs where they should not run."""
+
+_FOREIGN = frozenset(
+    "RUNNER_" + name
+    for name in (
+        *("ARCH", "DEBUG", "ENVIRONMENT", "NAME", "OS", "PERFLOG", "TEMP", "TOOL_CACHE", "TRACKING_ID", "USER"),
+        *("WORKSPACE", "ALLOW_RUNASROOT", "MANUALLY_TRAP_SIG"),
+    )
+)
+"""Set by GitHub Actions in every step of a job."""
+
+_OWN_FAMILIES = ("RUNNER_PARAM_", "RUNNER_RUN_", "RUNNER_TEST_")
+"""Prefixes of what is handed to jobs and to tests."""
+
+
+def variables(section: type, prefix: str = "RUNNER") -> Iterator[tuple[str, tuple[str, ...], Kind]]:
+    """Yield the variable, the path in ``runner.yaml`` and the kind of each option that has a variable."""
+    for declared in options_of(section):
+        name = f"{prefix}_{declared.key.upper()}"
+        if isinstance(declared.kind, Section):
+            for variable, path, kind in variables(declared.kind.cls, name):
+                yield variable, (declared.key, *path), kind
+        elif getattr(declared.kind, "from_variable", True):
+            yield name, (declared.key,), declared.kind
+
+
+def plain_value(text: str, kind: Kind) -> Any:
+    """Return what YAML would have given for the text of a variable."""
+    split = getattr(kind, "split", None)
+    if split is not None:
+        return split(text)
+    if isinstance(kind, Integer) and re.fullmatch(r"[-+]?[0-9]{1,18}", text):
+        return int(text)
+    if isinstance(kind, ListOf):
+        return [item.strip() for item in text.split(",") if item.strip()]
+    return text
+
+
+def unknown(environ: Mapping[str, str], known: frozenset[str]) -> Iterator[str]:
+    """Yield a warning for each ``RUNNER_*`` variable that nothing reads."""
+    for name in sorted(environ):
+        if not name.startswith("RUNNER_") or name in known or name in OTHERS or name in _FOREIGN:
+            continue
+        if not name.startswith(_OWN_FAMILIES):
+            yield f"{name} is not a variable of the runner{did_you_mean(name, known | OTHERS)}"

@@ -1,0 +1,96 @@
+"""Kinds of values that only ``runner.yaml`` has."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path as Folder
+from types import MappingProxyType
+from typing import Any
+
+from runner.model.option import INVALID, Path, Report, Text, describe, did_you_mean
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """A list of folders, held as a tuple of paths; with ``one``, a single one may stand without brackets."""
+
+    one: bool = False
+
+    def read(self, value: Any, path: Path, report: Report) -> Any:
+        if isinstance(value, str) and self.one:
+            value = [value]
+        if not isinstance(value, list):
+            shown = f", write [{value}]" if isinstance(value, str) else ""
+            report(path, f"expected a list of folders, got {describe(value)}{shown}")
+            return INVALID
+        if not value:
+            report(path, "is empty, name at least one folder")
+            return INVALID
+        text = Text(min_length=1, max_length=4096, pattern=r"^[^\x00]*$", advice="a path can't hold NUL")
+        folders = [text.read(item, (*path, index), report) for index, item in enumerate(value)]
+        if any(folder is INVALID for folder in folders):
+            return INVALID
+        return tuple(Folder(folder).expanduser() for folder in folders)
+
+    def split(self, text: str) -> list[str]:
+        """Return what a variable holds: folders as in ``PATH``."""
+        return [item for item in text.split(os.pathsep) if item]
+
+    def schema(self) -> dict[str, Any]:
+        schema: dict[str, Any] = {"type": ["array", "null"], "items": {"type": "string", "minLength": 1}, "minItems": 1}
+        if self.one:
+            schema |= {"type": ["string", "array", "null"], "minLength": 1}
+        return schema
+
+    def write(self, value: Any) -> Any:
+        written = [str(folder) for folder in value]
+        return written[0] if self.one and len(written) == 1 else written
+
+
+@dataclass(frozen=True, slots=True)
+class Timezone:
+    """The name of a time zone, such as Europe/Berlin, that this host knows."""
+
+    def read(self, value: Any, path: Path, report: Report) -> Any:
+        if not isinstance(value, str):
+            report(path, f"expected a time zone such as Europe/Berlin, got {describe(value)}")
+            return INVALID
+        if value == "UTC":
+            return value
+        # Imported here for start-up time alone.
+        import zoneinfo
+
+        try:
+            zoneinfo.ZoneInfo(value)
+        except (KeyError, ValueError, OSError):
+            guess = did_you_mean(value, zoneinfo.available_timezones())
+            report(path, f"{value!r} is not a time zone{guess or ', write a name such as Europe/Berlin or UTC'}")
+            return INVALID
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "minLength": 1}
+
+    def write(self, value: Any) -> Any:
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class JobDefaults:
+    """Options of jobs as they stand; the catalog checks them with the job's own declarations."""
+
+    from_variable = False
+
+    def read(self, value: Any, path: Path, report: Report) -> Any:
+        if not isinstance(value, Mapping):
+            report(path, f"expected a mapping of job options, got {describe(value)}")
+            return INVALID
+        return MappingProxyType(dict(value))
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "object"}
+
+    def write(self, value: Any) -> Any:
+        return dict(value)
