@@ -43,8 +43,10 @@ class JobConsumer(Consumer):  # type: ignore[misc]
 
     Strategies = _Strategies
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, *args: Any, worker_options: Any = None, **kwargs: Any) -> None:
+        # Workers share a ledger; they need not talk to each other.
+        options = {**(worker_options or {}), "without_gossip": True, "without_mingle": True}
+        super().__init__(*args, worker_options=options, **kwargs)
         self.strategies.consumer = self
 
     def update_strategies(self) -> None:

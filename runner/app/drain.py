@@ -77,7 +77,7 @@ class Drain:
         log.warning("handing back %d running", len(running))
         for request in running:
             request.handed_back = True
-            if request.worker_pid:
+            if getattr(request, "in_child", False):
                 # Dead before it is given away, so that it never runs twice at once.
                 kill_group(request.worker_pid, signal.SIGKILL, grace=0.0)
         tokens = [request.token for request in running if hasattr(request, "token")]

@@ -6,6 +6,7 @@ process group is dead.
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from typing import Any
@@ -39,6 +40,11 @@ class JobRequest(Request):  # type: ignore[misc]
     @property
     def _attempts(self) -> Any:
         return self.app.backend.attempts
+
+    @property
+    def in_child(self) -> bool:
+        """Whether the run is in a pool child, which has a process group of its own (prefork only)."""
+        return bool(self.worker_pid) and self.worker_pid != os.getpid()
 
     # -- what Celery calls
 
@@ -76,7 +82,7 @@ class JobRequest(Request):  # type: ignore[misc]
             super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=True)
             return
         state.task_ready(self)
-        if self.worker_pid:
+        if self.in_child:
             kill_group(self.worker_pid, signal.SIGKILL, grace=0.0)
         if isinstance(error, TimeLimitExceeded) and not self.ending:
             self._settle_timeout(error)
@@ -118,7 +124,7 @@ class JobRequest(Request):  # type: ignore[misc]
 
         Blocks until the group is dead, at most a little longer than the grace: call it from a thread.
         """
-        if self.ending or not self.worker_pid:
+        if self.ending or not self.in_child:
             return
         self.ending = True
         kill_group(self.worker_pid, signum, grace=TERMINATE_GRACE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,8 +28,16 @@ log = get_task_logger(__name__)
 TIMEOUTS = (exceptions.SoftTimeLimitExceeded, exceptions.TimeLimitExceeded)
 
 
+SIGNALLED = frozenset(-(256 - signum) for signum in signal.Signals)
+"""What billiard's children exit with when a signal ends them; the parent settles those."""
+
+
 class ParamsRefused(Exception):
     """The params of a run do not fit what this worker's spec declares."""
+
+
+class JobExit(Exception):
+    """The job called ``sys.exit`` with something other than 0."""
 
 
 class JobImportError(ImportError):
@@ -91,11 +100,23 @@ class JobTask(Task):  # type: ignore[misc]
         request.attempt = answer
         request.retries = answer.retries
 
-    def run(self, *_args: Any, **_kwargs: Any) -> Any:
+    def run(self, *args: Any, **kwargs: Any) -> Any:
         """Perform the attempt; the params are those of the ledger, not those of the message."""
-        started: Started = self.request.attempt
+        started: Started | None = getattr(self.request, "attempt", None)
+        if started is None:
+            # Called as a function, outside of any run.
+            self._require_target()
+            return self._call(self.job, kwargs, args)
         try:
             return self._perform(started)
+        except SystemExit as leaving:
+            if leaving.code in SIGNALLED:
+                raise
+            if leaving.code in (None, 0):
+                return None
+            error = JobExit(f"the job called sys.exit({leaving.code!r})")
+            outcome = self._decide(error, started)
+            raise outcome from leaving
         except (Ignore, Reject) as error:
             # They would leave the run without an outcome.
             raise RuntimeError(f"the job raised {type(error).__name__}, which only a plain Celery task may") from error
@@ -106,8 +127,7 @@ class JobTask(Task):  # type: ignore[misc]
             raise outcome from error
 
     def _perform(self, started: Started) -> Any:
-        if self._target is None and self.prepare() is not None:
-            raise JobImportError(self.broken)
+        self._require_target()
         job = self.job
         try:
             params = check_params(job, started.params)
@@ -122,19 +142,24 @@ class JobTask(Task):  # type: ignore[misc]
         with _environment(job.env), running(current):
             return self._call(job, params)
 
-    def _call(self, job: JobSpec, params: Mapping[str, Any]) -> Any:
+    def _require_target(self) -> None:
+        if self._target is None and self.prepare() is not None:
+            raise JobImportError(self.broken)
+
+    def _call(self, job: JobSpec, params: Mapping[str, Any], args: tuple[Any, ...] = ()) -> Any:
         target = self._target
+        args = args or job.args
         kwargs = {**job.kwargs, **params}
         if not isinstance(target, Task):
             assert target is not None
-            return target(*job.args, **kwargs)
+            return target(*args, **kwargs)
         # A task of somebody's Celery app: its function runs, bound or not. To it this is a direct call, so that
         # its `retry` raises instead of publishing, and the job's policy decides.
         target.request_stack.push(
             Context({**self.request.__dict__, "called_directly": True, "task": target.name})
         )
         try:
-            return target.run(*job.args, **kwargs)
+            return target.run(*args, **kwargs)
         finally:
             target.request_stack.pop()
 

@@ -11,6 +11,7 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from celery import bootsteps
@@ -42,6 +43,7 @@ class Lease(bootsteps.StartStopStep):  # type: ignore[misc]
     def __init__(self, consumer: Any, **kwargs: Any) -> None:
         super().__init__(consumer, **kwargs)
         self._thread: LeaseThread | None = None
+        self._maintain: Callable[[], None] | None = None
         self._drain = Drain(consumer, consumer.app.runner_settings.worker.shutdown_grace)
 
     def start(self, consumer: Any) -> None:
@@ -55,11 +57,16 @@ class Lease(bootsteps.StartStopStep):  # type: ignore[misc]
             self._thread.start()
         if consumer.hub is not None:
             self._drain.install()
+            self._maintain = getattr(getattr(consumer.pool, "_pool", None), "maintain_pool", None)
             consumer.timer.call_repeatedly(PULSE_SECONDS, self._pulse)
 
     def _pulse(self) -> None:
         if self._thread is not None:
             self._thread.pulse()
+        if self._maintain is not None:
+            # billiard looks once when a child's pipe closes, which is before the kernel lets it be reaped, and
+            # then again after five seconds.
+            self._maintain()
         self._drain.step()
 
     def stop(self, consumer: Any) -> None:
@@ -162,7 +169,7 @@ class LeaseThread(threading.Thread):
     def _give_up(self, token: str) -> None:
         """End what runs under a claim that another worker may hold by now."""
         for request in tuple(state.active_requests):
-            if getattr(request, "token", None) == token and request.worker_pid:
+            if getattr(request, "token", None) == token:
                 log.error("run %s: its lease was lost, its process is ended", request.id)
                 threading.Thread(target=request.end, args=(signal.SIGKILL,), daemon=True).start()
 

@@ -13,6 +13,7 @@ from celery.utils.log import get_logger
 from celery.worker.strategy import default as stock_strategy
 
 from runner.app.adopt import adopt
+from runner.errors import Unavailable
 from runner.ledger.message import MARK
 
 log = get_logger(__name__)
@@ -27,12 +28,16 @@ def strategy(task: Any, app: Any, consumer: Any, **kwargs: Any) -> Callable[...,
 
     def handle(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any, **options: Any) -> None:
         headers = message.headers
-        if MARK not in headers:
-            adopt(app, task.job, message)
-            message.ack()
-            return
-        if task.broken is not None:
-            refuse_broken(app, task, message)
+        try:
+            if MARK not in headers:
+                adopt(app, task.job, message)
+                message.ack()
+                return
+            if task.broken is not None:
+                refuse_broken(app, task, message)
+                return
+        except Unavailable as error:
+            log.warning("a message for %s is left for later, Redis is away: %s", task.name, error)
             return
         message.headers = {name: headers[name] for name in PASSED_ON if name in headers}
         run_it(message, body, ack, reject, callbacks, **options)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import socket
 import sys
 from collections.abc import Sequence
 
@@ -30,12 +32,13 @@ def run_worker(
         queues: to take from; ``worker.queues`` by default.
         loglevel: of the log, which goes to stderr.
         pool: one of Celery's.
-        hostname: Celery's node name, ``celery@HOST`` by default.
+        hostname: Celery's node name, ``celery-PID@HOST`` by default.
     """
     logging.captureWarnings(True)
     app = create_app(settings, catalog)
     worker = app.Worker(
-        hostname=hostname,
+        # Two workers on one host must not share a name: it is what the ledger knows them by.
+        hostname=hostname or f"celery-{os.getpid()}@{socket.gethostname()}",
         pool_cls=pool,
         concurrency=concurrency or settings.worker.concurrency,
         queues=list(queues) or list(settings.worker.queues),

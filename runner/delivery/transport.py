@@ -22,6 +22,7 @@ from redis.connection import parse_url
 from redis.exceptions import ResponseError
 
 from runner.delivery.claims import PACKAGE, milliseconds
+from runner.errors import Unavailable
 from runner.ledger.scripts import digest, source
 
 INBOX = "celery"
@@ -207,16 +208,26 @@ class Channel(stock.Channel):
         self.claims.take(self._token)
         self.connection._deliver(message, queue)
 
+    def close(self) -> None:
+        """Close; a wait for a bell is broken off, an answer to a claim is read first."""
+        if self._in_poll and self._blocking:
+            self._in_poll.disconnect()
+            self._in_poll = None
+        super().close()
+
     # -- giving them back
 
     def release(self, token: str, *, requeue: bool = False) -> None:
         """End a claim that no script has ended."""
         if self.claims is None or not self.claims.holds(token):
             return
-        if requeue:
-            self.claims.hand_back([token])
-        else:
-            self.claims.drop(token)
+        try:
+            if requeue:
+                self.claims.hand_back([token])
+            else:
+                self.claims.drop(token)
+        except Unavailable as error:
+            stock.warning("could not release a claim, its lease will run out: %s", error)
 
     def hand_back_waiting(self, tokens: list[str]) -> None:
         """Give back what this process holds and does not run."""
@@ -226,8 +237,9 @@ class Channel(stock.Channel):
         waiting = [token for token in tokens if self.claims.holds(token) and not running(token)]
         try:
             self.claims.hand_back(waiting)
-        except Exception:  # noqa: BLE001 - their leases run out, and the beat of any worker puts them back
-            stock.warning("could not hand back %d messages, their leases will run out", len(waiting))
+        except Unavailable as error:
+            # The beat of any worker puts them back.
+            stock.warning("could not hand back %d messages, their leases will run out: %s", len(waiting), error)
 
 
 class _Lent:
