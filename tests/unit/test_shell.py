@@ -416,7 +416,7 @@ def test_soft_timeout_kills_what_ignores_sigterm(tmp_path, soft_timeout):
 def test_second_interrupt_kills_at_once(tmp_path, soft_timeout):
     soft_timeout(tmp_path / "ready")
     soft_timeout(tmp_path / "asked")
-    script = "trap 'echo now > asked' TERM\necho $$ > ready\nwhile :; do sleep 0.05; done"
+    script = "trap 'echo now > asked' TERM\necho $$ > ready\nwhile :; do sleep 0.05 || true; done"
     with pytest.raises(SoftTimeout):
         run(script=script, cwd=str(tmp_path), grace="10m")
     eventually(lambda: dead(int((tmp_path / "ready").read_text())), "killed")
@@ -437,12 +437,13 @@ run(command=["true"])
 interrupted = 0
 for _ in range(150):
     try:
-        signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0001, 0.02))
-        run(script="sleep 0.004; sleep 600 & sleep 0.002", grace="5s")
+        try:
+            signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0001, 0.02))
+            run(script="sleep 0.004; sleep 600 & sleep 0.002", grace="5s")
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
     except Stop:
         interrupted += 1
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
 print(interrupted, process_group._state.supervisor.pid)
 alive = [g for g in process_group._state.guarded if process_group.group_alive(g)]
 assert not alive, alive
