@@ -13,7 +13,11 @@ from runner import current_run
 
 
 class BackupError(Exception):
-    """The backup cannot be made, or is not what was to be backed up."""
+    """The backup cannot be made."""
+
+
+class ChangedMeanwhileError(BackupError):
+    """What was packed is not what is in the folder: a file changed in between. Worth another try."""
 
 
 def backup(folder: str = "docs", keep: int = 5, project: Path = PROJECT) -> dict[str, Any]:
@@ -22,7 +26,8 @@ def backup(folder: str = "docs", keep: int = 5, project: Path = PROJECT) -> dict
     Only the newest ``keep`` backups of that folder are kept.
 
     Raises:
-        BackupError: the folder is not one of this project, or a file changed meanwhile.
+        BackupError: the folder is not one of this project.
+        ChangedMeanwhileError: a file changed while it was being packed.
     """
     source = (project / folder).resolve()
     if source == project or not source.is_relative_to(project):
@@ -79,7 +84,7 @@ def _verify(archive: Path, digests: dict[str, str]) -> None:
                 found[member.name] = _sha256(content)
     wrong = sorted(name for name in digests.keys() | found.keys() if digests.get(name) != found.get(name))
     if wrong:
-        raise BackupError(f"not as in the folder (changed meanwhile?): {', '.join(wrong[:5])}")
+        raise ChangedMeanwhileError(f"changed while it was being packed: {', '.join(wrong[:5])}")
 
 
 def _digest(path: Path) -> str:

@@ -8,37 +8,44 @@ import tarfile
 from pathlib import Path
 
 import pytest
-import yaml
 
 from examples import backup, behaviour, repo_report
+from runner.app.target import load_exceptions, load_target
 from runner.current import CurrentRun, running
+from runner.settings import load_settings
+from runner.spec.catalog import load_catalog
+from runner.spec.params import check_params
 from runner.tasks import shell
 
 PROJECT = Path(__file__).parents[2]
-JOBS = {
-    name: job
-    for path in sorted((PROJECT / "jobs.d").glob("*.yaml"))
-    for name, job in yaml.safe_load(path.read_text(encoding="utf-8"))["jobs"].items()
-}
+CATALOG = load_catalog(load_settings(PROJECT, environ={}), use_cache=False)
 
 
 def run_shell_job(name: str, **params: object) -> dict[str, object]:
-    job = JOBS[name]
-    assert job["task"] == "runner.tasks.shell:run"
-    defaults = {key: param["default"] for key, param in job.get("params", {}).items() if "default" in param}
-    return shell.run(**job["kwargs"], **(defaults | params))
+    job = CATALOG.get(name)
+    assert job.task == "runner.tasks.shell:run"
+    return shell.run(**job.kwargs, **check_params(job, params))
 
 
-def test_every_example_is_described():
-    assert set(JOBS) == {"repo-report", "backup-folder", "disk-usage", "flaky", "slow-count", "broken-example"}
-    for job in JOBS.values():
-        assert job["description"]
+def test_examples_are_sound_and_described():
+    assert not CATALOG.problems
+    assert not CATALOG.warnings
+    assert {*CATALOG.jobs} == {"repo-report", "backup-folder", "disk-usage", "flaky", "slow-count", "broken-example"}
+    for job in CATALOG.jobs.values():
+        assert job.description
+        check_params(job, {})
+
+
+def test_targets_and_the_exceptions_to_retry_can_be_imported():
+    for job in CATALOG.jobs.values():
+        assert callable(load_target(job.task))
+        load_exceptions(job.retry.for_)
 
 
 def test_no_shell_job_hands_its_command_to_the_submitter():
-    for job in JOBS.values():
-        if job["task"] == "runner.tasks.shell:run":
-            assert not shell.RESERVED & set(job.get("params", {}))
+    for job in CATALOG.jobs.values():
+        if job.task == "runner.tasks.shell:run":
+            assert not shell.RESERVED & {*job.params}
 
 
 def test_report_counts_what_is_there(tmp_path, capsys):
@@ -116,7 +123,7 @@ def test_backup_of_a_file_that_changes_is_refused(project, monkeypatch):
         return written(source, archive) | {"a.md": "another digest"}
 
     monkeypatch.setattr(backup, "_write", changes)
-    with pytest.raises(backup.BackupError, match=r"a\.md"):
+    with pytest.raises(backup.ChangedMeanwhileError, match=r"a\.md"):
         backup.backup("docs", project=project)
     assert not list((project / ".runner/backups").iterdir())
 
@@ -127,7 +134,7 @@ def test_flaky_fails_twice_and_then_succeeds():
             behaviour.flaky()
     with running(CurrentRun(id="x", job="flaky", attempt=3)):
         assert behaviour.flaky() == "attempt 3 went through"
-    assert JOBS["flaky"]["retry"]["max_retries"] >= 2
+    assert CATALOG.get("flaky").retry.max_retries >= 2
 
 
 def test_slow_count_tells_how_far_it_is():
@@ -142,6 +149,12 @@ def test_disk_usage_lists_the_largest_first(monkeypatch):
     lines = str(run_shell_job("disk-usage", top=3)["output"]).splitlines()
     assert 1 < len(lines) <= 3
     assert lines[0].endswith("\tdocs")
+
+
+def test_disk_usage_of_no_folder_is_a_failure(monkeypatch):
+    monkeypatch.setenv("RUNNER_PROJECT", str(PROJECT))
+    with pytest.raises(shell.ShellError, match="no-such"):
+        run_shell_job("disk-usage", folder="no-such")
 
 
 def test_broken_example_says_why(monkeypatch):
