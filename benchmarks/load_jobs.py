@@ -69,7 +69,7 @@ def measure(jobs: int, repeats: int = 3) -> bool:
         write_project(folder, jobs)
         # Files as young as this are not cached, since a second change could go unnoticed.
         time.sleep(0.3)
-        settings = SimpleNamespace(project=folder, jobs_dir=(folder / "jobs.d",), defaults={})
+        settings = SimpleNamespace(project=folder, jobs_dir=(folder / "jobs.d",), defaults={}, file=None)
         files = sorted((folder / "jobs.d").iterdir())
 
         def plain() -> None:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 DURATION_PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|[smhdw]))+$"
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|[smhdw])")
-_WHOLE = re.compile(DURATION_PATTERN)
+_WHOLE = re.compile(DURATION_PATTERN[:-1] + r"\Z")
 
 _BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 SIZE_PATTERN = r"^[0-9]+(B|KiB|MiB|GiB)$"
-_SIZE = re.compile(r"^([0-9]+)(B|KiB|MiB|GiB)$")
+_SIZE = re.compile(r"([0-9]+)(B|KiB|MiB|GiB)\Z")
 
 MAX_DURATION = 10 * 365 * 86400.0
 """Seconds; ten years keep every deadline inside what Redis scores and ``datetime`` hold exactly."""
 
 
+@lru_cache(maxsize=4096)
 def parse_duration(text: str) -> float:
     """Return the seconds that ``text`` means.
 
@@ -40,6 +42,7 @@ def _advice(text: str) -> str:
     return f"{text!r} is not a duration, write a number with a unit, such as 90s, 15m, 1h30m or 2d"
 
 
+@lru_cache(maxsize=4096)
 def format_duration(seconds: float) -> str:
     """Return ``seconds`` the way :func:`parse_duration` reads it: ``5400`` becomes ``1h30m``."""
     if seconds < 1:

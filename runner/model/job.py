@@ -32,8 +32,12 @@ QUEUE_NAME = Text(
     pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$",
     advice="use 1 to 64 letters, digits, dots, dashes or underscores",
 )
+# Python lets letters of any script into a name; these ranges hold them and no punctuation, in Python's
+# regular expressions and in ECMA-262 alike.
+_LETTER = r"A-Za-z_\u00c0-\u1fff\u3040-\ud7ff"
+_NAME = f"[{_LETTER}][{_LETTER}0-9]*"
 IMPORT_PATH = Text(
-    pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*[:.][A-Za-z_]\w*(\.[A-Za-z_]\w*)*$",
+    pattern=rf"^{_NAME}(\.{_NAME})*[:.]{_NAME}(\.{_NAME})*$",
     advice="write module:attribute, such as reports.nightly:build",
 )
 ENV_NAME = Text(

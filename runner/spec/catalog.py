@@ -10,11 +10,14 @@ from typing import Any, Protocol
 
 from runner.errors import InvalidSpec, NoProject, UnknownJob
 from runner.model.job import JobSpec
+from runner.model.option import Path as OptionPath
 from runner.model.option import did_you_mean
 from runner.spec.cache import Cache, CachedFile, entry_of, matches
+from runner.spec.document import Document
 from runner.spec.files import Found, Listing, find_files, open_file
-from runner.spec.jobs_file import build, read_jobs
+from runner.spec.jobs_file import build, read_defaults, read_jobs
 from runner.spec.problem import Problem, one_line, summary
+from runner.spec.reader import read_bytes
 
 __all__ = ["Catalog", "Problem", "load_catalog", "load_files"]
 
@@ -30,6 +33,8 @@ class Project(Protocol):
     def jobs_dir(self) -> tuple[Path, ...]: ...
     @property
     def defaults(self) -> Mapping[str, Any]: ...
+    @property
+    def file(self) -> Path | None: ...
 
 
 class _Jobs(Mapping[str, JobSpec]):
@@ -117,15 +122,23 @@ def load_catalog(settings: Project, *, use_cache: bool = True) -> Catalog:
                 hint="Create it, set jobs_dir in runner.yaml, or run: runner init",
             )
     listing = find_files(settings.jobs_dir, settings.project)
+    defaults, problems = check_defaults(settings.defaults, settings.file)
+    if problems:
+        listing.problems += problems
+        return _assemble(listing, _disabled(_read_all(listing.files, defaults)))
     if not use_cache:
-        return _assemble(listing, _read_all(listing.files, settings.defaults))
-    cache = Cache(settings.project, settings.defaults)
+        return _assemble(listing, _read_all(listing.files, defaults))
+    cache = Cache(settings.project, defaults)
     cached = cache.load()
     changed = [found for found in listing.files if not matches(cached.get(found.path), found)]
     if not changed and len(cached) == len(listing.files):
         return _assemble(listing, cached)
-    read = _read_all(changed, settings.defaults)
-    current = {found.path: read.get(found.path) or cached[found.path] for found in listing.files}
+    read = _read_all(changed, defaults)
+    current = {
+        found.path: read.get(found.path) or cached[found.path]
+        for found in listing.files
+        if found.path in read or found.path in cached
+    }
     cache.save(current)
     return _assemble(listing, current)
 
@@ -142,6 +155,33 @@ def load_files(
     """
     listing = find_files([Path(path) for path in paths], base or Path.cwd())
     return _assemble(listing, _read_all(listing.files, defaults or {}))
+
+
+def check_defaults(defaults: Mapping[str, Any], file: Path | None) -> tuple[dict[str, Any], list[Problem]]:
+    """Return the sound part of ``defaults`` of ``runner.yaml``, and what is wrong with the rest, where it stands."""
+    faults: list[tuple[OptionPath, str, bool]] = []
+
+    def collect(path: OptionPath, message: str, *, on_key: bool = False) -> None:
+        faults.append((path, message, on_key))
+
+    sound, _ = read_defaults(defaults, collect)
+    if not faults:
+        return sound, []
+    name = file.name if file is not None else "runner.yaml"
+    # Only now, since positions cost a second reading.
+    document = read_bytes(file.read_bytes(), name) if file is not None else Document(name)
+    for path, message, on_key in faults:
+        document.report(path, message, on_key=on_key)
+    return sound, document.problems
+
+
+def _disabled(read: dict[str, CachedFile]) -> dict[str, CachedFile]:
+    """Return files with no job sound: without its defaults a job is not what was meant."""
+    for each in read.values():
+        entries = [entry_of(line) for line in each.lines]
+        each.broken = each.broken + [(entry.name, entry.line) for entry in entries]
+        each.lines = []
+    return read
 
 
 def _read_all(files: Iterable[Found], defaults: Mapping[str, Any]) -> dict[str, CachedFile]:

@@ -16,6 +16,7 @@ from runner.spec.merge import merge_options
 from runner.spec.params import fits
 from runner.spec.problem import Problem
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 _TOP = ("defaults", "jobs")
 _TOP_ALIASES = {
     "job": "jobs",
@@ -71,7 +72,10 @@ def _read_top(document: Document, inherited: Mapping[str, Any], found: JobsFile)
     for key in top:
         if key not in _TOP and not key.startswith("x-"):
             document.report((key,), _unknown_top(key, top[key]), on_key=True)
-    defaults, usable = _read_defaults(document, top.get("defaults"), inherited)
+    defaults, usable = inherited, True
+    if top.get("defaults") is not None:
+        shared, usable = read_defaults(top["defaults"], document.report)
+        defaults = merge_options(inherited, shared)
     jobs = top.get("jobs")
     if jobs is None:
         found.empty = True
@@ -111,16 +115,15 @@ def _unknown_top(key: str, value: Any) -> str:
     return f"unknown key{guess or ', a jobs file has defaults and jobs'}; keys that begin with x- are ignored"
 
 
-def _read_defaults(document: Document, own: Any, inherited: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
-    if own is None:
-        return inherited, True
-    sound, complete = DEFAULTS.sound_part(own, ("defaults",), document.report)
-    if not _defaults_fit(
-        _sound_params(own.get("params")) if isinstance(own, dict) else {}, ("defaults", "params"), document.report
-    ):
+def read_defaults(own: Any, report: Report) -> tuple[dict[str, Any], bool]:
+    """Return the sound part of a ``defaults:`` section, and whether that is all of it."""
+    path: Path = ("defaults",)
+    sound, complete = DEFAULTS.sound_part(own, path, report)
+    params = own.get("params") if isinstance(own, Mapping) else None
+    if not _defaults_fit(_sound_params(params), (*path, "params"), report):
         sound.pop("params", None)
         complete = False
-    return merge_options(inherited, sound), complete
+    return sound, complete
 
 
 def read_job(report: Report, name: str, own: Any, defaults: Mapping[str, Any]) -> Entry | None:
@@ -141,7 +144,7 @@ def read_job(report: Report, name: str, own: Any, defaults: Mapping[str, Any]) -
     sound &= check_job(JobSpec(name=name, **{"task": "", **values}), path, report)
     if not complete or not sound:
         return None
-    text = json.dumps(JOB.write_fields(values), sort_keys=True, separators=(",", ":"))
+    text = _CANONICAL.encode(JOB.write_fields(values))
     return Entry(name, 0, digest_of(text), text)
 
 
