@@ -12,8 +12,8 @@ from redis.retry import Retry
 
 from runner import embedded
 from runner.errors import InvalidSettings, Unavailable
-from runner.redis_url import EMBEDDED, BadUrl, canonical, mask
 from runner.settings import Settings
+from runner.settings.redis_url import EMBEDDED, BadUrl, canonical, mask
 
 __all__ = ["connect", "kombu_url", "mask", "reaching", "resolve_url", "translate"]
 

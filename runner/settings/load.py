@@ -1,190 +1,21 @@
-"""``runner.yaml`` and ``RUNNER_*`` variables become ``Settings``. Each option is declared here once.
-
-Discovery is in ``discovery.py``, the forms of ``redis_url`` in ``redis_url.py``, the rule of the variables in
-``environment.py``, Celery's own settings in ``celery_settings.py``.
-"""
+"""``runner.yaml``, with the ``RUNNER_*`` variables over it, becomes :class:`Settings`."""
 
 from __future__ import annotations
 
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from runner import environment
-from runner.celery_settings import CelerySettings
-from runner.discovery import JOBS_FOLDER, SETTINGS_FILE, find_project
 from runner.errors import InvalidSettings, NoProject
-from runner.model.job import IMPORT_PATH, QUEUE_NAME
-from runner.model.option import Choice, Duration, Integer, ListOf, Report, Section, Size, Text, option
 from runner.model.option import Path as OptionPath
-from runner.redis_url import BadUrl, look_up
-from runner.settings_kinds import Folders, JobDefaults, Timezone
+from runner.settings import environment
+from runner.settings.discovery import SETTINGS_FILE, find_project
+from runner.settings.options import SETTINGS, Settings
+from runner.settings.redis_url import BadUrl, look_up
 from runner.spec.reader import MAX_BYTES, Document, read_bytes
-
-NAMESPACE = Text(
-    pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$",
-    advice="use 1 to 64 letters, digits, dots, dashes or underscores, a letter or digit first and last",
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SettingsRetention:
-    """The ``retention:`` section; ``result``, ``history`` and ``runs`` hold where a job says nothing. Seconds."""
-
-    result: float = option(Duration(1.0), default=86400.0, help="How long a result is kept; the state stays.")
-    history: float = option(Duration(1.0), default=30 * 86400.0, help="How long a finished run is kept.")
-    runs: int = option(Integer(1, 1_000_000), default=1000, help="How many finished runs of each job are kept.")
-    key: float = option(Duration(1.0), default=30 * 86400.0, help="How long an idempotency key is remembered.")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """The ``limits:`` section. Bytes."""
-
-    params: int = option(Size(), default=64 * 1024, help="Largest params of a run, as JSON; larger ones are refused.")
-    result: int = option(Size(), default=1024**2, help="Largest result of a run, as JSON; a larger one is a FAILURE.")
-    traceback: int = option(Size(), default=32 * 1024, help="Longest traceback that is kept; the middle is cut out.")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerSettings:
-    """The ``worker:`` section. Durations are seconds."""
-
-    concurrency: int = option(Integer(1, 1024), default=4, help="How many runs a worker performs at a time.")
-    queues: tuple[str, ...] = option(
-        ListOf(QUEUE_NAME, unique=True),
-        default=("default",),
-        help="The queues that a worker takes runs from.",
-        examples=(["default", "reports"],),
-    )
-    lease: float = option(
-        Duration(1.0),
-        default=15.0,
-        help="How long a silent worker keeps its runs before others take them over; renewed every third of it.",
-    )
-    shutdown_grace: float = option(
-        Duration(), default=30.0, help="How long running jobs may go on after a worker was asked to stop."
-    )
-    remote_control: str = option(
-        Choice(("safe", "full")),
-        default="safe",
-        help="safe: Celery's remote control only looks; full: all of its commands.",
-    )
-
-
-def _check_worker(worker: WorkerSettings, path: OptionPath, report: Report) -> bool:
-    if not worker.queues:
-        report((*path, "queues"), "is empty, name at least one queue, such as [default]")
-        return False
-    return True
-
-
-_RETENTION = SettingsRetention()
-_LIMITS = Limits()
-_WORKER = WorkerSettings()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What a project says of itself, all defaults in. All paths are absolute."""
-
-    project: Path
-    """The project's folder."""
-    file: Path | None = None
-    """Its ``runner.yaml``, if there is one."""
-    embedded_allowed: bool = True
-    """False with ``RUNNER_EMBEDDED=0``."""
-    warnings: tuple[str, ...] = ()
-    """What deserves a word, but stops nothing."""
-
-    redis_url: str = option(
-        Text(min_length=1),
-        default="embedded",
-        help="Where ledger and queues are: embedded (a private server in .runner/), a URL, env:NAME or file:PATH.",
-        examples=("embedded", "redis://localhost:6379/0", "env:REDIS_URL", "file:/run/secrets/redis_url"),
-    )
-    namespace: str = option(
-        NAMESPACE,
-        default="runner",
-        help="Prefix of every key, queue and control channel: projects with different ones share a Redis.",
-    )
-    jobs_dir: tuple[Path, ...] = option(
-        Folders(one=True), default=(Path(JOBS_FOLDER),), help="The folder of job files, or a list of folders."
-    )
-    defaults: Mapping[str, Any] = option(
-        JobDefaults(),
-        default={},
-        help="Job options for all jobs; a file's defaults and a job's own options come first.",
-        examples=({"queue": "reports"},),
-    )
-    python_path: tuple[Path, ...] = option(
-        Folders(), default=(Path(),), help="Folders to import jobs from, prepended to sys.path."
-    )
-    setup: str | None = option(
-        IMPORT_PATH,
-        default=None,
-        help="Called in each worker process before a job is imported.",
-        examples=("project.boot:setup",),
-    )
-    timezone: str = option(
-        Timezone(), default="UTC", help="The zone of times without an offset.", examples=("Europe/Berlin",)
-    )
-    retention: SettingsRetention = option(
-        Section(SettingsRetention, {"results": "result", "keep": "history", "max_runs": "runs", "keys": "key"}),
-        default=_RETENTION,
-        help="How long what is known of a run is kept, where the job does not say.",
-    )
-    limits: Limits = option(Section(Limits), default=_LIMITS, help="How large parts of a run's record may be.")
-    worker: WorkerSettings = option(
-        Section(
-            WorkerSettings,
-            {"worker_concurrency": "concurrency", "processes": "concurrency", "timeout": "shutdown_grace"},
-            _check_worker,
-        ),
-        default=_WORKER,
-        help="What runner worker does without options.",
-    )
-    celery: Mapping[str, Any] = option(
-        CelerySettings(),
-        default={},
-        help="Any lower-case Celery setting, passed through; those that the runner owns are refused.",
-        examples=({"worker_max_tasks_per_child": 100},),
-    )
-
-    def __post_init__(self) -> None:
-        for name in ("jobs_dir", "python_path"):
-            folders = tuple(Path(os.path.normpath(self.project / folder)) for folder in getattr(self, name))
-            object.__setattr__(self, name, folders)
-
-    @property
-    def state_dir(self) -> Path:
-        """The folder ``.runner`` of the project: what the runner keeps on this host. It may not exist yet."""
-        return self.project / ".runner"
-
-
-_LATER = "(it is not in this version)"
-SETTINGS = Section(
-    Settings,
-    {
-        "broker_url": _LATER,
-        "durability": _LATER,
-        "schedules": _LATER,
-        "broker": "redis_url",
-        "redis": "redis_url",
-        "result_backend": "redis_url",
-        "url": "redis_url",
-        "prefix": "namespace",
-        "jobs": "(jobs are declared in files of jobs_dir)",
-        "pythonpath": "python_path",
-        "tz": "timezone",
-        "concurrency": "worker.concurrency",
-        "queues": "worker.queues",
-    },
-)
-"""The whole of ``runner.yaml``. Keys that begin with ``x-`` are ignored, so that they can hold anchors."""
 
 
 def load_settings(

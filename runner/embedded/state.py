@@ -1,0 +1,69 @@
+"""What ``server.json`` says, and whether it is still so."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+_CURRENT = "server.json"
+_LAST = "last-server.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerInfo:
+    """What ``server.json`` holds of a running server. ``started_at`` is UTC, RFC 3339."""
+
+    pid: int
+    socket: str
+    version: str
+    program: str
+    started_at: str
+
+    @property
+    def url(self) -> str:
+        """The server's URL as redis-py reads it."""
+        return f"unix://{self.socket}"
+
+
+def read_running(folder: Path) -> ServerInfo | None:
+    """Return the server of ``folder`` if it is up and ready, and this user's.
+
+    Every command goes this way: one small file, one connect, no question to the server.
+    """
+    try:
+        server = ServerInfo(**json.loads((folder / _CURRENT).read_bytes()))
+        if Path(server.socket).stat().st_uid != os.geteuid():
+            return None
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(1.0)
+            connection.connect(server.socket)
+    except (OSError, ValueError, TypeError):
+        # Not there, dead, or written by another version: whoever starts the server finds out which.
+        return None
+    return server
+
+
+def write(folder: Path, server: ServerInfo) -> None:
+    """Tell all commands that the server is ready; the file appears whole."""
+    new = folder / f".{_CURRENT}.new"
+    new.write_text(json.dumps(asdict(server), indent=2) + "\n", encoding="utf-8")
+    new.replace(folder / _CURRENT)
+
+
+def retire(folder: Path) -> None:
+    """Put ``server.json`` aside, so that nobody takes a server that still loads its data for a ready one."""
+    with suppress(FileNotFoundError):
+        (folder / _CURRENT).replace(folder / _LAST)
+
+
+def last(folder: Path) -> dict[str, str]:
+    """Return what is known of the server that wrote the data last."""
+    try:
+        found = json.loads((folder / _LAST).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else {}
