@@ -31,9 +31,7 @@ def why_it_ended(place: Place, log_begin: int, program: Path, last: Mapping[str,
         hint = f"free space on the disk of {place.data}"
     elif any(part in low for part in _OTHER_VERSION):
         writer = f"{last.get('version', 'a newer server')} ({last.get('program', 'its program is not known')})"
-        hint = (
-            f"the data was last written by {writer}, and {program} can not read it: use that one again, {give_up}"
-        )
+        hint = f"the data was last written by {writer}, and {program} can not read it: use that one again, {give_up}"
     elif any(part in low for part in _DAMAGED):
         hint = (
             f"the data is damaged: valkey-check-aof --fix {place.data}/appendonlydir/*.manifest "

@@ -18,6 +18,13 @@ from runner.errors import Unavailable
 SOCKET_PATH_BYTES = 103 if sys.platform == "darwin" else 107
 """The longest path of a Unix socket: ``sun_path`` without its final NUL."""
 
+START_TIMEOUT = 60.0
+"""Seconds in which a server must answer; loading a large append-only file takes a few of them."""
+STOP_TIMEOUT = 20.0
+"""Seconds in which a server must have ended after it was asked to."""
+LOCK_PATIENCE = START_TIMEOUT + STOP_TIMEOUT
+"""Seconds to wait for another command that starts or stops the server."""
+
 OWN_REDIS = "set redis_url to a Redis of your own"
 
 

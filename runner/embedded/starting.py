@@ -1,4 +1,4 @@
-"""Starting the server. Whoever calls this holds ``start.lock``."""
+"""Starting the server."""
 
 from __future__ import annotations
 
@@ -13,24 +13,28 @@ from pathlib import Path
 from runner.embedded import locks, state
 from runner.embedded.client import Busy, Client, NoAnswer, pid_alive
 from runner.embedded.diagnosis import last_words, why_it_ended
-from runner.embedded.place import Place
+from runner.embedded.place import LOCK_PATIENCE, START_TIMEOUT, STOP_TIMEOUT, Place, prepare
 from runner.embedded.program import find_program
 from runner.embedded.state import ServerInfo
 from runner.errors import Unavailable
 
-START_TIMEOUT = 60.0
-"""Seconds in which a server must answer; loading a large append-only file takes a few of them."""
-STOP_TIMEOUT = 20.0
-"""Seconds in which a server must have ended after it was asked to."""
 _LARGEST_LOG = 4 * 1024**2
 
 
-def start(place: Place) -> ServerInfo:
-    """Start the server, or take over one that is up though whoever started it did not finish.
+def start(folder: Path) -> ServerInfo:
+    """Start the server of ``folder`` if no other command was faster.
 
     Raises:
         Unavailable: the message says why it does not start, the hint what to do.
     """
+    place = prepare(folder)
+    with locks.held(place.start_lock, seconds=LOCK_PATIENCE):
+        # Another command may have started it while this one waited.
+        return state.read_running(folder) or _start(place)
+
+
+def _start(place: Place) -> ServerInfo:
+    """Start the server, or take over one that is up though whoever started it did not finish."""
     state.retire(place.folder)
     with locks.opened(place.lock) as descriptor:
         if not locks.take(descriptor, place.lock, seconds=0):

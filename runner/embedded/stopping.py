@@ -1,0 +1,72 @@
+"""Stopping the server, without ever signalling a process that only has its number."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from runner.embedded import locks, state
+from runner.embedded.client import Busy, Client, NoAnswer, pid_alive
+from runner.embedded.place import LOCK_PATIENCE, STOP_TIMEOUT, Place, existing
+from runner.errors import Unavailable
+
+_UNTIL_SIGNAL = 2.0
+"""Seconds after which a server that did not follow SHUTDOWN gets SIGTERM."""
+
+
+def stop(folder: Path) -> bool:
+    """Stop the server of ``folder`` once its data is on disk; return whether one was running.
+
+    Raises:
+        Unavailable: it does not end, or it is another user's.
+    """
+    place = existing(folder)
+    if place is None:
+        return False
+    with locks.held(place.start_lock, seconds=LOCK_PATIENCE):
+        pids = _ask_to_end(place)
+        _wait_until_ended(pids, place)
+        Path(place.socket).unlink(missing_ok=True)
+        state.retire(place.folder)
+    return bool(pids)
+
+
+def _ask_to_end(place: Place) -> list[int]:
+    """Ask the server to end; return its process id, as the kernel says it and no file."""
+    try:
+        with Client(place.socket) as client:
+            pid = client.peer_pid()
+            with suppress(Busy, NoAnswer, OSError):
+                # macOS does not always name the other end.
+                pid = pid or int(client.info()["process_id"])
+            client.shutdown()
+            return [pid] if pid else place.lock_holders()
+    except OSError:
+        # No socket, or nobody behind it; the server may live all the same if its socket was deleted.
+        pids = place.lock_holders()
+        _signal(pids)
+        return pids
+
+
+def _wait_until_ended(pids: list[int], place: Place) -> None:
+    begun = time.monotonic()
+    signalled = False
+    while any(pid_alive(pid) for pid in pids):
+        passed = time.monotonic() - begun
+        if passed > STOP_TIMEOUT:
+            raise Unavailable(
+                f"the embedded server (process {pids[0]}) does not end", hint=f"kill {pids[0]}; its log is {place.log}"
+            )
+        if passed > _UNTIL_SIGNAL and not signalled:
+            signalled = True
+            _signal(pids)
+        time.sleep(0.002)
+
+
+def _signal(pids: list[int]) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
