@@ -1,0 +1,106 @@
+"""Fixtures. The server under test is chosen by ``RUNNER_TEST_SERVER``: embedded (default), redis-tcp, redis-unix.
+
+Each worker of pytest-xdist has a server of its own, each test a project and a namespace of its own, so that tests
+run in any order and beside one another. A test run that leaves a process behind fails.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.need import need
+from tests.support.processes import MARKER, wait_for_none
+from tests.support.project import Project, write_project
+from tests.support.servers import Server, chosen_kind, serving
+
+_RUN = "RUNNER_TEST_RUN"
+_GRACE = 15.0
+"""Seconds that what tests started may take to end after the last test."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Mark what this test run starts."""
+    chosen_kind()
+    is_worker = hasattr(config, "workerinput")
+    if not is_worker:
+        os.environ[_RUN] = uuid.uuid4().hex
+    if is_worker or config.getoption("dist", "no") == "no":
+        # Not in the process that starts the workers of xdist: they are no processes that a test started.
+        os.environ[MARKER] = os.environ[_RUN]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the run if a process that a test started is still there."""
+    config = session.config
+    if hasattr(config, "workerinput") or config.option.collectonly:
+        return
+    factory = getattr(config, "_tmp_path_factory", None)
+    folder = factory.getbasetemp() if factory is not None else None
+    left = wait_for_none(os.environ[_RUN], folder, _GRACE)
+    if left:
+        reporter = config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            reporter.write_line("")
+            reporter.write_line("error: tests left processes behind:", red=True)
+            for each in left:
+                reporter.write_line(f"  {each}", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The server under test; one for each worker of xdist."""
+    kind = chosen_kind()
+    with serving(kind, tmp_path_factory.mktemp("srv")) as server:
+        yield server
+
+
+@pytest.fixture
+def make_project(tmp_path: Path, redis_server: Server) -> Callable[..., Project]:
+    """Make a project on the server under test: ``make_project(jobs, files=None, settings=None, name="p")``."""
+
+    def make(
+        jobs: str | dict[str, Any] = "",
+        files: dict[str, str] | None = None,
+        settings: dict[str, Any] | None = None,
+        name: str = "p",
+        namespace: str | None = None,
+    ) -> Project:
+        return write_project(tmp_path / name, redis_server.url, jobs, files, settings, namespace)
+
+    return make
+
+
+@pytest.fixture
+def make_embedded_project(tmp_path: Path) -> Iterator[Callable[..., Project]]:
+    """As ``make_project``, with ``redis_url: embedded`` and so a server of its own, stopped at the end."""
+    made: list[Project] = []
+
+    def make(
+        jobs: str | dict[str, Any] = "",
+        files: dict[str, str] | None = None,
+        settings: dict[str, Any] | None = None,
+        name: str = "e",
+    ) -> Project:
+        project = write_project(tmp_path / name, "embedded", jobs, files, settings, "runner")
+        made.append(project)
+        return project
+
+    yield make
+    from runner.embedded import stop
+
+    for project in made:
+        stop(project.settings)
+
+
+@pytest.fixture
+def needed() -> Callable[[str], str]:
+    """``need``: the path of a program; skips on a laptop that lacks it, fails in CI."""
+    return need

@@ -1,0 +1,1 @@
+"""What tests share: projects, commands, workers and servers, all of them real."""

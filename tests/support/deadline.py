@@ -1,0 +1,26 @@
+"""Waiting for something that happens in another process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+PAUSE = 0.02
+
+
+def wait_until(condition: Callable[[], T], deadline: float = 30.0, what: str = "") -> T:
+    """Return the first true value of ``condition``; fail after ``deadline`` seconds.
+
+    For what gives no event to wait on; where there is one (a line in a log, a run's change), wait for that.
+    """
+    end = time.monotonic() + deadline
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"did not happen within {deadline:g} s: {what or condition}; last answer {value!r}")
+        time.sleep(PAUSE)

@@ -1,0 +1,88 @@
+"""Which processes there are, told from /proc, and how those of a test are ended.
+
+The marker ``RUNNER_TEST_SESSION`` in the environment is inherited by whatever a test starts. A server that
+clears its environment is known by its working folder instead, which is below the folder of this test run.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+MARKER = "RUNNER_TEST_SESSION"
+PROC = Path("/proc")
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process as it was when it was looked at."""
+
+    pid: int
+    session: int
+    command: str
+    folder: str
+    environment: bytes
+
+    def __str__(self) -> str:
+        return f"{self.pid} {self.command or '(no command)'} in {self.folder or '?'}"
+
+
+def processes() -> Iterator[Process]:
+    """Yield every live process of this user that can be looked at; none where there is no /proc."""
+    if not (PROC / "self" / "stat").exists():
+        return
+    for entry in PROC.iterdir():
+        if not entry.name.isdecimal():
+            continue
+        with suppress(OSError, ValueError, IndexError):
+            words = (entry / "stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+            if words[0] in ("Z", "X"):
+                continue
+            yield Process(
+                pid=int(entry.name),
+                session=int(words[3]),
+                command=(entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip(),
+                folder=str((entry / "cwd").readlink()),
+                environment=(entry / "environ").read_bytes(),
+            )
+
+
+def marked(marker: str, folder: Path | None = None) -> list[Process]:
+    """Return the processes started by tests: those that carry the marker, or work below ``folder``."""
+    wanted = f"{MARKER}={marker}".encode()
+    below = f"{folder}/" if folder else "\0"
+    return [
+        process
+        for process in processes()
+        if process.pid != os.getpid()
+        and (wanted in process.environment.split(b"\0") or f"{process.folder}/".startswith(below))
+    ]
+
+
+def in_session(session: int) -> list[int]:
+    """Return the ids of the live processes of a session (setsid)."""
+    return [process.pid for process in processes() if process.session == session]
+
+
+def end_session(session: int, grace: float = 0.0) -> list[int]:
+    """Kill whatever is left of a session after ``grace`` seconds; return what had to be killed."""
+    end = time.monotonic() + grace
+    while (left := in_session(session)) and time.monotonic() < end:
+        time.sleep(0.02)
+    for pid in left:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return left
+
+
+def wait_for_none(marker: str, folder: Path | None, grace: float) -> list[Process]:
+    """Return the processes of tests that are still there after ``grace`` seconds."""
+    end = time.monotonic() + grace
+    while (left := marked(marker, folder)) and time.monotonic() < end:
+        time.sleep(0.05)
+    return left

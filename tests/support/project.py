@@ -1,0 +1,237 @@
+"""A project in a temporary folder, and commands run in it as a person would."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from tests.support.deadline import wait_until
+from tests.support.running import Running
+
+if TYPE_CHECKING:
+    import redis
+
+    from runner.ledger.ledger import Ledger
+    from runner.settings import Settings
+    from runner.spec.catalog import Catalog
+
+COMMAND = [sys.executable, "-m", "runner"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """A command that ended."""
+
+    args: tuple[str, ...]
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self) -> Any:
+        """What it wrote to stdout, as JSON."""
+        return json.loads(self.stdout)
+
+    @property
+    def id(self) -> str:
+        """The id that ``submit`` wrote to stdout."""
+        return self.stdout.split()[0]
+
+    def check(self, exit_code: int = 0) -> Result:
+        """Fail unless the command ended with ``exit_code``; return self."""
+        assert self.exit_code == exit_code, (
+            f"runner {' '.join(self.args)} ended with {self.exit_code}, not {exit_code}\n"
+            f"--- stdout\n{self.stdout}\n--- stderr\n{self.stderr}"
+        )
+        return self
+
+
+def clean_environment(extra: Mapping[str, str | None] | None = None) -> dict[str, str]:
+    """Return this process's environment without what would change a command's mind, and with ``extra``."""
+    own = {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith("RUNNER_TEST_") or not name.startswith(("RUNNER_", "CELERY_", "FLOWER_", "PYTEST_"))
+    }
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "PYTHONPATH"):
+        own.pop(name, None)
+    own["TERM"] = "dumb"
+    for name, value in (extra or {}).items():
+        if value is None:
+            own.pop(name, None)
+        else:
+            own[name] = value
+    return own
+
+
+@dataclass
+class Project:
+    """The folder of a project, with a namespace of its own on the server under test."""
+
+    path: Path
+    namespace: str
+    redis_url: str
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def write(self, files: Mapping[str, str]) -> None:
+        """Write files, with paths relative to the project."""
+        for name, text in files.items():
+            target = self.path / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, encoding="utf-8")
+
+    @property
+    def settings(self) -> Settings:
+        """The settings, read anew."""
+        from runner.settings import load_settings
+
+        return load_settings(self.path, environ={})
+
+    @property
+    def catalog(self) -> Catalog:
+        """The catalog, read anew."""
+        from runner.spec.catalog import load_catalog
+
+        return load_catalog(self.settings)
+
+    def ledger(self) -> Ledger:
+        """Open the ledger; the caller closes it."""
+        from runner.ledger.ledger import Ledger
+
+        return Ledger.open(self.settings)
+
+    def redis(self) -> redis.Redis:
+        """Connect to the server; the caller closes it."""
+        from runner.ledger.connection import connect
+
+        return connect(self.settings)
+
+    def cli(
+        self,
+        *args: str | Path,
+        env: Mapping[str, str | None] | None = None,
+        timeout: float = 60.0,
+        input: str | None = None,
+        cwd: Path | None = None,
+    ) -> Result:
+        """Run ``runner ARGS`` in the project's folder and wait for its end."""
+        return runner_cli(
+            *args, cwd=cwd or self.path, env={**self.environment, **(env or {})}, timeout=timeout, input=input
+        )
+
+    def start(self, *args: str | Path, env: Mapping[str, str | None] | None = None, cwd: Path | None = None) -> Running:
+        """Start ``runner ARGS`` beside the test; use it in a ``with``."""
+        environment = clean_environment({**self.environment, **(env or {})})
+        return Running([*COMMAND, *map(str, args)], cwd=cwd or self.path, env=environment)
+
+    def worker(
+        self,
+        *args: str,
+        concurrency: int | None = 2,
+        env: Mapping[str, str | None] | None = None,
+        ready: bool = True,
+        deadline: float = 40.0,
+    ) -> Running:
+        """Start a real ``runner worker``; use it in a ``with``. It consumes when this returns.
+
+        Args:
+            args: of ``runner worker``, such as ``-Q reports``.
+            concurrency: ``-c``; None leaves it to ``runner.yaml``.
+            env: over the environment of the test.
+            ready: wait until it consumes.
+            deadline: seconds for that.
+        """
+        count = [] if concurrency is None else ["-c", str(concurrency)]
+        started = self.start("worker", *count, *args, env=env)
+        if ready:
+            try:
+                started.wait_for("runner worker ready", deadline)
+            except BaseException:
+                started.__exit__(*sys.exc_info())
+                raise
+        return started
+
+    def submit(self, job: str, *args: str, **options: Any) -> str:
+        """Run ``runner submit JOB`` and return the id."""
+        return self.cli("submit", job, *args, **options).check().id
+
+    def document(self, run_id: str) -> dict[str, Any]:
+        """Return the run document that ``runner status ID --json`` prints."""
+        answer = self.cli("status", run_id, "--json").check().json
+        return dict(answer)
+
+    def wait_for_state(self, run_id: str, *states: str, deadline: float = 30.0) -> dict[str, Any]:
+        """Return the run document once the run is in one of ``states``."""
+        ledger = self.ledger()
+        try:
+
+            def arrived() -> dict[str, Any] | None:
+                run = ledger.get(run_id)
+                return run.document() if run.state in states else None
+
+            return wait_until(arrived, deadline, f"run {run_id} in {' or '.join(states)}")  # type: ignore[return-value]
+        finally:
+            ledger.close()
+
+
+def runner_cli(
+    *args: str | Path,
+    cwd: Path,
+    project: Path | None = None,
+    env: Mapping[str, str | None] | None = None,
+    timeout: float = 60.0,
+    input: str | None = None,
+) -> Result:
+    """Run ``python -m runner ARGS`` and wait for its end; ``project`` becomes ``--project``."""
+    words = [*(["--project", str(project)] if project else []), *map(str, args)]
+    done = subprocess.run(
+        [*COMMAND, *words],
+        cwd=cwd,
+        env=clean_environment(env),
+        input=None if input is None else input.encode(),
+        stdin=subprocess.DEVNULL if input is None else None,
+        capture_output=True,
+        timeout=timeout,
+        check=False,
+    )
+    return Result(tuple(words), done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def write_project(
+    path: Path,
+    redis_url: str,
+    jobs: str | Mapping[str, Any] = "",
+    files: Mapping[str, str] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    namespace: str | None = None,
+) -> Project:
+    """Write ``runner.yaml``, ``jobs.d/jobs.yaml`` and more files.
+
+    Args:
+        path: the folder, made if need be.
+        redis_url: for ``runner.yaml``.
+        jobs: the text of ``jobs.d/jobs.yaml``, or the mapping below its ``jobs:``.
+        files: name to text: Python modules, more job files.
+        settings: more of ``runner.yaml``.
+        namespace: a new one by default.
+    """
+    namespace = namespace or f"t{uuid.uuid4().hex[:10]}"
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "jobs.d").mkdir(exist_ok=True)
+    project = Project(path, namespace, redis_url)
+    everything = {"redis_url": redis_url, "namespace": namespace, "python_path": ["."], **(settings or {})}
+    text = jobs if isinstance(jobs, str) else yaml.safe_dump({"jobs": dict(jobs)}, sort_keys=False)
+    project.write({"runner.yaml": yaml.safe_dump(everything, sort_keys=False)})
+    if text:
+        project.write({"jobs.d/jobs.yaml": text})
+    project.write(files or {})
+    return project

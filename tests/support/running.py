@@ -1,0 +1,159 @@
+"""Programs that run beside a test: started in a session of their own, read as they write, always ended."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from tests.support.processes import end_session
+
+
+class Running:
+    """A program that runs. Lines of its output can be waited for.
+
+    Args:
+        command: an argument list.
+        cwd: its working folder.
+        env: its whole environment; None is that of the test.
+        grace: seconds to end by itself after SIGTERM at the end of the ``with``.
+    """
+
+    def __init__(
+        self, command: Sequence[str], *, cwd: Path, env: Mapping[str, str] | None = None, grace: float = 20.0
+    ) -> None:
+        self.command = list(command)
+        self.grace = grace
+        self._lines: dict[str, list[str]] = {"out": [], "err": []}
+        self._news = threading.Condition()
+        self.process = subprocess.Popen(
+            self.command,
+            cwd=cwd,
+            env=None if env is None else dict(env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        self._readers = [
+            threading.Thread(target=self._read, args=(stream, name), daemon=True)
+            for stream, name in ((self.process.stdout, "out"), (self.process.stderr, "err"))
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    def _read(self, stream: IO[bytes], name: str) -> None:
+        for line in stream:
+            with self._news:
+                self._lines[name].append(line.decode("utf-8", "replace").rstrip("\n"))
+                self._news.notify_all()
+        with self._news:
+            self._news.notify_all()
+
+    @property
+    def pid(self) -> int:
+        """Its process id, which is that of its session and first process group too."""
+        return self.process.pid
+
+    @property
+    def stdout(self) -> str:
+        """What it has written to stdout so far."""
+        with self._news:
+            return "\n".join(self._lines["out"])
+
+    @property
+    def stderr(self) -> str:
+        """What it has written to stderr so far."""
+        with self._news:
+            return "\n".join(self._lines["err"])
+
+    @property
+    def log(self) -> str:
+        """Another word for stderr: where a worker logs."""
+        return self.stderr
+
+    def wait_for(self, pattern: str, deadline: float = 30.0, *, stream: str = "err", after: int = 0) -> re.Match[str]:
+        """Return the first match of ``pattern`` in a line of stderr (or, with ``stream="out"``, of stdout).
+
+        Args:
+            pattern: a regular expression.
+            deadline: seconds.
+            stream: ``err`` or ``out``.
+            after: how many lines to leave out.
+        """
+        end = time.monotonic() + deadline
+        seen = after
+        with self._news:
+            while True:
+                lines = self._lines[stream]
+                for line in lines[seen:]:
+                    if match := re.search(pattern, line):
+                        return match
+                seen = len(lines)
+                reader = self._readers[0 if stream == "out" else 1]
+                left = end - time.monotonic()
+                if left <= 0 or not reader.is_alive():
+                    why = f"within {deadline:g} s" if left <= 0 else f"and it ended with {self.process.poll()}"
+                    raise AssertionError(f"no line matched {pattern!r} {why}:\n" + "\n".join(lines[-60:]))
+                self._news.wait(min(left, 1.0))
+
+    def lines(self, stream: str = "err") -> list[str]:
+        """Return the lines so far."""
+        with self._news:
+            return list(self._lines[stream])
+
+    def signal(self, number: int) -> None:
+        """Send a signal to its first process."""
+        self.process.send_signal(number)
+
+    def wait(self, deadline: float = 30.0) -> int:
+        """Return its exit code (negative: the signal that killed it)."""
+        try:
+            code = self.process.wait(deadline)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{self.command} did not end within {deadline:g} s:\n{self.stderr[-6000:]}") from None
+        for reader in self._readers:
+            reader.join(2.0)
+        return code
+
+    def terminate(self, deadline: float | None = None) -> int:
+        """Send SIGTERM and return the exit code."""
+        if self.process.poll() is None:
+            self.signal(signal.SIGTERM)
+        return self.wait(self.grace if deadline is None else deadline)
+
+    def kill(self) -> None:
+        """Send SIGKILL to its first process alone, as a machine out of memory would."""
+        self.process.kill()
+        self.process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if self.process.poll() is None:
+                self.process.terminate()
+                try:
+                    self.process.wait(self.grace)
+                except subprocess.TimeoutExpired:
+                    self.process.kill()
+                    self.process.wait()
+        finally:
+            end_session(self.pid, grace=2.0)
+            for reader in self._readers:
+                reader.join(2.0)
+        if kind is not None:
+            print(
+                f"--- stderr of {' '.join(self.command)} ({os.fspath(self.process.args[0])}):\n{self.stderr[-20000:]}"
+            )
