@@ -241,6 +241,8 @@ def _connect_signals(app: RunnerApp) -> list[Any]:
     def prepare_worker(sender: Any = None, instance: Any = None, **_: Any) -> None:
         worker = instance or sender
         app.worker_name = worker.hostname
+        # What a job starts finds the project as its worker did.
+        os.environ["RUNNER_PROJECT"] = str(app.runner_settings.project)
         refuse_pool(app, worker.pool_cls)
         queues = app.amqp.queues
         for queue in list(queues.consume_from.values()):

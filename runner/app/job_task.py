@@ -83,6 +83,7 @@ class JobTask(Task):  # type: ignore[misc]
             self._target = load_target(self.job.task)
             self._retry_for = load_exceptions(self.job.retry.for_) or (Exception,)
             self._never_for = load_exceptions(self.job.retry.not_for)
+            refuse_reserved(self.job, self._target)
             self.broken = None
         except TargetError as error:
             self.broken = str(error)
@@ -196,6 +197,17 @@ class JobTask(Task):  # type: ignore[misc]
         if isinstance(error, TIMEOUTS) and not self.job.retry.for_:
             return False
         return isinstance(error, self._retry_for)
+
+
+def refuse_reserved(job: JobSpec, target: Any) -> None:
+    """Refuse params by which a submitter could set what only YAML may (a target's ``reserved`` names them).
+
+    Raises:
+        TargetError: a param has such a name.
+    """
+    taken = sorted(set(job.params) & set(getattr(target, "reserved", ())))
+    if taken:
+        raise TargetError(f"params {', '.join(taken)} would let a submitter set what only YAML may: rename them")
 
 
 @contextmanager

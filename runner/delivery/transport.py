@@ -19,7 +19,7 @@ from kombu.transport import virtual
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
 from redis.connection import parse_url
-from redis.exceptions import ResponseError
+from redis.exceptions import NoScriptError
 
 from runner.delivery.claims import PACKAGE, milliseconds
 from runner.errors import Unavailable
@@ -177,10 +177,8 @@ class Channel(stock.Channel):
                 self._bells = None
                 self.client.connection.disconnect()
                 raise
-            except ResponseError as error:
+            except NoScriptError:
                 self._bells = None
-                if "NOSCRIPT" not in str(error):
-                    raise
                 self._kept_client().script_load(source(PACKAGE, "claim"))
                 raise Empty from None
             if self._blocking:

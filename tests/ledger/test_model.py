@@ -1,0 +1,155 @@
+"""Random orders of everything that can be done to runs, checked against the invariants after each step."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule, run_state_machine_as_test
+
+from runner.ledger.attempt import Started
+from runner.ledger.ledger import Ledger
+from runner.model.run import FINAL, TRANSITIONS, Run, State
+from runner.settings import Settings
+from tests.ledger.conftest import ERROR, Bench
+
+
+class Runs(RuleBasedStateMachine):
+    """Submit, claim, start, retry, lose, revoke, expire, settle, redeliver, hand back, forget, in any order."""
+
+    server: Settings
+    submitted = Bundle("submitted")
+    claimed = Bundle("claimed")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bench = Bench(Ledger.open(replace(self.server, namespace=f"m-{uuid.uuid4().hex[:12]}")))
+        self.last: dict[str, Run] = {}
+        self.forgotten: set[str] = set()
+        self.winner: dict[str, str] = {}
+
+    def teardown(self) -> None:
+        client, namespace = self.bench.ledger.client, self.bench.ledger.namespace
+        for key in client.scan_iter(f"{namespace}:*", count=1000):
+            client.delete(key)
+        self.bench.ledger.close()
+
+    @rule(target=submitted, expires=st.sampled_from([None, None, 0.01, 100.0]), delayed=st.booleans())
+    def submit(self, expires: float | None, delayed: bool) -> str:
+        run = self.bench.submit(expires=expires, eta=time.time() + 500 if delayed else None)
+        self.last[run.id] = run
+        return run.id
+
+    @rule(run_id=submitted)
+    def submit_again(self, run_id: str) -> None:
+        if run_id not in self.forgotten:
+            assert self.bench.submitted(id=run_id).duplicate
+
+    @rule(target=claimed)
+    def claim(self):  # type: ignore[no-untyped-def]
+        token = self.bench.try_claim()
+        return multiple() if token is None else (self.bench._claimed[token], token)
+
+    @rule(claim=claimed)
+    def start(self, claim: tuple[str, str]) -> None:
+        started = self.bench.attempts.start(*claim, "w1")
+        if isinstance(started, Started):
+            self.winner[claim[0]] = claim[1]
+
+    @rule(claim=claimed)
+    def succeed(self, claim: tuple[str, str]) -> None:
+        if self.bench.attempts.succeed(*claim, "1"):
+            assert self.winner[claim[0]] == claim[1]
+
+    @rule(claim=claimed)
+    def fail(self, claim: tuple[str, str]) -> None:
+        if self.bench.attempts.fail(*claim, "exception", ERROR):
+            assert self.winner[claim[0]] == claim[1]
+
+    @rule(claim=claimed, delay=st.sampled_from([0.0, 500.0]))
+    def retry(self, claim: tuple[str, str], delay: float) -> None:
+        if self.bench.attempts.retry(*claim, delay, ERROR):
+            assert self.winner[claim[0]] == claim[1]
+
+    @rule(claim=claimed)
+    def lose(self, claim: tuple[str, str]) -> None:
+        self.bench.attempts.lose(*claim, {"worker": "w1"})
+
+    @rule(claim=claimed, pause=st.sampled_from([0, 500_000]))
+    def hand_back(self, claim: tuple[str, str], pause: int) -> None:
+        self.bench.ledger.script("hand_back", pause, "back", claim[1])
+
+    @rule(claim=claimed)
+    def lease_ends(self, claim: tuple[str, str]) -> None:
+        self.bench.let_leases_end(claim[1])
+        self.bench.beat()
+
+    @rule(claim=claimed)
+    def renew(self, claim: tuple[str, str]) -> None:
+        self.bench.renew(claim[1])
+
+    @rule(run_id=submitted, terminate=st.booleans())
+    def revoke(self, run_id: str, terminate: bool) -> None:
+        if run_id not in self.forgotten:
+            self.bench.ledger.revoke(run_id, by="me", terminate=terminate)
+
+    @rule(run_id=submitted)
+    def comes_due(self, run_id: str) -> None:
+        self.bench.make_due(run_id)
+
+    @rule(run_id=submitted)
+    def forget(self, run_id: str) -> None:
+        if run_id not in self.forgotten and self.bench.ledger.get(run_id).final:
+            self.bench.ledger.forget(run_id)
+            self.forgotten.add(run_id)
+            del self.last[run_id]
+
+    @rule()
+    def beat(self) -> None:
+        self.bench.beat()
+
+    @invariant()
+    def everything_holds(self) -> None:
+        client, namespace = self.bench.ledger.client, self.bench.ledger.namespace
+        runs = {run.id: run for run in self.bench.ledger.read(list(self.last))}
+        assert set(runs) == set(self.last), "a run was lost"
+        queued = self.bench.messages()
+        delayed = [run_id for run_id in client.zrange(f"{namespace}:delayed", 0, -1)]
+        held = [value.split("\n", 1)[0] for value in client.hvals(f"{namespace}:claims")]
+        for run_id, run in runs.items():
+            before = self.last[run_id]
+            if before.final:
+                assert run.state is before.state, "a final state changed"
+            messages = queued.count(run_id) + delayed.count(run_id) + sum(run_id in claim for claim in held)
+            if run.state not in FINAL:
+                assert messages == 1, f"{run.state} has {messages} messages"
+            assert messages <= 1
+            indexed = {state for state in State if client.zscore(f"{namespace}:state:{state}", run_id) is not None}
+            assert indexed == {run.state}
+            if run.state is not before.state:
+                assert _reachable(before.state, run.state)
+        self.last = runs
+        assert client.hlen(f"{namespace}:claims") == client.zcard(f"{namespace}:leases")
+
+
+def _reachable(start: State, end: State) -> bool:
+    """One rule may make more than one transition: a lost attempt is swept and then read."""
+    return any(end is step or end in TRANSITIONS[step] for step in TRANSITIONS[start])
+
+
+@pytest.mark.timeout(600)
+def test_any_order_keeps_the_invariants(server_settings: Settings) -> None:
+    Runs.server = server_settings
+    run_state_machine_as_test(
+        Runs,
+        settings=settings(
+            max_examples=60,
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

@@ -1,0 +1,441 @@
+"""Every transition of a run, against a real server: where it may come from, and what refuses it."""
+
+from __future__ import annotations
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from runner.errors import AmbiguousId, KeyConflict, NotFinished, UnknownRun
+from runner.ledger.attempt import Dropped, Failure, Started
+from runner.ledger.ledger import Ledger
+from runner.model.run import FINAL, TRANSITIONS, Run, State, to_datetime
+from tests.ledger.conftest import Bench
+
+ERROR = Failure("ValueError", "no", None, {"exc_type": "ValueError", "exc_message": ["no"], "exc_module": "builtins"})
+
+
+def test_a_submission_is_pending_and_its_message_waits(bench: Bench) -> None:
+    run = bench.submit(params={"day": "2026-11-23"})
+    assert (run.state, run.attempts, run.params) == (State.PENDING, 0, {"day": "2026-11-23"})
+    assert bench.messages() == [run.id]
+
+
+def test_the_same_id_makes_one_run(bench: Bench) -> None:
+    first = bench.submit()
+    again = bench.submitted(id=first.id)
+    assert again.duplicate
+    assert bench.messages() == [first.id]
+
+
+def test_a_key_makes_one_run_also_under_a_herd(bench: Bench) -> None:
+    with ThreadPoolExecutor(16) as herd:
+        ids = {answer.id for answer in herd.map(lambda _: bench.submitted(key="k"), range(100))}
+    assert len(ids) == 1
+    assert bench.messages() == list(ids)
+
+
+def test_a_key_with_other_params_is_a_conflict(bench: Bench) -> None:
+    bench.submit(key="k", params={"x": 1})
+    with pytest.raises(KeyConflict):
+        bench.submit(key="k", params={"x": 2})
+
+
+def test_a_key_outlives_its_run(bench: Bench) -> None:
+    run = bench.submit(key="k")
+    bench.ledger.revoke(run.id, by="me")
+    bench.ledger.forget(run.id)
+    again = bench.submitted(key="k")
+    assert (again.id, again.run, again.duplicate) == (run.id, None, True)
+
+
+def test_one_attempt_from_start_to_success(bench: Bench) -> None:
+    run = bench.submit(params={"x": 1})
+    token = bench.claim()
+    started = bench.attempts.start(run.id, token, "w1")
+    assert started == Started(attempt=1, retries=0, params={"x": 1}, expires_at=None)
+    assert bench.ledger.get(run.id).state is State.STARTED
+    assert bench.attempts.succeed(run.id, token, '{"empty": [], "n": 1}')
+    done = bench.ledger.get(run.id)
+    assert (done.state, done.result, done.reason) == (State.SUCCESS, {"empty": [], "n": 1}, None)
+    assert bench.held() == 0
+
+
+def test_the_guard_refuses_a_claim_that_is_not_there(bench: Bench) -> None:
+    run = bench.submit()
+    assert bench.attempts.start(run.id, "made-up", "w1") == Dropped("stale")
+    assert bench.ledger.get(run.id).state is State.PENDING
+
+
+def test_the_guard_refuses_the_claim_of_another_run(bench: Bench) -> None:
+    first = bench.submit()
+    token = bench.claim()
+    second = bench.submit()
+    assert bench.attempts.start(second.id, token, "w1") == Dropped("stale")
+    assert bench.ledger.get(first.id).state is State.PENDING
+
+
+@pytest.mark.parametrize("late", ["succeed", "fail", "retry", "lose", "progress"])
+def test_a_stale_token_changes_nothing(bench: Bench, late: str) -> None:
+    run = bench.submit()
+    old = bench.claim()
+    bench.attempts.start(run.id, old, "w1")
+    bench.ledger.script("hand_back", 0, "handed back", old)
+    new = bench.claim()
+    bench.attempts.start(run.id, new, "w2")
+    before = bench.ledger.get(run.id)
+    actions = {
+        "succeed": lambda: bench.attempts.succeed(run.id, old, "1"),
+        "fail": lambda: bench.attempts.fail(run.id, old, "exception", ERROR),
+        "retry": lambda: bench.attempts.retry(run.id, old, 1.0, ERROR),
+        "lose": lambda: bench.attempts.lose(run.id, old, {"worker": "w1"}),
+        "progress": lambda: bench.attempts.progress(run.id, old, 0.5, "half"),
+    }
+    assert not actions[late]()
+    assert bench.ledger.get(run.id) == before
+    assert bench.attempts.succeed(run.id, new, "2")
+
+
+@pytest.mark.parametrize("final", sorted(FINAL))
+def test_final_is_final(bench: Bench, final: State) -> None:
+    run, token = bench.end(final)
+    before = bench.ledger.get(run.id)
+    assert before.state is final
+    assert not bench.attempts.succeed(run.id, token, "9")
+    assert not bench.attempts.fail(run.id, token, "exception", ERROR)
+    assert not bench.attempts.fail_waiting(run.id, token, "unknown_job", ERROR)
+    assert not bench.attempts.retry(run.id, token, 0.0, ERROR)
+    assert bench.attempts.start(run.id, token, "w2") == Dropped("stale")
+    _, changed = bench.ledger.revoke(run.id, by="me", terminate=True)
+    assert not changed
+    assert bench.ledger.get(run.id) == before
+
+
+def test_a_message_of_a_finished_run_is_dropped(bench: Bench) -> None:
+    run = bench.submit()
+    bench.ledger.revoke(run.id, by="me")
+    token = bench.claim()
+    assert bench.attempts.start(run.id, token, "w1") == Dropped("final")
+    assert bench.held() == 0
+
+
+def test_a_retry_waits_in_the_delayed_set_and_comes_back(bench: Bench) -> None:
+    run = bench.submit()
+    token = bench.start(run)
+    assert bench.attempts.retry(run.id, token, 60.0, ERROR)
+    waiting = bench.ledger.get(run.id)
+    assert (waiting.state, waiting.retries, waiting.error and waiting.error["message"]) == (State.RETRY, 1, "no")
+    assert waiting.retry_at is not None
+    assert to_datetime(waiting.retry_at).timestamp() == pytest.approx(time.time() + 60, abs=5)
+    assert bench.messages() == []
+    bench.make_due(run.id)
+    assert bench.messages() == [run.id]
+    started = bench.attempts.start(run.id, bench.claim(), "w1")
+    assert isinstance(started, Started)
+    assert (started.attempt, started.retries) == (2, 1)
+
+
+def test_revoking_what_waits_ends_it(bench: Bench) -> None:
+    queued, delayed, retried = bench.submit(), bench.submit(eta=time.time() + 100), None
+    token = bench.claim()
+    bench.attempts.start(queued.id, token, "w1")
+    bench.attempts.retry(queued.id, token, 50.0, ERROR)
+    retried = bench.ledger.get(queued.id)
+    for run in (delayed, retried):
+        after, changed = bench.ledger.revoke(run.id, by="anna", comment="wrong day")
+        assert changed
+        assert (after.state, after.reason) == (State.REVOKED, "cancelled")
+        assert after.revocation is not None
+        assert (after.revocation["by"], after.revocation["comment"]) == ("anna", "wrong day")
+    bench.make_due(delayed.id)
+    assert bench.messages() == []
+
+
+def test_revoking_what_runs_lets_its_outcome_stand(bench: Bench) -> None:
+    run = bench.submit()
+    token = bench.start(run)
+    after, changed = bench.ledger.revoke(run.id, by="me")
+    assert changed
+    assert after.state is State.STARTED
+    assert bench.attempts.succeed(run.id, token, "1")
+    assert bench.ledger.get(run.id).state is State.SUCCESS
+
+
+@pytest.mark.parametrize(("terminate", "reason"), [(False, "cancelled"), (True, "terminated")])
+@pytest.mark.parametrize("follows", ["retry", "lose", "hand_back"])
+def test_nothing_follows_an_attempt_that_was_revoked(bench: Bench, follows: str, terminate: bool, reason: str) -> None:
+    run = bench.submit()
+    token = bench.start(run)
+    bench.ledger.revoke(run.id, by="me", terminate=terminate)
+    if follows == "retry":
+        bench.attempts.retry(run.id, token, 0.0, ERROR)
+    elif follows == "lose":
+        bench.attempts.lose(run.id, token, {"worker": "w1"})
+    else:
+        bench.ledger.script("hand_back", 0, "handed back", token)
+    after = bench.ledger.get(run.id)
+    assert (after.state, after.reason) == (State.REVOKED, reason)
+    assert bench.messages() == []
+    assert bench.held() == 0
+
+
+def test_terminate_is_told_to_workers_until_the_run_ends(bench: Bench) -> None:
+    run = bench.submit()
+    token = bench.start(run)
+    after, _ = bench.ledger.revoke(run.id, by="me", terminate=True, signal="INT")
+    assert after.detail == "terminating"
+    assert bench.beat()[1] == {run.id: "INT"}
+    bench.attempts.lose(run.id, token, {"worker": "w1"})
+    assert bench.beat()[1] == {}
+
+
+def test_an_expired_run_reads_revoked_though_nobody_looked(bench: Bench) -> None:
+    run = bench.submit(expires=0.05)
+    bench.wait_past(run.expires_at)
+    after = bench.ledger.get(run.id)
+    assert (after.state, after.reason) == (State.REVOKED, "expired")
+
+
+def test_an_expired_run_is_swept_and_never_starts(bench: Bench) -> None:
+    swept = bench.submit(expires=0.05)
+    bench.wait_past(swept.expires_at)
+    bench.beat()
+    assert bench.ledger.client.zcard(f"{bench.ledger.namespace}:state:REVOKED") == 1
+    token = bench.claim()
+    assert bench.attempts.start(swept.id, token, "w1") == Dropped("final")
+
+
+def test_expiry_counts_from_eta(bench: Bench) -> None:
+    eta = time.time() + 1000
+    run = bench.submit(eta=eta, expires=60.0)
+    assert run.expires_at is not None
+    assert to_datetime(run.expires_at).timestamp() == pytest.approx(eta + 60, abs=0.01)
+
+
+def test_expiry_is_kept_across_retries(bench: Bench) -> None:
+    run = bench.submit(expires=1000.0)
+    token = bench.start(run)
+    bench.attempts.retry(run.id, token, 0.0, ERROR)
+    assert bench.ledger.get(run.id).expires_at == run.expires_at
+
+
+def test_a_lost_attempt_is_delivered_again_after_one_two_four_seconds_then_poisoned(bench: Bench) -> None:
+    run = bench.submit()
+    for loss, pause in enumerate((1.0, 2.0), start=1):
+        token = bench.start(run)
+        before = bench.now()
+        assert bench.attempts.lose(run.id, token, {"worker": "w1", "signal": "SIGKILL"}) == "RETRY"
+        after = bench.ledger.get(run.id)
+        assert (after.losses, after.retries) == (loss, 0)
+        assert after.retry_at is not None
+        assert to_datetime(after.retry_at).timestamp() - before == pytest.approx(pause, abs=0.5)
+        bench.make_due(run.id)
+    token = bench.start(run)
+    assert bench.attempts.lose(run.id, token, {"worker": "w1", "signal": "SIGKILL"}) == "FAILURE"
+    after = bench.ledger.get(run.id)
+    assert (after.state, after.reason, after.losses, after.attempts) == (State.FAILURE, "poisoned", 3, 3)
+    assert [death["signal"] for death in after.deaths] == ["SIGKILL"] * 3
+
+
+def test_a_retry_forgives_earlier_losses(bench: Bench) -> None:
+    run = bench.submit()
+    for _ in range(2):
+        bench.attempts.lose(run.id, bench.start(run), {"worker": "w1"})
+        bench.make_due(run.id)
+    bench.attempts.retry(run.id, bench.start(run), 0.0, ERROR)
+    bench.make_due(run.id)
+    assert bench.attempts.lose(run.id, bench.start(run), {"worker": "w1"}) == "RETRY"
+
+
+def test_a_hand_back_is_no_loss_and_goes_to_the_front(bench: Bench) -> None:
+    first, second = bench.submit(), bench.submit()
+    token = bench.start(first)
+    bench.ledger.script("hand_back", 0, "the worker stops", token)
+    after = bench.ledger.get(first.id)
+    assert (after.state, after.losses, after.detail) == (State.RETRY, 0, "the worker stops")
+    assert bench.messages() == [first.id, second.id]
+
+
+def test_a_dead_workers_messages_come_back_and_only_the_started_one_is_charged(bench: Bench) -> None:
+    ran, waited = bench.submit(), bench.submit()
+    started, claimed = bench.start(ran), bench.claim()
+    bench.let_leases_end(started, claimed)
+    bench.beat()
+    assert bench.ledger.get(ran.id).losses == 1
+    assert bench.ledger.get(waited.id).losses == 0
+    assert bench.messages() == [waited.id]
+    assert bench.held() == 0
+    bench.make_due(ran.id)
+    assert set(bench.messages()) == {ran.id, waited.id}
+
+
+def test_nothing_is_reaped_for_a_lease_after_a_pause_of_the_server(bench: Bench) -> None:
+    run = bench.submit()
+    token = bench.start(run)
+    bench.pretend_pause()
+    bench.let_leases_end(token, sweep=False)
+    bench.beat()
+    assert bench.ledger.get(run.id).state is State.STARTED
+    assert bench.renew(token) == []
+    assert bench.attempts.succeed(run.id, token, "1")
+
+
+def test_a_lease_that_was_taken_away_stays_away(bench: Bench) -> None:
+    run = bench.submit()
+    token = bench.start(run)
+    bench.let_leases_end(token)
+    bench.beat()
+    assert bench.renew(token) == [token]
+    assert bench.held() == 0
+    assert bench.ledger.get(run.id).state is State.RETRY
+
+
+def test_a_run_no_attempt_can_be_made_of_fails(bench: Bench) -> None:
+    run = bench.submit()
+    assert bench.attempts.fail_waiting(run.id, bench.claim(), "import_error", ERROR)
+    after = bench.ledger.get(run.id)
+    assert (after.state, after.reason, after.attempts) == (State.FAILURE, "import_error", 0)
+    assert bench.held() == 0
+
+
+def test_unreadable_messages_go_to_the_dead_letters_and_do_not_stop_the_queue(bench: Bench) -> None:
+    key = f"{bench.ledger.namespace}:queue:default:5"
+    for raw in ("", "{", "[]", "7", '{"headers":1}', '{"headers":{},"properties":{}}', "\xff\xfe"):
+        bench.ledger.client.lpush(key, raw)
+    run = bench.submit()
+    assert bench.attempts.start(run.id, bench.claim(), "w1")
+    assert bench.ledger.client.llen(f"{bench.ledger.namespace}:dead-letters") == 7
+
+
+def test_priority_comes_first_then_order(bench: Bench) -> None:
+    wanted = [bench.submit(priority=priority) for priority in (0, 3, 9, 5, 9)]
+    order = [bench.claimed_id() for _ in wanted]
+    by_priority = sorted(wanted, key=lambda run: -run.priority)
+    assert order == [run.id for run in by_priority]
+
+
+def test_unknown_is_not_pending(bench: Bench) -> None:
+    for ask in (bench.ledger.get, bench.ledger.forget, lambda run_id: bench.ledger.revoke(run_id, by="me")):
+        with pytest.raises(UnknownRun):
+            ask("never-submitted")
+
+
+def test_only_a_finished_run_is_forgotten(bench: Bench) -> None:
+    run = bench.submit()
+    with pytest.raises(NotFinished):
+        bench.ledger.forget(run.id)
+    bench.ledger.revoke(run.id, by="me")
+    bench.ledger.forget(run.id)
+    with pytest.raises(UnknownRun):
+        bench.ledger.get(run.id)
+    assert bench.leftovers(run.id) == []
+
+
+def test_ids_resolve_by_prefix_and_by_job(bench: Bench) -> None:
+    older = bench.submit(id="aaaaaaaa-1111")
+    newer = bench.submit(id="aaaaaaaa-2222")
+    assert bench.ledger.resolve("aaaaaaaa-1") == older.id
+    assert bench.ledger.resolve(f"@{newer.job}") == newer.id
+    with pytest.raises(AmbiguousId):
+        bench.ledger.resolve("aaaaaaaa")
+    with pytest.raises(AmbiguousId):
+        bench.ledger.resolve("aaaaa")
+    with pytest.raises(UnknownRun):
+        bench.ledger.resolve("bbbbbbbb")
+    with pytest.raises(UnknownRun):
+        bench.ledger.resolve("@no-such-job")
+
+
+def test_lists_filter_by_job_state_and_time_newest_first(bench: Bench) -> None:
+    runs = [bench.submit(job=bench.job(name)) for name in ("a", "b", "a")]
+    bench.ledger.revoke(runs[0].id, by="me")
+    listed = bench.ledger.runs()
+    assert {run.id for run in listed} == {run.id for run in runs}
+    assert [run.submitted_at for run in listed] == sorted((run.submitted_at for run in listed), reverse=True)
+    assert {run.id for run in bench.ledger.runs(job="a")} == {runs[0].id, runs[2].id}
+    assert [run.id for run in bench.ledger.runs(job="a", states=[State.REVOKED])] == [runs[0].id]
+    assert bench.ledger.runs(since=time.time() + 60) == []
+    assert len(bench.ledger.runs(limit=2)) == 2
+
+
+def test_history_keeps_a_number_of_runs_a_job(bench: Bench) -> None:
+    job = bench.job("kept", runs=3)
+    ended = [bench.end(State.SUCCESS, job=job)[0] for _ in range(6)]
+    live = bench.submit(job=job)
+    assert [run.id for run in bench.ledger.runs(job="kept")][1:] == [run.id for run in reversed(ended[-3:])]
+    assert bench.ledger.get(live.id).state is State.PENDING
+    assert bench.leftovers(ended[0].id) == []
+
+
+def test_history_is_pruned_by_age(bench: Bench) -> None:
+    run, _ = bench.end(State.SUCCESS, job=bench.job("old", history=0.05))
+    bench.wait_past(run.submitted_at, plus=0.3)
+    bench.beat()
+    with pytest.raises(UnknownRun):
+        bench.ledger.get(run.id)
+
+
+def test_a_result_expires_and_the_state_stays(bench: Bench) -> None:
+    run, _ = bench.end(State.SUCCESS, job=bench.job("short", result=0.05))
+    bench.wait_until(lambda: bench.ledger.get(run.id).result_expired)
+    after = bench.ledger.get(run.id)
+    assert (after.state, after.result) == (State.SUCCESS, None)
+
+
+def test_live_records_have_no_ttl(bench: Bench) -> None:
+    run = bench.submit()
+    client, key = bench.ledger.client, f"{bench.ledger.namespace}:run:{run.id}"
+    assert client.ttl(key) == -1
+    bench.start(run)
+    assert client.ttl(key) == -1
+    assert client.ttl(f"celery-task-meta-{run.id}") == -1
+
+
+def test_the_scripts_know_exactly_the_transitions_of_the_model(bench: Bench) -> None:
+    """Try every transition from every state, and compare with the model's table."""
+    seen: dict[State, set[State]] = {state: set() for state in State}
+    moves = {
+        "start": lambda run, _: bench.attempts.start(run.id, bench.claim_of(run), "w2"),
+        "succeed": lambda run, token: bench.attempts.succeed(run.id, token, "1"),
+        "fail": lambda run, token: bench.attempts.fail(run.id, token, "exception", ERROR),
+        "fail_waiting": lambda run, _: bench.attempts.fail_waiting(run.id, "", "unknown_job", ERROR),
+        "retry": lambda run, token: bench.attempts.retry(run.id, token, 0.0, ERROR),
+        "lose": lambda run, token: bench.attempts.lose(run.id, token, {"worker": "w1"}),
+        "hand_back": lambda run, token: bench.ledger.script("hand_back", 0, "back", token or "none"),
+        "revoke": lambda run, _: bench.ledger.revoke(run.id, by="me"),
+    }
+    for state in State:
+        for move in moves.values():
+            run, token = bench.at(state)
+            move(run, token)
+            after = bench.ledger.get(run.id).state
+            if after is not state:
+                seen[state].add(after)
+    assert seen == {state: set(allowed) for state, allowed in TRANSITIONS.items()}
+
+
+def test_a_celery_client_reads_the_same_state(bench: Bench) -> None:
+    def meta(run: Run) -> dict[str, object]:
+        return json.loads(bench.ledger.client.get(f"celery-task-meta-{run.id}") or '{"status": "PENDING"}')
+
+    run = bench.submit()
+    assert meta(run)["status"] == "PENDING"
+    token = bench.start(run)
+    assert meta(run)["status"] == "STARTED"
+    bench.attempts.retry(run.id, token, 0.0, ERROR)
+    assert meta(run)["status"] == "RETRY"
+    bench.make_due(run.id)
+    bench.attempts.succeed(run.id, bench.start(run), '{"a": []}')
+    assert (meta(run)["status"], meta(run)["result"]) == ("SUCCESS", {"a": []})
+    revoked = bench.submit()
+    bench.ledger.revoke(revoked.id, by="me")
+    assert meta(revoked)["status"] == "REVOKED"
+
+
+def test_a_second_ledger_sees_nothing_of_another_namespace(bench: Bench, other: Ledger) -> None:
+    run = bench.submit()
+    with pytest.raises(UnknownRun):
+        other.get(run.id)
+    assert other.runs() == []
