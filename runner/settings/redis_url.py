@@ -80,12 +80,12 @@ def canonical(url: str) -> str:
         scheme = "unix"
     if not colon or scheme not in _SCHEMES:
         if not colon:
-            guess = f"{url!r} is no URL" if re.fullmatch(r"[\w.:-]{1,80}", url) else "is no URL"
-            raise BadUrl(f"{guess}{did_you_mean(url, [EMBEDDED])}, write {_FORMS}".replace("?,", "? Or"))
+            # Not shown: it may be a password that came from a file or a variable.
+            raise BadUrl(f"is no URL{did_you_mean(url, [EMBEDDED]) or ', write ' + _FORMS}")
         swap = {"valkey": "redis", "valkeys": "rediss", "redis+tls": "rediss", "tcp": "redis", "redis+unix": "unix"}
         guess = f", did you mean {swap[scheme]}://?" if scheme in swap else did_you_mean(scheme, _SCHEMES)
         raise BadUrl(f"{scheme[:20]}:// is not supported{guess or ', write ' + _FORMS}")
-    return _checked(url, scheme)
+    return _checked(f"{scheme}{url[len(scheme) :]}", scheme)
 
 
 def _checked(url: str, scheme: str) -> str:
