@@ -150,7 +150,7 @@ class Integer:
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if isinstance(value, bool) or not isinstance(value, int):
-            report(path, f"expected a whole number, got {describe(value)}")
+            report(path, f"expected a whole number from {self.minimum} to {self.maximum}, got {describe(value)}")
             return INVALID
         if not self.minimum <= value <= self.maximum:
             report(path, f"{value} is out of range, write {self.minimum} to {self.maximum}")
@@ -280,8 +280,8 @@ class ListOf:
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if not isinstance(value, list):
-            shown = f": [{value}]" if isinstance(value, str | int) and not isinstance(value, bool) else ""
-            report(path, f"expected a list, got {describe(value)}{', write' + shown if shown else ''}")
+            shown = value if isinstance(value, str | int) and not isinstance(value, bool) else "one, two"
+            report(path, f"expected a list, got {describe(value)}, write [{shown}]")
             return INVALID
         items = [self.item.read(item, (*path, index), report) for index, item in enumerate(value)]
         if any(item is INVALID for item in items):
@@ -316,7 +316,7 @@ class MapOf:
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if not isinstance(value, Mapping):
-            report(path, f"expected a mapping of names to values, got {describe(value)}")
+            report(path, f"expected a mapping, got {describe(value)}, write {{name: value}}")
             return INVALID
         found: dict[str, Any] = {}
         sound = True
@@ -369,6 +369,15 @@ class AnyJson:
 
 _PLACEHOLDER = re.compile(r"\$(\$?)\{([^}]*)\}?")
 _ESCAPED = re.compile(r"\$(?=\{)")
+_NO_PLACEHOLDER = {"not": {"type": "string", "pattern": r"(^|[^$])\$\{"}}
+LITERAL_REF = "#/$defs/literal"
+"""Where the JSON Schema of a jobs file keeps the rule for a JSON value without ``${…}``."""
+
+
+def literal_schema() -> dict[str, Any]:
+    """Return the rule for a JSON value without ``${…}`` at any depth, to stand at :data:`LITERAL_REF`."""
+    here = {"$ref": LITERAL_REF}
+    return {**_NO_PLACEHOLDER, "items": here, "additionalProperties": here}
 
 
 @dataclass(frozen=True, slots=True)
@@ -403,7 +412,7 @@ class Literal:
         return value
 
     def schema(self) -> dict[str, Any]:
-        return self.of.schema()
+        return {"$ref": LITERAL_REF} if isinstance(self.of, AnyJson) else {**self.of.schema(), **_NO_PLACEHOLDER}
 
     def write(self, value: Any) -> Any:
         if isinstance(value, str):

@@ -173,7 +173,7 @@ class Section:
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if not isinstance(value, Mapping):
-            report(path, f"expected a mapping, got {describe(value)}")
+            report(path, f"expected a mapping, got {describe(value)}{self._example()}")
             return INVALID
         values, sound = self.read_fields(value, path, report)
         if not sound:
@@ -201,7 +201,7 @@ class Section:
                     values[declared.field] = read
         for declared in known.values():
             if declared.required and value.get(declared.key) is None:
-                report(path, f"{declared.key} is missing: {declared.help}", on_key=True)
+                report(path, f"{declared.key} is missing, add it: {declared.help}", on_key=True)
                 sound = False
         return values, sound
 
@@ -210,7 +210,13 @@ class Section:
         alias = self.aliases.get(key)
         if alias is not None:
             return f", did you mean {alias}?" if not alias.startswith("(") else f" {alias}"
-        return did_you_mean(key, known)
+        return did_you_mean(key, known) or f", known are {', '.join(known)}"
+
+    def _example(self) -> str:
+        for declared in options_of(self.cls):
+            if declared.examples and not isinstance(declared.examples[0], dict | list):
+                return f", write {{{declared.key}: {declared.examples[0]}}}"
+        return ""
 
     def schema(self) -> dict[str, Any]:
         declared = options_of(self.cls)

@@ -89,6 +89,11 @@ class _Type:
         if not value:
             report(path, f"is empty, name at least one of {', '.join(TYPES)}")
             return INVALID
+        if None in value:
+            report(
+                (*path, value.index(None)), 'expected a type, got nothing; write "null", with quotes, for the type null'
+            )
+            return INVALID
         return INVALID if ListOf(Choice(TYPES), unique=True).read(value, path, report) is INVALID else value
 
     def schema(self) -> dict[str, Any]:
@@ -301,7 +306,16 @@ class Params:
 
     def schema(self) -> dict[str, Any]:
         keywords = {name: _nullable_keyword(name, kind) for name, kind in PARAM_KEYWORDS.items()}
-        param = {"type": ["object", "null"], "additionalProperties": False, "properties": keywords}
+        param = {
+            "type": ["object", "null"],
+            "additionalProperties": False,
+            "properties": keywords,
+            "not": {
+                "type": "object",
+                "required": ["required", "default"],
+                "properties": {"required": {"const": True}},
+            },
+        }
         return {
             "type": "object",
             "propertyNames": {"pattern": PARAM_NAME.pattern},

@@ -85,7 +85,7 @@ class Builder:
                         mark = event.start_mark
                         self.document.refuse_value(mark.line, mark.column, self.path(), str(doubt))
                         value = text
-                    if not text.isascii():
+                    if not text.isascii() and (frame is None or not frame.is_map or frame.key is not _NO_KEY):
                         self._check_lookalike(event, text, frame)
                 if event.anchor is not None:
                     self._anchor(event, event.anchor)
@@ -236,11 +236,13 @@ class Builder:
         if all(isinstance(source, dict) for source in sources):
             frame.merges.extend(sources)
         else:
-            self._fault(event, f"<< takes a mapping or a list of mappings, got {describe(value)}")
+            self._fault(event, f"<< takes a mapping or a list of mappings, got {describe(value)}, write <<: *name")
 
     def _check_document(self, event: Any, documents: int) -> None:
         if documents > 1:
-            raise Stop(event.start_mark, "a second document begins here, keep one a file and remove the ---")
+            raise Stop(
+                event.start_mark, "a second document begins here, keep one document in a file and remove the ---"
+            )
         if event.tags:
             raise Stop(event.start_mark, "%TAG is not supported, remove the line")
         if event.version not in (None, (1, 2)):

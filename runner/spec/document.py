@@ -53,7 +53,7 @@ class Document:
             message += f': "{value.plain}"'
         source = path[-1] if on_key and path else (value.plain if exists else None)
         if isinstance(source, str) and (match := lookalike.find(source)):
-            message += f"; {lookalike.explain(match[0])}"
+            message = f"{lookalike.explain(match[0])}; {message}"
         self.report_at(at.line, at.column, path, message)
 
     def refuse_value(self, line: int, index: int, path: Path, message: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from runner.model.job import DEFAULTS, JOB, JOB_NAME, JobSpec, check_job
+from runner.model.job import DEFAULTS, IMPORT_PATH, JOB, JOB_NAME, JobSpec, check_job
 from runner.model.option import INVALID, Path, Report, describe, did_you_mean
 from runner.model.param import PARAMS, Param
 from runner.spec.document import Document
@@ -112,7 +112,7 @@ def _unknown_top(key: str, value: Any) -> str:
         return "a job stands under jobs:, indent it and write jobs: above"
     alias = _TOP_ALIASES.get(key)
     guess = f", did you mean {alias}?" if alias else did_you_mean(key, _TOP)
-    return f"unknown key{guess or ', a jobs file has defaults and jobs'}; keys that begin with x- are ignored"
+    return f"unknown key{guess or ', a jobs file has defaults, jobs and keys that begin with x-'}"
 
 
 def read_defaults(own: Any, report: Report) -> tuple[dict[str, Any], bool]:
@@ -131,10 +131,8 @@ def read_job(report: Report, name: str, own: Any, defaults: Mapping[str, Any]) -
     path: Path = ("jobs", name)
     sound = JOB_NAME.read(name, path, _at_key(report)) is not INVALID
     if not isinstance(own, Mapping):
-        got = "nothing" if own is None else describe(own)
-        report(
-            path, f"expected a mapping of options, got {got}; write at least task: module:attribute", on_key=own is None
-        )
+        task = own if isinstance(own, str) and IMPORT_PATH.read(own, (), _ignore) is not INVALID else "module:attribute"
+        report(path, f"expected a mapping of options, got {describe(own)}, write {{task: {task}}}", on_key=own is None)
         return None
     options = merge_options(defaults, own) if defaults else own
     values, complete = JOB.read_fields(options, path, report)

@@ -42,7 +42,7 @@ _TWINS = {chr(code): chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)} | {
 """Lookalike to ASCII twin; an empty twin is a character that nobody sees."""
 
 _ANY = re.compile("[" + re.escape("".join(_TWINS)) + "]")
-_STARTS = re.compile(r"[\s]*[" + re.escape("［｛＂＇“‘「『－：＃，＆＊！｜＞％＠【—–−、\u3000\u00a0\u200b\u2060") + "]")
+_STARTS = re.compile("[" + re.escape("［｛＂＇“‘「『－：＃，＆＊！｜＞％＠【—–−、\u3000\u00a0\u200b\u2060") + "]")
 _STRUCTURE = re.compile("[，：［］｛｝、【】“”＂]")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.model.job import DEFAULTS, JOB, JOB_NAME
+from runner.model.kind import literal_schema
 from runner.model.param import subschema
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -53,7 +54,7 @@ def jobs_schema() -> dict[str, Any]:
             "required": ["defaults"],
         },
         "else": {"properties": {"jobs": {"additionalProperties": {"required": ["task"]}}}},
-        "$defs": {"job": job, "schema": subschema()},
+        "$defs": {"job": job, **_shared()},
     }
 
 
@@ -74,8 +75,12 @@ def runner_schema() -> dict[str, Any]:
         **options,
         "type": ["object", "null"],
         "patternProperties": _IGNORED,
-        "$defs": {"schema": subschema()},
+        "$defs": _shared(),
     }
+
+
+def _shared() -> dict[str, Any]:
+    return {"schema": subschema(), "literal": literal_schema()}
 
 
 def _nullable(schema: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from runner.spec import lookalike
 
 _KEY_WITH_LOOKALIKE = re.compile("[ ]*(?:- +)?(?:[\\w.-]+[：]|[\\w.-]+:?[\u3000\u00a0]|[\u3000\u00a0])")
 
+_KEY_WITHOUT_SPACE = re.compile(r" *(?:- +)?[A-Za-z_][\w.-]*:(?=[^\s:/])")
+
 
 @dataclass(frozen=True, slots=True)
 class SyntaxFault:
@@ -122,6 +124,10 @@ def _from_table(
 ) -> SyntaxFault | str:
     problem = str(getattr(error, "problem", "") or "")
     whole = f"{getattr(error, 'context', '') or ''} {problem}"
+    if "mapping values are not allowed" in problem and line and ":" not in lines[line][:index]:
+        match = _KEY_WITHOUT_SPACE.match(lines[line - 1])
+        if match:
+            return SyntaxFault(line - 1, match.end(), "a space is missing after the colon, write one")
     if "cannot start any token" in problem:
         char = lines[line][index : index + 1]
         return f'a text can not begin with "{char}", quote it'
