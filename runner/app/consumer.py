@@ -38,7 +38,7 @@ class _Strategies(dict[str, Callable[..., None]]):
         return refuse
 
 
-class JobConsumer(Consumer):  # type: ignore[misc]
+class JobConsumer(Consumer):
     """Consumes runs. Only jobs have a handler: any other task, ``celery.*`` included, is refused."""
 
     Strategies = _Strategies

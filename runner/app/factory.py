@@ -33,13 +33,26 @@ from runner.spec.params import check_params
 log = get_logger(__name__)
 
 SAFE_COMMANDS = frozenset(
-    {"ping", "stats", "active", "reserved", "registered", "active_queues", "query_task", "hello", "report", "conf",
-     "clock", "scheduled", "revoked"}
+    {
+        "ping",
+        "stats",
+        "active",
+        "reserved",
+        "registered",
+        "active_queues",
+        "query_task",
+        "hello",
+        "report",
+        "conf",
+        "clock",
+        "scheduled",
+        "revoked",
+    }
 )
 """Remote control that only looks (``worker.remote_control: safe``)."""
 
 
-class RunnerApp(Celery):  # type: ignore[misc]
+class RunnerApp(Celery):
     """The generated app. Submissions through it go to the ledger; only declared jobs can be sent."""
 
     runner_settings: Settings
@@ -63,7 +76,7 @@ class RunnerApp(Celery):  # type: ignore[misc]
     def _get_backend(self) -> LedgerBackend:
         return LedgerBackend(self, str(self.conf.broker_url), self.open_ledger, reason_of)
 
-    def send_task(  # type: ignore[override]
+    def send_task(
         self,
         name: str,
         args: Iterable[Any] | None = None,
@@ -137,7 +150,7 @@ def create_app(settings: Settings, catalog: Catalog) -> RunnerApp:
     app.runner_settings = settings
     app.catalog = catalog
     app.job_names = frozenset(catalog.jobs)
-    app.claims = Claims(_Lazy(app), settings.worker.lease)  # type: ignore[arg-type]
+    app.claims = Claims(app.open_ledger, settings.worker.lease)
     app.conf.update(dict(settings.celery))
     app.conf.update(_owned(settings, catalog))
     for job in catalog.jobs.values():
@@ -145,19 +158,6 @@ def create_app(settings: Settings, catalog: Catalog) -> RunnerApp:
     app.steps["consumer"].update((Lease, Announce))
     app.runner_connected = _connect_signals(app)
     return app
-
-
-class _Lazy:
-    """A ledger that is opened when the first claim is made, in the process that makes it."""
-
-    def __init__(self, app: RunnerApp) -> None:
-        self._app = app
-        self._ledger: Ledger | None = None
-
-    def __getattr__(self, name: str) -> Any:
-        if self._ledger is None:
-            self._ledger = self._app.open_ledger()
-        return getattr(self._ledger, name)
 
 
 def _owned(settings: Settings, catalog: Catalog) -> dict[str, Any]:
@@ -248,8 +248,12 @@ def _connect_signals(app: RunnerApp) -> list[Any]:
         for queue in list(queues.consume_from.values()):
             # `-Q new` makes a queue that Celery knows nothing of yet.
             queue.queue_arguments = {**(queue.queue_arguments or {}), MARKED_ARGUMENT: True}
-        inbox = Queue(INBOX, Exchange(f"{app.runner_settings.namespace}.inbox"), routing_key=INBOX,
-                      queue_arguments={MARKED_ARGUMENT: True})
+        inbox = Queue(
+            INBOX,
+            Exchange(f"{app.runner_settings.namespace}.inbox"),
+            routing_key=INBOX,
+            queue_arguments={MARKED_ARGUMENT: True},
+        )
         queues.select_add(inbox)
         options = app.conf.broker_transport_options
         app.conf.broker_transport_options = {

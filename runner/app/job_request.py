@@ -12,10 +12,10 @@ import time
 from typing import Any
 
 from billiard.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError
+from celery.utils.log import get_logger
 from celery.worker import state
 from celery.worker.request import Request
 
-from celery.utils.log import get_logger
 from runner.ledger.outcome import describe_exception
 from runner.model.retry import RetryAt
 from runner.process_group import kill_group
@@ -26,8 +26,10 @@ TERMINATE_GRACE = 1.5
 """Seconds between the signal that was asked for and SIGKILL."""
 
 
-class JobRequest(Request):  # type: ignore[misc]
+class JobRequest(Request):
     """One message of a run, and what became of it."""
+
+    acknowledged = False
 
     def __init__(self, message: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(message, *args, **kwargs)
@@ -114,7 +116,11 @@ class JobRequest(Request):  # type: ignore[misc]
         )
         log.error(
             "run %s of %s: its process %s died (%s), the run is %s",
-            self.id, self.name, self.worker_pid, error, follows or "settled already",
+            self.id,
+            self.name,
+            self.worker_pid,
+            error,
+            follows or "settled already",
         )
 
     # -- what the worker asks for

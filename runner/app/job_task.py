@@ -61,7 +61,7 @@ def reason_of(error: BaseException) -> str:
     return str(FailureReason.EXCEPTION)
 
 
-class JobTask(Task):  # type: ignore[misc]
+class JobTask(Task):
     """The task of one job. ``job`` is its spec; the callable is imported when the worker starts."""
 
     abstract = True
@@ -156,9 +156,7 @@ class JobTask(Task):  # type: ignore[misc]
             return target(*args, **kwargs)
         # A task of somebody's Celery app: its function runs, bound or not. To it this is a direct call, so that
         # its `retry` raises instead of publishing, and the job's policy decides.
-        target.request_stack.push(
-            Context({**self.request.__dict__, "called_directly": True, "task": target.name})
-        )
+        target.request_stack.push(Context({**self.request.__dict__, "called_directly": True, "task": target.name}))
         try:
             return target.run(*args, **kwargs)
         finally:

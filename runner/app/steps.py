@@ -35,7 +35,7 @@ PULSE_PATIENCE = 60.0
 """Seconds that the main loop may be silent before its leases are given up."""
 
 
-class Lease(bootsteps.StartStopStep):  # type: ignore[misc]
+class Lease(bootsteps.StartStopStep):
     """Starts the thread that renews, beats and terminates."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
@@ -174,7 +174,7 @@ class LeaseThread(threading.Thread):
                 threading.Thread(target=request.end, args=(signal.SIGKILL,), daemon=True).start()
 
 
-class Announce(bootsteps.StartStopStep):  # type: ignore[misc]
+class Announce(bootsteps.StartStopStep):
     """Says in the log that the worker consumes; what starts a worker waits for this line."""
 
     requires = (Lease,)

@@ -38,7 +38,7 @@ def load_target(path: str) -> Callable[..., Any] | Task:
         found = found._get_current_object()
     if not callable(found):
         raise TargetError(f"{path} is {type(found).__name__}, not something to call")
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def load_exceptions(names: Iterable[str]) -> tuple[type[BaseException], ...]:

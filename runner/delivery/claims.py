@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from runner.ledger.scripts import run_script
@@ -26,11 +28,16 @@ class Claims:
     Safe to use from several threads: the lease thread renews while the main loop takes and drops.
     """
 
-    def __init__(self, ledger: Ledger, lease: float) -> None:
-        self._ledger = ledger
+    def __init__(self, open_ledger: Callable[[], Ledger], lease: float) -> None:
+        self._open_ledger = open_ledger
         self.lease = lease
         self._held: set[str] = set()
         self._mutex = threading.Lock()
+
+    @cached_property
+    def _ledger(self) -> Ledger:
+        # Connected by the worker that makes the first claim, not by every process that knows the app.
+        return self._open_ledger()
 
     def take(self, token: str) -> None:
         """Note that a message was claimed under ``token``."""

@@ -100,19 +100,11 @@ class Channel(stock.Channel):
         params["health_check_interval"] = self.health_check_interval
         params["socket_timeout"] = self.socket_timeout
         params.setdefault("db", 0)
-        base = params.get("connection_class") or self.connection_class
+        base: Any = params.get("connection_class") or self.connection_class
         if "path" not in params:
             params["socket_connect_timeout"] = self.socket_connect_timeout
         if asynchronous:
-            channel = self
-
-            class Connection(base):  # type: ignore[misc,valid-type]
-                def disconnect(self, *args: Any, **kwargs: Any) -> None:
-                    super().disconnect(*args, **kwargs)
-                    if channel._registered:
-                        channel._on_connection_disconnect(self)
-
-            base = Connection
+            base = type("Connection", (_Watched, base), {"channel": self})
         params["connection_class"] = base
         return params
 
@@ -238,6 +230,17 @@ class Channel(stock.Channel):
         except Unavailable as error:
             # The beat of any worker puts them back.
             stock.warning("could not hand back %d messages, their leases will run out: %s", len(waiting), error)
+
+
+class _Watched:
+    """A connection whose end the channel is told of; mixed into redis-py's own classes."""
+
+    channel: Any
+
+    def disconnect(self, *args: Any, **kwargs: Any) -> None:
+        super().disconnect(*args, **kwargs)  # type: ignore[misc]
+        if self.channel._registered:
+            self.channel._on_connection_disconnect(self)
 
 
 class _Lent:

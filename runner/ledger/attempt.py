@@ -82,18 +82,14 @@ class Attempts:
 
     def succeed(self, run_id: str, token: str, result: str) -> bool:
         """STARTED -> SUCCESS; ``result`` is JSON text. False: the token is stale, nothing was written."""
-        meta = celery_meta(
-            run_id=run_id, state=State.SUCCESS, result=result, date_done=datetime.now(UTC).isoformat()
-        )
+        meta = celery_meta(run_id=run_id, state=State.SUCCESS, result=result, date_done=datetime.now(UTC).isoformat())
         return bool(self._persist(lambda: self.ledger.script("settle", run_id, token, "SUCCESS", "", meta, "")))
 
     def fail(self, run_id: str, token: str, reason: str, failure: Failure) -> bool:
         """STARTED -> FAILURE. False: the token is stale, nothing was written."""
         meta = failure.meta(run_id, State.FAILURE)
         return bool(
-            self._persist(
-                lambda: self.ledger.script("settle", run_id, token, "FAILURE", reason, meta, failure.error())
-            )
+            self._persist(lambda: self.ledger.script("settle", run_id, token, "FAILURE", reason, meta, failure.error()))
         )
 
     def fail_waiting(self, run_id: str, token: str, reason: str, failure: Failure) -> bool:

@@ -23,13 +23,15 @@ from runner.model.run import Run, State
 log = get_logger(__name__)
 
 
-class LedgerBackend(RedisBackend):  # type: ignore[misc]
+class LedgerBackend(RedisBackend):
     """Reads and writes the ledger where Celery reads and writes results."""
 
-    def __init__(self, app: Any, url: str, open_ledger: Callable[[], Ledger], reason_of: Callable[[BaseException], str]):
+    def __init__(
+        self, app: Any, url: str, open_ledger: Callable[[], Ledger], reason_of: Callable[[BaseException], str]
+    ):
         super().__init__(app=app, url=None)
         self.url = url
-        self.connparams = {**self.connparams, **parse_url(url)}
+        self.connparams: dict[str, Any] = {**self.connparams, **parse_url(url)}
         if "path" in self.connparams:
             for name in ("host", "port", "socket_connect_timeout", "socket_keepalive"):
                 self.connparams.pop(name, None)

@@ -196,7 +196,7 @@ class Ledger:
                 )
             return latest[0].id
         with reaching(self.settings):
-            found = self.client.zrange(
+            found: list[str] = self.client.zrange(  # type: ignore[assignment]
                 f"{self.namespace}:ids", f"[{reference}", f"[{reference}\xff", bylex=True, offset=0, num=3
             )
         if reference in found:
@@ -291,7 +291,7 @@ class Ledger:
     def workers(self) -> list[dict[str, Any]]:
         """Return the live workers: name, host, pid, queues, concurrency, pool, started_at and seen_at (Unix ms)."""
         with reaching(self.settings):
-            names = self.client.zrange(f"{self.namespace}:workers", 0, -1)
+            names: list[str] = self.client.zrange(f"{self.namespace}:workers", 0, -1)  # type: ignore[assignment]
             with self.client.pipeline(transaction=False) as pipe:
                 for name in names:
                     pipe.hgetall(f"{self.namespace}:worker:{name}")

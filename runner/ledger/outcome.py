@@ -24,7 +24,7 @@ MESSAGE_LENGTH = 8192
 """Characters of an error's message that are kept."""
 
 
-class ResultNotKept(EncodeError):  # type: ignore[misc]
+class ResultNotKept(EncodeError):
     """The result of a job is no JSON, or too large for ``limits.result``."""
 
 
@@ -82,8 +82,9 @@ def describe_exception(error: BaseException, limit: int, *, message: str | None 
         traceback=_tail(traceback, limit) if traceback else None,
         celery={
             "exc_type": cls.__qualname__,
-            "exc_message": [each if isinstance(each, str | int | float | bool | None) else repr(each)
-                            for each in error.args],
+            "exc_message": [
+                each if isinstance(each, str | int | float | bool | None) else repr(each) for each in error.args
+            ],
             "exc_module": module,
         },
     )

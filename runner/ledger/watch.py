@@ -112,7 +112,7 @@ class Watch:
 
     def _connect(self) -> None:
         with reaching(self._ledger.settings):
-            self._pubsub = self._ledger.client.pubsub(ignore_subscribe_messages=False)
+            self._pubsub = self._ledger.client.pubsub()  # type: ignore[no-untyped-call]
             self._pubsub.subscribe(*self._channels)
             # The subscription must stand before the first read, or a change in between is missed.
             for _ in self._channels:

@@ -133,7 +133,7 @@ class Bench:
     def leftovers(self, run_id: str) -> list[str]:
         """Return the keys and indexes that still name a run."""
         client = self.ledger.client
-        found = [key for key in client.scan_iter(f"*{run_id}*")]
+        found = list(client.scan_iter(f"*{run_id}*"))
         for key in client.scan_iter(f"{self.ledger.namespace}:*"):
             if client.type(key) == "zset" and client.zscore(key, run_id) is not None:
                 found.append(key)
@@ -145,7 +145,12 @@ class Bench:
 
     def beat(self) -> tuple[float | None, dict[str, str], bool]:
         record: dict[str, str | int] = {
-            "host": "h", "pid": 1, "queues": "default", "concurrency": 1, "pool": "prefork", "started_at": 1,
+            "host": "h",
+            "pid": 1,
+            "queues": "default",
+            "concurrency": 1,
+            "pool": "prefork",
+            "started_at": 1,
         }
         return self.ledger.beat(worker="w1", keep=15.0, lease=LEASE, record=record)
 
@@ -157,9 +162,7 @@ class Bench:
         """Move the ends of leases into the past; ``sweep`` says that sweeps went on all the while."""
         if sweep:
             now = int(self.now() * 1000) - 1
-            self.ledger.client.hset(
-                f"{self.ledger.namespace}:sweep", mapping={"last": now, "hold_until": 0}
-            )
+            self.ledger.client.hset(f"{self.ledger.namespace}:sweep", mapping={"last": now, "hold_until": 0})
         self.ledger.client.zadd(f"{self.ledger.namespace}:leases", dict.fromkeys(tokens, 1), xx=True)
 
     def pretend_pause(self) -> None:

@@ -118,7 +118,7 @@ class Runs(RuleBasedStateMachine):
         runs = {run.id: run for run in self.bench.ledger.read(list(self.last))}
         assert set(runs) == set(self.last), "a run was lost"
         queued = self.bench.messages()
-        delayed = [run_id for run_id in client.zrange(f"{namespace}:delayed", 0, -1)]
+        delayed = list(client.zrange(f"{namespace}:delayed", 0, -1))
         held = [value.split("\n", 1)[0] for value in client.hvals(f"{namespace}:claims")]
         for run_id, run in runs.items():
             before = self.last[run_id]

@@ -362,9 +362,12 @@ def test_lists_filter_by_job_state_and_time_newest_first(bench: Bench) -> None:
 
 def test_history_keeps_a_number_of_runs_a_job(bench: Bench) -> None:
     job = bench.job("kept", runs=3)
-    ended = [bench.end(State.SUCCESS, job=job)[0] for _ in range(6)]
+    ended = []
+    for _ in range(6):
+        ended.append(bench.end(State.SUCCESS, job=job)[0])
+        bench.wait_past(ended[-1].submitted_at, plus=0.001)
     live = bench.submit(job=job)
-    assert [run.id for run in bench.ledger.runs(job="kept")][1:] == [run.id for run in reversed(ended[-3:])]
+    assert {run.id for run in bench.ledger.runs(job="kept")} == {live.id, *(run.id for run in ended[-3:])}
     assert bench.ledger.get(live.id).state is State.PENDING
     assert bench.leftovers(ended[0].id) == []
 
@@ -405,6 +408,10 @@ def test_the_scripts_know_exactly_the_transitions_of_the_model(bench: Bench) -> 
         "lose": lambda run, token: bench.attempts.lose(run.id, token, {"worker": "w1"}),
         "hand_back": lambda run, token: bench.ledger.script("hand_back", 0, "back", token or "none"),
         "revoke": lambda run, _: bench.ledger.revoke(run.id, by="me"),
+        "terminate": lambda run, token: (
+            bench.ledger.revoke(run.id, by="me", terminate=True),
+            bench.attempts.lose(run.id, token, {"worker": "w1"}),
+        ),
     }
     for state in State:
         for move in moves.values():

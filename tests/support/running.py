@@ -154,6 +154,4 @@ class Running:
             for reader in self._readers:
                 reader.join(2.0)
         if kind is not None:
-            print(
-                f"--- stderr of {' '.join(self.command)} ({os.fspath(self.process.args[0])}):\n{self.stderr[-20000:]}"
-            )
+            print(f"--- stderr of {' '.join(self.command)}:\n{self.stderr[-20000:]}")
