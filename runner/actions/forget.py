@@ -1,0 +1,22 @@
+"""Forget a finished run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runner.actions.find import find_id
+
+if TYPE_CHECKING:
+    from runner.actions.project import Project
+
+
+def forget(project: Project, reference: str) -> str:
+    """Remove all that is known of a finished run; return its full id.
+
+    Raises:
+        NotFinished: it is not in a final state.
+        UnknownRun, AmbiguousId: see :func:`runner.actions.find.find_id`.
+    """
+    run_id = find_id(project, reference, reading=False)
+    project.ledger.forget(run_id)
+    return run_id

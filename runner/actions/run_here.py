@@ -1,0 +1,118 @@
+"""Run a job here and now, on a queue and a worker of its own; the run ends with the caller."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from runner.actions.submit import new_id, submit, submitter
+from runner.actions.wait import wait
+from runner.actions.worker_process import start_worker
+from runner.errors import RunnerError, WaitTimeout
+from runner.model.run import Run
+from runner.process_group import guard, kill_group, release
+
+if TYPE_CHECKING:
+    from runner.actions.project import Project
+
+END_SECONDS = 20.0
+"""How long a run that is terminated, and then its worker, may take to end."""
+
+
+class PrivateWorkerEnded(RunnerError):
+    """The worker that was started for the run ended before the run did."""
+
+    code = "worker_ended"
+
+
+def run_here(
+    project: Project,
+    job_name: str,
+    params: Mapping[str, Any] | None = None,
+    *,
+    words: Iterable[str] = (),
+    timeout: float | None = None,
+    verbose: bool = False,
+    on_change: Callable[[Run], None] = lambda _run: None,
+) -> Run:
+    """Run ``job_name`` to its end and return the run. What the job prints goes to this process's stderr.
+
+    Args:
+        project: where the job is declared.
+        job_name: the job.
+        params: values as the job declares them.
+        words: ``name=value`` texts, read by declared type.
+        timeout: seconds after which the run is terminated, or None.
+        verbose: whether the worker's whole log is shown, not its warnings only.
+        on_change: called with the run whenever it changed.
+
+    Raises:
+        WaitTimeout: the time has passed; the run was terminated.
+        PrivateWorkerEnded: the worker did not start, or died.
+        KeyboardInterrupt and other interrupts: the run was terminated.
+        And what :func:`runner.actions.submit.submit` raises.
+    """
+    run_id = new_id()
+    queue = f"run-{run_id[:8]}"
+    submitted = submit(project, job_name, params, words=words, run_id=run_id, queue=queue)
+    try:
+        with _worker(project, queue, verbose=verbose) as process, _watched(project, process, run_id) as died:
+            [run] = wait(project.ledger, [submitted.id], timeout=timeout, on_change=on_change)
+            if died.is_set() and run.reason == "cancelled":
+                raise PrivateWorkerEnded(
+                    f"the worker for run {run_id} ended (exit code {process.returncode}) before the run did",
+                    hint="its log is above",
+                )
+            return run
+    except WaitTimeout as error:
+        raise WaitTimeout(
+            f"the time to wait has passed, run {run_id} of {job_name} was terminated",
+            hint=f"runner status {run_id}",
+        ) from error
+
+
+@contextmanager
+def _worker(project: Project, queue: str, *, verbose: bool) -> Iterator[subprocess.Popen[bytes]]:
+    """Have a worker for one queue; it is gone when the block ends, and when this process dies."""
+    arguments = ["--queue", queue, "--concurrency", "1", "--log-level", "INFO" if verbose else "WARNING", "--plain"]
+    # A group of its own: a terminal's Ctrl-C is for this process to answer. stdout is kept for the result.
+    process = start_worker(project.settings, arguments, stdout=sys.stderr.fileno(), process_group=0)
+    guard(process.pid)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(END_SECONDS)
+        kill_group(process.pid, 9, 0.0)
+        process.wait()
+        release(process.pid)
+
+
+@contextmanager
+def _watched(project: Project, process: subprocess.Popen[bytes], run_id: str) -> Iterator[threading.Event]:
+    """Terminate the run if the block is left before its end, and revoke it if its worker dies."""
+    died, ended = threading.Event(), threading.Event()
+
+    def follow() -> None:
+        process.wait()
+        if not ended.is_set():
+            died.set()
+            with contextlib.suppress(RunnerError):
+                project.ledger.revoke(run_id, by=submitter(), comment="its worker ended")
+
+    threading.Thread(target=follow, name="runner-worker-watch", daemon=True).start()
+    try:
+        yield died
+    except BaseException:
+        with contextlib.suppress(RunnerError):
+            project.ledger.revoke(run_id, by=submitter(), comment="runner run was left", terminate=True)
+            wait(project.ledger, [run_id], timeout=END_SECONDS)
+        raise
+    finally:
+        ended.set()

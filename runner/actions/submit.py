@@ -1,0 +1,125 @@
+"""Submit a run of a job."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from runner.errors import JobDisabled, UsageError
+from runner.model.job import QUEUE_NAME, JobSpec
+from runner.model.option import Kind, Path
+from runner.spec.params import check_params, check_size, read_params
+
+if TYPE_CHECKING:
+    from runner.actions.project import Project
+    from runner.ledger.ledger import Submitted
+
+LONGEST_KEY = 256
+"""Characters of an idempotency key."""
+
+
+def new_id() -> str:
+    """Return an id for a run. The submitter makes it, so that it can be named even if no answer comes back."""
+    return str(uuid4())
+
+
+def submitter() -> str:
+    """Return who submits, as ``user@host``."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user without an entry
+        user = str(os.getuid())
+    return f"{user}@{os.uname().nodename}"
+
+
+def submit(
+    project: Project,
+    job_name: str,
+    params: Mapping[str, Any] | None = None,
+    *,
+    words: Iterable[str] = (),
+    run_id: str | None = None,
+    key: str | None = None,
+    eta: float | None = None,
+    expires: float | None = None,
+    queue: str | None = None,
+    priority: int | None = None,
+    trigger: str = "cli",
+    rerun_of: str | None = None,
+) -> Submitted:
+    """Record a run of ``job_name`` and put it into its queue.
+
+    Args:
+        project: where the job is declared.
+        job_name: the job.
+        params: values as the job declares them.
+        words: ``name=value`` texts, read by declared type; they come before ``params``.
+        run_id: the run's id; a new one by default.
+        key: submitting the same key of a job again returns the run that exists.
+        eta: Unix time in seconds before which the run does not start.
+        expires: seconds from ``eta``, else from now, after which it does not start any more.
+        queue: instead of the job's.
+        priority: 0 to 9, instead of the job's.
+        trigger: what made the submission, see :data:`runner.model.run.Trigger`.
+        rerun_of: the id of the run that this one repeats.
+
+    Raises:
+        UnknownJob, InvalidParams, UsageError: nothing was submitted.
+        JobDisabled: the job says ``enabled: false``.
+        KeyConflict: the key was used with other params.
+        Unavailable: Redis did not answer; the run may or may not have been recorded.
+    """
+    from runner.ledger.ledger import Submission  # start-up time: what is wrong with the params is told without Redis
+
+    job = project.catalog.get(job_name)
+    if not job.enabled:
+        raise JobDisabled(f"job {job.name} is disabled", hint=f"set enabled: true in {job.file}, line {job.line}")
+    given = prepare_params(project, job, params or {}, words)
+    _check(queue, priority, expires, key)
+    return project.ledger.submit(
+        Submission(
+            id=run_id or new_id(),
+            job=job,
+            params=given,
+            queue=queue or job.queue,
+            priority=job.priority if priority is None else priority,
+            trigger=trigger,
+            submitted_by=submitter(),
+            key=key,
+            eta=eta,
+            expires=job.expires if expires is None else expires,
+            rerun_of=rerun_of,
+        )
+    )
+
+
+def prepare_params(project: Project, job: JobSpec, params: Mapping[str, Any], words: Iterable[str]) -> dict[str, Any]:
+    """Return the params of a run: ``words`` over ``params``, checked, defaults filled in.
+
+    Raises:
+        InvalidParams: they do not fit what the job declares, or are too large.
+    """
+    given = check_params(job, {**params, **read_params(job, words)})
+    check_size(given, project.settings.limits.params)
+    return given
+
+
+def _check(queue: str | None, priority: int | None, expires: float | None, key: str | None) -> None:
+    if queue is not None:
+        _require("queue", queue, QUEUE_NAME)
+    if priority is not None and not 0 <= priority <= 9:
+        raise UsageError(f"priority is {priority}", hint="write 0 to 9, 9 is served first")
+    if expires is not None and expires <= 0:
+        raise UsageError("expires is not more than zero", hint="write how long the run may wait, such as 1h")
+    if key is not None and not (0 < len(key) <= LONGEST_KEY and key.isprintable()):
+        raise UsageError("the key is empty, too long or not printable", hint=f"use 1 to {LONGEST_KEY} characters")
+
+
+def _require(name: str, value: str, kind: Kind) -> None:
+    def refuse(path: Path, message: str, *, on_key: bool = False) -> None:  # noqa: ARG001
+        raise UsageError(f"{name}: {message}")
+
+    kind.read(value, (name,), refuse)

@@ -1,0 +1,21 @@
+"""Every command with the line that ``runner --help`` shows: declared here once, loaded when it is called."""
+
+COMMANDS = {
+    # name, which is also the module in runner.cli: one line of help
+    "submit": "Submit a run of a job, print its id.",
+    "run": "Run a job here and now, print its result.",
+    "status": "Show runs.",
+    "wait": "Wait until runs have ended.",
+    "runs": "List runs, newest first.",
+    "revoke": "Revoke runs: what waits never starts.",
+    "forget": "Forget finished runs.",
+    "rerun": "Submit finished runs again, with the same params.",
+    "jobs": "List the jobs, or show one.",
+    "validate": "Check the files of jobs.",
+    "schema": "Print the JSON Schema of jobs.d or runner.yaml.",
+    "worker": "Start a worker in the foreground.",
+    "up": "Start the embedded server and a worker.",
+    "down": "Stop the detached worker and the embedded server.",
+    "init": "Make a project that runs at once.",
+    "completion": "Print the completion script of a shell.",
+}

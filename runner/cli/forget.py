@@ -1,0 +1,31 @@
+"""``runner forget``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from runner.cli.frame.each import each
+from runner.cli.frame.group import verb
+from runner.cli.frame.opening import open_project
+from runner.cli.frame.options import json_option
+from runner.cli.frame.output import Output
+
+
+@verb(example="runner forget $(runner runs --job nightly-report --state success --ids)")
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@json_option
+def command(ids: tuple[str, ...], as_json: bool) -> int:
+    """Remove all that is known of finished runs. One that has not finished is refused with exit code 5."""
+    from runner.actions.forget import forget  # start-up time: --help reads no settings
+
+    project = open_project()
+    out = Output(as_json=as_json)
+
+    def one(reference: str) -> dict[str, Any]:
+        run_id = forget(project, reference)
+        out.note(f"run {run_id} is forgotten")
+        return {"id": run_id, "forgotten": True}
+
+    return each(out, ids, one)

@@ -1,0 +1,58 @@
+"""The live display of runs that are waited for, on a terminal."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from runner.cli.frame.output import STYLES
+from runner.cli.frame.run_text import change_line, one_line
+from runner.model.run import Run
+
+
+class LiveRuns:
+    """A line a run with state, progress and time; each change of state stays above it."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.fields[state]}"),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[note]}", markup=False),
+            TimeElapsedColumn(),
+            console=self._console,
+            transient=True,
+        )
+        self._rows: dict[str, TaskID] = {}
+        self._told: dict[str, tuple[Any, ...]] = {}
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def see(self, run: Run) -> None:
+        """Take a run as it is now."""
+        told = (run.state, run.attempts)
+        if self._told.get(run.id) != told:
+            self._told[run.id] = told
+            self._progress.console.print(Text(change_line(run), style=STYLES[run.state]))
+        if run.id not in self._rows:
+            self._rows[run.id] = self._progress.add_task(one_line(run.job, 40), total=None, state="", note="")
+        progress = run.progress or {}
+        fraction = progress.get("fraction")
+        self._progress.update(
+            self._rows[run.id],
+            state=f"[{STYLES[run.state]}]{run.state}[/]",
+            total=1.0 if fraction is not None else None,
+            completed=fraction or 0.0,
+            note=one_line(progress.get("message") or run.detail or "", 60),
+            visible=not run.final,
+        )

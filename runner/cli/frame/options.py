@@ -1,0 +1,135 @@
+"""Options and kinds of values that more than one command takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from runner.model.duration import parse_duration
+
+if TYPE_CHECKING:
+    ParamType = click.ParamType[Any]
+else:
+    ParamType = click.ParamType  # older versions of click have no type argument here
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+PROJECT = "runner.project"
+"""Where the context keeps the folder that ``--project`` named."""
+
+
+def _keep_project(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        ctx.meta[PROJECT] = value
+
+
+project_option = click.option(
+    "--project",
+    metavar="DIR",
+    callback=_keep_project,
+    expose_value=False,
+    is_eager=True,
+    type=click.Path(),
+    help="The project's folder; found upwards from here by default.",
+)
+"""Stands before and after the verb."""
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+utc_option = click.option("--utc", is_flag=True, help="Show times in UTC.")
+quiet_option = click.option("--quiet", "-q", is_flag=True, help="Print nothing when the exit code is 0.")
+
+
+class DurationType(ParamType):
+    """A duration with a unit, such as 90s or 1h30m; seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, int | float):
+            return float(value)
+        try:
+            return parse_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+DURATION = DurationType()
+
+timeout_option = click.option(
+    "--timeout", type=DURATION, metavar="DURATION", help="Give up waiting after this time; the run goes on."
+)
+
+
+class JobType(ParamType):
+    """A job's name; the shell completes it."""
+
+    name = "job"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:  # noqa: ARG002
+        from click.shell_completion import CompletionItem  # start-up time: only the shell asks for this
+
+        return [CompletionItem(name) for name in _job_names(ctx) if name.startswith(incomplete)]
+
+
+class ReferenceType(ParamType):
+    """An id, a prefix of one, or @JOB; the shell completes @JOB."""
+
+    name = "id"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:  # noqa: ARG002
+        from click.shell_completion import CompletionItem  # start-up time: only the shell asks for this
+
+        return [CompletionItem(f"@{name}") for name in _job_names(ctx) if f"@{name}".startswith(incomplete)]
+
+
+def _job_names(ctx: click.Context) -> list[str]:
+    from runner.actions.project import Project  # start-up time: only the shell asks for this
+
+    try:
+        return sorted(Project.open(ctx.meta.get(PROJECT)).catalog.jobs)
+    except Exception:  # noqa: BLE001 - whatever is wrong with the project, a prompt is no place to say so
+        return []
+
+
+JOB = JobType()
+READ_REFERENCE = ReferenceType()
+
+
+def params_options(function: F) -> F:
+    """Add ``-p`` and ``--params``."""
+    words = click.option(
+        "-p", "--param", "words", multiple=True, metavar="NAME=VALUE", help="A param, read as its declared type."
+    )
+    document = click.option(
+        "--params", "document", metavar="JSON|@FILE|-", help="Params as a JSON object; -p comes before it."
+    )
+    return words(document(function))
+
+
+def worker_options(function: F) -> F:
+    """Add the options of a worker."""
+    for add in (
+        click.option(
+            "--log-level",
+            type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False),
+            default="INFO",
+            show_default=True,
+            help="What the log tells.",
+        ),
+        click.option(
+            "--pool",
+            "-P",
+            type=click.Choice(["prefork", "threads", "solo"]),
+            default="prefork",
+            show_default=True,
+            help="How runs are performed; only prefork honours timeout, env and --terminate.",
+        ),
+        click.option(
+            "--queue", "-Q", "queues", multiple=True, metavar="NAME", help="A queue to take runs from; may be repeated."
+        ),
+        click.option("--concurrency", "-c", type=click.IntRange(1, 1024), help="How many runs at a time."),
+    ):
+        function = add(function)
+    return function

@@ -1,0 +1,151 @@
+"""Where a command prints: data to stdout, all else to stderr; for people, or as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from runner.cli.frame.faults import describe, write
+from runner.errors import RunnerError
+
+if TYPE_CHECKING:
+    from runner.actions.project import Project
+
+STYLES = {
+    "PENDING": "cyan",
+    "STARTED": "blue",
+    "RETRY": "yellow",
+    "SUCCESS": "green",
+    "FAILURE": "red",
+    "REVOKED": "magenta",
+}
+
+
+class Output:
+    """The output of one command.
+
+    With ``quiet``, what goes to stderr is held back until :meth:`finish` learns that the exit code is not 0, and
+    what goes to stdout is dropped.
+    """
+
+    def __init__(self, *, as_json: bool = False, quiet: bool = False, utc: bool = False) -> None:
+        self.as_json = as_json
+        self.quiet = quiet
+        self.utc = utc
+        self._held: list[str] = []
+
+    @property
+    def for_people(self) -> bool:
+        """Whether stdout is a terminal that tables and colours are for."""
+        return not self.as_json and not self.quiet and is_terminal(sys.stdout)
+
+    # -- data
+
+    def data(self, line: str) -> None:
+        """Print a line of data at once."""
+        if not self.quiet:
+            write(sys.stdout, line + "\n")
+
+    def document(self, value: Any) -> None:
+        """Print a JSON value; indented on a terminal, on one line elsewhere."""
+        write(sys.stdout, to_json(value, indent=2 if is_terminal(sys.stdout) else None) + "\n")
+
+    def documents(self, values: Sequence[Any], *, single: bool) -> None:
+        """Print one object for one run, an array for several."""
+        self.document(values[0] if single and len(values) == 1 else list(values))
+
+    def lines(self, values: Iterable[Any]) -> None:
+        """Print JSON values, one a line, each at once."""
+        for value in values:
+            write(sys.stdout, to_json(value) + "\n")
+
+    # -- words
+
+    def note(self, text: str) -> None:
+        """Print a line for people to stderr."""
+        if self.quiet:
+            self._held.append(text + "\n")
+        else:
+            write(sys.stderr, text + "\n")
+
+    def warn(self, text: str) -> None:
+        """Print a warning to stderr."""
+        self.note(f"warning: {text}")
+
+    def error(self, error: RunnerError) -> None:
+        """Print what went wrong with one of several."""
+        self.note(describe(error).rstrip("\n"))
+
+    def finish(self, code: int) -> int:
+        """Say what was held back if the command did not succeed; return ``code``."""
+        if code != 0 and self._held:
+            write(sys.stderr, "".join(self._held))
+        self._held.clear()
+        return code
+
+
+def is_terminal(stream: Any) -> bool:
+    """Whether ``stream`` is a terminal that understands more than lines."""
+    try:
+        return bool(stream.isatty()) and os.environ.get("TERM") != "dumb"
+    except ValueError:
+        return False
+
+
+def to_json(value: Any, indent: int | None = None) -> str:
+    """Return JSON text that stdout's encoding can hold."""
+    plain = (getattr(sys.stdout, "encoding", None) or "ascii").lower().replace("-", "") != "utf8"
+    return json.dumps(value, ensure_ascii=plain, indent=indent)
+
+
+def printable(text: str) -> str:
+    """Return ``text`` without what would act on a terminal; lines and tabs stay."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in text)
+
+
+def command_line(project: Project, *words: str) -> str:
+    """Return a command to paste: it works from any folder."""
+    return shlex.join(["runner", *words, "--project", str(project.settings.project)])
+
+
+def warn_of_problems(out: Output, project: Project) -> None:
+    """Say that some of the project's jobs cannot be used, and what else deserves a word."""
+    for text in project.settings.warnings:
+        out.warn(text)
+    problems = project.catalog.problems
+    if problems:
+        files = len({problem.file for problem in problems})
+        out.warn(
+            f"{_count(len(problems), 'problem')} in {_count(files, 'file')} of jobs, "
+            f"{command_line(project, 'validate')} lists them"
+        )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def table(out: Output, headings: Sequence[str], rows: Sequence[Sequence[str]], styles: dict[str, str]) -> None:
+    """Print rows: a table on a terminal, aligned columns elsewhere. A cell that is a key of ``styles`` is coloured."""
+    if out.for_people:
+        from rich.console import Console  # start-up time: rich is for terminals only
+        from rich.table import Table
+        from rich.text import Text
+
+        drawn = Table(box=None, pad_edge=False, header_style="bold")
+        for heading in headings:
+            drawn.add_column(heading, no_wrap=heading in ("ID", "STATE", "JOB"), overflow="fold")
+        for row in rows:
+            drawn.add_row(*(Text(printable(cell), style=styles.get(cell.split(" ")[0], "")) for cell in row))
+        Console(soft_wrap=False).print(drawn)
+        return
+    shown = [list(headings), *([printable(cell).replace("\n", " ") for cell in row] for row in rows)]
+    widths = [max(len(row[column]) for row in shown) for column in range(len(headings))]
+    for row in shown:
+        out.data("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

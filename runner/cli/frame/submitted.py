@@ -1,0 +1,66 @@
+"""What ``submit`` and ``rerun`` say of a submission."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from runner.cli.frame.faults import Terminated
+from runner.cli.frame.output import Output, command_line
+from runner.errors import Unavailable
+from runner.model.run import Run
+
+if TYPE_CHECKING:
+    from runner.actions.project import Project
+    from runner.ledger.ledger import Submitted
+
+
+@contextmanager
+def submitting(project: Project, out: Output, run_id: str) -> Iterator[None]:
+    """Name the run's id if no answer comes: the run may have been recorded, and ``status`` can tell later."""
+    later = command_line(project, "status", run_id)
+    try:
+        yield
+    except Unavailable as error:
+        hint = f"it is not known whether run {run_id} was recorded; once Redis is back: {later}"
+        raise Unavailable(error.message, hint=f"{error.hint}; {hint}" if error.hint else hint) from error
+    except (KeyboardInterrupt, Terminated):
+        out.quiet = False
+        out.note(f"interrupted: it is not known whether run {run_id} was recorded; {later}")
+        raise
+
+
+def print_submitted(project: Project, out: Output, submitted: Submitted, *, wait: bool) -> None:
+    """Print the id at once. With JSON it is the document; when waiting, that comes last and the id goes to stderr."""
+    if submitted.duplicate:
+        out.note(f"this was submitted before: run {submitted.id} stands for it, nothing was added")
+    if not out.as_json:
+        out.data(submitted.id)
+    elif wait:
+        out.note(f"run {submitted.id}")
+    elif not out.quiet:
+        out.document(submitted_document(project, submitted))
+
+
+def submitted_document(project: Project, submitted: Submitted) -> dict[str, object]:
+    """Return the run's document, with whether it existed before.
+
+    Raises:
+        UnknownRun: the key's run is known no more.
+    """
+    run = submitted.run or project.ledger.get(submitted.id)
+    return {**run.document(), "duplicate": submitted.duplicate}
+
+
+def warn_of_queue(project: Project, out: Output, run: Run) -> None:
+    """Say that nobody takes runs from the run's queue."""
+    if run.final:
+        return
+    try:
+        if run.queue in project.ledger.consumed_queues():
+            return
+    except Unavailable:
+        return  # the run is recorded, and that is what the exit code tells
+    start = command_line(project, "worker", *(() if run.queue == "default" else ("-Q", run.queue)))
+    out.warn(f"no live worker takes runs from queue {run.queue}, the run waits for one: {start}")

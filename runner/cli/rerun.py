@@ -1,0 +1,66 @@
+"""``runner rerun``."""
+
+from __future__ import annotations
+
+import click
+
+from runner.cli.frame.faults import worst
+from runner.cli.frame.follow import follow
+from runner.cli.frame.group import verb
+from runner.cli.frame.opening import open_project
+from runner.cli.frame.options import json_option, quiet_option, timeout_option
+from runner.cli.frame.output import Output
+from runner.cli.frame.submitted import submitted_document, submitting, warn_of_queue
+from runner.errors import RunnerError, Unavailable, UsageError
+
+
+@verb(example="runner rerun $(runner runs --job nightly-report --state failure --ids) --wait")
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@click.option("--wait", is_flag=True, help="Wait for the end; the exit code tells the outcome.")
+@timeout_option
+@quiet_option
+@json_option
+def command(ids: tuple[str, ...], wait: bool, timeout: float | None, quiet: bool, as_json: bool) -> int:
+    """Submit finished runs again, with the same params, and print the new ids.
+
+    The job's options are those of today. A run that has not finished is refused with exit code 5.
+    """
+    from runner.actions.rerun import rerun  # start-up time: --help reads no settings
+    from runner.actions.submit import new_id
+
+    if timeout is not None and not wait:
+        raise UsageError("--timeout says how long to wait", hint="add --wait")
+    project = open_project()
+    out = Output(as_json=as_json, quiet=quiet)
+    answers: list[dict[str, object]] = []
+    codes: list[int] = []
+    made: list[str] = []
+    for reference in ids:
+        run_id = new_id()
+        try:
+            with submitting(project, out, run_id):
+                submitted = rerun(project, reference, run_id=run_id)
+        except Unavailable:
+            raise
+        except RunnerError as error:
+            codes.append(error.exit_code)
+            answers.append(error.as_dict())
+            if not as_json:
+                out.error(error)
+            continue
+        made.append(submitted.id)
+        answers.append(submitted_document(project, submitted))
+        if as_json:
+            out.note(f"run {submitted.id}")
+        else:
+            out.data(submitted.id)
+        if submitted.run is not None:
+            warn_of_queue(project, out, submitted.run)
+    code = worst(codes)
+    if wait and made:
+        code, runs = follow(project, out, made, timeout=timeout, codes=codes)
+        latest = {run.id: {**run.document(), "duplicate": False} for run in runs}
+        answers = [latest.get(str(answer.get("id")), answer) for answer in answers]
+    if as_json and (code != 0 or not quiet):
+        out.documents(answers, single=len(ids) == 1)
+    return out.finish(code)

@@ -1,0 +1,62 @@
+"""``runner run``."""
+
+from __future__ import annotations
+
+import click
+
+from runner.cli.frame.faults import Terminated
+from runner.cli.frame.follow import Follower, exit_code_of
+from runner.cli.frame.group import verb
+from runner.cli.frame.opening import open_project
+from runner.cli.frame.options import DURATION, JOB, json_option, params_options, quiet_option
+from runner.cli.frame.output import Output, to_json, warn_of_problems
+from runner.cli.frame.params import read_document
+from runner.errors import WaitTimeout
+from runner.model.run import State
+
+
+@verb(example="runner run nightly-report -p day=2026-11-23 > report.json")
+@click.argument("job", type=JOB)
+@params_options
+@click.option("--timeout", type=DURATION, metavar="DURATION", help="Terminate the run after this time; exit code 124.")
+@click.option("--verbose", "-v", is_flag=True, help="Show the whole log of the run's worker.")
+@quiet_option
+@json_option
+def command(
+    job: str,
+    words: tuple[str, ...],
+    document: str | None,
+    timeout: float | None,
+    verbose: bool,
+    quiet: bool,
+    as_json: bool,
+) -> int:
+    """Run JOB here and now, and print its result as JSON.
+
+    The run has a queue and a worker of its own, and ends with this command. What the job prints goes to stderr.
+    """
+    from runner.actions.run_here import run_here  # start-up time: --help reads no settings
+
+    params = read_document(document)
+    project = open_project()
+    out = Output(as_json=as_json, quiet=quiet)
+    warn_of_problems(out, project)
+    follower = Follower(project, out)
+    try:
+        with follower.showing() as see:
+            run = run_here(project, job, params, words=words, timeout=timeout, verbose=verbose, on_change=see)
+        code = exit_code_of(run)
+        follower.report(run)
+        if not as_json and run.state is State.SUCCESS:
+            out.data(to_json(run.result))
+    except WaitTimeout as error:
+        out.error(error)
+        code = error.exit_code
+    except (KeyboardInterrupt, Terminated) as error:
+        code = 143 if isinstance(error, Terminated) else 130
+        named = ", ".join(follower.latest) or "(not submitted yet)"
+        out.note(f"{'interrupted' if code == 130 else 'terminated'}: run {named} was terminated")
+    if as_json and follower.latest and (code != 0 or not quiet):
+        # The document as the ledger has it now: a run that was terminated has ended since it was last seen.
+        out.document(project.ledger.get(next(iter(follower.latest))).document())
+    return out.finish(code)

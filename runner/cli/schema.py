@@ -1,0 +1,21 @@
+"""``runner schema``."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from runner.cli.frame.group import verb
+from runner.cli.frame.output import Output
+
+
+@verb(example="runner schema jobs > schema/jobs.schema.json")
+@click.argument("which", type=click.Choice(["jobs", "runner"]), default="jobs")
+def command(which: str) -> int:
+    """Print the JSON Schema (2020-12) of the files in jobs.d, or of runner.yaml; editors complete and check by it."""
+    from runner.spec.schema import jobs_schema, runner_schema  # start-up time: --help derives no schema
+
+    schema = jobs_schema() if which == "jobs" else runner_schema()
+    Output().data(json.dumps(schema, indent=2, ensure_ascii=False))
+    return 0

@@ -1,0 +1,40 @@
+"""``runner up``."""
+
+from __future__ import annotations
+
+import click
+
+from runner.cli.frame.group import verb
+from runner.cli.frame.opening import open_project
+from runner.cli.frame.options import worker_options
+from runner.cli.frame.output import Output, command_line, warn_of_problems
+
+
+@verb(example="runner up -d && runner submit hello --wait && runner down")
+@click.option("--detach", "-d", is_flag=True, help="Go to the background once the worker takes runs.")
+@worker_options
+def command(detach: bool, concurrency: int | None, queues: tuple[str, ...], pool: str, log_level: str) -> int:
+    """Start a worker, and the embedded server if the project has one.
+
+    In the foreground until Ctrl-C; with -d in the background, its log in .runner/log/worker.log. `runner down` stops
+    both.
+    """
+    project = open_project()
+    out = Output()
+    warn_of_problems(out, project)
+    if not detach:
+        from runner.cli.worker import start  # start-up time: -d starts the worker in another process
+
+        return start(project, concurrency=concurrency, queues=queues, pool=pool, log_level=log_level)
+    from runner.actions.detached import start_detached  # start-up time: --help reads no settings
+
+    arguments = ["--pool", pool, "--log-level", log_level]
+    arguments += ["--concurrency", str(concurrency)] if concurrency else []
+    for queue in queues:
+        arguments += ["--queue", queue]
+    up = start_detached(project, arguments)
+    if up.started:
+        out.note(f"up: worker {up.pid} takes runs; its log is {up.log}; to stop it: {command_line(project, 'down')}")
+    else:
+        out.note(f"up already: worker {up.pid}; its log is {up.log}")
+    return 0

@@ -1,0 +1,61 @@
+"""``runner worker``."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import click
+
+from runner.cli.frame.group import verb
+from runner.cli.frame.opening import open_project
+from runner.cli.frame.options import worker_options
+from runner.cli.frame.output import Output, warn_of_problems
+
+if TYPE_CHECKING:
+    from runner.actions.project import Project
+
+
+@verb(example="runner worker -c 8 -Q default -Q reports")
+@worker_options
+@click.option("--plain", is_flag=True, hidden=True, help="What jobs print is not put into the log.")
+@click.option("--hold", type=int, hidden=True, help="A descriptor whose lock this process holds.")
+def command(
+    concurrency: int | None, queues: tuple[str, ...], pool: str, log_level: str, plain: bool, hold: int | None
+) -> int:
+    """Start a worker in the foreground; its log goes to stderr.
+
+    SIGTERM or Ctrl-C ends it: it takes no new runs, and those that run have worker.shutdown_grace to end.
+    """
+    if hold is not None:
+        # The lock is this process's and its pool's: what a job starts must not keep it.
+        os.set_inheritable(hold, False)
+    project = open_project()
+    warn_of_problems(Output(), project)
+    return start(project, concurrency=concurrency, queues=queues, pool=pool, log_level=log_level, plain=plain)
+
+
+def start(
+    project: Project,
+    *,
+    concurrency: int | None,
+    queues: tuple[str, ...],
+    pool: str,
+    log_level: str,
+    plain: bool = False,
+) -> int:
+    """Run a worker of ``project`` in this process until it ends; return its exit code."""
+    from runner.app.worker import run_worker  # start-up time: no other command imports Celery
+
+    project.ledger.workers()  # an unreachable Redis is told before the worker waits for it
+    settings = project.settings
+    if plain:
+        settings = replace(settings, celery={**settings.celery, "worker_redirect_stdouts": False})
+    # Jobs find the project's files by relative paths wherever the worker was started.
+    os.chdir(settings.project)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the worker's own handling begins from here
+    return run_worker(
+        settings, project.catalog, concurrency=concurrency, queues=queues, pool=pool, loglevel=log_level.upper()
+    )
