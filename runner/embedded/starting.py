@@ -42,7 +42,10 @@ def _start(place: Place) -> ServerInfo:
             if survivor is not None:
                 return survivor
             if not locks.take(descriptor, place.lock, seconds=STOP_TIMEOUT):
-                raise _unreachable(place)
+                raise Unavailable(
+                    f"a server holds {place.lock}, and does not answer at {place.socket}",
+                    hint=f"stop it where it runs (a container with this folder?); fuser -v {place.lock} may tell",
+                )
         return _launch(place, descriptor)
 
 
@@ -50,20 +53,10 @@ def _survivor(place: Place) -> ServerInfo | None:
     """Take over a server that holds the lock; ask one that can't be reached (its socket was deleted) to end."""
     with suppress(OSError, NoAnswer), Client(place.socket) as client:
         return _ready(place, client, time.monotonic() + START_TIMEOUT)
-    holders = place.lock_holders()
-    if not holders:
-        raise _unreachable(place)
-    for pid in holders:
+    for pid in place.lock_holders():
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
     return None
-
-
-def _unreachable(place: Place) -> Unavailable:
-    return Unavailable(
-        f"a server holds {place.lock}, and does not answer at {place.socket}",
-        hint=f"stop it where it runs (a container with the same folder?); fuser -v {place.lock} may name it",
-    )
 
 
 def _launch(place: Place, descriptor: int) -> ServerInfo:

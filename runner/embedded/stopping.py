@@ -29,6 +29,9 @@ def stop(folder: Path) -> bool:
     with locks.held(place.start_lock, seconds=LOCK_PATIENCE):
         pids = _ask_to_end(place)
         _wait_until_ended(pids, place)
+        with locks.opened(place.lock) as descriptor:
+            # Whoever starts it next finds the lock free: the last of its files is closed.
+            locks.take(descriptor, place.lock, seconds=1.0)
         Path(place.socket).unlink(missing_ok=True)
         state.retire(place.folder)
     return bool(pids)

@@ -139,7 +139,7 @@ def test_a_wrong_value_says_what_to_write(project: Path, text: str, part: str) -
 
 
 def test_a_missing_jobs_dir_is_no_project(project: Path) -> None:
-    with pytest.raises(NoProject, match="no folder .*elsewhere") as caught:
+    with pytest.raises(NoProject, match=r"no folder .*elsewhere") as caught:
         load_settings(write(project, "jobs_dir: elsewhere\n"), environ={})
     assert "runner init" in str(caught.value.hint)
 
