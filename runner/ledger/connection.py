@@ -21,10 +21,10 @@ CONNECT_TIMEOUT = 5.0
 """Seconds to wait for a connection."""
 ANSWER_TIMEOUT = 10.0
 """Seconds to wait for an answer."""
-_RETRIES = 2
+_RETRIES = 1
 
 _REFUSAL_HINTS = (
-    # (what Redis or the system says, what it means to a person)
+    # (part of the error's class or text, what it means to a person); the first that fits
     ("loading the dataset", "Redis is loading its data, try again in a moment"),
     ("NOAUTH", "Redis wants a password: write it into redis_url (redis://:PASSWORD@HOST), env:NAME or file:PATH"),
     ("WRONGPASS", "user or password is wrong: correct redis_url"),
@@ -39,7 +39,7 @@ _REFUSAL_HINTS = (
     ("invalid DB index", "that server has fewer databases: use a lower number at the end of redis_url"),
     ("READONLY", "that is a replica: write the primary's address into redis_url"),
     ("read only", "that is a replica: write the primary's address into redis_url"),
-    ("OOM", "Redis is out of memory: raise its maxmemory, or keep less (retention)"),
+    ("OutOfMemory", "Redis is out of memory: raise its maxmemory, or keep less (retention)"),
     ("MISCONF", "Redis can not write to its disk: free space there, its log says more"),
     ("NOREPLICAS", "Redis has too few replicas in reach to accept writes"),
     ("MASTERDOWN", "that is a replica without its primary: write the primary's address into redis_url"),
@@ -138,7 +138,11 @@ def translate(error: BaseException, url: str) -> Unavailable:
     """Return the error that a person gets for one of redis-py's: what failed, where (no password), what to do."""
     text = str(error) or type(error).__name__
     where = "the embedded server" if url == EMBEDDED else mask(url)
-    hint = next((hint for part, hint in _REFUSAL_HINTS if part.lower() in text.lower()), None)
+    # redis-py takes the first word of Redis' answer (OOM, READONLY, …) away and makes a class of it.
+    searched = f"{type(error).__name__} {text}".lower()
+    hint = next((hint for part, hint in _REFUSAL_HINTS if part.lower() in searched), None)
+    if hint is not None and url.startswith("rediss://") and "timed out" in searched.replace("timeout", "timed out"):
+        hint += "; does that port speak TLS? Without it, write redis://"
     if url == EMBEDDED and (hint is None or isinstance(error, redis.ConnectionError | redis.TimeoutError)):
         hint = "try again: the next command starts it; its log is .runner/log/server.log"
     told = mask(text).splitlines()[0].rstrip(".")
