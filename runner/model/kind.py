@@ -273,7 +273,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class ListOf:
-    """A list, held as a tuple."""
+    """A list, held as a tuple; ``unique`` is for items that can be hashed."""
 
     item: Kind
     unique: bool = False
@@ -287,8 +287,11 @@ class ListOf:
         if any(item is INVALID for item in items):
             return INVALID
         if self.unique:
+            seen = set()
             for index, item in enumerate(items):
-                if item in items[:index]:
+                if item not in seen:
+                    seen.add(item)
+                else:
                     report((*path, index), f"{item!r} stands twice, remove one")
                     return INVALID
         return tuple(items)

@@ -17,7 +17,7 @@ MAX_ALIASED = 1_000_000
 """Values that aliases may repeat in one file; a file of a megabyte that means gigabytes stays far above."""
 
 
-class Stop(Exception):  # noqa: N818
+class Stop(Exception):
     """Reading can not go on."""
 
     def __init__(self, mark: Any, message: str) -> None:

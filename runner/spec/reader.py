@@ -36,9 +36,8 @@ def read_bytes(data: bytes, file: str) -> Document:
         text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8")
     except UnicodeDecodeError as error:
         before = data[: error.start].removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace")
-        line = before.count("\n")
         document = Document(file, data.decode("utf-8", "replace").removeprefix("\ufeff"))
-        index = len(before) - before.rfind("\n") - 1
+        line, index = _place_of(before, len(before))
         return document.refuse(f"byte 0x{data[error.start]:02x} is not UTF-8, save the file as UTF-8", line, index)
     return read_text(text, file)
 
@@ -48,8 +47,7 @@ def read_text(text: str, file: str) -> Document:
     document = Document(file, text)
     match = _FORBIDDEN.search(text)
     if match:
-        line = text.count("\n", 0, match.start())
-        index = match.start() - text.rfind("\n", 0, match.start()) - 1
+        line, index = _place_of(text, match.start())
         char = ord(match[0])
         return document.refuse(
             f"character U+{char:04X} is not allowed, remove it or write \\u{char:04x} in quotes", line, index
@@ -67,3 +65,8 @@ def read_text(text: str, file: str) -> Document:
     if "\t" in text and document.readable:
         report_tabs(document, text)
     return document
+
+
+def _place_of(text: str, at: int) -> tuple[int, int]:
+    lines = (text[:at] + ".").splitlines()
+    return len(lines) - 1, len(lines[-1]) - 1

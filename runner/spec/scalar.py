@@ -43,7 +43,7 @@ _NO_NUMBER = re.compile(r"[-+]?\.(inf|Inf|INF|nan|NaN|NAN)\Z")
 _LARGEST = 2**63 - 1
 
 
-class Doubtful(ValueError):  # noqa: N818
+class Doubtful(ValueError):
     """A plain scalar that has no one meaning; the message says what to write."""
 
 

@@ -26,23 +26,21 @@ def report_tabs(document: Document, text: str) -> None:
         parser.dispose()
     following = 0
     last_end = 0
-    told = -1
-    for match in re.finditer("\t", text):
-        at = match.start()
-        while following < len(spans) and spans[following][0] <= at:
-            last_end = max(last_end, spans[following][1])
-            following += 1
-        if at < last_end:
-            continue
-        begin = text.rfind("\n", 0, at) + 1
-        end = text.find("\n", at)
-        rest = text[at : end if end >= 0 else len(text)]
-        line = text.count("\n", 0, at)
-        if line == told or not rest.strip() or "#" in text[max(begin, last_end) : at] or rest.strip().startswith("#"):
-            continue
-        told = line
-        document.faulty.append(("",))
-        document.report_at(line, at - begin, (), "a tab, YAML is indented with spaces only: replace it")
+    begin = 0
+    for number, line in enumerate(text.splitlines(keepends=True)):
+        for match in re.finditer("\t", line):
+            at = begin + match.start()
+            while following < len(spans) and spans[following][0] <= at:
+                last_end = max(last_end, spans[following][1])
+                following += 1
+            rest = line[match.start() :].strip()
+            if at < last_end:
+                continue
+            if rest and not rest.startswith("#") and "#" not in text[max(begin, last_end) : at]:
+                document.faulty.append(("",))
+                document.report_at(number, match.start(), (), "a tab, YAML is indented with spaces only: replace it")
+            break  # one is enough, and what follows it is a comment or the end of the line
+        begin += len(line)
 
 
 def _span(event: Any) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from runner.spec import cache, catalog
+from runner.spec import cache, catalog, files
 from runner.spec.catalog import Catalog, load_catalog
 from runner.spec.files import Found
 
@@ -30,7 +30,7 @@ class Project:
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The files that were read, and not taken from the cache."""
     names: list[str] = []
-    original = catalog.open_file
+    original = files.open_file
 
     def open_file(found: Found) -> Any:
         names.append(Path(found.path).name)
