@@ -197,7 +197,7 @@ def _socket_path(folder: Path) -> str:
     path = str(folder / "redis.sock")
     if len(os.fsencode(path)) <= SOCKET_PATH_BYTES and _binds(folder):
         return path
-    home = Path("/tmp") / f"runner-{os.geteuid()}"  # noqa: S108 - checked below: ours, private, not a link
+    home = Path("/tmp") / f"runner-{os.geteuid()}"
     hashed = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
     for each in (home, home / hashed):
         _make_private(each)

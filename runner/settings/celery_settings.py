@@ -140,7 +140,12 @@ class CelerySettings:
             "type": "object",
             "propertyNames": {
                 "pattern": "^[a-z][a-z0-9_]*$",
-                "not": {"enum": sorted(OWNED)},
+                "not": {
+                    "anyOf": [
+                        {"enum": sorted(OWNED)},
+                        {"pattern": f"^({'|'.join(family for family, _ in _OWNED_FAMILIES)})$"},
+                    ]
+                },
             },
         }
 

@@ -32,7 +32,7 @@ def find_project(project: str | Path | None, environ: Mapping[str, str], cwd: Pa
         if not environ["RUNNER_PROJECT"]:
             raise NoProject("RUNNER_PROJECT is set but empty", hint="unset it, or write the project's folder")
         return _named(Path(environ["RUNNER_PROJECT"]), "RUNNER_PROJECT", cwd)
-    start = Path(os.path.abspath(cwd))  # noqa: PTH100 - resolve() would follow links
+    start = Path(os.path.abspath(cwd))
     for folder in _upwards(start, _home(environ)):
         if is_project(folder):
             # Without this, a runner.yaml that somebody left in /tmp would run code as whoever works below /tmp.
@@ -54,7 +54,7 @@ def is_project(folder: Path) -> bool:
 
 
 def _named(path: Path, source: str, cwd: Path) -> Path:
-    folder = Path(os.path.abspath(cwd / path.expanduser()))  # noqa: PTH100
+    folder = Path(os.path.abspath(cwd / path.expanduser()))
     if folder.name == SETTINGS_FILE and folder.is_file():
         folder = folder.parent
     if not folder.exists():

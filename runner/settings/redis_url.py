@@ -16,7 +16,7 @@ _FORMS = "embedded, redis://HOST:6379/0, rediss://…, unix:///PATH, env:NAME or
 _LONGEST = 8192
 
 
-class BadUrl(ValueError):  # noqa: N818
+class BadUrl(ValueError):
     """What is wrong with a URL, and the remedy. Never holds a password."""
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from runner.errors import InvalidSettings, NoProject
 from runner.settings import SETTINGS, load_settings
+from runner.settings.celery_settings import OWNED, owned
 
 
 @pytest.fixture
@@ -307,3 +308,20 @@ def test_runner_embedded_forbids_the_server(project: Path) -> None:
     assert load_settings(project, environ={"RUNNER_EMBEDDED": "0"}).embedded_allowed is False
     with pytest.raises(InvalidSettings, match="'no' is not 0 or 1"):
         load_settings(project, environ={"RUNNER_EMBEDDED": "no"})
+
+
+def test_what_the_runner_owns_are_settings_that_celery_has() -> None:
+    from celery.app.defaults import NAMESPACES, flatten
+
+    assert set(OWNED) <= {name for name, _ in flatten(NAMESPACES)}
+
+
+def test_a_setting_that_the_app_fixes_can_not_be_given(project: Path) -> None:
+    from runner.app.factory import _owned
+    from runner.spec.catalog import load_catalog
+
+    (project / "runner.yaml").write_text("redis_url: redis://localhost/0\n", encoding="utf-8")
+    settings = load_settings(project, environ={})
+    passed_on = {"worker_send_task_events", "worker_prefetch_multiplier", "worker_hijack_root_logger"}
+    fixed = set(_owned(settings, load_catalog(settings))) - passed_on
+    assert {name for name in fixed if owned(name) is None} == set()
