@@ -5,6 +5,8 @@ SIGTERM or SIGINT drains; the worker ends as soon as it is idle. A second one, o
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import time
 from typing import Any
@@ -59,8 +61,15 @@ class Drain:
         if running and late:
             self._hand_back(running)
             running = []
-        if not running:
+        if not running and state.should_stop is None:
             state.should_stop = 0
+            self._end_children()
+
+    def _end_children(self) -> None:
+        # They are idle, and would notice by themselves only after a second or two.
+        for child in getattr(getattr(self._consumer.pool, "_pool", None), "_pool", ()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child.pid, signal.SIGTERM)
 
     def _stop_taking(self) -> None:
         self._since = time.monotonic()

@@ -5,51 +5,31 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 from uuid import uuid4
 
-from celery import Celery, signals
+from celery import Celery
 from celery.utils.log import get_logger
-from celery.worker import state
 from kombu import Exchange, Queue
 
 from runner.app.consumer import JobConsumer
 from runner.app.job_task import JobTask, reason_of
 from runner.app.steps import Announce, Lease
 from runner.delivery.claims import Claims
-from runner.delivery.transport import INBOX, MARKED_ARGUMENT
-from runner.errors import InvalidParams, InvalidSettings, JobDisabled, UnknownJob
+from runner.delivery.transport import MARKED_ARGUMENT
+from runner.errors import InvalidParams, JobDisabled, UnknownJob
 from runner.ledger.backend import LedgerBackend
 from runner.ledger.connection import resolve_url
 from runner.ledger.ledger import Ledger, Submission
 from runner.model.job import JobSpec
-from runner.process_group import guard
 from runner.settings import Settings
 from runner.spec.catalog import Catalog
 from runner.spec.params import check_params
 
 log = get_logger(__name__)
-
-SAFE_COMMANDS = frozenset(
-    {
-        "ping",
-        "stats",
-        "active",
-        "reserved",
-        "registered",
-        "active_queues",
-        "query_task",
-        "hello",
-        "report",
-        "conf",
-        "clock",
-        "scheduled",
-        "revoked",
-    }
-)
-"""Remote control that only looks (``worker.remote_control: safe``)."""
 
 
 class RunnerApp(Celery):
@@ -60,14 +40,16 @@ class RunnerApp(Celery):
     claims: Claims
     job_names: frozenset[str]
     worker_name: str = ""
+    run_queues: Sequence[str] = ()
+    """The queues that this worker takes runs from."""
 
     def beat_soon(self) -> None:
         """Have the worker's next beat now; the lease step puts its own in place of this."""
 
-    @property
-    def run_queues(self) -> list[str]:
-        """The queues that this worker takes runs from."""
-        return sorted(name for name in self.amqp.queues.consume_from if name != INBOX)
+    @cached_property
+    def Worker(self) -> Any:  # noqa: N802 - Celery's name
+        """The worker program of this app."""
+        return self.subclass_with_self("runner.app.job_worker:JobWorker", name="Worker", reverse="Worker")
 
     def open_ledger(self) -> Ledger:
         """Return a ledger with a connection of its own."""
@@ -138,9 +120,7 @@ def create_app(settings: Settings, catalog: Catalog) -> RunnerApp:
 
     Nothing is imported on behalf of a job and nothing is connected until a worker starts.
     """
-    for folder in reversed(settings.python_path):
-        if str(folder) not in sys.path:
-            sys.path.insert(0, str(folder))
+    extend_path(settings)
     app = RunnerApp(
         settings.namespace,
         task_cls=JobTask,
@@ -156,8 +136,17 @@ def create_app(settings: Settings, catalog: Catalog) -> RunnerApp:
     for job in catalog.jobs.values():
         _register(app, job)
     app.steps["consumer"].update((Lease, Announce))
-    app.runner_connected = _connect_signals(app)
     return app
+
+
+def extend_path(settings: Settings) -> None:
+    """Put ``python_path`` in front of ``sys.path``.
+
+    Also where a folder is there already: Celery's command line adds the working folder for a while, and takes
+    it away again.
+    """
+    for folder in reversed(settings.python_path):
+        sys.path.insert(0, str(folder))
 
 
 def _owned(settings: Settings, catalog: Catalog) -> dict[str, Any]:
@@ -233,101 +222,6 @@ def _register(app: RunnerApp, job: JobSpec) -> None:
         },
     )()
     app.register_task(task)
-
-
-def _connect_signals(app: RunnerApp) -> list[Any]:
-    """Connect what happens when a worker starts; return the receivers, which Celery holds weakly."""
-
-    def prepare_worker(sender: Any = None, instance: Any = None, **_: Any) -> None:
-        worker = instance or sender
-        app.worker_name = worker.hostname
-        # What a job starts finds the project as its worker did.
-        os.environ["RUNNER_PROJECT"] = str(app.runner_settings.project)
-        refuse_pool(app, worker.pool_cls)
-        queues = app.amqp.queues
-        for queue in list(queues.consume_from.values()):
-            # `-Q new` makes a queue that Celery knows nothing of yet.
-            queue.queue_arguments = {**(queue.queue_arguments or {}), MARKED_ARGUMENT: True}
-        inbox = Queue(
-            INBOX,
-            Exchange(f"{app.runner_settings.namespace}.inbox"),
-            routing_key=INBOX,
-            queue_arguments={MARKED_ARGUMENT: True},
-        )
-        queues.select_add(inbox)
-        options = app.conf.broker_transport_options
-        app.conf.broker_transport_options = {
-            **options,
-            "claims": app.claims,
-            "worker_name": worker.hostname,
-            "is_running": is_running,
-        }
-        run_setup(app.runner_settings)
-        for name in sorted(app.job_names):
-            broken = app.tasks[name].prepare()
-            if broken:
-                log.error("job %s is quarantined, its runs end in FAILURE/import_error: %s", name, broken)
-
-    def prepare_child(**_: Any) -> None:
-        # A group of its own: what a job starts can be ended with it, and a terminal's Ctrl-C is the parent's affair.
-        os.setpgid(0, 0)
-        guard(os.getpgrp())
-
-    def allow_commands(sender: Any = None, **_: Any) -> None:
-        if app.runner_settings.worker.remote_control == "safe":
-            restrict_commands()
-
-    signals.celeryd_after_setup.connect(prepare_worker, weak=False)
-    signals.worker_process_init.connect(prepare_child, weak=False)
-    signals.worker_init.connect(allow_commands, weak=False)
-    return [prepare_worker, prepare_child, allow_commands]
-
-
-def is_running(token: str) -> bool:
-    """Whether a claim's run is in this worker's pool."""
-    return any(getattr(request, "token", None) == token for request in tuple(state.active_requests))
-
-
-def restrict_commands() -> None:
-    """Leave only the remote control commands that look and do not touch."""
-    from celery.worker.control import Panel
-
-    for name in set(Panel.data) - SAFE_COMMANDS:
-        del Panel.data[name]
-
-
-def refuse_pool(app: RunnerApp, pool_cls: Any) -> None:
-    """Refuse to start with a pool that cannot honour what a job declares.
-
-    Raises:
-        InvalidSettings: naming the jobs and the options.
-    """
-    pool = str(getattr(pool_cls, "__module__", pool_cls)).rpartition(".")[2]
-    if pool == "prefork":
-        return
-    needing = {job.name: job.needs_prefork for job in app.catalog.jobs.values() if job.needs_prefork}
-    if needing:
-        named = ", ".join(f"{name} ({option})" for name, option in sorted(needing.items()))
-        raise InvalidSettings(
-            f"the {pool} pool cannot honour timeout, soft_timeout and env, which these jobs declare: {named}",
-            hint="use the prefork pool (-P prefork), or give those jobs a queue of their own",
-        )
-
-
-def run_setup(settings: Settings) -> None:
-    """Call ``setup`` of runner.yaml, before any job is imported.
-
-    Raises:
-        InvalidSettings: it cannot be imported.
-    """
-    if settings.setup is None:
-        return
-    from runner.app.target import TargetError, load_target
-
-    try:
-        load_target(settings.setup)()
-    except TargetError as error:
-        raise InvalidSettings(f"setup: {error}", hint="correct setup in runner.yaml") from error
 
 
 __all__ = ["RunnerApp", "UnknownJob", "create_app"]

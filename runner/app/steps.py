@@ -63,7 +63,7 @@ class Lease(bootsteps.StartStopStep):
     def _pulse(self) -> None:
         if self._thread is not None:
             self._thread.pulse()
-        if self._maintain is not None:
+        if self._maintain is not None and not self._drain.draining:
             # billiard looks once when a child's pipe closes, which is before the kernel lets it be reaped, and
             # then again after five seconds.
             self._maintain()

@@ -92,7 +92,7 @@ class Channel(stock.Channel):
     def _q_for_pri(self, queue: str, pri: int) -> str:
         if queue in self._run_queues:
             return f"{self.namespace}:queue:{queue}:{pri}"
-        return f"{self.namespace}:reply:{super()._q_for_pri(queue, pri)}"
+        return f"{self._reply_prefix}{super()._q_for_pri(queue, pri)}"
 
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
         # The URL is read by redis-py, so that every form it takes works for the broker as it does for the ledger.
@@ -117,6 +117,10 @@ class Channel(stock.Channel):
         if kept is None or kept.connection_pool is not self.pool:
             kept = self._kept = self._create_client()
         return kept
+
+    @property
+    def _reply_prefix(self) -> str:
+        return f"{self.namespace}:reply:"
 
     # -- which queues hold runs
 
@@ -160,10 +164,10 @@ class Channel(stock.Channel):
         )
 
     def _brpop_read(self, **options: Any) -> bool:
-        if not self._claiming():
-            return bool(super()._brpop_read(**options))
         try:
             try:
+                if not self._claiming():
+                    return self._read_reply(**options)
                 answer = self.client.connection.read_response()
             except self.connection_errors:
                 self._bells = None
@@ -186,6 +190,17 @@ class Channel(stock.Channel):
         finally:
             self._in_poll = None
             self._flush_brpop_reauth()
+
+    def _read_reply(self, **options: Any) -> bool:
+        """Kombu's own reading, for queues that hold no runs; it knows nothing of the prefix."""
+        answer = self.client.parse_response(self.client.connection, "BRPOP", **options)
+        if not answer:
+            raise Empty
+        key, item = answer
+        queue = bytes_to_str(key).rsplit(self.sep, 1)[0].removeprefix(self._reply_prefix)
+        self._queue_cycle.rotate(queue)
+        self.connection._deliver(loads(bytes_to_str(item)), queue)
+        return True
 
     def _deliver(self, queue: str, raw: bytes) -> None:
         if queue not in self._active_queues:

@@ -1,0 +1,135 @@
+"""The worker program: Celery's own, that prepares the project before it takes work.
+
+Celery's signals would be the usual place for this, but they swallow what a receiver raises.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from celery import signals
+from celery.apps.worker import Worker
+from celery.utils.log import get_logger
+from celery.worker import state
+from celery.worker.control import Panel
+from kombu import Exchange, Queue
+
+from runner.app.target import TargetError, load_target
+from runner.delivery.transport import INBOX, MARKED_ARGUMENT
+from runner.errors import InvalidSettings
+from runner.model.job import JobSpec
+from runner.process_group import guard
+from runner.settings import Settings
+
+log = get_logger(__name__)
+
+SAFE_COMMANDS = frozenset({"ping", "stats", "active", "reserved", "registered", "active_queues", "query_task"})
+"""Remote control that only looks (``worker.remote_control: safe``)."""
+
+
+class JobWorker(Worker):
+    """A worker that runs jobs."""
+
+    def on_init_blueprint(self) -> None:
+        """Prepare: nothing is connected yet, no child is forked.
+
+        Raises:
+            InvalidSettings: the pool cannot honour what a job declares, or ``setup`` fails.
+        """
+        super().on_init_blueprint()
+        app, settings = self.app, self.app.runner_settings
+        app.worker_name = self.hostname
+        # What a job starts finds the project as its worker did.
+        os.environ["RUNNER_PROJECT"] = str(settings.project)
+        refuse_pool(str(self.pool_cls.__module__).rpartition(".")[2], app.catalog.jobs)
+        if settings.worker.remote_control == "safe":
+            restrict_commands()
+        self._prepare_queues()
+        run_setup(settings)
+        for name in sorted(app.job_names):
+            broken = app.tasks[name].prepare()
+            if broken:
+                log.error("job %s is quarantined, its runs end in FAILURE/import_error: %s", name, broken)
+        signals.worker_process_init.connect(prepare_child, weak=False)
+
+    def _prepare_queues(self) -> None:
+        app, namespace = self.app, self.app.runner_settings.namespace
+        for queue in app.amqp.queues.consume_from.values():
+            # `-Q new` makes a queue that the settings know nothing of.
+            queue.queue_arguments = {**(queue.queue_arguments or {}), MARKED_ARGUMENT: True}
+        app.run_queues = sorted(app.amqp.queues.consume_from)
+        app.amqp.queues.select_add(
+            Queue(
+                INBOX,
+                Exchange(f"{namespace}.inbox"),
+                routing_key=INBOX,
+                queue_arguments={MARKED_ARGUMENT: True},
+            )
+        )
+        app.conf.broker_transport_options = {
+            **app.conf.broker_transport_options,
+            "claims": app.claims,
+            "worker_name": self.hostname,
+            "is_running": is_running,
+        }
+
+
+def prepare_child(**_: Any) -> None:
+    """Give a pool child a process group of its own, that ends with it.
+
+    What a job starts can be ended with it, and a terminal's Ctrl-C is the parent's affair.
+    """
+    os.setpgid(0, 0)
+    guard(os.getpgrp())
+
+
+def is_running(token: str) -> bool:
+    """Whether a claim's run is in this worker's pool."""
+    return any(getattr(request, "token", None) == token for request in tuple(state.active_requests))
+
+
+def restrict_commands() -> None:
+    """Leave only the remote control commands that look and do not touch."""
+
+    def refuse(_state: Any, **_: Any) -> dict[str, str]:
+        return {"error": "refused: worker.remote_control is safe; revoke and terminate with runner revoke"}
+
+    for name in set(Panel.data) - SAFE_COMMANDS:
+        Panel.data[name] = refuse
+
+
+def refuse_pool(pool: str, jobs: Mapping[str, JobSpec]) -> None:
+    """Refuse to start with a pool that cannot honour what a job declares.
+
+    Raises:
+        InvalidSettings: naming the jobs and the options.
+    """
+    if pool == "prefork":
+        return
+    needing = {job.name: job.needs_prefork for job in jobs.values() if job.needs_prefork}
+    if needing:
+        named = ", ".join(f"{name} ({option})" for name, option in sorted(needing.items()))
+        raise InvalidSettings(
+            f"the {pool} pool cannot honour timeout, soft_timeout and env, which these jobs declare: {named}",
+            hint="use the prefork pool (-P prefork)",
+        )
+
+
+def run_setup(settings: Settings) -> None:
+    """Call ``setup`` of runner.yaml, before any job is imported.
+
+    Raises:
+        InvalidSettings: it cannot be imported, or fails.
+    """
+    if settings.setup is None:
+        return
+    try:
+        load_target(settings.setup)()
+    except TargetError as error:
+        raise InvalidSettings(f"setup: {error}", hint="correct setup in runner.yaml") from error
+    except Exception as error:
+        raise InvalidSettings(
+            f"setup: {settings.setup} raised {type(error).__name__}: {error}", hint="correct it, then start again"
+        ) from error
