@@ -1,0 +1,85 @@
+# What is done with this repository. Needs git, make and Python 3.11 or newer with venv.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+INSTALLED := $(VENV)/.installed
+# Two workers at least: tests that only pass one after the other shall be found.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(max(2, os.cpu_count() or 2))')
+# On every server, what talks to one; the rest of the suite does not.
+SERVER_TESTS := tests/ledger tests/integration tests/cli tests/fault
+
+.PHONY: help install demo test test-redis lint types imports stale check bench lock schema docs wheel clean
+
+help:  ## Show this list
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: $(PYTHON) is older than Python 3.11" >&2; \
+	    echo "hint: make PYTHON=python3.11 (or newer) after installing it" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+	  { echo "error: this Python lacks venv or ensurepip" >&2; \
+	    echo "hint: on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(INSTALLED): $(PY) requirements.lock pyproject.toml
+	@echo "installing into $(VENV) what requirements.lock names"
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+install: $(INSTALLED)  ## Make .venv with everything that requirements.lock names
+
+demo: $(INSTALLED)  ## Show the runner at work
+	@$(PY) -m examples.demo
+
+test: $(INSTALLED)  ## Run all tests on the embedded server
+	$(PY) -m pytest -q -n $(WORKERS)
+
+test-redis: $(INSTALLED)  ## Run the tests that need a server on redis-server: TCP with a password, Unix socket
+	RUNNER_TEST_SERVER=redis-tcp $(PY) -m pytest -q -n $(WORKERS) $(SERVER_TESTS)
+	RUNNER_TEST_SERVER=redis-unix $(PY) -m pytest -q -n $(WORKERS) $(SERVER_TESTS)
+
+lint: $(INSTALLED)  ## Check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(INSTALLED)  ## Check types
+	$(BIN)/mypy
+
+imports: $(INSTALLED)  ## Check that imports point down
+	$(BIN)/lint-imports
+
+stale: $(INSTALLED)  ## Check that generated files are as generated
+	$(BIN)/runner schema jobs | diff -u schema/jobs.schema.json - || { echo "hint: make schema" >&2; exit 1; }
+	$(BIN)/runner schema runner | diff -u schema/runner.schema.json - || { echo "hint: make schema" >&2; exit 1; }
+	$(PY) docs/generate.py --check
+
+check: lint types imports stale  ## All checks that run no tests
+
+bench: $(INSTALLED)  ## Measure against Celery, in pairs in one run
+	$(PY) -m benchmarks.all
+
+lock: pyproject.toml  ## Resolve the dependencies anew
+	@$(PYTHON) -m venv .venv/lock
+	@.venv/lock/bin/pip install --quiet --disable-pip-version-check 'uv>=0.5'
+	.venv/lock/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade \
+	  --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --quiet -o requirements.lock
+	@rm -rf .venv/lock
+
+schema: $(INSTALLED)  ## Write schema/*.json out of the model
+	$(BIN)/runner schema jobs > schema/jobs.schema.json
+	$(BIN)/runner schema runner > schema/runner.schema.json
+
+docs: $(INSTALLED)  ## Write docs/reference out of the model and the commands
+	$(PY) docs/generate.py
+
+wheel: $(INSTALLED)  ## Build dist/*.whl
+	@rm -rf dist
+	$(PY) -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation -w dist .
+
+clean:  ## Remove what was made, but not .runner: that is data
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
