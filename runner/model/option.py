@@ -13,18 +13,15 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
+from runner.model.container import AnyJson, ListOf, Literal, MapOf, on_keys
 from runner.model.kind import (
     INVALID,
     QUOTE_IT,
-    AnyJson,
     Choice,
     Duration,
     Flag,
     Integer,
     Kind,
-    ListOf,
-    Literal,
-    MapOf,
     Number,
     Path,
     Report,
@@ -33,7 +30,6 @@ from runner.model.kind import (
     describe,
     did_you_mean,
     nullable,
-    on_keys,
 )
 
 __all__ = [

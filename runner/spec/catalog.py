@@ -144,7 +144,11 @@ def load_catalog(settings: Project, *, use_cache: bool = True) -> Catalog:
 
 
 def load_files(
-    paths: Iterable[Path | str], *, base: Path | None = None, defaults: Mapping[str, Any] | None = None
+    paths: Iterable[Path | str],
+    *,
+    base: Path | None = None,
+    defaults: Mapping[str, Any] | None = None,
+    settings_file: Path | None = None,
 ) -> Catalog:
     """Read files and folders that were named, without the cache; what can not be found is a problem.
 
@@ -152,9 +156,15 @@ def load_files(
         paths: files, whatever their names end in, and folders.
         base: the folder that messages name files relative to; the working folder by default.
         defaults: ``defaults`` of ``runner.yaml``.
+        settings_file: that file, to tell where a problem of ``defaults`` stands.
     """
     listing = find_files([Path(path) for path in paths], base or Path.cwd())
-    return _assemble(listing, _read_all(listing.files, defaults or {}))
+    sound, problems = check_defaults(defaults or {}, settings_file)
+    read = _read_all(listing.files, sound)
+    if problems:
+        listing.problems += problems
+        read = _disabled(read)
+    return _assemble(listing, read)
 
 
 def check_defaults(defaults: Mapping[str, Any], file: Path | None) -> tuple[dict[str, Any], list[Problem]]:

@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from runner.model.container import literal_schema
 from runner.model.job import DEFAULTS, JOB, JOB_NAME
-from runner.model.kind import literal_schema
-from runner.model.param import subschema
+from runner.model.keyword import subschema
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 JOBS_FILE = "jobs.schema.json"

@@ -13,7 +13,8 @@ from jsonschema import Draft202012Validator
 
 from runner.errors import InvalidParams
 from runner.model.job import JobSpec
-from runner.model.param import FORMATS, PARAMS, Param
+from runner.model.keyword import FORMATS
+from runner.model.param import PARAMS, Param
 from runner.spec import formats
 from runner.spec.json_schema import faults_of
 from runner.spec.params import check_params, check_size, fits, read_params, read_value

@@ -1,0 +1,167 @@
+"""Kinds of values that hold others: lists, mappings, any JSON, and texts in which ``${…}`` is reserved."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from runner.model.kind import INVALID, Kind, Path, Report, Text, describe, nullable
+
+
+@dataclass(frozen=True, slots=True)
+class ListOf:
+    """A list, held as a tuple; ``unique`` is for items that can be hashed."""
+
+    item: Kind
+    unique: bool = False
+
+    def read(self, value: Any, path: Path, report: Report) -> Any:
+        if not isinstance(value, list):
+            shown = value if isinstance(value, str | int) and not isinstance(value, bool) else "one, two"
+            report(path, f"expected a list, got {describe(value)}, write [{shown}]")
+            return INVALID
+        items = [self.item.read(item, (*path, index), report) for index, item in enumerate(value)]
+        if any(item is INVALID for item in items):
+            return INVALID
+        if self.unique:
+            seen = set()
+            for index, item in enumerate(items):
+                if item not in seen:
+                    seen.add(item)
+                else:
+                    report((*path, index), f"{item!r} stands twice, remove one")
+                    return INVALID
+        return tuple(items)
+
+    def schema(self) -> dict[str, Any]:
+        schema: dict[str, Any] = {"type": "array", "items": self.item.schema()}
+        if self.unique:
+            schema["uniqueItems"] = True
+        return schema
+
+    def write(self, value: Any) -> Any:
+        return [self.item.write(item) for item in value]
+
+
+@dataclass(frozen=True, slots=True)
+class MapOf:
+    """A mapping with free keys that fit ``key``, held read-only.
+
+    With ``null_resets`` an entry of null takes an inherited entry away; else null is a value.
+    """
+
+    key: Text
+    value: Kind
+    null_resets: bool = False
+
+    def read(self, value: Any, path: Path, report: Report) -> Any:
+        if not isinstance(value, Mapping):
+            report(path, f"expected a mapping, got {describe(value)}, write {{name: value}}")
+            return INVALID
+        found: dict[str, Any] = {}
+        sound = True
+        for name, item in value.items():
+            at = (*path, name)
+            key = self.key.read(name, at, on_keys(report))
+            read = None if item is None and self.null_resets else self.value.read(item, at, report)
+            if key is INVALID or read is INVALID:
+                sound = False
+            elif item is not None or not self.null_resets:
+                found[key] = read
+        return MappingProxyType(found) if sound else INVALID
+
+    def schema(self) -> dict[str, Any]:
+        value = self.value.schema()
+        if self.null_resets:
+            value = nullable(value)
+        schema: dict[str, Any] = {"type": "object", "additionalProperties": value}
+        names = {name: rule for name, rule in self.key.schema().items() if name != "type"}
+        if names:
+            schema["propertyNames"] = names
+        return schema
+
+    def write(self, value: Any) -> Any:
+        return {name: self.value.write(item) for name, item in value.items()}
+
+
+def on_keys(report: Report) -> Report:
+    """Return a report that points at keys, for rules about the keys of a mapping."""
+
+    def report_key(path: Path, message: str, *, on_key: bool = True) -> None:  # noqa: ARG001
+        report(path, message, on_key=True)
+
+    return report_key
+
+
+@dataclass(frozen=True, slots=True)
+class AnyJson:
+    """Any value that JSON can hold."""
+
+    def read(self, value: Any, path: Path, report: Report) -> Any:  # noqa: ARG002
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        return {}
+
+    def write(self, value: Any) -> Any:
+        return value
+
+
+_PLACEHOLDER = re.compile(r"\$(\$?)\{([^}]*)\}?")
+_ESCAPED = re.compile(r"\$(?=\{)")
+_NO_PLACEHOLDER = {"not": {"type": "string", "pattern": r"(^|[^$])\$\{"}}
+LITERAL_REF = "#/$defs/literal"
+"""Where the JSON Schema of a jobs file keeps the rule for a JSON value without ``${…}``."""
+
+
+def literal_schema() -> dict[str, Any]:
+    """Return the rule for a JSON value without ``${…}`` at any depth, to stand at :data:`LITERAL_REF`."""
+    here = {"$ref": LITERAL_REF}
+    return {**_NO_PLACEHOLDER, "items": here, "additionalProperties": here}
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """A value of kind ``of`` in which ``${…}`` is reserved, and ``$${`` stands for a literal ``${``.
+
+    Holds for every text inside lists and mappings too; keys are taken as they are.
+    """
+
+    of: Kind
+
+    def read(self, value: Any, path: Path, report: Report) -> Any:
+        read = self.of.read(value, path, report)
+        return read if read is INVALID else self._unescape(read, path, report)
+
+    def _unescape(self, value: Any, path: Path, report: Report) -> Any:
+        if isinstance(value, str):
+            if "${" not in value:
+                return value
+            sound = True
+            for match in _PLACEHOLDER.finditer(value):
+                if not match[1]:
+                    report(path, f"{match[0]} is not supported in this version, write $${{ for a literal ${{")
+                    sound = False
+            return value.replace("$${", "${") if sound else INVALID
+        if isinstance(value, list):
+            items = [self._unescape(item, (*path, index), report) for index, item in enumerate(value)]
+            return INVALID if any(item is INVALID for item in items) else items
+        if isinstance(value, dict):
+            entries = {key: self._unescape(item, (*path, key), report) for key, item in value.items()}
+            return INVALID if any(item is INVALID for item in entries.values()) else entries
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        return {"$ref": LITERAL_REF} if isinstance(self.of, AnyJson) else {**self.of.schema(), **_NO_PLACEHOLDER}
+
+    def write(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return _ESCAPED.sub("$$", value)
+        if isinstance(value, list):
+            return [self.write(item) for item in value]
+        if isinstance(value, dict):
+            return {key: self.write(item) for key, item in value.items()}
+        return value

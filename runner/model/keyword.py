@@ -1,0 +1,267 @@
+"""The keywords of JSON Schema that a param may use, each with the kind of value it takes.
+
+They are a subset of JSON Schema 2020-12 that needs no resolver: everything but references. A wrong value is
+found when the file is read, at its own line, and an editor's schema derives from the same table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from runner.model.option import (
+    INVALID,
+    AnyJson,
+    Choice,
+    Flag,
+    Integer,
+    Kind,
+    ListOf,
+    MapOf,
+    Number,
+    Path,
+    Report,
+    Text,
+    describe,
+    did_you_mean,
+    on_keys,
+)
+
+TYPES = ("string", "integer", "number", "boolean", "array", "object", "null")
+FORMATS = (
+    "date",
+    "date-time",
+    "time",
+    "duration",
+    "email",
+    "hostname",
+    "ipv4",
+    "ipv6",
+    "uri",
+    "uuid",
+    "regex",
+)
+SUBSCHEMA_REF = "#/$defs/schema"
+"""Where the JSON Schema of a jobs file keeps the rule for a schema inside a schema."""
+
+_COUNT = Integer(0, 2**31 - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Regex:
+    """A regular expression that Python can compile."""
+
+    def read(self, value: Any, path: Path, report: Report) -> Any:
+        if Text().read(value, path, report) is INVALID:
+            return INVALID
+        try:
+            re.compile(value)
+        except (re.error, RecursionError, OverflowError) as error:
+            report(path, f"{value!r} is not a regular expression: {error}; in YAML, quote it with single quotes")
+            return INVALID
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "format": "regex"}
+
+    def write(self, value: Any) -> Any:
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class _Type:
+    """One type name or a list of them."""
+
+    def read(self, value: Any, path: Path, report: Report) -> Any:
+        if value is None:
+            report(path, 'expected a type, got nothing; write "null", with quotes, for the type null')
+            return INVALID
+        if not isinstance(value, list):
+            return Choice(TYPES).read(value, path, report)
+        if not value:
+            report(path, f"is empty, name at least one of {', '.join(TYPES)}")
+            return INVALID
+        if None in value:
+            report(
+                (*path, value.index(None)), 'expected a type, got nothing; write "null", with quotes, for the type null'
+            )
+            return INVALID
+        return INVALID if ListOf(Choice(TYPES), unique=True).read(value, path, report) is INVALID else value
+
+    def schema(self) -> dict[str, Any]:
+        one = {"enum": list(TYPES)}
+        return {"anyOf": [one, {"type": "array", "items": one, "minItems": 1, "uniqueItems": True}]}
+
+    def write(self, value: Any) -> Any:
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class _NonEmpty:
+    """A list with at least one item."""
+
+    item: Kind
+
+    def read(self, value: Any, path: Path, report: Report) -> Any:
+        if isinstance(value, list) and not value:
+            report(path, "is empty, so that nothing would ever fit; list at least one item")
+            return INVALID
+        return ListOf(self.item).read(value, path, report)
+
+    def schema(self) -> dict[str, Any]:
+        return {**ListOf(self.item).schema(), "minItems": 1}
+
+    def write(self, value: Any) -> Any:
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class _Schema:
+    """A schema inside a schema: true, false or a mapping of keywords."""
+
+    def read(self, value: Any, path: Path, report: Report) -> Any:
+        if isinstance(value, bool):
+            return value
+        if not isinstance(value, Mapping):
+            report(path, f"expected a schema such as {{type: string}}, got {describe(value)}")
+            return INVALID
+        return value if keywords_sound(value, NESTED_KEYWORDS, path, report) else INVALID
+
+    def schema(self) -> dict[str, Any]:
+        return {"$ref": SUBSCHEMA_REF}
+
+    def write(self, value: Any) -> Any:
+        return value
+
+
+_ANY = AnyJson()
+_SUB = _Schema()
+
+KEYWORDS: dict[str, Kind] = {
+    "type": _Type(),
+    "description": Text(max_length=4096),
+    "title": Text(max_length=200),
+    "default": _ANY,
+    "examples": ListOf(_ANY),
+    "enum": _NonEmpty(_ANY),
+    "const": _ANY,
+    "format": Choice(FORMATS),
+    "minLength": _COUNT,
+    "maxLength": _COUNT,
+    "pattern": _Regex(),
+    "minimum": Number(),
+    "maximum": Number(),
+    "exclusiveMinimum": Number(),
+    "exclusiveMaximum": Number(),
+    "multipleOf": Number(above=0),
+    "items": _SUB,
+    "prefixItems": _NonEmpty(_SUB),
+    "contains": _SUB,
+    "minContains": _COUNT,
+    "maxContains": _COUNT,
+    "minItems": _COUNT,
+    "maxItems": _COUNT,
+    "uniqueItems": Flag(),
+    "properties": MapOf(Text(), _SUB),
+    "patternProperties": MapOf(Text(), _SUB),
+    "additionalProperties": _SUB,
+    "propertyNames": _SUB,
+    "minProperties": _COUNT,
+    "maxProperties": _COUNT,
+    "dependentRequired": MapOf(Text(), ListOf(Text(), unique=True)),
+    "anyOf": _NonEmpty(_SUB),
+    "oneOf": _NonEmpty(_SUB),
+    "allOf": _NonEmpty(_SUB),
+    "not": _SUB,
+    "if": _SUB,
+    "then": _SUB,
+    "else": _SUB,
+    "deprecated": Flag(),
+    "$comment": Text(),
+}
+"""The JSON Schema keywords that a param may use, and what each takes."""
+
+NESTED_KEYWORDS: dict[str, Kind] = {**KEYWORDS, "required": ListOf(Text(), unique=True)}
+PARAM_KEYWORDS: dict[str, Kind] = {**KEYWORDS, "required": Flag()}
+
+VALUE_KEYWORDS = frozenset({"default", "const"})
+"""Keywords whose value may be null; elsewhere null resets what was inherited."""
+
+_ALIASES = {
+    "min": "minimum",
+    "max": "maximum",
+    "ge": "minimum",
+    "le": "maximum",
+    "gt": "exclusiveMinimum",
+    "lt": "exclusiveMaximum",
+    "choices": "enum",
+    "options": "enum",
+    "values": "enum",
+    "one_of": "oneOf",
+    "any_of": "anyOf",
+    "all_of": "allOf",
+    "regex": "pattern",
+    "help": "description",
+    "desc": "description",
+    "doc": "description",
+    "example": "examples",
+    "value": "default",
+    "optional": "required",
+    "nullable": 'type: [string, "null"]',
+    "min_length": "minLength",
+    "max_length": "maxLength",
+    "multiple_of": "multipleOf",
+}
+_REFERENCES = frozenset(
+    {"$ref", "$defs", "definitions", "$dynamicRef", "$id", "$anchor", "$dynamicAnchor", "$schema", "$vocabulary"}
+)
+_BOUNDS = (
+    ("minimum", "maximum"),
+    ("minLength", "maxLength"),
+    ("minItems", "maxItems"),
+    ("minProperties", "maxProperties"),
+    ("minContains", "maxContains"),
+)
+
+
+def subschema() -> dict[str, Any]:
+    """Return the rule for a schema inside a schema, to stand at :data:`SUBSCHEMA_REF`."""
+    return {
+        "type": ["object", "boolean"],
+        "additionalProperties": False,
+        "properties": {name: kind.schema() for name, kind in NESTED_KEYWORDS.items()},
+    }
+
+
+def keywords_sound(declared: Mapping[str, Any], known: dict[str, Kind], path: Path, report: Report) -> bool:
+    """Report what is wrong with the keywords of one schema; return whether nothing is."""
+    sound = True
+    for key, value in declared.items():
+        kind = known.get(key)
+        if kind is None:
+            report((*path, key), _unknown_keyword(key, known), on_key=True)
+            sound = False
+        elif key == "required" and known is PARAM_KEYWORDS and isinstance(value, list):
+            report((*path, key), "expected true or false; for the keys of an object write allOf: [{required: […]}]")
+            sound = False
+        elif kind is not _ANY and kind.read(value, (*path, key), report) is INVALID:
+            sound = False
+        elif key == "patternProperties":
+            for pattern in value:
+                sound &= _Regex().read(pattern, (*path, key, pattern), on_keys(report)) is not INVALID
+    if sound:
+        for low, high in _BOUNDS:
+            if low in declared and high in declared and declared[low] > declared[high]:
+                report((*path, low), f"is more than {high}, so that nothing would ever fit; swap or correct them")
+                sound = False
+    return sound
+
+
+def _unknown_keyword(key: str, known: dict[str, Kind]) -> str:
+    if key in _REFERENCES:
+        return "references are not supported, write the schema out or repeat it with a YAML anchor"
+    alias = _ALIASES.get(key)
+    guess = f", did you mean {alias}?" if alias else did_you_mean(key, known)
+    return f"unknown keyword of JSON Schema{guess}" + ("" if guess else f", known are {', '.join(sorted(known))}")
