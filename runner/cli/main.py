@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Sequence
 
 import click
 
 from runner.cli.commands import COMMANDS
-from runner.cli.frame.faults import Terminated, report_bug, report_click, report_error
+from runner.cli.frame.faults import report_bug, report_click, report_error
 from runner.cli.frame.group import LazyGroup
+from runner.cli.frame.interrupts import Terminated, install
 from runner.cli.frame.options import project_option
 from runner.errors import RunnerError, UsageError
 
@@ -44,11 +44,10 @@ def root() -> None:
 def run(words: Sequence[str]) -> int:
     """Run the command that ``words`` spell and return the exit code. Nothing is raised."""
     _open_standard_streams()
-    signal.signal(signal.SIGTERM, _terminate)
+    install()
     as_json = _wants_json(words)
     try:
-        _refuse_undecodable(words)
-        code = root.main(list(words), prog_name=PROGRAM, standalone_mode=False)
+        code = root.main(_readable(words), prog_name=PROGRAM, standalone_mode=False)
         return code if isinstance(code, int) else 0
     except click.exceptions.Exit as exited:
         return exited.exit_code
@@ -68,22 +67,29 @@ def run(words: Sequence[str]) -> int:
         _flush()
 
 
-def _terminate(*_: object) -> None:
-    raise Terminated
-
-
 def _wants_json(words: Sequence[str]) -> bool:
     # Asked of the words, not of the parsed options: a command line that cannot be parsed is answered in JSON too.
     return any(word in ("--json", "--jsonl") for word in words[: words.index("--") if "--" in words else None])
 
 
-def _refuse_undecodable(words: Sequence[str]) -> None:
+def _readable(words: Sequence[str]) -> list[str]:
+    """Return the words as text; a locale that is not UTF-8 (cron's is C) has left bytes in them that are.
+
+    Raises:
+        UsageError: one of them is neither in the locale's encoding nor in UTF-8.
+    """
+    found = []
     for word in words:
         try:
             word.encode("utf-8")
+            found.append(word)
         except UnicodeEncodeError:
-            shown = word.encode("utf-8", "backslashreplace").decode()
-            raise UsageError(f"{shown!r} is not UTF-8", hint="write it in UTF-8, or give params as JSON") from None
+            try:
+                found.append(os.fsencode(word).decode("utf-8"))
+            except UnicodeDecodeError:
+                shown = word.encode("utf-8", "backslashreplace").decode()
+                raise UsageError(f"{shown!r} is not UTF-8", hint="write it in UTF-8, or give params as JSON") from None
+    return found
 
 
 def _open_standard_streams() -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from runner.cli.frame.faults import Terminated
 from runner.cli.frame.follow import Follower, exit_code_of
 from runner.cli.frame.group import verb
+from runner.cli.frame.interrupts import Terminated
 from runner.cli.frame.opening import open_project
 from runner.cli.frame.options import DURATION, JOB, json_option, params_options, quiet_option
 from runner.cli.frame.output import Output, to_json, warn_of_problems

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
 from runner.cli.frame.group import verb
+from runner.cli.frame.interrupts import release
 from runner.cli.frame.opening import open_project
 from runner.cli.frame.options import worker_options
 from runner.cli.frame.output import Output, warn_of_problems
@@ -55,7 +55,7 @@ def start(
         settings = replace(settings, celery={**settings.celery, "worker_redirect_stdouts": False})
     # Jobs find the project's files by relative paths wherever the worker was started.
     os.chdir(settings.project)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the worker's own handling begins from here
+    release()  # the worker's own handling begins from here
     return run_worker(
         settings, project.catalog, concurrency=concurrency, queues=queues, pool=pool, loglevel=log_level.upper()
     )

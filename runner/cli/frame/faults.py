@@ -23,10 +23,6 @@ PRECEDENCE = (BUG, 69, 2, 4, 1, 5, 3, 124)
 """Of several ids' exit codes, the first of these that applies."""
 
 
-class Terminated(BaseException):
-    """SIGTERM came."""
-
-
 def worst(codes: Iterable[int]) -> int:
     """Return the exit code for several runs."""
     found = set(codes)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from runner.cli.frame.faults import Terminated, worst
+from runner.cli.frame.faults import worst
+from runner.cli.frame.interrupts import Terminated
 from runner.cli.frame.output import Output, command_line, is_terminal
 from runner.cli.frame.run_text import change_line, failure_report
 from runner.errors import RunnerError, Unavailable, WaitTimeout

@@ -83,7 +83,7 @@ def show_moment(timestamp: str | None, *, utc: bool) -> str:
 
 def show_seconds(seconds: float) -> str:
     """Return a span for people: ``0.4 s``, ``12.0 s``, ``3m 20s``, ``2h 05m``."""
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from runner.cli.frame.faults import Terminated
+from runner.cli.frame.interrupts import Terminated
 from runner.cli.frame.output import Output, command_line
 from runner.errors import Unavailable
 from runner.model.run import Run

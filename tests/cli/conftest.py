@@ -1,0 +1,68 @@
+"""A project with a worker that the tests of the command line share; each test makes its own runs in it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.project import Project, write_project
+from tests.support.servers import Server
+
+JOBS = """\
+jobs:
+  hello:
+    task: clijobs:hello
+    description: Greets
+    tags: [greeting]
+    params:
+      name: {type: string, default: world}
+      count: {type: integer}
+      words: {type: array}
+  fails: {task: "clijobs:fails"}
+  sleeps: {task: "clijobs:sleeps", timeout: 5m}
+  disabled: {task: "clijobs:hello", enabled: false}
+  retries: {task: "clijobs:fails", retry: {max_retries: 1, delay: 1h, max_delay: 1h, backoff: constant, jitter: false}}
+  unserved: {task: "clijobs:hello", queue: unserved}
+  speaks: {task: "clijobs:speaks"}
+"""
+
+MODULE = """\
+import sys, time
+
+
+def hello(name="world", count=1, words=()):
+    return {"greeting": " ".join([f"Hello, {name}!"] * count), "words": list(words)}
+
+
+def fails(name="x"):
+    raise ValueError("the coffee is out")
+
+
+def sleeps():
+    time.sleep(300)
+
+
+def speaks():
+    print("to stdout")
+    print("to stderr", file=sys.stderr)
+    return "spoken"
+"""
+
+FILES = {"clijobs.py": MODULE}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, redis_server: Server) -> Project:
+    """The shared project, without a worker."""
+    folder = tmp_path_factory.mktemp("cli")
+    settings = {"timezone": "Europe/Berlin"}
+    return write_project(folder / "p", redis_server.url, JOBS, FILES, settings, f"t{uuid.uuid4().hex[:10]}")
+
+
+@pytest.fixture(scope="module")
+def served(project: Project) -> Iterator[Project]:
+    """The shared project, with a worker that takes from queue ``default``."""
+    with project.worker(concurrency=4):
+        yield project
