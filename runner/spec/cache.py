@@ -41,13 +41,12 @@ class CachedFile:
     lines: list[str]
     broken: list[tuple[str, int]]
     problems: list[Problem]
-    empty: bool
 
     @classmethod
     def of(cls, found: JobsFile, signature: Signature) -> CachedFile:
         """Return what the cache keeps of a file that was just read."""
         lines = [f"{name}\t{line}\t{digest}\t{options}" for name, line, digest, options in found.entries]
-        return cls(signature, lines, found.broken, found.problems, found.empty)
+        return cls(signature, lines, found.broken, found.problems)
 
 
 def entry_of(line: str) -> Entry:
@@ -90,10 +89,10 @@ class Cache:
         listed, *lines = content.decode().split("\n")
         cached: dict[str, CachedFile] = {}
         start = 0
-        for path, signature, count, broken, problems, empty in json.loads(listed):
+        for path, signature, count, broken, problems in json.loads(listed):
             told = [Problem(*problem) for problem in problems]
             names = [(name, line) for name, line in broken]
-            cached[path] = CachedFile(signature, lines[start : start + count], names, told, empty)
+            cached[path] = CachedFile(signature, lines[start : start + count], names, told)
             start += count
         return cached
 
@@ -112,7 +111,6 @@ class Cache:
                 len(each.lines),
                 each.broken,
                 [[p.file, p.line, p.column, p.path, p.message] for p in each.problems],
-                each.empty,
             ]
             for path, each in files.items()
         ]

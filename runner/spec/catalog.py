@@ -219,8 +219,6 @@ def _assemble(listing: Listing, read: Mapping[str, CachedFile]) -> Catalog:
             continue  # beyond the limit, which is reported below
         shown = found.shown
         problems += each.problems
-        if each.empty:
-            warnings.append(f"{shown} declares no jobs")
         for line in each.lines:
             name = line[: line.index("\t")]
             if name in lines or name in broken:
@@ -245,4 +243,6 @@ def _assemble(listing: Listing, read: Mapping[str, CachedFile]) -> Catalog:
         lines = {}
     if not listing.files:
         warnings.append("there is no file that ends in .yaml, so no jobs")
+    elif not lines and not broken and not problems:
+        warnings.append(f"{', '.join(sorted(found.shown for found in listing.files)[:3])}: no jobs are declared")
     return Catalog(_Jobs(lines), tuple(sorted(problems)), len(listing.files), tuple(warnings), MappingProxyType(broken))

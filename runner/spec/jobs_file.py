@@ -49,7 +49,6 @@ class JobsFile:
     broken: list[tuple[str, int]] = field(default_factory=list)
     """Names, with their lines, that are declared but can not be used."""
     problems: list[Problem] = field(default_factory=list)
-    empty: bool = False
 
 
 def read_jobs(document: Document, inherited: Mapping[str, Any]) -> JobsFile:
@@ -64,7 +63,6 @@ def read_jobs(document: Document, inherited: Mapping[str, Any]) -> JobsFile:
 def _read_top(document: Document, inherited: Mapping[str, Any], found: JobsFile) -> None:
     top = document.value
     if top is None:
-        found.empty = True
         return
     if not isinstance(top, dict):
         document.report((), f"expected a mapping with jobs:, got {describe(top)}; begin the file with a line jobs:")
@@ -78,13 +76,11 @@ def _read_top(document: Document, inherited: Mapping[str, Any], found: JobsFile)
         defaults = merge_options(inherited, shared)
     jobs = top.get("jobs")
     if jobs is None:
-        found.empty = True
         return
     if not isinstance(jobs, dict):
         example = "write a name, a colon, and its options indented below"
         document.report(("jobs",), f"expected a mapping of names to jobs, got {describe(jobs)}; {example}")
         return
-    found.empty = not jobs
     faulty, all_faulty = _faulty_jobs(document)
     for name, own in jobs.items():
         job = read_job(document.report, name, own, defaults)

@@ -53,10 +53,12 @@ def test_no_files_is_an_empty_catalog_and_a_warning(project: Project) -> None:
     assert catalog.warnings == ("there is no file that ends in .yaml, so no jobs",)
 
 
-def test_no_jobs_in_a_file_is_a_warning(project: Project) -> None:
+def test_no_jobs_in_any_file_is_a_warning(project: Project) -> None:
     project.write("a.yaml", "")
     project.write("b.yaml", "jobs: {}\n")
-    assert project.load().warnings == ("jobs.d/a.yaml declares no jobs", "jobs.d/b.yaml declares no jobs")
+    assert project.load().warnings == ("jobs.d/a.yaml, jobs.d/b.yaml: no jobs are declared",)
+    project.write("c.yaml", JOB.format("c"))
+    assert project.load().warnings == ()
 
 
 def test_a_missing_folder(project: Project) -> None:

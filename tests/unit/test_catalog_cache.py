@@ -170,7 +170,7 @@ def test_a_changed_byte_is_seen(project: Project, opened: list[str]) -> None:
 def test_a_wrong_content_with_a_right_checksum_does_not_crash(project: Project) -> None:
     load_catalog(project)
     ours = cache.Cache(project.project, {})
-    for content in (b"", b"[]", b"{}", b"[[1]]", b"null\n\n", b'[["a",[],5,[],[],false]]', b"\xff\xfe"):
+    for content in (b"", b"[]", b"{}", b"[[1]]", b"null\n\n", b'[["a",[],5,[],[]]]', b"\xff\xfe"):
         rewrite(path_of(project), ours._header(content) + b"\n" + content)
         assert load_catalog(project).jobs["a"].task == "a.b:c"
 

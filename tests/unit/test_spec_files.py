@@ -56,7 +56,7 @@ def test_a_valid_file_is_silent(file: Path) -> None:
 
 def test_all_valid_files_together_are_silent() -> None:
     catalog = load_files(VALID, base=SPECS)
-    assert catalog.problems == ()
+    assert (catalog.problems, catalog.warnings) == ((), ())
     assert [catalog.jobs[name].name for name in catalog.jobs] == list(catalog.jobs)
 
 
