@@ -40,7 +40,7 @@ def read_record(run_id: str, record: Mapping[str, str], meta: str | None) -> Run
         error=_error(record.get("error")) if state is not State.SUCCESS else None,
         deaths=[_death(each) for each in json.loads(record.get("deaths") or "[]")],
         progress=json.loads(record["progress"]) if record.get("progress") else None,
-        revocation=_timed(json.loads(record["revocation"])) if record.get("revocation") else None,
+        revocation=_revocation(json.loads(record["revocation"])) if record.get("revocation") else None,
         queue=record["queue"],
         priority=int(record["priority"]),
         trigger=record.get("trigger", "cli"),
@@ -53,6 +53,11 @@ def _error(text: str | None) -> dict[str, Any] | None:
         return None
     held = json.loads(text)
     return {name: held.get(name) for name in ("type", "message", "traceback")}
+
+
+def _revocation(mapping: dict[str, Any]) -> dict[str, Any]:
+    # Lua wrote it, whose tables have no order.
+    return _timed({name: mapping.get(name) for name in ("by", "comment", "at")})
 
 
 def _timed(mapping: dict[str, Any]) -> dict[str, Any]:
