@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +18,8 @@ from runner.process_group import guard, kill_group, release
 
 if TYPE_CHECKING:
     from runner.actions.project import Project
+
+STDERR = 2
 
 END_SECONDS = 20.0
 """How long a run that is terminated, and then its worker, may take to end."""
@@ -81,7 +82,7 @@ def _worker(project: Project, queue: str, *, verbose: bool) -> Iterator[subproce
     """Have a worker for one queue; it is gone when the block ends, and when this process dies."""
     arguments = ["--queue", queue, "--concurrency", "1", "--log-level", "INFO" if verbose else "WARNING", "--plain"]
     # A group of its own: a terminal's Ctrl-C is for this process to answer. stdout is kept for the result.
-    process = start_worker(project.settings, arguments, stdout=sys.stderr.fileno(), process_group=0)
+    process = start_worker(project.settings, arguments, stdout=STDERR, process_group=0)
     guard(process.pid)
     try:
         yield process

@@ -9,7 +9,7 @@ from runner.cli.frame.group import verb
 from runner.cli.frame.interrupts import Terminated
 from runner.cli.frame.opening import open_project
 from runner.cli.frame.options import DURATION, JOB, json_option, params_options, quiet_option
-from runner.cli.frame.output import Output, to_json, warn_of_problems
+from runner.cli.frame.output import Output, command_line, to_json, warn_of_problems
 from runner.cli.frame.params import read_document
 from runner.errors import WaitTimeout
 from runner.model.run import State
@@ -43,14 +43,14 @@ def command(
     warn_of_problems(out, project)
     follower = Follower(project, out)
     try:
-        with follower.showing() as see:
-            run = run_here(project, job, params, words=words, timeout=timeout, verbose=verbose, on_change=see)
+        # Plain lines on a terminal too: what the job prints would tear a live display.
+        run = run_here(project, job, params, words=words, timeout=timeout, verbose=verbose, on_change=follower.see)
         code = exit_code_of(run)
         follower.report(run)
         if not as_json and run.state is State.SUCCESS:
             out.data(to_json(run.result))
     except WaitTimeout as error:
-        out.error(error)
+        out.error(WaitTimeout(error.message, hint=command_line(project, "status", *follower.latest)))
         code = error.exit_code
     except (KeyboardInterrupt, Terminated) as error:
         code = 143 if isinstance(error, Terminated) else 130
