@@ -92,7 +92,7 @@ def measure(jobs: int, repeats: int = 3) -> bool:
     print(f"  cold, writing the cache {jobs / first:>10,.0f} jobs/s   {first / plain_time:.2f} times its time")
     ratio = cached_time / plain_time
     print(f"  cached                  {jobs / cached_time:>10,.0f} jobs/s   {ratio:.4f} times its time")
-    return jobs / cold_time >= COLD_FLOOR and jobs / cached_time >= CACHED_FLOOR
+    return bool(jobs / cold_time >= COLD_FLOOR and jobs / cached_time >= CACHED_FLOOR)
 
 
 def main() -> int:

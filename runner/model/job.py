@@ -198,7 +198,7 @@ class JobSpec:
         examples=({"day": {"type": "string", "format": "date", "required": True}},),
     )
     env: Mapping[str, str] = option(
-        MapOf(ENV_NAME, Literal(Text(pattern=r"^[^\x00]*$", advice="a variable can't hold NUL")), null_resets=True),
+        MapOf(ENV_NAME, Literal(Text(pattern=r"^[^\x00]*$", advice="write one text without NUL")), null_resets=True),
         default={},
         help="Environment variables for the duration of the run.",
         examples=({"REPORT_MODE": "full"},),

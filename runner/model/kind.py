@@ -82,7 +82,7 @@ class Text:
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if not isinstance(value, str):
-            report(path, f"expected text, got {describe(value)}{_quote_advice(value)}")
+            report(path, f"expected text, got {describe(value)}{self._remedy(value)}")
             return INVALID
         if len(value) < self.min_length:
             report(path, "is empty" + (f", {self.advice}" if self.advice else ""))
@@ -94,6 +94,11 @@ class Text:
             report(path, f"{value!r} does not fit, {self.advice or 'it must match ' + self.pattern}")
             return INVALID
         return value
+
+    def _remedy(self, value: Any) -> str:
+        if isinstance(value, int | float):
+            return QUOTE_IT
+        return f", {self.advice or 'write one text, or remove it'}"
 
     def schema(self) -> dict[str, Any]:
         schema: dict[str, Any] = {"type": "string"}
@@ -118,10 +123,6 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     # `re` has a cache too, but a slow one, and this runs for each text of each job. In Python `$` lets a
     # line break follow, in ECMA-262 it does not.
     return re.compile(pattern[:-1] + r"\Z" if pattern.endswith("$") else pattern)
-
-
-def _quote_advice(value: Any) -> str:
-    return QUOTE_IT if isinstance(value, int | float) else ""
 
 
 @dataclass(frozen=True, slots=True)
