@@ -19,8 +19,8 @@ def workers_of(project: Project) -> list[int]:
 def test_result_is_json_and_what_the_job_prints_goes_to_stderr(project: Project) -> None:
     done = project.cli("run", "speaks").check()
     assert done.stdout == '"spoken"\n'
-    assert "to stdout\n" in done.stderr
-    assert "to stderr\n" in done.stderr
+    assert "to stdout" in done.stderr
+    assert "to stderr" in done.stderr
     assert workers_of(project) == []
 
 
