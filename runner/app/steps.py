@@ -123,7 +123,8 @@ class LeaseThread(threading.Thread):
     def run(self) -> None:
         """Renew and beat until the worker ends."""
         renew_at = 0.0
-        pause = BEAT_SECONDS
+        # The first beat at once: a submitter asks the ledger who takes from a queue.
+        pause = 0.0
         while True:
             self._wake.wait(pause)
             self._wake.clear()

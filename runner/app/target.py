@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-import importlib
+import pkgutil
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -22,17 +22,12 @@ def load_target(path: str) -> Callable[..., Any] | Task:
     Raises:
         TargetError: it cannot be imported, or is no callable. What the import raised is the cause.
     """
-    module_name, _, attribute = path.partition(":") if ":" in path else path.rpartition(".")
     try:
-        found: Any = importlib.import_module(module_name)
-        for name in attribute.split("."):
-            found = getattr(found, name)
-    except AttributeError as error:
-        raise TargetError(f"{path}: module {module_name} has no attribute {attribute}") from error
+        found = pkgutil.resolve_name(path)
+    except KeyboardInterrupt:
+        raise
     except BaseException as error:
         # Anything at all may happen in somebody's module, SystemExit included; other jobs must still run.
-        if isinstance(error, KeyboardInterrupt):
-            raise
         raise TargetError(f"{path}: {type(error).__name__}: {error}") from error
     if isinstance(found, Proxy):
         found = found._get_current_object()

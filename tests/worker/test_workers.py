@@ -1,0 +1,233 @@
+"""Workers that die, stop, start and refuse."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.deadline import wait_until
+from tests.support.project import Project, clean_environment
+from tests.support.running import Running
+from tests.worker.conftest import FILES, JOBS
+
+SLOW = {name: JOBS[name] for name in ("sleep", "family", "shared")}
+LEASE = {"worker": {"lease": "2s", "shutdown_grace": "20s"}}
+
+
+def read(notes: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in notes.read_text().splitlines()]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def project(make_project: Callable[..., Project]) -> Project:
+    return make_project(SLOW, FILES, LEASE)
+
+
+def test_a_killed_workers_run_starts_again_within_a_lease(project: Project, notes: Path) -> None:
+    run_id = project.submit("sleep", "-p", "seconds=1.5", "-p", f"notes={notes}")
+    with project.worker(concurrency=1) as first, project.worker(concurrency=1) as second:
+        wait_until(lambda: notes.read_text(), 30.0, "the run starts")
+        owner = project.document(run_id)["worker"]
+        victim = first if f"-{first.pid}@" in owner else second
+        victim.kill()
+        done = project.wait_for_state(run_id, "SUCCESS", "FAILURE", deadline=40.0)
+    assert (done["state"], done["losses"], done["attempts"]) == ("SUCCESS", 1, 2)
+    assert not is_alive(read(notes)[0]["pid"])
+
+
+def test_what_a_killed_worker_had_not_started_is_not_charged(project: Project, notes: Path) -> None:
+    first = project.submit("sleep", "-p", "seconds=1", "-p", f"notes={notes}")
+    others = [project.submit("shared") for _ in range(6)]
+    with project.worker(concurrency=1) as worker:
+        wait_until(lambda: notes.read_text(), 30.0, "the first starts")
+        worker.kill()
+    with project.worker(concurrency=2):
+        for run_id in (first, *others):
+            done = project.wait_for_state(run_id, "SUCCESS", "FAILURE", deadline=40.0)
+            assert (done["state"], done["losses"]) == ("SUCCESS", 1 if run_id == first else 0)
+
+
+def test_a_killed_workers_processes_die_with_it(project: Project, notes: Path) -> None:
+    project.submit("family", "-p", f"notes={notes}")
+    with project.worker(concurrency=1) as worker:
+        wait_until(lambda: notes.read_text(), 30.0, "the family lives")
+        noted = read(notes)[0]
+        worker.kill()
+        wait_until(
+            lambda: not any(is_alive(noted[name]) for name in ("pid", "child", "grandchild")), 20.0, "all are dead"
+        )
+
+
+def test_sigterm_lets_what_runs_end_and_gives_back_the_rest(project: Project, notes: Path) -> None:
+    running = project.submit("sleep", "-p", "seconds=2", "-p", f"notes={notes}")
+    waiting = [project.submit("shared") for _ in range(4)]
+    with project.worker(concurrency=1) as worker:
+        wait_until(lambda: notes.read_text(), 30.0, "the run starts")
+        assert worker.terminate(20.0) == 0
+    done = project.document(running)
+    assert (done["state"], done["losses"], done["attempts"]) == ("SUCCESS", 0, 1)
+    for run_id in waiting:
+        left = project.document(run_id)
+        assert (left["state"], left["losses"]) in {("PENDING", 0), ("SUCCESS", 0)}
+    client = project.redis()
+    assert client.hlen(f"{project.namespace}:claims") == 0
+    client.close()
+
+
+@pytest.mark.parametrize("signals", [[signal.SIGQUIT], [signal.SIGTERM, signal.SIGTERM]], ids=["quit", "term-term"])
+def test_a_hand_back_is_uncharged_and_starts_elsewhere(project: Project, notes: Path, signals: list[int]) -> None:
+    run_id = project.submit("sleep", "-p", "seconds=3", "-p", f"notes={notes}")
+    with project.worker(concurrency=1) as worker:
+        wait_until(lambda: notes.read_text(), 30.0, "the run starts")
+        for number in signals:
+            worker.signal(number)
+            worker.wait_for("stopping: no new work", 20.0)
+        assert worker.wait(20.0) == 0
+    left = project.document(run_id)
+    assert (left["state"], left["losses"]) == ("RETRY", 0)
+    assert not is_alive(read(notes)[0]["pid"])
+    with project.worker(concurrency=1):
+        done = project.wait_for_state(run_id, "SUCCESS", deadline=30.0)
+    assert (done["losses"], done["retries"], done["attempts"]) == (0, 0, 2)
+
+
+def test_a_run_revoked_with_no_worker_online_never_starts(project: Project, notes: Path) -> None:
+    revoked = project.submit("sleep", "-p", f"notes={notes}")
+    behind = project.submit("shared")
+    project.cli("revoke", revoked).check()
+    with project.worker(concurrency=1):
+        project.wait_for_state(behind, "SUCCESS")
+    assert project.document(revoked)["state"] == "REVOKED"
+    assert notes.read_text() == ""
+
+
+def test_an_expired_run_never_starts(project: Project, notes: Path) -> None:
+    expired = project.submit("sleep", "-p", f"notes={notes}", "--expires", "50ms")
+    behind = project.submit("shared")
+    wait_until(lambda: project.document(expired)["state"] == "REVOKED", 20.0, "it expires")
+    with project.worker(concurrency=1):
+        project.wait_for_state(behind, "SUCCESS")
+    assert project.document(expired)["reason"] == "expired"
+    assert notes.read_text() == ""
+
+
+def test_a_delayed_run_waits_in_redis_and_starts_in_time(project: Project) -> None:
+    with project.worker(concurrency=1):
+        run_id = project.submit("shared", "--in", "2s")
+        assert project.document(run_id)["detail"].startswith("scheduled for ")
+        done = project.wait_for_state(run_id, "SUCCESS")
+    started = _moment(done["started_at"]) - _moment(done["eta"])
+    assert 0 <= started < 5
+
+
+def _moment(text: str) -> float:
+    from runner.model.run import to_datetime
+
+    return to_datetime(text).timestamp()
+
+
+@pytest.mark.parametrize("pool", ["solo", "threads"])
+@pytest.mark.parametrize("option", [{"timeout": "5s"}, {"soft_timeout": "5s"}, {"env": {"A": "b"}}], ids=str)
+def test_pools_that_cannot_honour_an_option_refuse_by_name(
+    make_project: Callable[..., Project], pool: str, option: dict[str, Any]
+) -> None:
+    project = make_project({"needy": {"task": "work:shared", **option}}, FILES)
+    with _celery(project, "worker", "-P", pool) as worker:
+        assert worker.wait(40.0) != 0
+        assert f"the {pool.removesuffix('s')} pool cannot honour" in worker.stderr.replace("threads", "thread")
+        assert f"needy ({next(iter(option))})" in worker.stderr
+
+
+@pytest.mark.parametrize("pool", ["solo", "threads"])
+def test_other_pools_run_jobs_that_ask_for_nothing_special(make_project: Callable[..., Project], pool: str) -> None:
+    project = make_project({"shared": JOBS["shared"]}, FILES)
+    with _celery(project, "worker", "-P", pool, "-l", "INFO") as worker:
+        worker.wait_for("runner worker ready", 40.0)
+        run_id = project.submit("shared")
+        assert project.wait_for_state(run_id, "SUCCESS")["result"] == 2
+
+
+def test_setup_is_called_before_jobs_are_imported(make_project: Callable[..., Project]) -> None:
+    boot = "import os\n\ndef setup():\n    os.environ['BOOTED'] = 'yes'\n"
+    late = "import os\n\nBOOTED = os.environ['BOOTED']\n\ndef run():\n    return BOOTED\n"
+    project = make_project({"late": {"task": "late:run"}}, {"boot.py": boot, "late.py": late}, {"setup": "boot:setup"})
+    run_id = project.submit("late")
+    with project.worker(concurrency=1):
+        assert project.wait_for_state(run_id, "SUCCESS", "FAILURE")["result"] == "yes"
+
+
+def test_a_setup_that_fails_stops_the_worker_with_a_clear_error(make_project: Callable[..., Project]) -> None:
+    files = {"boot.py": "def setup():\n    raise RuntimeError('no database')\n", **FILES}
+    project = make_project({"shared": JOBS["shared"]}, files, {"setup": "boot:setup"})
+    done = project.cli("worker").check(2)
+    assert "no database" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_params_are_checked_again_in_the_worker(make_project: Callable[..., Project]) -> None:
+    job: dict[str, Any] = {"task": "work:echo", "params": {"x": {"type": "integer"}}}
+    project = make_project({"echo": job}, FILES)
+    run_id = project.submit("echo", "-p", "x=1")
+    job["params"] = {"x": {"type": "string"}}
+    project.write({"jobs.d/jobs.yaml": json.dumps({"jobs": {"echo": job}})})
+    with project.worker(concurrency=1):
+        done = project.wait_for_state(run_id, "SUCCESS", "FAILURE")
+    assert (done["state"], done["reason"]) == ("FAILURE", "invalid_params")
+
+
+def test_a_run_of_a_job_the_worker_does_not_know_is_handed_back(make_project: Callable[..., Project]) -> None:
+    project = make_project({"gone": JOBS["shared"], "shared": JOBS["shared"]}, FILES)
+    gone = project.submit("gone")
+    project.write({"jobs.d/jobs.yaml": json.dumps({"jobs": {"shared": JOBS["shared"]}})})
+    behind = project.submit("shared")
+    with project.worker(concurrency=1):
+        project.wait_for_state(behind, "SUCCESS")
+        left = project.document(gone)
+        assert (left["state"], left["losses"], left["attempts"]) == ("PENDING", 0, 0)
+        assert "not declared" in left["detail"]
+    project.write({"jobs.d/jobs.yaml": json.dumps({"jobs": {"gone": JOBS["shared"]}})})
+    with project.worker(concurrency=1):
+        assert project.wait_for_state(gone, "SUCCESS", deadline=30.0)["attempts"] == 1
+
+
+def _celery(project: Project, *args: str) -> Running:
+    environment = clean_environment({"RUNNER_PROJECT": str(project.path)})
+    return Running([sys.executable, "-m", "celery", "-A", "runner", *args], cwd=project.path, env=environment)
+
+
+def test_broadcasts_that_act_are_refused(project: Project) -> None:
+    environment = clean_environment({"RUNNER_PROJECT": str(project.path)})
+    with project.worker(concurrency=1) as worker:
+        for command in (
+            ["shutdown"],
+            ["pool_shrink", "1"],
+            ["cancel_consumer", "default"],
+            ["rate_limit", "shared", "1/h"],
+        ):
+            subprocess.run(
+                [sys.executable, "-m", "celery", "-A", "runner", "control", *command],
+                cwd=project.path,
+                env=environment,
+                capture_output=True,
+                timeout=60,
+                check=False,
+            )
+        run_id = project.submit("shared")
+        assert project.wait_for_state(run_id, "SUCCESS")["result"] == 2
+        assert worker.process.poll() is None
+        os.kill(worker.pid, 0)
