@@ -1,0 +1,374 @@
+"""Writes the reference pages that say what the code says: jobs.md, settings.md and cli.md.
+
+``python docs/generate.py`` writes them; ``--check`` writes nothing and exits 1 when one is stale.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from runner.cli.commands import COMMANDS
+from runner.cli.frame.group import WithExample
+from runner.cli.frame.options import DurationType
+from runner.cli.main import root
+from runner.model.container import AnyJson, ListOf, Literal, MapOf
+from runner.model.job import JOB_ALIASES, JOB_NAME, JobSpec
+from runner.model.keyword import FORMATS, PARAM_KEYWORDS, TYPES
+from runner.model.kind import Choice, Duration, Flag, Integer, Kind, Size, Text
+from runner.model.option import Option, Section, options_of
+from runner.model.param import Params
+from runner.settings.celery_settings import OWNED, CelerySettings
+from runner.settings.environment import LATER, variables
+from runner.settings.kinds import Folders, JobDefaults, Timezone
+from runner.settings.options import Settings
+
+REFERENCE = Path(__file__).resolve().parent / "reference"
+_NOTE = "<!-- Written by docs/generate.py out of the code. Change the code, then run: make docs -->\n\n"
+
+
+def inline(value: Any) -> str:
+    """Return a value as one line of YAML, as code."""
+    text = yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True).strip()
+    return f"`{text.removesuffix('...').strip()}`"
+
+
+def cell(text: str) -> str:
+    """Return ``text`` so that a table takes it."""
+    return " ".join(text.replace("|", "\\|").split())
+
+
+def kind_words(kind: Kind) -> str:
+    """Return in words which values a kind takes."""
+    match kind:
+        case Flag():
+            return "`true` or `false`"
+        case Integer():
+            return f"whole number, {kind.minimum} to {kind.maximum}"
+        case Duration():
+            return "duration" + (f", {kind.write(kind.minimum)} or more" if kind.minimum else "")
+        case Size():
+            return f"size, {kind.write(kind.minimum)} to {kind.write(kind.maximum)}"
+        case Choice():
+            return "one of " + ", ".join(f"`{word}`" for word in kind.words)
+        case Text():
+            return text_words(kind)
+        case ListOf():
+            return f"list of: {kind_words(kind.item)}" + (", none twice" if kind.unique else "")
+        case MapOf():
+            return f"mapping of names to: {kind_words(kind.value)}"
+        case Literal():
+            return f"{kind_words(kind.of)}; `$${{` stands for a literal `${{`"
+        case AnyJson():
+            return "any value of JSON"
+        case Section():
+            return "section, see below"
+        case Params():
+            return "mapping of names to schemas, see below"
+        case Folders():
+            return "folder or list of folders" if kind.one else "list of folders"
+        case Timezone():
+            return "name of a time zone"
+        case JobDefaults():
+            return "mapping of [options of jobs](jobs.md)"
+        case CelerySettings():
+            return "mapping of Celery's lower-case settings, see below"
+    raise TypeError(f"{type(kind).__name__} has no words here, add them to docs/generate.py")
+
+
+def text_words(kind: Text) -> str:
+    """Return in words which texts fit."""
+    parts = ["text"]
+    if kind.min_length:
+        parts.append("not empty" if kind.min_length == 1 else f"at least {kind.min_length} characters")
+    if kind.max_length is not None:
+        parts.append(f"at most {kind.max_length} characters")
+    if kind.advice:
+        parts.append(kind.advice)
+    return ", ".join(parts)
+
+
+def default_words(declared: Option, none: str) -> str:
+    """Return the default as it would stand in YAML."""
+    if declared.required:
+        return "required"
+    if isinstance(declared.kind, Section):
+        return ""
+    if declared.default is None:
+        return none
+    return inline(declared.kind.write(declared.default))
+
+
+def option_table(section: type, prefix: str = "", none: str = "none") -> Iterator[str]:
+    """Yield a table of the options of a section; ``none`` is what stands for no default."""
+    yield "| option | value | default | what it does |\n|---|---|---|---|\n"
+    for declared in options_of(section):
+        examples = ", ".join(inline(example) for example in declared.examples)
+        told = declared.help + (f" Example: {examples}" if examples else "")
+        yield (
+            f"| `{prefix}{declared.key}` | {cell(kind_words(declared.kind))} | {cell(default_words(declared, none))} "
+            f"| {cell(told)} |\n"
+        )
+    yield "\n"
+
+
+def sections(section: type) -> Iterator[tuple[str, Section]]:
+    """Yield the sections that stand in a section."""
+    for declared in options_of(section):
+        if isinstance(declared.kind, Section):
+            yield declared.key, declared.kind
+
+
+_VALUES = """\
+A **duration** carries a unit: `500ms`, `90s`, `15m`, `1h30m`, `2d`, `1w`; ten years are the longest. A **size** is a
+whole number with `B`, `KiB`, `MiB` or `GiB`. `null` resets an option to its built-in default.
+"""
+
+
+def jobs_page() -> str:
+    """Return the page about files of jobs."""
+    return "".join(_jobs_page())
+
+
+def _jobs_page() -> Iterator[str]:
+    yield _NOTE
+    yield f"""\
+# Files of jobs
+
+Every `*.yaml` and `*.yml` file in `jobs.d`, and in its sub-folders, holds `jobs:` and, if need be, `defaults:`. Hidden
+files and backups of editors are left out. The name of a job stands once in all files; {JOB_NAME.advice}.
+
+```yaml
+defaults:
+  tags: [reports]
+jobs:
+  nightly-report:
+    task: reports.nightly:build
+    params:
+      day: {{type: string, format: date, required: true}}
+    timeout: 15m
+    retry: {{max_retries: 3, delay: 10s}}
+```
+
+Options merge: a job's own over `defaults` of its file over `defaults` of [`runner.yaml`](settings.md). Mappings merge
+by key; lists and single values replace. Anchors and `<<` work. Top-level keys that begin with `x-` are ignored, so
+that they can hold anchors.
+
+{_VALUES}
+`runner validate` checks all of it. `runner schema jobs` prints the same rules as a JSON Schema for editors.
+
+## Options of a job
+
+"""
+    yield from option_table(JobSpec)
+    for key, kind in sections(JobSpec):
+        yield f"## {key}\n\n"
+        # Only the section `retention` has options without a default of their own.
+        yield from option_table(kind.cls, f"{key}.", none="that of [`runner.yaml`](settings.md)")
+    yield f"""\
+## params
+
+A submitter may give the declared params and no other. A job without `params` takes none. Each one is a JSON Schema
+(2020-12) without references, and these two:
+
+- `required: true`: a submission without it is refused. A param without `required` and `default` may be left out; the
+  function must have a default of its own then.
+- `default`: filled in when the param is not given.
+
+On the command line `-p NAME=VALUE` reads the value as the declared type. Types: {", ".join(f"`{t}`" for t in TYPES)}.
+Formats: {", ".join(f"`{f}`" for f in FORMATS)}. Keywords: {", ".join(f"`{k}`" for k in PARAM_KEYWORDS)}.
+
+```yaml
+jobs:
+  export:
+    task: reports.export:run
+    params:
+      day: {{type: string, format: date, required: true, description: Day to export}}
+      region: {{type: string, enum: [eu, us], default: eu}}
+      limit: {{type: integer, minimum: 1, default: 100}}
+```
+
+"""
+    later = [name for name, told in JOB_ALIASES.items() if "not in this version" in told]
+    yield "## Not in this version\n\n"
+    yield "These are refused, and not ignored: " + ", ".join(f"`{name}`" for name in sorted(later)) + ".\n"
+
+
+def settings_page() -> str:
+    """Return the page about runner.yaml."""
+    return "".join(_settings_page())
+
+
+def _settings_page() -> Iterator[str]:
+    yield _NOTE
+    yield f"""\
+# runner.yaml
+
+The file is optional: a folder with `jobs.d` is a project too. Paths in it are relative to its folder. Top-level keys
+that begin with `x-` are ignored. `runner schema runner` prints the same rules as a JSON Schema for editors.
+
+```yaml
+redis_url: embedded
+timezone: Europe/Berlin
+python_path: [.]
+worker: {{concurrency: 8, queues: [default, reports]}}
+```
+
+{_VALUES}
+## Options
+
+"""
+    yield from option_table(Settings)
+    for key, kind in sections(Settings):
+        yield f"## {key}\n\n"
+        yield from option_table(kind.cls, f"{key}.")
+    yield """\
+## redis_url
+
+| value | means |
+|---|---|
+| `embedded` | a [private server](../explanation/embedded-server.md) of this project |
+| `redis://[USER:PASSWORD@]HOST:PORT/DB` | Redis 7.0, Valkey 8 or newer over TCP |
+| `rediss://…` | the same with TLS |
+| `unix:///PATH?db=0`, `redis+socket:///PATH?virtual_host=0` | over a Unix socket |
+| `env:NAME` | the URL is in this environment variable; unset, it is an error |
+| `file:PATH` | the URL is in this file |
+
+Redis Cluster is refused. `sentinel://` is not in this version.
+
+## Environment variables
+
+They override the file. Lists are written with commas, lists of folders with colons.
+
+| variable | option |
+|---|---|
+"""
+    for name, path, _ in variables(Settings):
+        yield f"| `{name}` | `{'.'.join(path)}` |\n"
+    yield "| `RUNNER_PROJECT` | the project's folder, as `--project` says it |\n"
+    yield "| `RUNNER_EMBEDDED` | `0` forbids the embedded server |\n\n"
+    later = ", ".join(f"`{name}`" for name in sorted(LATER))
+    yield f"Refused, since a later version will obey them: {later}.\n\n"
+    yield """\
+## celery
+
+Settings of Celery pass through by their lower-case names. Those that the runner's promises depend on are refused by
+name, with what to do instead:
+
+| setting | why, and what to do instead |
+|---|---|
+"""
+    for name, remedy in OWNED.items():
+        yield f"| `{name}` | {cell(remedy)} |\n"
+    yield """
+So are all of these families: `broker_…`, `redis_…`, `result_…`, `security_…`, `beat_…`, and the settings of other
+result stores.
+"""
+
+
+def cli_page() -> str:
+    """Return the page about the commands."""
+    return "".join(_cli_page())
+
+
+def _cli_page() -> Iterator[str]:
+    yield _NOTE
+    yield """\
+# Commands
+
+stdout carries data, stderr everything else. `--project DIR` stands before or after the verb; `-h` works everywhere.
+[Exit codes](exit-codes.md) have a page of their own.
+
+An ID is a full id, a prefix of 8 or more characters that fits one run, or, for commands that only read, `@JOB`: the
+latest run of that job.
+
+Several ids: each is dealt with, and of their exit codes the first of 70, 69, 2, 4, 1, 5, 3, 124 counts.
+
+| command | what it does |
+|---|---|
+"""
+    for name, told in COMMANDS.items():
+        yield f"| [`{name}`](#runner-{name}) | {cell(told)} |\n"
+    yield "\n"
+    ctx = click.Context(root, info_name="runner", **root.context_settings)
+    yield "## runner\n\n"
+    yield from _options(root, ctx)
+    for name in COMMANDS:
+        command = root.get_command(ctx, name)
+        assert command is not None
+        yield from _command(name, command, click.Context(command, info_name=name, parent=ctx))
+
+
+def _command(name: str, command: click.Command, ctx: click.Context) -> Iterator[str]:
+    usage = " ".join([f"runner {name}", *command.collect_usage_pieces(ctx)])
+    yield f"## runner {name}\n\n```text\n{usage}\n```\n\n"
+    paragraphs = (command.help or "").split("\n\n")
+    yield "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs) + "\n\n"
+    yield from _options(command, ctx)
+    if isinstance(command, WithExample):
+        yield f"```sh\n{command.example}\n```\n\n"
+
+
+def _options(command: click.Command, ctx: click.Context) -> Iterator[str]:
+    yield "| option | what it does |\n|---|---|\n"
+    for param in command.get_params(ctx):
+        if not isinstance(param, click.Option) or param.hidden:
+            continue
+        names = ", ".join(f"`{name}`" for name in [*param.opts, *param.secondary_opts])
+        told = param.help or ""
+        if not param.is_flag and not param.count:
+            names += f" {cell(_metavar(param))}"
+        if isinstance(param.type, click.IntRange):
+            told += f" {param.type.min} to {param.type.max}."
+        if param.show_default and param.default is not None:
+            told += f" Default: `{param.default}`."
+        yield f"| {names} | {cell(told)} |\n"
+    yield "\n"
+
+
+def _metavar(param: click.Option) -> str:
+    if param.metavar:
+        return param.metavar
+    if isinstance(param.type, click.Choice):
+        return "|".join(str(choice).lower() for choice in param.type.choices)
+    if isinstance(param.type, DurationType):
+        return "DURATION"
+    return "N" if isinstance(param.type, click.IntRange) else param.type.name.upper()
+
+
+PAGES: Mapping[str, Any] = {"jobs.md": jobs_page, "settings.md": settings_page, "cli.md": cli_page}
+
+
+def stale() -> list[str]:
+    """Return the names of pages that are not what the code says now."""
+    return [name for name, page in PAGES.items() if not _is_written(REFERENCE / name, page())]
+
+
+def _is_written(path: Path, text: str) -> bool:
+    return path.exists() and path.read_text("utf-8") == text
+
+
+def main(words: list[str]) -> int:
+    """Write or check the pages; return the exit code."""
+    if words == ["--check"]:
+        old = stale()
+        if old:
+            sys.stderr.write(f"stale: {json.dumps(old)}\nhint: make docs\n")
+        return 1 if old else 0
+    if words:
+        sys.stderr.write("usage: python docs/generate.py [--check]\n")
+        return 2
+    REFERENCE.mkdir(exist_ok=True)
+    for name, page in PAGES.items():
+        (REFERENCE / name).write_text(page(), "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
