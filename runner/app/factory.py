@@ -47,6 +47,11 @@ class RunnerApp(Celery):
         """Have the worker's next beat now; the lease step puts its own in place of this."""
 
     @cached_property
+    def AsyncResult(self) -> Any:  # noqa: N802 - Celery's name
+        """The result class of this app."""
+        return self.subclass_with_self("runner.app.job_result:JobResult", name="AsyncResult")
+
+    @cached_property
     def Worker(self) -> Any:  # noqa: N802 - Celery's name
         """The worker program of this app."""
         return self.subclass_with_self("runner.app.job_worker:JobWorker", name="Worker", reverse="Worker")
@@ -213,11 +218,8 @@ def _register(app: RunnerApp, job: JobSpec) -> None:
             "__module__": JobTask.__module__,
             "__doc__": job.description,
             "job": job,
-            "queue": job.queue,
-            "priority": job.priority,
             "time_limit": job.timeout,
             "soft_time_limit": job.soft_timeout,
-            "expires": None,
             "app": app,
         },
     )()

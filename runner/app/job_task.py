@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import signal
 import time
@@ -149,8 +150,9 @@ class JobTask(Task):
 
     def _call(self, job: JobSpec, params: Mapping[str, Any], args: tuple[Any, ...] = ()) -> Any:
         target = self._target
-        args = args or job.args
-        kwargs = {**job.kwargs, **params}
+        # Copies: what a job does to its arguments must not reach the next run.
+        args = args or copy.deepcopy(job.args)
+        kwargs = {**copy.deepcopy(dict(job.kwargs)), **params}
         if not isinstance(target, Task):
             assert target is not None
             return target(*args, **kwargs)

@@ -75,6 +75,16 @@ class JobWorker(Worker):
             "is_running": is_running,
         }
 
+    def stats(self) -> dict[str, Any]:
+        """Return what ``inspect stats`` and Flower show, without the objects that only this process has."""
+        told: dict[str, Any] = super().stats()
+        broker = told.get("broker")
+        if isinstance(broker, dict):
+            options = broker.get("transport_options") or {}
+            plain = {name: value for name, value in options.items() if isinstance(value, str | int | float)}
+            told["broker"] = {**broker, "transport_options": plain}
+        return told
+
 
 def prepare_child(**_: Any) -> None:
     """Give a pool child a process group of its own, that ends with it.

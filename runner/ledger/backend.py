@@ -6,7 +6,7 @@ run; of an unknown id Celery's contract makes it PENDING, with ``exists()`` fals
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from celery import states
@@ -114,11 +114,7 @@ class LedgerBackend(RedisBackend):
         run = self._find(result.id)
         if run is None:
             raise unknown_run(result.id)
-        if run.result_expired:
-            raise ResultExpired(
-                f"run {run.id} ended in {run.state}, its result was kept for retention.result and is gone",
-                hint=f"run it again: runner rerun {run.id}",
-            )
+        refuse_expired(self._meta_of(run))
         return super().wait_for_pending(result, *args, **kwargs)
 
     def _find(self, task_id: str) -> Run | None:
@@ -154,6 +150,7 @@ class LedgerBackend(RedisBackend):
                     "children": [],
                     "date_done": run.finished_at,
                     "task_id": run.id,
+                    "result_expired": run.result_expired,
                 }
             )
         )
@@ -165,3 +162,12 @@ class LedgerBackend(RedisBackend):
         """Forget a finished run."""
         self._cache.pop(task_id, None)
         self.ledger.forget(task_id)
+
+
+def refuse_expired(meta: Mapping[str, Any]) -> None:
+    """Raise ResultExpired if the result that ``meta`` describes is gone."""
+    if meta.get("result_expired"):
+        raise ResultExpired(
+            f"run {meta['task_id']} ended in {meta['status']}, its result was kept for retention.result and is gone",
+            hint=f"run it again: runner rerun {meta['task_id']}",
+        )
