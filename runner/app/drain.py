@@ -61,7 +61,7 @@ class Drain:
         if running and late:
             self._hand_back(running)
             running = []
-        if not running and state.should_stop is None:
+        if not running and state.should_stop is None and not self._consumer.app.settler.busy:
             state.should_stop = 0
             self._end_children()
 

@@ -17,6 +17,7 @@ from kombu import Exchange, Queue
 
 from runner.app.consumer import JobConsumer
 from runner.app.job_task import JobTask, reason_of
+from runner.app.settler import Settler
 from runner.app.steps import Announce, Lease
 from runner.delivery.claims import Claims
 from runner.delivery.transport import MARKED_ARGUMENT
@@ -38,6 +39,7 @@ class RunnerApp(Celery):
     runner_settings: Settings
     catalog: Catalog
     claims: Claims
+    settler: Settler
     job_names: frozenset[str]
     worker_name: str = ""
     run_queues: Sequence[str] = ()
@@ -135,6 +137,7 @@ def create_app(settings: Settings, catalog: Catalog) -> RunnerApp:
     app.runner_settings = settings
     app.catalog = catalog
     app.job_names = frozenset(catalog.jobs)
+    app.settler = Settler()
     app.claims = Claims(app.open_ledger, settings.worker.lease)
     app.conf.update(dict(settings.celery))
     app.conf.update(_owned(settings, catalog))

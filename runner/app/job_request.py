@@ -84,21 +84,31 @@ class JobRequest(Request):
             super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=True)
             return
         state.task_ready(self)
+        self._let_go()
+        self.app.settler.do(lambda: self._settle(error))
+        self.send_event("task-failed", exception=repr(error), traceback=None)
+
+    def _let_go(self) -> None:
+        """Free the place of the message; its claim stays, and is renewed, until the attempt is settled."""
+        if not self.acknowledged:
+            self.acknowledged = True
+            self.message.channel.qos.let_go(self.token)
+
+    def _settle(self, error: BaseException) -> None:
         if self.in_child:
             kill_group(self.worker_pid, signal.SIGKILL, grace=0.0)
         if isinstance(error, TimeLimitExceeded) and not self.ending:
             self._settle_timeout(error)
         else:
             self._settle_loss(error)
-        self.acknowledge()
+        self.app.claims.forget(self.token)
         self.app.beat_soon()
-        self.send_event("task-failed", exception=repr(error), traceback=None)
 
     def _settle_timeout(self, error: BaseException) -> None:
         job, limit = self.task.job, self.app.runner_settings.limits.traceback
         log.error("run %s of %s: timeout (%ss), killed", self.id, self.name, job.timeout)
         failure = describe_exception(error, limit, message=f"the job ran longer than its timeout of {job.timeout:g}s")
-        run = self.app.backend.ledger.get(self.id)
+        run = self._attempts.persist(lambda: self.app.backend.ledger.get(self.id))
         decision = job.retry.decide(
             retries=run.retries, retryable=self.task.retryable(error), now=time.time(), expires_at=None
         )

@@ -19,7 +19,7 @@ from kombu.transport import virtual
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
 from redis.connection import parse_url
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 
 from runner.delivery.claims import PACKAGE, milliseconds
 from runner.errors import Unavailable
@@ -46,6 +46,10 @@ class QoS(virtual.QoS):
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
         self.channel.release(delivery_tag, requeue=requeue)
+        super().ack(delivery_tag)
+
+    def let_go(self, delivery_tag: str) -> None:
+        """Free the place that the message takes here; its claim stays ours."""
         super().ack(delivery_tag)
 
     def settled(self, delivery_tag: str) -> None:
@@ -176,6 +180,11 @@ class Channel(stock.Channel):
             except NoScriptError:
                 self._bells = None
                 self._kept_client().script_load(source(PACKAGE, "claim"))
+                raise Empty from None
+            except ResponseError as error:
+                # Out of memory, a replica since a failover, a disk that is full: Redis answers, and refuses.
+                stock.warning("Redis refuses to hand out work, will ask again: %s", error)
+                self._bells = ["$"] * len(self._asked)
                 raise Empty from None
             if self._blocking:
                 self._bells = None

@@ -69,7 +69,7 @@ class Attempts:
 
     def start(self, run_id: str, token: str, worker: str) -> Started | Dropped:
         """Ask the guard; STARTED is written by the same step."""
-        answer = self._persist(lambda: self.ledger.script("start", run_id, token, worker, os.getpid()))
+        answer = self.persist(lambda: self.ledger.script("start", run_id, token, worker, os.getpid()))
         if answer[0] != "go":
             return Dropped(answer[0])
         _, attempt, retries, params, expires_at = answer
@@ -83,13 +83,13 @@ class Attempts:
     def succeed(self, run_id: str, token: str, result: str) -> bool:
         """STARTED -> SUCCESS; ``result`` is JSON text. False: the token is stale, nothing was written."""
         meta = celery_meta(run_id=run_id, state=State.SUCCESS, result=result, date_done=datetime.now(UTC).isoformat())
-        return bool(self._persist(lambda: self.ledger.script("settle", run_id, token, "SUCCESS", "", meta, "")))
+        return bool(self.persist(lambda: self.ledger.script("settle", run_id, token, "SUCCESS", "", meta, "")))
 
     def fail(self, run_id: str, token: str, reason: str, failure: Failure) -> bool:
         """STARTED -> FAILURE. False: the token is stale, nothing was written."""
         meta = failure.meta(run_id, State.FAILURE)
         return bool(
-            self._persist(lambda: self.ledger.script("settle", run_id, token, "FAILURE", reason, meta, failure.error()))
+            self.persist(lambda: self.ledger.script("settle", run_id, token, "FAILURE", reason, meta, failure.error()))
         )
 
     def fail_waiting(self, run_id: str, token: str, reason: str, failure: Failure) -> bool:
@@ -101,15 +101,13 @@ class Attempts:
         """STARTED -> RETRY, due ``delay`` seconds from now. False: the token is stale, nothing was written."""
         meta = failure.meta(run_id, State.RETRY)
         return bool(
-            self._persist(
-                lambda: self.ledger.script("retry", run_id, token, round(delay * 1000), meta, failure.error())
-            )
+            self.persist(lambda: self.ledger.script("retry", run_id, token, round(delay * 1000), meta, failure.error()))
         )
 
     def lose(self, run_id: str, token: str, death: Mapping[str, Any]) -> str:
         """The process of an attempt is dead; return the state that follows, or an empty string for a stale token."""
         told = json.dumps({"at": round(time.time() * 1000), **death})
-        return str(self._persist(lambda: self.ledger.script("lost", run_id, token, told)))
+        return str(self.persist(lambda: self.ledger.script("lost", run_id, token, told)))
 
     def progress(self, run_id: str, token: str, fraction: float | None, message: str | None) -> None:
         """Note how far an attempt is. Lost without a word while Redis is away: the next one tells more."""
@@ -118,7 +116,7 @@ class Attempts:
         except Unavailable:
             return
 
-    def _persist(self, write: Callable[[], Any]) -> Any:
+    def persist(self, write: Callable[[], Any]) -> Any:
         """Try until Redis can be reached: an outcome is kept until it can be written."""
         pause = 0.1
         while True:

@@ -18,7 +18,11 @@ class RunsScripts(Protocol):
 def source(package: str, name: str) -> str:
     """Return the whole text of script ``name`` of a package (``runner.ledger`` or ``runner.delivery``)."""
     common = files("runner.ledger").joinpath("lua", "common.lua").read_text("utf-8")
-    return common + "\n" + files(package).joinpath("lua", f"{name}.lua").read_text("utf-8")
+    own = files(package).joinpath("lua", f"{name}.lua").read_text("utf-8")
+    # `#!lua flags=allow-oom` must be the first line: the script gives back more than it takes, so it runs also
+    # when Redis has no memory left.
+    flags, own = own.split("\n", 1) if own.startswith("#!") else ("#!lua", own)
+    return f"{flags}\n{common}\n{own}"
 
 
 @cache

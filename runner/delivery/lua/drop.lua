@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Releases claims whose messages are done with, without touching any run.
 --
 -- ARGV: tokens

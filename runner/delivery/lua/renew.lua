@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Renews the leases a worker holds, by this server's clock. A lease that was taken away stays away.
 --
 -- ARGV: lease in ms, tokens

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- What every worker does about once a second for all: nobody is the leader, anybody may be gone.
 --
 -- Says that this worker lives; moves due runs from the delayed set to their queues; ends what expired; puts

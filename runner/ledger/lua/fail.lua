@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Ends a run that no attempt can be made of.
 --
 -- PENDING | RETRY -> FAILURE (unknown_job, import_error, invalid_params, …), and releases the claim of its message.

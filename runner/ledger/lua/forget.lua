@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Removes all that is known of a finished run. Keys and slots stay: they outlive it.
 --
 -- ARGV: id

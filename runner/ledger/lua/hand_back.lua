@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Gives messages back that this worker will not work on: to the front of their queues, uncharged.
 --
 -- A run that had started goes STARTED -> RETRY and waits for its redelivery, unless it was revoked meanwhile.

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- The process that ran an attempt is dead: said by the worker that saw it, with the attempt's token.
 --
 -- STARTED -> RETRY | FAILURE (poisoned) | REVOKED (terminated, cancelled). A run that had not started

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Notes how far an attempt is. Changes no state; refused to a stale token.
 --
 -- ARGV: id, token, progress as JSON

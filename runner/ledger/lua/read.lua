@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Reads runs, and settles what is overdue about them first: an expired run reads REVOKED though nobody looked.
 --
 -- ARGV: ids

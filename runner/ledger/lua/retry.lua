@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Ends an attempt and puts the same message into the delayed set.
 --
 -- STARTED -> RETRY, or REVOKED if that was asked for while it ran. `retries` counts the policy's own retries.

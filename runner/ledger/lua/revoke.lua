@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Revokes a run. It is a field of the record, so it holds with no worker online and across restarts.
 --
 -- PENDING | RETRY -> REVOKED (cancelled), now. STARTED stays: its outcome stands, and nothing follows it; with

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Ends an attempt, and its run with it.
 --
 -- STARTED -> SUCCESS | FAILURE. Refused to a stale token: a redelivered run has one outcome.
