@@ -26,8 +26,8 @@ $(PY):
 
 $(INSTALLED): $(PY) requirements.lock pyproject.toml
 	@echo "installing into $(VENV) what requirements.lock names"
-	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(PY) -m pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(PY) -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 install: $(INSTALLED)  ## Make .venv with everything that requirements.lock names
@@ -64,7 +64,7 @@ bench: $(INSTALLED)  ## Measure against Celery, in pairs in one run
 
 lock: pyproject.toml  ## Resolve the dependencies anew
 	@$(PYTHON) -m venv .venv/lock
-	@.venv/lock/bin/pip install --quiet --disable-pip-version-check 'uv>=0.5'
+	@.venv/lock/bin/pip install -qq --disable-pip-version-check 'uv>=0.5'
 	.venv/lock/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade \
 	  --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --quiet -o requirements.lock
 	@rm -rf .venv/lock
@@ -78,7 +78,7 @@ docs: $(INSTALLED)  ## Write docs/reference out of the model and the commands
 
 wheel: $(INSTALLED)  ## Build dist/*.whl
 	@rm -rf dist
-	$(PY) -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation -w dist .
+	$(PY) -m pip wheel -qq --disable-pip-version-check --no-deps --no-build-isolation -w dist .
 
 clean:  ## Remove what was made, but not .runner: that is data
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info

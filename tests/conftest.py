@@ -37,15 +37,19 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail the run if a process that a test started is still there."""
+    """Fail the run if a process that a test started is still there; in CI also if a test was skipped."""
     config = session.config
     if hasattr(config, "workerinput") or config.option.collectonly:
         return
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CI") and reporter is not None and reporter.stats.get("skipped"):
+        reporter.write_line("")
+        reporter.write_line("error: tests were skipped, which CI must not", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
     factory = getattr(config, "_tmp_path_factory", None)
     folder = factory.getbasetemp() if factory is not None else None
     left = wait_for_none(os.environ[_RUN], folder, _GRACE)
     if left:
-        reporter = config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None:
             reporter.write_line("")
             reporter.write_line("error: tests left processes behind:", red=True)

@@ -22,6 +22,7 @@ from runner.errors import InvalidSettings
 from runner.model.job import JobSpec
 from runner.process_group import guard
 from runner.settings import Settings
+from runner.settings.redis_url import mask
 
 log = get_logger(__name__)
 
@@ -76,13 +77,15 @@ class JobWorker(Worker):
         }
 
     def stats(self) -> dict[str, Any]:
-        """Return what ``inspect stats`` and Flower show, without the objects that only this process has."""
+        """Return what ``inspect stats`` and Flower show: no password, and no objects that only this process has."""
         told: dict[str, Any] = super().stats()
         broker = told.get("broker")
         if isinstance(broker, dict):
             options = broker.get("transport_options") or {}
             plain = {name: value for name, value in options.items() if isinstance(value, str | int | float)}
-            told["broker"] = {**broker, "transport_options": plain}
+            # Kombu has the whole URL for a host where the transport is not one of its own.
+            shown = {"hostname": mask(str(broker.get("hostname"))), "alternates": [], "transport_options": plain}
+            told["broker"] = {**broker, **shown}
         return told
 
 

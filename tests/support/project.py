@@ -170,12 +170,17 @@ class Project:
         return dict(answer)
 
     def wait_for_state(self, run_id: str, *states: str, deadline: float = 30.0) -> dict[str, Any]:
-        """Return the run document once the run is in one of ``states``."""
+        """Return the run document once the run is in one of ``states``; it need not be known yet."""
+        from runner.errors import UnknownRun
+
         ledger = self.ledger()
         try:
 
             def arrived() -> dict[str, Any] | None:
-                run = ledger.get(run_id)
+                try:
+                    run = ledger.get(run_id)
+                except UnknownRun:
+                    return None
                 return run.document() if run.state in states else None
 
             return wait_until(arrived, deadline, f"run {run_id} in {' or '.join(states)}")  # type: ignore[return-value]
