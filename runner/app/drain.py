@@ -14,6 +14,7 @@ from typing import Any
 from celery.utils.log import get_logger
 from celery.worker import state
 
+from runner.app.systemd import notify
 from runner.errors import RunnerError
 from runner.process_group import kill_group
 
@@ -74,6 +75,7 @@ class Drain:
     def _stop_taking(self) -> None:
         self._since = time.monotonic()
         running = tuple(state.active_requests)
+        notify("STOPPING=1")
         log.info("stopping: no new work; %d running, which get %gs", len(running), self._grace)
         consumer = self._consumer.task_consumer
         try:

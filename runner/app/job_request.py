@@ -6,9 +6,12 @@ process group is dead.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 from billiard.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError
@@ -26,6 +29,9 @@ TERMINATE_GRACE = 1.5
 """Seconds between the signal that was asked for and SIGKILL."""
 
 
+_HIGH_WATER = re.compile(rb"^VmHWM:\s+(\d+) kB", re.MULTILINE)
+
+
 class JobRequest(Request):
     """One message of a run, and what became of it."""
 
@@ -37,6 +43,7 @@ class JobRequest(Request):
         # The tracer in the child makes its context of this mapping.
         self.request_dict["claim"] = self.token
         self.ending = False
+        self.max_rss: int | None = None
         self.handed_back = False
 
     @property
@@ -122,7 +129,7 @@ class JobRequest(Request):
         follows = self._attempts.lose(
             self.id,
             self.token,
-            {"worker": self.hostname, "signal": signum, "exit_code": exit_code},
+            {"worker": self.hostname, "signal": signum, "exit_code": exit_code, "max_rss": self.max_rss},
         )
         log.error(
             "run %s of %s: its process %s died (%s), the run is %s",
@@ -134,6 +141,15 @@ class JobRequest(Request):
         )
 
     # -- what the worker asks for
+
+    def note_memory(self) -> None:
+        """Note the child's high-water mark of memory in bytes: once it is dead, nobody can tell (Linux only)."""
+        if not self.in_child:
+            return
+        with contextlib.suppress(OSError):
+            found = _HIGH_WATER.search(Path(f"/proc/{self.worker_pid}/status").read_bytes())
+            if found:
+                self.max_rss = int(found[1]) * 1024
 
     def end(self, signum: int) -> None:
         """End the process group of the run; what follows comes through :meth:`on_failure`.

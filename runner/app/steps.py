@@ -19,6 +19,7 @@ from celery.utils.log import get_logger
 from celery.worker import state
 
 from runner.app.drain import Drain
+from runner.app.systemd import Watchdog, notify
 from runner.delivery.claims import Claims
 from runner.errors import RunnerError
 from runner.ledger.ledger import WORKER_RECORD_SECONDS
@@ -44,6 +45,7 @@ class Lease(bootsteps.StartStopStep):
         super().__init__(consumer, **kwargs)
         self._thread: LeaseThread | None = None
         self._maintain: Callable[[], None] | None = None
+        self._watchdog = Watchdog()
         self._drain = Drain(consumer, consumer.app.runner_settings.worker.shutdown_grace)
 
     def start(self, consumer: Any) -> None:
@@ -52,9 +54,10 @@ class Lease(bootsteps.StartStopStep):
         for request in tuple(state.active_requests):
             request.message.channel = channel
         if self._thread is None or not self._thread.is_alive():
-            self._thread = LeaseThread(consumer)
+            self._thread = LeaseThread(consumer, self._drain)
             consumer.app.beat_soon = self._thread.beat_soon
             self._thread.start()
+        self._thread.connected = True
         if consumer.hub is not None:
             self._drain.install()
             self._maintain = getattr(getattr(consumer.pool, "_pool", None), "maintain_pool", None)
@@ -63,6 +66,7 @@ class Lease(bootsteps.StartStopStep):
     def _pulse(self) -> None:
         if self._thread is not None:
             self._thread.pulse()
+        self._watchdog.pet()
         if self._maintain is not None and not self._drain.draining:
             # billiard looks once when a child's pipe closes, which is before the kernel lets it be reaped, and
             # then again after five seconds.
@@ -71,6 +75,8 @@ class Lease(bootsteps.StartStopStep):
 
     def stop(self, consumer: Any) -> None:
         """Go on: what runs stays leased through a lost connection and while the worker drains."""
+        if self._thread is not None:
+            self._thread.connected = False
 
     def shutdown(self, consumer: Any) -> None:
         """End the thread: the worker has drained."""
@@ -81,8 +87,12 @@ class Lease(bootsteps.StartStopStep):
 class LeaseThread(threading.Thread):
     """Renews every third of a lease, beats every half second."""
 
-    def __init__(self, consumer: Any) -> None:
+    def __init__(self, consumer: Any, drain: Drain) -> None:
         super().__init__(name="runner-lease", daemon=True)
+        self._drain = drain
+        self._watchdog = Watchdog()
+        self.connected = True
+        """Whether the main loop runs; while it waits for Redis it gives no pulse, and that is no fault."""
         self._consumer = consumer
         self._app = consumer.app
         self._ledger = consumer.app.open_ledger()
@@ -131,6 +141,10 @@ class LeaseThread(threading.Thread):
             if self._ended:
                 return
             pause = BEAT_SECONDS
+            if not self.connected and self._has_hub:
+                self._last_pulse = time.monotonic()
+                self._watchdog.pet()
+                self._drain.step()
             if self._has_hub and time.monotonic() - self._last_pulse > PULSE_PATIENCE:
                 log.critical("the main loop has not moved for %ds: leases are no longer renewed", PULSE_PATIENCE)
                 continue
@@ -146,6 +160,8 @@ class LeaseThread(threading.Thread):
 
     def _beat(self) -> float:
         """Do one beat; return the seconds until the next."""
+        for request in tuple(state.active_requests):
+            request.note_memory()
         next_due, terminating, more = self._ledger.beat(
             worker=self._app.worker_name,
             keep=WORKER_RECORD_SECONDS,
@@ -181,5 +197,6 @@ class Announce(bootsteps.StartStopStep):
     requires = (Lease,)
 
     def start(self, consumer: Any) -> None:
-        """Log it."""
+        """Log it, and tell systemd."""
         log.info("runner worker ready: %s takes from %s", consumer.app.worker_name, ", ".join(consumer.app.run_queues))
+        notify("READY=1")

@@ -140,6 +140,8 @@ class Ledger:
             "spec_digest": submission.job.digest,
             "params": params,
             "tags": json.dumps(list(submission.job.tags)) if submission.job.tags else None,
+            "delivery": submission.job.delivery if submission.job.delivery != "at_least_once" else None,
+            "max_deliveries": submission.job.max_deliveries,
             "keep_result": _milliseconds(kept.result if kept.result is not None else default.result),
             "keep_history": _milliseconds(kept.history if kept.history is not None else default.history),
             "keep_runs": kept.runs if kept.runs is not None else default.runs,

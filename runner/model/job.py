@@ -8,6 +8,7 @@ from typing import Any
 
 from runner.model.option import (
     AnyJson,
+    Choice,
     Defaults,
     Duration,
     Flag,
@@ -227,6 +228,17 @@ class JobSpec:
         Section(RetryPolicy, RETRY_ALIASES),
         default=_NO_RETRY,
         help="What follows a failed attempt.",
+    )
+    delivery: str = option(
+        Choice(("at_least_once", "at_most_once")),
+        default="at_least_once",
+        help="What follows when the worker of a started run dies: at_least_once starts it again; at_most_once ends it "
+        "in FAILURE, reason worker_lost.",
+    )
+    max_deliveries: int = option(
+        Integer(1, 100),
+        default=3,
+        help="So many attempts lost with their worker since the last retry, and the run ends in FAILURE, poisoned.",
     )
     retention: Retention = option(
         Section(Retention, RETENTION_ALIASES),

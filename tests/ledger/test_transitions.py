@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -247,6 +248,54 @@ def test_a_retry_forgives_earlier_losses(bench: Bench) -> None:
     bench.attempts.retry(run.id, bench.start(run), 0.0, ERROR)
     bench.make_due(run.id)
     assert bench.attempts.lose(run.id, bench.start(run), {"worker": "w1"}) == "RETRY"
+
+
+def test_at_most_once_never_starts_again(bench: Bench) -> None:
+    job = replace(bench.job("once"), delivery="at_most_once")
+    for follows in ("lose", "hand_back", "sweep"):
+        run = bench.submit(job=job)
+        token = bench.start(run)
+        if follows == "lose":
+            bench.attempts.lose(run.id, token, {"worker": "w1"})
+        elif follows == "hand_back":
+            bench.ledger.script("hand_back", 0, "back", token)
+        else:
+            bench.let_leases_end(token)
+            bench.beat()
+        after = bench.ledger.get(run.id)
+        assert (after.state, after.reason, after.attempts) == (State.FAILURE, "worker_lost", 1)
+    assert bench.messages() == []
+
+
+def test_at_most_once_may_be_delivered_again_before_it_started(bench: Bench) -> None:
+    run = bench.submit(job=replace(bench.job("once"), delivery="at_most_once"))
+    bench.let_leases_end(bench.claim())
+    bench.beat()
+    assert bench.messages() == [run.id]
+
+
+@pytest.mark.parametrize("deliveries", [1, 2, 5])
+def test_max_deliveries_counts_losses_in_a_row(bench: Bench, deliveries: int) -> None:
+    run = bench.submit(job=replace(bench.job(), max_deliveries=deliveries))
+    for loss in range(1, deliveries + 1):
+        follows = bench.attempts.lose(run.id, bench.start(run), {"worker": "w1"})
+        assert follows == ("FAILURE" if loss == deliveries else "RETRY")
+        bench.make_due(run.id)
+    assert bench.ledger.get(run.id).reason == "poisoned"
+
+
+def test_a_lost_attempt_that_cannot_start_before_it_expires_fails_at_once(bench: Bench) -> None:
+    run = bench.submit(expires=0.9)
+    bench.attempts.lose(run.id, bench.start(run), {"worker": "w1"})
+    after = bench.ledger.get(run.id)
+    assert (after.state, after.reason) == (State.FAILURE, "worker_lost")
+
+
+def test_a_start_whose_answer_was_lost_is_answered_again(bench: Bench) -> None:
+    run = bench.submit(params={"x": 1})
+    token = bench.claim()
+    assert bench.attempts.start(run.id, token, "w1") == bench.attempts.start(run.id, token, "w1")
+    assert bench.ledger.get(run.id).attempts == 1
 
 
 def test_a_hand_back_is_no_loss_and_goes_to_the_front(bench: Bench) -> None:

@@ -17,7 +17,6 @@ local ORIGINS = {
   REVOKED = { PENDING = true, STARTED = true, RETRY = true },
 }
 
-local DELIVERIES = 3            -- losses in a row before a run is called poisoned
 local PRUNED_AT_ONCE = 10       -- runs that one settle removes, so that it stays short
 local EVENTS_KEPT = 10000
 
@@ -174,7 +173,8 @@ local function revoked_after(run)
 end
 
 -- An attempt vanished with its worker or its process. death: JSON of one death.
--- STARTED -> RETRY (redelivered after 1, 2, 4 s), FAILURE (poisoned) or REVOKED (asked for meanwhile).
+-- STARTED -> RETRY (redelivered after 1, 2, 4 s), FAILURE (poisoned; worker_lost: at most once, or it expires
+-- meanwhile) or REVOKED (asked for meanwhile).
 local function lose(run, message, death)
   local deaths = run.deaths and cjson.decode(run.deaths) or {}
   deaths[#deaths + 1] = cjson.decode(death)
@@ -183,13 +183,17 @@ local function lose(run, message, death)
   redis.call('HSET', key, 'deaths', cjson.encode(deaths), 'deaths_in_row', in_row)
   redis.call('HINCRBY', key, 'losses', 1)
   if run.revocation then return revoke_run(run, revoked_after(run)) end
-  local pause = 1000 * 2 ^ (in_row - 1)
+  local pause = 1000 * 2 ^ math.min(in_row - 1, 2)
   local late = run.expires_at and NOW + pause > tonumber(run.expires_at)
-  if in_row >= DELIVERIES or late or not message then
-    local reason = in_row >= DELIVERIES and 'poisoned' or 'worker_lost'
-    local words = reason == 'poisoned'
-      and 'the process that ran it died ' .. in_row .. ' times in a row'
-      or 'the process that ran it died, and no redelivery is possible'
+  local once = run.delivery == 'at_most_once'
+  if once or late or in_row >= tonumber(run.max_deliveries or '3') or not message then
+    local reason = (once or late or not message) and 'worker_lost' or 'poisoned'
+    local words = 'the process that ran it died ' .. in_row .. ' times in a row'
+    if once then
+      words = 'the process that ran it died, and the job is delivered at most once'
+    elseif late then
+      words = 'the process that ran it died, and the run expires before it could start again'
+    end
     return finish(run, 'FAILURE', reason, celery_meta(run, 'FAILURE', 'WorkerLostError', words),
       { 'error', cjson.encode({ type = 'WorkerLostError', message = words, traceback = cjson.null }) })
   end

@@ -19,6 +19,9 @@ for i = 3, #ARGV do
     elseif run.state == 'STARTED' and run.token == token then
       if run.revocation then
         revoke_run(run, revoked_after(run))
+      elseif run.delivery == 'at_most_once' then
+        -- Started is started: it may not start again.
+        lose(run, claim.message, cjson.encode({ at = NOW, worker = run.worker }))
       else
         enter(run, 'RETRY')
         redis.call('HSET', run_key(run.id), 'state', 'RETRY', 'detail', detail, 'retry_at', NOW)

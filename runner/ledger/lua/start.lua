@@ -19,7 +19,10 @@ end
 if not run then return drop('unknown') end
 if FINAL[run.state] then return drop('final') end
 if run.state == 'STARTED' then
-  if run.token == token then return { 'stale' } end
+  -- The answer to the same question was lost on the way: it is given again.
+  if run.token == token then
+    return { 'go', run.attempts, run.retries or '0', run.params or '{}', run.expires_at or '' }
+  end
   if lease_live(run.token) then return drop('duplicate') end
   -- The former holder is gone and no sweep has come by yet.
   lose(run, claim.message, cjson.encode({ at = NOW, worker = run.worker }))
