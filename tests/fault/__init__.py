@@ -1,0 +1,1 @@
+"""The fault suite: every promise about delivery, attacked. ``python -m tests.fault --help``."""

@@ -1,0 +1,242 @@
+"""The attacks. Each submits a load, does harm meanwhile, and returns; what became of the runs is judged afterwards."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from random import Random
+
+from tests.fault.server import Fsync, RedisServer
+from tests.fault.system import Order, System, orders
+from tests.support.deadline import wait_until
+from tests.support.proxy import Proxy
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large an attack is."""
+
+    runs: int
+    kills: int
+    seconds: float
+    """Over which the runs are submitted and the harm is done."""
+    workers: int = 3
+    concurrency: int = 4
+
+
+@dataclass
+class Field:
+    """Everything that an attack can reach."""
+
+    system: System
+    server: RedisServer
+    proxy: Proxy
+    random: Random
+    size: Size
+
+    def load(self, longest: float = 0.1) -> Load:
+        """Return a load to submit beside the attack."""
+        return Load(self, orders(self.size.runs, self.random, longest))
+
+
+class Load:
+    """Submits while the body of the ``with`` does harm; leaving it waits until all are confirmed."""
+
+    def __init__(self, field: Field, todo: list[Order]) -> None:
+        self._error: BaseException | None = None
+        self._field, self._todo = field, todo
+        self._thread = threading.Thread(target=self._submit, daemon=True, name="load")
+
+    def _submit(self) -> None:
+        try:
+            self._field.system.accept(self._todo, seconds=self._field.size.seconds)
+        except BaseException as error:  # noqa: BLE001 - it is raised where the load is waited for
+            self._error = error
+
+    def __enter__(self) -> Load:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._thread.join(self._field.size.seconds + 120.0)
+        if kind is None:
+            assert not self._thread.is_alive(), "the load was not submitted in time"
+            if self._error is not None:
+                raise self._error
+
+
+def kill_at_random(field: Field) -> None:
+    """SIGKILL workers and pool children, in turn and at random moments."""
+    system, random, size = field.system, field.random, field.size
+    system.start_workers(size.workers, size.concurrency)
+    begun = time.monotonic()
+    with field.load():
+        for number in range(size.kills):
+            due = begun + size.seconds * (number + random.random()) / size.kills
+            time.sleep(max(0.0, due - time.monotonic()))
+            victim = random.choice(system.workers)
+            if number % 2 == 0 and system.kill_child(victim, random):
+                continue
+            system.kill_worker(victim)
+            system.add_worker(size.concurrency)
+
+
+def freeze_a_worker(field: Field) -> None:
+    """SIGSTOP a worker for longer than its lease, SIGCONT it, again and again."""
+    system, size = field.system, field.size
+    system.start_workers(size.workers, size.concurrency)
+    with field.load(longest=0.3):
+        for _ in range(max(1, size.kills)):
+            victim = field.random.choice(system.workers)
+            since = system.freeze(victim)
+            time.sleep(system.lease * 2.5)
+            system.thaw(victim, since)
+            system.deaths.killed += 1
+            time.sleep(field.random.uniform(0.5, 1.5))
+
+
+def kill_redis(field: Field) -> None:
+    """SIGKILL Redis and start it again with its data."""
+    system, size = field.system, field.size
+    system.start_workers(size.workers, size.concurrency)
+    with field.load():
+        for _ in range(max(1, size.kills)):
+            time.sleep(field.random.uniform(0.5, 1.5) * size.seconds / max(1, size.kills) / 2)
+            field.server.kill()
+            system.deaths.killed += 1
+            time.sleep(field.random.uniform(0.2, 1.5))
+            field.server.start()
+
+
+def freeze_redis(field: Field) -> None:
+    """SIGSTOP Redis for three seconds."""
+    system, size = field.system, field.size
+    system.start_workers(size.workers, size.concurrency)
+    with field.load():
+        for _ in range(max(1, size.kills)):
+            time.sleep(field.random.uniform(0.3, 1.0))
+            field.server.freeze()
+            try:
+                time.sleep(3.0)
+            finally:
+                field.server.thaw()
+
+
+def black_hole(field: Field) -> None:
+    """Let the network between workers and Redis swallow everything for a while, then deliver, or lose, what it held."""
+    system, size = field.system, field.size
+    system.start_workers(size.workers, size.concurrency)
+    with field.load():
+        for number in range(max(1, size.kills)):
+            time.sleep(field.random.uniform(0.5, 1.5))
+            since = time.monotonic()
+            field.proxy.black_hole()
+            time.sleep(system.lease * (0.5 if number % 3 == 0 else 2.0))
+            if number % 2:
+                field.proxy.cut()
+            field.proxy.forward()
+            # Nobody could renew: what was held then may start again, as the page on delivery says.
+            system.deaths.add(
+                [pid for each in system.workers for pid in (each.pid, *each.children)], since, time.monotonic()
+            )
+        field.proxy.forward()
+
+
+def cut_the_network(field: Field) -> None:
+    """Break off every connection, at random moments."""
+    system, size = field.system, field.size
+    system.start_workers(size.workers, size.concurrency)
+    with field.load():
+        for _ in range(max(1, size.kills)):
+            time.sleep(field.random.uniform(0.1, 2.0 * size.seconds / max(1, size.kills)))
+            field.proxy.cut()
+
+
+def rolling_restarts(field: Field) -> None:
+    """SIGTERM one worker after the other, each replaced before the next."""
+    system, size = field.system, field.size
+    system.start_workers(size.workers, size.concurrency)
+    with field.load(longest=0.3):
+        for _ in range(max(1, size.kills)):
+            new = system.add_worker(size.concurrency)
+            new.wait_for(system.ready_line, 60.0)
+            old = system.workers[0]
+            old.signal(signal.SIGTERM)
+            assert old.wait(60.0) == 0, old.stderr[-3000:]
+            system.retire(old)
+            system.deaths.killed += 1
+
+
+def fill_memory(field: Field) -> None:
+    """Let Redis refuse every write for want of memory, for a while."""
+    system, size = field.system, field.size
+    system.start_workers(size.workers, size.concurrency)
+    with field.server.client() as client, field.load():
+        for _ in range(max(1, size.kills)):
+            time.sleep(field.random.uniform(0.5, 1.5))
+            client.config_set("maxmemory", "1mb")
+            client.config_set("maxmemory-policy", "noeviction")
+            try:
+                time.sleep(field.random.uniform(1.0, 2.0) * system.lease / 2)
+            finally:
+                client.config_set("maxmemory", "0")
+
+
+def pause_of_four_leases(field: Field) -> None:
+    """Freeze Redis for four leases while ten long jobs run: none of them may start twice."""
+    system, size = field.system, field.size
+    system.start_workers(2, 5)
+    long = [Order("good", system.lease * 6) for _ in range(10)]
+    system.accept(long)
+    wait_until(lambda: _lines(system) >= len(long), 30.0, "the long jobs run")
+    field.server.freeze()
+    try:
+        time.sleep(system.lease * 4)
+    finally:
+        field.server.thaw()
+    system.accept(orders(size.runs, field.random))
+
+
+def _lines(system: System) -> int:
+    with suppress(FileNotFoundError):
+        return system.witness.read_text().count(" start ")
+    return 0
+
+
+@dataclass(frozen=True)
+class Attack:
+    """One row of the table."""
+
+    name: str
+    promise: str
+    words: str
+    act: Callable[[Field], None]
+    share: float
+    """Of ``--runs``."""
+    kills: float
+    """Of ``--kills``."""
+    patience: float
+    """Seconds that the runs have to end, once the attack is over."""
+    fsync: Fsync = "always"
+    least_kills: int = 1
+
+
+ATTACKS = (
+    Attack(
+        "kill", "nothing is lost, outcomes are true", "SIGKILL of workers and children", kill_at_random, 1.0, 1.0, 90.0
+    ),
+    Attack("freeze", "a lost lease is fenced", "SIGSTOP of a worker, 2.5 leases", freeze_a_worker, 0.1, 0.05, 60.0),
+    Attack("redis-kill", "AOF always loses nothing", "SIGKILL of Redis, restart", kill_redis, 0.1, 0.05, 60.0),
+    Attack("redis-freeze", "a frozen Redis costs time alone", "SIGSTOP of Redis, 3 s", freeze_redis, 0.05, 0.03, 60.0),
+    Attack(
+        "black-hole", "a silent network costs time alone", "black hole, 0.5 to 2 leases", black_hole, 0.1, 0.04, 90.0
+    ),
+    Attack("cut", "an outcome survives its connection", "connections broken off", cut_the_network, 0.1, 0.2, 60.0),
+    Attack("rolling", "restarts lose and repeat nothing", "SIGTERM, one by one", rolling_restarts, 0.1, 0.08, 60.0),
+    Attack("memory", "full memory stops, and loses nothing", "maxmemory 1mb", fill_memory, 0.05, 0.03, 60.0),
+    Attack("pause", "a live run starts once", "Redis gone for 4 leases", pause_of_four_leases, 0.02, 0.0, 90.0),
+)

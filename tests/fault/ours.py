@@ -1,0 +1,113 @@
+"""The runner under attack."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from runner.ledger.ledger import Ledger, Submission
+from runner.settings import load_settings
+from tests.fault.server import RedisServer
+from tests.fault.system import Order, Report, System, Worker
+from tests.support.project import COMMAND, clean_environment, write_project
+
+LIVE = ("PENDING", "STARTED", "RETRY")
+NAMESPACE = "fault"
+
+
+def jobs(witness: Path) -> dict[str, Any]:
+    """Return the jobs of the project under attack."""
+    return {
+        "work": {
+            "task": "work:run",
+            "kwargs": {"witness": str(witness)},
+            "params": {"kind": {"type": "string", "required": True}, "seconds": {"type": "number", "default": 0}},
+            "retry": {"max_retries": 3, "delay": "200ms", "jitter": False, "for": ["ConnectionError"]},
+            "retention": {"runs": 1_000_000},
+        },
+        "canary": {"task": "work:canary", "kwargs": {"witness": str(witness)}, "enabled": False},
+    }
+
+
+class RunnerSystem(System):
+    """Real ``runner worker`` processes, and the ledger as a submitter."""
+
+    name = "runner"
+    ready_line = "runner worker ready"
+
+    def __init__(
+        self, folder: Path, server: RedisServer, worker_port: int, *, lease: float = 3.0, grace: float = 30.0
+    ) -> None:
+        super().__init__(folder, server, worker_port)
+        self.lease = lease
+        settings = {
+            "worker": {"lease": f"{lease:g}s", "shutdown_grace": f"{grace:g}s"},
+            "retention": {"runs": 1_000_000},
+        }
+        work = Path(__file__).with_name("work.py").read_text()
+        url = f"redis://127.0.0.1:{worker_port}/0"
+        self.project = write_project(
+            folder / "project", url, jobs(self.witness), {"work.py": work}, settings, NAMESPACE
+        )
+        # Straight to the server: what is reported does not pass through what is attacked.
+        direct = load_settings(self.project.path, environ={"RUNNER_REDIS_URL": server.url})
+        self.ledger = Ledger.open(direct)
+        self._jobs = self.project.catalog.jobs
+
+    def submit(self, order: Order) -> None:
+        """Submit through the ledger, as ``runner submit`` does."""
+        import time
+
+        job = self._jobs["work"]
+        self.ledger.submit(
+            Submission(
+                id=order.id,
+                job=job,
+                params={"kind": order.kind, "seconds": order.seconds},
+                queue=job.queue,
+                priority=job.priority,
+                trigger="api",
+                eta=time.time() + order.delay if order.delay else None,
+            )
+        )
+
+    def make_worker(self, concurrency: int) -> Worker:
+        """Start ``runner worker``."""
+        command = [*COMMAND, "worker", "-c", str(concurrency)]
+        return Worker(command, cwd=self.project.path, env=clean_environment())
+
+    def unfinished(self) -> int:
+        """Count the runs that are in no final state."""
+        return sum(int(self.ledger.client.zcard(f"{NAMESPACE}:state:{state}")) for state in LIVE)
+
+    def report(self) -> Report:
+        """Read all runs, and every message that there is."""
+        ids = list(self.accepted)
+        found = [run for at in range(0, len(ids), 500) for run in self.ledger.read(ids[at : at + 500])]
+        messages = self.messages()
+        client = self.ledger.client
+        return Report(
+            states={run.id: str(run.state) for run in found},
+            poisoned=frozenset(run.id for run in found if run.reason == "poisoned"),
+            messages=frozenset(messages),
+            leftovers=sum(messages.values())
+            + int(client.zcard(f"{NAMESPACE}:leases"))
+            + int(client.hlen(f"{NAMESPACE}:terminating")),
+        )
+
+    def messages(self) -> Counter[str]:
+        """Return how many live messages each run has: queued, delayed, or claimed."""
+        return live_messages(self.ledger.client, NAMESPACE)
+
+
+def live_messages(client: Any, namespace: str) -> Counter[str]:
+    """Return how many live messages each run has: in a queue, in the delayed set, or under a claim."""
+    counted: Counter[str] = Counter()
+    for key in client.scan_iter(f"{namespace}:queue:*", count=1000):
+        counted.update(json.loads(raw)["headers"]["id"] for raw in client.lrange(key, 0, -1))
+    counted.update(client.zrange(f"{namespace}:delayed", 0, -1))
+    for claim in client.hvals(f"{namespace}:claims"):
+        counted[json.loads(claim.partition("\n")[0])["id"]] += 1
+    return counted

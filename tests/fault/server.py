@@ -1,0 +1,110 @@
+"""A redis-server of our own, that can be killed, frozen, starved and started again with its data."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+import redis
+
+from tests.support.deadline import wait_until
+from tests.support.need import need
+from tests.support.processes import end_session
+from tests.support.servers import free_port
+
+Fsync = Literal["always", "everysec", "no"]
+
+
+class RedisServer:
+    """redis-server on a free port of 127.0.0.1 with an append-only file; use it in a ``with``."""
+
+    def __init__(self, folder: Path, *, fsync: Fsync = "always", words: tuple[str, ...] = ()) -> None:
+        self._program = need("redis-server")
+        self._folder = folder
+        self._words = words
+        self.fsync = fsync
+        self.port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        (folder / "data").mkdir(parents=True, exist_ok=True)
+
+    @property
+    def url(self) -> str:
+        """Where it answers, with no proxy in between."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def client(self, timeout: float = 5.0) -> redis.Redis:
+        """Return a new client."""
+        return redis.Redis.from_url(self.url, decode_responses=True, socket_timeout=timeout)
+
+    def start(self) -> None:
+        """Start it, with the data of the last time; return once it answers."""
+        words = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder / "data")]
+        words += ["--save", "", "--appendonly", "yes", "--appendfsync", self.fsync, *self._words]
+        with (self._folder / "redis.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [self._program, *words],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        with self.client(1.0) as client:
+
+            def answers() -> bool:
+                assert self._process is not None
+                assert self._process.poll() is None, (self._folder / "redis.log").read_text()[-4000:]
+                try:
+                    return bool(client.ping())
+                except redis.RedisError:
+                    return False
+
+            wait_until(answers, 60.0, "redis-server answers")
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def freeze(self) -> None:
+        """SIGSTOP: connections stay open, nothing answers."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def stop(self) -> None:
+        """End it, however it is."""
+        process = self._process
+        if process is None:
+            return
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGCONT)
+        process.terminate()
+        try:
+            process.wait(10.0)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        end_session(process.pid)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()

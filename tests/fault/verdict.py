@@ -1,0 +1,139 @@
+"""Holds what a system says of its runs against what the witness saw, and prints the table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tests.fault.system import EXPECTED, System
+from tests.fault.witness import Testimony
+
+FINAL = ("SUCCESS", "FAILURE", "REVOKED")
+
+DEATHS_TO_POISON = 3
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of the runs of one attack."""
+
+    promise: str
+    attack: str
+    runs: int
+    kills: int
+    lost: tuple[str, ...] = ()
+    """Accepted, without an outcome, and with no message anywhere."""
+    stuck: tuple[str, ...] = ()
+    """Without an outcome when the time was over, though a message is there."""
+    explained: int = 0
+    """Starts beyond one after a death or a freeze of who held the run."""
+    unexplained: tuple[str, ...] = ()
+    """Starts beyond one without."""
+    wrong: tuple[str, ...] = ()
+    """An outcome that is not what the run did."""
+    notes: tuple[str, ...] = field(default=())
+    seconds: float = 0.0
+
+    @property
+    def kept(self) -> bool:
+        """Whether the promise was kept."""
+        return not (self.lost or self.stuck or self.unexplained or self.wrong or self.notes)
+
+
+def judge(system: System, promise: str, attack: str, seconds: float, notes: Sequence[str] = ()) -> Row:
+    """Return the row of an attack that is over, whose runs had their time."""
+    report, testimony = system.report(), Testimony.read(system.witness)
+    explained, unexplained = testimony.duplicates(system.deaths)
+    lost, stuck, wrong = [], [], []
+    for run_id, order in system.accepted.items():
+        state = report.states.get(run_id)
+        starts = testimony.starts.get(run_id, [])
+        if state not in FINAL:
+            (stuck if run_id in report.messages else lost).append(f"{run_id} {state}")
+        elif run_id in report.poisoned:
+            if sum(system.deaths.explain(start) for start in starts) < DEATHS_TO_POISON:
+                wrong.append(f"{run_id} poisoned after {len(starts)} starts")
+        elif state != EXPECTED[order.kind]:
+            wrong.append(f"{run_id} {state}, expected {EXPECTED[order.kind]}")
+        elif not any(start.event in ("end", "wrong") for start in starts):
+            wrong.append(f"{run_id} {state}, but no attempt came to its end")
+    more = list(notes)
+    if overlaps := list(testimony.overlaps()):
+        more.append(f"{len(overlaps)} ran beside themselves")
+    if unknown := set(testimony.starts) - set(system.accepted) - {"canary"}:
+        more.append(f"{len(unknown)} ran that nobody was told of")
+    if report.leftovers and not (lost or stuck):
+        more.append(f"{report.leftovers} claims or messages left over")
+    return Row(
+        promise=promise,
+        attack=attack,
+        runs=len(system.accepted),
+        kills=system.deaths.killed,
+        lost=tuple(lost),
+        stuck=tuple(stuck),
+        explained=explained,
+        unexplained=tuple(
+            f"{start.run_id} attempt {start.attempt} at {start.at:.3f} in {start.pid}" for start in unexplained
+        ),
+        wrong=tuple(wrong),
+        notes=tuple(more),
+        seconds=seconds,
+    )
+
+
+HEADINGS = (
+    "promise",
+    "attack",
+    "runs",
+    "kills",
+    "lost",
+    "stuck",
+    "dup. (death)",
+    "dup. (none)",
+    "wrong",
+    "s",
+    "",
+)
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Return the rows as a table for people."""
+    cells = [
+        (
+            row.promise,
+            row.attack,
+            str(row.runs),
+            str(row.kills),
+            str(len(row.lost)),
+            str(len(row.stuck)),
+            str(row.explained),
+            str(len(row.unexplained)),
+            str(len(row.wrong)),
+            f"{row.seconds:.0f}",
+            "; ".join(row.notes) or ("ok" if row.kept else "BROKEN"),
+        )
+        for row in rows
+    ]
+    widths = [max(len(line[column]) for line in (HEADINGS, *cells)) for column in range(len(HEADINGS))]
+    numbers = range(2, 10)
+    lines = []
+    for line in (HEADINGS, *cells):
+        lines.append(
+            "  ".join(
+                cell.rjust(width) if column in numbers else cell.ljust(width)
+                for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+            ).rstrip()
+        )
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(lines)
+
+
+def details(row: Row, most: int = 5) -> str:
+    """Return which runs broke a promise, a few of each kind."""
+    found = []
+    for name in ("lost", "stuck", "unexplained", "wrong"):
+        ids: tuple[str, ...] = getattr(row, name)
+        found += [f"  {name}: {each}" for each in ids[:most]]
+        if len(ids) > most:
+            found.append(f"  {name}: and {len(ids) - most} more")
+    return "\n".join(found)

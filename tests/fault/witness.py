@@ -1,0 +1,95 @@
+"""Reads what the runs themselves wrote down, and holds it against the deaths that the attacks caused.
+
+The ledger is not asked here: what it hides, the witness tells.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+GRACE = 3.0
+"""Seconds after the end of a job during which a death still takes its outcome along."""
+
+
+@dataclass
+class Start:
+    """One start of a run, as the run itself told it; times are seconds of the machine's monotonic clock."""
+
+    run_id: str
+    attempt: int
+    pid: int
+    parent: int
+    at: float
+    ended: float | None = None
+    event: str | None = None
+    """How the job ended: ``end``, ``again``, ``wrong``; None if it was broken off."""
+
+
+@dataclass
+class Deaths:
+    """Which processes the attack ended or froze, and when."""
+
+    _at: dict[int, list[tuple[float, float]]] = field(default_factory=lambda: defaultdict(list))
+    killed: int = 0
+
+    def add(self, pids: list[int], since: float, until: float | None = None) -> None:
+        """Note that processes were dead from ``since`` on, or frozen until ``until``."""
+        for pid in pids:
+            self._at[pid].append((since, since if until is None else until))
+
+    def explain(self, start: Start) -> bool:
+        """Whether a death or a freeze of its process, or of its worker, broke off this start."""
+        last = float("inf") if start.ended is None else start.ended + GRACE
+        return any(
+            since <= last and until >= start.at - 0.2
+            for pid in (start.pid, start.parent)
+            for since, until in self._at.get(pid, ())
+        )
+
+
+@dataclass(frozen=True)
+class Testimony:
+    """What the witness tells of all runs."""
+
+    starts: dict[str, list[Start]]
+
+    @classmethod
+    def read(cls, path: Path) -> Testimony:
+        """Read the file that all runs wrote to."""
+        starts: dict[str, list[Start]] = defaultdict(list)
+        open_ones: dict[tuple[str, int], Start] = {}
+        for line in path.read_text().splitlines() if path.exists() else ():
+            run_id, attempt, pid, parent, event, at = line.split()
+            if event == "start":
+                start = Start(run_id, int(attempt), int(pid), int(parent), float(at))
+                starts[run_id].append(start)
+                open_ones[run_id, start.pid] = start
+            elif (begun := open_ones.get((run_id, int(pid)))) is not None:
+                begun.ended, begun.event = float(at), event
+        return cls(dict(starts))
+
+    def duplicates(self, deaths: Deaths) -> tuple[int, list[Start]]:
+        """Return how many starts beyond one a death explains, and the list of those that nothing explains.
+
+        A start after one that failed and asked for a retry is none beyond.
+        """
+        explained, unexplained = 0, []
+        for starts in self.starts.values():
+            for former, later in itertools.pairwise(starts):
+                if deaths.explain(former):
+                    explained += 1
+                elif former.event != "again":
+                    unexplained.append(later)
+        return explained, unexplained
+
+    def overlaps(self) -> list[Start]:
+        """Return the starts that were made while the one before still ran, and came to its end."""
+        return [
+            later
+            for starts in self.starts.values()
+            for former, later in itertools.pairwise(starts)
+            if former.ended is not None and later.at < former.ended
+        ]
