@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -221,6 +222,16 @@ def test_yaml_is_valid(page, text, tmp_path):
     (tmp_path / "runner.yaml").write_text(text, "utf-8")
     (tmp_path / "jobs.d").mkdir()
     load_settings(tmp_path, environ={"REDIS_URL": "redis://localhost:6379/0"})
+
+
+@pytest.mark.parametrize(("page", "text"), list(blocks("python")), ids=page_id)
+def test_python_compiles(page, text):
+    compile(text, str(page), "exec")
+
+
+@pytest.mark.parametrize(("page", "text"), list(blocks("json")), ids=page_id)
+def test_json_is_valid(page, text):
+    json.loads(text)
 
 
 def _command_lines() -> list[tuple[Path, list[str]]]:
