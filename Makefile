@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 # Two workers at least: tests that only pass one after the other shall be found.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(max(2, os.cpu_count() or 2))')
 # On every server, what talks to one; the rest of the suite does not.
-SERVER_TESTS := tests/ledger tests/worker tests/integration tests/cli tests/fault
+SERVER_TESTS := $(wildcard tests/ledger tests/worker tests/integration tests/cli tests/fault)
 
 .PHONY: help install demo test test-redis lint types imports stale check bench lock schema docs wheel clean
 

@@ -1,56 +1,93 @@
-"""Measures two things in turn, so that a busy moment of the machine meets both."""
+"""Measures things in turn, so that a busy moment of the machine meets all of them, and shows what came out."""
 
 from __future__ import annotations
 
-import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 Work = Callable[[], object]
 
 
 @dataclass(frozen=True)
-class Pair:
-    """What was measured; smaller is better."""
+class Row:
+    """A figure of the runner and, if it has one, its counterpart.
 
-    name: str
+    ``least`` and ``most`` are bounds: of the ratio, or of the runner's figure with ``bounds="figure"``.
+    """
+
+    what: str
     ours: float
-    theirs: float
+    theirs: float | None
     unit: str
-    limit: float | None = None
+    rounds: int
+    least: float | None = None
+    most: float | None = None
+    bounds: Literal["ratio", "figure"] = "ratio"
 
     @property
-    def ratio(self) -> float:
+    def ratio(self) -> float | None:
         """Ours to theirs."""
-        return self.ours / self.theirs
+        return None if self.theirs is None else self.ours / self.theirs
 
     @property
     def kept(self) -> bool:
-        """Whether the ratio is within its limit."""
-        return self.limit is None or self.ratio <= self.limit
+        """Whether the bounds are kept; true without bounds."""
+        value = self.ratio if self.bounds == "ratio" else self.ours
+        if value is None:
+            return True
+        return (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
+
+    @property
+    def wanted(self) -> str:
+        """The bounds in words."""
+        words = [f">= {self.least:,g}"] if self.least is not None else []
+        words += [f"<= {self.most:,g}"] if self.most is not None else []
+        return " ".join(words)
 
 
-def measure(name: str, ours: Work, theirs: Work, *, rounds: int, limit: float | None = None) -> Pair:
-    """Do both ``rounds`` times in turn, after once to warm up; the medians are compared.
+def in_turn(works: Mapping[str, Work], rounds: int) -> dict[str, list[float]]:
+    """Do every work ``rounds`` times, a/b/a/b, after once to warm up; return the seconds each took, sorted.
 
-    Who goes first alternates.
+    Who goes first rotates, so that none is always the one after another.
     """
-    ours()
-    theirs()
-    times: dict[Work, list[float]] = {ours: [], theirs: []}
+    for work in works.values():
+        work()
+    times: dict[str, list[float]] = {name: [] for name in works}
+    names = list(works)
     for number in range(rounds):
-        for work in (ours, theirs) if number % 2 else (theirs, ours):
+        first = number % len(names)
+        for name in names[first:] + names[:first]:
             start = time.perf_counter()
-            work()
-            times[work].append(time.perf_counter() - start)
-    return Pair(name, 1000 * statistics.median(times[ours]), 1000 * statistics.median(times[theirs]), "ms", limit)
+            works[name]()
+            times[name].append(time.perf_counter() - start)
+    return {name: sorted(values) for name, values in times.items()}
 
 
-def show(pairs: list[Pair]) -> bool:
-    """Print a table; return whether all limits are kept."""
-    print(f"{'':44} {'runner':>10} {'Celery':>10}      {'ratio':>6}  limit")
-    for pair in pairs:
-        limit = "" if pair.limit is None else f"{pair.limit:g} {'kept' if pair.kept else 'MISSED'}"
-        print(f"{pair.name:44} {pair.ours:10.1f} {pair.theirs:10.1f} {pair.unit:3}  {pair.ratio:6.2f}  {limit}")
-    return all(pair.kept for pair in pairs)
+def quantile(ordered: list[float], share: float) -> float:
+    """Return the value below which ``share`` of the sorted values lie."""
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def show(rows: list[Row]) -> None:
+    """Print a table."""
+    line = "{:48} {:>11} {:>11} {:9} {:>7} {:>7}  {:10} {}"
+    print(line.format("what", "runner", "other", "unit", "ratio", "rounds", "wanted", "ok?"))
+    for row in rows:
+        print(
+            line.format(
+                row.what,
+                _short(row.ours),
+                "" if row.theirs is None else _short(row.theirs),
+                row.unit,
+                "" if row.ratio is None else f"{row.ratio:.2f}" if row.ratio >= 0.1 else f"{row.ratio:.4f}",
+                row.rounds,
+                row.wanted,
+                "" if not row.wanted else "yes" if row.kept else "NO",
+            ).rstrip()
+        )
+
+
+def _short(figure: float) -> str:
+    return f"{figure:,.0f}" if figure >= 1000 else f"{figure:.2f}"

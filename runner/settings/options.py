@@ -37,7 +37,7 @@ class Limits:
 
     params: int = option(Size(), default=64 * 1024, help="Largest params of a run, as JSON; larger ones are refused.")
     result: int = option(Size(), default=1024**2, help="Largest result of a run, as JSON; a larger one is a FAILURE.")
-    traceback: int = option(Size(), default=32 * 1024, help="Longest traceback that is kept; the middle is cut out.")
+    traceback: int = option(Size(), default=32 * 1024, help="Longest traceback that is kept; of a longer one, the end.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
