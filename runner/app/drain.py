@@ -76,7 +76,8 @@ class Drain:
         self._since = time.monotonic()
         running = tuple(state.active_requests)
         notify("STOPPING=1")
-        log.info("stopping: no new work; %d running, which get %gs", len(running), self._grace)
+        grace = 0.0 if self._at_once else self._grace
+        log.info("stopping: no new work; %d running, which get %gs", len(running), grace)
         consumer = self._consumer.task_consumer
         try:
             consumer.cancel()

@@ -21,6 +21,7 @@ from celery.worker.request import Request
 
 from runner.ledger.outcome import describe_exception
 from runner.model.retry import RetryAt
+from runner.model.run import to_datetime
 from runner.process_group import kill_group
 
 log = get_logger(__name__)
@@ -114,10 +115,15 @@ class JobRequest(Request):
     def _settle_timeout(self, error: BaseException) -> None:
         job, limit = self.task.job, self.app.runner_settings.limits.traceback
         log.error("run %s of %s: timeout (%ss), killed", self.id, self.name, job.timeout)
+        # Where the job was is not known here: the traceback would be that of this process.
+        error.__traceback__ = None
         failure = describe_exception(error, limit, message=f"the job ran longer than its timeout of {job.timeout:g}s")
         run = self._attempts.persist(lambda: self.app.backend.ledger.get(self.id))
         decision = job.retry.decide(
-            retries=run.retries, retryable=self.task.retryable(error), now=time.time(), expires_at=None
+            retries=run.retries,
+            retryable=self.task.retryable(error),
+            now=time.time(),
+            expires_at=to_datetime(run.expires_at).timestamp() if run.expires_at else None,
         )
         if isinstance(decision, RetryAt):
             self._attempts.retry(self.id, self.token, decision.delay, failure)

@@ -106,7 +106,7 @@ class Attempts:
 
     def lose(self, run_id: str, token: str, death: Mapping[str, Any]) -> str:
         """The process of an attempt is dead; return the state that follows, or an empty string for a stale token."""
-        told = json.dumps({"at": round(time.time() * 1000), **death})
+        told = json.dumps(dict(death))
         return str(self.persist(lambda: self.ledger.script("lost", run_id, token, told)))
 
     def progress(self, run_id: str, token: str, fraction: float | None, message: str | None) -> None:

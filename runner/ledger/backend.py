@@ -84,8 +84,8 @@ class LedgerBackend(RedisBackend):
         fraction = found.get("fraction")
         if fraction is None and found.get("total"):
             fraction = min(1.0, max(0.0, found.get("current", 0) / found["total"]))
-        message = str(found.get("message") or found.get("status") or state)
-        self.attempts.progress(task_id, token, fraction, message)
+        message = found.get("message") or found.get("status") or state
+        self.attempts.progress(task_id, token, fraction, None if message is None else str(message))
         return meta
 
     def mark_as_started(self, task_id: str, **meta: Any) -> Any:

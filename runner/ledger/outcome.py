@@ -72,7 +72,8 @@ def describe_exception(error: BaseException, limit: int, *, message: str | None 
         message: what to say instead of the exception's own words.
     """
     cls = type(error)
-    module = cls.__module__
+    # Celery's own errors come from billiard; people know them by Celery's name.
+    module = cls.__module__.replace("billiard.exceptions", "celery.exceptions")
     name = cls.__qualname__ if module in ("builtins", "__main__") else f"{module}.{cls.__qualname__}"
     start = _first_of_the_job(error.__traceback__)
     traceback = "".join(tracebacks.format_exception(cls, error, start)) if start is not None else None

@@ -154,6 +154,12 @@ JOBS: dict[str, Any] = {
         "timeout": "500ms",
         "retry": {"max_retries": 1, "delay": "100ms", "jitter": False, "for": ["TimeLimitExceeded"]},
     },
+    "timeout-late": {
+        "task": "work:sleep",
+        "timeout": "500ms",
+        "expires": "5s",
+        "retry": {"max_retries": 1, "delay": "60s", "jitter": False, "for": ["TimeLimitExceeded"]},
+    },
     "timeout-not-retried": {"task": "work:sleep", "timeout": "500ms", "retry": {"max_retries": 5, "delay": "100ms"}},
     "soft-timeout": {
         "task": "work:clean_up",

@@ -128,12 +128,18 @@ def test_a_timeout_kills_and_fails(work: Work) -> None:
     assert (run.state, run.reason, run.losses) == (State.FAILURE, "timeout", 0)
     assert run.error is not None
     assert run.error["message"] == "the job ran longer than its timeout of 0.5s"
+    assert (run.error["type"], run.error["traceback"]) == ("celery.exceptions.TimeLimitExceeded", None)
 
 
 def test_a_timeout_is_retried_only_if_for_names_it(work: Work, notes: Path) -> None:
     named, unnamed = work.run("timeout-retried", notes=str(notes)), work.run("timeout-not-retried")
     assert (named.reason, named.retries, len(read(notes))) == ("timeout", 1, 2)
     assert (unnamed.reason, unnamed.retries) == ("timeout", 0)
+
+
+def test_a_timeout_is_not_retried_past_the_expiry(work: Work) -> None:
+    run = work.run("timeout-late")
+    assert (run.state, run.reason, run.retries) == (State.FAILURE, "timeout", 0)
 
 
 def test_a_soft_timeout_lets_the_job_clean_up(work: Work, notes: Path) -> None:
@@ -154,7 +160,7 @@ def test_terminate_ends_the_process_group_before_the_run_is_final(work: Work, no
     wait_until(lambda: notes.read_text(), 30.0, "the family lives")
     handle.revoke(terminate=True, comment="enough")
     run = handle.wait(20.0)
-    assert (run.state, run.reason, run.losses) == (State.REVOKED, "terminated", 1)
+    assert (run.state, run.reason, run.losses, run.deaths) == (State.REVOKED, "terminated", 0, [])
     noted = read(notes)[0]
     assert not any(is_alive(noted[name]) for name in ("pid", "child", "grandchild"))
 

@@ -54,7 +54,7 @@ if NOW >= hold then
     local claim = load_claim(token)
     local run = claim and claim.id and load_run(claim.id)
     if run and run.state == 'STARTED' and run.token == token then
-      lose(run, claim.message, cjson.encode({ at = NOW, worker = run.worker }))
+      lose(run, claim.message, cjson.encode({ worker = run.worker }))
     elseif run and not FINAL[run.state] and run.state ~= 'STARTED' then
       enqueue(claim.queue, claim.priority, claim.message, true)
     elseif claim and not run and not claim.ours then

@@ -176,13 +176,16 @@ end
 -- STARTED -> RETRY (redelivered after 1, 2, 4 s), FAILURE (poisoned; worker_lost: at most once, or it expires
 -- meanwhile) or REVOKED (asked for meanwhile).
 local function lose(run, message, death)
+  -- Ended on request: that is no loss.
+  if run.terminate then return revoke_run(run, 'terminated') end
   local deaths = run.deaths and cjson.decode(run.deaths) or {}
   deaths[#deaths + 1] = cjson.decode(death)
+  deaths[#deaths].at = NOW
   local in_row = tonumber(run.deaths_in_row or '0') + 1
   local key = run_key(run.id)
   redis.call('HSET', key, 'deaths', cjson.encode(deaths), 'deaths_in_row', in_row)
   redis.call('HINCRBY', key, 'losses', 1)
-  if run.revocation then return revoke_run(run, revoked_after(run)) end
+  if run.revocation then return revoke_run(run, 'cancelled') end
   local pause = 1000 * 2 ^ math.min(in_row - 1, 2)
   local late = run.expires_at and NOW + pause > tonumber(run.expires_at)
   local once = run.delivery == 'at_most_once'

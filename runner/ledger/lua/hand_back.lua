@@ -21,7 +21,7 @@ for i = 3, #ARGV do
         revoke_run(run, revoked_after(run))
       elseif run.delivery == 'at_most_once' then
         -- Started is started: it may not start again.
-        lose(run, claim.message, cjson.encode({ at = NOW, worker = run.worker }))
+        lose(run, claim.message, cjson.encode({ worker = run.worker }))
       else
         enter(run, 'RETRY')
         redis.call('HSET', run_key(run.id), 'state', 'RETRY', 'detail', detail, 'retry_at', NOW)

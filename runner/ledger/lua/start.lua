@@ -25,7 +25,7 @@ if run.state == 'STARTED' then
   end
   if lease_live(run.token) then return drop('duplicate') end
   -- The former holder is gone and no sweep has come by yet.
-  lose(run, claim.message, cjson.encode({ at = NOW, worker = run.worker }))
+  lose(run, claim.message, cjson.encode({ worker = run.worker }))
   return drop('lost')
 end
 if expired(run) then
