@@ -133,17 +133,11 @@ def black_hole(field: Field) -> None:
     with field.load():
         for number in range(max(1, size.kills)):
             time.sleep(field.random.uniform(0.5, 1.5))
-            since = time.monotonic()
             field.proxy.black_hole()
             time.sleep(system.lease * (0.5 if number % 3 == 0 else 2.0))
             if number % 2:
                 field.proxy.cut()
             field.proxy.forward()
-            # Nobody could renew: what was held then may start again, as the page on delivery says.
-            system.deaths.add(
-                [pid for each in system.workers for pid in (each.pid, *each.children)], since, time.monotonic()
-            )
-        field.proxy.forward()
 
 
 def cut_the_network(field: Field) -> None:

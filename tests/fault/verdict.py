@@ -60,6 +60,13 @@ def judge(system: System, promise: str, attack: str, seconds: float, notes: Sequ
     more = list(notes)
     if overlaps := list(testimony.overlaps()):
         more.append(f"{len(overlaps)} ran beside themselves")
+    charged = {
+        run_id: losses
+        for run_id, losses in report.losses.items()
+        if losses > sum(system.deaths.explain(start) for start in testimony.starts.get(run_id, []))
+    }
+    if charged:
+        more.append(f"{len(charged)} charged with a loss that no death explains, such as {next(iter(charged))}")
     if unknown := set(testimony.starts) - set(system.accepted) - {"canary"}:
         more.append(f"{len(unknown)} ran that nobody was told of")
     if report.leftovers and not (lost or stuck):

@@ -10,7 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
-GRACE = 3.0
+GRACE = 1.0
 """Seconds after the end of a job during which a death still takes its outcome along."""
 
 
@@ -79,9 +79,11 @@ class Testimony:
         explained, unexplained = 0, []
         for starts in self.starts.values():
             for former, later in itertools.pairwise(starts):
+                if former.event == "again":
+                    continue
                 if deaths.explain(former):
                     explained += 1
-                elif former.event != "again":
+                else:
                     unexplained.append(later)
         return explained, unexplained
 
