@@ -18,7 +18,8 @@ from kombu import Exchange, Queue
 
 from runner.app.target import TargetError, load_target
 from runner.delivery.transport import INBOX, MARKED_ARGUMENT
-from runner.errors import InvalidSettings
+from runner.errors import InvalidSettings, Unavailable
+from runner.ledger.health.server import losing_settings
 from runner.model.job import JobSpec
 from runner.process_group import guard
 from runner.settings import Settings
@@ -54,6 +55,7 @@ class JobWorker(Worker):
             if broken:
                 log.error("job %s is quarantined, its runs end in FAILURE/import_error: %s", name, broken)
         signals.worker_process_init.connect(prepare_child, weak=False)
+        warn_of_losses(app)
 
     def _prepare_queues(self) -> None:
         app, namespace = self.app, self.app.runner_settings.namespace
@@ -96,6 +98,18 @@ def prepare_child(**_: Any) -> None:
     """
     os.setpgid(0, 0)
     guard(os.getpgrp())
+
+
+def warn_of_losses(app: Any) -> None:
+    """Log which settings of the server lose data. If it is away, the worker waits for it, and this is left out."""
+    ledger = app.open_ledger()
+    try:
+        for finding in losing_settings(ledger):
+            log.warning("%s: %s; %s; runner doctor tells more", finding.name, finding.what, finding.remedy)
+    except Unavailable as error:
+        log.debug("settings of the server are not looked at: %s", error)
+    finally:
+        ledger.close()
 
 
 def is_running(token: str) -> bool:

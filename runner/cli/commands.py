@@ -16,6 +16,7 @@ COMMANDS = {
     "worker": "Start a worker in the foreground.",
     "up": "Start the embedded server and a worker.",
     "down": "Stop the detached worker and the embedded server.",
+    "doctor": "Check server, settings, workers and ledger; mend what can be mended.",
     "init": "Make a project that runs at once.",
     "completion": "Print the completion script of a shell.",
 }

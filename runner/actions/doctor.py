@@ -1,0 +1,171 @@
+"""Examine a project: its settings and specs, its server, its workers, and whether ledger and queues agree."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from runner import embedded
+from runner._version import __version__
+from runner.embedded.place import Place
+from runner.errors import RunnerError, Unavailable
+from runner.ledger.connection import mask
+from runner.ledger.health.finding import Finding, Level, ok, problem, things, warning
+from runner.ledger.health.fleet import archive_dead_letters, check_dead_letters, check_queues, check_workers
+from runner.ledger.health.reconcile import reconcile
+from runner.ledger.health.server import check_server
+from runner.settings.redis_url import EMBEDDED
+
+if TYPE_CHECKING:
+    from runner.actions.project import Project
+    from runner.settings import Settings
+
+LITTLE_SPACE = 256 * 1024**2
+"""Bytes left on the embedded server's disk that deserve a word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the doctor found; after a repair, what is left, and what was mended."""
+
+    findings: tuple[Finding, ...]
+    mended: tuple[Finding, ...] = ()
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing needs attention."""
+        return all(finding.level is Level.OK for finding in self.findings)
+
+    @property
+    def level(self) -> Level:
+        """The worst level of all findings."""
+        found = {finding.level for finding in self.findings}
+        return next(level for level in (Level.PROBLEM, Level.WARNING, Level.OK) if level in found or level is Level.OK)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON object that ``--json`` prints."""
+        return {
+            "status": str(self.level),
+            "checks": [finding.as_dict() for finding in self.findings],
+            "mended": [finding.as_dict() for finding in self.mended],
+        }
+
+
+def examine(project: Project, *, repair: bool = False) -> Report:
+    """Return what is found; with ``repair``, mend first what can be mended and tell what that was.
+
+    A server that cannot be reached is a finding, not an error.
+    """
+    local = [*_settings(project), *_jobs(project), *_former_server(project.settings)]
+    try:
+        server = [_reached(project), *check_server(project.ledger)]
+    except Unavailable as error:
+        return Report((*local, _unreachable(error)))
+    local += [*server, *_embedded(project.settings)]
+    if any(finding.name in ("replication", "disk-writes") and finding.level is Level.PROBLEM for finding in server):
+        # Scripts are refused there; what matters is told already.
+        return Report(tuple(local))
+    mended: list[Finding] = []
+    try:
+        if repair:
+            mended = _repair(project)
+        return Report((*local, *_ledger(project)), tuple(mended))
+    except Unavailable as error:
+        return Report((*local, _unreachable(error)), tuple(mended))
+
+
+def _ledger(project: Project) -> Iterator[Finding]:
+    yield from check_workers(project.ledger, versions())
+    yield from check_queues(project.ledger)
+    yield from reconcile(project.ledger)
+    yield check_dead_letters(project.ledger)
+
+
+def _repair(project: Project) -> list[Finding]:
+    """Mend what can be mended; return the findings that were, as they stood before."""
+    mended = [finding for finding in reconcile(project.ledger, mend=True) if finding.repairable and finding.count]
+    letters = check_dead_letters(project.ledger)
+    if letters.count:
+        try:
+            path = archive_dead_letters(project.ledger, project.settings.state_dir)
+        except OSError:
+            return mended  # it is found again, and stays a warning
+        mended.append(
+            Finding(name=letters.name, level=letters.level, what=f"{letters.what}: now in {path}", count=letters.count)
+        )
+    return mended
+
+
+def _unreachable(error: RunnerError) -> Finding:
+    return problem("server", error.message, error.hint or "start it")
+
+
+def _reached(project: Project) -> Finding:
+    # The first command: a server that is away is told by its error.
+    project.ledger.workers()
+    url = project.settings.redis_url
+    return ok("server", "the embedded server answers" if url == EMBEDDED else f"{mask(url)} answers")
+
+
+def _settings(project: Project) -> Iterator[Finding]:
+    settings = project.settings
+    for text in settings.warnings:
+        yield warning("settings", text, "correct it")
+    missing = [str(folder) for folder in settings.python_path if not folder.is_dir()]
+    if missing:
+        yield warning("settings", f"python_path names no folder: {', '.join(missing)}", "correct python_path")
+    if not settings.warnings and not missing:
+        yield ok("settings", str(settings.file or f"{settings.project} has no runner.yaml, all is default"))
+
+
+def _jobs(project: Project) -> Iterator[Finding]:
+    catalog = project.catalog
+    if catalog.problems:
+        yield problem(
+            "jobs",
+            f"{things(len(catalog.problems), 'problem')} in files of jobs: {catalog.problems[0]}",
+            "runner validate lists them all",
+        )
+    for text in catalog.warnings:
+        yield warning("jobs", text, "see runner validate")
+    if not catalog.problems and not catalog.warnings:
+        yield ok("jobs", f"{things(len(catalog.jobs), 'job')} in {things(catalog.files, 'file')}")
+
+
+def _embedded(settings: Settings) -> Iterator[Finding]:
+    if settings.redis_url != EMBEDDED:
+        return
+    server = embedded.running(settings)
+    left = shutil.disk_usage(settings.state_dir).free
+    if left < LITTLE_SPACE:
+        yield warning("embedded", f"{left // 1024**2} MiB are left for {settings.state_dir}", "free space on its disk")
+    elif server is not None:
+        yield ok("embedded", f"{server.program} runs as process {server.pid} since {server.started_at}")
+
+
+def _former_server(settings: Settings) -> Iterator[Finding]:
+    """Say that runs may be left on the embedded server of a project that uses another one now."""
+    if settings.redis_url == EMBEDDED:
+        return
+    data = Place(settings.state_dir, "").data
+    if any(path.stat().st_size for path in data.glob("appendonlydir/*.aof")) if data.is_dir() else False:
+        yield warning(
+            "former-server",
+            f"the embedded server's data is still in {data}: its runs are not seen through redis_url",
+            "RUNNER_REDIS_URL=embedded runner runs lists them, RUNNER_REDIS_URL=embedded runner worker finishes them; "
+            f"then remove {data}",
+        )
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what matters, by distribution."""
+    found = {"runner": __version__}
+    for name in ("celery", "kombu", "redis"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # a copy without metadata, such as a zipped one
+            found[name] = "unknown"
+    return found

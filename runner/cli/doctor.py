@@ -1,0 +1,60 @@
+"""``runner doctor``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from runner.cli.frame.group import verb
+from runner.cli.frame.opening import open_project
+from runner.cli.frame.options import json_option
+from runner.cli.frame.output import Output, table
+
+if TYPE_CHECKING:
+    from runner.actions.doctor import Report
+    from runner.ledger.health import Finding
+
+STYLES = {"ok": "green", "warning": "yellow", "problem": "red"}
+
+
+@verb(example="runner doctor\nrunner doctor --repair")
+@click.option("--repair", is_flag=True, help="Mend what can be mended without losing a run; safe beside live workers.")
+@json_option
+def command(repair: bool, as_json: bool) -> int:
+    """Check server, settings, workers, and whether ledger and queues agree.
+
+    Exits 0 if nothing needs attention, else 1. With --repair: 0 if nothing is left that does. Where claims of dead
+    workers are left and no worker lives, a repair takes a lease (worker.lease) and a little more.
+    """
+    from runner.actions.doctor import examine  # start-up time: --help reads no settings
+
+    project = open_project()
+    out = Output(as_json=as_json)
+    report = examine(project, repair=repair)
+    if as_json:
+        out.document(report.as_dict())
+    else:
+        _show(out, report)
+    return 0 if report.healthy else 1
+
+
+def _show(out: Output, report: Report) -> None:
+    table(
+        out,
+        ("LEVEL", "CHECK", "FOUND"),
+        [(str(finding.level), finding.name, _words(finding)) for finding in report.findings],
+        STYLES,
+    )
+    for finding in report.mended:
+        out.note(f"mended: {finding.name}: {_words(finding)}")
+    for finding in report.findings:
+        if finding.remedy and finding.level != "ok":
+            out.note(f"hint: {finding.name}: {finding.remedy}")
+
+
+def _words(finding: Finding) -> str:
+    if not finding.examples:
+        return finding.what
+    more = ", …" if finding.count > len(finding.examples) else ""
+    return f"{finding.what} ({', '.join(finding.examples)}{more})"

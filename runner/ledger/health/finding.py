@@ -1,0 +1,67 @@
+"""What one check of the doctor found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+EXAMPLES = 3
+"""How many ids or names a finding shows."""
+
+
+class Level(StrEnum):
+    """How much attention a finding needs: none, some, or now."""
+
+    OK = "ok"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What a check found. ``what`` says it in words, ``remedy`` what to do about it.
+
+    ``count`` tells how many things a repair would mend; ``examples`` name some of them.
+    """
+
+    name: str
+    level: Level
+    what: str
+    remedy: str | None = None
+    repairable: bool = False
+    count: int = 0
+    examples: Sequence[str] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as the JSON object that ``--json`` prints."""
+        return {
+            "name": self.name,
+            "level": str(self.level),
+            "what": self.what,
+            "remedy": self.remedy,
+            "repairable": self.repairable,
+            "count": self.count,
+            "examples": list(self.examples),
+        }
+
+
+def ok(name: str, what: str) -> Finding:
+    """Return the finding of a check that found nothing to say."""
+    return Finding(name=name, level=Level.OK, what=what)
+
+
+def warning(name: str, what: str, remedy: str) -> Finding:
+    """Return a finding that deserves attention."""
+    return Finding(name=name, level=Level.WARNING, what=what, remedy=remedy)
+
+
+def problem(name: str, what: str, remedy: str) -> Finding:
+    """Return a finding that loses runs or stops them."""
+    return Finding(name=name, level=Level.PROBLEM, what=what, remedy=remedy)
+
+
+def things(number: int, noun: str) -> str:
+    """Return ``1 run`` or ``2 runs``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

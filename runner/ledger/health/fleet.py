@@ -1,0 +1,173 @@
+"""Checks of workers, of what they take from, and of the dead letters."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runner.ledger.connection import reaching
+from runner.ledger.health.finding import EXAMPLES, Finding, Level, ok, problem, things, warning
+from runner.ledger.health.server import SKEW_SECONDS
+
+if TYPE_CHECKING:
+    from runner.ledger.ledger import Ledger
+
+SILENT_SECONDS = 5.0
+"""A worker beats twice a second; one that was not heard of for so long is in trouble."""
+_PORTION = 100
+
+
+def check_workers(ledger: Ledger, versions: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield findings about the workers: whether any lives while runs wait, beats, clocks and versions.
+
+    Args:
+        ledger: where the workers are known.
+        versions: of this installation, by distribution.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    workers, client = ledger.workers(), _client(ledger)
+    with reaching(ledger.settings):
+        waiting = sum(int(client.zcard(f"{ledger.namespace}:state:{state}")) for state in ("PENDING", "RETRY"))
+        seconds, micros = client.time()
+    now = seconds + micros / 1e6
+    if workers:
+        yield ok("workers", f"{things(len(workers), 'worker')}: {', '.join(worker['name'] for worker in workers)}")
+    elif waiting:
+        yield problem(
+            "workers", f"{things(waiting, 'run')} waiting, and no worker is alive", "start one: runner worker"
+        )
+    else:
+        yield ok("workers", "no worker is alive, and nothing waits")
+    silent = [worker["name"] for worker in workers if now - worker["seen_at"] / 1000 > SILENT_SECONDS]
+    if silent:
+        yield warning(
+            "beats",
+            f"not heard of for {SILENT_SECONDS:g} s: {', '.join(silent)}",
+            "see their logs; their runs start elsewhere when the leases run out",
+        )
+    yield from _clocks(workers)
+    yield from _versions(workers, versions)
+
+
+def _clocks(workers: list[dict[str, Any]]) -> Iterator[Finding]:
+    off = [
+        f"{worker['name']} by {abs(worker['clock'] - worker['seen_at']) / 1000:.1f} s"
+        for worker in workers
+        if worker.get("clock") and abs(worker["clock"] - worker["seen_at"]) / 1000 > SKEW_SECONDS
+    ]
+    if off:
+        yield warning("worker-clocks", f"clocks differ from Redis': {', '.join(off)}", "run NTP on those hosts")
+
+
+def _versions(workers: list[dict[str, Any]], versions: Mapping[str, str]) -> Iterator[Finding]:
+    told = ", ".join(f"{name} {version}" for name, version in versions.items())
+    mine = versions["runner"]
+    other = sorted(
+        {
+            f"{worker['name']} has {worker.get('version') or 'an older one'}"
+            for worker in workers
+            if worker.get("version") != mine
+        }
+    )
+    if other:
+        yield warning("versions", f"{told}; {', '.join(other)}", "install the same version everywhere, restart workers")
+    else:
+        yield ok("versions", told)
+
+
+def check_queues(ledger: Ledger) -> Iterator[Finding]:
+    """Yield a finding for each queue in which runs wait and that no worker takes from.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    consumed, client = ledger.consumed_queues(), _client(ledger)
+    prefix = f"{ledger.namespace}:queue:"
+    waiting: dict[str, int] = {}
+    with reaching(ledger.settings):
+        for key in client.scan_iter(match=f"{prefix}*", count=200):
+            queue = str(key).removeprefix(prefix).rpartition(":")[0]
+            waiting[queue] = waiting.get(queue, 0) + int(client.llen(key))
+    unserved = {queue: count for queue, count in waiting.items() if count and queue not in consumed}
+    for queue, count in sorted(unserved.items()):
+        yield warning(
+            "queues",
+            f"{things(count, 'message')} in queue {queue}, and no worker takes from it",
+            f"start one that does: runner worker -Q {queue}",
+        )
+    if not unserved:
+        total = sum(waiting.values())
+        yield ok("queues", f"{things(total, 'message')} in {things(sum(map(bool, waiting.values())), 'queue')}")
+
+
+def check_dead_letters(ledger: Ledger) -> Finding:
+    """Return how many messages nobody could act on, and what the newest were.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    key, client = f"{ledger.namespace}:dead-letters", _client(ledger)
+    with reaching(ledger.settings):
+        count = int(client.llen(key))
+        newest = client.lrange(key, 0, EXAMPLES - 1)
+    if not count:
+        return ok("dead-letters", "none")
+    return Finding(
+        name="dead-letters",
+        level=Level.WARNING,
+        what=f"{things(count, 'message')} that no worker could act on",
+        remedy="runner doctor --repair: write them to a file in .runner and remove them from Redis",
+        repairable=True,
+        count=count,
+        examples=tuple(_letter(letter) for letter in newest),
+    )
+
+
+def _client(ledger: Ledger) -> Any:
+    return ledger.client
+
+
+def _letter(letter: str) -> str:
+    """Return what a dead letter was, in a few words."""
+    head, _, rest = letter.partition("\n")
+    try:
+        told = json.loads(head)
+    except ValueError:
+        return letter[:80]
+    if not isinstance(told, dict):
+        return letter[:80]
+    why = told.get("why") or f"cannot be read, from queue {told.get('queue')}"
+    headers = told.get("headers")
+    task = headers.get("task") if isinstance(headers, dict) else None
+    return f"{why}: {str(task or rest)[:60]}" if task or rest else str(why)
+
+
+def archive_dead_letters(ledger: Ledger, folder: Path) -> Path | None:
+    """Move all dead letters to a file, one JSON text a line; return it, or None if there were none.
+
+    A letter leaves Redis after it was written to disk: what is interrupted is there twice, never lost.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+        OSError: the file cannot be written.
+    """
+    key, client = f"{ledger.namespace}:dead-letters", _client(ledger)
+    with reaching(ledger.settings):
+        if not client.llen(key):
+            return None
+        folder.mkdir(mode=0o700, exist_ok=True)
+        path = folder / f"dead-letters-{time.strftime('%Y%m%d-%H%M%S')}.jsonl"
+        with path.open("a", encoding="utf-8") as file:
+            path.chmod(0o600)
+            while letters := client.lrange(key, -_PORTION, -1):
+                for letter in reversed(letters):
+                    file.write(json.dumps(letter) + "\n")
+                file.flush()
+                for letter in reversed(letters):
+                    client.lrem(key, -1, letter)
+    return path

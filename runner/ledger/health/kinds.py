@@ -1,0 +1,134 @@
+"""The kinds of faults between ledger and queues, each with its words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from runner.ledger.health.finding import EXAMPLES, Finding, Level, things
+
+
+@dataclass(slots=True)
+class Tally:
+    """How many were found, and the first of them."""
+
+    count: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    def add(self, *names: str) -> None:
+        """Count names."""
+        self.count += len(names)
+        self.examples += names[: max(0, EXAMPLES - len(self.examples))]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of fault. ``found`` is what to say of some, ``none`` what to say of none."""
+
+    name: str
+    level: Level
+    found: str
+    remedy: str
+    none: str
+    repairable: bool = True
+
+
+KINDS = (
+    Kind(
+        "runs-without-message",
+        Level.PROBLEM,
+        "{runs} nothing will ever start: no queue has a message of it",
+        "write the message again",
+        "every run that waits has its message",
+    ),
+    Kind(
+        "runs-without-claim",
+        Level.PROBLEM,
+        "{runs} STARTED, and no worker holds it",
+        "count a lost attempt and redeliver it",
+        "every run that is STARTED is held by a worker",
+    ),
+    Kind(
+        "duplicate-messages",
+        Level.WARNING,
+        "{runs} with more than one message",
+        "keep one of them",
+        "no run has more than one message",
+    ),
+    Kind(
+        "dead-leases",
+        Level.PROBLEM,
+        "{claims} held by workers that are gone, which nobody gave back",
+        "give them back",
+        "no claim outlived its lease",
+    ),
+    Kind(
+        "claims",
+        Level.PROBLEM,
+        "{claims} that no sweep would find: without lease, unreadable, or a lease without claim",
+        "give each a lease, remove what holds nothing",
+        "claims and leases fit together",
+    ),
+    Kind(
+        "records",
+        Level.PROBLEM,
+        "{records} that tell neither job nor state",
+        "remove them",
+        "every record can be read",
+    ),
+    Kind(
+        "indexes",
+        Level.PROBLEM,
+        "{entries} of an index are missing: those runs are not listed, swept or pruned",
+        "add them",
+        "every record is in its indexes",
+    ),
+    Kind(
+        "strays",
+        Level.WARNING,
+        "{entries} of an index without a run, or with one in another state",
+        "remove them",
+        "every entry of an index has its run",
+    ),
+    Kind(
+        "undecided",
+        Level.WARNING,
+        "{runs} could not be judged: their queue is long and moves fast",
+        "look again when it is shorter",
+        "",
+        repairable=False,
+    ),
+    # What follows is no fault: workers remove it when they come to it.
+    Kind(
+        "leftover-messages",
+        Level.OK,
+        "{messages} of runs that ended or were forgotten, which a worker drops when it comes to them",
+        "remove them now",
+        "no messages of runs that ended",
+    ),
+    Kind(
+        "queue-names",
+        Level.OK,
+        "{names} of empty queues that no worker takes from",
+        "remove them",
+        "no names of queues that nobody uses",
+    ),
+)
+
+_NOUNS = {"run": "runs", "claim": "claims", "record": "records", "message": "messages", "name": "names"}
+
+
+def finding_of(kind: Kind, tally: Tally) -> Finding:
+    """Return the finding of what was counted."""
+    if not tally.count:
+        return Finding(name=kind.name, level=Level.OK, what=kind.none)
+    counted = {many: things(tally.count, one) for one, many in _NOUNS.items()}
+    counted["entries"] = "1 entry" if tally.count == 1 else f"{tally.count} entries"
+    return Finding(
+        name=kind.name,
+        level=kind.level,
+        what=kind.found.format(**counted),
+        remedy=f"runner doctor --repair: {kind.remedy}" if kind.repairable else kind.remedy,
+        repairable=kind.repairable,
+        count=tally.count,
+        examples=tuple(tally.examples),
+    )

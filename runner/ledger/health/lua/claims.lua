@@ -1,0 +1,38 @@
+#!lua flags=allow-oom
+-- Looks through a portion of claims; with '1', mends those that no sweep would ever find.
+--
+-- Keys: NS:claims, NS:leases, NS:dead-letters. A claim without a lease gets one: its worker renews it, or it runs
+-- out and is swept. One that cannot be read would stop every sweep: it goes to the dead letters. No run changes its
+-- state.
+--
+-- ARGV: '1' to mend, lease in ms, tokens
+-- Returns for each token {id of its message | '', fault | ''}. Faults: unleased, damaged, dead (its lease ran out more
+-- than two leases ago: nobody sweeps)
+
+local mend, lease = ARGV[1] == '1', tonumber(ARGV[2])
+local answer = {}
+for i = 3, #ARGV do
+  local token = ARGV[i]
+  local sound, claim = pcall(load_claim, token)
+  local id, fault = '', ''
+  if not sound or (claim and (not claim.queue or not claim.priority)) then
+    fault = 'damaged'
+    if mend then
+      local why = cjson.encode({ at = NOW, why = 'a claim that cannot be read' })
+      redis.call('LPUSH', NS .. ':dead-letters', why .. '\n' .. redis.call('HGET', CLAIMS, token))
+      redis.call('LTRIM', NS .. ':dead-letters', 0, 9999)
+      release(token)
+    end
+  elseif claim then
+    id = claim.id or ''
+    local ends = redis.call('ZSCORE', LEASES, token)
+    if not ends then
+      fault = 'unleased'
+      if mend then redis.call('ZADD', LEASES, NOW + lease, token) end
+    elseif tonumber(ends) + 2 * lease < NOW then
+      fault = 'dead'
+    end
+  end
+  answer[#answer + 1] = { id, fault }
+end
+return answer

@@ -1,0 +1,42 @@
+#!lua flags=allow-oom
+-- Looks through a portion of a queue; with '1', removes the messages that no worker would act upon.
+--
+-- Keys: the list given, NS:run:ID of each message, NS:delayed. No run changes its state. From the left end
+-- (the newest) to the right: what leaves a queue leaves at the right, so a walk never skips what stays.
+--
+-- ARGV: '1' to mend, the list's key, first index, last index
+-- Returns {how many were there, how many were removed, id, kind, …}. Kinds: the state of the run if it is not
+-- final, 'delayed' (a waiting run whose message is in the delayed set as well), 'final', 'unknown' (ours,
+-- without a record), 'foreign' (not ours), 'unreadable'
+
+local mend, key = ARGV[1] == '1', ARGV[2]
+local GONE = 'removed by runner doctor'
+local first, removed = tonumber(ARGV[3]), 0
+local messages = redis.call('LRANGE', key, first, ARGV[4])
+local answer = { #messages, 0 }
+
+for i, message in ipairs(messages) do
+  local sound, envelope = pcall(cjson.decode, message)
+  local headers = sound and type(envelope) == 'table' and envelope.headers
+  local id, kind = '', 'unreadable'
+  if type(headers) == 'table' then
+    id = type(headers.id) == 'string' and headers.id or ''
+    if not headers.runner or id == '' then
+      kind = 'foreign'
+    else
+      local state = redis.call('HGET', run_key(id), 'state')
+      kind = state or 'unknown'
+      if FINAL[state] then kind = 'final' end
+      if (state == 'PENDING' or state == 'RETRY') and redis.call('ZSCORE', DELAYED, id) then kind = 'delayed' end
+    end
+  end
+  if mend and (kind == 'final' or kind == 'unknown') then
+    redis.call('LSET', key, first + i - 1, GONE)
+    removed = removed + 1
+  end
+  answer[#answer + 1] = id
+  answer[#answer + 1] = kind
+end
+if removed > 0 then redis.call('LREM', key, 0, GONE) end
+answer[2] = removed
+return answer

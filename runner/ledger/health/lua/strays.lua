@@ -1,0 +1,35 @@
+#!lua flags=allow-oom
+-- Looks through a portion of one index for entries that do not belong there; with '1', removes them.
+--
+-- Keys: the index given and NS:run:ID of each entry. No run changes its state; what an index lacks is for
+-- records.lua to add. An entry and its record are judged in one step, so a run that moves is never misjudged.
+--
+-- ARGV: '1' to mend, kind (ids | state | job | expiring | delayed | prunable | terminating), the index's key,
+--       job ('' if none), state ('' if none), then ids
+-- Returns the ids that do not belong
+
+local mend, kind, key, job, state = ARGV[1] == '1', ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+
+local BELONGS = {
+  ids = function() return true end,
+  state = function(run) return run.state == state end,
+  job = function(run) return run.job == job and run.state == state end,
+  expiring = function(run) return (run.state == 'PENDING' or run.state == 'RETRY') and run.expires_at end,
+  delayed = function(run) return (run.state == 'PENDING' or run.state == 'RETRY') and run.message end,
+  prunable = function(run) return FINAL[run.state] end,
+  terminating = function(run) return run.state == 'STARTED' and run.terminate end,
+}
+local FIELDS = { 'job', 'state', 'expires_at', 'message', 'terminate' }
+
+local found = {}
+for i = 6, #ARGV do
+  local id = ARGV[i]
+  local values = redis.call('HMGET', run_key(id), unpack(FIELDS))
+  local run = {}
+  for n, name in ipairs(FIELDS) do run[name] = values[n] or nil end
+  if not run.state or not BELONGS[kind](run) then
+    found[#found + 1] = id
+    if mend then redis.call(kind == 'terminating' and 'HDEL' or 'ZREM', key, id) end
+  end
+end
+return found

@@ -1,0 +1,236 @@
+"""Compares the ledger with the queues, the claims and its own indexes, and mends what does not fit.
+
+The walk over everything is not one step, so it only suspects; each suspicion is judged, and mended, by one script
+that sees all places at once. Running it twice, or beside live workers, changes nothing more.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from runner.ledger.connection import reaching
+from runner.ledger.health.finding import Finding
+from runner.ledger.health.kinds import KINDS, Tally, finding_of
+from runner.ledger.message import write_message
+from runner.ledger.scripts import run_script
+
+if TYPE_CHECKING:
+    from runner.ledger.ledger import Ledger
+
+T = TypeVar("T")
+
+PACKAGE = "runner.ledger.health"
+PORTION = 200
+"""How many entries, records or messages one script looks at."""
+BATCH = 50
+"""How many suspected runs one script judges; it walks through their queue once."""
+EDGE = 2500
+"""Messages at either end of a long queue that the judging script looks at."""
+STATES = ("PENDING", "STARTED", "RETRY", "SUCCESS", "FAILURE", "REVOKED")
+
+
+class Reconciliation:
+    """One walk over all that a namespace holds."""
+
+    def __init__(self, ledger: Ledger, *, mend: bool = False, edge: int = EDGE) -> None:
+        self._ledger = ledger
+        self._client: Any = ledger.client
+        self._namespace = ledger.namespace
+        self._mend = mend
+        self._edge = edge
+        self._lease = round(ledger.settings.worker.lease * 1000)
+        self._tallies: dict[str, Tally] = defaultdict(Tally)
+        self._suspects: dict[str, set[str]] = {}
+        """Run ids, and the lists that may hold their messages."""
+        self._placed: dict[str, list[str]] = defaultdict(list)
+        """Run ids, and the lists in which a message was seen, once for each."""
+        self._newest: dict[str, str] = {}
+        """Lists, and the id of the newest message when the walk through them began."""
+
+    def findings(self) -> Iterator[Finding]:
+        """Walk, and yield what was found (and mended, if that was asked for).
+
+        Raises:
+            Unavailable: Redis cannot be reached.
+        """
+        with reaching(self._ledger.settings):
+            if self._mend:
+                # First: a claim that cannot be read would stop the sweep.
+                self._walk_claims()
+                self._sweep()
+            self._walk_records_and_queues()
+            self._walk_claims()
+            self._walk_indexes()
+            self._judge()
+            self._walk_queue_names()
+        for kind in KINDS:
+            if kind.none or self._tallies[kind.name].count:
+                yield finding_of(kind, self._tallies[kind.name])
+
+    # -- walking
+
+    def _script(self, name: str, *args: Any) -> Any:
+        return run_script(self._client, self._namespace, name, "1" if self._mend else "", *args, package=PACKAGE)
+
+    def _sweep(self) -> None:
+        """Do what a worker's beat does; if claims are left that only a sweep may end, sweep until they are gone.
+
+        Right after a pause a sweep waits for a lease, so that live workers can renew theirs first.
+        """
+        lease = self._lease / 1000
+        deadline = time.monotonic() + 2 * lease + 1
+        while True:
+            more = self._ledger.beat(worker="", keep=0, lease=lease, record={})[2]
+            if more:
+                continue
+            overdue = self._client.zcount(f"{self._namespace}:leases", "-inf", f"({self._server_time()}")
+            if not overdue or time.monotonic() > deadline:
+                return
+            time.sleep(min(0.25, lease / 4))
+
+    def _server_time(self) -> int:
+        seconds, micros = self._client.time()
+        return int(seconds) * 1000 + int(micros) // 1000
+
+    def _walk_records_and_queues(self) -> None:
+        """Look at every key of the namespace once: records, queues, and the indexes by job."""
+        prefix = f"{self._namespace}:"
+        waiting: dict[str, str] = {}
+        for page in _portions(self._client.scan_iter(match=f"{prefix}*", count=PORTION), PORTION):
+            ids = []
+            for key in page:
+                kind, _, rest = str(key).removeprefix(prefix).partition(":")
+                if kind == "run":
+                    ids.append(rest)
+                elif kind == "queue":
+                    self._newest[str(key)] = ""
+                elif kind == "job":
+                    job, _, state = rest.rpartition(":")
+                    self._walk_index("job", str(key), job, state)
+            self._look_at_records(ids, waiting)
+        for key in list(self._newest):
+            self._walk_queue(key)
+        for run_id, key in waiting.items():
+            if run_id not in self._placed:
+                self._suspect(run_id, key)
+
+    def _look_at_records(self, ids: Sequence[str], waiting: dict[str, str]) -> None:
+        for run_id, _, queue, priority, place, *faults in self._script("records", *ids) if ids else ():
+            for fault in faults:
+                self._tallies["records" if fault == "damaged" else "indexes"].add(run_id)
+            if place == "queue":
+                waiting[run_id] = f"{self._namespace}:queue:{queue}:{priority}"
+
+    def _walk_queue(self, key: str) -> None:
+        first = 0
+        while True:
+            length, removed, *found = self._script("messages", key, first, first + PORTION - 1)
+            if not first:
+                self._newest[key] = found[0] if found else ""
+            for run_id, kind in zip(found[::2], found[1::2], strict=True):
+                if kind in ("final", "unknown"):
+                    self._tallies["leftover-messages"].add(run_id)
+                elif kind not in ("foreign", "unreadable"):
+                    self._placed[run_id].append(key)
+                    if kind in ("STARTED", "delayed") or len(self._placed[run_id]) > 1:
+                        self._suspect(run_id, key)
+            first += int(length) - int(removed)
+            if length < PORTION:
+                return
+
+    def _suspect(self, run_id: str, *keys: str) -> None:
+        self._suspects.setdefault(run_id, set()).update(keys, self._placed.get(run_id, ()))
+
+    def _walk_claims(self) -> None:
+        pages = self._client.hscan_iter(f"{self._namespace}:claims", count=PORTION)
+        for page in _portions((token for token, _ in pages), BATCH):
+            for token, (run_id, fault) in zip(page, self._script("claims", self._lease, *page), strict=True):
+                if fault:
+                    self._tallies["dead-leases" if fault == "dead" else "claims"].add(run_id or token)
+                if run_id in self._placed:
+                    self._suspect(run_id, *self._placed[run_id])
+        leases = self._client.zscan_iter(f"{self._namespace}:leases", count=PORTION)
+        for page in _portions((token for token, _ in leases), PORTION):
+            self._tallies["claims"].add(*self._script("leases", *page))
+
+    def _walk_indexes(self) -> None:
+        for state in STATES:
+            self._walk_index("state", f"{self._namespace}:state:{state}", "", state)
+        for kind in ("ids", "expiring", "delayed", "prunable", "terminating"):
+            self._walk_index(kind, f"{self._namespace}:{kind}", "", "")
+
+    def _walk_index(self, kind: str, key: str, job: str, state: str) -> None:
+        scan = self._client.hscan_iter if kind == "terminating" else self._client.zscan_iter
+        for page in _portions((run_id for run_id, _ in scan(key, count=PORTION)), PORTION):
+            self._tallies["strays"].add(*self._script("strays", kind, key, job, state, *page))
+
+    def _walk_queue_names(self) -> None:
+        consumed = self._ledger.consumed_queues()
+        names = (name for name in self._client.sscan_iter(f"{self._namespace}:queues") if name not in consumed)
+        for page in _portions(names, PORTION):
+            self._tallies["queue-names"].add(*self._script("queue_names", *page))
+
+    # -- judging
+
+    def _judge(self) -> None:
+        groups: dict[frozenset[str], list[str]] = defaultdict(list)
+        for run_id, keys in self._suspects.items():
+            groups[frozenset(keys)].append(run_id)
+        named = {"missing": "runs-without-message", "orphan": "runs-without-claim", "duplicate": "duplicate-messages"}
+        for group, suspects in groups.items():
+            keys = sorted(group)
+            for batch in _portions(suspects, BATCH):
+                messages = self._messages(batch) if self._mend else dict.fromkeys(batch, "")
+                verdicts = self._script(
+                    "places",
+                    self._lease,
+                    self._edge,
+                    len(keys),
+                    *(part for key in keys for part in (key, self._newest.get(key, ""))),
+                    *(part for pair in messages.items() for part in pair),
+                )
+                for run_id, verdict in zip(messages, verdicts, strict=True):
+                    if verdict != "fine":
+                        self._tallies[named.get(verdict, "undecided")].add(run_id)
+
+    def _messages(self, ids: Iterable[str]) -> dict[str, str]:
+        """Return what each run's message says: all of it is in the record, and does not change."""
+        ids = list(ids)
+        with self._client.pipeline(transaction=False) as pipe:
+            for run_id in ids:
+                pipe.hmget(
+                    f"{self._namespace}:run:{run_id}", "job", "params", "spec_digest", "queue", "priority", "state"
+                )
+            records = pipe.execute()
+        return {
+            run_id: write_message(
+                run_id=run_id,
+                job=job,
+                params=json.loads(params or "{}"),
+                digest=digest or "",
+                queue=queue,
+                priority=int(priority),
+            )
+            for run_id, (job, params, digest, queue, priority, state) in zip(ids, records, strict=True)
+            if state
+        }
+
+
+def _portions(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    iterator = iter(items)
+    while portion := list(islice(iterator, size)):
+        yield portion
+
+
+def reconcile(ledger: Ledger, *, mend: bool = False) -> list[Finding]:
+    """Compare ledger and queues; return the findings, mended if ``mend`` says so.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    return list(Reconciliation(ledger, mend=mend).findings())

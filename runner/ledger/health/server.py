@@ -1,0 +1,213 @@
+"""Checks of the server itself: version, memory, durability, role, clock. Nothing is changed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import redis
+
+from runner.ledger.connection import reaching
+from runner.ledger.health.finding import Finding, ok, problem, warning
+
+if TYPE_CHECKING:
+    from runner.ledger.ledger import Ledger
+
+OLDEST = {"redis": (7, 0), "valkey": (8, 0)}
+SLOW_SECONDS = 0.1
+"""A round trip that takes longer than this makes every start and end of a run slow."""
+SKEW_SECONDS = 2.0
+"""Clocks that differ by more make ``--at``, expiries of submitters and logs hard to read."""
+NEARLY_FULL = 0.9
+_CONFIGURED = ("maxmemory-policy", "appendonly", "appendfsync", "save", "min-replicas-to-write")
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What a server says of itself. ``config`` lacks what this user may not ask (managed servers)."""
+
+    info: Mapping[str, Any]
+    config: Mapping[str, str]
+    round_trip: float
+    """Seconds, the shortest of three."""
+    skew: float
+    """Seconds that this machine's clock is ahead of the server's."""
+
+    def __getitem__(self, name: str) -> Any:
+        return self.info.get(name)
+
+    @property
+    def appends(self) -> bool:
+        """Whether there is an append-only file."""
+        return bool(self["aof_enabled"])
+
+    @property
+    def policy(self) -> str:
+        """``maxmemory-policy``."""
+        return str(self["maxmemory_policy"] or self.config.get("maxmemory-policy", "noeviction"))
+
+
+def ask(client: redis.Redis) -> Server:
+    """Ask a server about itself.
+
+    Raises:
+        redis.RedisError: it cannot be reached.
+    """
+    info: Mapping[str, Any] = client.info("everything")
+    config: Any = {}
+    # A managed server forbids it; INFO tells most of it.
+    with suppress(redis.ResponseError):
+        config = client.config_get(*_CONFIGURED)
+    trips = []
+    for _ in range(3):
+        asked = time.time()
+        seconds, micros = client.time()
+        answered = time.time()
+        trips.append((answered - asked, (asked + answered) / 2 - (seconds + micros / 1e6)))
+    trip, skew = min(trips)
+    return Server(info, config, trip, skew)
+
+
+def _version(server: Server) -> Finding:
+    name = str(server["server_name"] or "redis")
+    text = str(server["valkey_version"] if name == "valkey" else server["redis_version"])
+    oldest = OLDEST.get(name, OLDEST["redis"])
+    parts = tuple(int(part) if part.isdigit() else 0 for part in text.split(".")[:2])
+    shown = f"{name.capitalize()} {text}"
+    if parts < oldest:
+        return problem("version", f"{shown} is too old", "use Redis 7.0 or Valkey 8, or newer")
+    return ok("version", shown)
+
+
+def _round_trip(server: Server) -> Finding:
+    told = f"{server.round_trip * 1000:.1f} ms"
+    if server.round_trip > SLOW_SECONDS:
+        return warning("round-trip", f"a round trip takes {told}", "run the workers nearer to Redis")
+    return ok("round-trip", told)
+
+
+def _memory(server: Server) -> Finding:
+    used, most = int(server["used_memory"] or 0), int(server["maxmemory"] or 0)
+    told = f"{_size(used)} used"
+    if not most:
+        return ok("memory", f"{told}, no maxmemory")
+    told += f" of {_size(most)}, maxmemory-policy {server.policy}"
+    if server.policy != "noeviction":
+        return problem(
+            "memory",
+            f"{told}: when memory is full, Redis deletes records of runs",
+            "set maxmemory-policy noeviction",
+        )
+    if used > NEARLY_FULL * most:
+        return problem("memory", f"{told}: soon nothing can be submitted", "raise maxmemory, or keep less (retention)")
+    return ok("memory", told)
+
+
+def _durability(server: Server) -> Finding:
+    saves = server.config.get("save")
+    fsync = server.config.get("appendfsync", "")
+    if not server.appends:
+        remedy = "set appendonly yes"
+        if saves == "":
+            return problem("durability", "appendonly no, and no save: a restart of Redis loses every run", remedy)
+        points = f" (save {saves})" if saves else ""
+        return warning(
+            "durability", f"appendonly no: a restart of Redis loses all since its last snapshot{points}", remedy
+        )
+    if fsync == "always":
+        return ok("durability", "appendfsync always: what was acknowledged survives a kill and a loss of power")
+    if fsync == "no":
+        return warning(
+            "durability",
+            "appendfsync no: a loss of power loses what the system has not written, 30 s or so",
+            "set appendfsync everysec, or always",
+        )
+    if not fsync:
+        return ok("durability", "appendonly yes; this user may not ask for appendfsync")
+    return ok("durability", "appendfsync everysec: a loss of power or of the host can lose the last second")
+
+
+def _writes(server: Server) -> Finding:
+    if server["loading"]:
+        return problem("disk-writes", "Redis is loading its data", "wait until it is done")
+    bad = [
+        words
+        for field, words in (
+            ("aof_last_write_status", "the last write to the append-only file failed"),
+            ("aof_last_bgrewrite_status", "the last rewrite of the append-only file failed"),
+            ("rdb_last_bgsave_status", "the last snapshot failed"),
+        )
+        if server[field] not in (None, "ok")
+    ]
+    if bad:
+        return problem("disk-writes", "; ".join(bad), "free space on Redis' disk; its log says more")
+    return ok("disk-writes", "the last writes to disk went well")
+
+
+def _replication(server: Server) -> Finding:
+    if server["cluster_enabled"]:
+        return problem("replication", "this is Redis Cluster, which is not supported", "use a server that is no part")
+    if server["role"] not in (None, "master"):
+        return problem("replication", "this is a replica, which takes no writes", "write the primary into redis_url")
+    replicas = int(server["connected_slaves"] or 0)
+    least = int(server.config.get("min-replicas-to-write") or 0)
+    if least > replicas:
+        return problem(
+            "replication",
+            f"min-replicas-to-write is {least}, and {replicas} are connected: writes are refused",
+            "start the replicas, or lower min-replicas-to-write",
+        )
+    return ok("replication", f"primary, {replicas} replica{'' if replicas == 1 else 's'}")
+
+
+def _clock(server: Server) -> Finding:
+    told = f"this machine's clock is {abs(server.skew):.1f} s {'ahead of' if server.skew > 0 else 'behind'} Redis'"
+    if abs(server.skew) > SKEW_SECONDS:
+        return warning("clock", told, "run NTP on both; delays and expiries follow Redis' clock")
+    return ok("clock", told)
+
+
+CHECKS: tuple[Callable[[Server], Finding], ...] = (
+    _version,
+    _round_trip,
+    _memory,
+    _durability,
+    _writes,
+    _replication,
+    _clock,
+)
+
+
+def check_server(ledger: Ledger) -> Iterator[Finding]:
+    """Yield what each check of the server finds.
+
+    Raises:
+        Unavailable: it cannot be reached.
+    """
+    with reaching(ledger.settings):
+        server = ask(ledger.client)
+    for check in CHECKS:
+        yield check(server)
+
+
+def losing_settings(ledger: Ledger) -> list[Finding]:
+    """Return the findings about settings of the server that lose data.
+
+    Raises:
+        Unavailable: it cannot be reached.
+    """
+    with reaching(ledger.settings):
+        server = ask(ledger.client)
+    return [found for found in (_memory(server), _durability(server)) if found.remedy]
+
+
+def _size(count: int) -> str:
+    size = float(count)
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"
