@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 
+from tests.fault.forge import forge
 from tests.fault.server import Fsync, RedisServer
 from tests.fault.system import Order, System, orders
 from tests.support.deadline import wait_until
@@ -232,5 +233,6 @@ ATTACKS = (
     Attack("cut", "an outcome survives its connection", "connections broken off", cut_the_network, 0.1, 0.2, 60.0),
     Attack("rolling", "restarts lose and repeat nothing", "SIGTERM, one by one", rolling_restarts, 0.1, 0.08, 60.0),
     Attack("memory", "full memory stops, and loses nothing", "maxmemory 1mb", fill_memory, 0.05, 0.03, 60.0),
+    Attack("forge", "only declared jobs run", "forged messages, broadcasts", forge, 0.02, 0.0, 60.0),
     Attack("pause", "a live run starts once", "Redis gone for 4 leases", pause_of_four_leases, 0.02, 0.0, 90.0),
 )

@@ -51,8 +51,8 @@ def fight(
             seconds = time.monotonic() - begun
             if dead := [worker for worker in victim.workers if not worker.alive]:
                 notes.append(f"{len(dead)} workers ended by themselves")
-            row = judge(victim, f"{attack.promise}", attack.words, seconds, notes)
             _keep_logs(victim, folder)
+            row = judge(victim, f"{attack.promise}", attack.words, seconds, notes)
         return row
     finally:
         if keep is not None and (row is None or not row.kept):

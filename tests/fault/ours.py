@@ -9,6 +9,7 @@ from typing import Any
 
 from runner.ledger.ledger import Ledger, Submission
 from runner.settings import load_settings
+from tests.fault.forgery import CANARY_MODULE
 from tests.fault.server import RedisServer
 from tests.fault.system import Order, Report, System, Worker
 from tests.support.project import COMMAND, clean_environment, write_project
@@ -27,6 +28,8 @@ def jobs(witness: Path) -> dict[str, Any]:
             "retry": {"max_retries": 3, "delay": "200ms", "jitter": False, "for": ["ConnectionError"]},
             "retention": {"runs": 1_000_000},
         },
+        # Its module declares a task that no job names.
+        "neighbour": {"task": "canary_tasks:run", "kwargs": {"witness": str(witness)}, "params": {"kind": {}}},
         "canary": {"task": "work:canary", "kwargs": {"witness": str(witness)}, "enabled": False},
     }
 
@@ -49,7 +52,12 @@ class RunnerSystem(System):
         work = Path(__file__).with_name("work.py").read_text()
         url = f"redis://127.0.0.1:{worker_port}/0"
         self.project = write_project(
-            folder / "project", url, jobs(self.witness), {"work.py": work}, settings, NAMESPACE
+            folder / "project",
+            url,
+            jobs(self.witness),
+            {"work.py": work, "canary_tasks.py": CANARY_MODULE.format(witness=str(self.witness))},
+            settings,
+            NAMESPACE,
         )
         # Straight to the server: what is reported does not pass through what is attacked.
         direct = load_settings(self.project.path, environ={"RUNNER_REDIS_URL": server.url})
@@ -86,8 +94,8 @@ class RunnerSystem(System):
         """Read all runs, and every message that there is."""
         ids = list(self.accepted)
         found = [run for at in range(0, len(ids), 500) for run in self.ledger.read(ids[at : at + 500])]
-        messages = self.messages()
-        client = self.ledger.client
+        client = self.server.client()
+        messages = live_messages(client, NAMESPACE)
         return Report(
             states={run.id: str(run.state) for run in found},
             poisoned=frozenset(run.id for run in found if run.reason == "poisoned"),
@@ -98,17 +106,20 @@ class RunnerSystem(System):
             + int(client.hlen(f"{NAMESPACE}:terminating")),
         )
 
-    def messages(self) -> Counter[str]:
-        """Return how many live messages each run has: queued, delayed, or claimed."""
-        return live_messages(self.ledger.client, NAMESPACE)
-
 
 def live_messages(client: Any, namespace: str) -> Counter[str]:
     """Return how many live messages each run has: in a queue, in the delayed set, or under a claim."""
     counted: Counter[str] = Counter()
     for key in client.scan_iter(f"{namespace}:queue:*", count=1000):
-        counted.update(json.loads(raw)["headers"]["id"] for raw in client.lrange(key, 0, -1))
+        counted.update(_id_of(raw) for raw in client.lrange(key, 0, -1))
     counted.update(client.zrange(f"{namespace}:delayed", 0, -1))
     for claim in client.hvals(f"{namespace}:claims"):
-        counted[json.loads(claim.partition("\n")[0])["id"]] += 1
+        counted[json.loads(claim.partition("\n")[0]).get("id", "?")] += 1
     return counted
+
+
+def _id_of(raw: str) -> str:
+    try:
+        return str(json.loads(raw)["headers"]["id"])
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return "?"

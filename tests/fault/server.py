@@ -39,7 +39,9 @@ class RedisServer:
 
     def client(self, timeout: float = 5.0) -> redis.Redis:
         """Return a new client."""
-        return redis.Redis.from_url(self.url, decode_responses=True, socket_timeout=timeout)
+        return redis.Redis.from_url(
+            self.url, decode_responses=True, encoding_errors="backslashreplace", socket_timeout=timeout
+        )
 
     def start(self) -> None:
         """Start it, with the data of the last time; return once it answers."""

@@ -94,6 +94,8 @@ class System(ABC):
         self.worker_port = worker_port
         self.witness = folder / "witness"
         self.deaths = Deaths()
+        self.strangers = False
+        """Whether others submit too, so that runs nobody here knows of are no wonder."""
         self.accepted: dict[str, Order] = {}
         self.workers: list[Worker] = []
         self.ended: list[Worker] = []

@@ -67,7 +67,8 @@ def judge(system: System, promise: str, attack: str, seconds: float, notes: Sequ
     }
     if charged:
         more.append(f"{len(charged)} charged with a loss that no death explains, such as {next(iter(charged))}")
-    if unknown := set(testimony.starts) - set(system.accepted) - {"canary"}:
+    unknown = set(testimony.starts) - set(system.accepted) - {"canary"}
+    if unknown and not system.strangers:
         more.append(f"{len(unknown)} ran that nobody was told of")
     if report.leftovers and not (lost or stuck):
         more.append(f"{report.leftovers} claims or messages left over")
