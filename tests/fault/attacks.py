@@ -10,6 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 
+from tests.fault.boundaries import break_off_everywhere
+from tests.fault.fencing import fence
 from tests.fault.forge import forge
 from tests.fault.server import Fsync, RedisServer
 from tests.fault.system import Order, System, orders
@@ -234,5 +236,9 @@ ATTACKS = (
     Attack("rolling", "restarts lose and repeat nothing", "SIGTERM, one by one", rolling_restarts, 0.1, 0.08, 60.0),
     Attack("memory", "full memory stops, and loses nothing", "maxmemory 1mb", fill_memory, 0.05, 0.03, 60.0),
     Attack("forge", "only declared jobs run", "forged messages, broadcasts", forge, 0.02, 0.0, 60.0),
+    Attack(
+        "boundaries", "one message a run, always", "broken off at each command", break_off_everywhere, 0.0, 0.22, 60.0
+    ),
+    Attack("fence", "a zombie changes nothing", "A frozen, B starts, A wakes, B killed", fence, 0.0, 0.0, 60.0),
     Attack("pause", "a live run starts once", "Redis gone for 4 leases", pause_of_four_leases, 0.02, 0.0, 90.0),
 )

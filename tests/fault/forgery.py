@@ -203,8 +203,7 @@ def by_hand(witness: Path, run_id: str, known: str) -> Iterator[bytes]:
         for kind in ("application/x-python-serialize", "pickle", "application/json", "application/data"):
             for encoding in ("binary", "utf-8"):
                 yield dump({**pickled, "content-type": kind, "content-encoding": encoding})
-    for raw in (b"", b"\x00", b"null", b"[]", b"7", b'"x"', b"{", b"\xff\xfe\xfa", b"{}" * 1000, b"[" * 3000):
-        yield raw
+    yield from (b"", b"\x00", b"null", b"[]", b"7", b'"x"', b"{", b"\xff\xfe\xfa", b"{}" * 1000, b"[" * 3000)
     yield b'{"headers": {}, "properties": {"delivery_info": {}}, "body": ""}'
     yield b'{"headers": {"runner": 1}, "properties": {"delivery_info": {}, "body_encoding": "rot13"}, "body": "x"}'
     yield dump(envelope(task="work", run_id=str(uuid4())))[:-20]

@@ -20,14 +20,16 @@ NAMESPACE = "fault"
 
 def jobs(witness: Path) -> dict[str, Any]:
     """Return the jobs of the project under attack."""
+    work = {
+        "task": "work:run",
+        "kwargs": {"witness": str(witness)},
+        "params": {"kind": {"type": "string", "required": True}, "seconds": {"type": "number", "default": 0}},
+        "retry": {"max_retries": 3, "delay": "200ms", "jitter": False, "for": ["ConnectionError"]},
+        "retention": {"runs": 1_000_000},
+    }
     return {
-        "work": {
-            "task": "work:run",
-            "kwargs": {"witness": str(witness)},
-            "params": {"kind": {"type": "string", "required": True}, "seconds": {"type": "number", "default": 0}},
-            "retry": {"max_retries": 3, "delay": "200ms", "jitter": False, "for": ["ConnectionError"]},
-            "retention": {"runs": 1_000_000},
-        },
+        "work": work,
+        "timed": {**work, "timeout": "5500ms"},
         # Its module declares a task that no job names.
         "neighbour": {"task": "canary_tasks:run", "kwargs": {"witness": str(witness)}, "params": {"kind": {}}},
         "canary": {"task": "work:canary", "kwargs": {"witness": str(witness)}, "enabled": False},
@@ -68,7 +70,7 @@ class RunnerSystem(System):
         """Submit through the ledger, as ``runner submit`` does."""
         import time
 
-        job = self._jobs["work"]
+        job = self._jobs[order.job]
         self.ledger.submit(
             Submission(
                 id=order.id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 from contextlib import suppress
@@ -12,8 +13,8 @@ from typing import Literal, Self
 
 import redis
 
+from runner.embedded.program import find_program
 from tests.support.deadline import wait_until
-from tests.support.need import need
 from tests.support.processes import end_session
 from tests.support.servers import free_port
 
@@ -21,10 +22,10 @@ Fsync = Literal["always", "everysec", "no"]
 
 
 class RedisServer:
-    """redis-server on a free port of 127.0.0.1 with an append-only file; use it in a ``with``."""
+    """redis-server (else the embedded Valkey) on a free port of 127.0.0.1, append-only; use it in a ``with``."""
 
     def __init__(self, folder: Path, *, fsync: Fsync = "always", words: tuple[str, ...] = ()) -> None:
-        self._program = need("redis-server")
+        self._program = shutil.which("redis-server") or str(find_program())
         self._folder = folder
         self._words = words
         self.fsync = fsync

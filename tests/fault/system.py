@@ -32,6 +32,7 @@ class Order:
     seconds: float
     delay: float = 0.0
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    job: str = "work"
 
 
 def orders(count: int, random: Random, longest: float = 0.1) -> list[Order]:
