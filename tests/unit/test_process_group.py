@@ -305,7 +305,7 @@ def test_supervisor_ignores_signals_and_holds_nothing_of_the_parent(guarded):
 def test_command_line_of_the_supervisor_is_not_the_guards(guarded):
     process = guarded(START + "a = sleeper()\nprocess_group.guard(a)\nsay(a, supervisor()); wait()")
     _, supervisor = process.numbers()
-    line = subprocess.run(["ps", "-o", "args=", "-p", str(supervisor)], capture_output=True, text=True).stdout
+    line = subprocess.run(["ps", "-ww", "-o", "args=", "-p", str(supervisor)], capture_output=True, text=True).stdout
     assert line.split()[-2:] == [str(REPOSITORY / "runner/supervisor.py"), str(process.pid)]
 
 
