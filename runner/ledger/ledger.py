@@ -291,7 +291,9 @@ class Ledger:
             )
 
     def workers(self) -> list[dict[str, Any]]:
-        """Return the live workers: name, host, pid, queues, concurrency, pool, started_at and seen_at (Unix ms)."""
+        """Return the live workers: name, host, pid, queues, concurrency, pool, version, and in Unix ms
+        started_at, seen_at by Redis' clock and clock, the worker's own at that time.
+        """
         with reaching(self.settings):
             names: list[str] = self.client.zrange(f"{self.namespace}:workers", 0, -1)  # type: ignore[assignment]
             with self.client.pipeline(transaction=False) as pipe:
@@ -308,6 +310,8 @@ class Ledger:
                 "pool": record["pool"],
                 "started_at": int(record["started_at"]),
                 "seen_at": int(record["seen_at"]),
+                "version": record.get("version"),
+                "clock": int(record.get("clock", 0)),
             }
             for name, record in zip(names, records, strict=True)
             if record

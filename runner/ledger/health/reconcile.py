@@ -183,15 +183,15 @@ class Reconciliation:
             groups[frozenset(keys)].append(run_id)
         named = {"missing": "runs-without-message", "orphan": "runs-without-claim", "duplicate": "duplicate-messages"}
         for group, suspects in groups.items():
-            keys = sorted(group)
+            lists = sorted(group)
             for batch in _portions(suspects, BATCH):
                 messages = self._messages(batch) if self._mend else dict.fromkeys(batch, "")
                 verdicts = self._script(
                     "places",
                     self._lease,
                     self._edge,
-                    len(keys),
-                    *(part for key in keys for part in (key, self._newest.get(key, ""))),
+                    len(lists),
+                    *(part for key in lists for part in (key, self._newest.get(key, ""))),
                     *(part for pair in messages.items() for part in pair),
                 )
                 for run_id, verdict in zip(messages, verdicts, strict=True):

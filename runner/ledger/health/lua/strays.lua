@@ -21,13 +21,19 @@ local BELONGS = {
 }
 local FIELDS = { 'job', 'state', 'expires_at', 'message', 'terminate' }
 
+-- It may have left since the index was read.
+local function still_there(id)
+  if kind == 'terminating' then return redis.call('HEXISTS', key, id) == 1 end
+  return redis.call('ZSCORE', key, id)
+end
+
 local found = {}
 for i = 6, #ARGV do
   local id = ARGV[i]
   local values = redis.call('HMGET', run_key(id), unpack(FIELDS))
   local run = {}
   for n, name in ipairs(FIELDS) do run[name] = values[n] or nil end
-  if not run.state or not BELONGS[kind](run) then
+  if (not run.state or not BELONGS[kind](run)) and still_there(id) then
     found[#found + 1] = id
     if mend then redis.call(kind == 'terminating' and 'HDEL' or 'ZREM', key, id) end
   end
