@@ -18,6 +18,7 @@ from celery import bootsteps
 from celery.utils.log import get_logger
 from celery.worker import state
 
+from runner._version import __version__
 from runner.app.drain import Drain
 from runner.app.systemd import Watchdog, notify
 from runner.delivery.claims import Claims
@@ -110,6 +111,7 @@ class LeaseThread(threading.Thread):
             "concurrency": pool.num_processes,
             "pool": type(pool).__module__.rpartition(".")[2],
             "started_at": round(time.time() * 1000),
+            "version": __version__,
         }
 
     def beat_soon(self) -> None:
@@ -166,7 +168,8 @@ class LeaseThread(threading.Thread):
             worker=self._app.worker_name,
             keep=WORKER_RECORD_SECONDS,
             lease=self._claims.lease,
-            record=self._record,
+            # With the beat's own time, by which the doctor sees how far this clock is off.
+            record={**self._record, "clock": round(time.time() * 1000)},
         )
         for run_id, name in terminating.items():
             request = state.requests.get(run_id)
