@@ -114,10 +114,7 @@ def _settings(project: Project) -> Iterator[Finding]:
     settings = project.settings
     for text in settings.warnings:
         yield warning("settings", text, "correct it")
-    missing = [str(folder) for folder in settings.python_path if not folder.is_dir()]
-    if missing:
-        yield warning("settings", f"python_path names no folder: {', '.join(missing)}", "correct python_path")
-    if not settings.warnings and not missing:
+    if not settings.warnings:
         yield ok("settings", str(settings.file or f"{settings.project} has no runner.yaml, all is default"))
 
 

@@ -1,0 +1,130 @@
+"""``runner doctor``, seen from outside."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import FILES, JOBS
+from tests.support.project import Project, Result
+from tests.support.servers import free_port
+
+HELLO = 'jobs:\n  hello: {task: "clijobs:hello"}\n'
+
+
+def checks(result: Result) -> dict[str, dict[str, Any]]:
+    """Return the checks by name; of several with one name the worst."""
+    ranks = ["ok", "warning", "problem"]
+    return {
+        check["name"]: check for check in sorted(result.json["checks"], key=lambda each: ranks.index(each["level"]))
+    }
+
+
+@pytest.fixture
+def sound(make_project: Callable[..., Project]) -> Project:
+    return make_project(HELLO, FILES)
+
+
+def test_a_sound_project_needs_no_attention(sound: Project) -> None:
+    result = sound.cli("doctor").check(0)
+    assert result.stderr == ""
+    assert result.stdout.splitlines()[0].split() == ["LEVEL", "CHECK", "FOUND"]
+    assert all(line.startswith(("LEVEL", "ok ")) for line in result.stdout.splitlines())
+    told = sound.cli("doctor", "--json").check(0).json
+    assert told["status"] == "ok"
+    assert set(told["checks"][0]) == {"name", "level", "what", "remedy", "repairable", "count", "examples"}
+
+
+def test_a_sound_project_with_a_worker_that_works(served: Project) -> None:
+    served.cli("submit", "hello", "--wait").check(0)
+    result = served.cli("doctor", "--json")
+    told = checks(result)
+    assert told["workers"]["what"].startswith("1 worker")
+    assert {told[name]["level"] for name in ("workers", "versions", "clock")} == {"ok"}
+    assert "beats" not in told
+    assert "worker-clocks" not in told
+    assert told["runs-without-message"]["level"] == told["runs-without-claim"]["level"] == "ok"
+
+
+def test_runs_that_nobody_takes(sound: Project) -> None:
+    sound.submit("hello")
+    told = checks(sound.cli("doctor", "--json").check(1))
+    assert told["workers"]["level"] == "problem"
+    assert told["queues"]["remedy"] == "start one that does: runner worker -Q default"
+    result = sound.cli("doctor").check(1)
+    assert "hint: workers: start one: runner worker" in result.stderr
+
+
+def test_what_is_broken_is_mended_once(sound: Project) -> None:
+    with sound.worker():
+        pass  # the worker leaves; the queue stays known
+    run_id = sound.submit("hello", "--in", "1h")
+    client = sound.redis()
+    client.zrem(f"{sound.namespace}:delayed", run_id)
+    client.hdel(f"{sound.namespace}:run:{run_id}", "message")
+    client.lpush(f"{sound.namespace}:dead-letters", json.dumps({"queue": "default"}) + "\nbroken")
+    client.close()
+    told = checks(sound.cli("doctor", "--json").check(1))
+    assert told["runs-without-message"]["examples"] == [run_id]
+    assert told["runs-without-message"]["repairable"]
+    assert told["dead-letters"]["count"] == 1
+    repaired = sound.cli("doctor", "--repair", "--json")
+    assert {mended["name"] for mended in repaired.json["mended"]} >= {"runs-without-message", "dead-letters"}
+    after = checks(repaired)
+    assert after["runs-without-message"]["level"] == after["dead-letters"]["level"] == "ok"
+    [letters] = (sound.path / ".runner").glob("dead-letters-*.jsonl")
+    assert "broken" in letters.read_text()
+    again = sound.cli("doctor", "--repair", "--json").json
+    assert again["mended"] == []
+
+
+def test_exit_code_0_if_all_was_mended(sound: Project) -> None:
+    client = sound.redis()
+    client.zadd(f"{sound.namespace}:ids", {"no-such-run": 0})
+    client.close()
+    sound.cli("doctor").check(1)
+    result = sound.cli("doctor", "--repair").check(0)
+    assert "mended: strays: 1 entry" in result.stderr
+    sound.cli("doctor").check(0)
+
+
+def test_a_server_that_is_away_is_a_finding(make_project: Callable[..., Project]) -> None:
+    project = make_project(HELLO, FILES, {"redis_url": f"redis://:secret@127.0.0.1:{free_port()}/0"})
+    result = project.cli("doctor", "--json").check(1)
+    told = checks(result)
+    assert told["server"]["level"] == "problem"
+    assert "secret" not in result.stdout
+    assert told["jobs"]["level"] == "ok"
+
+
+def test_problems_in_files_of_jobs(make_project: Callable[..., Project]) -> None:
+    project = make_project("jobs:\n  bad: {task: 1}\n")
+    told = checks(project.cli("doctor", "--json").check(1))
+    assert told["jobs"]["level"] == "problem"
+    assert "jobs.bad.task" in told["jobs"]["what"]
+    assert told["settings"]["level"] == "ok"
+
+
+def test_runs_left_on_the_embedded_server(sound: Project, make_embedded_project: Callable[..., Project]) -> None:
+    before = make_embedded_project(JOBS, FILES)
+    before.submit("hello")
+    before.cli("down").check(0)
+    told = checks(before.cli("doctor", "--json", env={"RUNNER_REDIS_URL": sound.redis_url}).check(1))
+    assert told["former-server"]["level"] == "warning"
+    assert "former-server" not in checks(sound.cli("doctor", "--json"))
+
+
+def test_a_starting_worker_warns_of_settings_that_lose_data(make_project: Callable[..., Project]) -> None:
+    project = make_project(HELLO, FILES)
+    client = project.redis()
+    before = client.config_get("appendfsync")["appendfsync"]
+    client.config_set("appendfsync", "no")
+    try:
+        with project.worker() as worker:
+            worker.wait_for("durability: appendfsync no")
+    finally:
+        client.config_set("appendfsync", before)
+        client.close()
