@@ -58,15 +58,13 @@ def judge(system: System, promise: str, attack: str, seconds: float, notes: Sequ
         elif not any(start.event in ("end", "wrong") for start in starts):
             wrong.append(f"{run_id} {state}, but no attempt came to its end")
     more = list(notes)
-    if overlaps := list(testimony.overlaps()):
+    if overlaps := testimony.overlaps(system.deaths):
         more.append(f"{len(overlaps)} ran beside themselves")
-    charged = {
-        run_id: losses
-        for run_id, losses in report.losses.items()
-        if losses > sum(system.deaths.explain(start) for start in testimony.starts.get(run_id, []))
-    }
-    if charged:
-        more.append(f"{len(charged)} charged with a loss that no death explains, such as {next(iter(charged))}")
+    # A process may die between the guard and the first line of its job, so with deaths this is no proof.
+    if report.losses and not system.deaths:
+        more.append(
+            f"{len(report.losses)} charged with a loss though nothing died, such as {next(iter(report.losses))}"
+        )
     unknown = set(testimony.starts) - set(system.accepted) - {"canary"}
     if unknown and not system.strangers:
         more.append(f"{len(unknown)} ran that nobody was told of")

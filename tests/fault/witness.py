@@ -40,11 +40,23 @@ class Deaths:
         for pid in pids:
             self._at[pid].append((since, since if until is None else until))
 
+    def __bool__(self) -> bool:
+        return bool(self._at)
+
     def explain(self, start: Start) -> bool:
         """Whether a death or a freeze of its process, or of its worker, broke off this start."""
         last = float("inf") if start.ended is None else start.ended + GRACE
         return any(
             since <= last and until >= start.at - 0.2
+            for pid in (start.pid, start.parent)
+            for since, until in self._at.get(pid, ())
+        )
+
+    def froze(self, start: Start) -> bool:
+        """Whether its process, or its worker, was frozen or cut off and came back: what it did then, a zombie did."""
+        last = float("inf") if start.ended is None else start.ended
+        return any(
+            since < until and since <= last and until >= start.at
             for pid in (start.pid, start.parent)
             for since, until in self._at.get(pid, ())
         )
@@ -87,11 +99,11 @@ class Testimony:
                     unexplained.append(later)
         return explained, unexplained
 
-    def overlaps(self) -> list[Start]:
-        """Return the starts that were made while the one before still ran, and came to its end."""
+    def overlaps(self, deaths: Deaths) -> list[Start]:
+        """Return the starts that were made while the one before still ran, and came to its end unfrozen."""
         return [
             later
             for starts in self.starts.values()
             for former, later in itertools.pairwise(starts)
-            if former.ended is not None and later.at < former.ended
+            if former.ended is not None and later.at < former.ended and not deaths.froze(former)
         ]

@@ -1,0 +1,27 @@
+"""The fault suite in its short form: fewer runs, fewer kills, the same judgement. ``make fault`` is the long one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.fault.attacks import ATTACKS, Size
+from tests.fault.battle import fight
+from tests.fault.verdict import details, table
+
+SHORT = {
+    "kill": Size(runs=300, kills=6, seconds=6.0, workers=2),
+    "redis-kill": Size(runs=100, kills=2, seconds=3.0, workers=2),
+    "black-hole": Size(runs=60, kills=2, seconds=2.0, workers=2),
+    "rolling": Size(runs=80, kills=2, seconds=3.0, workers=2),
+    "memory": Size(runs=60, kills=1, seconds=1.0, workers=1),
+    "forge": Size(runs=50, kills=0, seconds=1.0, workers=1),
+}
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_promises_hold_under_attack(name: str, tmp_path: Path) -> None:
+    attack = next(each for each in ATTACKS if each.name == name)
+    row = fight(attack, SHORT[name], lease=2.0, keep=tmp_path)
+    assert row.kept, f"\n{table([row])}\n{details(row)}\nlogs: {tmp_path}"

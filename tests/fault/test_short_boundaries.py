@@ -1,0 +1,162 @@
+"""Every ledger operation, broken off at each command it sends: one live message for a run that is not final, always."""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import redis
+
+from runner.delivery.claims import claim_command
+from runner.errors import Unavailable
+from runner.ledger.attempt import Attempts, Dropped, Failure
+from runner.ledger.ledger import Ledger, Submission
+from runner.model.job import JobSpec
+from runner.settings import load_settings
+from tests.fault.boundaries import check
+from tests.fault.ours import NAMESPACE
+from tests.fault.server import RedisServer
+from tests.support.proxy import Command, Proxy, Verdict
+
+LEASE = 30.0
+JOB = JobSpec(name="job", task="module:attribute", digest="sha256:0")
+ERROR = Failure("ValueError", "no", None, {"exc_type": "ValueError", "exc_message": ["no"], "exc_module": "builtins"})
+
+
+@dataclass
+class Bench:
+    """A ledger that is reached directly, and one whose commands pass the proxy."""
+
+    direct: Ledger
+    broken: Ledger
+    proxy: Proxy
+
+    def submit(self, ledger: Ledger, run_id: str, eta: float | None = None) -> None:
+        ledger.submit(
+            Submission(
+                id=run_id, job=JOB, params={"x": 1}, queue="default", priority=5, trigger="api", key=run_id, eta=eta
+            )
+        )
+
+    def claim(self, ledger: Ledger) -> str:
+        token = secrets.token_hex(16)
+        claim_command(ledger.client, NAMESPACE, token, LEASE, "w", ["default"])
+        return token
+
+    def claimed(self, run_id: str) -> str:
+        self.submit(self.direct, run_id)
+        return self.claim(self.direct)
+
+    def started(self, run_id: str) -> str:
+        token = self.claimed(run_id)
+        assert not isinstance(Attempts(self.direct).start(run_id, token, "w"), Dropped)
+        return token
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    folder: Path = tmp_path_factory.mktemp("boundaries")
+    (folder / "project" / "jobs.d").mkdir(parents=True)
+    with RedisServer(folder, fsync="no") as server, Proxy(("127.0.0.1", server.port)) as proxy:
+
+        def ledger(port: int) -> Ledger:
+            environ = {"RUNNER_REDIS_URL": f"redis://127.0.0.1:{port}/0", "RUNNER_NAMESPACE": NAMESPACE}
+            return Ledger.open(load_settings(folder / "project", environ=environ))
+
+        direct, broken = ledger(server.port), ledger(proxy.port)
+        assert direct.namespace == NAMESPACE
+        yield Bench(direct, broken, proxy)
+        direct.close()
+        broken.close()
+
+
+Step = Callable[[Bench, str], Callable[[], object]]
+"""Prepares a run on the direct way, and returns what is then broken off."""
+
+
+def _later(bench: Bench, run_id: str) -> Callable[[], object]:
+    return lambda: bench.submit(bench.broken, run_id, eta=4102444800.0)
+
+
+STEPS: dict[str, Step] = {
+    "submit": lambda bench, run_id: lambda: bench.submit(bench.broken, run_id),
+    "submit-later": _later,
+    "claim": lambda bench, run_id: (bench.submit(bench.direct, run_id), lambda: bench.claim(bench.broken))[1],
+    "start": lambda bench, run_id: _with(
+        bench.claimed(run_id), lambda token: bench.broken.script("start", run_id, token, "w", 1)
+    ),
+    "settle": lambda bench, run_id: _with(
+        bench.started(run_id), lambda token: bench.broken.script("settle", run_id, token, "SUCCESS", "", "{}", "")
+    ),
+    "retry": lambda bench, run_id: _with(
+        bench.started(run_id),
+        lambda token: bench.broken.script("retry", run_id, token, 60000, "{}", ERROR.error()),
+    ),
+    "lost": lambda bench, run_id: _with(
+        bench.started(run_id), lambda token: bench.broken.script("lost", run_id, token, '{"at":1}')
+    ),
+    "hand-back": lambda bench, run_id: _with(
+        bench.claimed(run_id), lambda token: bench.broken.script("hand_back", 0, "back", token)
+    ),
+    "hand-back-started": lambda bench, run_id: _with(
+        bench.started(run_id), lambda token: bench.broken.script("hand_back", 0, "back", token)
+    ),
+    "revoke": lambda bench, run_id: (
+        bench.submit(bench.direct, run_id),
+        lambda: bench.broken.revoke(run_id, by="me"),
+    )[1],
+}
+
+
+def _with(token: str, act: Callable[[str], object]) -> Callable[[], object]:
+    return lambda: act(token)
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["once", "from-then-on"])
+@pytest.mark.parametrize("harm", ["cut-before", "cut-after"])
+@pytest.mark.parametrize("scripts", ["known", "unknown"])
+@pytest.mark.parametrize("step", STEPS)
+def test_one_live_message_at_each_boundary(bench: Bench, step: str, scripts: str, harm: Verdict, again: bool) -> None:
+    boundary = 0
+    reached = True
+    while reached:
+        boundary += 1
+        assert boundary < 20, "it never comes to its end"
+        # Unlike a prune or a forget, this leaves nothing of the runs before.
+        bench.direct.client.flushdb()
+        run_id = str(uuid.uuid4())
+        act = STEPS[step](bench, run_id)
+        if scripts == "unknown":
+            # As after a restart or a failover: the script is sent again, which is one command more.
+            bench.direct.client.script_flush()
+        count = 0
+
+        def gate(command: Command, at: int = boundary) -> Verdict:
+            nonlocal count
+            count += 1
+            return harm if count == at or (again and count > at) else "pass"
+
+        bench.broken.client.connection_pool.disconnect()
+        bench.proxy.gate = gate
+        try:
+            with suppress(Unavailable, redis.RedisError):
+                act()
+        finally:
+            bench.proxy.gate = None
+        reached = count >= boundary
+        _check(bench, run_id)
+        if step.startswith("submit"):
+            # Submitted again under the same id and key, it is the same run, with one message.
+            bench.submit(bench.direct, run_id)
+            _check(bench, run_id)
+    assert boundary > 1, "no command passed the proxy"
+
+
+def _check(bench: Bench, run_id: str) -> None:
+    state = bench.direct.client.hget(f"{NAMESPACE}:run:{run_id}", "state")
+    check(bench.direct.client, [run_id], f"state {state}")
