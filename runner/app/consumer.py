@@ -58,15 +58,15 @@ class JobConsumer(Consumer):
 
     def on_decode_error(self, message: Any, exc: BaseException) -> None:
         """Put what cannot be decoded to the dead letters, and end its run."""
-        bury(self.app, message, f"its body cannot be decoded: {exc}")
+        bury(message, f"its body cannot be decoded: {exc}")
 
     def on_invalid_task(self, body: Any, message: Any, exc: BaseException) -> None:
         """Put what is no valid task message to the dead letters, and end its run."""
-        bury(self.app, message, f"it is no valid task message: {exc}")
+        bury(message, f"it is no valid task message: {exc}")
 
     def on_unknown_message(self, body: Any, message: Any) -> None:
         """Put a message without a task's name to the dead letters."""
-        bury(self.app, message, "it names no task")
+        bury(message, "it names no task")
 
 
 def refuse_unknown(app: Any, name: Any, message: Any) -> None:
@@ -76,7 +76,7 @@ def refuse_unknown(app: Any, name: Any, message: Any) -> None:
     """
     run_id = message.headers.get("id")
     if MARK not in message.headers or not isinstance(run_id, str):
-        bury(app, message, f"no job {str(name)[:100]!r} is declared here")
+        bury(message, f"no job {str(name)[:100]!r} is declared here")
         return
     run = next(iter(app.backend.ledger.read([run_id])), None)
     if run is None or run.final:
@@ -99,14 +99,10 @@ def refuse_unknown(app: Any, name: Any, message: Any) -> None:
     message.channel.qos.settled(message.delivery_tag)
 
 
-def bury(app: Any, message: Any, why: str) -> None:
+def bury(message: Any, why: str) -> None:
     """Keep a message nobody can act on among the dead letters, and let the queue go on."""
-    log.error("a message is put to the dead letters: %s", why)
-    ledger = app.backend.ledger
-    told = dumps({"why": why, "headers": message.headers, "properties": message.properties})
-    ledger.bury(told)
-    run_id = message.headers.get("id") if isinstance(message.headers, dict) else None
-    if MARK in (message.headers or {}) and isinstance(run_id, str):
-        failure = describe_exception(ValueError(f"the message of this run was damaged: {why}"), 4096)
-        app.backend.attempts.fail_waiting(run_id, "", "exception", failure)
-    message.ack()
+    headers = message.headers
+    ours = headers["id"] if MARK in headers else None
+    raw = dumps({"headers": headers, "body": str(message.body)}).encode()
+    message.channel.bury(message.delivery_tag, raw, why, ours)
+    message.channel.qos.let_go(message.delivery_tag)

@@ -197,7 +197,7 @@ class LeaseThread(threading.Thread):
 class Announce(bootsteps.StartStopStep):
     """Says in the log that the worker consumes; what starts a worker waits for this line."""
 
-    requires = (Lease,)
+    requires = (Lease, "celery.worker.consumer.control:Control")
 
     def start(self, consumer: Any) -> None:
         """Log it, and tell systemd."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from runner.ledger.attempt import Attempts, Failure
 from runner.ledger.scripts import run_script
 
 if TYPE_CHECKING:
@@ -15,6 +17,13 @@ if TYPE_CHECKING:
     from runner.ledger.ledger import Ledger
 
 PACKAGE = "runner.delivery"
+
+
+def damaged(why: str) -> Failure:
+    """Return what is recorded of a run whose message cannot be read."""
+    words = f"the message of this run was damaged: {why}"
+    celery = {"exc_type": "DecodeError", "exc_message": [words], "exc_module": "kombu.exceptions"}
+    return Failure("kombu.exceptions.DecodeError", words, None, celery)
 
 
 def milliseconds(seconds: float) -> int:
@@ -67,6 +76,18 @@ class Claims:
             Unavailable: Redis cannot be reached; the lease will run out instead.
         """
         self.forget(token)
+        self._script("drop", token)
+
+    def bury(self, token: str, raw: bytes, why: str, run_id: str | None) -> None:
+        """Keep a message that nobody can act on among the dead letters; its run, if it is ours, ends in FAILURE.
+
+        Raises:
+            Unavailable: Redis cannot be reached; the lease will run out instead.
+        """
+        self.forget(token)
+        self._ledger.bury(json.dumps({"why": why, "message": raw.decode("utf-8", "backslashreplace")}))
+        if run_id is not None:
+            Attempts(self._ledger).fail_waiting(run_id, token, "exception", damaged(why))
         self._script("drop", token)
 
     def hand_back(self, tokens: list[str], *, pause: float = 0.0, detail: str = "handed back by a worker") -> None:

@@ -22,6 +22,7 @@ from redis.connection import parse_url
 from redis.exceptions import NoScriptError, ResponseError
 
 from runner.delivery.claims import PACKAGE, milliseconds
+from runner.delivery.envelope import UnreadableError, read_envelope
 from runner.errors import Unavailable
 from runner.ledger.scripts import digest, source
 
@@ -217,10 +218,25 @@ class Channel(stock.Channel):
             self.claims.take(self._token)
             self.claims.hand_back([self._token])
             return
-        message = loads(bytes_to_str(raw))
-        message["properties"]["delivery_tag"] = self._token
         self.claims.take(self._token)
-        self.connection._deliver(message, queue)
+        try:
+            self.connection._deliver(read_envelope(raw, self._token), queue)
+        except UnreadableError as error:
+            self.bury(self._token, raw, str(error), error.run_id)
+        except self.connection_errors:
+            raise
+        except Exception as error:  # noqa: BLE001 - see below
+            # Nothing that a message contains may end the worker, and then the next one that takes it.
+            stock.crit("a message broke its handling: %r", error, exc_info=True)
+            self.bury(self._token, raw, f"it broke its handling: {error!r}", None)
+
+    def bury(self, token: str, raw: bytes, why: str, run_id: str | None) -> None:
+        """Put a message that nobody can act on to the dead letters, and end its run."""
+        stock.crit("a message is put to the dead letters: %s", why)
+        try:
+            self.claims.bury(token, raw, why, run_id)
+        except Unavailable as error:
+            stock.warning("could not bury a message, its lease will run out: %s", error)
 
     def close(self) -> None:
         """Close; a wait for a bell is broken off, an answer to a claim is read first."""
