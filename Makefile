@@ -10,7 +10,7 @@ WORKERS ?= $(shell $(PYTHON) -c 'import os; print(max(2, os.cpu_count() or 2))')
 # On every server, what talks to one; the rest of the suite does not.
 SERVER_TESTS := $(wildcard tests/ledger tests/worker tests/integration tests/cli tests/fault)
 
-.PHONY: help install demo test test-redis lint types imports stale check bench lock schema docs wheel clean
+.PHONY: help install demo test test-redis fault fault-compare lint types imports stale check bench lock schema docs wheel clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -41,6 +41,12 @@ test: $(INSTALLED)  ## Run all tests on the embedded server
 test-redis: $(INSTALLED)  ## Run the tests that need a server on redis-server: TCP with a password, Unix socket
 	RUNNER_TEST_SERVER=redis-tcp $(PY) -m pytest -q -n $(WORKERS) $(SERVER_TESTS)
 	RUNNER_TEST_SERVER=redis-unix $(PY) -m pytest -q -n $(WORKERS) $(SERVER_TESTS)
+
+fault: $(INSTALLED)  ## Attack workers and Redis: kills, freezes, cuts, forgeries; prints a table (15 minutes; FAULT=--help)
+	$(PY) -m tests.fault $(FAULT)
+
+fault-compare: $(INSTALLED)  ## The same attacks on stock Celery with its best settings, for comparison
+	$(PY) -m tests.fault --system celery $(FAULT)
 
 lint: $(INSTALLED)  ## Check style and format
 	$(BIN)/ruff check .

@@ -42,6 +42,8 @@ def main() -> int:
     for attack in ATTACKS:
         if given.attacks and attack.name not in given.attacks:
             continue
+        if attack.runner_only and given.system != "runner":
+            continue
         size = size_of(attack, given.runs, given.kills, given.seconds)
         print(f"{attack.name}: {attack.words}, {size.runs} runs", file=sys.stderr, flush=True)
         row = fight(attack, size, system=given.system, lease=given.lease, seed=given.seed, keep=given.keep)

@@ -220,6 +220,8 @@ class Attack:
     """Seconds that the runs have to end, once the attack is over."""
     fsync: Fsync = "always"
     least_kills: int = 1
+    runner_only: bool = False
+    """Whether it attacks something that stock Celery does not have."""
 
 
 ATTACKS = (
@@ -235,10 +237,26 @@ ATTACKS = (
     Attack("cut", "an outcome survives its connection", "connections broken off", cut_the_network, 0.1, 0.2, 60.0),
     Attack("rolling", "restarts lose and repeat nothing", "SIGTERM, one by one", rolling_restarts, 0.1, 0.08, 60.0),
     Attack("memory", "full memory stops, and loses nothing", "maxmemory 1mb", fill_memory, 0.05, 0.03, 60.0),
-    Attack("forge", "only declared jobs run", "forged messages, broadcasts", forge, 0.02, 0.0, 60.0),
+    Attack("forge", "only declared jobs run", "forged messages, broadcasts", forge, 0.02, 0.0, 60.0, runner_only=True),
     Attack(
-        "boundaries", "one message a run, always", "broken off at each command", break_off_everywhere, 0.0, 0.22, 60.0
+        "boundaries",
+        "one message a run, always",
+        "broken off at each command",
+        break_off_everywhere,
+        0.0,
+        0.22,
+        60.0,
+        runner_only=True,
     ),
-    Attack("fence", "a zombie changes nothing", "A frozen, B starts, A wakes, B killed", fence, 0.0, 0.0, 60.0),
+    Attack(
+        "fence",
+        "a zombie changes nothing",
+        "A frozen, B starts, A wakes, B killed",
+        fence,
+        0.0,
+        0.0,
+        60.0,
+        runner_only=True,
+    ),
     Attack("pause", "a live run starts once", "Redis gone for 4 leases", pause_of_four_leases, 0.02, 0.0, 90.0),
 )
