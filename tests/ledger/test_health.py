@@ -277,13 +277,34 @@ def test_a_long_queue_that_moved_too_far_is_left_alone(swept: Bench, keys: Calla
     client.lrem(key, 1, client.lindex(key, 30))
 
     class Slow(Reconciliation):
-        def _judge(self) -> None:
+        def _judge_once(self, suspects: dict[str, set[str]]) -> dict[str, set[str]]:
             for _ in range(10):
                 swept.submit()
-            super()._judge()
+            return super()._judge_once(suspects)
 
     assert found(list(Slow(swept.ledger, mend=True, edge=5).findings())) == {"undecided": 1}
-    assert len(swept.messages()) == 69
+    assert len(swept.messages()) == 89
+
+
+def test_messages_in_the_middle_of_a_long_queue_are_not_taken_for_lost(
+    swept: Bench, keys: Callable[[str], str]
+) -> None:
+    runs = [swept.submit() for _ in range(60)]
+    client, key = swept.ledger.client, keys("queue:default:5")
+    twice = client.lindex(key, 30)
+    client.linsert(key, "BEFORE", twice, twice)
+    assert found(list(Reconciliation(swept.ledger, mend=True, edge=5).findings())) == {"undecided": 1}
+    assert len(swept.messages()) == 61
+    assert found(list(Reconciliation(swept.ledger, mend=True).findings())) == {"duplicate-messages": 1}
+    assert sorted(swept.messages()) == sorted(run.id for run in runs)
+
+
+def test_more_lost_messages_than_an_edge_are_all_written(swept: Bench, keys: Callable[[str], str]) -> None:
+    runs = [swept.submit() for _ in range(300)]
+    swept.ledger.client.delete(keys("queue:default:5"))
+    told = found(list(Reconciliation(swept.ledger, mend=True, edge=60).findings()))
+    assert told == {"runs-without-message": 300}
+    assert sorted(swept.messages()) == sorted(run.id for run in runs)
 
 
 # -- claims and leases

@@ -126,7 +126,7 @@ class Reconciliation:
             if place == "queue":
                 waiting[run_id] = f"{self._namespace}:queue:{queue}:{priority}"
 
-    def _walk_queue(self, key: str) -> None:
+    def _walk_queue(self, key: str, *, again: bool = False) -> None:
         first = 0
         while True:
             length, removed, *found = self._script("messages", key, first, first + PORTION - 1)
@@ -134,10 +134,11 @@ class Reconciliation:
                 self._newest[key] = found[0] if found else ""
             for run_id, kind in zip(found[::2], found[1::2], strict=True):
                 if kind in ("final", "unknown"):
-                    self._tallies["leftover-messages"].add(run_id)
+                    if not again:
+                        self._tallies["leftover-messages"].add(run_id)
                 elif kind not in ("foreign", "unreadable"):
                     self._placed[run_id].append(key)
-                    if kind in ("STARTED", "delayed") or len(self._placed[run_id]) > 1:
+                    if not again and (kind in ("STARTED", "delayed") or len(self._placed[run_id]) > 1):
                         self._suspect(run_id, key)
             first += int(length) - int(removed)
             if length < PORTION:
@@ -178,13 +179,30 @@ class Reconciliation:
     # -- judging
 
     def _judge(self) -> None:
+        suspects, patience = self._suspects, 3
+        while suspects:
+            undecided = self._judge_once(suspects)
+            patience -= len(undecided) == len(suspects)
+            suspects = undecided
+            if not patience:
+                break
+            # Queues move, also by what was just written: walk through these again.
+            for run_id in suspects:
+                self._placed.pop(run_id, None)
+            for key in sorted({key for keys in suspects.values() for key in keys}):
+                self._walk_queue(key, again=True)
+        self._tallies["undecided"].add(*suspects)
+
+    def _judge_once(self, suspects: dict[str, set[str]]) -> dict[str, set[str]]:
+        """Judge, and return those that could not be judged."""
         groups: dict[frozenset[str], list[str]] = defaultdict(list)
-        for run_id, keys in self._suspects.items():
+        for run_id, keys in suspects.items():
             groups[frozenset(keys)].append(run_id)
         named = {"missing": "runs-without-message", "orphan": "runs-without-claim", "duplicate": "duplicate-messages"}
-        for group, suspects in groups.items():
+        undecided = {}
+        for group, ids in groups.items():
             lists = sorted(group)
-            for batch in _portions(suspects, BATCH):
+            for batch in _portions(ids, BATCH):
                 messages = self._messages(batch) if self._mend else dict.fromkeys(batch, "")
                 verdicts = self._script(
                     "places",
@@ -192,11 +210,18 @@ class Reconciliation:
                     self._edge,
                     len(lists),
                     *(part for key in lists for part in (key, self._newest.get(key, ""))),
-                    *(part for pair in messages.items() for part in pair),
+                    *(
+                        part
+                        for each, text in messages.items()
+                        for part in (each, len(self._placed.get(each, ())), text)
+                    ),
                 )
                 for run_id, verdict in zip(messages, verdicts, strict=True):
-                    if verdict != "fine":
-                        self._tallies[named.get(verdict, "undecided")].add(run_id)
+                    if verdict == "unsure":
+                        undecided[run_id] = suspects[run_id]
+                    elif verdict != "fine":
+                        self._tallies[named[verdict]].add(run_id)
+        return undecided
 
     def _messages(self, ids: Iterable[str]) -> dict[str, str]:
         """Return what each run's message says: all of it is in the record, and does not change."""

@@ -7,10 +7,12 @@
 -- sweep (RETRY, FAILURE or REVOKED), but it is redelivered a lease later, when its worker has surely noticed.
 --
 -- A list longer than twice the edge is looked at up to `edge` messages from either end: the rest was walked through
--- a moment ago, which holds if the newest message of that walk is still within the left edge.
+-- a moment ago, which holds if the newest message of that walk is still within the left edge. A run of which that
+-- walk saw more messages than the edges show is left alone.
 --
 -- ARGV: '1' to mend, lease in ms, edge, number of lists, then for each list its key and the id of the newest
---       message of the last walk, then for each run its id and the message to write ('' without mending)
+--       message of the last walk, then for each run its id, how many messages of it that walk saw, and the message
+--       to write ('' without mending)
 -- Returns for each run: 'fine' | 'missing' | 'orphan' | 'duplicate' | 'unsure'
 
 local mend, lease, edge, lists = ARGV[1] == '1', tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -19,7 +21,8 @@ local runs_from = 5 + 2 * lists
 
 local found = {}        -- id -> where its messages are in the lists, the last one next in turn
 local claimed = {}      -- id -> how many claims hold its messages
-for i = runs_from, #ARGV, 2 do found[ARGV[i]], claimed[ARGV[i]] = {}, 0 end
+for i = runs_from, #ARGV, 3 do found[ARGV[i]], claimed[ARGV[i]] = {}, 0 end
+local partial = false    -- whether a list was too long to be looked at as a whole
 local sure = redis.call('HLEN', CLAIMS) <= 2 * edge
 
 local function walk(key, from, to, newest)
@@ -43,7 +46,7 @@ for n = 0, lists - 1 do
   else
     local saw = walk(key, 0, edge - 1, newest)
     walk(key, length - edge, length - 1, newest)
-    sure = sure and saw
+    sure, partial = sure and saw, true
   end
 end
 
@@ -94,10 +97,11 @@ local function lose_again(run, message)
   redis.call('HSET', run_key(run.id), 'retry_at', due)
 end
 
-local function judge(id, message)
+local function judge(id, seen, message)
   local run = load_run(id)
   if not run or FINAL[run.state] then return 'fine' end
   local places = found[id]
+  if partial and #places < seen then return 'unsure' end
   local delayed = run.message and redis.call('ZSCORE', DELAYED, id)
   if run.state == 'STARTED' then
     if run.token and redis.call('HEXISTS', CLAIMS, run.token) == 1 then
@@ -145,7 +149,9 @@ local function judge(id, message)
 end
 
 local answer = {}
-for i = runs_from, #ARGV, 2 do answer[#answer + 1] = judge(ARGV[i], ARGV[i + 1]) end
+for i = runs_from, #ARGV, 3 do
+  answer[#answer + 1] = judge(ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2])
+end
 for key in pairs(emptied) do redis.call('LREM', key, 0, GONE) end
 for _, step in ipairs(later) do step() end
 return answer
