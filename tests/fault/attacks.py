@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from random import Random
 
@@ -40,6 +40,8 @@ class Field:
     proxy: Proxy
     random: Random
     size: Size
+    stack: ExitStack
+    """What is to be ended with the attack."""
 
     def load(self, longest: float = 0.1) -> Load:
         """Return a load to submit beside the attack."""
@@ -93,9 +95,9 @@ def freeze_a_worker(field: Field) -> None:
     system, size = field.system, field.size
     system.start_workers(size.workers, size.concurrency)
     with field.load(longest=0.3):
-        for _ in range(max(1, size.kills)):
+        for number in range(max(1, size.kills)):
             victim = field.random.choice(system.workers)
-            since = system.freeze(victim)
+            since = system.freeze(victim, whole=number % 2 == 0)
             time.sleep(system.lease * 2.5)
             system.thaw(victim, since)
             system.deaths.killed += 1
@@ -184,18 +186,59 @@ def fill_memory(field: Field) -> None:
 
 
 def pause_of_four_leases(field: Field) -> None:
-    """Freeze Redis for four leases while ten long jobs run: none of them may start twice."""
+    """Freeze Redis for four leases while ten long jobs run, then fail over to a server whose clock is 60 s ahead.
+
+    None of them may start twice.
+    """
     system, size = field.system, field.size
+    replica = replicate(field, clock_offset=60)
     system.start_workers(2, 5)
-    long = [Order("good", system.lease * 6) for _ in range(10)]
-    system.accept(long)
-    wait_until(lambda: _lines(system) >= len(long), 30.0, "the long jobs run")
+    system.accept([Order("good", system.lease * 8) for _ in range(10)])
+    wait_until(lambda: _lines(system) >= 10, 30.0, "the long jobs run")
     field.server.freeze()
     try:
         time.sleep(system.lease * 4)
     finally:
         field.server.thaw()
+    wait_until(replica.follows, 30.0, "the replica has caught up")
+    with field.server.client() as client:
+        client.set("fault:mark", 1)
+        assert client.wait(1, 10_000) == 1, "the replica did not catch up"
+    fail_over(field, replica)
     system.accept(orders(size.runs, field.random))
+
+
+def fail_over_under_load(field: Field) -> None:
+    """SIGKILL the primary under load and go on with its replica: what was not replicated is rolled back."""
+    system, size = field.system, field.size
+    replica = replicate(field)
+    system.start_workers(size.workers, size.concurrency)
+    with field.load():
+        time.sleep(size.seconds / 2)
+        field.server.kill()
+        system.deaths.killed += 1
+        fail_over(field, replica)
+
+
+def replicate(field: Field, clock_offset: int = 0) -> RedisServer:
+    """Start a replica of the server under attack; it ends with the attack."""
+    primary = field.server
+    words = ("--replicaof", "127.0.0.1", str(primary.port))
+    replica = RedisServer(primary.folder / "replica", fsync=primary.fsync, words=words, clock_offset=clock_offset)
+    field.stack.enter_context(replica)
+    wait_until(replica.follows, 30.0, "the replica follows")
+    return replica
+
+
+def fail_over(field: Field, replica: RedisServer) -> None:
+    """Make the replica the server, behind the same address, and end the former one."""
+    if field.server.alive:
+        field.server.kill()
+    replica.promote()
+    field.proxy.upstream = ("127.0.0.1", replica.port)
+    field.proxy.cut()
+    field.server = replica
+    field.system.reach(replica)
 
 
 def _lines(system: System) -> int:
@@ -220,6 +263,8 @@ class Attack:
     """Seconds that the runs have to end, once the attack is over."""
     fsync: Fsync = "always"
     least_kills: int = 1
+    rollback: bool = False
+    """Whether writes that Redis had acknowledged may be gone, and with them runs and the ends of attempts."""
     runner_only: bool = False
     """Whether it attacks something that stock Celery does not have."""
 
@@ -258,5 +303,17 @@ ATTACKS = (
         60.0,
         runner_only=True,
     ),
-    Attack("pause", "a live run starts once", "Redis gone for 4 leases", pause_of_four_leases, 0.02, 0.0, 90.0),
+    Attack(
+        "pause", "a live run starts once", "4 leases of silence, failover, +60 s", pause_of_four_leases, 0.02, 0.0, 90.0
+    ),
+    Attack(
+        "failover",
+        "a failover costs what it had not",
+        "SIGKILL of the primary",
+        fail_over_under_load,
+        0.1,
+        0.0,
+        90.0,
+        rollback=True,
+    ),
 )

@@ -44,7 +44,7 @@ def fight(
             begun = time.monotonic()
             notes = []
             try:
-                attack.act(Field(victim, server, proxy, Random(seed), size))
+                attack.act(Field(victim, server, proxy, Random(seed), size, stack))
             except (AssertionError, TimeoutError) as error:
                 notes.append(str(error).splitlines()[0][:120])
             victim.wait_for_all(attack.patience)
@@ -52,7 +52,7 @@ def fight(
             if dead := [worker for worker in victim.workers if not worker.alive]:
                 notes.append(f"{len(dead)} workers ended by themselves")
             _keep_logs(victim, folder)
-            row = judge(victim, f"{attack.promise}", attack.words, seconds, notes)
+            row = judge(victim, f"{attack.promise}", attack.words, seconds, notes, rollback=attack.rollback)
         return row
     finally:
         if keep is not None and (row is None or not row.kept):

@@ -61,10 +61,14 @@ class RunnerSystem(System):
             settings,
             NAMESPACE,
         )
-        # Straight to the server: what is reported does not pass through what is attacked.
-        direct = load_settings(self.project.path, environ={"RUNNER_REDIS_URL": server.url})
-        self.ledger = Ledger.open(direct)
+        self.reach(server)
         self._jobs = self.project.catalog.jobs
+
+    def reach(self, server: RedisServer) -> None:
+        """Submit to this server from now on, and ask it."""
+        # Straight to the server: what is reported does not pass through what is attacked.
+        self.server = server
+        self.ledger = Ledger.open(load_settings(self.project.path, environ={"RUNNER_REDIS_URL": server.url}))
 
     def submit(self, order: Order) -> None:
         """Submit through the ledger, as ``runner submit`` does."""

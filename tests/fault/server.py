@@ -24,14 +24,17 @@ Fsync = Literal["always", "everysec", "no"]
 class RedisServer:
     """redis-server (else the embedded Valkey) on a free port of 127.0.0.1, append-only; use it in a ``with``."""
 
-    def __init__(self, folder: Path, *, fsync: Fsync = "always", words: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, folder: Path, *, fsync: Fsync = "always", words: tuple[str, ...] = (), clock_offset: int = 0
+    ) -> None:
         self._program = shutil.which("redis-server") or str(find_program())
-        self._folder = folder
+        self.folder = folder
         self._words = words
         self.fsync = fsync
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         (folder / "data").mkdir(parents=True, exist_ok=True)
+        self._environment = {**os.environ, **(other_clock(folder, clock_offset) if clock_offset else {})}
 
     @property
     def url(self) -> str:
@@ -46,21 +49,22 @@ class RedisServer:
 
     def start(self) -> None:
         """Start it, with the data of the last time; return once it answers."""
-        words = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder / "data")]
+        words = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder / "data")]
         words += ["--save", "", "--appendonly", "yes", "--appendfsync", self.fsync, *self._words]
-        with (self._folder / "redis.log").open("ab") as log:
+        with (self.folder / "redis.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [self._program, *words],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                env=self._environment,
             )
         with self.client(1.0) as client:
 
             def answers() -> bool:
                 assert self._process is not None
-                assert self._process.poll() is None, (self._folder / "redis.log").read_text()[-4000:]
+                assert self._process.poll() is None, (self.folder / "redis.log").read_text()[-4000:]
                 try:
                     return bool(client.ping())
                 except redis.RedisError:
@@ -73,6 +77,11 @@ class RedisServer:
         """Its process id."""
         assert self._process is not None
         return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self._process is not None and self._process.poll() is None
 
     def kill(self) -> None:
         """SIGKILL."""
@@ -111,3 +120,49 @@ class RedisServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+    def promote(self) -> None:
+        """Make a replica the primary."""
+        with self.client() as client:
+            client.replicaof("NO", "ONE")
+
+    def follows(self) -> bool:
+        """Whether it is a replica with all of its primary's data so far."""
+        with self.client() as client:
+            told = client.info("replication")
+            return told.get("master_link_status") == "up" and not told.get("master_sync_in_progress")
+
+
+CLOCK = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <sys/time.h>
+#include <time.h>
+int gettimeofday(struct timeval *tv, void *tz) {
+  static int (*real)(struct timeval *, void *);
+  if (!real) real = dlsym(RTLD_NEXT, "gettimeofday");
+  int answer = real(tv, tz);
+  if (tv) tv->tv_sec += OFFSET;
+  return answer;
+}
+int clock_gettime(clockid_t id, struct timespec *ts) {
+  static int (*real)(clockid_t, struct timespec *);
+  if (!real) real = dlsym(RTLD_NEXT, "clock_gettime");
+  int answer = real(id, ts);
+  if (id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE) ts->tv_sec += OFFSET;
+  return answer;
+}
+"""
+
+
+def other_clock(folder: Path, seconds: int) -> dict[str, str]:
+    """Return what makes a program's clock go ``seconds`` before ours; nothing where there is no C compiler."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        return {}
+    source, library = folder / "clock.c", folder / "clock.so"
+    source.write_text(CLOCK)
+    subprocess.run(
+        [compiler, "-shared", "-fPIC", f"-DOFFSET={seconds}", "-o", str(library), str(source), "-ldl"], check=True
+    )
+    return {"LD_PRELOAD": str(library)}

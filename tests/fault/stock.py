@@ -64,9 +64,14 @@ class StockSystem(System):
         self._project.mkdir(parents=True)
         (self._project / "stock_app.py").write_text(APP)
         (self._project / "work.py").write_text(Path(__file__).with_name("work.py").read_text())
-        self._client = server.client()
         self._made = 0
         self._open: set[str] = set()
+        self.reach(server)
+
+    def reach(self, server: RedisServer) -> None:
+        """Submit to this server from now on, and ask it."""
+        self.server = server
+        self._client = server.client()
         self._app = self._make_app()
 
     def _make_app(self) -> Any:

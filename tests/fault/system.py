@@ -37,7 +37,7 @@ class Order:
 
 def orders(count: int, random: Random, longest: float = 0.1) -> list[Order]:
     """Return a mixed load: most end well, some fail once, some for good, some are due later."""
-    kinds: list[Kind] = ["good"] * 16 + ["again"] * 3 + ["wrong"]
+    kinds: tuple[Kind, ...] = ("good",) * 16 + ("again",) * 3 + ("wrong",)
     return [
         Order(
             random.choice(kinds), round(random.uniform(0.0, longest), 3), random.choice([0, 0, 0, 0, 0, 0, 0, 0, 0, 1])
@@ -102,6 +102,10 @@ class System(ABC):
         self.ended: list[Worker] = []
 
     # -- what differs
+
+    @abstractmethod
+    def reach(self, server: RedisServer) -> None:
+        """Submit to this server from now on, and ask it."""
 
     @abstractmethod
     def submit(self, order: Order) -> None:
@@ -196,16 +200,19 @@ class System(ABC):
         self.deaths.killed += 1
         return True
 
-    def freeze(self, worker: Worker) -> float:
-        """SIGSTOP the worker's first process; return when."""
+    def freeze(self, worker: Worker, *, whole: bool) -> float:
+        """SIGSTOP the worker, or (``whole``) its pool children too, as when its host sleeps; return when."""
         at = time.monotonic()
-        os.kill(worker.pid, signal.SIGSTOP)
+        for pid in (worker.pid, *(worker.children if whole else ())):
+            os.kill(pid, signal.SIGSTOP)
         return at
 
     def thaw(self, worker: Worker, since: float) -> None:
         """SIGCONT the worker; what it held while it was frozen may have been started elsewhere."""
-        os.kill(worker.pid, signal.SIGCONT)
-        self.deaths.add([worker.pid, *worker.children], since, time.monotonic())
+        pids = [worker.pid, *worker.children]
+        for pid in reversed(pids):
+            os.kill(pid, signal.SIGCONT)
+        self.deaths.add(pids, since, time.monotonic())
 
     def retire(self, worker: Worker) -> None:
         """Take a dead worker off the list; its processes are ended with the system."""

@@ -33,23 +33,32 @@ class Row:
     """An outcome that is not what the run did."""
     notes: tuple[str, ...] = field(default=())
     seconds: float = 0.0
+    rollback: bool = False
+    """Whether the attack took writes back that were acknowledged: then lost and repeated runs are counted alone."""
 
     @property
     def kept(self) -> bool:
         """Whether the promise was kept."""
+        if self.rollback:
+            return not (self.stuck or self.wrong or self.notes)
         return not (self.lost or self.stuck or self.unexplained or self.wrong or self.notes)
 
 
-def judge(system: System, promise: str, attack: str, seconds: float, notes: Sequence[str] = ()) -> Row:
+def judge(
+    system: System, promise: str, attack: str, seconds: float, notes: Sequence[str] = (), *, rollback: bool = False
+) -> Row:
     """Return the row of an attack that is over, whose runs had their time."""
     report, testimony = system.report(), Testimony.read(system.witness)
     explained, unexplained = testimony.duplicates(system.deaths)
-    lost, stuck, wrong = [], [], []
+    lost: list[str] = []
+    stuck: list[str] = []
+    wrong: list[str] = []
     for run_id, order in system.accepted.items():
         state = report.states.get(run_id)
         starts = testimony.starts.get(run_id, [])
         if state not in FINAL:
-            (stuck if run_id in report.messages else lost).append(f"{run_id} {state}")
+            # What a rollback forgot altogether is lost; whatever is known must come to its end.
+            (stuck if run_id in report.messages or (rollback and state) else lost).append(f"{run_id} {state}")
         elif run_id in report.poisoned:
             if sum(system.deaths.explain(start) for start in starts) < DEATHS_TO_POISON:
                 wrong.append(f"{run_id} poisoned after {len(starts)} starts")
@@ -58,7 +67,8 @@ def judge(system: System, promise: str, attack: str, seconds: float, notes: Sequ
         elif not any(start.event in ("end", "wrong") for start in starts):
             wrong.append(f"{run_id} {state}, but no attempt came to its end")
     more = list(notes)
-    if overlaps := testimony.overlaps(system.deaths):
+    overlaps = testimony.overlaps(system.deaths)
+    if overlaps and not rollback:
         more.append(f"{len(overlaps)} ran beside themselves")
     # A process may die between the guard and the first line of its job, so with deaths this is no proof.
     if report.losses and not system.deaths:
@@ -84,6 +94,7 @@ def judge(system: System, promise: str, attack: str, seconds: float, notes: Sequ
         wrong=tuple(wrong),
         notes=tuple(more),
         seconds=seconds,
+        rollback=rollback,
     )
 
 
@@ -116,7 +127,7 @@ def table(rows: Sequence[Row]) -> str:
             str(len(row.unexplained)),
             str(len(row.wrong)),
             f"{row.seconds:.0f}",
-            "; ".join(row.notes) or ("ok" if row.kept else "BROKEN"),
+            "; ".join(row.notes) or ("BROKEN" if not row.kept else "counted" if row.rollback else "ok"),
         )
         for row in rows
     ]
