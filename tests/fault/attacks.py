@@ -155,6 +155,20 @@ def cut_the_network(field: Field) -> None:
             field.proxy.cut()
 
 
+def cut_and_kill(field: Field) -> None:
+    """Break off every connection, and SIGKILL a pool child at about the same moment."""
+    system, size = field.system, field.size
+    system.start_workers(size.workers, size.concurrency)
+    with field.load():
+        for _ in range(max(1, size.kills)):
+            time.sleep(field.random.uniform(0.1, 2.0 * size.seconds / max(1, size.kills)))
+            field.proxy.cut()
+            # Up to the moment at which the worker is connected again, and listens to its children anew.
+            time.sleep(field.random.uniform(0.0, 0.1))
+            for worker in system.workers:
+                system.kill_child(worker, field.random)
+
+
 def rolling_restarts(field: Field) -> None:
     """SIGTERM one worker after the other, each replaced before the next."""
     system, size = field.system, field.size
@@ -265,6 +279,8 @@ class Attack:
     least_kills: int = 1
     rollback: bool = False
     """Whether writes that Redis had acknowledged may be gone, and with them runs and the ends of attempts."""
+    may_lose_leases: bool = False
+    """Whether a worker may be away so long that its leases are given to others."""
     runner_only: bool = False
     """Whether it attacks something that stock Celery does not have."""
 
@@ -275,13 +291,41 @@ ATTACKS = (
     ),
     Attack("freeze", "a lost lease is fenced", "SIGSTOP of a worker, 2.5 leases", freeze_a_worker, 0.1, 0.05, 60.0),
     Attack("redis-kill", "AOF always loses nothing", "SIGKILL of Redis, restart", kill_redis, 0.1, 0.05, 60.0),
-    Attack("redis-freeze", "a frozen Redis costs time alone", "SIGSTOP of Redis, 3 s", freeze_redis, 0.05, 0.03, 60.0),
     Attack(
-        "black-hole", "a silent network costs time alone", "black hole, 0.5 to 2 leases", black_hole, 0.1, 0.04, 90.0
+        "redis-freeze",
+        "a frozen Redis costs time alone",
+        "SIGSTOP of Redis, 3 s",
+        freeze_redis,
+        0.05,
+        0.03,
+        60.0,
+        may_lose_leases=True,
+    ),
+    Attack(
+        "black-hole",
+        "a silent network costs time alone",
+        "black hole, 0.5 to 2 leases",
+        black_hole,
+        0.1,
+        0.04,
+        90.0,
+        may_lose_leases=True,
     ),
     Attack("cut", "an outcome survives its connection", "connections broken off", cut_the_network, 0.1, 0.2, 60.0),
+    Attack(
+        "cut-kill", "a worker outlives both at once", "child killed, connections cut", cut_and_kill, 0.05, 0.1, 60.0
+    ),
     Attack("rolling", "restarts lose and repeat nothing", "SIGTERM, one by one", rolling_restarts, 0.1, 0.08, 60.0),
-    Attack("memory", "full memory stops, and loses nothing", "maxmemory 1mb", fill_memory, 0.05, 0.03, 60.0),
+    Attack(
+        "memory",
+        "full memory stops, and loses nothing",
+        "maxmemory 1mb",
+        fill_memory,
+        0.05,
+        0.03,
+        60.0,
+        may_lose_leases=True,
+    ),
     Attack("forge", "only declared jobs run", "forged messages, broadcasts", forge, 0.02, 0.0, 60.0, runner_only=True),
     Attack(
         "boundaries",

@@ -51,6 +51,9 @@ def fight(
             seconds = time.monotonic() - begun
             if dead := [worker for worker in victim.workers if not worker.alive]:
                 notes.append(f"{len(dead)} workers ended by themselves")
+            alarms = sum(worker.stderr.count("its lease was lost") for worker in victim.workers)
+            if alarms and not victim.deaths and not attack.may_lose_leases:
+                notes.append(f"{alarms} false alarms: leases called lost that were settled")
             _keep_logs(victim, folder)
             row = judge(victim, f"{attack.promise}", attack.words, seconds, notes, rollback=attack.rollback)
         return row

@@ -14,6 +14,7 @@ SHORT = {
     "kill": Size(runs=300, kills=6, seconds=6.0, workers=2),
     "redis-kill": Size(runs=100, kills=2, seconds=3.0, workers=2),
     "black-hole": Size(runs=60, kills=2, seconds=2.0, workers=2),
+    "cut-kill": Size(runs=60, kills=3, seconds=3.0, workers=2),
     "rolling": Size(runs=80, kills=2, seconds=3.0, workers=2),
     "memory": Size(runs=60, kills=1, seconds=1.0, workers=1),
     "forge": Size(runs=50, kills=0, seconds=1.0, workers=1),

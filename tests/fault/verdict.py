@@ -147,7 +147,7 @@ def table(rows: Sequence[Row]) -> str:
 
 def details(row: Row, most: int = 5) -> str:
     """Return which runs broke a promise, a few of each kind."""
-    found = []
+    found = [f"  {note}" for note in row.notes]
     for name in ("lost", "stuck", "unexplained", "wrong"):
         ids: tuple[str, ...] = getattr(row, name)
         found += [f"  {name}: {each}" for each in ids[:most]]
