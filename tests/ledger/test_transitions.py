@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from runner.delivery.claims import claim_command
 from runner.errors import AmbiguousId, KeyConflict, NotFinished, UnknownRun
 from runner.ledger.attempt import Dropped, Failure, Started
 from runner.ledger.ledger import Ledger
@@ -495,3 +496,22 @@ def test_a_second_ledger_sees_nothing_of_another_namespace(bench: Bench, other: 
     with pytest.raises(UnknownRun):
         other.get(run.id)
     assert other.runs() == []
+
+
+@pytest.mark.parametrize("priority", [0, 3, 6, 9])
+def test_a_plain_clients_message_is_handed_back_to_where_it_was(bench: Bench, priority: int) -> None:
+    client = bench.ledger.client
+    key = "celery" if priority == 0 else f"celery\x06\x16{priority}"
+    foreign = {
+        "headers": {"id": f"plain-{bench.ledger.namespace}", "task": "t"},
+        "body": "",
+        "properties": {"delivery_info": {}},
+    }
+    # Other tests use the same list, which has no namespace: only this message is looked for.
+    client.rpush(key, json.dumps(foreign))
+    answer = claim_command(client, bench.ledger.namespace, "token", 3.0, "w1", ["celery"])
+    while json.loads(answer[1])["headers"]["id"] != foreign["headers"]["id"]:
+        answer = claim_command(client, bench.ledger.namespace, "token", 3.0, "w1", ["celery"])
+    bench.ledger.script("hand_back", 0, "not now", "token")
+    assert json.loads(client.lindex(key, -1)) == foreign
+    client.lrem(key, -1, json.dumps(foreign))

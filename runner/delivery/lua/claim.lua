@@ -8,9 +8,6 @@
 -- Returns {queue, message}, or {last ring of each queue's bell} when nothing waits
 
 local token, lease, worker = ARGV[1], tonumber(ARGV[2]), ARGV[3]
-local INBOX = 'celery'
--- Kombu writes four steps, named by their lower bound, 0 without a suffix.
-local INBOX_KEYS = { [9] = 'celery\6\0229', [6] = 'celery\6\0226', [3] = 'celery\6\0223', [0] = 'celery' }
 
 local function held(key, queue, priority)
   while true do
@@ -37,9 +34,8 @@ end
 for priority = 9, 0, -1 do
   for i = 4, #ARGV do
     local queue = ARGV[i]
-    local key = queue_key(queue, priority)
-    if queue == INBOX then key = INBOX_KEYS[priority] end
-    local message = key and held(key, queue, priority)
+    local exists = queue ~= INBOX or INBOX_KEYS[priority]
+    local message = exists and held(queue_key(queue, priority), queue, priority)
     if message then return { queue, message } end
   end
 end

@@ -28,7 +28,17 @@ local function run_key(id) return NS .. ':run:' .. id end
 local function meta_key(id) return 'celery-task-meta-' .. id end
 local function state_key(state) return NS .. ':state:' .. state end
 local function job_key(job, state) return NS .. ':job:' .. job .. ':' .. state end
-local function queue_key(queue, priority) return NS .. ':queue:' .. queue .. ':' .. priority end
+
+-- Plain Celery clients publish to the queue `celery`. Its keys are Kombu's own: four steps of priority, each named
+-- by its lower bound, 0 without a suffix.
+local INBOX = 'celery'
+local INBOX_KEYS = { [9] = 'celery\6\0229', [6] = 'celery\6\0226', [3] = 'celery\6\0223', [0] = 'celery' }
+
+local function queue_key(queue, priority)
+  if queue == INBOX then return INBOX_KEYS[math.floor(tonumber(priority) / 3) * 3] end
+  return NS .. ':queue:' .. queue .. ':' .. priority
+end
+
 local function bell_key(queue) return NS .. ':bell:' .. queue end
 
 -- The fields of a run as a table; nil if there is no such run. flat: its record, if it was read already.
