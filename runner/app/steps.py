@@ -30,6 +30,9 @@ log = get_logger(__name__)
 BEAT_SECONDS = 0.5
 """Between two beats: how late a terminate, an expiry or a redelivery is noticed."""
 
+SUSPICION_SECONDS = 1.0
+"""How long a run may stay active after its claim is gone, before its process is ended."""
+
 PULSE_SECONDS = 0.2
 """Between two signs of life of the main loop."""
 
@@ -62,6 +65,9 @@ class Lease(bootsteps.StartStopStep):
         if consumer.hub is not None:
             self._drain.install()
             self._maintain = getattr(getattr(consumer.pool, "_pool", None), "maintain_pool", None)
+            if self._maintain is not None:
+                # A child that died while the connection was lost: the loop cannot register what is not reaped.
+                self._maintain()
             consumer.timer.call_repeatedly(PULSE_SECONDS, self._pulse)
 
     def _pulse(self) -> None:
@@ -103,6 +109,7 @@ class LeaseThread(threading.Thread):
         self._last_pulse = time.monotonic()
         self._has_hub = consumer.hub is not None
         self._ending: set[str] = set()
+        self._suspects: dict[str, float] = {}
         pool = consumer.pool
         self._record = {
             "host": socket.gethostname(),
@@ -152,8 +159,8 @@ class LeaseThread(threading.Thread):
                 continue
             try:
                 if time.monotonic() >= renew_at:
-                    for token in self._claims.renew():
-                        self._give_up(token)
+                    now = time.monotonic()
+                    self._suspects.update(dict.fromkeys(self._claims.renew(), now))
                     renew_at = time.monotonic() + self._claims.lease / 3
                 pause = self._beat()
             except RunnerError as error:
@@ -176,6 +183,7 @@ class LeaseThread(threading.Thread):
             if request is not None and request in state.active_requests and run_id not in self._ending:
                 self._terminate(request, name)
         self._ending &= set(terminating)
+        self._give_up_lost()
         if more:
             return 0.0
         return BEAT_SECONDS if next_due is None else min(BEAT_SECONDS, next_due + 0.001)
@@ -186,12 +194,20 @@ class LeaseThread(threading.Thread):
         signum = getattr(signal, f"SIG{name}", signal.SIGTERM)
         threading.Thread(target=request.end, args=(signum,), name="runner-terminate", daemon=True).start()
 
-    def _give_up(self, token: str) -> None:
-        """End what runs under a claim that another worker may hold by now."""
-        for request in tuple(state.active_requests):
-            if getattr(request, "token", None) == token:
-                log.error("run %s: its lease was lost, its process is ended", request.id)
-                threading.Thread(target=request.end, args=(signal.SIGKILL,), daemon=True).start()
+    def _give_up_lost(self) -> None:
+        """End what runs under a claim that another worker may hold by now.
+
+        A claim is also gone once the child has settled its attempt, and the parent learns of that a moment later:
+        so a claim that is gone is a suspicion, and a run that is still active after a while is a lost one.
+        """
+        for token, since in list(self._suspects.items()):
+            if time.monotonic() - since < SUSPICION_SECONDS:
+                continue
+            del self._suspects[token]
+            for request in tuple(state.active_requests):
+                if getattr(request, "token", None) == token and not request.acknowledged:
+                    log.error("run %s: its lease was lost, its process is ended", request.id)
+                    threading.Thread(target=request.end, args=(signal.SIGKILL,), daemon=True).start()
 
 
 class Announce(bootsteps.StartStopStep):
