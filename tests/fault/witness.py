@@ -66,6 +66,8 @@ class Deaths:
 class Testimony:
     """What the witness tells of all runs."""
 
+    __test__ = False
+
     starts: dict[str, list[Start]]
 
     @classmethod
