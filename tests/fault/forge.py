@@ -61,13 +61,22 @@ def broadcast(client: redis.Redis, known: str, junk: bytes) -> None:
         for channel in channels:
             told = json.loads(json.dumps(arguments).replace("KNOWN", known))
             heard += int(client.publish(channel, dump(_control(method, told))))
+    bodies: tuple[Any, ...] = (
+        None,
+        7,
+        [],
+        {},
+        {"method": None},
+        {"method": ["ping"]},
+        {"method": "ping", "arguments": 7},
+    )
     for channel in channels:
-        for body in (None, 7, [], {}, {"method": None}, {"method": ["ping"]}, {"method": "ping", "arguments": 7}):
+        for body in bodies:
             message = _control("ping", {})
             message["body"] = json.dumps(body)
             client.publish(channel, dump(message))
         for raw in (b"", junk, b"null", b"{}", b"[", dump(envelope(task="canary.shared", run_id="x"))):
-            client.execute_command("PUBLISH", channel, raw)
+            client.publish(channel, raw)
     assert heard >= len(BROADCASTS), "no worker listened to the broadcasts"
 
 

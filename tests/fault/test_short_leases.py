@@ -1,0 +1,53 @@
+"""A renewal that meets the end of an attempt: the claim is gone because it was settled, not because it was lost."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from tests.fault.boundaries import script_of
+from tests.fault.ours import RunnerSystem
+from tests.fault.server import RedisServer
+from tests.fault.system import Order
+from tests.support.deadline import wait_until
+from tests.support.proxy import Command, Proxy, Verdict
+
+
+def test_a_claim_that_was_settled_during_its_renewal_was_not_lost(tmp_path: Path) -> None:
+    with RedisServer(tmp_path, fsync="no") as server, Proxy(("127.0.0.1", server.port)) as proxy:
+        system = RunnerSystem(tmp_path, server, proxy.port)
+        held = 0
+
+        def gate(command: Command) -> Verdict:
+            nonlocal held
+            script = script_of(command)
+            if script == "settle":
+                # Its answer comes late, so that the renewal's is read first.
+                proxy.delay = 0.3
+            elif script == "renew" and not held:
+                held = 1
+                wait_until(lambda: system.ledger.get(order.id).final, 20.0, "the run ends")
+            return "pass"
+
+        try:
+            system.start_workers(1, 1)
+            worker = system.workers[0]
+            order = Order("good", 1.5)
+            children = worker.children
+            proxy.gate = gate
+            # Connections from before know no gate.
+            proxy.cut()
+            worker.wait_for("runner worker ready", 20.0, after=len(worker.lines()))
+            system.submit(order)
+            wait_until(lambda: held and system.ledger.get(order.id).final, 30.0, "a renewal meets the settling")
+            time.sleep(0.7)
+            proxy.gate, proxy.delay = None, 0.0
+            behind = Order("good", 0.5)
+            system.submit(behind)
+            wait_until(lambda: system.ledger.get(behind.id).final, 30.0, "the next run ends")
+            assert "lease was lost" not in worker.stderr
+            assert worker.children == children, "an innocent process was killed"
+            assert system.ledger.get(behind.id).losses == 0
+        finally:
+            proxy.gate, proxy.delay = None, 0.0
+            system.close()
