@@ -207,9 +207,44 @@ def uninterrupted() -> Iterator[set[int | signal.Signals]]:
     """
     before: set[int | signal.Signals] = set(signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS))
     try:
-        yield before
+        with _handlers_held_back():
+            yield before
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _handlers_held_back() -> Iterator[None]:
+    """Note the signals instead of handling them, and send them again when the block is left.
+
+    The mask of a thread is not enough: the kernel gives a signal of the process to another thread that
+    does not block it, and Python then runs the handler in the main thread all the same.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        # No handler runs here, so none can raise here.
+        yield
+        return
+    noted: dict[int, None] = {}
+    handlers: dict[int, Callable[..., object] | int | None] = {}
+    try:
+        for signum in INTERRUPTS:
+            # A handler that was not set from Python runs no Python code, and could not be set again.
+            if callable(handler := signal.getsignal(signum)):
+                handlers[signum] = handler
+                signal.signal(signum, lambda number, _frame: noted.setdefault(number))
+        yield
+    finally:
+        interruption: BaseException | None = None
+        for number, handler in handlers.items():
+            try:
+                signal.signal(number, handler)
+            except BaseException as error:  # noqa: BLE001 - from a handler that is back already; raised below
+                signal.signal(number, handler)
+                interruption = error
+        for number in noted:
+            signal.raise_signal(number)
+        if interruption is not None:
+            raise interruption
 
 
 def kill_group(pgid: int, signum: int, grace: float) -> bool:

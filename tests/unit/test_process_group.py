@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -486,3 +487,23 @@ def test_name_with_parentheses_is_read_right(tmp_path):
     assert process_group.group_alive(process.pid)
     process_group.kill_group(process.pid, signal.SIGKILL, 0)
     reap(process)
+
+
+def test_signals_are_held_back_also_when_another_thread_takes_them():
+    """The kernel hands a signal of the process to any thread that does not block it."""
+    handled: list[int] = []
+    before = signal.signal(signal.SIGUSR1, lambda signum, _frame: handled.append(signum))
+    try:
+        with process_group.uninterrupted():
+            # A thread inherits the mask of its starter, so it opens its own: that of a job's thread would be open.
+            def signal_itself() -> None:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
+                os.kill(os.getpid(), signal.SIGUSR1)
+
+            thread = threading.Thread(target=signal_itself)
+            thread.start()
+            thread.join(DEADLINE)
+            assert handled == []
+        assert handled == [signal.SIGUSR1]
+    finally:
+        signal.signal(signal.SIGUSR1, before)
