@@ -95,7 +95,7 @@ class JobTask(Task):
     def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
         """Ask the guard; STARTED is written by the same step."""
         request = self.request
-        answer = self.backend.attempts.start(task_id, request.claim, request.hostname)
+        answer = self.backend.attempts.start(task_id, request.claim, request.hostname, self.name)
         if isinstance(answer, Dropped):
             log.info("run %s of %s is not started here: %s", task_id, self.name, answer.why)
             raise Ignore

@@ -1,7 +1,7 @@
 """What a worker does with each message: run it, adopt it, or refuse it.
 
 Nothing from a message decides what is imported, and headers such as timelimit, expires, eta, ignore_result
-and reply_to are not obeyed: only the id and the job's name are passed on.
+and reply_to are not obeyed: only the id and the job's name are passed on, and nothing of the body.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from runner.errors import Unavailable
 from runner.ledger.message import MARK
 
 log = get_logger(__name__)
+
+NO_BODY = "[[], {}, {}]"
+"""What Celery finds in the place of arguments and links."""
 
 PASSED_ON = frozenset({"id", "task", "root_id", "lang", "argsrepr", "kwargsrepr"})
 """The headers that a worker looks at."""
@@ -39,6 +42,8 @@ def strategy(task: Any, app: Any, consumer: Any, **kwargs: Any) -> Callable[...,
         except Unavailable as error:
             log.warning("a message for %s is left for later, Redis is away: %s", task.name, error)
             return
+        # Params come from the ledger; links (callbacks, errbacks, chain, chord) would be obeyed.
+        message.body, message._decoded_cache = NO_BODY, None
         message.headers = {name: headers[name] for name in PASSED_ON if name in headers}
         run_it(message, body, ack, reject, callbacks, **options)
 

@@ -31,7 +31,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """The guard did not: ``why`` is stale, unknown, final, duplicate, lost or expired."""
+    """The guard did not: ``why`` is stale, unknown, foreign, final, duplicate, lost or expired."""
 
     why: str
 
@@ -67,9 +67,9 @@ class Attempts:
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
 
-    def start(self, run_id: str, token: str, worker: str) -> Started | Dropped:
+    def start(self, run_id: str, token: str, worker: str, job: str) -> Started | Dropped:
         """Ask the guard; STARTED is written by the same step."""
-        answer = self.persist(lambda: self.ledger.script("start", run_id, token, worker, os.getpid()))
+        answer = self.persist(lambda: self.ledger.script("start", run_id, token, worker, os.getpid(), job))
         if answer[0] != "go":
             return Dropped(answer[0])
         _, attempt, retries, params, expires_at = answer

@@ -210,7 +210,7 @@ def test_of_several_messages_one_stays(swept: Bench, keys: Callable[[str], str],
     if place in ("claim", "started"):
         token = swept.claim()
         if place == "started":
-            swept.attempts.start(run.id, token, "w1")
+            swept.attempts.start(run.id, token, "w1", "job")
     other = swept.submit()
     client.lpush(queue, message)
     client.rpush(queue, message)
@@ -545,7 +545,7 @@ def test_runs_on_the_move_are_never_taken_for_lost(settings: Settings, edge: int
                 if int(token, 16) % 3:
                     bench.ledger.script("hand_back", 0, "not now", token)
                 else:
-                    bench.attempts.start(run_id, token, "w1")
+                    bench.attempts.start(run_id, token, "w1", "job")
                     bench.attempts.retry(run_id, token, 0.0, ERROR)
                     bench.beat()
         except BaseException as error:  # noqa: BLE001 - told by the test's own thread

@@ -38,7 +38,7 @@ class Runs(RuleBasedStateMachine):
             client.delete(key)
         self.bench.ledger.close()
 
-    @rule(target=submitted, expires=st.sampled_from([None, None, 0.01, 100.0]), delayed=st.booleans())
+    @rule(target=submitted, expires=st.sampled_from([None, 1000.0]), delayed=st.booleans())
     def submit(self, expires: float | None, delayed: bool) -> str:
         run = self.bench.submit(expires=expires, eta=time.time() + 500 if delayed else None)
         self.last[run.id] = run
@@ -56,7 +56,7 @@ class Runs(RuleBasedStateMachine):
 
     @rule(claim=claimed)
     def start(self, claim: tuple[str, str]) -> None:
-        started = self.bench.attempts.start(*claim, "w1")
+        started = self.bench.attempts.start(*claim, "w1", "job")
         if isinstance(started, Started):
             self.winner[claim[0]] = claim[1]
 
@@ -100,6 +100,10 @@ class Runs(RuleBasedStateMachine):
     @rule(run_id=submitted)
     def comes_due(self, run_id: str) -> None:
         self.bench.make_due(run_id)
+
+    @rule(run_id=submitted)
+    def expires_now(self, run_id: str) -> None:
+        self.bench.make_expire(run_id)
 
     @rule(run_id=submitted)
     def forget(self, run_id: str) -> None:

@@ -56,7 +56,7 @@ def test_a_key_outlives_its_run(bench: Bench) -> None:
 def test_one_attempt_from_start_to_success(bench: Bench) -> None:
     run = bench.submit(params={"x": 1})
     token = bench.claim()
-    started = bench.attempts.start(run.id, token, "w1")
+    started = bench.attempts.start(run.id, token, "w1", "job")
     assert started == Started(attempt=1, retries=0, params={"x": 1}, expires_at=None)
     assert bench.ledger.get(run.id).state is State.STARTED
     assert bench.attempts.succeed(run.id, token, '{"empty": [], "n": 1}')
@@ -67,7 +67,7 @@ def test_one_attempt_from_start_to_success(bench: Bench) -> None:
 
 def test_the_guard_refuses_a_claim_that_is_not_there(bench: Bench) -> None:
     run = bench.submit()
-    assert bench.attempts.start(run.id, "made-up", "w1") == Dropped("stale")
+    assert bench.attempts.start(run.id, "made-up", "w1", "job") == Dropped("stale")
     assert bench.ledger.get(run.id).state is State.PENDING
 
 
@@ -75,7 +75,7 @@ def test_the_guard_refuses_the_claim_of_another_run(bench: Bench) -> None:
     first = bench.submit()
     token = bench.claim()
     second = bench.submit()
-    assert bench.attempts.start(second.id, token, "w1") == Dropped("stale")
+    assert bench.attempts.start(second.id, token, "w1", "job") == Dropped("stale")
     assert bench.ledger.get(first.id).state is State.PENDING
 
 
@@ -83,10 +83,10 @@ def test_the_guard_refuses_the_claim_of_another_run(bench: Bench) -> None:
 def test_a_stale_token_changes_nothing(bench: Bench, late: str) -> None:
     run = bench.submit()
     old = bench.claim()
-    bench.attempts.start(run.id, old, "w1")
+    bench.attempts.start(run.id, old, "w1", "job")
     bench.ledger.script("hand_back", 0, "handed back", old)
     new = bench.claim()
-    bench.attempts.start(run.id, new, "w2")
+    bench.attempts.start(run.id, new, "w2", "job")
     before = bench.ledger.get(run.id)
     actions = {
         "succeed": lambda: bench.attempts.succeed(run.id, old, "1"),
@@ -109,7 +109,7 @@ def test_final_is_final(bench: Bench, final: State) -> None:
     assert not bench.attempts.fail(run.id, token, "exception", ERROR)
     assert not bench.attempts.fail_waiting(run.id, token, "unknown_job", ERROR)
     assert not bench.attempts.retry(run.id, token, 0.0, ERROR)
-    assert bench.attempts.start(run.id, token, "w2") == Dropped("stale")
+    assert bench.attempts.start(run.id, token, "w2", "job") == Dropped("stale")
     _, changed = bench.ledger.revoke(run.id, by="me", terminate=True)
     assert not changed
     assert bench.ledger.get(run.id) == before
@@ -119,7 +119,7 @@ def test_a_message_of_a_finished_run_is_dropped(bench: Bench) -> None:
     run = bench.submit()
     bench.ledger.revoke(run.id, by="me")
     token = bench.claim()
-    assert bench.attempts.start(run.id, token, "w1") == Dropped("final")
+    assert bench.attempts.start(run.id, token, "w1", "job") == Dropped("final")
     assert bench.held() == 0
 
 
@@ -134,7 +134,7 @@ def test_a_retry_waits_in_the_delayed_set_and_comes_back(bench: Bench) -> None:
     assert bench.messages() == []
     bench.make_due(run.id)
     assert bench.messages() == [run.id]
-    started = bench.attempts.start(run.id, bench.claim(), "w1")
+    started = bench.attempts.start(run.id, bench.claim(), "w1", "job")
     assert isinstance(started, Started)
     assert (started.attempt, started.retries) == (2, 1)
 
@@ -142,7 +142,7 @@ def test_a_retry_waits_in_the_delayed_set_and_comes_back(bench: Bench) -> None:
 def test_revoking_what_waits_ends_it(bench: Bench) -> None:
     queued, delayed, retried = bench.submit(), bench.submit(eta=time.time() + 100), None
     token = bench.claim()
-    bench.attempts.start(queued.id, token, "w1")
+    bench.attempts.start(queued.id, token, "w1", "job")
     bench.attempts.retry(queued.id, token, 50.0, ERROR)
     retried = bench.ledger.get(queued.id)
     for run in (delayed, retried):
@@ -206,7 +206,7 @@ def test_an_expired_run_is_swept_and_never_starts(bench: Bench) -> None:
     bench.beat()
     assert bench.ledger.client.zcard(f"{bench.ledger.namespace}:state:REVOKED") == 1
     token = bench.claim()
-    assert bench.attempts.start(swept.id, token, "w1") == Dropped("final")
+    assert bench.attempts.start(swept.id, token, "w1", "job") == Dropped("final")
 
 
 def test_expiry_counts_from_eta(bench: Bench) -> None:
@@ -295,7 +295,7 @@ def test_a_lost_attempt_that_cannot_start_before_it_expires_fails_at_once(bench:
 def test_a_start_whose_answer_was_lost_is_answered_again(bench: Bench) -> None:
     run = bench.submit(params={"x": 1})
     token = bench.claim()
-    assert bench.attempts.start(run.id, token, "w1") == bench.attempts.start(run.id, token, "w1")
+    assert bench.attempts.start(run.id, token, "w1", "job") == bench.attempts.start(run.id, token, "w1", "job")
     assert bench.ledger.get(run.id).attempts == 1
 
 
@@ -355,7 +355,7 @@ def test_unreadable_messages_go_to_the_dead_letters_and_do_not_stop_the_queue(be
     for raw in ("", "{", "[]", "7", '{"headers":1}', '{"headers":{},"properties":{}}', "\xff\xfe"):
         bench.ledger.client.lpush(key, raw)
     run = bench.submit()
-    assert bench.attempts.start(run.id, bench.claim(), "w1")
+    assert bench.attempts.start(run.id, bench.claim(), "w1", "job")
     assert bench.ledger.client.llen(f"{bench.ledger.namespace}:dead-letters") == 7
 
 
@@ -450,7 +450,7 @@ def test_the_scripts_know_exactly_the_transitions_of_the_model(bench: Bench) -> 
     """Try every transition from every state, and compare with the model's table."""
     seen: dict[State, set[State]] = {state: set() for state in State}
     moves = {
-        "start": lambda run, _: bench.attempts.start(run.id, bench.claim_of(run), "w2"),
+        "start": lambda run, _: bench.attempts.start(run.id, bench.claim_of(run), "w2", "job"),
         "succeed": lambda run, token: bench.attempts.succeed(run.id, token, "1"),
         "fail": lambda run, token: bench.attempts.fail(run.id, token, "exception", ERROR),
         "fail_waiting": lambda run, _: bench.attempts.fail_waiting(run.id, "", "unknown_job", ERROR),

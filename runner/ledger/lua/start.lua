@@ -3,7 +3,7 @@
 -- PENDING | RETRY -> STARTED, if the claim is alive and nothing speaks against it. Else the message is
 -- dropped (its claim released), and a run that has expired, or was revoked, ends here.
 --
--- ARGV: id, token, worker, pid
+-- ARGV: id, token, worker, pid, job that the message names
 -- Returns {'go', attempts, retries, params, expires_at | ''} or {why not}
 
 local id, token = ARGV[1], ARGV[2]
@@ -17,6 +17,8 @@ local function drop(why)
 end
 
 if not run then return drop('unknown') end
+-- Forged: a message starts its run as the job that was submitted, or not at all.
+if run.job ~= ARGV[5] then return drop('foreign') end
 if FINAL[run.state] then return drop('final') end
 if run.state == 'STARTED' then
   -- The answer to the same question was lost on the way: it is given again.
