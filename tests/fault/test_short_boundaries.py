@@ -58,7 +58,7 @@ class Bench:
 
     def started(self, run_id: str) -> str:
         token = self.claimed(run_id)
-        assert not isinstance(Attempts(self.direct).start(run_id, token, "w"), Dropped)
+        assert not isinstance(Attempts(self.direct).start(run_id, token, "w", JOB.name), Dropped)
         return token
 
 
@@ -92,7 +92,7 @@ STEPS: dict[str, Step] = {
     "submit-later": _later,
     "claim": lambda bench, run_id: bench.waiting(run_id, lambda: bench.claim(bench.broken)),
     "start": lambda bench, run_id: _with(
-        bench.claimed(run_id), lambda token: bench.broken.script("start", run_id, token, "w", 1)
+        bench.claimed(run_id), lambda token: bench.broken.script("start", run_id, token, "w", 1, JOB.name)
     ),
     "settle": lambda bench, run_id: _with(
         bench.started(run_id), lambda token: bench.broken.script("settle", run_id, token, "SUCCESS", "", "{}", "")
