@@ -29,15 +29,13 @@ def test_a_claim_that_was_settled_during_its_renewal_was_not_lost(tmp_path: Path
                 wait_until(lambda: system.ledger.get(order.id).final, 20.0, "the run ends")
             return "pass"
 
+        order = Order("good", 1.5)
+        # From the start, since connections from before know no gate.
+        proxy.gate = gate
         try:
             system.start_workers(1, 1)
             worker = system.workers[0]
-            order = Order("good", 1.5)
             children = worker.children
-            proxy.gate = gate
-            # Connections from before know no gate.
-            proxy.cut()
-            worker.wait_for("runner worker ready", 20.0, after=len(worker.lines()))
             system.submit(order)
             wait_until(lambda: held and system.ledger.get(order.id).final, 30.0, "a renewal meets the settling")
             time.sleep(0.7)
