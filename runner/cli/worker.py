@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -22,8 +23,15 @@ if TYPE_CHECKING:
 @worker_options
 @click.option("--plain", is_flag=True, hidden=True, help="What jobs print is not put into the log.")
 @click.option("--hold", type=int, hidden=True, help="A descriptor whose lock this process holds.")
+@click.option("--with-scheduler", is_flag=True, hidden=True, help="Run a scheduler beside it, as up does.")
 def command(
-    concurrency: int | None, queues: tuple[str, ...], pool: str, log_level: str, plain: bool, hold: int | None
+    concurrency: int | None,
+    queues: tuple[str, ...],
+    pool: str,
+    log_level: str,
+    plain: bool,
+    hold: int | None,
+    with_scheduler: bool,
 ) -> int:
     """Start a worker in the foreground; its log goes to stderr.
 
@@ -34,7 +42,15 @@ def command(
         os.set_inheritable(hold, False)
     project = open_project()
     warn_of_problems(Output(), project)
-    return start(project, concurrency=concurrency, queues=queues, pool=pool, log_level=log_level, plain=plain)
+    return start(
+        project,
+        concurrency=concurrency,
+        queues=queues,
+        pool=pool,
+        log_level=log_level,
+        plain=plain,
+        with_scheduler=with_scheduler,
+    )
 
 
 def start(
@@ -45,8 +61,10 @@ def start(
     pool: str,
     log_level: str,
     plain: bool = False,
+    with_scheduler: bool = False,
 ) -> int:
     """Run a worker of ``project`` in this process until it ends; return its exit code."""
+    from runner.actions.worker_process import scheduler_beside
     from runner.app.worker import run_worker  # start-up time: no other command imports Celery
 
     project.ledger.workers()  # an unreachable Redis is told before the worker waits for it
@@ -55,7 +73,8 @@ def start(
         settings = replace(settings, celery={**settings.celery, "worker_redirect_stdouts": False})
     # Jobs find the project's files by relative paths wherever the worker was started.
     os.chdir(settings.project)
-    release()  # the worker's own handling begins from here
-    return run_worker(
-        settings, project.catalog, concurrency=concurrency, queues=queues, pool=pool, loglevel=log_level.upper()
-    )
+    with scheduler_beside(settings) if with_scheduler else nullcontext():
+        release()  # the worker's own handling begins from here
+        return run_worker(
+            settings, project.catalog, concurrency=concurrency, queues=queues, pool=pool, loglevel=log_level.upper()
+        )
