@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -87,8 +88,9 @@ def _settings(paths: Sequence[str], project: str | None) -> Settings | None:
     if not paths:
         return load_settings(project)
     first = Path(paths[0]).absolute()
+    named = project is not None or "RUNNER_PROJECT" in os.environ
     try:
-        return load_settings(project, cwd=first if first.is_dir() else first.parent)
+        return load_settings(project, cwd=None if named else first if first.is_dir() else first.parent)
     except NoProject:
         if project is not None:
             raise

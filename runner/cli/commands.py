@@ -12,6 +12,7 @@ COMMANDS = {
     "rerun": "Submit finished runs again, with the same params.",
     "jobs": "List the jobs, or show one.",
     "validate": "Check the files of jobs.",
+    "new": "Write a job for a function.",
     "schema": "Print the JSON Schema of jobs.d or runner.yaml.",
     "worker": "Start a worker in the foreground.",
     "up": "Start the embedded server and a worker.",

@@ -46,6 +46,7 @@ def command(paths: tuple[str, ...], imports: bool, import_timeout: float | None,
     """
     from runner.actions.validate import IMPORT_SECONDS, validate  # start-up time: --help reads no settings
     from runner.cli.frame.problem_text import show_problems
+    from runner.spec.fix import fix_of
     from runner.spec.problem import summary
 
     if as_json and form != "text":
@@ -57,7 +58,7 @@ def command(paths: tuple[str, ...], imports: bool, import_timeout: float | None,
     if as_json:
         out.document(
             {
-                "problems": [problem.as_dict() for problem in verdict.problems],
+                "problems": [problem.as_dict(fix_of(problem)) for problem in verdict.problems],
                 "warnings": list(verdict.warnings),
                 "jobs": verdict.jobs,
                 "files": verdict.files,

@@ -27,7 +27,7 @@ def fix_of(problem: Problem) -> str:
     if corrected:
         return corrected
     remedy = _REMEDY.search(problem.message)
-    return remedy[1] if remedy else ""
+    return remedy[1].partition("; '")[0] if remedy else ""
 
 
 def _corrected(problem: Problem) -> str:

@@ -51,8 +51,8 @@ class Problem:
                 return index
         return 0
 
-    def as_dict(self) -> dict[str, object]:
-        """Return the problem as a JSON object."""
+    def as_dict(self, fix: str = "") -> dict[str, object]:
+        """Return the problem as a JSON object, with what :func:`runner.spec.fix.fix_of` says."""
         return {
             "file": self.file,
             "line": self.line,
@@ -62,6 +62,7 @@ class Problem:
             "severity": self.severity,
             "source": self.source or None,
             "expected": self.expected or None,
+            "fix": fix or None,
         }
 
 
