@@ -24,9 +24,11 @@ from runner.model.keyword import FORMATS, PARAM_KEYWORDS, TYPES
 from runner.model.kind import Kind
 from runner.model.option import Option, Section, options_of
 from runner.model.param import Params
+from runner.model.schedule import CronExpression, Schedules
+from runner.model.timezone import Moment, Timezone
 from runner.settings.celery_settings import OWNED, CelerySettings
 from runner.settings.environment import LATER, variables
-from runner.settings.kinds import Folders, JobDefaults, Timezone
+from runner.settings.kinds import Folders, JobDefaults
 from runner.settings.options import Settings
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
@@ -51,6 +53,12 @@ def kind_words(kind: Kind) -> str:
             return "section, see below"
         case Params():
             return "mapping of names to schemas, see below"
+        case Schedules():
+            return "cron expression, section, or list of them, see below"
+        case CronExpression():
+            return "five or six fields, or `@daily` and the like"
+        case Moment():
+            return "date, or date and time"
         case Folders():
             return "folder or list of folders" if kind.one else "list of folders"
         case Timezone():
@@ -94,6 +102,8 @@ def sections(section: type) -> Iterator[tuple[str, Section]]:
     for declared in options_of(section):
         if isinstance(declared.kind, Section):
             yield declared.key, declared.kind
+        elif isinstance(declared.kind, Schedules):
+            yield declared.key, declared.kind.section
 
 
 _VALUES = """\

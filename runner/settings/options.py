@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from runner.model.job import IMPORT_PATH, QUEUE_NAME
-from runner.model.option import Choice, Duration, Integer, ListOf, Report, Section, Size, Text, option
+from runner.model.option import Choice, Duration, Flag, Integer, ListOf, Report, Section, Size, Text, option
 from runner.model.option import Path as OptionPath
+from runner.model.timezone import Timezone
 from runner.settings.celery_settings import CelerySettings
 from runner.settings.discovery import JOBS_FOLDER
-from runner.settings.kinds import Folders, JobDefaults, Timezone
+from runner.settings.kinds import Folders, JobDefaults
 
 NAMESPACE = Text(
     pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$",
@@ -121,7 +122,13 @@ class Settings:
         examples=("project.boot:setup",),
     )
     timezone: str = option(
-        Timezone(), default="UTC", help="The zone of times without an offset.", examples=("Europe/Berlin",)
+        Timezone(),
+        default="UTC",
+        help="The zone of schedules, and of times without an offset.",
+        examples=("Europe/Berlin",),
+    )
+    schedules: bool = option(
+        Flag(), default=True, help="false: nothing here submits scheduled runs, as on a staging host."
     )
     retention: SettingsRetention = option(
         Section(SettingsRetention, {"results": "result", "keep": "history", "max_runs": "runs", "keys": "key"}),
@@ -162,7 +169,7 @@ SETTINGS = Section(
     {
         "broker_url": _LATER,
         "durability": _LATER,
-        "schedules": _LATER,
+        "scheduler": "schedules",
         "broker": "redis_url",
         "redis": "redis_url",
         "result_backend": "redis_url",

@@ -165,7 +165,7 @@ def _code() -> list[object]:
     found: list[object] = []
     here = Path(__file__).parent
     with contextlib.suppress(OSError):
-        for folder in (here, here.parent / "model"):
+        for folder in (here, here.parent / "model", here.parent / "schedule"):
             with os.scandir(folder) as entries:
                 for entry in sorted(entries, key=lambda entry: entry.name):
                     if entry.name.endswith(".py"):

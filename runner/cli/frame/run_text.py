@@ -84,6 +84,7 @@ def block(run: Run, *, utc: bool) -> list[tuple[str, str]]:
         ("queue", f"{run.queue}, priority {run.priority}"),
         ("worker", run.worker or ""),
         ("submitted", f"{show_moment(run.submitted_at, utc=utc)} by {run.submitted_by or '?'} ({run.trigger})"),
+        ("slot", _slot(run, utc=utc)),
         ("key", run.key or ""),
         ("rerun of", run.rerun_of or ""),
         ("eta", show_moment(run.eta, utc=utc)),
@@ -101,6 +102,14 @@ def _result(run: Run) -> str:
     if run.state is not State.SUCCESS:
         return ""
     return "(expired)" if run.result_expired else json.dumps(run.result, ensure_ascii=False)
+
+
+def _slot(run: Run, *, utc: bool) -> str:
+    """Return the slot of a scheduled run, and how late it was submitted."""
+    if run.slot is None or run.submitted_at is None:
+        return ""
+    late = (to_datetime(run.submitted_at) - to_datetime(run.slot)).total_seconds()
+    return show_moment(run.slot, utc=utc) + (f", submitted {show_seconds(late)} late" if late >= 1 else "")
 
 
 def _revoked(revocation: dict[str, Any], *, utc: bool) -> str:
