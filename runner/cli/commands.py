@@ -13,6 +13,7 @@ COMMANDS = {
     "rerun": "Submit finished runs again, with the same params.",
     "jobs": "List the jobs, or show one.",
     "validate": "Check the files of jobs.",
+    "new": "Write a job for a function.",
     "schema": "Print the JSON Schema of jobs.d or runner.yaml.",
     "worker": "Start a worker in the foreground.",
     "tick": "Submit the scheduled runs that are due.",
