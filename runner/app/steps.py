@@ -87,7 +87,9 @@ class Lease(bootsteps.StartStopStep):
             self._thread.connected = False
 
     def shutdown(self, consumer: Any) -> None:
-        """End the thread: the worker has drained."""
+        """End the threads: the worker has drained."""
+        if consumer.app.collector is not None:
+            consumer.app.collector.end()
         if self._thread is not None:
             self._thread.end()
 

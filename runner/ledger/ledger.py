@@ -48,6 +48,8 @@ class Submission:
     key: str | None = None
     eta: float | None = None
     expires: float | None = None
+    slot: int | None = None
+    """Unix time in milliseconds; a job's slots are submitted in order, each makes one run."""
     rerun_of: str | None = None
 
 
@@ -100,9 +102,19 @@ class Ledger:
         Raises:
             KeyConflict: the key was used with other params.
         """
+        answer, run_id, record, meta = self.script("submit", *self.submission_arguments(submission))
+        if answer == "conflict":
+            raise KeyConflict(
+                f"key {submission.key!r} of {submission.job.name} was used with other params, by run {run_id}",
+                hint="use another key, or submit with the same params",
+            )
+        run = read_record(run_id, pairs(record), meta or None) if record else None
+        return Submitted(run_id, run, duplicate=answer == "known")
+
+    def submission_arguments(self, submission: Submission) -> list[Any]:
+        """Return what ``submit.lua`` takes for a submission."""
         job, params = submission.job, _canonical(submission.params)
-        answer, run_id, record, meta = self.script(
-            "submit",
+        return [
             submission.id,
             job.name,
             write_message(
@@ -119,14 +131,7 @@ class Ledger:
             _milliseconds(submission.eta) if submission.eta is not None else "",
             _milliseconds(submission.expires) if submission.expires is not None else "",
             *self._record_of(submission, params),
-        )
-        if answer == "conflict":
-            raise KeyConflict(
-                f"key {submission.key!r} of {job.name} was used with other params, by run {run_id}",
-                hint="use another key, or submit with the same params",
-            )
-        run = read_record(run_id, pairs(record), meta or None) if record else None
-        return Submitted(run_id, run, duplicate=answer == "known")
+        ]
 
     def _record_of(self, submission: Submission, params: str) -> list[str | int]:
         kept, default = submission.job.retention, self.settings.retention
@@ -136,6 +141,7 @@ class Ledger:
             "trigger": submission.trigger,
             "submitted_by": submission.submitted_by,
             "key": submission.key,
+            "slot": submission.slot,
             "rerun_of": submission.rerun_of,
             "spec_digest": submission.job.digest,
             "params": params,

@@ -24,6 +24,7 @@ from runner.model.option import (
 )
 from runner.model.param import PARAMS, Param
 from runner.model.retry import RetryPolicy
+from runner.model.schedule import SCHEDULES, Schedule
 
 JOB_NAME = Text(
     pattern=r"^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$",
@@ -95,9 +96,13 @@ JOB_ALIASES = {
     "max_deliveries": _LATER,
     "concurrency": _LATER,
     "unique": _LATER,
-    "schedule": _LATER,
-    "cron": _LATER,
-    "crontab": _LATER,
+    "cron": "schedule",
+    "crontab": "schedule",
+    "schedules": "schedule",
+    "every": "schedule.every",
+    "interval": "schedule.every",
+    "timezone": "schedule.timezone",
+    "timeZone": "schedule.timezone",
     "hooks": _LATER,
     "handlerOn": _LATER,
     "on_failure": _LATER,
@@ -184,7 +189,7 @@ class JobSpec:
         help="Words to group and filter jobs by.",
         examples=(["finance"],),
     )
-    enabled: bool = option(Flag(), default=True, help="false: submit refuses the job.")
+    enabled: bool = option(Flag(), default=True, help="false: submit refuses the job, and its schedule does not fire.")
     args: tuple[Any, ...] = option(ListOf(AnyJson()), default=(), help="Fixed positional arguments.")
     kwargs: Mapping[str, Any] = option(
         MapOf(KWARG_NAME, Literal(AnyJson())),
@@ -239,6 +244,12 @@ class JobSpec:
         Integer(1, 100),
         default=3,
         help="So many attempts lost with their worker since the last retry, and the run ends in FAILURE, poisoned.",
+    )
+    schedule: tuple[Schedule, ...] = option(
+        SCHEDULES,
+        default=(),
+        help="When the job runs by itself: a cron expression, a mapping with cron or every, or a list of them.",
+        examples=("0 2 * * *", {"every": "15m"}, {"cron": "@daily", "timezone": "Europe/Berlin", "jitter": "5m"}),
     )
     retention: Retention = option(
         Section(Retention, RETENTION_ALIASES),

@@ -11,12 +11,12 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from runner.model.option import Integer, Kind, ListOf, Section, did_you_mean, options_of
+from runner.model.option import Flag, Integer, Kind, ListOf, Section, did_you_mean, options_of
 
 OTHERS = frozenset({"RUNNER_PROJECT", "RUNNER_EMBEDDED"})
 """Variables of the runner that are no options."""
 
-LATER = frozenset({"RUNNER_ENV", "RUNNER_BROKER_URL", "RUNNER_DURABILITY", "RUNNER_SCHEDULES"})
+LATER = frozenset({"RUNNER_ENV", "RUNNER_BROKER_URL", "RUNNER_DURABILITY"})
 """Variables that mean something in a later version; ignoring one would run jobs where they should not run."""
 
 _FOREIGN = frozenset(
@@ -50,6 +50,8 @@ def plain_value(text: str, kind: Kind) -> Any:
         return split(text)
     if isinstance(kind, Integer) and re.fullmatch(r"[-+]?[0-9]{1,18}", text):
         return int(text)
+    if isinstance(kind, Flag) and text in ("true", "false"):
+        return text == "true"
     if isinstance(kind, ListOf):
         return [item.strip() for item in text.split(",") if item.strip()]
     return text

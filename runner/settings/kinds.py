@@ -9,7 +9,7 @@ from pathlib import Path as Folder
 from types import MappingProxyType
 from typing import Any
 
-from runner.model.option import INVALID, Path, Report, Text, describe, did_you_mean
+from runner.model.option import INVALID, Path, Report, Text, describe
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,34 +47,6 @@ class Folders:
     def write(self, value: Any) -> Any:
         written = [str(folder) for folder in value]
         return written[0] if self.one and len(written) == 1 else written
-
-
-@dataclass(frozen=True, slots=True)
-class Timezone:
-    """The name of a time zone, such as Europe/Berlin, that this host knows."""
-
-    def read(self, value: Any, path: Path, report: Report) -> Any:
-        if not isinstance(value, str):
-            report(path, f"expected a time zone such as Europe/Berlin, got {describe(value)}")
-            return INVALID
-        if value == "UTC":
-            return value
-        # Imported here for start-up time alone.
-        import zoneinfo
-
-        try:
-            zoneinfo.ZoneInfo(value)
-        except (KeyError, ValueError, OSError):
-            guess = did_you_mean(value, zoneinfo.available_timezones())
-            report(path, f"{value!r} is not a time zone{guess or ', write a name such as Europe/Berlin or UTC'}")
-            return INVALID
-        return value
-
-    def schema(self) -> dict[str, Any]:
-        return {"type": "string", "minLength": 1}
-
-    def write(self, value: Any) -> Any:
-        return value
 
 
 @dataclass(frozen=True, slots=True)

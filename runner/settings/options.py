@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from runner.model.job import IMPORT_PATH, QUEUE_NAME
-from runner.model.option import Choice, Duration, Integer, ListOf, Report, Section, Size, Text, option
+from runner.model.option import Choice, Duration, Flag, Integer, ListOf, Report, Section, Size, Text, option
 from runner.model.option import Path as OptionPath
+from runner.model.timezone import Timezone
 from runner.settings.celery_settings import CelerySettings
 from runner.settings.discovery import JOBS_FOLDER
-from runner.settings.kinds import Folders, JobDefaults, Timezone
+from runner.settings.kinds import Folders, JobDefaults
 
 NAMESPACE = Text(
     pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$",
@@ -38,6 +39,10 @@ class Limits:
     params: int = option(Size(), default=64 * 1024, help="Largest params of a run, as JSON; larger ones are refused.")
     result: int = option(Size(), default=1024**2, help="Largest result of a run, as JSON; a larger one is a FAILURE.")
     traceback: int = option(Size(), default=32 * 1024, help="Longest traceback that is kept; of a longer one, the end.")
+    log: int = option(
+        Size(), default=1024**2, help="Most of an attempt's log that is kept: its first half and its last."
+    )
+    log_lines: int = option(Integer(2, 1_000_000), default=10_000, help="Most lines of an attempt's log that are kept.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +126,13 @@ class Settings:
         examples=("project.boot:setup",),
     )
     timezone: str = option(
-        Timezone(), default="UTC", help="The zone of times without an offset.", examples=("Europe/Berlin",)
+        Timezone(),
+        default="UTC",
+        help="The zone of schedules, and of times without an offset.",
+        examples=("Europe/Berlin",),
+    )
+    schedules: bool = option(
+        Flag(), default=True, help="false: nothing here submits scheduled runs, as on a staging host."
     )
     retention: SettingsRetention = option(
         Section(SettingsRetention, {"results": "result", "keep": "history", "max_runs": "runs", "keys": "key"}),
@@ -162,7 +173,7 @@ SETTINGS = Section(
     {
         "broker_url": _LATER,
         "durability": _LATER,
-        "schedules": _LATER,
+        "scheduler": "schedules",
         "broker": "redis_url",
         "redis": "redis_url",
         "result_backend": "redis_url",

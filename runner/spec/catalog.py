@@ -51,6 +51,12 @@ class _Jobs(Mapping[str, JobSpec]):
             job = self._built[name] = build(entry_of(line), file)
         return job
 
+    def that_mention(self, text: str) -> Iterator[tuple[str, str]]:
+        """Yield name and digest of the jobs in whose options, as canonical JSON, ``text`` stands."""
+        for name, (line, _) in self._lines.items():
+            if text in line:
+                yield name, line.split("\t", 3)[2]
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._lines)
 
@@ -97,6 +103,13 @@ class Catalog:
                 "No job is declared yet; write one into jobs.d, such as jobs: {hello: {task: package.module:function}}."
             )
         raise UnknownJob(f"no job is named {name!r}", hint=hint)
+
+    def scheduled(self) -> Iterator[tuple[str, str]]:
+        """Yield name and digest of each job that may have a schedule, without building it."""
+        if isinstance(self.jobs, _Jobs):
+            yield from self.jobs.that_mention('"schedule":')
+        else:
+            yield from ((name, job.digest) for name, job in self.jobs.items())
 
     def check(self) -> None:
         """Raise InvalidSpec if there is any problem, with all of them in its message."""

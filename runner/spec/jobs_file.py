@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from runner.model.job import DEFAULTS, IMPORT_PATH, JOB, JOB_NAME, JobSpec, check_job
 from runner.model.option import INVALID, Path, Report, describe, did_you_mean
 from runner.model.param import PARAMS, Param
+from runner.model.schedule import SCHEDULES, Schedule
 from runner.spec.document import Document
 from runner.spec.merge import merge_options
 from runner.spec.params import fits
@@ -119,6 +120,10 @@ def read_defaults(own: Any, report: Report) -> tuple[dict[str, Any], bool]:
     if not _defaults_fit(_sound_params(params), (*path, "params"), report):
         sound.pop("params", None)
         complete = False
+    written = sound.get("schedule")
+    if written is not None and not _schedule_fires(SCHEDULES.read(written, (), _ignore), written, path, report):
+        sound.pop("schedule")
+        complete = False
     return sound, complete
 
 
@@ -135,6 +140,8 @@ def read_job(report: Report, name: str, own: Any, defaults: Mapping[str, Any]) -
     # What can be checked of a job with faults is checked, so that the next reading brings no new ones.
     params = values.get("params") or _sound_params(options.get("params"))
     sound &= _defaults_fit(params, (*path, "params"), report)
+    if "schedule" in values:
+        sound &= _schedule_fires(values["schedule"], options["schedule"], path, report)
     sound &= check_job(JobSpec(name=name, **{"task": "", **values}), path, report)
     if not complete or not sound:
         return None
@@ -172,6 +179,12 @@ def _defaults_fit(params: Mapping[str, Param], path: Path, report: Report) -> bo
                 report((*path, name, "default"), f"does not fit the param's own schema: {fault}")
                 sound = False
     return sound
+
+
+def _schedule_fires(schedules: Sequence[Schedule], written: Any, path: Path, report: Report) -> bool:
+    from runner.schedule.check import check_schedules  # start-up time: most commands read the cache
+
+    return check_schedules(schedules, written, (*path, "schedule"), report)
 
 
 def digest_of(options: str) -> str:

@@ -113,7 +113,7 @@ def test_all_faults_come_at_once_with_line_and_column(project: Path) -> None:
     [
         ("broker_url: amqp://x\n", "not in this version"),
         ("durability: local\n", "not in this version"),
-        ("schedules: true\n", "not in this version"),
+        ("schedules: 1\n", "expected true or false"),
         ("concurrency: 4\n", "did you mean worker.concurrency?"),
         ("[1, 2]\n", "expected options such as"),
         ("namespace: 'a b'\n", "use 1 to 64 letters"),
@@ -177,7 +177,7 @@ def test_the_schema_has_every_option_with_help() -> None:
     schema = SETTINGS.schema()
     assert set(schema["properties"]) == {
         *("redis_url", "namespace", "jobs_dir", "defaults", "python_path", "setup", "timezone", "retention", "limits"),
-        *("worker", "celery"),
+        *("schedules", "worker", "celery"),
     }
     assert all(each["description"] for each in schema["properties"].values())
     assert schema["properties"]["jobs_dir"]["default"] == "jobs.d"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from runner.cli.frame.moments import show_moment, show_seconds
@@ -84,6 +85,7 @@ def block(run: Run, *, utc: bool) -> list[tuple[str, str]]:
         ("queue", f"{run.queue}, priority {run.priority}"),
         ("worker", run.worker or ""),
         ("submitted", f"{show_moment(run.submitted_at, utc=utc)} by {run.submitted_by or '?'} ({run.trigger})"),
+        ("slot", _slot(run, utc=utc)),
         ("key", run.key or ""),
         ("rerun of", run.rerun_of or ""),
         ("eta", show_moment(run.eta, utc=utc)),
@@ -103,6 +105,14 @@ def _result(run: Run) -> str:
     return "(expired)" if run.result_expired else json.dumps(run.result, ensure_ascii=False)
 
 
+def _slot(run: Run, *, utc: bool) -> str:
+    """Return the slot of a scheduled run, and how late it was submitted."""
+    if run.slot is None or run.submitted_at is None:
+        return ""
+    late = (to_datetime(run.submitted_at) - to_datetime(run.slot)).total_seconds()
+    return show_moment(run.slot, utc=utc) + (f", submitted {show_seconds(late)} late" if late >= 1 else "")
+
+
 def _revoked(revocation: dict[str, Any], *, utc: bool) -> str:
     if not revocation:
         return ""
@@ -110,8 +120,15 @@ def _revoked(revocation: dict[str, Any], *, utc: bool) -> str:
     return f"{show_moment(revocation['at'], utc=utc)} by {revocation.get('by') or '?'}{comment}"
 
 
-def failure_report(run: Run, command: str) -> str:
-    """Return what a person needs to know of a run that did not succeed; ``command`` shows more."""
+def failure_report(run: Run, command: str, log_command: str = "", log: Sequence[str] = ()) -> str:
+    """Return what a person needs to know of a run that did not succeed.
+
+    Args:
+        run: the run.
+        command: that shows more.
+        log_command: that shows all it wrote.
+        log: the last lines of that, if it wrote any.
+    """
     rows = [("run", run.id), ("params", params_text(run.params))]
     error = run.error or {}
     if error:
@@ -124,6 +141,9 @@ def failure_report(run: Run, command: str) -> str:
     lines += aligned(rows, indent="  ")
     tail = (error.get("traceback") or "").rstrip().splitlines()[-TRACEBACK_LINES:]
     lines += [f"  | {printable(line)}" for line in tail]
+    if log:
+        lines.append(f"  log     {log_command}")
+        lines += [f"  > {printable(line)}" for line in log]
     return "\n".join([*lines, f"more: {command}"])
 
 

@@ -1,7 +1,9 @@
 -- Makes a run, once: the record and its message are one step.
 --
 -- nothing -> PENDING. Writes NS:run:ID, the indexes, and the message in NS:queue:Q:P, or in the
--- delayed set when `eta` lies ahead. A known id, or a known key of the job, makes nothing.
+-- delayed set when `eta` lies ahead. A known id, or a known key of the job, makes nothing. Neither does a known
+-- slot of its schedule: NS:slot:JOB:SLOT names its run, and NS:slots has the last slot of each job, which earlier
+-- ones never come after, so that a slot whose record has expired stays known too.
 --
 -- ARGV: id, job, message, key ('' for none), digest of the params, ms to keep the key, eta ('' for now),
 --       ms until it expires ('' for never), then fields of the record as name, value, …
@@ -12,6 +14,20 @@ local eta, expires = tonumber(ARGV[7]), tonumber(ARGV[8])
 
 local function answer(verdict, run_id)
   return { verdict, run_id, redis.call('HGETALL', run_key(run_id)), redis.call('GET', meta_key(run_id)) or '' }
+end
+
+local run = { id = id, job = job, state = 'PENDING', submitted_at = tostring(NOW) }
+local fields = { 'job', job, 'state', 'PENDING', 'submitted_at', NOW }
+for i = 9, #ARGV do fields[#fields + 1] = ARGV[i] end
+for i = 1, #fields, 2 do run[fields[i]] = fields[i + 1] end
+
+if run.slot then
+  local name, slots = NS .. ':slot:' .. job .. ':' .. run.slot, NS .. ':slots'
+  local known, last = redis.call('GET', name), tonumber(redis.call('HGET', slots, job) or '')
+  if not last or last < tonumber(run.slot) then redis.call('HSET', slots, job, run.slot) end
+  if known then return answer('known', known) end
+  if last and last >= tonumber(run.slot) then return answer('known', id) end
+  redis.call('SET', name, id, 'PX', keep_key)
 end
 
 if redis.call('EXISTS', run_key(id)) == 1 then return answer('known', id) end
@@ -27,10 +43,6 @@ if key ~= '' then
   redis.call('SET', name, id .. ' ' .. digest, 'PX', keep_key)
 end
 
-local run = { id = id, job = job, state = 'PENDING', submitted_at = tostring(NOW) }
-local fields = { 'job', job, 'state', 'PENDING', 'submitted_at', NOW }
-for i = 9, #ARGV do fields[#fields + 1] = ARGV[i] end
-for i = 1, #fields, 2 do run[fields[i]] = fields[i + 1] end
 redis.call('HSET', run_key(id), unpack(fields))
 redis.call('ZADD', IDS, 0, id)
 index(run, 'PENDING')

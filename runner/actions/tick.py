@@ -1,0 +1,192 @@
+"""Submit what is due: the engine under ``runner tick``, ``runner scheduler`` and ``runner upcoming``.
+
+Any number of hosts may do this at the same time, at any frequency, and be killed at any moment. Nobody leads: the
+ledger knows how far each job's slots were handled, and makes one run for a slot, whoever asks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from runner.actions.schedule_table import Row, ScheduleTable
+from runner.actions.submit import submitter
+from runner.errors import InvalidParams
+from runner.ledger.ledger import Submission
+from runner.ledger.slots import NO_SCHEDULE, Marks, Note, note, read_marks, slot_id, submit_slots
+from runner.schedule.due import Due, due_slots
+from runner.schedule.timetable import from_milliseconds, milliseconds, timetables
+from runner.spec.params import check_params
+
+if TYPE_CHECKING:
+    from runner.actions.project import Project
+    from runner.model.job import JobSpec
+    from runner.spec.catalog import Catalog
+
+Clock = Callable[[], int]
+"""Returns the time in Unix milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """What one look at the schedules did. Times are Unix milliseconds.
+
+    ``now``: the time it was done for. ``next``: the next slot of any job, None if there is none, ``now`` if there is
+    more to do at once. ``submitted``: job, slot and id of each run that it made.
+    """
+
+    now: int
+    next: int | None
+    submitted: tuple[tuple[str, int, str], ...] = ()
+
+
+class Engine:
+    """Looks at the schedules of a project, any number of times.
+
+    Args:
+        project: whose schedules; replace :attr:`catalog` when its files changed.
+        clock: the time; by default Redis' clock, which is the same for all hosts.
+    """
+
+    def __init__(self, project: Project, clock: Clock | None = None) -> None:
+        self.project = project
+        self.catalog: Catalog = project.catalog
+        self.clock = clock
+        self.table = ScheduleTable(project.settings)
+
+    def tick(self, *, all_jobs: bool = True) -> Ticked:
+        """Submit what is due.
+
+        Args:
+            all_jobs: False looks only at the jobs whose next slot has come, by what was seen before. Enough between
+                two full looks, which also see what other hosts did.
+
+        Raises:
+            Unavailable: Redis cannot be reached; what was not done is done next time.
+        """
+        ledger = self.project.ledger
+        marks = read_marks(ledger, None if all_jobs else self._ripe())
+        now = self._now(marks)
+        self.table.follow(self.catalog, now)
+        notes = list(self._versions(marks)) if all_jobs else []
+        note(ledger, now, notes)
+        due = list(self._due(marks, now))
+        order = sorted(
+            ((slot, name, start) for name, _, found in due for slot, start in found.run),
+            key=lambda each: each[:2],
+        )
+        submissions = [
+            self._submission(name, milliseconds(slot), milliseconds(start), now) for slot, name, start in order
+        ]
+        made = submit_slots(ledger, submissions)
+        note(ledger, now, [Note(name, slot=milliseconds(found.handled)) for name, _, found in due if found.handled])
+        more = False
+        for name, job, found in due:
+            more |= found.more
+            self.table.look_from(name, job, milliseconds(found.handled or found.run[-1][0]))
+        self.table.save()
+        submitted = tuple(
+            (each.job.name, each.slot, each.id)
+            for each, new in zip(submissions, made, strict=True)
+            if new and each.slot is not None
+        )
+        return Ticked(now, now if more else self.table.next(), submitted)
+
+    def missed(self) -> Iterator[tuple[JobSpec, int, int]]:
+        """Yield job, slot and start of the runs that a tick would submit now. Changes nothing."""
+        marks = read_marks(self.project.ledger)
+        now = self._now(marks)
+        self.table.follow(self.catalog, now)
+        for _, job, found in self._due(marks, now):
+            for slot, start in found.run:
+                yield job, milliseconds(slot), milliseconds(start)
+
+    def _now(self, marks: Marks) -> int:
+        return marks.now if self.clock is None else self.clock()
+
+    def _ripe(self) -> list[str]:
+        """Return the jobs whose next slot has come by this host's clock."""
+        now = round(time.time() * 1000) if self.clock is None else self.clock()
+        return [name for name, row in self.table.rows.items() if row.next is not None and row.next <= now]
+
+    def _versions(self, marks: Marks) -> Iterator[Note]:
+        """Yield what is new about the schedules in use, and what must be kept alive while hosts disagree."""
+        for name, row in self.table.rows.items():
+            if row.schedule:
+                versions = marks.versions.get(name, ())
+                if len(versions) != 1 or versions[0].digest != row.schedule:
+                    yield Note(name, row.schedule)
+        # A file that can not be read hides its jobs: they come back as they were.
+        if not self.catalog.problems:
+            for name in marks.versions:
+                if name not in self.table.rows or not self.table.rows[name].schedule:
+                    yield Note(name, NO_SCHEDULE)
+
+    def _due(self, marks: Marks, now: int) -> Iterator[tuple[str, JobSpec, Due]]:
+        """Yield what is to be done about each job with slots up to ``now``."""
+        for name, row in self.table.rows.items():
+            since = _since(marks, name, row)
+            if since is None or (row.knows(since) and (row.next is None or row.next > now)):
+                continue
+            job = self.catalog.jobs[name]
+            if not row.knows(since):
+                row = self.table.look_from(name, job, since)
+            if row.next is None or row.next > now:
+                continue
+            tables = timetables(job.schedule, self.table.timezone)
+            found = due_slots(name, tables, from_milliseconds(since), from_milliseconds(now))
+            if self._held(job):
+                # What a disabled job leaves out is not caught up with when it is enabled again.
+                found = Due((), from_milliseconds(now))
+            yield name, job, found
+
+    def _held(self, job: JobSpec) -> bool:
+        """Return whether the slots of a job pass without a run."""
+        return not job.enabled
+
+    def _submission(self, name: str, slot: int, start: int, now: int) -> Submission:
+        job = self.catalog.jobs[name]
+        try:
+            params = check_params(job, {})
+        except InvalidParams:
+            params = {}  # recorded, and refused by the worker: a failure that can be seen, as any other
+        return Submission(
+            id=slot_id(self.project.ledger.namespace, name, slot),
+            job=job,
+            params=params,
+            queue=job.queue,
+            priority=job.priority,
+            trigger="schedule",
+            submitted_by=submitter(),
+            eta=start / 1000 if start > now else None,
+            expires=job.expires,
+            slot=slot,
+        )
+
+
+def _since(marks: Marks, name: str, row: Row) -> int | None:
+    """Return the Unix ms after which slots of a job are to be handled; None if its schedule was never seen before."""
+    for version in marks.versions.get(name, ()):
+        if version.digest == row.schedule:
+            return max(version.since, marks.last.get(name, 0))
+    return None
+
+
+def tick(project: Project, clock: Clock | None = None) -> Ticked:
+    """Submit what is due since the last tick, and do what workers do for all: end what expired, say.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    if not project.settings.schedules:
+        return Ticked(0, None)
+    ticked = Engine(project, clock).tick()
+    sweep(project)
+    return ticked
+
+
+def sweep(project: Project) -> None:
+    """End what expired, and move what is due to its queue: so that also a host without workers tells the truth."""
+    project.ledger.beat(worker="", keep=0.0, lease=project.settings.worker.lease, record={})

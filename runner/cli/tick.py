@@ -1,0 +1,36 @@
+"""``runner tick``."""
+
+from __future__ import annotations
+
+import click
+
+from runner.cli.frame.group import verb
+from runner.cli.frame.moments import show_moment
+from runner.cli.frame.opening import open_project
+from runner.cli.frame.options import json_option
+from runner.cli.frame.output import Output, warn_of_problems
+from runner.model.run import to_timestamp
+
+
+@verb(example="* * * * *  runner tick --project /srv/reports   (in a crontab)")
+@click.option("--verbose", "-v", is_flag=True, help="Say what was submitted.")
+@json_option
+def command(verbose: bool, as_json: bool) -> int:
+    """Submit the scheduled runs that are due since the last tick.
+
+    Silent when all is well. It may be called at any frequency and on any number of hosts: a slot of a job's schedule
+    makes one run.
+    """
+    from runner.actions.tick import tick  # start-up time: --help reads no settings
+
+    project = open_project()
+    out = Output(as_json=as_json)
+    warn_of_problems(out, project)
+    ticked = tick(project)
+    if as_json:
+        submitted = [{"job": job, "slot": to_timestamp(slot), "id": run_id} for job, slot, run_id in ticked.submitted]
+        out.document({"submitted": submitted, "next": to_timestamp(ticked.next)})
+    elif verbose:
+        for job, slot, run_id in ticked.submitted:
+            out.note(f"submitted {job} for {show_moment(to_timestamp(slot), utc=False)}: {run_id}")
+    return 0

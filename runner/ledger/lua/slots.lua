@@ -1,0 +1,21 @@
+-- Reads how far the schedules of jobs were handled, and which versions of them are in use. Changes nothing.
+--
+-- NS:slots: by job, the last slot that was submitted or left out. NS:schedules: by job, see schedules.lua.
+-- ARGV: jobs; none for all
+-- Returns {now, NS:slots as a flat list, NS:schedules as a flat list}
+
+if #ARGV == 0 then
+  return { tostring(NOW), redis.call('HGETALL', NS .. ':slots'), redis.call('HGETALL', NS .. ':schedules') }
+end
+local answer = { tostring(NOW), {}, {} }
+for _, job in ipairs(ARGV) do
+  for i, key in ipairs({ ':slots', ':schedules' }) do
+    local value = redis.call('HGET', NS .. key, job)
+    if value then
+      local list = answer[i + 1]
+      list[#list + 1] = job
+      list[#list + 1] = value
+    end
+  end
+end
+return answer

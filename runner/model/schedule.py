@@ -1,0 +1,187 @@
+"""When a job runs by itself, as declared. What follows from it is in :mod:`runner.schedule`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from runner.model.kind import INVALID, Choice, Duration, Kind, Path, Report, describe
+from runner.model.option import Section, option
+from runner.model.timezone import Moment, Timezone
+
+_FIELD = r"[0-9A-Za-z*,/#-]+"
+CRON_PATTERN = rf"^(@(yearly|annually|monthly|weekly|daily|midnight|hourly)|{_FIELD}([ \t]+{_FIELD}){{4,5}})$"
+LONGEST_EXPRESSION = 256
+_CRON_ADVICE = 'write minute hour day-of-month month day-of-week, such as "0 2 * * *", or @daily'
+
+
+@dataclass(frozen=True, slots=True)
+class CronExpression:
+    """Five fields as in Debian's crontab, six with seconds first, or ``@daily`` and the like.
+
+    Whether the fields hold what they may is checked by :func:`runner.schedule.check.check_schedule`.
+    """
+
+    def read(self, value: Any, path: Path, report: Report) -> Any:
+        if not isinstance(value, str):
+            report(path, f"expected a cron expression, got {describe(value)}, {_CRON_ADVICE}")
+            return INVALID
+        if len(value) > LONGEST_EXPRESSION:
+            report(path, f"is {len(value)} characters long, at most {LONGEST_EXPRESSION} are allowed")
+            return INVALID
+        text = value.strip(" \t")
+        if not re.fullmatch(CRON_PATTERN[1:-1], text):
+            report(path, _explain(text))
+            return INVALID
+        return " ".join(text.split())
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "pattern": CRON_PATTERN, "maxLength": LONGEST_EXPRESSION}
+
+    def write(self, value: Any) -> Any:
+        return value
+
+
+def _explain(text: str) -> str:
+    if re.fullmatch(r"(every )?[0-9]+[a-z]+", text):
+        return f"{text!r} is not a cron expression, write {{every: {text.removeprefix('every ')}}}"
+    if text == "@reboot":
+        return "@reboot is no time, so nothing can be scheduled for it; write when the job runs, such as @daily"
+    if text.startswith("@"):
+        return f"{text!r} is not known, write @hourly, @daily, @weekly, @monthly or @yearly"
+    fields = text.split()
+    if all(re.fullmatch(_FIELD, field) for field in fields):
+        return f"{text!r} has {len(fields)} field{'' if len(fields) == 1 else 's'}, {_CRON_ADVICE}"
+    return f"{text!r} is not a cron expression, {_CRON_ADVICE}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """One entry of ``schedule:``. Durations are seconds; exactly one of ``cron`` and ``every`` is set."""
+
+    cron: str | None = option(
+        CronExpression(),
+        default=None,
+        help="A cron expression with the semantics of Debian's cron; six fields have seconds first.",
+        examples=("0 2 * * *", "*/5 8-18 * * mon-fri", "0 9 L * *", "@daily"),
+    )
+    every: float | None = option(
+        Duration(1.0),
+        default=None,
+        help="Instead of cron: so often, counted from 1970-01-01T00:00Z, so that all hosts agree.",
+        examples=("15m",),
+    )
+    timezone: str | None = option(
+        Timezone(),
+        default=None,
+        help="The zone of cron, start and end; that of runner.yaml by default.",
+        examples=("Europe/Berlin",),
+    )
+    jitter: float = option(
+        Duration(),
+        default=0.0,
+        help="A run starts up to so much after its slot; how much follows from job and slot, the same on all hosts.",
+        examples=("5m",),
+    )
+    start: str | None = option(Moment(), default=None, help="No slot before this.", examples=("2026-12-01",))
+    end: str | None = option(
+        Moment(),
+        default=None,
+        help="No slot after this; a date alone means the end of that day.",
+        examples=("2026-12-31T18:00",),
+    )
+    catchup: str = option(
+        Choice(("none", "last", "all")),
+        default="last",
+        help="What happens to slots that were missed: none, the last one, or all of them are run late.",
+    )
+    catchup_window: float = option(
+        Duration(1.0), default=86400.0, help="A slot missed by more than this is never run.", examples=("6h",)
+    )
+
+
+SCHEDULE_ALIASES = {
+    "crontab": "cron",
+    "expression": "cron",
+    "interval": "every",
+    "seconds": "every",
+    "tz": "timezone",
+    "timeZone": "timezone",
+    "from": "start",
+    "start_date": "start",
+    "starts_at": "start",
+    "until": "end",
+    "end_date": "end",
+    "ends_at": "end",
+    "splay": "jitter",
+    "RandomizedDelaySec": "jitter",
+    "catch_up": "catchup",
+    "misfire_grace_time": "catchup_window",
+    "startingDeadlineSeconds": "catchup_window",
+    "at": "cron",
+}
+
+
+def _check_schedule(schedule: Schedule, path: Path, report: Report) -> bool:
+    if schedule.cron is None and schedule.every is None:
+        report(path, 'says not when, write cron: "0 2 * * *" or every: 15m', on_key=True)
+        return False
+    if schedule.cron is not None and schedule.every is not None:
+        report((*path, "every"), "stands beside cron, remove one of them; a list holds several schedules", on_key=True)
+        return False
+    return True
+
+
+ONE_SCHEDULE = Section(Schedule, SCHEDULE_ALIASES, _check_schedule)
+
+
+@dataclass(frozen=True, slots=True)
+class Schedules:
+    """A cron expression, a mapping, or a list of them; held as a tuple of :class:`Schedule`."""
+
+    section: Section = ONE_SCHEDULE
+
+    def read(self, value: Any, path: Path, report: Report) -> Any:
+        if not isinstance(value, list):
+            one = self._read_one(value, path, report)
+            return INVALID if one is INVALID else (one,)
+        found = [self._read_one(item, (*path, index), report) for index, item in enumerate(value)]
+        return INVALID if any(each is INVALID for each in found) else tuple(found)
+
+    def _read_one(self, value: Any, path: Path, report: Report) -> Any:
+        if isinstance(value, Mapping):
+            return self.section.read(value, path, report)
+        if not isinstance(value, str):
+            report(path, f"expected a cron expression or a mapping, got {describe(value)}, {_CRON_ADVICE}")
+            return INVALID
+        cron = _CRON.read(value, path, report)
+        return INVALID if cron is INVALID else Schedule(cron=cron)
+
+    def schema(self) -> dict[str, Any]:
+        one = {
+            # Each keyword looks at values of its own type only, so that one rule takes text and mappings.
+            **self.section.schema(),
+            **_CRON.schema(),
+            "type": ["string", "object"],
+            "if": {"type": "object"},
+            "then": {"oneOf": [_present("cron"), _present("every")]},
+        }
+        return {**one, "type": ["string", "object", "array", "null"], "items": one}
+
+    def write(self, value: Any) -> Any:
+        written = [self._write_one(each) for each in value]
+        return written[0] if len(written) == 1 else written
+
+    def _write_one(self, schedule: Schedule) -> Any:
+        written = self.section.write(schedule)
+        return written["cron"] if list(written) == ["cron"] else written
+
+
+def _present(name: str) -> dict[str, Any]:
+    return {"required": [name], "properties": {name: {"not": {"type": "null"}}}}
+
+
+_CRON: Kind = CronExpression()
+SCHEDULES = Schedules()

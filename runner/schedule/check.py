@@ -1,0 +1,64 @@
+"""What only computing can find wrong with a schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from runner.model.option import Path, Report
+from runner.model.schedule import Schedule
+from runner.schedule.cron import BadExpression, Cron
+from runner.schedule.timetable import Timetable
+
+_MOMENT = timedelta(milliseconds=1)
+
+
+def check_schedules(schedules: Sequence[Schedule], written: Any, path: Path, report: Report) -> bool:
+    """Report what is wrong with the schedules of a job; return whether nothing is.
+
+    Args:
+        schedules: as read.
+        written: as they stand in YAML: one, or a list.
+        path: where they stand.
+        report: takes the problems.
+    """
+    if not isinstance(written, list):
+        return _sound(schedules[0], written, path, report)
+    results = [
+        _sound(each, item, (*path, index), report)
+        for index, (each, item) in enumerate(zip(schedules, written, strict=True))
+    ]
+    return all(results)
+
+
+def _sound(schedule: Schedule, written: Any, path: Path, report: Report) -> bool:
+    if schedule.cron is not None:
+        try:
+            Cron(schedule.cron).check_fires()
+        except BadExpression as bad:
+            report(path if isinstance(written, str) else (*path, "cron"), str(bad))
+            return False
+    if not _one_clock(schedule):
+        return True
+    # Without a zone of its own, that of the project counts, which is not known here; the order is the same in all.
+    table = Timetable(schedule, "UTC")
+    if table.begin is None or table.finish is None:
+        return True
+    if table.finish < table.begin:
+        report((*path, "end"), f"{schedule.end} is before start, {schedule.start}; swap or correct them")
+        return False
+    if schedule.every is not None and schedule.timezone is None:
+        return True  # the instants of `every` are those of all zones, start and end are not
+    if next(table.slots(table.begin - _MOMENT, table.finish), None) is None:
+        report((*path, "end"), "comes before the first slot, so that the schedule never fires")
+        return False
+    return True
+
+
+def _one_clock(schedule: Schedule) -> bool:
+    """Return whether start and end can be compared without knowing the project's zone."""
+    if schedule.timezone is not None:
+        return True
+    given = [datetime.fromisoformat(text).tzinfo is None for text in (schedule.start, schedule.end) if text]
+    return len(set(given)) <= 1

@@ -1,0 +1,79 @@
+"""Cron expressions in the wall-clock time of no zone. Fields and days as in Debian's cron (cronsim)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from cronsim import CronSim, CronSimError
+
+_NAMED = {
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+}
+_FIELDS = {
+    "second": "0 to 59",
+    "minute": "0 to 59",
+    "hour": "0 to 23",
+    "day-of-month": "1 to 31, or L for the last",
+    "month": "1 to 12, or jan to dec",
+    "day-of-week": "0 to 7, or sun to sat",
+}
+_NAMES = tuple(_FIELDS)
+_SOME_DAY = datetime(2024, 1, 1)
+
+
+class BadExpression(ValueError):
+    """The expression has a wrong field, or never fires; the message says what to write."""
+
+
+class Cron:
+    """A cron expression.
+
+    ``wild`` is what Debian's cron calls a wildcard job: minute or hour (or second) begin with a star. Such a
+    job follows the wall clock through a change of the offset; any other one runs once, see
+    docs/explanation/schedules.md.
+
+    Raises:
+        BadExpression: see there.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = _NAMED.get(text, text)
+        fields = self.text.split()
+        if len(fields) == 5:
+            fields = ["0", *fields]
+        self.wild = any(field.startswith("*") for field in fields[:3])
+        try:
+            self._parse(_SOME_DAY)
+        except (CronSimError, ValueError, AssertionError, RecursionError) as error:
+            raise BadExpression(_explain(str(error), fields, text)) from None
+
+    def check_fires(self) -> None:
+        """Raise BadExpression if no day ever fits."""
+        if next(self.after(_SOME_DAY), None) is None:
+            raise BadExpression(f"{self.text!r} never fires: no month has such a day")
+
+    def after(self, moment: datetime) -> Iterator[datetime]:
+        """Yield all later wall-clock times that fit, without end unless 50 years pass with none."""
+        yield from self._parse(moment)
+
+    def _parse(self, moment: datetime) -> CronSim:
+        # Given a time without a zone, cronsim computes with the calendar alone. Its own handling of zones is
+        # not used: it loses slots where the offset changes by half an hour, and where midnight does not exist.
+        return CronSim(self.text, moment)
+
+
+def _explain(message: str, fields: list[str], text: str) -> str:
+    name = message.removeprefix("Bad ")
+    if name not in _FIELDS:
+        return f"{text!r} is not a cron expression: {message.lower() or 'it can not be read'}"
+    given = fields[_NAMES.index(name)]
+    if name == "day-of-month" and given.isdigit() and 29 < int(given) <= 31:
+        return f"{text!r} never fires: month {fields[4]} has no day {given}"
+    return f"{name} {given!r} does not fit, write {_FIELDS[name]}, a range (low first), a list, or * with a step"

@@ -1,0 +1,70 @@
+"""Which slots are run now, and which are left out. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from runner.schedule.timetable import Timetable
+
+ON_TIME = timedelta(seconds=90)
+"""A slot is late after this: a tick a minute, and half of one for a busy host."""
+
+MOST_AT_ONCE = 1000
+"""Slots of one job that are submitted together; the next ones follow at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What is to be done about the slots of a job.
+
+    ``run``: the slots, and when their runs start (later by jitter). ``handled``: the last slot that needs nothing
+    more once these are submitted, or None if that is the last of ``run``. ``more``: there are more to run.
+    """
+
+    run: tuple[tuple[datetime, datetime], ...]
+    handled: datetime | None
+    more: bool = False
+
+
+def due_slots(job: str, tables: Sequence[Timetable], after: datetime, now: datetime) -> Due:
+    """Decide about the slots with ``after < slot <= now``.
+
+    Args:
+        job: its name, which jitter depends on.
+        tables: its timetables; each decides by its own ``catchup``.
+        after: the last slot that was handled, or since when the schedule is in use.
+        now: the time.
+    """
+    chosen: dict[datetime, Timetable] = {}
+    more = False
+    for table in tables:
+        found = _chosen(table, after, now)
+        more |= len(found) > MOST_AT_ONCE
+        for each in found:
+            chosen.setdefault(each, table)
+    wanted = sorted(chosen)
+    if more:
+        wanted = wanted[:MOST_AT_ONCE]
+    run = tuple((slot, slot + chosen[slot].jitter(job, slot)) for slot in wanted)
+    if more:
+        return Due(run, None, more=True)
+    last = max((slot for table in tables if (slot := table.last(after, now)) is not None), default=None)
+    return Due(run, None if wanted and last == wanted[-1] else last)
+
+
+def _chosen(table: Timetable, after: datetime, now: datetime) -> list[datetime]:
+    # What is on time is run, however short the window: a tick is never there at the very moment.
+    window = max(timedelta(seconds=table.schedule.catchup_window), ON_TIME)
+    if table.schedule.catchup == "all":
+        found: list[datetime] = []
+        for slot in table.slots(max(after, now - window), now):
+            found.append(slot)
+            if len(found) > MOST_AT_ONCE:
+                break
+        return found
+    if table.schedule.catchup == "none":
+        window = ON_TIME
+    last = table.last(max(after, now - window), now)
+    return [] if last is None else [last]

@@ -1,0 +1,201 @@
+"""The slots of a schedule: the UTC instants at which a job should run. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, time, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+from runner.model.schedule import ONE_SCHEDULE, Schedule
+from runner.schedule.cron import Cron
+from runner.schedule.zone import first_instant, next_change, wall_clock
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_HORIZON = timedelta(days=51 * 366)
+"""How far ahead the next slot is looked for: February 29 on a given weekday comes every 28 or 40 years."""
+_FIRST_LOOK_BACK = timedelta(hours=1)
+
+
+class Timetable:
+    """One schedule in its zone.
+
+    Args:
+        schedule: as declared, and checked by :func:`runner.schedule.check.check_schedule`.
+        timezone: of the project, for a schedule that names none.
+    """
+
+    def __init__(self, schedule: Schedule, timezone: str) -> None:
+        self.schedule = schedule
+        self.zone = _zone(schedule.timezone or timezone)
+        self._cron = _cron(schedule.cron) if schedule.cron is not None else None
+        self.begin = _read_start(schedule, self.zone)
+        """The first instant that may be a slot, or None."""
+        self.finish = _read_end(schedule, self.zone)
+        """The last instant that may be a slot, or None."""
+
+    def slots(self, after: datetime, until: datetime) -> Iterator[datetime]:
+        """Yield the slots with ``after < slot <= until``, in order, as aware datetimes in UTC.
+
+        The interval may be cut anywhere: the slots of the parts are those of the whole.
+        """
+        if self.begin is not None:
+            after = max(after, self.begin - _MILLISECOND)
+        if self.finish is not None:
+            until = min(until, self.finish)
+        after, until = after.astimezone(UTC), until.astimezone(UTC)
+        if after >= until:
+            return iter(())
+        if self._cron is None:
+            return self._every(after, until)
+        if self._cron.wild:
+            return self._wild(self._cron, after, until)
+        return self._fixed(self._cron, after, until)
+
+    def next(self, after: datetime) -> datetime | None:
+        """Return the first slot after ``after``, or None if there is none any more."""
+        return next(self.slots(after, after + _HORIZON), None)
+
+    def last(self, after: datetime, until: datetime) -> datetime | None:
+        """Return the last slot with ``after < slot <= until``."""
+        # From the end in growing steps: the whole interval may hold a million slots.
+        step, end = _FIRST_LOOK_BACK, until
+        while end > after:
+            begin = max(after, end - step)
+            found = None
+            for found in self.slots(begin, end):  # noqa: B007 - the last one is wanted
+                pass
+            if found is not None:
+                return found
+            step, end = step * 2, begin
+        return None
+
+    def jitter(self, job: str, slot: datetime) -> timedelta:
+        """Return how long after ``slot`` its run starts: less than ``jitter``, the same on every host."""
+        if not self.schedule.jitter:
+            return timedelta(0)
+        digest = hashlib.blake2b(f"{job}\n{milliseconds(slot)}".encode(), digest_size=8).digest()
+        share = int.from_bytes(digest) / 2**64
+        return timedelta(milliseconds=int(share * self.schedule.jitter * 1000))
+
+    def _every(self, after: datetime, until: datetime) -> Iterator[datetime]:
+        assert self.schedule.every is not None
+        step = round(self.schedule.every * 1000)
+        number = (after - _EPOCH) // _MILLISECOND // step + 1
+        last = (until - _EPOCH) // _MILLISECOND // step
+        while number <= last:
+            yield _EPOCH + number * step * _MILLISECOND
+            number += 1
+
+    def _fixed(self, cron: Cron, after: datetime, until: datetime) -> Iterator[datetime]:
+        """A job for fixed times runs once for each, also if the clock skips or repeats it."""
+        latest = after
+        for wall in cron.after(wall_clock(after, self.zone)):
+            slot = first_instant(wall, self.zone)
+            if slot is None:
+                continue
+            if slot > until:
+                return
+            # Two times in one gap, or one in it and one at its end, are one slot.
+            if slot > latest:
+                latest = slot
+                yield slot
+
+    def _wild(self, cron: Cron, after: datetime, until: datetime) -> Iterator[datetime]:
+        """A wildcard job runs whenever the clock on the wall fits: not in a gap, and twice in an hour shown twice."""
+        begin = after
+        while begin < until:
+            # `begin` itself is done, or belongs to the offset before.
+            first = begin + _MILLISECOND
+            offset = first.astimezone(self.zone).utcoffset()
+            assert offset is not None
+            end = next_change(first, self.zone)
+            for wall in cron.after((begin + offset).replace(tzinfo=None)):
+                slot = (wall - offset).replace(tzinfo=UTC)
+                if slot >= end:
+                    break
+                if slot > until:
+                    return
+                yield slot
+            begin = end - _MILLISECOND
+
+
+def timetables(schedules: Sequence[Schedule], timezone: str) -> tuple[Timetable, ...]:
+    """Return the timetables of a job's schedules."""
+    return tuple(Timetable(schedule, timezone) for schedule in schedules)
+
+
+def merged(tables: Sequence[Timetable], after: datetime, until: datetime) -> Iterator[datetime]:
+    """Yield the slots of all tables in order, each once."""
+    previous = None
+    for slot in heapq.merge(*(table.slots(after, until) for table in tables)):
+        if slot != previous:
+            yield slot
+        previous = slot
+
+
+def next_slot(tables: Sequence[Timetable], after: datetime) -> datetime | None:
+    """Return the first slot of any table after ``after``."""
+    found = [slot for table in tables if (slot := table.next(after)) is not None]
+    return min(found, default=None)
+
+
+def digest_of(schedules: Sequence[Schedule], timezone: str) -> str:
+    """Return a short digest of what decides the slots: changed, and it is another schedule."""
+    written = [
+        ONE_SCHEDULE.write(
+            replace(each, timezone=each.timezone or timezone, jitter=0.0, catchup="last", catchup_window=86400.0)
+        )
+        for each in schedules
+    ]
+    return hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def milliseconds(moment: datetime) -> int:
+    """Return the Unix time in milliseconds of an aware datetime."""
+    return (moment - _EPOCH) // _MILLISECOND
+
+
+def from_milliseconds(moment: int) -> datetime:
+    """Return the UTC datetime of a Unix time in milliseconds."""
+    return _EPOCH + moment * _MILLISECOND
+
+
+def _read_start(schedule: Schedule, zone: ZoneInfo) -> datetime | None:
+    return _moment(schedule.start, zone) if schedule.start is not None else None
+
+
+def _read_end(schedule: Schedule, zone: ZoneInfo) -> datetime | None:
+    if schedule.end is None:
+        return None
+    if len(schedule.end) > len("2026-12-31"):
+        return _moment(schedule.end, zone)
+    day = datetime.combine(datetime.fromisoformat(schedule.end), time())
+    if day.year == datetime.max.year:
+        return None
+    return _instant(day + timedelta(days=1), zone) - _MILLISECOND
+
+
+def _moment(text: str, zone: ZoneInfo) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return _instant(moment, zone) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _instant(wall: datetime, zone: ZoneInfo) -> datetime:
+    whole = wall.replace(microsecond=0)
+    return (first_instant(whole, zone) or whole.replace(tzinfo=zone).astimezone(UTC)) + (wall - whole)
+
+
+@lru_cache(maxsize=1024)
+def _zone(name: str) -> ZoneInfo:
+    return ZoneInfo(name)
+
+
+@lru_cache(maxsize=4096)
+def _cron(text: str) -> Cron:
+    return Cron(text)

@@ -1,0 +1,74 @@
+"""Between wall clocks and instants, by the rules of Debian's cron where a clock is put forward or back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+LONGEST_GAP = timedelta(hours=3)
+"""What a clock skips is made up for if it skips no more than this (Debian's cron.c: 3*MINUTE_COUNT). A longer jump,
+such as Samoa's lost day, is a new calendar and no summer time."""
+
+_STEP = timedelta(hours=6)
+"""No zone has ever kept an offset for less."""
+_SECOND = timedelta(seconds=1)
+
+
+def first_instant(wall: datetime, zone: ZoneInfo) -> datetime | None:
+    """Return the UTC instant of a fixed time of the wall clock.
+
+    A time that the clock shows twice means the first. One that it skips means the moment right after the gap;
+    None if that is longer than :data:`LONGEST_GAP`.
+    """
+    before, after = wall.replace(tzinfo=zone, fold=0), wall.replace(tzinfo=zone, fold=1)
+    instant = before.astimezone(UTC)
+    if instant.astimezone(zone).replace(tzinfo=None) == wall:
+        return instant
+    early, late = after.astimezone(UTC), instant
+    if late - early > LONGEST_GAP:
+        return None
+    return _change_between(zone, early, late)
+
+
+def wall_clock(instant: datetime, zone: ZoneInfo) -> datetime:
+    """Return what the clock on the wall shows at an instant, without a zone."""
+    return instant.astimezone(zone).replace(tzinfo=None)
+
+
+def next_change(instant: datetime, zone: ZoneInfo) -> datetime:
+    """Return when the zone's offset changes next after ``instant``, or the end of that year (UTC) if it stays."""
+    for change in _changes(zone, instant.year):
+        if change > instant:
+            return change
+    return datetime(instant.year + 1, 1, 1, tzinfo=UTC)
+
+
+@lru_cache(maxsize=4096)
+def _changes(zone: ZoneInfo, year: int) -> tuple[datetime, ...]:
+    found = []
+    here, end = datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC)
+    while here < end:
+        there = here + _STEP
+        if _offset(here, zone) != _offset(there, zone):
+            found.append(_change_between(zone, here, there))
+        here = there
+    return tuple(found)
+
+
+def _change_between(zone: ZoneInfo, early: datetime, late: datetime) -> datetime:
+    """Return the first instant with the new offset; both ends are whole seconds, and the offset differs."""
+    old = _offset(early, zone)
+    while late - early > _SECOND:
+        middle = early + timedelta(seconds=(late - early) // _SECOND // 2)
+        if _offset(middle, zone) == old:
+            early = middle
+        else:
+            late = middle
+    return late
+
+
+def _offset(instant: datetime, zone: ZoneInfo) -> timedelta:
+    offset = instant.astimezone(zone).utcoffset()
+    assert offset is not None
+    return offset
