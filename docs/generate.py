@@ -18,10 +18,10 @@ from runner.cli.commands import COMMANDS
 from runner.cli.frame.group import WithExample
 from runner.cli.frame.options import DurationType
 from runner.cli.main import root
-from runner.model.container import AnyJson, ListOf, Literal, MapOf
+from runner.model import words
 from runner.model.job import JOB_ALIASES, JOB_NAME, JobSpec
 from runner.model.keyword import FORMATS, PARAM_KEYWORDS, TYPES
-from runner.model.kind import Choice, Duration, Flag, Integer, Kind, Size, Text
+from runner.model.kind import Kind
 from runner.model.option import Option, Section, options_of
 from runner.model.param import Params
 from runner.model.schedule import CronExpression, Schedules
@@ -49,26 +49,6 @@ def cell(text: str) -> str:
 def kind_words(kind: Kind) -> str:
     """Return in words which values a kind takes."""
     match kind:
-        case Flag():
-            return "`true` or `false`"
-        case Integer():
-            return f"whole number, {kind.minimum} to {kind.maximum}"
-        case Duration():
-            return "duration" + (f", {kind.write(kind.minimum)} or more" if kind.minimum else "")
-        case Size():
-            return f"size, {kind.write(kind.minimum)} to {kind.write(kind.maximum)}"
-        case Choice():
-            return "one of " + ", ".join(f"`{word}`" for word in kind.words)
-        case Text():
-            return text_words(kind)
-        case ListOf():
-            return f"list of: {kind_words(kind.item)}" + (", none twice" if kind.unique else "")
-        case MapOf():
-            return f"mapping of names to: {kind_words(kind.value)}"
-        case Literal():
-            return f"{kind_words(kind.of)}; `$${{` stands for a literal `${{`"
-        case AnyJson():
-            return "any value of JSON"
         case Section():
             return "section, see below"
         case Params():
@@ -87,19 +67,10 @@ def kind_words(kind: Kind) -> str:
             return "mapping of [options of jobs](jobs.md)"
         case CelerySettings():
             return "mapping of Celery's lower-case settings, see below"
-    raise TypeError(f"{type(kind).__name__} has no words here, add them to docs/generate.py")
-
-
-def text_words(kind: Text) -> str:
-    """Return in words which texts fit."""
-    parts = ["text"]
-    if kind.min_length:
-        parts.append("not empty" if kind.min_length == 1 else f"at least {kind.min_length} characters")
-    if kind.max_length is not None:
-        parts.append(f"at most {kind.max_length} characters")
-    if kind.advice:
-        parts.append(kind.advice)
-    return ", ".join(parts)
+    found = words.kind_words(kind)
+    if not found:
+        raise TypeError(f"{type(kind).__name__} has no words, add them to runner/model/words.py")
+    return found
 
 
 def default_words(declared: Option, none: str) -> str:
@@ -364,14 +335,14 @@ def _is_written(path: Path, text: str) -> bool:
     return path.exists() and path.read_text("utf-8") == text
 
 
-def main(words: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Write or check the pages; return the exit code."""
-    if words == ["--check"]:
+    if arguments == ["--check"]:
         old = stale()
         if old:
             sys.stderr.write(f"stale: {json.dumps(old)}\nhint: make docs\n")
         return 1 if old else 0
-    if words:
+    if arguments:
         sys.stderr.write("usage: python docs/generate.py [--check]\n")
         return 2
     REFERENCE.mkdir(exist_ok=True)

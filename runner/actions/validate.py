@@ -1,39 +1,154 @@
-"""Check jobs files, or the whole project."""
+"""Check jobs files, or the whole project, and the code that jobs run."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from runner.errors import NoProject
-from runner.settings import load_settings
+from runner.actions.code_check import IMPORT_SECONDS, Finding, SetupFailed, check_code
+from runner.errors import NoProject, UsageError
+from runner.model.job import JobSpec
+from runner.settings import Settings, load_settings
 from runner.spec.catalog import Catalog, load_catalog, load_files
+from runner.spec.document import Document
+from runner.spec.files import Found, open_file
+from runner.spec.problem import Problem
+from runner.spec.schema import JOBS_FILE, RUNNER_FILE, as_text, jobs_schema, runner_schema
+from runner.spec.signature import faults_of
 
-if TYPE_CHECKING:
-    from runner.actions.project import Project
+STOCK_TASKS = "runner.tasks."
+SCHEMA_FOLDER = "schema"
 
 
-def validate(project: Project) -> Catalog:
-    """Return the project's catalog, read anew; its ``problems`` are what is wrong."""
-    return load_catalog(project.settings, use_cache=False)
+@dataclass(frozen=True)
+class Verdict:
+    """What a check found. ``base`` is the folder that the files of problems are relative to."""
+
+    problems: tuple[Problem, ...]
+    warnings: tuple[str, ...]
+    jobs: int
+    files: int
+    base: Path
+
+    @property
+    def sound(self) -> bool:
+        """Whether there is nothing but warnings."""
+        return all(problem.severity == "warning" for problem in self.problems)
 
 
-def validate_paths(paths: Sequence[str], project: str | None = None) -> Catalog:
-    """Return the catalog of the named files and folders, under the ``defaults`` of the project if there is one.
+def validate(
+    paths: Sequence[str] = (),
+    project: str | None = None,
+    *,
+    imports: bool = False,
+    import_seconds: float = IMPORT_SECONDS,
+) -> Verdict:
+    """Check the whole project, or the named files and folders under the ``defaults`` of the project.
 
     Args:
         paths: files and folders; what can not be read is a problem.
-        project: its folder; found from the working folder by default.
+        project: its folder; found from the first of ``paths`` or the working folder by default. Without ``paths``
+            there must be one.
+        imports: also import what jobs name, in processes of its own, and compare it with what they give.
+        import_seconds: how long the import of one module may take.
 
     Raises:
-        NoProject: ``project`` was given and is none.
+        NoProject: there is none, or ``project`` is none.
         InvalidSettings: the project's ``runner.yaml`` is wrong.
+        SetupFailed: with ``imports``, ``setup`` of the project fails.
     """
+    settings = _settings(paths, project)
+    if not paths:
+        assert settings is not None
+        catalog, base = load_catalog(settings, use_cache=False), settings.project
+    else:
+        base = Path.cwd()
+        catalog = load_files(
+            [Path(path) for path in paths],
+            defaults=settings.defaults if settings else {},
+            settings_file=settings.file if settings else None,
+        )
+    jobs = [catalog.jobs[name] for name in catalog.jobs]
+    findings = list(_stock_findings(jobs))
+    if imports:
+        if settings is None:
+            raise UsageError(
+                "there is no project, so it is not known where modules are", hint="name it with --project DIR"
+            )
+        findings += check_code(settings, jobs, import_seconds)
+    problems = sorted([*catalog.problems, *_located(findings, catalog, base)])
+    warnings = [*catalog.warnings, *(stale_schemas(settings) if settings else ())]
+    return Verdict(tuple(problems), tuple(warnings), len(catalog.jobs), catalog.files, base)
+
+
+def _settings(paths: Sequence[str], project: str | None) -> Settings | None:
+    if not paths:
+        return load_settings(project)
+    first = Path(paths[0]).absolute()
+    named = project is not None or "RUNNER_PROJECT" in os.environ
     try:
-        defaults = load_settings(project).defaults
+        return load_settings(project, cwd=None if named else first if first.is_dir() else first.parent)
     except NoProject:
         if project is not None:
             raise
-        defaults = {}
-    return load_files([Path(path) for path in paths], defaults=defaults)
+        return None
+
+
+def _stock_findings(jobs: Iterable[JobSpec]) -> Iterator[Finding]:
+    """Yield what is wrong with the options of stock tasks: they are ours, so that no process of their own is needed."""
+    for job in jobs:
+        module, _, name = job.task.replace(":", ".").rpartition(".")
+        if not module.startswith(STOCK_TASKS):
+            continue
+        try:
+            target = getattr(import_module(module), name)
+        except (ImportError, AttributeError):
+            continue  # --imports, and the worker, tell what is wrong
+        for fault in faults_of(job, target):
+            yield job.name, fault
+
+
+def _located(findings: Iterable[Finding], catalog: Catalog, base: Path) -> list[Problem]:
+    """Return findings as problems, each where it stands in its file."""
+    by_file: dict[str, list[Finding]] = {}
+    for finding in dict.fromkeys(findings):
+        by_file.setdefault(catalog.jobs[finding[0]].file, []).append(finding)
+    problems: list[Problem] = []
+    for file, found in by_file.items():
+        document = _open(base / file, file)
+        for name, fault in found:
+            document.report(
+                ("jobs", name, *fault.path),
+                fault.message,
+                on_key=fault.on_key,
+                severity=fault.severity,
+                from_code=True,
+            )
+        problems += document.problems
+    return problems
+
+
+def _open(path: Path, shown: str) -> Document:
+    return open_file(Found(str(path), shown, []))[0]
+
+
+def stale_schemas(settings: Settings) -> Iterator[str]:
+    """Yield a warning for each copy of a schema that is not of this version; what is not there is not missed."""
+    for file, schema in ((JOBS_FILE, jobs_schema), (RUNNER_FILE, runner_schema)):
+        copy = settings.project / SCHEMA_FOLDER / file
+        try:
+            text = copy.read_text("utf-8")
+        except (OSError, UnicodeDecodeError):
+            continue
+        if text != as_text(schema()):
+            which = file.partition(".")[0]
+            yield (
+                f"{SCHEMA_FOLDER}/{file} is of another version, so that editors help with other options; "
+                f"run: runner schema {which} > {copy}"
+            )
+
+
+__all__ = ["IMPORT_SECONDS", "SetupFailed", "Verdict", "stale_schemas", "validate"]

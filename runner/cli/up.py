@@ -13,7 +13,9 @@ from runner.cli.frame.output import Output, command_line, warn_of_problems
 @verb(example="runner up -d && runner submit hello --wait && runner down")
 @click.option("--detach", "-d", is_flag=True, help="Go to the background once the worker takes runs.")
 @worker_options
-def command(detach: bool, concurrency: int | None, queues: tuple[str, ...], pool: str, log_level: str) -> int:
+def command(
+    detach: bool, concurrency: int | None, queues: tuple[str, ...], pool: str, log_level: str, log_format: str
+) -> int:
     """Start a worker and a scheduler, and the embedded server if the project has one.
 
     In the foreground until Ctrl-C; with -d in the background, its log in .runner/log/worker.log. `runner down` stops
@@ -31,11 +33,13 @@ def command(detach: bool, concurrency: int | None, queues: tuple[str, ...], pool
             queues=queues,
             pool=pool,
             log_level=log_level,
+            log_form=log_format,
             with_scheduler=True,
         )
     from runner.actions.detached import start_detached  # start-up time: --help reads no settings
 
     arguments = ["--with-scheduler", "--pool", pool, "--log-level", log_level]
+    arguments += ["--log-format", log_format]
     arguments += ["--concurrency", str(concurrency)] if concurrency else []
     for queue in queues:
         arguments += ["--queue", queue]

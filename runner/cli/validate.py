@@ -5,41 +5,69 @@ from __future__ import annotations
 import click
 
 from runner.cli.frame.group import verb
-from runner.cli.frame.opening import named_project, open_project
-from runner.cli.frame.options import json_option
-from runner.cli.frame.output import Output, printable
+from runner.cli.frame.opening import named_project
+from runner.cli.frame.options import DURATION, json_option
+from runner.cli.frame.output import Output
+from runner.errors import UsageError
 
 INVALID = 2
 
 
-@verb(example="runner validate\nrunner validate jobs.d/reports.yaml")
+@verb(
+    example="runner validate\nrunner validate jobs.d/reports.yaml\nrunner validate --imports\n"
+    "runner validate --format sarif > runner.sarif"
+)
 @click.argument("paths", nargs=-1, type=click.Path(), metavar="[PATH...]")
+@click.option(
+    "--imports",
+    is_flag=True,
+    help="Also import what jobs name, each module in a process of its own, and compare it with what they give.",
+)
+@click.option(
+    "--import-timeout",
+    type=DURATION,
+    metavar="DURATION",
+    help="How long the import of one module may take; 10s by default.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "github", "sarif"]),
+    default="text",
+    show_default=True,
+    help="For people, as annotations of GitHub Actions, or as SARIF 2.1.0.",
+)
 @json_option
-def command(paths: tuple[str, ...], as_json: bool) -> int:
+def command(paths: tuple[str, ...], imports: bool, import_timeout: float | None, form: str, as_json: bool) -> int:
     """Check the project, or the named files and folders of jobs.
 
-    Prints nothing and exits 0 if all is well; else every problem with its line and column, and exit code 2.
+    Prints nothing and exits 0 if all is well; else every problem with its line and column, and exit code 2. A warning
+    changes nothing about the exit code.
     """
-    from runner.actions.validate import validate, validate_paths  # start-up time: --help reads no settings
+    from runner.actions.validate import IMPORT_SECONDS, validate  # start-up time: --help reads no settings
+    from runner.cli.frame.problem_text import show_problems
+    from runner.spec.fix import fix_of
     from runner.spec.problem import summary
 
-    catalog = validate_paths(paths, named_project()) if paths else validate(open_project())
+    if as_json and form != "text":
+        raise UsageError("--json and --format each say what to print", hint="use one of them")
+    if import_timeout is not None and not imports:
+        raise UsageError("--import-timeout needs --imports", hint="add --imports")
+    verdict = validate(paths, named_project(), imports=imports, import_seconds=import_timeout or IMPORT_SECONDS)
     out = Output(as_json=as_json)
     if as_json:
         out.document(
             {
-                "problems": [problem.as_dict() for problem in catalog.problems],
-                "warnings": list(catalog.warnings),
-                "jobs": len(catalog.jobs),
-                "files": catalog.files,
+                "problems": [problem.as_dict(fix_of(problem)) for problem in verdict.problems],
+                "warnings": list(verdict.warnings),
+                "jobs": verdict.jobs,
+                "files": verdict.files,
             }
         )
     else:
-        # The problems are what was asked for, so they are data, as with every linter.
-        for problem in catalog.problems:
-            out.data(printable(str(problem)))
-        if catalog.problems:
-            out.note(summary(catalog.problems))
-        for text in catalog.warnings:
+        show_problems(out, verdict.problems, form, verdict.base)
+        if not verdict.sound:
+            out.note(summary(verdict.problems))
+        for text in verdict.warnings:
             out.warn(text)
-    return INVALID if catalog.problems else 0
+    return 0 if verdict.sound else INVALID

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from contextlib import nullcontext
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 @verb(example="runner worker -c 8 -Q default -Q reports")
 @worker_options
-@click.option("--plain", is_flag=True, hidden=True, help="What jobs print is not put into the log.")
+@click.option("--plain", is_flag=True, hidden=True, help="What runs write is passed on as it is.")
 @click.option("--hold", type=int, hidden=True, help="A descriptor whose lock this process holds.")
 @click.option("--with-scheduler", is_flag=True, hidden=True, help="Run a scheduler beside it, as up does.")
 def command(
@@ -29,6 +28,7 @@ def command(
     queues: tuple[str, ...],
     pool: str,
     log_level: str,
+    log_format: str,
     plain: bool,
     hold: int | None,
     with_scheduler: bool,
@@ -48,7 +48,7 @@ def command(
         queues=queues,
         pool=pool,
         log_level=log_level,
-        plain=plain,
+        log_form="plain" if plain else log_format,
         with_scheduler=with_scheduler,
     )
 
@@ -60,7 +60,7 @@ def start(
     queues: tuple[str, ...],
     pool: str,
     log_level: str,
-    plain: bool = False,
+    log_form: str,
     with_scheduler: bool = False,
 ) -> int:
     """Run a worker of ``project`` in this process until it ends; return its exit code."""
@@ -69,12 +69,16 @@ def start(
 
     project.ledger.workers()  # an unreachable Redis is told before the worker waits for it
     settings = project.settings
-    if plain:
-        settings = replace(settings, celery={**settings.celery, "worker_redirect_stdouts": False})
     # Jobs find the project's files by relative paths wherever the worker was started.
     os.chdir(settings.project)
     with scheduler_beside(settings) if with_scheduler else nullcontext():
         release()  # the worker's own handling begins from here
         return run_worker(
-            settings, project.catalog, concurrency=concurrency, queues=queues, pool=pool, loglevel=log_level.upper()
+            settings,
+            project.catalog,
+            concurrency=concurrency,
+            queues=queues,
+            pool=pool,
+            loglevel=log_level.upper(),
+            log_form=log_form,
         )

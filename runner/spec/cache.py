@@ -17,7 +17,7 @@ import os
 import stat
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from runner.spec.files import Found, Signature
 from runner.spec.jobs_file import Entry, JobsFile
 from runner.spec.problem import Problem
 
-_FORMAT = 1
+_FORMAT = 2
 _FINE_SECONDS = 0.1
 """File systems that keep fractions of a second step with the kernel's tick, 10 ms at most."""
 _COARSE_SECONDS = 2.5
@@ -110,7 +110,7 @@ class Cache:
                 each.signature,
                 len(each.lines),
                 each.broken,
-                [[p.file, p.line, p.column, p.path, p.message] for p in each.problems],
+                [astuple(problem) for problem in each.problems],
             ]
             for path, each in files.items()
         ]

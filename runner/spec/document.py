@@ -7,12 +7,16 @@ from typing import Any
 import yaml
 
 from runner.model.option import QUOTE_IT, Path
+from runner.model.words import expected_at
 from runner.spec import lookalike
 from runner.spec.place import Place, locate, places
-from runner.spec.problem import Problem, display_column, one_line, show_path
+from runner.spec.problem import Problem, Severity, display_column, one_line, show_path
 
 MAX_FAULTS = 200
 """Faults told of one file; more are one fault many times over."""
+
+LONGEST_SOURCE = 4096
+"""A longer line is not shown with a problem."""
 
 OPEN_PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """libyaml's parser where PyYAML was compiled with it, else the one in Python; only events are taken from it."""
@@ -40,7 +44,9 @@ class Document:
         """Whether the file had a value at all."""
         return () not in self.faulty
 
-    def report(self, path: Path, message: str, *, on_key: bool = False) -> None:
+    def report(
+        self, path: Path, message: str, *, on_key: bool = False, severity: Severity = "error", from_code: bool = False
+    ) -> None:
         """Add a problem at ``path``; the model's :class:`~runner.model.option.Report`.
 
         A value whose text was refused already is not reported again.
@@ -54,7 +60,7 @@ class Document:
         source = path[-1] if on_key and path else (value.plain if exists else None)
         if isinstance(source, str) and (match := lookalike.find(source)):
             message = f"{lookalike.explain(match[0])}; {message}"
-        self.report_at(at.line, at.column, path, message)
+        self.report_at(at.line, at.column, path, message, severity, from_code=from_code)
 
     def refuse_value(self, line: int, index: int, path: Path, message: str) -> None:
         """Add a problem of the text of a scalar; what stands for it is not what the file says."""
@@ -62,13 +68,21 @@ class Document:
         self._told.add(path)
         self.report_at(line, index, path, message)
 
-    def report_at(self, line: int, index: int, path: Path, message: str) -> None:
+    def report_at(
+        self, line: int, index: int, path: Path, message: str, severity: Severity = "error", *, from_code: bool = False
+    ) -> None:
         """Add a problem at a line and character index, both from 0."""
-        column = display_column(self._line(line), index)
+        source = self._line(line)
+        column = display_column(source, index)
         # Two jobs that share a value through an anchor share its fault.
         if (line, column, message) not in self._seen and len(self.problems) < MAX_FAULTS:
             self._seen.add((line, column, message))
-            self.problems.append(Problem(self.file, line + 1, column, show_path(path), one_line(message)))
+            kept = source if len(source) <= LONGEST_SOURCE else ""
+            expected = "" if from_code else one_line(expected_at(path))
+            problem = Problem(
+                self.file, line + 1, column, show_path(path), one_line(message), severity, kept, expected, from_code
+            )
+            self.problems.append(problem)
 
     def refuse(self, message: str, line: int = 0, index: int = 0) -> Document:
         """Add a problem that leaves nothing to read."""

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 from runner.model.option import Path
 
 _LONGEST_MESSAGE = 500
 _TAB_STOP = 8
+
+
+Severity = Literal["error", "warning"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -25,25 +29,46 @@ class Problem:
     column: int
     path: str
     message: str
+    severity: Severity = "error"
+    """A warning deserves a word, but stops nothing."""
+    source: str = field(default="", compare=False)
+    """The line of the file, without its end; empty where the fault is that of the whole file."""
+    expected: str = field(default="", compare=False)
+    """What may stand there, from the option's declaration; empty where that is not known."""
+    from_code: bool = field(default=False, compare=False)
+    """Whether the fault was found by looking at the code that a job runs."""
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}:{self.column}: "
-        return where + (f"{self.path}: {self.message}" if self.path else self.message)
+        told = f"{self.path}: {self.message}" if self.path else self.message
+        return where + (told if self.severity == "error" else f"{self.severity}: {told}")
 
-    def as_dict(self) -> dict[str, object]:
-        """Return the problem as a JSON object."""
+    @property
+    def index(self) -> int:
+        """Where it stands in ``source``: a character index from 0."""
+        for index in range(len(self.source) + 1):
+            if display_column(self.source, index) >= self.column:
+                return index
+        return 0
+
+    def as_dict(self, fix: str = "") -> dict[str, object]:
+        """Return the problem as a JSON object, with what :func:`runner.spec.fix.fix_of` says."""
         return {
             "file": self.file,
             "line": self.line,
             "column": self.column,
             "path": self.path,
             "message": self.message,
+            "severity": self.severity,
+            "source": self.source or None,
+            "expected": self.expected or None,
+            "fix": fix or None,
         }
 
 
 def summary(problems: Iterable[Problem]) -> str:
-    """Return the last line of a report: ``2 problems in 1 file``."""
-    found = list(problems)
+    """Return the last line of a report: ``2 problems in 1 file``; warnings are not counted."""
+    found = [problem for problem in problems if problem.severity == "error"]
     files = len({problem.file for problem in found})
     return (
         f"{len(found)} problem{'' if len(found) == 1 else 's'} in {files} file{'' if files == 1 else 's'}"

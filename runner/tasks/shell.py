@@ -16,7 +16,7 @@ import errno
 import json
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +117,25 @@ def run(
 
 RESERVED = frozenset({"command", "script", "cwd", "env", "stdin", "grace"})
 run.reserved = RESERVED  # type: ignore[attr-defined]  # names that no param of a job with this task may have
+
+
+def check_kwargs(kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the fixed options of a job: the option's name, or an empty one, and a message."""
+    command = kwargs.get("command")
+    if isinstance(command, list | None):
+        try:
+            _argv(command, kwargs.get("script"))
+        except ValueError as error:
+            yield ("command" if "command" in kwargs else ""), str(error).removeprefix("command: ")
+    grace = kwargs.get("grace", "0s")
+    try:
+        if isinstance(grace, str) and "${" not in grace:
+            _seconds(grace)
+    except ValueError as error:
+        yield "grace", str(error)
+
+
+run.check_kwargs = check_kwargs  # type: ignore[attr-defined]  # what `runner validate` asks
 
 
 def _refuse_reserved(params: Mapping[str, Any]) -> None:

@@ -203,8 +203,18 @@ def test_validate(project: Project, tmp_path: object) -> None:
     broken = project.path / "broken.yaml"
     broken.write_text("jobs:\n  x:\n    task: a:b\n    timeout: 30\n    retry: {max_retires: 3}\n")
     done = project.cli("validate", "broken.yaml").check(2)
-    assert len(done.stdout.splitlines()) == 2
-    assert done.stdout.startswith("broken.yaml:4:14: jobs.x.timeout: ")
+    assert done.stdout.splitlines() == [
+        "broken.yaml:4:14: jobs.x.timeout: 30 has no unit, write 30s, 30m or 30h",
+        "    4 |     timeout: 30",
+        "      |              ^",
+        "      = expected: duration, 100ms or more, such as `15m`",
+        "      = fix: write 30s, 30m or 30h",
+        "broken.yaml:5:13: jobs.x.retry.max_retires: unknown option, did you mean max_retries?",
+        "    5 |     retry: {max_retires: 3}",
+        "      |             ^",
+        "      = expected: one of `max_retries`, `delay`, `backoff`, `max_delay`, `jitter`, `for`, `not_for`",
+        "      = fix: retry: {max_retries: 3}",
+    ]
     assert done.stderr == "2 problems in 1 file\n"
     found = project.cli("validate", "broken.yaml", "--json").check(2).json
     assert [each["line"] for each in found["problems"]] == [4, 5]

@@ -1,0 +1,46 @@
+"""``runner new``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from runner.cli.frame.group import verb
+from runner.cli.frame.opening import open_project
+from runner.cli.frame.options import DURATION
+from runner.cli.frame.output import Output, command_line
+
+
+@verb(example="runner new daily-report reports:build\nrunner new daily-report reports:build --print")
+@click.argument("name")
+@click.argument("task", metavar="MODULE:FUNCTION")
+@click.option(
+    "--file",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="The file of jobs to write to, at its end; NAME.yaml in jobs.d by default.",
+)
+@click.option("--print", "show", is_flag=True, help="Print what the file would hold, and write nothing.")
+@click.option(
+    "--import-timeout", type=DURATION, metavar="DURATION", help="How long the import may take; 10s by default."
+)
+def command(name: str, task: str, file: Path | None, show: bool, import_timeout: float | None) -> int:
+    """Write a job for a function: its params from the signature, type hints, defaults and docstring.
+
+    The function is imported in a process of its own. Nothing is overwritten: a file that exists gets the job at the
+    end of its jobs, and keeps all else byte for byte.
+    """
+    from runner.actions.new_job import IMPORT_SECONDS, new_job  # start-up time: --help reads no settings
+
+    project = open_project()
+    out = Output()
+    seconds = import_timeout or IMPORT_SECONDS
+    made = new_job(project.settings, name, task, file, write=not show, import_seconds=seconds)
+    if show:
+        out.data(made.text.rstrip("\n"))
+        return 0
+    out.note(f"{'added to' if made.added else 'wrote'} {made.path}")
+    given = [word for param in made.required for word in ("-p", f"{param}=VALUE")]
+    out.note(f"now: {command_line(project, 'run', name, *given)}")
+    return 0

@@ -1,0 +1,109 @@
+"""Which values an option takes, in words: for problems and for the reference pages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from runner.model.container import AnyJson, ListOf, Literal, MapOf
+from runner.model.job import JobSpec
+from runner.model.keyword import PARAM_KEYWORDS
+from runner.model.kind import Choice, Duration, Flag, Integer, Kind, Number, Path, Size, Text
+from runner.model.option import Option, Section, known_options
+from runner.model.param import Params
+
+
+def kind_words(kind: Kind) -> str:
+    """Return in words which values a kind takes; an empty string for a kind that has none here."""
+    match kind:
+        case Flag():
+            return "`true` or `false`"
+        case Integer():
+            return f"whole number, {kind.minimum} to {kind.maximum}"
+        case Number():
+            return "number" if kind.above is None else f"number above {kind.above:g}"
+        case Duration():
+            return "duration" + (f", {kind.write(kind.minimum)} or more" if kind.minimum else "")
+        case Size():
+            return f"size, {kind.write(kind.minimum)} to {kind.write(kind.maximum)}"
+        case Choice():
+            return "one of " + ", ".join(f"`{word}`" for word in kind.words)
+        case Text():
+            return text_words(kind)
+        case ListOf():
+            item = kind_words(kind.item)
+            return f"list of: {item}" + (", none twice" if kind.unique else "") if item else ""
+        case MapOf():
+            value = kind_words(kind.value)
+            return f"mapping of names to: {value}" if value else ""
+        case Literal():
+            return f"{kind_words(kind.of)}; `$${{` stands for a literal `${{`"
+        case AnyJson():
+            return "any value of JSON"
+        case Section():
+            return "mapping with " + ", ".join(f"`{name}`" for name in known_options(kind.cls))
+        case Params():
+            return "mapping of names to schemas, such as `{day: {type: string}}`"
+    return ""
+
+
+def text_words(kind: Text) -> str:
+    """Return in words which texts fit."""
+    parts = ["text"]
+    if kind.min_length:
+        parts.append("not empty" if kind.min_length == 1 else f"at least {kind.min_length} characters")
+    if kind.max_length is not None:
+        parts.append(f"at most {kind.max_length} characters")
+    if kind.advice:
+        parts.append(kind.advice)
+    return ", ".join(parts)
+
+
+def expected_at(path: Path) -> str:
+    """Return in words what may stand at a path of a jobs file; an empty string where that is not known.
+
+    Of a key that is no option: the options that there are.
+    """
+    if path[:1] == ("jobs",):
+        return _expected(path[2:])
+    return _expected(path[1:]) if path[:1] == ("defaults",) else ""
+
+
+def _expected(steps: Path) -> str:
+    known = known_options(JobSpec)
+    for depth, step in enumerate(steps):
+        declared = known.get(str(step))
+        if declared is None:
+            return "one of " + ", ".join(f"`{name}`" for name in known)
+        below = steps[depth + 1 :]
+        if below and isinstance(declared.kind, Section):
+            known = known_options(declared.kind.cls)
+            continue
+        return _inside(declared, below)
+    return ""
+
+
+def _inside(declared: Option, below: Path) -> str:
+    kind: Any = declared.kind
+    if isinstance(getattr(kind, "value", None), Literal) and isinstance(kind.value.of, AnyJson):
+        return ""  # anything at all
+    if not below:
+        return _with_example(declared)
+    if isinstance(kind, Params):
+        if len(below) != 2:
+            return "a schema such as `{type: string}`" if len(below) == 1 else ""
+        keyword = PARAM_KEYWORDS.get(str(below[1]))
+        return kind_words(keyword) if keyword is not None else ""
+    for _ in below:
+        kind = kind.of if isinstance(kind, Literal) else kind
+        kind = getattr(kind, "item", None) or getattr(kind, "value", None)
+        if kind is None:
+            return ""
+    return kind_words(kind)
+
+
+def _with_example(declared: Option) -> str:
+    words = kind_words(declared.kind)
+    plain = [each for each in declared.examples if isinstance(each, str | int)]
+    if not words or not plain or "such as" in words:
+        return words
+    return f"{words}, such as `{plain[0]}`"
