@@ -61,7 +61,7 @@ def test_each_outcome_calls_its_hooks(make_project: Callable[..., Project], tmp_
         assert len(found) == len(expected) + 1
         [failed] = [each for each in told(path) if each["id"] == ids["retried"] and each["hook"] == "page"]
         assert failed["log"] == ["attempt 2"]
-    hooks = [run for run in project.ledger.runs(limit=100) if run.trigger == "hook"]
+    hooks = [run for run in project.ledger().runs(limit=100) if run.trigger == "hook"]
     assert {run.hook_of for run in hooks} == set(ids.values())
 
 
@@ -77,9 +77,9 @@ def test_a_worker_killed_right_after_the_outcome_loses_no_hook(
             os.kill(worker.pid, signal.SIGKILL)
     # What the killed ones had taken and not done comes again.
     with project.worker(env={"TOLD": str(path)}):
-        key = f"{project.ledger.namespace}:outbox"
-        for entry in project.redis.zrange(key, 0, -1):
-            project.redis.zadd(key, {entry: 0}, xx=True)
+        key = f"{project.ledger().namespace}:outbox"
+        for entry in project.redis().zrange(key, 0, -1):
+            project.redis().zadd(key, {entry: 0}, xx=True)
         wait_until(lambda: {each["id"] for each in told(path)} == set(ids), 60.0, "every hook has run")
-    made = [run.hook_of for run in project.ledger.runs(limit=100) if run.trigger == "hook"]
+    made = [run.hook_of for run in project.ledger().runs(limit=100) if run.trigger == "hook"]
     assert sorted(made) == sorted(ids)
