@@ -53,7 +53,7 @@ def check_code(settings: Settings, jobs: Iterable[JobSpec], seconds: float = IMP
         groups.setdefault(_module(job.task), []).append({"name": job.name, "options": JOB.write(job)})
     if not groups:
         return
-    parallel = max(2, min(_MOST_PROCESSES, os.cpu_count() or 2))
+    parallel = max(2, min(_MOST_PROCESSES, _processors()))
     request = {"groups": list(groups.values()), "parallel": parallel}
     # However many modules hang, each for its whole time: then something is wrong with the program itself.
     patience = START_SECONDS + seconds * (len(names) // parallel + 2)
@@ -86,6 +86,13 @@ def describe_code(settings: Settings, path: str, seconds: float = IMPORT_SECONDS
         else:
             error = next((f"{path}: {fault[1]}" for fault in answer.get("faults", ()) if fault[3] == "error"), error)
     raise InvalidSpec(error, hint="write module:function; python_path of runner.yaml says where modules are")
+
+
+def _processors() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 2  # macOS
 
 
 def _module(task: str) -> str:
