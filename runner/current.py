@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+TRACK_SECONDS = 0.5
+"""Between two reports of :meth:`CurrentRun.track`."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,29 @@ class CurrentRun:
             raise ValueError(f"fraction is {fraction}, write 0.0 to 1.0")
         if self.report is not None:
             self.report(fraction, message)
+
+    def track(self, items: Iterable[T], total: int | None = None, message: str | None = None) -> Iterator[T]:
+        """Yield each of ``items``, and say how far the run is as they are done, at most twice a second.
+
+        Args:
+            items: what is worked through.
+            total: how many there are; by default their length, if they have one.
+            message: a few words; ``4 of 10`` by default.
+        """
+        if total is None and isinstance(items, Sized):
+            total = len(items)
+        said = 0.0
+        for done, item in enumerate(items):
+            if time.monotonic() - said >= TRACK_SECONDS:
+                said = time.monotonic()
+                self._say(done, total, message)
+            yield item
+        if total is not None:
+            self._say(total, total, message)
+
+    def _say(self, done: int, total: int | None, message: str | None) -> None:
+        words = message or (f"{done} of {total}" if total is not None else f"{done}")
+        self.progress(min(1.0, done / total) if total else None, words)
 
 
 _current: ContextVar[CurrentRun] = ContextVar("runner_current_run")

@@ -15,6 +15,8 @@ from celery import Celery
 from celery.utils.log import get_logger
 from kombu import Exchange, Queue
 
+from runner.app.capture.child import Capture
+from runner.app.capture.collector import Collector
 from runner.app.consumer import JobConsumer
 from runner.app.job_task import JobTask, reason_of
 from runner.app.settler import Settler
@@ -39,8 +41,14 @@ class RunnerApp(Celery):
     runner_settings: Settings
     catalog: Catalog
     claims: Claims
+    collector: Collector | None = None
+    """Keeps what runs write; None where the pool has no children."""
+    capture: Capture | None = None
+    """In a pool child: its side of that."""
     settler: Settler
     job_names: frozenset[str]
+    log_form: str = "text"
+    """How the worker's log is written: text, json, or plain (what runs write as it is)."""
     worker_name: str = ""
     run_queues: Sequence[str] = ()
     """The queues that this worker takes runs from."""
@@ -194,6 +202,7 @@ def _owned(settings: Settings, catalog: Catalog) -> dict[str, Any]:
         "worker_pool_restarts": False,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "worker_enable_prefetch_count_reduction": False,
+        "worker_redirect_stdouts": False,
         "worker_consumer": f"{JobConsumer.__module__}:{JobConsumer.__qualname__}",
         "worker_concurrency": settings.worker.concurrency,
         "worker_prefetch_multiplier": settings.celery.get("worker_prefetch_multiplier", 1),

@@ -105,6 +105,8 @@ class JobRequest(Request):
     def _settle(self, error: BaseException) -> None:
         if self.in_child:
             kill_group(self.worker_pid, signal.SIGKILL, grace=0.0)
+            if self.app.collector is not None:
+                self.app.collector.flush(self.worker_pid)
         if isinstance(error, TimeLimitExceeded) and not self.ending:
             self._settle_timeout(error)
         else:

@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from celery import Task, exceptions
@@ -141,7 +141,8 @@ class JobTask(Task):
             self.backend.attempts.progress(run_id, token, fraction, message)
 
         current = CurrentRun(id=run_id, job=job.name, attempt=started.attempt, params=params, report=report)
-        with _environment(job.env), running(current):
+        captured = self.app.capture.attempt(run_id, job.name, started.attempt) if self.app.capture else nullcontext()
+        with _environment(job.env), running(current), captured:
             return self._call(job, params)
 
     def _require_target(self) -> None:

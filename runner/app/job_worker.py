@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from celery import signals
@@ -16,6 +17,9 @@ from celery.worker import state
 from celery.worker.control import Panel
 from kombu import Exchange, Queue
 
+from runner.app.capture.child import Capture
+from runner.app.capture.collector import Collector
+from runner.app.capture.echo import Echo
 from runner.app.target import TargetError, load_target
 from runner.delivery.transport import INBOX, MARKED_ARGUMENT
 from runner.errors import InvalidSettings, Unavailable
@@ -45,7 +49,8 @@ class JobWorker(Worker):
         app.worker_name = self.hostname
         # What a job starts finds the project as its worker did.
         os.environ["RUNNER_PROJECT"] = str(settings.project)
-        refuse_pool(str(self.pool_cls.__module__).rpartition(".")[2], app.catalog.jobs)
+        pool = str(self.pool_cls.__module__).rpartition(".")[2]
+        refuse_pool(pool, app.catalog.jobs)
         if settings.worker.remote_control == "safe":
             restrict_commands()
         self._prepare_queues()
@@ -54,7 +59,10 @@ class JobWorker(Worker):
             broken = app.tasks[name].prepare()
             if broken:
                 log.error("job %s is quarantined, its runs end in FAILURE/import_error: %s", name, broken)
-        signals.worker_process_init.connect(prepare_child, weak=False)
+        if pool == "prefork":
+            app.collector = Collector(app.open_ledger, settings.limits, Echo(app.log_form))
+            app.collector.start()
+        signals.worker_process_init.connect(partial(prepare_child, app), weak=False)
         warn_of_losses(app)
 
     def _prepare_queues(self) -> None:
@@ -91,13 +99,15 @@ class JobWorker(Worker):
         return told
 
 
-def prepare_child(**_: Any) -> None:
-    """Give a pool child a process group of its own, that ends with it.
+def prepare_child(app: Any, **_: Any) -> None:
+    """Give a pool child a process group of its own, that ends with it, and a pipe for what its runs write.
 
     What a job starts can be ended with it, and a terminal's Ctrl-C is the parent's affair.
     """
     os.setpgid(0, 0)
     guard(os.getpgrp())
+    if app.collector is not None:
+        app.capture = Capture(app.collector.control)
 
 
 def warn_of_losses(app: Any) -> None:

@@ -8,7 +8,10 @@ import socket
 import sys
 from collections.abc import Sequence
 
+from celery import signals
+
 from runner.app.factory import create_app
+from runner.app.json_log import use_json
 from runner.settings import Settings
 from runner.spec.catalog import Catalog
 
@@ -22,6 +25,7 @@ def run_worker(
     loglevel: str = "INFO",
     pool: str = "prefork",
     hostname: str | None = None,
+    log_form: str = "text",
 ) -> int:
     """Run a worker; return its exit code.
 
@@ -32,10 +36,15 @@ def run_worker(
         queues: to take from; ``worker.queues`` by default.
         loglevel: of the log, which goes to stderr.
         pool: one of Celery's.
+        log_form: text, json (an object a line) or plain (what runs write as it is, the rest as text).
         hostname: Celery's node name, ``celery-PID@HOST`` by default.
     """
     logging.captureWarnings(True)
     app = create_app(settings, catalog)
+    app.log_form = log_form
+    if log_form == "json":
+        signals.after_setup_logger.connect(use_json, weak=False)
+        signals.after_setup_task_logger.connect(use_json, weak=False)
     worker = app.Worker(
         # Two workers on one host must not share a name: it is what the ledger knows them by.
         hostname=hostname or f"celery-{os.getpid()}@{socket.gethostname()}",

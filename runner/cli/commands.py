@@ -6,6 +6,7 @@ COMMANDS = {
     "run": "Run a job here and now, print its result.",
     "status": "Show runs.",
     "wait": "Wait until runs have ended.",
+    "logs": "Show what a run wrote.",
     "runs": "List runs, newest first.",
     "revoke": "Revoke runs: what waits never starts.",
     "forget": "Forget finished runs.",

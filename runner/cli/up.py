@@ -13,7 +13,9 @@ from runner.cli.frame.output import Output, command_line, warn_of_problems
 @verb(example="runner up -d && runner submit hello --wait && runner down")
 @click.option("--detach", "-d", is_flag=True, help="Go to the background once the worker takes runs.")
 @worker_options
-def command(detach: bool, concurrency: int | None, queues: tuple[str, ...], pool: str, log_level: str) -> int:
+def command(
+    detach: bool, concurrency: int | None, queues: tuple[str, ...], pool: str, log_level: str, log_format: str
+) -> int:
     """Start a worker, and the embedded server if the project has one.
 
     In the foreground until Ctrl-C; with -d in the background, its log in .runner/log/worker.log. `runner down` stops
@@ -25,10 +27,12 @@ def command(detach: bool, concurrency: int | None, queues: tuple[str, ...], pool
     if not detach:
         from runner.cli.worker import start  # start-up time: -d starts the worker in another process
 
-        return start(project, concurrency=concurrency, queues=queues, pool=pool, log_level=log_level)
+        return start(
+            project, concurrency=concurrency, queues=queues, pool=pool, log_level=log_level, log_form=log_format
+        )
     from runner.actions.detached import start_detached  # start-up time: --help reads no settings
 
-    arguments = ["--pool", pool, "--log-level", log_level]
+    arguments = ["--pool", pool, "--log-level", log_level, "--log-format", log_format]
     arguments += ["--concurrency", str(concurrency)] if concurrency else []
     for queue in queues:
         arguments += ["--queue", queue]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -20,10 +19,16 @@ if TYPE_CHECKING:
 
 @verb(example="runner worker -c 8 -Q default -Q reports")
 @worker_options
-@click.option("--plain", is_flag=True, hidden=True, help="What jobs print is not put into the log.")
+@click.option("--plain", is_flag=True, hidden=True, help="What runs write is passed on as it is.")
 @click.option("--hold", type=int, hidden=True, help="A descriptor whose lock this process holds.")
 def command(
-    concurrency: int | None, queues: tuple[str, ...], pool: str, log_level: str, plain: bool, hold: int | None
+    concurrency: int | None,
+    queues: tuple[str, ...],
+    pool: str,
+    log_level: str,
+    log_format: str,
+    plain: bool,
+    hold: int | None,
 ) -> int:
     """Start a worker in the foreground; its log goes to stderr.
 
@@ -34,7 +39,14 @@ def command(
         os.set_inheritable(hold, False)
     project = open_project()
     warn_of_problems(Output(), project)
-    return start(project, concurrency=concurrency, queues=queues, pool=pool, log_level=log_level, plain=plain)
+    return start(
+        project,
+        concurrency=concurrency,
+        queues=queues,
+        pool=pool,
+        log_level=log_level,
+        log_form="plain" if plain else log_format,
+    )
 
 
 def start(
@@ -44,18 +56,22 @@ def start(
     queues: tuple[str, ...],
     pool: str,
     log_level: str,
-    plain: bool = False,
+    log_form: str,
 ) -> int:
     """Run a worker of ``project`` in this process until it ends; return its exit code."""
     from runner.app.worker import run_worker  # start-up time: no other command imports Celery
 
     project.ledger.workers()  # an unreachable Redis is told before the worker waits for it
     settings = project.settings
-    if plain:
-        settings = replace(settings, celery={**settings.celery, "worker_redirect_stdouts": False})
     # Jobs find the project's files by relative paths wherever the worker was started.
     os.chdir(settings.project)
     release()  # the worker's own handling begins from here
     return run_worker(
-        settings, project.catalog, concurrency=concurrency, queues=queues, pool=pool, loglevel=log_level.upper()
+        settings,
+        project.catalog,
+        concurrency=concurrency,
+        queues=queues,
+        pool=pool,
+        loglevel=log_level.upper(),
+        log_form=log_form,
     )

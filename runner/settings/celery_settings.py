@@ -70,6 +70,8 @@ OWNED: Final[Mapping[str, str]] = MappingProxyType(
         "worker_concurrency": "set worker.concurrency",
         "worker_enable_remote_control": "set worker.remote_control",
         "worker_consumer": _TRUTH,
+        "worker_redirect_stdouts": "what a run writes is kept in its log (runner logs ID)",
+        "worker_redirect_stdouts_level": "what a run writes is kept in its log (runner logs ID)",
         "worker_deduplicate_successful_tasks": _TRUTH,
         "worker_pool_restarts": _TRUTH,
         "worker_cancel_long_running_tasks_on_connection_loss": _TRUTH,

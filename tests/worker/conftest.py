@@ -103,6 +103,37 @@ def die(notes):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def writes():
+    """Write in every way there is."""
+    import ctypes, logging
+    print("printed")
+    logging.getLogger("jobs.own").warning("a warning\\nof two lines")
+    os.system("echo from a shell; echo to stderr >&2")
+    ctypes.CDLL(None).printf(b"from C\\n")
+    print("half a line", end="")
+
+
+def last_words(notes):
+    print("last words")
+    die(notes)
+
+
+def many_lines(count, length=20):
+    for number in range(count):
+        print(f"{number:>{length}}")
+
+
+def tells_attempt():
+    print("attempt", current_run().attempt)
+    raise ConnectionError("again")
+
+
+def forges(run_id):
+    """Write what looks like the beginning of another run's attempt."""
+    print("\\x1e0011223344556677:B" + json.dumps([run_id, "echo", 1, 1]))
+    print("not theirs")
+
+
 def progress():
     current_run().progress(0.5, "half")
     return current_run().id
@@ -171,6 +202,22 @@ JOBS: dict[str, Any] = {
     "family-timeout": {"task": "work:family", "timeout": "1s", "params": {"notes": {"type": "string"}}},
     "stubborn": {"task": "work:stubborn", "params": {"notes": {"type": "string"}}},
     "die": {"task": "work:die", "params": {"notes": {"type": "string"}}},
+    "writes": {"task": "work:writes"},
+    "last-words": {"task": "work:last_words", "params": {"notes": {"type": "string"}}, "max_deliveries": 1},
+    "many-lines": {
+        "task": "work:many_lines",
+        "params": {"count": {"type": "integer"}, "length": {"type": "integer", "default": 20}},
+    },
+    "tells-attempt": {
+        "task": "work:tells_attempt",
+        "retry": {"max_retries": 1, "delay": "50ms", "jitter": False},
+    },
+    "forges": {"task": "work:forges", "params": {"run_id": {"type": "string"}}},
+    "late-words": {
+        "task": "runner.tasks.shell:run",
+        "timeout": "1s",
+        "kwargs": {"script": "echo before the timeout; exec sleep 300"},
+    },
     "progress": {"task": "work:progress"},
     "attribute": {"task": "work.Tools.twice", "kwargs": {"x": 21}},
     "method": {"task": "work:Tools.twice", "kwargs": {"x": 21}},
@@ -220,7 +267,7 @@ class Work:
 def work(tmp_path_factory: pytest.TempPathFactory, redis_server: Server) -> Iterator[Work]:
     folder = tmp_path_factory.mktemp("work")
     namespace = f"t{uuid.uuid4().hex[:10]}"
-    settings = {"limits": {"result": "4KiB"}, "worker": {"lease": "3s"}}
+    settings = {"limits": {"result": "4KiB", "log": "64KiB", "log_lines": 1000}, "worker": {"lease": "3s"}}
     project = write_project(folder / "p", redis_server.url, {**JOBS}, FILES, settings, namespace)
     with project.worker(concurrency=6):
         yield Work(project)

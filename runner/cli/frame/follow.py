@@ -21,6 +21,9 @@ EXIT_CODES = {State.SUCCESS: 0, State.FAILURE: 1, State.REVOKED: 3}
 
 NOT_FINISHED = 5
 
+LOG_LINES = 10
+"""How many of the last lines of a run's log a failure shows."""
+
 
 def exit_code_of(run: Run) -> int:
     """Return the exit code that tells a run's outcome; 5 if it has none yet."""
@@ -47,7 +50,18 @@ class Follower:
     def report(self, run: Run) -> None:
         """Say what a person needs to know of a run that did not succeed."""
         if run.final and run.state is not State.SUCCESS:
-            self.out.note(failure_report(run, command_line(self.project, "status", run.id)))
+            log = self._last_lines(run)
+            status, logs = (command_line(self.project, verb, run.id) for verb in ("status", "logs"))
+            self.out.note(failure_report(run, status, logs, log))
+
+    def _last_lines(self, run: Run) -> list[str]:
+        from runner.actions.logs import last_lines  # start-up time: most commands show no log
+
+        try:
+            return [text for line in last_lines(self.project, run.id, LOG_LINES) for text in line.text.splitlines()]
+        except RunnerError:
+            # Redis has gone since: the outcome is known, and is what counts.
+            return []
 
     @contextmanager
     def showing(self) -> Iterator[Callable[[Run], None]]:

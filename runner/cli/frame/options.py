@@ -119,6 +119,13 @@ def worker_options(function: F) -> F:
             help="What the log tells.",
         ),
         click.option(
+            "--log-format",
+            type=click.Choice(["text", "json"]),
+            default="text",
+            show_default=True,
+            help="json: an object a line, for machines.",
+        ),
+        click.option(
             "--pool",
             "-P",
             type=click.Choice(["prefork", "threads", "solo"]),

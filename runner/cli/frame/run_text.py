@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from runner.cli.frame.moments import show_moment, show_seconds
@@ -119,8 +120,15 @@ def _revoked(revocation: dict[str, Any], *, utc: bool) -> str:
     return f"{show_moment(revocation['at'], utc=utc)} by {revocation.get('by') or '?'}{comment}"
 
 
-def failure_report(run: Run, command: str) -> str:
-    """Return what a person needs to know of a run that did not succeed; ``command`` shows more."""
+def failure_report(run: Run, command: str, log_command: str = "", log: Sequence[str] = ()) -> str:
+    """Return what a person needs to know of a run that did not succeed.
+
+    Args:
+        run: the run.
+        command: that shows more.
+        log_command: that shows all it wrote.
+        log: the last lines of that, if it wrote any.
+    """
     rows = [("run", run.id), ("params", params_text(run.params))]
     error = run.error or {}
     if error:
@@ -133,6 +141,9 @@ def failure_report(run: Run, command: str) -> str:
     lines += aligned(rows, indent="  ")
     tail = (error.get("traceback") or "").rstrip().splitlines()[-TRACEBACK_LINES:]
     lines += [f"  | {printable(line)}" for line in tail]
+    if log:
+        lines.append(f"  log     {log_command}")
+        lines += [f"  > {printable(line)}" for line in log]
     return "\n".join([*lines, f"more: {command}"])
 
 

@@ -25,6 +25,7 @@ local DELAYED, EXPIRING, PRUNABLE = NS .. ':delayed', NS .. ':expiring', NS .. '
 local TERMINATING, IDS = NS .. ':terminating', NS .. ':ids'
 
 local function run_key(id) return NS .. ':run:' .. id end
+local function log_key(id) return NS .. ':log:' .. id end
 local function meta_key(id) return 'celery-task-meta-' .. id end
 local function state_key(state) return NS .. ':state:' .. state end
 local function job_key(job, state) return NS .. ':job:' .. job .. ':' .. state end
@@ -119,7 +120,7 @@ local function remove_run(run)
   unindex(run)
   redis.call('ZREM', IDS, run.id)
   redis.call('ZREM', PRUNABLE, run.id)
-  redis.call('DEL', run_key(run.id), meta_key(run.id))
+  redis.call('DEL', run_key(run.id), meta_key(run.id), log_key(run.id))
 end
 
 -- Keeps a job's history within its number of runs, a few at a time: oldest submissions go first.
@@ -201,7 +202,7 @@ local function lose(run, message, death)
   local once = run.delivery == 'at_most_once'
   if once or late or in_row >= tonumber(run.max_deliveries or '3') or not message then
     local reason = (once or late or not message) and 'worker_lost' or 'poisoned'
-    local words = 'the process that ran it died ' .. in_row .. ' times in a row'
+    local words = 'the process that ran it died' .. (in_row > 1 and ' ' .. in_row .. ' times in a row' or '')
     if once then
       words = 'the process that ran it died, and the job is delivered at most once'
     elseif late then

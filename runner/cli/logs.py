@@ -1,0 +1,81 @@
+"""``runner logs``."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, tzinfo
+
+import click
+
+from runner.cli.frame.group import verb
+from runner.cli.frame.moments import read_since
+from runner.cli.frame.opening import open_project
+from runner.cli.frame.options import READ_REFERENCE, utc_option
+from runner.cli.frame.output import Output, printable
+from runner.model.log_line import LogLine
+
+STYLES = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red", "DEBUG": "bright_black"}
+
+
+@verb(example="runner logs @nightly-report\nrunner logs 3f2a9c41 -f\nrunner logs @nightly-report --raw | tail -20")
+@click.argument("reference", type=READ_REFERENCE, metavar="ID")
+@click.option("--follow", "-f", is_flag=True, help="Go on with what comes, until the run has ended.")
+@click.option("--attempt", type=click.IntRange(1), help="Only of this attempt.")
+@click.option("--since", metavar="DURATION|TIME", help="Only written since then: 10m, 02:00.")
+@click.option("--tail", "-n", type=click.IntRange(1), help="Only the last lines, so many.")
+@click.option("--raw", is_flag=True, help="Print the text only, without time and level.")
+@click.option("--jsonl", is_flag=True, help="Print one JSON object a line: at, attempt, level, text, cut.")
+@utc_option
+def command(
+    reference: str,
+    follow: bool,
+    attempt: int | None,
+    since: str | None,
+    tail: int | None,
+    raw: bool,
+    jsonl: bool,
+    utc: bool,
+) -> int:
+    """Show what a run wrote: prints, logging, its subprocesses; attempt by attempt, in order.
+
+    An ID is a full id, a unique prefix of 8 or more characters, or @JOB: the latest run of that job.
+    """
+    from runner.actions.find import find_id  # start-up time: --help reads no settings
+    from runner.actions.logs import read_log  # as above
+
+    project = open_project()
+    out = Output(as_json=jsonl, utc=utc)
+    run_id = find_id(project, reference)
+    oldest = read_since(since, project.settings.timezone) if since is not None else None
+    lines = read_log(project, run_id, follow=follow, attempt=attempt, since=oldest, tail=tail)
+    shown = False
+    for line in lines:
+        shown = True
+        _show(out, line, raw=raw)
+    if not shown:
+        project.ledger.get(run_id)  # an unknown run is no empty log
+        out.note(f"run {run_id} has written nothing" + (" in that time" if since or attempt else ""))
+    return 0
+
+
+def _show(out: Output, line: LogLine, *, raw: bool) -> None:
+    if out.as_json:
+        out.lines([line.document()])
+    elif raw:
+        out.data(printable(line.text))
+    else:
+        text = _text(line, utc=out.utc)
+        out.data(_coloured(line, text) if out.for_people else text)
+
+
+def _text(line: LogLine, *, utc: bool) -> str:
+    zone: tzinfo | None = UTC if utc else None
+    at = datetime.fromtimestamp(line.at / 1000, UTC).astimezone(zone)
+    head = f"{at.isoformat(' ', 'milliseconds')}  #{line.attempt}  {line.level or '-':<8}"
+    first, *rest = printable(line.text).split("\n")
+    return "\n".join([f"{head}  {first}".rstrip(), *(f"{'':<{len(head)}}  {each}".rstrip() for each in rest)])
+
+
+def _coloured(line: LogLine, text: str) -> str:
+    style = "bright_black" if line.cut else STYLES.get(line.level or "")
+    return click.style(text, fg=style) if style and not os.environ.get("NO_COLOR") else text

@@ -1,0 +1,14 @@
+#!lua
+-- Appends a chunk to the log of a run, and drops the chunks that it pushes out. No run changes its state.
+--
+-- Keys: NS:run:ID, NS:log:ID (a stream: a attempt, n number of the first line, t lines as JSON).
+-- A run that was forgotten or pruned gets no log back.
+--
+-- ARGV: id, attempt, number of the chunk's first line, lines as JSON, then ids of chunks to drop
+-- Returns the chunk's id, or '' if the run is gone
+
+local id = ARGV[1]
+if redis.call('EXISTS', run_key(id)) == 0 then return '' end
+local key = log_key(id)
+for i = 5, #ARGV do redis.call('XDEL', key, ARGV[i]) end
+return redis.call('XADD', key, '*', 'a', ARGV[2], 'n', ARGV[3], 't', ARGV[4])

@@ -1,0 +1,102 @@
+"""The log of a run: what its attempts wrote, in order, as much of it as is kept."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from runner.ledger.connection import reaching
+from runner.model.log_line import LogLine
+
+if TYPE_CHECKING:
+    from runner.ledger.ledger import Ledger
+
+PAGE = 100
+"""Chunks that are read at a time."""
+
+LOOK_SECONDS = 0.5
+"""How often, while a log is followed, the run is looked at: has it ended?"""
+
+
+class RunLog:
+    """The log of one run.
+
+    Every method raises :class:`~runner.errors.Unavailable` if Redis cannot be reached in a bounded time.
+    """
+
+    def __init__(self, ledger: Ledger, run_id: str) -> None:
+        self._ledger = ledger
+        self._run_id = run_id
+        self._key = f"{ledger.namespace}:log:{run_id}"
+        self._last = "0-0"
+        self._next: dict[int, int] = {}
+
+    def append(self, attempt: int, number: int, lines: str, dropped: list[str]) -> str:
+        """Append a chunk of lines; return its id, or an empty string if the run is gone.
+
+        Args:
+            attempt: counted from 1.
+            number: of the first line in its attempt, from 1.
+            lines: JSON, a list of ``[Unix ms, level or null, text]``.
+            dropped: ids of chunks that are to go.
+        """
+        return str(self._ledger.script("log", self._run_id, attempt, number, lines, *dropped))
+
+    def lines(self) -> Iterator[LogLine]:
+        """Yield what was not yielded before, as far as it is there."""
+        while True:
+            with reaching(self._ledger.settings):
+                found: Any = self._ledger.client.xrange(self._key, min=f"({self._last}", count=PAGE)
+            for chunk_id, fields in found:
+                self._last = chunk_id
+                yield from self._read(fields)
+            if len(found) < PAGE:
+                return
+
+    def follow(self) -> Iterator[LogLine]:
+        """Yield what is there, then what comes, until the run has ended.
+
+        Raises:
+            UnknownRun: the run is not known (any more).
+        """
+        while True:
+            # Asked first: what a run wrote is there no later than its end.
+            final = self._ledger.get(self._run_id).final
+            yield from self.lines()
+            if final:
+                return
+            deadline = time.monotonic() + LOOK_SECONDS
+            while (left := deadline - time.monotonic()) > 0:
+                with reaching(self._ledger.settings):
+                    found: Any = self._ledger.client.xread({self._key: self._last}, block=max(1, int(left * 1000)))
+                for chunk_id, fields in found[0][1] if found else ():
+                    self._last = chunk_id
+                    yield from self._read(fields)
+
+    def tail(self, count: int) -> list[LogLine]:
+        """Return the last ``count`` lines of the last attempt that wrote any."""
+        with reaching(self._ledger.settings):
+            found: Any = self._ledger.client.xrevrange(self._key, count=min(count, PAGE))
+        lines: list[LogLine] = []
+        last = found[0][1]["a"] if found else None
+        for _, fields in found:
+            if fields["a"] != last or len(lines) >= count:
+                break
+            lines = [*self._plain(fields), *lines]
+        return lines[-count:]
+
+    def _read(self, fields: dict[str, str]) -> Iterator[LogLine]:
+        lines = self._plain(fields)
+        attempt, number = int(fields["a"]), int(fields["n"])
+        expected = self._next.get(attempt, 1)
+        if number > expected and lines:
+            gap = number - expected
+            yield LogLine(lines[0].at, attempt, None, f"… {gap} lines are not kept …", cut=gap)
+        self._next[attempt] = number + len(lines)
+        yield from lines
+
+    def _plain(self, fields: dict[str, str]) -> list[LogLine]:
+        attempt = int(fields["a"])
+        return [LogLine(at, attempt, level, text) for at, level, text in json.loads(fields["t"])]

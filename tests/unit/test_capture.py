@@ -1,0 +1,79 @@
+"""The parts of a run's log that decide: what the pipe says, and what is kept."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.app.capture.window import Window
+from runner.app.capture.wire import BEGIN, RECORD, Reader, mark
+
+TOKEN = b"\x1e0123:"
+
+
+def read(*pieces: bytes) -> list[tuple[str, object]]:
+    reader = Reader(TOKEN)
+    found = [event for piece in pieces for event in reader.feed(piece)]
+    return [*found, *reader.end()]
+
+
+def flat(events: list[tuple[str, object]]) -> list[object]:
+    """Join what came in several pieces."""
+    return [item for kind, value in events for item in (value if kind == "" else [(kind, value)])]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        (b"a\nb\n", ["a", "b"]),
+        (b"a\n\nb\n", ["a", "", "b"]),
+        (b"\n", [""]),
+        (b"no end", ["no end"]),
+        (b"\xff\xfe\n", ["\ufffd\ufffd"]),
+    ],
+)
+def test_plain_text_becomes_lines(text: bytes, lines: list[str]) -> None:
+    assert flat(read(text)) == lines
+
+
+def test_marks_stand_between_lines() -> None:
+    data = b"before\n" + mark(TOKEN, BEGIN, [1]) + b"half" + mark(TOKEN, RECORD, [2]) + b"\nafter\n"
+    assert flat(read(data)) == ["before", ("B", [1]), "half", ("R", [2]), "", "after"]
+
+
+def test_a_mark_without_the_token_is_text() -> None:
+    assert flat(read(b"\x1e9999:B[1]\n")) == ["\x1e9999:B[1]"]
+
+
+def test_a_damaged_mark_is_text() -> None:
+    assert flat(read(TOKEN + b"R[1, oh no\nnext\n")) == ["R[1, oh no", "next"]
+
+
+@given(
+    st.lists(st.one_of(st.binary(max_size=6).filter(lambda b: b"\x1e" not in b), st.just(mark(TOKEN, RECORD, [7])))),
+    st.lists(st.integers(0, 60)),
+)
+def test_how_the_bytes_are_cut_into_pieces_does_not_matter(parts: list[bytes], cuts: list[int]) -> None:
+    data = b"".join(parts)
+    places = sorted({min(cut, len(data)) for cut in cuts} | {0, len(data)})
+    pieces = [data[start:end] for start, end in pairwise(places)]
+    assert flat(read(*pieces)) == flat(read(data))
+
+
+@given(st.lists(st.tuples(st.integers(1, 60), st.integers(1, 6)), max_size=60))
+def test_what_is_kept_is_bounded_and_has_head_and_tail(chunks: list[tuple[int, int]]) -> None:
+    window = Window(most_bytes=120, most_lines=12)
+    kept: dict[str, tuple[int, int]] = {}
+    for number, (size, lines) in enumerate(chunks):
+        for dropped in window.make_room(size, lines):
+            del kept[dropped]
+        window.add(str(number), size, lines)
+        kept[str(number)] = (size, lines)
+        assert sum(size for size, _ in kept.values()) <= 120
+        assert sum(lines for _, lines in kept.values()) <= 12
+        assert str(number) in kept
+    if chunks:
+        assert "0" in kept

@@ -1,0 +1,135 @@
+"""What a run writes is kept: all of it, in order, by attempt, bounded, whatever becomes of the process."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from runner.ledger.run_log import RunLog
+from runner.model.log_line import LogLine
+from tests.support.deadline import wait_until
+from tests.support.project import Project
+from tests.worker.conftest import FILES, JOBS, Work
+
+
+def log_of(work: Work, run_id: str) -> list[LogLine]:
+    return list(RunLog(work.opened.ledger, run_id).lines())
+
+
+def texts(work: Work, run_id: str) -> list[str]:
+    return [line.text for line in log_of(work, run_id)]
+
+
+def test_everything_that_a_run_writes_is_kept_in_order(work: Work) -> None:
+    run = work.run("writes")
+    lines = log_of(work, run.id)
+    assert [line.text for line in lines] == [
+        "printed",
+        "a warning\nof two lines",
+        "from a shell",
+        "to stderr",
+        "from C",
+        "half a line",
+    ]
+    assert [line.level for line in lines] == [None, "WARNING", None, None, None, None]
+    assert {line.attempt for line in lines} == {1}
+    assert [line.at for line in lines] == sorted(line.at for line in lines)
+
+
+def test_who_sees_the_end_of_a_run_sees_its_whole_log(work: Work) -> None:
+    for _ in range(20):
+        run = work.run("many-lines", count=3)
+        assert [text.strip() for text in texts(work, run.id)] == ["0", "1", "2"]
+
+
+def test_the_last_words_of_a_killed_process_are_kept(work: Work, notes: Path) -> None:
+    run = work.run("last-words", notes=str(notes))
+    assert run.reason == "poisoned"
+    assert texts(work, run.id) == ["last words"]
+
+
+def test_what_was_written_before_a_timeout_is_kept(work: Work) -> None:
+    run = work.run("late-words")
+    assert run.reason == "timeout"
+    assert texts(work, run.id) == ["before the timeout"]
+
+
+def test_attempts_are_told_apart(work: Work) -> None:
+    run = work.run("tells-attempt")
+    assert [(line.attempt, line.text) for line in log_of(work, run.id)] == [(1, "attempt 1"), (2, "attempt 2")]
+
+
+def test_of_a_long_log_head_and_tail_are_kept_and_the_cut_is_marked(work: Work) -> None:
+    run = work.run("many-lines", count=20_000)
+    lines = log_of(work, run.id)
+    numbers = [int(line.text) for line in lines if not line.cut]
+    [cut] = [line.cut for line in lines if line.cut]
+    assert numbers[0] == 0
+    assert numbers[-1] == 19_999
+    assert len(numbers) + cut == 20_000
+    assert len(numbers) <= 1000
+    client, key = work.opened.ledger.client, f"{work.opened.ledger.namespace}:log:{run.id}"
+    assert client.memory_usage(key) < 2 * 64 * 1024
+
+
+def test_a_log_is_bounded_by_bytes_too(work: Work) -> None:
+    run = work.run("many-lines", count=500, length=1000)
+    lines = log_of(work, run.id)
+    assert sum(len(line.text) for line in lines) <= 64 * 1024
+    assert sum(line.cut or 1 for line in lines) == 500
+
+
+def test_a_job_cannot_write_into_the_log_of_another_run(work: Work) -> None:
+    victim = work.run("shared")
+    run = work.run("forges", run_id=victim.id)
+    assert texts(work, victim.id) == []
+    assert texts(work, run.id)[-1] == "not theirs"
+
+
+def test_a_run_that_writes_nothing_has_no_log(work: Work) -> None:
+    run = work.run("shared")
+    assert not work.opened.ledger.client.exists(f"{work.opened.ledger.namespace}:log:{run.id}")
+
+
+def test_a_log_goes_with_its_run(work: Work) -> None:
+    run = work.run("writes")
+    work.opened.ledger.forget(run.id)
+    assert not work.opened.ledger.client.exists(f"{work.opened.ledger.namespace}:log:{run.id}")
+
+
+def test_a_log_can_be_followed_to_its_end(work: Work) -> None:
+    handle = work.submit("many-lines", count=2000)
+    followed: list[LogLine] = []
+    thread = threading.Thread(target=lambda: followed.extend(RunLog(work.opened.ledger, handle.id).follow()))
+    thread.start()
+    thread.join(60.0)
+    assert not thread.is_alive()
+    assert sum(line.cut or 1 for line in followed) == 2000
+    assert int(followed[-1].text) == 1999
+
+
+def test_the_worker_log_names_job_run_and_attempt(make_project: Callable[..., Project]) -> None:
+    jobs = {name: JOBS[name] for name in ("writes", "shared")}
+    project = make_project(jobs, FILES)
+    with project.worker() as worker:
+        run_id = project.cli("submit", "writes", "--wait").check().id
+        worker.wait_for(rf"OUTPUT/writes {run_id[:8]}#1\] from C", 20.0)
+        worker.wait_for(rf"WARNING/writes {run_id[:8]}#1\] a warning", 20.0)
+
+
+def test_the_worker_log_as_json(make_project: Callable[..., Project]) -> None:
+    project = make_project({"writes": JOBS["writes"]}, FILES)
+    with project.start("worker", "--log-format", "json") as worker:
+        worker.wait_for("runner worker ready", 20.0)
+        run_id = project.cli("submit", "writes", "--wait").check().id
+
+        def told() -> list[dict[str, object]]:
+            lines = [json.loads(line) for line in worker.stderr.splitlines() if line.startswith("{")]
+            return [line for line in lines if line.get("run") == run_id]
+
+        wait_until(lambda: any(line["message"] == "from C" for line in told()), 20.0, "the run's lines come")
+        [line] = [line for line in told() if line["message"] == "from C"]
+        assert (line["job"], line["attempt"]) == ("writes", 1)
+        wait_until(lambda: any("succeeded" in str(line["message"]) for line in told()), 20.0, "Celery's lines too")
