@@ -18,7 +18,11 @@ import celery
 from benchmarks.pairs import Row, show
 from benchmarks.place import place
 
+<<<<<<< HEAD
 NAMES = ("start_up", "submission", "latency", "loading", "imports", "memory", "throughput")
+=======
+NAMES = ("start_up", "submission", "latency", "loading", "memory", "ticking", "throughput")
+>>>>>>> main
 
 
 def main() -> int:
