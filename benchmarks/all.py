@@ -18,11 +18,7 @@ import celery
 from benchmarks.pairs import Row, show
 from benchmarks.place import place
 
-<<<<<<< HEAD
-NAMES = ("start_up", "submission", "latency", "loading", "imports", "memory", "throughput")
-=======
-NAMES = ("start_up", "submission", "latency", "loading", "memory", "ticking", "throughput")
->>>>>>> main
+NAMES = ("start_up", "submission", "latency", "loading", "imports", "memory", "ticking", "throughput")
 
 
 def main() -> int:
