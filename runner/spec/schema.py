@@ -25,7 +25,8 @@ def jobs_schema() -> dict[str, Any]:
     """Return the schema of a file in ``jobs.d``."""
     job = JOB.schema()
     del job["required"]  # below: only where `defaults` does not give it
-    named = {"type": ["object", "null"], "propertyNames": {"pattern": JOB_NAME.pattern}}
+    names = {key: rule for key, rule in JOB_NAME.schema().items() if key != "type"}
+    named = {"type": ["object", "null"], "propertyNames": names}
     return {
         "$schema": DIALECT,
         "$id": f"urn:celery-runner:{JOBS_FILE}",
