@@ -208,7 +208,7 @@ def pause_of_four_leases(field: Field) -> None:
     system, size = field.system, field.size
     replica = replicate(field, clock_offset=60)
     system.start_workers(2, 5)
-    system.accept([Order("good", system.lease * 8) for _ in range(10)])
+    system.accept([Order("good", system.lease * 7) for _ in range(10)])
     wait_until(lambda: _lines(system) >= 10, 30.0, "the long jobs run")
     field.server.freeze()
     try:
