@@ -111,6 +111,12 @@ class JobDisabled(Refused):
     code = "job_disabled"
 
 
+class JobPaused(Refused):
+    """Somebody paused the job."""
+
+    code = "job_paused"
+
+
 class NotFinished(Refused):
     """``forget`` and ``rerun`` want a run in a final state."""
 

@@ -9,6 +9,8 @@ COMMANDS = {
     "logs": "Show what a run wrote.",
     "runs": "List runs, newest first.",
     "revoke": "Revoke runs: what waits never starts.",
+    "pause": "Hold a job, or all: nothing of it starts.",
+    "resume": "Let a paused job go on.",
     "forget": "Forget finished runs.",
     "rerun": "Submit finished runs again, with the same params.",
     "jobs": "List the jobs, or show one.",
