@@ -17,6 +17,7 @@ COMMANDS = {
     "schema": "Print the JSON Schema of jobs.d or runner.yaml.",
     "worker": "Start a worker in the foreground.",
     "tick": "Submit the scheduled runs that are due.",
+    "cron": "Have cron or systemd call the runner.",
     "up": "Start the embedded server and a worker.",
     "down": "Stop the detached worker and the embedded server.",
     "doctor": "Check server, settings, workers and ledger; mend what can be mended.",
