@@ -55,6 +55,7 @@ class Engine:
         self.catalog: Catalog = project.catalog
         self.clock = clock
         self.table = ScheduleTable(project.settings)
+        self._ahead = 0
 
     def tick(self, *, all_jobs: bool = True) -> Ticked:
         """Submit what is due.
@@ -104,11 +105,15 @@ class Engine:
                 yield job, milliseconds(slot), milliseconds(start)
 
     def _now(self, marks: Marks) -> int:
-        return marks.now if self.clock is None else self.clock()
+        if self.clock is not None:
+            return self.clock()
+        # What Redis' clock is ahead of this host's, for when it is not asked.
+        self._ahead = marks.now - round(time.time() * 1000)
+        return marks.now
 
     def _ripe(self) -> list[str]:
-        """Return the jobs whose next slot has come by this host's clock."""
-        now = round(time.time() * 1000) if self.clock is None else self.clock()
+        """Return the jobs whose next slot has come."""
+        now = round(time.time() * 1000) + self._ahead if self.clock is None else self.clock()
         return [name for name, row in self.table.rows.items() if row.next is not None and row.next <= now]
 
     def _versions(self, marks: Marks) -> Iterator[Note]:
@@ -188,5 +193,9 @@ def tick(project: Project, clock: Clock | None = None) -> Ticked:
 
 
 def sweep(project: Project) -> None:
-    """End what expired, and move what is due to its queue: so that also a host without workers tells the truth."""
-    project.ledger.beat(worker="", keep=0.0, lease=project.settings.worker.lease, record={})
+    """End what expired, move what is due to its queue, fire hooks: also on a host without workers."""
+    *_, hooks = project.ledger.beat(worker="", keep=0.0, lease=project.settings.worker.lease, record={})
+    if hooks:
+        from runner.app.hooks import fire_hooks  # start-up time: most ticks have none to fire
+
+        fire_hooks(project.ledger, project.catalog, by=submitter())

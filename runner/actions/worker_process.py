@@ -1,14 +1,21 @@
-"""Start a worker as a process of its own."""
+"""Start the runner's own long-lived commands as processes of their own."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from runner.settings import Settings
+
+_LONGEST_BACK_OFF = 30.0
+_GRACE = 10.0
 
 
 def start_worker(settings: Settings, arguments: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
@@ -19,6 +26,60 @@ def start_worker(settings: Settings, arguments: Sequence[str], **options: Any) -
         arguments: of ``runner worker``.
         options: of ``subprocess.Popen``.
     """
+    return _start(settings, ["worker", *arguments], **options)
+
+
+@contextmanager
+def scheduler_beside(settings: Settings, log_form: str = "text") -> Iterator[None]:
+    """Run ``runner scheduler`` as a child of this process, and again should it end; stop it afterwards.
+
+    It ends by itself within seconds when this process is killed. Nothing is run with ``schedules: false``.
+    """
+    if not settings.schedules:
+        yield
+        return
+    keeper = _Keeper(settings, log_form)
+    keeper.start()
+    try:
+        yield
+    finally:
+        keeper.stop()
+
+
+class _Keeper(threading.Thread):
+    def __init__(self, settings: Settings, log_form: str) -> None:
+        super().__init__(name="scheduler-keeper", daemon=True)
+        self._settings = settings
+        self._arguments = ["--log-format", "json" if log_form == "json" else "text"]
+        self._stopping = threading.Event()
+        self._process = self._begin()
+
+    def _begin(self) -> subprocess.Popen[bytes]:
+        return _start(self._settings, ["scheduler", "--parent", str(os.getpid()), *self._arguments])
+
+    def run(self) -> None:
+        pause = 1.0
+        while True:
+            began = time.monotonic()
+            self._process.wait()
+            if time.monotonic() - began > _LONGEST_BACK_OFF:
+                pause = 1.0
+            if self._stopping.wait(pause):
+                return
+            pause = min(2 * pause, _LONGEST_BACK_OFF)
+            self._process = self._begin()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._process.terminate()
+        try:
+            self._process.wait(_GRACE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+        self.join(_GRACE)
+
+
+def _start(settings: Settings, words: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
     # -P: `python -m` would put the working folder in front of sys.path, and a runner.py there in front of the runner.
-    command = [sys.executable, "-P", "-m", "runner", "worker", "--project", str(settings.project), *arguments]
+    command = [sys.executable, "-P", "-m", "runner", words[0], "--project", str(settings.project), *words[1:]]
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, cwd=settings.project, **options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from celery.utils.log import get_logger
@@ -20,6 +21,9 @@ UNKNOWN_JOB_PATIENCE = 300.0
 
 UNKNOWN_JOB_PAUSE = 5.0
 """Seconds before such a run is looked at again."""
+
+LONGEST_RECONNECT_PAUSE = 5
+"""Seconds between two tries to reach Redis."""
 
 
 class UnknownJobError(Exception):
@@ -48,6 +52,13 @@ class JobConsumer(Consumer):
         options = {**(worker_options or {}), "without_gossip": True, "without_mingle": True}
         super().__init__(*args, worker_options=options, **kwargs)
         self.strategies.consumer = self
+
+    def ensure_connected(self, conn: Any) -> Any:
+        """Wait for Redis, at most a few seconds between tries: Celery's own pauses grow to half a minute."""
+        conn.ensure_connection = partial(
+            conn.ensure_connection, interval_start=1, interval_step=1, interval_max=LONGEST_RECONNECT_PAUSE
+        )
+        return super().ensure_connected(conn)
 
     def update_strategies(self) -> None:
         """Make the handlers of all declared jobs, and of nothing else."""

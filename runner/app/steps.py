@@ -20,6 +20,7 @@ from celery.worker import state
 
 from runner._version import __version__
 from runner.app.drain import Drain
+from runner.app.hooks import MOST_HOOKS, fire_hooks
 from runner.app.systemd import Watchdog, notify
 from runner.delivery.claims import Claims
 from runner.errors import RunnerError
@@ -30,11 +31,12 @@ log = get_logger(__name__)
 BEAT_SECONDS = 0.5
 """Between two beats: how late a terminate, an expiry or a redelivery is noticed."""
 
-SUSPICION_SECONDS = 1.0
-"""How long a run may stay active after its claim is gone, before its process is ended."""
-
 PULSE_SECONDS = 0.2
 """Between two signs of life of the main loop."""
+
+SUSPICION_PULSES = 5
+"""How often the main loop must have moved after a claim is gone, before the process of a run is ended that still
+looks active: while the loop waits for Redis, it does not hear what its children have settled."""
 
 PULSE_PATIENCE = 60.0
 """Seconds that the main loop may be silent before its leases are given up."""
@@ -111,7 +113,8 @@ class LeaseThread(threading.Thread):
         self._last_pulse = time.monotonic()
         self._has_hub = consumer.hub is not None
         self._ending: set[str] = set()
-        self._suspects: dict[str, float] = {}
+        self._pulses = 0
+        self._suspects: dict[str, int] = {}
         pool = consumer.pool
         self._record = {
             "host": socket.gethostname(),
@@ -130,6 +133,12 @@ class LeaseThread(threading.Thread):
     def pulse(self) -> None:
         """Say that the main loop is alive."""
         self._last_pulse = time.monotonic()
+        self._pulses += 1
+
+    @property
+    def _moved(self) -> int:
+        """How often the main loop has moved; where none gives a pulse, as often as it would have."""
+        return self._pulses if self._has_hub else int(time.monotonic() / PULSE_SECONDS)
 
     def end(self) -> None:
         """End the thread, and say that this worker is gone."""
@@ -161,8 +170,7 @@ class LeaseThread(threading.Thread):
                 continue
             try:
                 if time.monotonic() >= renew_at:
-                    now = time.monotonic()
-                    self._suspects.update(dict.fromkeys(self._claims.renew(), now))
+                    self._suspects.update(dict.fromkeys(self._claims.renew(), self._moved))
                     renew_at = time.monotonic() + self._claims.lease / 3
                 pause = self._beat()
             except RunnerError as error:
@@ -173,7 +181,7 @@ class LeaseThread(threading.Thread):
         """Do one beat; return the seconds until the next."""
         for request in tuple(state.active_requests):
             request.note_memory()
-        next_due, terminating, more = self._ledger.beat(
+        next_due, terminating, more, hooks = self._ledger.beat(
             worker=self._app.worker_name,
             keep=WORKER_RECORD_SECONDS,
             lease=self._claims.lease,
@@ -186,6 +194,8 @@ class LeaseThread(threading.Thread):
                 self._terminate(request, name)
         self._ending &= set(terminating)
         self._give_up_lost()
+        if hooks and self.connected:
+            more |= fire_hooks(self._ledger, self._app.catalog, by=self._app.worker_name) == MOST_HOOKS
         if more:
             return 0.0
         return BEAT_SECONDS if next_due is None else min(BEAT_SECONDS, next_due + 0.001)
@@ -200,10 +210,11 @@ class LeaseThread(threading.Thread):
         """End what runs under a claim that another worker may hold by now.
 
         A claim is also gone once the child has settled its attempt, and the parent learns of that a moment later:
-        so a claim that is gone is a suspicion, and a run that is still active after a while is a lost one.
+        so a claim that is gone is a suspicion, and a run that is still active once the main loop has moved for a
+        while is a lost one.
         """
         for token, since in list(self._suspects.items()):
-            if time.monotonic() - since < SUSPICION_SECONDS:
+            if self._moved - since < SUSPICION_PULSES:
                 continue
             del self._suspects[token]
             for request in tuple(state.active_requests):

@@ -41,6 +41,8 @@ def strategy(task: Any, app: Any, consumer: Any, **kwargs: Any) -> Callable[...,
                 return
         except Unavailable as error:
             log.warning("a message for %s is left for later, Redis is away: %s", task.name, error)
+            # Kept, its lease would be renewed and nobody would look at it again.
+            message.requeue()
             return
         # Params come from the ledger; links (callbacks, errbacks, chain, chord) would be obeyed.
         message.body, message._decoded_cache = NO_BODY, None

@@ -16,10 +16,10 @@ from runner.cli.frame.output import Output, command_line, warn_of_problems
 def command(
     detach: bool, concurrency: int | None, queues: tuple[str, ...], pool: str, log_level: str, log_format: str
 ) -> int:
-    """Start a worker, and the embedded server if the project has one.
+    """Start a worker and a scheduler, and the embedded server if the project has one.
 
     In the foreground until Ctrl-C; with -d in the background, its log in .runner/log/worker.log. `runner down` stops
-    both.
+    them.
     """
     project = open_project()
     out = Output()
@@ -28,11 +28,18 @@ def command(
         from runner.cli.worker import start  # start-up time: -d starts the worker in another process
 
         return start(
-            project, concurrency=concurrency, queues=queues, pool=pool, log_level=log_level, log_form=log_format
+            project,
+            concurrency=concurrency,
+            queues=queues,
+            pool=pool,
+            log_level=log_level,
+            log_form=log_format,
+            with_scheduler=True,
         )
     from runner.actions.detached import start_detached  # start-up time: --help reads no settings
 
-    arguments = ["--pool", pool, "--log-level", log_level, "--log-format", log_format]
+    arguments = ["--with-scheduler", "--pool", pool, "--log-level", log_level]
+    arguments += ["--log-format", log_format]
     arguments += ["--concurrency", str(concurrency)] if concurrency else []
     for queue in queues:
         arguments += ["--queue", queue]

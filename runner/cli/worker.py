@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import click
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 @worker_options
 @click.option("--plain", is_flag=True, hidden=True, help="What runs write is passed on as it is.")
 @click.option("--hold", type=int, hidden=True, help="A descriptor whose lock this process holds.")
+@click.option("--with-scheduler", is_flag=True, hidden=True, help="Run a scheduler beside it, as up does.")
 def command(
     concurrency: int | None,
     queues: tuple[str, ...],
@@ -29,6 +31,7 @@ def command(
     log_format: str,
     plain: bool,
     hold: int | None,
+    with_scheduler: bool,
 ) -> int:
     """Start a worker in the foreground; its log goes to stderr.
 
@@ -46,6 +49,7 @@ def command(
         pool=pool,
         log_level=log_level,
         log_form="plain" if plain else log_format,
+        with_scheduler=with_scheduler,
     )
 
 
@@ -57,21 +61,24 @@ def start(
     pool: str,
     log_level: str,
     log_form: str,
+    with_scheduler: bool = False,
 ) -> int:
     """Run a worker of ``project`` in this process until it ends; return its exit code."""
+    from runner.actions.worker_process import scheduler_beside
     from runner.app.worker import run_worker  # start-up time: no other command imports Celery
 
     project.ledger.workers()  # an unreachable Redis is told before the worker waits for it
     settings = project.settings
     # Jobs find the project's files by relative paths wherever the worker was started.
     os.chdir(settings.project)
-    release()  # the worker's own handling begins from here
-    return run_worker(
-        settings,
-        project.catalog,
-        concurrency=concurrency,
-        queues=queues,
-        pool=pool,
-        loglevel=log_level.upper(),
-        log_form=log_form,
-    )
+    with scheduler_beside(settings, log_form) if with_scheduler else nullcontext():
+        release()  # the worker's own handling begins from here
+        return run_worker(
+            settings,
+            project.catalog,
+            concurrency=concurrency,
+            queues=queues,
+            pool=pool,
+            loglevel=log_level.upper(),
+            log_form=log_form,
+        )

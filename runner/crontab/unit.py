@@ -70,7 +70,7 @@ def worker_units(host: Host, grace: float) -> dict[str, str]:
 
 def scheduler_units(host: Host) -> dict[str, str]:
     """Return the service of a scheduler, which needs no tick beside it."""
-    more = ["Restart=always", "RestartSec=2"]
+    more = ["Type=notify", "Restart=always", "RestartSec=2"]
     text = _service(host, "Scheduler", _words([*_call(host), "scheduler"]), more, install=True)
     return {f"{unit_name(host.project, 'scheduler')}.service": text}
 

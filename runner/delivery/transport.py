@@ -225,10 +225,15 @@ class Channel(stock.Channel):
             self.bury(self._token, raw, str(error), error.run_id)
         except self.connection_errors:
             raise
+        except Unavailable as error:
+            # Nothing is wrong with the message: whoever takes it next may be luckier.
+            stock.warning("a message is left for later, Redis is away: %s", error)
+            self.qos.reject(self._token, requeue=True)
         except Exception as error:  # noqa: BLE001 - see below
             # Nothing that a message contains may end the worker, and then the next one that takes it.
             stock.crit("a message broke its handling: %r", error, exc_info=True)
             self.bury(self._token, raw, f"it broke its handling: {error!r}", None)
+            self.qos.let_go(self._token)
 
     def bury(self, token: str, raw: bytes, why: str, run_id: str | None) -> None:
         """Put a message that nobody can act on to the dead letters, and end its run."""

@@ -54,6 +54,27 @@ def test_init_up_submit_down(folder: Path) -> None:
     assert cli(folder, "status", done.json["id"], "--json").json["state"] == "SUCCESS"
 
 
+def test_up_runs_schedules(folder: Path) -> None:
+    runner_cli("init", "demo", cwd=folder.parent).check()
+    (folder / "jobs.d" / "often.yaml").write_text("jobs:\n  often: {task: 'os:getpid', schedule: {every: 1s}}\n")
+    pid = int(re.search(r"worker (\d+)", cli(folder, "up", "-d", "-c", "1").stderr)[1])
+
+    def schedulers() -> list[int]:
+        return [each.pid for each in processes() if f"scheduler --project {folder}" in each.command]
+
+    def done() -> bool:
+        return any(run["state"] == "SUCCESS" for run in cli(folder, "runs", "--job", "often", "--json").json)
+
+    wait_until(done)
+    [first] = schedulers()
+    # One that ends is started again.
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: schedulers() not in ([], [first]))
+    # One whose parent was killed ends by itself.
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not schedulers())
+
+
 def test_init_overwrites_nothing(folder: Path) -> None:
     runner_cli("init", "demo", cwd=folder.parent).check()
     shutil.rmtree(folder / "jobs.d")

@@ -14,6 +14,7 @@ import celery.result
 import celery.worker.consumer.consumer
 import celery.worker.request
 import celery.worker.state
+import kombu
 import kombu.transport.redis
 import kombu.transport.virtual
 import pytest
@@ -59,6 +60,21 @@ SIGNATURES = [
     (REQUEST.on_failure, ["self", "exc_info", "send_failed_event", "return_ok"]),
     (REQUEST.send_event, ["self", "type", "fields"]),
     (CONSUMER.update_strategies, ["self"]),
+    (CONSUMER.ensure_connected, ["self", "conn"]),
+    (
+        kombu.Connection._ensure_connection,
+        [
+            "self",
+            "errback",
+            "max_retries",
+            "interval_start",
+            "interval_step",
+            "interval_max",
+            "callback",
+            "reraise_as_library_errors",
+            "timeout",
+        ],
+    ),
     (CONSUMER.on_decode_error, ["self", "message", "exc"]),
     (CONSUMER.on_invalid_task, ["self", "body", "message", "exc"]),
     (CONSUMER.on_unknown_message, ["self", "body", "message"]),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from random import Random
 
 from tests.fault.boundaries import break_off_everywhere
+from tests.fault.delayed import delay_many
 from tests.fault.fencing import fence
 from tests.fault.forge import forge
 from tests.fault.server import Fsync, RedisServer
@@ -207,7 +208,7 @@ def pause_of_four_leases(field: Field) -> None:
     system, size = field.system, field.size
     replica = replicate(field, clock_offset=60)
     system.start_workers(2, 5)
-    system.accept([Order("good", system.lease * 8) for _ in range(10)])
+    system.accept([Order("good", system.lease * 7) for _ in range(10)])
     wait_until(lambda: _lines(system) >= 10, 30.0, "the long jobs run")
     field.server.freeze()
     try:
@@ -345,6 +346,17 @@ ATTACKS = (
         0.0,
         0.0,
         60.0,
+        runner_only=True,
+    ),
+    Attack(
+        "delayed",
+        "a delayed run starts in time",
+        "100,000 wait, worker and Redis killed",
+        delay_many,
+        5.0,
+        0.0,
+        60.0,
+        fsync="everysec",
         runner_only=True,
     ),
     Attack(

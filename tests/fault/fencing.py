@@ -25,7 +25,8 @@ def fence(field: Field) -> None:
     system = field.system
     assert isinstance(system, RunnerSystem)
     # Lives through it all, has no room for the run, and beats, or there would be a pause in the sweeps.
-    for job, seconds, whole in (("work", 5.0, True), ("timed", 5.0, True), ("work", 9.0, False)):
+    ways = (("work", 5.0, True), ("timed", 5.0, True), ("work", 9.0, False))
+    for job, seconds, whole in ways if field.size.kills else ways[:1]:
         _fence(field, system, job, seconds, whole)
 
 

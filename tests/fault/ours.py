@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from runner.ledger.ledger import Ledger, Submission
+from runner.model.job import JobSpec
 from runner.settings import load_settings
 from tests.fault.forgery import CANARY_MODULE
 from tests.fault.server import RedisServer
@@ -70,10 +72,12 @@ class RunnerSystem(System):
         self.server = server
         self.ledger = Ledger.open(load_settings(self.project.path, environ={"RUNNER_REDIS_URL": server.url}))
 
-    def submit(self, order: Order) -> None:
-        """Submit through the ledger, as ``runner submit`` does."""
-        import time
+    def job(self, name: str) -> JobSpec:
+        """Return a job of the project."""
+        return self._jobs[name]
 
+    def submit(self, order: Order, *, now: float | None = None) -> None:
+        """Submit through the ledger, as ``runner submit`` does; ``now`` is when its delay begins."""
         job = self._jobs[order.job]
         self.ledger.submit(
             Submission(
@@ -83,7 +87,7 @@ class RunnerSystem(System):
                 queue=job.queue,
                 priority=job.priority,
                 trigger="api",
-                eta=time.time() + order.delay if order.delay else None,
+                eta=(now or time.time()) + order.delay if order.delay else None,
             )
         )
 

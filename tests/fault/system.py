@@ -77,6 +77,12 @@ class Worker(Running):
         return found
 
     @property
+    def memory(self) -> int:
+        """Resident memory of its first process, in bytes."""
+        status = (PROC / str(self.pid) / "status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0]) * 1024
+
+    @property
     def alive(self) -> bool:
         """Whether its first process runs."""
         return self.process.poll() is None
@@ -100,6 +106,8 @@ class System(ABC):
         self.accepted: dict[str, Order] = {}
         self.workers: list[Worker] = []
         self.ended: list[Worker] = []
+        self.facts: list[str] = []
+        """What an attack measured, for the table."""
 
     # -- what differs
 

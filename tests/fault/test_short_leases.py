@@ -49,3 +49,29 @@ def test_a_claim_that_was_settled_during_its_renewal_was_not_lost(tmp_path: Path
         finally:
             proxy.gate, proxy.delay = None, 0.0
             system.close()
+
+
+def test_what_was_settled_while_the_main_loop_waits_for_redis_was_not_lost(tmp_path: Path) -> None:
+    with RedisServer(tmp_path) as server:
+        system = RunnerSystem(tmp_path, server, server.port, lease=1.5)
+        try:
+            system.start_workers(1, 4)
+            worker = system.workers[0]
+            children = set(worker.children)
+            running = [Order("good", 2.0) for _ in range(4)]
+            for order in running:
+                system.submit(order)
+            wait_until(lambda: all(system.ledger.get(each.id).attempts for each in running), 20.0, "all run")
+            server.kill()
+            # From its third try on, the main loop is longer away than its children and the thread that renews.
+            worker.wait_for(r"Trying again in .*\(3/", 30.0)
+            server.start()
+            wait_until(lambda: all(system.ledger.get(each.id).final for each in running), 30.0, "all are settled")
+            behind = Order("good", 0.0)
+            system.submit(behind)
+            wait_until(lambda: system.ledger.get(behind.id).final, 30.0, "the next run ends")
+            assert "lease was lost" not in worker.stderr
+            assert set(worker.children) == children, "an innocent process was killed"
+            assert [system.ledger.get(each.id).losses for each in running] == [0] * 4
+        finally:
+            system.close()

@@ -32,6 +32,9 @@ class Row:
     wrong: tuple[str, ...] = ()
     """An outcome that is not what the run did."""
     notes: tuple[str, ...] = field(default=())
+    """What else broke a promise."""
+    facts: tuple[str, ...] = ()
+    """What was measured."""
     seconds: float = 0.0
     rollback: bool = False
     """Whether the attack took writes back that were acknowledged: then lost and repeated runs are counted alone."""
@@ -75,6 +78,9 @@ def judge(
         more.append(
             f"{len(report.losses)} charged with a loss though nothing died, such as {next(iter(report.losses))}"
         )
+    restarts = testimony.restarts(system.deaths)
+    if restarts:
+        system.facts.append(f"death to restart {max(restarts):.1f} s at most")
     unknown = set(testimony.starts) - set(system.accepted) - {"canary"}
     if unknown and not system.strangers:
         more.append(f"{len(unknown)} ran that nobody was told of")
@@ -93,6 +99,7 @@ def judge(
         ),
         wrong=tuple(wrong),
         notes=tuple(more),
+        facts=tuple(system.facts),
         seconds=seconds,
         rollback=rollback,
     )
@@ -127,7 +134,7 @@ def table(rows: Sequence[Row]) -> str:
             str(len(row.unexplained)),
             str(len(row.wrong)),
             f"{row.seconds:.0f}",
-            "; ".join(row.notes) or ("BROKEN" if not row.kept else "counted" if row.rollback else "ok"),
+            "; ".join((_verdict(row), *row.notes, *row.facts)),
         )
         for row in rows
     ]
@@ -143,6 +150,10 @@ def table(rows: Sequence[Row]) -> str:
         )
     lines.insert(1, "  ".join("-" * width for width in widths))
     return "\n".join(lines)
+
+
+def _verdict(row: Row) -> str:
+    return "BROKEN" if not row.kept else "counted" if row.rollback else "ok"
 
 
 def details(row: Row, most: int = 5) -> str:

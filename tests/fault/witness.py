@@ -52,6 +52,19 @@ class Deaths:
             for since, until in self._at.get(pid, ())
         )
 
+    def ended(self, start: Start) -> float | None:
+        """Return when a death broke off this start for good; None if nothing did, or it was a freeze."""
+        last = float("inf") if start.ended is None else start.ended + GRACE
+        return min(
+            (
+                since
+                for pid in (start.pid, start.parent)
+                for since, until in self._at.get(pid, ())
+                if since == until and start.at - 0.2 <= since <= last
+            ),
+            default=None,
+        )
+
     def froze(self, start: Start) -> bool:
         """Whether its process, or its worker, was frozen or cut off and came back: what it did then, a zombie did."""
         last = float("inf") if start.ended is None else start.ended
@@ -100,6 +113,15 @@ class Testimony:
                 else:
                     unexplained.append(later)
         return explained, unexplained
+
+    def restarts(self, deaths: Deaths) -> list[float]:
+        """Return the seconds from each death to the next start of the run that it broke off."""
+        return [
+            later.at - died
+            for starts in self.starts.values()
+            for former, later in itertools.pairwise(starts)
+            if (died := deaths.ended(former)) is not None
+        ]
 
     def overlaps(self, deaths: Deaths) -> list[Start]:
         """Return the starts that were made while the one before still ran, and came to its end unfrozen."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ from runner.errors import AmbiguousId, KeyConflict, NotFinished, UnknownRun
 from runner.ledger.attempt import Dropped, Failure, Started
 from runner.ledger.ledger import Ledger
 from runner.model.run import FINAL, TRANSITIONS, Run, State, to_datetime
-from tests.ledger.conftest import Bench
+from tests.ledger.conftest import LEASE, Bench
 
 ERROR = Failure("ValueError", "no", None, {"exc_type": "ValueError", "exc_message": ["no"], "exc_module": "builtins"})
 
@@ -515,3 +516,45 @@ def test_a_plain_clients_message_is_handed_back_to_where_it_was(bench: Bench, pr
     bench.ledger.script("hand_back", 0, "not now", "token")
     assert json.loads(client.lindex(key, -1)) == foreign
     client.lrem(key, -1, json.dumps(foreign))
+
+
+@pytest.mark.parametrize("late", ["succeed", "fail", "retry", "lose", "hand_back", "progress"])
+def test_the_claim_of_a_second_message_changes_nothing(bench: Bench, late: str) -> None:
+    """As after a rollback: the run is STARTED under one live claim, and another one holds a copy of its message."""
+    run = bench.submit()
+    client, queue = bench.ledger.client, f"{bench.ledger.namespace}:queue:default:5"
+    copy = client.lindex(queue, 0)
+    first = bench.start(run)
+    client.lpush(queue, copy)
+    second = bench.claim()
+    before = bench.ledger.get(run.id)
+    attempts: dict[str, Callable[[], object]] = {
+        "succeed": lambda: bench.attempts.succeed(run.id, second, "1"),
+        "fail": lambda: bench.attempts.fail(run.id, second, "exception", ERROR),
+        "retry": lambda: bench.attempts.retry(run.id, second, 0.0, ERROR),
+        "lose": lambda: bench.attempts.lose(run.id, second, {"worker": "w2"}),
+        "hand_back": lambda: bench.ledger.script("hand_back", 0, "back", second),
+        "progress": lambda: bench.attempts.progress(run.id, second, 0.5, "half"),
+    }
+    attempts[late]()
+    assert bench.ledger.get(run.id) == before
+    assert bench.messages() == []
+    assert bench.attempts.succeed(run.id, first, "1")
+
+
+def test_what_is_held_no_more_is_not_renewed(bench: Bench) -> None:
+    run = bench.submit()
+    token = bench.start(run)
+    bench.attempts.succeed(run.id, token, "1")
+    assert bench.renew(token, "never-held") == [token, "never-held"]
+    assert bench.ledger.client.zcard(f"{bench.ledger.namespace}:leases") == 0
+
+
+def test_a_clock_that_was_set_back_does_not_hold_up_the_sweep_for_long(bench: Bench) -> None:
+    """As after a failover to a server whose clock is behind: a pause was noted by the time of the former one."""
+    sweep = f"{bench.ledger.namespace}:sweep"
+    ahead = round((bench.now() + 3600.0) * 1000)
+    bench.ledger.client.hset(sweep, mapping={"last": ahead, "hold_until": ahead + round(LEASE * 1000)})
+    bench.beat()
+    until = float(bench.ledger.client.hget(sweep, "hold_until") or 0) / 1000
+    assert bench.now() < until < bench.now() + LEASE + 1.0

@@ -1,0 +1,178 @@
+"""The scheduler: a small process that wakes at the next slot. Any number may run, beside any number of ticks."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from runner.actions.project import Project
+from runner.actions.tick import Engine, Ticked, sweep
+from runner.app.systemd import Watchdog, notify
+from runner.errors import RunnerError, Unavailable
+from runner.model.run import to_timestamp
+from runner.spec.catalog import load_catalog
+from runner.spec.files import find_files
+
+if TYPE_CHECKING:
+    from runner.settings import Settings
+    from runner.spec.catalog import Catalog
+
+LOOK_SECONDS = 3.0
+"""How often files are looked at, so how soon a change is noticed."""
+FULL_LOOK_SECONDS = 60.0
+"""How often all jobs are looked at in the ledger; between, only those whose next slot has come."""
+LONGEST_BACK_OFF = 30.0
+"""Seconds between two attempts to reach Redis."""
+
+_TOLD = 20
+"""Runs submitted together that the log names."""
+
+Say = Callable[[str], None]
+
+
+class Scheduler:
+    """Submits what is due, step by step.
+
+    Args:
+        project: whose schedules.
+        say: takes a line for the log.
+    """
+
+    def __init__(self, project: Project, say: Say) -> None:
+        self._project = project
+        self._say = say
+        self._seen = _files(project.settings)
+        self._engine = Engine(project)
+        self._next: float | None = None
+        self._looked = self._swept = self._listed = float("-inf")
+        self._failures = 0
+        self._ready = False
+
+    def run(self, parent: int | None = None) -> None:
+        """Work until an exception ends it (SIGTERM is one).
+
+        Args:
+            parent: end when this process is no longer the parent.
+        """
+        watchdog = Watchdog()
+        while parent is None or os.getppid() == parent:
+            pause = self.step()
+            end = time.monotonic() + pause
+            while (left := end - time.monotonic()) > 0:
+                watchdog.pet()
+                time.sleep(min(left, LOOK_SECONDS))
+                if parent is not None and os.getppid() != parent:
+                    return
+
+    def step(self) -> float:
+        """Do what is to be done now; return how many seconds nothing is."""
+        try:
+            self._notice_changes()
+            self._work()
+        except Unavailable as error:
+            return self._wait_for_redis(error)
+        if self._failures:
+            self._say("Redis is back")
+            self._failures = 0
+        if not self._ready:
+            self._ready = True
+            notify("READY=1")
+            self._say(f"ready: {self._told()}")
+        return self._pause()
+
+    def _work(self) -> None:
+        if self._project.settings.schedules:
+            full = time.monotonic() - self._looked >= FULL_LOOK_SECONDS
+            if full or (self._next is not None and time.time() >= self._next):
+                self._tick(full=full or bool(self._failures))
+        if time.monotonic() - self._swept >= self._sweep_every():
+            sweep(self._project)
+            self._swept = time.monotonic()
+
+    def _tick(self, *, full: bool) -> None:
+        ticked = self._engine.tick(all_jobs=full)
+        if full:
+            self._looked = time.monotonic()
+        self._next = self._by_this_clock(ticked)
+        for job, slot, run_id in ticked.submitted[:_TOLD]:
+            self._say(f"submitted {job} for {to_timestamp(slot)}: {run_id}")
+
+        if len(ticked.submitted) > _TOLD:
+            self._say(f"and {len(ticked.submitted) - _TOLD} more")
+
+    def _by_this_clock(self, ticked: Ticked) -> float | None:
+        # The engine goes by Redis' clock; this host's may be off, and sleeps go by it.
+        return None if ticked.next is None else time.time() + (ticked.next - ticked.now) / 1000
+
+    def _sweep_every(self) -> float:
+        # Within a third of a lease, or sweeps would look like a pause of Redis after which nothing is taken back.
+        return min(LOOK_SECONDS, self._project.settings.worker.lease / 4)
+
+    def _pause(self) -> float:
+        pause = self._sweep_every()
+        if self._next is not None and self._project.settings.schedules:
+            pause = min(pause, self._next - time.time())
+        return max(pause, 0.0)
+
+    def _wait_for_redis(self, error: Unavailable) -> float:
+        pause = min(2.0**self._failures, LONGEST_BACK_OFF)
+        if not self._failures:
+            self._say(f"{error.message}; waiting for it")
+            notify("STATUS=waiting for Redis")
+        self._failures += 1
+        # What other schedulers did meanwhile is not known here.
+        self._looked = float("-inf")
+        return pause
+
+    def _told(self) -> str:
+        if not self._project.settings.schedules:
+            return "schedules: false in runner.yaml, nothing is submitted from here"
+        rows = [row for row in self._engine.table.rows.values() if row.schedule]
+        return f"{len(rows)} scheduled job{'' if len(rows) == 1 else 's'}"
+
+    # -- changes of files
+
+    def _notice_changes(self) -> None:
+        if time.monotonic() - self._listed < LOOK_SECONDS:
+            return
+        self._listed = time.monotonic()
+        found = _files(self._project.settings)
+        if found == self._seen:
+            return
+        try:
+            self._read_again(found)
+        except Unavailable:
+            raise
+        except RunnerError as error:
+            self._say(f"{error.message}; going on with what was read before")
+        self._seen = found
+
+    def _read_again(self, found: tuple[object, ...]) -> None:
+        if found[0] != self._seen[0]:
+            project = Project.open(self._project.settings.project)
+            catalog = project.catalog
+            self._project.ledger.close()
+            self._project, self._engine = project, Engine(project)
+        else:
+            catalog = self._engine.catalog = load_catalog(self._project.settings)
+        self._looked = float("-inf")
+        self._say(f"files have changed: {_problems(catalog)}")
+
+
+def _problems(catalog: Catalog) -> str:
+    if not catalog.problems:
+        return f"{len(catalog.jobs)} jobs"
+    return f"{len(catalog.jobs)} jobs, and problems that runner validate lists: {catalog.problems[0]}"
+
+
+def _files(settings: Settings) -> tuple[object, ...]:
+    """Return what differs once runner.yaml or a file of jobs did change."""
+    try:
+        status = (settings.project / "runner.yaml").stat()
+        own: object = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
+    except OSError:
+        own = None
+    listing = find_files(settings.jobs_dir, settings.project)
+    return (own, [(each.path, each.signature) for each in listing.files], len(listing.problems))

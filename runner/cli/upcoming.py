@@ -1,0 +1,138 @@
+"""``runner upcoming``."""
+
+from __future__ import annotations
+
+import time
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from runner.cli.frame.group import verb
+from runner.cli.frame.moments import read_moment, show_moment, show_seconds
+from runner.cli.frame.opening import open_project
+from runner.cli.frame.options import JOB, json_option, utc_option
+from runner.cli.frame.output import Output, table, warn_of_problems
+from runner.errors import Unavailable, UsageError
+from runner.model.run import to_timestamp
+
+if TYPE_CHECKING:
+    from runner.actions.project import Project
+    from runner.actions.upcoming import Upcoming
+    from runner.schedule.forecast import Forecast, Load
+
+MOST = 100_000
+SIMULATED_SECONDS = 86400.0
+"""What --simulate looks at without --to."""
+SHOWN_OVERLAPS = 20
+
+
+@verb(example="runner upcoming --to 08:00\nrunner upcoming --simulate")
+@click.option("--from", "since", metavar="TIME", help="From then on instead of from now: 2026-11-24, 02:00.")
+@click.option("--to", "until", metavar="TIME", help="Until then.")
+@click.option("--job", "-j", type=JOB, help="Only runs of this job.")
+@click.option("--limit", "-n", type=click.IntRange(1, MOST), default=20, show_default=True, help="How many at most.")
+@click.option("--simulate", is_flag=True, help="Predict overlaps and load, by how long runs took; a day by default.")
+@json_option
+@utc_option
+def command(
+    since: str | None, until: str | None, job: str | None, limit: int, simulate: bool, as_json: bool, utc: bool
+) -> int:
+    """Show the next runs of all schedules in time order, and the missed ones: due, and not submitted yet."""
+    from runner.actions.upcoming import upcoming  # start-up time: --help reads no settings
+
+    project = open_project()
+    out = Output(as_json=as_json, utc=utc)
+    warn_of_problems(out, project)
+    zone = project.settings.timezone
+    begin = read_moment(since, zone) if since is not None else None
+    end = read_moment(until, zone) if until is not None else None
+    if end is not None and end < (time.time() if begin is None else begin):
+        raise UsageError("--to lies before --from, or in the past", hint="swap or correct them")
+    if not project.settings.schedules:
+        out.note("schedules: false in runner.yaml: nothing is submitted from here")
+    if simulate:
+        return _simulate(out, project, begin, end, job)
+    found = _missed(out, project, job) if begin is None else []
+    found = [*found, *islice(upcoming(project, since=begin, until=end, job=job), limit)][:limit]
+    if as_json:
+        out.document([each.document() for each in found])
+    elif found:
+        table(out, ("SLOT", "JOB", "START", "QUEUE", "STATE"), [_row(out, each) for each in found], {"missed": "red"})
+    else:
+        out.note("no runs to come")
+    return 0
+
+
+def _missed(out: Output, project: Project, job: str | None) -> list[Upcoming]:
+    from runner.actions.upcoming import missed
+
+    try:
+        return missed(project, job)
+    except Unavailable as error:
+        out.warn(f"missed runs are not known: {error.message}")
+        return []
+
+
+def _row(out: Output, each: Upcoming) -> tuple[str, ...]:
+    later = (each.start - each.slot) / 1000
+    start = f"+{show_seconds(later)}" if later else ""
+    slot = show_moment(to_timestamp(each.slot), utc=out.utc)
+    return (slot, each.job.name, start, each.job.queue, "missed" if each.missed else "")
+
+
+def _simulate(out: Output, project: Project, begin: float | None, end: float | None, job: str | None) -> int:
+    from runner.actions.upcoming import simulate, upcoming
+
+    first = time.time() if begin is None else begin
+    last = first + SIMULATED_SECONDS if end is None else end
+    found = simulate(project, upcoming(project, since=first, until=last, job=job))
+    capacity = dict.fromkeys(found.queues, 0)
+    for worker in project.ledger.workers():
+        for queue in worker["queues"]:
+            if queue in capacity:
+                capacity[queue] += worker["concurrency"]
+    if out.as_json:
+        out.document(_document(found, capacity, first, last))
+        return 0
+    rows = [_load_row(out, name, load, capacity[name]) for name, load in found.queues.items()]
+    if not rows:
+        out.note("no runs to come")
+        return 0
+    table(out, ("QUEUE", "RUNS", "BUSY", "AT ONCE", "FIRST AT", "WORKERS TAKE"), rows, {})
+    for each in found.overlaps[:SHOWN_OVERLAPS]:
+        slot, until = (show_moment(to_timestamp(moment), utc=out.utc) for moment in (each.slot, each.busy_until))
+        out.data(f"overlap: {each.job} at {slot}, while the run before is expected to take until {until}")
+    if len(found.overlaps) > SHOWN_OVERLAPS:
+        out.data(f"… and {len(found.overlaps) - SHOWN_OVERLAPS} more overlaps")
+    if found.unknown:
+        shown = ", ".join(found.unknown[:SHOWN_OVERLAPS])
+        out.note(f"no run has ended yet of {shown}: counted as taking no time")
+    return 0
+
+
+def _load_row(out: Output, queue: str, load: Load, capacity: int) -> tuple[str, ...]:
+    at = show_moment(to_timestamp(load.peak_at), utc=out.utc)
+    return (queue, str(load.runs), show_seconds(load.busy), str(load.peak), at, str(capacity))
+
+
+def _document(found: Forecast, capacity: dict[str, int], first: float, last: float) -> dict[str, Any]:
+    def load(each: Load) -> dict[str, Any]:
+        return {
+            "runs": each.runs,
+            "busy_seconds": round(each.busy, 3),
+            "peak": each.peak,
+            "peak_at": to_timestamp(each.peak_at),
+        }
+
+    return {
+        "from": to_timestamp(round(first * 1000)),
+        "to": to_timestamp(round(last * 1000)),
+        "total": load(found.total),
+        "queues": {name: {**load(each), "capacity": capacity[name]} for name, each in found.queues.items()},
+        "overlaps": [
+            {"job": each.job, "slot": to_timestamp(each.slot), "busy_until": to_timestamp(each.busy_until)}
+            for each in found.overlaps
+        ],
+        "unknown_durations": list(found.unknown),
+    }

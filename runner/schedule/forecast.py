@@ -1,0 +1,82 @@
+"""What scheduled runs will do to each other, if they take as long as they did. Pure."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """A run to come. ``start`` is a Unix time in ms; ``duration`` in seconds, None if no run of the job has ended."""
+
+    job: str
+    queue: str
+    slot: int
+    start: int
+    duration: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """A run that starts while an earlier one of its job is still expected to run, until ``busy_until`` (Unix ms)."""
+
+    job: str
+    slot: int
+    busy_until: int
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How many ``runs`` come; ``peak`` of them at a time, first at ``peak_at`` (Unix ms); ``busy`` seconds in all."""
+
+    runs: int
+    peak: int
+    peak_at: int | None
+    busy: float
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """The overlaps in time order, the load in all and by queue, and the jobs of which no duration is known."""
+
+    overlaps: tuple[Overlap, ...]
+    total: Load
+    queues: Mapping[str, Load]
+    unknown: tuple[str, ...]
+
+
+def forecast(expected: Iterable[Expected]) -> Forecast:
+    """Predict what happens if every run starts when it is due and takes ``duration``; unknown ones take no time."""
+    runs = sorted(expected, key=lambda each: (each.start, each.job))
+    busy_until: dict[str, int] = {}
+    overlaps = []
+    for each in runs:
+        until = busy_until.get(each.job, 0)
+        if until > each.start:
+            overlaps.append(Overlap(each.job, each.slot, until))
+        busy_until[each.job] = max(until, _end(each))
+    queues = sorted({each.queue for each in runs})
+    return Forecast(
+        tuple(overlaps),
+        _load(runs),
+        {queue: _load([each for each in runs if each.queue == queue]) for queue in queues},
+        tuple(sorted({each.job for each in runs if each.duration is None})),
+    )
+
+
+def _end(run: Expected) -> int:
+    return run.start + round((run.duration or 0.0) * 1000)
+
+
+def _load(runs: list[Expected]) -> Load:
+    ends: list[int] = []
+    peak, peak_at = 0, None
+    for each in runs:
+        while ends and ends[0] <= each.start:
+            heapq.heappop(ends)
+        heapq.heappush(ends, max(_end(each), each.start + 1))
+        if len(ends) > peak:
+            peak, peak_at = len(ends), each.start
+    return Load(len(runs), peak, peak_at, sum(each.duration or 0.0 for each in runs))

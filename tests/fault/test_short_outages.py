@@ -1,0 +1,75 @@
+"""Redis refuses in the middle of something: what a worker holds by then is not forgotten under a renewed lease."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+from runner.ledger.scripts import digest
+from tests.fault.boundaries import script_of
+from tests.fault.forgery import dump, envelope
+from tests.fault.ours import NAMESPACE, RunnerSystem
+from tests.fault.server import RedisServer
+from tests.fault.system import Order
+from tests.support.deadline import wait_until
+from tests.support.proxy import Command, Proxy, Verdict
+
+
+def test_a_plain_clients_message_that_cannot_be_adopted_for_now_is_adopted_later(tmp_path: Path) -> None:
+    with RedisServer(tmp_path, fsync="no") as server, Proxy(("127.0.0.1", server.port)) as proxy:
+        system = RunnerSystem(tmp_path, server, proxy.port)
+        refused = []
+
+        def gate(command: Command) -> Verdict:
+            if script_of(command) == "submit" and not refused:
+                refused.append(command)
+                with server.client() as client:
+                    client.config_set("maxmemory", "1mb")
+            return "pass"
+
+        proxy.gate = gate
+        run_id = str(uuid.uuid4())
+        try:
+            system.start_workers(1, 1)
+            worker = system.workers[0]
+            with server.client() as client:
+                client.lpush("celery", dump(envelope(task="work", run_id=run_id, params={"kind": "good"}, ours=False)))
+                worker.wait_for("Redis is away|refuses to hand out work", 20.0)
+                assert refused
+                client.config_set("maxmemory", "0")
+                wait_until(lambda: client.hget(f"{NAMESPACE}:run:{run_id}", "state") == "SUCCESS", 30.0, "it is run")
+                assert client.hlen(f"{NAMESPACE}:claims") == 0
+        finally:
+            proxy.gate = None
+            system.close()
+
+
+def test_a_message_that_cannot_be_looked_up_for_now_is_no_dead_letter(tmp_path: Path) -> None:
+    with RedisServer(tmp_path, fsync="no") as server, Proxy(("127.0.0.1", server.port)) as proxy:
+        system = RunnerSystem(tmp_path, server, proxy.port)
+        broken = True
+
+        def gate(command: Command) -> Verdict:
+            reads = command.name == "EVALSHA" and command.words[1].decode() == digest("runner.ledger", "read")
+            return "cut-before" if broken and reads else "pass"
+
+        proxy.gate = gate
+        order = Order("good", 0.0, delay=3600.0)
+        try:
+            system.start_workers(1, 1)
+            worker = system.workers[0]
+            system.submit(order)
+            # As if this worker were behind on YAML: it asks the ledger what to do about such a run.
+            key = f"{NAMESPACE}:queue:default:5"
+            with server.client() as client:
+                client.zrem(f"{NAMESPACE}:delayed", order.id)
+                client.lpush(key, dump(envelope(task="newer", run_id=order.id)))
+                worker.wait_for("left for later|broke its handling", 30.0)
+                broken = False
+                wait_until(lambda: "not declared" in (system.ledger.get(order.id).detail or ""), 30.0, "it is refused")
+                assert client.llen(f"{NAMESPACE}:dead-letters") == 0
+                assert client.zscore(f"{NAMESPACE}:delayed", order.id), "it is to be looked at again"
+                assert client.hlen(f"{NAMESPACE}:claims") == 0
+        finally:
+            proxy.gate = None
+            system.close()
