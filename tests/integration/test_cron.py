@@ -14,25 +14,40 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from runner.embedded import stop
 from tests.support.deadline import wait_until
 from tests.support.need import need
 from tests.support.project import Project
 from tests.support.running import Running
 
-EVERY_MINUTE = {"task": "work:good", "schedule": {"cron": "* * * * *", "catchup": "none"}}
+EVERY_MINUTE = {"task": "work:mark", "schedule": {"cron": "* * * * *", "catchup": "none"}}
 FIRST = {
     "good": {"task": "work:good"},
     "bad": {"task": "work:bad"},
     "ticks": EVERY_MINUTE,
 }
 SECOND = {"ticks": EVERY_MINUTE}
-WORK = "def good():\n    return 'done'\n\ndef bad():\n    raise ValueError('the invoice is missing')\n"
+WORK = """\
+import pathlib
+from runner import current_run
+
+def good():
+    return "done"
+
+def bad():
+    raise ValueError("the invoice is missing")
+
+def mark():
+    with pathlib.Path("marks").open("a") as marks:
+        marks.write(f"{current_run().id}\\n")
+"""
 
 OTHERS = "# somebody's own lines\nMAILTO=\"\"\n0 4 1 1 * echo '100\\%'\n"
 PATIENCE = 200.0
@@ -61,27 +76,32 @@ def test_two_projects_and_two_crons_for_two_minutes(make_embedded_project: Calla
     out = second.path
     mine = out / "mine"
     mine.write_text(OTHERS + _lines(first, out))
-    # The embedded servers are cold: cron's own commands start them.
+    for project in (first, second):
+        # A schedule counts from when it is first seen. Then cold again: cron's own commands start the servers.
+        project.cli("tick").check()
+        stop(project.settings)
     one = _host(cron, [first, second], mine, out / "one")
     other = _host(cron, [first], mine, out / "other")
-    with one, other, first.worker(ready=False) as worker, second.worker(ready=False) as fellow:
-        worker.wait_for("runner worker ready", 60.0)
-        fellow.wait_for("runner worker ready", 60.0)
-        wait_until((out / "bad.code").exists, PATIENCE, "cron has run the failing job")
+    with first.worker(ready=False) as worker, second.worker(ready=False) as fellow:
+        with one, other:
+            worker.wait_for("runner worker ready", 60.0)
+            fellow.wait_for("runner worker ready", 60.0)
+            wait_until((out / "bad.code").exists, PATIENCE, "cron has run the failing job")
+            for project in (first, second):
+                wait_until(lambda project=project: len(_marks(project)) >= 2, PATIENCE, "runs of two slots")
         for project in (first, second):
-            wait_until(lambda project=project: len(_ended(project)) >= 2, PATIENCE, "runs of two slots have ended")
+            wait_until(lambda project=project: all(run["finished_at"] for run in _runs(project)), 60.0, "their end")
 
     for name in ("one", "other"):
         assert (out / name).read_bytes().startswith(mine.read_bytes()), "other lines were changed"
     assert (out / "one").read_text().count(" tick\n") == 2
     for project in (first, second):
-        slots = [run["slot"] for run in _ended(project)]
-        assert len(slots) == len(set(slots)), "a slot has two runs"
-        moments = sorted(datetime.fromisoformat(slot) for slot in slots)
-        assert all(moment.second == 0 for moment in moments)
-        assert {b - a for a, b in zip(moments, moments[1:], strict=False)} == {timedelta(minutes=1)}
-        assert moments[-1] <= datetime.now(UTC)
-        assert all(run["state"] == "SUCCESS" for run in _ended(project))
+        runs = _runs(project)
+        assert {run["state"] for run in runs} == {"SUCCESS"}
+        assert sorted(_marks(project)) == sorted(run["id"] for run in runs), "a run was started twice"
+        slots = sorted(datetime.fromisoformat(run["slot"]) for run in runs)
+        assert all(slot.second == 0 for slot in slots)
+        assert {b - a for a, b in pairwise(slots)} == {timedelta(minutes=1)}, "a slot has two runs, or none"
     _check_failure(first, out)
     environment = (out / "environment").read_text()
     assert "PYTHONPATH" not in environment
@@ -110,13 +130,16 @@ def _host(cron: str, projects: list[Project], table: Path, listed: Path) -> Runn
     setup += [f"crontab -l > {shlex.quote(str(listed))}"]
     unshare = shutil.which("unshare") or "/usr/bin/unshare"
     script = PRIVATE.format(setup="\n".join(setup), cron=cron)
-    # One sees a terminal's process group, the other does not: cron ends with its session.
     return Running([unshare, "--mount", "--propagation", "private", "/bin/sh", "-c", script], cwd=Path("/"), grace=5.0)
 
 
-def _ended(project: Project) -> list[dict[str, Any]]:
-    runs = project.cli("runs", "--job", "ticks", "--json").check().json
-    return [run for run in runs if run["finished_at"] is not None]
+def _runs(project: Project) -> list[dict[str, Any]]:
+    return list(project.cli("runs", "--job", "ticks", "--json").check().json)
+
+
+def _marks(project: Project) -> list[str]:
+    marks = project.path / "marks"
+    return marks.read_text().split() if marks.exists() else []
 
 
 def _check_failure(project: Project, out: Path) -> None:
