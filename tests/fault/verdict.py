@@ -112,8 +112,8 @@ HEADINGS = (
     "kills",
     "lost",
     "stuck",
-    "dup. (death)",
-    "dup. (none)",
+    "dup+",
+    "dup?",
     "wrong",
     "s",
     "",
@@ -121,7 +121,10 @@ HEADINGS = (
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Return the rows as a table for people."""
+    """Return the rows as a table for people, and below it what each row has to tell.
+
+    ``dup+`` counts starts beyond one after the death or the freeze of who held the run, ``dup?`` those without.
+    """
     cells = [
         (
             row.promise,
@@ -134,7 +137,7 @@ def table(rows: Sequence[Row]) -> str:
             str(len(row.unexplained)),
             str(len(row.wrong)),
             f"{row.seconds:.0f}",
-            "; ".join((_verdict(row), *row.notes, *row.facts)),
+            _verdict(row),
         )
         for row in rows
     ]
@@ -149,6 +152,8 @@ def table(rows: Sequence[Row]) -> str:
             ).rstrip()
         )
     lines.insert(1, "  ".join("-" * width for width in widths))
+    told = [f"{row.attack}: {'; '.join((*row.notes, *row.facts))}" for row in rows if row.notes or row.facts]
+    lines += ["", *told] if told else []
     return "\n".join(lines)
 
 
