@@ -10,7 +10,7 @@ WORKERS ?= $(shell $(PYTHON) -c 'import os; print(max(2, os.cpu_count() or 2))')
 # On every server, what talks to one; the rest of the suite does not.
 SERVER_TESTS := $(wildcard tests/ledger tests/worker tests/integration tests/cli tests/fault)
 
-.PHONY: help install demo test test-redis fault fault-compare lint types imports stale check bench lock schema docs wheel clean
+.PHONY: help install editor demo test test-redis fault fault-compare lint types imports stale check bench lock schema docs wheel clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -47,6 +47,11 @@ fault: $(INSTALLED)  ## Attack workers and Redis: kills, freezes, cuts, forgerie
 
 fault-compare: $(INSTALLED)  ## The same attacks on stock Celery with its best settings, for comparison
 	$(PY) -m tests.fault --system celery $(FAULT)
+
+editor: $(INSTALLED)  ## Install yaml-language-server into .venv, for the tests of what editors show (needs npm)
+	@mkdir -p $(VENV)/node
+	@echo '{"private": true}' > $(VENV)/node/package.json
+	npm install --prefix $(VENV)/node --no-audit --no-fund --loglevel=error yaml-language-server@1.25.0
 
 lint: $(INSTALLED)  ## Check style and format
 	$(BIN)/ruff check .
