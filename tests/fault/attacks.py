@@ -275,7 +275,7 @@ class Attack:
     kills: float
     """Of ``--kills``."""
     patience: float
-    """Seconds that the runs have to end, once the attack is over."""
+    """Seconds that may pass without another run ended, once the attack is over."""
     fsync: Fsync = "always"
     least_kills: int = 1
     rollback: bool = False
