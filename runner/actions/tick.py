@@ -193,5 +193,9 @@ def tick(project: Project, clock: Clock | None = None) -> Ticked:
 
 
 def sweep(project: Project) -> None:
-    """End what expired, and move what is due to its queue: so that also a host without workers tells the truth."""
-    project.ledger.beat(worker="", keep=0.0, lease=project.settings.worker.lease, record={})
+    """End what expired, move what is due to its queue, fire hooks: also on a host without workers."""
+    *_, hooks = project.ledger.beat(worker="", keep=0.0, lease=project.settings.worker.lease, record={})
+    if hooks:
+        from runner.app.hooks import fire_hooks  # start-up time: most ticks have none to fire
+
+        fire_hooks(project.ledger, project.catalog, by=submitter())

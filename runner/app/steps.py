@@ -20,6 +20,7 @@ from celery.worker import state
 
 from runner._version import __version__
 from runner.app.drain import Drain
+from runner.app.hooks import MOST_HOOKS, fire_hooks
 from runner.app.systemd import Watchdog, notify
 from runner.delivery.claims import Claims
 from runner.errors import RunnerError
@@ -180,7 +181,7 @@ class LeaseThread(threading.Thread):
         """Do one beat; return the seconds until the next."""
         for request in tuple(state.active_requests):
             request.note_memory()
-        next_due, terminating, more = self._ledger.beat(
+        next_due, terminating, more, hooks = self._ledger.beat(
             worker=self._app.worker_name,
             keep=WORKER_RECORD_SECONDS,
             lease=self._claims.lease,
@@ -193,6 +194,8 @@ class LeaseThread(threading.Thread):
                 self._terminate(request, name)
         self._ending &= set(terminating)
         self._give_up_lost()
+        if hooks and self.connected:
+            more |= fire_hooks(self._ledger, self._app.catalog, by=self._app.worker_name) == MOST_HOOKS
         if more:
             return 0.0
         return BEAT_SECONDS if next_due is None else min(BEAT_SECONDS, next_due + 0.001)

@@ -51,6 +51,9 @@ class Submission:
     slot: int | None = None
     """Unix time in milliseconds; a job's slots are submitted in order, each makes one run."""
     rerun_of: str | None = None
+    hook_of: str | None = None
+    adopted: bool = False
+    """A plain Celery client waits under this id: a duplicate is recorded, and skipped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +146,9 @@ class Ledger:
             "key": submission.key,
             "slot": submission.slot,
             "rerun_of": submission.rerun_of,
+            "hook_of": submission.hook_of,
+            "hooks": ",".join(submission.job.hooks.names()) or None,
+            **_unique(submission),
             "spec_digest": submission.job.digest,
             "params": params,
             "tags": json.dumps(list(submission.job.tags)) if submission.job.tags else None,
@@ -336,16 +342,28 @@ class Ledger:
 
     def beat(
         self, *, worker: str, keep: float, lease: float, record: Mapping[str, str | int]
-    ) -> tuple[float | None, dict[str, str], bool]:
+    ) -> tuple[float | None, dict[str, str], bool, int]:
         """Do what every worker does for all: see ``beat.lua``.
 
         Returns:
             Seconds until the next delayed run is due (None: there is none), the ids to terminate with the name of
-            the signal, and whether there is more to do at once.
+            the signal, whether there is more to do at once, and how many entries of the outbox are due.
         """
         flat = [part for pair in record.items() for part in pair]
-        next_due, terminating, more = self.script("beat", worker, _milliseconds(keep), _milliseconds(lease), *flat)
-        return (float(next_due) / 1000 if next_due else None), pairs(terminating), bool(more)
+        next_due, terminating, more, hooks = self.script(
+            "beat", worker, _milliseconds(keep), _milliseconds(lease), *flat
+        )
+        return (float(next_due) / 1000 if next_due else None), pairs(terminating), bool(more), int(hooks)
+
+    def outbox(self, most: int, lend: float, done: Sequence[str] = ()) -> list[str]:
+        """Take entries of the outbox: runs with hooks to fire, as ``ID OUTCOME ATTEMPT``.
+
+        Args:
+            most: how many at most.
+            lend: seconds after which somebody else may take them, if they are not done with by then.
+            done: entries that are.
+        """
+        return [str(entry) for entry in self.script("outbox", most, _milliseconds(lend), *done)]
 
     def bury(self, letter: str) -> None:
         """Keep a message that nobody can act on; the newest 10,000 are kept."""
@@ -371,6 +389,20 @@ def unknown_run(run_id: str) -> UnknownRun:
         f"no run {run_id}: it was never submitted, was forgotten, or is older than its retention",
         hint="runner runs lists what is known",
     )
+
+
+def _unique(submission: Submission) -> dict[str, str | int]:
+    """Return what makes a submission the same as another; nothing for a rerun, which is meant to be one more."""
+    unique = submission.job.unique
+    if unique is None or submission.rerun_of is not None:
+        return {}
+    values = {name: submission.params.get(name) for name in unique.by} if unique.by else submission.params
+    digest = hashlib.sha256(_canonical(values).encode()).hexdigest()[:32]
+    return {
+        "unique": digest,
+        "unique_for": _milliseconds(unique.for_),
+        **({"adopted": 1} if submission.adopted else {}),
+    }
 
 
 def _canonical(params: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from runner.model.hooks import HOOKS_ALIASES, UNIQUE_ALIASES, Hooks, Unique
 from runner.model.option import (
     AnyJson,
     Choice,
@@ -20,16 +21,13 @@ from runner.model.option import (
     Report,
     Section,
     Text,
+    did_you_mean,
     option,
 )
 from runner.model.param import PARAMS, Param
 from runner.model.retry import RetryPolicy
 from runner.model.schedule import SCHEDULES, Schedule
 
-JOB_NAME = Text(
-    pattern=r"^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$",
-    advice="use 1 to 64 lower-case letters, digits, dots, dashes or underscores, a letter or digit first and last",
-)
 QUEUE_NAME = Text(
     pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$",
     advice="use 1 to 64 letters, digits, dots, dashes or underscores",
@@ -95,7 +93,6 @@ JOB_ALIASES = {
     "delivery": _LATER,
     "max_deliveries": _LATER,
     "concurrency": _LATER,
-    "unique": _LATER,
     "cron": "schedule",
     "crontab": "schedule",
     "schedules": "schedule",
@@ -103,10 +100,10 @@ JOB_ALIASES = {
     "interval": "schedule.every",
     "timezone": "schedule.timezone",
     "timeZone": "schedule.timezone",
-    "hooks": _LATER,
-    "handlerOn": _LATER,
-    "on_failure": _LATER,
-    "on_success": _LATER,
+    "handlerOn": "hooks",
+    "handler_on": "hooks",
+    "on_failure": "hooks.failure",
+    "on_success": "hooks.success",
     "rate_limit": "(it is not supported, remove it)",
     "name": "(the name of a job is the key that its options stand under)",
     "depends": "(jobs do not depend on each other, remove it)",
@@ -169,6 +166,7 @@ RETENTION_ALIASES = {
 }
 
 _NO_RETRY = RetryPolicy()
+_NO_HOOKS = Hooks()
 _PROJECT_RETENTION = Retention()
 
 
@@ -251,6 +249,18 @@ class JobSpec:
         help="When the job runs by itself: a cron expression, a mapping with cron or every, or a list of them.",
         examples=("0 2 * * *", {"every": "15m"}, {"cron": "@daily", "timezone": "Europe/Berlin", "jitter": "5m"}),
     )
+    unique: Unique | None = option(
+        Section(Unique, UNIQUE_ALIASES),
+        default=None,
+        help="A second submission within a time returns the first run, unless that was revoked.",
+        examples=({"for": "1h", "by": ["day"]},),
+    )
+    hooks: Hooks = option(
+        Section(Hooks, HOOKS_ALIASES),
+        default=_NO_HOOKS,
+        help="Jobs to submit when a run has an outcome; their param run is the run document.",
+        examples=({"failure": ["page-oncall"]},),
+    )
     retention: Retention = option(
         Section(Retention, RETENTION_ALIASES),
         default=_PROJECT_RETENTION,
@@ -282,6 +292,11 @@ def check_job(job: JobSpec, path: Path, report: Report) -> bool:
     for name in job.params:
         if name in job.kwargs:
             report((*path, "params", name), "is a fixed kwarg too, remove one of them", on_key=True)
+            sound = False
+    for number, name in enumerate(job.unique.by if job.unique else ()):
+        if name not in job.params:
+            guess = did_you_mean(name, job.params) or ", declare it under params"
+            report((*path, "unique", "by", number), f"{name} is no param of the job{guess}")
             sound = False
     return sound
 

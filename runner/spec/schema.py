@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from runner.model.container import literal_schema
-from runner.model.job import DEFAULTS, JOB, JOB_NAME
+from runner.model.hooks import JOB_NAME
+from runner.model.job import DEFAULTS, JOB
 from runner.model.keyword import subschema
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import socket
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -165,6 +167,13 @@ def notified() -> Iterator[tuple[str, Callable[[], list[str]]]]:
             yield path, told
         finally:
             Path(path).unlink()
+
+
+def test_the_log_for_machines(project: Project) -> None:
+    with project.start("scheduler", "--log-format", "json") as scheduler:
+        line = json.loads(scheduler.wait_for("ready").string)
+        assert line["logger"] == "runner.scheduler"
+        assert abs(line["at"] - time.time()) < 3600
 
 
 def test_slots_of_two_schedulers_are_all_there_once(project: Project) -> None:

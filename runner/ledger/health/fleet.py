@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 SILENT_SECONDS = 5.0
 """A worker beats twice a second; one that was not heard of for so long is in trouble."""
+UNFIRED_SECONDS = 60
+"""Workers fire hooks within a second; after so long nobody seems to."""
 _PORTION = 100
 
 
@@ -171,3 +173,25 @@ def archive_dead_letters(ledger: Ledger, folder: Path) -> Path | None:
                 for letter in reversed(letters):
                     client.lrem(key, -1, letter)
     return path
+
+
+def check_hooks(ledger: Ledger) -> Iterator[Finding]:
+    """Yield a finding about the outbox: whether hooks wait that nobody fires.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    client: Any = _client(ledger)
+    key = f"{ledger.namespace}:outbox"
+    with reaching(ledger.settings):
+        seconds, _ = client.time()
+        late = int(client.zcount(key, "-inf", (seconds - UNFIRED_SECONDS) * 1000))
+        waiting = int(client.zcard(key))
+    if late:
+        yield problem(
+            "hooks",
+            f"{things(late, 'outcome')} whose hooks should have been fired more than {UNFIRED_SECONDS} s ago",
+            "start a worker: runner worker",
+        )
+    else:
+        yield ok("hooks", f"{things(waiting, 'outcome')} to fire hooks for")

@@ -5,7 +5,8 @@
 -- back what dead workers held; prunes. Each in small portions, so that Redis never waits for it.
 --
 -- ARGV: worker ('' for none), ms the worker's record lives, lease in ms, the worker's record as name, value, …
--- Returns {ms until the next delayed run is due | '', ids to terminate and their signals as a flat list, more to do}
+-- Returns {ms until the next delayed run is due | '', ids to terminate and their signals as a flat list, more to do,
+-- hooks to fire}
 
 local worker, lease = ARGV[1], tonumber(ARGV[3])
 local PORTION = 200
@@ -74,4 +75,4 @@ if #old == PORTION then more = 1 end
 
 local next_due = redis.call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')
 return { next_due[2] and tostring(math.max(0, tonumber(next_due[2]) - NOW)) or '',
-  redis.call('HGETALL', TERMINATING), more }
+  redis.call('HGETALL', TERMINATING), more, redis.call('ZCOUNT', NS .. ':outbox', '-inf', NOW) }

@@ -116,6 +116,16 @@ local function lease_live(token)
   return ends and tonumber(ends) > NOW
 end
 
+-- Notes that the hooks of an outcome are to be fired. `hooks` names the outcomes that have any.
+local function fire(run, outcome)
+  if run.hooks and string.find(run.hooks, outcome, 1, true) then
+    redis.call('ZADD', NS .. ':outbox', NOW, run.id .. ' ' .. outcome .. ' ' .. (run.attempts or '0'))
+  end
+end
+
+-- Which run a submission of the same job with the same values stands for.
+local function unique_key(run) return NS .. ':unique:' .. run.job .. ':' .. run.unique end
+
 local function remove_run(run)
   unindex(run)
   redis.call('ZREM', IDS, run.id)
@@ -165,6 +175,10 @@ local function finish(run, state, reason, meta, fields)
   redis.call('SET', meta_key(run.id), meta, 'PX', run.keep_result)
   redis.call('ZADD', PRUNABLE, NOW + tonumber(run.keep_history), run.id)
   if run.token then release(run.token) end
+  if state == 'REVOKED' and run.unique and redis.call('GET', unique_key(run)) == run.id then
+    redis.call('DEL', unique_key(run))
+  end
+  fire(run, string.lower(state))
   prune_job(run)
   announce(run, meta)
 end
@@ -218,5 +232,6 @@ local function lose(run, message, death)
   if run.expires_at then redis.call('ZADD', EXPIRING, run.expires_at, run.id) end
   delay(run, NOW + pause, message)
   release(run.token)
+  fire(run, 'retry')
   announce(run)
 end
