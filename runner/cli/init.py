@@ -24,4 +24,5 @@ def command(folder: str) -> int:
         out.note(f"wrote {path}")
     go = "" if folder == "." else f"cd {folder} && "
     out.note(f"now: {go}runner up -d && runner submit hello --wait")
+    out.note(f"a job of your own: {go}runner new NAME MODULE:FUNCTION")
     return 0
