@@ -50,6 +50,7 @@ def command(folder: str | None, source: str | None, system: bool) -> int:
         out.note(f"wrote {path}")
     go = "" if folder in (None, ".") else f"cd {folder} && "
     out.note(f"now: {go}runner up -d && runner submit hello --wait")
+    out.note(f"a job of your own: {go}runner new NAME MODULE:FUNCTION")
     return 0
 
 
