@@ -31,6 +31,9 @@ log = get_logger(__name__)
 BEAT_SECONDS = 0.5
 """Between two beats: how late a terminate, an expiry or a redelivery is noticed."""
 
+BEAT_LEAST = 0.02
+"""However soon the next run is due: many that are due one after the other share a beat."""
+
 PULSE_SECONDS = 0.2
 """Between two signs of life of the main loop."""
 
@@ -198,7 +201,7 @@ class LeaseThread(threading.Thread):
             more |= fire_hooks(self._ledger, self._app.catalog, by=self._app.worker_name) == MOST_HOOKS
         if more:
             return 0.0
-        return BEAT_SECONDS if next_due is None else min(BEAT_SECONDS, next_due + 0.001)
+        return BEAT_SECONDS if next_due is None else min(BEAT_SECONDS, max(BEAT_LEAST, next_due + 0.001))
 
     def _terminate(self, request: Any, name: str) -> None:
         log.warning("run %s of %s is terminated (%s)", request.id, request.name, name)

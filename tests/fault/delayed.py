@@ -25,7 +25,7 @@ APART = 0.1
 AHEAD = 6.0
 """Seconds until the first is due: Redis and the worker start again meanwhile."""
 ROOM = 10_000_000
-"""Bytes that a worker may grow by, whatever for: twenty thousand messages alone are larger."""
+"""Bytes that a worker may grow by, whatever for: fifteen thousand messages alone are larger."""
 
 
 class _Noted(Ledger):

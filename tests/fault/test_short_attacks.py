@@ -17,7 +17,7 @@ SHORT = {
     "cut-kill": Size(runs=60, kills=3, seconds=3.0, workers=2),
     "rolling": Size(runs=80, kills=2, seconds=3.0, workers=2),
     "memory": Size(runs=60, kills=1, seconds=1.0, workers=1),
-    "delayed": Size(runs=20_000, kills=0, seconds=1.0, workers=1),
+    "delayed": Size(runs=15_000, kills=0, seconds=1.0, workers=1),
     "boundaries": Size(runs=20, kills=3, seconds=1.0, workers=1),
     "fence": Size(runs=20, kills=0, seconds=1.0, workers=1),
     "pause": Size(runs=20, kills=0, seconds=1.0, workers=2),
