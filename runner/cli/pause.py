@@ -10,6 +10,7 @@ from runner.cli.frame.opening import open_project
 from runner.cli.frame.options import DURATION, JOB, json_option, utc_option
 from runner.cli.frame.output import Output, command_line
 from runner.errors import UsageError
+from runner.model.pause import ALL
 
 
 @verb(example='runner pause nightly-report --for 2h --comment "database is moving"\nrunner pause --all')
@@ -28,7 +29,6 @@ def command(
     that have started go on. runner resume ends it.
     """
     from runner.actions.pause import pause  # start-up time: --help reads no settings
-    from runner.ledger.pauses import ALL  # as above
 
     if (job is None) == (not everything):
         raise UsageError("name a job, or give --all", hint="runner pause JOB, or: runner pause --all")

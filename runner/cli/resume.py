@@ -9,6 +9,7 @@ from runner.cli.frame.opening import open_project
 from runner.cli.frame.options import JOB
 from runner.cli.frame.output import Output
 from runner.errors import UsageError
+from runner.model.pause import ALL
 
 
 @verb(example="runner resume nightly-report\nrunner resume --all")
@@ -17,7 +18,6 @@ from runner.errors import UsageError
 def command(job: str | None, everything: bool) -> int:
     """Let a paused job go on: what waited starts, in its order."""
     from runner.actions.pause import resume  # start-up time: --help reads no settings
-    from runner.ledger.pauses import ALL  # as above
 
     if (job is None) == (not everything):
         raise UsageError("name a job, or give --all", hint="runner resume JOB, or: runner resume --all")

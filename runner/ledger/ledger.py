@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Self
 from runner.errors import AmbiguousId, JobPaused, KeyConflict, NotFinished, UnknownRun
 from runner.ledger.connection import connect, reaching
 from runner.ledger.message import write_message
-from runner.ledger.pauses import Pause, read_pause
+from runner.ledger.pauses import read_pause
 from runner.ledger.record import pairs, read_record
 from runner.ledger.scripts import run_script
 from runner.ledger.watch import Watch
 from runner.model.job import JobSpec
+from runner.model.pause import Pause
 from runner.model.run import Run, State, to_timestamp
 from runner.settings import Settings
 

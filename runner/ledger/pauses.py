@@ -3,38 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from runner.ledger.connection import reaching
-from runner.model.run import to_timestamp
+from runner.model.pause import Pause
 
 if TYPE_CHECKING:
     from runner.ledger.ledger import Ledger
-
-ALL = "*"
-"""Stands for all jobs."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """Who paused ``job`` (``*``: all), since when and until when; Unix times in milliseconds."""
-
-    job: str
-    by: str
-    since: int
-    ends: int | None
-    comment: str | None
-
-    def document(self) -> dict[str, Any]:
-        """Return it as JSON shows it: ``job``, ``by``, ``since``, ``until`` (RFC 3339 or null), ``comment``."""
-        return {
-            "job": self.job,
-            "by": self.by,
-            "since": to_timestamp(self.since),
-            "until": to_timestamp(self.ends) if self.ends is not None else None,
-            "comment": self.comment,
-        }
 
 
 def read_pause(job: str, text: str) -> Pause:

@@ -7,9 +7,10 @@ import pytest
 from runner.errors import JobPaused
 from runner.ledger.attempt import Dropped, Started
 from runner.ledger.health.reconcile import reconcile
-from runner.ledger.pauses import ALL, pause, read_pauses, resume
+from runner.ledger.pauses import pause, read_pauses, resume
 from runner.model.concurrency import Concurrency
 from runner.model.job import JobSpec
+from runner.model.pause import ALL
 from runner.model.run import State
 from tests.ledger.conftest import ERROR, Bench
 
