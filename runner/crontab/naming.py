@@ -27,7 +27,7 @@ def name_of(command: str, taken: Container[str]) -> str:
 
 
 def _telling_word(command: str) -> str:
-    parts = [_words(part) for part in re.split(r"&&|\|\||[;|]", command)]
+    parts = [_words(part.lstrip(" \t{(!")) for part in re.split(r"&&|\|\||[;|]", command)]
     fallback = ""
     for words in parts:
         asked = bool(words) and words[0] in ("test", "[", "cd", "true", ".", "source", "export")

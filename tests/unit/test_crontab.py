@@ -388,6 +388,7 @@ def test_whatever_a_crontab_holds_the_file_is_valid(tmp_path_factory: pytest.Tem
         ("/srv/backup.sh --full", "backup"),
         ("cd /srv && ./Nightly Report.sh", "nightly"),
         ("test -x /usr/sbin/anacron || run-parts /etc/cron.daily", "run-parts"),
+        ("test -x /usr/sbin/anacron || { cd / && run-parts --report /etc/cron.daily; }", "run-parts"),
         ("FOO=1 nice -n 10 sudo -u bob /opt/x/sync_all.py >/dev/null 2>&1", "bob"),
         ("/usr/bin/php8.2 -q /srv/cron.php", "cron"),
         ("python3 -m reports.daily --day x", "reports.daily"),
