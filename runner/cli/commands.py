@@ -24,6 +24,7 @@ COMMANDS = {
     "scheduler": "Submit scheduled runs when they are due, in the foreground.",
     "upcoming": "Show the next scheduled runs, and those that were missed.",
     "cron": "Have cron or systemd call the runner.",
+    "web": "Serve the dashboard and the REST API.",
     "doctor": "Check server, settings, workers and ledger; mend what can be mended.",
     "init": "Make a project that runs at once.",
     "completion": "Print the completion script of a shell.",
