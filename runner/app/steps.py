@@ -191,11 +191,12 @@ class LeaseThread(threading.Thread):
             # With the beat's own time, by which the doctor sees how far this clock is off.
             record={**self._record, "clock": round(time.time() * 1000)},
         )
-        for run_id, name in terminating.items():
-            request = state.requests.get(run_id)
-            if request is not None and request in state.active_requests and run_id not in self._ending:
-                self._terminate(request, name)
-        self._ending &= set(terminating)
+        # By claim, not by id: a run that was lost to this worker may have come back to it while the zombie still runs.
+        asked = [each for each in tuple(state.active_requests) if each.id in terminating]
+        for request in asked:
+            if request.token not in self._ending:
+                self._terminate(request, terminating[request.id])
+        self._ending &= {request.token for request in asked}
         self._give_up_lost()
         if hooks and self.connected:
             more |= fire_hooks(self._ledger, self._app.catalog, by=self._app.worker_name) == MOST_HOOKS
@@ -205,7 +206,7 @@ class LeaseThread(threading.Thread):
 
     def _terminate(self, request: Any, name: str) -> None:
         log.warning("run %s of %s is terminated (%s)", request.id, request.name, name)
-        self._ending.add(request.id)
+        self._ending.add(request.token)
         signum = getattr(signal, f"SIG{name}", signal.SIGTERM)
         threading.Thread(target=request.end, args=(signum,), name="runner-terminate", daemon=True).start()
 

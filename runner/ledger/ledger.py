@@ -9,14 +9,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from runner.errors import AmbiguousId, KeyConflict, NotFinished, UnknownRun
+from runner.errors import AmbiguousId, JobPaused, KeyConflict, NotFinished, UnknownRun
 from runner.ledger.connection import connect, reaching
 from runner.ledger.message import write_message
+from runner.ledger.pauses import read_pause
 from runner.ledger.record import pairs, read_record
 from runner.ledger.scripts import run_script
 from runner.ledger.watch import Watch
 from runner.model.job import JobSpec
-from runner.model.run import Run, State
+from runner.model.pause import Pause
+from runner.model.run import Run, State, to_timestamp
 from runner.settings import Settings
 
 if TYPE_CHECKING:
@@ -52,6 +54,8 @@ class Submission:
     """Unix time in milliseconds; a job's slots are submitted in order, each makes one run."""
     rerun_of: str | None = None
     hook_of: str | None = None
+    forced: bool = False
+    """It runs although its job is paused."""
     adopted: bool = False
     """A plain Celery client waits under this id: a duplicate is recorded, and skipped."""
 
@@ -105,7 +109,11 @@ class Ledger:
         Raises:
             KeyConflict: the key was used with other params.
         """
-        answer, run_id, record, meta = self.script("submit", *self.submission_arguments(submission))
+        job = submission.job
+        told = self.script("submit", *self.submission_arguments(submission))
+        if told[0] == "paused":
+            raise _paused(job.name, read_pause(job.name, told[1]))
+        answer, run_id, record, meta = told
         if answer == "conflict":
             raise KeyConflict(
                 f"key {submission.key!r} of {submission.job.name} was used with other params, by run {run_id}",
@@ -149,6 +157,8 @@ class Ledger:
             "hook_of": submission.hook_of,
             "hooks": ",".join(submission.job.hooks.names()) or None,
             **_unique(submission),
+            **_concurrency(submission),
+            "forced": 1 if submission.forced else None,
             "spec_digest": submission.job.digest,
             "params": params,
             "tags": json.dumps(list(submission.job.tags)) if submission.job.tags else None,
@@ -391,6 +401,15 @@ def unknown_run(run_id: str) -> UnknownRun:
     )
 
 
+def _paused(job: str, pause: Pause) -> JobPaused:
+    until = f" until {to_timestamp(pause.ends)}" if pause.ends is not None else ""
+    why = f": {pause.comment}" if pause.comment else ""
+    return JobPaused(
+        f"job {job} was paused by {pause.by} at {to_timestamp(pause.since)}{until}{why}",
+        hint=f"runner resume {job} (or --all) ends it; submit --force runs it all the same",
+    )
+
+
 def _unique(submission: Submission) -> dict[str, str | int]:
     """Return what makes a submission the same as another; nothing for a rerun, which is meant to be one more."""
     unique = submission.job.unique
@@ -403,6 +422,16 @@ def _unique(submission: Submission) -> dict[str, str | int]:
         "unique_for": _milliseconds(unique.for_),
         **({"adopted": 1} if submission.adopted else {}),
     }
+
+
+def _concurrency(submission: Submission) -> dict[str, str | int]:
+    """Return the group that a run is counted in, how many may be in it, and what becomes of one more."""
+    concurrency = submission.job.concurrency
+    if concurrency is None:
+        return {}
+    slot = (to_timestamp(submission.slot) or "") if submission.slot is not None else ""
+    group = concurrency.group(submission.job.name, submission.params, run_id=submission.id, slot=slot)
+    return {"group": group, "limit": concurrency.limit, "policy": concurrency.policy}
 
 
 def _canonical(params: Mapping[str, Any]) -> str:

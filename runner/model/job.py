@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from runner.model.concurrency import CONCURRENCY_ALIASES, Concurrency, check_key
 from runner.model.hooks import HOOKS_ALIASES, UNIQUE_ALIASES, Hooks, Unique
 from runner.model.option import (
     AnyJson,
@@ -92,7 +93,10 @@ JOB_ALIASES = {
     "secrets": _LATER,
     "delivery": _LATER,
     "max_deliveries": _LATER,
-    "concurrency": _LATER,
+    "concurrencyPolicy": "concurrency.policy",
+    "max_concurrency": "concurrency.limit",
+    "maxActiveRuns": "concurrency.limit",
+    "max_instances": "concurrency.limit",
     "cron": "schedule",
     "crontab": "schedule",
     "schedules": "schedule",
@@ -249,6 +253,12 @@ class JobSpec:
         help="When the job runs by itself: a cron expression, a mapping with cron or every, or a list of them.",
         examples=("0 2 * * *", {"every": "15m"}, {"cron": "@daily", "timezone": "Europe/Berlin", "jitter": "5m"}),
     )
+    concurrency: Concurrency | None = option(
+        Section(Concurrency, CONCURRENCY_ALIASES),
+        default=None,
+        help="How many runs of the job may be under way at once, over the whole fleet.",
+        examples=({"limit": 1}, {"limit": 2, "policy": "skip", "key": "${params.region}"}),
+    )
     unique: Unique | None = option(
         Section(Unique, UNIQUE_ALIASES),
         default=None,
@@ -280,6 +290,8 @@ class JobSpec:
         for name in ("timeout", "soft_timeout", "env"):
             if getattr(self, name):
                 return name
+        if self.concurrency is not None and self.concurrency.policy == "replace":
+            return "concurrency.policy"
         return None
 
 
@@ -293,6 +305,8 @@ def check_job(job: JobSpec, path: Path, report: Report) -> bool:
         if name in job.kwargs:
             report((*path, "params", name), "is a fixed kwarg too, remove one of them", on_key=True)
             sound = False
+    if job.concurrency is not None and job.concurrency.key is not None:
+        sound &= check_key(job.concurrency.key, job.params, (*path, "concurrency", "key"), report)
     for number, name in enumerate(job.unique.by if job.unique else ()):
         if name not in job.params:
             guess = did_you_mean(name, job.params) or ", declare it under params"

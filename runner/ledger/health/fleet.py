@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from runner.ledger.connection import reaching
 from runner.ledger.health.finding import EXAMPLES, Finding, Level, ok, problem, things, warning
 from runner.ledger.health.server import SKEW_SECONDS
+from runner.ledger.pauses import read_pauses
+from runner.model.pause import ALL
 
 if TYPE_CHECKING:
     from runner.ledger.ledger import Ledger
@@ -195,3 +197,21 @@ def check_hooks(ledger: Ledger) -> Iterator[Finding]:
         )
     else:
         yield ok("hooks", f"{things(waiting, 'outcome')} to fire hooks for")
+
+
+def check_pauses(ledger: Ledger) -> Iterator[Finding]:
+    """Yield a finding about paused jobs: who holds them, since when and until when.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    pauses = [pause.document() for pause in read_pauses(ledger).values()]
+    if not pauses:
+        yield ok("pauses", "no job is paused")
+        return
+    told = [
+        f"{'all jobs' if pause['job'] == ALL else pause['job']} by {pause['by']} since {pause['since']}"
+        + (f" until {pause['until']}" if pause["until"] else "")
+        for pause in pauses
+    ]
+    yield warning("pauses", f"paused: {'; '.join(told)}", "runner resume JOB, or --all, lets them go on")
