@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from runner.model.pause import ALL, Pause
 from runner.model.run import Run, State, to_datetime, to_timestamp
 
 ENDS = {
@@ -45,6 +46,12 @@ class Facts:
     lease: int | None = None
     """When that claim ends unless it is renewed."""
     refused_since: int | None = None
+    pause: Pause | None = None
+    """What holds its job."""
+    before: int | None = None
+    """It was put aside, and so many before it, to wait for a slot of concurrency or the end of a pause."""
+    holders: Sequence[str] | None = None
+    """Runs that hold the slots it waits for; ten at most."""
     workers: int = 0
     """Live workers."""
     takers: Sequence[str] = ()
@@ -65,6 +72,9 @@ class Facts:
             "holder": self.holder,
             "lease_ends": to_timestamp(self.lease),
             "refused_since": to_timestamp(self.refused_since),
+            "pause": self.pause.document() if self.pause is not None else None,
+            "put_aside_before": self.before,
+            "slot_holders": list(self.holders) if self.holders is not None else None,
             "workers": self.workers,
             "takers": list(self.takers),
             "declared": self.declared,
@@ -145,6 +155,14 @@ def _waits(facts: Facts) -> tuple[str, list[str], list[tuple[str, ...]]]:
     served = bool(facts.takers)
     start: list[tuple[str, ...]] = [("worker",) if run.queue == "default" else ("worker", "-Q", run.queue)]
     unserved = [] if served else [f"no live worker takes runs from queue {run.queue}"]
+    if facts.pause is not None:
+        return _held(facts.pause, run)
+    if facts.before is not None and facts.holders is not None:
+        because = [f"held by run {holder}" for holder in facts.holders]
+        because += [f"{_count(facts.before)} waiting before it"] if facts.before else ["it is the next one to get it"]
+        return "it waits for a concurrency slot of its job", [*because, *unserved], []
+    if facts.before is not None:
+        return "it was held while its job was paused, and goes into its queue soon", unserved, []
     if facts.due is not None:
         if facts.due > facts.now:
             what = "a retry" if run.state is State.RETRY else "its start"
@@ -175,6 +193,14 @@ def _waits(facts: Facts) -> tuple[str, list[str], list[tuple[str, ...]]]:
         ["it may have moved meanwhile: ask again"],
         [("doctor",)],
     )
+
+
+def _held(pause: Pause, run: Run) -> tuple[str, list[str], list[tuple[str, ...]]]:
+    told = pause.document()
+    summary = f"{'all jobs are' if pause.job == ALL else f'job {run.job} is'} paused"
+    summary += f" until {told['until']}" if told["until"] else ""
+    because = [f"paused by {pause.by} at {told['since']}" + (f": {pause.comment}" if pause.comment else "")]
+    return summary, because, [("resume", "--all" if pause.job == ALL else run.job)]
 
 
 def _place(facts: Facts) -> list[str]:

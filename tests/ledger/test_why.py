@@ -9,6 +9,8 @@ import pytest
 
 from runner.actions.project import Project
 from runner.actions.why import why
+from runner.ledger.pauses import pause, resume
+from runner.model.concurrency import Concurrency
 from runner.settings import Settings
 from tests.ledger.conftest import ERROR, Bench
 
@@ -110,3 +112,25 @@ def test_a_message_that_is_gone(bench: Bench, project: Project) -> None:
     run = bench.submit()
     bench.ledger.client.delete(f"{bench.ledger.namespace}:queue:default:5")
     assert told(project, run.id).endswith("doctor")
+
+
+def test_held_by_a_pause_or_for_a_slot(bench: Bench, project: Project) -> None:
+    bench.beat()
+    job = replace(bench.job(), concurrency=Concurrency(limit=1))
+    first, second, third = (bench.submit(job=job) for _ in range(3))
+    text = told(project, second.id)
+    assert text.startswith("it waits for a concurrency slot of its job")
+    assert f"held by run {first.id}" in text
+    assert "it is the next one to get it" in text
+    assert "1 run is waiting before it" in told(project, third.id)
+    pause(project.ledger, "job", by="me", comment="moving")
+    text = told(project, first.id)
+    assert text.startswith("job job is paused")
+    assert "paused by me at" in text
+    assert "moving" in text
+    assert text.endswith("resume job")
+    resume(project.ledger, "job")
+    pause(project.ledger, "*", by="me", seconds=1000.0)
+    text = told(project, third.id)
+    assert text.startswith("all jobs are paused until")
+    assert text.endswith("resume --all")

@@ -1,12 +1,13 @@
 -- Tells where a run is: what it waits behind, or who holds it. Changes nothing.
 --
--- Keys: NS:run:ID, NS:delayed, NS:claims, NS:leases, and of the run's queue the lists NS:queue:Q:P. So many messages
--- and claims are looked through, not more.
+-- Keys: NS:run:ID, NS:delayed, NS:paused, NS:holders:GROUP, the set that the run was put aside into, NS:claims,
+-- NS:leases, and of the run's queue the lists NS:queue:Q:P. So many messages and claims are looked through, not more.
 --
 -- ARGV: id, how many messages and claims to look through
 -- Returns facts as name, value, …: now; due (ms, in the delayed set); ahead (messages before its own in its list),
 -- higher (messages in lists served first), behind (only if its message was not found: messages that were not looked
--- at); holder and lease (ms of its end, of the claim on it); refused_since
+-- at); holder and lease (ms of its end, of the claim on it); refused_since; paused (if its job is); before (how many were put
+-- aside before it); holders (JSON, of the slots it waits for; up to ten)
 
 local id, look = ARGV[1], tonumber(ARGV[2])
 local facts = { 'now', tostring(NOW) }
@@ -26,6 +27,16 @@ end
 
 if run.state == 'STARTED' then
   tell_claim(run.token, run.worker or '')
+  return facts
+end
+
+if pause_of(run) then tell('paused', 1) end
+local place = run.aside and redis.call('ZRANK', run.aside, id)
+if place then
+  tell('before', place)
+  if run.group and run.aside == waiting_key(run.group) then
+    tell('holders', cjson.encode(redis.call('ZRANGE', holders_key(run.group), 0, 9)))
+  end
   return facts
 end
 
