@@ -19,7 +19,8 @@ from runner.cli.frame.group import WithExample
 from runner.cli.frame.options import DurationType
 from runner.cli.main import root
 from runner.model import words
-from runner.model.job import JOB_ALIASES, JOB_NAME, JobSpec
+from runner.model.hooks import JOB_NAME
+from runner.model.job import JOB_ALIASES, JobSpec
 from runner.model.keyword import FORMATS, PARAM_KEYWORDS, TYPES
 from runner.model.kind import Kind
 from runner.model.option import Option, Section, options_of

@@ -53,7 +53,7 @@ def check_code(settings: Settings, jobs: Iterable[JobSpec], seconds: float = IMP
         groups.setdefault(_module(job.task), []).append({"name": job.name, "options": JOB.write(job)})
     if not groups:
         return
-    parallel = max(2, min(_MOST_PROCESSES, os.cpu_count() or 2))
+    parallel = max(2, min(_MOST_PROCESSES, _processors()))
     request = {"groups": list(groups.values()), "parallel": parallel}
     # However many modules hang, each for its whole time: then something is wrong with the program itself.
     patience = START_SECONDS + seconds * (len(names) // parallel + 2)
@@ -88,6 +88,13 @@ def describe_code(settings: Settings, path: str, seconds: float = IMPORT_SECONDS
     raise InvalidSpec(error, hint="write module:function; python_path of runner.yaml says where modules are")
 
 
+def _processors() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 2  # macOS
+
+
 def _module(task: str) -> str:
     return task.partition(":")[0] if ":" in task else task.rpartition(".")[0]
 
@@ -116,13 +123,15 @@ def _answers(settings: Settings, request: dict[str, Any], seconds: float, patien
         guard(process.pid)
         with contextlib.suppress(BrokenPipeError), process.stdin:
             process.stdin.write(json.dumps(request).encode())
-        lines = _lines(process.stdout.fileno(), time.monotonic() + START_SECONDS + seconds)
-        first = next(lines, None)
+        answers = _Answers(process.stdout.fileno())
+        answers.deadline = time.monotonic() + START_SECONDS + seconds
+        first = next(answers, None)
         if first is None:
             raise _setup_failed(settings, f"did not end within {seconds:g} s, or ended the process")
         if "setup" in first:
             raise _setup_failed(settings, first["setup"])
-        yield from _lines(process.stdout.fileno(), time.monotonic() + patience)
+        answers.deadline = time.monotonic() + patience
+        yield from answers
     finally:
         with contextlib.suppress(OSError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -137,15 +146,23 @@ def _setup_failed(settings: Settings, message: str) -> SetupFailed:
     return SetupFailed(f"setup: {settings.setup}: {message}", hint="correct setup in runner.yaml")
 
 
-def _lines(descriptor: int, deadline: float) -> Iterator[dict[str, Any]]:
-    """Yield the JSON objects that a pipe brings, until its end or the deadline."""
-    rest = b""
-    while (left := deadline - time.monotonic()) > 0:
-        if not select.select([descriptor], [], [], left)[0]:
-            return
-        data = os.read(descriptor, 65536)
-        *lines, rest = (rest + data).split(b"\n")
-        for line in lines:
-            yield json.loads(line)
-        if not data:
-            return
+class _Answers(Iterator[dict[str, Any]]):
+    """The JSON objects that a pipe brings, until its end or ``deadline`` (of ``time.monotonic``)."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.deadline = 0.0
+        self._descriptor = descriptor
+        self._lines: list[bytes] = []
+        self._rest = b""
+
+    def __next__(self) -> dict[str, Any]:
+        while not self._lines:
+            left = self.deadline - time.monotonic()
+            if left <= 0 or not select.select([self._descriptor], [], [], left)[0]:
+                raise StopIteration
+            data = os.read(self._descriptor, 65536)
+            if not data:
+                raise StopIteration
+            *self._lines, self._rest = (self._rest + data).split(b"\n")
+        answer: dict[str, Any] = json.loads(self._lines.pop(0))
+        return answer

@@ -14,7 +14,14 @@ from runner.embedded.place import Place
 from runner.errors import RunnerError, Unavailable
 from runner.ledger.connection import mask
 from runner.ledger.health.finding import Finding, Level, ok, problem, things, warning
-from runner.ledger.health.fleet import archive_dead_letters, check_dead_letters, check_queues, check_workers
+from runner.ledger.health.fleet import (
+    archive_dead_letters,
+    check_dead_letters,
+    check_hooks,
+    check_pauses,
+    check_queues,
+    check_workers,
+)
 from runner.ledger.health.reconcile import reconcile
 from runner.ledger.health.server import check_server
 from runner.settings.redis_url import EMBEDDED
@@ -80,6 +87,8 @@ def examine(project: Project, *, repair: bool = False) -> Report:
 def _ledger(project: Project) -> Iterator[Finding]:
     yield from check_workers(project.ledger, versions())
     yield from check_queues(project.ledger)
+    yield from check_hooks(project.ledger)
+    yield from check_pauses(project.ledger)
     yield from reconcile(project.ledger)
     yield check_dead_letters(project.ledger)
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from runner.actions.code_check import IMPORT_SECONDS, describe_code
 from runner.errors import InvalidSpec, UsageError
-from runner.model.job import IMPORT_PATH, JOB_NAME
+from runner.model.hooks import JOB_NAME
+from runner.model.job import IMPORT_PATH
 from runner.model.option import INVALID
 from runner.settings import Settings
 from runner.spec.catalog import load_catalog

@@ -30,7 +30,7 @@ def start_worker(settings: Settings, arguments: Sequence[str], **options: Any) -
 
 
 @contextmanager
-def scheduler_beside(settings: Settings) -> Iterator[None]:
+def scheduler_beside(settings: Settings, log_form: str = "text") -> Iterator[None]:
     """Run ``runner scheduler`` as a child of this process, and again should it end; stop it afterwards.
 
     It ends by itself within seconds when this process is killed. Nothing is run with ``schedules: false``.
@@ -38,7 +38,7 @@ def scheduler_beside(settings: Settings) -> Iterator[None]:
     if not settings.schedules:
         yield
         return
-    keeper = _Keeper(settings)
+    keeper = _Keeper(settings, log_form)
     keeper.start()
     try:
         yield
@@ -47,14 +47,15 @@ def scheduler_beside(settings: Settings) -> Iterator[None]:
 
 
 class _Keeper(threading.Thread):
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, log_form: str) -> None:
         super().__init__(name="scheduler-keeper", daemon=True)
         self._settings = settings
+        self._arguments = ["--log-format", "json" if log_form == "json" else "text"]
         self._stopping = threading.Event()
         self._process = self._begin()
 
     def _begin(self) -> subprocess.Popen[bytes]:
-        return _start(self._settings, ["scheduler", "--parent", str(os.getpid())])
+        return _start(self._settings, ["scheduler", "--parent", str(os.getpid()), *self._arguments])
 
     def run(self) -> None:
         pause = 1.0

@@ -51,6 +51,7 @@ def adopt(app: Any, job: JobSpec, message: Any) -> None:
             trigger="celery",
             submitted_by=_origin(message),
             expires=job.expires,
+            adopted=True,
         )
     )
     if error is not None and not submitted.duplicate:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime
 
 import click
@@ -9,12 +10,14 @@ import click
 from runner.cli.frame.group import verb
 from runner.cli.frame.interrupts import Terminated
 from runner.cli.frame.opening import open_project
-from runner.cli.frame.output import Output, warn_of_problems
+from runner.cli.frame.options import log_format_option
+from runner.cli.frame.output import Output, to_json, warn_of_problems
 
 
 @verb(example="runner scheduler --project /srv/reports")
 @click.option("--parent", type=int, hidden=True, help="End when this process is no longer the parent.")
-def command(parent: int | None) -> int:
+@log_format_option
+def command(parent: int | None, log_format: str) -> int:
     """Submit scheduled runs when they are due, until SIGTERM or Ctrl-C; its log goes to stderr.
 
     It notices changed files, and waits while Redis is away. Any number may run, on any number of hosts, beside any
@@ -27,11 +30,14 @@ def command(parent: int | None) -> int:
     out = Output()
     warn_of_problems(out, project)
     try:
-        Scheduler(project, lambda text: out.note(f"[{_clock()}] scheduler: {text}")).run(parent)
+        Scheduler(project, lambda text: out.note(_line(text, log_format))).run(parent)
     except (Terminated, KeyboardInterrupt):
         notify("STOPPING=1")
     return 0
 
 
-def _clock() -> str:
-    return datetime.now().astimezone().isoformat(" ", "milliseconds")
+def _line(text: str, form: str) -> str:
+    if form == "json":
+        # As the worker's lines are: the two may go to one place.
+        return to_json({"at": round(time.time(), 3), "level": "INFO", "logger": "runner.scheduler", "message": text})
+    return f"[{datetime.now().astimezone().isoformat(' ', 'milliseconds')}] scheduler: {text}"

@@ -78,7 +78,7 @@ def start(
     settings = project.settings
     # Jobs find the project's files by relative paths wherever the worker was started.
     os.chdir(settings.project)
-    with scheduler_beside(settings) if with_scheduler else nullcontext():
+    with scheduler_beside(settings, log_form) if with_scheduler else nullcontext():
         release()  # the worker's own handling begins from here
         code = run_worker(
             settings,

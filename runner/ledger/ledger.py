@@ -9,15 +9,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from runner.errors import AmbiguousId, KeyConflict, NotFinished, UnknownRun
+from runner.errors import AmbiguousId, JobPaused, KeyConflict, NotFinished, UnknownRun
 from runner.ledger.connection import connect, reaching
 from runner.ledger.fleet import read_workers
 from runner.ledger.message import write_message
+from runner.ledger.pauses import read_pause
 from runner.ledger.record import pairs, read_record
 from runner.ledger.scripts import run_script
 from runner.ledger.watch import Watch
 from runner.model.job import JobSpec
-from runner.model.run import Run, State
+from runner.model.pause import Pause
+from runner.model.run import Run, State, to_timestamp
 from runner.settings import Settings
 
 if TYPE_CHECKING:
@@ -52,6 +54,11 @@ class Submission:
     slot: int | None = None
     """Unix time in milliseconds; a job's slots are submitted in order, each makes one run."""
     rerun_of: str | None = None
+    hook_of: str | None = None
+    forced: bool = False
+    """It runs although its job is paused."""
+    adopted: bool = False
+    """A plain Celery client waits under this id: a duplicate is recorded, and skipped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +110,11 @@ class Ledger:
         Raises:
             KeyConflict: the key was used with other params.
         """
-        answer, run_id, record, meta = self.script("submit", *self.submission_arguments(submission))
+        job = submission.job
+        told = self.script("submit", *self.submission_arguments(submission))
+        if told[0] == "paused":
+            raise _paused(job.name, read_pause(job.name, told[1]))
+        answer, run_id, record, meta = told
         if answer == "conflict":
             raise KeyConflict(
                 f"key {submission.key!r} of {submission.job.name} was used with other params, by run {run_id}",
@@ -144,6 +155,11 @@ class Ledger:
             "key": submission.key,
             "slot": submission.slot,
             "rerun_of": submission.rerun_of,
+            "hook_of": submission.hook_of,
+            "hooks": ",".join(submission.job.hooks.names()) or None,
+            **_unique(submission),
+            **_concurrency(submission),
+            "forced": 1 if submission.forced else None,
             "spec_digest": submission.job.digest,
             "params": params,
             "tags": json.dumps(list(submission.job.tags)) if submission.job.tags else None,
@@ -314,16 +330,28 @@ class Ledger:
 
     def beat(
         self, *, worker: str, keep: float, lease: float, record: Mapping[str, str | int]
-    ) -> tuple[float | None, dict[str, str], bool]:
+    ) -> tuple[float | None, dict[str, str], bool, int]:
         """Do what every worker does for all: see ``beat.lua``.
 
         Returns:
             Seconds until the next delayed run is due (None: there is none), the ids to terminate with the name of
-            the signal, and whether there is more to do at once.
+            the signal, whether there is more to do at once, and how many entries of the outbox are due.
         """
         flat = [part for pair in record.items() for part in pair]
-        next_due, terminating, more = self.script("beat", worker, _milliseconds(keep), _milliseconds(lease), *flat)
-        return (float(next_due) / 1000 if next_due else None), pairs(terminating), bool(more)
+        next_due, terminating, more, hooks = self.script(
+            "beat", worker, _milliseconds(keep), _milliseconds(lease), *flat
+        )
+        return (float(next_due) / 1000 if next_due else None), pairs(terminating), bool(more), int(hooks)
+
+    def outbox(self, most: int, lend: float, done: Sequence[str] = ()) -> list[str]:
+        """Take entries of the outbox: runs with hooks to fire, as ``ID OUTCOME ATTEMPT``.
+
+        Args:
+            most: how many at most.
+            lend: seconds after which somebody else may take them, if they are not done with by then.
+            done: entries that are.
+        """
+        return [str(entry) for entry in self.script("outbox", most, _milliseconds(lend), *done)]
 
     def bury(self, letter: str) -> None:
         """Keep a message that nobody can act on; the newest 10,000 are kept."""
@@ -349,6 +377,39 @@ def unknown_run(run_id: str) -> UnknownRun:
         f"no run {run_id}: it was never submitted, was forgotten, or is older than its retention",
         hint="runner runs lists what is known",
     )
+
+
+def _paused(job: str, pause: Pause) -> JobPaused:
+    until = f" until {to_timestamp(pause.ends)}" if pause.ends is not None else ""
+    why = f": {pause.comment}" if pause.comment else ""
+    return JobPaused(
+        f"job {job} was paused by {pause.by} at {to_timestamp(pause.since)}{until}{why}",
+        hint=f"runner resume {job} (or --all) ends it; submit --force runs it all the same",
+    )
+
+
+def _unique(submission: Submission) -> dict[str, str | int]:
+    """Return what makes a submission the same as another; nothing for a rerun, which is meant to be one more."""
+    unique = submission.job.unique
+    if unique is None or submission.rerun_of is not None:
+        return {}
+    values = {name: submission.params.get(name) for name in unique.by} if unique.by else submission.params
+    digest = hashlib.sha256(_canonical(values).encode()).hexdigest()[:32]
+    return {
+        "unique": digest,
+        "unique_for": _milliseconds(unique.for_),
+        **({"adopted": 1} if submission.adopted else {}),
+    }
+
+
+def _concurrency(submission: Submission) -> dict[str, str | int]:
+    """Return the group that a run is counted in, how many may be in it, and what becomes of one more."""
+    concurrency = submission.job.concurrency
+    if concurrency is None:
+        return {}
+    slot = (to_timestamp(submission.slot) or "") if submission.slot is not None else ""
+    group = concurrency.group(submission.job.name, submission.params, run_id=submission.id, slot=slot)
+    return {"group": group, "limit": concurrency.limit, "policy": concurrency.policy}
 
 
 def _canonical(params: Mapping[str, Any]) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from runner.model.concurrency import CONCURRENCY_ALIASES, Concurrency, check_key
+from runner.model.hooks import HOOKS_ALIASES, UNIQUE_ALIASES, Hooks, Unique
 from runner.model.option import (
     AnyJson,
     Choice,
@@ -20,16 +22,13 @@ from runner.model.option import (
     Report,
     Section,
     Text,
+    did_you_mean,
     option,
 )
 from runner.model.param import PARAMS, Param
 from runner.model.retry import RetryPolicy
 from runner.model.schedule import SCHEDULES, Schedule
 
-JOB_NAME = Text(
-    pattern=r"^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$",
-    advice="use 1 to 64 lower-case letters, digits, dots, dashes or underscores, a letter or digit first and last",
-)
 QUEUE_NAME = Text(
     pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$",
     advice="use 1 to 64 letters, digits, dots, dashes or underscores",
@@ -94,8 +93,10 @@ JOB_ALIASES = {
     "secrets": _LATER,
     "delivery": _LATER,
     "max_deliveries": _LATER,
-    "concurrency": _LATER,
-    "unique": _LATER,
+    "concurrencyPolicy": "concurrency.policy",
+    "max_concurrency": "concurrency.limit",
+    "maxActiveRuns": "concurrency.limit",
+    "max_instances": "concurrency.limit",
     "cron": "schedule",
     "crontab": "schedule",
     "schedules": "schedule",
@@ -103,10 +104,10 @@ JOB_ALIASES = {
     "interval": "schedule.every",
     "timezone": "schedule.timezone",
     "timeZone": "schedule.timezone",
-    "hooks": _LATER,
-    "handlerOn": _LATER,
-    "on_failure": _LATER,
-    "on_success": _LATER,
+    "handlerOn": "hooks",
+    "handler_on": "hooks",
+    "on_failure": "hooks.failure",
+    "on_success": "hooks.success",
     "rate_limit": "(it is not supported, remove it)",
     "name": "(the name of a job is the key that its options stand under)",
     "depends": "(jobs do not depend on each other, remove it)",
@@ -169,6 +170,7 @@ RETENTION_ALIASES = {
 }
 
 _NO_RETRY = RetryPolicy()
+_NO_HOOKS = Hooks()
 _PROJECT_RETENTION = Retention()
 
 
@@ -251,6 +253,24 @@ class JobSpec:
         help="When the job runs by itself: a cron expression, a mapping with cron or every, or a list of them.",
         examples=("0 2 * * *", {"every": "15m"}, {"cron": "@daily", "timezone": "Europe/Berlin", "jitter": "5m"}),
     )
+    concurrency: Concurrency | None = option(
+        Section(Concurrency, CONCURRENCY_ALIASES),
+        default=None,
+        help="How many runs of the job may be under way at once, over the whole fleet.",
+        examples=({"limit": 1}, {"limit": 2, "policy": "skip", "key": "${params.region}"}),
+    )
+    unique: Unique | None = option(
+        Section(Unique, UNIQUE_ALIASES),
+        default=None,
+        help="A second submission within a time returns the first run, unless that was revoked.",
+        examples=({"for": "1h", "by": ["day"]},),
+    )
+    hooks: Hooks = option(
+        Section(Hooks, HOOKS_ALIASES),
+        default=_NO_HOOKS,
+        help="Jobs to submit when a run has an outcome; their param run is the run document.",
+        examples=({"failure": ["page-oncall"]},),
+    )
     retention: Retention = option(
         Section(Retention, RETENTION_ALIASES),
         default=_PROJECT_RETENTION,
@@ -270,6 +290,8 @@ class JobSpec:
         for name in ("timeout", "soft_timeout", "env"):
             if getattr(self, name):
                 return name
+        if self.concurrency is not None and self.concurrency.policy == "replace":
+            return "concurrency.policy"
         return None
 
 
@@ -282,6 +304,13 @@ def check_job(job: JobSpec, path: Path, report: Report) -> bool:
     for name in job.params:
         if name in job.kwargs:
             report((*path, "params", name), "is a fixed kwarg too, remove one of them", on_key=True)
+            sound = False
+    if job.concurrency is not None and job.concurrency.key is not None:
+        sound &= check_key(job.concurrency.key, job.params, (*path, "concurrency", "key"), report)
+    for number, name in enumerate(job.unique.by if job.unique else ()):
+        if name not in job.params:
+            guess = did_you_mean(name, job.params) or ", declare it under params"
+            report((*path, "unique", "by", number), f"{name} is no param of the job{guess}")
             sound = False
     return sound
 

@@ -91,8 +91,16 @@ class _Type:
         return INVALID if ListOf(Choice(TYPES), unique=True).read(value, path, report) is INVALID else value
 
     def schema(self) -> dict[str, Any]:
-        one = {"enum": list(TYPES)}
-        return {"anyOf": [one, {"type": "array", "items": one, "minItems": 1, "uniqueItems": True}]}
+        # No anyOf: of one, editors say no more than that nothing fits.
+        return {
+            "type": ["string", "array"],
+            "if": {"type": "string"},
+            "then": {"enum": list(TYPES)},
+            "items": {"enum": list(TYPES)},
+            "minItems": 1,
+            "uniqueItems": True,
+            "examples": list(TYPES),
+        }
 
     def write(self, value: Any) -> Any:
         return value
@@ -130,7 +138,7 @@ class _Schema:
         return value if keywords_sound(value, NESTED_KEYWORDS, path, report) else INVALID
 
     def schema(self) -> dict[str, Any]:
-        return {"$ref": SUBSCHEMA_REF}
+        return {"type": ["object", "boolean"], "$ref": SUBSCHEMA_REF}
 
     def write(self, value: Any) -> Any:
         return value
@@ -183,6 +191,50 @@ KEYWORDS: dict[str, Kind] = {
 }
 """The JSON Schema keywords that a param may use, and what each takes."""
 
+KEYWORD_HELP = {
+    "type": "The type of the value, or a list of types.",
+    "description": "What a person should know before giving it.",
+    "title": "A short name for people.",
+    "default": "The value when none is given.",
+    "examples": "Values that fit, to show.",
+    "enum": "The values that fit.",
+    "const": "The only value that fits.",
+    "format": "What the text is, such as a date.",
+    "minLength": "The fewest characters.",
+    "maxLength": "The most characters.",
+    "pattern": "A regular expression that the text matches somewhere; ^ and $ make that all of it.",
+    "minimum": "The smallest number.",
+    "maximum": "The largest number.",
+    "exclusiveMinimum": "The number is above this.",
+    "exclusiveMaximum": "The number is below this.",
+    "multipleOf": "The number is a multiple of this.",
+    "items": "The schema of each item, of those after prefixItems if there are any.",
+    "prefixItems": "The schemas of the first items, one each.",
+    "contains": "The schema that at least one item fits.",
+    "minContains": "The fewest items that fit contains.",
+    "maxContains": "The most items that fit contains.",
+    "minItems": "The fewest items.",
+    "maxItems": "The most items.",
+    "uniqueItems": "true: no item stands twice.",
+    "properties": "The schema of each key, by name.",
+    "patternProperties": "Schemas of keys, by regular expressions that their names match.",
+    "additionalProperties": "The schema of the other keys; false refuses them.",
+    "propertyNames": "The schema of the names of keys.",
+    "minProperties": "The fewest keys.",
+    "maxProperties": "The most keys.",
+    "dependentRequired": "Keys that are required where another key is there.",
+    "anyOf": "Schemas of which at least one fits.",
+    "oneOf": "Schemas of which exactly one fits.",
+    "allOf": "Schemas that all fit.",
+    "not": "A schema that does not fit.",
+    "if": "A schema that decides between then and else.",
+    "then": "The schema where if fits.",
+    "else": "The schema where if does not fit.",
+    "deprecated": "true: better not given any more.",
+    "$comment": "A note for readers of this file.",
+}
+"""One sentence for each keyword, for editors."""
+
 NESTED_KEYWORDS: dict[str, Kind] = {**KEYWORDS, "required": ListOf(Text(), unique=True)}
 PARAM_KEYWORDS: dict[str, Kind] = {**KEYWORDS, "required": Flag()}
 
@@ -229,10 +281,16 @@ _BOUNDS = (
 def subschema() -> dict[str, Any]:
     """Return the rule for a schema inside a schema, to stand at :data:`SUBSCHEMA_REF`."""
     return {
-        "type": ["object", "boolean"],
+        # null only where a keyword of a param takes it, to reset what was inherited
+        "type": ["object", "boolean", "null"],
         "additionalProperties": False,
-        "properties": {name: kind.schema() for name, kind in NESTED_KEYWORDS.items()},
+        "properties": {name: described(name, kind.schema()) for name, kind in NESTED_KEYWORDS.items()},
     }
+
+
+def described(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a keyword with its help."""
+    return {**schema, "description": KEYWORD_HELP.get(name, "The keys that must be there.")}
 
 
 def keywords_sound(declared: Mapping[str, Any], known: dict[str, Kind], path: Path, report: Report) -> bool:

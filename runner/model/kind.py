@@ -108,6 +108,8 @@ class Text:
             schema["maxLength"] = self.max_length
         if self.pattern is not None:
             schema["pattern"] = self.pattern
+            if self.advice:
+                schema["patternErrorMessage"] = self.advice
         return schema
 
     def write(self, value: Any) -> Any:
@@ -123,6 +125,15 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     # `re` has a cache too, but a slow one, and this runs for each text of each job. In Python `$` lets a
     # line break follow, in ECMA-262 it does not.
     return re.compile(pattern[:-1] + r"\Z" if pattern.endswith("$") else pattern)
+
+
+def editor_message(advice: str) -> dict[str, str]:
+    """Return what makes editors say ``advice`` of a wrong value; validators ignore it."""
+    return {"errorMessage": advice, "patternErrorMessage": advice}
+
+
+_DURATION_ADVICE = "write a duration with a unit, such as 90s, 15m, 1h30m or 2d"
+_SIZE_ADVICE = "write a size with a unit, such as 64KiB or 1MiB"
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +222,7 @@ class Duration:
         return seconds
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "string", "pattern": DURATION_PATTERN}
+        return {"type": "string", "pattern": DURATION_PATTERN, **editor_message(_DURATION_ADVICE)}
 
     def write(self, value: Any) -> Any:
         return format_duration(value)
@@ -245,7 +256,7 @@ class Size:
         return size
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "string", "pattern": SIZE_PATTERN}
+        return {"type": "string", "pattern": SIZE_PATTERN, **editor_message(_SIZE_ADVICE)}
 
     def write(self, value: Any) -> Any:
         return format_size(value)
@@ -275,8 +286,10 @@ class Choice:
 def nullable(schema: dict[str, Any]) -> dict[str, Any]:
     # `null` resets an option to its built-in default, so every optional one takes it.
     schema = dict(schema)
-    if isinstance(schema.get("type"), str):
-        schema["type"] = [schema["type"], "null"]
-        if "enum" in schema:
+    kinds = schema.get("type")
+    if kinds is not None:
+        kinds = [kinds] if isinstance(kinds, str) else list(kinds)
+        schema["type"] = kinds if "null" in kinds else [*kinds, "null"]
+        if "enum" in schema and None not in schema["enum"]:
             schema["enum"] = [*schema["enum"], None]
     return schema

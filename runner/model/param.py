@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from runner.model.keyword import PARAM_KEYWORDS, TYPES, VALUE_KEYWORDS, keywords_sound
-from runner.model.option import INVALID, Kind, Path, Report, Text, describe, on_keys
+from runner.model.keyword import PARAM_KEYWORDS, TYPES, VALUE_KEYWORDS, described, keywords_sound
+from runner.model.option import INVALID, Kind, Path, Report, Text, describe, nullable, on_keys
 
+_NEVER_MISSING = "a param with a default is never missing, remove required or default"
 PARAM_NAME = Text(
     pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
     advice="a param becomes a keyword argument, so use letters, digits and underscores, no digit first",
@@ -84,7 +85,7 @@ class Params:
             return None
         required = schema.pop("required", False)
         if required and "default" in schema:
-            report((*path, "required"), "a param with a default is never missing, remove required or default")
+            report((*path, "required"), _NEVER_MISSING)
             return None
         return Param(name, MappingProxyType(schema), required)
 
@@ -94,10 +95,8 @@ class Params:
             "type": ["object", "null"],
             "additionalProperties": False,
             "properties": keywords,
-            "not": {
-                "type": "object",
-                "required": ["required", "default"],
-                "properties": {"required": {"const": True}},
+            "dependentSchemas": {
+                "default": {"properties": {"required": {"enum": [False, None], "errorMessage": _NEVER_MISSING}}}
             },
         }
         return {
@@ -117,7 +116,6 @@ PARAMS = Params()
 
 
 def _nullable_keyword(name: str, kind: Kind) -> dict[str, Any]:
-    schema = kind.schema()
-    if name not in VALUE_KEYWORDS and schema:
-        return {"anyOf": [schema, {"type": "null"}]}
-    return schema
+    schema = kind.schema() if name in VALUE_KEYWORDS else nullable(kind.schema())
+    told = {"description": "true: a submission without it is refused."} if name == "required" else {}
+    return {**described(name, schema), **told}

@@ -275,6 +275,7 @@ def assemble(listing: Listing, read: Mapping[str, CachedFile]) -> Catalog:
         for shown, at in places:
             message = f"is declared in {broken[name]} too, which disables both; rename or remove one"
             problems.append(Problem(shown, at, 1, f"jobs.{one_line(name)}", message))
+    problems += _check_hooks(listing, lines, broken)
     if len(lines) + len(broken) > MAX_JOBS:
         shown = listing.files[-1].shown
         problems.append(Problem(shown, 1, 1, "", f"more than {MAX_JOBS:,} jobs are declared, split the project"))
@@ -284,3 +285,26 @@ def assemble(listing: Listing, read: Mapping[str, CachedFile]) -> Catalog:
     elif not lines and not broken and not problems:
         warnings.append(f"{', '.join(sorted(found.shown for found in listing.files)[:3])}: no jobs are declared")
     return Catalog(Jobs(lines), tuple(sorted(problems)), len(listing.files), tuple(warnings), MappingProxyType(broken))
+
+
+def _check_hooks(listing: Listing, lines: dict[str, tuple[str, str]], broken: dict[str, str]) -> list[Problem]:
+    """Take the jobs whose hooks cannot be followed out of ``lines``; return what is wrong with them."""
+    jobs = Jobs(lines)
+    hooked = {name: jobs[name] for name, _ in jobs.that_mention('"hooks":')}
+    if not any(job.hooks.names() for job in hooked.values()):
+        return []
+    from runner.spec.hooks import check_hooks  # start-up time: most projects have no hooks
+
+    faults = check_hooks(hooked, jobs.get, [*lines, *broken])
+    problems: list[Problem] = []
+    for shown in {lines[fault.job][1] for fault in faults}:
+        # Only now, since positions cost another reading.
+        document, _ = open_file(next(found for found in listing.files if found.shown == shown))
+        for fault in faults:
+            if lines[fault.job][1] == shown:
+                document.report(("jobs", fault.job, "hooks", fault.outcome, fault.number), fault.message)
+        problems += document.problems
+    for name in {fault.job for fault in faults}:
+        line, shown = lines.pop(name)
+        broken[name] = f"{shown}:{entry_of(line).line}"
+    return problems

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from runner.model.job import DEFAULTS, IMPORT_PATH, JOB, JOB_NAME, JobSpec, check_job
+from runner.model.hooks import JOB_NAME
+from runner.model.job import DEFAULTS, IMPORT_PATH, JOB, JobSpec, check_job
 from runner.model.option import INVALID, Path, Report, describe, did_you_mean
 from runner.model.param import PARAMS, Param
 from runner.model.schedule import SCHEDULES, Schedule

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from runner.model.container import literal_schema
-from runner.model.job import DEFAULTS, JOB, JOB_NAME
+from runner.model.hooks import JOB_NAME
+from runner.model.job import DEFAULTS, JOB
 from runner.model.keyword import subschema
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -24,7 +25,8 @@ def jobs_schema() -> dict[str, Any]:
     """Return the schema of a file in ``jobs.d``."""
     job = JOB.schema()
     del job["required"]  # below: only where `defaults` does not give it
-    named = {"type": ["object", "null"], "propertyNames": {"pattern": JOB_NAME.pattern}}
+    names = {key: rule for key, rule in JOB_NAME.schema().items() if key != "type"}
+    named = {"type": ["object", "null"], "propertyNames": names}
     return {
         "$schema": DIALECT,
         "$id": f"urn:celery-runner:{JOBS_FILE}",

@@ -143,7 +143,7 @@ class Bench:
         seconds, micros = self.ledger.client.time()
         return float(seconds) + micros / 1e6
 
-    def beat(self) -> tuple[float | None, dict[str, str], bool]:
+    def beat(self) -> tuple[float | None, dict[str, str], bool, int]:
         record: dict[str, str | int] = {
             "host": "h",
             "pid": 1,

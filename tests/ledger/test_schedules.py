@@ -196,13 +196,19 @@ def test_params_that_nobody_gives_are_a_failure_that_can_be_seen(place: Place) -
 # -- once, for ever
 
 
-def test_forgotten_and_pruned_slots_stay_submitted(place: Place, bench: Bench) -> None:
+@pytest.mark.parametrize("pruned", [False, True], ids=["forgotten", "pruned"])
+def test_forgotten_and_pruned_slots_stay_submitted(place: Place, bench: Bench, pruned: bool) -> None:
     place.write("job: {schedule: {every: 1h, catchup: all}}")
     place.tick("2026-01-01T00:00")
     place.tick("2026-01-01T01:00")
     run = place.runs("job")[0]
     place.ledger.revoke(run.id, by="me")
-    place.ledger.forget(run.id)
+    if pruned:
+        place.ledger.client.zadd(f"{place.namespace}:prunable", {run.id: 1})
+        bench.beat()
+    else:
+        place.ledger.forget(run.id)
+    assert place.runs("job") == []
     submission = place.engine()._submission("job", ms("2026-01-01T01:00"), 0, 0)
     again = place.ledger.submit(submission)
     assert (again.id, again.run, again.duplicate) == (run.id, None, True)

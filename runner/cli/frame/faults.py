@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from runner.cli.frame.hints import with_project
 from runner.errors import RunnerError, UsageError
 
 BUG = 70
@@ -43,7 +44,9 @@ def report_click(error: click.ClickException, *, as_json: bool) -> int:
 def report_error(error: RunnerError, *, as_json: bool) -> int:
     """Report a fault that the user can do something about."""
     if as_json:
-        write(sys.stdout, json.dumps(error.as_dict()) + "\n")
+        document = error.as_dict()
+        document["error"]["hint"] = error.hint and with_project(error.hint)  # type: ignore[index]
+        write(sys.stdout, json.dumps(document) + "\n")
     else:
         write(sys.stderr, describe(error))
     return error.exit_code
@@ -51,7 +54,7 @@ def report_error(error: RunnerError, *, as_json: bool) -> int:
 
 def describe(error: RunnerError) -> str:
     """Return the lines that a person reads."""
-    return f"error: {error.message}\n" + (f"hint: {error.hint}\n" if error.hint else "")
+    return f"error: {error.message}\n" + (f"hint: {with_project(error.hint)}\n" if error.hint else "")
 
 
 def report_bug(error: BaseException, words: Sequence[str], *, as_json: bool) -> int:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runner.cli.frame.hints import remember
 from runner.cli.frame.options import PROJECT
 
 if TYPE_CHECKING:
@@ -26,4 +27,6 @@ def open_project() -> Project:
     """
     from runner.actions.project import Project  # start-up time: --help of a command reads no settings
 
-    return Project.open(named_project())
+    project = Project.open(named_project())
+    remember(project.settings.project)
+    return project

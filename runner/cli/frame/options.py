@@ -108,6 +108,15 @@ def params_options(function: F) -> F:
     return words(document(function))
 
 
+log_format_option = click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="json: an object a line, for machines.",
+)
+
+
 def worker_options(function: F) -> F:
     """Add the options of a worker."""
     for add in (
@@ -118,13 +127,7 @@ def worker_options(function: F) -> F:
             show_default=True,
             help="What the log tells.",
         ),
-        click.option(
-            "--log-format",
-            type=click.Choice(["text", "json"]),
-            default="text",
-            show_default=True,
-            help="json: an object a line, for machines.",
-        ),
+        log_format_option,
         click.option(
             "--pool",
             "-P",

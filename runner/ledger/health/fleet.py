@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING, Any
 from runner.ledger.connection import reaching
 from runner.ledger.health.finding import EXAMPLES, Finding, Level, ok, problem, things, warning
 from runner.ledger.health.server import SKEW_SECONDS
+from runner.ledger.pauses import read_pauses
+from runner.model.pause import ALL
 
 if TYPE_CHECKING:
     from runner.ledger.ledger import Ledger
 
 SILENT_SECONDS = 5.0
 """A worker beats twice a second; one that was not heard of for so long is in trouble."""
+UNFIRED_SECONDS = 60
+"""Workers fire hooks within a second; after so long nobody seems to."""
 _PORTION = 100
 
 
@@ -188,3 +192,43 @@ def archive_dead_letters(ledger: Ledger, folder: Path) -> Path | None:
                 for letter in reversed(letters):
                     client.lrem(key, -1, letter)
     return path
+
+
+def check_hooks(ledger: Ledger) -> Iterator[Finding]:
+    """Yield a finding about the outbox: whether hooks wait that nobody fires.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    client: Any = _client(ledger)
+    key = f"{ledger.namespace}:outbox"
+    with reaching(ledger.settings):
+        seconds, _ = client.time()
+        late = int(client.zcount(key, "-inf", (seconds - UNFIRED_SECONDS) * 1000))
+        waiting = int(client.zcard(key))
+    if late:
+        yield problem(
+            "hooks",
+            f"{things(late, 'outcome')} whose hooks should have been fired more than {UNFIRED_SECONDS} s ago",
+            "start a worker: runner worker",
+        )
+    else:
+        yield ok("hooks", f"{things(waiting, 'outcome')} to fire hooks for")
+
+
+def check_pauses(ledger: Ledger) -> Iterator[Finding]:
+    """Yield a finding about paused jobs: who holds them, since when and until when.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    pauses = [pause.document() for pause in read_pauses(ledger).values()]
+    if not pauses:
+        yield ok("pauses", "no job is paused")
+        return
+    told = [
+        f"{'all jobs' if pause['job'] == ALL else pause['job']} by {pause['by']} since {pause['since']}"
+        + (f" until {pause['until']}" if pause["until"] else "")
+        for pause in pauses
+    ]
+    yield warning("pauses", f"paused: {'; '.join(told)}", "runner resume JOB, or --all, lets them go on")

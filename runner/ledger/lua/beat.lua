@@ -5,7 +5,8 @@
 -- back what dead workers held; prunes. Each in small portions, so that Redis never waits for it.
 --
 -- ARGV: worker ('' for none), ms the worker counts as alive, lease in ms, the worker's record as name, value, …
--- Returns {ms until the next delayed run is due | '', ids to terminate and their signals as a flat list, more to do}
+-- Returns {ms until the next delayed run is due | '', ids to terminate and their signals as a flat list, more to do,
+-- hooks to fire}
 
 local worker, lease = ARGV[1], tonumber(ARGV[3])
 local PORTION = 200
@@ -24,13 +25,32 @@ redis.call('ZREMRANGEBYSCORE', NS .. ':workers', '-inf', NOW - LOST_KEPT)
 local due = redis.call('ZRANGE', DELAYED, '-inf', NOW, 'BYSCORE', 'LIMIT', 0, PORTION)
 for _, id in ipairs(due) do
   redis.call('ZREM', DELAYED, id)
-  local message, queue, priority = unpack(redis.call('HMGET', run_key(id), 'message', 'queue', 'priority'))
-  if message then
-    redis.call('HDEL', run_key(id), 'message')
-    enqueue(queue, priority, message)
-  end
+  local run = load_run(id)
+  if run and run.message then go_on(run) end
 end
 if #due == PORTION then more = 1 end
+
+-- Jobs that are paused no more, and one group of runs whose slots are looked at: what a failover rolled back is mended.
+for _, job in ipairs(redis.call('SRANDMEMBER', PARKED, 5)) do
+  if not pause_of({ job = job }) then
+    local key = PARKED .. ':' .. job
+    local parked = redis.call('ZRANGE', key, 0, PORTION - 1)
+    for _, id in ipairs(parked) do
+      redis.call('ZREM', key, id)
+      local run = load_run(id)
+      if run and run.message then go_on(run) end
+    end
+    if redis.call('EXISTS', key) == 0 then redis.call('SREM', PARKED, job) else more = 1 end
+  end
+end
+local group = redis.call('HRANDFIELD', LIMITS)
+if group then
+  for _, id in ipairs(redis.call('ZRANGE', holders_key(group), 0, PORTION - 1)) do
+    local state = redis.call('HGET', run_key(id), 'state')
+    if not state or FINAL[state] then redis.call('ZREM', holders_key(group), id) end
+  end
+  promote(group)
+end
 
 local late = redis.call('ZRANGE', EXPIRING, '-inf', NOW, 'BYSCORE', 'LIMIT', 0, PORTION)
 for _, id in ipairs(late) do
@@ -58,7 +78,7 @@ if NOW >= hold then
     if run and run.state == 'STARTED' and run.token == token then
       lose(run, claim.message, cjson.encode({ worker = run.worker }))
     elseif run and not FINAL[run.state] and run.state ~= 'STARTED' then
-      enqueue(claim.queue, claim.priority, claim.message, true)
+      admit(run, claim.queue, claim.priority, claim.message, true)
     elseif claim and not run and not claim.ours then
       enqueue(claim.queue, claim.priority, claim.message, true)
     end
@@ -76,4 +96,4 @@ if #old == PORTION then more = 1 end
 
 local next_due = redis.call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')
 return { next_due[2] and tostring(math.max(0, tonumber(next_due[2]) - NOW)) or '',
-  redis.call('HGETALL', TERMINATING), more }
+  redis.call('HGETALL', TERMINATING), more, redis.call('ZCOUNT', NS .. ':outbox', '-inf', NOW) }

@@ -1,0 +1,92 @@
+"""What an editor shows, asked of the real yaml-language-server over its protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runner.model.job import JobSpec
+from runner.model.keyword import PARAM_KEYWORDS, TYPES
+from runner.model.option import known_options, options_of
+from runner.model.retry import RetryPolicy
+from tests.support.language_server import Editor
+from tests.support.project import runner_cli
+
+JOB = "jobs:\n  a:\n    task: a:b\n"
+
+
+@pytest.fixture(scope="module")
+def editor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Editor]:
+    """An editor in a project that ``runner init`` made."""
+    folder = tmp_path_factory.mktemp("editor")
+    runner_cli("init", cwd=folder).check()
+    with Editor(folder) as editor:
+        yield editor
+
+
+def test_options_of_a_job_are_offered_with_their_help(editor: Editor) -> None:
+    offered = editor.completions(JOB + "    ")
+    wanted = {option.key: option.help for option in options_of(JobSpec) if option.key != "task"}
+    assert {name: offered.get(name) for name in wanted} == wanted
+
+
+def test_options_of_a_section_are_offered_with_their_help(editor: Editor) -> None:
+    offered = editor.completions(JOB + "    retry:\n      ")
+    wanted = {option.key: option.help for option in options_of(RetryPolicy)}
+    assert {name: offered.get(name) for name in wanted} == wanted
+
+
+def test_values_and_keywords_are_offered(editor: Editor) -> None:
+    assert set(editor.completions(JOB + "    delivery: ")) >= {"at_least_once", "at_most_once"}
+    assert set(editor.completions(JOB + "    params:\n      p:\n        type: ")) >= set(TYPES)
+    keywords = editor.completions(JOB + "    params:\n      p:\n        ")
+    assert set(keywords) >= set(PARAM_KEYWORDS)
+    assert all(keywords[name] for name in PARAM_KEYWORDS)
+
+
+def test_the_help_is_shown_for_a_word(editor: Editor) -> None:
+    assert known_options(JobSpec)["timeout"].help in editor.hover(JOB + "    timeout: 5m\n", "timeout")
+
+
+def test_a_sound_file_is_not_marked(editor: Editor) -> None:
+    specs = Path(__file__).parents[1] / "specs" / "valid"
+    for name in ("all-options", "anchors", "durations", "japanese", "flow-style"):
+        text = (specs / f"{name}.yaml").read_text("utf-8")
+        text = "\n".join(line for line in text.splitlines() if "yaml-language-server" not in line) + "\n"
+        assert editor.problems(text) == [], name
+
+
+MARKS = {
+    "timeout: 30": (5, 14, "write a duration with a unit, such as 90s, 15m, 1h30m or 2d"),
+    "timeout: 30 minutes": (5, 14, "write a duration with a unit, such as 90s, 15m, 1h30m or 2d"),
+    "timeuot: 30s": (5, 5, "Property timeuot is not allowed."),
+    "priority: 12": (5, 15, "Value is above the maximum of 9."),
+    "delivery: once": (5, 15, 'Value is not accepted. Valid values: "at_least_once", "at_most_once", null.'),
+    "enabled: maybe": (5, 14, "Incorrect type. Expected one of boolean, null."),
+    "retry: {max_retires: 3}": (5, 13, "Property max_retires is not allowed."),
+    "kwargs: {1a: 3}": (5, 14, "a keyword argument is a Python identifier"),
+    "params: {p: {minLenght: 3}}": (5, 18, "Property minLenght is not allowed."),
+    "params: {p: {type: strin}}": (5, 24, "Value is not accepted. Valid values: " + ", ".join(f'"{t}"' for t in TYPES)),
+    "params: {p: {type: string, required: true, default: x}}": (
+        5,
+        42,
+        "a param with a default is never missing, remove required or default",
+    ),
+}
+
+
+@pytest.mark.parametrize("line", MARKS)
+def test_a_wrong_value_is_marked_with_a_clear_message(editor: Editor, line: str) -> None:
+    [(at, column, message)] = editor.problems(f"{JOB}    {line}\n")
+    wanted = MARKS[line]
+    assert (at + 1, column) == wanted[:2]
+    assert message.removesuffix(".") == wanted[2].removesuffix(".")
+
+
+def test_a_missing_task_and_a_wrong_name_are_marked(editor: Editor) -> None:
+    [(_, _, message)] = editor.problems("jobs:\n  a: {queue: q}\n")
+    assert message == 'Missing property "task".'
+    [(_, _, message)] = editor.problems("jobs:\n  A_: {task: a:b}\n")
+    assert message.startswith("use 1 to 64 lower-case letters")
