@@ -4,7 +4,8 @@
 -- dropped (its claim released), and a run that has expired, or was revoked, ends here. One of a paused job, or one that
 -- holds no slot where none is free, is set aside.
 --
--- ARGV: id, token, worker, pid, job that the message names
+-- ARGV: id, token, worker, pid, job that the message names, digest of the spec that the worker has of it ('' keeps
+--       that of the submission)
 -- Returns {'go', attempts, retries, params, expires_at | ''} or {why not}
 
 local id, token = ARGV[1], ARGV[2]
@@ -50,6 +51,7 @@ enter(run, 'STARTED')
 run.attempts = tostring(tonumber(run.attempts or '0') + 1)
 redis.call('HSET', key, 'state', 'STARTED', 'attempts', run.attempts, 'token', token,
   'worker', ARGV[3], 'started_at', NOW)
+if (ARGV[6] or '') ~= '' then redis.call('HSET', key, 'spec_digest', ARGV[6]) end
 redis.call('HDEL', key, 'detail', 'retry_at', 'message', 'progress', 'refused_since')
 redis.call('ZREM', EXPIRING, id)
 redis.call('ZREM', DELAYED, id)
