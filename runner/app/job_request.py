@@ -43,8 +43,8 @@ class JobRequest(Request):
         self.token: str = message.delivery_tag
         # The tracer in the child makes its context of this mapping.
         self.request_dict["claim"] = self.token
-        if self.task.carried is not None:
-            self.request_dict["carried"] = self.task.carried
+        # Always, so that it can come from nowhere else.
+        self.request_dict["carried"] = self.task.carried
         self.ending = False
         self.max_rss: int | None = None
         self.handed_back = False
