@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner.actions.project import Project
@@ -169,10 +170,14 @@ def _problems(catalog: Catalog) -> str:
 
 def _files(settings: Settings) -> tuple[object, ...]:
     """Return what differs once runner.yaml or a file of jobs did change."""
-    try:
-        status = (settings.project / "runner.yaml").stat()
-        own: object = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
-    except OSError:
-        own = None
+    own = [_signature(file) for file in sorted({settings.project / "runner.yaml", *settings.files})]
     listing = find_files(settings.jobs_dir, settings.project)
     return (own, [(each.path, each.signature) for each in listing.files], len(listing.problems))
+
+
+def _signature(file: Path) -> object:
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
