@@ -7,7 +7,8 @@
           command: [du, -sh, --, docs]
 
 Params reach the command as environment variables ``PARAM_<NAME>`` (upper case; a string as it is, any
-other value as JSON) and in no other way: nothing that a submitter gives becomes part of a command line.
+other value as JSON). Nothing that a submitter gives becomes part of a command line, unless ``${params.NAME}`` of its
+YAML makes it an argument; it never becomes the program, or text that a shell reads.
 """
 
 from __future__ import annotations
