@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PY := $(BIN)/python
 INSTALLED := $(VENV)/.installed
-# Two workers at least: tests that only pass one after the other shall be found.
+# Two workers at least: tests that only pass one after the other shall be found. An idle one takes over from a busy one.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(max(2, os.cpu_count() or 2))')
 # On every server, what talks to one; the rest of the suite does not.
 SERVER_TESTS := $(wildcard tests/ledger tests/worker tests/integration tests/cli tests/fault)
@@ -36,11 +36,11 @@ demo: $(INSTALLED)  ## Show the runner at work
 	@$(PY) -m examples.demo
 
 test: $(INSTALLED)  ## Run all tests on the embedded server
-	$(PY) -m pytest -q -n $(WORKERS)
+	$(PY) -m pytest -q -n $(WORKERS) --dist worksteal
 
 test-redis: $(INSTALLED)  ## Run the tests that need a server on redis-server: TCP with a password, Unix socket
-	RUNNER_TEST_SERVER=redis-tcp $(PY) -m pytest -q -n $(WORKERS) $(SERVER_TESTS)
-	RUNNER_TEST_SERVER=redis-unix $(PY) -m pytest -q -n $(WORKERS) $(SERVER_TESTS)
+	RUNNER_TEST_SERVER=redis-tcp $(PY) -m pytest -q -n $(WORKERS) --dist worksteal $(SERVER_TESTS)
+	RUNNER_TEST_SERVER=redis-unix $(PY) -m pytest -q -n $(WORKERS) --dist worksteal $(SERVER_TESTS)
 
 fault: $(INSTALLED)  ## Attack workers and Redis: kills, freezes, cuts, forgeries; prints a table (15 minutes; FAULT=--help)
 	$(PY) -m tests.fault $(FAULT)

@@ -84,6 +84,12 @@ class AmbiguousId(UsageError):
     code = "ambiguous_id"
 
 
+class CrontabError(UsageError):
+    """The crontab can not be read or written, or can not say what is to be said."""
+
+    code = "crontab"
+
+
 class UnknownRun(RunnerError):
     """No such run: never submitted, forgotten, or pruned by retention."""
 
@@ -109,6 +115,12 @@ class JobDisabled(Refused):
     """The job says ``enabled: false``."""
 
     code = "job_disabled"
+
+
+class JobPaused(Refused):
+    """Somebody paused the job."""
+
+    code = "job_paused"
 
 
 class NotFinished(Refused):

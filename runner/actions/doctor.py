@@ -18,6 +18,7 @@ from runner.ledger.health.fleet import (
     archive_dead_letters,
     check_dead_letters,
     check_hooks,
+    check_pauses,
     check_queues,
     check_workers,
 )
@@ -87,6 +88,7 @@ def _ledger(project: Project) -> Iterator[Finding]:
     yield from check_workers(project.ledger, versions())
     yield from check_queues(project.ledger)
     yield from check_hooks(project.ledger)
+    yield from check_pauses(project.ledger)
     yield from reconcile(project.ledger)
     yield check_dead_letters(project.ledger)
 

@@ -60,16 +60,15 @@ def hello(name: str) -> str:
 _IGNORED = ".runner/"
 
 
-def init(folder: Path) -> list[Path]:
-    """Write a project into ``folder`` and return the files that were written.
+def init(folder: Path, *, example: bool = True) -> list[Path]:
+    """Write a project into ``folder`` and return the files that were written; ``example``: with a job.
 
     Raises:
         UsageError: one of the files exists; nothing was written.
     """
     files = {
         "runner.yaml": _RUNNER_YAML.format(timezone=host_timezone()),
-        "jobs.d/example.yaml": _EXAMPLE_YAML,
-        "my_jobs.py": _MY_JOBS,
+        **({"jobs.d/example.yaml": _EXAMPLE_YAML, "my_jobs.py": _MY_JOBS} if example else {}),
         "schema/jobs.schema.json": json.dumps(jobs_schema(), indent=2, ensure_ascii=False) + "\n",
         "schema/runner.schema.json": json.dumps(runner_schema(), indent=2, ensure_ascii=False) + "\n",
     }
@@ -80,13 +79,14 @@ def init(folder: Path) -> list[Path]:
             hint="name an empty folder: runner init DIR",
         )
     try:
-        written = [_write(folder / name, text) for name, text in files.items()]
+        written = [write_new(folder / name, text) for name, text in files.items()]
         return [*written, *_ignore(folder / ".gitignore")]
     except OSError as error:
         raise UsageError(f"{error.filename or folder} cannot be written: {error.strerror}") from error
 
 
-def _write(path: Path, text: str) -> Path:
+def write_new(path: Path, text: str) -> Path:
+    """Write a file that is not there yet, and its folder; return its path."""
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     # 0644 whatever the umask: files that anybody may write are refused when they are read.
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "w", encoding="utf-8") as file:  # noqa: PTH123

@@ -49,6 +49,7 @@ def submit(
     priority: int | None = None,
     trigger: str = "cli",
     rerun_of: str | None = None,
+    force: bool = False,
 ) -> Submitted:
     """Record a run of ``job_name`` and put it into its queue.
 
@@ -65,10 +66,12 @@ def submit(
         priority: 0 to 9, instead of the job's.
         trigger: what made the submission, see :data:`runner.model.run.Trigger`.
         rerun_of: the id of the run that this one repeats.
+        force: also if the job is paused; the run starts all the same.
 
     Raises:
         UnknownJob, InvalidParams, UsageError: nothing was submitted.
         JobDisabled: the job says ``enabled: false``.
+        JobPaused: somebody paused it.
         KeyConflict: the key was used with other params.
         Unavailable: Redis did not answer; the run may or may not have been recorded.
     """
@@ -92,6 +95,7 @@ def submit(
             eta=eta,
             expires=job.expires if expires is None else expires,
             rerun_of=rerun_of,
+            forced=force,
         )
     )
 

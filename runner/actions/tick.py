@@ -15,7 +15,9 @@ from runner.actions.schedule_table import Row, ScheduleTable
 from runner.actions.submit import submitter
 from runner.errors import InvalidParams
 from runner.ledger.ledger import Submission
+from runner.ledger.pauses import read_pauses
 from runner.ledger.slots import NO_SCHEDULE, Marks, Note, note, read_marks, slot_id, submit_slots
+from runner.model.pause import Pause, paused
 from runner.schedule.due import Due, due_slots
 from runner.schedule.timetable import from_milliseconds, milliseconds, timetables
 from runner.spec.params import check_params
@@ -131,6 +133,7 @@ class Engine:
 
     def _due(self, marks: Marks, now: int) -> Iterator[tuple[str, JobSpec, Due]]:
         """Yield what is to be done about each job with slots up to ``now``."""
+        pauses: dict[str, Pause] | None = None
         for name, row in self.table.rows.items():
             since = _since(marks, name, row)
             if since is None or (row.knows(since) and (row.next is None or row.next > now)):
@@ -142,14 +145,12 @@ class Engine:
                 continue
             tables = timetables(job.schedule, self.table.timezone)
             found = due_slots(name, tables, from_milliseconds(since), from_milliseconds(now))
-            if self._held(job):
-                # What a disabled job leaves out is not caught up with when it is enabled again.
+            if pauses is None:
+                pauses = read_pauses(self.project.ledger)
+            if not job.enabled or paused(pauses, job.name):
+                # What a disabled or paused job leaves out is not caught up with afterwards.
                 found = Due((), from_milliseconds(now))
             yield name, job, found
-
-    def _held(self, job: JobSpec) -> bool:
-        """Return whether the slots of a job pass without a run."""
-        return not job.enabled
 
     def _submission(self, name: str, slot: int, start: int, now: int) -> Submission:
         job = self.catalog.jobs[name]

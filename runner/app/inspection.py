@@ -64,7 +64,7 @@ def describe(path: str) -> dict[str, Any]:
         parameters = list(inspect.signature(target).parameters.values())
     except (ValueError, TypeError):
         parameters = []
-    text = read_docstring(inspect.getdoc(target) or "")
+    text = read_docstring(inspect.getdoc(getattr(target, "func", target)) or "")
     return {
         "description": text.summary,
         "reserved": bool(getattr(target, "reserved", ())),

@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 from celery import Task, exceptions
 from celery.app.task import Context
@@ -17,7 +17,7 @@ from celery.utils.log import get_task_logger
 
 from runner.app.run_values import ParamsRefused, environment, expand_env, expand_kwargs
 from runner.app.secret_values import MissingSecret, look_up_secrets, mask_result, masker_of, scrub
-from runner.app.target import TargetError, load_exceptions, load_target
+from runner.app.target import TargetError, known_exceptions, load_exceptions, load_target
 from runner.current import CurrentRun, running
 from runner.errors import InvalidParams
 from runner.ledger.attempt import Dropped, Started
@@ -25,6 +25,7 @@ from runner.model.job import JobSpec
 from runner.model.retry import RetryAt
 from runner.model.run import FailureReason
 from runner.model.template import Sources
+from runner.spec.jobs_file import Entry, build
 from runner.spec.params import check_params
 
 log = get_task_logger(__name__)
@@ -34,6 +35,13 @@ TIMEOUTS = (exceptions.SoftTimeLimitExceeded, exceptions.TimeLimitExceeded)
 
 SIGNALLED = frozenset(-(256 - signum) for signum in signal.Signals)
 """What billiard's children exit with when a signal ends them; the parent settles those."""
+
+
+class Carried(NamedTuple):
+    """A job as a pool child builds it: its options as canonical JSON, all defaults merged in."""
+
+    entry: Entry
+    file: str
 
 
 class JobExit(Exception):
@@ -74,6 +82,8 @@ class JobTask(Task):
     Strategy = "runner.app.strategy:strategy"
 
     job: JobSpec
+    carried: Carried | None = None
+    """What a request tells a pool child about the job; None if every child was forked with it."""
     _target: Callable[..., Any] | Task | None = None
     broken: str | None = None
     """Why the target could not be imported, or None."""
@@ -90,12 +100,19 @@ class JobTask(Task):
             self.broken = str(error)
         return self.broken
 
+    def _follow(self, carried: Carried | None) -> None:
+        """In a pool child: become the job that the request brought."""
+        if carried is not None and carried.entry.digest != self.job.digest:
+            self.job = build(carried.entry, carried.file)
+            self._target, self.broken = None, None
+
     # -- one attempt
 
     def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
         """Ask the guard; STARTED is written by the same step."""
         request = self.request
-        answer = self.backend.attempts.start(task_id, request.claim, request.hostname, self.name)
+        self._follow(getattr(request, "carried", None))
+        answer = self.backend.attempts.start(task_id, request.claim, request.hostname, self.name, self.job.digest)
         if isinstance(answer, Dropped):
             log.info("run %s of %s is not started here: %s", task_id, self.name, answer.why)
             raise Ignore
@@ -136,7 +153,7 @@ class JobTask(Task):
     def _perform(self, started: Started) -> Any:
         self._require_target()
         job, request = self.job, self.request
-        shared = tuple(os.environ[name] for name in sorted(self.app.secret_variables) if name in os.environ)
+        shared = tuple(os.environ[name] for name in request.secret_variables if name in os.environ)
         masker = request.masker = masker_of(shared)
         try:
             params = check_params(job, started.params)
@@ -212,11 +229,15 @@ class JobTask(Task):
 
         A timeout is retried only if ``for`` names it.
         """
-        if self._target is None:
-            return False
-        if isinstance(error, self._never_for):
-            return False
         if isinstance(error, TIMEOUTS) and not self.job.retry.for_:
+            return False
+        if self._target is None:
+            # The parent of pool children, which imports nothing for a job that came while it ran: what it judges
+            # (a timeout, that is) has a name that needs no import.
+            policy = self.job.retry
+            retried = known_exceptions(policy.for_) if policy.for_ else (Exception,)
+            return isinstance(error, retried) and not isinstance(error, known_exceptions(policy.not_for))
+        if isinstance(error, self._never_for):
             return False
         return isinstance(error, self._retry_for)
 

@@ -20,6 +20,7 @@ from kombu import Exchange, Queue
 from runner.app.capture.child import Capture
 from runner.app.capture.collector import Collector
 from runner.app.capture.echo import Echo
+from runner.app.registry import use_child_tasks
 from runner.app.secret_values import complaints
 from runner.app.target import TargetError, load_target
 from runner.delivery.transport import INBOX, MARKED_ARGUMENT
@@ -109,6 +110,7 @@ def prepare_child(app: Any, **_: Any) -> None:
     """
     os.setpgid(0, 0)
     guard(os.getpgrp())
+    use_child_tasks(app)
     if app.collector is not None:
         app.capture = Capture(app.collector.control)
 

@@ -31,6 +31,9 @@ log = get_logger(__name__)
 BEAT_SECONDS = 0.5
 """Between two beats: how late a terminate, an expiry or a redelivery is noticed."""
 
+BEAT_LEAST = 0.02
+"""However soon the next run is due: many that are due one after the other share a beat."""
+
 PULSE_SECONDS = 0.2
 """Between two signs of life of the main loop."""
 
@@ -186,23 +189,33 @@ class LeaseThread(threading.Thread):
             keep=WORKER_RECORD_SECONDS,
             lease=self._claims.lease,
             # With the beat's own time, by which the doctor sees how far this clock is off.
-            record={**self._record, "clock": round(time.time() * 1000)},
+            record={**self._record, **self._told_now(), "clock": round(time.time() * 1000)},
         )
-        for run_id, name in terminating.items():
-            request = state.requests.get(run_id)
-            if request is not None and request in state.active_requests and run_id not in self._ending:
-                self._terminate(request, name)
-        self._ending &= set(terminating)
+        # By claim, not by id: a run that was lost to this worker may have come back to it while the zombie still runs.
+        asked = [each for each in tuple(state.active_requests) if each.id in terminating]
+        for request in asked:
+            if request.token not in self._ending:
+                self._terminate(request, terminating[request.id])
+        self._ending &= {request.token for request in asked}
         self._give_up_lost()
         if hooks and self.connected:
             more |= fire_hooks(self._ledger, self._app.catalog, by=self._app.worker_name) == MOST_HOOKS
         if more:
             return 0.0
-        return BEAT_SECONDS if next_due is None else min(BEAT_SECONDS, next_due + 0.001)
+        return BEAT_SECONDS if next_due is None else min(BEAT_SECONDS, max(BEAT_LEAST, next_due + 0.001))
+
+    def _told_now(self) -> dict[str, str | int]:
+        """Return what of the worker's record changes while it runs."""
+        told: dict[str, str | int] = {
+            "running": len(state.active_requests),
+            "state": "stopping" if self._drain.draining else "running",
+        }
+        files = self._app.files
+        return told if files is None else {**told, **files.record()}
 
     def _terminate(self, request: Any, name: str) -> None:
         log.warning("run %s of %s is terminated (%s)", request.id, request.name, name)
-        self._ending.add(request.id)
+        self._ending.add(request.token)
         signum = getattr(signal, f"SIG{name}", signal.SIGTERM)
         threading.Thread(target=request.end, args=(signum,), name="runner-terminate", daemon=True).start()
 

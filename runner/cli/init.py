@@ -2,26 +2,79 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
 
 from runner.cli.frame.group import verb
-from runner.cli.frame.output import Output
+from runner.cli.frame.opening import named_project
+from runner.cli.frame.output import Output, printable
+from runner.errors import UsageError
+
+MINE = "\0"
+"""Stands for the user's own crontab: no file has such a name."""
 
 
-@verb(example="runner init demo && cd demo && runner up -d && runner submit hello --wait")
-@click.argument("folder", metavar="[DIR]", type=click.Path(), default=".")
-def command(folder: str) -> int:
+@verb(
+    example="runner init demo && cd demo && runner up -d && runner submit hello --wait\n"
+    "runner init --from-crontab\n"
+    "runner init --from-crontab /etc/crontab --system"
+)
+@click.argument("folder", metavar="[DIR]", type=click.Path(), required=False)
+@click.option(
+    "--from-crontab",
+    "source",
+    is_flag=False,
+    flag_value=MINE,
+    metavar="[FILE|-]",
+    help="Write jobs.d/crontab.yaml: a job for each line of your crontab, of FILE, or of stdin.",
+)
+@click.option("--system", is_flag=True, help="Its lines name a user, as those of /etc/crontab and /etc/cron.d do.")
+def command(folder: str | None, source: str | None, system: bool) -> int:
     """Make a project in DIR, the working folder by default: settings, an example job, schemas for editors.
 
     Nothing is overwritten: if one of the files exists, nothing is written and the exit code is 2.
+
+    With --from-crontab, crontab.yaml comes instead of the example, and a project that exists gains that file alone.
+    What could not be carried over is shown, and stands in the file. Write DIR before --from-crontab.
     """
+    if system and source is None:
+        raise UsageError("--system says how a crontab is read", hint="add --from-crontab FILE")
+    out = Output()
+    if source is not None:
+        return _from_crontab(out, folder or named_project() or ".", source, system=system)
     from runner.actions.init import init  # start-up time: --help derives no schema
 
-    out = Output()
-    for path in init(Path(folder)):
+    for path in init(Path(folder or ".")):
         out.note(f"wrote {path}")
-    go = "" if folder == "." else f"cd {folder} && "
+    go = "" if folder in (None, ".") else f"cd {folder} && "
     out.note(f"now: {go}runner up -d && runner submit hello --wait")
+    out.note(f"a job of your own: {go}runner new NAME MODULE:FUNCTION")
     return 0
+
+
+def _from_crontab(out: Output, folder: str, source: str, *, system: bool) -> int:
+    from runner.actions.from_crontab import from_crontab  # start-up time: --help reads no settings
+
+    carried = from_crontab(Path(folder), _read(source), system=system)
+    for path in carried.files:
+        out.note(f"wrote {path}")
+    out.note(f"{len(carried.jobs)} jobs: {', '.join(carried.jobs)}")
+    if carried.left:
+        out.note("could not be carried over:")
+    for each in carried.left:
+        out.note(f"  line {each.line}: {printable(each.source)}\n    {printable(each.why)}")
+    out.note("now: read the file, comment those lines of the crontab out, then runner cron install")
+    return 0
+
+
+def _read(source: str) -> bytes | None:
+    if source == MINE:
+        return None
+    if source == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return Path(source).read_bytes()
+    except OSError as error:
+        raise UsageError(f"{source} can not be read: {error.strerror}", hint="write the path of a crontab") from None

@@ -2,68 +2,91 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from runner.cli.frame.group import verb
 from runner.cli.frame.opening import open_project
 from runner.cli.frame.options import JOB as JOB_NAME
-from runner.cli.frame.options import json_option
+from runner.cli.frame.options import json_option, utc_option
 from runner.cli.frame.output import Output, table, warn_of_problems
-from runner.cli.frame.run_text import LONGEST_CELL, one_line
+from runner.cli.frame.run_text import LONGEST_CELL, one_line, pause_text
 from runner.errors import UsageError
 from runner.model.job import JOB, JobSpec
 from runner.model.option import options_of
+from runner.model.pause import Pause, paused
+
+if TYPE_CHECKING:
+    from runner.actions.project import Project
 
 
 @verb(example="runner jobs\nrunner jobs nightly-report")
 @click.argument("job", required=False, type=JOB_NAME)
 @click.option("--jsonl", is_flag=True, help="Print one JSON object a line.")
 @json_option
-def command(job: str | None, jsonl: bool, as_json: bool) -> int:
-    """List the jobs of the project, or show all options of one, with its defaults merged in."""
+@utc_option
+def command(job: str | None, jsonl: bool, as_json: bool, utc: bool) -> int:
+    """List the jobs of the project, or show all options of one, with its defaults merged in.
+
+    Tells which are paused, if Redis can be reached.
+    """
     if jsonl and as_json:
         raise UsageError("--json and --jsonl each say what to print", hint="use one of them")
     project = open_project()
-    out = Output(as_json=as_json or jsonl)
+    out = Output(as_json=as_json or jsonl, utc=utc)
     warn_of_problems(out, project)
     for text in project.catalog.warnings:
         out.warn(text)
     if job is not None:
-        _show(out, project.catalog.get(job))
+        spec, pauses = project.catalog.get(job), _pauses(project)
+        held = paused(pauses, spec.name)
+        _show(out, spec, held)
+        if held is not None and not out.as_json:
+            out.note(pause_text(held, utc=utc))
         return 0
     jobs = [project.catalog.jobs[name] for name in sorted(project.catalog.jobs)]
+    pauses = _pauses(project)
     if as_json:
-        out.document([document(each) for each in jobs])
+        out.document([document(each, paused(pauses, each.name)) for each in jobs])
     elif jsonl:
-        out.lines(document(each) for each in jobs)
+        out.lines(document(each, paused(pauses, each.name)) for each in jobs)
     elif jobs:
-        table(out, ("JOB", "TASK", "QUEUE", "ENABLED", "DESCRIPTION"), [_row(each) for each in jobs], {"no": "yellow"})
+        rows = [_row(each, paused(pauses, each.name)) for each in jobs]
+        table(out, ("JOB", "TASK", "QUEUE", "ENABLED", "DESCRIPTION"), rows, {"no": "yellow", "paused": "yellow"})
+        for pause in pauses.values():
+            out.note(pause_text(pause, utc=utc))
     else:
         out.note("no jobs")
     return 0
 
 
-def document(job: JobSpec) -> dict[str, Any]:
-    """Return a job as JSON: its name and place, then every option as it would stand in YAML."""
+def _pauses(project: Project) -> dict[str, Pause]:
+    from runner.actions.pause import known_pauses  # start-up time: --help reads no settings
+
+    return known_pauses(project)
+
+
+def document(job: JobSpec, pause: Pause | None = None) -> dict[str, Any]:
+    """Return a job as JSON: its name and place, then every option as it would stand in YAML, then its pause."""
     options = {each.key: each.kind.write(getattr(job, each.field)) for each in _set_options(job)}
+    held = {"paused": pause.document() if pause is not None else None}
     every = {each.key: options.get(each.key) for each in options_of(JobSpec)}
-    return {"name": job.name, "file": job.file, "line": job.line, "digest": job.digest, **every}
+    return {"name": job.name, "file": job.file, "line": job.line, "digest": job.digest, **every, **held}
 
 
 def _set_options(job: JobSpec) -> list[Any]:
     return [each for each in options_of(JobSpec) if getattr(job, each.field) is not None]
 
 
-def _row(job: JobSpec) -> tuple[str, ...]:
-    enabled = "yes" if job.enabled else "no"
+def _row(job: JobSpec, pause: Pause | None) -> tuple[str, ...]:
+    enabled = "no" if not job.enabled else "paused" if pause is not None else "yes"
     return (job.name, job.task, job.queue, enabled, one_line(job.description or "", LONGEST_CELL))
 
 
-def _show(out: Output, job: JobSpec) -> None:
+def _show(out: Output, job: JobSpec, pause: Pause | None) -> None:
     if out.as_json:
-        out.document(document(job))
+        out.document(document(job, pause))
         return
     import yaml  # start-up time: a table of jobs needs none
 

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 @click.option("--queue", metavar="NAME", help="Instead of the job's queue.")
 @click.option("--priority", type=click.IntRange(0, 9), help="Instead of the job's; 9 is served first.")
 @click.option("--key", metavar="TEXT", help="Submitting the same key of a job again gives the first run.")
+@click.option("--force", is_flag=True, help="Run it although the job is paused.")
 @quiet_option
 @json_option
 def command(
@@ -58,6 +59,7 @@ def command(
     queue: str | None,
     priority: int | None,
     key: str | None,
+    force: bool,
     quiet: bool,
     as_json: bool,
 ) -> int:
@@ -87,6 +89,7 @@ def command(
             queue=queue,
             priority=priority,
             key=key,
+            force=force,
         )
     print_submitted(project, out, submitted, wait=wait)
     if submitted.run is not None and not (quiet and not wait):

@@ -71,9 +71,9 @@ class Attempts:
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
 
-    def start(self, run_id: str, token: str, worker: str, job: str) -> Started | Dropped:
-        """Ask the guard; STARTED is written by the same step."""
-        answer = self.persist(lambda: self.ledger.script("start", run_id, token, worker, os.getpid(), job))
+    def start(self, run_id: str, token: str, worker: str, job: str, spec_digest: str = "") -> Started | Dropped:
+        """Ask the guard; STARTED is written by the same step, and the digest of the spec that the attempt goes by."""
+        answer = self.persist(lambda: self.ledger.script("start", run_id, token, worker, os.getpid(), job, spec_digest))
         if answer[0] != "go":
             return Dropped(answer[0])
         _, attempt, retries, params, expires_at, slot = answer

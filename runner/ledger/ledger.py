@@ -9,14 +9,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from runner.errors import AmbiguousId, KeyConflict, NotFinished, UnknownRun
+from runner.errors import AmbiguousId, JobPaused, KeyConflict, NotFinished, UnknownRun
 from runner.ledger.connection import connect, reaching
+from runner.ledger.fleet import read_workers
 from runner.ledger.message import write_message
+from runner.ledger.pauses import read_pause
 from runner.ledger.record import pairs, read_record
 from runner.ledger.scripts import run_script
 from runner.ledger.watch import Watch
 from runner.model.job import JobSpec
-from runner.model.run import Run, State
+from runner.model.pause import Pause
+from runner.model.run import Run, State, to_timestamp
 from runner.settings import Settings
 
 if TYPE_CHECKING:
@@ -52,6 +55,8 @@ class Submission:
     """Unix time in milliseconds; a job's slots are submitted in order, each makes one run."""
     rerun_of: str | None = None
     hook_of: str | None = None
+    forced: bool = False
+    """It runs although its job is paused."""
     adopted: bool = False
     """A plain Celery client waits under this id: a duplicate is recorded, and skipped."""
 
@@ -105,7 +110,11 @@ class Ledger:
         Raises:
             KeyConflict: the key was used with other params.
         """
-        answer, run_id, record, meta = self.script("submit", *self.submission_arguments(submission))
+        job = submission.job
+        told = self.script("submit", *self.submission_arguments(submission))
+        if told[0] == "paused":
+            raise _paused(job.name, read_pause(job.name, told[1]))
+        answer, run_id, record, meta = told
         if answer == "conflict":
             raise KeyConflict(
                 f"key {submission.key!r} of {submission.job.name} was used with other params, by run {run_id}",
@@ -149,6 +158,8 @@ class Ledger:
             "hook_of": submission.hook_of,
             "hooks": ",".join(submission.job.hooks.names()) or None,
             **_unique(submission),
+            **_concurrency(submission),
+            "forced": 1 if submission.forced else None,
             "spec_digest": submission.job.digest,
             "params": params,
             "tags": json.dumps(list(submission.job.tags)) if submission.job.tags else None,
@@ -303,31 +314,8 @@ class Ledger:
             )
 
     def workers(self) -> list[dict[str, Any]]:
-        """Return the live workers: name, host, pid, queues, concurrency, pool, version, and in Unix ms
-        started_at, seen_at by Redis' clock and clock, the worker's own at that time.
-        """
-        with reaching(self.settings):
-            names: list[str] = self.client.zrange(f"{self.namespace}:workers", 0, -1)  # type: ignore[assignment]
-            with self.client.pipeline(transaction=False) as pipe:
-                for name in names:
-                    pipe.hgetall(f"{self.namespace}:worker:{name}")
-                records = pipe.execute()
-        return [
-            {
-                "name": name,
-                "host": record["host"],
-                "pid": int(record["pid"]),
-                "queues": record["queues"].split(","),
-                "concurrency": int(record["concurrency"]),
-                "pool": record["pool"],
-                "started_at": int(record["started_at"]),
-                "seen_at": int(record["seen_at"]),
-                "version": record.get("version"),
-                "clock": int(record.get("clock", 0)),
-            }
-            for name, record in zip(names, records, strict=True)
-            if record
-        ]
+        """Return the live workers, each as :func:`runner.ledger.fleet.read_workers` describes it."""
+        return [worker for worker in read_workers(self) if worker["state"] != "lost"]
 
     def consumed_queues(self) -> set[str]:
         """Return the queues that a live worker takes runs from."""
@@ -391,6 +379,15 @@ def unknown_run(run_id: str) -> UnknownRun:
     )
 
 
+def _paused(job: str, pause: Pause) -> JobPaused:
+    until = f" until {to_timestamp(pause.ends)}" if pause.ends is not None else ""
+    why = f": {pause.comment}" if pause.comment else ""
+    return JobPaused(
+        f"job {job} was paused by {pause.by} at {to_timestamp(pause.since)}{until}{why}",
+        hint=f"runner resume {job} (or --all) ends it; submit --force runs it all the same",
+    )
+
+
 def _unique(submission: Submission) -> dict[str, str | int]:
     """Return what makes a submission the same as another; nothing for a rerun, which is meant to be one more."""
     unique = submission.job.unique
@@ -403,6 +400,16 @@ def _unique(submission: Submission) -> dict[str, str | int]:
         "unique_for": _milliseconds(unique.for_),
         **({"adopted": 1} if submission.adopted else {}),
     }
+
+
+def _concurrency(submission: Submission) -> dict[str, str | int]:
+    """Return the group that a run is counted in, how many may be in it, and what becomes of one more."""
+    concurrency = submission.job.concurrency
+    if concurrency is None:
+        return {}
+    slot = (to_timestamp(submission.slot) or "") if submission.slot is not None else ""
+    group = concurrency.group(submission.job.name, submission.params, run_id=submission.id, slot=slot)
+    return {"group": group, "limit": concurrency.limit, "policy": concurrency.policy}
 
 
 def _canonical(params: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from runner.model.concurrency import CONCURRENCY_ALIASES, Concurrency, check_key
 from runner.model.hooks import HOOKS_ALIASES, UNIQUE_ALIASES, Hooks, Unique
 from runner.model.option import (
     AnyJson,
@@ -88,14 +89,16 @@ RETRY_ALIASES = {
     "maxDuration": "max_delay",
 }
 
-_LATER = "(it is not in this version, remove it)"
 JOB_ALIASES = {
     "secret": "secrets",
     "secretRef": "secrets",
     "secretKeyRef": "secrets",
     "env_file": "(name what the job needs under secrets)",
     "envFrom": "(name what the job needs under secrets)",
-    "concurrency": _LATER,
+    "concurrencyPolicy": "concurrency.policy",
+    "max_concurrency": "concurrency.limit",
+    "maxActiveRuns": "concurrency.limit",
+    "max_instances": "concurrency.limit",
     "cron": "schedule",
     "crontab": "schedule",
     "schedules": "schedule",
@@ -259,6 +262,12 @@ class JobSpec:
         help="When the job runs by itself: a cron expression, a mapping with cron or every, or a list of them.",
         examples=("0 2 * * *", {"every": "15m"}, {"cron": "@daily", "timezone": "Europe/Berlin", "jitter": "5m"}),
     )
+    concurrency: Concurrency | None = option(
+        Section(Concurrency, CONCURRENCY_ALIASES),
+        default=None,
+        help="How many runs of the job may be under way at once, over the whole fleet.",
+        examples=({"limit": 1}, {"limit": 2, "policy": "skip", "key": "${params.region}"}),
+    )
     unique: Unique | None = option(
         Section(Unique, UNIQUE_ALIASES),
         default=None,
@@ -290,6 +299,8 @@ class JobSpec:
         for name in ("timeout", "soft_timeout", "env", "secrets"):
             if getattr(self, name):
                 return name
+        if self.concurrency is not None and self.concurrency.policy == "replace":
+            return "concurrency.policy"
         return None
 
 
@@ -309,6 +320,8 @@ def check_job(job: JobSpec, path: Path, report: Report) -> bool:
             sound = False
     for option_name in ("kwargs", "env"):
         sound &= params_known(getattr(job, option_name), job.params, (*path, option_name), report)
+    if job.concurrency is not None and job.concurrency.key is not None:
+        sound &= check_key(job.concurrency.key, job.params, (*path, "concurrency", "key"), report)
     for number, name in enumerate(job.unique.by if job.unique else ()):
         if name not in job.params:
             guess = did_you_mean(name, job.params) or ", declare it under params"

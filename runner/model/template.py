@@ -58,7 +58,7 @@ class Sources:
 def expand(value: Any, look_up: Callable[[str], Any]) -> Any:
     """Return a copy of ``value`` in which all texts, at any depth, have their placeholders replaced."""
     if isinstance(value, str):
-        return _expand_text(value, look_up)
+        return render(value, look_up)
     if isinstance(value, Mapping):
         return {key: expand(item, look_up) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -66,27 +66,50 @@ def expand(value: Any, look_up: Callable[[str], Any]) -> Any:
     return value
 
 
-def _expand_text(text: str, look_up: Callable[[str], Any]) -> Any:
+def render(text: str, look_up: Callable[[str], Any]) -> Any:
+    """Return ``text`` with its placeholders replaced; one that is nothing but a placeholder becomes the value itself.
+
+    Args:
+        text: a text whose placeholders are sound.
+        look_up: returns the value of a name, such as ``params.region``.
+    """
     if "${" not in text:
         return text
     whole = _PLACEHOLDER.fullmatch(text)
     if whole is not None and not whole[1]:
-        return look_up(whole[2])
-    return _PLACEHOLDER.sub(lambda found: found[0][1:] if found[1] else as_text(look_up(found[2])), text)
+        return look_up(whole[2].strip())
+    return _PLACEHOLDER.sub(lambda found: found[0][1:] if found[1] else as_text(look_up(found[2].strip())), text)
+
+
+def names(text: str) -> Iterator[str]:
+    """Yield the names of the placeholders of a text.
+
+    Raises:
+        ValueError: one is not closed.
+    """
+    for found in _PLACEHOLDER.finditer(text):
+        if not found[1]:
+            if not found[3]:
+                raise ValueError(_not_closed(found))
+            yield found[2].strip()
+
+
+def _not_closed(found: re.Match[str]) -> str:
+    return f"{found[0][:60]} is not closed, write }} after the name; {_LITERAL}"
 
 
 def as_text(value: Any) -> str:
     """Return a value as it stands inside a text: a text as it is, null as nothing, any other value as JSON."""
     if value is None:
         return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
 def placeholders(value: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
     """Yield path and name of each placeholder of a template: ``(("day",), "params.day")``."""
     if isinstance(value, str):
         if "${" in value:
-            yield from ((path, found[2]) for found in _PLACEHOLDER.finditer(value) if not found[1])
+            yield from ((path, found[2].strip()) for found in _PLACEHOLDER.finditer(value) if not found[1])
     elif isinstance(value, Mapping):
         for key, item in value.items():
             yield from placeholders(item, (*path, key))
@@ -112,20 +135,17 @@ def _faults(text: str) -> Iterator[str]:
     for found in _PLACEHOLDER.finditer(text):
         if found[1]:
             continue
-        name = found[2]
+        name = found[2].strip()
         if not found[3]:
-            yield f"{found[0][:60]} is not closed, write }} after the name; {_LITERAL}"
+            yield _not_closed(found)
         elif not _KNOWN.fullmatch(name):
             yield f"{found[0][:60]}: {_meant(name)}"
 
 
-def _meant(name: str) -> str:
-    bare = name.strip()
+def _meant(bare: str) -> str:
     root, _, rest = bare.partition(".")
     if root in ("secrets", "secret"):
         return "a secret is an environment variable of the run, the job reads it there"
-    if _KNOWN.fullmatch(bare):
-        return f"did you mean ${{{bare}}}? Write it without spaces"
     if rest and (close := did_you_mean(root, ("run", "params", "env"))):
         bare = f"{close.removeprefix(', did you mean ').removesuffix('?')}.{rest}"
     if not _KNOWN.fullmatch(bare):
@@ -141,8 +161,8 @@ def _meant(name: str) -> str:
 
 
 _PATTERN = (
-    r"^(?![\s\S]*(?:^|[^$])\$\{(?!(?:run\.(?:id|slot)|params\."
-    rf"{_NAME}|env\.{_NAME})\}}))"
+    r"^(?![\s\S]*(?:^|[^$])\$\{(?!\s*(?:run\.(?:id|slot)|params\."
+    rf"{_NAME}|env\.{_NAME})\s*\}}))"
 )
 
 

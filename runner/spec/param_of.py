@@ -6,7 +6,7 @@ import collections.abc
 import datetime
 import enum
 import inspect
-import json
+import math
 import pathlib
 import types
 import typing
@@ -127,12 +127,16 @@ def _of_default(default: Any) -> dict[str, Any]:
 
 
 def is_json(value: Any) -> bool:
-    """Return whether YAML can hold the value."""
-    try:
-        json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError, RecursionError):
+    """Return whether a file of jobs can hold the value."""
+    if isinstance(value, enum.Enum):
         return False
-    return not isinstance(value, enum.Enum)
+    if isinstance(value, int):
+        return -(2**63) <= value < 2**63
+    if isinstance(value, list | tuple):
+        return all(map(is_json, value))
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and is_json(item) for key, item in value.items())
+    return value is None or isinstance(value, str) or (isinstance(value, float) and math.isfinite(value))
 
 
 def _note(annotation: Any) -> str | None:

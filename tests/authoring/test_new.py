@@ -73,6 +73,12 @@ def numpy(path, count=1):
     return [path, count]
 
 
+def odd(
+    a="a\\nb", b=float("inf"), c=10**30, d={"k": [1, None, "on", 1.5]}, e="1:30", f="2026-01-01", g="${x}",
+    h="日本: #x", i=" lead", j="", k="0o7", l="- x", m="100%", n="[a]", o="*x", p=(1, 2), q=True, r="~", s=-0.0,
+): 'Say "hi": now'
+
+
 def bare(): return "done"
 
 
@@ -145,6 +151,19 @@ def test_what_is_written_runs(folder: Path) -> None:
         assert done.json == ["x", 1]
     finally:
         runner_cli("down", cwd=folder)
+
+
+def test_defaults_that_yaml_reads_in_odd_ways_come_back_as_they_were(folder: Path) -> None:
+    runner_cli("new", "odd", "work:odd", cwd=folder).check()
+    shown = runner_cli("jobs", "odd", "--json", cwd=folder).check().json
+    assert shown["description"] == 'Say "hi": now'
+    defaults = {name: param.get("default", "none") for name, param in shown["params"].items()}
+    assert defaults == {
+        **{"a": "a\nb", "b": "none", "c": "none", "d": {"k": [1, None, "on", 1.5]}, "e": "1:30", "f": "2026-01-01"},
+        **{"g": "${x}", "h": "日本: #x", "i": " lead", "j": "", "k": "0o7", "l": "- x", "m": "100%", "n": "[a]"},
+        **{"o": "*x", "p": [1, 2], "q": True, "r": "~", "s": 0.0},
+    }
+    assert runner_cli("validate", "--imports", cwd=folder).check().stdout == ""
 
 
 FILES = {

@@ -11,12 +11,13 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
+from tests.fault.server import RedisServer
 from tests.support.deadline import wait_until
 from tests.support.project import Project, write_project
+from tests.support.proxy import Proxy
 from tests.support.servers import Server
 
 JOBS = """\
@@ -185,16 +186,10 @@ def test_slots_of_two_schedulers_are_all_there_once(project: Project) -> None:
     assert len(found) == len(set(found))
 
 
-def test_redis_away_and_back(project: Project, redis_server: Server) -> None:
-    from tests.support.proxy import Proxy
-
-    parts = urlsplit(redis_server.url)
-    if parts.hostname is None or parts.port is None:
-        pytest.skip("a Unix socket has no port for the proxy")
-    with Proxy((parts.hostname, parts.port)) as proxy:
-        password = f":{parts.password}@" if parts.password else ""
-        url = urlunsplit((parts.scheme, f"{password}127.0.0.1:{proxy.port}", parts.path, parts.query, ""))
-        beyond = {"RUNNER_REDIS_URL": url}
+def test_redis_away_and_back(tmp_path: Path) -> None:
+    with RedisServer(tmp_path, fsync="no") as server, Proxy(("127.0.0.1", server.port)) as proxy:
+        project = write_project(tmp_path / "p", f"redis://127.0.0.1:{server.port}/0", JOBS)
+        beyond = {"RUNNER_REDIS_URL": f"redis://127.0.0.1:{proxy.port}/0"}
         with project.start("scheduler", env=beyond) as scheduler:
             scheduler.wait_for("ready")
             wait_until(lambda: slots(project, "second"))

@@ -275,7 +275,7 @@ class Attack:
     kills: float
     """Of ``--kills``."""
     patience: float
-    """Seconds that the runs have to end, once the attack is over."""
+    """Seconds that may pass without another run ended, once the attack is over."""
     fsync: Fsync = "always"
     least_kills: int = 1
     rollback: bool = False
@@ -287,15 +287,13 @@ class Attack:
 
 
 ATTACKS = (
-    Attack(
-        "kill", "nothing is lost, outcomes are true", "SIGKILL of workers and children", kill_at_random, 1.0, 1.0, 90.0
-    ),
-    Attack("freeze", "a lost lease is fenced", "SIGSTOP of a worker, 2.5 leases", freeze_a_worker, 0.1, 0.05, 60.0),
-    Attack("redis-kill", "AOF always loses nothing", "SIGKILL of Redis, restart", kill_redis, 0.1, 0.05, 60.0),
+    Attack("kill", "nothing is lost", "SIGKILL, workers, children", kill_at_random, 1.0, 1.0, 90.0),
+    Attack("freeze", "a lost lease is fenced", "SIGSTOP, worker, 2.5 leases", freeze_a_worker, 0.1, 0.05, 60.0),
+    Attack("redis-kill", "AOF always loses nothing", "SIGKILL, Redis, restarted", kill_redis, 0.1, 0.05, 60.0),
     Attack(
         "redis-freeze",
-        "a frozen Redis costs time alone",
-        "SIGSTOP of Redis, 3 s",
+        "a freeze costs time alone",
+        "SIGSTOP, Redis, 3 s",
         freeze_redis,
         0.05,
         0.03,
@@ -304,7 +302,7 @@ ATTACKS = (
     ),
     Attack(
         "black-hole",
-        "a silent network costs time alone",
+        "silence costs time alone",
         "black hole, 0.5 to 2 leases",
         black_hole,
         0.1,
@@ -312,14 +310,12 @@ ATTACKS = (
         90.0,
         may_lose_leases=True,
     ),
-    Attack("cut", "an outcome survives its connection", "connections broken off", cut_the_network, 0.1, 0.2, 60.0),
-    Attack(
-        "cut-kill", "a worker outlives both at once", "child killed, connections cut", cut_and_kill, 0.05, 0.1, 60.0
-    ),
-    Attack("rolling", "restarts lose and repeat nothing", "SIGTERM, one by one", rolling_restarts, 0.1, 0.08, 60.0),
+    Attack("cut", "outcomes outlive connections", "connections broken off", cut_the_network, 0.1, 0.2, 60.0),
+    Attack("cut-kill", "a worker outlives both", "children killed, all cut", cut_and_kill, 0.05, 0.1, 60.0),
+    Attack("rolling", "restarts repeat nothing", "SIGTERM, one by one", rolling_restarts, 0.1, 0.08, 60.0),
     Attack(
         "memory",
-        "full memory stops, and loses nothing",
+        "full memory loses nothing",
         "maxmemory 1mb",
         fill_memory,
         0.05,
@@ -327,11 +323,11 @@ ATTACKS = (
         60.0,
         may_lose_leases=True,
     ),
-    Attack("forge", "only declared jobs run", "forged messages, broadcasts", forge, 0.02, 0.0, 60.0, runner_only=True),
+    Attack("forge", "only declared jobs run", "forgeries, broadcasts", forge, 0.02, 0.0, 60.0, runner_only=True),
     Attack(
         "boundaries",
         "one message a run, always",
-        "broken off at each command",
+        "cut, killed at each command",
         break_off_everywhere,
         0.0,
         0.22,
@@ -341,7 +337,7 @@ ATTACKS = (
     Attack(
         "fence",
         "a zombie changes nothing",
-        "A frozen, B starts, A wakes, B killed",
+        "A frozen, A wakes, B killed",
         fence,
         0.0,
         0.0,
@@ -350,8 +346,8 @@ ATTACKS = (
     ),
     Attack(
         "delayed",
-        "a delayed run starts in time",
-        "100,000 wait, worker and Redis killed",
+        "delayed runs start in time",
+        "SIGKILL, worker and Redis",
         delay_many,
         5.0,
         0.0,
@@ -359,13 +355,11 @@ ATTACKS = (
         fsync="everysec",
         runner_only=True,
     ),
-    Attack(
-        "pause", "a live run starts once", "4 leases of silence, failover, +60 s", pause_of_four_leases, 0.02, 0.0, 90.0
-    ),
+    Attack("pause", "a live run starts once", "4 leases' pause, +60 s clock", pause_of_four_leases, 0.02, 0.0, 90.0),
     Attack(
         "failover",
-        "a failover costs what it had not",
-        "SIGKILL of the primary",
+        "what was replicated stays",
+        "SIGKILL, primary",
         fail_over_under_load,
         0.1,
         0.0,

@@ -22,10 +22,10 @@ DUE = 20
 """How many become due during the attack."""
 APART = 0.1
 """Seconds from one of them to the next."""
-AHEAD = 6.0
+AHEAD = 4.0
 """Seconds until the first is due: Redis and the worker start again meanwhile."""
-ROOM = 10_000_000
-"""Bytes that a worker may grow by, whatever for: twenty thousand messages alone are larger."""
+ROOM = 6_000_000
+"""Bytes that a worker may grow by, whatever for: ten thousand messages alone are larger."""
 
 
 class _Noted(Ledger):

@@ -6,9 +6,10 @@ import time
 from pathlib import Path
 
 from tests.fault.boundaries import script_of
-from tests.fault.ours import RunnerSystem
+from tests.fault.ours import NAMESPACE, RunnerSystem
 from tests.fault.server import RedisServer
 from tests.fault.system import Order
+from tests.fault.witness import Start, Testimony
 from tests.support.deadline import wait_until
 from tests.support.proxy import Command, Proxy, Verdict
 
@@ -73,5 +74,35 @@ def test_what_was_settled_while_the_main_loop_waits_for_redis_was_not_lost(tmp_p
             assert "lease was lost" not in worker.stderr
             assert set(worker.children) == children, "an innocent process was killed"
             assert [system.ledger.get(each.id).losses for each in running] == [0] * 4
+        finally:
+            system.close()
+
+
+def test_a_worker_that_lost_its_lease_ends_the_zombie(tmp_path: Path) -> None:
+    with RedisServer(tmp_path, fsync="no") as server:
+        system = RunnerSystem(tmp_path, server, server.port, lease=2.0)
+        order = Order("good", 300.0)
+
+        def starts() -> list[Start]:
+            return Testimony.read(system.witness).starts.get(order.id, [])
+
+        try:
+            system.start_workers(1, 2)
+            worker = system.workers[0]
+            system.submit(order)
+            wait_until(starts, 30.0, "the run starts")
+            # As the sweep of another worker does it that heard nothing for a lease.
+            token = system.ledger.client.hget(f"{NAMESPACE}:run:{order.id}", "token")
+            assert system.ledger.script("lost", order.id, token, '{"worker": "somebody"}') == "RETRY"
+            worker.wait_for("its lease was lost, its process is ended", 30.0)
+            zombie = starts()[0].pid
+            wait_until(lambda: zombie not in worker.children, 30.0, "the zombie is dead")
+            wait_until(lambda: len(starts()) == 2, 30.0, "it starts again")
+            assert starts()[1].pid != zombie
+            run = system.ledger.get(order.id)
+            assert (str(run.state), run.attempts, run.losses) == ("STARTED", 2, 1)
+            system.ledger.revoke(order.id, by="test", terminate=True)
+            wait_until(lambda: system.ledger.get(order.id).final, 30.0, "it ends")
+            assert worker.alive
         finally:
             system.close()

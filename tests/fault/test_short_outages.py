@@ -18,7 +18,7 @@ from tests.support.proxy import Command, Proxy, Verdict
 def test_a_plain_clients_message_that_cannot_be_adopted_for_now_is_adopted_later(tmp_path: Path) -> None:
     with RedisServer(tmp_path, fsync="no") as server, Proxy(("127.0.0.1", server.port)) as proxy:
         system = RunnerSystem(tmp_path, server, proxy.port)
-        refused = []
+        refused: list[Command] = []
 
         def gate(command: Command) -> Verdict:
             if script_of(command) == "submit" and not refused:

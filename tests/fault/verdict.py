@@ -112,8 +112,8 @@ HEADINGS = (
     "kills",
     "lost",
     "stuck",
-    "dup. (death)",
-    "dup. (none)",
+    "dup+",
+    "dup?",
     "wrong",
     "s",
     "",
@@ -121,7 +121,10 @@ HEADINGS = (
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Return the rows as a table for people."""
+    """Return the rows as a table in Markdown, and below it what each row has to tell.
+
+    ``dup+`` counts starts beyond one after the death or the freeze of who held the run, ``dup?`` those without.
+    """
     cells = [
         (
             row.promise,
@@ -134,7 +137,7 @@ def table(rows: Sequence[Row]) -> str:
             str(len(row.unexplained)),
             str(len(row.wrong)),
             f"{row.seconds:.0f}",
-            "; ".join((_verdict(row), *row.notes, *row.facts)),
+            _verdict(row),
         )
         for row in rows
     ]
@@ -142,13 +145,15 @@ def table(rows: Sequence[Row]) -> str:
     numbers = range(2, 10)
     lines = []
     for line in (HEADINGS, *cells):
-        lines.append(
-            "  ".join(
-                cell.rjust(width) if column in numbers else cell.ljust(width)
-                for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-            ).rstrip()
+        aligned = (
+            cell.rjust(width) if column in numbers else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
         )
-    lines.insert(1, "  ".join("-" * width for width in widths))
+        lines.append(f"| {' | '.join(aligned)} |")
+    rule = (f"{'-' * (width + 1)}{':' if column in numbers else '-'}" for column, width in enumerate(widths))
+    lines.insert(1, f"|{'|'.join(rule)}|")
+    told = [f"{row.attack}: {'; '.join((*row.notes, *row.facts))}" for row in rows if row.notes or row.facts]
+    lines += ["", *told] if told else []
     return "\n".join(lines)
 
 

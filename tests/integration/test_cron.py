@@ -1,98 +1,158 @@
 """Debian's cron calls the runner, every minute, with the environment that cron gives.
 
-The daemon is a private process of this test. It reads every crontab of the machine, so a crontab of a person who
-runs the tests would run as well; that is why the test runs as root in CI only, and elsewhere is skipped.
+The daemons are private processes of this test: each has mounts of its own over all that cron reads, so that neither
+the machine's crontabs run nor are they changed. That needs root; elsewhere the test is skipped, never in CI. Whatever
+waits for the clock is in one test, so that it waits once.
 """
 
 from __future__ import annotations
 
-import getpass
 import os
 import pwd
 import re
+import shlex
 import shutil
 import sys
-import uuid
 from collections.abc import Callable
+from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from runner.embedded import stop
 from tests.support.deadline import wait_until
 from tests.support.need import need
 from tests.support.project import Project
 from tests.support.running import Running
 
-JOBS = {
+EVERY_MINUTE = {"task": "work:mark", "schedule": {"cron": "* * * * *", "catchup": "none"}}
+FIRST = {
     "good": {"task": "work:good"},
     "bad": {"task": "work:bad"},
+    "ticks": EVERY_MINUTE,
 }
-WORK = "def good():\n    return 'done'\n\ndef bad():\n    raise ValueError('the invoice is missing')\n"
+SECOND = {"ticks": EVERY_MINUTE}
+WORK = """\
+import pathlib
+from runner import current_run
 
-CRON_D = Path("/etc/cron.d")
-PATIENCE = 150.0
-"""Seconds: cron wakes at the full minute, and needs one to see a new file."""
+def good():
+    return "done"
+
+def bad():
+    raise ValueError("the invoice is missing")
+
+def mark():
+    with pathlib.Path("marks").open("a") as marks:
+        marks.write(f"{current_run().id}\\n")
+"""
+
+OTHERS = "# somebody's own lines\nMAILTO=\"\"\n0 4 1 1 * echo '100\\%'\n"
+PATIENCE = 200.0
+"""Seconds for two full minutes and what is before and after them."""
+
+PRIVATE = """\
+set -e
+mount -t tmpfs -o mode=1730,gid=crontab none /var/spool/cron/crontabs
+mount -t tmpfs none /etc/cron.d
+mount -t tmpfs none /run
+: > /run/empty
+mount --bind /run/empty /etc/crontab
+{setup}
+exec {cron} -f
+"""
 
 
 @pytest.mark.cron
 @pytest.mark.timeout(400)
-def test_cron_submits_and_a_failure_says_all_there_is_to_know(make_embedded_project: Callable[..., Project]) -> None:
+def test_two_projects_and_two_crons_for_two_minutes(make_embedded_project: Callable[..., Project]) -> None:
     cron = need("cron")
     if os.geteuid() != 0 and not os.environ.get("CI"):
         pytest.skip("cron runs jobs for root alone")
-    project = make_embedded_project(JOBS, {"work.py": WORK})
-    command = f"{sys.executable} -m runner --project {project.path} submit"
-    out = project.path
-    name = f"runner-test-{uuid.uuid4().hex[:12]}"
-    table = CRON_D / name
-    lines = [
-        "SHELL=/bin/sh",
-        # cron reads PATH from here alone; HOME it sets itself.
-        f"* * * * * {getpass.getuser()} {command} good --wait --quiet >{out}/good.out 2>{out}/good.err",
-        f"* * * * * {getpass.getuser()} {command} bad --wait --quiet >{out}/bad.out 2>{out}/bad.err;"
-        f" echo $? >{out}/bad.code",
-        f"* * * * * {getpass.getuser()} env >{out}/environment",
-    ]
-    try:
-        table.write_text("\n".join(lines) + "\n")
-        table.chmod(0o644)
-        # The embedded server is cold: one of cron's own commands starts it.
-        with _private_cron(cron), project.worker(ready=False) as worker:
-            worker.wait_for("runner worker ready", 40.0)
+    first = make_embedded_project(FIRST, {"work.py": WORK}, name="first % one")
+    second = make_embedded_project(SECOND, {"work.py": WORK}, name="second")
+    out = second.path
+    mine = out / "mine"
+    mine.write_text(OTHERS + _lines(first, out))
+    for project in (first, second):
+        # A schedule counts from when it is first seen. Then cold again: cron's own commands start the servers.
+        project.cli("tick").check()
+        stop(project.settings)
+    one = _host(cron, [first, second], mine, out / "one")
+    other = _host(cron, [first], mine, out / "other")
+    with first.worker(ready=False) as worker, second.worker(ready=False) as fellow:
+        with one, other:
+            worker.wait_for("runner worker ready", 60.0)
+            fellow.wait_for("runner worker ready", 60.0)
             wait_until((out / "bad.code").exists, PATIENCE, "cron has run the failing job")
-            wait_until(lambda: '"SUCCESS"' in project.cli("runs", "--job", "good", "--json").stdout, 60.0, "the run")
-    finally:
-        table.unlink(missing_ok=True)
+            for project in (first, second):
+                wait_until(lambda project=project: len(_marks(project)) >= 2, PATIENCE, "runs of two slots")
+        for project in (first, second):
+            wait_until(lambda project=project: all(run["finished_at"] for run in _runs(project)), 60.0, "their end")
 
-    runs = project.cli("runs", "--json").check().json
-    assert {run["job"] for run in runs} == {"good", "bad"}
-    bad = next(run for run in runs if run["job"] == "bad")
-    assert (bad["state"], bad["reason"]) == ("FAILURE", "exception")
-    assert (out / "bad.code").read_text().strip() == "1"
-    text = (out / "bad.err").read_text()
-    named = re.search(r"[0-9a-f]{8}-[0-9a-f-]{27}", text)
-    assert named, text
-    assert named.group() in {run["id"] for run in runs if run["job"] == "bad"}
-    for part in ("bad", "exception", "the invoice is missing", f"--project {project.path}", "runner status"):
-        assert part in text, f"{part!r} is not in:\n{text}"
-    assert (out / "good.err").read_text() == ""
-    assert (out / "good.out").read_text() == ""
+    for name in ("one", "other"):
+        assert (out / name).read_bytes().startswith(mine.read_bytes()), "other lines were changed"
+    assert (out / "one").read_text().count(" tick\n") == 2
+    for project in (first, second):
+        runs = _runs(project)
+        assert {run["state"] for run in runs} == {"SUCCESS"}
+        assert sorted(_marks(project)) == sorted(run["id"] for run in runs), "a run was started twice"
+        slots = sorted(datetime.fromisoformat(run["slot"]) for run in runs)
+        assert all(slot.second == 0 for slot in slots)
+        assert {b - a for a, b in pairwise(slots)} == {timedelta(minutes=1)}, "a slot has two runs, or none"
+    _check_failure(first, out)
     environment = (out / "environment").read_text()
     assert "PYTHONPATH" not in environment
     assert f"HOME={pwd.getpwuid(os.geteuid()).pw_dir}" in environment
 
 
-def _private_cron(program: str) -> Running:
-    """Run cron in the foreground; one that runs already has its pid file, and does as well."""
-    if _cron_runs():
-        # A second daemon would refuse to start: the machine's own reads /etc/cron.d too.
-        return Running([shutil.which("cat") or "cat", "/dev/null"], cwd=Path("/"))
-    return Running([program, "-f"], cwd=Path("/"), grace=5.0)
+def _lines(project: Project, out: Path) -> str:
+    """Return lines of a person's own; one host alone has their keys, the other finds the runs that exist."""
+    words = [sys.executable, "-m", "runner", "--project", str(project.path), "submit"]
+    submit = shlex.join(words).replace("%", r"\%")
+    more = '--wait --quiet --key "$(date +\\%F)"'
+    return (
+        f"* * * * * {submit} good {more} >>{out}/good.out 2>>{out}/good.err\n"
+        f"* * * * * {submit} bad {more} >>{out}/bad.out 2>{out}/bad.err.$$;"
+        f" code=$?; mv {out}/bad.err.$$ {out}/bad.err; echo $code >{out}/bad.code\n"
+        f"* * * * * env >{out}/environment\n"
+    )
 
 
-def _cron_runs() -> bool:
-    try:
-        pid = int(Path("/var/run/crond.pid").read_text())
-        return "cron" in Path(f"/proc/{pid}/comm").read_text()
-    except (OSError, ValueError):
-        return False
+def _host(cron: str, projects: list[Project], table: Path, listed: Path) -> Running:
+    """Start a cron in mounts of its own, with a crontab into which the projects were installed."""
+    runner = shlex.join([sys.executable, "-m", "runner"])
+    setup = [f"crontab {shlex.quote(str(table))}"]
+    for project in projects:
+        setup += [f"{runner} --project {shlex.quote(str(project.path))} cron {verb}" for verb in ("install", "check")]
+    setup += [f"crontab -l > {shlex.quote(str(listed))}"]
+    unshare = shutil.which("unshare") or "/usr/bin/unshare"
+    script = PRIVATE.format(setup="\n".join(setup), cron=cron)
+    return Running([unshare, "--mount", "--propagation", "private", "/bin/sh", "-c", script], cwd=Path("/"), grace=5.0)
+
+
+def _runs(project: Project) -> list[dict[str, Any]]:
+    return list(project.cli("runs", "--job", "ticks", "--json").check().json)
+
+
+def _marks(project: Project) -> list[str]:
+    marks = project.path / "marks"
+    return marks.read_text().split() if marks.exists() else []
+
+
+def _check_failure(project: Project, out: Path) -> None:
+    runs = project.cli("runs", "--json").check().json
+    assert {run["job"] for run in runs} == {"good", "bad", "ticks"}
+    [bad] = [run for run in runs if run["job"] == "bad"]
+    assert (bad["state"], bad["reason"]) == ("FAILURE", "exception")
+    assert (out / "bad.code").read_text().strip() == "1"
+    text = (out / "bad.err").read_text()
+    named = re.search(r"[0-9a-f]{8}-[0-9a-f-]{27}", text)
+    assert named, text
+    assert named.group() == bad["id"]
+    for part in ("bad", "exception", "the invoice is missing", str(project.path), "runner status"):
+        assert part in text, f"{part!r} is not in:\n{text}"
+    assert (out / "good.err").read_text() == ""
+    assert (out / "good.out").read_text() == ""

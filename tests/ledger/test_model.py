@@ -13,9 +13,23 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multip
 
 from runner.ledger.attempt import Started
 from runner.ledger.ledger import Ledger
+from runner.ledger.pauses import pause, resume
+from runner.model.concurrency import Concurrency
+from runner.model.job import JobSpec
 from runner.model.run import FINAL, TRANSITIONS, Run, State
 from runner.settings import Settings
 from tests.ledger.conftest import ERROR, Bench
+
+JOBS = {
+    name: JobSpec(name=name, task="m:a", digest="sha256:0", concurrency=concurrency)
+    for name, concurrency in {
+        "job": None,
+        "one": Concurrency(limit=1),
+        "two": Concurrency(limit=2),
+        "skip": Concurrency(limit=1, policy="skip"),
+        "replace": Concurrency(limit=1, policy="replace"),
+    }.items()
+}
 
 
 class Runs(RuleBasedStateMachine):
@@ -38,9 +52,17 @@ class Runs(RuleBasedStateMachine):
             client.delete(key)
         self.bench.ledger.close()
 
-    @rule(target=submitted, expires=st.sampled_from([None, 1000.0]), delayed=st.booleans())
-    def submit(self, expires: float | None, delayed: bool) -> str:
-        run = self.bench.submit(expires=expires, eta=time.time() + 500 if delayed else None)
+    @rule(
+        target=submitted,
+        expires=st.sampled_from([None, 1000.0]),
+        delayed=st.booleans(),
+        job=st.sampled_from(list(JOBS)),
+        forced=st.booleans(),
+    )
+    def submit(self, expires: float | None, delayed: bool, job: str, forced: bool) -> str:
+        eta = time.time() + 500 if delayed else None
+        # Nobody is told of a pause under this trigger, so that the run is made in any case.
+        run = self.bench.submit(expires=expires, eta=eta, job=JOBS[job], forced=forced, trigger="hook")
         self.last[run.id] = run
         return run.id
 
@@ -56,7 +78,8 @@ class Runs(RuleBasedStateMachine):
 
     @rule(claim=claimed)
     def start(self, claim: tuple[str, str]) -> None:
-        started = self.bench.attempts.start(*claim, "w1", "job")
+        job = self.last[claim[0]].job if claim[0] in self.last else "job"
+        started = self.bench.attempts.start(*claim, "w1", job)
         if isinstance(started, Started):
             self.winner[claim[0]] = claim[1]
 
@@ -105,6 +128,14 @@ class Runs(RuleBasedStateMachine):
     def expires_now(self, run_id: str) -> None:
         self.bench.make_expire(run_id)
 
+    @rule(job=st.sampled_from(["*", *JOBS]))
+    def pause(self, job: str) -> None:
+        pause(self.bench.ledger, job, by="me")
+
+    @rule(job=st.sampled_from(["*", *JOBS]))
+    def resume(self, job: str) -> None:
+        resume(self.bench.ledger, job)
+
     @rule(run_id=submitted)
     def forget(self, run_id: str) -> None:
         if run_id not in self.forgotten and self.bench.ledger.get(run_id).final:
@@ -123,12 +154,19 @@ class Runs(RuleBasedStateMachine):
         assert set(runs) == set(self.last), "a run was lost"
         queued = self.bench.messages()
         delayed = list(client.zrange(f"{namespace}:delayed", 0, -1))
+        aside = [run_id for key in client.scan_iter(f"{namespace}:waiting:*") for run_id in client.zrange(key, 0, -1)]
+        aside += [run_id for key in client.scan_iter(f"{namespace}:parked:*") for run_id in client.zrange(key, 0, -1)]
+        for key in client.scan_iter(f"{namespace}:holders:*"):
+            group = JOBS[key.rsplit(":", 1)[1]].concurrency
+            assert group is not None
+            assert client.zcard(key) <= group.limit, "more hold a slot than may"
+            assert all(runs[run_id].state not in FINAL for run_id in client.zrange(key, 0, -1)), "a slot leaked"
         held = [value.split("\n", 1)[0] for value in client.hvals(f"{namespace}:claims")]
         for run_id, run in runs.items():
             before = self.last[run_id]
             if before.final:
                 assert run.state is before.state, "a final state changed"
-            messages = queued.count(run_id) + delayed.count(run_id) + sum(run_id in claim for claim in held)
+            messages = (queued + delayed + aside).count(run_id) + sum(run_id in claim for claim in held)
             if run.state not in FINAL:
                 assert messages == 1, f"{run.state} has {messages} messages"
             assert messages <= 1

@@ -8,6 +8,7 @@ from typing import Any
 
 from runner.cli.frame.moments import show_moment, show_seconds
 from runner.cli.frame.output import printable
+from runner.model.pause import ALL, Pause
 from runner.model.run import Run, State, to_datetime
 
 TRACEBACK_LINES = 10
@@ -145,6 +146,15 @@ def failure_report(run: Run, command: str, log_command: str = "", log: Sequence[
         lines.append(f"  log     {log_command}")
         lines += [f"  > {printable(line)}" for line in log]
     return "\n".join([*lines, f"more: {command}"])
+
+
+def pause_text(pause: Pause, *, utc: bool) -> str:
+    """Return the line that says who paused a job."""
+    told = pause.document()
+    until = f" until {show_moment(told['until'], utc=utc)}" if told["until"] else ""
+    why = f": {one_line(pause.comment)}" if pause.comment else ""
+    whom = "all jobs" if pause.job == ALL else pause.job
+    return f"paused: {whom}, by {pause.by} since {show_moment(told['since'], utc=utc)}{until}{why}"
 
 
 def aligned(rows: list[tuple[str, str]], indent: str = "") -> list[str]:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from runner.ledger.connection import reaching
 from runner.ledger.health.finding import EXAMPLES, Finding, Level, ok, problem, things, warning
 from runner.ledger.health.server import SKEW_SECONDS
+from runner.ledger.pauses import read_pauses
+from runner.model.pause import ALL
 
 if TYPE_CHECKING:
     from runner.ledger.ledger import Ledger
@@ -52,8 +54,25 @@ def check_workers(ledger: Ledger, versions: Mapping[str, str]) -> Iterator[Findi
             f"not heard of for {SILENT_SECONDS:g} s: {', '.join(silent)}",
             "see their logs; their runs start elsewhere when the leases run out",
         )
+    yield from _catalogs(workers)
     yield from _clocks(workers)
     yield from _versions(workers, versions)
+
+
+def _catalogs(workers: list[dict[str, Any]]) -> Iterator[Finding]:
+    """Yield what workers say of their files of jobs, and whether they run the same ones."""
+    faulty = [worker for worker in workers if worker["problems"]["count"]]
+    if faulty:
+        told = [
+            f"{worker['name']} has {things(worker['problems']['count'], 'problem')}: {worker['problems']['first'][0]}"
+            + (f" (an earlier state of {', '.join(worker['kept'])} is in force)" if worker["kept"] else "")
+            for worker in faulty
+        ]
+        yield warning(
+            "catalogs", f"in files of jobs: {'; '.join(told)}", "correct them where that worker runs: runner validate"
+        )
+    elif len({worker["catalog"] for worker in workers if worker["catalog"]}) > 1:
+        yield warning("catalogs", "workers run different jobs", "bring them all up to date; runner plan tells who is")
 
 
 def _clocks(workers: list[dict[str, Any]]) -> Iterator[Finding]:
@@ -195,3 +214,21 @@ def check_hooks(ledger: Ledger) -> Iterator[Finding]:
         )
     else:
         yield ok("hooks", f"{things(waiting, 'outcome')} to fire hooks for")
+
+
+def check_pauses(ledger: Ledger) -> Iterator[Finding]:
+    """Yield a finding about paused jobs: who holds them, since when and until when.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    pauses = [pause.document() for pause in read_pauses(ledger).values()]
+    if not pauses:
+        yield ok("pauses", "no job is paused")
+        return
+    told = [
+        f"{'all jobs' if pause['job'] == ALL else pause['job']} by {pause['by']} since {pause['since']}"
+        + (f" until {pause['until']}" if pause["until"] else "")
+        for pause in pauses
+    ]
+    yield warning("pauses", f"paused: {'; '.join(told)}", "runner resume JOB, or --all, lets them go on")

@@ -90,6 +90,13 @@ KINDS = (
         "every entry of an index has its run",
     ),
     Kind(
+        "slots",
+        Level.PROBLEM,
+        "{runs} with a slot of concurrency that they have no right to, or waiting though one is free",
+        "free those, start these",
+        "every slot belongs to a run",
+    ),
+    Kind(
         "undecided",
         Level.WARNING,
         "{runs} could not be judged: their queue is long and moves fast",

@@ -67,6 +67,7 @@ class Reconciliation:
             self._walk_claims()
             self._walk_indexes()
             self._judge()
+            self._walk_groups()
             self._walk_queue_names()
         for kind in KINDS:
             if kind.none or self._tallies[kind.name].count:
@@ -169,6 +170,11 @@ class Reconciliation:
         scan = self._client.hscan_iter if kind == "terminating" else self._client.zscan_iter
         for page in _portions((run_id for run_id, _ in scan(key, count=PORTION)), PORTION):
             self._tallies["strays"].add(*self._script("strays", kind, key, job, state, *page))
+
+    def _walk_groups(self) -> None:
+        groups = (group for group, _ in self._client.hscan_iter(f"{self._namespace}:limits", count=PORTION))
+        for page in _portions(groups, BATCH):
+            self._tallies["slots"].add(*self._script("groups", *page))
 
     def _walk_queue_names(self) -> None:
         consumed = self._ledger.consumed_queues()

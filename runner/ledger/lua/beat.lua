@@ -4,32 +4,53 @@
 -- Says that this worker lives; moves due runs from the delayed set to their queues; ends what expired; puts
 -- back what dead workers held; prunes. Each in small portions, so that Redis never waits for it.
 --
--- ARGV: worker ('' for none), ms the worker's record lives, lease in ms, the worker's record as name, value, …
+-- ARGV: worker ('' for none), ms the worker counts as alive, lease in ms, the worker's record as name, value, …
 -- Returns {ms until the next delayed run is due | '', ids to terminate and their signals as a flat list, more to do,
 -- hooks to fire}
 
 local worker, lease = ARGV[1], tonumber(ARGV[3])
 local PORTION = 200
+local LOST_KEPT = 86400000      -- ms
 local more = 0
 
 if worker ~= '' then
   local key = NS .. ':worker:' .. worker
   redis.call('HSET', key, 'seen_at', NOW, unpack(ARGV, 4))
-  redis.call('PEXPIRE', key, ARGV[2])
+  redis.call('PEXPIRE', key, LOST_KEPT)
   redis.call('ZADD', NS .. ':workers', NOW + tonumber(ARGV[2]), worker)
-  redis.call('ZREMRANGEBYSCORE', NS .. ':workers', '-inf', NOW)
 end
+-- A worker that went without a word stays in the list for a while, as lost.
+redis.call('ZREMRANGEBYSCORE', NS .. ':workers', '-inf', NOW - LOST_KEPT)
 
 local due = redis.call('ZRANGE', DELAYED, '-inf', NOW, 'BYSCORE', 'LIMIT', 0, PORTION)
 for _, id in ipairs(due) do
   redis.call('ZREM', DELAYED, id)
-  local message, queue, priority = unpack(redis.call('HMGET', run_key(id), 'message', 'queue', 'priority'))
-  if message then
-    redis.call('HDEL', run_key(id), 'message')
-    enqueue(queue, priority, message)
-  end
+  local run = load_run(id)
+  if run and run.message then go_on(run) end
 end
 if #due == PORTION then more = 1 end
+
+-- Jobs that are paused no more, and one group of runs whose slots are looked at: what a failover rolled back is mended.
+for _, job in ipairs(redis.call('SRANDMEMBER', PARKED, 5)) do
+  if not pause_of({ job = job }) then
+    local key = PARKED .. ':' .. job
+    local parked = redis.call('ZRANGE', key, 0, PORTION - 1)
+    for _, id in ipairs(parked) do
+      redis.call('ZREM', key, id)
+      local run = load_run(id)
+      if run and run.message then go_on(run) end
+    end
+    if redis.call('EXISTS', key) == 0 then redis.call('SREM', PARKED, job) else more = 1 end
+  end
+end
+local group = redis.call('HRANDFIELD', LIMITS)
+if group then
+  for _, id in ipairs(redis.call('ZRANGE', holders_key(group), 0, PORTION - 1)) do
+    local state = redis.call('HGET', run_key(id), 'state')
+    if not state or FINAL[state] then redis.call('ZREM', holders_key(group), id) end
+  end
+  promote(group)
+end
 
 local late = redis.call('ZRANGE', EXPIRING, '-inf', NOW, 'BYSCORE', 'LIMIT', 0, PORTION)
 for _, id in ipairs(late) do
@@ -57,7 +78,7 @@ if NOW >= hold then
     if run and run.state == 'STARTED' and run.token == token then
       lose(run, claim.message, cjson.encode({ worker = run.worker }))
     elseif run and not FINAL[run.state] and run.state ~= 'STARTED' then
-      enqueue(claim.queue, claim.priority, claim.message, true)
+      admit(run, claim.queue, claim.priority, claim.message, true)
     elseif claim and not run and not claim.ours then
       enqueue(claim.queue, claim.priority, claim.message, true)
     end

@@ -22,6 +22,7 @@ local EVENTS_KEPT = 10000
 
 local CLAIMS, LEASES = NS .. ':claims', NS .. ':leases'
 local DELAYED, EXPIRING, PRUNABLE = NS .. ':delayed', NS .. ':expiring', NS .. ':prunable'
+local PAUSED, PARKED, LIMITS = NS .. ':paused', NS .. ':parked', NS .. ':limits'
 local TERMINATING, IDS = NS .. ':terminating', NS .. ':ids'
 
 local function run_key(id) return NS .. ':run:' .. id end
@@ -96,6 +97,99 @@ local function delay(run, due, message)
   redis.call('ZADD', DELAYED, due, run.id)
 end
 
+-- Puts a run aside: its message waits in its record, and its id in a set, until something lets it go on. `front`: ahead
+-- of those that wait there already.
+local function put_aside(run, key, message, detail, front)
+  local at = front and 0 or -1
+  local neighbour = redis.call('ZRANGE', key, at, at, 'WITHSCORES')
+  local order = neighbour[2] and tonumber(neighbour[2]) + (front and -1 or 1) or 0
+  redis.call('ZADD', key, order, run.id)
+  redis.call('HSET', run_key(run.id), 'message', message, 'aside', key, 'detail', detail)
+end
+
+-- Takes the message of a run that is to go on out of its record.
+local function pick_up(run)
+  local message = run.message
+  redis.call('HDEL', run_key(run.id), 'message', 'aside', 'detail')
+  if run.aside then redis.call('ZREM', run.aside, run.id) end
+  run.message, run.aside = nil, nil
+  return message
+end
+
+-- Whether a run that waits has its message in its record, where something will let it go on.
+local function is_aside(run)
+  if not run.message then return false end
+  return redis.call('ZSCORE', DELAYED, run.id) or run.aside and redis.call('ZSCORE', run.aside, run.id)
+end
+
+-- Who paused the job of a run, as {by, since, ends, comment}; nil if nobody did, or if the run is to pass.
+local function pause_of(run)
+  if run.forced then return nil end
+  for _, told in ipairs(redis.call('HMGET', PAUSED, run.job, '*')) do
+    local pause = told and cjson.decode(told)
+    if pause and (not pause.ends or pause.ends > NOW) then return pause end
+  end
+  return nil
+end
+
+-- The slots of concurrency. A slot belongs to a run, from when its message comes to a queue until the run ends.
+local function holders_key(group) return NS .. ':holders:' .. group end
+local function waiting_key(group) return NS .. ':waiting:' .. group end
+
+local function limit_of(run)
+  return tonumber(redis.call('HGET', LIMITS, run.group) or run.limit or '1')
+end
+
+local function holds_slot(run)
+  return redis.call('ZSCORE', holders_key(run.group), run.id)
+end
+
+local function take_slot(run)
+  if holds_slot(run) then return true end
+  if redis.call('ZCARD', holders_key(run.group)) >= limit_of(run) then return false end
+  redis.call('HSETNX', LIMITS, run.group, run.limit)
+  redis.call('ZADD', holders_key(run.group), NOW, run.id)
+  return true
+end
+
+-- Gives free slots to those that wait, in their order.
+local function promote(group)
+  local limit = tonumber(redis.call('HGET', LIMITS, group) or '0')
+  while redis.call('ZCARD', holders_key(group)) < limit do
+    local id = redis.call('ZPOPMIN', waiting_key(group))[1]
+    if not id then break end
+    local run = load_run(id)
+    if run and run.message and not FINAL[run.state] then
+      redis.call('ZADD', holders_key(group), NOW, id)
+      enqueue(run.queue, run.priority, pick_up(run))
+    end
+  end
+  if redis.call('EXISTS', holders_key(group), waiting_key(group)) == 0 then redis.call('HDEL', LIMITS, group) end
+end
+
+local function leave_slot(run)
+  if run.group and redis.call('ZREM', holders_key(run.group), run.id) == 1 then promote(run.group) end
+end
+
+local function park(run, message, front)
+  put_aside(run, PARKED .. ':' .. run.job, message, 'the job is paused', front)
+  redis.call('SADD', PARKED, run.job)
+  leave_slot(run)
+end
+
+local function wait_for_slot(run, message, front)
+  redis.call('HSETNX', LIMITS, run.group, run.limit)
+  put_aside(run, waiting_key(run.group), message, 'waiting for a concurrency slot', front)
+end
+
+-- Lets the message of a run into a queue; sets it aside if the job is paused or no slot is free.
+local function admit(run, queue, priority, message, front)
+  local first = front or run.state == 'RETRY'
+  if pause_of(run) then return park(run, message, first) end
+  if run.group and not take_slot(run) then return wait_for_slot(run, message, first) end
+  enqueue(queue, priority, message, front)
+end
+
 -- A claim is a line of JSON (id, queue, priority, worker) and the message as it stood in its queue.
 local function load_claim(token)
   local held = redis.call('HGET', CLAIMS, token)
@@ -168,13 +262,15 @@ local function finish(run, state, reason, meta, fields)
   run.reason = reason
   local key = run_key(run.id)
   redis.call('HSET', key, 'state', state, 'reason', reason or '', 'finished_at', NOW, unpack(fields or {}))
-  redis.call('HDEL', key, 'detail', 'retry_at', 'message', 'deaths_in_row')
+  redis.call('HDEL', key, 'detail', 'retry_at', 'message', 'aside', 'deaths_in_row')
+  if run.aside then redis.call('ZREM', run.aside, run.id) end
   redis.call('ZREM', EXPIRING, run.id)
   redis.call('ZREM', DELAYED, run.id)
   redis.call('HDEL', TERMINATING, run.id)
   redis.call('SET', meta_key(run.id), meta, 'PX', run.keep_result)
   redis.call('ZADD', PRUNABLE, NOW + tonumber(run.keep_history), run.id)
   if run.token then release(run.token) end
+  leave_slot(run)
   if state == 'REVOKED' and run.unique and redis.call('GET', unique_key(run)) == run.id then
     redis.call('DEL', unique_key(run))
   end
@@ -194,7 +290,51 @@ end
 
 -- What was asked while an attempt ran decides what follows it: no retry and no redelivery.
 local function revoked_after(run)
-  return run.terminate and 'terminated' or 'cancelled'
+  return run.replaced and 'replaced' or run.terminate and 'terminated' or 'cancelled'
+end
+
+-- Makes room for a run whose policy is `replace`: the oldest ones of its group go, so that it is one of `limit`.
+-- STARTED ones are terminated, and keep their slots until they are dead.
+local function replace_oldest(run)
+  local active = {}
+  for _, id in ipairs(redis.call('ZRANGE', holders_key(run.group), 0, -1)) do
+    local other = load_run(id)
+    if other and not other.replaced then active[#active + 1] = other end
+  end
+  for _, id in ipairs(redis.call('ZRANGE', waiting_key(run.group), 0, -1)) do
+    active[#active + 1] = load_run(id)
+  end
+  for i = 1, #active - limit_of(run) + 1 do
+    local oldest = active[i]
+    oldest.replaced = run.id
+    local told = cjson.encode({ by = cjson.null, comment = 'replaced by run ' .. run.id, at = NOW })
+    redis.call('HSET', run_key(oldest.id), 'replaced', run.id, 'revocation', oldest.revocation or told)
+    if oldest.state == 'STARTED' then
+      redis.call('HSET', run_key(oldest.id), 'terminate', 'TERM', 'detail', 'terminating')
+      redis.call('HSET', TERMINATING, oldest.id, 'TERM')
+      announce(oldest)
+    else
+      revoke_run(oldest, 'replaced')
+    end
+  end
+end
+
+-- A run that was never started comes to its queue: here its policy acts.
+local function arrive(run, message)
+  if run.group and not pause_of(run) and not holds_slot(run) then
+    if run.policy == 'replace' then replace_oldest(run) end
+    if run.policy == 'skip' and redis.call('ZCARD', holders_key(run.group)) >= limit_of(run) then
+      return revoke_run(run, 'skipped')
+    end
+  end
+  admit(run, run.queue, run.priority, message)
+end
+
+-- A run that was set aside, or was delayed, goes on.
+local function go_on(run)
+  local message = pick_up(run)
+  if run.state == 'PENDING' then return arrive(run, message) end
+  admit(run, run.queue, run.priority, message)
 end
 
 -- An attempt vanished with its worker or its process. death: JSON of one death.
@@ -202,7 +342,7 @@ end
 -- meanwhile) or REVOKED (asked for meanwhile).
 local function lose(run, message, death)
   -- Ended on request: that is no loss.
-  if run.terminate then return revoke_run(run, 'terminated') end
+  if run.terminate then return revoke_run(run, revoked_after(run)) end
   local deaths = run.deaths and cjson.decode(run.deaths) or {}
   deaths[#deaths + 1] = cjson.decode(death)
   deaths[#deaths].at = NOW

@@ -28,7 +28,7 @@ for i = 3, #ARGV do
         redis.call('HDEL', run_key(run.id), 'token')
         redis.call('DEL', meta_key(run.id))
         if run.expires_at then redis.call('ZADD', EXPIRING, run.expires_at, run.id) end
-        enqueue(claim.queue, claim.priority, claim.message, true)
+        admit(run, claim.queue, claim.priority, claim.message, true)
         announce(run)
       end
     elseif run.state == 'PENDING' or run.state == 'RETRY' then
@@ -37,7 +37,7 @@ for i = 3, #ARGV do
         redis.call('HSETNX', run_key(run.id), 'refused_since', NOW)
         delay(run, NOW + pause, claim.message)
       else
-        enqueue(claim.queue, claim.priority, claim.message, true)
+        admit(run, claim.queue, claim.priority, claim.message, true)
       end
     end
     count = count + 1

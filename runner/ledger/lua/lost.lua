@@ -15,7 +15,7 @@ if run.state == 'STARTED' and run.token == ARGV[2] then
   return run.state
 end
 if run.state == 'PENDING' or run.state == 'RETRY' then
-  enqueue(claim.queue, claim.priority, claim.message, true)
+  admit(run, claim.queue, claim.priority, claim.message, true)
 end
 release(ARGV[2])
 return run.state

@@ -25,6 +25,7 @@ redis.call('SET', meta_key(run.id), ARGV[4])
 if run.expires_at then redis.call('ZADD', EXPIRING, run.expires_at, run.id) end
 delay(run, due, claim.message)
 release(ARGV[2])
+if run.policy == 'queue' then leave_slot(run) end
 fire(run, 'retry')
 announce(run, ARGV[4])
 return 1

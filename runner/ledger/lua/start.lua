@@ -1,9 +1,11 @@
 -- The guard before every attempt, and its start, in one step.
 --
 -- PENDING | RETRY -> STARTED, if the claim is alive and nothing speaks against it. Else the message is
--- dropped (its claim released), and a run that has expired, or was revoked, ends here.
+-- dropped (its claim released), and a run that has expired, or was revoked, ends here. One of a paused job, or one that
+-- holds no slot where none is free, is set aside.
 --
--- ARGV: id, token, worker, pid, job that the message names
+-- ARGV: id, token, worker, pid, job that the message names, digest of the spec that the worker has of it ('' keeps
+--       that of the submission)
 -- Returns {'go', attempts, retries, params, expires_at | '', slot | ''} or {why not}
 
 local id, token = ARGV[1], ARGV[2]
@@ -35,14 +37,28 @@ if expired(run) then
   return drop('expired')
 end
 
+if pause_of(run) then
+  park(run, claim.message)
+  return drop('paused')
+end
+if run.group and not take_slot(run) then
+  wait_for_slot(run, claim.message, true)
+  return drop('waiting')
+end
+
 local key = run_key(id)
 enter(run, 'STARTED')
 run.attempts = tostring(tonumber(run.attempts or '0') + 1)
 redis.call('HSET', key, 'state', 'STARTED', 'attempts', run.attempts, 'token', token,
   'worker', ARGV[3], 'started_at', NOW)
+if (ARGV[6] or '') ~= '' then redis.call('HSET', key, 'spec_digest', ARGV[6]) end
 redis.call('HDEL', key, 'detail', 'retry_at', 'message', 'progress', 'refused_since')
 redis.call('ZREM', EXPIRING, id)
 redis.call('ZREM', DELAYED, id)
+if run.aside then
+  redis.call('HDEL', key, 'aside')
+  redis.call('ZREM', run.aside, id)
+end
 local meta = '{"status":"STARTED","result":' .. cjson.encode({ pid = tonumber(ARGV[4]), hostname = ARGV[3] })
   .. ',"traceback":null,"children":[],"date_done":null,"task_id":"' .. id .. '"}'
 redis.call('SET', meta_key(id), meta)

@@ -1,18 +1,24 @@
+#!lua
 -- Makes a run, once: the record and its message are one step.
 --
--- nothing -> PENDING. Writes NS:run:ID, the indexes, and the message in NS:queue:Q:P, or in the
--- delayed set when `eta` lies ahead. A known id, or a known key of the job, makes nothing. Neither does a known
--- slot of its schedule: NS:slot:JOB:SLOT names its run, and NS:slots has the last slot of each job, which earlier
--- ones never come after, so that a slot whose record has expired stays known too. Neither does a second submission
--- with the same values, for as long as the job says (NS:unique:JOB:DIGEST): the first run is returned. An adopted one
--- is recorded all the same, since a client waits under its id, and ends at once: REVOKED (skipped).
+-- nothing -> PENDING. Writes NS:run:ID, the indexes, and the message: in NS:queue:Q:P, in the delayed set when `eta`
+-- lies ahead, or set aside where no slot of concurrency is free. Such a run may end here: REVOKED (skipped); or make
+-- others end: REVOKED (replaced).
+--
+-- Nothing is made of a known id, and of what stands for a run that was made: a key of the job (NS:key:JOB:KEY); a slot
+-- of its schedule (NS:slot:JOB:SLOT; NS:slots has the last slot of each job, which earlier ones never come after, so
+-- that a slot whose record has expired stays known too); the same values within the time that the job says
+-- (NS:unique:JOB:DIGEST). Of the last, an adopted one is recorded all the same, since a client waits under its id, and
+-- ends at once: REVOKED (skipped). Nor is a run of a paused job made, unless it was forced or nobody can be told.
 --
 -- ARGV: id, job, message, key ('' for none), digest of the params, ms to keep the key, eta ('' for now),
 --       ms until it expires ('' for never), then fields of the record as name, value, …
--- Returns {'new' | 'known' | 'conflict', id, its record as a flat list, its result in Celery's format | ''}
+-- Returns {'new' | 'known' | 'conflict', id, its record as a flat list, its result in Celery's format | ''}, or
+-- {'paused', who paused it as JSON}
 
 local id, job, message, key, digest, keep_key = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local eta, expires = tonumber(ARGV[7]), tonumber(ARGV[8])
+local NOBODY_TO_TELL = { schedule = true, hook = true, celery = true }
 
 local function answer(verdict, run_id)
   return { verdict, run_id, redis.call('HGETALL', run_key(run_id)), redis.call('GET', meta_key(run_id)) or '' }
@@ -23,53 +29,58 @@ local fields = { 'job', job, 'state', 'PENDING', 'submitted_at', NOW }
 for i = 9, #ARGV do fields[#fields + 1] = ARGV[i] end
 for i = 1, #fields, 2 do run[fields[i]] = fields[i + 1] end
 
-local same = run.unique and redis.call('GET', unique_key(run))
-if same == id then same = nil end
+-- Is it made already?
 
+local slot_key = run.slot and NS .. ':slot:' .. job .. ':' .. run.slot
 if run.slot then
-  local name, slots = NS .. ':slot:' .. job .. ':' .. run.slot, NS .. ':slots'
-  local known, last = redis.call('GET', name), tonumber(redis.call('HGET', slots, job) or '')
+  local slots = NS .. ':slots'
+  local known, last = redis.call('GET', slot_key), tonumber(redis.call('HGET', slots, job) or '')
   if not last or last < tonumber(run.slot) then redis.call('HSET', slots, job, run.slot) end
   if known then return answer('known', known) end
   if last and last >= tonumber(run.slot) then return answer('known', id) end
-  redis.call('SET', name, same or id, 'PX', keep_key)
 end
 
 if redis.call('EXISTS', run_key(id)) == 1 then return answer('known', id) end
 
-if key ~= '' then
-  local name = NS .. ':key:' .. job .. ':' .. key
-  local known = redis.call('GET', name)
-  if known then
-    local cut = string.find(known, ' ', 1, true)
-    local verdict = string.sub(known, cut + 1) == digest and 'known' or 'conflict'
-    return answer(verdict, string.sub(known, 1, cut - 1))
-  end
-  redis.call('SET', name, (same or id) .. ' ' .. digest, 'PX', keep_key)
+local key_key = key ~= '' and NS .. ':key:' .. job .. ':' .. key
+local known = key_key and redis.call('GET', key_key)
+if known then
+  local cut = string.find(known, ' ', 1, true)
+  local verdict = string.sub(known, cut + 1) == digest and 'known' or 'conflict'
+  return answer(verdict, string.sub(known, 1, cut - 1))
 end
+
+local same = run.unique and redis.call('GET', unique_key(run))
+local pause = not same and not NOBODY_TO_TELL[run.trigger] and pause_of(run)
+if pause then return { 'paused', cjson.encode(pause) } end
+
+if slot_key then redis.call('SET', slot_key, same or id, 'PX', keep_key) end
+if key_key then redis.call('SET', key_key, (same or id) .. ' ' .. digest, 'PX', keep_key) end
 if same and not run.adopted then return answer('known', same) end
+
+-- Make it.
 
 redis.call('HSET', run_key(id), unpack(fields))
 redis.call('ZADD', IDS, 0, id)
 index(run, 'PENDING')
-
 if same then
   revoke_run(run, 'skipped')
   return answer('new', id)
 end
 if run.unique then redis.call('SET', unique_key(run), id, 'PX', run.unique_for) end
+if run.group then redis.call('HSET', LIMITS, run.group, run.limit) end
 
-local starts = NOW
-if eta and eta > NOW then
-  starts = eta
-  redis.call('HSET', run_key(id), 'eta', eta)
-  delay(run, eta, message)
-else
-  enqueue(run.queue, run.priority, message)
-end
+local delayed = eta and eta > NOW
+if delayed then redis.call('HSET', run_key(id), 'eta', eta) end
 if expires then
-  redis.call('HSET', run_key(id), 'expires_at', starts + expires)
-  redis.call('ZADD', EXPIRING, starts + expires, id)
+  run.expires_at = (delayed and eta or NOW) + expires
+  redis.call('HSET', run_key(id), 'expires_at', run.expires_at)
+  redis.call('ZADD', EXPIRING, run.expires_at, id)
 end
 announce(run)
+if delayed then
+  delay(run, eta, message)
+else
+  arrive(run, message)
+end
 return answer('new', id)

@@ -24,10 +24,11 @@ for i, message in ipairs(messages) do
     if not headers.runner or id == '' then
       kind = 'foreign'
     else
-      local state = redis.call('HGET', run_key(id), 'state')
+      local state, aside = unpack(redis.call('HMGET', run_key(id), 'state', 'aside'))
       kind = state or 'unknown'
       if FINAL[state] then kind = 'final' end
-      if (state == 'PENDING' or state == 'RETRY') and redis.call('ZSCORE', DELAYED, id) then kind = 'delayed' end
+      local delayed = redis.call('ZSCORE', DELAYED, id) or aside and redis.call('ZSCORE', aside, id)
+      if (state == 'PENDING' or state == 'RETRY') and delayed then kind = 'delayed' end
     end
   end
   if mend and (kind == 'final' or kind == 'unknown') then

@@ -84,7 +84,7 @@ local function rewrite(run, message)
   if due > NOW then
     delay(run, due, message)
   else
-    enqueue(run.queue, run.priority, message)
+    admit(run, run.queue, run.priority, message)
   end
 end
 
@@ -102,7 +102,7 @@ local function judge(id, seen, message)
   if not run or FINAL[run.state] then return 'fine' end
   local places = found[id]
   if partial and #places < seen then return 'unsure' end
-  local delayed = run.message and redis.call('ZSCORE', DELAYED, id)
+  local delayed = is_aside(run)
   if run.state == 'STARTED' then
     if run.token and redis.call('HEXISTS', CLAIMS, run.token) == 1 then
       if #places == 0 then return 'fine' end

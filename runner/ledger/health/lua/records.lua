@@ -5,7 +5,7 @@
 -- says nothing of a run (something wrote into a record that was gone); it is removed.
 --
 -- ARGV: '1' to mend, ids
--- Returns for each id {id, state, queue, priority, place, fault, …}. Place: 'delayed' (its message is due later),
+-- Returns for each id {id, state, queue, priority, place, fault, …}. Place: 'delayed' (its message waits in its record),
 -- 'held' (STARTED, and its claim exists), 'queue' (a queue or a claim must have it), '' (final). Faults:
 -- damaged, ids, state, job, expiring, prunable, terminating, message. An id without a record is left out.
 
@@ -38,7 +38,7 @@ local function look(run, key)
     end
   else
     if run.expires_at then lacks('expiring', EXPIRING, run.id, run.expires_at) end
-    place = run.message and redis.call('ZSCORE', DELAYED, run.id) and 'delayed' or 'queue'
+    place = is_aside(run) and 'delayed' or 'queue'
   end
   return place, faults
 end

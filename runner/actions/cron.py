@@ -1,0 +1,206 @@
+"""The lines and units that call the runner for a project: what they should be, and what is installed."""
+
+from __future__ import annotations
+
+import difflib
+import getpass
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runner.actions import crontab
+from runner.actions.init import host_timezone
+from runner.crontab.block import BrokenBlock, lines_of, put_in, setting_above, take_out, written
+from runner.crontab.calendar import on_calendar
+from runner.crontab.fields import Inexpressible
+from runner.crontab.line import cron_time, job_line, same_zone, tick_line
+from runner.crontab.unit import Host, job_units, scheduler_units, tick_units, worker_units
+from runner.errors import CrontabError, InvalidSpec
+
+if TYPE_CHECKING:
+    from runner.actions.project import Project
+    from runner.model.job import JobSpec
+
+_TICK_INSTEAD = "leave out --per-job: runner tick knows all schedules"
+_POSIX = ("sh", "dash", "bash", "ksh", "zsh", "ash", "mksh")
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """How the crontab stands to the project. ``difference``: lines of a diff, none if it is current."""
+
+    installed: bool
+    difference: tuple[str, ...]
+
+    @property
+    def current(self) -> bool:
+        """Whether the block stands there as it should."""
+        return self.installed and not self.difference
+
+
+def program() -> list[str]:
+    """Return the command that calls this runner from anywhere, as absolute paths."""
+    folder = Path(sys.executable).parent
+    script = folder / "runner"
+    return [str(script)] if os.access(script, os.X_OK) else [sys.executable, "-m", "runner"]
+
+
+def lines(project: Project, *, per_job: bool) -> list[str]:
+    """Return the lines of the project's block: one that ticks, or one for each schedule of an enabled job.
+
+    Raises:
+        CrontabError: a crontab can not say what is to be said; the message says why.
+        InvalidSpec: with ``per_job``, some jobs could not be read.
+    """
+    folder = str(project.settings.project)
+    try:
+        if not per_job:
+            return [tick_line(program(), folder)]
+        return list(_job_lines(project, folder))
+    except Inexpressible as wrong:
+        raise CrontabError(str(wrong), hint="move the project to another folder") from None
+
+
+def block(project: Project, *, per_job: bool) -> str:
+    """Return the project's block as text. Raises as :func:`lines`."""
+    return os.fsdecode(written(str(project.settings.project), lines(project, per_job=per_job)))
+
+
+def install(project: Project, *, per_job: bool) -> bool:
+    """Put the project's block into the crontab of this user; return whether that changed it.
+
+    Raises:
+        CrontabError, InvalidSpec: as :func:`lines`; also if the crontab can not be read or written.
+    """
+    folder, wanted = str(project.settings.project), lines(project, per_job=per_job)
+
+    def edit(text: bytes) -> bytes:
+        if per_job:
+            _check_settings(text, folder)
+        return put_in(text, folder, wanted)
+
+    return _guarded(edit)
+
+
+def remove(project: Project) -> bool:
+    """Take the project's block out of the crontab; return whether there was one.
+
+    Raises:
+        CrontabError: the crontab can not be read or written.
+    """
+    return _guarded(lambda text: take_out(text, str(project.settings.project)))
+
+
+def check(project: Project, *, per_job: bool | None = None) -> Installed:
+    """Compare the crontab with what should stand there.
+
+    Args:
+        project: whose block.
+        per_job: what should be installed; None: what is, a tick or lines a job.
+
+    Raises:
+        CrontabError: the crontab can not be read.
+    """
+    try:
+        found = lines_of(crontab.read() or b"", str(project.settings.project))
+    except BrokenBlock as broken:
+        raise _broken(broken) from None
+    if per_job is None:
+        # The line that ticks ends with the word; that of a job ends with its key.
+        per_job = found is not None and not any(line.rstrip().endswith(" tick") for line in found)
+    try:
+        wanted = lines(project, per_job=per_job)
+    except (CrontabError, InvalidSpec) as error:
+        if found is None:
+            raise
+        return Installed(True, (error.message,))
+    difference = difflib.unified_diff(found or [], wanted, "installed", "should be", lineterm="", n=0)
+    return Installed(found is not None, tuple(difference))
+
+
+def units(project: Project, *, per_job: bool, user: bool) -> dict[str, str]:
+    """Return units of systemd by their file names: timers that tick or submit, a scheduler, a worker.
+
+    Args:
+        project: what they are for.
+        per_job: a timer for each scheduled job instead of the tick.
+        user: for the user's own manager (``systemctl --user``).
+
+    Raises:
+        CrontabError: a timer can not say when a job runs.
+        InvalidSpec: with ``per_job``, some jobs could not be read.
+    """
+    host = Host(program(), str(project.settings.project), None if user else getpass.getuser())
+    found: dict[str, str] = {}
+    if per_job:
+        for job in _scheduled(project):
+            calendar = []
+            for schedule in job.schedule or ():
+                try:
+                    calendar += on_calendar(schedule, project.settings.timezone)
+                except Inexpressible as wrong:
+                    raise CrontabError(f"{job.name}: {wrong}", hint=_TICK_INSTEAD) from None
+            catch_up = any(schedule.catchup != "none" for schedule in job.schedule or ())
+            found |= job_units(host, job.name, calendar, catch_up=catch_up)
+    else:
+        found |= tick_units(host) | scheduler_units(host)
+    return found | worker_units(host, project.settings.worker.shutdown_grace)
+
+
+def lost_variables() -> list[str]:
+    """Return the names of variables that decide here, and that cron and systemd will not know."""
+    return sorted(
+        name
+        for name in os.environ
+        if name.startswith("RUNNER_") and not name.startswith("RUNNER_TEST_") and name != "RUNNER_PROJECT"
+    )
+
+
+def _scheduled(project: Project) -> Iterator[JobSpec]:
+    catalog = project.catalog
+    if catalog.problems:
+        raise InvalidSpec(
+            f"jobs that can not be read would have no line: {len(catalog.problems)} problems",
+            hint="runner validate lists them",
+        )
+    if project.settings.schedules:
+        for name in sorted(catalog.jobs):
+            job = catalog.jobs[name]
+            if job.enabled and job.schedule:
+                yield job
+
+
+def _job_lines(project: Project, folder: str) -> Iterator[str]:
+    zone, now = host_timezone(), datetime.now(UTC)
+    for job in _scheduled(project):
+        for schedule in job.schedule or ():
+            try:
+                when = cron_time(schedule, project.settings.timezone, zone, now)
+            except Inexpressible as wrong:
+                raise CrontabError(f"{job.name}: {wrong}", hint=_TICK_INSTEAD) from None
+            yield job_line(program(), folder, job.name, when)
+
+
+def _check_settings(text: bytes, folder: str) -> None:
+    """Refuse lines a job below settings that give them another meaning."""
+    shell = setting_above(text, folder, "SHELL")
+    if shell and shell.rpartition("/")[2] not in _POSIX:
+        raise CrontabError(f"the crontab sets SHELL={shell}, which does not read the lines of jobs", hint=_TICK_INSTEAD)
+    zone = setting_above(text, folder, "CRON_TZ")
+    if zone and not same_zone(zone, host_timezone(), datetime.now(UTC)):
+        raise CrontabError(f"the crontab sets CRON_TZ={zone}, which is not the zone of the host", hint=_TICK_INSTEAD)
+
+
+def _guarded(edit: crontab.Edit) -> bool:
+    try:
+        return crontab.change(edit)
+    except BrokenBlock as broken:
+        raise _broken(broken) from None
+
+
+def _broken(broken: BrokenBlock) -> CrontabError:
+    return CrontabError(f"the marks in the crontab do not fit: {broken}", hint="mend them: crontab -e")

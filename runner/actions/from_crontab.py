@@ -1,0 +1,101 @@
+"""Turn a crontab into a file of jobs."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import pwd
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runner.actions import crontab
+from runner.actions.init import host_timezone, init, write_new
+from runner.actions.project import Project
+from runner.crontab.block import BrokenBlock
+from runner.crontab.jobs_file import Surroundings, jobs_file
+from runner.crontab.reading import Left, read_crontab
+from runner.errors import CrontabError, UsageError
+from runner.settings.discovery import is_project
+from runner.spec.catalog import load_files
+
+FILE = "crontab.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What became of a crontab: files written, names of the jobs, and lines that are not in them as they stand."""
+
+    files: tuple[Path, ...]
+    jobs: tuple[str, ...]
+    left: tuple[Left, ...]
+
+
+def from_crontab(folder: Path, text: bytes | None, *, system: bool = False) -> Carried:
+    """Write ``crontab.yaml`` into the jobs of a project; a folder that is none becomes one.
+
+    Args:
+        folder: of the project.
+        text: a crontab; None: that of this user.
+        system: its lines name a user, as those of /etc/crontab do.
+
+    Raises:
+        CrontabError: there is none, it can not be read, or no line in it can become a job.
+        UsageError: the file exists, or can not be written; nothing was written.
+    """
+    if text is None:
+        text = crontab.read()
+        if text is None:
+            raise CrontabError(
+                f"{getpass.getuser()} has no crontab",
+                hint="name a file, or - for stdin: runner init --from-crontab FILE",
+            )
+    try:
+        reading = read_crontab(text, system=system)
+    except BrokenBlock as broken:
+        raise CrontabError(f"the marks in the crontab do not fit: {broken}", hint="mend them: crontab -e") from None
+    if not reading.entries:
+        why = "".join(f"\nline {each.line}: {each.source}: {each.why}" for each in reading.left)
+        raise CrontabError(
+            f"the crontab has no line that can become a job{why}", hint="runner new writes a job by hand"
+        )
+    if is_project(folder):
+        project = Project.open(folder)
+        target, taken = project.settings.jobs_dir[0] / FILE, frozenset(project.catalog.jobs)
+        zone, defaults = project.settings.timezone, project.settings.defaults
+    else:
+        project = None
+        target, taken, zone, defaults = folder / "jobs.d" / FILE, frozenset(), host_timezone(), {}
+    around = Surroundings(_home, host_timezone(), zone, getpass.getuser())
+    written, names, left = jobs_file(reading, taken, around)
+    _check(written, defaults)
+    if os.path.lexists(target):
+        raise UsageError(
+            f"{target} is there already, nothing was written", hint=f"move it away: mv {target} {target}.old"
+        )
+    files = [] if project is not None else init(folder, example=False)
+    try:
+        return Carried((*files, write_new(target, written)), tuple(names), tuple(left))
+    except OSError as error:
+        raise UsageError(f"{error.filename or target} can not be written: {error.strerror}") from error
+
+
+def _check(text: str, defaults: Mapping[str, Any]) -> None:
+    """Whatever is written must be valid."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = write_new(Path(folder, FILE), text)
+        problems = load_files([path], defaults=defaults).problems
+    if problems:
+        told = "\n".join(f"{problem.path}: {problem.message}" for problem in problems)
+        raise CrontabError(
+            f"some of its lines do not fit the project:\n{told}", hint="leave them out, or change defaults"
+        )
+
+
+def _home(user: str | None) -> str:
+    try:
+        return (pwd.getpwnam(user) if user else pwd.getpwuid(os.geteuid())).pw_dir
+    except KeyError:
+        return "/"

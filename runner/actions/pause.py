@@ -1,0 +1,58 @@
+"""Hold jobs for a while, and let them go on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runner.actions.submit import submitter
+from runner.errors import Unavailable
+from runner.ledger import pauses
+from runner.model.pause import ALL, Pause
+
+if TYPE_CHECKING:
+    from runner.actions.project import Project
+
+
+def pause(project: Project, job: str, *, seconds: float | None = None, comment: str | None = None) -> Pause:
+    """Pause a job, or all (``*``): schedules do not fire, what waits does not start, submissions are refused.
+
+    Args:
+        project: where the job is declared.
+        job: its name, or ``*``.
+        seconds: after which it goes on by itself; None: until :func:`resume`.
+        comment: why.
+
+    Raises:
+        UnknownJob: there is no such job.
+        Unavailable: Redis cannot be reached.
+    """
+    if job != ALL:
+        project.catalog.get(job)
+    return pauses.pause(project.ledger, job, by=submitter(), seconds=seconds, comment=comment)
+
+
+def resume(project: Project, job: str) -> bool:
+    """End a pause; return whether there was one.
+
+    Raises:
+        UnknownJob: there is no such job, and none of that name is paused.
+        Unavailable: Redis cannot be reached.
+    """
+    ended = pauses.resume(project.ledger, job)
+    if not ended and job != ALL:
+        project.catalog.get(job)
+    return ended
+
+
+def known_pauses(project: Project) -> dict[str, Pause]:
+    """Return the pauses that hold now, by job; none if Redis cannot be reached. No embedded server is started."""
+    from runner.ledger.ledger import Ledger  # start-up time: most of this module's callers have one open
+
+    try:
+        ledger = Ledger.open(project.settings, start=False)
+        try:
+            return pauses.read_pauses(ledger)
+        finally:
+            ledger.close()
+    except Unavailable:
+        return {}

@@ -1,0 +1,124 @@
+"""``runner cron``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from runner.cli.frame.group import verb
+from runner.cli.frame.opening import open_project
+from runner.cli.frame.options import json_option
+from runner.cli.frame.output import Output, command_line, printable
+from runner.errors import UsageError
+
+if TYPE_CHECKING:
+    from runner.actions.project import Project
+
+ATTENTION = 1
+
+
+@verb(
+    example="runner cron install --project /srv/reports\n"
+    "runner cron check --project /srv/reports\n"
+    "runner cron show --systemd"
+)
+@click.argument("action", type=click.Choice(["show", "install", "remove", "check"]))
+@click.option("--per-job", is_flag=True, help="A line (or timer) for each schedule instead of one that ticks.")
+@click.option("--systemd", is_flag=True, help="show: print units of systemd, for timers, scheduler and worker.")
+@click.option("--user", is_flag=True, help="With --systemd: for systemctl --user, so without a user's name.")
+@click.option("--into", type=click.Path(), metavar="DIR", help="With --systemd: write the units into DIR.")
+@json_option
+def command(action: str, per_job: bool, systemd: bool, user: bool, into: str | None, as_json: bool) -> int:
+    """Have cron, or systemd, call the runner for the project.
+
+    show prints the block of a crontab: one line that calls runner tick every minute. install puts it into your
+    crontab and leaves all other lines as they are; remove takes it out. check exits 0 if what is installed is what
+    should be, else 1, and prints the difference.
+
+    --per-job submits each job from a line of its own, and is refused for what cron can't say: another zone than the
+    host's, seconds, jitter, start, end, L, or an interval that divides neither hour nor day.
+    """
+    _check_options(action, per_job=per_job, systemd=systemd, user=user, into=into, as_json=as_json)
+    from runner.actions import cron  # start-up time: --help reads no settings
+
+    project = open_project()
+    out = Output(as_json=as_json)
+    if action == "remove":
+        folder = project.settings.project
+        out.note(f"took the block of {folder} out" if cron.remove(project) else f"the crontab has no block of {folder}")
+        return 0
+    if action == "check":
+        return _check(out, project, per_job=per_job)
+    if systemd:
+        _show_units(out, project, per_job=per_job, user=user, into=into)
+    elif action == "show":
+        out.data(printable(cron.block(project, per_job=per_job)).rstrip("\n"))
+    else:
+        changed = cron.install(project, per_job=per_job)
+        out.note("installed; crontab -l shows it" if changed else "installed already, nothing was changed")
+    _warn(out, project)
+    return 0
+
+
+def _check_options(action: str, *, per_job: bool, systemd: bool, user: bool, into: str | None, as_json: bool) -> None:
+    for given, name, fits in (
+        (systemd, "--systemd", action == "show"),
+        (user, "--user", systemd),
+        (into is not None, "--into", systemd),
+        (per_job, "--per-job", action != "remove"),
+        (as_json, "--json", action == "check"),
+    ):
+        if given and not fits:
+            needed = {"--user": "--systemd", "--into": "--systemd"}.get(name)
+            raise UsageError(
+                f"{name} does not fit {action}" + (f" without {needed}" if needed else ""),
+                hint="runner cron --help says what does",
+            )
+
+
+def _check(out: Output, project: Project, *, per_job: bool) -> int:
+    from runner.actions import cron  # start-up time: --help reads no settings
+
+    found = cron.check(project, per_job=True if per_job else None)
+    if out.as_json:
+        out.document({"current": found.current, "installed": found.installed, "difference": list(found.difference)})
+    elif not found.installed:
+        out.data(f"the crontab has no block of {project.settings.project}")
+        out.note(f"hint: {command_line(project, 'cron', 'install')}")
+    else:
+        for line in found.difference:
+            out.data(printable(line))
+        if found.difference:
+            out.note(f"hint: {command_line(project, 'cron', 'install')}{' --per-job' if per_job else ''}")
+    return 0 if found.current else ATTENTION
+
+
+def _show_units(out: Output, project: Project, *, per_job: bool, user: bool, into: str | None) -> None:
+    from runner.actions import cron  # start-up time: --help reads no settings
+
+    units = cron.units(project, per_job=per_job, user=user)
+    if into is None:
+        place = "~/.config/systemd/user" if user else "/etc/systemd/system"
+        out.data("\n".join(f"# {place}/{name}\n{text}" for name, text in units.items()).rstrip("\n"))
+        return
+    for name, text in units.items():
+        path = Path(into, name)
+        try:
+            path.write_text(text, "utf-8")
+        except OSError as error:
+            raise UsageError(f"{path} can not be written: {error.strerror}", hint="name a folder of yours") from None
+        out.note(f"wrote {path}")
+
+
+def _warn(out: Output, project: Project) -> None:
+    from runner.actions import cron  # start-up time: --help reads no settings
+
+    lost = cron.lost_variables()
+    if lost:
+        out.warn(
+            f"{', '.join(lost)}: set here, and not known to cron or systemd; runner.yaml is the place for settings"
+        )
+    if not project.settings.schedules:
+        out.warn("runner.yaml says schedules: false, so nothing is submitted")

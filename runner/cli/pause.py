@@ -1,0 +1,44 @@
+"""``runner pause``."""
+
+from __future__ import annotations
+
+import click
+
+from runner.cli.frame.group import verb
+from runner.cli.frame.moments import show_moment
+from runner.cli.frame.opening import open_project
+from runner.cli.frame.options import DURATION, JOB, json_option, utc_option
+from runner.cli.frame.output import Output, command_line
+from runner.errors import UsageError
+from runner.model.pause import ALL
+
+
+@verb(example='runner pause nightly-report --for 2h --comment "database is moving"\nrunner pause --all')
+@click.argument("job", required=False, type=JOB)
+@click.option("--all", "everything", is_flag=True, help="All jobs of the project.")
+@click.option("--for", "seconds", type=DURATION, metavar="DURATION", help="Go on by itself after this time.")
+@click.option("--comment", metavar="TEXT", help="Why; shown wherever the pause is.")
+@json_option
+@utc_option
+def command(
+    job: str | None, everything: bool, seconds: float | None, comment: str | None, as_json: bool, utc: bool
+) -> int:
+    """Hold a job, at once and on all hosts.
+
+    Its schedule does not fire, its runs that wait do not start, and submit is refused unless --force is given. Runs
+    that have started go on. runner resume ends it.
+    """
+    from runner.actions.pause import pause  # start-up time: --help reads no settings
+
+    if (job is None) == (not everything):
+        raise UsageError("name a job, or give --all", hint="runner pause JOB, or: runner pause --all")
+    project = open_project()
+    out = Output(as_json=as_json, utc=utc)
+    held = pause(project, job or ALL, seconds=seconds, comment=comment)
+    if as_json:
+        out.document(held.document())
+        return 0
+    until = f" until {show_moment(held.document()['until'], utc=utc)}" if held.ends is not None else ""
+    again = command_line(project, "resume", *([job] if job else ["--all"]))
+    out.note(f"paused: {job or 'all jobs'}{until}; to go on: {again}")
+    return 0

@@ -1,0 +1,30 @@
+"""``runner resume``."""
+
+from __future__ import annotations
+
+import click
+
+from runner.cli.frame.group import verb
+from runner.cli.frame.opening import open_project
+from runner.cli.frame.options import JOB
+from runner.cli.frame.output import Output
+from runner.errors import UsageError
+from runner.model.pause import ALL
+
+
+@verb(example="runner resume nightly-report\nrunner resume --all")
+@click.argument("job", required=False, type=JOB)
+@click.option("--all", "everything", is_flag=True, help="End the pause of all jobs; those paused by name stay so.")
+def command(job: str | None, everything: bool) -> int:
+    """Let a paused job go on: what waited starts, in its order."""
+    from runner.actions.pause import resume  # start-up time: --help reads no settings
+
+    if (job is None) == (not everything):
+        raise UsageError("name a job, or give --all", hint="runner resume JOB, or: runner resume --all")
+    project = open_project()
+    out = Output()
+    if resume(project, job or ALL):
+        out.note(f"resumed: {job or 'all jobs'}")
+    else:
+        out.note(f"{job or 'all jobs'}: not paused" + ("" if job else " together, runner jobs shows which are by name"))
+    return 0

@@ -1,0 +1,116 @@
+"""A file of jobs out of a crontab, commented."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from runner.crontab.naming import name_of
+from runner.crontab.reading import Entry, Left, Reading
+
+_PLAIN = re.compile(r"(?!(true|false|yes|no|on|off|null|none)$)[a-z][a-z0-9._-]+")
+"""Names that YAML takes for a text as they stand."""
+_SHELLS = ("", "/bin/sh", "/usr/bin/sh")
+_SEVERAL = re.compile(r";|\n|(?<![&>])&(?![&>\d])")
+
+HEAD = """\
+# yaml-language-server: $schema=../schema/jobs.schema.json
+# Written by `runner init --from-crontab`. Each job runs what a line of the crontab runs, at its times; what it is named
+# after can be changed. Comment those lines out before the schedules run here, or all of it runs twice.
+#
+# What is different: a run that was missed is made up for (`catchup: none` in its schedule forbids it); an exit status
+# that is not 0 is a failure; output goes to the log and the result of the run, and nowhere by mail.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a crontab does not say. ``home`` gives the home folder of a user, None being who runs this."""
+
+    home: Callable[[str | None], str]
+    host_zone: str
+    project_zone: str
+    user: str
+
+
+def jobs_file(reading: Reading, taken: Iterable[str], around: Surroundings) -> tuple[str, list[str], list[Left]]:
+    """Return the text of the file, the names of its jobs, and the lines that are not in it as they stand.
+
+    Args:
+        reading: the crontab.
+        taken: names that other jobs have.
+        around: the host, and the project.
+    """
+    used = set(taken)
+    names, parts, left = [], [], list(reading.left)
+    for entry in reading.entries:
+        name = name_of(entry.command, used)
+        used.add(name)
+        names.append(name)
+        parts.append("\n".join(_job(name, entry, around)))
+        if entry.user not in (None, around.user):
+            left.append(
+                Left(entry.line, entry.source, f"{name} runs as the user of its worker, and no longer as {entry.user}")
+            )
+    left.sort(key=lambda each: each.line)
+    told = "".join(f"#   line {each.line}: {_comment(each.source)}\n#     {_comment(each.why)}\n" for each in left)
+    head = HEAD + (f"#\n# What could not be carried over:\n{told}" if told else "")
+    return f"{head}jobs:\n" + "\n\n".join(parts) + "\n", names, left
+
+
+def _job(name: str, entry: Entry, around: Surroundings) -> Iterator[str]:
+    yield f"  {name if _PLAIN.fullmatch(name) else _text(name)}:"
+    for comment in entry.comments:
+        yield f"    # {_comment(comment)}".rstrip()
+    yield f"    # line {entry.line}: {_comment(entry.source)}"
+    yield "    task: runner.tasks.shell:run"
+    yield "    kwargs:"
+    environment = dict(entry.environment)
+    shell = environment.pop("SHELL", "")
+    yield f"      cwd: {_text(environment.get('HOME') or around.home(entry.user))}"
+    if shell in _SHELLS:
+        yield from _script(entry.command)
+    else:
+        yield f"      command: [{_text(shell)}, -c, {_text(entry.command)}]"
+    if entry.stdin is not None:
+        yield f"      stdin: {_text(entry.stdin)}"
+    if environment:
+        yield "    env:"
+        for variable, value in environment.items():
+            yield f"      {variable}: {_text(value)}"
+    yield f"    schedule: {_schedule(entry, around)}"
+
+
+def _script(command: str) -> Iterator[str]:
+    # The shell of a job stops at the first command that fails, that of cron goes on.
+    lines = [*(["set +e"] if _SEVERAL.search(command) else []), *command.split("\n")]
+    if all(line.isprintable() and line == line.strip() and line for line in lines):
+        yield "      script: |-"
+        for line in lines:
+            yield f"        {_literal(line)}"
+    else:
+        yield f"      script: {_text(chr(10).join(lines))}"
+
+
+def _schedule(entry: Entry, around: Surroundings) -> str:
+    zone = entry.timezone or (around.host_zone if around.host_zone != around.project_zone else None)
+    cron = json.dumps(entry.when)
+    more = [f"timezone: {_text(zone)}"] if zone else []
+    more += [f"jitter: {entry.jitter}m"] if entry.jitter else []
+    return f"{{{', '.join([f'cron: {cron}', *more])}}}" if more else cron
+
+
+def _literal(text: str) -> str:
+    return text.replace("${", "$${")
+
+
+def _text(text: str) -> str:
+    """Return a text in YAML's double quotes."""
+    quoted = json.dumps(_literal(text), ensure_ascii=False)
+    return "".join(char if char.isprintable() else f"\\U{ord(char):08x}" for char in quoted)
+
+
+def _comment(text: str) -> str:
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

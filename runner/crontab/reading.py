@@ -1,0 +1,193 @@
+"""A crontab of people, read as Debian's cron does (crontab(5), and cronie's additions)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from zoneinfo import ZoneInfo
+
+from runner.crontab.block import outside
+from runner.crontab.fields import Fields
+from runner.model.schedule import CRON_PATTERN
+from runner.schedule.cron import BadExpression, Cron
+
+_SETTING = re.compile(r"""("[^"]*"|'[^']*'|[^\s="']+)\s*=\s*(.*)""")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_MAIL = ("MAILTO", "MAILFROM", "CONTENT_TYPE", "CONTENT_TRANSFER_ENCODING")
+_FIXED = ("LOGNAME", "USER")
+_BOOT = "it runs when the machine starts, which is no time; a unit of systemd can call runner submit"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line that runs something, and what holds for it.
+
+    ``when`` is a sound cron expression, ``stdin`` None if nothing is written to the command, ``jitter`` in minutes.
+    """
+
+    line: int
+    source: str
+    when: str
+    command: str
+    stdin: str | None = None
+    user: str | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+    comments: tuple[str, ...] = ()
+    timezone: str | None = None
+    jitter: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A line that no job stands for, and why."""
+
+    line: int
+    source: str
+    why: str
+
+
+@dataclass(slots=True)
+class Reading:
+    """What stands in a crontab."""
+
+    entries: list[Entry] = field(default_factory=list)
+    left: list[Left] = field(default_factory=list)
+
+
+def read_crontab(text: bytes, *, system: bool = False) -> Reading:
+    """Read a crontab; blocks of the runner are left out.
+
+    Args:
+        text: what ``crontab -l`` prints, or a file.
+        system: the lines name a user, as those of /etc/crontab and /etc/cron.d do.
+
+    Raises:
+        BrokenBlock: see :func:`runner.crontab.block.find_block`.
+    """
+    return _Reader(system).read(text)
+
+
+class _Reader:
+    def __init__(self, system: bool) -> None:
+        self.system = system
+        self.environment: dict[str, str] = {}
+        self.timezone: str | None = None
+        self.jitter = 0
+        self.comments: list[str] = []
+        self.reading = Reading()
+
+    def read(self, text: bytes) -> Reading:
+        for number, raw in outside(text.removeprefix(b"\xef\xbb\xbf")):
+            try:
+                line = raw.decode("utf-8").strip("\r\n").lstrip(" \t")
+            except UnicodeDecodeError:
+                self._leave(number, ascii(raw.rstrip(b"\r\n")), "it is not UTF-8")
+                continue
+            if "\0" in line:
+                self._leave(number, line, "it has a NUL character")
+            elif not line.strip():
+                self.comments = []
+            elif line.startswith("#"):
+                self.comments.append(line.lstrip("#").strip())
+            elif match := _SETTING.fullmatch(line):
+                self._set(number, line, match[1].strip("\"'"), _unquoted(match[2]))
+            else:
+                self._enter(number, line)
+                self.comments = []
+        return self.reading
+
+    def _leave(self, number: int, source: str, why: str) -> None:
+        self.reading.left.append(Left(number, source, why))
+
+    def _set(self, number: int, line: str, name: str, value: str) -> None:
+        if name in _MAIL:
+            if name == "MAILTO" and value:
+                self._leave(number, line, "the runner sends no mail; runner runs --state failure lists what failed")
+        elif name in _FIXED:
+            self._leave(number, line, "cron does not let it be changed either")
+        elif name == "CRON_TZ":
+            self.timezone = value or None
+            if value and not _is_zone(value):
+                self.timezone = None
+                self._leave(number, line, "it is not the name of a time zone; that of the host is meant instead")
+        elif name == "RANDOM_DELAY" and value.isdigit():
+            self.jitter = int(value)
+        elif not _NAME.fullmatch(name) or name.startswith("RUNNER_"):
+            self._leave(number, line, "a job can not set this variable")
+        else:
+            self.environment[name] = value
+
+    def _enter(self, number: int, line: str) -> None:
+        count = 1 if line.startswith("@") else 5
+        words = line.split(None, count + self.system)
+        wanted = count + 1 + self.system
+        if len(words) < wanted:
+            self._leave(number, line, "it is not a line that cron runs" + (", or names no user" * self.system))
+            return
+        when = " ".join(words[:count]).removeprefix("-")
+        why = _unsound(when)
+        if why is not None:
+            self._leave(number, line, why)
+            return
+        command, stdin = _split(words[-1])
+        self.reading.entries.append(
+            Entry(
+                line=number,
+                source=line,
+                when=when.lower() if when.startswith("@") else when,
+                command=command.strip(),
+                stdin=stdin,
+                user=words[count] if self.system else None,
+                environment=dict(self.environment),
+                comments=tuple(self.comments),
+                timezone=self.timezone,
+                jitter=self.jitter,
+            )
+        )
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        return False
+    return True
+
+
+def _unsound(when: str) -> str | None:
+    """Return why a job can not have these times."""
+    if when.lower() == "@reboot":
+        return _BOOT
+    if not re.fullmatch(CRON_PATTERN[1:-1], when.lower() if when.startswith("@") else when):
+        return f"{when!r} is not a time that the runner knows"
+    try:
+        cron = Cron(when.lower() if when.startswith("@") else when)
+        cron.check_fires()
+        Fields.of(cron.text)
+    except BadExpression as bad:
+        return str(bad)
+    return None
+
+
+def _unquoted(text: str) -> str:
+    text = text.rstrip()
+    if len(text) > 1 and text[0] in "\"'" and text[-1] == text[0]:
+        return text[1:-1]
+    return text
+
+
+def _split(text: str) -> tuple[str, str | None]:
+    r"""Return the command and its standard input: what follows the first ``%``, with the others as line ends.
+
+    ``\%`` and ``\\`` are a percent sign and a backslash, in the command alone (measured with Debian's cron 3.0pl1).
+    """
+    command, at = "", 0
+    while at < len(text) and text[at] != "%":
+        if text[at] == "\\" and text[at + 1 : at + 2] in ("%", "\\"):
+            at += 1
+        command += text[at]
+        at += 1
+    if at == len(text):
+        return command, None
+    lines = re.sub(r"\\?%", lambda match: "%" if match[0] == r"\%" else "\n", text[at + 1 :])
+    return command, lines if lines.endswith("\n") else lines + "\n"

@@ -1,0 +1,33 @@
+#!lua flags=allow-oom
+-- Looks at the slots of some groups; with '1', frees those that leaked, and gives free ones to runs that wait.
+--
+-- Keys: NS:limits, NS:holders:GROUP, NS:waiting:GROUP, NS:run:ID. No run changes its state.
+--
+-- ARGV: '1' to mend, groups
+-- Returns the ids of runs that hold a slot, or wait for one, without a right to it, and of those that wait though one
+-- is free
+
+local found = {}
+
+local function look(key, belongs)
+  for _, id in ipairs(redis.call('ZRANGE', key, 0, -1)) do
+    local run = load_run(id)
+    if not run or FINAL[run.state] or not belongs(run) then
+      found[#found + 1] = id
+      if ARGV[1] == '1' then redis.call('ZREM', key, id) end
+    end
+  end
+end
+
+for i = 2, #ARGV do
+  local group = ARGV[i]
+  local waiting = waiting_key(group)
+  look(holders_key(group), function(run) return run.group == group end)
+  look(waiting, function(run) return run.aside == waiting and run.message end)
+  local free = tonumber(redis.call('HGET', LIMITS, group) or '0') - redis.call('ZCARD', holders_key(group))
+  if free > 0 then
+    for _, id in ipairs(redis.call('ZRANGE', waiting, 0, free - 1)) do found[#found + 1] = id end
+  end
+  if ARGV[1] == '1' then promote(group) end
+end
+return found

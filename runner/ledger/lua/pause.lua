@@ -1,0 +1,17 @@
+#!lua
+-- Pauses a job, or all (`*`): NS:paused, by job, as {by, since, ends, comment}. What was paused before is paused anew.
+--
+-- No run changes its state: those that wait are set aside (NS:parked:JOB) when a worker comes to them.
+--
+-- ARGV: job, by, ms until it ends by itself ('' for never), comment
+-- Returns what is noted, as JSON
+
+local ends = tonumber(ARGV[3])
+local told = cjson.encode({
+  by = ARGV[2],
+  since = NOW,
+  ends = ends and NOW + ends or nil,
+  comment = ARGV[4] ~= '' and ARGV[4] or nil,
+})
+redis.call('HSET', PAUSED, ARGV[1], told)
+return told

@@ -1,0 +1,296 @@
+"""``runner cron`` and ``runner init --from-crontab``, with a stand-in for the program ``crontab``."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.support.project import Project, Result, clean_environment, runner_cli, write_project
+
+CRONTAB = """\
+#!/bin/sh
+# Does what Debian's crontab does, with a file of the test.
+table={table}
+case $1 in
+  -l) if [ -e "$table" ]; then cat "$table"; else echo "no crontab for me" >&2; exit 1; fi ;;
+  -) cat > "$table.new" && mv "$table.new" "$table" ;;
+  -r) rm "$table" ;;
+  *) exit 2 ;;
+esac
+"""
+OTHERS = b"# mine\nMAILTO=ops@example.org\nSHELL=/bin/bash\n0 2 * * * echo '100\\%' \xff\r\n\n5 5 * * * no line end"
+JOBS = {
+    "nightly": {"task": "os:getcwd", "schedule": "0 2 * * *"},
+    "often": {"task": "os:getcwd", "schedule": [{"every": "15m"}, "@daily"]},
+    "never": {"task": "os:getcwd", "schedule": "0 2 * * *", "enabled": False},
+    "plain": {"task": "os:getcwd"},
+}
+
+
+class Host:
+    """A user's crontab, and projects of that user that need no server."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.table = folder / "table"
+        program = folder / "bin" / "crontab"
+        program.parent.mkdir()
+        program.write_text(CRONTAB.format(table=shlex.quote(str(self.table))))
+        program.chmod(0o755)
+        self.env = {"PATH": f"{program.parent}:/usr/bin:/bin", "TZ": "Europe/Berlin"}
+
+    def project(self, name: str = "p", jobs: object = None) -> Project:
+        settings = {"timezone": "Europe/Berlin"}
+        return write_project(self.folder / name, "embedded", JOBS if jobs is None else jobs, {}, settings)  # type: ignore[arg-type]
+
+    def cli(self, project: Project, *words: str, **more: object) -> Result:
+        return runner_cli(*words, project=project.path, cwd=Path("/"), env=self.env, **more)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return Host(tmp_path)
+
+
+def test_show_is_what_install_installs(host: Host) -> None:
+    project = host.project()
+    shown = host.cli(project, "cron", "show").check().stdout
+    lines = [line for line in shown.splitlines() if not line.startswith("#")]
+    assert len(lines) == 1
+    assert lines[0].startswith("* * * * * /usr/bin/env SHELL=/bin/sh PATH=")
+    assert lines[0].endswith(f"--project {project.path} tick")
+    assert host.cli(project, "cron", "check").check(1).stdout
+    assert not host.table.exists()
+    host.cli(project, "cron", "install").check()
+    assert host.table.read_text() == shown
+    assert host.cli(project, "cron", "check").check().stdout == ""
+    assert host.cli(project, "cron", "check", "--json").check().json == {
+        "current": True,
+        "installed": True,
+        "difference": [],
+    }
+    assert host.cli(project, "cron", "install").check().stderr == "installed already, nothing was changed\n"
+    host.cli(project, "cron", "remove").check()
+    assert not host.table.exists()
+    assert "has no block" in host.cli(project, "cron", "remove").check().stderr
+
+
+def test_other_lines_stay_as_they_are(host: Host) -> None:
+    host.table.write_bytes(OTHERS)
+    one, other = host.project("one"), host.project("other % $x")
+    host.cli(one, "cron", "install").check()
+    host.cli(other, "cron", "install").check()
+    both = host.table.read_bytes()
+    assert both.startswith(OTHERS + b"\n")
+    assert rb"other \% $x" in both
+    host.cli(one, "cron", "install", "--per-job").check()
+    assert host.table.read_bytes().startswith(OTHERS + b"\n")
+    assert host.cli(other, "cron", "check").check().stdout == ""
+    host.cli(other, "cron", "remove").check()
+    host.cli(one, "cron", "remove").check()
+    assert host.table.read_bytes() == OTHERS
+
+
+def test_what_is_not_current_is_shown(host: Host) -> None:
+    project = host.project()
+    host.cli(project, "cron", "install", "--per-job").check()
+    lines = [line for line in host.table.read_text().splitlines() if not line.startswith("#")]
+    assert [line.split(" /usr")[0] for line in lines] == ["0 2 * * *", "*/15 * * * *", "0 0 * * *"]
+    assert all("--wait --quiet --key" in line and "\\%" in line for line in lines)
+    host.cli(project, "cron", "check").check()
+    host.cli(project, "cron", "check", "--per-job").check()
+    project.write({"jobs.d/more.yaml": 'jobs:\n  added: {task: "os:getcwd", schedule: "7 7 * * *"}\n'})
+    difference = host.cli(project, "cron", "check").check(1)
+    assert "+7 7 * * *" in difference.stdout
+    assert "cron install" in difference.stderr
+    # What cron can not say any more is no reason to call it current.
+    project.write({"jobs.d/more.yaml": 'jobs:\n  added: {task: "os:getcwd", schedule: "0 7 7 L * *"}\n'})
+    assert "added: L" in host.cli(project, "cron", "check").check(1).stdout
+    host.cli(project, "cron", "install").check()
+    host.cli(project, "cron", "check").check()
+    host.cli(project, "cron", "check", "--per-job").check(1)
+    # Changed by hand.
+    host.table.write_text(host.table.read_text().replace("* * * * *", "*/2 * * * *"))
+    assert "-*/2 * * * *" in host.cli(project, "cron", "check").check(1).stdout
+
+
+@pytest.mark.parametrize(
+    ("schedule", "why"),
+    [
+        ({"cron": "0 2 * * *", "timezone": "Asia/Tokyo"}, "Asia/Tokyo"),
+        ({"cron": "0 2 * * *", "jitter": "5m"}, "jitter"),
+        ({"every": "7m"}, "every"),
+    ],
+)
+def test_per_job_refuses_what_cron_can_not_say(host: Host, schedule: dict[str, str], why: str) -> None:
+    project = host.project(jobs={"nightly": {"task": "os:getcwd", "schedule": schedule}})
+    host.table.write_bytes(OTHERS)
+    for action in ("show", "install"):
+        done = host.cli(project, "cron", action, "--per-job").check(2)
+        assert f"nightly: {why}" in done.stderr or why in done.stderr
+        assert "hint: " in done.stderr
+    assert host.table.read_bytes() == OTHERS
+    host.cli(project, "cron", "install").check()
+
+
+@pytest.mark.parametrize(("setting", "said"), [("SHELL=/usr/bin/fish", "SHELL"), ("CRON_TZ=Asia/Tokyo", "CRON_TZ")])
+def test_per_job_looks_at_the_settings_above_it(host: Host, setting: str, said: str) -> None:
+    project = host.project()
+    host.table.write_text(f"{setting}\n")
+    assert said in host.cli(project, "cron", "install", "--per-job").check(2).stderr
+    host.cli(project, "cron", "install").check()
+
+
+def test_problems_of_crontab_are_told(host: Host) -> None:
+    project = host.project()
+    host.table.write_text("# runner cron: begin /elsewhere\n")
+    assert "has no end" in host.cli(project, "cron", "install").check(2).stderr
+    program = host.folder / "bin" / "crontab"
+    program.write_text("#!/bin/sh\necho 'You (me) are not allowed to use this program (crontab)' >&2\nexit 1\n")
+    for action in ("install", "remove", "check"):
+        assert "not allowed" in host.cli(project, "cron", action).check(2).stderr
+    program.write_text("#!/bin/sh\n[ $1 = -l ] && exit 0\necho 'bad minute' >&2\nexit 1\n")
+    assert "bad minute" in host.cli(project, "cron", "install").check(2).stderr
+
+
+def test_a_host_without_crontab(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from runner.actions import crontab
+    from runner.errors import CrontabError
+
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    monkeypatch.setattr(crontab, "PLACES", str(tmp_path / "empty"))
+    with pytest.raises(CrontabError) as raised:
+        crontab.read()
+    assert raised.value.exit_code == 2
+    assert "runner cron show --systemd" in (raised.value.hint or "")
+
+
+def test_six_projects_at_once(host: Host) -> None:
+    host.table.write_bytes(OTHERS)
+    projects = [host.project(f"p{number}") for number in range(6)]
+    with ThreadPoolExecutor(6) as pool:
+        for done in pool.map(lambda each: host.cli(each, "cron", "install"), projects):
+            done.check()
+    for project in projects:
+        host.cli(project, "cron", "check").check()
+    with ThreadPoolExecutor(6) as pool:
+        for done in pool.map(lambda each: host.cli(each, "cron", "remove"), projects):
+            done.check()
+    assert host.table.read_bytes() == OTHERS
+
+
+def test_units_of_systemd(host: Host, tmp_path: Path, needed: Callable[[str], str]) -> None:
+    import subprocess
+
+    project = host.project()
+    shown = host.cli(project, "cron", "show", "--systemd").check().stdout
+    for name in ("tick.timer", "tick.service", "worker.service", "scheduler.service"):
+        assert f"-{name}\n" in shown
+    folder = tmp_path / "units"
+    folder.mkdir()
+    host.cli(project, "cron", "show", "--systemd", "--per-job", "--into", str(folder)).check()
+    files = sorted(folder.iterdir())
+    assert len([each for each in files if each.suffix == ".timer"]) == 2
+    done = subprocess.run(
+        [needed("systemd-analyze"), "verify", "--man=no", *map(str, files)],
+        capture_output=True,
+        text=True,
+        env=clean_environment({"LC_ALL": "C"}),
+    )
+    assert [line for line in done.stderr.splitlines() if any(each.name in line for each in files)] == []
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["show", "--user"], ["install", "--systemd"], ["remove", "--per-job"], ["show", "--into", "x"], ["frobnicate"]],
+)
+def test_options_that_do_not_fit(host: Host, words: list[str]) -> None:
+    host.cli(host.project(), "cron", *words).check(2)
+    assert not host.table.exists()
+
+
+def test_schedules_that_are_off_are_told(host: Host) -> None:
+    project = host.project()
+    project.write({"runner.yaml": "schedules: false\n"})
+    assert "schedules: false" in host.cli(project, "cron", "install").check().stderr
+
+
+# -- init --from-crontab
+
+
+def init(host: Host, *words: str, code: int = 0, **more: object) -> Result:
+    return runner_cli("init", *words, cwd=host.folder, env=host.env, **more).check(code)  # type: ignore[arg-type]
+
+
+def test_a_crontab_becomes_a_project(host: Host) -> None:
+    host.table.write_text("@reboot start\n# Writes\n* * * * * echo it works; cat%in\n")
+    said = init(host, "new", "--from-crontab").stderr
+    assert "1 jobs: echo" in said or "1 job: echo" in said
+    assert "line 1: @reboot start" in said
+    new = Project(host.folder / "new", "runner", "embedded")
+    assert host.cli(new, "validate").check().stdout == ""
+    assert [job["name"] for job in host.cli(new, "jobs", "--json").check().json] == ["echo"]
+    try:
+        done = host.cli(new, "run", "echo").check()
+    finally:
+        # It started the embedded server of the new project.
+        host.cli(new, "down")
+    assert "it works\\nin\\n" in done.stdout
+    assert host.table.read_text().startswith("@reboot")
+
+
+def test_a_project_gains_the_file_alone(host: Host) -> None:
+    project = host.project(jobs={"backup": {"task": "os:getcwd"}})
+    before = {path for path in project.path.rglob("*") if ".runner" not in path.parts}
+    source = host.folder / "etc"
+    source.write_text("0 2 * * * root /srv/backup.sh\n")
+    init(host, "p", "--from-crontab", "etc", "--system")
+    after = {path for path in project.path.rglob("*") if ".runner" not in path.parts}
+    assert after - before == {project.path / "jobs.d" / "crontab.yaml"}
+    assert host.cli(project, "validate").check().stdout == ""
+    names = [job["name"] for job in host.cli(project, "jobs", "--json").check().json]
+    assert sorted(names) == ["backup", "backup-2"]
+    again = init(host, "p", "--from-crontab", "-", code=2, input="0 2 * * * x\n")
+    assert "nothing was written" in again.stderr
+    assert "--system" in init(host, "--system", code=2).stderr
+
+
+def test_from_crontab_without_anything_to_carry(host: Host) -> None:
+    assert "has no crontab" in init(host, "new", "--from-crontab", code=2).stderr
+    assert "@reboot x" in init(host, "new", "--from-crontab", "-", code=2, input="@reboot x\n").stderr
+    assert "can not be read" in init(host, "new", "--from-crontab", "gone", code=2).stderr
+    assert not (host.folder / "new").exists()
+
+
+def test_no_celery_is_imported(host: Host) -> None:
+    import subprocess
+
+    project = host.project()
+    code = (
+        "import sys; from runner.cli.main import run; code = run(sys.argv[1:]);"
+        "print(*{name.partition('.')[0] for name in sys.modules}, file=sys.stderr); sys.exit(code)"
+    )
+    for words in (
+        ["cron", "install"],
+        ["cron", "check"],
+        ["cron", "show", "--systemd"],
+        ["init", "new", "--from-crontab"],
+    ):
+        if words[0] == "init":
+            host.table.write_text("0 2 * * * x\n")
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words, *(["--project", str(project.path)] if words[0] == "cron" else [])],
+            cwd=host.folder,
+            env={**os.environ, **clean_environment(host.env)},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        assert not set(done.stderr.split()) & {"celery", "kombu", "redis", "billiard"}
