@@ -16,9 +16,8 @@ from runner.settings import environment
 from runner.settings.discovery import SETTINGS_FILE, environment_file, find_project
 from runner.settings.options import SETTINGS, Settings
 from runner.settings.redis_url import BadUrl, look_up
-from runner.spec.document import source_of
 from runner.spec.merge import merge_options
-from runner.spec.reader import MAX_BYTES, Document, read_bytes
+from runner.spec.reader import MAX_BYTES, Document, read_bytes, source_of
 
 
 def load_settings(
