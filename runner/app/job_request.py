@@ -43,8 +43,8 @@ class JobRequest(Request):
         self.token: str = message.delivery_tag
         # The tracer in the child makes its context of this mapping.
         self.request_dict["claim"] = self.token
-        if self.task.carried is not None:
-            self.request_dict["carried"] = self.task.carried
+        # Always, so that they can come from nowhere else.
+        self.request_dict["carried"] = self.task.carried
         # A child may have been forked before the job that names them was there.
         self.request_dict["secret_variables"] = sorted(self.app.secret_variables)
         self.ending = False

@@ -271,6 +271,7 @@ local function finish(run, state, reason, meta, fields)
   redis.call('ZADD', PRUNABLE, NOW + tonumber(run.keep_history), run.id)
   if run.token then release(run.token) end
   leave_slot(run)
+  if state == 'SUCCESS' then redis.call('HSET', NS .. ':succeeded', run.job, NOW) end
   if state == 'REVOKED' and run.unique and redis.call('GET', unique_key(run)) == run.id then
     redis.call('DEL', unique_key(run))
   end
