@@ -132,7 +132,8 @@ def _settings(project: Project) -> Iterator[Finding]:
     for text in settings.warnings:
         yield warning("settings", text, "correct it")
     if not settings.warnings:
-        yield ok("settings", str(settings.file or f"{settings.project} has no runner.yaml, all is default"))
+        files = ", and over it ".join(map(str, settings.files))
+        yield ok("settings", files or f"{settings.project} has no runner.yaml, all is default")
 
 
 def _jobs(project: Project) -> Iterator[Finding]:
