@@ -18,7 +18,7 @@ import celery
 from benchmarks.pairs import Row, show
 from benchmarks.place import place
 
-NAMES = ("start_up", "submission", "latency", "loading", "imports", "memory", "ticking", "throughput")
+NAMES = ("start_up", "submission", "latency", "loading", "imports", "memory", "ticking", "throughput", "reloading")
 
 
 def main() -> int:

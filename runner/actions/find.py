@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from runner.errors import UsageError
-from runner.model.run import Run, State
+from runner.model.run import Run
 
 if TYPE_CHECKING:
     from runner.actions.project import Project
+    from runner.ledger.search import Page, Query
 
 
 def find_id(project: Project, reference: str, *, reading: bool = True) -> str:
@@ -40,21 +40,23 @@ def find_run(project: Project, reference: str) -> Run:
     return project.ledger.get(find_id(project, reference))
 
 
-def list_runs(
-    project: Project,
-    *,
-    job: str | None = None,
-    states: Sequence[State] = (),
-    since: float | None = None,
-    limit: int = 20,
-) -> list[Run]:
-    """Return runs, newest submission first.
+def list_runs(project: Project, query: Query, *, limit: int = 20, cursor: str | None = None) -> Page:
+    """Return a page of the runs that fit, as :func:`runner.ledger.search.search` does.
 
     Args:
         project: whose runs.
-        job: only of this job.
-        states: only in these states; all by default.
-        since: only submitted at or after this Unix time in seconds.
+        query: what is looked for.
         limit: how many at most.
+        cursor: of the page before.
+
+    Raises:
+        UsageError: the cursor is none.
+        UnknownJob: nothing fits, and there is no job of the name that was asked for.
+        Unavailable: Redis cannot be reached.
     """
-    return project.ledger.runs(job=job, states=states, since=since, limit=limit)
+    from runner.ledger.search import search  # start-up time: only lists search
+
+    page = search(project.ledger, query, limit=limit, cursor=cursor)
+    if not page.runs and query.job is not None:
+        project.catalog.get(query.job)  # a name that was mistyped is no empty list
+    return page

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner.actions.project import Project
@@ -12,8 +13,7 @@ from runner.actions.tick import Engine, Ticked, sweep
 from runner.app.systemd import Watchdog, notify
 from runner.errors import RunnerError, Unavailable
 from runner.model.run import to_timestamp
-from runner.spec.catalog import load_catalog
-from runner.spec.files import find_files
+from runner.spec.live import LiveCatalog
 
 if TYPE_CHECKING:
     from runner.settings import Settings
@@ -43,8 +43,9 @@ class Scheduler:
     def __init__(self, project: Project, say: Say) -> None:
         self._project = project
         self._say = say
-        self._seen = _files(project.settings)
+        self._settings_seen = _settings_files(project.settings)
         self._engine = Engine(project)
+        self._live = LiveCatalog(project.settings, project.catalog)
         self._next: float | None = None
         self._looked = self._swept = self._listed = float("-inf")
         self._failures = 0
@@ -138,25 +139,28 @@ class Scheduler:
         if time.monotonic() - self._listed < LOOK_SECONDS:
             return
         self._listed = time.monotonic()
-        found = _files(self._project.settings)
-        if found == self._seen:
-            return
         try:
-            self._read_again(found)
+            self._read_settings()
         except Unavailable:
             raise
         except RunnerError as error:
             self._say(f"{error.message}; going on with what was read before")
-        self._seen = found
+        if self._live.look():
+            self._take_over(self._live.catalog)
 
-    def _read_again(self, found: tuple[object, ...]) -> None:
-        if found[0] != self._seen[0]:
-            project = Project.open(self._project.settings.project)
-            catalog = project.catalog
-            self._project.ledger.close()
-            self._project, self._engine = project, Engine(project)
-        else:
-            catalog = self._engine.catalog = load_catalog(self._project.settings)
+    def _read_settings(self) -> None:
+        found = _settings_files(self._project.settings)
+        if found == self._settings_seen:
+            return
+        self._settings_seen = found
+        project = Project.open(self._project.settings.project)
+        live = LiveCatalog(project.settings, project.catalog)
+        self._project.ledger.close()
+        self._project, self._engine, self._live = project, Engine(project), live
+        self._take_over(project.catalog)
+
+    def _take_over(self, catalog: Catalog) -> None:
+        self._engine.catalog = catalog
         self._looked = float("-inf")
         self._say(f"files have changed: {_problems(catalog)}")
 
@@ -167,12 +171,14 @@ def _problems(catalog: Catalog) -> str:
     return f"{len(catalog.jobs)} jobs, and problems that runner validate lists: {catalog.problems[0]}"
 
 
-def _files(settings: Settings) -> tuple[object, ...]:
-    """Return what differs once runner.yaml or a file of jobs did change."""
+def _settings_files(settings: Settings) -> object:
+    """Return what differs once runner.yaml, or what ``RUNNER_ENV`` names, did change."""
+    return [_signature(file) for file in sorted({settings.project / "runner.yaml", *settings.files})]
+
+
+def _signature(file: Path) -> object:
     try:
-        status = (settings.project / "runner.yaml").stat()
-        own: object = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
+        status = file.stat()
     except OSError:
-        own = None
-    listing = find_files(settings.jobs_dir, settings.project)
-    return (own, [(each.path, each.signature) for each in listing.files], len(listing.problems))
+        return None
+    return (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)

@@ -36,7 +36,12 @@ class _Strategies(dict[str, Callable[..., None]]):
     consumer: Any = None
 
     def __missing__(self, name: Any) -> Callable[..., None]:
-        def refuse(message: Any, *_: Any, **__: Any) -> None:
+        def refuse(message: Any, *rest: Any, **options: Any) -> None:
+            files = self.consumer.app.files
+            ours = MARK in message.headers and files is not None
+            if ours and files.look_for(self.consumer, name, message.headers.get("digest")) and name in self:
+                self[name](message, *rest, **options)
+                return
             refuse_unknown(self.consumer.app, name, message)
 
         return refuse

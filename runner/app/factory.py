@@ -19,6 +19,9 @@ from runner.app.capture.child import Capture
 from runner.app.capture.collector import Collector
 from runner.app.consumer import JobConsumer
 from runner.app.job_task import JobTask, reason_of
+from runner.app.registry import make_task
+from runner.app.reload import LiveFiles, Reload
+from runner.app.secret_values import secret_variables
 from runner.app.settler import Settler
 from runner.app.steps import Announce, Lease
 from runner.delivery.claims import Claims
@@ -27,7 +30,6 @@ from runner.errors import InvalidParams, JobDisabled, UnknownJob
 from runner.ledger.backend import LedgerBackend
 from runner.ledger.connection import resolve_url
 from runner.ledger.ledger import Ledger, Submission
-from runner.model.job import JobSpec
 from runner.settings import Settings
 from runner.spec.catalog import Catalog
 from runner.spec.params import check_params
@@ -40,6 +42,12 @@ class RunnerApp(Celery):
 
     runner_settings: Settings
     catalog: Catalog
+    files: LiveFiles | None = None
+    """Follows the files of jobs; None in a process that does not, such as a client."""
+    reload_code: bool = False
+    """Whether the worker starts anew when Python files of ``python_path`` change."""
+    restart: bool = False
+    """Whether what ends now shall start anew."""
     claims: Claims
     collector: Collector | None = None
     """Keeps what runs write; None where the pool has no children."""
@@ -50,6 +58,8 @@ class RunnerApp(Celery):
     log_form: str = "text"
     """How the worker's log is written: text, json, or plain (what runs write as it is)."""
     worker_name: str = ""
+    _variables: frozenset[str] = frozenset()
+    _variables_of: Catalog | None = None
     run_queues: Sequence[str] = ()
     """The queues that this worker takes runs from."""
 
@@ -65,6 +75,14 @@ class RunnerApp(Celery):
     def Worker(self) -> Any:  # noqa: N802 - Celery's name
         """The worker program of this app."""
         return self.subclass_with_self("runner.app.job_worker:JobWorker", name="Worker", reverse="Worker")
+
+    @property
+    def secret_variables(self) -> frozenset[str]:
+        """The variables of this worker that hold secrets of any job."""
+        if self._variables_of is not self.catalog:
+            self._variables = secret_variables(self.catalog.with_secrets())
+            self._variables_of = self.catalog
+        return self._variables
 
     def open_ledger(self) -> Ledger:
         """Return a ledger with a connection of its own."""
@@ -150,8 +168,8 @@ def create_app(settings: Settings, catalog: Catalog) -> RunnerApp:
     app.conf.update(dict(settings.celery))
     app.conf.update(_owned(settings, catalog))
     for job in catalog.jobs.values():
-        _register(app, job)
-    app.steps["consumer"].update((Lease, Announce))
+        make_task(app, job)
+    app.steps["consumer"].update((Lease, Reload, Announce))
     return app
 
 
@@ -218,24 +236,6 @@ def _owned(settings: Settings, catalog: Catalog) -> dict[str, Any]:
         "event_queue_prefix": f"{namespace}.events",
         "result_expires": None,
     }
-
-
-def _register(app: RunnerApp, job: JobSpec) -> None:
-    """Register a job under its own name."""
-    task = type(
-        "Job",
-        (JobTask,),
-        {
-            "name": job.name,
-            "__module__": JobTask.__module__,
-            "__doc__": job.description,
-            "job": job,
-            "time_limit": job.timeout,
-            "soft_time_limit": job.soft_timeout,
-            "app": app,
-        },
-    )()
-    app.register_task(task)
 
 
 __all__ = ["RunnerApp", "UnknownJob", "create_app"]

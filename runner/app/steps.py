@@ -189,7 +189,7 @@ class LeaseThread(threading.Thread):
             keep=WORKER_RECORD_SECONDS,
             lease=self._claims.lease,
             # With the beat's own time, by which the doctor sees how far this clock is off.
-            record={**self._record, "clock": round(time.time() * 1000)},
+            record={**self._record, **self._told_now(), "clock": round(time.time() * 1000)},
         )
         # By claim, not by id: a run that was lost to this worker may have come back to it while the zombie still runs.
         asked = [each for each in tuple(state.active_requests) if each.id in terminating]
@@ -203,6 +203,15 @@ class LeaseThread(threading.Thread):
         if more:
             return 0.0
         return BEAT_SECONDS if next_due is None else min(BEAT_SECONDS, max(BEAT_LEAST, next_due + 0.001))
+
+    def _told_now(self) -> dict[str, str | int]:
+        """Return what of the worker's record changes while it runs."""
+        told: dict[str, str | int] = {
+            "running": len(state.active_requests),
+            "state": "stopping" if self._drain.draining else "running",
+        }
+        files = self._app.files
+        return told if files is None else {**told, **files.record()}
 
     def _terminate(self, request: Any, name: str) -> None:
         log.warning("run %s of %s is terminated (%s)", request.id, request.name, name)

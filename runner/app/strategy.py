@@ -31,6 +31,11 @@ def strategy(task: Any, app: Any, consumer: Any, **kwargs: Any) -> Callable[...,
 
     def handle(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any, **options: Any) -> None:
         headers = message.headers
+        other = MARK in headers and headers.get("digest") != task.job.digest and app.files is not None
+        # Submitted under another spec: perhaps this worker is behind, and a look at the files changes that.
+        if other and app.files.look_for(consumer, task.name, headers.get("digest")):
+            consumer.strategies[task.name](message, body, ack, reject, callbacks, **options)
+            return
         try:
             if MARK not in headers:
                 adopt(app, task.job, message)

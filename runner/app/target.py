@@ -46,10 +46,20 @@ def load_exceptions(names: Iterable[str]) -> tuple[type[BaseException], ...]:
     """
     found = []
     for name in names:
-        cls = getattr(builtins, name, None) or getattr(celery_exceptions, name, None)
+        cls = _known(name)
         if cls is None and ("." in name or ":" in name):
             cls = load_target(name)
         if not (isinstance(cls, type) and issubclass(cls, BaseException)):
             raise TargetError(f"retry names {name}, which is no exception class")
         found.append(cls)
     return tuple(found)
+
+
+def known_exceptions(names: Iterable[str]) -> tuple[type[BaseException], ...]:
+    """Return the exception classes among ``names`` that need no import."""
+    found = [_known(name) for name in names]
+    return tuple(cls for cls in found if isinstance(cls, type) and issubclass(cls, BaseException))
+
+
+def _known(name: str) -> Any:
+    return getattr(builtins, name, None) or getattr(celery_exceptions, name, None)

@@ -26,8 +26,9 @@ def run_worker(
     pool: str = "prefork",
     hostname: str | None = None,
     log_form: str = "text",
-) -> int:
-    """Run a worker; return its exit code.
+    reload_code: bool = False,
+) -> int | None:
+    """Run a worker; return its exit code, or None if it shall start anew (``reload_code``).
 
     Args:
         settings: of the project.
@@ -37,11 +38,13 @@ def run_worker(
         loglevel: of the log, which goes to stderr.
         pool: one of Celery's.
         log_form: text, json (an object a line) or plain (what runs write as it is, the rest as text).
+        reload_code: end, to start anew, when Python files of ``python_path`` change.
         hostname: Celery's node name, ``celery-PID@HOST`` by default.
     """
     logging.captureWarnings(True)
     app = create_app(settings, catalog)
     app.log_form = log_form
+    app.reload_code = reload_code
     if log_form == "json":
         signals.after_setup_logger.connect(use_json, weak=False)
         signals.after_setup_task_logger.connect(use_json, weak=False)
@@ -59,6 +62,8 @@ def run_worker(
         quiet=True,
     )
     worker.start()
+    if app.restart:
+        return None
     return int(worker.exitcode or 0) if worker.exitcode is not None else 0
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
+from typing import TYPE_CHECKING, get_args
+
 import click
 
 from runner.cli.frame.group import verb
@@ -11,12 +16,21 @@ from runner.cli.frame.options import JOB, json_option, utc_option
 from runner.cli.frame.output import STYLES, Output, table
 from runner.cli.frame.run_text import LONGEST_CELL, one_line, params_text, state_text, took
 from runner.errors import UsageError
-from runner.model.run import Run, State
+from runner.model.run import FailureReason, RevokedReason, Run, State, Trigger, to_timestamp
+
+if TYPE_CHECKING:
+    from runner.ledger.search import Page
 
 MOST = 100_000
+ORDERS = ("newest", "oldest", "longest")
+COLUMNS = ("id", "job", "state", "reason", "submitted_at", "started_at", "finished_at", "attempts", "retries", "losses")
+MORE_COLUMNS = ("queue", "worker", "trigger", "submitted_by", "key")
 
 
-@verb(example="runner runs --job nightly-report --state failure --since 24h")
+@verb(
+    example="runner runs --job nightly-report --state failure --since 24h\n"
+    "runner runs --reason timeout --tag finance --csv > timeouts.csv"
+)
 @click.option("--job", "-j", type=JOB, help="Only runs of this job.")
 @click.option(
     "--state",
@@ -26,46 +40,100 @@ MOST = 100_000
     type=click.Choice([state.value for state in State], case_sensitive=False),
     help="Only in this state; may be repeated.",
 )
+@click.option(
+    "--reason",
+    type=click.Choice([str(each) for kind in (FailureReason, RevokedReason) for each in kind]),
+    metavar="REASON",
+    help="Only those that ended for this reason, such as timeout or expired.",
+)
+@click.option("--tag", metavar="TAG", help="Only with this tag.")
+@click.option("--worker", metavar="NAME", help="Only those that a worker, or a host, started last.")
+@click.option("--trigger", type=click.Choice(get_args(Trigger)), metavar="TRIGGER", help="Only submitted by this way.")
+@click.option("--key", metavar="TEXT", help="Only submitted with this key.")
+@click.option("--grep", metavar="TEXT", help="Only with this text in their error, in any case.")
 @click.option("--since", metavar="DURATION|TIME", help="Only submitted since then: 24h, 2026-11-23, 02:00.")
+@click.option("--until", metavar="DURATION|TIME", help="Only submitted until then.")
+@click.option("--sort", type=click.Choice(ORDERS), default="newest", show_default=True, help="Which come first.")
 @click.option("--limit", "-n", type=click.IntRange(1, MOST), default=20, show_default=True, help="How many at most.")
+@click.option("--cursor", metavar="TEXT", help="Go on where the page before ended, which told this text.")
 @click.option("--ids", "ids_only", is_flag=True, help="Print the ids only.")
 @click.option("--jsonl", is_flag=True, help="Print one JSON object a line.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values, for spreadsheets.")
 @json_option
 @utc_option
 def command(
     job: str | None,
     states: tuple[str, ...],
+    reason: str | None,
+    tag: str | None,
+    worker: str | None,
+    trigger: str | None,
+    key: str | None,
+    grep: str | None,
     since: str | None,
+    until: str | None,
+    sort: str,
     limit: int,
+    cursor: str | None,
     ids_only: bool,
     jsonl: bool,
+    as_csv: bool,
     as_json: bool,
     utc: bool,
 ) -> int:
-    """List runs, newest submission first."""
-    from runner.actions.find import list_runs  # start-up time: --help reads no settings
+    """List runs, newest submission first, a page at a time.
 
-    if ids_only + jsonl + as_json > 1:
-        raise UsageError("--ids, --json and --jsonl each say what to print", hint="use one of them")
+    Job, state and time are looked up in an index. What fits the other conditions is looked for among 20,000 runs at a
+    time; where that was not enough, the command that looks further is told on stderr.
+    """
+    from runner.actions.find import list_runs  # start-up time: --help reads no settings
+    from runner.ledger.search import Query  # as above
+
+    if ids_only + jsonl + as_csv + as_json > 1:
+        raise UsageError("--ids, --csv, --json and --jsonl each say what to print", hint="use one of them")
+    if sort == "longest" and cursor is not None:
+        raise UsageError("--sort longest has no pages", hint="use --until to look at older runs")
     project = open_project()
     out = Output(as_json=as_json or jsonl, utc=utc)
-    oldest = read_since(since, project.settings.timezone) if since is not None else None
-    wanted = [State(str(state).upper()) for state in states]
-    runs = list_runs(project, job=job, states=wanted, since=oldest, limit=limit)
-    if not runs and job is not None:
-        project.catalog.get(job)  # a name that was mistyped is no empty list
+    zone = project.settings.timezone
+    query = Query(
+        job=job,
+        states=[State(str(state).upper()) for state in states],
+        since=read_since(since, zone) if since is not None else None,
+        until=read_since(until, zone) if until is not None else None,
+        reason=reason,
+        tag=tag,
+        worker=worker,
+        trigger=trigger,
+        key=key,
+        text=grep,
+        order=sort,  # type: ignore[arg-type]
+    )
+    page = list_runs(project, query, limit=limit, cursor=cursor)
     if as_json:
-        out.document([run.document() for run in runs])
+        out.document([run.document() for run in page.runs])
     elif jsonl:
-        out.lines(run.document() for run in runs)
+        out.lines(run.document() for run in page.runs)
+    elif as_csv:
+        _print_csv(out, page.runs)
     elif ids_only:
-        for run in runs:
+        for run in page.runs:
             out.data(run.id)
-    elif runs:
-        table(out, ("SUBMITTED", "ID", "JOB", "STATE", "TOOK", "PARAMS"), [_row(out, run) for run in runs], STYLES)
+    elif page.runs:
+        headings = ("SUBMITTED", "ID", "JOB", "STATE", "TOOK", "PARAMS")
+        table(out, headings, [_row(out, run) for run in page.runs], STYLES)
     else:
         out.note("no runs")
+    _tell_of_more(out, page, sort)
     return 0
+
+
+def _tell_of_more(out: Output, page: Page, sort: str) -> None:
+    if page.cut:
+        reached = show_moment(to_timestamp(page.reached), utc=out.utc)
+        out.note(f"looked at {page.looked_at} runs, as far as {reached}; there are more")
+    if page.cursor is not None and sort != "longest" and (page.cut or out.for_people or out.as_json):
+        out.note(f"for more, the same with: --cursor {page.cursor}")
 
 
 def _row(out: Output, run: Run) -> tuple[str, ...]:
@@ -73,3 +141,25 @@ def _row(out: Output, run: Run) -> tuple[str, ...]:
     shown = run.id[:13] if out.for_people else run.id
     submitted = show_moment(run.submitted_at, utc=out.utc)
     return (submitted, shown, run.job, state_text(run), took(run), one_line(params_text(run.params), LONGEST_CELL))
+
+
+def _print_csv(out: Output, runs: list[Run]) -> None:
+    columns = (*COLUMNS, *MORE_COLUMNS)
+    out.data(_csv_line([*columns, "params", "error"]))
+    for run in runs:
+        error = f"{run.error['type']}: {run.error['message']}" if run.error else ""
+        values = [getattr(run, column) for column in columns]
+        out.data(_csv_line([*values, json.dumps(run.params, ensure_ascii=False), error]))
+
+
+def _csv_line(values: list[object]) -> str:
+    written = io.StringIO()
+    csv.writer(written, lineterminator="").writerow(
+        ["" if value is None else _harmless(str(value)) for value in values]
+    )
+    return written.getvalue()
+
+
+def _harmless(text: str) -> str:
+    # A spreadsheet would compute what begins like this, and a submitter chooses the text.
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 @verb(example="runner worker -c 8 -Q default -Q reports")
 @worker_options
+@click.option("--reload-code", is_flag=True, help="Start anew when Python files change; for development.")
 @click.option("--plain", is_flag=True, hidden=True, help="What runs write is passed on as it is.")
 @click.option("--hold", type=int, hidden=True, help="A descriptor whose lock this process holds.")
 @click.option("--with-scheduler", is_flag=True, hidden=True, help="Run a scheduler beside it, as up does.")
@@ -29,11 +31,14 @@ def command(
     pool: str,
     log_level: str,
     log_format: str,
+    reload_code: bool,
     plain: bool,
     hold: int | None,
     with_scheduler: bool,
 ) -> int:
     """Start a worker in the foreground; its log goes to stderr.
+
+    Changes in files of jobs take effect within a second, and what runs goes on as it started.
 
     SIGTERM or Ctrl-C ends it: it takes no new runs, and those that run have worker.shutdown_grace to end.
     """
@@ -50,6 +55,7 @@ def command(
         log_level=log_level,
         log_form="plain" if plain else log_format,
         with_scheduler=with_scheduler,
+        reload_code=reload_code,
     )
 
 
@@ -62,6 +68,7 @@ def start(
     log_level: str,
     log_form: str,
     with_scheduler: bool = False,
+    reload_code: bool = False,
 ) -> int:
     """Run a worker of ``project`` in this process until it ends; return its exit code."""
     from runner.actions.worker_process import scheduler_beside
@@ -73,7 +80,7 @@ def start(
     os.chdir(settings.project)
     with scheduler_beside(settings, log_form) if with_scheduler else nullcontext():
         release()  # the worker's own handling begins from here
-        return run_worker(
+        code = run_worker(
             settings,
             project.catalog,
             concurrency=concurrency,
@@ -81,4 +88,10 @@ def start(
             pool=pool,
             loglevel=log_level.upper(),
             log_form=log_form,
+            reload_code=reload_code,
         )
+    if code is None:
+        # The interpreter anew: of what it imported, nothing is left. The process stays the same.
+        sys.stderr.flush()
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
+    return code

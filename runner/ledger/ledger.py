@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from runner.errors import AmbiguousId, JobPaused, KeyConflict, NotFinished, UnknownRun
 from runner.ledger.connection import connect, reaching
+from runner.ledger.fleet import read_workers
 from runner.ledger.message import write_message
 from runner.ledger.pauses import read_pause
 from runner.ledger.record import pairs, read_record
@@ -296,14 +297,14 @@ class Ledger:
             raise unknown_run(run_id)
         return self.get(run_id), answer != "final"
 
-    def forget(self, run_id: str) -> None:
-        """Remove all that is known of a finished run.
+    def forget(self, run_id: str, *, by: str | None = None) -> None:
+        """Remove all that is known of a finished run; that ``by`` did it is kept.
 
         Raises:
             UnknownRun: there is no such run.
             NotFinished: it is not in a final state.
         """
-        answer = self.script("forget", run_id)
+        answer = self.script("forget", run_id, by or "")
         if answer == "unknown":
             raise unknown_run(run_id)
         if answer != "forgotten":
@@ -313,31 +314,8 @@ class Ledger:
             )
 
     def workers(self) -> list[dict[str, Any]]:
-        """Return the live workers: name, host, pid, queues, concurrency, pool, version, and in Unix ms
-        started_at, seen_at by Redis' clock and clock, the worker's own at that time.
-        """
-        with reaching(self.settings):
-            names: list[str] = self.client.zrange(f"{self.namespace}:workers", 0, -1)  # type: ignore[assignment]
-            with self.client.pipeline(transaction=False) as pipe:
-                for name in names:
-                    pipe.hgetall(f"{self.namespace}:worker:{name}")
-                records = pipe.execute()
-        return [
-            {
-                "name": name,
-                "host": record["host"],
-                "pid": int(record["pid"]),
-                "queues": record["queues"].split(","),
-                "concurrency": int(record["concurrency"]),
-                "pool": record["pool"],
-                "started_at": int(record["started_at"]),
-                "seen_at": int(record["seen_at"]),
-                "version": record.get("version"),
-                "clock": int(record.get("clock", 0)),
-            }
-            for name, record in zip(names, records, strict=True)
-            if record
-        ]
+        """Return the live workers, each as :func:`runner.ledger.fleet.read_workers` describes it."""
+        return [worker for worker in read_workers(self) if worker["state"] != "lost"]
 
     def consumed_queues(self) -> set[str]:
         """Return the queues that a live worker takes runs from."""

@@ -99,7 +99,7 @@ class Cache:
     def save(self, files: Mapping[str, CachedFile]) -> None:
         """Replace the cache, files too young to be known again left out. Never raises."""
         with contextlib.suppress(OSError):
-            self._save({path: each for path, each in files.items() if not _is_young(each.signature)})
+            self._save({path: each for path, each in files.items() if not is_young(each.signature)})
 
     def _save(self, files: Mapping[str, CachedFile]) -> None:
         if not files or os.stat(self.project).st_uid != os.geteuid():
@@ -149,7 +149,8 @@ def _is_ours(status: os.stat_result) -> bool:
     return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
-def _is_young(signature: Signature) -> bool:
+def is_young(signature: Signature) -> bool:
+    """Return whether a file was changed so lately that it could be changed again without a trace."""
     now = time.time_ns()
     _, mtime, ctime, *_ = signature
     # mtime can be set to anything and then tells nothing; ctime can not.

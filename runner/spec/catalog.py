@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -13,9 +13,9 @@ from runner.model.job import JobSpec
 from runner.model.option import Path as OptionPath
 from runner.model.option import did_you_mean
 from runner.spec.cache import Cache, CachedFile, entry_of, matches
-from runner.spec.document import Document
+from runner.spec.document import Document, source_of
 from runner.spec.files import Found, Listing, find_files, open_file
-from runner.spec.jobs_file import build, read_defaults, read_jobs
+from runner.spec.jobs_file import Entry, build, read_defaults, read_jobs
 from runner.spec.problem import Problem, one_line, summary
 from runner.spec.reader import read_bytes
 
@@ -34,10 +34,10 @@ class Project(Protocol):
     @property
     def defaults(self) -> Mapping[str, Any]: ...
     @property
-    def file(self) -> Path | None: ...
+    def files(self) -> tuple[Path, ...]: ...
 
 
-class _Jobs(Mapping[str, JobSpec]):
+class Jobs(Mapping[str, JobSpec]):
     """The sound jobs by name. Each is built when it is asked for, since most commands need one of thousands."""
 
     def __init__(self, lines: dict[str, tuple[str, str]]) -> None:
@@ -57,6 +57,23 @@ class _Jobs(Mapping[str, JobSpec]):
             if text in line:
                 yield name, line.split("\t", 3)[2]
 
+    def digests(self) -> dict[str, str]:
+        """Return the digest of each job by its name."""
+        return {name: line.split("\t", 3)[2] for name, (line, _) in self._lines.items()}
+
+    def entry(self, name: str) -> tuple[Entry, str]:
+        """Return what a job is built from: its entry, and the file that declares it."""
+        line, file = self._lines[name]
+        return entry_of(line), file
+
+    def line(self, name: str) -> tuple[str, str]:
+        """Return a job as a line of the cache, and the file that declares it."""
+        return self._lines[name]
+
+    def with_lines(self, lines: Mapping[str, tuple[str, str]]) -> Jobs:
+        """Return these jobs with ``lines`` put over them."""
+        return Jobs({**self._lines, **lines})
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._lines)
 
@@ -71,7 +88,7 @@ class _Jobs(Mapping[str, JobSpec]):
 class Catalog:
     """The jobs of a project. ``problems`` are sorted by file and line; ``files`` counts the files read."""
 
-    jobs: Mapping[str, JobSpec] = field(default_factory=lambda: _Jobs({}))
+    jobs: Mapping[str, JobSpec] = field(default_factory=lambda: Jobs({}))
     problems: tuple[Problem, ...] = ()
     files: int = 0
     warnings: tuple[str, ...] = ()
@@ -104,12 +121,23 @@ class Catalog:
             )
         raise UnknownJob(f"no job is named {name!r}", hint=hint)
 
+    def digests(self) -> dict[str, str]:
+        """Return the digest of each job by its name, without building any."""
+        if isinstance(self.jobs, Jobs):
+            return self.jobs.digests()
+        return {name: job.digest for name, job in self.jobs.items()}
+
     def scheduled(self) -> Iterator[tuple[str, str]]:
         """Yield name and digest of each job that may have a schedule, without building it."""
-        if isinstance(self.jobs, _Jobs):
+        if isinstance(self.jobs, Jobs):
             yield from self.jobs.that_mention('"schedule":')
         else:
             yield from ((name, job.digest) for name, job in self.jobs.items())
+
+    def with_secrets(self) -> Iterator[JobSpec]:
+        """Yield the jobs that have secrets, without building the others."""
+        names = (name for name, _ in self.jobs.that_mention('"secrets":')) if isinstance(self.jobs, Jobs) else self.jobs
+        yield from (job for name in names if (job := self.jobs[name]).secrets)
 
     def check(self) -> None:
         """Raise InvalidSpec if there is any problem, with all of them in its message."""
@@ -135,25 +163,25 @@ def load_catalog(settings: Project, *, use_cache: bool = True) -> Catalog:
                 hint="Create it, set jobs_dir in runner.yaml, or run: runner init",
             )
     listing = find_files(settings.jobs_dir, settings.project)
-    defaults, problems = check_defaults(settings.defaults, settings.file)
+    defaults, problems = check_defaults(settings.defaults, settings.files)
     if problems:
         listing.problems += problems
-        return _assemble(listing, _disabled(_read_all(listing.files, defaults)))
+        return assemble(listing, _disabled(read_all(listing.files, defaults)))
     if not use_cache:
-        return _assemble(listing, _read_all(listing.files, defaults))
+        return assemble(listing, read_all(listing.files, defaults))
     cache = Cache(settings.project, defaults)
     cached = cache.load()
     changed = [found for found in listing.files if not matches(cached.get(found.path), found)]
     if not changed and len(cached) == len(listing.files):
-        return _assemble(listing, cached)
-    read = _read_all(changed, defaults)
+        return assemble(listing, cached)
+    read = read_all(changed, defaults)
     current = {
         found.path: read.get(found.path) or cached[found.path]
         for found in listing.files
         if found.path in read or found.path in cached
     }
     cache.save(current)
-    return _assemble(listing, current)
+    return assemble(listing, current)
 
 
 def load_files(
@@ -161,7 +189,7 @@ def load_files(
     *,
     base: Path | None = None,
     defaults: Mapping[str, Any] | None = None,
-    settings_file: Path | None = None,
+    settings_files: Sequence[Path] = (),
 ) -> Catalog:
     """Read files and folders that were named, without the cache; what can not be found is a problem.
 
@@ -169,18 +197,18 @@ def load_files(
         paths: files, whatever their names end in, and folders.
         base: the folder that messages name files relative to; the working folder by default.
         defaults: ``defaults`` of ``runner.yaml``.
-        settings_file: that file, to tell where a problem of ``defaults`` stands.
+        settings_files: that file and those merged over it, to tell where a problem of ``defaults`` stands.
     """
     listing = find_files([Path(path) for path in paths], base or Path.cwd())
-    sound, problems = check_defaults(defaults or {}, settings_file)
-    read = _read_all(listing.files, sound)
+    sound, problems = check_defaults(defaults or {}, settings_files)
+    read = read_all(listing.files, sound)
     if problems:
         listing.problems += problems
         read = _disabled(read)
-    return _assemble(listing, read)
+    return assemble(listing, read)
 
 
-def check_defaults(defaults: Mapping[str, Any], file: Path | None) -> tuple[dict[str, Any], list[Problem]]:
+def check_defaults(defaults: Mapping[str, Any], files: Sequence[Path]) -> tuple[dict[str, Any], list[Problem]]:
     """Return the sound part of ``defaults`` of ``runner.yaml``, and what is wrong with the rest, where it stands."""
     faults: list[tuple[OptionPath, str, bool]] = []
 
@@ -190,12 +218,11 @@ def check_defaults(defaults: Mapping[str, Any], file: Path | None) -> tuple[dict
     sound, _ = read_defaults(defaults, collect)
     if not faults:
         return sound, []
-    name = file.name if file is not None else "runner.yaml"
     # Only now, since positions cost a second reading.
-    document = read_bytes(file.read_bytes(), name) if file is not None else Document(name)
+    documents = [read_bytes(file.read_bytes(), file.name) for file in files] or [Document("runner.yaml")]
     for path, message, on_key in faults:
-        document.report(path, message, on_key=on_key)
-    return sound, document.problems
+        source_of(documents, path).report(path, message, on_key=on_key)
+    return sound, [problem for document in documents for problem in document.problems]
 
 
 def _disabled(read: dict[str, CachedFile]) -> dict[str, CachedFile]:
@@ -207,7 +234,8 @@ def _disabled(read: dict[str, CachedFile]) -> dict[str, CachedFile]:
     return read
 
 
-def _read_all(files: Iterable[Found], defaults: Mapping[str, Any]) -> dict[str, CachedFile]:
+def read_all(files: Iterable[Found], defaults: Mapping[str, Any]) -> dict[str, CachedFile]:
+    """Return what files hold, by path; those beyond the most jobs there may be are left out."""
     read: dict[str, CachedFile] = {}
     count = 0
     for found in files:
@@ -220,7 +248,8 @@ def _read_all(files: Iterable[Found], defaults: Mapping[str, Any]) -> dict[str, 
     return read
 
 
-def _assemble(listing: Listing, read: Mapping[str, CachedFile]) -> Catalog:
+def assemble(listing: Listing, read: Mapping[str, CachedFile]) -> Catalog:
+    """Return the catalog of files that were read."""
     lines: dict[str, tuple[str, str]] = {}
     broken: dict[str, str] = {}
     twice: dict[str, list[tuple[str, int]]] = {}
@@ -259,12 +288,12 @@ def _assemble(listing: Listing, read: Mapping[str, CachedFile]) -> Catalog:
         warnings.append("there is no file that ends in .yaml, so no jobs")
     elif not lines and not broken and not problems:
         warnings.append(f"{', '.join(sorted(found.shown for found in listing.files)[:3])}: no jobs are declared")
-    return Catalog(_Jobs(lines), tuple(sorted(problems)), len(listing.files), tuple(warnings), MappingProxyType(broken))
+    return Catalog(Jobs(lines), tuple(sorted(problems)), len(listing.files), tuple(warnings), MappingProxyType(broken))
 
 
 def _check_hooks(listing: Listing, lines: dict[str, tuple[str, str]], broken: dict[str, str]) -> list[Problem]:
     """Take the jobs whose hooks cannot be followed out of ``lines``; return what is wrong with them."""
-    jobs = _Jobs(lines)
+    jobs = Jobs(lines)
     hooked = {name: jobs[name] for name, _ in jobs.that_mention('"hooks":')}
     if not any(job.hooks.names() for job in hooked.values()):
         return []

@@ -237,7 +237,11 @@ def test_a_crontab_becomes_a_project(host: Host) -> None:
     new = Project(host.folder / "new", "runner", "embedded")
     assert host.cli(new, "validate").check().stdout == ""
     assert [job["name"] for job in host.cli(new, "jobs", "--json").check().json] == ["echo"]
-    done = host.cli(new, "run", "echo").check()
+    try:
+        done = host.cli(new, "run", "echo").check()
+    finally:
+        # It started the embedded server of the new project.
+        host.cli(new, "down")
     assert "it works\\nin\\n" in done.stdout
     assert host.table.read_text().startswith("@reboot")
 

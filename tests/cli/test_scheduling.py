@@ -139,6 +139,10 @@ def test_a_scheduler_runs_what_is_due_and_ends_on_sigterm(project: Project) -> N
             wait_until(lambda: slots(project, "added"))
             project.write({"jobs.d/more.yaml": "jobs:\n  added: {task: 5}\n"})
             one.wait_for("problems that runner validate lists")
+            two.wait_for("problems that runner validate lists")
+            # The last good state of the file goes on.
+            known = len(slots(project, "added"))
+            wait_until(lambda: len(slots(project, "added")) >= known + 2)
             project.write({"runner.yaml": "redis_url: [\n"})
             one.wait_for("going on with what was read before")
             for each in (one, two):

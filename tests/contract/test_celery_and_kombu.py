@@ -19,6 +19,7 @@ import kombu.transport.redis
 import kombu.transport.virtual
 import pytest
 from celery import bootsteps
+from celery.app import trace
 from celery.app.task import Task
 from celery.app.trace import build_tracer
 from celery.concurrency.asynpool import AsynPool
@@ -121,6 +122,18 @@ def test_the_tracer_calls_the_guard_where_ignore_is_understood() -> None:
     source = inspect.getsource(build_tracer)
     guard, ignore = source.index("task_before_start(uuid, args, kwargs)"), source.index("except Ignore as exc")
     assert guard < source.index("R = retval = fun(*args, **kwargs)") < ignore
+
+
+def test_a_pool_child_looks_its_tasks_up_where_we_put_them() -> None:
+    assert "_loc = _localized if not _loc else _loc" in inspect.getsource(trace.fast_trace_task)
+    assert "tasks, accept, hostname = _loc" in inspect.getsource(trace.fast_trace_task)
+    assert "tasks[task].__trace__(" in inspect.getsource(trace.fast_trace_task)
+
+
+def test_the_consumer_looks_its_handlers_up_for_each_message() -> None:
+    source = inspect.getsource(CONSUMER.create_task_handler)
+    assert "strategies = self.strategies" in source
+    assert "strategy = strategies[type_]" in source
 
 
 def test_the_tracer_stores_started_through_the_backend() -> None:

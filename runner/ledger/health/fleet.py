@@ -54,8 +54,25 @@ def check_workers(ledger: Ledger, versions: Mapping[str, str]) -> Iterator[Findi
             f"not heard of for {SILENT_SECONDS:g} s: {', '.join(silent)}",
             "see their logs; their runs start elsewhere when the leases run out",
         )
+    yield from _catalogs(workers)
     yield from _clocks(workers)
     yield from _versions(workers, versions)
+
+
+def _catalogs(workers: list[dict[str, Any]]) -> Iterator[Finding]:
+    """Yield what workers say of their files of jobs, and whether they run the same ones."""
+    faulty = [worker for worker in workers if worker["problems"]["count"]]
+    if faulty:
+        told = [
+            f"{worker['name']} has {things(worker['problems']['count'], 'problem')}: {worker['problems']['first'][0]}"
+            + (f" (an earlier state of {', '.join(worker['kept'])} is in force)" if worker["kept"] else "")
+            for worker in faulty
+        ]
+        yield warning(
+            "catalogs", f"in files of jobs: {'; '.join(told)}", "correct them where that worker runs: runner validate"
+        )
+    elif len({worker["catalog"] for worker in workers if worker["catalog"]}) > 1:
+        yield warning("catalogs", "workers run different jobs", "bring them all up to date; runner plan tells who is")
 
 
 def _clocks(workers: list[dict[str, Any]]) -> Iterator[Finding]:

@@ -4,21 +4,23 @@
 -- Says that this worker lives; moves due runs from the delayed set to their queues; ends what expired; puts
 -- back what dead workers held; prunes. Each in small portions, so that Redis never waits for it.
 --
--- ARGV: worker ('' for none), ms the worker's record lives, lease in ms, the worker's record as name, value, …
+-- ARGV: worker ('' for none), ms the worker counts as alive, lease in ms, the worker's record as name, value, …
 -- Returns {ms until the next delayed run is due | '', ids to terminate and their signals as a flat list, more to do,
 -- hooks to fire}
 
 local worker, lease = ARGV[1], tonumber(ARGV[3])
 local PORTION = 200
+local LOST_KEPT = 86400000      -- ms
 local more = 0
 
 if worker ~= '' then
   local key = NS .. ':worker:' .. worker
   redis.call('HSET', key, 'seen_at', NOW, unpack(ARGV, 4))
-  redis.call('PEXPIRE', key, ARGV[2])
+  redis.call('PEXPIRE', key, LOST_KEPT)
   redis.call('ZADD', NS .. ':workers', NOW + tonumber(ARGV[2]), worker)
-  redis.call('ZREMRANGEBYSCORE', NS .. ':workers', '-inf', NOW)
 end
+-- A worker that went without a word stays in the list for a while, as lost.
+redis.call('ZREMRANGEBYSCORE', NS .. ':workers', '-inf', NOW - LOST_KEPT)
 
 local due = redis.call('ZRANGE', DELAYED, '-inf', NOW, 'BYSCORE', 'LIMIT', 0, PORTION)
 for _, id in ipairs(due) do

@@ -4,8 +4,9 @@
 -- dropped (its claim released), and a run that has expired, or was revoked, ends here. One of a paused job, or one that
 -- holds no slot where none is free, is set aside.
 --
--- ARGV: id, token, worker, pid, job that the message names
--- Returns {'go', attempts, retries, params, expires_at | ''} or {why not}
+-- ARGV: id, token, worker, pid, job that the message names, digest of the spec that the worker has of it ('' keeps
+--       that of the submission)
+-- Returns {'go', attempts, retries, params, expires_at | '', slot | ''} or {why not}
 
 local id, token = ARGV[1], ARGV[2]
 local claim = load_claim(token)
@@ -24,7 +25,7 @@ if FINAL[run.state] then return drop('final') end
 if run.state == 'STARTED' then
   -- The answer to the same question was lost on the way: it is given again.
   if run.token == token then
-    return { 'go', run.attempts, run.retries or '0', run.params or '{}', run.expires_at or '' }
+    return { 'go', run.attempts, run.retries or '0', run.params or '{}', run.expires_at or '', run.slot or '' }
   end
   if lease_live(run.token) then return drop('duplicate') end
   -- The former holder is gone and no sweep has come by yet.
@@ -50,6 +51,7 @@ enter(run, 'STARTED')
 run.attempts = tostring(tonumber(run.attempts or '0') + 1)
 redis.call('HSET', key, 'state', 'STARTED', 'attempts', run.attempts, 'token', token,
   'worker', ARGV[3], 'started_at', NOW)
+if (ARGV[6] or '') ~= '' then redis.call('HSET', key, 'spec_digest', ARGV[6]) end
 redis.call('HDEL', key, 'detail', 'retry_at', 'message', 'progress', 'refused_since')
 redis.call('ZREM', EXPIRING, id)
 redis.call('ZREM', DELAYED, id)
@@ -61,4 +63,4 @@ local meta = '{"status":"STARTED","result":' .. cjson.encode({ pid = tonumber(AR
   .. ',"traceback":null,"children":[],"date_done":null,"task_id":"' .. id .. '"}'
 redis.call('SET', meta_key(id), meta)
 announce(run, meta)
-return { 'go', run.attempts, run.retries or '0', run.params or '{}', run.expires_at or '' }
+return { 'go', run.attempts, run.retries or '0', run.params or '{}', run.expires_at or '', run.slot or '' }

@@ -1,0 +1,248 @@
+"""Explain a run by the facts about it: what it waits for, or why it ended. Pure: asks nothing of anybody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from runner.model.pause import ALL, Pause
+from runner.model.run import Run, State, to_datetime, to_timestamp
+
+ENDS = {
+    "exception": "the job raised an error that is not retried, or not any more",
+    "timeout": "it ran longer than its timeout, or let SoftTimeLimitExceeded escape, and was killed",
+    "worker_lost": "the process that ran it died, and it could not be started again",
+    "poisoned": "the process that ran it died as often in a row as max_deliveries allows",
+    "invalid_params": "its params do not fit what the job declares in the worker's files",
+    "unknown_job": "no worker knew the job for five minutes",
+    "import_error": "the worker could not import what the job names",
+    "missing_secret": "an environment variable or a secret that the job needs was not there",
+    "cancelled": "it was revoked",
+    "terminated": "it was revoked with --terminate while it ran",
+    "expired": "it had not started by the time that expires allows",
+    "skipped": "another run stood in its place when it was submitted",
+    "replaced": "a newer run took its place",
+}
+"""What each reason means."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is known around a run. Times are Unix ms by Redis' clock."""
+
+    run: Run
+    now: int
+    due: int | None = None
+    """It is in the delayed set until then."""
+    ahead: int | None = None
+    """Messages before its own in its queue, of the same priority."""
+    higher: int = 0
+    """Messages in its queue of a higher priority."""
+    behind: int | None = None
+    """Its message was not found, and so many were not looked at."""
+    holder: str | None = None
+    """The worker that has claimed it."""
+    lease: int | None = None
+    """When that claim ends unless it is renewed."""
+    refused_since: int | None = None
+    pause: Pause | None = None
+    """What holds its job."""
+    before: int | None = None
+    """It was put aside, and so many before it, to wait for a slot of concurrency or the end of a pause."""
+    holders: Sequence[str] | None = None
+    """Runs that hold the slots it waits for; ten at most."""
+    workers: int = 0
+    """Live workers."""
+    takers: Sequence[str] = ()
+    """Those that take from its queue."""
+    declared: bool = True
+    """Whether the job is in this project's files."""
+    enabled: bool = True
+    changed: bool = False
+    """Whether the job was changed since the run was submitted."""
+    log: Sequence[str] = ()
+
+    def document(self) -> dict[str, Any]:
+        """Return the facts as JSON shows them."""
+        return {
+            "due": to_timestamp(self.due),
+            "ahead": self.ahead,
+            "higher_priority_ahead": self.higher,
+            "holder": self.holder,
+            "lease_ends": to_timestamp(self.lease),
+            "refused_since": to_timestamp(self.refused_since),
+            "pause": self.pause.document() if self.pause is not None else None,
+            "put_aside_before": self.before,
+            "slot_holders": list(self.holders) if self.holders is not None else None,
+            "workers": self.workers,
+            "takers": list(self.takers),
+            "declared": self.declared,
+            "enabled": self.enabled,
+            "changed_since_submission": self.changed,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A sentence, what is behind it, and commands to go on with, as words after ``runner``."""
+
+    summary: str
+    because: list[str]
+    commands: list[tuple[str, ...]]
+
+
+def explain(facts: Facts) -> Explanation:
+    """Return the explanation of a run."""
+    run = facts.run
+    commands: list[tuple[str, ...]] = []
+    if run.final:
+        summary, because = _ended(run)
+        if run.state is State.FAILURE:
+            commands = [("logs", run.id), ("rerun", run.id)]
+    elif run.state is State.STARTED:
+        summary, because = _runs(facts)
+        commands = [("logs", run.id, "--follow")]
+        if facts.lease is not None and facts.lease <= facts.now and not facts.workers:
+            commands = [("worker",)]
+    else:
+        summary, because, commands = _waits(facts)
+    return Explanation(summary, [*because, *_history(run), *_spec(facts)], commands)
+
+
+def _ended(run: Run) -> tuple[str, list[str]]:
+    if run.state is State.SUCCESS:
+        return f"it succeeded{_after(run)}", []
+    summary = f"it ended in {run.state}, {run.reason}: {ENDS.get(run.reason or '', 'no more is known')}"
+    because = []
+    if run.reason == "expired" and run.expires_at:
+        because.append(f"it was not to start after {run.expires_at}")
+    if run.revocation:
+        why = f": {run.revocation['comment']}" if run.revocation.get("comment") else ""
+        because.append(f"revoked by {run.revocation.get('by') or 'somebody'} at {run.revocation['at']}{why}")
+    return summary, because
+
+
+def _after(run: Run) -> str:
+    if run.started_at is None or run.finished_at is None:
+        return ""
+    return f" after {(to_datetime(run.finished_at) - to_datetime(run.started_at)).total_seconds():.1f} s"
+
+
+def _runs(facts: Facts) -> tuple[str, list[str]]:
+    run = facts.run
+    summary = f"it runs: attempt {run.attempts} on {run.worker}, since {run.started_at}"
+    because = []
+    if facts.lease is not None and facts.lease <= facts.now:
+        summary = f"its worker {run.worker} has not been heard of since its lease ended, {_ago(facts, facts.lease)}"
+        follows = (
+            "any live worker starts it again, or ends it" if facts.workers else "no live worker is there to see to it"
+        )
+        because.append(follows)
+    elif facts.lease is not None:
+        because.append(f"the lease is renewed: it holds for {(facts.lease - facts.now) / 1000:.0f} s more")
+    if run.progress:
+        fraction = run.progress.get("fraction")
+        told = [f"{fraction:.0%}" if fraction is not None else "", run.progress.get("message") or ""]
+        because.append(f"progress: {' '.join(part for part in told if part)}")
+    if run.detail:
+        because.append(run.detail)
+    return summary, because
+
+
+def _waits(facts: Facts) -> tuple[str, list[str], list[tuple[str, ...]]]:
+    run = facts.run
+    served = bool(facts.takers)
+    start: list[tuple[str, ...]] = [("worker",) if run.queue == "default" else ("worker", "-Q", run.queue)]
+    unserved = [] if served else [f"no live worker takes runs from queue {run.queue}"]
+    if facts.pause is not None:
+        return _held(facts.pause, run)
+    if facts.before is not None and facts.holders is not None:
+        because = [f"held by run {holder}" for holder in facts.holders]
+        because += [f"{_count(facts.before)} waiting before it"] if facts.before else ["it is the next one to get it"]
+        return "it waits for a concurrency slot of its job", [*because, *unserved], []
+    if facts.before is not None:
+        return "it was held while its job was paused, and goes into its queue soon", unserved, []
+    if facts.due is not None:
+        if facts.due > facts.now:
+            what = "a retry" if run.state is State.RETRY else "its start"
+            return f"it waits for {what}, due at {to_timestamp(facts.due)}", [*_detail(run), *unserved], []
+        if not facts.workers:
+            return f"it is due since {to_timestamp(facts.due)}, and no live worker is there", _detail(run), start
+        return "it is due, and goes into its queue within a second", unserved, [] if served else start
+    if facts.holder:
+        if facts.lease is not None and facts.lease <= facts.now:
+            summary = (
+                f"worker {facts.holder} had fetched it, and has not been heard of since {_ago(facts, facts.lease)}"
+            )
+            return summary, ["any live worker puts it back into its queue"], [] if facts.workers else start
+        return f"worker {facts.holder} has fetched it, and starts it when a process is free", _detail(run), []
+    if not served:
+        return unserved[0], [*_place(facts), *_detail(run)], start
+    if facts.ahead is not None:
+        before = facts.ahead + facts.higher
+        if before:
+            return f"{_count(before)} ahead of it in queue {run.queue}", _place(facts), []
+        return f"it is the next one in queue {run.queue}", [f"taken by {', '.join(facts.takers)}"], []
+    if run.detail and not run.detail.startswith("waiting in queue"):
+        return run.detail, [], []
+    if facts.behind:
+        return f"it is far behind in queue {run.queue}: more runs are ahead of it than were looked at", [], []
+    return (
+        "its message was in no queue when it was looked for",
+        ["it may have moved meanwhile: ask again"],
+        [("doctor",)],
+    )
+
+
+def _held(pause: Pause, run: Run) -> tuple[str, list[str], list[tuple[str, ...]]]:
+    told = pause.document()
+    summary = f"{'all jobs are' if pause.job == ALL else f'job {run.job} is'} paused"
+    summary += f" until {told['until']}" if told["until"] else ""
+    because = [f"paused by {pause.by} at {told['since']}" + (f": {pause.comment}" if pause.comment else "")]
+    return summary, because, [("resume", "--all" if pause.job == ALL else run.job)]
+
+
+def _place(facts: Facts) -> list[str]:
+    found = []
+    if facts.ahead:
+        found.append(f"{_count(facts.ahead)} ahead of it with the same priority ({facts.run.priority})")
+    if facts.higher:
+        found.append(f"{_count(facts.higher)} ahead of it with a higher priority")
+    if facts.takers:
+        found.append(f"taken by {', '.join(facts.takers)}")
+    return found
+
+
+def _detail(run: Run) -> list[str]:
+    return [run.detail] if run.detail and not run.detail.startswith(("waiting in queue", "scheduled")) else []
+
+
+def _history(run: Run) -> Iterator[str]:
+    if run.error:
+        yield f"last error: {run.error['type']}: {run.error['message']}"
+    if run.retries:
+        yield f"retried {run.retries} time{'' if run.retries == 1 else 's'}"
+    for death in run.deaths[-3:]:
+        how = f"signal {death['signal']}" if death.get("signal") else ""
+        how = how or (f"exit code {death['exit_code']}" if death.get("exit_code") is not None else "with its worker")
+        yield f"a process that ran it died at {death['at']} on {death.get('worker') or '?'} ({how})"
+
+
+def _spec(facts: Facts) -> Iterator[str]:
+    if facts.refused_since is not None and not facts.run.final:
+        yield f"workers hand it back since {to_timestamp(facts.refused_since)}: they do not know job {facts.run.job}"
+    if not facts.declared:
+        yield f"job {facts.run.job} is not declared in this project's files"
+    elif not facts.enabled:
+        yield f"job {facts.run.job} is disabled now: what was submitted before still runs"
+    elif facts.changed:
+        yield f"job {facts.run.job} was changed since this run was submitted"
+
+
+def _ago(facts: Facts, moment: int) -> str:
+    return f"{max(0, facts.now - moment) / 1000:.0f} s ago"
+
+
+def _count(number: int) -> str:
+    return "1 run is" if number == 1 else f"{number} runs are"

@@ -1,0 +1,220 @@
+"""What differs between the jobs here and those that the fleet runs."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from runner.ledger.connection import reaching
+from runner.ledger.fleet import read_workers
+from runner.ledger.specs import read_specs
+from runner.model.run import to_timestamp
+from runner.model.schedule import SCHEDULES
+from runner.schedule.timetable import from_milliseconds, milliseconds, next_slot, timetables
+from runner.spec.live import catalog_digest
+from runner.spec.published import Published, publish, read_published
+
+if TYPE_CHECKING:
+    from runner.actions.project import Project
+    from runner.spec.problem import Problem
+
+NEXT_RUNS = 3
+"""How many runs to come are shown of a schedule that moves."""
+
+MOST_QUEUED = 10_000
+"""How many waiting runs are looked at, the newest."""
+
+PATIENCE_SECONDS = 3.0
+"""How long a worker that just started may take to tell what it runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class OptionChange:
+    """An option of a job that differs: its path with dots, and its values as in YAML; None is the default."""
+
+    option: str
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A schedule that moves: the next runs as it stands, and as it would be. Unix times in ms."""
+
+    job: str
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What would change if every worker had the files of jobs that are here."""
+
+    added: tuple[str, ...]
+    changed: Mapping[str, tuple[OptionChange, ...]]
+    removed: tuple[str, ...]
+    schedules: tuple[Moved, ...]
+    queued: Mapping[str, int]
+    """By job: runs that wait, and were submitted under another spec than the one here; they run by the new one."""
+    workers: tuple[dict[str, Any], ...]
+    """The live workers: name, catalog, current (whether it runs what is here), behind (why it is not as most others
+    are, or None)."""
+    problems: tuple[Problem, ...] = field(default=())
+    """What is wrong with the files here."""
+
+    @property
+    def differs(self) -> bool:
+        """Whether anything would change."""
+        behind = any(worker["behind"] for worker in self.workers)
+        return bool(self.added or self.changed or self.removed or behind)
+
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            "added": list(self.added),
+            "changed": {
+                name: [{"option": each.option, "before": each.before, "after": each.after} for each in changes]
+                for name, changes in self.changed.items()
+            },
+            "removed": list(self.removed),
+            "schedules": [
+                {
+                    "job": each.job,
+                    "before": [to_timestamp(moment) for moment in each.before],
+                    "after": [to_timestamp(moment) for moment in each.after],
+                }
+                for each in self.schedules
+            ],
+            "queued": dict(self.queued),
+            "workers": list(self.workers),
+            "problems": [problem.as_dict() for problem in self.problems],
+        }
+
+
+def plan(project: Project) -> Plan:
+    """Compare the jobs here with those of the fleet: with what most of its live workers run.
+
+    A job whose file has problems is left out. Without a live worker, every job is new.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    catalog = project.catalog
+    here = publish(catalog, project.settings.namespace)
+    digest = catalog_digest(catalog.digests())
+    workers = _live(project)
+    reference = _reference(workers)
+    text = read_specs(project.ledger, reference) if reference is not None else None
+    there = read_published(text) if text is not None else {}
+    known = {*here, *catalog.broken}
+    changed = {
+        name: tuple(compare(there[name].options, here[name].options))
+        for name in sorted(here)
+        if name in there and there[name].digest != here[name].digest
+    }
+    return Plan(
+        added=tuple(sorted(name for name in here if name not in there)),
+        changed=changed,
+        removed=tuple(sorted(name for name in there if name not in known)),
+        schedules=tuple(_moved(here, there, known, project.settings.timezone)),
+        queued=_queued(project, here),
+        workers=tuple(
+            {
+                "name": worker["name"],
+                "catalog": worker["catalog"],
+                "current": worker["catalog"] == digest,
+                "behind": _behind(worker, reference),
+            }
+            for worker in workers
+        ),
+        problems=tuple(problem for problem in catalog.problems if problem.severity == "error"),
+    )
+
+
+def _live(project: Project) -> list[dict[str, Any]]:
+    """Return the live workers, once they have told what they run, or had the time to."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        workers = [worker for worker in read_workers(project.ledger) if worker["state"] != "lost"]
+        if all(worker["catalog"] for worker in workers) or time.monotonic() > deadline:
+            return workers
+        time.sleep(0.1)
+
+
+def _reference(workers: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return the catalog that most workers have; of several the one that was taken up last."""
+    counts = Counter(worker["catalog"] for worker in workers if worker["catalog"])
+    latest: dict[str, int] = {}
+    for worker in workers:
+        latest[worker["catalog"]] = max(latest.get(worker["catalog"], 0), worker["catalog_since"])
+    return max(counts, key=lambda each: (counts[each], latest[each]), default=None)
+
+
+def _behind(worker: Mapping[str, Any], reference: str | None) -> str | None:
+    if worker["catalog"] is None:
+        return "does not tell what it runs"
+    if worker["problems"]["count"]:
+        return f"its files have problems: {worker['problems']['first'][0]}"
+    return None if worker["catalog"] == reference else "runs other jobs than most"
+
+
+def compare(before: Mapping[str, Any], after: Mapping[str, Any], path: str = "") -> Iterator[OptionChange]:
+    """Yield what differs between two jobs, option by option."""
+    for key in sorted({*before, *after}):
+        old, new = before.get(key), after.get(key)
+        if old == new:
+            continue
+        if isinstance(old, Mapping | None) and isinstance(new, Mapping | None):
+            yield from compare(old or {}, new or {}, f"{path}{key}.")
+        else:
+            yield OptionChange(f"{path}{key}", old, new)
+
+
+def _moved(
+    here: Mapping[str, Published], there: Mapping[str, Published], known: set[str], timezone: str
+) -> Iterator[Moved]:
+    now = round(time.time() * 1000)
+    for name in sorted({*here, *there}):
+        old = there[name].options if name in there else {}
+        # What is broken here stays as it is.
+        new = here[name].options if name in here else old if name in known else {}
+        if _fires(old) != _fires(new):
+            yield Moved(name, _next_runs(old, timezone, now), _next_runs(new, timezone, now))
+
+
+def _fires(options: Mapping[str, Any]) -> Any:
+    return options.get("schedule") or None if options.get("enabled", True) else None
+
+
+def _next_runs(options: Mapping[str, Any], timezone: str, now: int) -> tuple[int, ...]:
+    written = _fires(options)
+    if written is None:
+        return ()
+    tables = timetables(SCHEDULES.read(written, (), lambda *_, **__: None), timezone)
+    found: list[int] = []
+    slot = from_milliseconds(now)
+    for _ in range(NEXT_RUNS):
+        following = next_slot(tables, slot)
+        if following is None:
+            break
+        slot = following
+        found.append(milliseconds(slot))
+    return tuple(found)
+
+
+def _queued(project: Project, here: Mapping[str, Published]) -> dict[str, int]:
+    """Return how many runs of each job wait that were submitted under another spec than the one here."""
+    ledger = project.ledger
+    with reaching(ledger.settings):
+        ids: list[Any] = []
+        for state in ("PENDING", "RETRY"):
+            ids += ledger.client.zrange(f"{ledger.namespace}:state:{state}", 0, MOST_QUEUED - 1, desc=True)
+        with ledger.client.pipeline(transaction=False) as pipe:
+            for run_id in ids:
+                pipe.hmget(f"{ledger.namespace}:run:{run_id}", "job", "spec_digest")
+            records = pipe.execute()
+    counts = Counter(job for job, spec in records if job and (job not in here or here[job].digest != spec))
+    return dict(sorted(counts.items()))

@@ -1,0 +1,110 @@
+"""Figures of jobs: how many runs, how often they succeed, how long they wait and run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from runner.ledger.tally import Tally, tally
+from runner.model.run import State, to_timestamp
+
+if TYPE_CHECKING:
+    from runner.actions.project import Project
+
+DAYS = 14
+SAMPLE = 250
+"""Runs of one job whose times are looked at; fewer of each where many jobs are asked for."""
+_SAMPLES = 20_000
+_LEAST = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """The figures of a job. Rates are 0 to 1, times seconds; None: nothing is known."""
+
+    tally: Tally
+    dates: Sequence[str]
+    """The days of ``tally.days``, as YYYY-MM-DD in the project's zone, oldest first."""
+
+    @property
+    def runs(self) -> int:
+        """How many runs are kept."""
+        return sum(self.tally.counts.values())
+
+    @property
+    def active(self) -> int:
+        """How many of them have not ended."""
+        return sum(self.tally.counts[state] for state in (State.PENDING, State.STARTED, State.RETRY))
+
+    @property
+    def success_rate(self) -> float | None:
+        """SUCCESS among SUCCESS and FAILURE."""
+        good, bad = self.tally.counts[State.SUCCESS], self.tally.counts[State.FAILURE]
+        return good / (good + bad) if good + bad else None
+
+    def wait(self, share: float) -> float | None:
+        """Return the wait that ``share`` of the sampled runs did not exceed."""
+        return percentile(self.tally.waits, share)
+
+    def duration(self, share: float) -> float | None:
+        """Return the time that ``share`` of the sampled runs did not exceed."""
+        return percentile(self.tally.durations, share)
+
+    def document(self) -> dict[str, Any]:
+        """Return the figures as JSON shows them."""
+        return {
+            "job": self.tally.job,
+            "runs": self.runs,
+            "states": {str(state): count for state, count in self.tally.counts.items()},
+            "success_rate": self.success_rate,
+            "last_success": to_timestamp(self.tally.last_success),
+            "wait_seconds": {"p50": self.wait(0.5), "p95": self.wait(0.95)},
+            "run_seconds": {"p50": self.duration(0.5), "p95": self.duration(0.95)},
+            "sampled": len(self.tally.durations),
+            "days": [
+                {"day": date, "success": day.success, "failure": day.failure, "revoked": day.revoked}
+                for date, day in zip(self.dates, self.tally.days, strict=True)
+            ],
+        }
+
+
+def stats(project: Project, job: str | None = None, *, now: datetime | None = None) -> list[Stats]:
+    """Return the figures of a job, or of all jobs of the project by name.
+
+    Raises:
+        UnknownJob: there is no such job, and no run of one.
+        Unavailable: Redis cannot be reached.
+    """
+    jobs = [job] if job is not None else sorted(project.catalog.jobs)
+    dates, bounds = last_days(project.settings.timezone, DAYS, now)
+    sample = max(_LEAST, min(SAMPLE, _SAMPLES // max(1, len(jobs))))
+    found = [Stats(each, dates) for each in tally(project.ledger, jobs, bounds, sample)]
+    if job is not None and not found[0].runs:
+        project.catalog.get(job)  # a name that was mistyped has no figures
+    return found
+
+
+def last_days(zone: str, count: int, now: datetime | None = None) -> tuple[list[str], list[int]]:
+    """Return the last days as dates, oldest first, and the Unix ms at which they begin; the end of today comes last.
+
+    Args:
+        zone: whose midnight counts. Days with a change of clocks have 23 or 25 hours.
+        count: how many, today included.
+        now: an aware time; the present by default.
+    """
+    here = ZoneInfo(zone)
+    today = (now or datetime.now(here)).astimezone(here).date()
+    dates = [today - timedelta(days=back) for back in range(count - 1, -2, -1)]
+    begins = [datetime(date.year, date.month, date.day, tzinfo=here) for date in dates]
+    return [str(date) for date in dates[:-1]], [round(begin.timestamp() * 1000) for begin in begins]
+
+
+def percentile(values: Sequence[float], share: float) -> float | None:
+    """Return the smallest of ``values`` that ``share`` of them do not exceed (nearest rank); None of none."""
+    if not values:
+        return None
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]

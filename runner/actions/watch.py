@@ -1,0 +1,83 @@
+"""Follow a run, a job, or everything as it happens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from runner.actions.find import find_id
+from runner.ledger.events import Event, Events, Gap
+from runner.model.run import Run, to_datetime
+
+if TYPE_CHECKING:
+    from runner.actions.project import Project
+
+
+def watched(project: Project, reference: str | None) -> tuple[str | None, str | None]:
+    """Return the job and the run's id that ``reference`` means; one of them, or none, is given.
+
+    Raises:
+        UnknownRun, AmbiguousId, UsageError: it is no job, and see :func:`runner.actions.find.find_id`.
+    """
+    if reference is None:
+        return None, None
+    if reference in project.catalog.jobs:
+        return reference, None
+    return None, find_id(project, reference)
+
+
+def watch(
+    project: Project, *, job: str | None = None, run_id: str | None = None, after: str | None = None
+) -> Iterator[Event | Gap]:
+    """Yield events as they happen, each once and in order, also after Redis was away.
+
+    With a run it begins with where that run is now (or with its events after ``after``), and ends when the run has
+    ended. Else it goes on for ever.
+
+    Args:
+        project: whose runs.
+        job: only of this job.
+        run_id: only of this run.
+        after: the id of the event to go on after; None: from now on.
+
+    Raises:
+        UnknownRun: the run is not known (any more).
+        UsageError: ``after`` is no id of an event.
+        Unavailable: Redis cannot be reached at the beginning.
+    """
+    events = Events(project.ledger, after)
+    seen: tuple[str, int] | None = None
+    if run_id is not None:
+        run = project.ledger.get(run_id)
+        if after is None:
+            seen = (run.state, run.attempts)
+            yield _now(run, events.last)
+            if run.final:
+                return
+    for event in events.follow():
+        if isinstance(event, Event):
+            if run_id is None:
+                if job is None or event.job == job:
+                    yield event
+            elif event.id == run_id and (event.state, event.attempt) != seen:
+                seen = (event.state, event.attempt)
+                yield event
+                if event.state in ("SUCCESS", "FAILURE", "REVOKED"):
+                    return
+            continue
+        if event is not None:
+            yield event
+        if run_id is not None:
+            # Reading settles what is overdue. Its events come first, where they are still kept.
+            run = project.ledger.get(run_id)
+            if run.final and (isinstance(event, Gap) or events.caught_up()):
+                if seen != (run.state, run.attempts):
+                    yield _now(run, events.last)
+                return
+
+
+def _now(run: Run, last: str) -> Event:
+    """Return where a run is as an event that happened when it came there."""
+    at = run.finished_at or (run.started_at if run.state == "STARTED" else run.submitted_at)
+    moment = round(to_datetime(at).timestamp() * 1000) if at is not None else 0
+    return Event(last, moment, run.id, run.job, run.state, run.reason, run.attempts)

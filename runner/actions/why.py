@@ -1,0 +1,50 @@
+"""Say what a run waits for, or why it ended."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from runner.actions.explain import Explanation, Facts, explain
+from runner.actions.find import find_run
+from runner.actions.logs import last_lines
+from runner.ledger.pauses import read_pauses
+from runner.ledger.record import pairs
+from runner.model.pause import paused
+
+if TYPE_CHECKING:
+    from runner.actions.project import Project
+
+LOOK = 2000
+"""Messages of the queue that are looked through."""
+
+LOG_LINES = 5
+
+
+def why(project: Project, reference: str) -> tuple[Facts, Explanation]:
+    """Return what is known around a run, and the explanation.
+
+    Raises:
+        UnknownRun, AmbiguousId, UsageError: see :func:`runner.actions.find.find_id`.
+        Unavailable: Redis cannot be reached.
+    """
+    run = find_run(project, reference)
+    found = pairs(project.ledger.script("why", run.id, LOOK))
+    holder, held, holders = (found.pop(name, None) for name in ("holder", "paused", "holders"))
+    told: dict[str, Any] = {name: int(float(value)) for name, value in found.items()}
+    workers = [] if run.final else project.ledger.workers()
+    job = project.catalog.jobs.get(run.job)
+    facts = Facts(
+        run=run,
+        holder=holder,
+        pause=paused(read_pauses(project.ledger), run.job) if held else None,
+        holders=list(json.loads(holders)) if holders else None,
+        workers=len(workers),
+        takers=[each["name"] for each in workers if run.queue in each["queues"]],
+        declared=job is not None,
+        enabled=job is None or job.enabled,
+        changed=job is not None and run.spec_digest is not None and run.spec_digest != job.digest,
+        log=[line.text for line in last_lines(project, run.id, LOG_LINES)] if run.attempts else [],
+        **told,
+    )
+    return facts, explain(facts)

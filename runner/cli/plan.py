@@ -1,0 +1,79 @@
+"""``runner plan``."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from runner.cli.frame.group import verb
+from runner.cli.frame.moments import show_moment
+from runner.cli.frame.opening import open_project
+from runner.cli.frame.options import json_option, utc_option
+from runner.cli.frame.output import Output
+from runner.cli.frame.run_text import one_line
+from runner.model.run import to_timestamp
+
+if TYPE_CHECKING:
+    from runner.actions.plan import Plan
+
+CHANGES = 1
+INVALID = 2
+
+
+@verb(example="runner plan\nrunner plan --json")
+@json_option
+@utc_option
+def command(as_json: bool, utc: bool) -> int:
+    """Show what differs between the files of jobs here and what the workers run; change nothing.
+
+    Jobs added (+), changed (~), option by option, and removed (-); schedules that move; waiting runs that were
+    submitted under another spec; workers that are behind. Exits 0 if nothing differs, 1 if something does, 2 if files
+    here have problems.
+    """
+    from runner.actions.plan import plan  # start-up time: --help reads no settings
+
+    project = open_project()
+    out = Output(as_json=as_json, utc=utc)
+    found = plan(project)
+    if as_json:
+        out.document(found.document())
+    else:
+        _show(out, found)
+    if found.problems:
+        return INVALID
+    return CHANGES if found.differs else 0
+
+
+def _show(out: Output, found: Plan) -> None:
+    from runner.spec.problem import summary
+
+    for name in found.added:
+        out.data(f"+ {name}")
+    for name, changes in found.changed.items():
+        out.data(f"~ {name}")
+        for each in changes:
+            out.data(f"    {each.option}: {_value(each.before)} -> {_value(each.after)}")
+    for name in found.removed:
+        out.data(f"- {name}")
+    for moved in found.schedules:
+        out.data(f"schedule of {moved.job}:")
+        for what, slots in (("before", moved.before), ("after", moved.after)):
+            shown = ", ".join(show_moment(to_timestamp(slot), utc=out.utc) for slot in slots)
+            out.data(f"    next runs {what}: {shown or 'none'}")
+    for name, count in found.queued.items():
+        out.data(f"waiting under another spec: {count} of {name}")
+    for worker in found.workers:
+        if worker["behind"]:
+            out.data(f"behind: {worker['name']}: {one_line(worker['behind'])}")
+    for problem in found.problems:
+        out.note(str(problem))
+    if found.problems:
+        out.note(f"{summary(found.problems)}; what they concern is left out above")
+    if not found.workers:
+        out.note("no worker is alive: whatever is here is new to the fleet")
+    elif not found.differs:
+        out.note(f"no changes: {len(found.workers)} worker{'' if len(found.workers) == 1 else 's'}")
+
+
+def _value(value: Any) -> str:
+    return "default" if value is None else one_line(json.dumps(value, ensure_ascii=False), 100)

@@ -1,0 +1,45 @@
+"""``runner queues``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from runner.cli.frame.group import verb
+from runner.cli.frame.moments import show_seconds
+from runner.cli.frame.opening import open_project
+from runner.cli.frame.options import json_option
+from runner.cli.frame.output import Output, table
+
+
+@verb(example="runner queues\nrunner queues --json")
+@json_option
+def command(as_json: bool) -> int:
+    """List the queues: what waits, by priority; what will be put into them later; who takes from them."""
+    from runner.ledger.fleet import read_queues  # start-up time: --help needs no ledger
+
+    project = open_project()
+    out = Output(as_json=as_json)
+    queues = read_queues(project.ledger)
+    if as_json:
+        out.document(queues)
+    elif queues:
+        table(
+            out, ("QUEUE", "WAITING", "PRIORITIES", "DELAYED", "WORKERS", "OLDEST"), [_row(each) for each in queues], {}
+        )
+    else:
+        out.note("no queues")
+    for each in queues:
+        if each["waiting"] and not each["workers"]:
+            out.warn(f"no worker takes from queue {each['name']}: runner worker -Q {each['name']}")
+    return 0
+
+
+def _row(queue: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        queue["name"],
+        str(queue["waiting"]),
+        ", ".join(f"{priority}: {count}" for priority, count in queue["priorities"].items()),
+        str(queue["delayed"]),
+        f"{queue['workers']} ({queue['running']} of {queue['concurrency']} busy)" if queue["workers"] else "none",
+        show_seconds(queue["oldest"]) if queue["oldest"] is not None else "",
+    )

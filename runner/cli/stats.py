@@ -1,0 +1,97 @@
+"""``runner stats``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from runner.cli.frame.group import verb
+from runner.cli.frame.moments import show_moment, show_seconds
+from runner.cli.frame.opening import open_project
+from runner.cli.frame.options import JOB, json_option, utc_option
+from runner.cli.frame.output import Output, table
+from runner.cli.frame.run_text import aligned
+from runner.model.run import to_timestamp
+
+if TYPE_CHECKING:
+    from runner.actions.stats import Stats
+
+BARS = "▁▂▃▄▅▆▇█"
+PLAIN_BARS = ".:-=+*#@"
+
+
+@verb(example="runner stats\nrunner stats nightly-report --json")
+@click.argument("job", required=False, type=JOB)
+@json_option
+@utc_option
+def command(job: str | None, as_json: bool, utc: bool) -> int:
+    """Show how many runs there are of a job, or of all, how often they succeed, how long they wait and run.
+
+    Counted is what retention keeps. Half of the last runs were not slower than p50, 95 of 100 not slower than p95.
+    """
+    from runner.actions.stats import stats  # start-up time: --help reads no settings
+
+    project = open_project()
+    out = Output(as_json=as_json, utc=utc)
+    found = stats(project, job)
+    if as_json:
+        out.documents([each.document() for each in found], single=job is not None)
+    elif job is not None:
+        _show(out, found[0])
+    elif found:
+        headings = ("JOB", "RUNS", "ACTIVE", "SUCCESS", "WAIT P95", "RUN P50", "RUN P95", "LAST DAYS")
+        table(out, headings, [_row(each) for each in found], {})
+    else:
+        out.note("no jobs")
+    return 0
+
+
+def _row(each: Stats) -> tuple[str, ...]:
+    times = (_seconds(each.wait(0.95)), _seconds(each.duration(0.5)), _seconds(each.duration(0.95)))
+    return (each.tally.job, str(each.runs), str(each.active), _rate(each), *times, _days(each))
+
+
+def _show(out: Output, each: Stats) -> None:
+    counts = ", ".join(f"{count} {state}" for state, count in each.tally.counts.items() if count)
+    rows = [
+        ("job", each.tally.job),
+        ("runs", f"{each.runs}" + (f": {counts}" if counts else "")),
+        ("success", _rate(each)),
+        ("last success", show_moment(to_timestamp(each.tally.last_success), utc=out.utc)),
+        ("wait", _pair(each.wait(0.5), each.wait(0.95))),
+        ("run", _pair(each.duration(0.5), each.duration(0.95))),
+        ("sampled", f"the last {len(each.tally.durations)} that ended"),
+        ("last days", f"{_days(each)}  {each.dates[0]} to {each.dates[-1]}"),
+    ]
+    for line in aligned([(name, text) for name, text in rows if text]):
+        out.data(line)
+
+
+def _rate(each: Stats) -> str:
+    rate = each.success_rate
+    if rate is None:
+        return ""
+    # Rounded down: 100 % is said of nothing that ever failed.
+    return f"{int(rate * 1000) / 10:g} %"
+
+
+def _seconds(value: float | None) -> str:
+    return "" if value is None else show_seconds(value)
+
+
+def _pair(middle: float | None, most: float | None) -> str:
+    return "" if middle is None else f"p50 {_seconds(middle)}, p95 {_seconds(most)}"
+
+
+def _days(each: Stats) -> str:
+    return sparkline([sum(day) for day in each.tally.days])
+
+
+def sparkline(values: Sequence[int]) -> str:
+    """Return a bar for each value; a space for none at all."""
+    utf8 = (getattr(sys.stdout, "encoding", None) or "ascii").lower().replace("-", "") == "utf8"
+    bars, most = BARS if utf8 else PLAIN_BARS, max(values, default=0)
+    return "".join(bars[(value * len(bars) - 1) // most] if value else " " for value in values)

@@ -1,0 +1,54 @@
+"""``runner watch``."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from runner.cli.frame.group import verb
+from runner.cli.frame.moments import show_moment
+from runner.cli.frame.opening import open_project
+from runner.cli.frame.options import READ_REFERENCE, utc_option
+from runner.cli.frame.output import STYLES, Output, printable
+from runner.model.run import to_timestamp
+
+if TYPE_CHECKING:
+    from runner.ledger.events import Event
+
+
+@verb(example="runner watch\nrunner watch nightly-report\nrunner watch 3f2a9c41 --jsonl | jq .state")
+@click.argument("what", required=False, type=READ_REFERENCE, metavar="[ID|JOB]")
+@click.option("--from", "after", metavar="EVENT", help="Go on after this event, which --jsonl showed; 0: all kept.")
+@click.option("--jsonl", is_flag=True, help="Print one JSON object a line.")
+@utc_option
+def command(what: str | None, after: str | None, jsonl: bool, utc: bool) -> int:
+    """Show what happens, as it happens: of a run until it has ended, of a job, or of all.
+
+    It outlives an outage of Redis, and leaves nothing out. An ID is a full id, a unique prefix of 8 or more
+    characters, or @JOB: the latest run of that job.
+    """
+    from runner.actions.watch import watch, watched  # start-up time: --help reads no settings
+    from runner.ledger.events import Gap  # as above
+
+    project = open_project()
+    out = Output(as_json=jsonl, utc=utc)
+    job, run_id = watched(project, what)
+    for event in watch(project, job=job, run_id=run_id, after=after):
+        if isinstance(event, Gap):
+            out.warn(f"some events after {event.after} are kept no longer")
+        elif jsonl:
+            out.lines([event.document()])
+        else:
+            out.data(_line(out, event))
+    return 0
+
+
+def _line(out: Output, event: Event) -> str:
+    state = f"{event.state:<8}"
+    if out.for_people and not os.environ.get("NO_COLOR"):
+        state = click.style(state, fg=STYLES[event.state])
+    parts = [show_moment(to_timestamp(event.at), utc=out.utc), state, printable(event.job), event.id]
+    parts.append(f"attempt {event.attempt}" if event.state == "STARTED" else event.reason or "")
+    return "  ".join(parts).rstrip()

@@ -1,0 +1,51 @@
+"""``runner why``."""
+
+from __future__ import annotations
+
+import click
+
+from runner.cli.frame.group import verb
+from runner.cli.frame.opening import open_project
+from runner.cli.frame.options import READ_REFERENCE, json_option
+from runner.cli.frame.output import Output, command_line, printable
+from runner.cli.frame.run_text import state_text
+
+
+@verb(example="runner why 3f2a9c41\nrunner why @nightly-report")
+@click.argument("reference", type=READ_REFERENCE, metavar="ID")
+@json_option
+def command(reference: str, as_json: bool) -> int:
+    """Say what a run waits for, or why it ended, and what to do about it.
+
+    An ID is a full id, a unique prefix of 8 or more characters, or @JOB: the latest run of that job.
+    """
+    from runner.actions.why import why  # start-up time: --help reads no settings
+
+    project = open_project()
+    out = Output(as_json=as_json)
+    facts, explanation = why(project, reference)
+    run, commands = facts.run, [command_line(project, *words) for words in explanation.commands]
+    if as_json:
+        out.document(
+            {
+                "id": run.id,
+                "job": run.job,
+                "state": run.state,
+                "reason": run.reason,
+                "summary": explanation.summary,
+                "because": explanation.because,
+                "commands": commands,
+                "log": list(facts.log),
+                "facts": facts.document(),
+            }
+        )
+        return 0
+    out.data(printable(f"{run.job} {run.id}: {state_text(run)}"))
+    out.data(printable(explanation.summary))
+    for text in explanation.because:
+        out.data(f"- {printable(text)}")
+    for line in (part for text in facts.log for part in text.splitlines()):
+        out.data(f"  > {printable(line)}")
+    for each in commands:
+        out.data(f"  {each}")
+    return 0

@@ -1,0 +1,62 @@
+"""``runner workers``."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from runner.cli.frame.group import verb
+from runner.cli.frame.moments import show_moment, show_seconds
+from runner.cli.frame.opening import open_project
+from runner.cli.frame.options import json_option, utc_option
+from runner.cli.frame.output import Output, table
+from runner.model.run import to_timestamp
+
+STYLES = {"running": "green", "stopping": "yellow", "lost": "red"}
+
+
+@verb(example="runner workers\nrunner workers --json")
+@json_option
+@utc_option
+def command(as_json: bool, utc: bool) -> int:
+    """List the workers by what they last told the ledger; one that went without a word is lost, and shown for a day."""
+    from runner.ledger.fleet import read_workers  # start-up time: --help needs no ledger
+
+    project = open_project()
+    out = Output(as_json=as_json, utc=utc)
+    workers = read_workers(project.ledger)
+    if as_json:
+        out.document([document(each) for each in workers])
+        return 0
+    if not workers:
+        out.note("no workers")
+        return 0
+    headings = ("WORKER", "STATE", "RUNNING", "QUEUES", "JOBS", "CATALOG", "SINCE", "SEEN", "VERSION")
+    table(out, headings, [_row(out, each) for each in workers], STYLES)
+    for each in workers:
+        if each["problems"]["count"] and each["state"] != "lost":
+            kept = f"; an earlier state of {', '.join(each['kept'])} is in force" if each["kept"] else ""
+            out.warn(f"{each['name']}: problems in files of jobs: {each['problems']['first'][0]}{kept}")
+    return 0
+
+
+def document(worker: dict[str, Any]) -> dict[str, Any]:
+    """Return a worker as JSON values."""
+    shown = {name: value for name, value in worker.items() if name != "clock"}
+    return {**shown, **{name: to_timestamp(worker[name]) for name in ("catalog_since", "started_at", "seen_at")}}
+
+
+def _row(out: Output, worker: dict[str, Any]) -> tuple[str, ...]:
+    problems = worker["problems"]["count"]
+    catalog = (worker["catalog"] or "").removeprefix("sha256:")[:8]
+    return (
+        worker["name"],
+        worker["state"],
+        f"{worker['running']} of {worker['concurrency']}",
+        ", ".join(worker["queues"]),
+        str(worker["jobs"]),
+        f"{catalog} ({problems} problem{'' if problems == 1 else 's'})" if problems else catalog,
+        show_moment(to_timestamp(worker["started_at"]), utc=out.utc),
+        f"{show_seconds(max(0.0, time.time() - worker['seen_at'] / 1000))} ago",
+        worker["version"] or "",
+    )

@@ -1,0 +1,166 @@
+"""The events of the ledger, followed from any of them on: each transition, in order, none twice."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from runner.errors import Unavailable, UsageError
+from runner.ledger.connection import reaching
+from runner.ledger.watch import RECONNECT_PAUSES
+from runner.model.run import to_timestamp
+
+if TYPE_CHECKING:
+    from runner.ledger.ledger import Ledger
+
+BEGINNING = "0-0"
+"""Stands before the oldest event that is kept."""
+
+_BLOCK_MILLISECONDS = 2000
+_PAGE = 500
+_ID = re.compile(r"[0-9]{1,19}(-[0-9]{1,19})?")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A run went into a state. ``at`` is Unix ms by Redis' clock; ``event`` is what to go on after."""
+
+    event: str
+    at: int
+    id: str
+    job: str
+    state: str
+    reason: str | None
+    attempt: int
+
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON shows it."""
+        return {
+            "event": self.event,
+            "at": to_timestamp(self.at),
+            "id": self.id,
+            "job": self.job,
+            "state": self.state,
+            "reason": self.reason,
+            "attempt": self.attempt,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Events after ``after`` are kept no longer, so some may be missing; the next one kept is ``before``."""
+
+    after: str
+    before: str
+
+
+class Events:
+    """Follows the stream of events; :attr:`last` is the id of the last one that was seen.
+
+    It outlives a lost connection and a restart of Redis, and goes on after the last event it saw.
+    """
+
+    def __init__(self, ledger: Ledger, after: str | None = None) -> None:
+        """Start after the event ``after``; None: with what comes from now on.
+
+        Raises:
+            UsageError: ``after`` is no id of an event.
+            Unavailable: Redis cannot be reached.
+        """
+        self._ledger = ledger
+        self._key = f"{ledger.namespace}:events"
+        self._checked = False
+        if after is None:
+            self.last = self._newest()
+        elif _ID.fullmatch(after):
+            self.last = after if "-" in after else f"{after}-0"
+        else:
+            raise UsageError(f"{after!r} is no id of an event", hint="give one that watch --jsonl showed, or 0 for all")
+
+    def follow(self, patience: float | None = None) -> Iterator[Event | Gap | None]:
+        """Yield each event, and None when there was none for two seconds or after Redis was away.
+
+        A :class:`Gap` tells that there were more events than are kept, while nobody was looking.
+
+        Args:
+            patience: seconds to go on without reaching Redis; None: for ever.
+
+        Raises:
+            Unavailable: Redis could not be reached for longer than ``patience``.
+        """
+        failures, lost_since = 0, 0.0
+        while True:
+            try:
+                gap = None if self._checked else self._gap()
+                found = self._read()
+            except Unavailable:
+                self._checked = False
+                lost_since = lost_since or time.monotonic()
+                if patience is not None and time.monotonic() - lost_since > patience:
+                    raise
+                time.sleep(RECONNECT_PAUSES[min(failures, len(RECONNECT_PAUSES) - 1)])
+                failures += 1
+                continue
+            self._checked = True
+            if gap is not None:
+                yield gap
+            if failures or not found:
+                # What was not told in between can be looked at now.
+                yield None
+            failures, lost_since = 0, 0.0
+            for event_id, fields in found:
+                self.last = event_id
+                yield _event(event_id, fields)
+            # A reader that is slower than what comes can be overtaken by what is dropped.
+            self._checked = len(found) < _PAGE
+
+    def caught_up(self) -> bool:
+        """Whether there is no event after the last one that was seen.
+
+        Raises:
+            Unavailable: Redis cannot be reached.
+        """
+        return _order(self._newest()) <= _order(self.last)
+
+    def _newest(self) -> str:
+        with reaching(self._ledger.settings):
+            found: Any = self._ledger.client.xrevrange(self._key, count=1)
+        return str(found[0][0]) if found else BEGINNING
+
+    def _gap(self) -> Gap | None:
+        if self.last == BEGINNING:
+            return None
+        with reaching(self._ledger.settings):
+            found: Any = self._ledger.client.xrange(self._key, count=1)
+        if found and _order(found[0][0]) > _order(self.last):
+            return Gap(self.last, str(found[0][0]))
+        if not found or _order(self._newest()) < _order(self.last):
+            # Redis lost what it had: what it has now begins anew.
+            gap, self.last = Gap(self.last, BEGINNING), BEGINNING
+            return gap
+        return None
+
+    def _read(self) -> list[tuple[str, dict[str, str]]]:
+        with reaching(self._ledger.settings):
+            found: Any = self._ledger.client.xread({self._key: self.last}, count=_PAGE, block=_BLOCK_MILLISECONDS)
+        return list(found[0][1]) if found else []
+
+
+def _order(event_id: str) -> tuple[int, int]:
+    at, _, number = event_id.partition("-")
+    return int(at), int(number or 0)
+
+
+def _event(event_id: str, fields: dict[str, str]) -> Event:
+    return Event(
+        event_id,
+        _order(event_id)[0],
+        fields["id"],
+        fields["job"],
+        fields["state"],
+        fields["reason"] or None,
+        int(fields["attempt"]),
+    )

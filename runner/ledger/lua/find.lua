@@ -1,0 +1,112 @@
+-- Looks through an index for runs that fit, in order of submission. No run changes its state here.
+--
+-- Keys: NS:state:STATE, or NS:job:JOB:STATE with a job; then NS:run:ID of each run that a condition is asked of. So
+-- many are looked at in one call that it stays short; the caller calls again from the place that was reached.
+--
+-- ARGV: 'newest' | 'oldest' (which come first), first and last ms of submission ('-inf', '+inf'), ms and id of the run
+--       to go on after ('' for none), how many to find, how many to look at, job ('' for any), states with commas
+--       between, '1' to tell how long each took, then conditions as field, text, …
+-- Returns {found as id, ms it took | '', …; ms and id of the last one looked at | ''; how many were looked at;
+-- 1 if none are left}
+
+local newest = ARGV[1] == 'newest'
+local low, high, at, after = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local most, look, job, timed = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8], ARGV[10] == '1'
+
+local names, wanted = {}, {}
+for i = 11, #ARGV, 2 do
+  names[#names + 1] = ARGV[i]
+  wanted[#wanted + 1] = ARGV[i + 1]
+end
+
+-- By bytes, as Redis orders them: `<` asks the server's locale.
+local function compare(a, b)
+  for i = 1, math.min(#a, #b) do
+    local x, y = string.byte(a, i), string.byte(b, i)
+    if x ~= y then return x - y end
+  end
+  return #a - #b
+end
+
+local function comes_before(a_at, a_id, b_at, b_id)
+  local order = a_at ~= b_at and a_at - b_at or compare(a_id, b_id)
+  if newest then return order > 0 end
+  return order < 0
+end
+
+local fits = {
+  tags = function(held, text) return string.find(held, text, 1, true) end,
+  error = function(held, text) return string.find(string.lower(held), text, 1, true) end,
+  worker = function(held, text) return held == text or string.match(held, '@(.*)$') == text end,
+}
+
+local function satisfies(id)
+  if #names == 0 then return true end
+  local held = redis.call('HMGET', run_key(id), unpack(names))
+  for i, name in ipairs(names) do
+    if not held[i] then return false end
+    local test = fits[name]
+    if test and not test(held[i], wanted[i]) or not test and held[i] ~= wanted[i] then return false end
+  end
+  return true
+end
+
+local function took(id)
+  if not timed then return '' end
+  local started, finished = unpack(redis.call('HMGET', run_key(id), 'started_at', 'finished_at'))
+  return started and finished and tostring(tonumber(finished) - tonumber(started)) or ''
+end
+
+local lists = {}
+for state in string.gmatch(ARGV[9], '[^,]+') do
+  local key = job ~= '' and job_key(job, state) or state_key(state)
+  local from, to, count = newest and high or low, newest and low or high, look
+  if at ~= '' then
+    from = at
+    -- Those of the same millisecond that were looked at already come again.
+    count = count + redis.call('ZCOUNT', key, at, at)
+  end
+  local entries
+  if newest then
+    entries = redis.call('ZRANGE', key, from, to, 'BYSCORE', 'REV', 'LIMIT', 0, count, 'WITHSCORES')
+  else
+    entries = redis.call('ZRANGE', key, from, to, 'BYSCORE', 'LIMIT', 0, count, 'WITHSCORES')
+  end
+  local place = 1
+  while at ~= '' and entries[place]
+    and not comes_before(tonumber(at), after, tonumber(entries[place + 1]), entries[place]) do
+    place = place + 2
+  end
+  lists[#lists + 1] = { entries = entries, place = place, whole = #entries < 2 * count }
+end
+
+local found, looked, last_at, last_id, none_left = {}, 0, at, after, 0
+while #found < 2 * most and looked < look do
+  local best, best_at, best_id
+  for _, list in ipairs(lists) do
+    local id, submitted = list.entries[list.place], tonumber(list.entries[list.place + 1])
+    if id and (not best or comes_before(submitted, id, best_at, best_id)) then
+      best, best_at, best_id = list, submitted, id
+    end
+  end
+  if not best then
+    none_left = 1
+    break
+  end
+  last_at, last_id = best.entries[best.place + 1], best_id
+  best.place = best.place + 2
+  looked = looked + 1
+  if satisfies(best_id) then
+    found[#found + 1] = best_id
+    found[#found + 1] = took(best_id)
+  end
+end
+if none_left == 0 then
+  -- A full page may have been the last one.
+  local rest = 0
+  for _, list in ipairs(lists) do
+    if list.entries[list.place] or not list.whole then rest = 1 end
+  end
+  none_left = 1 - rest
+end
+return { found, last_at, last_id, looked, none_left }

@@ -1,0 +1,42 @@
+-- Counts the runs of a job, and tells how long the last ones waited and ran. Changes nothing.
+--
+-- Keys: NS:job:JOB:STATE, NS:succeeded, and NS:run:ID of the sampled runs. Counts come from the indexes.
+--
+-- ARGV: job, how many of the newest SUCCESS and of the newest FAILURE to sample, then the ms at which days begin, the
+--       last one being the end of the last day
+-- Returns {runs in PENDING, STARTED, RETRY, SUCCESS, FAILURE, REVOKED; ms of the last success | ''; SUCCESS, FAILURE,
+-- REVOKED of each day; ms submitted, waited | '', ran | '' of each sampled run}
+
+local job, sample = ARGV[1], tonumber(ARGV[2])
+
+local counts = {}
+for i, state in ipairs({ 'PENDING', 'STARTED', 'RETRY', 'SUCCESS', 'FAILURE', 'REVOKED' }) do
+  counts[i] = redis.call('ZCARD', job_key(job, state))
+end
+
+local days = {}
+for i = 3, #ARGV - 1 do
+  for _, state in ipairs({ 'SUCCESS', 'FAILURE', 'REVOKED' }) do
+    days[#days + 1] = redis.call('ZCOUNT', job_key(job, state), ARGV[i], '(' .. ARGV[i + 1])
+  end
+end
+
+local times = {}
+for _, state in ipairs({ 'SUCCESS', 'FAILURE' }) do
+  for _, id in ipairs(redis.call('ZRANGE', job_key(job, state), 0, sample - 1, 'REV')) do
+    local submitted, eta, started, finished, attempts = unpack(
+      redis.call('HMGET', run_key(id), 'submitted_at', 'eta', 'started_at', 'finished_at', 'attempts'))
+    local wait, ran = '', ''
+    if started and finished then
+      ran = tostring(math.max(0, tonumber(finished) - tonumber(started)))
+      -- A later attempt's start says nothing of how long the run waited for its first.
+      if attempts == '1' then
+        wait = tostring(math.max(0, tonumber(started) - math.max(tonumber(submitted), tonumber(eta or '0'))))
+      end
+    end
+    times[#times + 1] = submitted or '0'
+    times[#times + 1] = wait
+    times[#times + 1] = ran
+  end
+end
+return { counts, redis.call('HGET', NS .. ':succeeded', job) or '', days, times }

@@ -1,0 +1,83 @@
+-- Tells where a run is: what it waits behind, or who holds it. Changes nothing.
+--
+-- Keys: NS:run:ID, NS:delayed, NS:paused, NS:holders:GROUP, the set that the run was put aside into, NS:claims,
+-- NS:leases, and of the run's queue the lists NS:queue:Q:P. So many messages and claims are looked through, not more.
+--
+-- ARGV: id, how many messages and claims to look through
+-- Returns facts as name, value, …: now; due (ms, in the delayed set); ahead (messages before its own in its list),
+-- higher (messages in lists served first), behind (only if its message was not found: messages that were not looked
+-- at); holder and lease (ms of its end, of the claim on it); refused_since; paused (if its job is); before (how many were put
+-- aside before it); holders (JSON, of the slots it waits for; up to ten)
+
+local id, look = ARGV[1], tonumber(ARGV[2])
+local facts = { 'now', tostring(NOW) }
+local function tell(name, value)
+  facts[#facts + 1] = name
+  facts[#facts + 1] = tostring(value)
+end
+
+local run = load_run(id)
+if not run or FINAL[run.state] then return facts end
+if run.refused_since then tell('refused_since', run.refused_since) end
+
+local function tell_claim(token, worker)
+  tell('holder', worker)
+  tell('lease', redis.call('ZSCORE', LEASES, token) or '0')
+end
+
+if run.state == 'STARTED' then
+  tell_claim(run.token, run.worker or '')
+  return facts
+end
+
+if pause_of(run) then tell('paused', 1) end
+local place = run.aside and redis.call('ZRANK', run.aside, id)
+if place then
+  tell('before', place)
+  if run.group and run.aside == waiting_key(run.group) then
+    tell('holders', cjson.encode(redis.call('ZRANGE', holders_key(run.group), 0, 9)))
+  end
+  return facts
+end
+
+local due = redis.call('ZSCORE', DELAYED, id)
+if due then
+  tell('due', due)
+  return facts
+end
+
+local higher = 0
+for priority = 9, tonumber(run.priority) + 1, -1 do
+  local exists = run.queue ~= INBOX or INBOX_KEYS[priority]
+  if exists then higher = higher + redis.call('LLEN', queue_key(run.queue, priority)) end
+end
+local key = queue_key(run.queue, run.priority)
+local length, seen = redis.call('LLEN', key), 0
+while seen < length and seen < look do
+  local messages = redis.call('LRANGE', key, -seen - 100, -seen - 1)
+  for i = #messages, 1, -1 do
+    if string.find(messages[i], '"' .. id .. '"', 1, true) then
+      tell('ahead', seen + #messages - i)
+      tell('higher', higher)
+      return facts
+    end
+  end
+  seen = seen + math.max(#messages, 1)
+end
+
+local cursor, claims = '0', 0
+repeat
+  local page = redis.call('HSCAN', CLAIMS, cursor, 'COUNT', 100)
+  cursor = page[1]
+  for i = 1, #page[2], 2 do
+    claims = claims + 1
+    local head = string.match(page[2][i + 1], '^[^\n]*')
+    if string.find(head, '"' .. id .. '"', 1, true) then
+      tell_claim(page[2][i], cjson.decode(head).worker or '')
+      return facts
+    end
+  end
+until cursor == '0' or claims >= look
+tell('higher', higher)
+tell('behind', math.max(0, length - seen) + (cursor == '0' and 0 or 1))
+return facts

@@ -1,0 +1,79 @@
+"""Counts of jobs' runs, and how long the last ones took: from the indexes and a bounded sample of records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from runner.ledger.connection import reaching
+from runner.ledger.scripts import digest, source
+from runner.model.run import State
+
+if TYPE_CHECKING:
+    from runner.ledger.ledger import Ledger
+
+_STATES = (State.PENDING, State.STARTED, State.RETRY, State.SUCCESS, State.FAILURE, State.REVOKED)
+_PORTION = 50
+"""Jobs that one round trip asks for."""
+
+
+class Day(NamedTuple):
+    """Runs that were submitted on one day, by how they ended."""
+
+    success: int
+    failure: int
+    revoked: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What is known of a job's runs that are kept.
+
+    ``last_success`` is a Unix time in ms, and outlives the run. ``waits`` and ``durations`` are seconds, of the newest
+    runs that ended in SUCCESS or FAILURE; a wait is told of those that were started once.
+    """
+
+    job: str
+    counts: dict[State, int]
+    last_success: int | None
+    days: list[Day]
+    waits: list[float]
+    durations: list[float]
+
+
+def tally(ledger: Ledger, jobs: Sequence[str], days: Sequence[int], sample: int) -> list[Tally]:
+    """Return the tallies of jobs.
+
+    Args:
+        ledger: the record of the runs.
+        jobs: names.
+        days: Unix ms at which days begin, and that at which the last of them ends.
+        sample: how many of the newest runs of a job to look at.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    found: list[Any] = []
+    with reaching(ledger.settings):
+        for first in range(0, len(jobs), _PORTION):
+            with ledger.client.pipeline(transaction=False) as pipe:
+                # Loading is cheap, and saves asking whether this server knows the script.
+                pipe.script_load(source("runner.ledger", "tally"))
+                for job in jobs[first : first + _PORTION]:
+                    pipe.evalsha(digest("runner.ledger", "tally"), 1, ledger.namespace, job, sample, *days)
+                found += pipe.execute()[1:]
+    return [_tally(job, answer, sample) for job, answer in zip(jobs, found, strict=True)]
+
+
+def _tally(job: str, answer: Any, sample: int) -> Tally:
+    counts, last, days, times = answer
+    newest = sorted(zip(times[::3], times[1::3], times[2::3], strict=True), key=lambda each: int(each[0]), reverse=True)
+    return Tally(
+        job,
+        dict(zip(_STATES, counts, strict=True)),
+        int(last) if last else None,
+        [Day(*days[first : first + 3]) for first in range(0, len(days), 3)],
+        [int(wait) / 1000 for _, wait, _ in newest[:sample] if wait],
+        [int(ran) / 1000 for _, _, ran in newest[:sample] if ran],
+    )
