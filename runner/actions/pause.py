@@ -34,14 +34,14 @@ def pause(
     return pauses.pause(project.ledger, job, by=by or submitter(), seconds=seconds, comment=comment)
 
 
-def resume(project: Project, job: str) -> bool:
+def resume(project: Project, job: str, *, by: str | None = None) -> bool:
     """End a pause; return whether there was one.
 
     Raises:
         UnknownJob: there is no such job, and none of that name is paused.
         Unavailable: Redis cannot be reached.
     """
-    ended = pauses.resume(project.ledger, job, by=submitter())
+    ended = pauses.resume(project.ledger, job, by=by or submitter())
     if not ended and job != ALL:
         project.catalog.get(job)
     return ended

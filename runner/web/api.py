@@ -251,9 +251,9 @@ def get_run(reference: Reference, request: Request) -> Document:
 
 
 @router.delete("/runs/{reference}", status_code=204, responses=PROBLEMS)
-def forget_run(reference: Reference, request: Request, person: Admin) -> None:  # noqa: ARG001
+def forget_run(reference: Reference, request: Request, person: Admin) -> None:
     """Remove all that is known of a finished run."""
-    forget(state_of(request).project, reference)
+    forget(state_of(request).project, reference, by=person.name)
 
 
 @router.post("/runs/{reference}/revoke", responses=PROBLEMS)
@@ -339,9 +339,9 @@ def pause_job(job: JobName, request: Request, person: Admin, body: NewPause | No
 
 
 @router.post("/jobs/{job}/resume", responses=PROBLEMS)
-def resume_job(job: JobName, request: Request, person: Admin) -> Document:  # noqa: ARG001
+def resume_job(job: JobName, request: Request, person: Admin) -> Document:
     """Let a job go on; ``*`` ends the pause of all."""
-    return {"resumed": resume(state_of(request).project, job)}
+    return {"resumed": resume(state_of(request).project, job, by=person.name)}
 
 
 @router.get("/workers", responses=PROBLEMS)

@@ -270,8 +270,8 @@ def rerun_form(reference: str, request: Request, csrf: Annotated[str, Form()] = 
 @router.post("/runs/{reference}/forget")
 def forget_form(reference: str, request: Request, csrf: Annotated[str, Form()] = "") -> Response:
     """Forget a finished run."""
-    _check_form(request, Role.ADMIN, csrf)
-    forget(state_of(request).project, reference)
+    person = _check_form(request, Role.ADMIN, csrf)
+    forget(state_of(request).project, reference, by=person.name)
     return _back("/runs")
 
 
@@ -293,8 +293,8 @@ def pause_form(
 @router.post("/jobs/{name}/resume")
 def resume_form(name: str, request: Request, csrf: Annotated[str, Form()] = "") -> Response:
     """Let a job go on."""
-    _check_form(request, Role.ADMIN, csrf)
-    resume(state_of(request).project, name)
+    person = _check_form(request, Role.ADMIN, csrf)
+    resume(state_of(request).project, name, by=person.name)
     return _back("/" if name == ALL else f"/jobs/{quote(name)}")
 
 

@@ -72,7 +72,7 @@ def test_errors_have_the_shape_of_the_command_line(
     assert error["message"]
 
 
-def test_revoke_rerun_and_forget(client: httpx.Client, tmp_path: Path) -> None:
+def test_revoke_rerun_and_forget(web: Web, client: httpx.Client, tmp_path: Path) -> None:
     run = client.post(f"{API}/jobs/gated/runs", json={"params": {"gate": str(tmp_path / "gate")}}).json()
     wait_until(lambda: client.get(f"{API}/runs/{run['id']}").json()["state"] == "STARTED", 30.0, "it starts")
     assert client.delete(f"{API}/runs/{run['id']}").status_code == 409
@@ -85,6 +85,8 @@ def test_revoke_rerun_and_forget(client: httpx.Client, tmp_path: Path) -> None:
     assert finished(client, again.json()["id"])["state"] == "SUCCESS"
     assert client.delete(f"{API}/runs/{run['id']}").status_code == 204
     assert client.get(f"{API}/runs/{run['id']}").status_code == 404
+    acts = {(act["act"], act["by"]) for act in web.project.cli("audit", "--json").check().json}
+    assert {("submit", "local"), ("terminate", "local"), ("rerun", "local"), ("forget", "local")} <= acts
 
 
 def test_pages_of_runs_follow_each_other(client: httpx.Client) -> None:

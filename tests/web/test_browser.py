@@ -123,6 +123,23 @@ def test_the_main_road_works_by_keyboard_alone(page: Page) -> None:
     page.wait_for_url("**/runs/*")
 
 
+def test_pictures_for_the_documentation(browser: Browser, web: Web, tmp_path: Path) -> None:
+    """``RUNNER_SCREENSHOTS=docs/images`` keeps them there."""
+    folder = Path(os.environ.get("RUNNER_SCREENSHOTS") or tmp_path)
+    web.project.cli("submit", "fails", "--wait").check(1)
+    run_id = web.project.cli("submit", "gated", "-p", f"gate={tmp_path / 'never'}").check().id
+    context = browser.new_context(base_url=web.url, viewport={"width": 1100, "height": 760})
+    page = context.new_page()
+    page.goto(f"/runs/{run_id}")
+    expect(page.locator("#log")).to_contain_text("waiting for the gate", timeout=MILLISECONDS)
+    page.screenshot(path=folder / "run.png")
+    page.goto("/")
+    expect(page.locator("h1")).to_have_text("Overview")
+    page.screenshot(path=folder / "overview.png")
+    web.project.cli("revoke", run_id, "--terminate").check()
+    assert all((folder / name).stat().st_size > 10_000 for name in ("run.png", "overview.png"))
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_serious_is_wrong_for_those_who_cannot_see(browser: Browser, web: Web, scheme: str) -> None:
     run_id = web.project.cli("submit", "fails", "--wait").check(1).id
