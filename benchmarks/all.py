@@ -18,7 +18,19 @@ import celery
 from benchmarks.pairs import Row, show
 from benchmarks.place import place
 
-NAMES = ("start_up", "submission", "latency", "loading", "imports", "memory", "ticking", "throughput", "reloading")
+NAMES = (
+    "start_up",
+    "submission",
+    "latency",
+    "loading",
+    "imports",
+    "memory",
+    "ticking",
+    "throughput",
+    "reloading",
+    "streams",
+    "chatter",
+)
 
 
 def main() -> int:

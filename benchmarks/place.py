@@ -32,6 +32,35 @@ jobs:
   nothing:
     task: work:nothing
     queue: bulk
+  chat:
+    task: chatter:chat
+    queue: bulk
+    params: {lines: {type: integer, required: true}, to_file: {type: boolean, required: true}}
+""",
+    "chatter.py": """\
+import logging
+import tempfile
+import time
+
+
+def chat(lines, to_file):
+    logger = logging.getLogger("chatter")
+    logger.setLevel(logging.INFO)
+    with tempfile.NamedTemporaryFile("w") as file:
+        if to_file:
+            handler = logging.StreamHandler(file)
+            handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+            logger.addHandler(handler)
+            logger.propagate = False
+        try:
+            start = time.perf_counter()
+            for number in range(lines):
+                logger.info("line %d of a job that has much to say", number)
+            return time.perf_counter() - start
+        finally:
+            if to_file:
+                logger.removeHandler(handler)
+                logger.propagate = True
 """,
     "work.py": "def add(a, b):\n    return a + b\n\n\ndef nothing():\n    return None\n",
     # `stock` is Celery as it comes. `careful` keeps two promises that the runner keeps too: a message is

@@ -10,6 +10,7 @@ import asyncio
 import json
 import threading
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -31,14 +32,22 @@ LOG_SECONDS = 0.4
 MOST_REPLAYED = 1000
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An event, and how the wire has it: made once, for all browsers."""
+
+    event: Event
+    text: str
+
+
 class Listener:
     """One browser's place in the hub."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self.queue: asyncio.Queue[Event | None] = asyncio.Queue(QUEUE)
+        self.queue: asyncio.Queue[Told | None] = asyncio.Queue(QUEUE)
 
-    def offer(self, event: Event) -> None:
+    def offer(self, event: Told) -> None:
         """Give it an event; None, which ends it, if it has too many already."""
         if self.queue.full():
             while not self.queue.empty():
@@ -80,14 +89,19 @@ class Hub:
                 threading.Event().wait(1.0)
 
     def _hand_out(self, event: Event) -> None:
+        told = Told(event, message(event.event, "run", event.document()))
         with self._mutex:
             listeners = list(self._listeners)
+        loops: dict[asyncio.AbstractEventLoop, list[Listener]] = {}
         for listener in listeners:
+            loops.setdefault(listener.loop, []).append(listener)
+        for loop, those in loops.items():
             try:
-                listener.loop.call_soon_threadsafe(listener.offer, event)
+                loop.call_soon_threadsafe(_offer, those, told)
             except RuntimeError:
-                # Its loop has ended.
-                self.leave(listener)
+                # It has ended, and who listened there with it.
+                for listener in those:
+                    self.leave(listener)
 
     def missed(self, after: str) -> list[Event]:
         """Return the events after the one that a browser saw last.
@@ -105,6 +119,11 @@ class Hub:
             if len(found) >= MOST_REPLAYED:
                 break
         return found
+
+
+def _offer(listeners: list[Listener], told: Told) -> None:
+    for listener in listeners:
+        listener.offer(told)
 
 
 async def stream(hub: Hub, *, after: str | None, job: str | None, run: str | None) -> AsyncIterator[str]:
@@ -128,10 +147,14 @@ async def stream(hub: Hub, *, after: str | None, job: str | None, run: str | Non
             except TimeoutError:
                 yield ": still here\n\n"
                 continue
-            if told is None:
+            # What came meanwhile goes in one piece.
+            batch = [told] + [listener.queue.get_nowait() for _ in range(listener.queue.qsize())]
+            wanted = [each for each in batch if each is not None and _wanted(each.event, job, run)]
+            text = "".join(each.text for each in wanted if not seen or _later(each.event.event, seen))
+            if text:
+                yield text
+            if None in batch:
                 return
-            if _wanted(told, job, run) and _later(told.event, seen):
-                yield message(told.event, "run", told.document())
     finally:
         hub.leave(listener)
 
