@@ -280,6 +280,12 @@ class JobSpec:
         help="Jobs to submit when a run has an outcome; their param run is the run document.",
         examples=({"failure": ["page-oncall"]},),
     )
+    alert_if_no_success: float | None = option(
+        Duration(1.0),
+        default=None,
+        help="runner doctor names the job when no run of it has succeeded for so long.",
+        examples=("26h",),
+    )
     retention: Retention = option(
         Section(Retention, RETENTION_ALIASES),
         default=_PROJECT_RETENTION,
