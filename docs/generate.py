@@ -178,6 +178,8 @@ jobs:
 
 """
     later = [name for name, told in JOB_ALIASES.items() if "not in this version" in told]
+    if not later:
+        return
     yield "## Not in this version\n\n"
     yield "These are refused, and not ignored: " + ", ".join(f"`{name}`" for name in sorted(later)) + ".\n"
 
@@ -234,7 +236,8 @@ They override the file. Lists are written with commas, lists of folders with col
     for name, path, _ in variables(Settings):
         yield f"| `{name}` | `{'.'.join(path)}` |\n"
     yield "| `RUNNER_PROJECT` | the project's folder, as `--project` says it |\n"
-    yield "| `RUNNER_EMBEDDED` | `0` forbids the embedded server |\n\n"
+    yield "| `RUNNER_EMBEDDED` | `0` forbids the embedded server |\n"
+    yield "| `RUNNER_ENV` | `prod` merges `runner.prod.yaml` over `runner.yaml` |\n\n"
     later = ", ".join(f"`{name}`" for name in sorted(LATER))
     yield f"Refused, since a later version will obey them: {later}.\n\n"
     yield """\

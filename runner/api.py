@@ -94,7 +94,9 @@ class RunHandle:
         Raises:
             NotFinished: it is not final.
         """
-        self._project.ledger.forget(self.id)
+        from runner.actions.submit import submitter
+
+        self._project.ledger.forget(self.id, by=submitter())
 
     def __repr__(self) -> str:
         return f"<run {self.id} of {self._run.job}: {self._run.state}>"

@@ -27,6 +27,9 @@ class CurrentRun:
     attempt: int = 0
     params: Mapping[str, Any] = field(default_factory=dict)
     report: Callable[[float | None, str | None], None] | None = field(default=None, repr=False)
+    mask: Callable[[str], str] = field(default=str, repr=False)
+    """Takes the secrets of the run out of a text. The runner does so with all it keeps; a job needs it for what it
+    cuts, or sends elsewhere."""
 
     def progress(self, fraction: float | None = None, message: str | None = None) -> None:
         """Say how far the run is.

@@ -24,6 +24,7 @@ from runner.ledger.health.fleet import (
 )
 from runner.ledger.health.reconcile import reconcile
 from runner.ledger.health.server import check_server
+from runner.ledger.health.successes import check_successes
 from runner.settings.redis_url import EMBEDDED
 
 if TYPE_CHECKING:
@@ -89,8 +90,15 @@ def _ledger(project: Project) -> Iterator[Finding]:
     yield from check_queues(project.ledger)
     yield from check_hooks(project.ledger)
     yield from check_pauses(project.ledger)
+    yield from check_successes(project.ledger, _deadlines(project))
     yield from reconcile(project.ledger)
     yield check_dead_letters(project.ledger)
+
+
+def _deadlines(project: Project) -> dict[str, float]:
+    """Return the seconds within which jobs are to succeed."""
+    jobs = (project.catalog.jobs[name] for name in sorted(project.catalog.jobs))
+    return {job.name: job.alert_if_no_success for job in jobs if job.alert_if_no_success is not None and job.enabled}
 
 
 def _repair(project: Project) -> list[Finding]:
@@ -124,7 +132,8 @@ def _settings(project: Project) -> Iterator[Finding]:
     for text in settings.warnings:
         yield warning("settings", text, "correct it")
     if not settings.warnings:
-        yield ok("settings", str(settings.file or f"{settings.project} has no runner.yaml, all is default"))
+        files = ", and over it ".join(map(str, settings.files))
+        yield ok("settings", files or f"{settings.project} has no runner.yaml, all is default")
 
 
 def _jobs(project: Project) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runner.actions.find import find_id
+from runner.actions.submit import submitter
 
 if TYPE_CHECKING:
     from runner.actions.project import Project
@@ -18,5 +19,5 @@ def forget(project: Project, reference: str) -> str:
         UnknownRun, AmbiguousId: see :func:`runner.actions.find.find_id`.
     """
     run_id = find_id(project, reference, reading=False)
-    project.ledger.forget(run_id)
+    project.ledger.forget(run_id, by=submitter())
     return run_id

@@ -38,7 +38,7 @@ def resume(project: Project, job: str) -> bool:
         UnknownJob: there is no such job, and none of that name is paused.
         Unavailable: Redis cannot be reached.
     """
-    ended = pauses.resume(project.ledger, job)
+    ended = pauses.resume(project.ledger, job, by=submitter())
     if not ended and job != ALL:
         project.catalog.get(job)
     return ended

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner.actions.project import Project
@@ -42,7 +43,7 @@ class Scheduler:
     def __init__(self, project: Project, say: Say) -> None:
         self._project = project
         self._say = say
-        self._settings_seen = _settings_file(project.settings)
+        self._settings_seen = _settings_files(project.settings)
         self._engine = Engine(project)
         self._live = LiveCatalog(project.settings, project.catalog)
         self._next: float | None = None
@@ -148,7 +149,7 @@ class Scheduler:
             self._take_over(self._live.catalog)
 
     def _read_settings(self) -> None:
-        found = _settings_file(self._project.settings)
+        found = _settings_files(self._project.settings)
         if found == self._settings_seen:
             return
         self._settings_seen = found
@@ -170,10 +171,14 @@ def _problems(catalog: Catalog) -> str:
     return f"{len(catalog.jobs)} jobs, and problems that runner validate lists: {catalog.problems[0]}"
 
 
-def _settings_file(settings: Settings) -> object:
-    """Return what differs once runner.yaml did change."""
+def _settings_files(settings: Settings) -> object:
+    """Return what differs once runner.yaml, or what ``RUNNER_ENV`` names, did change."""
+    return [_signature(file) for file in sorted({settings.project / "runner.yaml", *settings.files})]
+
+
+def _signature(file: Path) -> object:
     try:
-        status = (settings.project / "runner.yaml").stat()
+        status = file.stat()
     except OSError:
         return None
     return (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)

@@ -69,7 +69,7 @@ def validate(
         catalog = load_files(
             [Path(path) for path in paths],
             defaults=settings.defaults if settings else {},
-            settings_file=settings.file if settings else None,
+            settings_files=settings.files if settings else (),
         )
     jobs = [catalog.jobs[name] for name in catalog.jobs]
     findings = list(_stock_findings(jobs))

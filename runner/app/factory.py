@@ -21,6 +21,7 @@ from runner.app.consumer import JobConsumer
 from runner.app.job_task import JobTask, reason_of
 from runner.app.registry import make_task
 from runner.app.reload import LiveFiles, Reload
+from runner.app.secret_values import secret_variables
 from runner.app.settler import Settler
 from runner.app.steps import Announce, Lease
 from runner.delivery.claims import Claims
@@ -57,6 +58,8 @@ class RunnerApp(Celery):
     log_form: str = "text"
     """How the worker's log is written: text, json, or plain (what runs write as it is)."""
     worker_name: str = ""
+    _variables: frozenset[str] = frozenset()
+    _variables_of: Catalog | None = None
     run_queues: Sequence[str] = ()
     """The queues that this worker takes runs from."""
 
@@ -72,6 +75,14 @@ class RunnerApp(Celery):
     def Worker(self) -> Any:  # noqa: N802 - Celery's name
         """The worker program of this app."""
         return self.subclass_with_self("runner.app.job_worker:JobWorker", name="Worker", reverse="Worker")
+
+    @property
+    def secret_variables(self) -> frozenset[str]:
+        """The variables of this worker that hold secrets of any job."""
+        if self._variables_of is not self.catalog:
+            self._variables = secret_variables(self.catalog.with_secrets())
+            self._variables_of = self.catalog
+        return self._variables
 
     def open_ledger(self) -> Ledger:
         """Return a ledger with a connection of its own."""

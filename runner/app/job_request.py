@@ -43,8 +43,10 @@ class JobRequest(Request):
         self.token: str = message.delivery_tag
         # The tracer in the child makes its context of this mapping.
         self.request_dict["claim"] = self.token
-        # Always, so that it can come from nowhere else.
+        # Always, so that they can come from nowhere else.
         self.request_dict["carried"] = self.task.carried
+        # A child may have been forked before the job that names them was there.
+        self.request_dict["secret_variables"] = sorted(self.app.secret_variables)
         self.ending = False
         self.max_rss: int | None = None
         self.handed_back = False

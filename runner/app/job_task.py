@@ -6,8 +6,8 @@ import copy
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 from celery import Task, exceptions
@@ -15,6 +15,8 @@ from celery.app.task import Context
 from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded
 from celery.utils.log import get_task_logger
 
+from runner.app.run_values import ParamsRefused, environment, expand_env, expand_kwargs
+from runner.app.secret_values import MissingSecret, look_up_secrets, mask_result, masker_of, scrub
 from runner.app.target import TargetError, known_exceptions, load_exceptions, load_target
 from runner.current import CurrentRun, running
 from runner.errors import InvalidParams
@@ -22,6 +24,7 @@ from runner.ledger.attempt import Dropped, Started
 from runner.model.job import JobSpec
 from runner.model.retry import RetryAt
 from runner.model.run import FailureReason
+from runner.model.template import Sources
 from runner.spec.jobs_file import Entry, build
 from runner.spec.params import check_params
 
@@ -41,10 +44,6 @@ class Carried(NamedTuple):
     file: str
 
 
-class ParamsRefused(Exception):
-    """The params of a run do not fit what this worker's spec declares."""
-
-
 class JobExit(Exception):
     """The job called ``sys.exit`` with something other than 0."""
 
@@ -56,6 +55,7 @@ class JobImportError(ImportError):
 _REASONS: dict[type[BaseException], FailureReason] = {
     ParamsRefused: FailureReason.INVALID_PARAMS,
     JobImportError: FailureReason.IMPORT_ERROR,
+    MissingSecret: FailureReason.MISSING_SECRET,
     exceptions.SoftTimeLimitExceeded: FailureReason.TIMEOUT,
     exceptions.TimeLimitExceeded: FailureReason.TIMEOUT,
     exceptions.WorkerLostError: FailureReason.WORKER_LOST,
@@ -127,7 +127,8 @@ class JobTask(Task):
         if started is None:
             # Called as a function, outside of any run.
             self._require_target()
-            return self._call(self.job, kwargs, args)
+            sources = Sources(params=kwargs, env=os.environ)
+            return self._call(self.job, {**expand_kwargs(self.job, sources), **kwargs}, args)
         try:
             return self._perform(started)
         except SystemExit as leaving:
@@ -135,44 +136,64 @@ class JobTask(Task):
                 raise
             if leaving.code in (None, 0):
                 return None
-            error = JobExit(f"the job called sys.exit({leaving.code!r})")
+            error = self._clean(JobExit(f"the job called sys.exit({leaving.code!r})"))
             outcome = self._decide(error, started)
-            raise outcome from leaving
-        except (Ignore, Reject) as error:
+            raise outcome from self._clean(leaving)
+        except (Ignore, Reject) as caught:
             # They would leave the run without an outcome.
-            raise RuntimeError(f"the job raised {type(error).__name__}, which only a plain Celery task may") from error
-        except Exception as error:
+            name = type(caught).__name__
+            raise RuntimeError(f"the job raised {name}, which only a plain Celery task may") from self._clean(caught)
+        except Exception as caught:
+            error = self._clean(caught)
             outcome = self._decide(error, started)
-            if outcome is error:
+            if outcome is caught:
                 raise
+            if outcome is error:
+                raise error  # noqa: B904 - what was caught may hold secrets
             raise outcome from error
 
     def _perform(self, started: Started) -> Any:
         self._require_target()
-        job = self.job
+        job, request = self.job, self.request
+        shared = tuple(os.environ[name] for name in request.secret_variables if name in os.environ)
+        masker = request.masker = masker_of(shared)
         try:
             params = check_params(job, started.params)
         except InvalidParams as error:
             raise ParamsRefused(error.message) from error
-        run_id, token = self.request.id, self.request.claim
+        run_id, token, settings = request.id, request.claim, self.app.runner_settings
+        sources = Sources(run_id, started.slot, params, os.environ)
+        secrets = look_up_secrets(job, settings.project, os.environ)
+        if secrets:
+            shared = (*shared, *secrets.values())
+            masker = request.masker = masker_of(shared)
+        kwargs, env = expand_kwargs(job, sources), {**expand_env(job, sources), **secrets}
 
         def report(fraction: float | None, message: str | None) -> None:
-            self.backend.attempts.progress(run_id, token, fraction, message)
+            self.backend.attempts.progress(run_id, token, fraction, None if message is None else masker.text(message))
 
-        current = CurrentRun(id=run_id, job=job.name, attempt=started.attempt, params=params, report=report)
-        captured = self.app.capture.attempt(run_id, job.name, started.attempt) if self.app.capture else nullcontext()
-        with _environment(job.env), running(current), captured:
-            return self._call(job, params)
+        current = CurrentRun(
+            id=run_id, job=job.name, attempt=started.attempt, params=params, report=report, mask=masker.text
+        )
+        capture = self.app.capture
+        captured = capture.attempt(run_id, job.name, started.attempt, shared) if capture else nullcontext()
+        with environment(env), running(current), captured:
+            result = self._call(job, {**kwargs, **params})
+        return mask_result(masker, result, settings.limits.result) if masker else result
+
+    def _clean(self, error: Any) -> Any:
+        """Return an exception without secrets; of the same class, mostly the same one."""
+        masker = getattr(self.request, "masker", None)
+        return scrub(masker, error) if masker else error
 
     def _require_target(self) -> None:
         if self._target is None and self.prepare() is not None:
             raise JobImportError(self.broken)
 
-    def _call(self, job: JobSpec, params: Mapping[str, Any], args: tuple[Any, ...] = ()) -> Any:
+    def _call(self, job: JobSpec, kwargs: Mapping[str, Any], args: tuple[Any, ...] = ()) -> Any:
         target = self._target
-        # Copies: what a job does to its arguments must not reach the next run.
+        # A copy: what a job does to its arguments must not reach the next run.
         args = args or copy.deepcopy(job.args)
-        kwargs = {**copy.deepcopy(dict(job.kwargs)), **params}
         if not isinstance(target, Task):
             assert target is not None
             return target(*args, **kwargs)
@@ -186,12 +207,12 @@ class JobTask(Task):
 
     def _decide(self, error: Exception, started: Started) -> Exception:
         """Return what to raise for an attempt that ended with ``error``: itself, or a Retry."""
-        if isinstance(error, ParamsRefused | JobImportError):
+        if isinstance(error, ParamsRefused | JobImportError | MissingSecret):
             return error
         cause = error
         if isinstance(error, Retry):
             # The job itself asked for a retry, with `self.retry()` of a shared task.
-            cause = error.exc if isinstance(error.exc, Exception) else error
+            cause = self._clean(error.exc) if isinstance(error.exc, Exception) else error
         decision = self.job.retry.decide(
             retries=started.retries,
             retryable=self.retryable(cause),
@@ -224,29 +245,18 @@ class JobTask(Task):
 
 
 def refuse_reserved(job: JobSpec, target: Any) -> None:
-    """Refuse params by which a submitter could set what only YAML may (a target's ``reserved`` names them).
+    """Refuse params by which a submitter could set what only YAML may.
+
+    A target's ``reserved`` names what they may not be called, its ``check_templates`` tells where none may be inserted.
 
     Raises:
-        TargetError: a param has such a name.
+        TargetError: a param has such a name, or stands in such a place.
     """
     taken = sorted(set(job.params) & set(getattr(target, "reserved", ())))
     if taken:
         raise TargetError(f"params {', '.join(taken)} would let a submitter set what only YAML may: rename them")
-
-
-@contextmanager
-def _environment(env: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for the duration of a run."""
-    before = {name: os.environ.get(name) for name in env}
-    os.environ.update(env)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+    for name, message in getattr(target, "check_templates", lambda _: ())(job.kwargs):
+        raise TargetError(f"kwargs.{name}: {message}")
 
 
 __all__ = ["JobImportError", "JobTask", "ParamsRefused", "SoftTimeLimitExceeded", "reason_of"]

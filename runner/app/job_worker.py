@@ -21,6 +21,7 @@ from runner.app.capture.child import Capture
 from runner.app.capture.collector import Collector
 from runner.app.capture.echo import Echo
 from runner.app.registry import use_child_tasks
+from runner.app.secret_values import complaints
 from runner.app.target import TargetError, load_target
 from runner.delivery.transport import INBOX, MARKED_ARGUMENT
 from runner.errors import InvalidSettings, Unavailable
@@ -60,6 +61,8 @@ class JobWorker(Worker):
             broken = app.tasks[name].prepare()
             if broken:
                 log.error("job %s is quarantined, its runs end in FAILURE/import_error: %s", name, broken)
+            for complaint in complaints(app.tasks[name].job, settings.project, os.environ):
+                log.warning("job %s: %s", name, complaint)
         if pool == "prefork":
             app.collector = Collector(app.open_ledger, settings.limits, Echo(app.log_form))
             app.collector.start()
@@ -151,7 +154,7 @@ def refuse_pool(pool: str, jobs: Mapping[str, JobSpec]) -> None:
     if needing:
         named = ", ".join(f"{name} ({option})" for name, option in sorted(needing.items()))
         raise InvalidSettings(
-            f"the {pool} pool cannot honour timeout, soft_timeout and env, which these jobs declare: {named}",
+            f"the {pool} pool cannot honour timeout, soft_timeout, env and secrets, which these jobs declare: {named}",
             hint="use the prefork pool (-P prefork)",
         )
 

@@ -22,6 +22,7 @@ from celery.utils.log import get_logger
 from runner.app.follow import follow
 from runner.app.job_task import Carried
 from runner.app.registry import make_task, trace_task
+from runner.app.secret_values import complaints
 from runner.app.steps import Lease
 from runner.errors import RunnerError
 from runner.ledger.ledger import Ledger
@@ -152,6 +153,8 @@ class LiveFiles:
             self._refused[name] = told
             log.error("%s: %s", told, "its former state stays in force" if name in app._tasks else "it is not run here")
             return
+        for complaint in complaints(job, self._settings.project, os.environ):
+            log.warning("job %s: %s", name, complaint)
         carried = Carried(*new.jobs.entry(name)) if self._pool == "prefork" and isinstance(new.jobs, Jobs) else None
         task = trace_task(app, make_task(app, job, carried))
         task.loaded_at = time.monotonic()
@@ -171,13 +174,12 @@ class LiveFiles:
 
     # -- defaults of runner.yaml
 
-    def _settings_status(self) -> tuple[int, ...] | None:
-        file = self._settings.file
+    def _settings_status(self) -> tuple[tuple[int, ...], ...] | None:
         try:
-            status = file.stat() if file is not None else None
+            found = [file.stat() for file in self._settings.files]
         except OSError:
             return None
-        return None if status is None else (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
+        return tuple((each.st_mtime_ns, each.st_ctime_ns, each.st_size, each.st_ino) for each in found)
 
     def _look_at_settings(self) -> None:
         found = self._settings_status()

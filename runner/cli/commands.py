@@ -16,6 +16,7 @@ COMMANDS = {
     "resume": "Let a paused job go on.",
     "forget": "Forget finished runs.",
     "rerun": "Submit finished runs again, with the same params.",
+    "audit": "Show who did what.",
     "jobs": "List the jobs, or show one.",
     "validate": "Check the files of jobs.",
     "new": "Write a job for a function.",

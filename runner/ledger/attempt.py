@@ -13,7 +13,7 @@ from typing import Any
 from runner.errors import Unavailable
 from runner.ledger.ledger import Ledger
 from runner.ledger.record import celery_meta
-from runner.model.run import State
+from runner.model.run import State, to_timestamp
 
 LONGEST_PAUSE = 5.0
 """Seconds between tries to write an outcome while Redis is away."""
@@ -21,12 +21,16 @@ LONGEST_PAUSE = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The guard let an attempt start. ``attempt`` counts from 1, ``expires_at`` is a Unix time in seconds."""
+    """The guard let an attempt start. ``attempt`` counts from 1, ``expires_at`` is a Unix time in seconds.
+
+    ``slot`` is that of the run's schedule, RFC 3339, or None.
+    """
 
     attempt: int
     retries: int
     params: dict[str, Any]
     expires_at: float | None
+    slot: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +76,13 @@ class Attempts:
         answer = self.persist(lambda: self.ledger.script("start", run_id, token, worker, os.getpid(), job, spec_digest))
         if answer[0] != "go":
             return Dropped(answer[0])
-        _, attempt, retries, params, expires_at = answer
+        _, attempt, retries, params, expires_at, slot = answer
         return Started(
             attempt=int(attempt),
             retries=int(retries),
             params=json.loads(params),
             expires_at=float(expires_at) / 1000 if expires_at else None,
+            slot=to_timestamp(int(float(slot))) if slot else None,
         )
 
     def succeed(self, run_id: str, token: str, result: str) -> bool:

@@ -18,6 +18,7 @@ from runner.errors import ResultExpired
 from runner.ledger.attempt import Attempts
 from runner.ledger.ledger import Ledger, unknown_run
 from runner.ledger.outcome import describe_exception, write_result
+from runner.model.masking import Masker
 from runner.model.run import Run, State
 
 log = get_logger(__name__)
@@ -62,30 +63,31 @@ class LedgerBackend(RedisBackend):
             # STARTED was written by the guard. Without a token nobody may change a run.
             return result
         limits = self.ledger.settings.limits
+        masker = getattr(request, "masker", None) or Masker()
         if state == states.SUCCESS:
             done = self.attempts.succeed(task_id, token, write_result(result, limits.result))
         elif state == states.RETRY:
-            failure = describe_exception(result, limits.traceback)
+            failure = describe_exception(result, limits.traceback, mask=masker.text)
             done = self.attempts.retry(task_id, token, request.retry_in, failure)
         elif state == states.FAILURE:
-            failure = describe_exception(result, limits.traceback)
+            failure = describe_exception(result, limits.traceback, mask=masker.text)
             done = self.attempts.fail(task_id, token, self._reason_of(result), failure)
         elif state in states.ALL_STATES:
             return result
         else:
-            return self._report(task_id, token, state, result)
+            return self._report(task_id, token, state, result, masker)
         if not done:
             log.warning("run %s: this attempt had lost its claim, its %s was refused", task_id, state)
         return result
 
-    def _report(self, task_id: str, token: str, state: str, meta: Any) -> Any:
+    def _report(self, task_id: str, token: str, state: str, meta: Any, masker: Masker) -> Any:
         # `update_state` with a state of one's own is how Celery's tasks tell progress.
         found = meta if isinstance(meta, dict) else {}
         fraction = found.get("fraction")
         if fraction is None and found.get("total"):
             fraction = min(1.0, max(0.0, found.get("current", 0) / found["total"]))
         message = found.get("message") or found.get("status") or state
-        self.attempts.progress(task_id, token, fraction, None if message is None else str(message))
+        self.attempts.progress(task_id, token, fraction, None if message is None else masker.text(str(message)))
         return meta
 
     def mark_as_started(self, task_id: str, **meta: Any) -> Any:

@@ -297,14 +297,14 @@ class Ledger:
             raise unknown_run(run_id)
         return self.get(run_id), answer != "final"
 
-    def forget(self, run_id: str) -> None:
-        """Remove all that is known of a finished run.
+    def forget(self, run_id: str, *, by: str | None = None) -> None:
+        """Remove all that is known of a finished run; that ``by`` did it is kept.
 
         Raises:
             UnknownRun: there is no such run.
             NotFinished: it is not in a final state.
         """
-        answer = self.script("forget", run_id)
+        answer = self.script("forget", run_id, by or "")
         if answer == "unknown":
             raise unknown_run(run_id)
         if answer != "forgotten":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import traceback as tracebacks
+from collections.abc import Callable
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
@@ -63,13 +64,16 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is no JSON")
 
 
-def describe_exception(error: BaseException, limit: int, *, message: str | None = None) -> Failure:
+def describe_exception(
+    error: BaseException, limit: int, *, message: str | None = None, mask: Callable[[str], str] = str
+) -> Failure:
     """Return what is recorded of an exception.
 
     Args:
         error: the exception.
         limit: bytes of the traceback that are kept, the last ones.
         message: what to say instead of the exception's own words.
+        mask: takes secrets out of a text; called before anything is cut.
     """
     cls = type(error)
     # Celery's own errors come from billiard; people know them by Celery's name.
@@ -79,12 +83,15 @@ def describe_exception(error: BaseException, limit: int, *, message: str | None 
     traceback = "".join(tracebacks.format_exception(cls, error, start)) if start is not None else None
     return Failure(
         type=name,
-        message=message or _words(error),
-        traceback=_tail(traceback, limit) if traceback else None,
+        message=message or _cut(mask(_words(error))),
+        traceback=_tail(mask(traceback), limit) if traceback else None,
         celery={
             "exc_type": cls.__qualname__,
             "exc_message": [
-                each if isinstance(each, str | int | float | bool | None) else repr(each) for each in error.args
+                mask(each if isinstance(each, str) else repr(each))
+                if not isinstance(each, int | float | bool | None)
+                else each
+                for each in error.args
             ],
             "exc_module": module,
         },
@@ -102,9 +109,12 @@ def _words(error: BaseException) -> str:
     if isinstance(error, SoftTimeLimitExceeded):
         return "the job ran longer than its soft_timeout"
     try:
-        text = str(error)
+        return str(error)
     except Exception:  # noqa: BLE001 - __str__ of somebody's exception may raise anything
-        text = f"<{type(error).__name__} that cannot be shown>"
+        return f"<{type(error).__name__} that cannot be shown>"
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= MESSAGE_LENGTH else text[:MESSAGE_LENGTH] + "…"
 
 

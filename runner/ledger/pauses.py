@@ -29,14 +29,14 @@ def pause(ledger: Ledger, job: str, *, by: str, seconds: float | None = None, co
     return read_pause(job, told)
 
 
-def resume(ledger: Ledger, job: str) -> bool:
+def resume(ledger: Ledger, job: str, *, by: str | None = None) -> bool:
     """End the pause of a job, or that of all (``*``); return whether there was one.
 
     Raises:
         Unavailable: Redis cannot be reached.
     """
     found = read_pauses(ledger)
-    ledger.script("resume", job)
+    ledger.script("resume", job, by or "")
     return job in found
 
 

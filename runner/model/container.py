@@ -1,8 +1,7 @@
-"""Kinds of values that hold others: lists, mappings, any JSON, and texts in which ``${…}`` is reserved."""
+"""Kinds of values that hold others: lists, mappings, any JSON."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -107,61 +106,4 @@ class AnyJson:
         return {}
 
     def write(self, value: Any) -> Any:
-        return value
-
-
-_PLACEHOLDER = re.compile(r"\$(\$?)\{([^}]*)\}?")
-_ESCAPED = re.compile(r"\$(?=\{)")
-_NO_PLACEHOLDER = {"not": {"type": "string", "pattern": r"(^|[^$])\$\{"}}
-LITERAL_REF = "#/$defs/literal"
-"""Where the JSON Schema of a jobs file keeps the rule for a JSON value without ``${…}``."""
-
-
-def literal_schema() -> dict[str, Any]:
-    """Return the rule for a JSON value without ``${…}`` at any depth, to stand at :data:`LITERAL_REF`."""
-    here = {"$ref": LITERAL_REF}
-    return {**_NO_PLACEHOLDER, "items": here, "additionalProperties": here}
-
-
-@dataclass(frozen=True, slots=True)
-class Literal:
-    """A value of kind ``of`` in which ``${…}`` is reserved, and ``$${`` stands for a literal ``${``.
-
-    Holds for every text inside lists and mappings too; keys are taken as they are.
-    """
-
-    of: Kind
-
-    def read(self, value: Any, path: Path, report: Report) -> Any:
-        read = self.of.read(value, path, report)
-        return read if read is INVALID else self._unescape(read, path, report)
-
-    def _unescape(self, value: Any, path: Path, report: Report) -> Any:
-        if isinstance(value, str):
-            if "${" not in value:
-                return value
-            sound = True
-            for match in _PLACEHOLDER.finditer(value):
-                if not match[1]:
-                    report(path, f"{match[0]} is not supported in this version, write $${{ for a literal ${{")
-                    sound = False
-            return value.replace("$${", "${") if sound else INVALID
-        if isinstance(value, list):
-            items = [self._unescape(item, (*path, index), report) for index, item in enumerate(value)]
-            return INVALID if any(item is INVALID for item in items) else items
-        if isinstance(value, dict):
-            entries = {key: self._unescape(item, (*path, key), report) for key, item in value.items()}
-            return INVALID if any(item is INVALID for item in entries.values()) else entries
-        return value
-
-    def schema(self) -> dict[str, Any]:
-        return {"$ref": LITERAL_REF} if isinstance(self.of, AnyJson) else {**self.of.schema(), **_NO_PLACEHOLDER}
-
-    def write(self, value: Any) -> Any:
-        if isinstance(value, str):
-            return _ESCAPED.sub("$$", value)
-        if isinstance(value, list):
-            return [self.write(item) for item in value]
-        if isinstance(value, dict):
-            return {key: self.write(item) for key, item in value.items()}
         return value

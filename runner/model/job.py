@@ -16,7 +16,6 @@ from runner.model.option import (
     Flag,
     Integer,
     ListOf,
-    Literal,
     MapOf,
     Path,
     Report,
@@ -28,6 +27,8 @@ from runner.model.option import (
 from runner.model.param import PARAMS, Param
 from runner.model.retry import RetryPolicy
 from runner.model.schedule import SCHEDULES, Schedule
+from runner.model.secret import SECRET
+from runner.model.template import Template, params_known
 
 QUEUE_NAME = Text(
     pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$",
@@ -88,11 +89,12 @@ RETRY_ALIASES = {
     "maxDuration": "max_delay",
 }
 
-_LATER = "(it is not in this version, remove it)"
 JOB_ALIASES = {
-    "secrets": _LATER,
-    "delivery": _LATER,
-    "max_deliveries": _LATER,
+    "secret": "secrets",
+    "secretRef": "secrets",
+    "secretKeyRef": "secrets",
+    "env_file": "(name what the job needs under secrets)",
+    "envFrom": "(name what the job needs under secrets)",
     "concurrencyPolicy": "concurrency.policy",
     "max_concurrency": "concurrency.limit",
     "maxActiveRuns": "concurrency.limit",
@@ -194,10 +196,10 @@ class JobSpec:
     enabled: bool = option(Flag(), default=True, help="false: submit refuses the job, and its schedule does not fire.")
     args: tuple[Any, ...] = option(ListOf(AnyJson()), default=(), help="Fixed positional arguments.")
     kwargs: Mapping[str, Any] = option(
-        MapOf(KWARG_NAME, Literal(AnyJson())),
+        MapOf(KWARG_NAME, Template(AnyJson(), any_depth=True)),
         default={},
-        help="Fixed keyword arguments.",
-        examples=({"currency": "EUR"},),
+        help="Fixed keyword arguments; ${…} stands for what a run brings.",
+        examples=({"currency": "EUR"}, {"target": "reports/${params.day}.csv"}),
     )
     params: Mapping[str, Param] = option(
         PARAMS,
@@ -206,10 +208,17 @@ class JobSpec:
         examples=({"day": {"type": "string", "format": "date", "required": True}},),
     )
     env: Mapping[str, str] = option(
-        MapOf(ENV_NAME, Literal(Text(pattern=r"^[^\x00]*$", advice="write one text without NUL")), null_resets=True),
+        MapOf(ENV_NAME, Template(Text(pattern=r"^[^\x00]*$", advice="write one text without NUL")), null_resets=True),
         default={},
-        help="Environment variables for the duration of the run.",
+        help="Environment variables for the duration of the run; ${…} stands for what a run brings.",
         examples=({"REPORT_MODE": "full"},),
+    )
+    secrets: Mapping[str, str] = option(
+        MapOf(ENV_NAME, SECRET, null_resets=True),
+        default={},
+        help="Environment variables for the duration of the run, from a variable (env:NAME) or a file (file:PATH) of "
+        "the worker; masked wherever the run shows them.",
+        examples=({"API_KEY": "env:REPORT_API_KEY", "DB_PASSWORD": "file:/run/secrets/db"},),
     )
     queue: str = option(QUEUE_NAME, default="default", help="The queue that workers take the run from.")
     priority: int = option(Integer(0, 9), default=5, help="0 to 9, 9 is served first.")
@@ -271,6 +280,12 @@ class JobSpec:
         help="Jobs to submit when a run has an outcome; their param run is the run document.",
         examples=({"failure": ["page-oncall"]},),
     )
+    alert_if_no_success: float | None = option(
+        Duration(1.0),
+        default=None,
+        help="runner doctor names the job when no run of it has succeeded for so long.",
+        examples=("26h",),
+    )
     retention: Retention = option(
         Section(Retention, RETENTION_ALIASES),
         default=_PROJECT_RETENTION,
@@ -287,7 +302,7 @@ class JobSpec:
     @property
     def needs_prefork(self) -> str | None:
         """The first option that only the prefork pool can honour, or None."""
-        for name in ("timeout", "soft_timeout", "env"):
+        for name in ("timeout", "soft_timeout", "env", "secrets"):
             if getattr(self, name):
                 return name
         if self.concurrency is not None and self.concurrency.policy == "replace":
@@ -305,6 +320,12 @@ def check_job(job: JobSpec, path: Path, report: Report) -> bool:
         if name in job.kwargs:
             report((*path, "params", name), "is a fixed kwarg too, remove one of them", on_key=True)
             sound = False
+    for name in job.secrets:
+        if name in job.env:
+            report((*path, "secrets", name), "is set by env too, remove one of them", on_key=True)
+            sound = False
+    for option_name in ("kwargs", "env"):
+        sound &= params_known(getattr(job, option_name), job.params, (*path, option_name), report)
     if job.concurrency is not None and job.concurrency.key is not None:
         sound &= check_key(job.concurrency.key, job.params, (*path, "concurrency", "key"), report)
     for number, name in enumerate(job.unique.by if job.unique else ()):

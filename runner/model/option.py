@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
-from runner.model.container import AnyJson, ListOf, Literal, MapOf, on_keys
+from runner.model.container import AnyJson, ListOf, MapOf, on_keys
 from runner.model.kind import (
     INVALID,
     QUOTE_IT,
@@ -43,7 +43,6 @@ __all__ = [
     "Integer",
     "Kind",
     "ListOf",
-    "Literal",
     "MapOf",
     "Number",
     "Option",

@@ -1,48 +1,211 @@
-"""Texts with ``${…}`` in them: ``eu-${params.region}``. ``$${`` stands for a literal ``${``. Pure."""
+"""Texts with ``${…}``: ``${run.id}``, ``${run.slot}``, ``${params.NAME}`` and ``${env.NAME}``.
+
+A template is held as it is written. A text that is nothing but ``${params.NAME}`` takes the value as it is, with its
+type; in a longer text a value that is no text is written as JSON, and null as nothing. ``$${`` stands for a literal
+``${``. Keys of mappings are taken as they are.
+"""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-_PLACEHOLDER = re.compile(r"\$\$\{|\$\{([^}]*)(\})?")
+from runner.model.kind import INVALID, Kind, Path, Report, did_you_mean, editor_message
+
+_PLACEHOLDER = re.compile(r"\$(\$?)\{([^{}]*)(\}?)")
+_NAME = "[A-Za-z_][A-Za-z0-9_]*"
+_KNOWN = re.compile(rf"run\.(?:id|slot)|(?:params|env)\.{_NAME}")
+_RUN = ("run.id", "run.slot")
+_ALL = "known are ${run.id}, ${run.slot}, ${params.NAME} and ${env.NAME}"
+_LITERAL = "write $${ for a literal ${"
+
+TEMPLATE_REF = "#/$defs/template"
+"""Where the JSON Schema of a jobs file keeps the rule for a JSON value with ``${…}``."""
+
+
+class Unset(LookupError):
+    """An environment variable that ``${env.NAME}`` names is not set; the argument is its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What placeholders stand for in one run. ``slot`` is RFC 3339, ``env`` the worker's environment."""
+
+    run_id: str | None = None
+    slot: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    def look_up(self, name: str) -> Any:
+        """Return what ``${name}`` stands for; None for a slot or a param that there is not.
+
+        Raises:
+            Unset: it is a variable that is not set.
+        """
+        root, _, rest = name.partition(".")
+        if root == "params":
+            return self.params.get(rest)
+        if root == "env":
+            if rest not in self.env:
+                raise Unset(rest)
+            return self.env[rest]
+        return self.run_id if rest == "id" else self.slot
+
+
+def expand(value: Any, look_up: Callable[[str], Any]) -> Any:
+    """Return a copy of ``value`` in which all texts, at any depth, have their placeholders replaced."""
+    if isinstance(value, str):
+        return render(value, look_up)
+    if isinstance(value, Mapping):
+        return {key: expand(item, look_up) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [expand(item, look_up) for item in value]
+    return value
+
+
+def render(text: str, look_up: Callable[[str], Any]) -> Any:
+    """Return ``text`` with its placeholders replaced; one that is nothing but a placeholder becomes the value itself.
+
+    Args:
+        text: a text whose placeholders are sound.
+        look_up: returns the value of a name, such as ``params.region``.
+    """
+    if "${" not in text:
+        return text
+    whole = _PLACEHOLDER.fullmatch(text)
+    if whole is not None and not whole[1]:
+        return look_up(whole[2].strip())
+    return _PLACEHOLDER.sub(lambda found: found[0][1:] if found[1] else as_text(look_up(found[2].strip())), text)
 
 
 def names(text: str) -> Iterator[str]:
-    """Yield what stands between ``${`` and ``}``, stripped.
+    """Yield the names of the placeholders of a text.
 
     Raises:
-        ValueError: a ``${`` is not closed.
+        ValueError: one is not closed.
     """
-    for match in _PLACEHOLDER.finditer(text):
-        if match[1] is None:
-            continue
-        if match[2] is None:
-            raise ValueError(f"{match[0]!r} is not closed, write ${{params.name}}, or $${{ for a literal ${{")
-        yield match[1].strip()
+    for found in _PLACEHOLDER.finditer(text):
+        if not found[1]:
+            if not found[3]:
+                raise ValueError(_not_closed(found))
+            yield found[2].strip()
 
 
-def render(text: str, value_of: Callable[[str], Any]) -> Any:
-    """Return ``text`` with its placeholders replaced.
-
-    A text that is one placeholder and nothing else becomes the value itself; within a text, what is no text itself is
-    written as JSON.
-
-    Args:
-        text: a text whose placeholders are sound, see :func:`names`.
-        value_of: returns the value of a name, such as ``params.region``.
-    """
-    whole = _PLACEHOLDER.fullmatch(text)
-    if whole is not None and whole[1] is not None:
-        return value_of(whole[1].strip())
-
-    def replace(match: re.Match[str]) -> str:
-        return "${" if match[1] is None else _text(value_of(match[1].strip()))
-
-    return _PLACEHOLDER.sub(replace, text)
+def _not_closed(found: re.Match[str]) -> str:
+    return f"{found[0][:60]} is not closed, write }} after the name; {_LITERAL}"
 
 
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """Return a value as it stands inside a text: a text as it is, null as nothing, any other value as JSON."""
+    if value is None:
+        return ""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def placeholders(value: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
+    """Yield path and name of each placeholder of a template: ``(("day",), "params.day")``."""
+    if isinstance(value, str):
+        if "${" in value:
+            yield from ((path, found[2].strip()) for found in _PLACEHOLDER.finditer(value) if not found[1])
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from placeholders(item, (*path, key))
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from placeholders(item, (*path, index))
+
+
+def params_known(value: Any, params: Iterable[str], path: Path, report: Report) -> bool:
+    """Report each ``${params.NAME}`` of a template that names no param of the job; return whether there is none."""
+    sound = True
+    for below, name in placeholders(value):
+        root, _, param = name.partition(".")
+        if root == "params" and param not in params:
+            close = did_you_mean(param, params).removeprefix(", did you mean ").removesuffix("?")
+            meant = f"did you mean ${{params.{close}}}?" if close else "declare it under params"
+            report((*path, *below), f"${{{name}}}: no param is named {param}, {meant}")
+            sound = False
+    return sound
+
+
+def _faults(text: str) -> Iterator[str]:
+    for found in _PLACEHOLDER.finditer(text):
+        if found[1]:
+            continue
+        name = found[2].strip()
+        if not found[3]:
+            yield _not_closed(found)
+        elif not _KNOWN.fullmatch(name):
+            yield f"{found[0][:60]}: {_meant(name)}"
+
+
+def _meant(bare: str) -> str:
+    root, _, rest = bare.partition(".")
+    if root in ("secrets", "secret"):
+        return "a secret is an environment variable of the run, the job reads it there"
+    if rest and (close := did_you_mean(root, ("run", "params", "env"))):
+        bare = f"{close.removeprefix(', did you mean ').removesuffix('?')}.{rest}"
+    if not _KNOWN.fullmatch(bare):
+        if f"run.{bare}" in _RUN:
+            bare = f"run.{bare}"
+        elif close := did_you_mean(bare, _RUN):
+            bare = close.removeprefix(", did you mean ").removesuffix("?")
+        elif re.fullmatch(_NAME, bare):
+            bare = f"env.{bare}" if bare.isupper() else f"params.{bare}"
+    if _KNOWN.fullmatch(bare):
+        return f"there is no such name, did you mean ${{{bare}}}? W{_LITERAL[1:]}"
+    return f"there is no such name, {_ALL}; {_LITERAL}"
+
+
+_PATTERN = (
+    r"^(?![\s\S]*(?:^|[^$])\$\{(?!\s*(?:run\.(?:id|slot)|params\."
+    rf"{_NAME}|env\.{_NAME})\s*\}}))"
+)
+
+
+def template_schema() -> dict[str, Any]:
+    """Return the rule for a JSON value with ``${…}`` at any depth, to stand at :data:`TEMPLATE_REF`."""
+    here = {"$ref": TEMPLATE_REF}
+    return {**_rule(), "items": here, "additionalProperties": here}
+
+
+def _rule() -> dict[str, Any]:
+    return {"pattern": _PATTERN, **editor_message(f"{_ALL}; {_LITERAL}")}
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A value of kind ``of`` in which ``${…}`` stands for what a run brings; held as it is written.
+
+    Whether a param that it names is declared is known to the job alone: :func:`params_known`.
+    """
+
+    of: Kind
+    any_depth: bool = False
+
+    def read(self, value: Any, path: Path, report: Report) -> Any:
+        read = self.of.read(value, path, report)
+        return read if read is INVALID or self._sound(read, path, report) else INVALID
+
+    def _sound(self, value: Any, path: Path, report: Report) -> bool:
+        if isinstance(value, str):
+            faults = list(_faults(value)) if "${" in value else []
+            for fault in faults:
+                report(path, fault)
+            return not faults
+        items: Iterable[tuple[str | int, Any]] = ()
+        if isinstance(value, list):
+            items = enumerate(value)
+        elif isinstance(value, dict):
+            items = value.items()
+        # Each is looked at: all problems are told in one go.
+        return False not in [self._sound(item, (*path, key), report) for key, item in items]
+
+    def schema(self) -> dict[str, Any]:
+        return {"$ref": TEMPLATE_REF} if self.any_depth else {**self.of.schema(), **_rule()}
+
+    def write(self, value: Any) -> Any:
+        return value

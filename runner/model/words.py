@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from runner.model.container import AnyJson, ListOf, Literal, MapOf
+from runner.model.container import AnyJson, ListOf, MapOf
 from runner.model.job import JobSpec
 from runner.model.keyword import PARAM_KEYWORDS
 from runner.model.kind import Choice, Duration, Flag, Integer, Kind, Number, Path, Size, Text
 from runner.model.option import Option, Section, known_options
 from runner.model.param import Params
+from runner.model.secret import SecretSource
+from runner.model.template import Template
 
 
 def kind_words(kind: Kind) -> str:
@@ -35,8 +37,10 @@ def kind_words(kind: Kind) -> str:
         case MapOf():
             value = kind_words(kind.value)
             return f"mapping of names to: {value}" if value else ""
-        case Literal():
-            return f"{kind_words(kind.of)}; `$${{` stands for a literal `${{`"
+        case Template():
+            return f"{kind_words(kind.of)}; may hold `${{…}}`, `$${{` stands for a literal `${{`"
+        case SecretSource():
+            return "`env:NAME` or `file:PATH`"
         case AnyJson():
             return "any value of JSON"
         case Section():
@@ -84,7 +88,7 @@ def _expected(steps: Path) -> str:
 
 def _inside(declared: Option, below: Path) -> str:
     kind: Any = declared.kind
-    if isinstance(getattr(kind, "value", None), Literal) and isinstance(kind.value.of, AnyJson):
+    if isinstance(getattr(kind, "value", None), Template) and kind.value.any_depth:
         return ""  # anything at all
     if not below:
         return _with_example(declared)
@@ -94,7 +98,7 @@ def _inside(declared: Option, below: Path) -> str:
         keyword = PARAM_KEYWORDS.get(str(below[1]))
         return kind_words(keyword) if keyword is not None else ""
     for _ in below:
-        kind = kind.of if isinstance(kind, Literal) else kind
+        kind = kind.of if isinstance(kind, Template) else kind
         kind = getattr(kind, "item", None) or getattr(kind, "value", None)
         if kind is None:
             return ""

@@ -45,6 +45,11 @@ def find_project(project: str | Path | None, environ: Mapping[str, str], cwd: Pa
     raise NoProject(f"no {SETTINGS_FILE} and no {JOBS_FOLDER} in {start} or above it", hint=_INIT)
 
 
+def environment_file(name: str) -> str:
+    """Return the name of the file that ``RUNNER_ENV=name`` merges over ``runner.yaml``."""
+    return f"runner.{name}.yaml"
+
+
 def is_project(folder: Path) -> bool:
     """Return whether ``folder`` holds ``runner.yaml`` or ``jobs.d``."""
     try:

@@ -13,10 +13,10 @@ from typing import Any
 
 from runner.model.option import Flag, Integer, Kind, ListOf, Section, did_you_mean, options_of
 
-OTHERS = frozenset({"RUNNER_PROJECT", "RUNNER_EMBEDDED"})
+OTHERS = frozenset({"RUNNER_PROJECT", "RUNNER_EMBEDDED", "RUNNER_ENV"})
 """Variables of the runner that are no options."""
 
-LATER = frozenset({"RUNNER_ENV", "RUNNER_BROKER_URL", "RUNNER_DURABILITY"})
+LATER = frozenset({"RUNNER_BROKER_URL", "RUNNER_DURABILITY"})
 """Variables that mean something in a later version; ignoring one would run jobs where they should not run."""
 
 _FOREIGN = frozenset(

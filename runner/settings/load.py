@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ from typing import Any
 from runner.errors import InvalidSettings, NoProject
 from runner.model.option import Path as OptionPath
 from runner.settings import environment
-from runner.settings.discovery import SETTINGS_FILE, find_project
+from runner.settings.discovery import SETTINGS_FILE, environment_file, find_project
 from runner.settings.options import SETTINGS, Settings
 from runner.settings.redis_url import BadUrl, look_up
-from runner.spec.reader import MAX_BYTES, Document, read_bytes
+from runner.spec.merge import merge_options
+from runner.spec.reader import MAX_BYTES, Document, read_bytes, source_of
 
 
 def load_settings(
@@ -23,7 +25,7 @@ def load_settings(
     environ: Mapping[str, str] = os.environ,
     cwd: Path | None = None,
 ) -> Settings:
-    """Return the settings of the project: ``runner.yaml``, with the variables over it.
+    """Return the settings of the project: ``runner.yaml``, what ``RUNNER_ENV`` names and the variables over it.
 
     Args:
         project: its folder; None searches as :func:`runner.discovery.find_project` says.
@@ -36,19 +38,46 @@ def load_settings(
     """
     folder = find_project(project, environ, cwd or Path.cwd())
     file = folder / SETTINGS_FILE
-    document = read_file(file) if file.exists() else Document(SETTINGS_FILE)
-    reading = _Reading(document, environ)
-    values = reading.values() if document.readable else {}
+    documents = [read_file(file) if file.exists() else Document(SETTINGS_FILE)]
+    over = _environment_file(folder, environ)
+    if over is not None:
+        documents.append(read_file(over))
+    reading = _Reading(documents, environ)
+    values = reading.values() if all(document.readable for document in documents) else {}
     if not reading.sound:
         raise InvalidSettings("\n".join(reading.complaints()), hint=reading.hint(folder))
     settings = Settings(
         project=folder,
         file=file if file.exists() else None,
+        environment=environ["RUNNER_ENV"] if over is not None else None,
+        environment_file=over,
         embedded_allowed=reading.embedded_allowed(),
         warnings=tuple(environment.unknown(environ, reading.variables)),
         **values,
     )
     return _look_around(settings, reading)
+
+
+def _environment_file(folder: Path, environ: Mapping[str, str]) -> Path | None:
+    """Return the file that ``RUNNER_ENV`` names.
+
+    Raises:
+        InvalidSettings: it names none, or one that is not there: the settings would be those of another environment.
+    """
+    name = environ.get("RUNNER_ENV")
+    if name is None:
+        return None
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", name):
+        raise InvalidSettings(
+            f"RUNNER_ENV: {name!r} names no environment" if name else "RUNNER_ENV: is set but empty",
+            hint=f"write letters, digits, dashes or underscores: prod reads {environment_file('prod')}; or unset it",
+        )
+    file = folder / environment_file(name)
+    if not file.exists():
+        other = file.with_suffix(".yml")
+        hint = f"rename {other} to {file.name}" if other.exists() else f"write {file}, or unset RUNNER_ENV"
+        raise InvalidSettings(f"RUNNER_ENV: there is no {file}", hint=hint)
+    return file
 
 
 def read_file(file: Path) -> Document:
@@ -69,10 +98,13 @@ def read_file(file: Path) -> Document:
 
 
 class _Reading:
-    """One reading of a document with the variables over it; gathers what is wrong in both."""
+    """One reading of documents, each merged over those before it, with the variables over them all.
 
-    def __init__(self, document: Document, environ: Mapping[str, str]) -> None:
-        self.document = document
+    Gathers what is wrong in each.
+    """
+
+    def __init__(self, documents: Sequence[Document], environ: Mapping[str, str]) -> None:
+        self.documents = documents
         self.environ = environ
         self.wrong_variables: list[str] = []
         self._from_variable: dict[tuple[str, ...], str] = {}
@@ -82,17 +114,17 @@ class _Reading:
 
     @property
     def sound(self) -> bool:
-        return not self.document.problems and not self.wrong_variables
+        return not any(document.problems for document in self.documents) and not self.wrong_variables
 
     def values(self) -> dict[str, Any]:
-        """Return the fields of ``Settings`` that file and variables set."""
-        given = self.document.value
-        if given is None:
-            given = {}
-        if not isinstance(given, dict):
-            self.report((), "expected options such as redis_url: embedded")
-            return {}
-        given = {key: value for key, value in given.items() if not key.startswith("x-")}
+        """Return the fields of ``Settings`` that files and variables set."""
+        given: dict[str, Any] = {}
+        for document in self.documents:
+            own = {} if document.value is None else document.value
+            if not isinstance(own, dict):
+                document.report((), "expected options such as redis_url: embedded")
+                return {}
+            given = _merge(given, {key: value for key, value in own.items() if not key.startswith("x-")})
         self._apply_variables(given)
         values, _ = SETTINGS.read_fields(given, (), self.report)
         return values
@@ -121,8 +153,9 @@ class _Reading:
             if name is not None:
                 self.wrong_variables.append(f"{name}: {message}")
                 return
-        if not any(path[: len(faulty)] == faulty for faulty in self.document.faulty):
-            self.document.report(path, message, on_key=on_key)
+        document = source_of(self.documents, path)
+        if not any(path[: len(faulty)] == faulty for faulty in document.faulty):
+            document.report(path, message, on_key=on_key)
 
     def embedded_allowed(self) -> bool:
         """Return what ``RUNNER_EMBEDDED`` says."""
@@ -135,13 +168,22 @@ class _Reading:
 
     def complaints(self) -> list[str]:
         """Return all that is wrong, one line each."""
-        return [*map(str, sorted(self.document.problems)), *self.wrong_variables]
+        problems = [problem for document in self.documents for problem in sorted(document.problems)]
+        return [*map(str, problems), *self.wrong_variables]
 
     def hint(self, folder: Path) -> str:
         """Return where to correct it."""
-        places = [str(folder / self.document.file)] if self.document.problems else []
+        places = [str(folder / document.file) for document in self.documents if document.problems]
         places += ["the environment"] if self.wrong_variables else []
         return f"correct {' and '.join(places)}; runner schema runner prints all options"
+
+
+def _merge(base: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings merged: mappings by key, ``defaults`` as those of jobs are; null resets."""
+    merged = merge_options(base, own) if base else dict(own)
+    if isinstance(base.get("defaults"), dict) and isinstance(own.get("defaults"), dict):
+        merged["defaults"] = merge_options(base["defaults"], own["defaults"])
+    return merged
 
 
 def _look_around(settings: Settings, reading: _Reading) -> Settings:

@@ -91,6 +91,10 @@ class Settings:
     """The project's folder."""
     file: Path | None = None
     """Its ``runner.yaml``, if there is one."""
+    environment: str | None = None
+    """What ``RUNNER_ENV`` says, such as ``prod``."""
+    environment_file: Path | None = None
+    """The ``runner.prod.yaml`` that it names, merged over ``file``."""
     embedded_allowed: bool = True
     """False with ``RUNNER_EMBEDDED=0``."""
     warnings: tuple[str, ...] = ()
@@ -160,6 +164,11 @@ class Settings:
         for name in ("jobs_dir", "python_path"):
             folders = tuple(Path(os.path.normpath(self.project / folder)) for folder in getattr(self, name))
             object.__setattr__(self, name, folders)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that say all this; what a later one says comes before what an earlier one does."""
+        return tuple(file for file in (self.file, self.environment_file) if file is not None)
 
     @property
     def state_dir(self) -> Path:

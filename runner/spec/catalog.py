@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -13,7 +13,7 @@ from runner.model.job import JobSpec
 from runner.model.option import Path as OptionPath
 from runner.model.option import did_you_mean
 from runner.spec.cache import Cache, CachedFile, entry_of, matches
-from runner.spec.document import Document
+from runner.spec.document import Document, source_of
 from runner.spec.files import Found, Listing, find_files, open_file
 from runner.spec.jobs_file import Entry, build, read_defaults, read_jobs
 from runner.spec.problem import Problem, one_line, summary
@@ -34,7 +34,7 @@ class Project(Protocol):
     @property
     def defaults(self) -> Mapping[str, Any]: ...
     @property
-    def file(self) -> Path | None: ...
+    def files(self) -> tuple[Path, ...]: ...
 
 
 class Jobs(Mapping[str, JobSpec]):
@@ -134,6 +134,11 @@ class Catalog:
         else:
             yield from ((name, job.digest) for name, job in self.jobs.items())
 
+    def with_secrets(self) -> Iterator[JobSpec]:
+        """Yield the jobs that have secrets, without building the others."""
+        names = (name for name, _ in self.jobs.that_mention('"secrets":')) if isinstance(self.jobs, Jobs) else self.jobs
+        yield from (job for name in names if (job := self.jobs[name]).secrets)
+
     def check(self) -> None:
         """Raise InvalidSpec if there is any problem, with all of them in its message."""
         if self.problems:
@@ -158,7 +163,7 @@ def load_catalog(settings: Project, *, use_cache: bool = True) -> Catalog:
                 hint="Create it, set jobs_dir in runner.yaml, or run: runner init",
             )
     listing = find_files(settings.jobs_dir, settings.project)
-    defaults, problems = check_defaults(settings.defaults, settings.file)
+    defaults, problems = check_defaults(settings.defaults, settings.files)
     if problems:
         listing.problems += problems
         return assemble(listing, _disabled(read_all(listing.files, defaults)))
@@ -184,7 +189,7 @@ def load_files(
     *,
     base: Path | None = None,
     defaults: Mapping[str, Any] | None = None,
-    settings_file: Path | None = None,
+    settings_files: Sequence[Path] = (),
 ) -> Catalog:
     """Read files and folders that were named, without the cache; what can not be found is a problem.
 
@@ -192,10 +197,10 @@ def load_files(
         paths: files, whatever their names end in, and folders.
         base: the folder that messages name files relative to; the working folder by default.
         defaults: ``defaults`` of ``runner.yaml``.
-        settings_file: that file, to tell where a problem of ``defaults`` stands.
+        settings_files: that file and those merged over it, to tell where a problem of ``defaults`` stands.
     """
     listing = find_files([Path(path) for path in paths], base or Path.cwd())
-    sound, problems = check_defaults(defaults or {}, settings_file)
+    sound, problems = check_defaults(defaults or {}, settings_files)
     read = read_all(listing.files, sound)
     if problems:
         listing.problems += problems
@@ -203,7 +208,7 @@ def load_files(
     return assemble(listing, read)
 
 
-def check_defaults(defaults: Mapping[str, Any], file: Path | None) -> tuple[dict[str, Any], list[Problem]]:
+def check_defaults(defaults: Mapping[str, Any], files: Sequence[Path]) -> tuple[dict[str, Any], list[Problem]]:
     """Return the sound part of ``defaults`` of ``runner.yaml``, and what is wrong with the rest, where it stands."""
     faults: list[tuple[OptionPath, str, bool]] = []
 
@@ -213,12 +218,11 @@ def check_defaults(defaults: Mapping[str, Any], file: Path | None) -> tuple[dict
     sound, _ = read_defaults(defaults, collect)
     if not faults:
         return sound, []
-    name = file.name if file is not None else "runner.yaml"
     # Only now, since positions cost a second reading.
-    document = read_bytes(file.read_bytes(), name) if file is not None else Document(name)
+    documents = [read_bytes(file.read_bytes(), file.name) for file in files] or [Document("runner.yaml")]
     for path, message, on_key in faults:
-        document.report(path, message, on_key=on_key)
-    return sound, document.problems
+        source_of(documents, path).report(path, message, on_key=on_key)
+    return sound, [problem for document in documents for problem in document.problems]
 
 
 def _disabled(read: dict[str, CachedFile]) -> dict[str, CachedFile]:

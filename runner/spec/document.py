@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
 
 from runner.model.option import QUOTE_IT, Path
+from runner.model.secret import is_secret
 from runner.model.words import expected_at
 from runner.spec import lookalike
 from runner.spec.place import Place, locate, places
@@ -77,7 +79,7 @@ class Document:
         # Two jobs that share a value through an anchor share its fault.
         if (line, column, message) not in self._seen and len(self.problems) < MAX_FAULTS:
             self._seen.add((line, column, message))
-            kept = source if len(source) <= LONGEST_SOURCE else ""
+            kept = source if len(source) <= LONGEST_SOURCE and not is_secret(path) else ""
             expected = "" if from_code else one_line(expected_at(path))
             problem = Problem(
                 self.file, line + 1, column, show_path(path), one_line(message), severity, kept, expected, from_code
@@ -107,3 +109,17 @@ class Document:
         if self._lines is None:
             self._lines = self._text.splitlines()
         return self._lines[line] if line < len(self._lines) else ""
+
+
+def source_of(documents: Sequence[Document], path: Path) -> Document:
+    """Return which of some documents, each merged over those before it, gave the value at ``path``."""
+    return max(reversed(documents), key=lambda document: _depth(document.value, path))
+
+
+def _depth(value: Any, path: Path) -> int:
+    for depth, step in enumerate(path):
+        held = value if isinstance(value, dict) else dict(enumerate(value)) if isinstance(value, list) else {}
+        if step not in held:
+            return depth
+        value = held[step]
+    return len(path)

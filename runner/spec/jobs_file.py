@@ -143,7 +143,8 @@ def read_job(report: Report, name: str, own: Any, defaults: Mapping[str, Any]) -
     sound &= _defaults_fit(params, (*path, "params"), report)
     if "schedule" in values:
         sound &= _schedule_fires(values["schedule"], options["schedule"], path, report)
-    sound &= check_job(JobSpec(name=name, **{"task": "", **values}), path, report)
+    declared = values.get("params") or _named_params(options.get("params"))
+    sound &= check_job(JobSpec(name=name, **{"task": "", **values, "params": declared}), path, report)
     if not complete or not sound:
         return None
     text = _CANONICAL.encode(JOB.write_fields(values))
@@ -165,6 +166,12 @@ def _sound_params(declared: Any) -> dict[str, Param]:
         if read is not INVALID:
             found.update(read)
     return found
+
+
+def _named_params(declared: Any) -> dict[str, Param]:
+    """Return all params that are declared, sound or not: what names one of them is right."""
+    found = declared.items() if isinstance(declared, Mapping) else ()
+    return {name: Param(name, {}) for name, schema in found if schema is not None}
 
 
 def _ignore(path: Path, message: str, *, on_key: bool = False) -> None:

@@ -82,7 +82,7 @@ class LiveCatalog:
 
     def _read_changed(self, listing: Listing) -> dict[str, CachedFile]:
         """Return the files that are not those that were read, as they are now."""
-        defaults, problems = check_defaults(self._settings.defaults, self._settings.file)
+        defaults, problems = check_defaults(self._settings.defaults, self._settings.files)
         listing.problems += problems
         if self._cache is None:
             self._cache = Cache(self._settings.project, defaults).load()

@@ -13,10 +13,10 @@ import yaml
 
 from runner.spec import syntax
 from runner.spec.builder import Builder, Stop
-from runner.spec.document import OPEN_PARSER, Document
+from runner.spec.document import OPEN_PARSER, Document, source_of
 from runner.spec.tabs import report_tabs
 
-__all__ = ["MAX_BYTES", "Document", "read_bytes", "read_text"]
+__all__ = ["MAX_BYTES", "Document", "read_bytes", "read_text", "source_of"]
 
 MAX_BYTES = 1024 * 1024
 

@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from runner.model.container import literal_schema
 from runner.model.hooks import JOB_NAME
 from runner.model.job import DEFAULTS, JOB
 from runner.model.keyword import subschema
+from runner.model.template import template_schema
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 JOBS_FILE = "jobs.schema.json"
@@ -82,7 +82,7 @@ def runner_schema() -> dict[str, Any]:
 
 
 def _shared() -> dict[str, Any]:
-    return {"schema": subschema(), "literal": literal_schema()}
+    return {"schema": subschema(), "template": template_schema()}
 
 
 def _nullable(schema: dict[str, Any]) -> dict[str, Any]:

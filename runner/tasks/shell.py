@@ -7,7 +7,8 @@
           command: [du, -sh, --, docs]
 
 Params reach the command as environment variables ``PARAM_<NAME>`` (upper case; a string as it is, any
-other value as JSON) and in no other way: nothing that a submitter gives becomes part of a command line.
+other value as JSON). Nothing that a submitter gives becomes part of a command line, unless ``${params.NAME}`` of its
+YAML makes it an argument; it never becomes the program, or text that a shell reads.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from runner.current import current_run
 from runner.errors import InvalidParams
 from runner.model.duration import parse_duration
 from runner.model.option import did_you_mean
+from runner.model.template import placeholders
 from runner.tasks.command import Command, ExitStatusLostError
 from runner.tasks.output import Output
 
@@ -111,7 +113,7 @@ def run(
     except ExitStatusLostError as error:
         raise ShellError(f"{title}: {error}", None, output.tail()) from error
     if status != 0:
-        raise ShellError(_failure(title, status, output.tail()), status, output.tail())
+        raise ShellError(_failure(title, status, current_run().mask(output.tail())), status, output.tail())
     return {"exit_status": 0, "output": output.tail(), "output_truncated": output.truncated}
 
 
@@ -127,6 +129,7 @@ def check_kwargs(kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             _argv(command, kwargs.get("script"))
         except ValueError as error:
             yield ("command" if "command" in kwargs else ""), str(error).removeprefix("command: ")
+    yield from check_templates(kwargs)
     grace = kwargs.get("grace", "0s")
     try:
         if isinstance(grace, str) and "${" not in grace:
@@ -136,6 +139,25 @@ def check_kwargs(kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 run.check_kwargs = check_kwargs  # type: ignore[attr-defined]  # what `runner validate` asks
+
+
+def check_templates(kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield where ``${params.…}`` would choose the program, or stand in text that a shell reads."""
+    command, script = kwargs.get("command"), kwargs.get("script")
+    for option, text in (("command", command), ("script", script)):
+        names = [name[7:] for _, name in placeholders(text) if name.startswith("params.")]
+        if option == "command" and isinstance(text, list):
+            first = text[:3] if len(text) > 2 and text[1] == "-c" else text[:1]
+            names = [name[7:] for _, name in placeholders(first) if name.startswith("params.")]
+        if names:
+            yield (
+                option,
+                f"${{params.{names[0]}}} would become code that a submitter writes, use the variable "
+                f"PARAM_{names[0].upper()} in it",
+            )
+
+
+run.check_templates = check_templates  # type: ignore[attr-defined]  # what a worker asks as well
 
 
 def _refuse_reserved(params: Mapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 
+from tests.support.deadline import wait_until
 from tests.support.project import Project
 
 
@@ -93,3 +94,34 @@ def test_stats(served: Project) -> None:
     assert [line.split()[0] for line in table[1:]] == sorted(line.split()[0] for line in table[1:])
     assert any(line.startswith("speaks ") and "100 %" in line for line in table)
     served.cli("stats", "unknown").check(2)
+
+
+def test_audit(project: Project) -> None:
+    run_id = project.submit("unserved")
+    project.cli("revoke", run_id, "--comment", "wrong day").check()
+    project.cli("forget", run_id).check()
+    told = project.cli("audit", "--id", run_id, "--json").check().json
+    assert {each["act"] for each in told} == {"submit", "revoke", "forget"}
+    assert all("@" in each["by"] for each in told)
+    shown = project.cli("audit", "--id", run_id, "--act", "revoke").check().stdout.splitlines()
+    assert shown[0].split() == ["AT", "BY", "ACT", "JOB", "ID", "COMMENT"]
+    assert shown[1].endswith("wrong day")
+    lines = project.cli("audit", "--id", run_id, "--jsonl").check().stdout.splitlines()
+    assert [json.loads(line)["act"] for line in lines] == [each["act"] for each in told]
+    project.cli("audit", "--json", "--jsonl").check(2)
+
+
+def test_the_doctor_names_a_job_that_does_not_succeed(project: Project) -> None:
+    job = "jobs:\n  silent: {task: 'clijobs:fails', queue: unserved, alert_if_no_success: 1s}\n"
+    try:
+        project.write({"jobs.d/silent.yaml": job})
+
+        def found() -> list[dict[str, str]]:
+            checks = project.cli("doctor", "--json").check(1).json["checks"]
+            return [each for each in checks if each["name"] == "successes"]
+
+        assert "has never run" in found()[0]["what"]
+        project.submit("silent")
+        assert wait_until(lambda: [each for each in found() if each["level"] == "problem"])
+    finally:
+        (project.path / "jobs.d/silent.yaml").unlink()

@@ -12,6 +12,7 @@ from runner.app.capture.window import Window
 from runner.app.capture.wire import BEGIN, RECORD, Reader, mark
 
 TOKEN = b"\x1e0123:"
+RECORDED = mark(TOKEN, RECORD, [7, "INFO", "x"])
 
 
 def read(*pieces: bytes) -> list[tuple[str, object]]:
@@ -40,8 +41,8 @@ def test_plain_text_becomes_lines(text: bytes, lines: list[str]) -> None:
 
 
 def test_marks_stand_between_lines() -> None:
-    data = b"before\n" + mark(TOKEN, BEGIN, [1]) + b"half" + mark(TOKEN, RECORD, [2]) + b"\nafter\n"
-    assert flat(read(data)) == ["before", ("B", [1]), "half", ("R", [2]), "", "after"]
+    data = b"before\n" + mark(TOKEN, BEGIN, ["id", "job", 1, []]) + b"half" + RECORDED + b"\nafter\n"
+    assert flat(read(data)) == ["before", ("B", ["id", "job", 1]), "half", ("R", [7, "INFO", "x"]), "", "after"]
 
 
 def test_a_mark_without_the_token_is_text() -> None:
@@ -53,7 +54,7 @@ def test_a_damaged_mark_is_text() -> None:
 
 
 @given(
-    st.lists(st.one_of(st.binary(max_size=6).filter(lambda b: b"\x1e" not in b), st.just(mark(TOKEN, RECORD, [7])))),
+    st.lists(st.one_of(st.binary(max_size=6).filter(lambda b: b"\x1e" not in b), st.just(RECORDED))),
     st.lists(st.integers(0, 60)),
 )
 def test_how_the_bytes_are_cut_into_pieces_does_not_matter(parts: list[bytes], cuts: list[int]) -> None:
@@ -61,6 +62,35 @@ def test_how_the_bytes_are_cut_into_pieces_does_not_matter(parts: list[bytes], c
     places = sorted({min(cut, len(data)) for cut in cuts} | {0, len(data)})
     pieces = [data[start:end] for start, end in pairwise(places)]
     assert flat(read(*pieces)) == flat(read(data))
+
+
+SECRETS = ["s3cr3t-value", "two words", "first line here\nand the second line", "pä/ss+wörd", "x" * 40_000]
+
+
+def begin(*secrets: str) -> bytes:
+    return mark(TOKEN, BEGIN, ["id", "job", 1, secrets])
+
+
+@given(st.integers(0, len(SECRETS) - 1), st.integers(0, 50_000), st.lists(st.integers(0, 80_000), max_size=6))
+def test_a_secret_is_masked_however_it_is_cut_into_pieces(which: int, before: int, cuts: list[int]) -> None:
+    secret = SECRETS[which]
+    data = begin(*SECRETS) + b"-" * before + secret.encode() + b"!\n"
+    places = sorted({min(cut, len(data)) for cut in cuts} | {0, len(data)})
+    read_ = flat(read(*(data[start:end] for start, end in pairwise(places))))
+    text = "".join(map(str, read_[1:]))
+    assert not any(line in text for line in secret.splitlines())
+    assert text.startswith("-" * before)
+    assert text.endswith("!")
+
+
+def test_what_an_earlier_attempt_left_behind_is_masked_still() -> None:
+    data = begin("s3cr3t-value") + b"one s3cr3t-value\n" + begin("other-secret") + b"s3cr3t-value other-secret\n"
+    assert [item for item in flat(read(data)) if isinstance(item, str)] == ["one ***", "*** ***"]
+
+
+def test_records_are_masked() -> None:
+    data = begin("s3cr3t-value") + mark(TOKEN, RECORD, [7, "INFO", "it is 's3cr3t-value'"])
+    assert flat(read(data))[1] == ("R", [7, "INFO", "it is '***'"])
 
 
 @given(st.lists(st.tuples(st.integers(1, 60), st.integers(1, 6)), max_size=60))

@@ -21,7 +21,7 @@ class Project:
     project: Path
     jobs_dir: tuple[Path, ...]
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    file: Path | None = None
+    files: tuple[Path, ...] = ()
 
     def load(self, *, use_cache: bool = False) -> Catalog:
         return load_catalog(self, use_cache=use_cache)
@@ -221,14 +221,25 @@ def test_problems_in_file_defaults_are_told_once_and_disable_the_file(project: P
 
 
 def test_problems_in_project_defaults_are_told_where_they_stand(project: Project) -> None:
-    project.file = project.project / "runner.yaml"
-    project.file.write_text("namespace: x\ndefaults:\n  retry: {delay: 5}\n")
+    project.files = (project.project / "runner.yaml",)
+    project.files[0].write_text("namespace: x\ndefaults:\n  retry: {delay: 5}\n")
     project.defaults = {"retry": {"delay": 5}}
     project.write("a.yaml", JOB.format("a") + "  b:\n    task: a.b:c\n")
     catalog = project.load(use_cache=True)
     assert told(catalog) == ["runner.yaml:3:18: defaults.retry.delay: 5 has no unit, write 5s, 5m or 5h"]
     assert dict(catalog.jobs) == {}
     assert dict(catalog.broken) == {"a": "jobs.d/a.yaml:2", "b": "jobs.d/a.yaml:4"}
+
+
+def test_problems_in_defaults_of_an_environment_are_told_in_its_file(project: Project) -> None:
+    base, over = project.files = (project.project / "runner.yaml", project.project / "runner.prod.yaml")
+    base.write_text("defaults:\n  retry: {delay: 5}\n  timeout: 1m\n")
+    over.write_text("defaults: {timeout: 5}\n")
+    project.defaults = {"retry": {"delay": 5}, "timeout": 5}
+    assert told(project.load()) == [
+        "runner.prod.yaml:1:21: defaults.timeout: 5 has no unit, write 5s, 5m or 5h",
+        "runner.yaml:2:18: defaults.retry.delay: 5 has no unit, write 5s, 5m or 5h",
+    ]
 
 
 def test_a_fault_shared_through_an_anchor_is_told_once(project: Project) -> None:

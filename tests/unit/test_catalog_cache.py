@@ -23,7 +23,7 @@ class Project:
     project: Path
     jobs_dir: tuple[Path, ...]
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    file: Path | None = None
+    files: tuple[Path, ...] = ()
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_the_cache_gives_what_the_files_give(project: Project, opened: list[str]
     assert same(cold, first)
     assert same(cold, cached)
     assert isinstance(cached.jobs["a"].kwargs, MappingProxyType)
-    assert cached.jobs["a"].kwargs["x"] == "${y}"
+    assert cached.jobs["a"].kwargs["x"] == "$${y}"
 
 
 def test_only_what_changed_is_read_again(project: Project, opened: list[str]) -> None:

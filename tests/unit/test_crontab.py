@@ -332,7 +332,7 @@ def test_a_crontab_becomes_valid_jobs(tmp_path: Path) -> None:
     }
     assert dict(jobs["backup"].env) == {"PATH": "/opt/bin:/usr/bin"}
     assert jobs["poll"].kwargs["script"].startswith("set +e\n/usr/bin/python3")
-    assert jobs["echo"].kwargs["script"].endswith("""sh -c 'echo "${HOME}"'""")
+    assert jobs["echo"].kwargs["script"].endswith("""sh -c 'echo "$${HOME}"'""")
     assert jobs["mail-2"].kwargs["script"] == """mail -s "it's 100%" bob"""
     assert jobs["mail-2"].kwargs["stdin"] == "Hello Bob,\nhow % are you\n"
     assert jobs["curl"].kwargs["command"] == ["/bin/bash", "-c", "curl -fsS https://example.org/a\tb"]

@@ -288,7 +288,6 @@ def test_variables_override_the_file(project: Path) -> None:
         ("RUNNER_REDIS_URL", "", "set but empty"),
         ("RUNNER_REDIS_URL", "redis://", "has no host"),
         ("RUNNER_NAMESPACE", "a b", "use 1 to 64"),
-        ("RUNNER_ENV", "prod", "not supported in this version"),
         ("RUNNER_BROKER_URL", "amqp://x", "not supported in this version"),
     ],
 )
@@ -325,3 +324,56 @@ def test_a_setting_that_the_app_fixes_can_not_be_given(project: Path) -> None:
     passed_on = {"worker_send_task_events", "worker_prefetch_multiplier", "worker_hijack_root_logger"}
     fixed = set(_owned(settings, load_catalog(settings))) - passed_on
     assert {name for name in fixed if owned(name) is None} == set()
+
+
+def test_the_file_of_an_environment_is_merged_over(project: Path) -> None:
+    (project / "runner.yaml").write_text(
+        "namespace: base\nworker: {concurrency: 2, lease: 5s}\nlimits: {log: 2MiB}\n"
+        "defaults: {queue: a, retry: {max_retries: 1, delay: 1s}}\ntimezone: Europe/Berlin\n"
+    )
+    (project / "runner.prod.yaml").write_text(
+        "namespace: prod\nworker: {concurrency: 8}\nlimits: {log: null}\ndefaults: {retry: {delay: 5s}}\n"
+        "timezone: null\nx-note: ignored\n"
+    )
+    settings = load_settings(project, environ={"RUNNER_ENV": "prod", "RUNNER_WORKER_LEASE": "9s"})
+    assert (settings.namespace, settings.timezone, settings.limits.log) == ("prod", "UTC", 1024**2)
+    assert (settings.worker.concurrency, settings.worker.lease) == (8, 9.0)
+    assert settings.defaults == {"queue": "a", "retry": {"max_retries": 1, "delay": "5s"}}
+    assert settings.environment == "prod"
+    assert settings.files == (project / "runner.yaml", project / "runner.prod.yaml")
+    assert load_settings(project, environ={}).namespace == "base"
+
+
+def test_faults_of_both_files_are_told_where_they_stand(project: Path) -> None:
+    (project / "runner.prod.yaml").write_text("worker:\n  concurrency: many\n  leese: 5s\n")
+    lines = complaints(project, "namespace: a b\nworker: {concurrency: 2, lease: 5}\n", RUNNER_ENV="prod")
+    assert [line.split(": ")[0] for line in lines] == [
+        "runner.yaml:1:12",
+        "runner.yaml:2:33",
+        "runner.prod.yaml:2:16",
+        "runner.prod.yaml:3:3",
+    ]
+
+
+def test_the_file_of_an_environment_is_read_as_strictly(project: Path) -> None:
+    (project / "runner.prod.yaml").write_text("worker: {lease: 5s}\nworker: {lease: 6s}\n")
+    (line,) = complaints(project, "namespace: x\n", RUNNER_ENV="prod")
+    assert line.startswith("runner.prod.yaml:2:1: worker: stands twice")
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [("prod", "RUNNER_ENV: there is no "), ("", "set but empty"), ("../x", "names no environment")],
+)
+def test_an_environment_without_a_file_is_refused(project: Path, name: str, part: str) -> None:
+    with pytest.raises(InvalidSettings, match=part) as caught:
+        load_settings(project, environ={"RUNNER_ENV": name})
+    assert caught.value.exit_code == 2
+
+
+def test_the_file_of_an_environment_that_anybody_can_write_is_refused(project: Path) -> None:
+    file = project / "runner.prod.yaml"
+    file.write_text("namespace: x\n")
+    file.chmod(0o666)
+    with pytest.raises(InvalidSettings, match="can be written by anybody"):
+        load_settings(project, environ={"RUNNER_ENV": "prod"})

@@ -9,14 +9,14 @@ import fcntl
 import json
 import logging
 import os
-import secrets
 import select
 import socket
 import sys
 import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from secrets import token_hex
 from typing import TextIO
 
 from runner.app.capture.wire import BEGIN, END, RECORD, mark
@@ -35,7 +35,7 @@ class Capture:
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
-        self._token = b"\x1e" + secrets.token_hex(8).encode() + b":"
+        self._token = b"\x1e" + token_hex(8).encode() + b":"
         reading, self._pipe = os.pipe()
         self._answers, answering = os.pipe()
         os.set_blocking(self._answers, False)
@@ -62,12 +62,12 @@ class Capture:
         return text
 
     @contextmanager
-    def attempt(self, run_id: str, job: str, number: int) -> Iterator[None]:
-        """Catch what is written until the block ends; when it has ended, that is kept."""
+    def attempt(self, run_id: str, job: str, number: int, secrets: Sequence[str] = ()) -> Iterator[None]:
+        """Catch what is written until the block ends; when it has ended, that is kept, without ``secrets``."""
         self._sequence = (self._sequence + 1) % 256
         with contextlib.suppress(BlockingIOError):
             os.read(self._answers, 4096)
-        os.write(self._pipe, mark(self._token, BEGIN, [run_id, job, number]))
+        _write(self._pipe, mark(self._token, BEGIN, [run_id, job, number, list(secrets)]))
         self._unread = self._waiting()
         try:
             self._turn_here()
@@ -141,10 +141,14 @@ class Records(logging.Handler):
         try:
             value = [int(record.created * 1000), record.levelname, self.format(record)]
             data = mark(self._token, RECORD, value)
-            while data:
-                data = data[os.write(self._pipe, data) :]
+            _write(self._pipe, data)
         except Exception:  # noqa: BLE001 - as every handler of logging does
             self.handleError(record)
+
+
+def _write(pipe: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(pipe, data) :]
 
 
 def _worker_log() -> dict[logging.Logger, list[logging.Handler]]:

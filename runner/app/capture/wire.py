@@ -11,8 +11,10 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from runner.model.masking import Masker
+
 BEGIN = "B"
-"""An attempt begins: ``[run id, job, attempt]``."""
+"""An attempt begins: ``[run id, job, attempt, secrets]``; these are masked in all that follows."""
 END = "E"
 """It has ended: a sequence number, which the collector answers with once all of it is kept."""
 RECORD = "R"
@@ -27,12 +29,18 @@ def mark(token: bytes, kind: str, value: Any) -> bytes:
     return token + kind.encode() + json.dumps(value, separators=(",", ":")).encode() + b"\n"
 
 
+REMEMBERED = 100
+"""Secrets of earlier attempts that are masked still: what they left behind may go on writing."""
+
+
 class Reader:
-    """Takes the bytes of one pipe apart."""
+    """Takes the bytes of one pipe apart; secrets are masked in what it gives out."""
 
     def __init__(self, token: bytes) -> None:
         self._token = token
         self._rest = b""
+        self._secrets: tuple[str, ...] = ()
+        self._masker = Masker()
 
     def feed(self, data: bytes) -> Iterator[tuple[str, Any]]:
         """Yield ``("", [line, …])`` for what was written, and ``(kind, value)`` for marks, in order."""
@@ -41,8 +49,12 @@ class Reader:
         if newline:
             yield from self._take(whole)
         if len(self._rest) > LONGEST_LINE and self._token not in self._rest:
-            rest, self._rest = self._rest, b""
-            yield from self._take(rest)
+            # What may be the beginning of a secret, or of a mark, waits for the rest of it.
+            kept = max(self._masker.begun(self._rest), begins(self._token, self._rest))
+            if kept < len(self._rest):
+                cut = len(self._rest) - kept
+                rest, self._rest = self._rest[:cut], self._rest[cut:]
+                yield from self._take(rest)
 
     def end(self) -> Iterator[tuple[str, Any]]:
         """Yield a last line without an end."""
@@ -53,25 +65,41 @@ class Reader:
     def _take(self, data: bytes) -> Iterator[tuple[str, Any]]:
         before, *marked = data.split(self._token)
         if not marked:
-            yield "", _lines(before)
+            yield "", self._lines(before)
             return
         if before:
-            yield "", _lines(before.removesuffix(b"\n"))
+            yield "", self._lines(before.removesuffix(b"\n"))
         for number, part in enumerate(marked, 1):
             head, newline, after = part.partition(b"\n")
             try:
-                yield head[:1].decode(), json.loads(head[1:])
+                yield head[:1].decode(), self._read(head[:1].decode(), json.loads(head[1:]))
             except ValueError:
                 # Two writers at once, and a mark larger than a pipe takes in one go.
-                yield "", _lines(head)
+                yield "", self._lines(head)
             if number == len(marked) and newline:
-                yield "", _lines(after)
+                yield "", self._lines(after)
             elif after:
-                yield "", _lines(after.removesuffix(b"\n"))
+                yield "", self._lines(after.removesuffix(b"\n"))
+
+    def _read(self, kind: str, value: Any) -> Any:
+        if kind == BEGIN:
+            secrets = tuple(dict.fromkeys((*value[3], *self._secrets)))[:REMEMBERED]
+            if set(secrets) != set(self._secrets):
+                self._masker = Masker(secrets)
+            self._secrets = secrets
+            return value[:3]
+        if kind == RECORD:
+            return [value[0], value[1], self._masker.text(value[2])]
+        return value
+
+    def _lines(self, data: bytes) -> list[str]:
+        # Before long lines are cut: a secret may stand where the cut is.
+        lines = self._masker.text(data.decode("utf-8", "replace")).split("\n")
+        if len(data) <= LONGEST_LINE:
+            return lines
+        return [line[i : i + LONGEST_LINE] for line in lines for i in range(0, max(1, len(line)), LONGEST_LINE)]
 
 
-def _lines(data: bytes) -> list[str]:
-    lines = data.decode("utf-8", "replace").split("\n")
-    if len(data) <= LONGEST_LINE:
-        return lines
-    return [line[i : i + LONGEST_LINE] for line in lines for i in range(0, max(1, len(line)), LONGEST_LINE)]
+def begins(token: bytes, data: bytes) -> int:
+    """Return how many bytes at the end of ``data`` may be the beginning of ``token``."""
+    return next((size for size in range(min(len(token), len(data)), 0, -1) if data.endswith(token[:size])), 0)

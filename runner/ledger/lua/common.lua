@@ -19,6 +19,7 @@ local ORIGINS = {
 
 local PRUNED_AT_ONCE = 10       -- runs that one settle removes, so that it stays short
 local EVENTS_KEPT = 10000
+local ACTS_KEPT, LONGEST_COMMENT = 10000, 500
 
 local CLAIMS, LEASES = NS .. ':claims', NS .. ':leases'
 local DELAYED, EXPIRING, PRUNABLE = NS .. ':delayed', NS .. ':expiring', NS .. ':prunable'
@@ -219,6 +220,17 @@ end
 
 -- Which run a submission of the same job with the same values stands for.
 local function unique_key(run) return NS .. ':unique:' .. run.job .. ':' .. run.unique end
+
+-- Keeps who did what: NS:audit, a stream; what people submit is in one of its own, so that many submissions push no
+-- other act out. A comment is cut where it is long.
+local function audit(act, by, job, id, comment)
+  comment = comment or ''
+  local length = math.min(#comment, LONGEST_COMMENT)
+  while length > 0 and length < #comment and string.find(comment, '^[\128-\191]', length + 1) do length = length - 1 end
+  local key = (act == 'submit' or act == 'rerun') and NS .. ':audit-submissions' or NS .. ':audit'
+  redis.call('XADD', key, 'MAXLEN', '~', ACTS_KEPT, '*', 'act', act, 'by', by or '', 'job', job or '', 'id', id or '',
+    'comment', string.sub(comment, 1, length))
+end
 
 local function remove_run(run)
   unindex(run)

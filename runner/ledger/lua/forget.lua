@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Removes all that is known of a finished run. Keys and slots stay: they outlive it.
 --
--- ARGV: id
+-- ARGV: id, by
 -- Returns 'unknown' | 'forgotten' | the state that forbids it
 
 local run = load_run(ARGV[1])
@@ -9,4 +9,5 @@ if not run then return 'unknown' end
 if expired(run) then revoke_run(run, 'expired') end
 if not FINAL[run.state] then return run.state end
 remove_run(run)
+audit('forget', ARGV[2], run.job, run.id)
 return 'forgotten'

@@ -14,4 +14,5 @@ local told = cjson.encode({
   comment = ARGV[4] ~= '' and ARGV[4] or nil,
 })
 redis.call('HSET', PAUSED, ARGV[1], told)
+audit('pause', ARGV[2], ARGV[1], '', ARGV[4])
 return told

@@ -19,6 +19,7 @@ local revocation = {
 }
 run.revocation = run.revocation or cjson.encode(revocation)
 redis.call('HSET', run_key(run.id), 'revocation', run.revocation)
+audit(ARGV[4] == '1' and 'terminate' or 'revoke', ARGV[2], run.job, run.id, ARGV[3])
 if run.state ~= 'STARTED' then
   revoke_run(run, 'cancelled')
   return 'revoked'

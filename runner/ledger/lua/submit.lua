@@ -18,6 +18,7 @@
 
 local id, job, message, key, digest, keep_key = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local eta, expires = tonumber(ARGV[7]), tonumber(ARGV[8])
+local BY_PEOPLE = { cli = 'submit', api = 'submit', web = 'submit', rerun = 'rerun' }
 local NOBODY_TO_TELL = { schedule = true, hook = true, celery = true }
 
 local function answer(verdict, run_id)
@@ -78,6 +79,10 @@ if expires then
   redis.call('ZADD', EXPIRING, run.expires_at, id)
 end
 announce(run)
+if BY_PEOPLE[run.trigger] then
+  local words = run.rerun_of and 'of run ' .. run.rerun_of or run.forced and 'although the job is paused'
+  audit(BY_PEOPLE[run.trigger], run.submitted_by, job, id, words)
+end
 if delayed then
   delay(run, eta, message)
 else

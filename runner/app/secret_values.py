@@ -1,0 +1,199 @@
+"""The secrets of a run: looked up in the worker when it starts, and taken out of whatever it shows."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from runner.ledger.outcome import ResultNotKept, write_result
+from runner.model.job import JobSpec
+from runner.model.masking import MASK, SHORTEST, Masker
+
+LARGEST = 64 * 1024
+"""Bytes of a file that holds a secret; Linux takes no environment variable of more than twice that."""
+
+
+class MissingSecret(Exception):
+    """A secret of a job, or a variable that ``${env.NAME}`` names, is not there."""
+
+
+def look_up_secrets(job: JobSpec, project: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the values of the secrets of ``job``, by the variable that each becomes.
+
+    Raises:
+        MissingSecret: with all that are missing, empty, or come from a file that others may write.
+    """
+    found: dict[str, str] = {}
+    faults: list[str] = []
+    for name, source in job.secrets.items():
+        try:
+            found[name] = _look_up(source, project, environ)
+        except MissingSecret as missing:
+            faults.append(f"{name}: {missing}")
+    if faults:
+        raise MissingSecret("; ".join(faults))
+    return found
+
+
+def _look_up(source: str, project: Path, environ: Mapping[str, str]) -> str:
+    kind, _, place = source.partition(":")
+    if kind == "env":
+        if not environ.get(place):
+            how = "set but empty" if place in environ else "not set"
+            raise MissingSecret(f"the variable {place} is {how} in the environment of the worker")
+        return environ[place]
+    path = project / Path(place).expanduser()
+    try:
+        text = _read(path)
+    except OSError as error:
+        raise MissingSecret(f"{path} can not be read: {error.strerror}") from None
+    if not text:
+        raise MissingSecret(f"{path} is empty")
+    return text
+
+
+def _read(path: Path) -> str:
+    # A pipe that nobody writes to would block for ever.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise MissingSecret(f"{path} is no regular file")
+        if status.st_mode & stat.S_IWOTH:
+            raise MissingSecret(f"{path} can be written by anybody, run: chmod o-w {path}")
+        data = file.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise MissingSecret(f"{path} has more than {LARGEST // 1024} KiB, too much for an environment variable")
+    if b"\0" in data:
+        raise MissingSecret(f"{path} holds NUL, which no environment variable can")
+    # An editor ends the last line; a password does not.
+    return data.decode("utf-8", "surrogateescape").rstrip("\r\n")
+
+
+def secret_variables(jobs: Iterable[JobSpec]) -> frozenset[str]:
+    """Return the variables that ``env:NAME`` of any job names: every run finds them in its worker's environment."""
+    return frozenset(source[4:] for job in jobs for source in job.secrets.values() if source.startswith("env:"))
+
+
+def complaints(job: JobSpec, project: Path, environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield what a person should know of a job's secrets before it runs."""
+    if not job.secrets:
+        return
+    try:
+        found = look_up_secrets(job, project, environ)
+    except MissingSecret as missing:
+        yield f"its runs end in FAILURE/missing_secret: {missing}"
+        return
+    for name, value in found.items():
+        if len(value) < SHORTEST:
+            yield f"the secret {name} has less than {SHORTEST} characters, too few to be masked"
+
+
+def mask_result(masker: Masker, value: Any, limit: int) -> Any:
+    """Return the result of a job; as plain JSON data without secrets, if any stands in it.
+
+    One that cannot be kept anyway (no JSON, or more than ``limit`` bytes) is returned as it is.
+    """
+    try:
+        text = write_result(value, limit)
+    except ResultNotKept:
+        return value
+    return json.loads(masker.json(text)) if masker.finds(text) else value
+
+
+@lru_cache(maxsize=64)
+def masker_of(values: tuple[str, ...]) -> Masker:
+    """Return what masks ``values``."""
+    return Masker(values)
+
+
+def scrub(masker: Masker, error: BaseException) -> BaseException:
+    """Take secrets out of an exception, of those behind it, and return it.
+
+    Celery writes it into its log, sends it to the parent process and tells it in events, so it is changed itself.
+    Where its words come from elsewhere than its attributes, another one of the same class and place is returned.
+    """
+    for each in _chain(error):
+        _scrub_one(masker, each)
+    if not any(masker.finds(text) for each in _chain(error) for text in _shown(each)):
+        return error
+    return _stand_in(masker, error).with_traceback(error.__traceback__)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    waiting: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while waiting:
+        each = waiting.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        yield each
+        waiting += [each.__cause__, each.__context__]
+        if isinstance(each, BaseExceptionGroup):
+            waiting += each.exceptions
+
+
+def _scrub_one(masker: Masker, error: BaseException) -> None:
+    error.args = tuple(_masked(masker, each) for each in error.args)
+    for name, value in list(getattr(error, "__dict__", {}).items()):
+        masked = _masked(masker, value)
+        if masked is not value:
+            # A property of somebody's class may refuse; `scrub` looks once more.
+            with suppress(Exception):
+                setattr(error, name, masked)
+
+
+def _masked(masker: Masker, value: object) -> object:
+    """Return a masked copy of what may stand in an attribute; what it has no secret in, or does not know, as it is."""
+    if isinstance(value, str):
+        return masker.text(value)
+    if isinstance(value, bytes):
+        text = value.decode("utf-8", "surrogateescape")
+        return masker.text(text).encode("utf-8", "surrogateescape") if masker.finds(text) else value
+    if type(value) in (list, tuple, dict, int, float) and any(masker.finds(text) for text in _words(value)):
+        if isinstance(value, tuple):
+            return tuple(_masked(masker, each) for each in value)
+        if isinstance(value, list):
+            return [_masked(masker, each) for each in value]
+        if isinstance(value, dict):
+            return {_masked(masker, key): _masked(masker, each) for key, each in value.items()}
+        return MASK
+    return value
+
+
+def _words(value: object) -> Iterator[str]:
+    # Somebody's code; `str` of some exceptions fails.
+    with suppress(Exception):
+        yield str(value)
+    with suppress(Exception):
+        yield repr(value)
+
+
+def _shown(error: BaseException) -> Iterator[str]:
+    yield from _words(error)
+    yield from _words(error.args)
+    yield from map(str, getattr(error, "__notes__", ()))
+
+
+def _stand_in(masker: Masker, error: BaseException) -> BaseException:
+    cls = type(error)
+    words = next(iter(_words(error)), cls.__name__)
+    said = masker.text(words)
+    names = {"__module__": cls.__module__, "__qualname__": cls.__qualname__}
+    try:
+        twin: Any = type(cls.__name__, (cls,), {**names, "__str__": lambda _: said, "__repr__": lambda _: repr(said)})
+        made: BaseException = twin.__new__(twin)
+        made.args = (said,)
+    except Exception:  # noqa: BLE001 - a class that can not be derived from, or not be made so
+        made = RuntimeError(f"{cls.__name__}: {said}")
+    if any(masker.finds(text) for text in _shown(made)):
+        made = RuntimeError(f"{cls.__name__}: {said}")
+    made.__suppress_context__ = True
+    return made

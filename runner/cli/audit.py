@@ -1,0 +1,73 @@
+"""``runner audit``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from runner.cli.frame.group import verb
+from runner.cli.frame.moments import read_since, show_moment
+from runner.cli.frame.opening import open_project
+from runner.cli.frame.options import JOB, json_option, utc_option
+from runner.cli.frame.output import Output, table
+from runner.cli.frame.run_text import LONGEST_CELL, one_line
+from runner.errors import UsageError
+from runner.model.run import to_timestamp
+
+if TYPE_CHECKING:
+    from runner.ledger.audit import Act
+
+MOST = 20_000
+WORDS = ("submit", "rerun", "revoke", "terminate", "forget", "pause", "resume")
+
+
+@verb(example="runner audit --since 24h\nrunner audit --job nightly-report --act revoke")
+@click.option("--job", "-j", type=JOB, help="Only on this job.")
+@click.option("--act", type=click.Choice(WORDS), help="Only this act.")
+@click.option("--by", metavar="USER[@HOST]", help="Only by this user.")
+@click.option("--id", "run_id", metavar="ID", help="Only on this run: its full id, also after it was forgotten.")
+@click.option("--since", metavar="DURATION|TIME", help="Only since then: 24h, 2026-11-23, 02:00.")
+@click.option("--limit", "-n", type=click.IntRange(1, MOST), default=20, show_default=True, help="How many at most.")
+@click.option("--jsonl", is_flag=True, help="Print one JSON object a line.")
+@json_option
+@utc_option
+def command(
+    job: str | None,
+    act: str | None,
+    by: str | None,
+    run_id: str | None,
+    since: str | None,
+    limit: int,
+    jsonl: bool,
+    as_json: bool,
+    utc: bool,
+) -> int:
+    """Show who submitted, reran, revoked or forgot runs, paused or resumed jobs, and when; newest first.
+
+    What schedules, hooks and plain Celery clients submit is not shown. About 10,000 acts are kept, and as many
+    submissions.
+    """
+    from runner.actions.audit import acts  # start-up time: --help reads no settings
+
+    if jsonl and as_json:
+        raise UsageError("--json and --jsonl each say what to print", hint="use one of them")
+    project = open_project()
+    out = Output(as_json=as_json or jsonl, utc=utc)
+    oldest = read_since(since, project.settings.timezone) if since is not None else None
+    found = acts(project, limit=limit, act=act, job=job, by=by, run_id=run_id, since=oldest)
+    if as_json:
+        out.document([each.document() for each in found])
+    elif jsonl:
+        out.lines(each.document() for each in found)
+    elif found:
+        table(out, ("AT", "BY", "ACT", "JOB", "ID", "COMMENT"), [_row(out, each) for each in found], {})
+    else:
+        out.note("nothing is known")
+    return 0
+
+
+def _row(out: Output, each: Act) -> tuple[str, ...]:
+    at = show_moment(to_timestamp(each.at), utc=out.utc)
+    job = "all jobs" if each.job == "*" else each.job or ""
+    return (at, each.by or "?", each.act, job, each.id or "", one_line(each.comment or "", LONGEST_CELL))
