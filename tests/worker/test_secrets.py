@@ -11,10 +11,12 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import redis
 
+from runner.ledger.ledger import Submission
 from runner.model.run import Run
 from tests.support.deadline import wait_until
 from tests.support.project import Project, write_project
@@ -114,6 +116,7 @@ JOBS: dict[str, Any] = {
             "l": "$${x}",
         },
     },
+    "slot": {"task": "work:digest", "kwargs": {"slot": "${run.slot}", "at": "slot ${run.slot}"}},
     "shows": {"task": "work:shows", "secrets": SECRETS},
     "fails": {"task": "work:fails", "secrets": SECRETS, "params": HOW, "retry": RETRY},
     "bound": {"task": "work:bound", "secrets": SECRETS, "retry": RETRY},
@@ -233,6 +236,17 @@ def test_a_job_finds_its_secrets_and_what_its_run_brings(place: Place) -> None:
     hashed = {name: hashlib.sha256(value.encode()).hexdigest() for name, value in expected.items()}
     given = {"n": 3, "number": 3, "path": f"{ended.id}/full", "slot": None, "l": "${x}"}
     assert ended.result == {**given, **hashed}
+
+
+def test_a_scheduled_run_knows_its_slot(place: Place) -> None:
+    job = place.opened.catalog.jobs["slot"]
+    place.opened.ledger.submit(
+        Submission(
+            id=(run_id := str(uuid4())), job=job, params={}, queue="default", priority=5, trigger="schedule", slot=0
+        )
+    )
+    document = place.project.wait_for_state(run_id, "SUCCESS", "FAILURE")
+    assert document["result"] == {"slot": "1970-01-01T00:00:00.000Z", "at": "slot 1970-01-01T00:00:00.000Z"}
 
 
 def test_a_job_that_shows_them_everywhere(place: Place) -> None:
