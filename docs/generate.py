@@ -221,10 +221,12 @@ worker: {{concurrency: 8, queues: [default, reports]}}
 | `redis://[USER:PASSWORD@]HOST:PORT/DB` | Redis 7.0, Valkey 8 or newer over TCP |
 | `rediss://…` | the same with TLS |
 | `unix:///PATH?db=0`, `redis+socket:///PATH?virtual_host=0` | over a Unix socket |
+| `sentinel://[USER:PASSWORD@]HOST:26379,HOST:26379/PRIMARY[/DB]` | the primary of that name, as Sentinels say; \
+`?sentinel_password=` is for them |
 | `env:NAME` | the URL is in this environment variable; unset, it is an error |
 | `file:PATH` | the URL is in this file |
 
-Redis Cluster is refused. `sentinel://` is not in this version.
+Redis Cluster is refused.
 
 ## Environment variables
 

@@ -136,6 +136,12 @@ class Unavailable(RunnerError):
     exit_code = 69
 
 
+class Unconfirmed(Unavailable):
+    """Redis accepted it, and no replica confirmed it in time (``durability: replicated``)."""
+
+    code = "unconfirmed"
+
+
 class WaitTimeout(RunnerError):
     """The time to wait has passed; the run goes on."""
 

@@ -20,11 +20,16 @@ from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
 from redis.connection import parse_url
 from redis.exceptions import NoScriptError, ResponseError
+from redis.sentinel import SentinelManagedConnection
 
 from runner.delivery.claims import PACKAGE, milliseconds
 from runner.delivery.envelope import UnreadableError, read_envelope
 from runner.errors import Unavailable
+from runner.ledger.connection import sentinel_pool
 from runner.ledger.scripts import digest, source
+from runner.settings.redis_url import read_sentinel
+
+SENTINEL = "sentinel://"
 
 INBOX = "celery"
 """The queue that plain Celery clients publish to; its keys are Kombu's own and carry no namespace."""
@@ -101,7 +106,12 @@ class Channel(stock.Channel):
 
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
         # The URL is read by redis-py, so that every form it takes works for the broker as it does for the ledger.
-        params: dict[str, Any] = dict(parse_url(self.connection.client.hostname))
+        url = str(self.connection.client.hostname)
+        if url.startswith(SENTINEL):
+            params: dict[str, Any] = dict(read_sentinel(url).options)
+            params["connection_class"] = SentinelManagedConnection
+        else:
+            params = dict(parse_url(url))
         params["health_check_interval"] = self.health_check_interval
         params["socket_timeout"] = self.socket_timeout
         params.setdefault("db", 0)
@@ -112,6 +122,14 @@ class Channel(stock.Channel):
             base = type("Connection", (_Watched, base), {"channel": self})
         params["connection_class"] = base
         return params
+
+    def _get_pool(self, asynchronous: bool = False) -> Any:
+        url = str(self.connection.client.hostname)
+        if not url.startswith(SENTINEL):
+            return super()._get_pool(asynchronous)
+        params = self._connparams(asynchronous)
+        self.keyprefix_fanout: str = self.keyprefix_fanout.format(db=params["db"])
+        return sentinel_pool(url, params)
 
     def conn_or_acquire(self, client: Any = None) -> Any:
         # Kombu makes a new client for every command; one is kept instead.

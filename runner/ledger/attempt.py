@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -14,6 +15,8 @@ from runner.errors import Unavailable
 from runner.ledger.ledger import Ledger
 from runner.ledger.record import celery_meta
 from runner.model.run import State, to_timestamp
+
+log = logging.getLogger(__name__)
 
 LONGEST_PAUSE = 5.0
 """Seconds between tries to write an outcome while Redis is away."""
@@ -88,14 +91,12 @@ class Attempts:
     def succeed(self, run_id: str, token: str, result: str) -> bool:
         """STARTED -> SUCCESS; ``result`` is JSON text. False: the token is stale, nothing was written."""
         meta = celery_meta(run_id=run_id, state=State.SUCCESS, result=result, date_done=datetime.now(UTC).isoformat())
-        return bool(self.persist(lambda: self.ledger.script("settle", run_id, token, "SUCCESS", "", meta, "")))
+        return bool(self._write("settle", run_id, token, "SUCCESS", "", meta, ""))
 
     def fail(self, run_id: str, token: str, reason: str, failure: Failure) -> bool:
         """STARTED -> FAILURE. False: the token is stale, nothing was written."""
         meta = failure.meta(run_id, State.FAILURE)
-        return bool(
-            self.persist(lambda: self.ledger.script("settle", run_id, token, "FAILURE", reason, meta, failure.error()))
-        )
+        return bool(self._write("settle", run_id, token, "FAILURE", reason, meta, failure.error()))
 
     def fail_waiting(self, run_id: str, token: str, reason: str, failure: Failure) -> bool:
         """PENDING | RETRY -> FAILURE, for a run that no attempt can be made of."""
@@ -105,14 +106,12 @@ class Attempts:
     def retry(self, run_id: str, token: str, delay: float, failure: Failure) -> bool:
         """STARTED -> RETRY, due ``delay`` seconds from now. False: the token is stale, nothing was written."""
         meta = failure.meta(run_id, State.RETRY)
-        return bool(
-            self.persist(lambda: self.ledger.script("retry", run_id, token, round(delay * 1000), meta, failure.error()))
-        )
+        return bool(self._write("retry", run_id, token, round(delay * 1000), meta, failure.error()))
 
     def lose(self, run_id: str, token: str, death: Mapping[str, Any]) -> str:
         """The process of an attempt is dead; return the state that follows, or an empty string for a stale token."""
         told = json.dumps(dict(death))
-        return str(self.persist(lambda: self.ledger.script("lost", run_id, token, told)))
+        return str(self._write("lost", run_id, token, told))
 
     def progress(self, run_id: str, token: str, fraction: float | None, message: str | None) -> None:
         """Note how far an attempt is. Lost without a word while Redis is away: the next one tells more."""
@@ -120,6 +119,12 @@ class Attempts:
             self.ledger.script("progress", run_id, token, json.dumps({"fraction": fraction, "message": message}))
         except Unavailable:
             return
+
+    def _write(self, name: str, run_id: str, *args: Any) -> Any:
+        answer, confirmed = self.persist(lambda: self.ledger.confirmed(name, run_id, *args))
+        if not confirmed:
+            log.warning("run %s: no replica has its outcome yet, a failover now could lose it", run_id)
+        return answer
 
     def persist(self, write: Callable[[], Any]) -> Any:
         """Try until Redis can be reached: an outcome is kept until it can be written."""

@@ -16,10 +16,12 @@ from redis.connection import parse_url
 
 from runner.errors import ResultExpired
 from runner.ledger.attempt import Attempts
+from runner.ledger.connection import sentinel_pool
 from runner.ledger.ledger import Ledger, unknown_run
 from runner.ledger.outcome import describe_exception, write_result
 from runner.model.masking import Masker
 from runner.model.run import Run, State
+from runner.settings.redis_url import read_sentinel
 
 log = get_logger(__name__)
 
@@ -32,13 +34,23 @@ class LedgerBackend(RedisBackend):
     ):
         super().__init__(app=app, url=None)
         self.url = url
-        self.connparams: dict[str, Any] = {**self.connparams, **parse_url(url)}
+        behind = url.startswith("sentinel://")
+        said = read_sentinel(url).options if behind else parse_url(url)
+        self.connparams: dict[str, Any] = {**self.connparams, **said}
+        if behind:
+            # The primary's address is the Sentinels' to say.
+            for name in ("host", "port"):
+                self.connparams.pop(name, None)
         if "path" in self.connparams:
             for name in ("host", "port", "socket_connect_timeout", "socket_keepalive"):
                 self.connparams.pop(name, None)
         self._open_ledger = open_ledger
         self._reason_of = reason_of
         self._ledger: Ledger | None = None
+
+    def _get_pool(self, **params: Any) -> Any:
+        # What Celery itself asks of the backend: waiting for results by subscription.
+        return sentinel_pool(self.url, params) if self.url.startswith("sentinel://") else super()._get_pool(**params)
 
     @property
     def ledger(self) -> Ledger:

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import redis
-from redis.backoff import ExponentialBackoff
+from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.retry import Retry
 
 from runner import embedded
 from runner.errors import InvalidSettings, Unavailable
 from runner.settings import Settings
-from runner.settings.redis_url import EMBEDDED, BadUrl, canonical, mask
+from runner.settings.redis_url import EMBEDDED, BadUrl, canonical, mask, read_sentinel
 
-__all__ = ["connect", "kombu_url", "mask", "reaching", "resolve_url", "translate"]
+__all__ = ["connect", "kombu_url", "mask", "reaching", "resolve_url", "sentinel_pool", "translate"]
 
 CONNECT_TIMEOUT = 5.0
 """Seconds to wait for a connection."""
 ANSWER_TIMEOUT = 10.0
 """Seconds to wait for an answer."""
+LOOK_TIMEOUT = 2.0
+"""Seconds to wait for an answer where one was missed already."""
+SENTINEL_TIMEOUT = 1.0
+"""Seconds to wait for each Sentinel; the next one is asked then."""
 _RETRIES = 1
 
+_NO_PRIMARY = "no Sentinel knows a primary of that name now: a failover may be under way, else correct redis_url"
 _REFUSAL_HINTS = (
     # (part of the error's class or text, what it means to a person); the first that fits
     ("loading the dataset", "Redis is loading its data, try again in a moment"),
@@ -41,6 +46,14 @@ _REFUSAL_HINTS = (
     ("read only", "that is a replica: write the primary's address into redis_url"),
     ("OutOfMemory", "Redis is out of memory: raise its maxmemory, or keep less (retention)"),
     ("MISCONF", "Redis can not write to its disk: free space there, its log says more"),
+    (
+        "MasterNotFound",
+        "no Sentinel knows a primary of that name now: a failover may be under way, else correct redis_url",
+    ),
+    (
+        "No master found",
+        "no Sentinel knows a primary of that name now: a failover may be under way, else correct redis_url",
+    ),
     ("NOREPLICAS", "Redis has too few replicas in reach to accept writes"),
     ("MASTERDOWN", "that is a replica without its primary: write the primary's address into redis_url"),
     ("CLUSTERDOWN", "Redis Cluster is not supported, write the URL of one server into redis_url"),
@@ -101,8 +114,13 @@ def kombu_url(url: str) -> str:
     return f"redis+socket://{path}{mark}{'&'.join(options)}"
 
 
-def connect(settings: Settings, *, start: bool = True) -> redis.Redis:
+def connect(settings: Settings, *, start: bool = True, patience: float = ANSWER_TIMEOUT) -> redis.Redis:
     """Return a client; it connects with its first command, once, and gives text instead of bytes.
+
+    Args:
+        settings: of the project.
+        start: whether an embedded server that does not run is started.
+        patience: seconds to wait for an answer.
 
     Raises:
         Unavailable: see :func:`resolve_url`.
@@ -114,19 +132,50 @@ def connect(settings: Settings, *, start: bool = True) -> redis.Redis:
         # RESP2 and no CLIENT SETINFO: each of the others is a round trip before the first command.
         "protocol": 2,
         **_no_client_info(),
-        "socket_connect_timeout": CONNECT_TIMEOUT,
-        "socket_timeout": ANSWER_TIMEOUT,
+        "socket_connect_timeout": min(CONNECT_TIMEOUT, patience),
+        "socket_timeout": patience,
         "retry": Retry(ExponentialBackoff(cap=0.5, base=0.05), _RETRIES),
         "health_check_interval": 0,
     }
     if not url.startswith("unix://"):
         options["socket_keepalive"] = True
+    if url.startswith("sentinel://"):
+        return redis.Redis.from_pool(sentinel_pool(url, options))
     try:
         pool = redis.ConnectionPool.from_url(url, **options)
         pool.connection_class(**pool.connection_kwargs)  # refuses unknown options now, and opens nothing
     except (TypeError, ValueError, redis.RedisError) as error:
         raise InvalidSettings(f"redis_url: {mask(url)}: {mask(str(error))}", hint="correct the part after ?") from error
     return redis.Redis.from_pool(pool)
+
+
+def sentinel_pool(url: str, options: Mapping[str, Any]) -> redis.ConnectionPool:
+    """Return a pool of connections to the primary that Sentinels name; each connection asks them anew.
+
+    Args:
+        url: ``sentinel://…``.
+        options: of the connections, beside those of the URL.
+
+    Raises:
+        InvalidSettings: the URL has an option that redis-py does not know.
+    """
+    from redis.sentinel import Sentinel, SentinelConnectionPool  # start-up time: most projects have none
+
+    said = read_sentinel(url)
+    asking = {
+        "socket_connect_timeout": SENTINEL_TIMEOUT,
+        "socket_timeout": SENTINEL_TIMEOUT,
+        # The next Sentinel is asked instead.
+        "retry": Retry(NoBackoff(), 0),
+        **_no_client_info(),
+        **said.sentinel_options,
+    }
+    try:
+        manager = Sentinel(list(said.sentinels), sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
+        # A connection that finds a replica where the primary was is closed, and the next one asks again.
+        return SentinelConnectionPool(said.master, manager, is_master=True, **{**options, **said.options})  # type: ignore[no-untyped-call]
+    except (TypeError, ValueError, redis.RedisError) as error:
+        raise InvalidSettings(f"redis_url: {mask(url)}: {mask(str(error))}", hint="correct the part after ?") from error
 
 
 def _no_client_info() -> dict[str, None]:
@@ -156,3 +205,15 @@ def reaching(settings: Settings) -> Iterator[None]:
         yield
     except redis.RedisError as error:
         raise translate(error, settings.redis_url) from error
+
+
+def exists_now(settings: Settings, key: str) -> bool | None:
+    """Return whether a key exists, by a connection of its own and within some seconds; None if nobody answers."""
+    try:
+        client = connect(settings, start=False, patience=LOOK_TIMEOUT)
+        try:
+            return bool(client.exists(key))
+        finally:
+            client.close()
+    except (redis.RedisError, Unavailable, InvalidSettings):
+        return None

@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from runner.errors import AmbiguousId, JobPaused, KeyConflict, NotFinished, UnknownRun
+from runner.errors import AmbiguousId, JobPaused, KeyConflict, NotFinished, Unconfirmed, UnknownRun
 from runner.ledger.connection import connect, reaching
 from runner.ledger.fleet import read_workers
 from runner.ledger.message import write_message
 from runner.ledger.pauses import read_pause
 from runner.ledger.record import pairs, read_record
-from runner.ledger.scripts import run_script
+from runner.ledger.scripts import run_confirmed, run_script
 from runner.ledger.watch import Watch
 from runner.model.job import JobSpec
 from runner.model.pause import Pause
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 SHORTEST_PREFIX = 8
 """Characters of an id that a prefix must have at least."""
+
+CONFIRM_MILLISECONDS = 5000
+"""How long ``durability: replicated`` waits for a replica."""
 
 WORKER_RECORD_SECONDS = 15.0
 """A worker that has not been heard of for this long is not listed."""
@@ -102,6 +105,22 @@ class Ledger:
         with reaching(self.settings):
             return run_script(self.client, self.namespace, name, *args)
 
+    def confirmed(self, name: str, *args: Any) -> tuple[Any, bool]:
+        """Run one of the ledger's scripts; with ``durability: replicated``, wait until a replica has what it wrote.
+
+        Returns:
+            What the script answers, and whether that is as durable as was asked for.
+
+        Raises:
+            Unavailable: Redis cannot be reached, or refuses to write.
+        """
+        if self.settings.durability == "local":
+            return self.script(name, *args), True
+        with reaching(self.settings):
+            wait = CONFIRM_MILLISECONDS
+            answer, confirmed = run_confirmed(self.client, self.namespace, name, *args, milliseconds=wait)
+        return answer, confirmed
+
     def submit(self, submission: Submission) -> Submitted:
         """Record a run and put its message into the queue, in one step.
 
@@ -109,9 +128,11 @@ class Ledger:
 
         Raises:
             KeyConflict: the key was used with other params.
+            JobPaused: the job is paused, and ``forced`` is not set.
+            Unconfirmed: it was accepted, and no replica has it yet (``durability: replicated``).
         """
         job = submission.job
-        told = self.script("submit", *self.submission_arguments(submission))
+        told, confirmed = self.confirmed("submit", *self.submission_arguments(submission))
         if told[0] == "paused":
             raise _paused(job.name, read_pause(job.name, told[1]))
         answer, run_id, record, meta = told
@@ -120,6 +141,8 @@ class Ledger:
                 f"key {submission.key!r} of {submission.job.name} was used with other params, by run {run_id}",
                 hint="use another key, or submit with the same params",
             )
+        if not confirmed:
+            raise _unconfirmed(f"run {run_id} of {job.name}", run_id)
         run = read_record(run_id, pairs(record), meta or None) if record else None
         return Submitted(run_id, run, duplicate=answer == "known")
 
@@ -291,10 +314,14 @@ class Ledger:
 
         Raises:
             UnknownRun: there is no such run.
+            Unconfirmed: it was accepted, and no replica has it yet (``durability: replicated``).
         """
-        answer = self.script("revoke", run_id, by or "", comment or "", "1" if terminate else "", signal)
+        words = (run_id, by or "", comment or "", "1" if terminate else "", signal)
+        answer, confirmed = self.confirmed("revoke", *words)
         if answer == "unknown":
             raise unknown_run(run_id)
+        if not confirmed:
+            raise _unconfirmed(f"the revocation of run {run_id}", run_id)
         return self.get(run_id), answer != "final"
 
     def forget(self, run_id: str, *, by: str | None = None) -> None:
@@ -376,6 +403,13 @@ def unknown_run(run_id: str) -> UnknownRun:
     return UnknownRun(
         f"no run {run_id}: it was never submitted, was forgotten, or is older than its retention",
         hint="runner runs lists what is known",
+    )
+
+
+def _unconfirmed(what: str, run_id: str) -> Unconfirmed:
+    return Unconfirmed(
+        f"accepted, not confirmed: no replica has {what} after {CONFIRM_MILLISECONDS / 1000:g} s",
+        hint=f"a failover now could lose it; runner status {run_id} tells, and runner doctor tells of replicas",
     )
 
 

@@ -41,3 +41,27 @@ def run_script(client: RunsScripts, namespace: str, name: str, *args: Any, packa
         return client.evalsha(digest(package, name), 1, namespace, *args)
     except NoScriptError:
         return client.eval(source(package, name), 1, namespace, *args)
+
+
+def run_confirmed(client: Any, namespace: str, name: str, *args: Any, milliseconds: int) -> tuple[Any, bool]:
+    """Run a script, and wait until a replica has what it wrote; return its answer, and whether one has.
+
+    One round trip: the commands go over one connection, since ``WAIT`` speaks of what that connection wrote. The
+    little write in between makes it speak also of what another connection wrote before, of which the script only
+    told.
+    """
+    from redis.exceptions import NoScriptError  # a redis client exists already, so this costs nothing
+
+    for _ in range(2):
+        with client.pipeline(transaction=False) as pipe:
+            pipe.evalsha(digest("runner.ledger", name), 1, namespace, *args)
+            pipe.set(f"{namespace}:confirm", "1", ex=60)
+            pipe.execute_command("WAIT", 1, milliseconds)
+            answer, _, replicas = pipe.execute(raise_on_error=False)
+        if not isinstance(answer, NoScriptError):
+            break
+        client.script_load(source("runner.ledger", name))
+    for each in (answer, replicas):
+        if isinstance(each, Exception):
+            raise each
+    return answer, int(replicas) > 0

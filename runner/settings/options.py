@@ -155,6 +155,11 @@ class Settings:
         default="runner",
         help="Prefix of every key, queue and control channel: projects with different ones share a Redis.",
     )
+    durability: str = option(
+        Choice(("local", "replicated")),
+        default="local",
+        help="replicated: submit, revoke and every outcome wait until a replica has them too.",
+    )
     jobs_dir: tuple[Path, ...] = option(
         Folders(one=True), default=(Path(JOBS_FOLDER),), help="The folder of job files, or a list of folders."
     )
@@ -226,7 +231,6 @@ SETTINGS = Section(
     Settings,
     {
         "broker_url": _LATER,
-        "durability": _LATER,
         "scheduler": "schedules",
         "broker": "redis_url",
         "redis": "redis_url",

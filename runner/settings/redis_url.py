@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from runner.model.option import did_you_mean
@@ -12,7 +14,11 @@ from runner.model.option import did_you_mean
 EMBEDDED = "embedded"
 _SCHEMES = ("redis", "rediss", "unix")
 _CLUSTER_SCHEMES = ("redis+cluster", "rediss+cluster", "redis-cluster", "rediscluster", "rediscluster+tls")
-_FORMS = "embedded, redis://HOST:6379/0, rediss://…, unix:///PATH, env:NAME or file:PATH"
+_FORMS = (
+    "embedded, redis://HOST:6379/0, rediss://…, unix:///PATH, sentinel://HOST:26379,HOST:26379/MASTER, env:NAME or "
+    "file:PATH"
+)
+SENTINEL_PORT = 26379
 _LONGEST = 8192
 
 
@@ -23,7 +29,7 @@ class BadUrl(ValueError):
 def mask(url: str) -> str:
     """Return ``url`` with ``***`` in place of any password."""
     masked = re.sub(r"^([a-z+-]+://[^/?]*?:).*@", r"\1***@", url, count=1, flags=re.IGNORECASE)
-    return re.sub(r"([?&](?:password|ssl_password)=)[^&]*", r"\1***", masked, flags=re.IGNORECASE)
+    return re.sub(r"([?&](?:password|ssl_password|sentinel_password)=)[^&]*", r"\1***", masked, flags=re.IGNORECASE)
 
 
 def look_up(value: str, project: Path, environ: Mapping[str, str]) -> str:
@@ -57,7 +63,7 @@ def look_up(value: str, project: Path, environ: Mapping[str, str]) -> str:
 
 
 def canonical(url: str) -> str:
-    """Return ``url`` as redis-py reads it: ``embedded``, ``redis://``, ``rediss://`` or ``unix://``.
+    """Return ``url`` in one of these forms: ``embedded``, ``redis://``, ``rediss://``, ``unix://``, ``sentinel://``.
 
     Raises:
         BadUrl: it is none of these, or is not complete.
@@ -73,8 +79,10 @@ def canonical(url: str) -> str:
             "Redis Cluster is not supported: a run's keys change in one step, and a cluster spreads them; "
             "write the URL of one server"
         )
-    if scheme in ("sentinel", "redis+sentinel", "rediss+sentinel"):
-        raise BadUrl("sentinel:// is not in this version, write the URL of the primary as redis://HOST:PORT/0")
+    if scheme in ("sentinel", "redis+sentinel", "redis-sentinel"):
+        url = f"sentinel{url[len(scheme) :]}"
+        read_sentinel(url)
+        return _one_host(url)
     if scheme in ("redis+socket", "rediss+socket"):
         url = _from_kombu(url)
         scheme = "unix"
@@ -88,11 +96,87 @@ def canonical(url: str) -> str:
     return _checked(f"{scheme}{url[len(scheme) :]}", scheme)
 
 
-def _checked(url: str, scheme: str) -> str:
+@dataclass(frozen=True, slots=True)
+class SentinelUrl:
+    """What a ``sentinel://`` URL says: which Sentinels to ask for which primary, and how to log in to each kind.
+
+    ``options`` are those of a connection to the primary: ``db``, ``username``, ``password``, ``ssl``, …
+    """
+
+    sentinels: tuple[tuple[str, int], ...]
+    master: str
+    options: Mapping[str, Any]
+    sentinel_options: Mapping[str, Any]
+
+
+def read_sentinel(url: str) -> SentinelUrl:
+    """Return what ``sentinel://[USER:PASSWORD@]HOST[:PORT][,HOST[:PORT]…]/MASTER[/DB][?OPTION=VALUE…]`` says.
+
+    Options: ``db``, ``ssl`` and the ``ssl_*`` of redis-py for the primary; ``sentinel_username`` and
+    ``sentinel_password`` for the Sentinels.
+
+    Raises:
+        BadUrl: it does not say that.
+    """
+    if ";" in url:
+        raise BadUrl("holds a ;, write all Sentinels into one URL: sentinel://HOST:26379,HOST:26379/MASTER")
+    _checked_text(url)
+    parts = urlsplit(url)
+    login, _, hosts = parts.netloc.rpartition("@")
+    query = dict(parse_qsl(parts.query))
+    hosts += "," + query.pop(_MORE, "")
+    found = tuple(_host_and_port(each) for each in hosts.split(",") if each)
+    master, _, database = parts.path.strip("/").partition("/")
+    if not found or not master:
+        raise BadUrl("does not name Sentinels and their primary, write sentinel://HOST:26379,HOST:26379/MASTER")
+    options: dict[str, Any] = {"db": query.pop("db", database) or "0"}
+    if not str(options["db"]).isdecimal():
+        raise BadUrl("the database must be a number, as in sentinel://HOST:26379/MASTER/0")
+    options["db"] = int(options["db"])
+    user, _, password = login.partition(":")
+    options |= {name: unquote(value) for name, value in (("username", user), ("password", password)) if value}
+    theirs = {name.removeprefix("sentinel_"): query.pop(name) for name in _SENTINEL_OPTIONS if name in query}
+    if "ssl" in query:
+        options["ssl"] = query.pop("ssl").lower() in ("1", "true", "yes")
+    unknown = [name for name in query if not name.startswith("ssl_")]
+    if unknown:
+        raise BadUrl(f"has an option {unknown[0]}{did_you_mean(unknown[0], ['db', 'ssl', *_SENTINEL_OPTIONS])}")
+    return SentinelUrl(found, unquote(master), {**options, **query}, theirs)
+
+
+def _one_host(url: str) -> str:
+    """Return the URL with one Sentinel as its host and the others in its query: Kombu's own parsing knows one host."""
+    parts = urlsplit(url)
+    login, at, hosts = parts.netloc.rpartition("@")
+    first, _, others = hosts.partition(",")
+    if not others:
+        return url
+    query = f"{parts.query}&" if parts.query else ""
+    return f"sentinel://{login}{at}{first}{parts.path}?{query}{urlencode({_MORE: others})}"
+
+
+_MORE = "sentinels"
+_SENTINEL_OPTIONS = ("sentinel_username", "sentinel_password")
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if text.endswith("]") or not colon:
+        host, port = text, str(SENTINEL_PORT)
+    if not host or not (port.isascii() and port.isdecimal()) or not 0 < int(port) < 65536:
+        raise BadUrl("has no sound host and port among its Sentinels, write HOST:26379")
+    return host.strip("[]"), int(port)
+
+
+def _checked_text(url: str) -> None:
     if any(char.isspace() for char in url):
         raise BadUrl("holds a space, write %20 where one is meant")
     if "#" in url:
         raise BadUrl("holds a #, write %23 (in a password, also %2F for / and %40 for @)")
+
+
+def _checked(url: str, scheme: str) -> str:
+    _checked_text(url)
     try:
         parts = urlsplit(url)
         port = parts.port

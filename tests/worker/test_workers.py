@@ -39,7 +39,7 @@ def project(make_project: Callable[..., Project]) -> Project:
 
 
 def test_a_killed_workers_run_starts_again_within_a_lease(project: Project, notes: Path) -> None:
-    run_id = project.submit("sleep", "-p", "seconds=1.5", "-p", f"notes={notes}")
+    run_id = project.submit("sleep", "-p", "seconds=5", "-p", f"notes={notes}")
     with project.worker(concurrency=1) as first, project.worker(concurrency=1) as second:
         wait_until(lambda: notes.read_text(), 30.0, "the run starts")
         owner = project.document(run_id)["worker"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from runner.cli.frame.interrupts import Terminated
 from runner.cli.frame.output import Output, command_line
-from runner.errors import Unavailable
+from runner.errors import Unavailable, Unconfirmed
 from runner.model.run import Run
 
 if TYPE_CHECKING:
@@ -22,13 +22,28 @@ def submitting(project: Project, out: Output, run_id: str) -> Iterator[None]:
     later = command_line(project, "status", run_id)
     try:
         yield
+    except Unconfirmed:
+        raise
     except Unavailable as error:
-        hint = f"it is not known whether run {run_id} was recorded; once Redis is back: {later}"
+        known = look_once(project, run_id)
+        if known is True:
+            hint = f"run {run_id} was recorded all the same, and will run: {later}"
+        elif known is False:
+            hint = f"run {run_id} does not exist; submit again"
+        else:
+            hint = f"it is not known whether run {run_id} was recorded; once Redis is back: {later}"
         raise Unavailable(error.message, hint=f"{error.hint}; {hint}" if error.hint else hint) from error
     except (KeyboardInterrupt, Terminated):
         out.quiet = False
         out.note(f"interrupted: it is not known whether run {run_id} was recorded; {later}")
         raise
+
+
+def look_once(project: Project, run_id: str) -> bool | None:
+    """Return whether a run exists, asked once and not waited for long; None: nobody can tell now."""
+    from runner.ledger.connection import exists_now  # start-up time: only where a submission failed
+
+    return exists_now(project.settings, f"{project.settings.namespace}:run:{run_id}")
 
 
 def print_submitted(project: Project, out: Output, submitted: Submitted, *, wait: bool) -> None:
