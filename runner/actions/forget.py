@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from runner.actions.project import Project
 
 
-def forget(project: Project, reference: str) -> str:
+def forget(project: Project, reference: str, *, by: str | None = None) -> str:
     """Remove all that is known of a finished run; return its full id.
 
     Raises:
@@ -19,5 +19,5 @@ def forget(project: Project, reference: str) -> str:
         UnknownRun, AmbiguousId: see :func:`runner.actions.find.find_id`.
     """
     run_id = find_id(project, reference, reading=False)
-    project.ledger.forget(run_id, by=submitter())
+    project.ledger.forget(run_id, by=by or submitter())
     return run_id

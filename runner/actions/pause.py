@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from runner.actions.project import Project
 
 
-def pause(project: Project, job: str, *, seconds: float | None = None, comment: str | None = None) -> Pause:
+def pause(
+    project: Project, job: str, *, seconds: float | None = None, comment: str | None = None, by: str | None = None
+) -> Pause:
     """Pause a job, or all (``*``): schedules do not fire, what waits does not start, submissions are refused.
 
     Args:
@@ -21,6 +23,7 @@ def pause(project: Project, job: str, *, seconds: float | None = None, comment: 
         job: its name, or ``*``.
         seconds: after which it goes on by itself; None: until :func:`resume`.
         comment: why.
+        by: who; ``user@host`` by default.
 
     Raises:
         UnknownJob: there is no such job.
@@ -28,17 +31,17 @@ def pause(project: Project, job: str, *, seconds: float | None = None, comment: 
     """
     if job != ALL:
         project.catalog.get(job)
-    return pauses.pause(project.ledger, job, by=submitter(), seconds=seconds, comment=comment)
+    return pauses.pause(project.ledger, job, by=by or submitter(), seconds=seconds, comment=comment)
 
 
-def resume(project: Project, job: str) -> bool:
+def resume(project: Project, job: str, *, by: str | None = None) -> bool:
     """End a pause; return whether there was one.
 
     Raises:
         UnknownJob: there is no such job, and none of that name is paused.
         Unavailable: Redis cannot be reached.
     """
-    ended = pauses.resume(project.ledger, job, by=submitter())
+    ended = pauses.resume(project.ledger, job, by=by or submitter())
     if not ended and job != ALL:
         project.catalog.get(job)
     return ended

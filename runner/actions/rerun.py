@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from runner.ledger.ledger import Submitted
 
 
-def rerun(project: Project, reference: str, *, run_id: str | None = None) -> Submitted:
+def rerun(project: Project, reference: str, *, run_id: str | None = None, by: str | None = None) -> Submitted:
     """Submit a run with the params of a finished one, under the job as it is declared now.
 
     Args:
         project: whose run.
         reference: the id of the finished run, or a unique prefix of it.
         run_id: the id of the new run; made by default.
+        by: who; ``user@host`` by default.
 
     Raises:
         NotFinished: it is not in a final state.
@@ -32,4 +33,4 @@ def rerun(project: Project, reference: str, *, run_id: str | None = None) -> Sub
             f"run {origin.id} of {origin.job} is {origin.state}, only a finished run can be run again",
             hint=f"wait for it: runner wait {origin.id}",
         )
-    return submit(project, origin.job, origin.params, run_id=run_id, trigger="rerun", rerun_of=origin.id)
+    return submit(project, origin.job, origin.params, run_id=run_id, trigger="rerun", rerun_of=origin.id, by=by)

@@ -17,7 +17,13 @@ SIGNALS = ("TERM", "INT", "HUP", "QUIT", "KILL", "USR1", "USR2")
 
 
 def revoke(
-    project: Project, reference: str, *, terminate: bool = False, signal: str = "TERM", comment: str | None = None
+    project: Project,
+    reference: str,
+    *,
+    terminate: bool = False,
+    signal: str = "TERM",
+    comment: str | None = None,
+    by: str | None = None,
 ) -> tuple[Run, bool]:
     """Revoke a run; return it, and whether anything was left to revoke.
 
@@ -29,6 +35,7 @@ def revoke(
         terminate: end it also if it is running, with its process group.
         signal: the name of the signal to end it with, one of :data:`SIGNALS`.
         comment: why.
+        by: who; ``user@host`` by default.
 
     Raises:
         UnknownRun, AmbiguousId: see :func:`runner.actions.find.find_id`.
@@ -38,4 +45,4 @@ def revoke(
     if name not in SIGNALS:
         raise UsageError(f"signal {signal!r} is not supported", hint=f"use one of {', '.join(SIGNALS)}")
     run_id = find_id(project, reference, reading=False)
-    return project.ledger.revoke(run_id, by=submitter(), comment=comment, terminate=terminate, signal=name)
+    return project.ledger.revoke(run_id, by=by or submitter(), comment=comment, terminate=terminate, signal=name)

@@ -50,6 +50,7 @@ def submit(
     trigger: str = "cli",
     rerun_of: str | None = None,
     force: bool = False,
+    by: str | None = None,
 ) -> Submitted:
     """Record a run of ``job_name`` and put it into its queue.
 
@@ -67,6 +68,7 @@ def submit(
         trigger: what made the submission, see :data:`runner.model.run.Trigger`.
         rerun_of: the id of the run that this one repeats.
         force: also if the job is paused; the run starts all the same.
+        by: who submits; ``user@host`` by default.
 
     Raises:
         UnknownJob, InvalidParams, UsageError: nothing was submitted.
@@ -90,7 +92,7 @@ def submit(
             queue=queue or job.queue,
             priority=job.priority if priority is None else priority,
             trigger=trigger,
-            submitted_by=submitter(),
+            submitted_by=by or submitter(),
             key=key,
             eta=eta,
             expires=job.expires if expires is None else expires,

@@ -28,6 +28,7 @@ COMMANDS = {
     "scheduler": "Submit scheduled runs when they are due, in the foreground.",
     "upcoming": "Show the next scheduled runs, and those that were missed.",
     "cron": "Have cron or systemd call the runner.",
+    "web": "Serve the dashboard and the REST API.",
     "plan": "Show what differs between the jobs here and what the workers run.",
     "workers": "List the workers: what they do, and what they run.",
     "queues": "List the queues: what waits, and who takes from them.",

@@ -21,16 +21,17 @@ LOOK_SECONDS = 0.5
 
 
 class RunLog:
-    """The log of one run.
+    """The log of one run. ``last`` is the id of the last chunk that was read.
 
     Every method raises :class:`~runner.errors.Unavailable` if Redis cannot be reached in a bounded time.
     """
 
-    def __init__(self, ledger: Ledger, run_id: str) -> None:
+    def __init__(self, ledger: Ledger, run_id: str, *, after: str | None = None) -> None:
+        """Read the log of ``run_id``: what follows the chunk ``after``, or all of it."""
         self._ledger = ledger
         self._run_id = run_id
         self._key = f"{ledger.namespace}:log:{run_id}"
-        self._last = "0-0"
+        self.last = after or "0-0"
         self._next: dict[int, int] = {}
 
     def append(self, attempt: int, number: int, lines: str, dropped: list[str]) -> str:
@@ -48,9 +49,9 @@ class RunLog:
         """Yield what was not yielded before, as far as it is there."""
         while True:
             with reaching(self._ledger.settings):
-                found: Any = self._ledger.client.xrange(self._key, min=f"({self._last}", count=PAGE)
+                found: Any = self._ledger.client.xrange(self._key, min=f"({self.last}", count=PAGE)
             for chunk_id, fields in found:
-                self._last = chunk_id
+                self.last = chunk_id
                 yield from self._read(fields)
             if len(found) < PAGE:
                 return
@@ -70,9 +71,9 @@ class RunLog:
             deadline = time.monotonic() + LOOK_SECONDS
             while (left := deadline - time.monotonic()) > 0:
                 with reaching(self._ledger.settings):
-                    found: Any = self._ledger.client.xread({self._key: self._last}, block=max(1, int(left * 1000)))
+                    found: Any = self._ledger.client.xread({self._key: self.last}, block=max(1, int(left * 1000)))
                 for chunk_id, fields in found[0][1] if found else ():
-                    self._last = chunk_id
+                    self.last = chunk_id
                     yield from self._read(fields)
 
     def tail(self, count: int) -> list[LogLine]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.model.job import IMPORT_PATH, QUEUE_NAME
-from runner.model.option import Choice, Duration, Flag, Integer, ListOf, Report, Section, Size, Text, option
+from runner.model.option import Choice, Duration, Flag, Integer, ListOf, MapOf, Report, Section, Size, Text, option
 from runner.model.option import Path as OptionPath
 from runner.model.timezone import Timezone
 from runner.settings.celery_settings import CelerySettings
@@ -71,6 +71,49 @@ class WorkerSettings:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebToken:
+    """One entry of ``web.tokens``: who has a token, and what they may do."""
+
+    sha256: str = option(
+        Text(pattern=r"^[0-9a-f]{64}$", advice="runner web --new-token NAME prints it"),
+        help="The SHA-256 of the token, in hex; the token itself is kept nowhere.",
+    )
+    role: str = option(
+        Choice(("read", "operate", "admin")),
+        default="read",
+        help="read looks; operate submits, revokes and reruns too; admin pauses and forgets too.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebSettings:
+    """The ``web:`` section: who may use the dashboard and the REST API."""
+
+    host: str = option(Text(min_length=1), default="127.0.0.1", help="The address that runner web listens on.")
+    port: int = option(Integer(1, 65535), default=8420, help="The port that runner web listens on.")
+    tokens: Mapping[str, WebToken] = option(
+        MapOf(NAMESPACE, Section(WebToken)),
+        default={},
+        help="Who may log in, by name. Without any, only this host may look and act.",
+        examples=({"alice": {"sha256": "0" * 64, "role": "operate"}},),
+    )
+    trusted_header: str | None = option(
+        Text(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,63}$", advice="name a header, such as X-Forwarded-User"),
+        default=None,
+        help="The header in which a reverse proxy names who it has let in.",
+        examples=("X-Forwarded-User",),
+    )
+    trusted_proxies: tuple[str, ...] = option(
+        ListOf(Text(min_length=1), unique=True),
+        default=("127.0.0.1", "::1"),
+        help="The addresses from which that header is believed.",
+    )
+    trusted_role: str = option(
+        Choice(("read", "operate", "admin")), default="operate", help="What those may do whom the proxy names."
+    )
+
+
 def _check_worker(worker: WorkerSettings, path: OptionPath, report: Report) -> bool:
     if not worker.queues:
         report((*path, "queues"), "is empty, name at least one queue, such as [default]")
@@ -81,6 +124,7 @@ def _check_worker(worker: WorkerSettings, path: OptionPath, report: Report) -> b
 _RETENTION = SettingsRetention()
 _LIMITS = Limits()
 _WORKER = WorkerSettings()
+_WEB = WebSettings()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +197,7 @@ class Settings:
         default=_WORKER,
         help="What runner worker does without options.",
     )
+    web: WebSettings = option(Section(WebSettings), default=_WEB, help="Who may use the dashboard and the REST API.")
     celery: Mapping[str, Any] = option(
         CelerySettings(),
         default={},

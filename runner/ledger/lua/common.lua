@@ -145,11 +145,17 @@ local function holds_slot(run)
   return redis.call('ZSCORE', holders_key(run.group), run.id)
 end
 
+-- The oldest first, also among those of one millisecond.
+local function hold_slot(group, id)
+  local last = redis.call('ZRANGE', holders_key(group), -1, -1, 'WITHSCORES')[2]
+  redis.call('ZADD', holders_key(group), math.max(NOW, last and tonumber(last) + 1 or 0), id)
+end
+
 local function take_slot(run)
   if holds_slot(run) then return true end
   if redis.call('ZCARD', holders_key(run.group)) >= limit_of(run) then return false end
   redis.call('HSETNX', LIMITS, run.group, run.limit)
-  redis.call('ZADD', holders_key(run.group), NOW, run.id)
+  hold_slot(run.group, run.id)
   return true
 end
 
@@ -161,7 +167,7 @@ local function promote(group)
     if not id then break end
     local run = load_run(id)
     if run and run.message and not FINAL[run.state] then
-      redis.call('ZADD', holders_key(group), NOW, id)
+      hold_slot(group, id)
       enqueue(run.queue, run.priority, pick_up(run))
     end
   end

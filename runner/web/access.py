@@ -1,0 +1,166 @@
+"""Who may do what: tokens, a trusted proxy, or this host alone; never nothing.
+
+Roles: ``read`` looks; ``operate`` submits, revokes and reruns too; ``admin`` pauses and forgets too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import secrets
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from runner.errors import InvalidSettings, RunnerError
+from runner.settings.options import WebSettings
+
+SESSION_SECONDS = 12 * 3600.0
+FAILURES = 10
+"""Failed logins from one address within :data:`FAILURE_SECONDS`, after which it has to wait."""
+FAILURE_SECONDS = 60.0
+MOST_ADDRESSES = 10_000
+
+
+class Role(IntEnum):
+    """What somebody may do; each includes those before it."""
+
+    READ = 1
+    OPERATE = 2
+    ADMIN = 3
+
+
+class NotAllowed(RunnerError):
+    """Nobody knows who asks, or they may not do this."""
+
+    code = "not_allowed"
+    exit_code = 5
+
+    def __init__(self, message: str, hint: str = "", status: int = 403) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who asks. ``session`` is what their forms are bound to."""
+
+    name: str
+    role: Role
+    session: str
+
+
+@dataclass(slots=True)
+class _Session:
+    person: Person
+    ends: float
+
+
+@dataclass
+class Access:
+    """Decides who asks, from what a request carries."""
+
+    settings: WebSettings
+    host: str
+    _secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))
+    _sessions: dict[str, _Session] = field(default_factory=dict)
+    _failures: dict[str, deque[float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.open and not is_loopback(self.host):
+            raise InvalidSettings(
+                f"web: without tokens and trusted_header anybody who reaches {self.host} could run jobs",
+                hint="runner web --new-token NAME makes a token; or listen on 127.0.0.1",
+            )
+
+    @property
+    def open(self) -> bool:
+        """Whether everybody on this host may do everything."""
+        return not self.settings.tokens and self.settings.trusted_header is None
+
+    def of_token(self, token: str, address: str) -> Person | None:
+        """Return whose token it is.
+
+        Raises:
+            NotAllowed: too many failed from this address.
+        """
+        self._refuse_guessing(address)
+        digest = hashlib.sha256(token.encode()).hexdigest()
+        found = None
+        for name, known in self.settings.tokens.items():
+            # All of them, so that the time tells nothing.
+            if hmac.compare_digest(digest, known.sha256):
+                found = Person(name, Role[known.role.upper()], f"token:{name}")
+        if found is None:
+            self._note_failure(address)
+        return found
+
+    def of_header(self, name: str | None, address: str) -> Person | None:
+        """Return whom the trusted proxy names."""
+        if self.settings.trusted_header is None or not name or address not in self.settings.trusted_proxies:
+            return None
+        return Person(name[:128], Role[self.settings.trusted_role.upper()], f"proxy:{name[:128]}")
+
+    def of_nobody(self) -> Person | None:
+        """Return who asks without saying so: on this host, where nothing else was set up."""
+        return Person("local", Role.ADMIN, "local") if self.open else None
+
+    def log_in(self, token: str, address: str) -> str | None:
+        """Return the id of a new session, or None if the token is nobody's."""
+        person = self.of_token(token, address)
+        if person is None:
+            return None
+        now = time.monotonic()
+        self._sessions = {key: each for key, each in self._sessions.items() if each.ends > now}
+        session = secrets.token_urlsafe(32)
+        self._sessions[session] = _Session(Person(person.name, person.role, session), now + SESSION_SECONDS)
+        return session
+
+    def log_out(self, session: str) -> None:
+        """End a session."""
+        self._sessions.pop(session, None)
+
+    def of_session(self, session: str) -> Person | None:
+        """Return whose session it is."""
+        found = self._sessions.get(session)
+        return found.person if found is not None and found.ends > time.monotonic() else None
+
+    def form_token(self, person: Person) -> str:
+        """Return what every form of theirs carries: another site cannot know it."""
+        return hmac.new(self._secret, person.session.encode(), "sha256").hexdigest()
+
+    def is_form_token(self, person: Person, token: str) -> bool:
+        """Whether a form was made for them."""
+        return hmac.compare_digest(self.form_token(person), token)
+
+    def _refuse_guessing(self, address: str) -> None:
+        recent = self._failures.get(address)
+        if recent is None:
+            return
+        while recent and recent[0] < time.monotonic() - FAILURE_SECONDS:
+            recent.popleft()
+        if len(recent) >= FAILURES:
+            raise NotAllowed("too many failed logins from this address", hint="wait a minute", status=429)
+
+    def _note_failure(self, address: str) -> None:
+        if len(self._failures) > MOST_ADDRESSES:
+            self._failures.clear()
+        self._failures.setdefault(address, deque(maxlen=FAILURES)).append(time.monotonic())
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this host can reach ``host``."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def new_token() -> tuple[str, str]:
+    """Return a new token and its SHA-256 in hex."""
+    token = secrets.token_urlsafe(32)
+    return token, hashlib.sha256(token.encode()).hexdigest()

@@ -1,0 +1,110 @@
+"""A project with a worker, and the web beside it: real processes, a real browser."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.project import Project, write_project
+from tests.support.running import Running
+from tests.support.servers import Server
+
+MODULE = '''
+import logging, time
+from pathlib import Path
+from runner import current_run
+
+
+def greet(name="world"):
+    print(f"hello {name}")
+    return f"hello {name}"
+
+
+def fails():
+    logging.getLogger("jobs").error("<script>alert('log')</script>")
+    raise ValueError("<script>alert('error')</script>")
+
+
+def gated(gate):
+    """Say something, and wait until a file is there."""
+    print("waiting for the gate")
+    current_run().progress(0.5, "half way")
+    while not Path(gate).exists():
+        time.sleep(0.05)
+    print("through the gate")
+'''
+
+JOBS: dict[str, Any] = {
+    "greet": {
+        "task": "web_jobs:greet",
+        "description": "Greets <b>somebody</b>",
+        "tags": ["demo"],
+        "params": {
+            "name": {"type": "string", "default": "world", "description": "Whom to greet"},
+        },
+    },
+    "typed": {
+        "task": "web_jobs:greet",
+        "params": {
+            "name": {"type": "string", "enum": ["ann", "bob"], "required": True},
+            "day": {"type": "string", "format": "date"},
+            "count": {"type": "integer", "minimum": 1},
+            "flag": {"type": "boolean"},
+            "more": {"type": "object"},
+        },
+    },
+    "fails": {"task": "web_jobs:fails"},
+    "gated": {"task": "web_jobs:gated", "params": {"gate": {"type": "string", "required": True}}},
+    "scheduled": {"task": "web_jobs:greet", "schedule": {"every": "1h"}},
+    "off": {"task": "web_jobs:greet", "enabled": False},
+}
+
+
+@dataclass
+class Web:
+    """A web process: where it is, and the project behind it."""
+
+    project: Project
+    url: str
+    process: Running
+
+    def client(self, **options: Any) -> httpx.Client:
+        return httpx.Client(base_url=self.url, timeout=30.0, **options)
+
+
+@contextmanager
+def serving(project: Project, *args: str) -> Iterator[Web]:
+    """Start ``runner web`` on a free port."""
+    with project.start("web", "--port", "0", *args) as process:
+        process.wait_for("runner web ready", 40.0)
+        found = re.search(r"ready: (http://\S+)/", process.stderr)
+        assert found is not None
+        yield Web(project, found[1], process)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, redis_server: Server) -> Iterator[Project]:
+    folder = tmp_path_factory.mktemp("web")
+    namespace = f"w{uuid.uuid4().hex[:10]}"
+    project = write_project(folder / "p", redis_server.url, {**JOBS}, {"web_jobs.py": MODULE}, {}, namespace)
+    with project.worker(concurrency=4):
+        yield project
+
+
+@pytest.fixture(scope="module")
+def web(project: Project) -> Iterator[Web]:
+    with serving(project) as found:
+        yield found
+
+
+@pytest.fixture
+def client(web: Web) -> Iterator[httpx.Client]:
+    with web.client() as client:
+        yield client

@@ -1,0 +1,28 @@
+"""The REST API under schemathesis: what its OpenAPI document allows, and what it does not, ends in no 5xx."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.web.conftest import Web
+
+STREAMS = "/(events|stream)$"
+
+
+def test_nothing_that_is_sent_breaks_it(web: Web, tmp_path: Path) -> None:
+    command = [
+        *(str(Path(sys.executable).with_name("schemathesis")), "run", f"{web.url}/api/v1/openapi.json"),
+        *("--checks", "not_a_server_error,content_type_conformance,response_headers_conformance"),
+        # Those answer without end.
+        *("--exclude-path-regex", STREAMS),
+        *("--phases", "examples,coverage,fuzzing", "--max-examples", "15", "--seed", "7", "--no-color"),
+        *("--request-timeout", "30", "--suppress-health-check", "all", "--generation-database", "none"),
+    ]
+    environment = {**os.environ, "SCHEMATHESIS_HOOKS": ""}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=150, check=False
+    )
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
