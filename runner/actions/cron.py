@@ -59,7 +59,7 @@ def lines(project: Project, *, per_job: bool) -> list[str]:
     folder = str(project.settings.project)
     try:
         if not per_job:
-            return [tick_line(program(), folder)]
+            return [tick_line(program(), folder, project.settings.environment)]
         return list(_job_lines(project, folder))
     except Inexpressible as wrong:
         raise CrontabError(str(wrong), hint="move the project to another folder") from None
@@ -134,7 +134,8 @@ def units(project: Project, *, per_job: bool, user: bool) -> dict[str, str]:
         CrontabError: a timer can not say when a job runs.
         InvalidSpec: with ``per_job``, some jobs could not be read.
     """
-    host = Host(program(), str(project.settings.project), None if user else getpass.getuser())
+    settings = project.settings
+    host = Host(program(), str(settings.project), None if user else getpass.getuser(), settings.environment)
     found: dict[str, str] = {}
     if per_job:
         for job in _scheduled(project):
@@ -182,7 +183,7 @@ def _job_lines(project: Project, folder: str) -> Iterator[str]:
                 when = cron_time(schedule, project.settings.timezone, zone, now)
             except Inexpressible as wrong:
                 raise CrontabError(f"{job.name}: {wrong}", hint=_TICK_INSTEAD) from None
-            yield job_line(program(), folder, job.name, when)
+            yield job_line(program(), folder, job.name, when, project.settings.environment)
 
 
 def _check_settings(text: bytes, folder: str) -> None:

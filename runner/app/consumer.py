@@ -101,11 +101,7 @@ def refuse_unknown(app: Any, name: Any, message: Any) -> None:
     since = app.backend.ledger.refused_since(run_id)
     if since is None or time.time() - since < UNKNOWN_JOB_PATIENCE:
         log.warning("run %s: job %s is not declared here, handed back", run_id, name)
-        channel = message.channel
-        channel.claims.hand_back(
-            [message.delivery_tag], pause=UNKNOWN_JOB_PAUSE, detail=f"job {name} is not declared by {app.worker_name}"
-        )
-        channel.qos.settled(message.delivery_tag)
+        hand_back_later(message, UNKNOWN_JOB_PAUSE, f"job {name} is not declared by {app.worker_name}")
         return
     failure = describe_exception(
         UnknownJobError(f"no worker knows job {name}, it may have been removed from jobs.d"),
@@ -113,6 +109,13 @@ def refuse_unknown(app: Any, name: Any, message: Any) -> None:
     )
     app.backend.attempts.fail_waiting(run_id, message.delivery_tag, "unknown_job", failure)
     message.channel.qos.settled(message.delivery_tag)
+
+
+def hand_back_later(message: Any, pause: float, detail: str) -> None:
+    """Give a message back uncharged, to be looked at again after ``pause`` seconds."""
+    channel = message.channel
+    channel.claims.hand_back([message.delivery_tag], pause=pause, detail=detail)
+    channel.qos.settled(message.delivery_tag)
 
 
 def bury(message: Any, why: str) -> None:

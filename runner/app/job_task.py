@@ -84,6 +84,8 @@ class JobTask(Task):
     job: JobSpec
     carried: Carried | None = None
     """What a request tells a pool child about the job; None if every child was forked with it."""
+    loaded_at: float | None = None
+    """When it came to be (``time.monotonic``), if that was while the worker ran."""
     _target: Callable[..., Any] | Task | None = None
     broken: str | None = None
     """Why the target could not be imported, or None."""

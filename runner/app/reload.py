@@ -65,8 +65,8 @@ class LiveFiles:
         self._refused: dict[str, str] = {}
         self._since = round(time.time() * 1000)
         self._digest = catalog_digest(app.catalog.digests())
-        self._told: frozenset[str] = frozenset(map(str, app.catalog.problems))
-        self._problems: tuple[str, ...] = tuple(map(str, app.catalog.problems))
+        self._problems = _errors(app.catalog)
+        self._told = frozenset(self._problems)
         self.published = ""
         """The digest of the catalog that others can read in the ledger; empty until the first is written."""
 
@@ -112,7 +112,10 @@ class LiveFiles:
         if len(self._looked_for) > _DIGESTS_REMEMBERED:
             self._looked_for.popitem(last=False)
         with self._mutex:
-            self.look()
+            try:
+                self.look()
+            except Exception:
+                log.exception("files of jobs could not be read; what was read before stays in force")
             return name in self.apply(consumer)
 
     def apply(self, consumer: Any) -> frozenset[str]:
@@ -154,10 +157,11 @@ class LiveFiles:
             log.warning("job %s: %s", name, complaint)
         carried = Carried(*new.jobs.entry(name)) if self._pool == "prefork" and isinstance(new.jobs, Jobs) else None
         task = trace_task(app, make_task(app, job, carried))
+        task.loaded_at = time.monotonic()
         consumer.strategies[name] = task.start_strategy(app, consumer)
 
     def _tell_problems(self) -> None:
-        self._problems = tuple(str(each) for each in self._live.catalog.problems if each.severity == "error")
+        self._problems = _errors(self._live.catalog)
         for text in self._problems:
             if text not in self._told:
                 log.error("%s", text)
@@ -209,6 +213,10 @@ class LiveFiles:
     def untold(self) -> bool:
         """Whether others cannot read yet what this worker runs."""
         return self.published != self._digest
+
+
+def _errors(catalog: Catalog) -> tuple[str, ...]:
+    return tuple(str(each) for each in catalog.problems if each.severity == "error")
 
 
 def _changed(former: Catalog, new: Catalog) -> Iterable[str]:

@@ -59,8 +59,9 @@ def _expand(value: Any, sources: Sources, where: str) -> Any:
 def environment(env: Mapping[str, str]) -> Iterator[None]:
     """Set environment variables for the duration of a run."""
     before = {name: os.environ.get(name) for name in env}
-    os.environ.update(env)
     try:
+        # Inside: a soft timeout may come at any point, and nothing may stay for the next run.
+        os.environ.update(env)
         yield
     finally:
         for name, value in before.items():

@@ -6,6 +6,7 @@ and reply_to are not obeyed: only the id and the job's name are passed on, and n
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,8 +14,11 @@ from celery.utils.log import get_logger
 from celery.worker.strategy import default as stock_strategy
 
 from runner.app.adopt import adopt
-from runner.errors import Unavailable
+from runner.app.consumer import hand_back_later
+from runner.errors import InvalidParams, Unavailable
 from runner.ledger.message import MARK
+from runner.model.job import JobSpec
+from runner.spec.params import check_params
 
 log = get_logger(__name__)
 
@@ -23,6 +27,14 @@ NO_BODY = "[[], {}, {}]"
 
 PASSED_ON = frozenset({"id", "task", "root_id", "lang", "argsrepr", "kwargsrepr"})
 """The headers that a worker looks at."""
+
+
+FRESH_SECONDS = 5.0
+"""A spec that came so lately, while the worker ran, may have been read from a file that was not whole: what does not
+fit it is handed back and not failed."""
+
+FRESH_PAUSE = 1.0
+"""Seconds before such a run is looked at again."""
 
 
 def strategy(task: Any, app: Any, consumer: Any, **kwargs: Any) -> Callable[..., None]:
@@ -36,10 +48,17 @@ def strategy(task: Any, app: Any, consumer: Any, **kwargs: Any) -> Callable[...,
         if other and app.files.look_for(consumer, task.name, headers.get("digest")):
             consumer.strategies[task.name](message, body, ack, reject, callbacks, **options)
             return
+        fresh = task.loaded_at is not None and time.monotonic() - task.loaded_at < FRESH_SECONDS
         try:
             if MARK not in headers:
                 adopt(app, task.job, message)
                 message.ack()
+                return
+            if other and fresh and not fits(app, task.job, headers.get("id")):
+                log.warning(
+                    "run %s: its params do not fit %s, which just changed: handed back", headers["id"], task.name
+                )
+                hand_back_later(message, FRESH_PAUSE, f"its params do not fit job {task.name}, which just changed")
                 return
             if task.broken is not None:
                 refuse_broken(app, task, message)
@@ -55,6 +74,18 @@ def strategy(task: Any, app: Any, consumer: Any, **kwargs: Any) -> Callable[...,
         run_it(message, body, ack, reject, callbacks, **options)
 
     return handle
+
+
+def fits(app: Any, job: JobSpec, run_id: Any) -> bool:
+    """Whether a run's params fit a job; True also where that is not for this to say."""
+    run = next(iter(app.backend.ledger.read([run_id])), None) if isinstance(run_id, str) else None
+    if run is None:
+        return True
+    try:
+        check_params(job, run.params)
+    except InvalidParams:
+        return False
+    return True
 
 
 def refuse_broken(app: Any, task: Any, message: Any) -> None:

@@ -21,33 +21,34 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _LOOK_AHEAD = timedelta(days=2 * 366)
 
 
-def tick_line(program: Sequence[str], project: str) -> str:
-    """Return the line that calls ``runner tick`` every minute.
+def tick_line(program: Sequence[str], project: str, environment: str | None = None) -> str:
+    """Return the line that calls ``runner tick`` every minute, with ``RUNNER_ENV`` if there is an ``environment``.
 
     Raises:
         Inexpressible: the paths have what a crontab can not hold.
     """
-    return _line("* * * * *", program, shlex.join([*program, "--project", project, "tick"]), project)
+    return _line("* * * * *", program, shlex.join([*program, "--project", project, "tick"]), project, environment)
 
 
-def job_line(program: Sequence[str], project: str, job: str, when: str) -> str:
+def job_line(program: Sequence[str], project: str, job: str, when: str, environment: str | None = None) -> str:
     """Return the line that submits a job at the slots of ``when``, and waits for the end of the run.
 
     Raises:
         Inexpressible: see :func:`tick_line`.
     """
     words = shlex.join([*program, "--project", project, "submit", job, "--wait", "--quiet", "--key"])
-    return _line(when, program, f"{words} {KEY}", project)
+    return _line(when, program, f"{words} {KEY}", project, environment)
 
 
-def _line(when: str, program: Sequence[str], command: str, project: str) -> str:
+def _line(when: str, program: Sequence[str], command: str, project: str, environment: str | None) -> str:
     for path in (*program, project):
         if re.search(r"[\\\x00-\x1f\x7f]", path):
             raise Inexpressible(f"{path!r} has a backslash or a control character, which crons read in different ways")
     # Variables of the one command alone; PATH does not depend on who installs.
     folder = program[0].rpartition("/")[0]
     path = ":".join(dict.fromkeys([folder, "/usr/local/bin", "/usr/bin", "/bin"]))
-    settings = shlex.join(["/usr/bin/env", "SHELL=/bin/sh", f"PATH={path}"])
+    named = [f"RUNNER_ENV={environment}"] if environment else []
+    settings = shlex.join(["/usr/bin/env", "SHELL=/bin/sh", f"PATH={path}", *named])
     text = f"{settings} {command}".replace("%", r"\%")
     if len(text.encode("utf-8", "surrogateescape")) > LONGEST:
         raise Inexpressible(f"the command would be longer than {LONGEST} characters, which crons refuse")

@@ -15,11 +15,15 @@ SYSTEM_FOLDER = "/etc/systemd/system"
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What all units of a project share. ``user`` None: units of a user's own manager."""
+    """What all units of a project share. ``user`` None: units of a user's own manager.
+
+    ``environment`` is what ``RUNNER_ENV`` says, if it is set.
+    """
 
     program: Sequence[str]
     project: str
     user: str | None
+    environment: str | None = None
 
 
 def unit_name(project: str, role: str) -> str:
@@ -88,6 +92,7 @@ def _service(host: Host, what: str, command: str, more: Sequence[str], *, instal
         "",
         "[Service]",
         *([f"User={host.user}"] if host.user is not None else []),
+        *([f"Environment=RUNNER_ENV={host.environment}"] if host.environment else []),
         f"ExecStart={command}",
         *more,
         *(["", "[Install]", f"WantedBy={target}"] if install else []),

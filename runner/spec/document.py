@@ -79,7 +79,8 @@ class Document:
         # Two jobs that share a value through an anchor share its fault.
         if (line, column, message) not in self._seen and len(self.problems) < MAX_FAULTS:
             self._seen.add((line, column, message))
-            kept = source if len(source) <= LONGEST_SOURCE and not is_secret(path) else ""
+            shown = len(source) <= LONGEST_SOURCE and not is_secret(path) and "secrets:" not in source
+            kept = source if shown else ""
             expected = "" if from_code else one_line(expected_at(path))
             problem = Problem(
                 self.file, line + 1, column, show_path(path), one_line(message), severity, kept, expected, from_code

@@ -58,6 +58,7 @@ def test_a_sound_file_is_not_marked(editor: Editor) -> None:
         assert editor.problems(text) == [], name
 
 
+TEMPLATE = "known are ${run.id}, ${run.slot}, ${params.NAME} and ${env.NAME}; write $${ for a literal ${"
 MARKS = {
     "timeout: 30": (5, 14, "write a duration with a unit, such as 90s, 15m, 1h30m or 2d"),
     "timeout: 30 minutes": (5, 14, "write a duration with a unit, such as 90s, 15m, 1h30m or 2d"),
@@ -67,6 +68,13 @@ MARKS = {
     "enabled: maybe": (5, 14, "Incorrect type. Expected one of boolean, null."),
     "retry: {max_retires: 3}": (5, 13, "Property max_retires is not allowed."),
     "kwargs: {1a: 3}": (5, 14, "a keyword argument is a Python identifier"),
+    'kwargs: {a: "${HOME}"}': (5, 17, TEMPLATE),
+    'env: {A: "x ${params.a b}"}': (5, 14, TEMPLATE),
+    "secrets: {A: hunter2}": (
+        5,
+        18,
+        "write env:NAME or file:PATH, where the worker finds it; the secret itself does not belong here",
+    ),
     "params: {p: {minLenght: 3}}": (5, 18, "Property minLenght is not allowed."),
     "params: {p: {type: strin}}": (5, 24, "Value is not accepted. Valid values: " + ", ".join(f'"{t}"' for t in TYPES)),
     "params: {p: {type: string, required: true, default: x}}": (

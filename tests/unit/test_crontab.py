@@ -128,6 +128,8 @@ def test_the_line_that_ticks() -> None:
         "* * * * * /usr/bin/env SHELL=/bin/sh PATH=/srv/venv/bin:/usr/local/bin:/usr/bin:/bin "
         "/srv/venv/bin/runner --project /srv/a tick"
     )
+    assert " RUNNER_ENV=prod /srv/" in tick_line(PROGRAM, "/srv/a", "prod")
+    assert " RUNNER_ENV=prod /srv/" in job_line(PROGRAM, "/srv/a", "nightly", "0 2 * * *", "prod")
     assert r"--project '/srv/100\% mine'" in tick_line(PROGRAM, "/srv/100% mine")
     assert tick_line(["/bin/python3", "-m", "runner"], "/srv/a").endswith(
         "/bin/python3 -m runner --project /srv/a tick"
@@ -267,7 +269,7 @@ def test_systemd_accepts_the_units(needed: Callable[[str], str], tmp_path: Path,
     tool = tmp_path / "a tool"
     tool.write_text("#!/bin/sh\n")
     tool.chmod(0o755)
-    host = Host([str(tool)], project, user)
+    host = Host([str(tool)], project, user, "prod")
     units = (
         tick_units(host)
         | scheduler_units(host)

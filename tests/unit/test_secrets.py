@@ -85,9 +85,9 @@ def test_a_worker_is_told_before_the_first_run(tmp_path: Path) -> None:
 
 def test_problems_never_repeat_a_value(tmp_path: Path) -> None:
     file = tmp_path / "jobs.yaml"
-    file.write_text("jobs:\n  a: {task: 'a:b', secrets: {KEY: hunter2, PIN: 0123456}}\n")
+    file.write_text("jobs:\n  a: {task: 'a:b', secrets: {KEY: hunter2, PIN: 0123456}, timeout: 5}\n")
     problems = load_files([file], base=tmp_path).problems
-    assert problems
+    assert len(problems) == 3
     assert not any("hunter2" in text for each in problems for text in (str(each), each.source, each.expected))
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from runner.actions.project import Project as Opened
 from runner.actions.submit import submit
-from runner.errors import UnknownJob
+from runner.errors import InvalidParams, UnknownJob
 from tests.support.deadline import wait_until
 from tests.support.project import Project
 
@@ -135,6 +135,22 @@ def test_a_run_of_a_job_that_its_worker_does_not_know_yet_waits_for_the_file(
         assert (run["state"], run["attempts"], run["losses"], run["result"]) == ("SUCCESS", 1, 0, ["new", "new"])
 
 
+def test_a_run_of_a_job_that_nobody_knows_fails_after_five_minutes(make_project: Callable[..., Project]) -> None:
+    ahead = make_project(jobs(job("new", name="new")), {"work.py": WORK}, name="ahead")
+    behind = make_project(jobs(job("one")), {"work.py": WORK}, name="behind", namespace=ahead.namespace)
+    with behind.worker(concurrency=1) as worker:
+        run_id = ahead.submit("new")
+        worker.wait_for("job new is not declared here, handed back")
+        ledger = ahead.ledger()
+        try:
+            assert ledger.refused_since(run_id) is not None
+            ledger.client.hset(f"{ahead.namespace}:run:{run_id}", "refused_since", round((time.time() - 301) * 1000))
+        finally:
+            ledger.close()
+        run = ahead.wait_for_state(run_id, "SUCCESS", "FAILURE")
+        assert (run["state"], run["reason"], run["attempts"]) == ("FAILURE", "unknown_job", 0)
+
+
 def test_a_run_of_another_digest_runs_by_the_workers_own_spec_and_says_which(
     make_project: Callable[..., Project],
 ) -> None:
@@ -160,6 +176,39 @@ def test_a_pool_that_cannot_honour_an_option_goes_on_without_the_change(make_pro
         file.write_text(plain.replace("{task", "{timeout: 5s, task"))
         worker.wait_for("job say declares timeout, which the thread pool cannot honour")
         assert result_of(project, project.submit("say")) == ["two", None]
+
+
+def test_a_retry_goes_by_what_was_saved_meanwhile(make_project: Callable[..., Project]) -> None:
+    retry = "retry: {max_retries: 50, delay: 1s, jitter: false}"
+    failing = f"jobs:\n  say:\n    task: work:fail\n    {retry}\n"
+    project = make_project(failing, {"work.py": WORK})
+    with project.worker(concurrency=1) as worker:
+        run_id = project.submit("say")
+        project.wait_for_state(run_id, "RETRY")
+        (project.path / "jobs.d" / "jobs.yaml").write_text(failing.replace("work:fail", "work:say"))
+        worker.wait_for("jobs are reloaded: changed say")
+        run = project.wait_for_state(run_id, "SUCCESS", "FAILURE")
+        assert run["state"] == "SUCCESS"
+        assert run["attempts"] >= 2
+
+
+def test_params_that_do_not_fit_a_spec_that_just_came_are_not_failed_at_once(
+    make_project: Callable[..., Project],
+) -> None:
+    whole = job("one", "params: {seconds: {type: number, default: 0}}")
+    project = make_project(jobs(whole), {"work.py": WORK})
+    file = project.path / "jobs.d" / "jobs.yaml"
+    before = Opened.open(project.path)
+    assert before.catalog.jobs
+    with project.worker(concurrency=1) as worker:
+        # As a slow writer leaves it for a while: what is there is sound, and not all.
+        file.write_text(jobs(job("one")))
+        worker.wait_for("jobs are reloaded: changed say")
+        run_id = submit(before, "say", {"seconds": 0}, trigger="api").id
+        worker.wait_for("its params do not fit say, which just changed")
+        file.write_text(jobs(whole))
+        run = project.wait_for_state(run_id, "SUCCESS", "FAILURE")
+        assert (run["state"], run["attempts"], run["losses"]) == ("SUCCESS", 1, 0)
 
 
 def test_defaults_of_the_project_are_followed(make_project: Callable[..., Project]) -> None:
@@ -196,7 +245,8 @@ def test_a_hundred_changes_under_load_fail_no_run(make_project: Callable[..., Pr
     def content(name: str) -> str:
         version = next(versions)
         retry = "retry: {max_retries: 2, delay: 100ms}"
-        return jobs(*(job(f"v{version}", retry, "timeout: 60s", name=f"{name}-{each}") for each in range(3)))
+        options = (retry, "timeout: 60s", "params: {seconds: {type: number, default: 0}}")
+        return jobs(*(job(f"v{version}", *options, name=f"{name}-{each}") for each in range(3)))
 
     files = {name: folder / f"{name}.yaml" for name in ("a", "b", "c", "d")}
     for name, path in files.items():
@@ -213,10 +263,10 @@ def test_a_hundred_changes_under_load_fail_no_run(make_project: Callable[..., Pr
                 return
             name = f"{'abcd'[number % 4]}-{number % 3}"
             try:
-                made = submit(Opened.open(project.path), name, {}, trigger="api")
-            except UnknownJob:
-                # As the submitter sees the files, the job is gone or broken for a moment.
-                made = submit(first, name, {}, trigger="api")
+                made = submit(Opened.open(project.path), name, {"seconds": 0}, trigger="api")
+            except (UnknownJob, InvalidParams):
+                # As the submitter sees the files, the job is gone, broken or not whole for a moment.
+                made = submit(first, name, {"seconds": 0}, trigger="api")
             submitted.append(made.id)
 
     def edit(path: Path, text: str) -> None:

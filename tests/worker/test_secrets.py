@@ -11,10 +11,12 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import redis
 
+from runner.ledger.ledger import Submission
 from runner.model.run import Run
 from tests.support.deadline import wait_until
 from tests.support.project import Project, write_project
@@ -26,6 +28,9 @@ KEY = "k3y-of-the-api/" + "+" * 5 + "'quoted\"-ä"
 PEM = "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEF\nAASCBKcwggSjAgEAAoIBAQC7VJTU\n-----END KEY-----"
 TOKEN = "74617391"
 """All digits: as a number it is no text."""
+
+LATE = "c4me-l4ter"
+"""No secret until a job names it."""
 
 PARTS = [KEY, json.dumps(KEY)[1:-1], *PEM.splitlines(), TOKEN]
 
@@ -114,6 +119,7 @@ JOBS: dict[str, Any] = {
             "l": "$${x}",
         },
     },
+    "slot": {"task": "work:digest", "kwargs": {"slot": "${run.slot}", "at": "slot ${run.slot}"}},
     "shows": {"task": "work:shows", "secrets": SECRETS},
     "fails": {"task": "work:fails", "secrets": SECRETS, "params": HOW, "retry": RETRY},
     "bound": {"task": "work:bound", "secrets": SECRETS, "retry": RETRY},
@@ -177,7 +183,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, redis_server: Server) -> Ite
         folder / "p", redis_server.url, JOBS, {"work.py": MODULE, "pem": PEM, "open": KEY}, settings
     )
     (project.path / "open").chmod(0o666)
-    environment = {"WORKER_API_KEY": KEY, "WORKER_TOKEN": TOKEN, "WORKER_MODE": "full"}
+    environment = {"WORKER_API_KEY": KEY, "WORKER_TOKEN": TOKEN, "WORKER_MODE": "full", "WORKER_LATE": LATE}
     found = Place(project)
     client = project.redis()
     found.overheard = Overheard(client)
@@ -235,6 +241,17 @@ def test_a_job_finds_its_secrets_and_what_its_run_brings(place: Place) -> None:
     assert ended.result == {**given, **hashed}
 
 
+def test_a_scheduled_run_knows_its_slot(place: Place) -> None:
+    job = place.opened.catalog.jobs["slot"]
+    place.opened.ledger.submit(
+        Submission(
+            id=(run_id := str(uuid4())), job=job, params={}, queue="default", priority=5, trigger="schedule", slot=0
+        )
+    )
+    document = place.project.wait_for_state(run_id, "SUCCESS", "FAILURE")
+    assert document["result"] == {"slot": "1970-01-01T00:00:00.000Z", "at": "slot 1970-01-01T00:00:00.000Z"}
+
+
 def test_a_job_that_shows_them_everywhere(place: Place) -> None:
     ended = run(place, "shows")
     assert ended.state == "SUCCESS"
@@ -266,6 +283,19 @@ def test_another_job_of_the_same_worker(place: Place) -> None:
     assert list(ended.result) == ["false"]
     assert ended.result["false"]["WORKER_API_KEY"] == "***"
     assert_nowhere(place, ended)
+
+
+def test_a_secret_of_a_job_that_came_while_the_worker_runs(place: Place) -> None:
+    text = "jobs:\n  late:\n    task: work:prints_environment\n    secrets: {LATE: 'env:WORKER_LATE'}\n"
+    place.project.write({"jobs.d/late.yaml": text})
+    place.worker.wait_for("jobs are reloaded: added late", 30.0)
+    for job in ("late", "other"):
+        run_id = place.project.submit(job)
+        ended = place.project.wait_for_state(run_id, "SUCCESS", "FAILURE")
+        assert ended["result"]["false"]["WORKER_LATE"] == "***"
+        log = place.project.cli("logs", run_id).check().stdout
+        assert "WORKER_LATE" in log
+        assert LATE not in log
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ class Reader:
 
     def _read(self, kind: str, value: Any) -> Any:
         if kind == BEGIN:
-            secrets = tuple(dict.fromkeys((*value[3], *self._secrets)))[:REMEMBERED]
+            secrets = tuple(dict.fromkeys((*value[3], *self._secrets)))[: len(value[3]) + REMEMBERED]
             if set(secrets) != set(self._secrets):
                 self._masker = Masker(secrets)
             self._secrets = secrets
