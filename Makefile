@@ -10,7 +10,7 @@ WORKERS ?= $(shell $(PYTHON) -c 'import os; print(max(2, os.cpu_count() or 2))')
 # On every server, what talks to one; the rest of the suite does not.
 SERVER_TESTS := $(wildcard tests/ledger tests/worker tests/integration tests/cli tests/fault)
 
-.PHONY: help install editor demo test test-redis fault fault-compare lint types imports stale check bench lock schema docs wheel clean
+.PHONY: help install editor demo test test-redis fault fault-compare lint types imports stale check bench million lock schema docs wheel clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -72,6 +72,9 @@ check: lint types imports stale  ## All checks that run no tests
 
 bench: $(INSTALLED)  ## Measure against Celery, in pairs in one run
 	$(PY) -m benchmarks.all
+
+million: $(INSTALLED)  ## Measure a ledger of a million runs: lists, memory, pruning (some 1.5 GB of memory)
+	$(PY) -m benchmarks.million
 
 lock: pyproject.toml  ## Resolve the dependencies anew
 	@$(PYTHON) -m venv .venv/lock

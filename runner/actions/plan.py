@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from runner.ledger.connection import reaching
 from runner.ledger.fleet import read_workers
+from runner.ledger.record import unpack_digest
 from runner.ledger.specs import read_specs
 from runner.model.run import to_timestamp
 from runner.model.schedule import SCHEDULES
@@ -216,5 +217,7 @@ def _queued(project: Project, here: Mapping[str, Published]) -> dict[str, int]:
             for run_id in ids:
                 pipe.hmget(f"{ledger.namespace}:run:{run_id}", "job", "spec_digest")
             records = pipe.execute()
-    counts = Counter(job for job, spec in records if job and (job not in here or here[job].digest != spec))
+    counts = Counter(
+        job for job, spec in records if job and (job not in here or here[job].digest != unpack_digest(spec))
+    )
     return dict(sorted(counts.items()))

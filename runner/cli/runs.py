@@ -83,7 +83,7 @@ def command(
 ) -> int:
     """List runs, newest submission first, a page at a time.
 
-    Job, state and time are looked up in an index. What fits the other conditions is looked for among 20,000 runs at a
+    Job, state and time are looked up in an index. What fits the other conditions is looked for among 10,000 runs at a
     time; where that was not enough, the command that looks further is told on stderr.
     """
     from runner.actions.find import list_runs  # start-up time: --help reads no settings

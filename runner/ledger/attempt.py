@@ -13,7 +13,7 @@ from typing import Any
 
 from runner.errors import Unavailable
 from runner.ledger.ledger import Ledger
-from runner.ledger.record import celery_meta
+from runner.ledger.record import celery_meta, pack_digest
 from runner.model.run import State, to_timestamp
 
 log = logging.getLogger(__name__)
@@ -76,7 +76,9 @@ class Attempts:
 
     def start(self, run_id: str, token: str, worker: str, job: str, spec_digest: str = "") -> Started | Dropped:
         """Ask the guard; STARTED is written by the same step, and the digest of the spec that the attempt goes by."""
-        answer = self.persist(lambda: self.ledger.script("start", run_id, token, worker, os.getpid(), job, spec_digest))
+        answer = self.persist(
+            lambda: self.ledger.script("start", run_id, token, worker, os.getpid(), job, pack_digest(spec_digest))
+        )
         if answer[0] != "go":
             return Dropped(answer[0])
         _, attempt, retries, params, expires_at, slot = answer

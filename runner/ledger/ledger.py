@@ -14,7 +14,7 @@ from runner.ledger.connection import connect, reaching
 from runner.ledger.fleet import read_workers
 from runner.ledger.message import write_message
 from runner.ledger.pauses import read_pause
-from runner.ledger.record import pairs, read_record
+from runner.ledger.record import pack_digest, pairs, read_record
 from runner.ledger.scripts import run_confirmed, run_script
 from runner.ledger.watch import Watch
 from runner.model.job import JobSpec
@@ -183,7 +183,7 @@ class Ledger:
             **_unique(submission),
             **_concurrency(submission),
             "forced": 1 if submission.forced else None,
-            "spec_digest": submission.job.digest,
+            "spec_digest": pack_digest(submission.job.digest),
             "params": params,
             "tags": json.dumps(list(submission.job.tags)) if submission.job.tags else None,
             "delivery": submission.job.delivery if submission.job.delivery != "at_least_once" else None,

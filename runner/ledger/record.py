@@ -13,6 +13,19 @@ _TIMES = ("retry_at", "slot", "submitted_at", "eta", "expires_at", "started_at",
 _COUNTS = ("attempts", "retries", "losses")
 
 
+_DIGEST = "sha256:"
+
+
+def pack_digest(digest: str) -> str:
+    """Return a spec's digest as records hold it: a value of more than 64 bytes doubles what a hash takes in Redis."""
+    return digest.removeprefix(_DIGEST)
+
+
+def unpack_digest(held: str | None) -> str | None:
+    """Return the digest that a record holds."""
+    return held if not held or held.startswith(_DIGEST) else _DIGEST + held
+
+
 def pairs(flat: Sequence[str]) -> dict[str, str]:
     """Return the mapping that Redis sent as a flat list."""
     return dict(zip(flat[::2], flat[1::2], strict=True))
@@ -22,6 +35,7 @@ def read_record(run_id: str, record: Mapping[str, str], meta: str | None) -> Run
     """Return the run of a record; ``meta`` is its result in Celery's format, if that is still kept."""
     state = State(record["state"])
     fields: dict[str, Any] = {name: record.get(name) or None for name in _TEXT}
+    fields["spec_digest"] = unpack_digest(fields["spec_digest"])
     fields |= {name: to_timestamp(int(float(record[name]))) for name in _TIMES if record.get(name)}
     fields |= {name: int(record.get(name, 0)) for name in _COUNTS}
     if state is State.SUCCESS:

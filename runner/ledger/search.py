@@ -13,7 +13,7 @@ from runner.model.run import FailureReason, Run, State
 if TYPE_CHECKING:
     from runner.ledger.ledger import Ledger
 
-MOST_LOOKED_AT = 20_000
+MOST_LOOKED_AT = 10_000
 """Runs that one page looks at; then it ends, and its cursor says where."""
 
 _AT_ONCE = 500

@@ -29,6 +29,9 @@ PEM = "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEF\nAASCBKcwggSjAgEAAoIBAQ
 TOKEN = "74617391"
 """All digits: as a number it is no text."""
 
+LATE = "c4me-l4ter"
+"""No secret until a job names it."""
+
 PARTS = [KEY, json.dumps(KEY)[1:-1], *PEM.splitlines(), TOKEN]
 
 MODULE = '''
@@ -180,7 +183,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, redis_server: Server) -> Ite
         folder / "p", redis_server.url, JOBS, {"work.py": MODULE, "pem": PEM, "open": KEY}, settings
     )
     (project.path / "open").chmod(0o666)
-    environment = {"WORKER_API_KEY": KEY, "WORKER_TOKEN": TOKEN, "WORKER_MODE": "full"}
+    environment = {"WORKER_API_KEY": KEY, "WORKER_TOKEN": TOKEN, "WORKER_MODE": "full", "WORKER_LATE": LATE}
     found = Place(project)
     client = project.redis()
     found.overheard = Overheard(client)
@@ -280,6 +283,19 @@ def test_another_job_of_the_same_worker(place: Place) -> None:
     assert list(ended.result) == ["false"]
     assert ended.result["false"]["WORKER_API_KEY"] == "***"
     assert_nowhere(place, ended)
+
+
+def test_a_secret_of_a_job_that_came_while_the_worker_runs(place: Place) -> None:
+    text = "jobs:\n  late:\n    task: work:prints_environment\n    secrets: {LATE: 'env:WORKER_LATE'}\n"
+    place.project.write({"jobs.d/late.yaml": text})
+    place.worker.wait_for("jobs are reloaded: added late", 30.0)
+    for job in ("late", "other"):
+        run_id = place.project.submit(job)
+        ended = place.project.wait_for_state(run_id, "SUCCESS", "FAILURE")
+        assert ended["result"]["false"]["WORKER_LATE"] == "***"
+        log = place.project.cli("logs", run_id).check().stdout
+        assert "WORKER_LATE" in log
+        assert LATE not in log
 
 
 @pytest.mark.parametrize(

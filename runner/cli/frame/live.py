@@ -2,15 +2,51 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.text import Text
 
+from runner.cli.frame.moments import show_seconds
 from runner.cli.frame.output import STYLES
 from runner.cli.frame.run_text import change_line, one_line
-from runner.model.run import Run
+from runner.model.run import Run, State, to_datetime
+
+
+class TimeLeftColumn(ProgressColumn):
+    """How long a run is expected to take yet; nothing while that is not known."""
+
+    def render(self, task: Task) -> Text:
+        """Return what was expected when the run last told its progress, less the time since."""
+        left, told_at = task.fields.get("left"), task.fields.get("told_at", 0.0)
+        if left is None:
+            return Text("")
+        return Text(f"{show_seconds(max(0.0, left - (time.monotonic() - told_at)))} left", style="progress.remaining")
+
+
+def expected_left(run: Run, now: float) -> float | None:
+    """Return the seconds that a run takes yet if it goes on as it went since its start; None if that is not known.
+
+    Args:
+        run: the run.
+        now: Unix time in seconds.
+    """
+    fraction = (run.progress or {}).get("fraction")
+    if run.state is not State.STARTED or not fraction or run.started_at is None:
+        return None
+    passed = max(0.0, now - to_datetime(run.started_at).timestamp())
+    return float(passed * (1.0 - fraction) / fraction)
 
 
 class LiveRuns:
@@ -25,11 +61,13 @@ class LiveRuns:
             BarColumn(bar_width=24),
             TextColumn("{task.fields[note]}", markup=False),
             TimeElapsedColumn(),
+            TimeLeftColumn(),
             console=self._console,
             transient=True,
         )
         self._rows: dict[str, TaskID] = {}
         self._told: dict[str, tuple[Any, ...]] = {}
+        self._progress_told: dict[str, dict[str, Any]] = {}
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -48,6 +86,9 @@ class LiveRuns:
             self._rows[run.id] = self._progress.add_task(one_line(run.job, 40), total=None, state="", note="")
         progress = run.progress or {}
         fraction = progress.get("fraction")
+        if self._progress_told.get(run.id) != progress:
+            self._progress_told[run.id] = progress
+            self._progress.update(self._rows[run.id], left=expected_left(run, time.time()), told_at=time.monotonic())
         self._progress.update(
             self._rows[run.id],
             state=f"[{STYLES[run.state]}]{run.state}[/]",

@@ -17,6 +17,7 @@ from runner.ledger.connection import reaching
 from runner.ledger.health.finding import Finding
 from runner.ledger.health.kinds import KINDS, Tally, finding_of
 from runner.ledger.message import write_message
+from runner.ledger.record import unpack_digest
 from runner.ledger.scripts import run_script
 
 if TYPE_CHECKING:
@@ -243,7 +244,7 @@ class Reconciliation:
                 run_id=run_id,
                 job=job,
                 params=json.loads(params or "{}"),
-                digest=digest or "",
+                digest=unpack_digest(digest) or "",
                 queue=queue,
                 priority=int(priority),
             )

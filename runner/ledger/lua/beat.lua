@@ -10,6 +10,7 @@
 
 local worker, lease = ARGV[1], tonumber(ARGV[3])
 local PORTION = 200
+local PRUNED = 25
 local LOST_KEPT = 86400000      -- ms
 local more = 0
 
@@ -87,12 +88,12 @@ if NOW >= hold then
   if #dead == PORTION then more = 1 end
 end
 
-local old = redis.call('ZRANGE', PRUNABLE, '-inf', NOW, 'BYSCORE', 'LIMIT', 0, PORTION)
+local old = redis.call('ZRANGE', PRUNABLE, '-inf', NOW, 'BYSCORE', 'LIMIT', 0, PRUNED)
 for _, id in ipairs(old) do
   local run = load_run(id)
   if run then remove_run(run) else redis.call('ZREM', PRUNABLE, id) end
 end
-if #old == PORTION then more = 1 end
+if #old == PRUNED then more = 1 end
 
 local next_due = redis.call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')
 return { next_due[2] and tostring(math.max(0, tonumber(next_due[2]) - NOW)) or '',

@@ -242,7 +242,8 @@ local function remove_run(run)
   unindex(run)
   redis.call('ZREM', IDS, run.id)
   redis.call('ZREM', PRUNABLE, run.id)
-  redis.call('DEL', run_key(run.id), meta_key(run.id), log_key(run.id))
+  -- A log may be long: its memory is given back beside the main thread.
+  redis.call('UNLINK', run_key(run.id), meta_key(run.id), log_key(run.id))
 end
 
 -- Keeps a job's history within its number of runs, a few at a time: oldest submissions go first.
@@ -281,6 +282,9 @@ local function finish(run, state, reason, meta, fields)
   local key = run_key(run.id)
   redis.call('HSET', key, 'state', state, 'reason', reason or '', 'finished_at', NOW, unpack(fields or {}))
   redis.call('HDEL', key, 'detail', 'retry_at', 'message', 'aside', 'deaths_in_row')
+  -- What only a run that goes on needs: there may be a million that have ended.
+  redis.call('HDEL', key, 'keep_result', 'keep_runs', 'max_deliveries', 'delivery', 'token', 'hooks', 'unique',
+    'unique_for', 'limit', 'policy', 'group')
   if run.aside then redis.call('ZREM', run.aside, run.id) end
   redis.call('ZREM', EXPIRING, run.id)
   redis.call('ZREM', DELAYED, run.id)

@@ -1,0 +1,235 @@
+"""A ledger of a million runs: how long lists take, what a run costs in memory, and how pruning keeps up.
+
+    python -m benchmarks.million [--runs N] [--check]
+
+Records are copies of those of real runs, each of which went through all scripts of the ledger. The million takes some
+1.5 GB of memory and a few minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import secrets
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.pairs import Row, show
+from benchmarks.place import place
+from runner.actions.stats import last_days
+from runner.delivery.claims import claim_command
+from runner.ledger.attempt import Attempts, Failure
+from runner.ledger.ledger import Ledger, Submission
+from runner.ledger.scripts import source
+from runner.ledger.search import Query, search
+from runner.ledger.tally import tally
+from runner.model.job import JobSpec
+from runner.model.run import State
+from runner.settings import load_settings
+
+RUNS = 1_000_000
+JOBS = 200
+AT_ONCE = 2_000
+REPEATS = 7
+MOST_SECONDS = 0.3
+MOST_BYTES = 1024
+PRUNED = 20_000
+PRUNING_RATE = 2_000
+PRUNED_BY_A_BEAT = 25
+MOST_BLOCK_MS = 5.0
+
+# Copies records; see `Copies`. Ids are random, times go back from now, a run a second.
+FILL = """
+local first, count, base = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local kinds = cjson.decode(ARGV[4])
+math.randomseed(first + 1)
+local function random_id()
+  return string.format('%04x%04x-%04x-4%03x-8%03x-%06x%06x', math.random(0, 65535), math.random(0, 65535),
+    math.random(0, 65535), math.random(0, 4095), math.random(0, 4095),
+    math.random(0, 16777215), math.random(0, 16777215))
+end
+for number = first, first + count - 1 do
+  local draw = math.random(100)
+  local record = draw <= 90 and kinds[1] or draw <= 98 and kinds[2] or kinds[3]
+  local at = base - number * 1000
+  local run = { id = random_id() }
+  for name, value in pairs(record) do run[name] = value end
+  run.job = 'job-' .. math.random(0, tonumber(ARGV[5]) - 1)
+  run.submitted_at, run.finished_at = at, at + math.random(1, 60000)
+  if run.started_at then run.started_at = at + 1 end
+  if run.worker then run.worker = 'celery@host' .. math.random(20) end
+  local fields = {}
+  for name, value in pairs(run) do
+    if name ~= 'id' then
+      fields[#fields + 1] = name
+      fields[#fields + 1] = value
+    end
+  end
+  redis.call('HSET', run_key(run.id), unpack(fields))
+  redis.call('ZADD', IDS, 0, run.id)
+  index(run, run.state)
+  redis.call('ZADD', PRUNABLE, NOW + 86400000 + number, run.id)
+end
+return count
+"""
+
+
+@dataclass
+class Copies:
+    """A ledger that copies of real runs are written to."""
+
+    ledger: Ledger
+    base: int
+
+    def templates(self) -> str:
+        """Return, as JSON, the records of one run each that ended in SUCCESS, FAILURE and REVOKED."""
+        job = JobSpec(name="job-0", task="work:nothing", tags=("nightly",), digest="sha256:" + "0" * 64)
+        attempts, found = Attempts(self.ledger), []
+        celery = {"exc_type": "ValueError", "exc_message": ["no route"], "exc_module": "builtins"}
+        told = 'Traceback (most recent call last):\n  File "work.py", line 3, in work\nValueError: no route\n'
+        for end in ("succeed", "fail", "revoke"):
+            run_id = str(uuid.uuid4())
+            self.ledger.submit(
+                Submission(
+                    id=run_id,
+                    job=job,
+                    params={"day": "2026-11-23", "region": "eu"},
+                    queue="default",
+                    priority=5,
+                    trigger="schedule",
+                    submitted_by="somebody@somewhere.example",
+                )
+            )
+            token = secrets.token_hex(16)
+            claim_command(self.ledger.client, self.ledger.namespace, token, 60.0, "celery@host1", ["default"])
+            if end == "revoke":
+                self.ledger.revoke(run_id, by="somebody@somewhere.example", comment="not needed")
+            else:
+                attempts.start(run_id, token, "celery@host1", job.name)
+            if end == "succeed":
+                attempts.succeed(run_id, token, "1")
+            elif end == "fail":
+                attempts.fail(run_id, token, "exception", Failure("ValueError", "no route", told, celery))
+            found.append(self.ledger.client.hgetall(f"{self.ledger.namespace}:run:{run_id}"))
+            self.ledger.forget(run_id)
+        return json.dumps(found)
+
+    def fill(self, runs: int) -> None:
+        """Write copies, in portions."""
+        kinds = self.templates()
+        script = self.ledger.client.register_script(source("runner.ledger", "read").partition("local answer")[0] + FILL)
+        for first in range(0, runs, AT_ONCE):
+            count = min(AT_ONCE, runs - first)
+            script(keys=[self.ledger.namespace], args=[first, count, self.base, kinds, JOBS])
+
+
+def used_memory(ledger: Ledger) -> int:
+    """Return the bytes that Redis uses for data."""
+    found: Any = ledger.client.info("memory")
+    return int(found["used_memory"])
+
+
+def timed(what: str, do: Callable[[], Any]) -> Row:
+    """Return the longest that an answer takes, of some."""
+    taken = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        do()
+        taken.append(time.perf_counter() - start)
+    return Row(what, max(taken) * 1000, None, "ms", REPEATS, most=MOST_SECONDS * 1000, bounds="figure")
+
+
+def answers(ledger: Ledger, base: int, runs: int) -> list[Row]:
+    """Time lists, pages of one job, and figures."""
+    middle = base / 1000 - runs / 2
+    _, bounds = last_days("UTC", 14)
+    jobs = [f"job-{number}" for number in range(JOBS)]
+    deep = search(ledger, Query(until=middle), limit=20).cursor
+    some = ledger.runs(limit=1)[0].id
+
+    def find(**options: Any) -> Callable[[], Any]:
+        return lambda: search(ledger, Query(**options), limit=20)
+
+    asked: dict[str, Callable[[], Any]] = {
+        "the newest 20": find(),
+        "20 in the middle": find(until=middle),
+        "the page after those": lambda: search(ledger, Query(), limit=20, cursor=deep),
+        "the oldest 20": find(order="oldest"),
+        "a job": find(job="job-7"),
+        "a state": find(states=[State.FAILURE]),
+        "a job and a state": find(job="job-7", states=[State.REVOKED]),
+        "a reason": find(reason="cancelled"),
+        "a tag": find(tag="nightly"),
+        "a worker": find(worker="host7"),
+        "a trigger that none has": find(trigger="web"),
+        "a key that none has": find(key="none"),
+        "a text that no error has": find(text="nowhere"),
+        "the longest": find(order="longest"),
+        "1,000 runs": lambda: search(ledger, Query(), limit=1000),
+        "a run by the start of its id": lambda: ledger.get(ledger.resolve(some[:8])),
+        "figures of a job": lambda: tally(ledger, ["job-7"], bounds, 250),
+        f"figures of {JOBS} jobs": lambda: tally(ledger, jobs, bounds, 100),
+    }
+    return [timed(what, do) for what, do in asked.items()]
+
+
+def pruning(ledger: Ledger, count: int) -> list[Row]:
+    """Let runs become due at once, prune them at a rate as workers do, then as fast as it goes."""
+    client, key = ledger.client, f"{ledger.namespace}:prunable"
+    client.config_set("slowlog-log-slower-than", 100)
+    client.config_set("slowlog-max-len", 100_000)
+    rates, longest = [], 0
+    for rate in (PRUNING_RATE, None):
+        due: Any = client.zrange(key, 0, count - 1)
+        with client.pipeline(transaction=False) as pipe:
+            for first in range(0, len(due), 1000):
+                pipe.zadd(key, dict.fromkeys(due[first : first + 1000], 1))
+            pipe.execute()
+        client.slowlog_reset()
+        start, beats = time.perf_counter(), 0
+        while client.zcount(key, "-inf", 2):
+            ledger.beat(worker="", keep=15.0, lease=15.0, record={})
+            beats += 1
+            if rate is not None:
+                time.sleep(max(0.0, start + beats * PRUNED_BY_A_BEAT / rate - time.perf_counter()))
+        rates.append(len(due) / (time.perf_counter() - start))
+        found: Any = client.slowlog_get(100_000)
+        scripts = (each["duration"] for each in found if bytes(each["command"][:4]).upper() == b"EVAL")
+        longest = max([longest, *scripts])
+    return [
+        Row("pruning, paced", rates[0], None, "runs/s", 1, least=PRUNING_RATE * 0.9, bounds="figure"),
+        Row("pruning, as fast as it goes", rates[1], None, "runs/s", 1, least=PRUNING_RATE, bounds="figure"),
+        Row("longest script meanwhile", longest / 1000, None, "ms", 2, most=MOST_BLOCK_MS, bounds="figure"),
+    ]
+
+
+def main() -> int:
+    """Measure, print, return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.million", description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=RUNS, help=f"how many ({RUNS} by default)")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a figure is out of its bounds")
+    given = parser.parse_args()
+    with place() as where:
+        ledger = Ledger.open(load_settings(where.folder, environ={}))
+        base = round(time.time() * 1000)
+        before, start = used_memory(ledger), time.perf_counter()
+        Copies(ledger, base).fill(given.runs)
+        filled = time.perf_counter() - start
+        each = (used_memory(ledger) - before) / given.runs
+        rows = [
+            Row("memory of a finished run", each, None, "B", 1, most=MOST_BYTES, bounds="figure"),
+            *answers(ledger, base, given.runs),
+            *pruning(ledger, min(PRUNED, given.runs // 2)),
+        ]
+        ledger.close()
+    show(rows)
+    print(f"\n{given.runs} runs of {JOBS} jobs, written in {filled:.0f} s; of each answer, the longest of {REPEATS}")
+    return 1 if given.check and not all(row.kept for row in rows) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
