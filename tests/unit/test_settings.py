@@ -112,7 +112,7 @@ def test_all_faults_come_at_once_with_line_and_column(project: Path) -> None:
     ("text", "part"),
     [
         ("broker_url: amqp://x\n", "not in this version"),
-        ("durability: local\n", "not in this version"),
+        ("durability: lokal\n", "is not one of local, replicated"),
         ("schedules: 1\n", "expected true or false"),
         ("concurrency: 4\n", "did you mean worker.concurrency?"),
         ("[1, 2]\n", "expected options such as"),
@@ -177,7 +177,7 @@ def test_the_schema_has_every_option_with_help() -> None:
     schema = SETTINGS.schema()
     assert set(schema["properties"]) == {
         *("redis_url", "namespace", "jobs_dir", "defaults", "python_path", "setup", "timezone", "retention", "limits"),
-        *("schedules", "worker", "web", "celery"),
+        *("schedules", "worker", "web", "celery", "durability"),
     }
     assert all(each["description"] for each in schema["properties"].values())
     assert schema["properties"]["jobs_dir"]["default"] == "jobs.d"
