@@ -14,6 +14,7 @@ from tests.fault.boundaries import break_off_everywhere
 from tests.fault.delayed import delay_many
 from tests.fault.fencing import fence
 from tests.fault.forge import forge
+from tests.fault.ours import RunnerSystem
 from tests.fault.server import Fsync, RedisServer
 from tests.fault.system import Order, System, orders
 from tests.support.deadline import wait_until
@@ -235,11 +236,28 @@ def fail_over_under_load(field: Field) -> None:
         fail_over(field, replica)
 
 
-def replicate(field: Field, clock_offset: int = 0) -> RedisServer:
+def fail_over_what_was_confirmed(field: Field) -> None:
+    """The same with ``durability: replicated`` and two replicas, the one with more of the data taking over."""
+    system, size = field.system, field.size
+    assert isinstance(system, RunnerSystem)
+    system.replicated()
+    replicas = [replicate(field, name=name) for name in ("replica", "another")]
+    system.start_workers(size.workers, size.concurrency)
+    with field.load():
+        time.sleep(size.seconds / 2)
+        field.server.kill()
+        system.deaths.killed += 1
+        # As Sentinel chooses.
+        best, other = sorted(replicas, key=RedisServer.offset, reverse=True)
+        other.follow(best)
+        fail_over(field, best)
+
+
+def replicate(field: Field, clock_offset: int = 0, name: str = "replica") -> RedisServer:
     """Start a replica of the server under attack; it ends with the attack."""
     primary = field.server
     words = ("--replicaof", "127.0.0.1", str(primary.port))
-    replica = RedisServer(primary.folder / "replica", fsync=primary.fsync, words=words, clock_offset=clock_offset)
+    replica = RedisServer(primary.folder / name, fsync=primary.fsync, words=words, clock_offset=clock_offset)
     field.stack.enter_context(replica)
     wait_until(replica.follows, 30.0, "the replica follows")
     return replica
@@ -280,6 +298,8 @@ class Attack:
     least_kills: int = 1
     rollback: bool = False
     """Whether writes that Redis had acknowledged may be gone, and with them runs and the ends of attempts."""
+    confirmed: bool = False
+    """Whether, with that, no run may be gone all the same."""
     may_lose_leases: bool = False
     """Whether a worker may be away so long that its leases are given to others."""
     runner_only: bool = False
@@ -365,5 +385,17 @@ ATTACKS = (
         0.0,
         90.0,
         rollback=True,
+    ),
+    Attack(
+        "failover-replicated",
+        "what was confirmed stays",
+        "SIGKILL, primary, replicated",
+        fail_over_what_was_confirmed,
+        0.05,
+        0.0,
+        90.0,
+        rollback=True,
+        confirmed=True,
+        runner_only=True,
     ),
 )

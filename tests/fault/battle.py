@@ -55,7 +55,15 @@ def fight(
             if alarms and not victim.deaths and not attack.may_lose_leases:
                 notes.append(f"{alarms} false alarms: leases called lost that were settled")
             _keep_logs(victim, folder)
-            row = judge(victim, f"{attack.promise}", attack.words, seconds, notes, rollback=attack.rollback)
+            row = judge(
+                victim,
+                f"{attack.promise}",
+                attack.words,
+                seconds,
+                notes,
+                rollback=attack.rollback,
+                confirmed=attack.confirmed,
+            )
         return row
     finally:
         if keep is not None and (row is None or not row.kept):

@@ -49,6 +49,7 @@ class RunnerSystem(System):
     ) -> None:
         super().__init__(folder, server, worker_port)
         self.lease = lease
+        self.environment: dict[str, str] = {}
         settings = {
             "worker": {"lease": f"{lease:g}s", "shutdown_grace": f"{grace:g}s"},
             "retention": {"runs": 1_000_000},
@@ -66,11 +67,17 @@ class RunnerSystem(System):
         self.reach(server)
         self._jobs = self.project.catalog.jobs
 
+    def replicated(self) -> None:
+        """Have submitters and workers wait for replicas (``durability: replicated``)."""
+        self.environment["RUNNER_DURABILITY"] = "replicated"
+        self.reach(self.server)
+
     def reach(self, server: RedisServer) -> None:
         """Submit to this server from now on, and ask it."""
         # Straight to the server: what is reported does not pass through what is attacked.
         self.server = server
-        self.ledger = Ledger.open(load_settings(self.project.path, environ={"RUNNER_REDIS_URL": server.url}))
+        environment = {**self.environment, "RUNNER_REDIS_URL": server.url}
+        self.ledger = Ledger.open(load_settings(self.project.path, environ=environment))
 
     def job(self, name: str) -> JobSpec:
         """Return a job of the project."""
@@ -94,7 +101,7 @@ class RunnerSystem(System):
     def make_worker(self, concurrency: int) -> Worker:
         """Start ``runner worker``."""
         command = [*COMMAND, "worker", "-c", str(concurrency)]
-        return Worker(command, cwd=self.project.path, env=clean_environment())
+        return Worker(command, cwd=self.project.path, env=clean_environment(self.environment))
 
     def unfinished(self) -> int:
         """Count the runs that are in no final state."""

@@ -126,6 +126,16 @@ class RedisServer:
         with self.client() as client:
             client.replicaof("NO", "ONE")
 
+    def follow(self, primary: RedisServer) -> None:
+        """Become a replica of another server."""
+        with self.client() as client:
+            client.replicaof("127.0.0.1", primary.port)
+
+    def offset(self) -> int:
+        """Return how much of its primary's data it has."""
+        with self.client() as client:
+            return int(client.info("replication").get("slave_repl_offset", 0))
+
     def follows(self) -> bool:
         """Whether it is a replica with all of its primary's data so far."""
         with self.client() as client:

@@ -38,17 +38,26 @@ class Row:
     seconds: float = 0.0
     rollback: bool = False
     """Whether the attack took writes back that were acknowledged: then lost and repeated runs are counted alone."""
+    confirmed: bool = False
+    """Whether, with that, what was confirmed must be there all the same."""
 
     @property
     def kept(self) -> bool:
         """Whether the promise was kept."""
         if self.rollback:
-            return not (self.stuck or self.wrong or self.notes)
+            return not (self.stuck or self.wrong or self.notes or (self.confirmed and self.lost))
         return not (self.lost or self.stuck or self.unexplained or self.wrong or self.notes)
 
 
 def judge(
-    system: System, promise: str, attack: str, seconds: float, notes: Sequence[str] = (), *, rollback: bool = False
+    system: System,
+    promise: str,
+    attack: str,
+    seconds: float,
+    notes: Sequence[str] = (),
+    *,
+    rollback: bool = False,
+    confirmed: bool = False,
 ) -> Row:
     """Return the row of an attack that is over, whose runs had their time."""
     report, testimony = system.report(), Testimony.read(system.witness)
@@ -102,6 +111,7 @@ def judge(
         facts=tuple(system.facts),
         seconds=seconds,
         rollback=rollback,
+        confirmed=confirmed,
     )
 
 
