@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -15,21 +14,14 @@ import pytest
 import redis
 
 from tests.support.deadline import wait_until
+from tests.support.need import need
 from tests.support.project import Project, write_project
 from tests.support.running import Running
 from tests.worker.conftest import FILES, JOBS
 
 PASSWORD = "in/the open"
-REDIS = shutil.which("redis-server")
 
-pytestmark = [
-    pytest.mark.redis_server,
-    pytest.mark.skipif(REDIS is None and not os.environ.get("CI"), reason="needs redis-server on PATH; not in CI"),
-    pytest.mark.skipif(
-        os.environ.get("RUNNER_TEST_SERVER", "embedded") != "embedded",
-        reason="starts servers of its own",
-    ),
-]
+pytestmark = pytest.mark.redis_server
 
 
 def free_port() -> int:
@@ -60,7 +52,7 @@ class Fleet:
                 f"sentinel auth-pass main {PASSWORD!r}\nsentinel down-after-milliseconds main 1000\n"
                 "sentinel failover-timeout main 3000\n".replace("'", '"')
             )
-            self._run(port, [str(REDIS), str(config), "--sentinel"])
+            self._run(port, [need("redis-server"), str(config), "--sentinel"])
         asked = redis.Redis(port=self.sentinels[0], decode_responses=True)
         wait_until(lambda: self._complete(asked), 30.0, "the Sentinels know each other and the replica")
 
@@ -74,7 +66,7 @@ class Fleet:
     def _server(self, port: int, *more: str) -> None:
         folder = self.folder / str(port)
         folder.mkdir()
-        words = [str(REDIS), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", ""]
+        words = [need("redis-server"), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", ""]
         words += ["--requirepass", PASSWORD, "--masterauth", PASSWORD, "--repl-diskless-sync-delay", "0", *more]
         self._run(port, words)
         wait_until(lambda: self._answers(port), 30.0, "the server answers")
