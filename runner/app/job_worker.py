@@ -20,6 +20,7 @@ from kombu import Exchange, Queue
 from runner.app.capture.child import Capture
 from runner.app.capture.collector import Collector
 from runner.app.capture.echo import Echo
+from runner.app.job_pool import JobPool
 from runner.app.registry import use_child_tasks
 from runner.app.secret_values import complaints
 from runner.app.target import TargetError, load_target
@@ -39,6 +40,8 @@ SAFE_COMMANDS = frozenset({"ping", "stats", "active", "reserved", "registered", 
 
 class JobWorker(Worker):
     """A worker that runs jobs."""
+
+    pool_cls: Any
 
     def on_init_blueprint(self) -> None:
         """Prepare: nothing is connected yet, no child is forked.
@@ -64,6 +67,7 @@ class JobWorker(Worker):
             for complaint in complaints(app.tasks[name].job, settings.project, os.environ):
                 log.warning("job %s: %s", name, complaint)
         if pool == "prefork":
+            self.pool_cls = JobPool
             app.collector = Collector(app.open_ledger, settings.limits, Echo(app.log_form))
             app.collector.start()
         signals.worker_process_init.connect(partial(prepare_child, app), weak=False)

@@ -69,9 +69,11 @@ class Lease(bootsteps.StartStopStep):
         self._thread.connected = True
         if consumer.hub is not None:
             self._drain.install()
-            self._maintain = getattr(getattr(consumer.pool, "_pool", None), "maintain_pool", None)
-            if self._maintain is not None:
+            pool = getattr(consumer.pool, "_pool", None)
+            self._maintain = getattr(pool, "maintain_pool", None)
+            if self._maintain is not None and getattr(pool, "on_process_down", None):
                 # A child that died while the connection was lost: the loop cannot register what is not reaped.
+                # Before the first loop it is the other way round: nobody would free the pipes of what is reaped.
                 self._maintain()
             consumer.timer.call_repeatedly(PULSE_SECONDS, self._pulse)
 

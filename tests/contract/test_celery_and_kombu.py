@@ -23,6 +23,7 @@ from celery.app import trace
 from celery.app.task import Task
 from celery.app.trace import build_tracer
 from celery.concurrency.asynpool import AsynPool
+from celery.concurrency.prefork import TaskPool
 from celery.worker import strategy
 
 
@@ -79,6 +80,8 @@ SIGNATURES = [
     (CONSUMER.on_decode_error, ["self", "message", "exc"]),
     (CONSUMER.on_invalid_task, ["self", "body", "message", "exc"]),
     (CONSUMER.on_unknown_message, ["self", "body", "message"]),
+    (TaskPool.did_start_ok, ["self"]),
+    (AsynPool.maintain_pool, ["self"]),
     (BACKEND._get_task_meta_for, ["self", "task_id"]),
     (BACKEND.task_result_exists, ["self", "task_id"]),
     (BACKEND.on_task_call, ["self", "producer", "task_id"]),

@@ -231,3 +231,29 @@ def test_broadcasts_that_act_are_refused(project: Project) -> None:
         assert project.wait_for_state(run_id, "SUCCESS")["result"] == 2
         assert worker.process.poll() is None
         os.kill(worker.pid, 0)
+
+
+FRAIL = """
+import os, signal
+from celery import signals
+
+def kill_the_first(**_):
+    try:
+        os.open(os.environ["FRAIL"], os.O_CREAT | os.O_EXCL)
+    except FileExistsError:
+        return
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def prepare():
+    signals.worker_process_init.connect(kill_the_first, weak=False)
+"""
+
+
+def test_a_worker_outlives_a_child_that_is_killed_while_it_starts(
+    make_project: Callable[..., Project], tmp_path: Path
+) -> None:
+    project = make_project(SLOW, {**FILES, "frail.py": FRAIL}, {"setup": "frail:prepare"})
+    run_id = project.submit("shared")
+    with project.worker(concurrency=1, env={"FRAIL": str(tmp_path / "killed")}) as worker:
+        assert project.wait_for_state(run_id, "SUCCESS", deadline=40.0)["losses"] == 0
+        assert "signal 9" in worker.log
