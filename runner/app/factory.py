@@ -58,6 +58,8 @@ class RunnerApp(Celery):
     log_form: str = "text"
     """How the worker's log is written: text, json, or plain (what runs write as it is)."""
     worker_name: str = ""
+    pool_name: str = ""
+    """Which of Celery's pools this worker has, such as prefork."""
     _variables: frozenset[str] = frozenset()
     _variables_of: Catalog | None = None
     run_queues: Sequence[str] = ()

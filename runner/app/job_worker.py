@@ -54,8 +54,8 @@ class JobWorker(Worker):
         app.worker_name = self.hostname
         # What a job starts finds the project as its worker did.
         os.environ["RUNNER_PROJECT"] = str(settings.project)
-        pool = str(self.pool_cls.__module__).rpartition(".")[2]
-        refuse_pool(pool, app.catalog.jobs)
+        app.pool_name = str(self.pool_cls.__module__).rpartition(".")[2]
+        refuse_pool(app.pool_name, app.catalog.jobs)
         if settings.worker.remote_control == "safe":
             restrict_commands()
         self._prepare_queues()
@@ -66,7 +66,7 @@ class JobWorker(Worker):
                 log.error("job %s is quarantined, its runs end in FAILURE/import_error: %s", name, broken)
             for complaint in complaints(app.tasks[name].job, settings.project, os.environ):
                 log.warning("job %s: %s", name, complaint)
-        if pool == "prefork":
+        if app.pool_name == "prefork":
             self.pool_cls = JobPool
             app.collector = Collector(app.open_ledger, settings.limits, Echo(app.log_form))
             app.collector.start()

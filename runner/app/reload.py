@@ -241,8 +241,7 @@ class Reload(bootsteps.StartStopStep):
     def __init__(self, consumer: Any, **kwargs: Any) -> None:
         super().__init__(consumer, **kwargs)
         app = consumer.app
-        pool = type(consumer.pool).__module__.rpartition(".")[2]
-        app.files = app.files or LiveFiles(app, pool)
+        app.files = app.files or LiveFiles(app, app.pool_name)
         self._threads: list[threading.Thread] = []
         self._ended = threading.Event()
 

@@ -126,7 +126,7 @@ class LeaseThread(threading.Thread):
             "pid": os.getpid(),
             "queues": ",".join(sorted(consumer.app.run_queues)),
             "concurrency": pool.num_processes,
-            "pool": type(pool).__module__.rpartition(".")[2],
+            "pool": consumer.app.pool_name,
             "started_at": round(time.time() * 1000),
             "version": __version__,
         }
