@@ -34,6 +34,12 @@ class Server:
         """A new connection, for a test to look behind the curtain."""
         return redis.Redis.from_url(self.url, decode_responses=True)
 
+    def database(self, number: int) -> str:
+        """Return the URL of another of its databases, for a test that looks at all keys."""
+        if self.url.startswith("unix://"):
+            return f"{self.url.partition('?')[0]}?db={number}"
+        return f"{self.url.rpartition('/')[0]}/{number}"
+
     @property
     def celery_url(self) -> str:
         """The URL in the words of Kombu and Celery."""
