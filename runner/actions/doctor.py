@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from runner import embedded
 from runner._version import __version__
+from runner.actions.tick import Engine
 from runner.embedded.place import Place
 from runner.errors import RunnerError, Unavailable
 from runner.ledger.connection import mask
-from runner.ledger.health.finding import Finding, Level, ok, problem, things, warning
+from runner.ledger.health.finding import EXAMPLES, Finding, Level, ok, problem, things, warning
 from runner.ledger.health.fleet import (
     archive_dead_letters,
     check_dead_letters,
@@ -25,12 +27,15 @@ from runner.ledger.health.fleet import (
 from runner.ledger.health.reconcile import reconcile
 from runner.ledger.health.server import check_server
 from runner.ledger.health.successes import check_successes
+from runner.model.run import to_timestamp
 from runner.settings.redis_url import EMBEDDED
 
 if TYPE_CHECKING:
     from runner.actions.project import Project
     from runner.settings import Settings
 
+UNSUBMITTED_SECONDS = 150
+"""Seconds after which a slot that was not submitted tells that nobody looks; a tick comes each minute."""
 LITTLE_SPACE = 256 * 1024**2
 """Bytes left on the embedded server's disk that deserve a word."""
 
@@ -91,8 +96,29 @@ def _ledger(project: Project) -> Iterator[Finding]:
     yield from check_hooks(project.ledger)
     yield from check_pauses(project.ledger)
     yield from check_successes(project.ledger, _deadlines(project))
+    yield from _schedules(project)
     yield from reconcile(project.ledger)
     yield check_dead_letters(project.ledger)
+
+
+def _schedules(project: Project) -> Iterator[Finding]:
+    """Say whether somebody submits what is due: a tick, a scheduler, or ``runner up``."""
+    scheduled = [job.name for job in project.catalog.jobs.values() if job.schedule and job.enabled]
+    if not scheduled or not project.settings.schedules:
+        return
+    engine = Engine(project)
+    unseen = engine.unseen()
+    oldest = {job.name: slot for job, slot, _ in reversed(list(engine.missed()))}
+    late = min(oldest.items(), key=lambda each: each[1], default=None)
+    if late is not None and time.time() - late[1] / 1000 > UNSUBMITTED_SECONDS:
+        what = f"nobody submits what is due: {late[0]} was due {to_timestamp(late[1])}"
+    elif unseen:
+        named = ", ".join(unseen[:EXAMPLES]) + (", …" if len(unseen) > EXAMPLES else "")
+        what = f"no tick and no scheduler has looked at {things(len(unseen), 'schedule')} yet: {named}"
+    else:
+        yield ok("schedules", f"{things(len(scheduled), 'job')} with a schedule, all that was due is submitted")
+        return
+    yield warning("schedules", what, "runner cron install, or runner scheduler")
 
 
 def _deadlines(project: Project) -> dict[str, float]:

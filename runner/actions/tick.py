@@ -106,6 +106,13 @@ class Engine:
             for slot, start in found.run:
                 yield job, milliseconds(slot), milliseconds(start)
 
+    def unseen(self) -> list[str]:
+        """Return the jobs whose schedule no tick and no scheduler has seen yet. Changes nothing."""
+        marks = read_marks(self.project.ledger)
+        self.table.follow(self.catalog, self._now(marks))
+        rows = self.table.rows.items()
+        return [name for name, row in rows if row.schedule and row.enabled and _since(marks, name, row) is None]
+
     def _now(self, marks: Marks) -> int:
         if self.clock is not None:
             return self.clock()

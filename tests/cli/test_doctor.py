@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import redis
 
 from tests.cli.conftest import FILES, JOBS
 from tests.support.project import Project, Result
-from tests.support.servers import free_port
+from tests.support.servers import Server, free_port
 
 HELLO = 'jobs:\n  hello: {task: "clijobs:hello"}\n'
 
@@ -128,3 +129,39 @@ def test_a_starting_worker_warns_of_settings_that_lose_data(make_project: Callab
     finally:
         client.config_set("appendfsync", before)
         client.close()
+
+
+def test_schedules_that_nobody_looks_at(make_project: Callable[..., Project]) -> None:
+    project = make_project('jobs:\n  hello: {task: "clijobs:hello", schedule: {every: 1h}}\n', FILES)
+    told = checks(project.cli("doctor", "--json").check(1))["schedules"]
+    assert (told["level"], told["remedy"]) == ("warning", "runner cron install, or runner scheduler")
+    assert told["what"].endswith("yet: hello")
+    project.cli("tick").check(0)
+    assert checks(project.cli("doctor", "--json").check(0))["schedules"]["level"] == "ok"
+    # As if the last tick had been hours ago.
+    client, key = project.redis(), f"{project.namespace}:schedules"
+    digest, _, touched = client.hget(key, "hello").split()
+    client.hset(key, "hello", f"{digest} {int(touched) - 3 * 3_600_000} {touched}")
+    client.close()
+    assert "hello was due" in checks(project.cli("doctor", "--json").check(1))["schedules"]["what"]
+
+
+def test_replicated_without_a_replica(make_project: Callable[..., Project]) -> None:
+    project = make_project(HELLO, FILES, {"durability": "replicated"})
+    told = checks(project.cli("doctor", "--json").check(1))["replication"]
+    assert told["level"] == "problem"
+    assert "no replica is connected" in told["what"]
+
+
+def test_messages_of_celery_clients_that_nobody_takes(
+    make_project: Callable[..., Project], redis_server: Server
+) -> None:
+    # A database of its own: the workers of all projects take from this list.
+    url = redis_server.database(8)
+    project = make_project(HELLO, FILES, {"redis_url": url})
+    client = redis.Redis.from_url(url)
+    client.rpush("celery\x06\x166", "left by a client")
+    told = checks(project.cli("doctor", "--json").check(1))["queues"]
+    assert told["what"].endswith("plain Celery clients wait")
+    client.delete("celery\x06\x166")
+    client.close()

@@ -319,7 +319,17 @@ def test_a_dead_workers_messages_come_back_and_only_the_started_one_is_charged(b
     assert bench.messages() == [waited.id]
     assert bench.held() == 0
     bench.make_due(ran.id)
-    assert set(bench.messages()) == {ran.id, waited.id}
+    assert bench.messages() == [ran.id, waited.id]
+
+
+def test_what_was_lost_goes_ahead_of_what_waits_and_a_retry_behind_it(bench: Bench) -> None:
+    lost, tried = bench.submit(), bench.submit()
+    bench.attempts.lose(lost.id, bench.start(lost), {"worker": "w1"})
+    bench.attempts.retry(tried.id, bench.start(tried), 60.0, ERROR)
+    waits = bench.submit()
+    bench.make_due(lost.id)
+    bench.make_due(tried.id)
+    assert bench.messages() == [lost.id, waits.id, tried.id]
 
 
 def test_nothing_is_reaped_for_a_lease_after_a_pause_of_the_server(bench: Bench) -> None:

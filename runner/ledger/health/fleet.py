@@ -21,6 +21,8 @@ SILENT_SECONDS = 5.0
 """A worker beats twice a second; one that was not heard of for so long is in trouble."""
 UNFIRED_SECONDS = 60
 """Workers fire hooks within a second; after so long nobody seems to."""
+INBOX_KEYS = ("celery", *(f"celery\x06\x16{step}" for step in (3, 6, 9)))
+"""The lists that plain Celery clients write to, as Kombu names them; every worker takes from them."""
 _PORTION = 100
 
 
@@ -114,6 +116,9 @@ def check_queues(ledger: Ledger) -> Iterator[Finding]:
         for key in client.scan_iter(match=f"{prefix}*", count=200):
             queue = str(key).removeprefix(prefix).rpartition(":")[0]
             waiting[queue] = waiting.get(queue, 0) + int(client.llen(key))
+        inbox = sum(int(client.llen(key)) for key in INBOX_KEYS)
+    if inbox and not consumed:
+        yield warning("queues", f"{things(inbox, 'message')} of plain Celery clients wait", "start a worker")
     unserved = {queue: count for queue, count in waiting.items() if count and queue not in consumed}
     for queue, count in sorted(unserved.items()):
         yield warning(

@@ -35,6 +35,8 @@ class Server:
     """Seconds, the shortest of three."""
     skew: float
     """Seconds that this machine's clock is ahead of the server's."""
+    replicated: bool = False
+    """Whether submissions wait for a replica (``durability: replicated``)."""
 
     def __getitem__(self, name: str) -> Any:
         return self.info.get(name)
@@ -50,8 +52,8 @@ class Server:
         return str(self["maxmemory_policy"] or self.config.get("maxmemory-policy", "noeviction"))
 
 
-def ask(client: redis.Redis) -> Server:
-    """Ask a server about itself.
+def ask(client: redis.Redis, *, replicated: bool = False) -> Server:
+    """Ask a server about itself; ``replicated``: the project's ``durability``.
 
     Raises:
         redis.RedisError: it cannot be reached.
@@ -68,7 +70,7 @@ def ask(client: redis.Redis) -> Server:
         answered = time.time()
         trips.append((answered - asked, (asked + answered) / 2 - (seconds + micros / 1e6)))
     trip, skew = min(trips)
-    return Server(info, config, trip, skew)
+    return Server(info, config, trip, skew, replicated)
 
 
 def _version(server: Server) -> Finding:
@@ -160,6 +162,12 @@ def _replication(server: Server) -> Finding:
             f"min-replicas-to-write is {least}, and {replicas} are connected: writes are refused",
             "start the replicas, or lower min-replicas-to-write",
         )
+    if server.replicated and not replicas:
+        return problem(
+            "replication",
+            "durability is replicated, and no replica is connected: what is submitted is not confirmed",
+            "start a replica, or set durability: local",
+        )
     return ok("replication", f"primary, {replicas} replica{'' if replicas == 1 else 's'}")
 
 
@@ -188,7 +196,7 @@ def check_server(ledger: Ledger) -> Iterator[Finding]:
         Unavailable: it cannot be reached.
     """
     with reaching(ledger.settings):
-        server = ask(ledger.client)
+        server = ask(ledger.client, replicated=ledger.settings.durability == "replicated")
     for check in CHECKS:
         yield check(server)
 

@@ -353,11 +353,11 @@ local function arrive(run, message)
   admit(run, run.queue, run.priority, message)
 end
 
--- A run that was set aside, or was delayed, goes on.
+-- A run that was set aside, or was delayed, goes on. After a loss it need not wait again: ahead of what is queued.
 local function go_on(run)
   local message = pick_up(run)
   if run.state == 'PENDING' then return arrive(run, message) end
-  admit(run, run.queue, run.priority, message)
+  admit(run, run.queue, run.priority, message, run.deaths_in_row)
 end
 
 -- An attempt vanished with its worker or its process. death: JSON of one death.
