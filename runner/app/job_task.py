@@ -162,8 +162,9 @@ class JobTask(Task):
         except InvalidParams as error:
             raise ParamsRefused(error.message) from error
         run_id, token, settings = request.id, request.claim, self.app.runner_settings
-        sources = Sources(run_id, started.slot, params, os.environ)
         secrets = look_up_secrets(job, settings.project, os.environ)
+        # They are variables of the run: a stock task has no other way to them.
+        sources = Sources(run_id, started.slot, params, {**os.environ, **secrets})
         if secrets:
             shared = (*shared, *secrets.values())
             masker = request.masker = masker_of(shared)
@@ -239,7 +240,9 @@ class JobTask(Task):
             policy = self.job.retry
             retried = known_exceptions(policy.for_) if policy.for_ else (Exception,)
             return isinstance(error, retried) and not isinstance(error, known_exceptions(policy.not_for))
-        if isinstance(error, self._never_for):
+        # A target may know what another try can't change; a policy that names what is retried knows better.
+        hopeless = () if self.job.retry.for_ else getattr(self._target, "not_retried", ())
+        if isinstance(error, (*self._never_for, *hopeless)):
             return False
         return isinstance(error, self._retry_for)
 

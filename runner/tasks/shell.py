@@ -94,8 +94,22 @@ def run(
         InvalidParams: a param has the name of one of the options above.
         ValueError: an option makes no sense.
     """
-    _refuse_reserved(params)
+    refuse_reserved(params, RESERVED)
     argv, title = _argv(command, script)
+    return perform(argv, title, cwd=cwd, env=env, stdin=stdin, grace=grace, params=params)
+
+
+def perform(
+    argv: list[str],
+    title: str,
+    *,
+    cwd: str | None,
+    env: Mapping[str, Any] | None,
+    stdin: str | None,
+    grace: str,
+    params: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Run a program to its end, as :func:`run` says; ``title`` is what a message calls it."""
     folder = _folder(cwd)
     output = Output(OUTPUT_BYTES)
     try:
@@ -104,7 +118,7 @@ def run(
             cwd=str(folder),
             env=_environment(env or {}, params),
             stdin=stdin,
-            grace=_seconds(grace),
+            grace=seconds(grace),
             output=output,
         )
         status = prepared.run()
@@ -133,7 +147,7 @@ def check_kwargs(kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     grace = kwargs.get("grace", "0s")
     try:
         if isinstance(grace, str) and "${" not in grace:
-            _seconds(grace)
+            seconds(grace)
     except ValueError as error:
         yield "grace", str(error)
 
@@ -160,19 +174,24 @@ def check_templates(kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 run.check_templates = check_templates  # type: ignore[attr-defined]  # what a worker asks as well
 
 
-def _refuse_reserved(params: Mapping[str, Any]) -> None:
-    """Keep a submitter from giving the command: by then it looks like an option fixed in YAML."""
-    given = sorted(RESERVED & {*(current_run().params)})
+def refuse_reserved(params: Mapping[str, Any], reserved: frozenset[str]) -> None:
+    """Keep a submitter from giving the command: by then it looks like an option fixed in YAML.
+
+    Raises:
+        InvalidParams: a param has the name of an option, or two are one variable.
+        ValueError: what is no param has no option's name either.
+    """
+    given = sorted(reserved & {*(current_run().params)})
     if given:
         raise InvalidParams(
-            f"{', '.join(given)}: not a param of a shell job, since it would replace what its YAML fixes",
+            f"{', '.join(given)}: not a param of such a job, since it would replace what its YAML fixes",
             hint="declare the param under another name; the command finds it in PARAM_<NAME>",
         )
     current = current_run()
     unknown = sorted({*params} - {*current.params}) if current.id is not None else []
     if unknown:
         # A misspelt option would pass for a param, and do nothing.
-        raise ValueError(f"kwargs.{unknown[0]}: unknown option{did_you_mean(unknown[0], RESERVED)}")
+        raise ValueError(f"kwargs.{unknown[0]}: unknown option{did_you_mean(unknown[0], reserved)}")
     seen: dict[str, str] = {}
     for name in params:
         twin = seen.setdefault(name.upper(), name)
@@ -230,7 +249,12 @@ def _environment(env: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str,
     return environment
 
 
-def _seconds(grace: object) -> float:
+def seconds(grace: object) -> float:
+    """Return the seconds that ``grace`` tells.
+
+    Raises:
+        ValueError: it is no time.
+    """
     if not isinstance(grace, str):
         raise ValueError(f"grace: {grace} has no unit, write {grace}s")
     return parse_duration(grace)

@@ -1,0 +1,269 @@
+"""``runner.tasks.http:request``: an HTTP request as a job.
+
+    jobs:
+      ping:
+        task: runner.tasks.http:request
+        secrets: {TOKEN: "env:SHOP_TOKEN"}
+        kwargs:
+          url: https://shop.example/health
+          headers: {Authorization: "Bearer ${env.TOKEN}"}
+        retry: {max_retries: 5, delay: 10s}
+
+The job's ``retry`` decides how often it is tried again: after answers of 5xx, 408, 425 and 429, and where no answer
+comes. Any other status that was not expected is not retried, unless ``retry.for`` names :class:`RefusedError`.
+"""
+
+from __future__ import annotations
+
+import json as json_format
+import time
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
+from http.client import HTTPException, HTTPMessage, HTTPResponse
+from typing import IO, Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+from urllib.request import HTTPRedirectHandler, Request, build_opener
+
+from runner._version import __version__
+from runner.current import current_run
+from runner.model.duration import parse_duration
+from runner.model.template import placeholders
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+BODY_BYTES = 65536
+"""How much of an answer is read."""
+MESSAGE_CHARACTERS = 500
+"""How much of an answer becomes part of an error's message."""
+_BUSY = frozenset({408, 425, 429})
+"""Answers that say: later. The 5xx say so too."""
+
+
+class HttpJobError(Exception):
+    """The request did not end as expected; its classes tell whether another try may help."""
+
+
+class NoAnswerError(HttpJobError):
+    """No connection, no answer in time, or none that is HTTP."""
+
+
+class UnexpectedStatusError(HttpJobError):
+    """The answer has a status that is not expected, and another try may help: 5xx, 408, 425, 429."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message, status)
+        self.status = status
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class RefusedError(UnexpectedStatusError):
+    """The answer has a status that is not expected, and would be the same next time."""
+
+
+def request(
+    *,
+    url: str,
+    method: str = "GET",
+    headers: Mapping[str, str] | None = None,
+    json: Any = None,
+    body: str | None = None,
+    expected_status: int | list[int] | None = None,
+    timeout: str = "30s",
+) -> dict[str, Any]:
+    """Make an HTTP request.
+
+    Redirects are followed, to http and https alone; to another host without ``headers``. Proxies are those of the
+    environment (``HTTPS_PROXY``, ``NO_PROXY``).
+
+    Args:
+        url: where to, http or https.
+        method: GET by default.
+        headers: of the request; a secret comes into one by ``${env.NAME}``.
+        json: a value that is sent as JSON.
+        body: text that is sent as it is, in place of ``json``.
+        expected_status: the status, or the statuses, that are success; any 2xx by default.
+        timeout: for the whole of it, such as ``30s``.
+
+    Returns:
+        ``{"status", "url": where the answer came from, "content_type", "body": text, "json": the parsed body or None,
+        "truncated": whether there was more than 64 KiB}``.
+
+    Raises:
+        NoAnswerError: no connection, no answer in time.
+        UnexpectedStatusError: a status that another try may change.
+        RefusedError: any other status that is not expected; not retried.
+        ValueError: an option makes no sense.
+    """
+    for option, message in _wrong(locals()):
+        raise ValueError(f"{option}: {message}" if option else message)
+    outgoing = _request(url, method, headers or {}, json, body)
+    deadline = time.monotonic() + parse_duration(timeout)
+    where = f"{method} {shown(url)}"
+    try:
+        with _answer(outgoing, deadline) as answer:
+            text, truncated = _read(answer, deadline)
+            status, kind = int(answer.status), answer.headers.get("Content-Type", "")
+            arrived = shown(answer.url or url)
+    except URLError as error:
+        raise NoAnswerError(f"{where}: {_reason(error.reason)}") from None
+    except (OSError, HTTPException) as error:
+        raise NoAnswerError(f"{where}: {_reason(error)}") from None
+    if not _is_expected(status, expected_status):
+        raise _unexpected(where, status, text)
+    return {
+        "status": status,
+        "url": arrived,
+        "content_type": kind,
+        "body": text,
+        "json": _parsed(text, kind) if not truncated else None,
+        "truncated": truncated,
+    }
+
+
+request.not_retried = (RefusedError, ValueError)  # type: ignore[attr-defined]  # unless `retry.for` is given
+
+
+def check_kwargs(kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the fixed options of a job: the option's name, or an empty one, and a message."""
+    yield from check_templates(kwargs)
+    yield from _wrong(kwargs)
+
+
+request.check_kwargs = check_kwargs  # type: ignore[attr-defined]  # what `runner validate` asks
+
+
+def check_templates(kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield where ``${params.…}`` would choose the host, which gets the headers."""
+    url = kwargs.get("url")
+    if not isinstance(url, str):
+        return
+    scheme, _, rest = url.partition("://")
+    host = rest.partition("/")[0] if rest else url
+    for _, name in placeholders([scheme, host]):
+        if name.startswith("params."):
+            yield "url", f"${{{name}}} would let a submitter choose the host, use it behind the host's name alone"
+            return
+
+
+request.check_templates = check_templates  # type: ignore[attr-defined]  # what a worker asks as well
+
+
+def shown(url: str) -> str:
+    """Return a URL without what may be secret: user, password, query."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{parts.path}{'?…' if parts.query else ''}"
+
+
+def _wrong(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with options, as far as it is known: what holds ``${`` is known when the job runs."""
+    url, method = options.get("url"), options.get("method", "GET")
+    if isinstance(url, str) and "${" not in url:
+        try:
+            parts = urlsplit(url)
+            sound = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+        except ValueError:
+            sound = False
+        if not sound or any(character.isspace() or ord(character) < 32 for character in url):
+            yield "url", "is no http or https URL, write it as https://HOST/PATH"
+    if isinstance(method, str) and "${" not in method and method not in METHODS:
+        known = f"write {method.upper()}" if method.upper() in METHODS else f"use one of {', '.join(sorted(METHODS))}"
+        yield "method", f"{method} is no method, {known}"
+    if options.get("json") is not None and options.get("body") is not None:
+        yield "body", "give either json or body"
+    expected = options.get("expected_status")
+    for status in expected if isinstance(expected, list) else [expected]:
+        if isinstance(status, int) and not 100 <= status <= 599:
+            yield "expected_status", f"{status} is no HTTP status, write 100 to 599"
+    timeout = options.get("timeout", "30s")
+    try:
+        if isinstance(timeout, str) and "${" not in timeout and parse_duration(timeout) <= 0:
+            yield "timeout", "is 0, write a time such as 30s"
+    except ValueError as error:
+        yield "timeout", str(error)
+
+
+def _request(url: str, method: str, headers: Mapping[str, str], json: Any, body: str | None) -> Request:
+    data = body.encode() if body is not None else json_format.dumps(json).encode() if json is not None else None
+    outgoing = Request(url, data=data, method=method, headers={"User-Agent": f"runner/{__version__}"})  # noqa: S310
+    if json is not None:
+        outgoing.add_header("Content-Type", "application/json")
+    elif body is not None:
+        outgoing.add_header("Content-Type", "text/plain; charset=utf-8")
+    for name, value in headers.items():
+        if not isinstance(value, str) or {"\r", "\n", "\0"} & {*name, *value}:
+            raise ValueError(f"headers.{name}: not a text of one line")
+        outgoing.add_header(name, value)
+    return outgoing
+
+
+class _Redirects(HTTPRedirectHandler):
+    """Follows redirects; what was meant for one host is not told to another."""
+
+    def redirect_request(
+        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> Request | None:
+        if urlsplit(newurl).scheme not in ("http", "https"):
+            return None  # an answer of 3xx, which is not expected
+        following = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if following is not None and urlsplit(newurl).netloc != urlsplit(req.full_url).netloc:
+            following.headers = {"User-agent": f"runner/{__version__}"}
+        return following
+
+
+def _answer(outgoing: Request, deadline: float) -> Any:
+    """Return the answer, whatever its status."""
+    try:
+        return build_opener(_Redirects).open(outgoing, timeout=max(0.001, deadline - time.monotonic()))
+    except HTTPError as error:
+        return error
+
+
+def _read(answer: HTTPResponse, deadline: float) -> tuple[str, bool]:
+    """Return the body as text, and whether there was more of it."""
+    data = b""
+    while len(data) <= BODY_BYTES and (part := answer.read1(8192)):
+        data += part
+        if time.monotonic() > deadline:
+            raise TimeoutError
+    encoding = answer.headers.get_content_charset() or "utf-8"
+    try:
+        return data[:BODY_BYTES].decode(encoding, "replace"), len(data) > BODY_BYTES
+    except LookupError:
+        return data[:BODY_BYTES].decode("utf-8", "replace"), len(data) > BODY_BYTES
+
+
+def _parsed(text: str, kind: str) -> Any:
+    if "json" not in kind:
+        return None
+    try:
+        return json_format.loads(text)
+    except ValueError:
+        return None
+
+
+def _is_expected(status: int, expected: int | list[int] | None) -> bool:
+    if expected is None:
+        return 200 <= status <= 299
+    return status in (expected if isinstance(expected, list) else [expected])
+
+
+def _unexpected(where: str, status: int, text: str) -> UnexpectedStatusError:
+    try:
+        phrase = f" {HTTPStatus(status).phrase}"
+    except ValueError:
+        phrase = ""
+    words = " ".join(text.split())
+    told = f": {current_run().mask(words)[:MESSAGE_CHARACTERS]}" if words else ""
+    kind = UnexpectedStatusError if status >= 500 or status in _BUSY else RefusedError
+    return kind(f"{where} answered {status}{phrase}{told}", status)
+
+
+def _reason(error: object) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return str(error) or type(error).__name__

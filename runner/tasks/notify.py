@@ -1,0 +1,269 @@
+"""``runner.tasks.notify:webhook`` and ``:email``: tell people of a run. Made for ``hooks``.
+
+jobs:
+  nightly-report:
+    task: reports.nightly:build
+    hooks: {failure: [tell-us]}
+  tell-us:
+    task: runner.tasks.notify:email
+    params:
+      run: {type: object, required: true}
+    kwargs:
+      to: [oncall@example.com]
+      sender: runner@example.com
+      host: mail.example.com
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import smtplib
+import ssl
+from collections.abc import Iterator, Mapping
+from email.errors import MessageError
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.utils import formatdate, make_msgid, parseaddr
+from typing import Any, Literal
+
+from runner.model.duration import parse_duration
+from runner.model.template import placeholders
+from runner.tasks import http
+
+LINES = 20
+"""How many of the last lines of a run's log a notice shows."""
+PORTS = {"none": 25, "starttls": 587, "tls": 465}
+
+
+class MailError(Exception):
+    """The mail could not be given to the server; another try may help."""
+
+
+class MailRefusedError(MailError):
+    """The server refuses the mail, a recipient or the password, and would do so next time. Not retried."""
+
+
+def webhook(
+    *,
+    url: str,
+    run: dict[str, Any],
+    body: Literal["run", "text"] = "run",
+    headers: Mapping[str, str] | None = None,
+    timeout: str = "30s",
+) -> dict[str, Any]:
+    """Post a run to a URL, as JSON.
+
+    Args:
+        url: where to; its query is never shown. A secret comes into it by ``${env.NAME}``.
+        run: the run document that a hook gets.
+        body: run, which posts the document; text, which posts ``{"text": words}`` as Slack and Mattermost read it.
+        headers: of the request.
+        timeout: for the whole of it, such as ``30s``.
+
+    Returns:
+        ``{"status": of the answer}``.
+
+    Raises:
+        NoAnswerError: no connection, no answer in time.
+        UnexpectedStatusError: a status that another try may change.
+        RefusedError: any other status that is not a 2xx; not retried.
+        ValueError: an option makes no sense.
+    """
+    sent = run if body == "run" else {"text": f"{title(run)}\n{words(run)}"}
+    answer = http.request(url=url, method="POST", json=sent, headers=headers, timeout=timeout)
+    return {"status": answer["status"]}
+
+
+def email(
+    *,
+    to: str | list[str],
+    sender: str,
+    run: dict[str, Any],
+    host: str = "localhost",
+    port: int | None = None,
+    security: Literal["none", "starttls", "tls"] = "none",
+    user: str | None = None,
+    password: str | None = None,
+    subject: str | None = None,
+    timeout: str = "30s",
+) -> dict[str, Any]:
+    """Mail what became of a run: the reason, its last lines, and the command to type next.
+
+    Args:
+        to: the address, or the addresses, of who is told.
+        sender: the address that it comes from.
+        run: the run document that a hook gets.
+        host: the mail server.
+        port: its port; 25, with starttls 587, with tls 465 by default.
+        security: none, starttls or tls.
+        user: whom to log in as; nobody by default.
+        password: of that user; a secret comes here by ``${env.NAME}``. Only with starttls or tls, or to this host.
+        subject: of the mail; state, job and reason by default.
+        timeout: for each step with the server, such as ``30s``.
+
+    Returns:
+        ``{"to": the addresses, "message_id"}``.
+
+    Raises:
+        MailError: the server cannot be reached, or cannot take it now.
+        MailRefusedError: it refuses the mail, a recipient or the password; not retried.
+        ValueError: an option makes no sense.
+    """
+    addresses = [to] if isinstance(to, str) else list(to)
+    given = {"to": addresses, "sender": sender, "security": security, "password": password, "host": host, "port": port}
+    for option, message in _wrong({**given, "timeout": timeout, "user": user}):
+        raise ValueError(f"{option}: {message}")
+    letter = _letter(addresses, sender, subject or title(run), words(run))
+    where = f"{host}:{port or PORTS[security]}"
+    try:
+        with _connect(host, port or PORTS[security], security, parse_duration(timeout)) as server:
+            if user is not None:
+                server.login(user, password or "")
+            server.send_message(letter)
+    except (smtplib.SMTPRecipientsRefused, smtplib.SMTPSenderRefused, smtplib.SMTPDataError) as error:
+        raise _told(where, error) from None
+    except smtplib.SMTPAuthenticationError as error:
+        raise MailRefusedError(f"{where}: user or password is refused ({error.smtp_code})") from None
+    except smtplib.SMTPNotSupportedError as error:
+        raise MailRefusedError(f"{where}: {error}") from None
+    except (smtplib.SMTPException, OSError) as error:
+        raise MailError(f"{where}: {_reason(error)}") from None
+    return {"to": addresses, "message_id": letter["Message-ID"]}
+
+
+def title(run: Mapping[str, Any]) -> str:
+    """Return one line about a run: state, job and reason."""
+    return f"{run.get('state', 'UNKNOWN')}: {run.get('job', 'a run')}{_because(run)}"
+
+
+def words(run: Mapping[str, Any]) -> str:
+    """Return what a person wants to know of a run, and the commands to go on with."""
+    error = run.get("error") or {}
+    facts = [
+        ("run", run.get("id")),
+        ("state", f"{run.get('state', 'UNKNOWN')}{_because(run)}"),
+        ("error", f"{error.get('type')}: {error.get('message')}" if error else None),
+        ("params", ", ".join(f"{name}={value!r}" for name, value in (run.get("params") or {}).items())),
+        ("attempts", run.get("attempts")),
+        ("worker", run.get("worker")),
+        ("submitted", run.get("submitted_at")),
+        ("finished", run.get("finished_at")),
+    ]
+    lines = [f"{name + ':':<11}{value}" for name, value in facts if value]
+    log = [str(line) for line in run.get("log") or ()][-LINES:]
+    if log:
+        lines += ["", "its last lines:", *(f"  {line}" for line in log)]
+    if run.get("id"):
+        lines += ["", "to go on:", *(f"  {line}" for line in _commands(str(run["id"])))]
+    return "\n".join(lines)
+
+
+def _because(run: Mapping[str, Any]) -> str:
+    return f" ({run['reason']})" if run.get("reason") else ""
+
+
+def _commands(run_id: str) -> Iterator[str]:
+    project = os.environ.get("RUNNER_PROJECT")
+    place = f" --project {shlex.quote(project)}" if project else ""
+    for verb in ("why", "logs", "rerun"):
+        yield f"runner {verb} {run_id}{place}"
+
+
+def _check_webhook(kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the fixed options of a job: the option's name, and a message."""
+    yield from http.check_kwargs({name: value for name, value in kwargs.items() if name != "body"})
+
+
+def _check_email(kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the fixed options of a job: the option's name, and a message."""
+    yield from _check_recipients(kwargs)
+    yield from _wrong(kwargs)
+
+
+def _check_recipients(kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield where ``${params.…}`` would choose the server, which gets the password."""
+    for option in ("host", "port", "security"):
+        if any(name.startswith("params.") for _, name in placeholders(kwargs.get(option))):
+            yield option, "would be chosen by a submitter, write it here"
+
+
+webhook.check_kwargs = _check_webhook  # type: ignore[attr-defined]  # what `runner validate` asks
+webhook.check_templates = http.check_templates  # type: ignore[attr-defined]  # what a worker asks as well
+webhook.not_retried = (http.RefusedError, ValueError)  # type: ignore[attr-defined]  # unless `retry.for` is given
+email.check_kwargs = _check_email  # type: ignore[attr-defined]
+email.check_templates = _check_recipients  # type: ignore[attr-defined]
+email.not_retried = (MailRefusedError, ValueError)  # type: ignore[attr-defined]
+
+
+def _wrong(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    to = options.get("to")
+    named = [("to", address) for address in (to if isinstance(to, list) else [to])]
+    for option, address in [*named, ("sender", options.get("sender"))]:
+        if isinstance(address, str) and "${" not in address and not _is_address(address):
+            yield option, f"{address} is no address, write NAME@HOST"
+    if isinstance(to, list) and not to:
+        yield "to", "names nobody"
+    port = options.get("port")
+    if isinstance(port, int) and not 1 <= port <= 65535:
+        yield "port", f"{port} is no port, write 1 to 65535"
+    local = options.get("host", "localhost") in ("localhost", "127.0.0.1", "::1")
+    if options.get("password") is not None and options.get("security", "none") == "none" and not local:
+        yield "password", "would be sent in the clear, add security: starttls, or tls"
+    if (options.get("user") is None) != (options.get("password") is None):
+        yield ("user" if options.get("user") else "password"), "user and password belong together"
+    try:
+        if isinstance(options.get("timeout"), str) and "${" not in options["timeout"]:
+            parse_duration(options["timeout"])
+    except ValueError as error:
+        yield "timeout", str(error)
+
+
+def _is_address(text: str) -> bool:
+    _, found = parseaddr(text)
+    try:
+        Address(addr_spec=found)
+    except (MessageError, ValueError, IndexError):
+        return False
+    return "@" in found and "\n" not in text and "\r" not in text
+
+
+def _letter(to: list[str], sender: str, subject: str, text: str) -> EmailMessage:
+    letter = EmailMessage()
+    letter["Subject"] = " ".join(subject.split())
+    letter["From"] = sender
+    letter["To"] = ", ".join(to)
+    letter["Date"] = formatdate()
+    letter["Message-ID"] = make_msgid("runner", parseaddr(sender)[1].rpartition("@")[2])
+    # Mail filters and out-of-office replies leave such mails alone.
+    letter["Auto-Submitted"] = "auto-generated"
+    letter.set_content(text + "\n")
+    return letter
+
+
+def _connect(host: str, port: int, security: str, seconds: float) -> smtplib.SMTP:
+    if security == "tls":
+        return smtplib.SMTP_SSL(host, port, timeout=seconds, context=ssl.create_default_context())
+    server = smtplib.SMTP(host, port, timeout=seconds)
+    try:
+        if security == "starttls":
+            server.starttls(context=ssl.create_default_context())
+    except BaseException:
+        server.close()
+        raise
+    return server
+
+
+def _told(where: str, error: smtplib.SMTPException) -> MailError:
+    answers = error.recipients.values() if isinstance(error, smtplib.SMTPRecipientsRefused) else [error.args[:2]]
+    code, answer = next(iter(answers))
+    text = answer.decode("utf-8", "replace") if isinstance(answer, bytes) else str(answer)
+    # RFC 5321: 4xx is for now, 5xx is for good.
+    kind = MailRefusedError if code >= 500 else MailError
+    return kind(f"{where}: {code} {text}")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -1,0 +1,123 @@
+"""``runner.tasks.python:script``: a file of Python as a job, in an interpreter of its own.
+
+    jobs:
+      clean-up:
+        task: runner.tasks.python:script
+        kwargs:
+          file: scripts/clean_up.py
+          args: [--older-than, 30d]
+          venv: .venv-scripts
+
+What it imports, and what it does to its process, stays there. Params reach it as environment variables
+``PARAM_<NAME>``, as they reach a command of ``runner.tasks.shell:run``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from runner.model.template import placeholders
+from runner.tasks.shell import ShellStartError, perform, refuse_reserved, seconds
+
+RESERVED = frozenset({"file", "args", "venv", "cwd", "env", "stdin", "grace"})
+_CODE = ("file", "venv")
+
+
+def script(
+    *,
+    file: str,
+    args: list[str] | None = None,
+    venv: str | None = None,
+    cwd: str | None = None,
+    env: Mapping[str, Any] | None = None,
+    stdin: str | None = None,
+    grace: str = "10s",
+    **params: Any,
+) -> dict[str, Any]:
+    """Run a file of Python to its end, in a process group of its own.
+
+    Args:
+        file: the file, relative to the project.
+        args: its arguments.
+        venv: the folder of a virtual environment, relative to the project; by default the worker's interpreter.
+        cwd: the working folder, relative to the project; the project by default.
+        env: environment variables beside those of the worker and the job's ``env``.
+        stdin: text for standard input, which is empty by default.
+        grace: time between SIGTERM and SIGKILL, such as ``10s``.
+        params: what the submitter gave; ``PARAM_<NAME>`` in the environment.
+
+    Returns:
+        ``{"exit_status": 0, "output": the last 8 KiB, "output_truncated": whether there was more}``.
+
+    Raises:
+        ShellError: the exit status is not 0, or a signal ended it.
+        ShellStartError: there is no such file, folder or virtual environment.
+        InvalidParams: a param has the name of one of the options above.
+        ValueError: an option makes no sense.
+    """
+    refuse_reserved(params, RESERVED)
+    for message in _wrong(args):
+        raise ValueError(message)
+    path = _in_project(file)
+    if not path.is_file():
+        raise ShellStartError(f"file: there is no file {path}")
+    # Unbuffered: what it writes is there when it is killed.
+    argv = [_interpreter(venv), "-u", str(path), *map(str, args or ())]
+    return perform(argv, file, cwd=cwd, env=env, stdin=stdin, grace=grace, params=params)
+
+
+script.reserved = RESERVED  # type: ignore[attr-defined]  # names that no param of a job with this task may have
+
+
+def check_kwargs(kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the fixed options of a job: the option's name, and a message."""
+    yield from check_templates(kwargs)
+    for message in _wrong(kwargs.get("args")):
+        yield "args", message.removeprefix("args: ")
+    grace = kwargs.get("grace", "0s")
+    try:
+        if isinstance(grace, str) and "${" not in grace:
+            seconds(grace)
+    except ValueError as error:
+        yield "grace", str(error)
+
+
+script.check_kwargs = check_kwargs  # type: ignore[attr-defined]  # what `runner validate` asks
+
+
+def check_templates(kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield where ``${params.…}`` would choose the code that runs."""
+    for option in _CODE:
+        for _, name in placeholders(kwargs.get(option)):
+            if name.startswith("params."):
+                yield option, f"${{{name}}} would let a submitter choose the code, use it in args instead"
+                break
+
+
+script.check_templates = check_templates  # type: ignore[attr-defined]  # what a worker asks as well
+
+
+def _wrong(args: object) -> Iterator[str]:
+    if not isinstance(args, list):
+        return
+    for argument in args:
+        if isinstance(argument, bool) or not isinstance(argument, str | int | float):
+            yield f"args: {argument!r} is not text, put it in quotes"
+
+
+def _in_project(name: str) -> Path:
+    return Path(os.environ.get("RUNNER_PROJECT") or Path.cwd(), name)
+
+
+def _interpreter(venv: str | None) -> str:
+    if venv is None:
+        return sys.executable
+    # Not resolved: the link is how Python finds its environment.
+    path = _in_project(venv) / "bin" / "python"
+    if not path.exists():
+        raise ShellStartError(f"venv: there is no interpreter {path}; make one: python3 -m venv {_in_project(venv)}")
+    return str(path)
