@@ -108,8 +108,8 @@ def _schedules(project: Project) -> Iterator[Finding]:
         return
     engine = Engine(project)
     unseen = engine.unseen()
-    oldest = {job.name: slot for job, slot, _ in reversed(list(engine.missed()))}
-    late = min(oldest.items(), key=lambda each: each[1], default=None)
+    due = {name: slot for name, slot in engine.overdue().items() if name in scheduled}
+    late = min(due.items(), key=lambda each: each[1], default=None)
     if late is not None and time.time() - late[1] / 1000 > UNSUBMITTED_SECONDS:
         what = f"nobody submits what is due: {late[0]} was due {to_timestamp(late[1])}"
     elif unseen:

@@ -113,6 +113,22 @@ class Engine:
         rows = self.table.rows.items()
         return [name for name, row in rows if row.schedule and row.enabled and _since(marks, name, row) is None]
 
+    def overdue(self) -> dict[str, int]:
+        """Return the first slot that nobody has submitted or left out yet, by job. Changes nothing."""
+        marks = read_marks(self.project.ledger)
+        now = self._now(marks)
+        self.table.follow(self.catalog, now)
+        found = {}
+        for name, row in list(self.table.rows.items()):
+            since = _since(marks, name, row)
+            if since is None:
+                continue
+            if not row.knows(since):
+                row = self.table.look_from(name, self.catalog.jobs[name], since)
+            if row.next is not None and row.next <= now:
+                found[name] = row.next
+        return found
+
     def _now(self, marks: Marks) -> int:
         if self.clock is not None:
             return self.clock()

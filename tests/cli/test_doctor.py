@@ -132,7 +132,7 @@ def test_a_starting_worker_warns_of_settings_that_lose_data(make_project: Callab
 
 
 def test_schedules_that_nobody_looks_at(make_project: Callable[..., Project]) -> None:
-    project = make_project('jobs:\n  hello: {task: "clijobs:hello", schedule: {every: 1h}}\n', FILES)
+    project = make_project('jobs:\n  hello: {task: "clijobs:hello", schedule: {every: 1m}}\n', FILES)
     told = checks(project.cli("doctor", "--json").check(1))["schedules"]
     assert (told["level"], told["remedy"]) == ("warning", "runner cron install, or runner scheduler")
     assert told["what"].endswith("yet: hello")
