@@ -58,6 +58,8 @@ class RunnerApp(Celery):
     log_form: str = "text"
     """How the worker's log is written: text, json, or plain (what runs write as it is)."""
     worker_name: str = ""
+    project_app: Any = None
+    """The Celery app that the project's own code made, if it did."""
     pool_name: str = ""
     """Which of Celery's pools this worker has, such as prefork."""
     _variables: frozenset[str] = frozenset()

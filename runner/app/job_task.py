@@ -12,9 +12,11 @@ from typing import Any, NamedTuple
 
 from celery import Task, exceptions
 from celery.app.task import Context
+from celery.app.trace import task_has_custom
 from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded
 from celery.utils.log import get_task_logger
 
+from runner.app.project_app import project_app_current
 from runner.app.run_values import ParamsRefused, environment, expand_env, expand_kwargs
 from runner.app.secret_values import MissingSecret, look_up_secrets, mask_result, masker_of, scrub
 from runner.app.target import TargetError, known_exceptions, load_exceptions, load_target
@@ -93,7 +95,8 @@ class JobTask(Task):
     def prepare(self) -> str | None:
         """Import the target and the exceptions of the retry policy; return what went wrong, or None."""
         try:
-            self._target = load_target(self.job.task)
+            with project_app_current(self.app):
+                self._target = load_target(self.job.task)
             self._retry_for = load_exceptions(self.job.retry.for_) or (Exception,)
             self._never_for = load_exceptions(self.job.retry.not_for)
             refuse_reserved(self.job, self._target)
@@ -195,14 +198,19 @@ class JobTask(Task):
         target = self._target
         # A copy: what a job does to its arguments must not reach the next run.
         args = args or copy.deepcopy(job.args)
+        assert target is not None
+        with project_app_current(self.app):
+            return self._call_target(target, args, kwargs)
+
+    def _call_target(self, target: Callable[..., Any] | Task, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         if not isinstance(target, Task):
-            assert target is not None
             return target(*args, **kwargs)
         # A task of somebody's Celery app: its function runs, bound or not. To it this is a direct call, so that
         # its `retry` raises instead of publishing, and the job's policy decides.
         target.request_stack.push(Context({**self.request.__dict__, "called_directly": True, "task": target.name}))
         try:
-            return target.run(*args, **kwargs)
+            # A class of theirs may do more around the function, such as Flask's application context.
+            return (target if task_has_custom(target, "__call__") else target.run)(*args, **kwargs)
         finally:
             target.request_stack.pop()
 

@@ -21,6 +21,7 @@ from runner.app.capture.child import Capture
 from runner.app.capture.collector import Collector
 from runner.app.capture.echo import Echo
 from runner.app.job_pool import JobPool
+from runner.app.project_app import project_app_current
 from runner.app.registry import use_child_tasks
 from runner.app.secret_values import complaints
 from runner.app.target import TargetError, load_target
@@ -59,7 +60,8 @@ class JobWorker(Worker):
         if settings.worker.remote_control == "safe":
             restrict_commands()
         self._prepare_queues()
-        run_setup(settings)
+        with project_app_current(app):
+            run_setup(settings)
         for name in sorted(app.job_names):
             broken = app.tasks[name].prepare()
             if broken:

@@ -29,6 +29,7 @@ from runner.spec.catalog import load_files
 PROJECT = Path(__file__).parents[2]
 DOCS = PROJECT / "docs"
 PAGES = sorted([*PROJECT.glob("*.md"), *DOCS.rglob("*.md")])
+CODE = ("runner", "runner/ledger/lua", "runner/delivery/lua", "tests/frameworks/django_shop")
 GENERATED = {"jobs.md", "settings.md", "cli.md"}
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -163,6 +164,16 @@ def test_every_code_of_an_error_is_listed_with_its_exit_code():
             assert row, f"{each.code} ({each.exit_code})"
 
 
+def test_the_chinese_readme_has_the_same_code_links_and_tables():
+    readme, chinese = ((PROJECT / name).read_text("utf-8") for name in ("README.md", "README.zh-CN.md"))
+    assert _FENCE.findall(chinese) == _FENCE.findall(readme)
+    links = [sorted(set(_LINK.findall(text)) - {"README.md", "README.zh-CN.md"}) for text in (readme, chinese)]
+    assert links[0] == links[1]
+    assert [len(re.findall(pattern, readme, re.MULTILINE)) for pattern in (r"^\|", "^#")] == [
+        len(re.findall(pattern, chinese, re.MULTILINE)) for pattern in (r"^\|", "^#")
+    ]
+
+
 def test_readme_has_the_same_exit_codes():
     pattern = re.compile(r"^\| ([\d, ]+) \|", re.MULTILINE)
     readme = (PROJECT / "README.md").read_text("utf-8").partition("## Exit codes")[2]
@@ -258,7 +269,7 @@ def test_keys_in_redis_are_the_ones_that_scripts_use():
 def test_modules_that_are_named_exist():
     for page in PAGES:
         for path in re.findall(r"`((?:[a-z_]+/)*[a-z_]+\.(?:py|lua))`", page.read_text("utf-8")):
-            places = [PROJECT, PROJECT / "runner", PROJECT / "runner/ledger/lua", PROJECT / "runner/delivery/lua"]
+            places = [PROJECT, *(PROJECT / each for each in CODE)]
             assert any((place / path).exists() for place in places), f"{page.name}: {path}"
 
 
