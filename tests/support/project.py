@@ -62,7 +62,8 @@ def clean_environment(extra: Mapping[str, str | None] | None = None) -> dict[str
         for name, value in os.environ.items()
         if name.startswith("RUNNER_TEST_") or not name.startswith(("RUNNER_", "CELERY_", "FLOWER_", "PYTEST_"))
     }
-    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "PYTHONPATH"):
+    # Without bytecode every one of the many commands that tests start would compile the package anew.
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE"):
         own.pop(name, None)
     own["TERM"] = "dumb"
     for name, value in (extra or {}).items():
