@@ -10,7 +10,7 @@ WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 * (len(os.sched_getaffinity(
 # On every server, what talks to one; the rest of the suite does not.
 SERVER_TESTS := $(wildcard tests/ledger tests/worker tests/integration tests/cli tests/fault)
 
-.PHONY: help install editor demo test test-redis fault fault-compare lint types imports stale check bench million lock schema docs wheel clean
+.PHONY: help install editor demo test test-redis fault fault-compare lint types imports stale check bench million lock schema docs wheel site clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -83,6 +83,10 @@ lock: pyproject.toml  ## Resolve the dependencies anew
 	  --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --quiet -o requirements.lock
 	@rm -rf .venv/lock
 
+site: $(INSTALLED)  ## Build the documentation as a site, with search, into site/; a broken link fails
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "site/index.html"
+
 schema: $(INSTALLED)  ## Write schema/*.json out of the model
 	$(BIN)/runner schema jobs > schema/jobs.schema.json
 	$(BIN)/runner schema runner > schema/runner.schema.json
@@ -95,5 +99,5 @@ wheel: $(INSTALLED)  ## Build dist/*.whl
 	$(PY) -m pip wheel -qq --disable-pip-version-check --no-deps --no-build-isolation -w dist .
 
 clean:  ## Remove what was made, but not .runner: that is data
-	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
+	rm -rf $(VENV) dist build site .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
