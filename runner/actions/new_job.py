@@ -109,7 +109,8 @@ def _path(settings: Settings, name: str, file: Path | None) -> Path:
 
 def _options(task: str, described: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the options of the job, and notes about its params."""
-    if described["reserved"]:
+    example = described["example"]
+    if described["reserved"] and example is None:
         raise InvalidSpec(
             f"{task} takes its options as fixed kwargs, which only you can choose",
             hint="write the job by hand: task, and kwargs with the options of the stock task",
@@ -124,6 +125,10 @@ def _options(task: str, described: dict[str, Any]) -> tuple[dict[str, Any], dict
     if described["description"]:
         options["description"] = described["description"]
     named = [each for each in described["params"] if each["kind"] == "named"]
+    if example is not None:
+        # A stock task: only who writes the YAML may choose what it does. An optional param is not asked for.
+        options["kwargs"] = example
+        named = [each for each in named if each["needed"] and each["name"] not in described["reserved"]]
     if named:
         options["params"] = {each["name"]: each["schema"] for each in named}
     return options, {each["name"]: each["note"] for each in named if each["note"]}

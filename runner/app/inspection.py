@@ -51,7 +51,8 @@ def describe(path: str) -> dict[str, Any]:
     """Return what ``runner new`` needs to know of a callable.
 
     Returns:
-        ``{"error": message}``, or ``{"description", "reserved", "params"}``, the last as :func:`param_of` gives each.
+        ``{"error": message}``, or ``{"description", "reserved", "example", "params"}``, the last as :func:`param_of`
+        gives each; ``reserved`` and ``example`` are those of a stock task.
     """
     target, fault = _load(path)
     if target is None:
@@ -67,7 +68,8 @@ def describe(path: str) -> dict[str, Any]:
     text = read_docstring(inspect.getdoc(getattr(target, "func", target)) or "")
     return {
         "description": text.summary,
-        "reserved": bool(getattr(target, "reserved", ())),
+        "reserved": sorted(getattr(target, "reserved", ())),
+        "example": getattr(target, "example", None),
         "params": [param_of(each, target, text.params.get(each.name)) for each in parameters],
     }
 

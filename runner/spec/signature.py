@@ -80,7 +80,7 @@ class _Comparison:
         yield from self._args()
         for name, value in self.job.kwargs.items():
             path = ("kwargs", name)
-            if self.reserved and name not in self.reserved:
+            if self.reserved and self.any_keyword and name not in self.reserved:
                 yield Fault(path, f"{self.name} has no option of that name{self._meant(name, self.reserved)}", True)
             elif (fault := self._unknown(name)) is not None:
                 yield Fault(path, fault, True)

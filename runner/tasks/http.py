@@ -16,13 +16,12 @@ comes. Any other status that was not expected is not retried, unless ``retry.for
 from __future__ import annotations
 
 import json as json_format
-import time
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from http.client import HTTPException, HTTPMessage, HTTPResponse
 from typing import IO, Any
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from runner._version import __version__
@@ -35,6 +34,7 @@ BODY_BYTES = 65536
 """How much of an answer is read."""
 MESSAGE_CHARACTERS = 500
 """How much of an answer becomes part of an error's message."""
+_URL_CHARACTERS = "%/:=&?~#+!$,;'@()*[]"
 _BUSY = frozenset({408, 425, 429})
 """Answers that say: later. The 5xx say so too."""
 
@@ -84,7 +84,8 @@ def request(
         json: a value that is sent as JSON.
         body: text that is sent as it is, in place of ``json``.
         expected_status: the status, or the statuses, that are success; any 2xx by default.
-        timeout: for the whole of it, such as ``30s``.
+        timeout: for the connection, and for each wait for a part of the answer, such as ``30s``; the job's own
+            ``timeout`` is for the whole.
 
     Returns:
         ``{"status", "url": where the answer came from, "content_type", "body": text, "json": the parsed body or None,
@@ -99,11 +100,10 @@ def request(
     for option, message in _wrong(locals()):
         raise ValueError(f"{option}: {message}" if option else message)
     outgoing = _request(url, method, headers or {}, json, body)
-    deadline = time.monotonic() + parse_duration(timeout)
     where = f"{method} {shown(url)}"
     try:
-        with _answer(outgoing, deadline) as answer:
-            text, truncated = _read(answer, deadline)
+        with _answer(outgoing, parse_duration(timeout)) as answer:
+            text, truncated = _read(answer)
             status, kind = int(answer.status), answer.headers.get("Content-Type", "")
             arrived = shown(answer.url or url)
     except URLError as error:
@@ -122,6 +122,9 @@ def request(
     }
 
 
+RESERVED = frozenset({"url", "method", "headers", "expected_status", "timeout"})
+request.reserved = RESERVED  # type: ignore[attr-defined]  # names that no param of a job with this task may have
+request.example = {"url": "https://example.com/"}  # type: ignore[attr-defined]  # what `runner new` writes
 request.not_retried = (RefusedError, ValueError)  # type: ignore[attr-defined]  # unless `retry.for` is given
 
 
@@ -161,13 +164,7 @@ def _wrong(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield what is wrong with options, as far as it is known: what holds ``${`` is known when the job runs."""
     url, method = options.get("url"), options.get("method", "GET")
     if isinstance(url, str) and "${" not in url:
-        try:
-            parts = urlsplit(url)
-            sound = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-        except ValueError:
-            sound = False
-        if not sound or any(character.isspace() or ord(character) < 32 for character in url):
-            yield "url", "is no http or https URL, write it as https://HOST/PATH"
+        yield from _wrong_url(url)
     if isinstance(method, str) and "${" not in method and method not in METHODS:
         known = f"write {method.upper()}" if method.upper() in METHODS else f"use one of {', '.join(sorted(METHODS))}"
         yield "method", f"{method} is no method, {known}"
@@ -185,18 +182,40 @@ def _wrong(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "timeout", str(error)
 
 
+def _wrong_url(url: str) -> Iterator[tuple[str, str]]:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), 0
+    if "@" in parts.netloc:
+        yield "url", "holds a user or a password, give them in headers, which are never shown"
+    elif parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or not parts.netloc.isascii():
+        yield "url", "is no http or https URL, write it as https://HOST/PATH"
+    elif any(character.isspace() or ord(character) < 32 for character in url):
+        yield "url", "holds a space, write it as %20"
+
+
 def _request(url: str, method: str, headers: Mapping[str, str], json: Any, body: str | None) -> Request:
     data = body.encode() if body is not None else json_format.dumps(json).encode() if json is not None else None
-    outgoing = Request(url, data=data, method=method, headers={"User-Agent": f"runner/{__version__}"})  # noqa: S310
+    # What a browser does with letters that no URL may hold; %XX and what has a meaning stay as they are.
+    address = quote(url, safe=_URL_CHARACTERS)
+    outgoing = Request(address, data=data, method=method)  # noqa: S310 - http and https alone, see _wrong_url
+    outgoing.add_header("User-Agent", f"runner/{__version__}")
     if json is not None:
         outgoing.add_header("Content-Type", "application/json")
     elif body is not None:
         outgoing.add_header("Content-Type", "text/plain; charset=utf-8")
     for name, value in headers.items():
-        if not isinstance(value, str) or {"\r", "\n", "\0"} & {*name, *value}:
-            raise ValueError(f"headers.{name}: not a text of one line")
+        if not isinstance(value, str) or {"\r", "\n", "\0"} & {*name, *value} or not _is_latin(name + value):
+            raise ValueError(f"headers.{name}: not a text of one line in Latin letters")
         outgoing.add_header(name, value)
     return outgoing
+
+
+def _is_latin(text: str) -> bool:
+    # RFC 9110: what stands in a header is ASCII, or Latin-1 of old.
+    return all(ord(character) < 256 for character in text)
 
 
 class _Redirects(HTTPRedirectHandler):
@@ -208,26 +227,22 @@ class _Redirects(HTTPRedirectHandler):
         if urlsplit(newurl).scheme not in ("http", "https"):
             return None  # an answer of 3xx, which is not expected
         following = super().redirect_request(req, fp, code, msg, headers, newurl)
-        if following is not None and urlsplit(newurl).netloc != urlsplit(req.full_url).netloc:
+        if following is not None and urlsplit(newurl)[:2] != urlsplit(req.full_url)[:2]:
             following.headers = {"User-agent": f"runner/{__version__}"}
         return following
 
 
-def _answer(outgoing: Request, deadline: float) -> Any:
+def _answer(outgoing: Request, seconds: float) -> Any:
     """Return the answer, whatever its status."""
     try:
-        return build_opener(_Redirects).open(outgoing, timeout=max(0.001, deadline - time.monotonic()))
+        return build_opener(_Redirects).open(outgoing, timeout=seconds)
     except HTTPError as error:
         return error
 
 
-def _read(answer: HTTPResponse, deadline: float) -> tuple[str, bool]:
+def _read(answer: HTTPResponse) -> tuple[str, bool]:
     """Return the body as text, and whether there was more of it."""
-    data = b""
-    while len(data) <= BODY_BYTES and (part := answer.read1(8192)):
-        data += part
-        if time.monotonic() > deadline:
-            raise TimeoutError
+    data = answer.read(BODY_BYTES + 1)
     encoding = answer.headers.get_content_charset() or "utf-8"
     try:
         return data[:BODY_BYTES].decode(encoding, "replace"), len(data) > BODY_BYTES

@@ -59,7 +59,7 @@ def webhook(
         run: the run document that a hook gets.
         body: run, which posts the document; text, which posts ``{"text": words}`` as Slack and Mattermost read it.
         headers: of the request.
-        timeout: for the whole of it, such as ``30s``.
+        timeout: for the connection, and for each wait for a part of the answer, such as ``30s``.
 
     Returns:
         ``{"status": of the answer}``.
@@ -125,6 +125,8 @@ def email(
         raise _told(where, error) from None
     except smtplib.SMTPAuthenticationError as error:
         raise MailRefusedError(f"{where}: user or password is refused ({error.smtp_code})") from None
+    except UnicodeError:
+        raise MailRefusedError(f"{where}: user and password must be ASCII") from None
     except smtplib.SMTPNotSupportedError as error:
         raise MailRefusedError(f"{where}: {error}") from None
     except (smtplib.SMTPException, OSError) as error:
@@ -188,6 +190,12 @@ def _check_recipients(kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield option, "would be chosen by a submitter, write it here"
 
 
+_TO_A_HOOK = frozenset({"url", "body", "headers", "timeout"})
+_BY_MAIL = frozenset({"to", "sender", "host", "port", "security", "user", "password", "subject", "timeout"})
+webhook.reserved = _TO_A_HOOK  # type: ignore[attr-defined]  # names that no param of a job with this task may have
+email.reserved = _BY_MAIL  # type: ignore[attr-defined]
+webhook.example = {"url": "https://chat.example.com/hooks/KEY", "body": "text"}  # type: ignore[attr-defined]  # for `new`
+email.example = {"to": ["oncall@example.com"], "sender": "runner@example.com"}  # type: ignore[attr-defined]
 webhook.check_kwargs = _check_webhook  # type: ignore[attr-defined]  # what `runner validate` asks
 webhook.check_templates = http.check_templates  # type: ignore[attr-defined]  # what a worker asks as well
 webhook.not_retried = (http.RefusedError, ValueError)  # type: ignore[attr-defined]  # unless `retry.for` is given

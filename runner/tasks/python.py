@@ -70,6 +70,7 @@ def script(
     return perform(argv, file, cwd=cwd, env=env, stdin=stdin, grace=grace, params=params)
 
 
+script.example = {"file": "scripts/example.py"}  # type: ignore[attr-defined]  # what `runner new` writes
 script.reserved = RESERVED  # type: ignore[attr-defined]  # names that no param of a job with this task may have
 
 

@@ -132,6 +132,7 @@ def perform(
 
 
 RESERVED = frozenset({"command", "script", "cwd", "env", "stdin", "grace"})
+run.example = {"command": ["echo", "hello"]}  # type: ignore[attr-defined]  # what `runner new` writes
 run.reserved = RESERVED  # type: ignore[attr-defined]  # names that no param of a job with this task may have
 
 

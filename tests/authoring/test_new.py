@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.support.project import runner_cli
+from tests.support.project import runner_cli, write_project
 
 MODULE = '''\
 import datetime
@@ -231,7 +231,6 @@ def test_print_writes_nothing(folder: Path) -> None:
         (("x", "wokr:bare"), "No module named 'wokr'"),
         (("x", "work:positional"), "by position only"),
         (("x", "work:coroutine"), "is a coroutine function"),
-        (("x", "runner.tasks.shell:run"), "takes its options as fixed kwargs"),
         (("x", "work:bare", "--file", "other/x.yaml"), "is in no folder of jobs"),
         (("x", "work:bare", "--file", "jobs.d/x.txt"), "would not be read"),
         (("x", "work:bare", "--file", "jobs.d/braces.yaml"), "jobs is written in braces"),
@@ -245,3 +244,21 @@ def test_what_can_not_be_written_says_why(folder: Path, words: tuple[str, ...], 
     done = runner_cli("new", *words, cwd=folder).check(2)
     assert message in done.stderr
     assert listed(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        ("shell:run", ["kwargs:", "command:"]),
+        ("python:script", ["file: scripts/example.py"]),
+        ("http:request", ["https://example.com/"]),
+        ("notify:email", ["to:", "sender:", "run:", "required: true"]),
+        ("notify:webhook", ["url:", "run:"]),
+    ],
+)
+def test_a_stock_task_gets_what_only_its_author_may_choose(tmp_path: Path, task: str, words: list[str]) -> None:
+    project = write_project(tmp_path, "embedded")
+    project.cli("new", "x", f"runner.tasks.{task}").check()
+    text = (tmp_path / "jobs.d" / "x.yaml").read_text()
+    assert all(each in text for each in words), text
+    project.cli("validate").check()

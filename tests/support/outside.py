@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -29,14 +28,6 @@ class Site:
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 site.seen.append((self.command, self.path, headers, body))
                 path = self.path.partition("?")[0]
-                if path == "/slow":
-                    for _ in range(200):
-                        time.sleep(0.02)
-                        try:
-                            self.wfile.write(b"HTTP/1.0 200 OK\r\n\r\n" if _ == 0 else b".")
-                        except OSError:
-                            return
-                    return
                 if path.startswith("/status/"):
                     status = int(path.rpartition("/")[2])
                     self.send_response(status)

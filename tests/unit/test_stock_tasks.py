@@ -58,6 +58,11 @@ def test_json_and_text_are_sent(site: Site) -> None:
     assert (post, text) == ("POST", b"words")
 
 
+def test_letters_that_no_url_may_hold_are_written_as_bytes(site: Site) -> None:
+    http.request(url=f"{site.url}/m\u00fcn chen%20?q=\u65e5".replace(" ", "+"))
+    assert site.seen[0][1] == "/m%C3%BCn+chen%20?q=%E6%97%A5"
+
+
 def test_a_large_answer_is_cut(site: Site) -> None:
     answer = http.request(url=f"{site.url}/large")
     assert (len(answer["body"]), answer["truncated"], answer["json"]) == (http.BODY_BYTES, True, None)
@@ -99,8 +104,6 @@ def test_redirects_are_followed_and_headers_stay_with_their_host(site: Site) -> 
 def test_no_answer(site: Site) -> None:
     with pytest.raises(http.NoAnswerError, match="Connection refused"):
         http.request(url=f"http://127.0.0.1:{free_port()}/")
-    with pytest.raises(http.NoAnswerError, match="no answer in time"):
-        http.request(url=f"{site.url}/slow", timeout="200ms")
     with pytest.raises(http.NoAnswerError):
         http.request(url=site.url.replace("http", "https"))
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(http.NoAnswerError, match="in time"):
@@ -111,6 +114,9 @@ def test_no_answer(site: Site) -> None:
     ("options", "words"),
     [
         ({"url": "ftp://x/"}, "no http or https URL"),
+        ({"url": "http://m\u00fcnchen.example/"}, "no http or https URL"),
+        ({"url": "http://me:hunter2@127.0.0.1/x"}, "give them in headers"),
+        ({"url": "http://x/", "headers": {"A": "\u65e5"}}, "headers.A: not a text of one line in Latin letters"),
         ({"url": "http://x/", "method": "get"}, "write GET"),
         ({"url": "http://x/", "json": 1, "body": "x"}, "either json or body"),
         ({"url": "http://x/", "expected_status": 9}, "100 to 599"),
@@ -184,8 +190,8 @@ def mail() -> Iterator[tuple[Mailbox, int]]:
 
 
 def send(port: int, **options: Any) -> dict[str, Any]:
-    given = {"to": "oncall@example.com", "sender": "Runner <runner@example.com>", "host": "127.0.0.1", **options}
-    return notify.email(run=RUN, port=port, **given)
+    given = {"to": "oncall@example.com", "sender": "Runner <runner@example.com>", "host": "127.0.0.1", "port": port}
+    return notify.email(run=RUN, **{**given, **options})
 
 
 def test_a_mail_tells_reason_last_lines_and_the_next_command(mail: tuple[Mailbox, int], place: Path) -> None:
@@ -234,11 +240,12 @@ def test_a_mail_server_that_is_away() -> None:
         ({"sender": "x"}, "no address"),
         ({"host": "mail.example.com", "user": "me", "password": "x"}, "in the clear"),
         ({"user": "me"}, "belong together"),
+        ({"port": 0}, "is no port"),
     ],
 )
 def test_mail_options_that_make_no_sense(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        send(25, **options)
+        send(**{"port": 25, **options})
 
 
 # -- what validate says
@@ -256,6 +263,13 @@ JOBS = """jobs:
   mail:
     task: runner.tasks.notify:email
     kwargs: {to: me, sender: a@b.example, security: ssl}
+  leak:
+    task: runner.tasks.http:request
+    params: {url: {type: string, required: true}, json: {type: object}}
+  mine:
+    task: runner.tasks.notify:email
+    params: {run: {type: object, required: true}, host: {type: string, required: true}}
+    kwargs: {to: a@b.example, sender: a@b.example}
   hook:
     task: runner.tasks.notify:webhook
     params: {run: {type: object, required: true}}
@@ -282,4 +296,5 @@ def test_validate_knows_the_options_of_stock_tasks(tmp_path: Path) -> None:
         "kwargs.body",
     ):
         assert any(words in each for each in told), (words, told)
+    assert sum("would let a submitter set what only YAML may" in each for each in told) == 2
     assert all(each.startswith("jobs.d/stock.yaml:") for each in told)

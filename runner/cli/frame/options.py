@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -56,6 +57,20 @@ class DurationType(ParamType):
 
 
 DURATION = DurationType()
+
+
+def _queues(_ctx: click.Context, _param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names of queues, each once: ``-Q a -Q b,c`` as Celery's own command reads it."""
+    if not value:
+        return ()
+    from runner.model.job import QUEUE_NAME  # start-up time: --help knows no model
+
+    names = [name.strip() for each in value for name in each.split(",")]
+    for name in names:
+        if not re.fullmatch(str(QUEUE_NAME.pattern), name):
+            raise click.BadParameter(f"{name!r} is no name of a queue, {QUEUE_NAME.advice}.")
+    return tuple(dict.fromkeys(names))
+
 
 timeout_option = click.option(
     "--timeout", type=DURATION, metavar="DURATION", help="Give up waiting after this time; the run goes on."
@@ -137,7 +152,13 @@ def worker_options(function: F) -> F:
             help="How runs are performed; only prefork honours timeout, env and --terminate.",
         ),
         click.option(
-            "--queue", "-Q", "queues", multiple=True, metavar="NAME", help="A queue to take runs from; may be repeated."
+            "--queue",
+            "-Q",
+            "queues",
+            multiple=True,
+            metavar="NAME",
+            callback=_queues,
+            help="A queue to take runs from; may be repeated, or several names with commas.",
         ),
         click.option("--concurrency", "-c", type=click.IntRange(1, 1024), help="How many runs at a time."),
     ):

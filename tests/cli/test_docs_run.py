@@ -1,0 +1,229 @@
+"""What the README and the documentation tell people to type is typed, and works.
+
+Every line of every ``sh`` block and every ``python`` block is executed, in a project that has the jobs they speak of.
+An id, a path or a URL of an example stands for a real one. Lines that nobody may run in a test are listed with the
+reason, in :data:`LEFT_OUT`; a line that is listed and stands in no page fails, so the list stays short.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from runner.ledger.connection import kombu_url
+from tests.cli.test_cron import CRONTAB
+from tests.support.deadline import wait_until
+from tests.support.project import Project, clean_environment, write_project
+from tests.support.running import Running
+from tests.support.servers import Server, free_port
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([ROOT / "README.md", *(page for page in ROOT.glob("docs/**/*.md") if page.name != "cli.md")])
+FENCE = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+LEFT_OUT = {
+    "make ": "these run in CI by themselves, or for many minutes",
+    "pip install": "the package is installed; the wheel is tried in CI",
+    "sudo ": "changes the host",
+    "systemctl ": "changes the host",
+    "ssh ": "needs another host",
+}
+
+GO_ON = {
+    "runner worker": "runner worker ready",
+    "celery -A runner worker": "transport:",
+    "celery -A runner flower": "Visit me at",
+    "runner web": "runner web ready",
+    "runner watch": "",
+}
+"""What goes on until it is interrupted, and what it says once it works."""
+
+ANSWERS = {
+    "runner wait $id": {3},
+    "runner submit broken-example": {1},
+    "runner submit slow-count -p secnds=3": {2},
+    "runner plan": {0, 1},
+    "runner doctor": {0, 1},
+    "runner validate --imports": {0},
+}
+"""Exit codes other than 0 that a page speaks of, by how the line begins."""
+
+MODULES = {
+    "reports/__init__.py": "def build(day: str = '', region: str = 'eu') -> dict:\n    return {'day': day}\n",
+    "reports/nightly.py": "def build(day=None):\n    print('built', day)\n    return {'day': day}\n",
+    "orders.py": "def close(least=0):\n    return least\n",
+    "old-crontab.txt": "15 3 * * * ./backup.sh\n",
+}
+JOBS = """jobs:
+  nightly-report:
+    task: reports.nightly:build
+    params: {day: {type: string, format: date}}
+    tags: [finance]
+    schedule: "0 2 * * *"
+    hooks: {failure: [mail-us]}
+  mail-us:
+    task: runner.tasks.shell:run
+    params: {run: {type: object, required: true}}
+    kwargs: {command: ["true"]}
+  backup: {task: runner.tasks.shell:run, kwargs: {command: ["true"]}}
+  close-orders: {task: "orders:close", params: {least: {type: integer, default: 0}}}
+"""
+
+
+class Reader:
+    """Somebody who types what a page says."""
+
+    def __init__(self, project: Project, folder: Path, run_id: str) -> None:
+        self.project, self.folder, self.run_id = project, folder, run_id
+        self.web_port = free_port()
+        programs = folder / "bin"
+        programs.mkdir()
+        (programs / "crontab").write_text(CRONTAB.format(table=shlex.quote(str(folder / "table"))))
+        (programs / "crontab").chmod(0o755)
+        (folder / "table").write_text(MODULES["old-crontab.txt"])
+        self.variables = {
+            "PATH": f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "HOME": str(folder),
+            "RUNNER_PROJECT": str(project.path),
+        }
+        self.cwd = project.path
+        self.running: list[Running] = []
+
+    def real(self, text: str) -> str:
+        """Return a line with what an example only stands for replaced."""
+        url = self.project.redis_url
+        text = re.sub(r"redis://localhost:6379/\d", kombu_url(url) if "Celery(" in text else url, text)
+        text = text.replace("1f58ffd2-89f3-4af7-8f2d-5b72167ecdff", self.run_id).replace("3f2a9c41", self.run_id[:8])
+        text = text.replace("/srv/reports/.venv/bin/", f"{Path(sys.executable).parent}/")
+        text = text.replace("/srv/reports", str(self.project.path)).replace("--port=5555", f"--port={free_port()}")
+        text = text.replace("127.0.0.1:8420", f"127.0.0.1:{self.web_port}")
+        return re.sub(r"^runner web$", f"runner web --port {self.web_port}", text)
+
+    def type(self, line: str) -> None:
+        """Run one command, as a shell does."""
+        if found := re.match(r"runner init (\w+)", line):
+            # The ways to make a project that a page shows are alternatives.
+            shutil.rmtree(self.cwd / found[1], ignore_errors=True)
+        begins = next((words for words in GO_ON if f"{line} ".startswith(f"{words} ")), None)
+        if begins is not None and "--new-token" not in line:
+            self._start(line, GO_ON[begins])
+            return
+        # What a command sets, such as id=$(…), and where it goes, holds for the next one.
+        script = f'{line}\nstatus=$?\nenv > "{self.folder}/env"; pwd > "{self.folder}/pwd"; exit $status'
+        done = subprocess.run(
+            ["/bin/sh", "-a", "-c", script],
+            cwd=self.cwd,
+            env=clean_environment(self.variables),
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+        allowed = next((codes for words, codes in ANSWERS.items() if line.startswith(words)), {0})
+        assert done.returncode in allowed, f"{line}\n{done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback (most recent call last)" not in done.stderr.replace("| Traceback", ""), done.stderr
+        self.cwd = Path((self.folder / "pwd").read_text().strip())
+        if found := re.search(r"^id=(.*)$", (self.folder / "env").read_text(), re.MULTILINE):
+            self.variables["id"] = found[1]
+        if "--new-token" in line:
+            self.variables["TOKEN"] = done.stdout.split()[-1]
+
+    def _start(self, line: str, says: str) -> None:
+        started = Running(["/bin/sh", "-c", f"exec {line}"], cwd=self.cwd, env=clean_environment(self.variables))
+        self.running.append(started)
+        if line.startswith("runner watch"):
+            return
+        wait_until(lambda: says in started.stdout + started.stderr or started.process.poll(), 60.0, f"{line}: {says}")
+        assert says in started.stdout + started.stderr, started.stderr
+
+    def end(self) -> None:
+        """Interrupt what goes on; nothing of it may have failed."""
+        for each in self.running:
+            with each:
+                if each.process.poll() is None:
+                    each.signal(signal.SIGINT)
+                assert each.wait(40.0) in (0, 130, -signal.SIGINT), each.stderr
+
+
+def lines(text: str) -> Iterator[str]:
+    """Yield the commands of a block: lines, and what spans several."""
+    command = ""
+    for line in text.splitlines():
+        command += line if not command else f"\n{line}"
+        whole = subprocess.run(["/bin/sh", "-n", "-c", command], capture_output=True, check=False).returncode == 0
+        if whole and not line.endswith("\\") and command.strip():
+            yield command
+            command = ""
+    assert not command.strip(), f"no shell reads this: {command}"
+
+
+def left_out(line: str) -> bool:
+    return any(line.startswith(words) for words in LEFT_OUT)
+
+
+@pytest.fixture(scope="module")
+def reader(redis_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
+    project = write_project(tmp_path_factory.mktemp("docs") / "p", redis_server.url, JOBS, MODULES)
+    for folder in ("jobs.d", "examples", "docs"):
+        shutil.copytree(ROOT / folder, project.path / folder, dirs_exist_ok=True)
+    with project.worker("-Q", "default,reports", concurrency=2):
+        for job in ("nightly-report", "backup", "close-orders"):
+            run_id = project.cli("submit", job, "--wait").check().id
+        yield Reader(project, tmp_path_factory.mktemp("reader"), run_id)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "README.md"], ids=lambda page: page.stem)
+def test_what_a_page_says_works(reader: Reader, page: Path) -> None:
+    folder = reader.folder / page.stem
+    folder.mkdir()
+    (folder / "old-crontab.txt").write_text(MODULES["old-crontab.txt"])
+    first = page.stem in ("first-project", "from-crontab")
+    reader.cwd = folder if first else reader.project.path
+    project = reader.variables.pop("RUNNER_PROJECT")
+    if not first:
+        reader.variables["RUNNER_PROJECT"] = project
+    try:
+        for kind, text in FENCE.findall(page.read_text("utf-8")):
+            if kind == "python":
+                # By its own name, so that what it defines can be pickled, imported, and told in a traceback.
+                (folder / "block.py").write_text(reader.real(text))
+                reader.type(f"python {folder}/block.py")
+                continue
+            for line in lines(text):
+                if not left_out(line):
+                    reader.type(reader.real(line))
+    finally:
+        reader.variables["RUNNER_PROJECT"] = project
+        reader.end()
+        reader.running = []
+
+
+def test_the_readme_is_a_tour_that_works(make_embedded_project: Callable[..., Project], tmp_path: Path) -> None:
+    project = make_embedded_project()
+    for folder in ("jobs.d", "examples", "docs"):
+        shutil.copytree(ROOT / folder, project.path / folder, dirs_exist_ok=True)
+    reader = Reader(project, tmp_path, "")
+    install, tour = (ROOT / "README.md").read_text("utf-8").split("## Five minutes")
+    del reader.variables["RUNNER_PROJECT"]
+    reader.cwd = tmp_path
+    for part in (install.partition("## Install")[2], tour):
+        for _, text in FENCE.findall(part):
+            for line in lines(text):
+                if not left_out(line):
+                    reader.type(reader.real(line))
+        reader.cwd = project.path
+
+
+def test_what_is_left_out_is_there() -> None:
+    every = [line for page in PAGES for _, text in FENCE.findall(page.read_text("utf-8")) for line in text.splitlines()]
+    for words in LEFT_OUT:
+        assert any(line.startswith(words) for line in every), words
