@@ -6,7 +6,10 @@ raised. Exit codes follow the table in ``docs/reference/exit-codes.md``.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class RunnerError(Exception):
@@ -49,7 +52,14 @@ class NoProject(UsageError):
 
 
 class InvalidSettings(UsageError):
-    """``runner.yaml``, a ``RUNNER_*`` variable or what they point to is wrong."""
+    """``runner.yaml``, a ``RUNNER_*`` variable or what they point to is wrong.
+
+    ``problems`` are those of files, each a :class:`runner.spec.problem.Problem`, relative to ``folder``; empty where
+    something else is wrong as well.
+    """
+
+    problems: tuple[Any, ...] = ()
+    folder: Path | None = None
 
     code = "invalid_settings"
 

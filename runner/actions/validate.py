@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 from runner.actions.code_check import IMPORT_SECONDS, Finding, SetupFailed, check_code
-from runner.errors import NoProject, UsageError
+from runner.errors import InvalidSettings, NoProject, UsageError
 from runner.model.job import JobSpec
 from runner.settings import Settings, load_settings
 from runner.spec.catalog import Catalog, load_catalog, load_files
@@ -55,12 +55,20 @@ def validate(
         imports: also import what jobs name, in processes of its own, and compare it with what they give.
         import_seconds: how long the import of one module may take.
 
+    What is wrong with ``runner.yaml`` is told alone: it decides what else there is.
+
     Raises:
         NoProject: there is none, or ``project`` is none.
-        InvalidSettings: the project's ``runner.yaml`` is wrong.
+        InvalidSettings: a variable is wrong, or ``runner.yaml`` cannot be read.
         SetupFailed: with ``imports``, ``setup`` of the project fails.
     """
-    settings = _settings(paths, project)
+    try:
+        settings = _settings(paths, project)
+    except InvalidSettings as error:
+        if not error.problems or error.folder is None:
+            raise
+        files = len({problem.file for problem in error.problems})
+        return Verdict(error.problems, (), 0, files, error.folder)
     if not paths:
         assert settings is not None
         catalog, base = load_catalog(settings, use_cache=False), settings.project

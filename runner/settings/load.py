@@ -45,7 +45,7 @@ def load_settings(
     reading = _Reading(documents, environ)
     values = reading.values() if all(document.readable for document in documents) else {}
     if not reading.sound:
-        raise InvalidSettings("\n".join(reading.complaints()), hint=reading.hint(folder))
+        raise reading.error(folder)
     settings = Settings(
         project=folder,
         file=file if file.exists() else None,
@@ -166,10 +166,13 @@ class _Reading:
             )
         return text == "1"
 
-    def complaints(self) -> list[str]:
-        """Return all that is wrong, one line each."""
+    def error(self, folder: Path) -> InvalidSettings:
+        """Return all that is wrong, one line each, as an error."""
         problems = [problem for document in self.documents for problem in sorted(document.problems)]
-        return [*map(str, problems), *self.wrong_variables]
+        error = InvalidSettings("\n".join([*map(str, problems), *self.wrong_variables]), hint=self.hint(folder))
+        if not self.wrong_variables:
+            error.problems, error.folder = tuple(problems), folder
+        return error
 
     def hint(self, folder: Path) -> str:
         """Return where to correct it."""
@@ -200,7 +203,7 @@ def _look_around(settings: Settings, reading: _Reading) -> Settings:
         url = ""
         reading.report(("redis_url",), str(bad))
     if not reading.sound:
-        raise InvalidSettings("\n".join(reading.complaints()), hint=reading.hint(settings.project))
+        raise reading.error(settings.project)
     if missing:
         raise NoProject(
             f"jobs_dir: there is no folder {missing[0]}",

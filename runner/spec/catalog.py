@@ -306,7 +306,8 @@ def _check_hooks(listing: Listing, lines: dict[str, tuple[str, str]], broken: di
         document, _ = open_file(next(found for found in listing.files if found.shown == shown))
         for fault in faults:
             if lines[fault.job][1] == shown:
-                document.report(("jobs", fault.job, "hooks", fault.outcome, fault.number), fault.message)
+                path = ("jobs", fault.job, "hooks", fault.outcome, fault.number)
+                document.report(path, fault.message, fits=True)
         problems += document.problems
     for name in {fault.job for fault in faults}:
         line, shown = lines.pop(name)

@@ -47,11 +47,19 @@ class Document:
         return () not in self.faulty
 
     def report(
-        self, path: Path, message: str, *, on_key: bool = False, severity: Severity = "error", from_code: bool = False
+        self,
+        path: Path,
+        message: str,
+        *,
+        on_key: bool = False,
+        severity: Severity = "error",
+        from_code: bool = False,
+        fits: bool = False,
     ) -> None:
         """Add a problem at ``path``; the model's :class:`~runner.model.option.Report`.
 
-        A value whose text was refused already is not reported again.
+        A value whose text was refused already is not reported again. ``fits``: the value is of its kind, and what is
+        wrong stands elsewhere, so that it does not help to tell the kind.
         """
         if not on_key and path in self._told:
             return
@@ -62,7 +70,7 @@ class Document:
         source = path[-1] if on_key and path else (value.plain if exists else None)
         if isinstance(source, str) and (match := lookalike.find(source)):
             message = f"{lookalike.explain(match[0])}; {message}"
-        self.report_at(at.line, at.column, path, message, severity, from_code=from_code)
+        self.report_at(at.line, at.column, path, message, severity, from_code=from_code, fits=fits)
 
     def refuse_value(self, line: int, index: int, path: Path, message: str) -> None:
         """Add a problem of the text of a scalar; what stands for it is not what the file says."""
@@ -71,7 +79,15 @@ class Document:
         self.report_at(line, index, path, message)
 
     def report_at(
-        self, line: int, index: int, path: Path, message: str, severity: Severity = "error", *, from_code: bool = False
+        self,
+        line: int,
+        index: int,
+        path: Path,
+        message: str,
+        severity: Severity = "error",
+        *,
+        from_code: bool = False,
+        fits: bool = False,
     ) -> None:
         """Add a problem at a line and character index, both from 0."""
         source = self._line(line)
@@ -81,7 +97,7 @@ class Document:
             self._seen.add((line, column, message))
             shown = len(source) <= LONGEST_SOURCE and not is_secret(path) and "secrets:" not in source
             kept = source if shown else ""
-            expected = "" if from_code else one_line(expected_at(path))
+            expected = "" if from_code or fits else one_line(expected_at(path))
             problem = Problem(
                 self.file, line + 1, column, show_path(path), one_line(message), severity, kept, expected, from_code
             )

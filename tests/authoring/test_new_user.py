@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from tests.support.deadline import wait_until
 from tests.support.project import Result, runner_cli
 
 FUNCTION = '''\
@@ -53,10 +54,15 @@ def test_the_path_of_a_new_user(tmp_path: Path) -> None:
         job.write_text(text.replace("default: EUR", "defualt: USD"), "utf-8")
         assert "did you mean default?" in clock.run("validate", code=2).stdout
 
-        # Edited, and the next run has it.
+        job.write_text(text, "utf-8")
+        clock.run("up", "-d")
+        submit = ("submit", "daily-total", "-p", "prices=[1, 2.5]", "--wait", "--json")
+        assert clock.run(*submit).json["result"] == "3.50 EUR"
+
+        # Edited, and the worker that runs has it.
         job.write_text(text.replace("default: EUR", "default: USD"), "utf-8")
         assert clock.run("validate", "--imports").stdout == ""
-        assert clock.run("run", "daily-total", "-p", "prices=[1, 2.5]").json == "3.50 USD"
+        wait_until(lambda: clock.run(*submit).json["result"] == "3.50 USD", 20.0, "the change is live")
     finally:
         runner_cli("down", cwd=tmp_path)
         for words, seconds in clock.rows:

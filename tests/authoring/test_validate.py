@@ -185,3 +185,26 @@ def test_stale_schemas_are_a_warning(tmp_path: Path) -> None:
 )
 def test_wrong_usage(folder: Path, words: tuple[str, ...]) -> None:
     assert "error" in (done := runner_cli("validate", *words, cwd=folder).check(2)).stderr + done.stdout
+
+
+def test_what_is_wrong_with_the_settings_is_shown_as_well(tmp_path: Path) -> None:
+    write_project(tmp_path, "embedded", settings={"workr": {"lease": "15s"}})
+    told = runner_cli("validate", cwd=tmp_path).check(2)
+    lines = told.stdout.splitlines()
+    assert lines[0].startswith("runner.yaml:")
+    assert lines[0].endswith("workr: unknown option, did you mean worker?")
+    assert lines[2].endswith("| ^")
+    assert lines[-1].strip() == "= fix: worker:"
+    assert runner_cli("validate", "--json", cwd=tmp_path).check(2).json["problems"][0]["path"] == "workr"
+    assert runner_cli("validate", "--format", "github", cwd=tmp_path).stdout.startswith(
+        "::error file=runner.yaml,line="
+    )
+    (result,) = json.loads(runner_cli("validate", "--format", "sarif", cwd=tmp_path).stdout)["runs"][0]["results"]
+    assert result["ruleId"] == "settings"
+
+
+def test_a_hook_that_leads_nowhere_is_not_told_what_a_name_is(tmp_path: Path) -> None:
+    write_project(tmp_path, "embedded", "jobs:\n  a: {task: 'os:getcwd', hooks: {failure: [zz]}}\n")
+    told = runner_cli("validate", cwd=tmp_path).check(2).stdout
+    assert "no job is named zz" in told
+    assert "expected" not in told
