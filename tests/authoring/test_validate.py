@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
-from tests.support.project import COMMAND, clean_environment, runner_cli
+from tests.support.project import COMMAND, clean_environment, runner_cli, write_project
 
 SARIF = Path(__file__).parents[1] / "support" / "sarif" / "sarif-2.1.0.json"
 SPECS = Path(__file__).parents[1] / "specs"
