@@ -18,7 +18,7 @@ def test_nothing_that_is_sent_breaks_it(web: Web, tmp_path: Path) -> None:
         *("--checks", "not_a_server_error,content_type_conformance,response_headers_conformance"),
         # Those answer without end.
         *("--exclude-path-regex", STREAMS),
-        *("--phases", "examples,coverage,fuzzing", "--max-examples", "15", "--seed", "7", "--no-color"),
+        *("--phases", "examples,coverage,fuzzing", "--max-examples", "6", "--seed", "7", "--no-color"),
         *("--request-timeout", "30", "--suppress-health-check", "all", "--generation-database", "none"),
     ]
     environment = {**os.environ, "SCHEMATHESIS_HOOKS": ""}
