@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from runner import embedded
 from runner._version import __version__
+from runner.actions.metrics import deadlines
 from runner.actions.tick import Engine
 from runner.embedded.place import Place
 from runner.errors import RunnerError, Unavailable
@@ -95,7 +96,7 @@ def _ledger(project: Project) -> Iterator[Finding]:
     yield from check_queues(project.ledger)
     yield from check_hooks(project.ledger)
     yield from check_pauses(project.ledger)
-    yield from check_successes(project.ledger, _deadlines(project))
+    yield from check_successes(project.ledger, deadlines(project.catalog))
     yield from _schedules(project)
     yield from reconcile(project.ledger)
     yield check_dead_letters(project.ledger)
@@ -119,12 +120,6 @@ def _schedules(project: Project) -> Iterator[Finding]:
         yield ok("schedules", f"{things(len(scheduled), 'job')} with a schedule, all that was due is submitted")
         return
     yield warning("schedules", what, "runner cron install, or runner scheduler")
-
-
-def _deadlines(project: Project) -> dict[str, float]:
-    """Return the seconds within which jobs are to succeed."""
-    jobs = (project.catalog.jobs[name] for name in sorted(project.catalog.jobs))
-    return {job.name: job.alert_if_no_success for job in jobs if job.alert_if_no_success is not None and job.enabled}
 
 
 def _repair(project: Project) -> list[Finding]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 DAYS = 14
 SAMPLE = 250
 """Runs of one job whose times are looked at; fewer of each where many jobs are asked for."""
-_SAMPLES = 20_000
+_SAMPLES = 6_000
 _LEAST = 20
 
 

@@ -129,6 +129,10 @@ class Engine:
                 found[name] = row.next
         return found
 
+    def now(self) -> int:
+        """Return the time by which slots are due, Unix ms."""
+        return self._now(read_marks(self.project.ledger, []))
+
     def _now(self, marks: Marks) -> int:
         if self.clock is not None:
             return self.clock()

@@ -10,6 +10,7 @@ COMMANDS = {
     "logs": "Show what a run wrote.",
     "why": "Say what a run waits for, or why it ended.",
     "runs": "List runs, newest first.",
+    "metrics": "Print metrics for Prometheus.",
     "stats": "Show how often jobs run, succeed, and how long they take.",
     "revoke": "Revoke runs: what waits never starts.",
     "pause": "Hold a job, or all: nothing of it starts.",

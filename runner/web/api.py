@@ -6,12 +6,13 @@ import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from runner.actions.find import find_id
 from runner.actions.forget import forget
 from runner.actions.logs import read_log
+from runner.actions.metrics import exposition
 from runner.actions.pause import pause, resume
 from runner.actions.rerun import rerun
 from runner.actions.revoke import revoke
@@ -33,6 +34,7 @@ health = APIRouter()
 
 MOST = 500
 LOG_LINES = 10_000
+PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 Document = dict[str, Any]
 Reference = Annotated[str, Path(description="A full id, or a unique prefix of 8 or more characters.", max_length=128)]
@@ -356,3 +358,9 @@ def healthz(request: Request) -> JSONResponse:
     ledger = state_of(request).project.ledger
     ledger.read(["healthz"])
     return JSONResponse({"status": "ok"})
+
+
+@health.get("/metrics", response_class=PlainTextResponse, responses={401: PROBLEMS[401], 503: PROBLEMS[503]})
+def metrics(request: Request) -> Response:
+    """Return metrics in Prometheus' text format."""
+    return Response(exposition(state_of(request).project), media_type=PROMETHEUS)

@@ -128,7 +128,7 @@ def _log_in_first(request: Request) -> Response:
 
 
 def _wants_json(request: Request) -> bool:
-    return request.url.path.startswith(("/api/", "/healthz"))
+    return request.url.path.startswith(("/api/", "/healthz", "/metrics"))
 
 
 def status_of(error: RunnerError) -> int:

@@ -19,6 +19,20 @@ if TYPE_CHECKING:
 NAME = "successes"
 
 
+def overdue_successes(ledger: Ledger, deadlines: Mapping[str, float]) -> dict[str, bool]:
+    """Return whether each job has not succeeded for longer than it may; a paused one has time.
+
+    Args:
+        ledger: the record of the runs.
+        deadlines: by job, the seconds within which a run is to succeed.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    late = {job for job, _, age in _judged(ledger, deadlines) if age is not None and age > deadlines[job] * 1000}
+    return {job: job in late for job in deadlines}
+
+
 def check_successes(ledger: Ledger, deadlines: Mapping[str, float]) -> Iterator[Finding]:
     """Yield a finding for each job that has not succeeded in time; none for one that is paused.
 
@@ -33,22 +47,17 @@ def check_successes(ledger: Ledger, deadlines: Mapping[str, float]) -> Iterator[
     """
     if not deadlines:
         return
-    pauses, marks = read_pauses(ledger), read_marks(ledger, list(deadlines))
-    since, succeeded = _since(ledger, list(deadlines)), 0
-    for job, seconds in deadlines.items():
-        last, oldest = since[job]
-        if paused(pauses, job):
-            continue
-        begins = [*([oldest] if oldest else []), *(version.since for version in marks.versions.get(job, ()))]
-        begin = last or min(begins, default=None)
+    succeeded = 0
+    for job, last, age in _judged(ledger, deadlines):
+        seconds = deadlines[job]
         allowed = format_duration(seconds)
-        if begin is None:
+        if age is None:
             yield warning(
                 NAME,
                 f"{job} has alert_if_no_success: {allowed}, and has never run",
                 f"submit it, or give it a schedule: runner submit {job}",
             )
-        elif marks.now - begin > seconds * 1000:
+        elif age > seconds * 1000:
             told = f"has not succeeded since {to_timestamp(last)}" if last else "has never succeeded"
             yield problem(
                 NAME,
@@ -59,6 +68,20 @@ def check_successes(ledger: Ledger, deadlines: Mapping[str, float]) -> Iterator[
             succeeded += 1
     if succeeded == len(deadlines):
         yield ok(NAME, f"{things(succeeded, 'job')} with alert_if_no_success, all in time")
+
+
+def _judged(ledger: Ledger, deadlines: Mapping[str, float]) -> Iterator[tuple[str, int | None, int | None]]:
+    """Yield each job that is not paused, when it succeeded last (Unix ms), and for how many ms its time runs."""
+    if not deadlines:
+        return
+    pauses, marks = read_pauses(ledger), read_marks(ledger, list(deadlines))
+    since = _since(ledger, list(deadlines))
+    for job in deadlines:
+        last, oldest = since[job]
+        if not paused(pauses, job):
+            begins = [*([oldest] if oldest else []), *(version.since for version in marks.versions.get(job, ()))]
+            begin = last or min(begins, default=None)
+            yield job, last, None if begin is None else marks.now - begin
 
 
 def _since(ledger: Ledger, jobs: list[str]) -> dict[str, tuple[int | None, int | None]]:

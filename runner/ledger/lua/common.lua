@@ -44,6 +44,27 @@ end
 
 local function bell_key(queue) return NS .. ':bell:' .. queue end
 
+-- What is counted for ever: NS:metrics, a hash. Its fields are read by runner/ledger/metrics.py, and are words: what,
+-- job, and what tells one count of a job from another.
+local METRICS = NS .. ':metrics'
+local BUCKETS = { 100, 500, 1000, 5000, 15000, 60000, 300000, 900000, 3600000, 14400000 }  -- ms, upper ends
+
+local function count(what, job, which)
+  redis.call('HINCRBY', METRICS, what .. ' ' .. job .. (which and ' ' .. which or ''), 1)
+end
+
+local function observe(what, job, ms)
+  local bucket = 'more'
+  for _, edge in ipairs(BUCKETS) do
+    if ms <= edge then
+      bucket = edge
+      break
+    end
+  end
+  count(what, job, bucket)
+  redis.call('HINCRBY', METRICS, what .. ' ' .. job .. ' sum', math.max(0, math.floor(ms)))
+end
+
 -- The fields of a run as a table; nil if there is no such run. flat: its record, if it was read already.
 local function load_run(id, flat)
   flat = flat or redis.call('HGETALL', run_key(id))
@@ -280,7 +301,8 @@ local function finish(run, state, reason, meta, fields)
   enter(run, state)
   run.reason = reason
   local key = run_key(run.id)
-  redis.call('HSET', key, 'state', state, 'reason', reason or '', 'finished_at', NOW, unpack(fields or {}))
+  redis.call('HSET', key, 'state', state, 'finished_at', NOW, unpack(fields or {}))
+  if reason then redis.call('HSET', key, 'reason', reason) end
   redis.call('HDEL', key, 'detail', 'retry_at', 'message', 'aside', 'deaths_in_row')
   -- What only a run that goes on needs: there may be a million that have ended.
   redis.call('HDEL', key, 'keep_result', 'keep_runs', 'max_deliveries', 'delivery', 'token', 'hooks', 'unique',
@@ -294,6 +316,8 @@ local function finish(run, state, reason, meta, fields)
   if run.token then release(run.token) end
   leave_slot(run)
   if state == 'SUCCESS' then redis.call('HSET', NS .. ':succeeded', run.job, NOW) end
+  count('runs', run.job, state .. ' ' .. (reason or ''))
+  if run.started_at then observe('ran', run.job, NOW - tonumber(run.started_at)) end
   if state == 'REVOKED' and run.unique and redis.call('GET', unique_key(run)) == run.id then
     redis.call('DEL', unique_key(run))
   end
@@ -373,6 +397,7 @@ local function lose(run, message, death)
   local key = run_key(run.id)
   redis.call('HSET', key, 'deaths', cjson.encode(deaths), 'deaths_in_row', in_row)
   redis.call('HINCRBY', key, 'losses', 1)
+  count('losses', run.job)
   if run.revocation then return revoke_run(run, 'cancelled') end
   local pause = 1000 * 2 ^ math.min(in_row - 1, 2)
   local late = run.expires_at and NOW + pause > tonumber(run.expires_at)

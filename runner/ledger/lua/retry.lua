@@ -20,6 +20,7 @@ local key = run_key(run.id)
 enter(run, 'RETRY')
 redis.call('HSET', key, 'state', 'RETRY', 'detail', 'waiting for a retry', 'retry_at', due, 'error', ARGV[5])
 redis.call('HINCRBY', key, 'retries', 1)
+count('retries', run.job)
 redis.call('HDEL', key, 'token', 'deaths_in_row')
 redis.call('SET', meta_key(run.id), ARGV[4])
 if run.expires_at then redis.call('ZADD', EXPIRING, run.expires_at, run.id) end

@@ -51,6 +51,9 @@ enter(run, 'STARTED')
 run.attempts = tostring(tonumber(run.attempts or '0') + 1)
 redis.call('HSET', key, 'state', 'STARTED', 'attempts', run.attempts, 'token', token,
   'worker', ARGV[3], 'started_at', NOW)
+if run.attempts == '1' then
+  observe('waited', run.job, NOW - math.max(tonumber(run.submitted_at), tonumber(run.eta or '0')))
+end
 if (ARGV[6] or '') ~= '' then redis.call('HSET', key, 'spec_digest', ARGV[6]) end
 redis.call('HDEL', key, 'detail', 'retry_at', 'message', 'progress', 'refused_since')
 redis.call('ZREM', EXPIRING, id)

@@ -64,6 +64,7 @@ if same and not run.adopted then return answer('known', same) end
 redis.call('HSET', run_key(id), unpack(fields))
 redis.call('ZADD', IDS, 0, id)
 index(run, 'PENDING')
+count('submissions', job, run.trigger)
 if same then
   revoke_run(run, 'skipped')
   return answer('new', id)

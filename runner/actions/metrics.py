@@ -1,0 +1,196 @@
+"""Metrics for Prometheus: what the ledger counts, and how things stand now."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runner._version import __version__
+from runner.actions.tick import Engine
+from runner.errors import UsageError
+from runner.ledger.fleet import read_queues, read_workers
+from runner.ledger.health.successes import overdue_successes
+from runner.ledger.metrics import BUCKETS, Counts, Times, read_counts
+from runner.ledger.pauses import read_pauses
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
+    from runner.actions.project import Project
+    from runner.spec.catalog import Catalog
+
+
+def exposition(project: Project) -> str:
+    """Return all metrics in Prometheus' text format.
+
+    Raises:
+        UsageError: the package prometheus-client is missing.
+        Unavailable: Redis cannot be reached.
+    """
+    try:
+        from prometheus_client import CollectorRegistry, generate_latest  # an extra
+    except ImportError:
+        raise UsageError(
+            "metrics need one more package (prometheus_client is missing)", hint='pip install "celery-runner[metrics]"'
+        ) from None
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Once(list(families(project))))
+    return generate_latest(registry).decode()
+
+
+def write(path: Path, text: str) -> None:
+    """Write metrics to a file that a collector may read at any moment: it is whole, or as it was.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    try:
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            file.write(text)
+            # The collector is another user.
+            os.fchmod(file.fileno(), 0o644)
+        Path(file.name).replace(path)
+    except OSError as error:
+        raise UsageError(
+            f"{path} can not be written: {error.strerror}", hint="name a file in a folder of yours"
+        ) from error
+
+
+def deadlines(catalog: Catalog) -> dict[str, float]:
+    """Return the seconds within which jobs are to succeed (``alert_if_no_success``), by job."""
+    jobs = (catalog.jobs[name] for name in sorted(catalog.jobs))
+    return {job.name: job.alert_if_no_success for job in jobs if job.alert_if_no_success is not None and job.enabled}
+
+
+class _Once:
+    """A collector of what was gathered already, so that an error of Redis is one of ours."""
+
+    def __init__(self, found: Iterable[Metric]) -> None:
+        self._found = found
+
+    def collect(self) -> Iterable[Metric]:
+        return self._found
+
+
+def families(project: Project) -> Iterator[Metric]:
+    """Yield the metrics with their samples. Times are seconds.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    from prometheus_client.core import InfoMetricFamily
+
+    counts = read_counts(project.ledger)
+    info = InfoMetricFamily("runner", "The runner that tells this.")
+    info.add_metric([], {"version": __version__, "namespace": project.settings.namespace})
+    yield info
+    yield from _counted(counts)
+    yield from _standing(counts)
+    yield from _queues(read_queues(project.ledger))
+    yield from _workers(read_workers(project.ledger))
+    yield from _jobs(project)
+
+
+def _counted(counts: Counts) -> Iterator[Metric]:
+    yield _counter("runner_runs", "Runs that ended.", ("job", "state", "reason"), counts.runs)
+    yield _counter("runner_submissions", "Runs that were recorded.", ("job", "trigger"), counts.submissions)
+    yield _counter("runner_retries", "Attempts that failed and are tried again.", ("job",), counts.retries)
+    yield _counter(
+        "runner_lost_attempts", "Attempts that vanished with their worker or process.", ("job",), counts.losses
+    )
+    yield _histogram("runner_wait_seconds", "From when a run was due to its first start.", counts.waited)
+    yield _histogram("runner_run_seconds", "From the last start of a run to its end.", counts.ran)
+
+
+def _standing(counts: Counts) -> Iterator[Metric]:
+    yield _gauge(
+        "runner_active_runs",
+        "Runs that have not ended.",
+        ("state",),
+        {str(state): number for state, number in counts.active.items()},
+    )
+    yield _gauge("runner_leases", "Messages that workers hold.", (), {(): counts.leases})
+    yield _gauge("runner_dead_letters", "Messages that no worker could act on.", (), {(): counts.dead_letters})
+    seconds = {job: at / 1000 for job, at in counts.succeeded.items()}
+    yield _gauge("runner_last_success_timestamp_seconds", "When a job succeeded last.", ("job",), seconds)
+
+
+def _queues(queues: list[dict[str, Any]]) -> Iterator[Metric]:
+    for name, field, words in (
+        ("runner_queue_waiting", "waiting", "Messages that wait in a queue."),
+        ("runner_queue_delayed", "delayed", "Runs that come to a queue later."),
+        ("runner_queue_workers", "workers", "Live workers that take from a queue."),
+        ("runner_queue_oldest_seconds", "oldest", "How long the run that is next in a queue waits."),
+    ):
+        yield _gauge(name, words, ("queue",), {each["name"]: each[field] or 0 for each in queues})
+
+
+def _workers(workers: list[dict[str, Any]]) -> Iterator[Metric]:
+    states = dict.fromkeys(("running", "stopping", "lost"), 0)
+    for each in workers:
+        states[each["state"]] += 1
+    yield _gauge("runner_workers", "Workers; lost are those that fell silent within a day.", ("state",), states)
+    live = [each for each in workers if each["state"] != "lost"]
+    for name, field, words in (
+        ("runner_worker_concurrency", "concurrency", "Runs that a worker performs at once."),
+        ("runner_worker_running", "running", "Runs that a worker performs now."),
+    ):
+        yield _gauge(name, words, ("worker",), {each["name"]: each[field] for each in live})
+
+
+def _jobs(project: Project) -> Iterator[Metric]:
+    limits = deadlines(project.catalog)
+    yield _gauge("runner_success_deadline_seconds", "alert_if_no_success of a job.", ("job",), {**limits})
+    late = overdue_successes(project.ledger, limits)
+    yield _gauge(
+        "runner_success_overdue",
+        "1 if a job has not succeeded for longer than alert_if_no_success.",
+        ("job",),
+        {job: int(is_late) for job, is_late in late.items()},
+    )
+    pauses = dict.fromkeys(read_pauses(project.ledger), 1)
+    yield _gauge("runner_paused", "1 for each job that is paused; * stands for all.", ("job",), pauses)
+    scheduled = [job.name for job in project.catalog.jobs.values() if job.schedule and job.enabled]
+    if scheduled and project.settings.schedules:
+        engine = Engine(project)
+        due, now = engine.overdue(), engine.now()
+        lag = {job: max(0, now - due[job]) / 1000 if job in due else 0 for job in scheduled}
+        yield _gauge("runner_schedule_lag_seconds", "How long a slot is due that nobody has submitted.", ("job",), lag)
+
+
+def _counter(name: str, words: str, labels: tuple[str, ...], values: Mapping[Any, float]) -> Metric:
+    from prometheus_client.core import CounterMetricFamily
+
+    family = CounterMetricFamily(name, words, labels=labels)
+    for key, value in values.items():
+        family.add_metric(_labels(key), value)
+    return family
+
+
+def _gauge(name: str, words: str, labels: tuple[str, ...], values: Mapping[Any, float]) -> Metric:
+    from prometheus_client.core import GaugeMetricFamily
+
+    family = GaugeMetricFamily(name, words, labels=labels)
+    for key, value in values.items():
+        family.add_metric(_labels(key), value)
+    return family
+
+
+def _histogram(name: str, words: str, values: Mapping[str, Times]) -> Metric:
+    from prometheus_client.core import HistogramMetricFamily
+
+    family = HistogramMetricFamily(name, words, labels=("job",))
+    for job, times in values.items():
+        buckets, total = [], 0
+        for edge, number in zip((*BUCKETS, None), times.counts, strict=True):
+            total += number
+            buckets.append(("+Inf" if edge is None else str(edge / 1000), total))
+        family.add_metric([job], buckets, times.total / 1000)
+    return family
+
+
+def _labels(key: Any) -> tuple[str, ...]:
+    return key if isinstance(key, tuple) else (key,)

@@ -1,0 +1,30 @@
+"""``runner metrics``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from runner.cli.frame.group import verb
+from runner.cli.frame.opening import open_project
+from runner.cli.frame.output import Output
+
+
+@verb(example="runner metrics\nrunner metrics --output /var/lib/prometheus/node-exporter/runner.prom")
+@click.option(
+    "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write them to a file, at once."
+)
+def command(output: Path | None) -> int:
+    """Print metrics in Prometheus' text format: what runner web serves under /metrics.
+
+    With --output from cron or a timer, node_exporter's textfile collector reads them: no port is open then.
+    """
+    from runner.actions.metrics import exposition, write  # start-up time: --help needs no ledger
+
+    text = exposition(open_project())
+    if output is not None:
+        write(output, text)
+    else:
+        Output().data(text.removesuffix("\n"))
+    return 0

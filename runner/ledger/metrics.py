@@ -1,0 +1,90 @@
+"""What the ledger counts for ever, and what it can tell of this moment, for metrics."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from runner.ledger.connection import reaching
+from runner.model.run import State
+
+if TYPE_CHECKING:
+    from runner.ledger.ledger import Ledger
+
+BUCKETS = (100, 500, 1000, 5000, 15000, 60000, 300000, 900000, 3600000, 14400000)
+"""Upper ends of the buckets of times, ms; common.lua has the same."""
+ACTIVE = (State.PENDING, State.STARTED, State.RETRY)
+
+
+@dataclass(slots=True)
+class Times:
+    """How often a time fell into each bucket, in the order of :data:`BUCKETS` and then more; ``total`` is in ms."""
+
+    counts: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS) + 1))
+    total: int = 0
+
+
+@dataclass(slots=True)
+class Counts:
+    """What is counted. Keys are names of jobs, with what tells one count of a job from another."""
+
+    runs: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    """By job, final state and reason; the reason is empty for SUCCESS."""
+    submissions: dict[tuple[str, str], int] = field(default_factory=dict)
+    """By job and trigger."""
+    retries: dict[str, int] = field(default_factory=dict)
+    losses: dict[str, int] = field(default_factory=dict)
+    waited: dict[str, Times] = field(default_factory=lambda: defaultdict(Times))
+    """From when a run was due to its first start."""
+    ran: dict[str, Times] = field(default_factory=lambda: defaultdict(Times))
+    """From the last start of a run to its end."""
+    succeeded: dict[str, int] = field(default_factory=dict)
+    """When each job succeeded last, Unix ms."""
+    active: dict[State, int] = field(default_factory=dict)
+    leases: int = 0
+    dead_letters: int = 0
+
+
+def read_counts(ledger: Ledger) -> Counts:
+    """Return all that is counted, in one round trip.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    namespace = ledger.namespace
+    with reaching(ledger.settings), ledger.client.pipeline(transaction=False) as pipe:
+        pipe.hgetall(f"{namespace}:metrics")
+        pipe.hgetall(f"{namespace}:succeeded")
+        pipe.zcard(f"{namespace}:leases")
+        pipe.llen(f"{namespace}:dead-letters")
+        for state in ACTIVE:
+            pipe.zcard(f"{namespace}:state:{state}")
+        kept, succeeded, leases, letters, *active = pipe.execute()
+    counts = Counts(leases=leases, dead_letters=letters, active=dict(zip(ACTIVE, active, strict=True)))
+    counts.succeeded = {job: int(at) for job, at in succeeded.items()}
+    for name, value in kept.items():
+        _take(counts, name.split(" "), int(value))
+    return counts
+
+
+def _take(counts: Counts, words: list[str], value: int) -> None:
+    match words:
+        case ["runs", job, state, reason]:
+            counts.runs[job, state, reason] = value
+        case ["submissions", job, trigger]:
+            counts.submissions[job, trigger] = value
+        case ["retries", job]:
+            counts.retries[job] = value
+        case ["losses", job]:
+            counts.losses[job] = value
+        case ["waited" | "ran" as what, job, "sum"]:
+            _times(counts, what)[job].total = value
+        case ["waited" | "ran" as what, job, "more"]:
+            _times(counts, what)[job].counts[-1] = value
+        case ["waited" | "ran" as what, job, edge] if edge.isdigit() and int(edge) in BUCKETS:
+            _times(counts, what)[job].counts[BUCKETS.index(int(edge))] = value
+
+
+def _times(counts: Counts, what: str) -> dict[str, Any]:
+    return counts.waited if what == "waited" else counts.ran
