@@ -15,12 +15,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from runner.actions.find import find_id
 from runner.actions.forget import forget
 from runner.actions.logs import read_log
+from runner.actions.metrics import deadlines
 from runner.actions.pause import pause, resume
 from runner.actions.rerun import rerun
 from runner.actions.revoke import revoke
 from runner.actions.submit import submit
 from runner.actions.upcoming import upcoming
 from runner.errors import RunnerError
+from runner.ledger.health.successes import overdue_successes
 from runner.ledger.pauses import read_pauses
 from runner.ledger.search import Query as Search
 from runner.ledger.search import search
@@ -108,8 +110,15 @@ def show_overview(request: Request) -> Response:
         workers=ledger.workers(),
         queues=overview.queues(ledger),
         pauses=[each.document() for each in read_pauses(ledger).values()],
+        overdue=_overdue(project),
         problems=project.catalog.problems,
     )
+
+
+def _overdue(project: Any, job: str | None = None) -> list[str]:
+    """Return the jobs, or that one, that have not succeeded for longer than ``alert_if_no_success``."""
+    limits = {name: limit for name, limit in deadlines(project.catalog).items() if job in (None, name)}
+    return [name for name, late in overdue_successes(project.ledger, limits).items() if late]
 
 
 def _next_runs(project: Any, most: int, job: str | None = None, days: int = DAYS) -> list[Any]:
@@ -160,6 +169,7 @@ def _job_page(request: Request, job: Any, form: list[Any], error: RunnerError | 
         bars=bars(history),
         next_runs=_next_runs(project, 5, job.name) if job.schedule else [],
         pause=pause_of.document() if pause_of is not None else None,
+        overdue=_overdue(project, job.name),
     )
 
 

@@ -47,7 +47,7 @@ def form_token(html: str) -> str:
     return found[1]
 
 
-@pytest.mark.parametrize(("path", "status"), [("/", 303), ("/runs", 303), ("/api/v1/runs", 401), ("/api/v1/jobs", 401)])
+@pytest.mark.parametrize(("path", "status"), [("/", 303), ("/runs", 303), ("/api/v1/runs", 401), ("/metrics", 401)])
 def test_nobody_sees_nothing(guarded: Web, path: str, status: int) -> None:
     with guarded.client() as client:
         answer = client.get(path)
@@ -151,3 +151,22 @@ def test_what_runs_and_specs_contain_is_escaped(web: Web, client: httpx.Client) 
         html = client.get(path).text
         assert "<script>alert" not in html
         assert "<b>somebody" not in html
+
+
+def test_metrics_are_for_whoever_may_read(guarded: Web) -> None:
+    with guarded.client() as client:
+        answer = client.get("/metrics", headers=bearer("read"))
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert 'runner_active_runs{state="PENDING"}' in answer.text
+
+
+def test_a_job_that_is_overdue_is_shown(tmp_path: Path, redis_server: Server) -> None:
+    jobs = {"late": {"task": "web_jobs:greet", "alert_if_no_success": "1s"}}
+    project = write_project(tmp_path / "p", redis_server.url, jobs, {"web_jobs.py": MODULE})
+    run_id, client = project.submit("late"), project.redis()
+    client.zadd(f"{project.namespace}:job:late:PENDING", {run_id: 1})
+    client.close()
+    with serving(project) as web, web.client() as browser:
+        assert "No success for longer than" in browser.get("/").text
+        assert "It has not succeeded for longer" in browser.get("/jobs/late").text
