@@ -183,7 +183,7 @@ def reader(redis_server: Server, tmp_path_factory: pytest.TempPathFactory) -> It
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.name != "README.md"], ids=lambda page: page.stem)
 def test_what_a_page_says_works(reader: Reader, page: Path) -> None:
-    folder = reader.folder / page.stem
+    folder = reader.folder / f"{page.parent.name}-{page.stem}"
     folder.mkdir()
     (folder / "old-crontab.txt").write_text(MODULES["old-crontab.txt"])
     first = page.stem in ("first-project", "from-crontab")
