@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.model.template import placeholders
-from runner.tasks.shell import ShellStartError, perform, refuse_reserved, seconds
+from runner.tasks.shell import ShellStartError, check_grace, perform, refuse_reserved
 
 RESERVED = frozenset({"file", "args", "venv", "cwd", "env", "stdin", "grace"})
 _CODE = ("file", "venv")
@@ -68,6 +68,18 @@ def script(
     # Unbuffered: what it writes is there when it is killed.
     argv = [_interpreter(venv), "-u", str(path), *map(str, args or ())]
     return perform(argv, file, cwd=cwd, env=env, stdin=stdin, grace=grace, params=params)
+
+
+script.example = {"file": "scripts/example.py"}  # type: ignore[attr-defined]  # what `runner new` writes
+script.reserved = RESERVED  # type: ignore[attr-defined]  # names that no param of a job with this task may have
+
+
+def check_kwargs(kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the fixed options of a job: the option's name, and a message."""
+    yield from check_templates(kwargs)
+    for message in _wrong(kwargs.get("args")):
+        yield "args", message.removeprefix("args: ")
+    yield from check_grace(kwargs)
 
 
 script.example = {"file": "scripts/example.py"}  # type: ignore[attr-defined]  # what `runner new` writes

@@ -145,6 +145,11 @@ def check_kwargs(kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         except ValueError as error:
             yield ("command" if "command" in kwargs else ""), str(error).removeprefix("command: ")
     yield from check_templates(kwargs)
+    yield from check_grace(kwargs)
+
+
+def check_grace(kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with ``grace``, unless only a run can tell."""
     grace = kwargs.get("grace", "0s")
     try:
         if isinstance(grace, str) and "${" not in grace:
