@@ -82,23 +82,6 @@ def check_kwargs(kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield from check_grace(kwargs)
 
 
-script.example = {"file": "scripts/example.py"}  # type: ignore[attr-defined]  # what `runner new` writes
-script.reserved = RESERVED  # type: ignore[attr-defined]  # names that no param of a job with this task may have
-
-
-def check_kwargs(kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with the fixed options of a job: the option's name, and a message."""
-    yield from check_templates(kwargs)
-    for message in _wrong(kwargs.get("args")):
-        yield "args", message.removeprefix("args: ")
-    grace = kwargs.get("grace", "0s")
-    try:
-        if isinstance(grace, str) and "${" not in grace:
-            seconds(grace)
-    except ValueError as error:
-        yield "grace", str(error)
-
-
 script.check_kwargs = check_kwargs  # type: ignore[attr-defined]  # what `runner validate` asks
 
 
