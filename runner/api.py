@@ -71,7 +71,7 @@ class RunHandle:
 
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._project.ledger.watch([self.id]) as watch:
-            for run in watch.changes(deadline=deadline):
+            for run in watch.changes(deadline=deadline, ends_only=True):
                 self._run = run
         run = self._run
         if check and run.state is State.FAILURE:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from runner.errors import Unavailable, WaitTimeout
 from runner.ledger.connection import reaching
-from runner.model.run import Run, to_datetime
+from runner.model.run import FINAL, Run, to_datetime
 
 if TYPE_CHECKING:
     from runner.ledger.ledger import Ledger
@@ -35,10 +35,13 @@ class Watch:
     def __exit__(self, *_: object) -> None:
         self._disconnect()
 
-    def changes(self, *, deadline: float | None = None, patience: float | None = None) -> Iterator[Run]:
+    def changes(
+        self, *, deadline: float | None = None, patience: float | None = None, ends_only: bool = False
+    ) -> Iterator[Run]:
         """Yield each run as it is now, then again whenever it changed; end when all are final.
 
         Args:
+            ends_only: a run need not be told between; what is not read costs nothing.
             deadline: a ``time.monotonic()`` instant, or None to wait for ever.
             patience: seconds to go on without reaching Redis; None for as long as the deadline allows.
 
@@ -51,7 +54,7 @@ class Watch:
         failures, lost_since = 0, 0.0
         while self._waiting:
             try:
-                dirty = self._next(seen, deadline)
+                dirty = self._next(seen, deadline, ends_only)
                 found = self._ledger.get_many(dirty)
             except Unavailable:
                 self._disconnect()
@@ -69,17 +72,20 @@ class Watch:
                     seen[run.id] = run
                     yield run
 
-    def _next(self, seen: dict[str, Run], deadline: float | None) -> list[str]:
+    def _next(self, seen: dict[str, Run], deadline: float | None, ends_only: bool) -> list[str]:
         """Return the ids to read now: all after (re)connecting or a silence, else those that changed."""
         if self._pubsub is None:
             self._connect()
             return list(self._waiting)
+        changed: set[str] = set()
         with reaching(self._ledger.settings):
-            message = self._pubsub.get_message(timeout=self._patience(seen, deadline))
-            changed = self._changed(message)
-            while message is not None:
-                message = self._pubsub.get_message(timeout=0)
-                changed |= self._changed(message)
+            while not changed:
+                message = self._pubsub.get_message(timeout=self._patience(seen, deadline))
+                if message is None:
+                    break
+                while message is not None:
+                    changed |= self._changed(message, ends_only)
+                    message = self._pubsub.get_message(timeout=0)
         if deadline is not None and time.monotonic() >= deadline and not changed:
             raise WaitTimeout(
                 f"the time to wait has passed, {self._waiting[0]} goes on",
@@ -87,8 +93,9 @@ class Watch:
             )
         return [run_id for run_id in self._waiting if not changed or run_id in changed]
 
-    def _changed(self, message: Any) -> set[str]:
-        if message is None or message["type"] != "message":
+    def _changed(self, message: Any, ends_only: bool) -> set[str]:
+        """Return the run that a message tells of, if anybody waits for it. What it says is the run's state."""
+        if message["type"] != "message" or (ends_only and message["data"] not in FINAL):
             return set()
         channel = message["channel"]
         run_id = self._channels.get(channel if isinstance(channel, str) else channel.decode())
