@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,16 +15,23 @@ _COUNTS = ("attempts", "retries", "losses")
 
 
 _DIGEST = "sha256:"
+_PACKED = 43
+"""Characters of 32 bytes in base64, without what fills it up."""
 
 
 def pack_digest(digest: str) -> str:
-    """Return a spec's digest as records hold it: a value of more than 64 bytes doubles what a hash takes in Redis."""
-    return digest.removeprefix(_DIGEST)
+    """Return a spec's digest as records hold it: in base64, a third shorter, for there may be a million of them."""
+    try:
+        return urlsafe_b64encode(bytes.fromhex(digest.removeprefix(_DIGEST))).decode().rstrip("=")
+    except ValueError:
+        return digest
 
 
 def unpack_digest(held: str | None) -> str | None:
     """Return the digest that a record holds."""
-    return held if not held or held.startswith(_DIGEST) else _DIGEST + held
+    if not held or len(held) != _PACKED:
+        return held
+    return _DIGEST + urlsafe_b64decode(held + "=").hex()
 
 
 def pairs(flat: Sequence[str]) -> dict[str, str]:
