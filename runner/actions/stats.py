@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 DAYS = 14
 SAMPLE = 250
 """Runs of one job whose times are looked at; fewer of each where many jobs are asked for."""
-_SAMPLES = 6_000
-_LEAST = 20
+_SAMPLES = 2_000
+_LEAST = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +81,15 @@ def stats(project: Project, job: str | None = None, *, now: datetime | None = No
     """
     jobs = [job] if job is not None else sorted(project.catalog.jobs)
     dates, bounds = last_days(project.settings.timezone, DAYS, now)
-    sample = max(_LEAST, min(SAMPLE, _SAMPLES // max(1, len(jobs))))
-    found = [Stats(each, dates) for each in tally(project.ledger, jobs, bounds, sample)]
+    found = [Stats(each, dates) for each in tally(project.ledger, jobs, bounds, sample_of(len(jobs)))]
     if job is not None and not found[0].runs:
         project.catalog.get(job)  # a name that was mistyped has no figures
     return found
+
+
+def sample_of(jobs: int) -> int:
+    """Return how many runs of each job are looked at where so many jobs are asked for."""
+    return max(_LEAST, min(SAMPLE, _SAMPLES // max(1, jobs)))
 
 
 def last_days(zone: str, count: int, now: datetime | None = None) -> tuple[list[str], list[int]]:

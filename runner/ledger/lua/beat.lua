@@ -10,7 +10,7 @@
 
 local worker, lease = ARGV[1], tonumber(ARGV[3])
 local PORTION = 200
-local PRUNED = 25
+local PRUNED = 5
 local LOST_KEPT = 86400000      -- ms
 local more = 0
 
@@ -90,8 +90,8 @@ end
 
 local old = redis.call('ZRANGE', PRUNABLE, '-inf', NOW, 'BYSCORE', 'LIMIT', 0, PRUNED)
 for _, id in ipairs(old) do
-  local run = load_run(id)
-  if run then remove_run(run) else redis.call('ZREM', PRUNABLE, id) end
+  local job, state = unpack(redis.call('HMGET', run_key(id), 'job', 'state'))
+  if job then remove_run({ id = id, job = job, state = state }) else redis.call('ZREM', PRUNABLE, id) end
 end
 if #old == PRUNED then more = 1 end
 
