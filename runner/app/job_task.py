@@ -16,6 +16,7 @@ from celery.app.trace import task_has_custom
 from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded
 from celery.utils.log import get_task_logger
 
+from runner import tracing
 from runner.app.project_app import project_app_current
 from runner.app.run_values import ParamsRefused, environment, expand_env, expand_kwargs
 from runner.app.secret_values import MissingSecret, look_up_secrets, mask_result, masker_of, scrub
@@ -181,7 +182,9 @@ class JobTask(Task):
         )
         capture = self.app.capture
         captured = capture.attempt(run_id, job.name, started.attempt, shared) if capture else nullcontext()
-        with environment(env), running(current), captured:
+        told = {"run_id": run_id, "attempt": started.attempt, "worker": str(request.hostname)}
+        span = tracing.attempt(started.traceparent, job.name, told, masker.text)
+        with environment(env), running(current), captured, span:
             result = self._call(job, {**kwargs, **params})
         return mask_result(masker, result, settings.limits.result) if masker else result
 

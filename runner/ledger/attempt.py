@@ -26,7 +26,7 @@ LONGEST_PAUSE = 5.0
 class Started:
     """The guard let an attempt start. ``attempt`` counts from 1, ``expires_at`` is a Unix time in seconds.
 
-    ``slot`` is that of the run's schedule, RFC 3339, or None.
+    ``slot`` is that of the run's schedule, RFC 3339, or None. ``traceparent`` leads to the span of the submission.
     """
 
     attempt: int
@@ -34,6 +34,7 @@ class Started:
     params: dict[str, Any]
     expires_at: float | None
     slot: str | None = None
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +82,14 @@ class Attempts:
         )
         if answer[0] != "go":
             return Dropped(answer[0])
-        _, attempt, retries, params, expires_at, slot = answer
+        _, attempt, retries, params, expires_at, slot, traceparent = answer
         return Started(
             attempt=int(attempt),
             retries=int(retries),
             params=json.loads(params),
             expires_at=float(expires_at) / 1000 if expires_at else None,
             slot=to_timestamp(int(float(slot))) if slot else None,
+            traceparent=traceparent or None,
         )
 
     def succeed(self, run_id: str, token: str, result: str) -> bool:

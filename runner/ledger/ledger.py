@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from runner import tracing
 from runner.errors import AmbiguousId, JobPaused, KeyConflict, NotFinished, Unconfirmed, UnknownRun
 from runner.ledger.connection import connect, reaching
 from runner.ledger.fleet import read_workers
@@ -191,6 +192,7 @@ class Ledger:
             "keep_result": _milliseconds(kept.result if kept.result is not None else default.result),
             "keep_history": _milliseconds(kept.history if kept.history is not None else default.history),
             "keep_runs": kept.runs if kept.runs is not None else default.runs,
+            "traceparent": tracing.submitted(submission.job.name, submission.id, submission.trigger),
         }
         return [part for name, value in fields.items() if value is not None for part in (name, value)]
 

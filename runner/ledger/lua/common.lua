@@ -306,7 +306,7 @@ local function finish(run, state, reason, meta, fields)
   redis.call('HDEL', key, 'detail', 'retry_at', 'message', 'aside', 'deaths_in_row')
   -- What only a run that goes on needs: there may be a million that have ended.
   redis.call('HDEL', key, 'keep_result', 'keep_runs', 'max_deliveries', 'delivery', 'token', 'hooks', 'unique',
-    'unique_for', 'limit', 'policy', 'group')
+    'unique_for', 'limit', 'policy', 'group', 'traceparent')
   if run.aside then redis.call('ZREM', run.aside, run.id) end
   redis.call('ZREM', EXPIRING, run.id)
   redis.call('ZREM', DELAYED, run.id)

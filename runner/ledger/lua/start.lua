@@ -6,7 +6,7 @@
 --
 -- ARGV: id, token, worker, pid, job that the message names, digest of the spec that the worker has of it ('' keeps
 --       that of the submission)
--- Returns {'go', attempts, retries, params, expires_at | '', slot | ''} or {why not}
+-- Returns {'go', attempts, retries, params, expires_at | '', slot | '', traceparent | ''} or {why not}
 
 local id, token = ARGV[1], ARGV[2]
 local claim = load_claim(token)
@@ -25,7 +25,8 @@ if FINAL[run.state] then return drop('final') end
 if run.state == 'STARTED' then
   -- The answer to the same question was lost on the way: it is given again.
   if run.token == token then
-    return { 'go', run.attempts, run.retries or '0', run.params or '{}', run.expires_at or '', run.slot or '' }
+    return { 'go', run.attempts, run.retries or '0', run.params or '{}', run.expires_at or '', run.slot or '',
+      run.traceparent or '' }
   end
   if lease_live(run.token) then return drop('duplicate') end
   -- The former holder is gone and no sweep has come by yet.
@@ -66,4 +67,5 @@ local meta = '{"status":"STARTED","result":' .. cjson.encode({ pid = tonumber(AR
   .. ',"traceback":null,"children":[],"date_done":null,"task_id":"' .. id .. '"}'
 redis.call('SET', meta_key(id), meta)
 announce(run, meta)
-return { 'go', run.attempts, run.retries or '0', run.params or '{}', run.expires_at or '', run.slot or '' }
+return { 'go', run.attempts, run.retries or '0', run.params or '{}', run.expires_at or '', run.slot or '',
+  run.traceparent or '' }

@@ -1,0 +1,117 @@
+"""OpenTelemetry: a span where a run is submitted, and one for each attempt, joined by what the run's record carries.
+
+Nothing of OpenTelemetry is imported unless one of its own variables asks for it, or the program that submits is traced
+already. https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+_ASKING = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_TRACES_EXPORTER")
+_EXPORT_SECONDS = 2.0
+"""How long a collector that does not answer may keep anybody waiting, unless OTEL_EXPORTER_OTLP_TIMEOUT is set."""
+_HEADER = "traceparent"
+
+
+def is_asked(environ: Mapping[str, str] | None = None) -> bool:
+    """Return whether spans are wanted: by ``OTEL_*`` variables, or by a program that makes its own."""
+    environ = os.environ if environ is None else environ
+    if environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or environ.get("OTEL_TRACES_EXPORTER") == "none":
+        return False
+    return any(environ.get(name) for name in _ASKING) or "opentelemetry.sdk.trace" in sys.modules
+
+
+def submitted(job: str, run_id: str, trigger: str) -> str | None:
+    """Make the span of a submission; return what the record carries to its attempts, None if nobody asks for spans."""
+    tracer = _tracer() if is_asked() else None
+    if tracer is None:
+        return None
+    from opentelemetry.propagate import inject
+    from opentelemetry.trace import SpanKind
+
+    carrier: dict[str, str] = {}
+    attributes = {"runner.job": job, "runner.run_id": run_id, "runner.trigger": trigger}
+    with tracer.start_as_current_span(f"submit {job}", kind=SpanKind.PRODUCER, attributes=attributes):
+        inject(carrier)
+    return carrier.get(_HEADER)
+
+
+@contextmanager
+def attempt(carried: str | None, job: str, attributes: Mapping[str, Any], mask: Callable[[str], str]) -> Iterator[None]:
+    """Have the block be a span below the submission's, and send it before the block is left.
+
+    Args:
+        carried: what :func:`submitted` returned.
+        job: whose attempt it is.
+        attributes: more about it, without ``runner.``.
+        mask: takes secrets out of the text of an exception.
+    """
+    tracer = _tracer() if is_asked() else None
+    if tracer is None:
+        yield
+        return
+    from opentelemetry.propagate import extract
+    from opentelemetry.trace import SpanKind, Status, StatusCode, get_tracer_provider
+
+    try:
+        with tracer.start_as_current_span(
+            f"run {job}",
+            context=extract({_HEADER: carried}) if carried else None,
+            kind=SpanKind.CONSUMER,
+            attributes={"runner.job": job, **{f"runner.{name}": value for name, value in attributes.items()}},
+            # Theirs would keep the text as it is, secrets included.
+            record_exception=False,
+            set_status_on_exception=False,
+        ) as span:
+            try:
+                yield
+            except BaseException as error:
+                told = f"{type(error).__name__}: {mask(str(error))}"
+                span.set_status(Status(StatusCode.ERROR, told))
+                span.add_event("exception", {"exception.type": type(error).__name__, "exception.message": told})
+                raise
+    finally:
+        # The process may be killed, or leave without a word to anybody, right after this.
+        getattr(get_tracer_provider(), "force_flush", lambda _: None)(int(_EXPORT_SECONDS * 1000))
+
+
+def _tracer() -> Any:
+    """Return the tracer of the provider that the program has, or of a new one; None if the packages are missing."""
+    try:
+        from opentelemetry import trace
+        from opentelemetry.sdk.trace import TracerProvider
+    except ImportError:
+        _warn()
+        return None
+    if not isinstance(trace.get_tracer_provider(), TracerProvider):
+        _provide()
+    return trace.get_tracer("runner")
+
+
+def _provide() -> None:
+    from opentelemetry import trace
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    timeout = None if "OTEL_EXPORTER_OTLP_TIMEOUT" in os.environ else _EXPORT_SECONDS
+    named = {} if "OTEL_SERVICE_NAME" in os.environ else {SERVICE_NAME: "runner"}
+    provider = TracerProvider(resource=Resource.create(named))
+    # It starts its thread anew in a forked process.
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(timeout=timeout)))
+    trace.set_tracer_provider(provider)
+
+
+@cache
+def _warn() -> None:
+    log.warning('OTEL_* variables ask for traces, and the packages are missing: pip install "celery-runner[otel]"')
