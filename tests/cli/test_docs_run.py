@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,7 @@ GO_ON = {
     "celery -A runner flower": "Visit me at",
     "runner web": "runner web ready",
     "runner watch": "",
+    "runner scheduler": "ready",
 }
 """What goes on until it is interrupted, and what it says once it works."""
 
@@ -52,10 +54,19 @@ ANSWERS = {
     "runner submit broken-example": {1},
     "runner submit slow-count -p secnds=3": {2},
     "runner plan": {0, 1},
+    "runner rerun": {1},
     "runner doctor": {0, 1},
     "runner validate --imports": {0},
 }
 """Exit codes other than 0 that a page speaks of, by how the line begins."""
+
+ALTERED = {
+    # Programs that may not be there, folders of others, and runs that there are in this project.
+    "| jq .state": "| cat",
+    "/var/lib/prometheus/node-exporter/": "",
+    "--job nightly-report --state failure --ids": "--job broken-example --state failure --ids",
+}
+"""What is changed about examples of commands."""
 
 MODULES = {
     "reports/__init__.py": "def build(day: str = '', region: str = 'eu') -> dict:\n    return {'day': day}\n",
@@ -113,6 +124,7 @@ class Reader:
         if found := re.match(r"runner init (\w+)", line):
             # The ways to make a project that a page shows are alternatives.
             shutil.rmtree(self.cwd / found[1], ignore_errors=True)
+        (self.cwd / "jobs.d" / "crontab.yaml").unlink(missing_ok=True)
         begins = next((words for words in GO_ON if f"{line} ".startswith(f"{words} ")), None)
         if begins is not None and "--new-token" not in line:
             self._start(line, GO_ON[begins])
@@ -170,15 +182,23 @@ def left_out(line: str) -> bool:
     return any(line.startswith(words) for words in LEFT_OUT)
 
 
-@pytest.fixture(scope="module")
-def reader(redis_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
-    project = write_project(tmp_path_factory.mktemp("docs") / "p", redis_server.url, JOBS, MODULES)
-    for folder in ("jobs.d", "examples", "docs"):
-        shutil.copytree(ROOT / folder, project.path / folder, dirs_exist_ok=True)
+@contextmanager
+def reading(redis_server: Server, folder: Path) -> Iterator[Reader]:
+    """A project with the jobs that the pages speak of, a run of each, and a worker."""
+    project = write_project(folder / "p", redis_server.url, JOBS, MODULES)
+    for name in ("jobs.d", "examples", "docs"):
+        shutil.copytree(ROOT / name, project.path / name, dirs_exist_ok=True)
+    (folder / "reader").mkdir()
     with project.worker("-Q", "default,reports", concurrency=2):
         for job in ("nightly-report", "backup", "close-orders"):
             run_id = project.cli("submit", job, "--wait").check().id
-        yield Reader(project, tmp_path_factory.mktemp("reader"), run_id)
+        yield Reader(project, folder / "reader", run_id)
+
+
+@pytest.fixture(scope="module")
+def reader(redis_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
+    with reading(redis_server, tmp_path_factory.mktemp("docs")) as found:
+        yield found
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.name != "README.md"], ids=lambda page: page.stem)
@@ -221,6 +241,29 @@ def test_the_readme_is_a_tour_that_works(make_embedded_project: Callable[..., Pr
                 if not left_out(line):
                     reader.type(reader.real(line))
         reader.cwd = project.path
+
+
+def test_the_examples_of_all_commands_work(redis_server: Server, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "reference" / "cli.md").read_text("utf-8")
+    with reading(redis_server, tmp_path) as reader:
+        project = reader.project
+        (project.path / "schema").mkdir()
+        project.cli("submit", "broken-example", "--wait").check(1)
+        project.write({"jobs.d/reports.yaml": "jobs:\n  hello: {task: 'os:getcwd'}\n"})
+        try:
+            for _, text in FENCE.findall(page):
+                # Not those of a crontab and of bash.
+                kept = [line for line in text.splitlines() if "(in a crontab)" not in line and line[:5] != "eval "]
+                for line in lines("\n".join(kept)):
+                    reader.cwd = project.path
+                    for words, other in ALTERED.items():
+                        line = line.replace(words, other)
+                    reader.type(reader.real(line))
+                    if line.startswith("runner new") and "--print" not in line:
+                        (project.path / "jobs.d" / "daily-report.yaml").unlink()
+        finally:
+            reader.end()
+            project.cli("down")
 
 
 def test_what_is_left_out_is_there() -> None:
