@@ -10,7 +10,7 @@ WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 * (len(os.sched_getaffinity(
 # On every server, what talks to one; the rest of the suite does not.
 SERVER_TESTS := $(wildcard tests/ledger tests/worker tests/integration tests/cli tests/fault)
 
-.PHONY: help install editor demo test test-redis fault fault-compare lint types imports stale check bench million lock schema docs wheel site clean
+.PHONY: help install editor demo test test-long test-redis fault fault-compare lint types imports stale check bench million lock schema docs wheel site clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -35,12 +35,15 @@ install: $(INSTALLED)  ## Make .venv with everything that requirements.lock name
 demo: $(INSTALLED)  ## Show the runner at work
 	@$(PY) -m examples.demo
 
-test: $(INSTALLED)  ## Run all tests on the embedded server
-	$(PY) -m pytest -q -n $(WORKERS) --dist worksteal
+test: $(INSTALLED)  ## Run the tests on the embedded server
+	$(PY) -m pytest -q -n $(WORKERS) --dist worksteal -m "not long"
+
+test-long: $(INSTALLED)  ## Run the tests that take a minute each: all that the docs say is typed, fuzzing, pre-commit
+	$(PY) -m pytest -q -n $(WORKERS) --dist worksteal -m long
 
 test-redis: $(INSTALLED)  ## Run the tests that need a server on redis-server: TCP with a password, Unix socket
-	RUNNER_TEST_SERVER=redis-tcp $(PY) -m pytest -q -n $(WORKERS) --dist worksteal $(SERVER_TESTS)
-	RUNNER_TEST_SERVER=redis-unix $(PY) -m pytest -q -n $(WORKERS) --dist worksteal $(SERVER_TESTS)
+	RUNNER_TEST_SERVER=redis-tcp $(PY) -m pytest -q -n $(WORKERS) --dist worksteal -m "not long" $(SERVER_TESTS)
+	RUNNER_TEST_SERVER=redis-unix $(PY) -m pytest -q -n $(WORKERS) --dist worksteal -m "not long" $(SERVER_TESTS)
 
 fault: $(INSTALLED)  ## Attack workers and Redis: kills, freezes, cuts, forgeries; prints a table (15 minutes; FAULT=--help)
 	$(PY) -m tests.fault $(FAULT)

@@ -12,6 +12,8 @@ import pytest
 from tests.support.need import need
 from tests.support.project import clean_environment, runner_cli
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 SOURCES = ("runner", "pyproject.toml", "README.md", "LICENSE", ".pre-commit-hooks.yaml")
 

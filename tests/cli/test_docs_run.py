@@ -27,6 +27,8 @@ from tests.support.project import Project, clean_environment, write_project
 from tests.support.running import Running
 from tests.support.servers import Server, free_port
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(page for page in ROOT.glob("docs/**/*.md") if page.name != "cli.md")])
 FENCE = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -98,6 +98,7 @@ def test_random_text(text: str) -> None:
     check(text.encode("utf-8", "surrogatepass"))
 
 
+@pytest.mark.long
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("piece", PIECES, ids=repr)
 def test_a_megabyte_of_one_piece(piece: bytes) -> None:
@@ -105,12 +106,14 @@ def test_a_megabyte_of_one_piece(piece: bytes) -> None:
     check(b"jobs:\n  a:\n    kwargs:\n      x: " + (piece * MAX_BYTES)[: MAX_BYTES - 100])
 
 
+@pytest.mark.long
 @pytest.mark.timeout(60)
 def test_a_megabyte_of_aliases() -> None:
     check(b"x: &a {k: 1, l: [1, 2]}\ny:\n" + b"- *a\n" * 150_000)
     check(b"x: &a {k: 1, l: [1, 2]}\njobs:\n" + b"".join(b"  j%d: *a\n" % n for n in range(60_000)))
 
 
+@pytest.mark.long
 @pytest.mark.timeout(60)
 def test_a_megabyte_of_faults() -> None:
     check(b"jobs:\n" + b"".join(b"  J%d: {task: yes}\n" % n for n in range(40_000)))

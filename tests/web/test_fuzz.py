@@ -7,7 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.web.conftest import Web
+
+pytestmark = pytest.mark.long
 
 STREAMS = "/(events|stream)$"
 
