@@ -35,6 +35,12 @@ CONFIRM_MILLISECONDS = 5000
 WORKER_RECORD_SECONDS = 15.0
 """A worker that has not been heard of for this long is not listed."""
 
+PRUNED_AT_ONCE = 5
+"""Runs that one script removes, so that Redis is not kept for long: half a millisecond among a million."""
+
+PRUNINGS = 20
+"""Such scripts after one beat, at most."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
@@ -360,17 +366,22 @@ class Ledger:
     def beat(
         self, *, worker: str, keep: float, lease: float, record: Mapping[str, str | int]
     ) -> tuple[float | None, dict[str, str], bool, int]:
-        """Do what every worker does for all: see ``beat.lua``.
+        """Do what every worker does for all: see ``beat.lua``; then prune, if there is something to prune.
 
         Returns:
             Seconds until the next delayed run is due (None: there is none), the ids to terminate with the name of
             the signal, whether there is more to do at once, and how many entries of the outbox are due.
         """
         flat = [part for pair in record.items() for part in pair]
-        next_due, terminating, more, hooks = self.script(
+        next_due, terminating, more, hooks, prunable = self.script(
             "beat", worker, _milliseconds(keep), _milliseconds(lease), *flat
         )
-        return (float(next_due) / 1000 if next_due else None), pairs(terminating), bool(more), int(hooks)
+        left = self._prune() if prunable else False
+        return (float(next_due) / 1000 if next_due else None), pairs(terminating), bool(more) or left, int(hooks)
+
+    def _prune(self) -> bool:
+        """Remove runs that retention no longer keeps, some; return whether there may be more."""
+        return all(int(self.script("prune", PRUNED_AT_ONCE)) == PRUNED_AT_ONCE for _ in range(PRUNINGS))
 
     def outbox(self, most: int, lend: float, done: Sequence[str] = ()) -> list[str]:
         """Take entries of the outbox: runs with hooks to fire, as ``ID OUTCOME ATTEMPT``.

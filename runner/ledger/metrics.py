@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from runner.ledger.ledger import Ledger
 
 BUCKETS = (100, 500, 1000, 5000, 15000, 60000, 300000, 900000, 3600000, 14400000)
-"""Upper ends of the buckets of times, ms; common.lua has the same."""
+"""Upper ends of the buckets of times, ms; counts.lua has the same."""
 ACTIVE = (State.PENDING, State.STARTED, State.RETRY)
 
 

@@ -1,7 +1,12 @@
-"""Loads the Lua scripts. Each is ``common.lua`` followed by the script's own file."""
+"""Loads the Lua scripts. Each is the parts of ``lua/shared`` that it names, followed by the script's own file.
+
+Redis runs all of a script anew each time, definitions too: a short one is fast, and leaves little garbage behind, which
+Redis collects while everybody waits.
+"""
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib.resources import files
 from typing import Any, Protocol
@@ -14,15 +19,39 @@ class RunsScripts(Protocol):
     def eval(self, script: str, numkeys: int, *keys_and_args: Any) -> Any: ...
 
 
+_USES = re.compile(r"^-- Uses: ([a-z, ]+)\.$", re.MULTILINE)
+
+
 @cache
 def source(package: str, name: str) -> str:
     """Return the whole text of script ``name`` of a package (``runner.ledger`` or ``runner.delivery``)."""
-    common = files("runner.ledger").joinpath("lua", "common.lua").read_text("utf-8")
     own = files(package).joinpath("lua", f"{name}.lua").read_text("utf-8")
     # `#!lua flags=allow-oom` must be the first line: the script gives back more than it takes, so it runs also
     # when Redis has no memory left.
     flags, own = own.split("\n", 1) if own.startswith("#!") else ("#!lua", own)
-    return f"{flags}\n{common}\n{own}"
+    return f"{flags}\n{shared(*uses(own))}\n{own}"
+
+
+def shared(*parts: str) -> str:
+    """Return the text of parts of ``lua/shared`` and of those that these use, each once and after what it uses."""
+    texts: dict[str, str] = {}
+
+    def add(part: str) -> None:
+        if part not in texts:
+            text = files("runner.ledger").joinpath("lua", "shared", f"{part}.lua").read_text("utf-8")
+            for other in uses(text):
+                add(other)
+            texts[part] = text
+
+    for part in parts:
+        add(part)
+    return "\n".join(texts.values())
+
+
+def uses(text: str) -> list[str]:
+    """Return the parts that a script or a part says it uses: ``-- Uses: keys, records.``"""
+    named = _USES.search(text)
+    return named[1].split(", ") if named else []
 
 
 @cache

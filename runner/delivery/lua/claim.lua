@@ -6,6 +6,8 @@
 --
 -- ARGV: token, lease in ms, worker, queues
 -- Returns {queue, message}, or {last ring of each queue's bell} when nothing waits
+--
+-- Uses: clock, keys, queues.
 
 local token, lease, worker = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 

@@ -3,6 +3,8 @@
 --
 -- ARGV: lease in ms, tokens
 -- Returns the tokens that are no longer held
+--
+-- Uses: clock, keys.
 
 local gone = {}
 for i = 2, #ARGV do

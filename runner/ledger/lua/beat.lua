@@ -2,15 +2,16 @@
 -- What every worker does about once a second for all: nobody is the leader, anybody may be gone.
 --
 -- Says that this worker lives; moves due runs from the delayed set to their queues; ends what expired; puts
--- back what dead workers held; prunes. Each in small portions, so that Redis never waits for it.
+-- back what dead workers held. Each in small portions, so that Redis never waits for it.
 --
 -- ARGV: worker ('' for none), ms the worker counts as alive, lease in ms, the worker's record as name, value, …
 -- Returns {ms until the next delayed run is due | '', ids to terminate and their signals as a flat list, more to do,
--- hooks to fire}
+-- hooks to fire, runs to prune}
+--
+-- Uses: clock, keys, records, queues, claims, waiting, endings, arrivals, losses.
 
 local worker, lease = ARGV[1], tonumber(ARGV[3])
 local PORTION = 200
-local PRUNED = 5
 local LOST_KEPT = 86400000      -- ms
 local more = 0
 
@@ -88,13 +89,7 @@ if NOW >= hold then
   if #dead == PORTION then more = 1 end
 end
 
-local old = redis.call('ZRANGE', PRUNABLE, '-inf', NOW, 'BYSCORE', 'LIMIT', 0, PRUNED)
-for _, id in ipairs(old) do
-  local job, state = unpack(redis.call('HMGET', run_key(id), 'job', 'state'))
-  if job then remove_run({ id = id, job = job, state = state }) else redis.call('ZREM', PRUNABLE, id) end
-end
-if #old == PRUNED then more = 1 end
-
 local next_due = redis.call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')
 return { next_due[2] and tostring(math.max(0, tonumber(next_due[2]) - NOW)) or '',
-  redis.call('HGETALL', TERMINATING), more, redis.call('ZCOUNT', NS .. ':outbox', '-inf', NOW) }
+  redis.call('HGETALL', TERMINATING), more, redis.call('ZCOUNT', NS .. ':outbox', '-inf', NOW),
+  redis.call('ZCOUNT', PRUNABLE, '-inf', NOW) }

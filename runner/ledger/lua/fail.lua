@@ -5,6 +5,8 @@
 --
 -- ARGV: id, token ('' for none), reason, result in Celery's format, error as JSON
 -- Returns 1, or 0 if the run is not waiting
+--
+-- Uses: records, claims, endings.
 
 local run = load_run(ARGV[1])
 if ARGV[2] ~= '' then release(ARGV[2]) end

@@ -8,6 +8,8 @@
 --       between, '1' to tell how long each took, then conditions as field, text, …
 -- Returns {found as id, ms it took | '', …; ms and id of the last one looked at | ''; how many were looked at;
 -- 1 if none are left}
+--
+-- Uses: keys.
 
 local newest = ARGV[1] == 'newest'
 local low, high, at, after = ARGV[2], ARGV[3], ARGV[4], ARGV[5]

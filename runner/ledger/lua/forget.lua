@@ -3,6 +3,8 @@
 --
 -- ARGV: id, by
 -- Returns 'unknown' | 'forgotten' | the state that forbids it
+--
+-- Uses: records, acts, endings.
 
 local run = load_run(ARGV[1])
 if not run then return 'unknown' end

@@ -6,6 +6,8 @@
 --
 -- ARGV: delay in ms, what to say in `detail`, then tokens
 -- Returns how many were given back
+--
+-- Uses: clock, keys, records, events, queues, claims, waiting, transitions, endings, losses.
 
 local pause, detail, count = tonumber(ARGV[1]), ARGV[2], 0
 for i = 3, #ARGV do

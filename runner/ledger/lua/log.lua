@@ -6,6 +6,8 @@
 --
 -- ARGV: id, attempt, number of the chunk's first line, lines as JSON, then ids of chunks to drop
 -- Returns the chunk's id, or '' if the run is gone
+--
+-- Uses: keys.
 
 local id = ARGV[1]
 if redis.call('EXISTS', run_key(id)) == 0 then return '' end

@@ -6,6 +6,8 @@
 --
 -- ARGV: id, token, death as JSON
 -- Returns the state that follows, or '' if the token is stale
+--
+-- Uses: records, claims, waiting, losses.
 
 local run = load_run(ARGV[1])
 local claim = load_claim(ARGV[2])

@@ -7,6 +7,8 @@
 --
 -- ARGV: most entries, ms to lend them, then entries that are done with
 -- Returns the entries, as texts `ID OUTCOME ATTEMPT`
+--
+-- Uses: clock, keys.
 
 local outbox = NS .. ':outbox'
 for i = 3, #ARGV do redis.call('ZREM', outbox, ARGV[i]) end

@@ -5,6 +5,8 @@
 --
 -- ARGV: job, by, ms until it ends by itself ('' for never), comment
 -- Returns what is noted, as JSON
+--
+-- Uses: clock, keys, acts.
 
 local ends = tonumber(ARGV[3])
 local told = cjson.encode({

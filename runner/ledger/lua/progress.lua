@@ -3,6 +3,8 @@
 --
 -- ARGV: id, token, progress as JSON
 -- Returns 1, or 0 if the token is stale
+--
+-- Uses: keys, records.
 
 local run = load_run(ARGV[1])
 if not run or run.state ~= 'STARTED' or run.token ~= ARGV[2] then return 0 end

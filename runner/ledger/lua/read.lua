@@ -3,6 +3,8 @@
 --
 -- ARGV: ids
 -- Returns for each id {fields of the record as a flat list, result in Celery's format | ''}, or {} if unknown
+--
+-- Uses: keys, records, endings.
 
 local answer = {}
 for i, id in ipairs(ARGV) do

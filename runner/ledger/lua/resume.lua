@@ -3,6 +3,8 @@
 --
 -- ARGV: job, or `*` for the pause of all; by
 -- Returns 1, or 0 if it was not paused
+--
+-- Uses: keys, acts.
 
 local ended = redis.call('HDEL', PAUSED, ARGV[1])
 if ended == 1 then audit('resume', ARGV[2], ARGV[1]) end

@@ -5,6 +5,8 @@
 --
 -- ARGV: id, token, delay in ms, result in Celery's format, error as JSON
 -- Returns 1, or 0 if the token is stale
+--
+-- Uses: clock, keys, records, events, counts, claims, waiting, transitions, endings.
 
 local run = load_run(ARGV[1])
 if not run or run.state ~= 'STARTED' or run.token ~= ARGV[2] then return 0 end

@@ -6,6 +6,8 @@
 --
 -- ARGV: id, by, comment, '1' to terminate, signal
 -- Returns 'unknown' | 'final' | 'revoked' | 'asked'
+--
+-- Uses: clock, keys, records, events, acts, endings.
 
 local run = load_run(ARGV[1])
 if not run then return 'unknown' end

@@ -7,6 +7,8 @@
 --
 -- ARGV: now, ms after which an untouched version is gone, then job, digest ('' to note none), last slot ('' for none)
 -- Returns nothing
+--
+-- Uses: keys.
 
 local now, keep = tonumber(ARGV[1]), tonumber(ARGV[2])
 

@@ -5,6 +5,8 @@
 --
 -- ARGV: id, token, state, reason ('' for none), result in Celery's format, error as JSON ('' for none)
 -- Returns 1, or 0 if the token is stale
+--
+-- Uses: keys, records, endings.
 
 local run = load_run(ARGV[1])
 if not run or run.state ~= 'STARTED' or run.token ~= ARGV[2] then return 0 end

@@ -3,6 +3,8 @@
 -- NS:slots: by job, the last slot that was submitted or left out. NS:schedules: by job, see schedules.lua.
 -- ARGV: jobs; none for all
 -- Returns {now, NS:slots as a flat list, NS:schedules as a flat list}
+--
+-- Uses: clock, keys.
 
 if #ARGV == 0 then
   return { tostring(NOW), redis.call('HGETALL', NS .. ':slots'), redis.call('HGETALL', NS .. ':schedules') }

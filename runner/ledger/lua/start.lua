@@ -7,6 +7,8 @@
 -- ARGV: id, token, worker, pid, job that the message names, digest of the spec that the worker has of it ('' keeps
 --       that of the submission)
 -- Returns {'go', attempts, retries, params, expires_at | '', slot | '', traceparent | ''} or {why not}
+--
+-- Uses: clock, keys, records, events, counts, claims, waiting, transitions, endings, losses.
 
 local id, token = ARGV[1], ARGV[2]
 local claim = load_claim(token)

@@ -15,6 +15,8 @@
 --       ms until it expires ('' for never), then fields of the record as name, value, …
 -- Returns {'new' | 'known' | 'conflict', id, its record as a flat list, its result in Celery's format | ''}, or
 -- {'paused', who paused it as JSON}
+--
+-- Uses: clock, keys, records, events, counts, acts, waiting, endings, arrivals.
 
 local id, job, message, key, digest, keep_key = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local eta, expires = tonumber(ARGV[7]), tonumber(ARGV[8])

@@ -6,6 +6,8 @@
 --       last one being the end of the last day
 -- Returns {runs in PENDING, STARTED, RETRY, SUCCESS, FAILURE, REVOKED; ms of the last success | ''; SUCCESS, FAILURE,
 -- REVOKED of each day; ms submitted, waited | '', ran | '' of each sampled run}
+--
+-- Uses: keys.
 
 local job, sample = ARGV[1], tonumber(ARGV[2])
 

@@ -8,6 +8,8 @@
 -- higher (messages in lists served first), behind (only if its message was not found: messages that were not looked
 -- at); holder and lease (ms of its end, of the claim on it); refused_since; paused (if its job is); before (how many were put
 -- aside before it); holders (JSON, of the slots it waits for; up to ten)
+--
+-- Uses: clock, keys, records, queues, waiting.
 
 local id, look = ARGV[1], tonumber(ARGV[2])
 local facts = { 'now', tostring(NOW) }

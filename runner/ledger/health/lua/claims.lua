@@ -8,6 +8,8 @@
 -- ARGV: '1' to mend, lease in ms, tokens
 -- Returns for each token {id of its message | '', fault | ''}. Faults: unleased, damaged, dead (its lease ran out more
 -- than two leases ago: nobody sweeps)
+--
+-- Uses: clock, keys, claims.
 
 local mend, lease = ARGV[1] == '1', tonumber(ARGV[2])
 local answer = {}

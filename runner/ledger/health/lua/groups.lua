@@ -6,6 +6,8 @@
 -- ARGV: '1' to mend, groups
 -- Returns the ids of runs that hold a slot, or wait for one, without a right to it, and of those that wait though one
 -- is free
+--
+-- Uses: keys, records, waiting.
 
 local found = {}
 

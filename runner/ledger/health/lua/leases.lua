@@ -5,6 +5,8 @@
 --
 -- ARGV: '1' to mend, tokens
 -- Returns the tokens of such leases
+--
+-- Uses: keys.
 
 local found = {}
 for i = 2, #ARGV do

@@ -8,6 +8,8 @@
 -- Returns {how many were there, how many were removed, id, kind, …}. Kinds: the state of the run if it is not
 -- final, 'delayed' (a waiting run whose message is in the delayed set as well), 'final', 'unknown' (ours,
 -- without a record), 'foreign' (not ours), 'unreadable'
+--
+-- Uses: keys, records.
 
 local mend, key = ARGV[1] == '1', ARGV[2]
 local GONE = 'removed by runner doctor'

@@ -14,6 +14,8 @@
 --       message of the last walk, then for each run its id, how many messages of it that walk saw, and the message
 --       to write ('' without mending)
 -- Returns for each run: 'fine' | 'missing' | 'orphan' | 'duplicate' | 'unsure'
+--
+-- Uses: clock, keys, records, waiting, losses.
 
 local mend, lease, edge, lists = ARGV[1] == '1', tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local GONE = 'removed by runner doctor'

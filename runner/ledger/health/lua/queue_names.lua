@@ -6,6 +6,8 @@
 --
 -- ARGV: '1' to mend, names that no live worker takes from
 -- Returns the names whose queues are empty
+--
+-- Uses: keys, queues.
 
 local found = {}
 for i = 2, #ARGV do

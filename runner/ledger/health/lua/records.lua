@@ -8,6 +8,8 @@
 -- Returns for each id {id, state, queue, priority, place, fault, …}. Place: 'delayed' (its message waits in its record),
 -- 'held' (STARTED, and its claim exists), 'queue' (a queue or a claim must have it), '' (final). Faults:
 -- damaged, ids, state, job, expiring, prunable, terminating, message. An id without a record is left out.
+--
+-- Uses: clock, keys, records, waiting, transitions.
 
 local mend = ARGV[1] == '1'
 local answer = {}

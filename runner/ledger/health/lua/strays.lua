@@ -7,6 +7,8 @@
 -- ARGV: '1' to mend, kind (ids | state | job | expiring | delayed | prunable | terminating), the index's key,
 --       job ('' if none), state ('' if none), then ids
 -- Returns the ids that do not belong
+--
+-- Uses: keys, records.
 
 local mend, kind, key, job, state = ARGV[1] == '1', ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 

@@ -1,0 +1,47 @@
+-- How runs come to their queues.
+--
+-- Uses: clock, keys, records, events, waiting, endings.
+
+-- Makes room for a run whose policy is `replace`: the oldest ones of its group go, so that it is one of `limit`.
+-- STARTED ones are terminated, and keep their slots until they are dead.
+local function replace_oldest(run)
+  local active = {}
+  for _, id in ipairs(redis.call('ZRANGE', holders_key(run.group), 0, -1)) do
+    local other = load_run(id)
+    if other and not other.replaced then active[#active + 1] = other end
+  end
+  for _, id in ipairs(redis.call('ZRANGE', waiting_key(run.group), 0, -1)) do
+    active[#active + 1] = load_run(id)
+  end
+  for i = 1, #active - limit_of(run) + 1 do
+    local oldest = active[i]
+    oldest.replaced = run.id
+    local told = cjson.encode({ by = cjson.null, comment = 'replaced by run ' .. run.id, at = NOW })
+    redis.call('HSET', run_key(oldest.id), 'replaced', run.id, 'revocation', oldest.revocation or told)
+    if oldest.state == 'STARTED' then
+      redis.call('HSET', run_key(oldest.id), 'terminate', 'TERM', 'detail', 'terminating')
+      redis.call('HSET', TERMINATING, oldest.id, 'TERM')
+      announce(oldest)
+    else
+      revoke_run(oldest, 'replaced')
+    end
+  end
+end
+
+-- A run that was never started comes to its queue: here its policy acts.
+local function arrive(run, message)
+  if run.group and not pause_of(run) and not holds_slot(run) then
+    if run.policy == 'replace' then replace_oldest(run) end
+    if run.policy == 'skip' and redis.call('ZCARD', holders_key(run.group)) >= limit_of(run) then
+      return revoke_run(run, 'skipped')
+    end
+  end
+  admit(run, run.queue, run.priority, message)
+end
+
+-- A run that was set aside, or was delayed, goes on. After a loss it need not wait again: ahead of what is queued.
+local function go_on(run)
+  local message = pick_up(run)
+  if run.state == 'PENDING' then return arrive(run, message) end
+  admit(run, run.queue, run.priority, message, run.deaths_in_row)
+end

@@ -1,0 +1,23 @@
+-- What is counted for ever: NS:metrics, a hash. Its fields are read by runner/ledger/metrics.py, and are words: what,
+-- job, and what tells one count of a job from another.
+--
+-- Uses: keys.
+
+local METRICS = NS .. ':metrics'
+local BUCKETS = { 100, 500, 1000, 5000, 15000, 60000, 300000, 900000, 3600000, 14400000 }  -- ms, upper ends
+
+local function count(what, job, which)
+  redis.call('HINCRBY', METRICS, what .. ' ' .. job .. (which and ' ' .. which or ''), 1)
+end
+
+local function observe(what, job, ms)
+  local bucket = 'more'
+  for _, edge in ipairs(BUCKETS) do
+    if ms <= edge then
+      bucket = edge
+      break
+    end
+  end
+  count(what, job, bucket)
+  redis.call('HINCRBY', METRICS, what .. ' ' .. job .. ' sum', math.max(0, math.floor(ms)))
+end

@@ -1,0 +1,107 @@
+-- Where runs wait: for their time, for the end of a pause, for a slot of concurrency.
+--
+-- Uses: clock, keys, records, queues.
+
+local function delay(run, due, message)
+  redis.call('HSET', run_key(run.id), 'message', message)
+  redis.call('ZADD', DELAYED, due, run.id)
+end
+
+-- Puts a run aside: its message waits in its record, and its id in a set, until something lets it go on. `front`: ahead
+-- of those that wait there already.
+local function put_aside(run, key, message, detail, front)
+  local at = front and 0 or -1
+  local neighbour = redis.call('ZRANGE', key, at, at, 'WITHSCORES')
+  local order = neighbour[2] and tonumber(neighbour[2]) + (front and -1 or 1) or 0
+  redis.call('ZADD', key, order, run.id)
+  redis.call('HSET', run_key(run.id), 'message', message, 'aside', key, 'detail', detail)
+end
+
+-- Takes the message of a run that is to go on out of its record.
+local function pick_up(run)
+  local message = run.message
+  redis.call('HDEL', run_key(run.id), 'message', 'aside', 'detail')
+  if run.aside then redis.call('ZREM', run.aside, run.id) end
+  run.message, run.aside = nil, nil
+  return message
+end
+
+-- Whether a run that waits has its message in its record, where something will let it go on.
+local function is_aside(run)
+  if not run.message then return false end
+  return redis.call('ZSCORE', DELAYED, run.id) or run.aside and redis.call('ZSCORE', run.aside, run.id)
+end
+
+-- Who paused the job of a run, as {by, since, ends, comment}; nil if nobody did, or if the run is to pass.
+local function pause_of(run)
+  if run.forced then return nil end
+  for _, told in ipairs(redis.call('HMGET', PAUSED, run.job, '*')) do
+    local pause = told and cjson.decode(told)
+    if pause and (not pause.ends or pause.ends > NOW) then return pause end
+  end
+  return nil
+end
+
+-- The slots of concurrency. A slot belongs to a run, from when its message comes to a queue until the run ends.
+local function holders_key(group) return NS .. ':holders:' .. group end
+local function waiting_key(group) return NS .. ':waiting:' .. group end
+
+local function limit_of(run)
+  return tonumber(redis.call('HGET', LIMITS, run.group) or run.limit or '1')
+end
+
+local function holds_slot(run)
+  return redis.call('ZSCORE', holders_key(run.group), run.id)
+end
+
+-- The oldest first, also among those of one millisecond.
+local function hold_slot(group, id)
+  local last = redis.call('ZRANGE', holders_key(group), -1, -1, 'WITHSCORES')[2]
+  redis.call('ZADD', holders_key(group), math.max(NOW, last and tonumber(last) + 1 or 0), id)
+end
+
+local function take_slot(run)
+  if holds_slot(run) then return true end
+  if redis.call('ZCARD', holders_key(run.group)) >= limit_of(run) then return false end
+  redis.call('HSETNX', LIMITS, run.group, run.limit)
+  hold_slot(run.group, run.id)
+  return true
+end
+
+-- Gives free slots to those that wait, in their order.
+local function promote(group)
+  local limit = tonumber(redis.call('HGET', LIMITS, group) or '0')
+  while redis.call('ZCARD', holders_key(group)) < limit do
+    local id = redis.call('ZPOPMIN', waiting_key(group))[1]
+    if not id then break end
+    local run = load_run(id)
+    if run and run.message and not FINAL[run.state] then
+      hold_slot(group, id)
+      enqueue(run.queue, run.priority, pick_up(run))
+    end
+  end
+  if redis.call('EXISTS', holders_key(group), waiting_key(group)) == 0 then redis.call('HDEL', LIMITS, group) end
+end
+
+local function leave_slot(run)
+  if run.group and redis.call('ZREM', holders_key(run.group), run.id) == 1 then promote(run.group) end
+end
+
+local function park(run, message, front)
+  put_aside(run, PARKED .. ':' .. run.job, message, 'the job is paused', front)
+  redis.call('SADD', PARKED, run.job)
+  leave_slot(run)
+end
+
+local function wait_for_slot(run, message, front)
+  redis.call('HSETNX', LIMITS, run.group, run.limit)
+  put_aside(run, waiting_key(run.group), message, 'waiting for a concurrency slot', front)
+end
+
+-- Lets the message of a run into a queue; sets it aside if the job is paused or no slot is free.
+local function admit(run, queue, priority, message, front)
+  local first = front or run.state == 'RETRY'
+  if pause_of(run) then return park(run, message, first) end
+  if run.group and not take_slot(run) then return wait_for_slot(run, message, first) end
+  enqueue(queue, priority, message, front)
+end
