@@ -13,7 +13,7 @@ import pytest
 from runner.delivery.claims import claim_command
 from runner.errors import AmbiguousId, KeyConflict, NotFinished, UnknownRun
 from runner.ledger.attempt import Dropped, Failure, Started
-from runner.ledger.ledger import Ledger
+from runner.ledger.ledger import PRUNED_AT_ONCE, PRUNINGS, Ledger
 from runner.model.run import FINAL, TRANSITIONS, Run, State, to_datetime
 from tests.ledger.conftest import LEASE, Bench
 
@@ -439,6 +439,18 @@ def test_history_is_pruned_by_age(bench: Bench) -> None:
     bench.beat()
     with pytest.raises(UnknownRun):
         bench.ledger.get(run.id)
+
+
+@pytest.mark.parametrize(("portions", "left"), [(PRUNINGS, 0), (2, 3)])
+def test_a_beat_prunes_in_portions_and_says_what_it_left(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, portions: int, left: int
+) -> None:
+    monkeypatch.setattr("runner.ledger.ledger.PRUNINGS", portions)
+    job = bench.job("old", history=0.05)
+    ended = [bench.end(State.SUCCESS, job=job)[0] for _ in range(2 * PRUNED_AT_ONCE + 3)]
+    bench.wait_past(ended[-1].submitted_at, plus=0.3)
+    *_, more, _ = bench.beat()
+    assert (len(list(bench.ledger.runs(job="old"))), more) == (left, bool(left))
 
 
 def test_a_result_expires_and_the_state_stays(bench: Bench) -> None:
