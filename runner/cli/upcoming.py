@@ -29,7 +29,7 @@ SHOWN_OVERLAPS = 20
 
 @verb(example="runner upcoming --to 08:00\nrunner upcoming --simulate")
 @click.option("--from", "since", metavar="TIME", help="From then on instead of from now: 2026-11-24, 02:00.")
-@click.option("--to", "until", metavar="TIME", help="Until then.")
+@click.option("--to", "until", metavar="TIME", help="Until then: 2026-11-25, or 06:00, the first after --from.")
 @click.option("--job", "-j", type=JOB, help="Only runs of this job.")
 @click.option("--limit", "-n", type=click.IntRange(1, MOST), default=20, show_default=True, help="How many at most.")
 @click.option("--simulate", is_flag=True, help="Predict overlaps and load, by how long runs took; a day by default.")
@@ -46,7 +46,7 @@ def command(
     warn_of_problems(out, project)
     zone = project.settings.timezone
     begin = read_moment(since, zone) if since is not None else None
-    end = read_moment(until, zone) if until is not None else None
+    end = read_moment(until, zone, begin) if until is not None else None
     if end is not None and end < (time.time() if begin is None else begin):
         raise UsageError("--to lies before --from, or in the past", hint="swap or correct them")
     if not project.settings.schedules:

@@ -10,7 +10,9 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -83,6 +85,15 @@ def test_upcoming(project: Project) -> None:
     assert project.cli("upcoming", "--job", "idle", "--json").check().json == []
     project.cli("upcoming", "--job", "nihgt").check(2)
     project.cli("upcoming", "--to", "2020-01-01").check(2)
+
+
+def test_upcoming_from_one_time_of_day_to_another_while_it_lies_between(project: Project) -> None:
+    now = datetime.now(ZoneInfo("Europe/Berlin"))
+    begin, end = (f"{(now.hour + hours) % 24:02}:30" for hours in (-2, 2))
+    found = project.cli("upcoming", "--from", begin, "--to", end, "-n", "1", "--json").check().json
+    first = datetime.fromisoformat(found[0]["slot"])
+    assert f"{first.astimezone(now.tzinfo):%H:%M}" == begin
+    assert timedelta(hours=20) < first - now < timedelta(hours=25)
 
 
 def test_upcoming_shows_what_was_missed(project: Project) -> None:
