@@ -7,6 +7,7 @@ run in any order and beside one another. A test run that leaves a process behind
 from __future__ import annotations
 
 import os
+import signal
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,7 +26,9 @@ _GRACE = 15.0
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Mark what this test run starts."""
+    """Mark what this test run starts, and let it be interrupted: `sh -c 'make test &'` has Ctrl-C ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     chosen_kind()
     is_worker = hasattr(config, "workerinput")
     if not is_worker:
