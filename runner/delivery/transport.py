@@ -26,6 +26,7 @@ from runner.delivery.claims import PACKAGE, milliseconds
 from runner.delivery.envelope import UnreadableError, read_envelope
 from runner.errors import Unavailable
 from runner.ledger.connection import sentinel_pool
+from runner.ledger.packer import PACKER
 from runner.ledger.scripts import digest, source
 from runner.settings.redis_url import read_sentinel
 
@@ -114,6 +115,7 @@ class Channel(stock.Channel):
             params = dict(parse_url(url))
         params["health_check_interval"] = self.health_check_interval
         params["socket_timeout"] = self.socket_timeout
+        params["command_packer"] = PACKER
         params.setdefault("db", 0)
         base: Any = params.get("connection_class") or self.connection_class
         if "path" not in params:

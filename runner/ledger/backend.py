@@ -19,6 +19,7 @@ from runner.ledger.attempt import Attempts
 from runner.ledger.connection import sentinel_pool
 from runner.ledger.ledger import Ledger, unknown_run
 from runner.ledger.outcome import describe_exception, write_result
+from runner.ledger.packer import PACKER
 from runner.model.masking import Masker
 from runner.model.run import Run, State
 from runner.settings.redis_url import read_sentinel
@@ -36,7 +37,7 @@ class LedgerBackend(RedisBackend):
         self.url = url
         behind = url.startswith("sentinel://")
         said = read_sentinel(url).options if behind else parse_url(url)
-        self.connparams: dict[str, Any] = {**self.connparams, **said}
+        self.connparams: dict[str, Any] = {**self.connparams, **said, "command_packer": PACKER}
         if behind:
             # The primary's address is the Sentinels' to say.
             for name in ("host", "port"):

@@ -12,6 +12,7 @@ from redis.retry import Retry
 
 from runner import embedded
 from runner.errors import InvalidSettings, Unavailable
+from runner.ledger.packer import PACKER
 from runner.settings import Settings
 from runner.settings.redis_url import EMBEDDED, BadUrl, canonical, mask, read_sentinel
 
@@ -131,6 +132,7 @@ def connect(settings: Settings, *, start: bool = True, patience: float = ANSWER_
         "decode_responses": True,
         # RESP2 and no CLIENT SETINFO: each of the others is a round trip before the first command.
         "protocol": 2,
+        "command_packer": PACKER,
         **_no_client_info(),
         "socket_connect_timeout": min(CONNECT_TIMEOUT, patience),
         "socket_timeout": patience,

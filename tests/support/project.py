@@ -66,6 +66,8 @@ def clean_environment(extra: Mapping[str, str | None] | None = None) -> dict[str
     for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE"):
         own.pop(name, None)
     own["TERM"] = "dumb"
+    # A process that dies by a signal says where it was.
+    own["PYTHONFAULTHANDLER"] = "1"
     for name, value in (extra or {}).items():
         if value is None:
             own.pop(name, None)

@@ -1,0 +1,82 @@
+"""A signal whose handler raises comes while a command becomes bytes: Ctrl-C, SIGTERM, a soft time limit."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import redis
+
+from runner.app.factory import create_app
+from runner.ledger.connection import connect, sentinel_pool
+from runner.ledger.packer import PACKER
+from tests.support.project import Project
+
+INTERRUPTED = """
+import resource, signal, sys
+import hiredis
+from runner.ledger.packer import PACKER
+
+class Stop(Exception):
+    pass
+
+def stop(*_):
+    raise Stop
+
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+signal.signal(signal.SIGALRM, stop)
+numbers = tuple(range(20_000))
+pack = {"ours": lambda: PACKER.pack("MGET", *numbers), "hiredis": lambda: hiredis.pack_command(("MGET", *numbers))}
+for _ in range(100):
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.002)
+        while True:
+            pack[sys.argv[1]]()
+    except Stop:
+        pass
+"""
+
+
+def interrupted(how: str) -> int:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONFAULTHANDLER"}
+    return subprocess.run([sys.executable, "-c", INTERRUPTED, how], env=environment, check=False).returncode
+
+
+def test_a_signal_ends_no_process_by_sigsegv() -> None:
+    assert interrupted("ours") == 0
+
+
+def test_hiredis_still_needs_care() -> None:
+    """Once this fails, runner/ledger/packer.py can go."""
+    assert interrupted("hiredis") == -signal.SIGSEGV
+
+
+def test_every_connection_takes_care(make_project: Any) -> None:
+    project: Project = make_project({"hello": {"task": "time:time"}})
+    settings = project.settings
+    app = create_app(settings, project.catalog)
+    with app.connection_for_write() as broker:
+        pools = {
+            "ledger": connect(settings).connection_pool,
+            "broker": broker.default_channel.pool,
+            "backend": app.backend.client.connection_pool,
+            "sentinel": sentinel_pool("sentinel://127.0.0.1:1/name", {"command_packer": PACKER}),
+        }
+        found = {name: pool.make_connection()._command_packer for name, pool in pools.items()}
+    assert found == dict.fromkeys(pools, PACKER)
+
+
+@pytest.mark.parametrize("value", [5, -3, 0, 2**70, 0.5, 1e300, b"raw \xff", "text", "ü"])
+def test_values_are_written_as_redis_py_writes_them(value: Any) -> None:
+    plain = redis.Redis().connection_pool.make_connection()
+    assert PACKER.pack("SET", "key", value) == plain.pack_command("SET", "key", value)
+
+
+@pytest.mark.parametrize("value", [True, None, [1]])
+def test_what_redis_py_refuses_is_refused(value: Any) -> None:
+    with pytest.raises(redis.DataError):
+        PACKER.pack("SET", "key", value)
