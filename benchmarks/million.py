@@ -18,8 +18,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import httpx
+
 from benchmarks.pairs import Row, show
-from benchmarks.place import place
+from benchmarks.place import Place, place
 from runner.actions.stats import last_days, sample_of
 from runner.delivery.claims import claim_command
 from runner.ledger.attempt import Attempts, Failure
@@ -185,6 +187,27 @@ def answers(ledger: Ledger, base: int, runs: int) -> list[Row]:
     return [timed(what, do) for what, do in asked.items()]
 
 
+def pages(place: Place) -> list[Row]:
+    """Time pages of the dashboard, as a browser gets them."""
+    jobs = "".join(f"  job-{number}: {{task: work:nothing, tags: [nightly]}}\n" for number in range(JOBS))
+    (place.folder / "jobs.d" / "many.yaml").write_text(f"jobs:\n{jobs}")
+    with place.web() as (url, _), httpx.Client(base_url=url, timeout=60.0) as client:
+
+        def get(path: str) -> Callable[[], Any]:
+            return lambda: client.get(path).raise_for_status()
+
+        asked = {
+            "the overview": "/",
+            "the jobs": "/jobs",
+            "a job": "/jobs/job-7",
+            "the runs": "/runs",
+            "the runs of a job": "/runs?job=job-7",
+            "the runs that failed": "/runs?state=FAILURE",
+            "the runs of a job by REST": "/api/v1/runs?job=job-7&limit=100",
+        }
+        return [timed(f"page: {what}", get(path)) for what, path in asked.items()]
+
+
 def pruning(ledger: Ledger, due: int) -> list[Row]:
     """Prune half of what is due at a rate, as workers do, then the rest as fast as it goes."""
     client, each = ledger.client, PRUNINGS * PRUNED_AT_ONCE
@@ -235,6 +258,7 @@ def main() -> int:
         rows = [
             Row("memory of a finished run", each, None, "B", 1, most=MOST_BYTES, bounds="figure"),
             *answers(ledger, base, given.runs),
+            *pages(where),
             *pruning(ledger, due),
         ]
         ledger.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -32,6 +33,10 @@ jobs:
   nothing:
     task: work:nothing
     queue: bulk
+  linger:
+    task: work:linger
+    queue: slow
+    params: {until: {type: string, required: true}}
   chat:
     task: chatter:chat
     queue: bulk
@@ -62,7 +67,23 @@ def chat(lines, to_file):
                 logger.removeHandler(handler)
                 logger.propagate = True
 """,
-    "work.py": "def add(a, b):\n    return a + b\n\n\ndef nothing():\n    return None\n",
+    "work.py": """\
+import os
+import time
+
+
+def add(a, b):
+    return a + b
+
+
+def nothing():
+    return None
+
+
+def linger(until):
+    while not os.path.exists(until):
+        time.sleep(0.5)
+""",
     # `stock` is Celery as it comes. `careful` keeps two promises that the runner keeps too: a message is
     # acknowledged after its run, and that a run has started can be seen.
     "stock.py": """\
@@ -165,6 +186,29 @@ class Place:
                 process.wait()
             _end(family - {process.pid})
             reader.join(5.0)
+
+    @contextmanager
+    def web(self) -> Iterator[tuple[str, int]]:
+        """Run ``runner web``; yield its URL and its process id."""
+        process = subprocess.Popen(
+            [str(BIN / "runner"), "web", "--port", "0"],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert process.stderr is not None
+            found = next(
+                (found for line in process.stderr if (found := re.search(r"ready: (http://\S+)/", line))), None
+            )
+            if found is None:
+                raise RuntimeError("runner web did not start")
+            yield found[1], process.pid
+        finally:
+            process.terminate()
+            process.wait(PATIENCE)
 
 
 @contextmanager
