@@ -25,9 +25,10 @@ from benchmarks.place import Place, place
 from runner.actions.stats import last_days, sample_of
 from runner.delivery.claims import claim_command
 from runner.ledger.attempt import Attempts, Failure
-from runner.ledger.ledger import PRUNED_AT_ONCE, PRUNINGS, Ledger, Submission
+from runner.ledger.ledger import PRUNED_AT_ONCE, PRUNINGS, Ledger
 from runner.ledger.scripts import shared
 from runner.ledger.search import Query, search
+from runner.ledger.submission import Submission
 from runner.ledger.tally import tally
 from runner.model.job import JobSpec
 from runner.model.run import State

@@ -22,7 +22,7 @@ MOST_SECONDS = 1.0
 def measure(place: Place) -> list[Row]:
     """Save in three ways in turn: over the old file, by renaming, and emptied first."""
     from runner.actions.project import Project
-    from runner.ledger.ledger import Submission
+    from runner.ledger.submission import Submission
     from runner.model.run import State
 
     file = place.folder / "jobs.d" / "live.yaml"

@@ -10,7 +10,7 @@ from runner.errors import NotFinished
 
 if TYPE_CHECKING:
     from runner.actions.project import Project
-    from runner.ledger.ledger import Submitted
+    from runner.ledger.submission import Submitted
 
 
 def rerun(project: Project, reference: str, *, run_id: str | None = None, by: str | None = None) -> Submitted:

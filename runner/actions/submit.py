@@ -15,7 +15,7 @@ from runner.spec.params import check_params, check_size, read_params
 
 if TYPE_CHECKING:
     from runner.actions.project import Project
-    from runner.ledger.ledger import Submitted
+    from runner.ledger.submission import Submitted
 
 LONGEST_KEY = 256
 """Characters of an idempotency key."""
@@ -77,7 +77,9 @@ def submit(
         KeyConflict: the key was used with other params.
         Unavailable: Redis did not answer; the run may or may not have been recorded.
     """
-    from runner.ledger.ledger import Submission  # start-up time: what is wrong with the params is told without Redis
+    from runner.ledger.submission import (
+        Submission,  # start-up time: what is wrong with the params is told without Redis
+    )
 
     job = project.catalog.get(job_name)
     if not job.enabled:

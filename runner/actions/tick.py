@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from runner.actions.schedule_table import Row, ScheduleTable
 from runner.actions.submit import submitter
 from runner.errors import InvalidParams
-from runner.ledger.ledger import Submission
 from runner.ledger.pauses import read_pauses
 from runner.ledger.slots import NO_SCHEDULE, Marks, Note, note, read_marks, slot_id, submit_slots
+from runner.ledger.submission import Submission
 from runner.model.pause import Pause, paused
 from runner.schedule.due import Due, due_slots
 from runner.schedule.timetable import from_milliseconds, milliseconds, timetables

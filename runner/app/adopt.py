@@ -9,8 +9,8 @@ from celery.utils.log import get_logger
 from kombu.exceptions import KombuError
 
 from runner.errors import InvalidParams, JobDisabled
-from runner.ledger.ledger import Submission
 from runner.ledger.outcome import describe_exception
+from runner.ledger.submission import Submission
 from runner.model.job import JobSpec
 from runner.spec.params import check_params
 

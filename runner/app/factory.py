@@ -29,7 +29,8 @@ from runner.delivery.transport import MARKED_ARGUMENT
 from runner.errors import InvalidParams, JobDisabled, UnknownJob
 from runner.ledger.backend import LedgerBackend
 from runner.ledger.connection import resolve_url
-from runner.ledger.ledger import Ledger, Submission
+from runner.ledger.ledger import Ledger
+from runner.ledger.submission import Submission
 from runner.settings import Settings
 from runner.spec.catalog import Catalog
 from runner.spec.params import check_params

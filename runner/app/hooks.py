@@ -13,8 +13,9 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from runner.errors import InvalidParams, RunnerError, Unavailable, UnknownJob, UnknownRun
-from runner.ledger.ledger import Ledger, Submission
+from runner.ledger.ledger import Ledger
 from runner.ledger.run_log import RunLog
+from runner.ledger.submission import Submission
 from runner.model.job import JobSpec
 from runner.model.run import Run
 from runner.spec.catalog import Catalog

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from runner import tracing
 from runner.errors import AmbiguousId, JobPaused, KeyConflict, NotFinished, Unconfirmed, UnknownRun
 from runner.ledger.connection import connect, reaching
 from runner.ledger.fleet import read_workers
-from runner.ledger.message import write_message
 from runner.ledger.pauses import read_pause
-from runner.ledger.record import pack_digest, pairs, read_record
+from runner.ledger.record import pairs, read_record
 from runner.ledger.scripts import run_confirmed, run_script
+from runner.ledger.submission import Submission, Submitted, arguments_of, milliseconds
 from runner.ledger.watch import Watch
-from runner.model.job import JobSpec
 from runner.model.pause import Pause
 from runner.model.run import Run, State, to_timestamp
 from runner.settings import Settings
@@ -40,47 +34,6 @@ PRUNED_AT_ONCE = 5
 
 PRUNINGS = 20
 """Such scripts after one beat, at most."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submission:
-    """What is submitted. Times are seconds; ``eta`` is a Unix time.
-
-    ``params`` are checked already, defaults filled in. ``expires`` counts from ``eta``, else from
-    the submission. The id is made by the submitter, so that it can be named even if no answer
-    comes back.
-    """
-
-    id: str
-    job: JobSpec
-    params: Mapping[str, Any]
-    queue: str
-    priority: int
-    trigger: str
-    submitted_by: str | None = None
-    key: str | None = None
-    eta: float | None = None
-    expires: float | None = None
-    slot: int | None = None
-    """Unix time in milliseconds; a job's slots are submitted in order, each makes one run."""
-    rerun_of: str | None = None
-    hook_of: str | None = None
-    forced: bool = False
-    """It runs although its job is paused."""
-    adopted: bool = False
-    """A plain Celery client waits under this id: a duplicate is recorded, and skipped."""
-
-
-@dataclass(frozen=True, slots=True)
-class Submitted:
-    """The answer to a submission: the run it made, or the one that existed.
-
-    ``run`` is None if the run that a key stands for has been pruned or forgotten since.
-    """
-
-    id: str
-    run: Run | None
-    duplicate: bool
 
 
 class Ledger:
@@ -139,7 +92,7 @@ class Ledger:
             Unconfirmed: it was accepted, and no replica has it yet (``durability: replicated``).
         """
         job = submission.job
-        told, confirmed = self.confirmed("submit", *self.submission_arguments(submission))
+        told, confirmed = self.confirmed("submit", *arguments_of(submission, self.settings))
         if told[0] == "paused":
             raise _paused(job.name, read_pause(job.name, told[1]))
         answer, run_id, record, meta = told
@@ -152,55 +105,6 @@ class Ledger:
             raise _unconfirmed(f"run {run_id} of {job.name}", run_id)
         run = read_record(run_id, pairs(record), meta or None) if record else None
         return Submitted(run_id, run, duplicate=answer == "known")
-
-    def submission_arguments(self, submission: Submission) -> list[Any]:
-        """Return what ``submit.lua`` takes for a submission."""
-        job, params = submission.job, _canonical(submission.params)
-        return [
-            submission.id,
-            job.name,
-            write_message(
-                run_id=submission.id,
-                job=job.name,
-                params=submission.params,
-                digest=job.digest,
-                queue=submission.queue,
-                priority=submission.priority,
-            ),
-            submission.key or "",
-            hashlib.sha256(params.encode()).hexdigest()[:16],
-            _milliseconds(self.settings.retention.key),
-            _milliseconds(submission.eta) if submission.eta is not None else "",
-            _milliseconds(submission.expires) if submission.expires is not None else "",
-            *self._record_of(submission, params),
-        ]
-
-    def _record_of(self, submission: Submission, params: str) -> list[str | int]:
-        kept, default = submission.job.retention, self.settings.retention
-        fields: dict[str, str | int | None] = {
-            "queue": submission.queue,
-            "priority": submission.priority,
-            "trigger": submission.trigger,
-            "submitted_by": submission.submitted_by,
-            "key": submission.key,
-            "slot": submission.slot,
-            "rerun_of": submission.rerun_of,
-            "hook_of": submission.hook_of,
-            "hooks": ",".join(submission.job.hooks.names()) or None,
-            **_unique(submission),
-            **_concurrency(submission),
-            "forced": 1 if submission.forced else None,
-            "spec_digest": pack_digest(submission.job.digest),
-            "params": params,
-            "tags": json.dumps(list(submission.job.tags)) if submission.job.tags else None,
-            "delivery": submission.job.delivery if submission.job.delivery != "at_least_once" else None,
-            "max_deliveries": submission.job.max_deliveries,
-            "keep_result": _milliseconds(kept.result if kept.result is not None else default.result),
-            "keep_history": _milliseconds(kept.history if kept.history is not None else default.history),
-            "keep_runs": kept.runs if kept.runs is not None else default.runs,
-            "traceparent": tracing.submitted(submission.job.name, submission.id, submission.trigger),
-        }
-        return [part for name, value in fields.items() if value is not None for part in (name, value)]
 
     def read(self, ids: Sequence[str]) -> list[Run]:
         """Return those of ``ids`` that are known, in that order; overdue ones are settled first."""
@@ -285,7 +189,7 @@ class Ledger:
             since: only submitted at or after this Unix time in seconds.
             limit: how many at most.
         """
-        oldest = "-inf" if since is None else _milliseconds(since)
+        oldest = "-inf" if since is None else milliseconds(since)
         prefix = f"{self.namespace}:job:{job}" if job is not None else f"{self.namespace}:state"
         with reaching(self.settings), self.client.pipeline(transaction=False) as pipe:
             for state in states or tuple(State):
@@ -374,7 +278,7 @@ class Ledger:
         """
         flat = [part for pair in record.items() for part in pair]
         next_due, terminating, more, hooks, prunable = self.script(
-            "beat", worker, _milliseconds(keep), _milliseconds(lease), *flat
+            "beat", worker, milliseconds(keep), milliseconds(lease), *flat
         )
         left = self._prune() if prunable else False
         return (float(next_due) / 1000 if next_due else None), pairs(terminating), bool(more) or left, int(hooks)
@@ -391,7 +295,7 @@ class Ledger:
             lend: seconds after which somebody else may take them, if they are not done with by then.
             done: entries that are.
         """
-        return [str(entry) for entry in self.script("outbox", most, _milliseconds(lend), *done)]
+        return [str(entry) for entry in self.script("outbox", most, milliseconds(lend), *done)]
 
     def bury(self, letter: str) -> None:
         """Keep a message that nobody can act on; the newest 10,000 are kept."""
@@ -433,40 +337,3 @@ def _paused(job: str, pause: Pause) -> JobPaused:
         f"job {job} was paused by {pause.by} at {to_timestamp(pause.since)}{until}{why}",
         hint=f"runner resume {job} (or --all) ends it; submit --force runs it all the same",
     )
-
-
-def _unique(submission: Submission) -> dict[str, str | int]:
-    """Return what makes a submission the same as another; nothing for a rerun, which is meant to be one more."""
-    unique = submission.job.unique
-    if unique is None or submission.rerun_of is not None:
-        return {}
-    values = {name: submission.params.get(name) for name in unique.by} if unique.by else submission.params
-    digest = hashlib.sha256(_canonical(values).encode()).hexdigest()[:32]
-    return {
-        "unique": digest,
-        "unique_for": _milliseconds(unique.for_),
-        **({"adopted": 1} if submission.adopted else {}),
-    }
-
-
-def _concurrency(submission: Submission) -> dict[str, str | int]:
-    """Return the group that a run is counted in, how many may be in it, and what becomes of one more."""
-    concurrency = submission.job.concurrency
-    if concurrency is None:
-        return {}
-    slot = (to_timestamp(submission.slot) or "") if submission.slot is not None else ""
-    group = concurrency.group(submission.job.name, submission.params, run_id=submission.id, slot=slot)
-    return {"group": group, "limit": concurrency.limit, "policy": concurrency.policy}
-
-
-def _canonical(params: Mapping[str, Any]) -> str:
-    return json.dumps(dict(params), sort_keys=True, separators=(",", ":"))
-
-
-def _milliseconds(seconds: float) -> int:
-    return round(seconds * 1000)
-
-
-def now() -> float:
-    """Return this machine's Unix time in seconds."""
-    return time.time()

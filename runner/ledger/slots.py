@@ -10,10 +10,12 @@ from uuid import UUID, uuid5
 from runner.ledger.connection import reaching
 from runner.ledger.record import pairs
 from runner.ledger.scripts import digest, source
+from runner.ledger.submission import arguments_of
 from runner.model.run import to_timestamp
 
 if TYPE_CHECKING:
-    from runner.ledger.ledger import Ledger, Submission
+    from runner.ledger.ledger import Ledger
+    from runner.ledger.submission import Submission
 
 _SLOTS = UUID("8f2b5a0e-6c1d-5d0a-9a53-3f0e7c5b21d4")
 """The name space of the ids of scheduled runs (RFC 9562, version 5)."""
@@ -113,7 +115,7 @@ def submit_slots(ledger: Ledger, submissions: Sequence[Submission]) -> list[bool
                 # Loading is cheap, and saves asking whether this server knows the script.
                 pipe.script_load(source("runner.ledger", "submit"))
                 for each in portion:
-                    arguments = ledger.submission_arguments(each)
+                    arguments = arguments_of(each, ledger.settings)
                     pipe.evalsha(digest("runner.ledger", "submit"), 1, ledger.namespace, *arguments)
                 made += [answer[0] == "new" for answer in pipe.execute()[1:]]
     return made

@@ -18,9 +18,9 @@ from runner.actions.rerun import rerun
 from runner.actions.revoke import revoke
 from runner.actions.submit import submit
 from runner.errors import UsageError
-from runner.ledger.ledger import Submitted
 from runner.ledger.search import Query as Search
 from runner.ledger.search import search
+from runner.ledger.submission import Submitted
 from runner.model.duration import parse_duration
 from runner.model.run import Run
 from runner.model.run import State as RunState

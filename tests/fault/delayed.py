@@ -6,8 +6,9 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from runner.ledger.ledger import Ledger, Submission
+from runner.ledger.ledger import Ledger
 from runner.ledger.scripts import source
+from runner.ledger.submission import Submission
 from runner.model.job import JobSpec
 from runner.model.run import to_datetime
 from tests.fault.ours import NAMESPACE, RunnerSystem

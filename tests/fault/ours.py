@@ -8,7 +8,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from runner.ledger.ledger import Ledger, Submission
+from runner.ledger.ledger import Ledger
+from runner.ledger.submission import Submission
 from runner.model.job import JobSpec
 from runner.settings import load_settings
 from tests.fault.forgery import CANARY_MODULE

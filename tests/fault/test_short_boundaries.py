@@ -15,7 +15,8 @@ import redis
 from runner.delivery.claims import claim_command
 from runner.errors import Unavailable
 from runner.ledger.attempt import Attempts, Dropped, Failure
-from runner.ledger.ledger import Ledger, Submission
+from runner.ledger.ledger import Ledger
+from runner.ledger.submission import Submission
 from runner.model.job import JobSpec
 from runner.settings import load_settings
 from tests.fault.boundaries import check

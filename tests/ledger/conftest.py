@@ -14,8 +14,9 @@ import pytest
 
 from runner.delivery.claims import PACKAGE, claim_command
 from runner.ledger.attempt import Attempts, Failure
-from runner.ledger.ledger import Ledger, Submission, Submitted
+from runner.ledger.ledger import Ledger
 from runner.ledger.scripts import run_script
+from runner.ledger.submission import Submission, Submitted
 from runner.model.job import JobSpec, Retention
 from runner.model.run import Run, State, to_datetime
 from runner.settings import Settings, load_settings

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from runner.ledger.ledger import Ledger, Submitted
+from runner.ledger.ledger import Ledger
+from runner.ledger.submission import Submitted
 from runner.model.hooks import Unique
 from runner.model.job import JobSpec
 from runner.model.run import State

@@ -16,7 +16,7 @@ from uuid import uuid4
 import pytest
 import redis
 
-from runner.ledger.ledger import Submission
+from runner.ledger.submission import Submission
 from runner.model.run import Run
 from tests.support.deadline import wait_until
 from tests.support.project import Project, write_project

@@ -13,7 +13,7 @@ from runner.model.run import Run
 
 if TYPE_CHECKING:
     from runner.actions.project import Project
-    from runner.ledger.ledger import Submitted
+    from runner.ledger.submission import Submitted
 
 
 @contextmanager
