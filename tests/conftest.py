@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.need import need
 from tests.support.processes import MARKER, wait_for_none
@@ -23,6 +24,11 @@ from tests.support.servers import Server, chosen_kind, serving
 _RUN = "RUNNER_TEST_RUN"
 _GRACE = 15.0
 """Seconds that what tests started may take to end after the last test."""
+
+
+# No test asserts a time: not how long an example takes either, nor how long it takes to make one.
+settings.register_profile("runner", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("runner")
 
 
 def pytest_configure(config: pytest.Config) -> None:

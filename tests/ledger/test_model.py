@@ -191,7 +191,6 @@ def test_any_order_keeps_the_invariants(server_settings: Settings, redis_server:
         settings=settings(
             max_examples=60,
             stateful_step_count=40,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )
