@@ -30,6 +30,7 @@ NAMES = (
     "reloading",
     "streams",
     "chatter",
+    "scraping",
 )
 
 

@@ -120,13 +120,13 @@ class Copies:
             self.ledger.forget(run_id)
         return json.dumps(found)
 
-    def fill(self, runs: int, due: int) -> None:
-        """Write copies, in portions; ``due`` of them are due to be pruned: nothing prunes yet."""
+    def fill(self, runs: int, due: int, jobs: int = JOBS) -> None:
+        """Write copies, of so many jobs, in portions; ``due`` of them are due to be pruned: nothing prunes yet."""
         kinds = self.templates()
         script = self.ledger.client.register_script(shared("clock", "keys", "records") + FILL)
         for first in range(0, runs, AT_ONCE):
             count = min(AT_ONCE, runs - first)
-            script(keys=[self.ledger.namespace], args=[first, count, self.base, kinds, JOBS, due])
+            script(keys=[self.ledger.namespace], args=[first, count, self.base, kinds, jobs, due])
 
 
 def settle(ledger: Ledger) -> None:

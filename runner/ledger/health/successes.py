@@ -74,27 +74,34 @@ def _judged(ledger: Ledger, deadlines: Mapping[str, float]) -> Iterator[tuple[st
     """Yield each job that is not paused, when it succeeded last (Unix ms), and for how many ms its time runs."""
     if not deadlines:
         return
-    pauses, marks = read_pauses(ledger), read_marks(ledger, list(deadlines))
-    since = _since(ledger, list(deadlines))
+    pauses = read_pauses(ledger)
+    succeeded = _succeeded(ledger, list(deadlines))
+    never = [job for job in deadlines if job not in succeeded]
+    marks, oldest = read_marks(ledger, never), _oldest(ledger, never)
     for job in deadlines:
-        last, oldest = since[job]
         if not paused(pauses, job):
-            begins = [*([oldest] if oldest else []), *(version.since for version in marks.versions.get(job, ()))]
+            last = succeeded.get(job)
+            begins = [*oldest.get(job, ()), *(version.since for version in marks.versions.get(job, ()))]
             begin = last or min(begins, default=None)
             yield job, last, None if begin is None else marks.now - begin
 
 
-def _since(ledger: Ledger, jobs: list[str]) -> dict[str, tuple[int | None, int | None]]:
-    """Return when each job succeeded last, and when its oldest run was submitted, in Unix ms."""
+def _succeeded(ledger: Ledger, jobs: list[str]) -> dict[str, int]:
+    """Return when each job that ever did succeeded last, in Unix ms."""
+    with reaching(ledger.settings):
+        found: list[Any] = ledger.client.hmget(f"{ledger.namespace}:succeeded", jobs)
+    return {job: int(at) for job, at in zip(jobs, found, strict=True) if at}
+
+
+def _oldest(ledger: Ledger, jobs: list[str]) -> dict[str, list[int]]:
+    """Return when the oldest run of each job in each state was submitted, in Unix ms."""
+    states = list(State)
     with reaching(ledger.settings), ledger.client.pipeline(transaction=False) as pipe:
-        pipe.hmget(f"{ledger.namespace}:succeeded", jobs)
         for job in jobs:
-            for state in State:
+            for state in states:
                 pipe.zrange(f"{ledger.namespace}:job:{job}:{state}", 0, 0, withscores=True)
-        last, *heads = pipe.execute()
-    found: dict[str, tuple[int | None, int | None]] = {}
-    for number, job in enumerate(jobs):
-        mine: list[Any] = heads[number * len(State) : (number + 1) * len(State)]
-        oldest = min((int(entries[0][1]) for entries in mine if entries), default=None)
-        found[job] = (int(last[number]) if last[number] else None, oldest)
-    return found
+        heads: list[Any] = pipe.execute()
+    return {
+        job: [int(at) for entries in heads[first * len(states) : (first + 1) * len(states)] for _, at in entries]
+        for first, job in enumerate(jobs)
+    }
