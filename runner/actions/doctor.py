@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -107,11 +106,10 @@ def _schedules(project: Project) -> Iterator[Finding]:
     scheduled = [job.name for job in project.catalog.jobs.values() if job.schedule and job.enabled]
     if not scheduled or not project.settings.schedules:
         return
-    engine = Engine(project)
-    unseen = engine.unseen()
-    due = {name: slot for name, slot in engine.overdue().items() if name in scheduled}
-    late = min(due.items(), key=lambda each: each[1], default=None)
-    if late is not None and time.time() - late[1] / 1000 > UNSUBMITTED_SECONDS:
+    behind = Engine(project).behind()
+    unseen = behind.unseen
+    late = min(behind.due.items(), key=lambda each: each[1], default=None)
+    if late is not None and behind.now - late[1] > UNSUBMITTED_SECONDS * 1000:
         what = f"nobody submits what is due: {late[0]} was due {to_timestamp(late[1])}"
     elif unseen:
         named = ", ".join(unseen[:EXAMPLES]) + (", …" if len(unseen) > EXAMPLES else "")

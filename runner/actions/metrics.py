@@ -15,6 +15,7 @@ from runner.ledger.fleet import read_queues, read_workers
 from runner.ledger.health.successes import overdue_successes
 from runner.ledger.metrics import BUCKETS, Counts, Times, read_counts
 from runner.ledger.pauses import read_pauses
+from runner.model.run import FailureReason, State
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -87,11 +88,22 @@ def families(project: Project) -> Iterator[Metric]:
     info = InfoMetricFamily("runner", "The runner that tells this.")
     info.add_metric([], {"version": __version__, "namespace": project.settings.namespace})
     yield info
-    yield from _counted(counts)
+    yield from _counted(_from_the_start(counts, project.catalog))
     yield from _standing(counts)
     yield from _queues(read_queues(project.ledger))
     yield from _workers(read_workers(project.ledger))
     yield from _jobs(project)
+
+
+def _from_the_start(counts: Counts, catalog: Catalog) -> Counts:
+    """Return the counts with a 0 for what declared jobs may come to: rate() and increase() see no first step else."""
+    for job in catalog.jobs:
+        counts.runs.setdefault((job, str(State.SUCCESS), ""), 0)
+        for reason in FailureReason:
+            counts.runs.setdefault((job, str(State.FAILURE), str(reason)), 0)
+        for each in (counts.retries, counts.losses, counts.redeliveries):
+            each.setdefault(job, 0)
+    return counts
 
 
 def _counted(counts: Counts) -> Iterator[Metric]:
@@ -101,8 +113,18 @@ def _counted(counts: Counts) -> Iterator[Metric]:
     yield _counter(
         "runner_lost_attempts", "Attempts that vanished with their worker or process.", ("job",), counts.losses
     )
+    yield _counter(
+        "runner_redeliveries",
+        "Messages that came back from a worker or process that is gone.",
+        ("job",),
+        counts.redeliveries,
+    )
     yield _histogram("runner_wait_seconds", "From when a run was due to its first start.", counts.waited)
-    yield _histogram("runner_run_seconds", "From the last start of a run to its end.", counts.ran)
+    yield _histogram(
+        "runner_run_seconds",
+        "From the last start of a run to the end of that attempt, which ended the run.",
+        counts.ran,
+    )
 
 
 def _standing(counts: Counts) -> Iterator[Metric]:
@@ -155,10 +177,11 @@ def _jobs(project: Project) -> Iterator[Metric]:
     yield _gauge("runner_paused", "1 for each job that is paused; * stands for all.", ("job",), pauses)
     scheduled = [job.name for job in project.catalog.jobs.values() if job.schedule and job.enabled]
     if scheduled and project.settings.schedules:
-        engine = Engine(project)
-        due, now = engine.overdue(), engine.now()
-        lag = {job: max(0, now - due[job]) / 1000 if job in due else 0 for job in scheduled}
+        behind = Engine(project).behind()
+        lag = {job: max(0, behind.now - behind.due.get(job, behind.now)) / 1000 for job in scheduled}
         yield _gauge("runner_schedule_lag_seconds", "How long a slot is due that nobody has submitted.", ("job",), lag)
+        unseen = {job: int(job in behind.unseen) for job in scheduled}
+        yield _gauge("runner_schedule_unseen", "1 if no tick and no scheduler has seen a schedule.", ("job",), unseen)
 
 
 def _counter(name: str, words: str, labels: tuple[str, ...], values: Mapping[Any, float]) -> Metric:

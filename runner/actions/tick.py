@@ -7,7 +7,7 @@ ledger knows how far each job's slots were handled, and makes one run for a slot
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -42,6 +42,19 @@ class Ticked:
     now: int
     next: int | None
     submitted: tuple[tuple[str, int, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """What of the schedules waits for a tick. Times are Unix milliseconds.
+
+    ``now``: the time by which slots are due. ``due``: by job, the first slot that nobody has submitted or left out yet.
+    ``unseen``: jobs whose schedule no tick and no scheduler has seen yet, so that none of their slots counts.
+    """
+
+    now: int
+    due: Mapping[str, int]
+    unseen: Sequence[str]
 
 
 class Engine:
@@ -106,32 +119,30 @@ class Engine:
             for slot, start in found.run:
                 yield job, milliseconds(slot), milliseconds(start)
 
-    def unseen(self) -> list[str]:
-        """Return the jobs whose schedule no tick and no scheduler has seen yet. Changes nothing."""
-        marks = read_marks(self.project.ledger)
-        self.table.follow(self.catalog, self._now(marks))
-        rows = self.table.rows.items()
-        return [name for name, row in rows if row.schedule and row.enabled and _since(marks, name, row) is None]
+    def behind(self) -> Behind:
+        """Return what waits for a tick of jobs that are enabled. Changes nothing in the ledger.
 
-    def overdue(self) -> dict[str, int]:
-        """Return the first slot that nobody has submitted or left out yet, by job. Changes nothing."""
+        Raises:
+            Unavailable: Redis cannot be reached.
+        """
         marks = read_marks(self.project.ledger)
         now = self._now(marks)
         self.table.follow(self.catalog, now)
-        found = {}
+        due, unseen = {}, []
         for name, row in list(self.table.rows.items()):
+            if not (row.schedule and row.enabled):
+                continue
             since = _since(marks, name, row)
             if since is None:
+                unseen.append(name)
                 continue
             if not row.knows(since):
                 row = self.table.look_from(name, self.catalog.jobs[name], since)
             if row.next is not None and row.next <= now:
-                found[name] = row.next
-        return found
-
-    def now(self) -> int:
-        """Return the time by which slots are due, Unix ms."""
-        return self._now(read_marks(self.project.ledger, []))
+                due[name] = row.next
+        # Whoever looks often, and never ticks, computes no slot twice either.
+        self.table.save()
+        return Behind(now, due, unseen)
 
     def _now(self, marks: Marks) -> int:
         if self.clock is not None:

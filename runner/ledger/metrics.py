@@ -35,10 +35,11 @@ class Counts:
     """By job and trigger."""
     retries: dict[str, int] = field(default_factory=dict)
     losses: dict[str, int] = field(default_factory=dict)
+    redeliveries: dict[str, int] = field(default_factory=dict)
     waited: dict[str, Times] = field(default_factory=lambda: defaultdict(Times))
     """From when a run was due to its first start."""
     ran: dict[str, Times] = field(default_factory=lambda: defaultdict(Times))
-    """From the last start of a run to its end."""
+    """From the last start of a run to the end of that attempt, where it ended the run."""
     succeeded: dict[str, int] = field(default_factory=dict)
     """When each job succeeded last, Unix ms."""
     active: dict[State, int] = field(default_factory=dict)
@@ -78,6 +79,8 @@ def _take(counts: Counts, words: list[str], value: int) -> None:
             counts.retries[job] = value
         case ["losses", job]:
             counts.losses[job] = value
+        case ["redelivered", job]:
+            counts.redeliveries[job] = value
         case ["waited" | "ran" as what, job, "sum"]:
             _times(counts, what)[job].total = value
         case ["waited" | "ran" as what, job, "more"]:

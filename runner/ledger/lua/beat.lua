@@ -8,7 +8,7 @@
 -- Returns {ms until the next delayed run is due | '', ids to terminate and their signals as a flat list, more to do,
 -- hooks to fire, runs to prune}
 --
--- Uses: clock, keys, records, queues, claims, waiting, endings, arrivals, losses.
+-- Uses: clock, keys, records, counts, queues, claims, waiting, endings, arrivals, losses.
 
 local worker, lease = ARGV[1], tonumber(ARGV[3])
 local PORTION = 200
@@ -80,6 +80,7 @@ if NOW >= hold then
     if run and run.state == 'STARTED' and run.token == token then
       lose(run, claim.message, cjson.encode({ worker = run.worker }))
     elseif run and not FINAL[run.state] and run.state ~= 'STARTED' then
+      count('redelivered', run.job)
       admit(run, claim.queue, claim.priority, claim.message, true)
     elseif claim and not run and not claim.ours then
       enqueue(claim.queue, claim.priority, claim.message, true)

@@ -2,12 +2,12 @@
 -- The process that ran an attempt is dead: said by the worker that saw it, with the attempt's token.
 --
 -- STARTED -> RETRY | FAILURE (poisoned) | REVOKED (terminated, cancelled). A run that had not started
--- goes back to its queue, and nothing is counted.
+-- goes back to its queue, and no loss is counted.
 --
 -- ARGV: id, token, death as JSON
 -- Returns the state that follows, or '' if the token is stale
 --
--- Uses: records, claims, waiting, losses.
+-- Uses: records, counts, claims, waiting, losses.
 
 local run = load_run(ARGV[1])
 local claim = load_claim(ARGV[2])
@@ -17,6 +17,7 @@ if run.state == 'STARTED' and run.token == ARGV[2] then
   return run.state
 end
 if run.state == 'PENDING' or run.state == 'RETRY' then
+  count('redelivered', run.job)
   admit(run, claim.queue, claim.priority, claim.message, true)
 end
 release(ARGV[2])

@@ -45,6 +45,7 @@ end
 -- Ends a run: state, indexes, result, event, retention and the claim in one go.
 -- meta: the result in Celery's format; fields: more fields to write, as a flat list.
 local function finish(run, state, reason, meta, fields)
+  local ran = run.state == 'STARTED' and NOW - tonumber(run.started_at)  -- not what it waits for a retry
   enter(run, state)
   run.reason = reason
   local key = run_key(run.id)
@@ -64,7 +65,7 @@ local function finish(run, state, reason, meta, fields)
   leave_slot(run)
   if state == 'SUCCESS' then redis.call('HSET', NS .. ':succeeded', run.job, NOW) end
   count('runs', run.job, state .. ' ' .. (reason or ''))
-  if run.started_at then observe('ran', run.job, NOW - tonumber(run.started_at)) end
+  if ran then observe('ran', run.job, ran) end
   if state == 'REVOKED' and run.unique and redis.call('GET', unique_key(run)) == run.id then
     redis.call('DEL', unique_key(run))
   end

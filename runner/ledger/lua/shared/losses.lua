@@ -31,6 +31,7 @@ local function lose(run, message, death)
     return finish(run, 'FAILURE', reason, celery_meta(run, 'FAILURE', 'WorkerLostError', words),
       { 'error', cjson.encode({ type = 'WorkerLostError', message = words, traceback = cjson.null }) })
   end
+  count('redelivered', run.job)
   enter(run, 'RETRY')
   redis.call('HSET', key, 'state', 'RETRY', 'detail', 'redelivery after a lost attempt', 'retry_at', NOW + pause)
   redis.call('HDEL', key, 'token')
