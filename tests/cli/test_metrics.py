@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.cli.conftest import FILES
+from tests.support.need import need
 from tests.support.project import Project
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -56,14 +56,23 @@ def test_what_happened_is_counted_and_survives(make_project: Callable[..., Proje
     assert at(found, "runner_workers", state="running") == 1
     assert at(found, "runner_queue_workers", queue="default") == 1
     assert at(found, "runner_schedule_lag_seconds", job="hello") == 0
+    # Nothing ticks here.
+    assert at(found, "runner_schedule_unseen", job="hello") == 1
     assert (at(found, "runner_last_success_timestamp_seconds", job="hello") or 0) > 1e9
     assert at(found, "runner_last_success_timestamp_seconds", job="fails") is None
+    # What may come is there from the beginning, or Prometheus would not see the first failure rise.
+    assert at(found, "runner_runs_total", job="hello", state="FAILURE", reason="timeout") == 0
+    assert at(found, "runner_retries_total", job="hello") == 0
+    assert at(found, "runner_lost_attempts_total", job="hello") == 0
+    assert at(found, "runner_redeliveries_total", job="hello") == 0
     # Runs are forgotten, counts stay.
+    project.cli("tick").check()
     project.cli("forget", hello).check()
     target = tmp_path / "runner.prom"
     project.cli("metrics", "--output", target).check()
     again = samples(target.read_text())
     assert at(again, "runner_runs_total", job="hello", state="SUCCESS", reason="") == 1
+    assert at(again, "runner_schedule_unseen", job="hello") == 0
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".runner.prom")] == []
     assert project.cli("metrics", "--output", tmp_path / "none" / "x").check(2).stderr.startswith("error: ")
 
@@ -96,12 +105,33 @@ def test_dashboard_and_alerts_speak_of_metrics_that_there_are(make_project: Call
 
 
 def test_promtool_accepts_the_rules_and_the_metrics(make_project: Callable[..., Project]) -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        return  # Debian's prometheus has it; the test above reads both files in any case
+    promtool = need("promtool")  # of Debian's package prometheus
     subprocess.run([promtool, "check", "rules", DEPLOY / "prometheus" / "runner.rules.yml"], check=True)
     project = make_project(JOBS, FILES)
     project.submit("hello")
     text = project.cli("metrics").check().stdout
     done = subprocess.run([promtool, "check", "metrics"], input=text, text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_each_alert_fires_when_it_should() -> None:
+    cases = DEPLOY / "prometheus" / "runner.rules.test.yml"
+    rules = yaml.safe_load((DEPLOY / "prometheus" / "runner.rules.yml").read_text())
+    alerts = {rule["alert"] for group in rules["groups"] for rule in group["rules"]}
+    well, wrong = yaml.safe_load(cases.read_text())["tests"]
+    assert {each["alertname"] for each in well["alert_rule_test"]} == alerts
+    assert {each["alertname"] for each in wrong["alert_rule_test"] if each["exp_alerts"]} == alerts
+    done = subprocess.run([need("promtool"), "test", "rules", cases.name], cwd=cases.parent, check=False)
+    assert done.returncode == 0
+
+
+def test_prometheus_reads_each_query_of_the_dashboard(tmp_path: Path) -> None:
+    dashboard = json.loads((DEPLOY / "grafana" / "runner.json").read_text())
+    queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    rules = [
+        {"record": f"query:{number}", "expr": query.replace("$__rate_interval", "5m")}
+        for number, query in enumerate(queries)
+    ]
+    (tmp_path / "queries.yml").write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
+    done = subprocess.run([need("promtool"), "check", "rules", tmp_path / "queries.yml"], check=False)
+    assert done.returncode == 0
