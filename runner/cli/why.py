@@ -43,7 +43,7 @@ def command(reference: str, as_json: bool) -> int:
     out.data(printable(f"{run.job} {run.id}: {state_text(run)}"))
     out.data(printable(explanation.summary))
     for text in explanation.because:
-        out.data(f"- {printable(text)}")
+        out.data("- " + printable(text).replace("\n", "\n  "))
     for line in (part for text in facts.log for part in text.splitlines()):
         out.data(f"  > {printable(line)}")
     for each in commands:

@@ -283,7 +283,7 @@ class JobSpec:
     alert_if_no_success: float | None = option(
         Duration(1.0),
         default=None,
-        help="runner doctor names the job when no run of it has succeeded for so long.",
+        help="runner doctor, dashboard and metrics name the job when no run of it has succeeded for so long.",
         examples=("26h",),
     )
     retention: Retention = option(
