@@ -5,9 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Callable
 
 from tests.support.deadline import wait_until
 from tests.support.project import Project
+
+STAMMER = """def stammer():
+    raise ValueError("one\\ntwo")
+"""
 
 
 def test_runs_by_what_is_known_of_them(served: Project) -> None:
@@ -81,6 +86,15 @@ def test_why(served: Project) -> None:
     assert any(f"rerun {failed}" in each for each in told["commands"])
     assert told["facts"]["declared"] is True
     served.cli("why", "0" * 36).check(4)
+
+
+def test_why_keeps_an_error_of_several_lines_together(make_project: Callable[..., Project]) -> None:
+    project = make_project({"stammers": {"task": "work:stammer"}}, {"work.py": STAMMER})
+    with project.worker():
+        project.cli("submit", "stammers", "--wait").check(1)
+        shown = project.cli("why", "@stammers").check().stdout.splitlines()
+    first = shown.index("- last error: ValueError: one")
+    assert shown[first + 1] == "  two"
 
 
 def test_stats(served: Project) -> None:
