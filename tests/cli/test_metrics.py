@@ -77,6 +77,22 @@ def test_what_happened_is_counted_and_survives(make_project: Callable[..., Proje
     assert project.cli("metrics", "--output", tmp_path / "none" / "x").check(2).stderr.startswith("error: ")
 
 
+def test_counts_survive_a_restart_of_redis_and_the_end_of_all_workers(
+    make_embedded_project: Callable[..., Project],
+) -> None:
+    project = make_embedded_project(JOBS, FILES)
+    project.cli("up", "-d").check()
+    project.cli("submit", "hello", "--wait").check()
+    before = samples(project.cli("metrics").check().stdout)
+    project.cli("down").check()
+    after = samples(project.cli("metrics").check().stdout)
+    kept = ("_total", "_bucket", "_count", "_sum", "_timestamp_seconds")
+    assert at(after, "runner_runs_total", job="hello", state="SUCCESS", reason="") == 1
+    for key, value in before.items():
+        if key[0].endswith(kept):
+            assert after[key] == value, key
+
+
 def test_a_job_that_never_succeeded_becomes_overdue(make_project: Callable[..., Project]) -> None:
     project = make_project(JOBS.replace("alert_if_no_success: 1h", "alert_if_no_success: 1s"), FILES)
     run_id = project.submit("hello")

@@ -81,6 +81,19 @@ def test_what_is_said_twice_or_late_counts_once(bench: Bench) -> None:
     assert found.active == {State.PENDING: 0, State.STARTED: 0, State.RETRY: 0}
 
 
+def test_a_retry_that_is_said_twice_counts_once(bench: Bench) -> None:
+    run = bench.submit()
+    token = bench.start(run)
+    for _ in range(2):
+        bench.attempts.retry(run.id, token, 0.0, ERROR)
+    bench.make_due(run.id)
+    bench.start(run)
+    found = counts(bench)
+    assert (found.retries, found.losses, found.redeliveries, found.runs) == ({"job": 1}, {}, {}, {})
+    # A run waits for its first start.
+    assert number(found.waited["job"]) == 1
+
+
 def test_a_second_message_of_a_run_counts_nothing(bench: Bench) -> None:
     run, _ = bench.end(State.SUCCESS)
     before = counts(bench)
