@@ -34,13 +34,15 @@ class RunLog:
         self.last = after or "0-0"
         self._next: dict[int, int] = {}
 
-    def append(self, attempt: int, number: int, lines: str, dropped: list[str]) -> str:
+    def append(self, attempt: int, number: int, lines: bytes, dropped: list[str]) -> str:
         """Append a chunk of lines; return its id, or an empty string if the run is gone.
+
+        One that was appended before, and whose answer was lost, is replaced.
 
         Args:
             attempt: counted from 1.
             number: of the first line in its attempt, from 1.
-            lines: JSON, a list of ``[Unix ms, level or null, text]``.
+            lines: JSON in UTF-8, a list of ``[Unix ms, level or null, text]``.
             dropped: ids of chunks that are to go.
         """
         return str(self._ledger.script("log", self._run_id, attempt, number, lines, *dropped))
@@ -92,6 +94,9 @@ class RunLog:
         lines = self._plain(fields)
         attempt, number = int(fields["a"]), int(fields["n"])
         expected = self._next.get(attempt, 1)
+        if number < expected:
+            # A chunk that was appended twice, and has become longer meanwhile.
+            lines, number = lines[expected - number :], expected
         if number > expected and lines:
             gap = number - expected
             yield LogLine(lines[0].at, attempt, None, f"… {gap} lines are not kept …", cut=gap)

@@ -40,7 +40,7 @@ class Limits:
     result: int = option(Size(), default=1024**2, help="Largest result of a run, as JSON; a larger one is a FAILURE.")
     traceback: int = option(Size(), default=32 * 1024, help="Longest traceback that is kept; of a longer one, the end.")
     log: int = option(
-        Size(), default=1024**2, help="Most of an attempt's log that is kept: its first half and its last."
+        Size(1024), default=1024**2, help="Most of an attempt's log that is kept: its first half and its last."
     )
     log_lines: int = option(Integer(2, 1_000_000), default=10_000, help="Most lines of an attempt's log that are kept.")
 

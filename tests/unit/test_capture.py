@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.app.capture.window import Window
-from runner.app.capture.wire import BEGIN, RECORD, Reader, mark
+from runner.app.capture.wire import BEGIN, LONGEST_LINE, RECORD, Reader, mark, pieces
 
 TOKEN = b"\x1e0123:"
 RECORDED = mark(TOKEN, RECORD, [7, "INFO", "x"])
@@ -34,6 +34,8 @@ def flat(events: list[tuple[str, object]]) -> list[object]:
         (b"\n", [""]),
         (b"no end", ["no end"]),
         (b"\xff\xfe\n", ["\ufffd\ufffd"]),
+        (b"a\r\nb\r\n\r\n", ["a", "b", ""]),
+        (b"10%\r20%\n", ["10%\r20%"]),
     ],
 )
 def test_plain_text_becomes_lines(text: bytes, lines: list[str]) -> None:
@@ -91,6 +93,38 @@ def test_what_an_earlier_attempt_left_behind_is_masked_still() -> None:
 def test_records_are_masked() -> None:
     data = begin("s3cr3t-value") + mark(TOKEN, RECORD, [7, "INFO", "it is 's3cr3t-value'"])
     assert flat(read(data))[1] == ("R", [7, "INFO", "it is '***'"])
+
+
+def test_a_record_with_what_is_no_text_can_be_kept() -> None:
+    [(_, value)] = read(mark(TOKEN, RECORD, [7, "INFO", "cannot read b\udce4r.csv"]))
+    assert value == [7, "INFO", "cannot read b\\udce4r.csv"]
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=200), st.integers(4, 40))
+def test_a_long_text_is_cut_between_characters(text: str, longest: int) -> None:
+    found = pieces(text, longest)
+    assert "".join(found) == text
+    assert all(len(piece.encode()) <= longest for piece in found)
+    assert all(found) or found == [""]
+
+
+@given(st.lists(st.integers(1, 3 * LONGEST_LINE), max_size=6))
+def test_a_long_line_that_comes_in_pieces_keeps_its_characters(cuts: list[int]) -> None:
+    text = "aü漢🎉" * LONGEST_LINE
+    data = text.encode()
+    places = sorted({0, *cuts, len(data)})
+    assert "".join(map(str, flat(read(*(data[a:b] for a, b in pairwise(places)))))) == text
+
+
+def test_what_makes_room_is_told_until_it_has_been_made() -> None:
+    window = Window(most_bytes=100, most_lines=100)
+    for number in range(4):
+        assert window.make_room(25, 1) == []
+        window.add(str(number), 25, 1)
+    assert window.make_room(25, 1) == ["2"]
+    assert window.make_room(50, 1) == ["2", "3"]
+    window.add("4", 50, 1)
+    assert window.make_room(10, 1) == ["4"]
 
 
 @given(st.lists(st.tuples(st.integers(1, 60), st.integers(1, 6)), max_size=60))

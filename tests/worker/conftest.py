@@ -123,6 +123,40 @@ def many_lines(count, length=20):
         print(f"{number:>{length}}")
 
 
+def many_words(character, count):
+    """Write much in every way there is."""
+    import logging
+    for _ in range(count):
+        print(character * 100)
+    print(character * 10_000)
+    logging.getLogger("jobs.own").info(character * 100_000)
+    print("the end")
+
+
+def logs_a_name():
+    import logging
+    logging.getLogger("jobs.own").info("cannot read %s", os.fsdecode(bytes([98, 228, 114])) + ".csv")
+
+
+def spoils_its_streams(how):
+    """Leave standard output in a state in which nobody wants to find it."""
+    import io, logging
+    print("before")
+    if how == "closed":
+        sys.stdout.close()
+    elif how == "replaced":
+        sys.stdout = io.StringIO()
+    elif how == "shut":
+        os.close(1)
+        try:
+            print("after")
+        except OSError:
+            return
+    elif how == "logging":
+        logging.basicConfig(force=True, format="mine: %(message)s", level=logging.INFO)
+        logging.getLogger("jobs.own").info("after")
+
+
 def tells_attempt():
     print("attempt", current_run().attempt)
     raise ConnectionError("again")
@@ -208,6 +242,12 @@ JOBS: dict[str, Any] = {
         "task": "work:many_lines",
         "params": {"count": {"type": "integer"}, "length": {"type": "integer", "default": 20}},
     },
+    "many-words": {
+        "task": "work:many_words",
+        "params": {"character": {"type": "string"}, "count": {"type": "integer"}},
+    },
+    "logs-a-name": {"task": "work:logs_a_name"},
+    "spoils": {"task": "work:spoils_its_streams", "params": {"how": {"type": "string"}}},
     "tells-attempt": {
         "task": "work:tells_attempt",
         "retry": {"max_retries": 1, "delay": "50ms", "jitter": False},

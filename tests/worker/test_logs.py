@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from runner.ledger.run_log import RunLog
 from runner.model.log_line import LogLine
 from tests.support.deadline import wait_until
@@ -79,6 +81,53 @@ def test_a_log_is_bounded_by_bytes_too(work: Work) -> None:
     lines = log_of(work, run.id)
     assert sum(len(line.text) for line in lines) <= 64 * 1024
     assert sum(line.cut or 1 for line in lines) == 500
+
+
+@pytest.mark.parametrize("character", ["x", "漢", "🎉", "\0"])
+def test_a_log_is_bounded_whatever_is_written(work: Work, character: str) -> None:
+    run = work.run("many-words", character=character, count=1000)
+    lines = log_of(work, run.id)
+    assert lines[0].text == character * 100
+    assert lines[-1].text == "the end"
+    assert sum(len(line.text.encode()) for line in lines) <= 64 * 1024
+    client, key = work.opened.ledger.client, f"{work.opened.ledger.namespace}:log:{run.id}"
+    assert client.memory_usage(key) < 2 * 64 * 1024
+
+
+def test_what_redis_does_not_take_as_text_stops_no_log(work: Work) -> None:
+    assert texts(work, work.run("logs-a-name").id) == ["cannot read b\\udce4r.csv"]
+    assert texts(work, work.run("many-lines", count=1, length=1).id) == ["0"]
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ("closed", ["before"]),
+        ("replaced", ["before"]),
+        ("shut", ["before", "after"]),
+        ("logging", ["before", "mine: after"]),
+    ],
+)
+def test_what_a_job_does_to_its_streams_is_no_other_runs_trouble(work: Work, how: str, told: list[str]) -> None:
+    assert texts(work, work.run("spoils", how=how).id) == told
+    for _ in range(4):  # each process has had its turn
+        assert texts(work, work.run("writes").id)[:2] == ["printed", "a warning\nof two lines"]
+
+
+def test_a_chunk_whose_answer_was_lost_is_there_once(work: Work) -> None:
+    run = work.run("shared")
+    log = RunLog(work.opened.ledger, run.id)
+    reader = RunLog(work.opened.ledger, run.id)
+
+    def append(number: int, *words: str) -> None:
+        log.append(1, number, json.dumps([[0, None, word] for word in words]).encode(), [])
+
+    append(1, "a", "b")
+    assert [line.text for line in reader.lines()] == ["a", "b"]
+    append(1, "a", "b", "c")
+    append(4, "d")
+    assert [line.text for line in reader.lines()] == ["c", "d"]
+    assert texts(work, run.id) == ["a", "b", "c", "d"]
 
 
 def test_a_job_cannot_write_into_the_log_of_another_run(work: Work) -> None:

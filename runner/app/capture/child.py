@@ -47,7 +47,8 @@ class Capture:
         self._libc = ctypes.CDLL(None)
         self._records = Records(self._pipe, self._token)
         self._worker_log = _worker_log()
-        sys.stdout, sys.stderr = (self._text(stream) for stream in _STREAMS)
+        self._texts: list[TextIO] = [self._text(stream) for stream in _STREAMS]
+        sys.stdout, sys.stderr = self._texts
         introduction = json.dumps({"pid": os.getpid(), "token": self._token.decode()}).encode()
         socket.send_fds(control, [introduction], [reading, answering])
         os.close(reading)
@@ -69,19 +70,26 @@ class Capture:
             os.read(self._answers, 4096)
         _write(self._pipe, mark(self._token, BEGIN, [run_id, job, number, list(secrets)]))
         self._unread = self._waiting()
+        self._texts = [sys.stdout, sys.stderr]
         try:
             self._turn_here()
             yield
         finally:
+            # Again, as the job may have closed or turned them: what it printed last would go into the next run's log.
+            self._turn_streams()
             self._flush()
             self._turn_back()
+            self._put_back()
             self._finish()
 
     # A soft timeout may break either of these off; the next one then puts right what was left undone.
 
-    def _turn_here(self) -> None:
+    def _turn_streams(self) -> None:
         for stream in _STREAMS:
             os.dup2(self._pipe, stream)
+
+    def _turn_here(self) -> None:
+        self._turn_streams()
         for logger, handlers in self._worker_log.items():
             logger.handlers = [*(each for each in _others(logger) if each not in handlers), self._records]
 
@@ -89,7 +97,15 @@ class Capture:
         for stream, own in zip(_STREAMS, self._own, strict=True):
             os.dup2(own, stream)
         for logger, handlers in self._worker_log.items():
-            logger.handlers = [*handlers, *(each for each in _others(logger) if each not in handlers)]
+            added = (each for each in _others(logger) if each not in handlers and not _writes_to_worker_log(each))
+            logger.handlers = [*handlers, *added]
+
+    def _put_back(self) -> None:
+        """Make ``print`` write where it did before: what a job did to its streams is no other job's trouble."""
+        sys.stdout, sys.stderr = (
+            self._text(stream) if text is None or text.closed else text
+            for stream, text in zip(_STREAMS, self._texts, strict=True)
+        )
 
     def _flush(self) -> None:
         for text in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
@@ -154,7 +170,7 @@ def _write(pipe: int, data: bytes) -> None:
 def _worker_log() -> dict[logging.Logger, list[logging.Handler]]:
     """Return the loggers whose records a run's log takes, each with its handlers that write to the worker's own log.
 
-    Handlers that a job adds for itself stay.
+    Handlers that a job adds for itself stay, but not those that print: they would write each line of later runs twice.
     """
     found = {logging.getLogger(): [each for each in logging.getLogger().handlers if _writes_to_worker_log(each)]}
     for name in ("celery", "celery.task"):

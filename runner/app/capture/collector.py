@@ -23,7 +23,7 @@ from celery.utils.log import get_logger
 
 from runner.app.capture.echo import Echo
 from runner.app.capture.window import Window
-from runner.app.capture.wire import BEGIN, END, RECORD, Reader
+from runner.app.capture.wire import BEGIN, END, LONGEST_LINE, RECORD, Reader, pieces
 from runner.errors import RunnerError
 from runner.ledger.ledger import Ledger
 from runner.ledger.run_log import RunLog
@@ -67,13 +67,19 @@ class AttemptLog:
             # What was written is timed when it is read, a record when it was made: order comes first.
             self.last = max(self.last, at)
             self.waiting.append((self.last, level, text))
-        self.waiting_bytes += sum(len(text) + 32 for _, _, text in lines)
+            self.waiting_bytes += _size(text)
+
+    def drop(self) -> None:
+        """Give up what waits."""
+        self.number += len(self.waiting)
+        self.waiting.clear()
+        self.waiting_bytes = 0
 
     def shorten(self) -> None:
         """Hold no more than would be kept, the last lines: Redis is away."""
         while self.waiting_bytes > self.window.most_bytes or len(self.waiting) > self.window.most_lines:
             _, _, text = self.waiting.popleft()
-            self.waiting_bytes -= len(text) + 32
+            self.waiting_bytes -= _size(text)
             self.number += 1
 
     def keep(self, log_of: RunLog) -> None:
@@ -83,20 +89,33 @@ class AttemptLog:
             Unavailable: Redis is away; what was not sent waits on.
         """
         while self.waiting:
-            chunk: list[Line] = []
-            size = 0
-            for line in self.waiting:
-                if chunk and (size + len(line[2]) + 32 > CHUNK_BYTES or len(chunk) >= self.window.most_lines // 2):
-                    break
-                chunk.append(line)
-                size += len(line[2]) + 32
-            text = json.dumps(chunk, ensure_ascii=False, separators=(",", ":"))
-            dropped = self.window.make_room(len(text), len(chunk))
-            self.window.add(log_of.append(self.attempt, self.number, text, dropped), len(text), len(chunk))
+            chunk, data = self._chunk()
+            dropped = self.window.make_room(len(data), len(chunk))
+            self.window.add(log_of.append(self.attempt, self.number, data, dropped), len(data), len(chunk))
             for _ in chunk:
-                self.waiting.popleft()
-            self.waiting_bytes -= size
+                _, _, text = self.waiting.popleft()
+                self.waiting_bytes -= _size(text)
             self.number += len(chunk)
+
+    def _chunk(self) -> tuple[list[Line], bytes]:
+        """Return the first lines that wait, as many as go in one chunk, and them as JSON."""
+        chunk: list[Line] = []
+        most, size = min(CHUNK_BYTES, self.window.most_bytes // 8), 0
+        for line in self.waiting:
+            size += _size(line[2])
+            if chunk and (size > most or len(chunk) >= self.window.most_lines // 2):
+                break
+            chunk.append(line)
+        while True:
+            data = json.dumps(chunk, ensure_ascii=False, separators=(",", ":")).encode()
+            # Control characters take six times as much.
+            if len(chunk) == 1 or len(data) <= self.window.most_bytes // 4:
+                return chunk, data
+            chunk = chunk[: len(chunk) // 2]
+
+
+def _size(text: str) -> int:
+    return (len(text) if text.isascii() else len(text.encode())) + 32
 
 
 class Source:
@@ -151,6 +170,8 @@ class Collector(threading.Thread):
         super().__init__(name="runner-logs", daemon=True)
         self._open_ledger = open_ledger
         self._limits = limits
+        # As JSON a line may take six times as much, and still less than half of what is kept.
+        self._longest = min(LONGEST_LINE, limits.log // 16)
         self._echo = echo
         self._ear, self.control = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._ear.setblocking(False)
@@ -233,6 +254,23 @@ class Collector(threading.Thread):
                 self._selector.register(source.pipe, selectors.EVENT_READ, source)
 
     def _collect(self, source: Source) -> None:
+        try:
+            self._take_in(source)
+        except Exception:
+            # A line that cannot be kept is no reason to keep nothing of this run and of the others any more.
+            log.exception("some of what a run wrote is not kept")
+            if source.current is not None:
+                source.current.drop()
+        current = source.current
+        if source.owed is not None and (current is None or not current.waiting):
+            source.answer(source.owed)
+            source.owed = None
+        if source.ended and (current is None or not current.waiting or self._over):
+            self._selector.unregister(source.pipe)
+            del self._sources[source.pipe]
+            source.close()
+
+    def _take_in(self, source: Source) -> None:
         for kind, value in source.read():
             if kind == BEGIN:
                 self._close(source)
@@ -242,22 +280,16 @@ class Collector(threading.Thread):
             elif kind == END:
                 source.owed = value
             elif kind == RECORD:
-                self._take(source, [tuple(value)])
+                at, level, text = value
+                self._take(source, [(at, level, piece) for piece in pieces(text, self._longest)])
             else:
                 now = int(time.time() * 1000)
-                self._take(source, [(now, None, text) for text in value])
+                self._take(source, [(now, None, piece) for text in value for piece in pieces(text, self._longest)])
         current = source.current
         if current is not None and current.waiting:
             due = time.monotonic() - current.since >= KEEP_SECONDS or current.waiting_bytes >= CHUNK_BYTES
             if due or source.ended or source.owed is not None:
                 self._keep(current)
-        if source.owed is not None and (current is None or not current.waiting):
-            source.answer(source.owed)
-            source.owed = None
-        if source.ended and (current is None or not current.waiting or self._over):
-            self._selector.unregister(source.pipe)
-            del self._sources[source.pipe]
-            source.close()
 
     def _take(self, source: Source, lines: list[Line]) -> None:
         current = source.current

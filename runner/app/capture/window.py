@@ -21,27 +21,31 @@ class Window:
     _tail: deque[tuple[str, int, int]] = field(default_factory=deque)
     _tail_bytes: int = 0
     _tail_lines: int = 0
+    _pushed_out: list[str] = field(default_factory=list)
 
     def make_room(self, size: int, lines: int) -> list[str]:
-        """Return the ids of the chunks that a new one of ``size`` bytes and so many lines pushes out."""
+        """Return the ids of the chunks that a new one of ``size`` bytes and so many lines pushes out.
+
+        They are told again until a chunk was added: the one that they made room for may not have come through.
+        """
         if not self._head_full:
             self._head_full = (
                 self._head_bytes + size > self.most_bytes // 2 or self._head_lines + lines > self.most_lines // 2
             )
         if not self._head_full:
             return []
-        dropped = []
         while self._tail and (
             self._tail_bytes + size > self.most_bytes // 2 or self._tail_lines + lines > self.most_lines // 2
         ):
             chunk_id, old_size, old_lines = self._tail.popleft()
-            dropped.append(chunk_id)
+            self._pushed_out.append(chunk_id)
             self._tail_bytes -= old_size
             self._tail_lines -= old_lines
-        return dropped
+        return list(self._pushed_out)
 
     def add(self, chunk_id: str, size: int, lines: int) -> None:
         """Note a chunk that was appended, after :meth:`make_room`."""
+        self._pushed_out.clear()
         if not self._head_full:
             self._head_bytes += size
             self._head_lines += lines

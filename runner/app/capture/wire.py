@@ -21,7 +21,7 @@ RECORD = "R"
 """A record of ``logging``: ``[Unix ms, level, text]``."""
 
 LONGEST_LINE = 16 * 1024
-"""Bytes of a line; a longer one is taken for several."""
+"""Bytes of a line, and of a record's text; a longer one is taken for several."""
 
 
 def mark(token: bytes, kind: str, value: Any) -> bytes:
@@ -49,8 +49,8 @@ class Reader:
         if newline:
             yield from self._take(whole)
         if len(self._rest) > LONGEST_LINE and self._token not in self._rest:
-            # What may be the beginning of a secret, or of a mark, waits for the rest of it.
-            kept = max(self._masker.begun(self._rest), begins(self._token, self._rest))
+            # What may be the beginning of a secret, a mark or a character waits for the rest of it.
+            kept = max(self._masker.begun(self._rest), begins(self._token, self._rest), incomplete(self._rest))
             if kept < len(self._rest):
                 cut = len(self._rest) - kept
                 rest, self._rest = self._rest[:cut], self._rest[cut:]
@@ -89,15 +89,39 @@ class Reader:
             self._secrets = secrets
             return value[:3]
         if kind == RECORD:
-            return [value[0], value[1], self._masker.text(value[2])]
+            # A file's name may hold bytes that are no text, and Redis takes UTF-8 only.
+            return [value[0], value[1], self._masker.text(value[2]).encode("utf-8", "backslashreplace").decode()]
         return value
 
     def _lines(self, data: bytes) -> list[str]:
-        # Before long lines are cut: a secret may stand where the cut is.
-        lines = self._masker.text(data.decode("utf-8", "replace")).split("\n")
-        if len(data) <= LONGEST_LINE:
-            return lines
-        return [line[i : i + LONGEST_LINE] for line in lines for i in range(0, max(1, len(line)), LONGEST_LINE)]
+        text = self._masker.text(data.decode("utf-8", "replace"))
+        return text.replace("\r\n", "\n").removesuffix("\r").split("\n")
+
+
+def pieces(text: str, longest: int = LONGEST_LINE) -> list[str]:
+    """Return ``text`` in pieces of at most ``longest`` bytes of UTF-8, cut between characters; mostly it is one."""
+    # No character takes more than four.
+    if len(text) * 4 <= longest:
+        return [text]
+    data = text.encode()
+    found, start = [], 0
+    while len(data) - start > longest:
+        end = start + longest
+        end -= incomplete(data[max(start, end - 3) : end])
+        found.append(data[start:end].decode())
+        start = end
+    return [*found, data[start:].decode()]
+
+
+def incomplete(data: bytes) -> int:
+    """Return how many bytes at the end of ``data`` begin a character of UTF-8 whose last ones are missing."""
+    for size in range(1, min(3, len(data)) + 1):
+        byte = data[-size]
+        if byte >= 0xC0:
+            return size if size < (2 if byte < 0xE0 else 3 if byte < 0xF0 else 4) else 0
+        if byte < 0x80:
+            return 0
+    return 0
 
 
 def begins(token: bytes, data: bytes) -> int:
