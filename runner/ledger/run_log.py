@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
+from runner.errors import Unavailable
 from runner.ledger.connection import reaching
+from runner.ledger.watch import RECONNECT_PAUSES
 from runner.model.log_line import LogLine
 
 if TYPE_CHECKING:
@@ -32,7 +34,8 @@ class RunLog:
         self._run_id = run_id
         self._key = f"{ledger.namespace}:log:{run_id}"
         self.last = after or "0-0"
-        self._next: dict[int, int] = {}
+        self._next: dict[int, int] | None = {} if after is None else None
+        """The number of the line that is expected next, by attempt; None: what was read before is not looked up yet."""
 
     def append(self, attempt: int, number: int, lines: bytes, dropped: list[str]) -> str:
         """Append a chunk of lines; return its id, or an empty string if the run is gone.
@@ -49,6 +52,10 @@ class RunLog:
 
     def lines(self) -> Iterator[LogLine]:
         """Yield what was not yielded before, as far as it is there."""
+        if self._next is None:
+            with reaching(self._ledger.settings):
+                before: Any = self._ledger.client.xrange(self._key, min=self.last, max=self.last)
+            self._next = {int(each["a"]): int(each["n"]) + len(self._plain(each)) for _, each in before}
         while True:
             with reaching(self._ledger.settings):
                 found: Any = self._ledger.client.xrange(self._key, min=f"({self.last}", count=PAGE)
@@ -59,24 +66,36 @@ class RunLog:
                 return
 
     def follow(self) -> Iterator[LogLine]:
-        """Yield what is there, then what comes, until the run has ended.
+        """Yield what is there, then what comes, until the run has ended. It outlives a lost connection.
 
         Raises:
             UnknownRun: the run is not known (any more).
+            Unavailable: Redis could not be reached from the beginning.
         """
-        while True:
-            # Asked first: what a run wrote is there no later than its end.
-            final = self._ledger.get(self._run_id).final
-            yield from self.lines()
-            if final:
-                return
-            deadline = time.monotonic() + LOOK_SECONDS
-            while (left := deadline - time.monotonic()) > 0:
-                with reaching(self._ledger.settings):
-                    found: Any = self._ledger.client.xread({self._key: self.last}, block=max(1, int(left * 1000)))
-                for chunk_id, fields in found[0][1] if found else ():
-                    self.last = chunk_id
-                    yield from self._read(fields)
+        reached, failures, final = False, 0, False
+        while not final:
+            try:
+                final = yield from self._follow_on()
+            except Unavailable:
+                if not reached:
+                    raise
+                time.sleep(RECONNECT_PAUSES[min(failures, len(RECONNECT_PAUSES) - 1)])
+                failures += 1
+            else:
+                reached, failures = True, 0
+
+    def _follow_on(self) -> Generator[LogLine, None, bool]:
+        # Asked first: what a run wrote is there no later than its end.
+        final = self._ledger.get(self._run_id).final
+        yield from self.lines()
+        deadline = time.monotonic() + LOOK_SECONDS
+        while not final and (left := deadline - time.monotonic()) > 0:
+            with reaching(self._ledger.settings):
+                found: Any = self._ledger.client.xread({self._key: self.last}, block=max(1, int(left * 1000)))
+            for chunk_id, fields in found[0][1] if found else ():
+                self.last = chunk_id
+                yield from self._read(fields)
+        return final
 
     def tail(self, count: int) -> list[LogLine]:
         """Return the last ``count`` lines of the last attempt that wrote any."""
@@ -93,14 +112,15 @@ class RunLog:
     def _read(self, fields: dict[str, str]) -> Iterator[LogLine]:
         lines = self._plain(fields)
         attempt, number = int(fields["a"]), int(fields["n"])
-        expected = self._next.get(attempt, 1)
+        known = self._next if self._next is not None else {}
+        expected = known.get(attempt, 1)
         if number < expected:
             # A chunk that was appended twice, and has become longer meanwhile.
             lines, number = lines[expected - number :], expected
         if number > expected and lines:
             gap = number - expected
             yield LogLine(lines[0].at, attempt, None, f"… {gap} lines are not kept …", cut=gap)
-        self._next[attempt] = number + len(lines)
+        known[attempt] = number + len(lines)
         yield from lines
 
     def _plain(self, fields: dict[str, str]) -> list[LogLine]:

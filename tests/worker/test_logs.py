@@ -114,22 +114,6 @@ def test_what_a_job_does_to_its_streams_is_no_other_runs_trouble(work: Work, how
         assert texts(work, work.run("writes").id)[:2] == ["printed", "a warning\nof two lines"]
 
 
-def test_a_chunk_whose_answer_was_lost_is_there_once(work: Work) -> None:
-    run = work.run("shared")
-    log = RunLog(work.opened.ledger, run.id)
-    reader = RunLog(work.opened.ledger, run.id)
-
-    def append(number: int, *words: str) -> None:
-        log.append(1, number, json.dumps([[0, None, word] for word in words]).encode(), [])
-
-    append(1, "a", "b")
-    assert [line.text for line in reader.lines()] == ["a", "b"]
-    append(1, "a", "b", "c")
-    append(4, "d")
-    assert [line.text for line in reader.lines()] == ["c", "d"]
-    assert texts(work, run.id) == ["a", "b", "c", "d"]
-
-
 def test_a_job_cannot_write_into_the_log_of_another_run(work: Work) -> None:
     victim = work.run("shared")
     run = work.run("forges", run_id=victim.id)
