@@ -91,6 +91,21 @@ class Explanation:
     because: list[str]
     commands: list[tuple[str, ...]]
 
+    def document(self, facts: Facts, commands: Sequence[str]) -> dict[str, Any]:
+        """Return it with ``facts`` as JSON shows it; ``commands`` are those of it, as lines to paste."""
+        run = facts.run
+        return {
+            "id": run.id,
+            "job": run.job,
+            "state": run.state,
+            "reason": run.reason,
+            "summary": self.summary,
+            "because": self.because,
+            "commands": list(commands),
+            "log": list(facts.log),
+            "facts": facts.document(),
+        }
+
 
 def explain(facts: Facts) -> Explanation:
     """Return the explanation of a run."""

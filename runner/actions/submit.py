@@ -104,6 +104,16 @@ def submit(
     )
 
 
+def submitted_document(project: Project, submitted: Submitted) -> dict[str, Any]:
+    """Return the run's document, with whether it existed before.
+
+    Raises:
+        UnknownRun: the key's run is known no more.
+    """
+    run = submitted.run or project.ledger.get(submitted.id)
+    return {**run.document(), "duplicate": submitted.duplicate}
+
+
 def prepare_params(project: Project, job: JobSpec, params: Mapping[str, Any], words: Iterable[str]) -> dict[str, Any]:
     """Return the params of a run: ``words`` over ``params``, checked, defaults filled in.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +14,7 @@ from runner.cli.frame.output import Output, table, warn_of_problems
 from runner.cli.frame.run_text import LONGEST_CELL, one_line, pause_text
 from runner.errors import UsageError
 from runner.model.job import JOB, JobSpec
+from runner.model.job_document import job_document
 from runner.model.option import options_of
 from runner.model.pause import Pause, paused
 
@@ -48,9 +49,9 @@ def command(job: str | None, jsonl: bool, as_json: bool, utc: bool) -> int:
     jobs = [project.catalog.jobs[name] for name in sorted(project.catalog.jobs)]
     pauses = _pauses(project)
     if as_json:
-        out.document([document(each, paused(pauses, each.name)) for each in jobs])
+        out.document([job_document(each, paused(pauses, each.name)) for each in jobs])
     elif jsonl:
-        out.lines(document(each, paused(pauses, each.name)) for each in jobs)
+        out.lines(job_document(each, paused(pauses, each.name)) for each in jobs)
     elif jobs:
         rows = [_row(each, paused(pauses, each.name)) for each in jobs]
         table(out, ("JOB", "TASK", "QUEUE", "ENABLED", "DESCRIPTION"), rows, {"no": "yellow", "paused": "yellow"})
@@ -67,18 +68,6 @@ def _pauses(project: Project) -> dict[str, Pause]:
     return known_pauses(project)
 
 
-def document(job: JobSpec, pause: Pause | None = None) -> dict[str, Any]:
-    """Return a job as JSON: its name and place, then every option as it would stand in YAML, then its pause."""
-    options = {each.key: each.kind.write(getattr(job, each.field)) for each in _set_options(job)}
-    held = {"paused": pause.document() if pause is not None else None}
-    every = {each.key: options.get(each.key) for each in options_of(JobSpec)}
-    return {"name": job.name, "file": job.file, "line": job.line, "digest": job.digest, **every, **held}
-
-
-def _set_options(job: JobSpec) -> list[Any]:
-    return [each for each in options_of(JobSpec) if getattr(job, each.field) is not None]
-
-
 def _row(job: JobSpec, pause: Pause | None) -> tuple[str, ...]:
     enabled = "no" if not job.enabled else "paused" if pause is not None else "yes"
     return (job.name, job.task, job.queue, enabled, one_line(job.description or "", LONGEST_CELL))
@@ -86,7 +75,7 @@ def _row(job: JobSpec, pause: Pause | None) -> tuple[str, ...]:
 
 def _show(out: Output, job: JobSpec, pause: Pause | None) -> None:
     if out.as_json:
-        out.document(document(job, pause))
+        out.document(job_document(job, pause))
         return
     import yaml  # start-up time: a table of jobs needs none
 

@@ -8,11 +8,11 @@ from datetime import UTC, datetime, tzinfo
 import click
 
 from runner.cli.frame.group import verb
-from runner.cli.frame.moments import read_since
 from runner.cli.frame.opening import open_project
 from runner.cli.frame.options import READ_REFERENCE, utc_option
 from runner.cli.frame.output import Output, printable
 from runner.model.log_line import LogLine
+from runner.model.moment import read_since
 
 STYLES = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red", "DEBUG": "bright_black"}
 

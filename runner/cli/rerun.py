@@ -10,7 +10,7 @@ from runner.cli.frame.group import verb
 from runner.cli.frame.opening import open_project
 from runner.cli.frame.options import json_option, quiet_option, timeout_option
 from runner.cli.frame.output import Output
-from runner.cli.frame.submitted import submitted_document, submitting, warn_of_queue
+from runner.cli.frame.submitted import submitting, warn_of_queue
 from runner.errors import RunnerError, Unavailable, UsageError
 
 
@@ -26,7 +26,7 @@ def command(ids: tuple[str, ...], wait: bool, timeout: float | None, quiet: bool
     The job's options are those of today. A run that has not finished is refused with exit code 5.
     """
     from runner.actions.rerun import rerun  # start-up time: --help reads no settings
-    from runner.actions.submit import new_id
+    from runner.actions.submit import new_id, submitted_document
 
     if timeout is not None and not wait:
         raise UsageError("--timeout says how long to wait", hint="add --wait")

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from runner.cli.frame.group import verb
-from runner.cli.frame.moments import read_since, show_moment
+from runner.cli.frame.moments import show_moment
 from runner.cli.frame.opening import open_project
 from runner.cli.frame.options import JOB, json_option, utc_option
 from runner.cli.frame.output import STYLES, Output, table
 from runner.cli.frame.run_text import LONGEST_CELL, one_line, params_text, state_text, took
 from runner.errors import UsageError
+from runner.model.moment import read_since
 from runner.model.run import FailureReason, RevokedReason, Run, State, Trigger, to_timestamp
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ import click
 
 from runner.cli.frame.follow import follow
 from runner.cli.frame.group import verb
-from runner.cli.frame.moments import read_future
 from runner.cli.frame.opening import open_project
 from runner.cli.frame.options import (
     DURATION,
@@ -23,6 +22,7 @@ from runner.cli.frame.output import Output, warn_of_problems
 from runner.cli.frame.params import read_document
 from runner.cli.frame.submitted import print_submitted, submitting, warn_of_queue
 from runner.errors import UsageError
+from runner.model.moment import read_future
 
 if TYPE_CHECKING:
     from runner.actions.project import Project

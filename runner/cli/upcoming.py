@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runner.cli.frame.group import verb
-from runner.cli.frame.moments import read_moment, show_moment, show_seconds
+from runner.cli.frame.moments import show_moment, show_seconds
 from runner.cli.frame.opening import open_project
 from runner.cli.frame.options import JOB, json_option, utc_option
 from runner.cli.frame.output import Output, table, warn_of_problems
 from runner.errors import Unavailable, UsageError
+from runner.model.moment import read_moment
 from runner.model.run import to_timestamp
 
 if TYPE_CHECKING:

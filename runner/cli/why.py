@@ -26,19 +26,7 @@ def command(reference: str, as_json: bool) -> int:
     facts, explanation = why(project, reference)
     run, commands = facts.run, [command_line(project, *words) for words in explanation.commands]
     if as_json:
-        out.document(
-            {
-                "id": run.id,
-                "job": run.job,
-                "state": run.state,
-                "reason": run.reason,
-                "summary": explanation.summary,
-                "because": explanation.because,
-                "commands": commands,
-                "log": list(facts.log),
-                "facts": facts.document(),
-            }
-        )
+        out.document(explanation.document(facts, commands))
         return 0
     out.data(printable(f"{run.job} {run.id}: {state_text(run)}"))
     out.data(printable(explanation.summary))

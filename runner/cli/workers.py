@@ -20,13 +20,13 @@ STYLES = {"running": "green", "stopping": "yellow", "lost": "red"}
 @utc_option
 def command(as_json: bool, utc: bool) -> int:
     """List the workers by what they last told the ledger; one that went without a word is lost, and shown for a day."""
-    from runner.ledger.fleet import read_workers  # start-up time: --help needs no ledger
+    from runner.ledger.fleet import read_workers, worker_document  # start-up time: --help needs no ledger
 
     project = open_project()
     out = Output(as_json=as_json, utc=utc)
     workers = read_workers(project.ledger)
     if as_json:
-        out.document([document(each) for each in workers])
+        out.document([worker_document(each) for each in workers])
         return 0
     if not workers:
         out.note("no workers")
@@ -38,12 +38,6 @@ def command(as_json: bool, utc: bool) -> int:
             kept = f"; an earlier state of {', '.join(each['kept'])} is in force" if each["kept"] else ""
             out.warn(f"{each['name']}: problems in files of jobs: {each['problems']['first'][0]}{kept}")
     return 0
-
-
-def document(worker: dict[str, Any]) -> dict[str, Any]:
-    """Return a worker as JSON values."""
-    shown = {name: value for name, value in worker.items() if name != "clock"}
-    return {**shown, **{name: to_timestamp(worker[name]) for name in ("catalog_since", "started_at", "seen_at")}}
 
 
 def _row(out: Output, worker: dict[str, Any]) -> tuple[str, ...]:

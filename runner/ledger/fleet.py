@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from runner.ledger.connection import reaching
+from runner.model.run import to_timestamp
 
 if TYPE_CHECKING:
     from runner.ledger.ledger import Ledger
@@ -67,6 +68,12 @@ def _worker(name: str, record: Mapping[str, str], *, lost: bool) -> dict[str, An
         "seen_at": int(record["seen_at"]),
         "clock": int(record.get("clock", 0)),
     }
+
+
+def worker_document(worker: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a worker of :func:`read_workers` as JSON values."""
+    shown = {name: value for name, value in worker.items() if name != "clock"}
+    return {**shown, **{name: to_timestamp(worker[name]) for name in ("catalog_since", "started_at", "seen_at")}}
 
 
 def read_queues(ledger: Ledger) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from kombu.exceptions import EncodeError
 
 from runner.ledger.attempt import Failure
+from runner.model.strict_json import MOST_NESTED, is_too_deep
 
 _MACHINERY = (str(Path(celery.__file__).parent), str(Path(__file__).parent.parent / "app"))
 
@@ -44,6 +45,8 @@ def write_result(value: Any, limit: int) -> str:
         raise ResultNotKept(
             f"the job ran, but its result cannot be kept as JSON: {error}; return plain data instead"
         ) from error
+    if is_too_deep(value):
+        raise ResultNotKept(f"the job ran, but its result is nested more than {MOST_NESTED} deep; make it flatter")
     if len(text) > limit:
         raise ResultNotKept(
             f"the job ran, but its result has {len(text)} bytes and limits.result is {limit}; "

@@ -6,7 +6,7 @@ are only ever added.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Literal
@@ -119,7 +119,10 @@ class Run:
 
     def document(self) -> dict[str, Any]:
         """Return the run document as plain JSON values, fields in the documented order."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in FIELDS}
+
+
+FIELDS: tuple[str, ...] = tuple(each.name for each in fields(Run))
 
 
 def to_timestamp(milliseconds: int | None) -> str | None:

@@ -7,12 +7,12 @@ from typing import Any
 import yaml
 
 from runner.model.option import Path, describe
+from runner.model.strict_json import MOST_NESTED
 from runner.spec import lookalike
 from runner.spec.document import Document
 from runner.spec.problem import one_line
 from runner.spec.scalar import Doubtful, resolve
 
-MAX_DEPTH = 64
 MAX_ALIASED = 1_000_000
 """Values that aliases may repeat in one file; a file of a megabyte that means gigabytes stays far above."""
 
@@ -189,8 +189,8 @@ class Builder:
         if stack and stack[-1].is_map and stack[-1].key is _NO_KEY:
             shown = "; quote it if text is meant" if event.flow_style else ""
             raise Stop(event.start_mark, f"a key must be a text, not {'a mapping' if is_map else 'a list'}{shown}")
-        if len(stack) >= MAX_DEPTH:
-            raise Stop(event.start_mark, f"nested more than {MAX_DEPTH} deep, make it flatter")
+        if len(stack) >= MOST_NESTED:
+            raise Stop(event.start_mark, f"nested more than {MOST_NESTED} deep, make it flatter")
         anchor = event.anchor
         if anchor is not None:
             self._anchor(event, anchor)
@@ -224,8 +224,8 @@ class Builder:
         self.aliased += nodes
         if self.aliased > MAX_ALIASED:
             raise Stop(event.start_mark, f"aliases repeat more than {MAX_ALIASED:,} values, write the file out")
-        if len(self.stack) + height >= MAX_DEPTH:
-            raise Stop(event.start_mark, f"nested more than {MAX_DEPTH} deep through aliases, make it flatter")
+        if len(self.stack) + height >= MOST_NESTED:
+            raise Stop(event.start_mark, f"nested more than {MOST_NESTED} deep through aliases, make it flatter")
         if frame is not None and frame.height < height + 1:
             frame.height = height + 1
         return value

@@ -16,6 +16,7 @@ from runner.model.duration import format_size
 from runner.model.job import JobSpec
 from runner.model.option import did_you_mean
 from runner.model.param import Param
+from runner.model.strict_json import MOST_NESTED, is_too_deep
 from runner.spec.formats import FORMATS, fits_format
 from runner.spec.problem import one_line
 from runner.spec.reader import read_text
@@ -123,7 +124,10 @@ def check_params(job: JobSpec, params: Mapping[str, Any]) -> dict[str, Any]:
         if name in params:
             value = params[name]
             filled[name] = value
-            faults += [f"{name}{fault}" for fault in _faults(param, value)]
+            if is_too_deep(value):
+                faults.append(f"{name}: is nested more than {MOST_NESTED} deep, make it flatter")
+            else:
+                faults += [f"{name}{fault}" for fault in _faults(param, value)]
         elif param.has_default:
             filled[name] = param.default
         elif param.required:

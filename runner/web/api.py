@@ -22,11 +22,11 @@ from runner.ledger.search import Query as Search
 from runner.ledger.search import search
 from runner.ledger.submission import Submitted
 from runner.model.duration import parse_duration
+from runner.model.job_document import job_document
 from runner.model.run import Run
 from runner.model.run import State as RunState
 from runner.web.access import NotAllowed, Person, Role
 from runner.web.events import log_stream, stream
-from runner.web.jobs import job_document
 from runner.web.state import State
 
 router = APIRouter(prefix="/api/v1")

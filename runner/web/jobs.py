@@ -1,4 +1,4 @@
-"""A job as the web shows it: as a document, as YAML, as a form."""
+"""A job as the web shows it: as YAML, as a form."""
 
 from __future__ import annotations
 
@@ -11,15 +11,6 @@ import yaml
 
 from runner.model.job import JOB, JobSpec
 from runner.model.option import options_of
-
-
-def job_document(job: JobSpec) -> dict[str, Any]:
-    """Return a job as JSON: its name and place, then every option as it would stand in YAML."""
-    every = {
-        each.key: each.kind.write(value) if (value := getattr(job, each.field)) is not None else None
-        for each in options_of(JobSpec)
-    }
-    return {"name": job.name, "file": job.file, "line": job.line, "digest": job.digest, **every}
 
 
 def job_yaml(job: JobSpec) -> str:

@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from runner.cli.frame.moments import read_moment, show_seconds
+from runner.cli.frame.moments import show_seconds
 from runner.errors import UsageError
+from runner.model.moment import read_moment
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC).timestamp()
 

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from runner.errors import InvalidParams
+from runner.ledger.outcome import ResultNotKept, write_result
 from runner.model.job import JobSpec
 from runner.model.keyword import FORMATS
 from runner.model.param import PARAMS, Param
+from runner.model.strict_json import MOST_NESTED, is_too_deep, read_json
 from runner.spec import formats
 from runner.spec.json_schema import faults_of
 from runner.spec.params import check_params, check_size, fits, read_params, read_value
@@ -252,3 +254,50 @@ def test_params_that_are_plain_never_import_jsonschema() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.stdout.split(), done.stderr) == ([], "")
+
+
+def nested(depth: int) -> Any:
+    """Return a list in a list in a list …, a mapping every other time."""
+    value: Any = 1
+    for level in range(depth):
+        value = [value] if level % 2 else {"a": value}
+    return value
+
+
+def test_what_is_nested_too_deeply_is_refused_where_it_comes_in() -> None:
+    for depth in (0, 1, MOST_NESTED):
+        value = nested(depth)
+        assert check_params(job(p={}), {"p": value}) == {"p": value}
+        assert read_json(write_result(value, 10_000)) == value
+    for depth in (MOST_NESTED + 1, 900, 5_000):
+        assert is_too_deep(nested(depth))
+        with pytest.raises(InvalidParams, match="p: is nested more than 64 deep"):
+            check_params(job(p={}), {"p": nested(depth)})
+        with pytest.raises(ResultNotKept):
+            write_result(nested(depth), 1_000_000)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"a": 1, "b": 2, "a": 3}', "'a' is given twice"),
+        ('{"a": {"b": 1, "b": 1}}', "'b' is given twice"),
+        ("[NaN]", "NaN is no JSON value"),
+        ("[-Infinity]", "-Infinity is no JSON value"),
+        ("[1e999]", "Out of range"),
+        (r'["\ud800"]', "half of a surrogate pair"),
+        (r'{"\udcff": 1}', "half of a surrogate pair"),
+        (b'["\xff"]', "not UTF-8"),
+        ("[" * 100_000, "nested more than 64 deep"),
+        ("[" * 65 + "]" * 65, "nested more than 64 deep"),
+        ("", "Expecting value"),
+        ("{", "Expecting"),
+    ],
+)
+def test_json_that_is_none_is_refused(text: str | bytes, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_json(text)
+
+
+def test_json_is_read() -> None:
+    assert read_json(b'{"a": [1, 2.5, "\\ud83d\\ude00", null, true]}') == {"a": [1, 2.5, "😀", None, True]}

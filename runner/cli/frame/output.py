@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from runner.cli.frame.faults import describe, write
 from runner.errors import RunnerError
+from runner.model.command_line import command_line as line
 
 if TYPE_CHECKING:
     from runner.actions.project import Project
@@ -111,7 +111,7 @@ def printable(text: str) -> str:
 
 def command_line(project: Project, *words: str) -> str:
     """Return a command to paste: it works from any folder."""
-    return shlex.join(["runner", *words, "--project", str(project.settings.project)])
+    return line(project.settings.project, *words)
 
 
 def warn_of_problems(out: Output, project: Project) -> None:

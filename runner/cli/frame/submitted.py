@@ -55,17 +55,9 @@ def print_submitted(project: Project, out: Output, submitted: Submitted, *, wait
     elif wait:
         out.note(f"run {submitted.id}")
     elif not out.quiet:
+        from runner.actions.submit import submitted_document  # start-up time: only JSON shows it
+
         out.document(submitted_document(project, submitted))
-
-
-def submitted_document(project: Project, submitted: Submitted) -> dict[str, object]:
-    """Return the run's document, with whether it existed before.
-
-    Raises:
-        UnknownRun: the key's run is known no more.
-    """
-    run = submitted.run or project.ledger.get(submitted.id)
-    return {**run.document(), "duplicate": submitted.duplicate}
 
 
 def warn_of_queue(project: Project, out: Output, run: Run) -> None:

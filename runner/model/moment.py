@@ -1,0 +1,72 @@
+"""Times as people write them."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from runner.errors import UsageError
+from runner.model.duration import parse_duration
+
+_CLOCK = re.compile(r"([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?")
+_ADVICE = "write 2026-11-24T02:00:00+01:00, or in the project's zone '2026-11-24 02:00' or 02:00"
+
+
+def read_moment(text: str, zone: str, now: float | None = None) -> float:
+    """Return the Unix time in seconds that ``text`` means.
+
+    With an offset it stands as it is; without one it is in ``zone``; a time alone is the next time the clock
+    shows it, as ``at`` has it.
+
+    Raises:
+        UsageError: it is not a time, or one that the clock skips.
+    """
+    here = ZoneInfo(zone)
+    today = datetime.fromtimestamp(time.time() if now is None else now, here)
+    clock = _CLOCK.fullmatch(text.strip())
+    try:
+        if clock:
+            hour, minute, second = (int(part or 0) for part in clock.groups())
+            moment = today.replace(hour=hour, minute=minute, second=second, microsecond=0, fold=0)
+            if moment <= today:
+                moment += timedelta(days=1)
+        else:
+            moment = datetime.fromisoformat(text.strip())
+    except (ValueError, OverflowError):
+        raise UsageError(f"{text!r} is not a time", hint=_ADVICE) from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=here)
+    if moment.astimezone(UTC).astimezone(moment.tzinfo).replace(tzinfo=None) != moment.replace(tzinfo=None):
+        raise UsageError(f"the clock of {zone} skips {text}", hint="write the time with its offset")
+    return moment.timestamp()
+
+
+def read_future(text: str, zone: str) -> float:
+    """Return the Unix time in seconds that ``text`` means, which lies ahead.
+
+    Raises:
+        UsageError: it is not a time, or lies in the past.
+    """
+    moment = read_moment(text, zone)
+    if moment <= time.time():
+        raise UsageError(f"{text} lies in the past", hint="leave it out to run now")
+    return moment
+
+
+def read_since(text: str, zone: str) -> float:
+    """Return the Unix time in seconds that ``since`` means: a duration back from now, or a time.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    now = time.time()
+    try:
+        return now - parse_duration(text)
+    except ValueError:
+        if text.strip().isdigit():
+            raise UsageError(f"{text} has no unit", hint=f"write {text}h or {text}d, or a time") from None
+    moment = read_moment(text, zone)
+    # A time alone means the next one, which nothing can have happened since; the last one is meant.
+    return moment - 86400 if moment > now and _CLOCK.fullmatch(text.strip()) else moment

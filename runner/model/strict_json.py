@@ -1,0 +1,54 @@
+"""JSON as RFC 8259 has it: no NaN, no name twice in an object, no half of a surrogate pair."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+MOST_NESTED = 64
+"""Lists and mappings within each other that are taken: what is deeper, programs that read it cannot be trusted with."""
+
+
+def is_too_deep(value: Any) -> bool:
+    """Whether lists and mappings are nested deeper than :data:`MOST_NESTED`."""
+    level = [value]
+    for _ in range(MOST_NESTED + 1):
+        level = [each for each in level if isinstance(each, list | tuple | dict)]
+        if not level:
+            return False
+        level = [part for each in level for part in (each.values() if isinstance(each, dict) else each)]
+    return True
+
+
+def read_json(text: str | bytes) -> Any:
+    """Return the value that ``text`` says; bytes are UTF-8, or what else JSON may be in.
+
+    Raises:
+        ValueError: it is no JSON, or says something that JSON has no way to say; the message tells what.
+    """
+    try:
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        # Only an escape can smuggle half a pair in; it could not be written down again.
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+        if is_too_deep(value):
+            raise RecursionError
+    except UnicodeDecodeError:
+        raise ValueError("it is not UTF-8") from None
+    except UnicodeEncodeError:
+        raise ValueError("it holds half of a surrogate pair") from None
+    except RecursionError:
+        raise ValueError(f"it is nested more than {MOST_NESTED} deep") from None
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise ValueError(f"{twice!r} is given twice")
+    return found
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON value")
