@@ -13,19 +13,22 @@ if TYPE_CHECKING:
     from runner.ledger.submission import Submitted
 
 
-def rerun(project: Project, reference: str, *, run_id: str | None = None, by: str | None = None) -> Submitted:
+def rerun(
+    project: Project, reference: str, *, run_id: str | None = None, key: str | None = None, by: str | None = None
+) -> Submitted:
     """Submit a run with the params of a finished one, under the job as it is declared now.
 
     Args:
         project: whose run.
         reference: the id of the finished run, or a unique prefix of it.
         run_id: the id of the new run; made by default.
+        key: see :func:`runner.actions.submit.submit`.
         by: who; ``user@host`` by default.
 
     Raises:
         NotFinished: it is not in a final state.
         UnknownRun, AmbiguousId: see :func:`runner.actions.find.find_id`.
-        UnknownJob, InvalidParams, JobDisabled, Unavailable: see :func:`runner.actions.submit.submit`.
+        UnknownJob, InvalidParams, JobDisabled, KeyConflict, Unavailable: see :func:`runner.actions.submit.submit`.
     """
     origin = project.ledger.get(find_id(project, reference, reading=False))
     if not origin.final:
@@ -33,4 +36,6 @@ def rerun(project: Project, reference: str, *, run_id: str | None = None, by: st
             f"run {origin.id} of {origin.job} is {origin.state}, only a finished run can be run again",
             hint=f"wait for it: runner wait {origin.id}",
         )
-    return submit(project, origin.job, origin.params, run_id=run_id, trigger="rerun", rerun_of=origin.id, by=by)
+    return submit(
+        project, origin.job, origin.params, run_id=run_id, key=key, trigger="rerun", rerun_of=origin.id, by=by
+    )

@@ -33,6 +33,7 @@ def command(host: str | None, port: int | None, name: str | None, role: str) -> 
         import uvicorn  # start-up time, and an extra: no other command needs it
 
         from runner.web.access import new_token
+        from runner.web.protocol import Protocol
         from runner.web.server import create_web_app
     except ImportError as error:
         raise UsageError(
@@ -54,6 +55,7 @@ def command(host: str | None, port: int | None, name: str | None, role: str) -> 
         app,
         host=address,
         port=settings.port if port is None else port,
+        http=Protocol,
         log_level="warning",
         proxy_headers=False,
         server_header=False,

@@ -117,6 +117,22 @@ class Events:
             # A reader that is slower than what comes can be overtaken by what is dropped.
             self._checked = len(found) < _PAGE
 
+    def page(self) -> list[Event | Gap]:
+        """Return some events that are there, and none if none is left: it does not wait.
+
+        Raises:
+            Unavailable: Redis cannot be reached.
+        """
+        gap = None if self._checked else self._gap()
+        with reaching(self._ledger.settings):
+            found: Any = self._ledger.client.xrange(self._key, min=f"({self.last}", count=_PAGE)
+        page: list[Event | Gap] = [] if gap is None else [gap]
+        page += [_event(event_id, fields) for event_id, fields in found]
+        if found:
+            self.last = found[-1][0]
+        self._checked = len(found) < _PAGE
+        return page
+
     def caught_up(self) -> bool:
         """Whether there is no event after the last one that was seen.
 

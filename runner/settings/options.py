@@ -107,7 +107,17 @@ class WebSettings:
     trusted_proxies: tuple[str, ...] = option(
         ListOf(Text(min_length=1), unique=True),
         default=("127.0.0.1", "::1"),
-        help="The addresses from which that header is believed.",
+        help="The addresses, or networks such as 10.0.0.0/8, from which that header and X-Forwarded-For are believed.",
+    )
+    hosts: tuple[str, ...] = option(
+        ListOf(
+            Text(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$", advice="write a name such as runner.example.com"),
+            unique=True,
+        ),
+        default=(),
+        help="The names that browsers know it by, beside those of this host; where given, requests to others are "
+        "refused.",
+        examples=(["runner.example.com"],),
     )
     trusted_role: str = option(
         Choice(("read", "operate", "admin")), default="operate", help="What those may do whom the proxy names."
@@ -119,6 +129,22 @@ def _check_worker(worker: WorkerSettings, path: OptionPath, report: Report) -> b
         report((*path, "queues"), "is empty, name at least one queue, such as [default]")
         return False
     return True
+
+
+def _check_web(web: WebSettings, path: OptionPath, report: Report) -> bool:
+    import ipaddress  # start-up time: few projects name proxies
+
+    sound = True
+    for number, text in enumerate(web.trusted_proxies):
+        try:
+            ipaddress.ip_network(text)
+        except ValueError as error:
+            report(
+                (*path, "trusted_proxies", number),
+                f"{text!r} is neither an address nor a network ({error}), write 10.0.0.7 or 10.0.0.0/8",
+            )
+            sound = False
+    return sound
 
 
 _RETENTION = SettingsRetention()
@@ -202,7 +228,9 @@ class Settings:
         default=_WORKER,
         help="What runner worker does without options.",
     )
-    web: WebSettings = option(Section(WebSettings), default=_WEB, help="Who may use the dashboard and the REST API.")
+    web: WebSettings = option(
+        Section(WebSettings, {}, _check_web), default=_WEB, help="Who may use the dashboard and the REST API."
+    )
     celery: Mapping[str, Any] = option(
         CelerySettings(),
         default={},

@@ -17,6 +17,9 @@ from enum import IntEnum
 from runner.errors import InvalidSettings, RunnerError
 from runner.settings.options import WebSettings
 
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
 SESSION_SECONDS = 12 * 3600.0
 FAILURES = 10
 """Failed logins from one address within :data:`FAILURE_SECONDS`, after which it has to wait."""
@@ -38,7 +41,7 @@ class NotAllowed(RunnerError):
     code = "not_allowed"
     exit_code = 5
 
-    def __init__(self, message: str, hint: str = "", status: int = 403) -> None:
+    def __init__(self, message: str, hint: str | None = None, status: int = 403) -> None:
         super().__init__(message, hint=hint)
         self.status = status
 
@@ -67,6 +70,7 @@ class Access:
     _secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))
     _sessions: dict[str, _Session] = field(default_factory=dict)
     _failures: dict[str, deque[float]] = field(default_factory=dict)
+    _proxies: tuple[Network, ...] = ()
 
     def __post_init__(self) -> None:
         if self.open and not is_loopback(self.host):
@@ -74,6 +78,7 @@ class Access:
                 f"web: without tokens and trusted_header anybody who reaches {self.host} could run jobs",
                 hint="runner web --new-token NAME makes a token; or listen on 127.0.0.1",
             )
+        self._proxies = tuple(ipaddress.ip_network(each) for each in self.settings.trusted_proxies)
 
     @property
     def open(self) -> bool:
@@ -97,11 +102,33 @@ class Access:
             self._note_failure(address)
         return found
 
-    def of_header(self, name: str | None, address: str) -> Person | None:
+    def is_proxy(self, address: str) -> bool:
+        """Whether ``address`` is one of ``web.trusted_proxies``."""
+        found = _address(address)
+        return found is not None and any(found in each for each in self._proxies)
+
+    def origin_of(self, address: str, forwarded: str) -> str:
+        """Return where a request comes from: ``address``, or what trusted proxies say in ``X-Forwarded-For``."""
+        for each in reversed(forwarded.split(",")):
+            if not self.is_proxy(address) or _address(each) is None:
+                break
+            address = each.strip()
+        return address
+
+    def of_header(self, name: str, address: str) -> Person | None:
         """Return whom the trusted proxy names."""
-        if self.settings.trusted_header is None or not name or address not in self.settings.trusted_proxies:
+        if self.settings.trusted_header is None or not name or not self.is_proxy(address):
             return None
         return Person(name[:128], Role[self.settings.trusted_role.upper()], f"proxy:{name[:128]}")
+
+    def is_host(self, name: str) -> bool:
+        """Whether a request may name this host ``name``.
+
+        Where no token protects, a name of somebody else's that leads to this host must not.
+        """
+        if is_loopback(name) or name in self.settings.hosts:
+            return True
+        return not self.open and not self.settings.hosts
 
     def of_nobody(self) -> Person | None:
         """Return who asks without saying so: on this host, where nothing else was set up."""
@@ -133,10 +160,10 @@ class Access:
 
     def is_form_token(self, person: Person, token: str) -> bool:
         """Whether a form was made for them."""
-        return hmac.compare_digest(self.form_token(person), token)
+        return hmac.compare_digest(self.form_token(person).encode(), token.encode())
 
     def _refuse_guessing(self, address: str) -> None:
-        recent = self._failures.get(address)
+        recent = self._failures.get(_neighbourhood(address))
         if recent is None:
             return
         while recent and recent[0] < time.monotonic() - FAILURE_SECONDS:
@@ -145,9 +172,12 @@ class Access:
             raise NotAllowed("too many failed logins from this address", hint="wait a minute", status=429)
 
     def _note_failure(self, address: str) -> None:
+        # The one that failed last goes to the end, so that the first is the one that is forgotten.
+        recent = self._failures.pop(key := _neighbourhood(address), None) or deque(maxlen=FAILURES)
+        recent.append(time.monotonic())
+        self._failures[key] = recent
         if len(self._failures) > MOST_ADDRESSES:
-            self._failures.clear()
-        self._failures.setdefault(address, deque(maxlen=FAILURES)).append(time.monotonic())
+            self._failures.pop(next(iter(self._failures)))
 
 
 def is_loopback(host: str) -> bool:
@@ -158,6 +188,22 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def _address(text: str) -> Address | None:
+    try:
+        found = ipaddress.ip_address(text.strip())
+    except ValueError:
+        return None
+    return getattr(found, "ipv4_mapped", None) or found
+
+
+def _neighbourhood(address: str) -> str:
+    """Return what failures are counted by: with IPv6 a whole network, since it is what one host commonly has."""
+    found = _address(address)
+    if isinstance(found, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((found, 64), strict=False))
+    return str(found or address)
 
 
 def new_token() -> tuple[str, str]:

@@ -1,77 +1,61 @@
-"""The REST API: the documents and errors of the command line, over HTTP."""
+"""The REST API: the documents and errors of the command line, over HTTP. Here: runs."""
 
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
-from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Header, Query, Request, Response
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from runner.actions.find import find_id
+from runner.actions.find import find_id, find_run, list_runs
 from runner.actions.forget import forget
 from runner.actions.logs import read_log
-from runner.actions.metrics import exposition
-from runner.actions.pause import pause, resume
 from runner.actions.rerun import rerun
 from runner.actions.revoke import revoke
-from runner.actions.submit import submit
+from runner.actions.submit import submit, submitted_document
+from runner.actions.why import why
 from runner.errors import UsageError
+from runner.ledger.search import Order
 from runner.ledger.search import Query as Search
-from runner.ledger.search import search
 from runner.ledger.submission import Submitted
-from runner.model.duration import parse_duration
-from runner.model.job_document import job_document
-from runner.model.run import Run
-from runner.model.run import State as RunState
-from runner.web.access import NotAllowed, Person, Role
-from runner.web.events import log_stream, stream
-from runner.web.state import State
+from runner.model.command_line import command_line
+from runner.model.moment import read_future, read_since
+from runner.model.run import FailureReason, RevokedReason, Run, State, Trigger, to_timestamp
+from runner.web import documents
+from runner.web.documents import answers, streams
+from runner.web.events import EventStream, follow, log_stream
+from runner.web.requests import (
+    Admin,
+    JobName,
+    Operator,
+    Reader,
+    ReadReference,
+    Reference,
+    StrictRoute,
+    answer,
+    seconds,
+    state_of,
+)
 
-router = APIRouter(prefix="/api/v1")
-health = APIRouter()
+router = APIRouter(prefix="/api/v1", route_class=StrictRoute, dependencies=[Reader])
 
 MOST = 500
 LOG_LINES = 10_000
-PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
-Document = dict[str, Any]
-Reference = Annotated[str, Path(description="A full id, or a unique prefix of 8 or more characters.", max_length=128)]
-JobName = Annotated[str, Path(description="The name of a job.", max_length=64)]
-
-
-class Error(BaseModel):
-    """What went wrong, and what to do about it."""
-
-    code: str
-    message: str
-    hint: str | None = None
-    exit_code: int
-
-
-class Problem(BaseModel):
-    """The body of every answer that is not 2xx."""
-
-    error: Error
-
-
-PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "description": words}
-    for status, words in {
-        401: "Nobody knows who asks.",
-        403: "They may not do this.",
-        404: "There is no such run or job.",
-        409: "Refused: the job is disabled or paused, or the run has not finished.",
-        422: "The request, or the params, are wrong.",
-        429: "Too many failed logins.",
-        503: "Redis cannot be reached.",
-    }.items()
-}
-
-
-Text32 = Annotated[str | None, Field(max_length=32)]
+Text = Annotated[str | None, Field(max_length=64)]
 Comment = Annotated[str | None, Field(max_length=1000)]
+Key = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        max_length=256,
+        description="The same key of a job again, with the same params, returns the run that exists.",
+    ),
+]
+StateName = Annotated[State, BeforeValidator(lambda text: text.upper() if isinstance(text, str) else text)]
+Moment = Query(description="A duration back from now, or a time: 24h, 2026-11-23, 02:00.", max_length=64)
+MADE_BEFORE = {"model": documents.SubmittedRun, "description": "It was made before."}
 
 
 class NewRun(BaseModel):
@@ -79,16 +63,13 @@ class NewRun(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    params: dict[str, Any] = {}
-    """As the job declares them."""
-    delay: Text32 = None
-    """Start after this time, such as 10m."""
-    expires: Text32 = None
-    """No start later than this, such as 1h."""
-    queue: Annotated[str | None, Field(max_length=64)] = None
-    priority: Annotated[int | None, Field(ge=0, le=9)] = None
-    force: bool = False
-    """Also if the job is paused."""
+    params: dict[str, Any] = Field(default={}, description="As the job declares them.")
+    delay: Text = Field(default=None, description="Start after this time, such as 10m.")
+    at: Text = Field(default=None, description="Start then; without an offset in the project's zone.")
+    expires: Text = Field(default=None, description="No start later than this after the start time, such as 1h.")
+    queue: Text = Field(default=None, description="Instead of the job's.")
+    priority: Annotated[int | None, Field(ge=0, le=9)] = Field(default=None, description="Instead of the job's.")
+    force: bool = Field(default=False, description="Also if the job is paused.")
 
 
 class Revocation(BaseModel):
@@ -96,104 +77,30 @@ class Revocation(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    terminate: bool = False
-    """End it also if it is running."""
-    comment: Comment = None
+    terminate: bool = Field(default=False, description="End it also if it is running.")
+    signal: Literal["TERM", "INT", "HUP", "QUIT", "KILL", "USR1", "USR2"] | None = Field(
+        default=None, description="What `terminate` sends first; TERM by default."
+    )
+    comment: Comment = Field(default=None, description="Why; kept with the run.")
 
 
-class NewPause(BaseModel):
-    """How to pause."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    duration: Text32 = None
-    """Go on by itself after this time, such as 2h."""
-    comment: Comment = None
-
-
-def state_of(request: Request) -> State:
-    """Return what all requests share."""
-    found: State = request.app.state.runner
-    return found
-
-
-def person_of(request: Request) -> Person:
-    """Return who asks."""
-    found: Person = request.state.person
-    return found
-
-
-class AtLeast:
-    """The dependency that refuses whoever has less than a role."""
-
-    def __init__(self, role: Role) -> None:
-        self.role = role
-
-    def __call__(self, request: Request) -> Person:
-        """Return who asks.
-
-        Raises:
-            NotAllowed: they may not.
-        """
-        person = person_of(request)
-        if person.role < self.role:
-            raise NotAllowed(f"{person.name} may {person.role.name.lower()}, this needs {self.role.name.lower()}")
-        return person
-
-
-Operator = Annotated[Person, Depends(AtLeast(Role.OPERATE))]
-Admin = Annotated[Person, Depends(AtLeast(Role.ADMIN))]
-
-
-def seconds(text: str | None, name: str) -> float | None:
-    """Return the seconds that a duration means.
-
-    Raises:
-        UsageError: it is none.
-    """
-    if text is None:
-        return None
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise UsageError(f"{name}: {error}") from None
-
-
-def read_states(words: list[str]) -> list[RunState]:
-    """Return the states of that names.
-
-    Raises:
-        UsageError: there is none of that name.
-    """
-    known = {state.value: state for state in RunState}
-    for word in words:
-        if word.upper() not in known:
-            raise UsageError(f"{word!r} is no state", hint=f"use {', '.join(known)}")
-    return [known[word.upper()] for word in words]
-
-
-# -- runs
-
-
-@router.post("/jobs/{job}/runs", status_code=201, responses={**PROBLEMS, 200: {"description": "It was made before."}})
+@router.post("/jobs/{job}/runs", **answers(documents.SubmittedRun, 201, **{"200": MADE_BEFORE}))
 def submit_run(
-    job: JobName,
-    response: Response,
-    request: Request,
-    person: Operator,
-    body: NewRun | None = None,
-    idempotency_key: Annotated[str | None, Header(max_length=256)] = None,
-) -> Document:
+    job: JobName, request: Request, person: Operator, body: NewRun | None = None, idempotency_key: Key = None
+) -> Response:
     """Submit a run. The same Idempotency-Key of a job again returns the run that exists, with 200."""
-
     given = body or NewRun()
+    project = state_of(request).project
     delay = seconds(given.delay, "delay")
+    if delay is not None and given.at is not None:
+        raise UsageError("delay and at both say when to start", hint="use one of them")
+    eta = time.time() + delay if delay is not None else None
     submitted = submit(
-        state_of(request).project,
+        project,
         job,
         given.params,
         key=idempotency_key,
-        eta=time.time() + delay if delay is not None else None,
+        eta=read_future(given.at, project.settings.timezone) if given.at is not None else eta,
         expires=seconds(given.expires, "expires"),
         queue=given.queue,
         priority=given.priority,
@@ -201,166 +108,146 @@ def submit_run(
         trigger="api",
         by=person.name,
     )
-    response.status_code = 200 if submitted.duplicate else 201
-    response.headers["Location"] = f"/api/v1/runs/{submitted.id}"
-    return submitted_document(submitted)
+    return _submitted(request, submitted)
 
 
-def submitted_document(submitted: Submitted) -> Document:
-    """Return the run document with ``duplicate``, as ``runner submit --json`` prints it."""
-    known = submitted.run.document() if submitted.run is not None else {"id": submitted.id}
-    return {**known, "duplicate": submitted.duplicate}
+def _submitted(request: Request, submitted: Submitted) -> Response:
+    document = submitted_document(state_of(request).project, submitted)
+    return answer(document, 200 if submitted.duplicate else 201, Location=f"/api/v1/runs/{submitted.id}")
 
 
-@router.get("/runs", responses=PROBLEMS)
-def list_runs(
+@router.get("/runs", **answers(documents.Runs))
+def show_runs(
     request: Request,
     job: Annotated[str | None, Query(max_length=64)] = None,
-    state: Annotated[list[str] | None, Query(max_length=6)] = None,
-    reason: Annotated[str | None, Query(max_length=64)] = None,
+    state: Annotated[list[StateName] | None, Query(description="May be repeated.", max_length=6)] = None,
+    reason: Annotated[FailureReason | RevokedReason | None, Query()] = None,
     tag: Annotated[str | None, Query(max_length=64)] = None,
-    trigger: Annotated[str | None, Query(max_length=16)] = None,
-    since: Annotated[str | None, Query(description="Only submitted since then: 24h.", max_length=32)] = None,
-    text: Annotated[str | None, Query(description="In errors.", max_length=200)] = None,
+    worker: Annotated[str | None, Query(description="That started it last, or its host.", max_length=256)] = None,
+    trigger: Annotated[Trigger | None, Query()] = None,
+    key: Annotated[str | None, Query(description="It was submitted with.", max_length=256)] = None,
+    text: Annotated[str | None, Query(description="In its error, in any case.", max_length=200)] = None,
+    since: Annotated[str | None, Moment] = None,
+    until: Annotated[str | None, Moment] = None,
+    sort: Annotated[Order, Query(description="Which come first; `longest` has no further pages.")] = "newest",
     limit: Annotated[int, Query(ge=1, le=MOST)] = 50,
-    cursor: Annotated[str | None, Query(max_length=200)] = None,
-) -> Document:
-    """Return runs, newest submission first, and the cursor of the next page."""
-
-    back = seconds(since, "since")
+    cursor: Annotated[str | None, Query(description="Of the page before.", max_length=200)] = None,
+) -> Response:
+    """Return runs that fit, a page at a time, and the cursor of the next page."""
+    project = state_of(request).project
+    zone = project.settings.timezone
+    if sort == "longest" and cursor is not None:
+        raise UsageError("sort=longest has no pages", hint="use until to look at older runs")
     wanted = Search(
         job=job,
-        states=read_states(state or []),
-        since=time.time() - back if back is not None else None,
-        reason=reason or None,
-        tag=tag or None,
-        trigger=trigger or None,
-        text=text or None,
+        states=state or [],
+        since=read_since(since, zone) if since is not None else None,
+        until=read_since(until, zone) if until is not None else None,
+        reason=reason,
+        tag=tag,
+        worker=worker,
+        trigger=trigger,
+        key=key,
+        text=text,
+        order=sort,
     )
-    page = search(state_of(request).project.ledger, wanted, limit=limit, cursor=cursor)
-    return {"runs": [run.document() for run in page.runs], "cursor": page.cursor}
+    page = list_runs(project, wanted, limit=limit, cursor=cursor)
+    return answer(
+        {
+            "runs": [run.document() for run in page.runs],
+            "cursor": page.cursor if sort != "longest" else None,
+            "looked_at": page.looked_at,
+            "reached": to_timestamp(page.reached),
+            "cut": page.cut,
+        }
+    )
 
 
-def _run(request: Request, reference: str) -> Run:
-    project = state_of(request).project
-    return project.ledger.get(find_id(project, reference, reading=False))
-
-
-@router.get("/runs/{reference}", responses=PROBLEMS)
-def get_run(reference: Reference, request: Request) -> Document:
+@router.get("/runs/{reference}", **answers(Run))
+def show_run(reference: ReadReference, request: Request) -> Response:
     """Return a run."""
-    return _run(request, reference).document()
+    return answer(find_run(state_of(request).project, reference).document())
 
 
-@router.delete("/runs/{reference}", status_code=204, responses=PROBLEMS)
+@router.delete("/runs/{reference}", status_code=204, response_model=None, responses=documents.PROBLEMS)
 def forget_run(reference: Reference, request: Request, person: Admin) -> None:
     """Remove all that is known of a finished run."""
     forget(state_of(request).project, reference, by=person.name)
 
 
-@router.post("/runs/{reference}/revoke", responses=PROBLEMS)
-def revoke_run(reference: Reference, request: Request, person: Operator, body: Revocation | None = None) -> Document:
+@router.post("/runs/{reference}/revoke", **answers(Run))
+def revoke_run(reference: Reference, request: Request, person: Operator, body: Revocation | None = None) -> Response:
     """Revoke a run; a finished one does not change."""
     given = body or Revocation()
+    if given.signal is not None and not given.terminate:
+        raise UsageError("signal is what terminate sends", hint="add terminate")
     run, _ = revoke(
-        state_of(request).project, reference, terminate=given.terminate, comment=given.comment, by=person.name
+        state_of(request).project,
+        reference,
+        terminate=given.terminate,
+        signal=given.signal or "TERM",
+        comment=given.comment,
+        by=person.name,
     )
-    return run.document()
+    return answer(run.document())
 
 
-@router.post("/runs/{reference}/rerun", status_code=201, responses=PROBLEMS)
-def rerun_run(reference: Reference, request: Request, person: Operator) -> Document:
+@router.post("/runs/{reference}/rerun", **answers(documents.SubmittedRun, 201, **{"200": MADE_BEFORE}))
+def rerun_run(reference: Reference, request: Request, person: Operator, idempotency_key: Key = None) -> Response:
     """Submit a finished run again, with the same params."""
-    return submitted_document(rerun(state_of(request).project, reference, by=person.name))
+    return _submitted(request, rerun(state_of(request).project, reference, key=idempotency_key, by=person.name))
 
 
-@router.get("/runs/{reference}/log", responses=PROBLEMS)
-def get_log(
-    reference: Reference,
+@router.get("/runs/{reference}/why", **answers(documents.Why))
+def explain_run(reference: ReadReference, request: Request) -> Response:
+    """Say what a run waits for, or why it ended, and what to do about it."""
+    project = state_of(request).project
+    facts, explanation = why(project, reference)
+    commands = [command_line(project.settings.project, *words) for words in explanation.commands]
+    return answer(explanation.document(facts, commands))
+
+
+@router.get("/runs/{reference}/log", **answers(documents.Log))
+def show_log(
+    reference: ReadReference,
     request: Request,
     attempt: Annotated[int | None, Query(ge=1, le=100_000)] = None,
+    since: Annotated[str | None, Moment] = None,
     tail: Annotated[int, Query(ge=1, le=LOG_LINES)] = 1000,
-) -> Document:
+) -> Response:
     """Return the last lines that a run wrote."""
     project = state_of(request).project
-    run = _run(request, reference)
-    return {"lines": [line.document() for line in read_log(project, run.id, attempt=attempt, tail=tail)]}
+    run = find_run(project, reference)
+    oldest = read_since(since, project.settings.timezone) if since is not None else None
+    lines = read_log(project, run.id, attempt=attempt, since=oldest, tail=tail)
+    return answer({"lines": [line.document() for line in lines]})
 
 
-@router.get("/runs/{reference}/log/stream", responses=PROBLEMS, response_class=StreamingResponse)
+@router.get("/runs/{reference}/log/stream", **streams("`lines` as they are written, then `end`."))
 def follow_log(
-    reference: Reference, request: Request, after: Annotated[str | None, Query(pattern=r"^\d{1,19}-\d{1,19}$")] = None
+    reference: ReadReference,
+    request: Request,
+    attempt: Annotated[int | None, Query(ge=1, le=100_000)] = None,
+    after: Annotated[str | None, Query(pattern=r"^\d{1,19}-\d{1,19}$")] = None,
+    last_event_id: Annotated[str | None, Header(pattern=r"^\d{1,19}-\d{1,19}$")] = None,
 ) -> Response:
-    """Follow what a run writes, as server-sent events: ``lines``, then ``end``."""
-    run = _run(request, reference)
-    last = request.headers.get("Last-Event-ID") or after
-    return _events(log_stream(state_of(request).project.ledger, run.id, last))
+    """Follow what a run writes, as server-sent events; `Last-Event-ID` goes on after that one."""
+    project = state_of(request).project
+    run = find_run(project, reference)
+    return EventStream(log_stream(project.ledger, run.id, last_event_id or after, attempt))
 
 
-@router.get("/events", responses=PROBLEMS, response_class=StreamingResponse)
+@router.get("/events", **streams("`run` for each change; `restart` where some are not known any more."))
 def follow_events(
     request: Request,
     job: Annotated[str | None, Query(max_length=64)] = None,
-    run: Annotated[str | None, Query(max_length=128)] = None,
+    run: Annotated[str | None, Query(description="As in paths.", max_length=128)] = None,
     after: Annotated[str | None, Query(pattern=r"^\d{1,19}(-\d{1,19})?$")] = None,
+    last_event_id: Annotated[str | None, Header(max_length=64)] = None,
 ) -> Response:
-    """Follow what happens to runs, as server-sent events; ``Last-Event-ID`` goes on after that one."""
+    """Follow what happens to runs, as server-sent events; `Last-Event-ID` goes on after that one."""
     state = state_of(request)
-    last = request.headers.get("Last-Event-ID") or after
-    return _events(stream(state.hub, after=last, job=job, run=run))
-
-
-def _events(content: Any) -> StreamingResponse:
-    return StreamingResponse(content, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
-
-
-# -- jobs and the fleet
-
-
-@router.get("/jobs", responses=PROBLEMS)
-def list_jobs(request: Request) -> Document:
-    """Return the jobs as they are declared, and the problems of those that cannot be used."""
-    catalog = state_of(request).catalog
-    jobs = [job_document(catalog.jobs[name]) for name in sorted(catalog.jobs)]
-    return {"jobs": jobs, "problems": [str(problem) for problem in catalog.problems]}
-
-
-@router.get("/jobs/{job}", responses=PROBLEMS)
-def get_job(job: JobName, request: Request) -> Document:
-    """Return a job as it is declared."""
-    return job_document(state_of(request).catalog.get(job))
-
-
-@router.post("/jobs/{job}/pause", responses=PROBLEMS)
-def pause_job(job: JobName, request: Request, person: Admin, body: NewPause | None = None) -> Document:
-    """Hold a job; ``*`` holds all."""
-    given = body or NewPause()
-    length = seconds(given.duration, "duration")
-    project = state_of(request).project
-    return pause(project, job, seconds=length, comment=given.comment, by=person.name).document()
-
-
-@router.post("/jobs/{job}/resume", responses=PROBLEMS)
-def resume_job(job: JobName, request: Request, person: Admin) -> Document:
-    """Let a job go on; ``*`` ends the pause of all."""
-    return {"resumed": resume(state_of(request).project, job, by=person.name)}
-
-
-@router.get("/workers", responses=PROBLEMS)
-def list_workers(request: Request) -> Document:
-    """Return the live workers."""
-    return {"workers": state_of(request).project.ledger.workers()}
-
-
-@health.get("/healthz", responses={503: PROBLEMS[503]})
-def healthz(request: Request) -> JSONResponse:
-    """Say whether Redis answers."""
-    ledger = state_of(request).project.ledger
-    ledger.read(["healthz"])
-    return JSONResponse({"status": "ok"})
-
-
-@health.get("/metrics", response_class=PlainTextResponse, responses={401: PROBLEMS[401], 503: PROBLEMS[503]})
-def metrics(request: Request) -> Response:
-    """Return metrics in Prometheus' text format."""
-    return Response(exposition(state_of(request).project), media_type=PROMETHEUS)
+    if job is not None:
+        list_runs(state.project, Search(job=job), limit=1)  # a name that was mistyped would be silent for ever
+    run_id = find_id(state.project, run) if run is not None else None
+    return EventStream(follow(state.hub, after=last_event_id or after, job=job, run=run_id))

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
+from starlette.responses import StreamingResponse
+from starlette.types import Message, Receive, Scope, Send
 
-from runner.errors import RunnerError, UsageError
-from runner.ledger.events import Event, Events
+from runner.errors import Unavailable, UnknownRun, UsageError
+from runner.ledger.events import Event, Events, Gap
 from runner.ledger.ledger import Ledger
 from runner.ledger.run_log import RunLog
+from runner.model.log_line import LogLine
 
 QUEUE = 1000
 """Events that wait for one browser; a slower one is told to begin anew."""
@@ -29,15 +33,32 @@ KEEP_ALIVE_SECONDS = 15.0
 LOG_SECONDS = 0.4
 """Between two looks at a log that is followed."""
 
-MOST_REPLAYED = 1000
+PATIENCE_SECONDS = 60.0
+"""A browser that takes nothing for so long is given up."""
+
+MOST_STREAMS = 1000
+"""Streams at a time; whoever comes then has to come again."""
+
+_log = logging.getLogger("runner.web")
+
+
+class TooManyStreams(Unavailable):
+    """As many event streams are open as one process serves."""
+
+    code = "too_many_streams"
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """An event, and how the wire has it: made once, for all browsers."""
+    """An event, or a gap, and how the wire has it: made once, for all browsers."""
 
-    event: Event
+    event: Event | Gap
     text: str
+
+    @property
+    def id(self) -> str:
+        """The id that a browser goes on after."""
+        return self.event.event if isinstance(self.event, Event) else self.event.before
 
 
 class Listener:
@@ -64,32 +85,46 @@ class Hub:
         self._ledger = ledger
         self._mutex = threading.Lock()
         self._listeners: set[Listener] = set()
-        self._thread: threading.Thread | None = None
+        self._events: Events | None = None
 
     def join(self, listener: Listener) -> None:
-        """Let a browser listen."""
+        """Let a browser listen: whatever happens from now on is offered to it.
+
+        Raises:
+            Unavailable: Redis cannot be reached.
+        """
         with self._mutex:
+            if self._events is None:
+                # Its place is known before anybody counts on it.
+                self._events = Events(self._ledger)
+                threading.Thread(target=self._follow, args=(self._events,), name="runner-events", daemon=True).start()
             self._listeners.add(listener)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._follow, name="runner-events", daemon=True)
-                self._thread.start()
 
     def leave(self, listener: Listener) -> None:
         """It listens no more."""
         with self._mutex:
             self._listeners.discard(listener)
 
-    def _follow(self) -> None:
+    def missed(self, after: str | None) -> Events:
+        """Return what reads the events after the one that a browser saw last; None: after the newest.
+
+        Raises:
+            UsageError: that is no id of an event.
+            Unavailable: Redis cannot be reached.
+        """
+        return Events(self._ledger, after)
+
+    def _follow(self, events: Events) -> None:
         while True:
             try:
-                for event in Events(self._ledger).follow():
-                    if isinstance(event, Event):
-                        self._hand_out(event)
-            except RunnerError:
+                for event in events.follow():
+                    if event is not None:
+                        self._hand_out(_told(event))
+            except Exception:  # noqa: BLE001 - whatever it was: those who listen would wait for ever
+                _log.exception("events of the ledger cannot be followed, trying again")
                 threading.Event().wait(1.0)
 
-    def _hand_out(self, event: Event) -> None:
-        told = Told(event, message(event.event, "run", event.document()))
+    def _hand_out(self, told: Told) -> None:
         with self._mutex:
             listeners = list(self._listeners)
         loops: dict[asyncio.AbstractEventLoop, list[Listener]] = {}
@@ -103,72 +138,89 @@ class Hub:
                 for listener in those:
                     self.leave(listener)
 
-    def missed(self, after: str) -> list[Event]:
-        """Return the events after the one that a browser saw last.
-
-        Raises:
-            UsageError: that is no id of an event.
-            Unavailable: Redis cannot be reached.
-        """
-        found = []
-        for event in Events(self._ledger, after).follow():
-            if event is None:
-                break
-            if isinstance(event, Event):
-                found.append(event)
-            if len(found) >= MOST_REPLAYED:
-                break
-        return found
-
 
 def _offer(listeners: list[Listener], told: Told) -> None:
     for listener in listeners:
         listener.offer(told)
 
 
-async def stream(hub: Hub, *, after: str | None, job: str | None, run: str | None) -> AsyncIterator[str]:
-    """Yield the events of a job, a run or all, as the wire has them."""
-    listener = Listener(asyncio.get_running_loop())
-    hub.join(listener)
+def _told(event: Event | Gap) -> Told:
+    if isinstance(event, Event):
+        return Told(event, message(event.event, "run", event.document()))
+    return Told(event, message(event.before, "restart", {"after": event.after, "before": event.before}))
+
+
+def follow(hub: Hub, *, after: str | None, job: str | None, run: str | None) -> AsyncIterator[str]:
+    """Return the events of a job, a run or all after the one that a browser saw last, as the wire has them.
+
+    A browser knows from the first moment where it is: what passes it by has an id too. So none is lost between two
+    connections. ``restart`` tells that some are not known any more.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
     try:
-        yield "retry: 1000\n\n"
-        seen = ""
-        if after is not None:
-            try:
-                for event in await run_in_threadpool(hub.missed, after):
-                    seen = event.event
-                    if _wanted(event, job, run):
-                        yield message(event.event, "run", event.document())
-            except UsageError:
-                yield message("", "restart", {})
+        return _stream(hub, hub.missed(after), "retry: 1000\n", job, run)
+    except UsageError:
+        missed = hub.missed(None)
+        restart = message(missed.last, "restart", {"after": after, "before": missed.last})
+        return _stream(hub, missed, f"retry: 1000\n{restart}", job, run)
+
+
+async def _stream(hub: Hub, missed: Events, head: str, job: str | None, run: str | None) -> AsyncIterator[str]:
+    listener = Listener(asyncio.get_running_loop())
+    try:
+        await run_in_threadpool(hub.join, listener)
+        seen = missed.last
+        yield f"{head}id: {seen}\n\n"
+        # What is offered meanwhile waits; what was read already is left out of it.
+        while page := await run_in_threadpool(missed.page):
+            seen = missed.last
+            yield _wire([_told(each) for each in page], job, run)
         while True:
             try:
                 told = await asyncio.wait_for(listener.queue.get(), KEEP_ALIVE_SECONDS)
             except TimeoutError:
-                yield ": still here\n\n"
+                yield f"id: {seen}\n: still here\n\n"
                 continue
             # What came meanwhile goes in one piece.
             batch = [told] + [listener.queue.get_nowait() for _ in range(listener.queue.qsize())]
-            wanted = [each for each in batch if each is not None and _wanted(each.event, job, run)]
-            text = "".join(each.text for each in wanted if not seen or _later(each.event.event, seen))
-            if text:
+            fresh = [each for each in batch if each is not None and _is_news(each, seen)]
+            if fresh:
+                seen = fresh[-1].id
+            if text := _wire(fresh, job, run):
                 yield text
             if None in batch:
                 return
+    except Unavailable:
+        return  # they come back, and go on where they were
     finally:
         hub.leave(listener)
 
 
-async def log_stream(ledger: Ledger, run_id: str, after: str | None) -> AsyncIterator[str]:
-    """Yield the lines of a run's log, and then its end."""
+def _wire(those: list[Told], job: str | None, run: str | None) -> str:
+    return "".join(each.text for each in those if _wanted(each.event, job, run))
+
+
+async def log_stream(ledger: Ledger, run_id: str, after: str | None, attempt: int | None = None) -> AsyncIterator[str]:
+    """Yield the lines of a run's log, or of one attempt, and then its end."""
     log = RunLog(ledger, run_id, after=after)
     quiet = 0.0
+
+    def look() -> tuple[bool, list[LogLine]]:
+        # Asked first: what a run wrote is there no later than its end.
+        final = ledger.get(run_id).final
+        return final, list(log.lines())
+
     while True:
-        final = (await run_in_threadpool(ledger.get, run_id)).final
-        lines = await run_in_threadpool(lambda: list(log.lines()))
-        if lines:
+        try:
+            final, lines = await run_in_threadpool(look)
+        except (Unavailable, UnknownRun):
+            return
+        wanted = [line.document() for line in lines if attempt in (None, line.attempt)]
+        if wanted:
             quiet = 0.0
-            yield message(log.last, "lines", [line.document() for line in lines])
+            yield message(log.last, "lines", wanted)
         if final:
             yield message(log.last, "end", {})
             return
@@ -179,19 +231,57 @@ async def log_stream(ledger: Ledger, run_id: str, after: str | None) -> AsyncIte
         await asyncio.sleep(LOG_SECONDS)
 
 
-def _wanted(event: Event, job: str | None, run: str | None) -> bool:
-    return (job is None or event.job == job) and (run is None or event.id == run)
+class EventStream(StreamingResponse):
+    """An answer of server-sent events: there are only so many at a time, and who takes nothing is given up."""
+
+    open = 0
+
+    def __init__(self, content: AsyncIterator[str]) -> None:
+        """Send ``content``.
+
+        Raises:
+            TooManyStreams: there are too many.
+        """
+        if EventStream.open >= MOST_STREAMS:
+            raise TooManyStreams(f"{MOST_STREAMS} event streams are open", hint="try again later, or ask for lists")
+        super().__init__(content, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it until it ends, or until nobody takes it any more."""
+        EventStream.open += 1
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            EventStream.open -= 1
+
+    async def stream_response(self, send: Send) -> None:
+        """Send what comes, each within a time."""
+
+        async def patient(sent: Message) -> None:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await send(sent)
+
+        try:
+            await super().stream_response(patient)
+        except TimeoutError:
+            _log.info("somebody followed events without taking them")
 
 
-def _later(event: str, seen: str) -> bool:
-    def key(text: str) -> tuple[int, int]:
-        at, _, number = text.partition("-")
-        return int(at or 0), int(number or 0)
+def _wanted(event: Event | Gap, job: str | None, run: str | None) -> bool:
+    return isinstance(event, Gap) or ((job is None or event.job == job) and (run is None or event.id == run))
 
-    return key(event) > key(seen)
+
+def _is_news(told: Told, seen: str) -> bool:
+    # After a gap ids may begin anew.
+    return isinstance(told.event, Gap) or _key(told.id) > _key(seen)
+
+
+def _key(text: str) -> tuple[int, int]:
+    at, _, number = text.partition("-")
+    return int(at), int(number or 0)
 
 
 def message(event_id: str, kind: str, data: Any) -> str:
     """Return one event as the wire has it."""
     head = f"id: {event_id}\n" if event_id else ""
-    return f"{head}event: {kind}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"
+    return f"{head}event: {kind}\ndata: {json.dumps(data)}\n\n"

@@ -29,15 +29,15 @@ from runner.ledger.search import search
 from runner.model.pause import ALL, paused
 from runner.model.run import State as RunState
 from runner.web import overview
-from runner.web.access import NotAllowed, Person, Role
-from runner.web.api import read_states, seconds, state_of
+from runner.web.access import SESSION_SECONDS, NotAllowed, Person, Role
+from runner.web.guard import SESSION, address_of, is_secure
 from runner.web.jobs import form_of, job_yaml
 from runner.web.moments import FILTERS
 from runner.web.overview import bars, hours
+from runner.web.requests import read_states, seconds, state_of
 
 router = APIRouter(include_in_schema=False)
 
-SESSION = "runner_session"
 LOG_LINES = 500
 HISTORY = 50
 ROWS = 50
@@ -67,7 +67,8 @@ def page(request: Request, name: str, http_status: int = 200, /, **values: Any) 
         project=state_of(request).project.settings.project.name,
         **values,
     )
-    return HTMLResponse(html, http_status)
+    # What a job wrote may hold what UTF-8 has no way to write, such as a name of a file that is none.
+    return HTMLResponse(html.encode("utf-8", "backslashreplace"), http_status)
 
 
 def error_page(request: Request, message: str, hint: str | None, status: int) -> Response:
@@ -322,14 +323,20 @@ def log_in(
     request: Request, token: Annotated[str, Form(max_length=200)] = "", to: Annotated[str, Form(max_length=500)] = "/"
 ) -> Response:
     """Begin a session."""
-    address = request.client.host if request.client is not None else ""
-    session = state_of(request).access.log_in(token.strip(), address)
+    session = state_of(request).access.log_in(token.strip(), address_of(request))
     if session is None:
         return page(request, "login", 401, to=to, failed=True)
     # Only to a page of ours: `//elsewhere` is another host.
     response = _back(to if to.startswith("/") and not to.startswith(("//", "/\\")) else "/")
-    secure = request.url.scheme == "https"
-    response.set_cookie(SESSION, session, httponly=True, samesite="strict", secure=secure, max_age=12 * 3600)
+    # Not strict: who comes by a link in a message stays logged in. Looking changes nothing, and what does has a token.
+    response.set_cookie(
+        SESSION,
+        session,
+        httponly=True,
+        samesite="lax",
+        secure=is_secure(request),
+        max_age=round(SESSION_SECONDS),
+    )
     return response
 
 

@@ -32,6 +32,11 @@ def fails():
     raise ValueError("<script>alert('error')</script>")
 
 
+def garbled():
+    print("wrote \\udcff.csv")
+    raise ValueError("no \\udcff.csv <b>\\x00\\x1b[31m")
+
+
 def gated(gate):
     """Say something, and wait until a file is there."""
     print("waiting for the gate")
@@ -61,8 +66,10 @@ JOBS: dict[str, Any] = {
         },
     },
     "fails": {"task": "web_jobs:fails"},
+    "garbled": {"task": "web_jobs:garbled"},
     "gated": {"task": "web_jobs:gated", "params": {"gate": {"type": "string", "required": True}}},
     "scheduled": {"task": "web_jobs:greet", "schedule": {"every": "1h"}},
+    "paged": {"task": "web_jobs:greet"},
     "off": {"task": "web_jobs:greet", "enabled": False},
 }
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import socket
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +14,9 @@ from typing import Any
 import httpx
 import pytest
 
-from runner.web.access import new_token
+from runner.settings.options import WebSettings, WebToken
+from runner.web.access import FAILURES, MOST_ADDRESSES, Access, NotAllowed, Role, new_token
+from runner.web.server import ROUTERS
 from tests.support.project import Project, write_project
 from tests.support.servers import Server
 from tests.web.conftest import JOBS, MODULE, Web, serving
@@ -41,10 +45,64 @@ def bearer(role: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {TOKENS[role][0]}"}
 
 
+ROUTES: dict[tuple[str, str], Role | None] = {
+    ("GET", "/login"): None,
+    ("POST", "/login"): None,
+    ("GET", "/healthz"): None,
+    **dict.fromkeys(
+        [
+            *[("GET", page) for page in ("/", "/jobs", "/jobs/{name}", "/runs", "/runs/{reference}", "/schedule")],
+            *[("GET", page) for page in ("/fleet", "/metrics", "/api/v1/runs", "/api/v1/runs/{reference}")],
+            *[("GET", f"/api/v1/runs/{{reference}}/{part}") for part in ("why", "log", "log/stream")],
+            *[("GET", f"/api/v1/{part}") for part in ("events", "jobs", "jobs/{job}", "jobs/{job}/stats", "stats")],
+            *[("GET", f"/api/v1/{part}") for part in ("upcoming", "workers", "queues", "audit")],
+            ("POST", "/logout"),
+        ],
+        Role.READ,
+    ),
+    **dict.fromkeys(
+        [
+            *[("POST", f"/{part}") for part in ("jobs/{name}/submit", "runs/{reference}/revoke")],
+            *[("POST", f"/api/v1/{part}") for part in ("jobs/{job}/runs", "runs/{reference}/revoke")],
+            ("POST", "/runs/{reference}/rerun"),
+            ("POST", "/api/v1/runs/{reference}/rerun"),
+        ],
+        Role.OPERATE,
+    ),
+    **dict.fromkeys(
+        [
+            *[("POST", f"/{part}") for part in ("runs/{reference}/forget", "jobs/{name}/pause", "jobs/{name}/resume")],
+            *[("POST", f"/api/v1/jobs/{{job}}/{part}") for part in ("pause", "resume")],
+            ("DELETE", "/api/v1/runs/{reference}"),
+        ],
+        Role.ADMIN,
+    ),
+}
+"""Every route, and who may; None: anybody."""
+
+
 def form_token(html: str) -> str:
     found = re.search(r'name="csrf" value="([^"]+)"', html)
     assert found is not None
     return found[1]
+
+
+def test_every_route_has_a_role_and_refuses_those_below(guarded: Web) -> None:
+    routes = {(method, route.path) for router in ROUTERS for route in router.routes for method in route.methods}
+    assert routes == set(ROUTES)
+    for (method, path), needed in ROUTES.items():
+        there = re.sub(r"{.*?}", "no-such-thing", path)
+        with guarded.client() as client:
+            answer = client.request(method, there)
+            if needed is None:
+                assert answer.status_code == (401 if method == "POST" else 200), (method, path)
+                continue
+            assert answer.status_code == (401 if path.startswith(("/api", "/metrics")) else 303), (method, path)
+            for name, (token, _) in TOKENS.items():
+                if Role[name.upper()] < needed:
+                    refused = client.request(method, there, headers={"Authorization": f"Bearer {token}"})
+                    assert refused.status_code == 403, (method, path, name)
+                    assert needed.name.lower() in refused.text
 
 
 @pytest.mark.parametrize(("path", "status"), [("/", 303), ("/runs", 303), ("/api/v1/runs", 401), ("/metrics", 401)])
@@ -83,7 +141,8 @@ def test_a_session_begins_with_a_token_and_its_forms_are_its_own(guarded: Web) -
         assert (done.status_code, done.headers["Location"]) == (303, "/")
         cookie = done.headers["Set-Cookie"]
         assert "HttpOnly" in cookie
-        assert "SameSite=strict" in cookie
+        assert "SameSite=lax" in cookie
+        assert "Secure" not in cookie
         assert TOKENS["operate"][0] not in cookie
         page = client.get("/jobs/greet")
         assert page.status_code == 200
@@ -112,15 +171,196 @@ def test_guessing_is_slowed_down(tmp_path: Path, redis_server: Server) -> None:
 
 @pytest.mark.parametrize(
     "headers",
-    [{"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}, {"Host": "evil.example"}],
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://["},
+        {"Sec-Fetch-Site": "cross-site"},
+        # Another port of this host is another site's page as well.
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "http://127.0.0.1:1"},
+    ],
 )
-def test_another_site_cannot_act_for_who_looks_at_it(client: httpx.Client, headers: dict[str, str]) -> None:
-    answer = client.post("/api/v1/jobs/greet/runs", headers=headers)
-    assert answer.status_code in (403, 421)
+@pytest.mark.parametrize("path", ["/api/v1/jobs/greet/runs", "/jobs/greet/submit", "/login"])
+def test_another_site_cannot_act_for_who_looks_at_it(client: httpx.Client, path: str, headers: dict[str, str]) -> None:
+    for body in ({}, {"content": '{"params": {}}', "headers": {"Content-Type": "text/plain"}}, {"data": {"a": "b"}}):
+        answer = client.post(path, **{**body, "headers": {**body.get("headers", {}), **headers}})  # type: ignore[arg-type]
+        assert answer.status_code == 403
 
 
-def test_a_name_that_is_not_this_hosts_is_refused(client: httpx.Client) -> None:
-    assert client.get("/", headers={"Host": "rebound.example"}).status_code == 421
+def test_pages_of_this_site_may(client: httpx.Client) -> None:
+    # A proxy that speaks TLS for it may leave another name in Host than the browser has.
+    for headers in (
+        {"Sec-Fetch-Site": "same-origin", "Origin": "https://runner.example"},
+        {"Sec-Fetch-Site": "none"},
+        {"Origin": str(client.base_url).rstrip("/")},
+    ):
+        assert client.post("/api/v1/jobs/greet/runs", headers=headers).status_code == 201
+
+
+def test_another_site_cannot_load_what_is_here_but_link_to_it(client: httpx.Client) -> None:
+    for path in ("/api/v1/events", "/api/v1/runs", "/", "/static/live.js"):
+        for mode in ("cors", "no-cors"):
+            headers = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": mode}
+            assert client.get(path, headers=headers).status_code == 403
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    assert client.get("/runs", headers=link).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("content_type", "status"),
+    [
+        ("text/plain", 415),
+        ("application/x-www-form-urlencoded", 415),
+        ("multipart/form-data; boundary=x", 415),
+        ("text/plain; application/json", 415),
+        ("", 415),
+        ("application/json; charset=utf-8", 201),
+    ],
+)
+def test_the_api_takes_nothing_that_a_form_can_send(client: httpx.Client, content_type: str, status: int) -> None:
+    answer = client.post("/api/v1/jobs/greet/runs", content='{"params": {}}', headers={"Content-Type": content_type})
+    assert answer.status_code == status
+    assert answer.json()["error"]["code"] == "http" if status == 415 else answer.json()["id"]
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "testserver",
+        "127.0.0.1.evil.example",
+        "localhost.evil.example",
+        "127.0.0.1@evil.example",
+        "[",
+        "",
+    ],
+)
+def test_a_name_that_is_not_this_hosts_is_refused(client: httpx.Client, host: str) -> None:
+    for method, path in (("GET", "/"), ("GET", "/healthz"), ("POST", "/api/v1/jobs/greet/runs")):
+        assert client.request(method, path, headers={"Host": host}).status_code == 421
+
+
+def test_this_hosts_own_names_are_known(client: httpx.Client) -> None:
+    for host in ("localhost", "LOCALHOST:8420", "127.0.0.1", "[::1]:8420"):
+        assert client.get("/healthz", headers={"Host": host}).status_code == 200
+
+
+def test_names_of_its_own_are_declared(tmp_path: Path, redis_server: Server) -> None:
+    section = {"hosts": ["runner.example"], "trusted_header": "X-User"}
+    with guarded_by(section, tmp_path, redis_server) as web, web.client(headers={"X-User": "zoë".encode()}) as client:
+        assert client.get("/runs", headers={"Host": "runner.example:8420"}).status_code == 200
+        assert client.get("/runs", headers={"Host": "evil.example"}).status_code == 421
+        made = client.post("/api/v1/jobs/greet/runs").json()
+        assert made["submitted_by"] == "zoë"
+        twice = client.get("/runs", headers=[("X-User", "mallory"), ("X-User", "carol")])
+        assert twice.status_code == 400
+        # A proxy may pass on a token that is its own; without tokens here it is none of ours.
+        assert client.get("/runs", headers={"Authorization": "Bearer eyJhbGciOi"}).status_code == 200
+
+
+def test_where_to_after_the_login_is_a_page_of_ours(guarded: Web) -> None:
+    with guarded.client() as client:
+        asked = client.get("/runs?job=greet&state=FAILURE").headers["Location"]
+        assert asked == "/login?to=%2Fruns%3Fjob%3Dgreet%26state%3DFAILURE"
+        for to in ("//evil.example", "/\\evil.example", "https://evil.example", "javascript:alert(1)", "evil.example"):
+            done = client.post("/login", data={"token": TOKENS["read"][0], "to": to})
+            assert done.headers["Location"] == "/"
+        for to in ("/\t/evil.example", "/\r\nSet-Cookie: a=b"):
+            done = client.post("/login", data={"token": TOKENS["read"][0], "to": to})
+            # What is not visible stays escaped: a browser would leave it out.
+            assert done.headers["Location"].startswith(("/%09/", "/%0D%0A"))
+            assert "a" not in done.cookies
+
+
+def test_a_browser_that_speaks_tls_to_the_proxy_keeps_its_session_to_that(guarded: Web) -> None:
+    with guarded.client() as client:
+        done = client.post("/login", data={"token": TOKENS["read"][0]}, headers={"X-Forwarded-Proto": "https"})
+        assert "Secure" in done.headers["Set-Cookie"]
+
+
+def test_a_form_token_of_any_letters_is_only_wrong(client: httpx.Client) -> None:
+    assert client.post("/jobs/greet/submit", data={"csrf": "é\ud7ff"}).status_code == 403
+
+
+def access(**settings: Any) -> Access:
+    return Access(WebSettings(tokens={"one": WebToken(sha256=TOKENS["read"][1])}, **settings), "127.0.0.1")
+
+
+def test_who_guesses_is_told_apart_behind_a_proxy() -> None:
+    it = access(trusted_proxies=("10.0.0.0/8", "::1"))
+    for sender, forwarded, origin in (
+        ("10.1.2.3", "192.0.2.7", "192.0.2.7"),
+        ("10.1.2.3", "1.1.1.1, 192.0.2.7", "192.0.2.7"),
+        ("10.1.2.3", "192.0.2.7, 10.9.9.9", "192.0.2.7"),
+        ("10.1.2.3", "", "10.1.2.3"),
+        ("10.1.2.3", "unknown", "10.1.2.3"),
+        # Who is no proxy is not asked whom it stands for.
+        ("192.0.2.7", "1.1.1.1", "192.0.2.7"),
+        ("::ffff:10.1.2.3", "192.0.2.7", "192.0.2.7"),
+    ):
+        assert it.origin_of(sender, forwarded) == origin
+
+
+def test_failures_are_counted_by_address_and_by_network() -> None:
+    it = access()
+
+    def fails(address: str) -> bool:
+        try:
+            return it.of_token("guess", address) is None
+        except NotAllowed as error:
+            return error.status != 429
+
+    assert [fails(f"2001:db8::{n:x}") for n in range(FAILURES + 1)] == [True] * FAILURES + [False]
+    assert fails("2001:db8:0:1::1")
+    with pytest.raises(NotAllowed):
+        it.of_token(TOKENS["read"][0], "2001:db8::ffff")
+    # Who has many addresses cannot make it forget one of them.
+    for n in range(MOST_ADDRESSES - 2):
+        it.of_token("guess", f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}")
+    assert not fails("2001:db8::1")
+
+
+def test_a_network_that_is_none_is_refused(tmp_path: Path, redis_server: Server) -> None:
+    web = {"trusted_header": "X-User", "trusted_proxies": ["10.0.0.0/33", "proxy.example"]}
+    project = write_project(tmp_path / "p", redis_server.url, {**JOBS}, {"web_jobs.py": MODULE}, {"web": web}, "w")
+    refused = project.cli("web", "--port", "0").check(2)
+    assert "web.trusted_proxies[0]: '10.0.0.0/33' is neither an address nor a network" in refused.stderr
+    assert "web.trusted_proxies[1]: 'proxy.example'" in refused.stderr
+
+
+def test_a_body_is_only_so_large(client: httpx.Client) -> None:
+    large = '{"params": {"name": "' + "a" * 300_000 + '"}}'
+    headers = {"Content-Type": "application/json"}
+
+    def chunks() -> Iterator[bytes]:
+        for first in range(0, len(large), 50_000):
+            yield large[first : first + 50_000].encode()
+
+    for content in (large, chunks()):
+        answer = client.post("/api/v1/jobs/greet/runs", content=content, headers=headers)
+        assert (answer.status_code, answer.json()["error"]["exit_code"]) == (413, 2)
+    # What limits.params refuses has its own words.
+    answer = client.post("/api/v1/jobs/greet/runs", content=large[:70_000] + '"}}', headers=headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid_params")
+
+
+def test_who_never_finishes_a_head_is_hung_up_on(web: Web) -> None:
+    host, _, port = web.url.removeprefix("http://").partition(":")
+    begin = time.monotonic()
+    with socket.create_connection((host, int(port)), 40.0) as slow:
+        slow.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+        slow.settimeout(2.0)
+        while time.monotonic() - begin < 40.0:
+            try:
+                if slow.recv(1) == b"":
+                    break
+            except TimeoutError:
+                slow.sendall(b"X: y\r\n")
+            except ConnectionResetError:
+                break
+        else:
+            pytest.fail("a head may take for ever")
 
 
 def test_without_tokens_only_this_host_is_served(project: Project) -> None:
@@ -138,11 +378,14 @@ def test_a_new_token_is_printed_once_and_only_its_hash_is_for_the_file(project: 
 
 
 def test_headers_that_protect_are_on_every_page(client: httpx.Client) -> None:
-    for path in ("/", "/api/v1/jobs", "/static/live.js", "/no-such-page"):
-        headers = client.get(path).headers
+    for path in ("/", "/api/v1/jobs", "/static/live.js", "/no-such-page", "/static/../server.py", "/api/v1/events"):
+        headers = client.head(path).headers
         assert "script-src 'self'" in headers["Content-Security-Policy"]
         assert "unsafe" not in headers["Content-Security-Policy"]
+        assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
         assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+        assert "Access-Control-Allow-Origin" not in headers
 
 
 def test_what_runs_and_specs_contain_is_escaped(web: Web, client: httpx.Client) -> None:
@@ -151,6 +394,24 @@ def test_what_runs_and_specs_contain_is_escaped(web: Web, client: httpx.Client) 
         html = client.get(path).text
         assert "<script>alert" not in html
         assert "<b>somebody" not in html
+
+
+def test_what_utf8_has_no_way_to_write_is_shown_all_the_same(web: Web, client: httpx.Client) -> None:
+    # Such as the name of a file that is none.
+    run_id = web.project.cli("submit", "garbled", "--wait").check(1).id
+    for path in (f"/runs/{run_id}", "/", "/runs", "/jobs/garbled"):
+        assert client.get(path).status_code == 200
+    assert client.get(f"/api/v1/runs/{run_id}").json() == web.project.document(run_id)
+    assert client.get("/api/v1/runs").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/static/../server.py", "/static/%2e%2e/server.py", "/static/..%2fserver.py"])
+def test_no_file_beside_the_assets_is_served(web: Web, path: str) -> None:
+    host, _, port = web.url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), 10.0) as plain:
+        # As it stands: a client would tidy the path up.
+        plain.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        assert plain.makefile("rb").readline() == b"HTTP/1.1 404 Not Found\r\n"
 
 
 def test_metrics_are_for_whoever_may_read(guarded: Web) -> None:

@@ -1,4 +1,4 @@
-"""The REST API under schemathesis: what its OpenAPI document allows, and what it does not, ends in no 5xx."""
+"""The REST API under schemathesis: nothing ends in a 5xx, what is wrong is refused, answers are as described."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ STREAMS = "/(events|stream)$"
 def test_nothing_that_is_sent_breaks_it(web: Web, tmp_path: Path) -> None:
     command = [
         *(str(Path(sys.executable).with_name("schemathesis")), "run", f"{web.url}/api/v1/openapi.json"),
-        *("--checks", "not_a_server_error,content_type_conformance,response_headers_conformance"),
+        # A schema can say what a time looks like, and not that it is one.
+        *("--checks", "all", "--exclude-checks", "positive_data_acceptance"),
         # Those answer without end.
         *("--exclude-path-regex", STREAMS),
         *("--phases", "examples,coverage,fuzzing", "--max-examples", "6", "--seed", "7", "--no-color"),

@@ -1,0 +1,155 @@
+"""The REST API: jobs, schedules, workers, queues, figures, acts; health and metrics."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from runner.actions.audit import acts
+from runner.actions.metrics import exposition
+from runner.actions.pause import pause, resume
+from runner.actions.stats import stats
+from runner.actions.upcoming import missed, upcoming
+from runner.errors import UsageError
+from runner.ledger.fleet import read_queues, read_workers, worker_document
+from runner.ledger.pauses import read_pauses
+from runner.model.job_document import job_document
+from runner.model.moment import read_moment, read_since
+from runner.model.pause import paused
+from runner.web import documents
+from runner.web.api import MOST, Comment, Moment, Text
+from runner.web.documents import PROBLEMS, answers
+from runner.web.requests import Admin, JobName, Reader, StrictRoute, answer, seconds, state_of
+
+router = APIRouter(prefix="/api/v1", route_class=StrictRoute, dependencies=[Reader])
+health = APIRouter()
+
+MOST_ACTS = 20_000
+PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+
+Job = Annotated[str | None, Query(max_length=64)]
+Act = Literal["submit", "rerun", "revoke", "terminate", "forget", "pause", "resume"]
+
+
+class NewPause(BaseModel):
+    """How to pause."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    duration: Text = Field(default=None, description="Go on by itself after this time, such as 2h.")
+    comment: Comment = Field(default=None, description="Why.")
+
+
+@router.get("/jobs", **answers(documents.Jobs))
+def list_jobs(request: Request) -> Response:
+    """Return the jobs as they are declared, and the problems of those that cannot be used."""
+    project = state_of(request).project
+    catalog, pauses = project.catalog, read_pauses(project.ledger)
+    jobs = [job_document(catalog.jobs[name], paused(pauses, name)) for name in sorted(catalog.jobs)]
+    return answer({"jobs": jobs, "problems": [str(problem) for problem in catalog.problems]})
+
+
+@router.get("/jobs/{job}", **answers(documents.Job))
+def get_job(job: JobName, request: Request) -> Response:
+    """Return a job as it is declared."""
+    project = state_of(request).project
+    declared = project.catalog.get(job)
+    return answer(job_document(declared, paused(read_pauses(project.ledger), declared.name)))
+
+
+@router.post("/jobs/{job}/pause", **answers(documents.Pause))
+def pause_job(job: JobName, request: Request, person: Admin, body: NewPause | None = None) -> Response:
+    """Hold a job; `*` holds all."""
+    given = body or NewPause()
+    length = seconds(given.duration, "duration")
+    project = state_of(request).project
+    return answer(pause(project, job, seconds=length, comment=given.comment, by=person.name).document())
+
+
+@router.post("/jobs/{job}/resume", **answers(documents.Resumed))
+def resume_job(job: JobName, request: Request, person: Admin) -> Response:
+    """Let a job go on; `*` ends the pause of all."""
+    return answer({"resumed": resume(state_of(request).project, job, by=person.name)})
+
+
+@router.get("/jobs/{job}/stats", **answers(documents.JobStats))
+def get_stats(job: JobName, request: Request) -> Response:
+    """Return how many runs there are of a job, how often they succeed, how long they wait and run."""
+    return answer(stats(state_of(request).project, job)[0].document())
+
+
+@router.get("/stats", **answers(documents.Stats))
+def list_stats(request: Request) -> Response:
+    """Return the figures of all jobs."""
+    return answer({"stats": [each.document() for each in stats(state_of(request).project)]})
+
+
+@router.get("/upcoming", **answers(documents.Upcoming))
+def list_upcoming(
+    request: Request,
+    job: Job = None,
+    begin: Annotated[str | None, Query(alias="from", description="From then on: 02:00.", max_length=64)] = None,
+    end: Annotated[str | None, Query(alias="to", description="Until then.", max_length=64)] = None,
+    limit: Annotated[int, Query(ge=1, le=MOST)] = 50,
+) -> Response:
+    """Return the next runs of all schedules in time order, those that were missed first."""
+    project = state_of(request).project
+    zone = project.settings.timezone
+    first = read_moment(begin, zone) if begin is not None else None
+    last = read_moment(end, zone, first) if end is not None else None
+    if first is not None and last is not None and last < first:
+        raise UsageError("to lies before from", hint="swap or correct them")
+    late = missed(project, job) if first is None else []
+    found = [*late, *islice(upcoming(project, since=first, until=last, job=job), limit)]
+    return answer({"upcoming": [each.document() for each in found[:limit]]})
+
+
+@router.get("/workers", **answers(documents.Workers))
+def list_workers(request: Request) -> Response:
+    """Return the workers by what they last told; one that went without a word is lost, and shown for a day."""
+    found = read_workers(state_of(request).project.ledger)
+    return answer({"workers": [worker_document(each) for each in found]})
+
+
+@router.get("/queues", **answers(documents.Queues))
+def list_queues(request: Request) -> Response:
+    """Return the queues: what waits, by priority; what will be put into them later; who takes from them."""
+    return answer({"queues": read_queues(state_of(request).project.ledger)})
+
+
+@router.get("/audit", **answers(documents.Audit))
+def list_acts(
+    request: Request,
+    job: Job = None,
+    act: Annotated[Act | None, Query()] = None,
+    by: Annotated[str | None, Query(max_length=256)] = None,
+    run: Annotated[str | None, Query(alias="id", description="A full id.", max_length=128)] = None,
+    since: Annotated[str | None, Moment] = None,
+    limit: Annotated[int, Query(ge=1, le=MOST_ACTS)] = 50,
+) -> Response:
+    """Return who did what, newest first."""
+    project = state_of(request).project
+    oldest = read_since(since, project.settings.timezone) if since is not None else None
+    found = acts(project, limit=limit, act=act, job=job, by=by, run_id=run, since=oldest)
+    return answer({"acts": [each.document() for each in found]})
+
+
+@health.get("/healthz", **answers(documents.Health))
+def healthz(request: Request) -> Response:
+    """Say whether Redis answers."""
+    state_of(request).project.ledger.read(["healthz"])
+    return answer({"status": "ok"})
+
+
+@health.get(
+    "/metrics",
+    response_class=Response,
+    dependencies=[Reader],
+    responses={**PROBLEMS, 200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
+def metrics(request: Request) -> Response:
+    """Return metrics in Prometheus' text format."""
+    return Response(exposition(state_of(request).project), media_type=PROMETHEUS)

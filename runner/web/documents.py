@@ -1,0 +1,346 @@
+"""The documents that the API answers with, as its OpenAPI document describes them.
+
+They describe what the runner makes anyway and the command line prints too; nothing is made by them. Tests hold answers
+against them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from fastapi.responses import StreamingResponse
+from pydantic import ConfigDict
+from typing_extensions import TypedDict
+
+from runner.model.job import JobSpec
+from runner.model.option import options_of
+from runner.model.run import Run, State
+
+CLOSED = ConfigDict(extra="forbid")
+
+
+class Error(TypedDict):
+    """What went wrong, and what to do about it."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+
+    code: str
+    message: str
+    hint: str | None
+    exit_code: int
+
+
+class Problem(TypedDict):
+    """The body of every answer that is not 2xx."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+
+    error: Error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmittedRun(Run):
+    """A run, and whether it was there before."""
+
+    duplicate: bool
+
+
+class Runs(TypedDict):
+    """A page of runs. ``cut`` tells that it ended because it had looked at enough runs, not because it was full."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+
+    runs: list[Run]
+    cursor: str | None
+    looked_at: int
+    reached: str | None
+    cut: bool
+
+
+class Line(TypedDict):
+    """A line that a run wrote; ``cut`` counts lines that are not kept."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+
+    at: str
+    attempt: int
+    level: str | None
+    text: str
+    cut: int
+
+
+class Log(TypedDict):
+    """The last lines that a run wrote."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+
+    lines: list[Line]
+
+
+class Pause(TypedDict):
+    """Who holds a job (``*``: all), since when and until when."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+
+    job: str
+    by: str
+    since: str
+    until: str | None
+    comment: str | None
+
+
+class Facts(TypedDict):
+    """What is known around a run."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+
+    due: str | None
+    ahead: int | None
+    higher_priority_ahead: int
+    holder: str | None
+    lease_ends: str | None
+    refused_since: str | None
+    pause: Pause | None
+    put_aside_before: int | None
+    slot_holders: list[str] | None
+    workers: int
+    takers: list[str]
+    declared: bool
+    enabled: bool
+    changed_since_submission: bool
+
+
+class Why(TypedDict):
+    """What a run waits for, or why it ended, and what to do about it."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+
+    id: str
+    job: str
+    state: State
+    reason: str | None
+    summary: str
+    because: list[str]
+    commands: list[str]
+    log: list[str]
+    facts: Facts
+
+
+_PLACE = {"name": str, "file": str, "line": int, "digest": str}
+_OPTIONS = {each.key: Any for each in options_of(JobSpec)}
+Job: Any = TypedDict("Job", {**_PLACE, **_OPTIONS, "paused": Pause | None})  # type: ignore[misc]
+Job.__doc__ = (
+    "A job: its name and place, every option as it would stand in YAML (see the reference of jobs.d), its pause."
+)
+setattr(Job, "__pydantic_config__", CLOSED)  # noqa: B010 - mypy knows no such attribute
+
+
+class Jobs(TypedDict):
+    """All jobs, and the problems of those that cannot be used."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+
+    jobs: list[Job]
+    problems: list[str]
+
+
+class Resumed(TypedDict):
+    """Whether there was a pause."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+
+    resumed: bool
+
+
+class Problems(TypedDict):
+    """The problems that a worker has with files of jobs."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+
+    count: int
+    first: list[str]
+
+
+class Worker(TypedDict):
+    """A worker, by what it last told."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+
+    name: str
+    state: Literal["running", "stopping", "lost"]
+    host: str
+    pid: int
+    pool: str
+    version: str | None
+    queues: list[str]
+    concurrency: int
+    running: int
+    jobs: int
+    catalog: str | None
+    catalog_since: str
+    problems: Problems
+    kept: list[str]
+    started_at: str
+    seen_at: str
+
+
+class Workers(TypedDict):
+    """The workers that live, and those that went without a word within a day."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+
+    workers: list[Worker]
+
+
+class Queue(TypedDict):
+    """A queue: what waits by priority, what comes later, who takes from it; ``oldest`` in seconds."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+
+    name: str
+    waiting: int
+    priorities: dict[str, int]
+    delayed: int
+    workers: int
+    concurrency: int
+    running: int
+    oldest: float | None
+
+
+class Queues(TypedDict):
+    """The queues that workers take from, or in which something waits."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+
+    queues: list[Queue]
+
+
+class UpcomingRun(TypedDict):
+    """A run that a schedule will make, or has missed."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+
+    job: str
+    slot: str
+    start: str
+    missed: bool
+    id: str
+    queue: str
+
+
+class Upcoming(TypedDict):
+    """The runs to come, in time order."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+
+    upcoming: list[UpcomingRun]
+
+
+class Percentiles(TypedDict):
+    """Seconds."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+
+    p50: float | None
+    p95: float | None
+
+
+class Day(TypedDict):
+    """How runs submitted on a day ended."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+
+    day: str
+    success: int
+    failure: int
+    revoked: int
+
+
+class JobStats(TypedDict):
+    """The figures of a job."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+
+    job: str
+    runs: int
+    states: dict[str, int]
+    success_rate: float | None
+    last_success: str | None
+    wait_seconds: Percentiles
+    run_seconds: Percentiles
+    sampled: int
+    days: list[Day]
+
+
+class Stats(TypedDict):
+    """The figures of all jobs."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+
+    stats: list[JobStats]
+
+
+class Act(TypedDict):
+    """What somebody did; ``job`` is ``*`` for all jobs."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+
+    at: str
+    act: str
+    by: str | None
+    job: str | None
+    id: str | None
+    comment: str | None
+
+
+class Audit(TypedDict):
+    """Acts, newest first."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+
+    acts: list[Act]
+
+
+class Health(TypedDict):
+    """Redis answers."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+
+    status: Literal["ok"]
+
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem, "description": words}
+    for status, words in {
+        400: "A header, or the request itself, is wrong.",
+        401: "Nobody knows who asks.",
+        403: "They may not do this.",
+        404: "There is no such run or job.",
+        405: "The path is there, and does not do this.",
+        408: "The body did not come in time.",
+        409: "Refused: the job is disabled or paused, or the run has not finished.",
+        413: "The body is too large.",
+        415: "The body is not said to be JSON.",
+        421: "The request is for another host.",
+        422: "The request, or the params, are wrong.",
+        429: "Too many failed logins.",
+        500: "A bug in the runner.",
+        503: "Redis cannot be reached.",
+    }.items()
+}
+
+
+def answers(kind: Any, status: int = 200, **more: dict[str, Any]) -> dict[str, Any]:
+    """Return how a route of the API is described that answers with a document of ``kind``."""
+    return {
+        "status_code": status,
+        "response_model": None,
+        "responses": {**PROBLEMS, status: {"model": kind}, **{int(key): value for key, value in more.items()}},
+    }
+
+
+def streams(words: str) -> dict[str, Any]:
+    """Return how a route of the API is described that answers with server-sent events."""
+    events = {"description": words, "content": {"text/event-stream": {"schema": {"type": "string"}}}}
+    return {"response_class": StreamingResponse, "responses": {**PROBLEMS, 200: events}}

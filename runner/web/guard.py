@@ -1,0 +1,215 @@
+"""What every request passes before anything looks at it: whence it comes, who asks, how much it may send."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from urllib.parse import quote, urlsplit
+
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from runner.errors import RunnerError
+from runner.web.access import Access, NotAllowed, Person
+
+SESSION = "runner_session"
+
+BODY_SECONDS = 30.0
+"""How long a request may take to send its body."""
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+PUBLIC = ("/login", "/healthz")
+"""What is shown to anybody, beside ``/static/``."""
+
+Refuse = Callable[[Request, Exception], Awaitable[Response]]
+
+
+class Guard:
+    """The outermost layer of the application.
+
+    Args:
+        app: what is guarded.
+        access: who may.
+        most: bytes that a body may have.
+        refuse: makes the answer to whoever may not.
+    """
+
+    def __init__(self, app: ASGIApp, *, access: Access, most: int, refuse: Refuse) -> None:
+        self._app = app
+        self._access = access
+        self._most = most
+        self._refuse = refuse
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or refuse it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        # Whoever asks for the head alone gets that of GET; the server leaves the body out.
+        head = scope["method"] == "HEAD"
+        if head:
+            scope = {**scope, "method": "GET"}
+        request = Request(scope, receive)
+        send = _Sender(send, scope["path"], head=head)
+        try:
+            answer = self._admit(request)
+        except (RunnerError, HTTPException) as error:
+            answer = await self._refuse(request, error)
+        if answer is not None:
+            await answer(scope, receive, send)
+        else:
+            await self._app(scope, self._limited(receive), send)
+
+    def _admit(self, request: Request) -> Response | None:
+        request.state.person = None
+        self._check_host(request)
+        self._check_site(request)
+        if int(request.headers.get("Content-Length", "0")) > self._most:
+            raise HTTPException(413, f"a body has {self._most} bytes at most")
+        request.state.person = self._who(request)
+        path = request.url.path
+        if request.state.person is None and path not in PUBLIC and not path.startswith("/static/"):
+            return _log_in_first(request)
+        return None
+
+    def _who(self, request: Request) -> Person | None:
+        access = self._access
+        address = request.client.host if request.client is not None else ""
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        # Without tokens it is none of ours: a proxy may pass on what it was given itself.
+        if access.settings.tokens and scheme.lower() == "bearer" and token:
+            return access.of_token(token.strip(), address_of(request))
+        session = request.cookies.get(SESSION)
+        found = access.of_session(session) if session else None
+        name = access.settings.trusted_header
+        given = request.headers.getlist(name) if name else []
+        if len(given) > 1:
+            raise NotAllowed(f"{name} is given twice", hint="let the proxy replace it, not add to it", status=400)
+        # Headers come as Latin-1; proxies write UTF-8.
+        who = given[0].encode("latin-1").decode("utf-8", "replace") if given else ""
+        return found or access.of_header(who, address) or access.of_nobody()
+
+    def _check_host(self, request: Request) -> None:
+        given = request.headers.getlist("Host")
+        name = _split(f"//{given[0]}")[0] if len(given) == 1 else None
+        if name is None or not self._access.is_host(name):
+            shown = f"{name} is not a name of this host" if name else "the request does not say which host it is for"
+            raise NotAllowed(shown, hint="use http://127.0.0.1, or add the name to web.hosts", status=421)
+
+    def _check_site(self, request: Request) -> None:
+        """Refuse what a page of another site sends, or loads, on behalf of whoever looks at it.
+
+        Browsers say so themselves (the Fetch Metadata Request Headers of W3C); those that do not name the page's
+        origin with what they send.
+        """
+        site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+        if request.method in SAFE:
+            # A link may lead here.
+            foreign = site in ("cross-site", "same-site") and request.headers.get("Sec-Fetch-Mode") != "navigate"
+        elif site is not None:
+            foreign = site not in ("same-origin", "none")
+        else:
+            foreign = origin is not None and _split(origin)[1] != request.headers.get("Host")
+        if foreign:
+            raise NotAllowed("sent from another site")
+
+    def _limited(self, receive: Receive) -> Receive:
+        left, complete, deadline = self._most, False, asyncio.get_running_loop().time() + BODY_SECONDS
+
+        async def limited() -> Message:
+            nonlocal left, complete
+            if complete:
+                return await receive()  # waits for whoever asks to go away
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408, f"the body did not come within {BODY_SECONDS:g} s") from None
+            left -= len(message.get("body", b""))
+            complete = not message.get("more_body", False)
+            if left < 0:
+                raise HTTPException(413, f"a body has {self._most} bytes at most")
+            return message
+
+        return limited
+
+
+class _Sender:
+    """Adds the headers that every answer has; of an answer to HEAD, sends the head alone."""
+
+    def __init__(self, send: Send, path: str, *, head: bool) -> None:
+        self._send = send
+        self._static = path.startswith("/static/")
+        self._head = head
+        self._done = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in HEADERS.items():
+                headers.setdefault(name, value)
+            if not self._static:
+                headers.setdefault("Cache-Control", "no-store")
+            await self._send(message)
+        elif not self._head:
+            await self._send(message)
+        elif not self._done:
+            # Once: a stream goes on until it learns that nobody is there.
+            self._done = True
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def address_of(request: Request) -> str:
+    """Return the address that a request comes from, as far as trusted proxies tell."""
+    access: Access = request.app.state.runner.access
+    forwarded = ",".join(request.headers.getlist("X-Forwarded-For"))
+    return access.origin_of(request.client.host if request.client is not None else "", forwarded)
+
+
+def is_secure(request: Request) -> bool:
+    """Whether a browser speaks TLS, to this server or to a trusted proxy."""
+    access: Access = request.app.state.runner.access
+    told = request.headers.get("X-Forwarded-Proto", "").split(",")[0].strip().lower()
+    proxied = request.client is not None and access.is_proxy(request.client.host)
+    return request.url.scheme == "https" or (proxied and told == "https")
+
+
+def wants_json(request: Request) -> bool:
+    """Whether a program asks, not a person."""
+    path = request.url.path
+    return path in ("/healthz", "/metrics", "/api") or path.startswith("/api/")
+
+
+def _log_in_first(request: Request) -> Response:
+    if wants_json(request):
+        raise NotAllowed("who are you?", hint="send Authorization: Bearer TOKEN", status=401)
+    query = f"?{request.url.query}" if request.url.query else ""
+    return RedirectResponse(f"/login?to={quote(request.url.path + query, safe='')}", 303)
+
+
+def _split(url: str) -> tuple[str | None, str | None]:
+    """Return the name of a URL's host, and with its port; None of what is no URL."""
+    try:
+        found = urlsplit(url)
+        return found.hostname, found.netloc
+    except ValueError:
+        return None, None
+
+
+def headers_of(error: Exception) -> Mapping[str, str]:
+    """Return the headers that belong to a refusal."""
+    status = getattr(error, "status", None)
+    return {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "60"}}.get(status or 0, {})

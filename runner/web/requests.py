@@ -1,0 +1,143 @@
+"""What the requests of the API have in common: who asks, what stands in their bodies, how they are answered."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Coroutine
+from email.message import Message
+from typing import Annotated, Any
+
+from fastapi import Depends, Path, Request, Response, Security
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+from fastapi.security import HTTPBearer
+from starlette.exceptions import HTTPException
+
+from runner.errors import UsageError
+from runner.model.duration import parse_duration
+from runner.model.run import State as RunState
+from runner.model.strict_json import read_json
+from runner.web.access import NotAllowed, Person, Role
+from runner.web.state import State
+
+Reference = Annotated[
+    str,
+    Path(description="A full id, or a unique prefix of 8 or more characters.", max_length=128),
+]
+ReadReference = Annotated[
+    str,
+    Path(description="A full id, a unique prefix of 8 or more characters, or `@JOB`: its latest run.", max_length=128),
+]
+JobName = Annotated[str, Path(description="The name of a job.", max_length=64)]
+
+
+class BadBody(HTTPException):
+    """A body is no JSON."""
+
+
+class _StrictRequest(Request):
+    async def json(self) -> Any:
+        try:
+            return read_json(await self.body())
+        except ValueError as error:
+            raise BadBody(422, f"the body is not JSON: {error}") from None
+
+
+class StrictRoute(APIRoute):
+    """Takes JSON alone, said to be so, and such as every program reads in the same way.
+
+    A page of another site can send forms and plain text without asking first, and JSON not.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return what answers a request."""
+        handle = super().get_route_handler()
+        takes_body = self.body_field is not None
+
+        async def strictly(request: Request) -> Response:
+            if takes_body and not _is_json(request.headers.get("Content-Type")) and await request.body():
+                raise HTTPException(415, "the body is not said to be JSON: send Content-Type: application/json")
+            # What was read stays read: the body can be had from the request alone.
+            strict = _StrictRequest(request.scope, request.receive)
+            if hasattr(request, "_body"):
+                strict._body = request._body
+            return await handle(strict)
+
+        return strictly
+
+
+def _is_json(content_type: str | None) -> bool:
+    said = Message()
+    said["Content-Type"] = content_type or ""
+    subtype = said.get_content_subtype()
+    return said.get_content_maintype() == "application" and (subtype == "json" or subtype.endswith("+json"))
+
+
+def state_of(request: Request) -> State:
+    """Return what all requests share."""
+    found: State = request.app.state.runner
+    return found
+
+
+class AtLeast:
+    """The dependency that refuses whoever has less than a role."""
+
+    def __init__(self, role: Role) -> None:
+        self.role = role
+
+    def __call__(self, request: Request) -> Person:
+        """Return who asks.
+
+        Raises:
+            NotAllowed: they may not.
+        """
+        person: Person | None = request.state.person
+        if person is None:
+            raise NotAllowed("who are you?", hint="send Authorization: Bearer TOKEN", status=401)
+        if person.role < self.role:
+            raise NotAllowed(f"{person.name} may {person.role.name.lower()}, this needs {self.role.name.lower()}")
+        return person
+
+
+Reader = Depends(AtLeast(Role.READ))
+BEARER = Security(HTTPBearer(auto_error=False, description="A token of runner web --new-token."))
+"""Tells the OpenAPI document how to say who asks; who it is was found out before."""
+Operator = Annotated[Person, Depends(AtLeast(Role.OPERATE))]
+Admin = Annotated[Person, Depends(AtLeast(Role.ADMIN))]
+
+
+def answer(content: Any, status: int = 200, **headers: str) -> JSONResponse:
+    """Return JSON as it is: documents are plain values already, and may hold text that UTF-8 has no way to write."""
+    return _Answer(content, status, headers)
+
+
+class _Answer(JSONResponse):
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
+
+
+def seconds(text: str | None, name: str) -> float | None:
+    """Return the seconds that a duration means.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if text is None:
+        return None
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise UsageError(f"{name}: {error}") from None
+
+
+def read_states(words: list[str]) -> list[RunState]:
+    """Return the states of that names.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    known = {state.value: state for state in RunState}
+    for word in words:
+        if word.upper() not in known:
+            raise UsageError(f"{word!r} is no state", hint=f"use {', '.join(known)}")
+    return [known[word.upper()] for word in words]
