@@ -45,7 +45,7 @@ test-redis: $(INSTALLED)  ## Run the tests that need a server on redis-server: T
 	RUNNER_TEST_SERVER=redis-tcp $(PY) -m pytest -q -n $(WORKERS) --dist worksteal -m "not long" $(SERVER_TESTS)
 	RUNNER_TEST_SERVER=redis-unix $(PY) -m pytest -q -n $(WORKERS) --dist worksteal -m "not long" $(SERVER_TESTS)
 
-fault: $(INSTALLED)  ## Attack workers and Redis: kills, freezes, cuts, forgeries; prints a table (15 minutes; FAULT=--help)
+fault: $(INSTALLED)  ## Attack workers and Redis: kills, freezes, cuts, forgeries; prints a table (ten minutes on 4 cores; FAULT=--help)
 	$(PY) -m tests.fault $(FAULT)
 
 fault-compare: $(INSTALLED)  ## The same attacks on stock Celery with its best settings, for comparison
