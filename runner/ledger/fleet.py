@@ -110,10 +110,12 @@ def read_queues(ledger: Ledger) -> list[dict[str, Any]]:
     now = seconds * 1000 + micros // 1000
     shown = []
     for name in [*names, *sorted(set(delayed) - set(names))]:
-        takers = [worker for worker in workers if name in worker["queues"]]
+        named = [worker for worker in workers if name in worker["queues"]]
+        # Every worker takes from the inbox, whatever its queues are.
+        takers = workers if name == _INBOX else named
         ages = [now - submitted[run_id] for run_id in heads.get(name, ()) if run_id in submitted]
         counts = waiting.get(name, {})
-        if not (takers or counts or delayed.get(name)):
+        if not (named or counts or delayed.get(name)):
             continue
         shown.append(
             {

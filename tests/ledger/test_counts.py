@@ -6,6 +6,7 @@ import uuid
 
 import pytest
 
+from runner.ledger.fleet import read_queues
 from runner.ledger.metrics import Counts, Times, read_counts
 from runner.model.run import State
 from tests.ledger.conftest import ERROR, Bench
@@ -172,3 +173,15 @@ def test_counts_outlive_the_runs(bench: Bench) -> None:
     found = counts(bench)
     assert found.runs == {SUCCESS: 1}
     assert found.succeeded.keys() == {"job"}
+
+
+def test_every_worker_takes_from_the_inbox_of_plain_clients(bench: Bench) -> None:
+    bench.beat()
+    assert [each["name"] for each in read_queues(bench.ledger)] == ["default"]
+    bench.ledger.client.lpush("celery", "{}")
+    try:
+        inbox, default = read_queues(bench.ledger)
+    finally:
+        bench.ledger.client.delete("celery")
+    assert (inbox["name"], inbox["waiting"], inbox["workers"], inbox["concurrency"]) == ("celery", 1, 1, 1)
+    assert (default["name"], default["waiting"], default["workers"]) == ("default", 0, 1)
