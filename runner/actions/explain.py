@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from runner.model.pause import ALL, Pause
@@ -62,6 +63,16 @@ class Facts:
     changed: bool = False
     """Whether the job was changed since the run was submitted."""
     log: Sequence[str] = ()
+    show: Callable[[str], str] = str
+    """Writes a time of a run document as whoever reads the explanation wants it."""
+
+    def moment(self, milliseconds: int | None) -> str:
+        """Return Unix ms as the explanation tells them."""
+        return self.show(to_timestamp(milliseconds) or "")
+
+    def left(self, milliseconds: int) -> str:
+        """Return how long it takes yet until then."""
+        return str(timedelta(seconds=max(1, round((milliseconds - self.now) / 1000))))
 
     def document(self) -> dict[str, Any]:
         """Return the facts as JSON shows them."""
@@ -112,7 +123,7 @@ def explain(facts: Facts) -> Explanation:
     run = facts.run
     commands: list[tuple[str, ...]] = []
     if run.final:
-        summary, because = _ended(run)
+        summary, because = _ended(facts)
         if run.state is State.FAILURE:
             commands = [("logs", run.id), ("rerun", run.id)]
     elif run.state is State.STARTED:
@@ -122,19 +133,21 @@ def explain(facts: Facts) -> Explanation:
             commands = [("worker",)]
     else:
         summary, because, commands = _waits(facts)
-    return Explanation(summary, [*because, *_history(run), *_spec(facts)], commands)
+    return Explanation(summary, [*because, *_history(facts), *_spec(facts)], commands)
 
 
-def _ended(run: Run) -> tuple[str, list[str]]:
+def _ended(facts: Facts) -> tuple[str, list[str]]:
+    run = facts.run
     if run.state is State.SUCCESS:
         return f"it succeeded{_after(run)}", []
     summary = f"it ended in {run.state}, {run.reason}: {ENDS.get(run.reason or '', 'no more is known')}"
     because = []
     if run.reason == "expired" and run.expires_at:
-        because.append(f"it was not to start after {run.expires_at}")
+        because.append(f"it was not to start after {facts.show(run.expires_at)}")
     if run.revocation:
         why = f": {run.revocation['comment']}" if run.revocation.get("comment") else ""
-        because.append(f"revoked by {run.revocation.get('by') or 'somebody'} at {run.revocation['at']}{why}")
+        at = facts.show(run.revocation["at"])
+        because.append(f"revoked by {run.revocation.get('by') or 'somebody'} at {at}{why}")
     return summary, because
 
 
@@ -146,7 +159,7 @@ def _after(run: Run) -> str:
 
 def _runs(facts: Facts) -> tuple[str, list[str]]:
     run = facts.run
-    summary = f"it runs: attempt {run.attempts} on {run.worker}, since {run.started_at}"
+    summary = f"it runs: attempt {run.attempts} on {run.worker}, since {facts.show(run.started_at or '')}"
     because = []
     if facts.lease is not None and facts.lease <= facts.now:
         summary = f"its worker {run.worker} has not been heard of since its lease ended, {_ago(facts, facts.lease)}"
@@ -171,7 +184,7 @@ def _waits(facts: Facts) -> tuple[str, list[str], list[tuple[str, ...]]]:
     start: list[tuple[str, ...]] = [("worker",) if run.queue == "default" else ("worker", "-Q", run.queue)]
     unserved = [] if served else [f"no live worker takes runs from queue {run.queue}"]
     if facts.pause is not None:
-        return _held(facts.pause, run)
+        return _held(facts, facts.pause)
     if facts.before is not None and facts.holders is not None:
         because = [f"held by run {holder}" for holder in facts.holders]
         because += [f"{_count(facts.before)} waiting before it"] if facts.before else ["it is the next one to get it"]
@@ -181,9 +194,10 @@ def _waits(facts: Facts) -> tuple[str, list[str], list[tuple[str, ...]]]:
     if facts.due is not None:
         if facts.due > facts.now:
             what = "a retry" if run.state is State.RETRY else "its start"
-            return f"it waits for {what}, due at {to_timestamp(facts.due)}", [*_detail(run), *unserved], []
+            summary = f"it waits for {what}, due at {facts.moment(facts.due)}, in {facts.left(facts.due)}"
+            return summary, [*_detail(run), *unserved], []
         if not facts.workers:
-            return f"it is due since {to_timestamp(facts.due)}, and no live worker is there", _detail(run), start
+            return f"it is due since {facts.moment(facts.due)}, and no live worker is there", _detail(run), start
         return "it is due, and goes into its queue within a second", unserved, [] if served else start
     if facts.holder:
         if facts.lease is not None and facts.lease <= facts.now:
@@ -210,11 +224,11 @@ def _waits(facts: Facts) -> tuple[str, list[str], list[tuple[str, ...]]]:
     )
 
 
-def _held(pause: Pause, run: Run) -> tuple[str, list[str], list[tuple[str, ...]]]:
-    told = pause.document()
+def _held(facts: Facts, pause: Pause) -> tuple[str, list[str], list[tuple[str, ...]]]:
+    run, told = facts.run, pause.document()
     summary = f"{'all jobs are' if pause.job == ALL else f'job {run.job} is'} paused"
-    summary += f" until {told['until']}" if told["until"] else ""
-    because = [f"paused by {pause.by} at {told['since']}" + (f": {pause.comment}" if pause.comment else "")]
+    summary += f" until {facts.show(told['until'])}" if told["until"] else ""
+    because = [f"paused by {pause.by} at {facts.show(told['since'])}" + (f": {pause.comment}" if pause.comment else "")]
     return summary, because, [("resume", "--all" if pause.job == ALL else run.job)]
 
 
@@ -230,10 +244,12 @@ def _place(facts: Facts) -> list[str]:
 
 
 def _detail(run: Run) -> list[str]:
-    return [run.detail] if run.detail and not run.detail.startswith(("waiting in queue", "scheduled")) else []
+    told = ("waiting in queue", "scheduled", "waiting for a retry")
+    return [run.detail] if run.detail and not run.detail.startswith(told) else []
 
 
-def _history(run: Run) -> Iterator[str]:
+def _history(facts: Facts) -> Iterator[str]:
+    run = facts.run
     if run.error:
         yield f"last error: {run.error['type']}: {run.error['message']}"
     if run.retries:
@@ -241,12 +257,12 @@ def _history(run: Run) -> Iterator[str]:
     for death in run.deaths[-3:]:
         how = f"signal {death['signal']}" if death.get("signal") else ""
         how = how or (f"exit code {death['exit_code']}" if death.get("exit_code") is not None else "with its worker")
-        yield f"a process that ran it died at {death['at']} on {death.get('worker') or '?'} ({how})"
+        yield f"a process that ran it died at {facts.show(death['at'])} on {death.get('worker') or '?'} ({how})"
 
 
 def _spec(facts: Facts) -> Iterator[str]:
     if facts.refused_since is not None and not facts.run.final:
-        yield f"workers hand it back since {to_timestamp(facts.refused_since)}: they do not know job {facts.run.job}"
+        yield f"workers hand it back since {facts.moment(facts.refused_since)}: they do not know job {facts.run.job}"
     if not facts.declared:
         yield f"job {facts.run.job} is not declared in this project's files"
     elif not facts.enabled:

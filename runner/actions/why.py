@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from runner.actions.explain import Explanation, Facts, explain
@@ -21,8 +22,13 @@ LOOK = 2000
 LOG_LINES = 5
 
 
-def why(project: Project, reference: str) -> tuple[Facts, Explanation]:
+def why(project: Project, reference: str, show: Callable[[str], str] = str) -> tuple[Facts, Explanation]:
     """Return what is known around a run, and the explanation.
+
+    Args:
+        project: where the run belongs.
+        reference: its id, a prefix of it, or ``@JOB``.
+        show: how the explanation writes a time (RFC 3339); as it is by default.
 
     Raises:
         UnknownRun, AmbiguousId, UsageError: see :func:`runner.actions.find.find_id`.
@@ -45,6 +51,7 @@ def why(project: Project, reference: str) -> tuple[Facts, Explanation]:
         enabled=job is None or job.enabled,
         changed=job is not None and run.spec_digest is not None and run.spec_digest != job.digest,
         log=[line.text for line in last_lines(project, run.id, LOG_LINES)] if run.attempts else [],
+        show=show,
         **told,
     )
     return facts, explain(facts)

@@ -8,6 +8,7 @@ from typing import Any
 from celery.utils.log import get_logger
 from kombu.exceptions import KombuError
 
+from runner.app.worker_log import about
 from runner.errors import InvalidParams, JobDisabled
 from runner.ledger.outcome import describe_exception
 from runner.ledger.submission import Submission
@@ -57,7 +58,13 @@ def adopt(app: Any, job: JobSpec, message: Any) -> None:
     if error is not None and not submitted.duplicate:
         failure = describe_exception(error, app.runner_settings.limits.traceback)
         app.backend.attempts.fail_waiting(run_id, "", "invalid_params", failure)
-        log.warning("run %s of %s from a plain Celery client is refused: %s", run_id, job.name, error)
+        log.warning(
+            "run %s of %s from a plain Celery client is refused: %s",
+            run_id,
+            job.name,
+            error,
+            extra=about(run_id, job.name),
+        )
 
 
 def _params_of(message: Any) -> dict[str, Any]:

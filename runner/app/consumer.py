@@ -11,6 +11,7 @@ from celery.utils.log import get_logger
 from celery.worker.consumer import Consumer
 from kombu.utils.json import dumps
 
+from runner.app.worker_log import about
 from runner.ledger.message import MARK
 from runner.ledger.outcome import describe_exception
 
@@ -100,7 +101,7 @@ def refuse_unknown(app: Any, name: Any, message: Any) -> None:
         return
     since = app.backend.ledger.refused_since(run_id)
     if since is None or time.time() - since < UNKNOWN_JOB_PATIENCE:
-        log.warning("run %s: job %s is not declared here, handed back", run_id, name)
+        log.warning("run %s: job %s is not declared here, handed back", run_id, name, extra=about(run_id, name))
         hand_back_later(message, UNKNOWN_JOB_PAUSE, f"job {name} is not declared by {app.worker_name}")
         return
     failure = describe_exception(

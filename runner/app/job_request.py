@@ -19,6 +19,7 @@ from celery.utils.log import get_logger
 from celery.worker import state
 from celery.worker.request import Request
 
+from runner.app.worker_log import about
 from runner.ledger.outcome import describe_exception
 from runner.model.retry import RetryAt
 from runner.model.run import to_datetime
@@ -81,7 +82,9 @@ class JobRequest(Request):
     def on_timeout(self, soft: bool, timeout: float) -> None:
         """Say so; a hard timeout is settled in :meth:`on_failure`, which billiard calls before this."""
         if soft:
-            log.warning("run %s of %s: soft timeout (%ss)", self.id, self.name, timeout)
+            log.warning(
+                "run %s of %s: soft timeout (%ss)", self.id, self.name, timeout, extra=about(self.id, self.name)
+            )
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> None:
         """Act on an attempt that did not end in SUCCESS."""
@@ -120,7 +123,9 @@ class JobRequest(Request):
 
     def _settle_timeout(self, error: BaseException) -> None:
         job, limit = self.task.job, self.app.runner_settings.limits.traceback
-        log.error("run %s of %s: timeout (%ss), killed", self.id, self.name, job.timeout)
+        log.error(
+            "run %s of %s: timeout (%ss), killed", self.id, self.name, job.timeout, extra=about(self.id, self.name)
+        )
         # Where the job was is not known here: the traceback would be that of this process.
         error.__traceback__ = None
         failure = describe_exception(error, limit, message=f"the job ran longer than its timeout of {job.timeout:g}s")
@@ -150,6 +155,7 @@ class JobRequest(Request):
             self.worker_pid,
             error,
             follows or "settled already",
+            extra=about(self.id, self.name),
         )
 
     # -- what the worker asks for

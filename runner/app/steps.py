@@ -22,6 +22,7 @@ from runner._version import __version__
 from runner.app.drain import Drain
 from runner.app.hooks import MOST_HOOKS, fire_hooks
 from runner.app.systemd import Watchdog, notify
+from runner.app.worker_log import about
 from runner.delivery.claims import Claims
 from runner.errors import RunnerError
 from runner.ledger.ledger import WORKER_RECORD_SECONDS
@@ -216,7 +217,9 @@ class LeaseThread(threading.Thread):
         return told if files is None else {**told, **files.record()}
 
     def _terminate(self, request: Any, name: str) -> None:
-        log.warning("run %s of %s is terminated (%s)", request.id, request.name, name)
+        log.warning(
+            "run %s of %s is terminated (%s)", request.id, request.name, name, extra=about(request.id, request.name)
+        )
         self._ending.add(request.token)
         signum = getattr(signal, f"SIG{name}", signal.SIGTERM)
         threading.Thread(target=request.end, args=(signum,), name="runner-terminate", daemon=True).start()
@@ -234,7 +237,11 @@ class LeaseThread(threading.Thread):
             del self._suspects[token]
             for request in tuple(state.active_requests):
                 if getattr(request, "token", None) == token and not request.acknowledged:
-                    log.error("run %s: its lease was lost, its process is ended", request.id)
+                    log.error(
+                        "run %s: its lease was lost, its process is ended",
+                        request.id,
+                        extra=about(request.id, request.name),
+                    )
                     threading.Thread(target=request.end, args=(signal.SIGKILL,), daemon=True).start()
 
 

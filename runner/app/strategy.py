@@ -15,6 +15,7 @@ from celery.worker.strategy import default as stock_strategy
 
 from runner.app.adopt import adopt
 from runner.app.consumer import hand_back_later
+from runner.app.worker_log import about
 from runner.errors import InvalidParams, Unavailable
 from runner.ledger.message import MARK
 from runner.model.job import JobSpec
@@ -56,7 +57,10 @@ def strategy(task: Any, app: Any, consumer: Any, **kwargs: Any) -> Callable[...,
                 return
             if other and fresh and not fits(app, task.job, headers.get("id")):
                 log.warning(
-                    "run %s: its params do not fit %s, which just changed: handed back", headers["id"], task.name
+                    "run %s: its params do not fit %s, which just changed: handed back",
+                    headers["id"],
+                    task.name,
+                    extra=about(headers["id"], task.name),
                 )
                 hand_back_later(message, FRESH_PAUSE, f"its params do not fit job {task.name}, which just changed")
                 return
@@ -96,4 +100,5 @@ def refuse_broken(app: Any, task: Any, message: Any) -> None:
     failure = describe_exception(JobImportError(task.broken), app.runner_settings.limits.traceback)
     app.backend.attempts.fail_waiting(message.headers["id"], message.delivery_tag, "import_error", failure)
     message.channel.qos.settled(message.delivery_tag)
-    log.error("run %s of %s: import_error: %s", message.headers["id"], task.name, task.broken)
+    run_id = message.headers["id"]
+    log.error("run %s of %s: import_error: %s", run_id, task.name, task.broken, extra=about(run_id, task.name))

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from celery import signals
 
 from runner.app.factory import create_app
-from runner.app.json_log import use_json
+from runner.app.worker_log import use_json, use_text
 from runner.settings import Settings
 from runner.spec.catalog import Catalog
 
@@ -45,9 +45,9 @@ def run_worker(
     app = create_app(settings, catalog)
     app.log_form = log_form
     app.reload_code = reload_code
-    if log_form == "json":
-        signals.after_setup_logger.connect(use_json, weak=False)
-        signals.after_setup_task_logger.connect(use_json, weak=False)
+    shape = use_json if log_form == "json" else use_text
+    signals.after_setup_logger.connect(shape, weak=False)
+    signals.after_setup_task_logger.connect(shape, weak=False)
     worker = app.Worker(
         # Two workers on one host must not share a name: it is what the ledger knows them by.
         hostname=hostname or f"celery-{os.getpid()}@{socket.gethostname()}",

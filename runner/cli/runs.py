@@ -133,7 +133,7 @@ def _tell_of_more(out: Output, page: Page, sort: str) -> None:
     if page.cut:
         reached = show_moment(to_timestamp(page.reached), utc=out.utc)
         out.note(f"looked at {page.looked_at} runs, as far as {reached}; there are more")
-    if page.cursor is not None and sort != "longest" and (page.cut or out.for_people or out.as_json):
+    if page.cursor is not None and sort != "longest":
         out.note(f"for more, the same with: --cursor {page.cursor}")
 
 

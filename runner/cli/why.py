@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 from runner.cli.frame.group import verb
+from runner.cli.frame.moments import show_moment
 from runner.cli.frame.opening import open_project
-from runner.cli.frame.options import READ_REFERENCE, json_option
+from runner.cli.frame.options import READ_REFERENCE, json_option, utc_option
 from runner.cli.frame.output import Output, command_line, printable
 from runner.cli.frame.run_text import state_text
 
@@ -14,7 +15,8 @@ from runner.cli.frame.run_text import state_text
 @verb(example="runner why 3f2a9c41\nrunner why @nightly-report")
 @click.argument("reference", type=READ_REFERENCE, metavar="ID")
 @json_option
-def command(reference: str, as_json: bool) -> int:
+@utc_option
+def command(reference: str, as_json: bool, utc: bool) -> int:
     """Say what a run waits for, or why it ended, and what to do about it.
 
     An ID is a full id, a unique prefix of 8 or more characters, or @JOB: the latest run of that job.
@@ -23,7 +25,7 @@ def command(reference: str, as_json: bool) -> int:
 
     project = open_project()
     out = Output(as_json=as_json)
-    facts, explanation = why(project, reference)
+    facts, explanation = why(project, reference, str if as_json else lambda at: show_moment(at, utc=utc))
     run, commands = facts.run, [command_line(project, *words) for words in explanation.commands]
     if as_json:
         out.document(explanation.document(facts, commands))

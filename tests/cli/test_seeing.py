@@ -42,6 +42,12 @@ def test_pages(project: Project) -> None:
     cursor = first.stderr.split("--cursor ")[1].strip()
     second = project.cli("runs", "--job", "unserved", "--json", "-n", "2", "--cursor", cursor).check()
     assert [each["id"] for each in [*first.json, *second.json]] == ids[::-1]
+    for form in ("--csv", "--ids", "--jsonl", "--utc"):
+        shown = project.cli("runs", "--job", "unserved", form, "-n", "3").check()
+        assert shown.stderr.split("--cursor ")[1].strip() == cursor
+        rest = project.cli("runs", "--job", "unserved", form, "-n", "2", "--cursor", cursor).check()
+        assert [run_id in shown.stdout for run_id in ids[::-1]] == [True] * 3 + [False] * 2
+        assert [run_id in rest.stdout for run_id in ids[::-1]] == [False] * 3 + [True] * 2
     oldest = project.cli("runs", "--job", "unserved", "--sort", "oldest", "--ids", "-n", "1000").check().stdout.split()
     assert oldest[-5:] == ids
     project.cli("runs", "--cursor", "what").check(2)
@@ -79,6 +85,11 @@ def test_why(served: Project) -> None:
     assert shown[0] == f"unserved {waits}: PENDING"
     assert shown[1] == "no live worker takes runs from queue unserved"
     assert "worker -Q unserved" in shown[-1]
+    later = served.submit("unserved", "--at", "2100-01-01T12:00:00Z")
+    assert "due at 2100-01-01 12:00:00+00:00, in 2" in served.cli("why", later, "--utc").check().stdout
+    assert "due at 2100-01-01T12:00:00.000Z, in 2" in served.cli("why", later, "--json").check().json["summary"]
+    zoned = served.cli("why", later, env={"TZ": "Asia/Tokyo"}).check().stdout
+    assert "due at 2100-01-01 21:00:00+09:00" in zoned
     failed = served.cli("submit", "fails", "--wait").check(1).id
     told = served.cli("why", failed, "--json").check().json
     assert (told["state"], told["reason"]) == ("FAILURE", "exception")

@@ -149,7 +149,10 @@ def test_the_worker_log_names_job_run_and_attempt(make_project: Callable[..., Pr
     with project.worker() as worker:
         run_id = project.cli("submit", "writes", "--wait").check().id
         worker.wait_for(rf"OUTPUT/writes {run_id[:8]}#1\] from C", 20.0)
-        worker.wait_for(rf"WARNING/writes {run_id[:8]}#1\] a warning", 20.0)
+        worker.wait_for(rf"WARNING/writes {run_id[:8]}#1\] a warning$", 20.0)
+        worker.wait_for(rf"WARNING/writes {run_id[:8]}#1\] of two lines$", 20.0)
+        worker.wait_for(rf"INFO/writes {run_id[:8]}\] Task .* received", 20.0)
+        worker.wait_for(rf"INFO/writes {run_id[:8]}#1\] Task .* succeeded", 20.0)
 
 
 def test_the_worker_log_as_json(make_project: Callable[..., Project]) -> None:
@@ -166,3 +169,12 @@ def test_the_worker_log_as_json(make_project: Callable[..., Project]) -> None:
         [line] = [line for line in told() if line["message"] == "from C"]
         assert (line["job"], line["attempt"]) == ("writes", 1)
         wait_until(lambda: any("succeeded" in str(line["message"]) for line in told()), 20.0, "Celery's lines too")
+        [line] = [line for line in told() if "succeeded" in str(line["message"])]
+        assert (line["job"], line["attempt"]) == ("writes", 1)
+
+
+def test_the_worker_log_names_a_run_that_died(make_project: Callable[..., Project]) -> None:
+    project = make_project({"late-words": JOBS["late-words"]}, FILES)
+    with project.worker() as worker:
+        run_id = project.cli("submit", "late-words", "--wait").check(1).id
+        worker.wait_for(rf"ERROR/late-words {run_id[:8]}\] run {run_id} .*timeout", 20.0)

@@ -30,7 +30,9 @@ class Echo:
             self.plain([_as_json(run_id, job, attempt, line) for line in lines])
         else:
             name = f"{job} {run_id[:8]}#{attempt}"
-            self.plain([f"[{_clock(at)}: {level or 'OUTPUT'}/{name}] {text}" for at, level, text in lines])
+            heads = ((f"[{_clock(at)}: {level or 'OUTPUT'}/{name}]", text) for at, level, text in lines)
+            # Each line of a record, such as those of a traceback: whoever looks for a run finds all of it.
+            self.plain([f"{head} {line}" for head, text in heads for line in text.split("\n")])
 
     def plain(self, lines: Sequence[str]) -> None:
         """Pass on lines as they are."""

@@ -130,7 +130,9 @@ def failure_report(run: Run, command: str, log_command: str = "", log: Sequence[
         log_command: that shows all it wrote.
         log: the last lines of that, if it wrote any.
     """
-    rows = [("run", run.id), ("params", params_text(run.params))]
+    rows = [("run", run.id)]
+    if run.params:
+        rows.append(("params", params_text(run.params)))
     error = run.error or {}
     if error:
         rows.append(("error", f"{error['type']}: {error['message']}"))
