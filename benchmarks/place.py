@@ -33,10 +33,10 @@ jobs:
   nothing:
     task: work:nothing
     queue: bulk
-  linger:
-    task: work:linger
-    queue: slow
-    params: {until: {type: string, required: true}}
+  held:
+    task: work:held
+    queue: bulk
+    params: {gate: {type: string, required: true}}
   chat:
     task: chatter:chat
     queue: bulk
@@ -80,9 +80,9 @@ def nothing():
     return None
 
 
-def linger(until):
-    while not os.path.exists(until):
-        time.sleep(0.5)
+def held(gate):
+    while not os.path.exists(gate):
+        time.sleep(0.1)
 """,
     # `stock` is Celery as it comes. `careful` keeps two promises that the runner keeps too: a message is
     # acknowledged after its run, and that a run has started can be seen.
@@ -134,9 +134,9 @@ class Place:
             check=True,
         )
 
-    def our_worker(self, concurrency: int, queue: str = "default") -> list[str]:
+    def our_worker(self, concurrency: int, queue: str = "default", pool: str = "prefork") -> list[str]:
         """Return the words that start a worker of the runner."""
-        return [str(BIN / "runner"), "worker", "-c", str(concurrency), "-Q", queue]
+        return [str(BIN / "runner"), "worker", "-c", str(concurrency), "-Q", queue, "--pool", pool]
 
     def celery_worker(self, app: str, concurrency: int) -> list[str]:
         """Return the words that start a worker of a Celery app of stock.py."""

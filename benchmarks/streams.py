@@ -1,97 +1,146 @@
-"""Two hundred browsers that follow a job of which a hundred runs come and go, while a hundred others run: how late they
-hear, and what it takes."""
+"""Two hundred browsers that follow everything, and a hundred logs of runs that run: how late they hear, what it takes.
+
+The runs begin one after the other, run all at once, each writing a line a second, and end one after the other.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import runner
 from benchmarks.pairs import Row, quantile
 from benchmarks.place import PATIENCE, Place
+from runner.ledger.ledger import Ledger
+from runner.ledger.run_log import RunLog
+from runner.settings import load_settings
 
 BROWSERS = 200
-RUNNING = 100
 RUNS = 100
 PAUSE = 0.1
-"""Seconds between two submissions: thirty events a second, for each browser."""
+"""Seconds between two submissions: twenty events a second, for each browser."""
+RUNNING = 10.0
+"""Seconds that all of them run together."""
 MOST_LATE = 1.0
 MOST_MEBIBYTES = 150.0
 
 
 def measure(place: Place) -> list[Row]:
     """Compare when the ledger says that something happened with when each browser heard of it."""
-    gate = place.folder / "gate"
-    with place.web() as (url, pid), _running(place, gate):
-        with place.worker(place.our_worker(4, "bulk")):
-            late, heard = asyncio.run(_listen(place, url))
-        size = _resident_mebibytes(pid)
-    assert heard == BROWSERS * RUNS * 3, f"{heard} events were heard"
-    name = f"{BROWSERS} event streams, {RUNNING} jobs run"
+    # A process for each of so many would take more than what is measured.
+    with place.web() as (url, pid), place.worker(place.our_worker(RUNS, "bulk", "threads")):
+        begin, spent = time.monotonic(), _cpu_seconds(pid)
+        late, lines = asyncio.run(_listen(place, url))
+        busy = (_cpu_seconds(pid) - spent) / (time.monotonic() - begin)
+        size = _peak_mebibytes(pid)
+    events, logs = f"{BROWSERS} event streams, {RUNS} jobs run", f"{RUNS} logs followed beside"
     return [
-        Row(f"{name}, p99 of lateness", quantile(late, 0.99), None, "s", 1, most=MOST_LATE, bounds="figure"),
-        Row(f"{name}, latest", late[-1], None, "s", 1, most=MOST_LATE, bounds="figure"),
-        Row(f"{name}, resident memory", size, None, "MiB", 1, most=MOST_MEBIBYTES, bounds="figure"),
+        Row(f"{events}: p99 of lateness", quantile(late, 0.99), None, "s", 1, most=MOST_LATE, bounds="figure"),
+        Row(f"{events}: latest", late[-1], None, "s", 1, most=MOST_LATE, bounds="figure"),
+        Row(f"{logs}: p99 of lateness", quantile(lines, 0.99), None, "s", 1),
+        Row("meanwhile, the web takes", busy, None, "CPUs", 1),
+        Row("meanwhile, its memory at most", size, None, "MiB", 1, most=MOST_MEBIBYTES, bounds="figure"),
     ]
 
 
-@contextmanager
-def _running(place: Place, gate: Path) -> Iterator[None]:
-    """Have so many jobs run at once, until ``gate`` is there."""
-    with place.worker([*place.our_worker(RUNNING, "slow"), "-P", "threads"]):
-        runs = [runner.submit("linger", {"until": str(gate)}, project=place.folder) for _ in range(RUNNING)]
-        end = time.monotonic() + PATIENCE
-        while any(runner.get_run(run.id, project=place.folder).state != "STARTED" for run in runs):
-            if time.monotonic() > end:
-                raise RuntimeError("the jobs did not start")
-            time.sleep(0.2)
-        try:
-            yield
-        finally:
-            gate.touch()
-
-
-async def _listen(place: Place, url: str) -> tuple[list[float], int]:
-    """Follow the job as many browsers; return how late each event came to each, and how many came."""
+async def _listen(place: Place, url: str) -> tuple[list[float], list[float]]:
+    """Return how late events and lines came, in seconds, sorted."""
     late: list[float] = []
+    lines: list[float] = []
     ready = asyncio.Semaphore(0)
-    address = urlsplit(url)
-    request = f"GET /api/v1/events?job=nothing HTTP/1.1\r\nHost: {address.netloc}\r\n\r\n".encode()
+    gates = [place.folder / f"gate-{number}" for number in range(RUNS)]
 
     async def follow() -> None:
-        # Read by hand: a client that takes more time than the server would be what is measured.
         left = RUNS * 3
-        reader, writer = await asyncio.open_connection(address.hostname, address.port)
-        writer.write(request)
-        while left:
-            line = await reader.readline()
-            assert line, "the stream has ended"
-            if line.startswith(b"retry"):
-                ready.release()
-            elif line.startswith(b"id: "):
-                late.append(time.time() - int(line[4:].partition(b"-")[0]) / 1000)
-            elif line.startswith(b"data: "):
-                left -= 1
-        writer.close()
+
+        def hear(_: str, data: Any) -> bool:
+            nonlocal left
+            late.append(time.time() - _seconds(data["at"]))
+            left -= 1
+            return left == 0
+
+        await _read(url, "/api/v1/events?job=held", ready, hear)
+
+    def read_lines(kind: str, data: Any) -> bool:
+        if kind == "lines":
+            lines.extend(time.time() - _seconds(line["at"]) for line in data)
+        return kind == "end"
 
     browsers = [asyncio.create_task(follow()) for _ in range(BROWSERS)]
     for _ in browsers:
-        await asyncio.wait_for(ready.acquire(), PATIENCE)
-    await asyncio.to_thread(_submit, place.folder)
-    await asyncio.wait_for(asyncio.gather(*browsers), PATIENCE)
-    return sorted(late), len(late)
+        await ready.acquire()
+    ids = await asyncio.to_thread(_submit, place.folder, gates)
+    logs = [asyncio.create_task(_read(url, f"/api/v1/runs/{run_id}/log/stream", ready, read_lines)) for run_id in ids]
+    for _ in logs:
+        await ready.acquire()
+    await asyncio.to_thread(_write, place.folder, ids)
+    await asyncio.to_thread(_open, gates)
+    await asyncio.wait_for(asyncio.gather(*browsers, *logs), PATIENCE)
+    assert len(late) == BROWSERS * RUNS * 3, f"{len(late)} events were heard"
+    return sorted(late), sorted(lines)
 
 
-def _submit(folder: Path) -> None:
-    for _ in range(RUNS):
-        runner.submit("nothing", project=folder)
+async def _read(url: str, path: str, ready: asyncio.Semaphore, hear: Callable[[str, Any], bool]) -> None:
+    """Follow a stream until ``hear`` says that it is enough."""
+    # Read by hand: a client that takes more time than the server would be what is measured.
+    address, kind = urlsplit(url), b""
+    reader, writer = await asyncio.open_connection(address.hostname, address.port, limit=2**20)
+    try:
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: {address.netloc}\r\n\r\n".encode())
+        while line := await reader.readline():
+            if line == b"\r\n" and not kind:
+                kind = b"begun"
+                ready.release()
+            elif line.startswith(b"event: "):
+                kind = line[7:].rstrip()
+            elif line.startswith(b"data: ") and hear(kind.decode(), json.loads(line[6:])):
+                return
+        raise RuntimeError(f"{path} has ended")
+    finally:
+        writer.close()
+
+
+def _submit(folder: Path, gates: list[Path]) -> list[str]:
+    ids = []
+    for gate in gates:
+        ids.append(runner.submit("held", {"gate": str(gate)}, project=folder).id)
+        time.sleep(PAUSE)
+    return ids
+
+
+def _open(gates: list[Path]) -> None:
+    for gate in gates:
+        gate.touch()
         time.sleep(PAUSE)
 
 
-def _resident_mebibytes(pid: int) -> float:
-    [line] = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS")]
+def _write(folder: Path, ids: list[str]) -> None:
+    """Write a line a second into each log, as the process of a run does; runs in threads of one process have none."""
+    ledger = Ledger.open(load_settings(folder, environ={}))
+    logs = [RunLog(ledger, run_id) for run_id in ids]
+    for number in range(1, round(RUNNING) + 1):
+        begin = time.monotonic()
+        for log in logs:
+            log.append(1, number, json.dumps([[round(time.time() * 1000), "INFO", "still here"]]), [])
+        time.sleep(max(0.0, begin + 1.0 - time.monotonic()))
+    ledger.close()
+
+
+def _seconds(timestamp: str) -> float:
+    return datetime.fromisoformat(timestamp).timestamp()
+
+
+def _peak_mebibytes(pid: int) -> float:
+    [line] = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM")]
     return int(line.split()[1]) / 1024
+
+
+def _cpu_seconds(pid: int) -> float:
+    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / 100
