@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import ipaddress
 import secrets
+import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ FAILURES = 10
 """Failed logins from one address within :data:`FAILURE_SECONDS`, after which it has to wait."""
 FAILURE_SECONDS = 60.0
 MOST_ADDRESSES = 10_000
+MOST_SESSIONS = 10_000
 
 
 class Role(IntEnum):
@@ -70,6 +72,7 @@ class Access:
     _secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))
     _sessions: dict[str, _Session] = field(default_factory=dict)
     _failures: dict[str, deque[float]] = field(default_factory=dict)
+    _mutex: threading.Lock = field(default_factory=threading.Lock)
     _proxies: tuple[Network, ...] = ()
 
     def __post_init__(self) -> None:
@@ -140,14 +143,20 @@ class Access:
         if person is None:
             return None
         now = time.monotonic()
-        self._sessions = {key: each for key, each in self._sessions.items() if each.ends > now}
         session = secrets.token_urlsafe(32)
-        self._sessions[session] = _Session(Person(person.name, person.role, session), now + SESSION_SECONDS)
+        with self._mutex:
+            gone = [key for key, each in self._sessions.items() if each.ends <= now]
+            # Those that began first end first, and go first where there are too many.
+            gone += list(self._sessions)[len(gone) : max(0, len(self._sessions) - MOST_SESSIONS + 1)]
+            for key in gone:
+                del self._sessions[key]
+            self._sessions[session] = _Session(Person(person.name, person.role, session), now + SESSION_SECONDS)
         return session
 
     def log_out(self, session: str) -> None:
         """End a session."""
-        self._sessions.pop(session, None)
+        with self._mutex:
+            self._sessions.pop(session, None)
 
     def of_session(self, session: str) -> Person | None:
         """Return whose session it is."""
@@ -163,21 +172,20 @@ class Access:
         return hmac.compare_digest(self.form_token(person).encode(), token.encode())
 
     def _refuse_guessing(self, address: str) -> None:
-        recent = self._failures.get(_neighbourhood(address))
-        if recent is None:
-            return
-        while recent and recent[0] < time.monotonic() - FAILURE_SECONDS:
-            recent.popleft()
+        oldest = time.monotonic() - FAILURE_SECONDS
+        with self._mutex:
+            recent = [at for at in self._failures.get(_neighbourhood(address), ()) if at > oldest]
         if len(recent) >= FAILURES:
             raise NotAllowed("too many failed logins from this address", hint="wait a minute", status=429)
 
     def _note_failure(self, address: str) -> None:
-        # The one that failed last goes to the end, so that the first is the one that is forgotten.
-        recent = self._failures.pop(key := _neighbourhood(address), None) or deque(maxlen=FAILURES)
-        recent.append(time.monotonic())
-        self._failures[key] = recent
-        if len(self._failures) > MOST_ADDRESSES:
-            self._failures.pop(next(iter(self._failures)))
+        with self._mutex:
+            # The one that failed last goes to the end, so that the first is the one that is forgotten.
+            recent = self._failures.pop(key := _neighbourhood(address), None) or deque(maxlen=FAILURES)
+            recent.append(time.monotonic())
+            self._failures[key] = recent
+            if len(self._failures) > MOST_ADDRESSES:
+                self._failures.pop(next(iter(self._failures)))
 
 
 def is_loopback(host: str) -> bool:

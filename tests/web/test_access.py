@@ -321,6 +321,13 @@ def test_failures_are_counted_by_address_and_by_network() -> None:
     assert not fails("2001:db8::1")
 
 
+def test_sessions_are_only_so_many_and_the_first_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runner.web.access.MOST_SESSIONS", 3)
+    it = access()
+    made = [it.log_in(TOKENS["read"][0], "192.0.2.7") for _ in range(5)]
+    assert [it.of_session(each or "") is not None for each in made] == [False, False, True, True, True]
+
+
 def test_a_network_that_is_none_is_refused(tmp_path: Path, redis_server: Server) -> None:
     web = {"trusted_header": "X-User", "trusted_proxies": ["10.0.0.0/33", "proxy.example"]}
     project = write_project(tmp_path / "p", redis_server.url, {**JOBS}, {"web_jobs.py": MODULE}, {"web": web}, "w")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -164,3 +166,67 @@ def test_pages_can_be_read_without_javascript(browser: Browser, web: Web) -> Non
     page.get_by_role("button", name="Submit").click()
     page.wait_for_url("**/runs/*")
     context.close()
+
+
+HOSTILE = """<!doctype html><title>Hostile</title>
+<iframe name="frame"></iframe><iframe name="other"></iframe>
+<form id="form" method="post" target="frame" action="{url}/jobs/hostile/submit"></form>
+<form id="json" method="post" target="other" enctype="text/plain" action="{url}/api/v1/jobs/hostile/runs">
+  <input name='{{"params": {{}}, "x' value='": 1}}'></form>
+<script>
+const api = "{url}/api/v1/jobs/hostile/runs", done = [];
+const tell = (name, asked) => asked.then(() => done.push(name + " sent"), () => done.push(name + " no"));
+const body = '{{"params": {{}}}}';
+async function attack() {{
+  document.getElementById("form").submit();
+  document.getElementById("json").submit();
+  await tell("plain", fetch(api, {{method: "POST", mode: "no-cors", headers: {{"Content-Type": "text/plain"}}, body}}));
+  await tell("empty", fetch(api, {{method: "POST", mode: "no-cors", credentials: "include"}}));
+  await tell("json", fetch(api, {{method: "POST", headers: {{"Content-Type": "application/json"}}, body}}));
+  await tell("read", fetch("{url}/api/v1/runs"));
+  await tell("pause", fetch("{url}/api/v1/jobs/hostile/pause", {{method: "POST", mode: "no-cors"}}));
+  await new Promise((end) => {{
+    const source = new EventSource("{url}/api/v1/events");
+    source.onopen = () => {{ done.push("events open"); end(); }};
+    source.onerror = () => {{ done.push("events no"); source.close(); end(); }};
+  }});
+  document.title = "done: " + done.join(", ");
+}}
+window.onload = attack;
+</script>"""
+
+
+@pytest.mark.parametrize("name", ["localhost", "127.0.0.1"])
+def test_a_page_of_another_site_can_do_nothing(browser: Browser, web: Web, name: str) -> None:
+    # localhost is another site than 127.0.0.1; another port of 127.0.0.1 is another origin of the same site.
+    class Hostile(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(HOSTILE.format(url=web.url).encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hostile) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        context = browser.new_context()
+        page = context.new_page()
+        answers: list[tuple[str, int]] = []
+        page.on(
+            "response", lambda got: answers.append((got.request.method, got.status)) if web.url in got.url else None
+        )
+        page.goto(f"http://{name}:{server.server_address[1]}/")
+        page.wait_for_function("document.title.startsWith('done')", timeout=MILLISECONDS)
+        told = page.title()
+        context.close()
+        server.shutdown()
+    assert {"json no", "read no", "events no"} <= set(told.removeprefix("done: ").split(", "))
+    posts = [status for method, status in answers if method == "POST"]
+    # Of what scripts send without asking first, the browser tells nobody the answer; what it did is seen below.
+    assert posts
+    assert set(posts) == {403}
+    with web.client() as client:
+        assert client.get("/api/v1/runs", params={"job": "hostile"}).json()["runs"] == []
+        assert client.get("/api/v1/jobs/hostile").json()["paused"] is None
