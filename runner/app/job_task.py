@@ -41,7 +41,7 @@ SIGNALLED = frozenset(-(256 - signum) for signum in signal.Signals)
 
 
 class Carried(NamedTuple):
-    """A job as a pool child builds it: its options as canonical JSON, all defaults merged in."""
+    """A job as a pool child builds it: its options as JSON, all defaults merged in."""
 
     entry: Entry
     file: str

@@ -61,6 +61,7 @@ def read_record(run_id: str, record: Mapping[str, str], meta: str | None) -> Run
         params=json.loads(record.get("params") or "{}"),
         error=_error(record.get("error")) if state is not State.SUCCESS else None,
         deaths=[_death(each) for each in json.loads(record.get("deaths") or "[]")],
+        past_attempts=[_attempt(each) for each in json.loads(record.get("past") or "[]")],
         progress=json.loads(record["progress"]) if record.get("progress") else None,
         revocation=_revocation(json.loads(record["revocation"])) if record.get("revocation") else None,
         queue=record["queue"],
@@ -88,6 +89,17 @@ def _timed(mapping: dict[str, Any]) -> dict[str, Any]:
 
 def _death(mapping: dict[str, Any]) -> dict[str, Any]:
     return _timed({name: mapping.get(name) for name in ("at", "worker", "signal", "exit_code", "max_rss")})
+
+
+def _attempt(mapping: dict[str, Any]) -> dict[str, Any]:
+    times = {name: to_timestamp(int(mapping[name])) for name in ("started_at", "ended_at")}
+    return {
+        "attempt": int(mapping["attempt"]),
+        "worker": mapping.get("worker"),
+        **times,
+        "outcome": mapping["outcome"],
+        "error": mapping.get("error"),
+    }
 
 
 def _where(state: State, record: Mapping[str, str]) -> str | None:

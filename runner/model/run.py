@@ -76,7 +76,8 @@ class Run:
     Times are RFC 3339 in UTC with milliseconds (``2026-11-23T02:00:00.000Z``) or None;
     ``error`` is ``{"type", "message", "traceback"}``, ``progress`` ``{"fraction", "message"}``,
     ``revocation`` ``{"by", "comment", "at"}``; a death is ``{"at", "worker", "signal",
-    "exit_code", "max_rss"}``.
+    "exit_code", "max_rss"}``. A past attempt, which ended while the run went on, is ``{"attempt", "worker",
+    "started_at", "ended_at", "outcome", "error"}``.
     """
 
     id: str
@@ -111,6 +112,7 @@ class Run:
     expires_at: str | None = None
     started_at: str | None = None
     finished_at: str | None = None
+    past_attempts: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def final(self) -> bool:

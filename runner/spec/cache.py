@@ -26,7 +26,7 @@ from runner.spec.files import Found, Signature
 from runner.spec.jobs_file import Entry, JobsFile
 from runner.spec.problem import Problem
 
-_FORMAT = 2
+_FORMAT = 3
 _FINE_SECONDS = 0.1
 """File systems that keep fractions of a second step with the kernel's tick, 10 ms at most."""
 _COARSE_SECONDS = 2.5

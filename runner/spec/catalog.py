@@ -52,7 +52,7 @@ class Jobs(Mapping[str, JobSpec]):
         return job
 
     def that_mention(self, text: str) -> Iterator[tuple[str, str]]:
-        """Yield name and digest of the jobs in whose options, as canonical JSON, ``text`` stands."""
+        """Yield name and digest of the jobs in whose options, as JSON without spaces, ``text`` stands."""
         for name, (line, _) in self._lines.items():
             if text in line:
                 yield name, line.split("\t", 3)[2]

@@ -18,6 +18,7 @@ from runner.spec.merge import merge_options
 from runner.spec.params import fits
 from runner.spec.problem import Problem
 
+_AS_DECLARED = json.JSONEncoder(separators=(",", ":"))
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 _TOP = ("defaults", "jobs")
 _TOP_ALIASES = {
@@ -34,7 +35,7 @@ _TOP_ALIASES = {
 
 
 class Entry(NamedTuple):
-    """A sound job: its options as canonical JSON, all defaults merged in, and where it stands."""
+    """A sound job: its options as JSON in the order of the file, all defaults merged in, and where it stands."""
 
     name: str
     line: int
@@ -147,8 +148,9 @@ def read_job(report: Report, name: str, own: Any, defaults: Mapping[str, Any]) -
     sound &= check_job(JobSpec(name=name, **{"task": "", **values, "params": declared}), path, report)
     if not complete or not sound:
         return None
-    text = _CANONICAL.encode(JOB.write_fields(values))
-    return Entry(name, 0, digest_of(text), text)
+    written = JOB.write_fields(values)
+    # The order changes nothing that a job does, but people meet its params in the order in which they were declared.
+    return Entry(name, 0, digest_of(_CANONICAL.encode(written)), _AS_DECLARED.encode(written))
 
 
 def _at_key(report: Report) -> Report:

@@ -39,6 +39,7 @@ FIELDS = [
     "expires_at",
     "started_at",
     "finished_at",
+    "past_attempts",
 ]
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")

@@ -252,6 +252,34 @@ def test_a_retry_forgives_earlier_losses(bench: Bench) -> None:
     assert bench.attempts.lose(run.id, bench.start(run), {"worker": "w1"}) == "RETRY"
 
 
+def test_attempts_that_are_over_are_told_while_the_run_goes_on(bench: Bench) -> None:
+    run = bench.submit()
+    wide = Failure("ValueError", "路" * 200, "a long traceback", ERROR.celery)
+    bench.attempts.retry(run.id, bench.start(run), 0.0, wide)
+    bench.make_due(run.id)
+    bench.attempts.lose(run.id, bench.start(run), {"worker": "w1"})
+    bench.make_due(run.id)
+    bench.ledger.script("hand_back", 0, "the worker stops", bench.start(run))
+    bench.attempts.succeed(run.id, bench.start(run), "1")
+    past = bench.ledger.get(run.id).past_attempts
+    assert [(each["attempt"], each["worker"], each["outcome"]) for each in past] == [
+        (1, "w1", "retry"),
+        (2, "w1", "lost"),
+        (3, "w1", "handed_back"),
+    ]
+    # 300 bytes of an error, and no character cut through.
+    assert [each["error"] for each in past] == ["ValueError: " + "路" * 96 + "…", None, None]
+    assert all(each["started_at"] <= each["ended_at"] for each in past)
+
+
+def test_no_more_than_the_last_twenty_attempts_are_told(bench: Bench) -> None:
+    run = bench.submit()
+    for _ in range(23):
+        bench.attempts.retry(run.id, bench.start(run), 0.0, ERROR)
+        bench.make_due(run.id)
+    assert [each["attempt"] for each in bench.ledger.get(run.id).past_attempts] == list(range(4, 24))
+
+
 def test_at_most_once_never_starts_again(bench: Bench) -> None:
     job = replace(bench.job("once"), delivery="at_most_once")
     for follows in ("lose", "hand_back", "sweep"):

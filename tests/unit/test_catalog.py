@@ -312,3 +312,15 @@ def test_the_digest_is_of_what_is_meant_and_not_of_how_it_is_written(project: Pr
     assert jobs["a"].digest == jobs["b"].digest
     assert jobs["a"].digest != jobs["c"].digest
     assert jobs["a"].digest.startswith("sha256:")
+
+
+def test_params_keep_the_order_of_the_file_and_the_digest_does_not_care(project: Project) -> None:
+    params = ("    z: {type: string}\n", "    a: {type: integer, default: 1}\n")
+    head = "jobs:\n  j:\n   task: a.b:c\n   params:\n"
+    digests = []
+    for order in (params, params[::-1]):
+        project.write("a.yaml", head + "".join(order))
+        job = project.load(use_cache=True).get("j")
+        assert list(project.load(use_cache=True).get("j").params) == [line.split(":")[0].strip() for line in order]
+        digests.append(job.digest)
+    assert digests[0] == digests[1]

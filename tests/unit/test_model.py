@@ -146,6 +146,7 @@ def test_the_run_document_has_exactly_these_fields() -> None:
         "expires_at",
         "started_at",
         "finished_at",
+        "past_attempts",
     ]
 
 

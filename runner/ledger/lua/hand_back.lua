@@ -25,6 +25,7 @@ for i = 3, #ARGV do
         -- Started is started: it may not start again.
         lose(run, claim.message, cjson.encode({ worker = run.worker }))
       else
+        note_attempt(run, 'handed_back')
         enter(run, 'RETRY')
         redis.call('HSET', run_key(run.id), 'state', 'RETRY', 'detail', detail, 'retry_at', NOW)
         redis.call('HDEL', run_key(run.id), 'token')

@@ -19,6 +19,7 @@ if run.revocation then
 end
 local due = NOW + tonumber(ARGV[3])
 local key = run_key(run.id)
+note_attempt(run, 'retry', ARGV[5])
 enter(run, 'RETRY')
 redis.call('HSET', key, 'state', 'RETRY', 'detail', 'waiting for a retry', 'retry_at', due, 'error', ARGV[5])
 redis.call('HINCRBY', key, 'retries', 1)

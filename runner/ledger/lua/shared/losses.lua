@@ -32,6 +32,7 @@ local function lose(run, message, death)
       { 'error', cjson.encode({ type = 'WorkerLostError', message = words, traceback = cjson.null }) })
   end
   count('redelivered', run.job)
+  note_attempt(run, 'lost')
   enter(run, 'RETRY')
   redis.call('HSET', key, 'state', 'RETRY', 'detail', 'redelivery after a lost attempt', 'retry_at', NOW + pause)
   redis.call('HDEL', key, 'token')
