@@ -54,7 +54,7 @@ class RunLog:
         """Yield what was not yielded before, as far as it is there."""
         if self._next is None:
             with reaching(self._ledger.settings):
-                before: Any = self._ledger.client.xrange(self._key, min=self.last, max=self.last)
+                before: Any = self._ledger.client.xrevrange(self._key, max=self.last, count=1)
             self._next = {int(each["a"]): int(each["n"]) + len(self._plain(each)) for _, each in before}
         while True:
             with reaching(self._ledger.settings):

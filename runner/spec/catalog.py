@@ -66,6 +66,11 @@ class Jobs(Mapping[str, JobSpec]):
         line, file = self._lines[name]
         return entry_of(line), file
 
+    @property
+    def lines(self) -> Mapping[str, tuple[str, str]]:
+        """All jobs as lines of the cache, and the files that declare them."""
+        return self._lines
+
     def line(self, name: str) -> tuple[str, str]:
         """Return a job as a line of the cache, and the file that declares it."""
         return self._lines[name]
@@ -120,6 +125,15 @@ class Catalog:
                 "No job is declared yet; write one into jobs.d, such as jobs: {hello: {task: package.module:function}}."
             )
         raise UnknownJob(f"no job is named {name!r}", hint=hint)
+
+    def same_as(self, other: Catalog) -> bool:
+        """Whether the files still say the same, told without building any job."""
+        return (
+            isinstance(self.jobs, Jobs)
+            and isinstance(other.jobs, Jobs)
+            and self.jobs.lines == other.jobs.lines
+            and (self.problems, self.warnings, self.broken) == (other.problems, other.warnings, other.broken)
+        )
 
     def digests(self) -> dict[str, str]:
         """Return the digest of each job by its name, without building any."""

@@ -50,14 +50,16 @@ class TooManyStreams(Unavailable):
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """An event, or a gap, and how the wire has it: made once, for all browsers."""
+    """An event or a gap, and how the wire has it: made once, for all browsers. Without either it concerns everybody."""
 
-    event: Event | Gap
+    event: Event | Gap | None
     text: str
 
     @property
-    def id(self) -> str:
-        """The id that a browser goes on after."""
+    def id(self) -> str | None:
+        """The id that a browser goes on after, if it has one."""
+        if self.event is None:
+            return None
         return self.event.event if isinstance(self.event, Event) else self.event.before
 
 
@@ -86,6 +88,8 @@ class Hub:
         self._mutex = threading.Lock()
         self._listeners: set[Listener] = set()
         self._events: Events | None = None
+        self.away = False
+        """Whether Redis cannot be reached, so that nothing is known of what happens."""
 
     def join(self, listener: Listener) -> None:
         """Let a browser listen: whatever happens from now on is offered to it.
@@ -117,12 +121,21 @@ class Hub:
     def _follow(self, events: Events) -> None:
         while True:
             try:
-                for event in events.follow():
+                for event in events.follow(patience=0.0):
+                    self._tell_away(False)
                     if event is not None:
                         self._hand_out(_told(event))
+            except Unavailable:
+                self._tell_away(True)
+                threading.Event().wait(1.0)
             except Exception:  # noqa: BLE001 - whatever it was: those who listen would wait for ever
                 _log.exception("events of the ledger cannot be followed, trying again")
                 threading.Event().wait(1.0)
+
+    def _tell_away(self, away: bool) -> None:
+        if self.away != away:
+            self.away = away
+            self._hand_out(AWAY if away else BACK)
 
     def _hand_out(self, told: Told) -> None:
         with self._mutex:
@@ -172,7 +185,7 @@ async def _stream(hub: Hub, missed: Events, head: str, job: str | None, run: str
     try:
         await run_in_threadpool(hub.join, listener)
         seen = missed.last
-        yield f"{head}id: {seen}\n\n"
+        yield f"{head}id: {seen}\n\n" + (AWAY.text if hub.away else "")
         # What is offered meanwhile waits; what was read already is left out of it.
         while page := await run_in_threadpool(missed.page):
             seen = missed.last
@@ -186,8 +199,7 @@ async def _stream(hub: Hub, missed: Events, head: str, job: str | None, run: str
             # What came meanwhile goes in one piece.
             batch = [told] + [listener.queue.get_nowait() for _ in range(listener.queue.qsize())]
             fresh = [each for each in batch if each is not None and _is_news(each, seen)]
-            if fresh:
-                seen = fresh[-1].id
+            seen = next((each.id for each in reversed(fresh) if each.id is not None), seen)
             if text := _wire(fresh, job, run):
                 yield text
             if None in batch:
@@ -267,13 +279,13 @@ class EventStream(StreamingResponse):
             _log.info("somebody followed events without taking them")
 
 
-def _wanted(event: Event | Gap, job: str | None, run: str | None) -> bool:
-    return isinstance(event, Gap) or ((job is None or event.job == job) and (run is None or event.id == run))
+def _wanted(event: Event | Gap | None, job: str | None, run: str | None) -> bool:
+    return not isinstance(event, Event) or ((job is None or event.job == job) and (run is None or event.id == run))
 
 
 def _is_news(told: Told, seen: str) -> bool:
     # After a gap ids may begin anew.
-    return isinstance(told.event, Gap) or _key(told.id) > _key(seen)
+    return not isinstance(told.event, Event) or _key(told.event.event) > _key(seen)
 
 
 def _key(text: str) -> tuple[int, int]:
@@ -285,3 +297,7 @@ def message(event_id: str, kind: str, data: Any) -> str:
     """Return one event as the wire has it."""
     head = f"id: {event_id}\n" if event_id else ""
     return f"{head}event: {kind}\ndata: {json.dumps(data)}\n\n"
+
+
+AWAY, BACK = (Told(None, message("", kind, {})) for kind in ("away", "back"))
+"""Redis cannot be reached; it can again."""

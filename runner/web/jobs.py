@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from runner.model.job import JOB, JobSpec
 from runner.model.option import options_of
+from runner.model.param import Param
 
 
 def job_yaml(job: JobSpec) -> str:
@@ -20,9 +22,39 @@ def job_yaml(job: JobSpec) -> str:
     return str(yaml.safe_dump({job.name: written}, sort_keys=False, allow_unicode=True, width=90))
 
 
+def job_source(project: Path, job: JobSpec) -> str:
+    """Return the lines of its file that declare a job, with the comments above and in them; nothing if they are gone.
+
+    The options of a job stand below its name and indented more, so its lines end where another begins.
+    """
+    try:
+        lines = (project / job.file).read_text("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return ""
+    first = job.line - 1
+    if not 0 <= first < len(lines) or job.name not in lines[first]:
+        return ""
+    indent = _indent(lines[first])
+    last = first
+    for number in range(first + 1, len(lines)):
+        text = lines[number].strip()
+        if not text:
+            continue
+        if _indent(lines[number]) <= indent and text not in ("}", "},"):
+            break
+        last = number
+    while first > 0 and lines[first - 1].strip().startswith("#") and _indent(lines[first - 1]) == indent:
+        first -= 1
+    return "\n".join(line[indent:] if not line[:indent].strip() else line for line in lines[first : last + 1])
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip(" "))
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One param in a form. ``kind`` is text, number, date, choice, flag or json."""
+    """One param in a form. ``kind`` is text, email, number, date, choice, lines or data; ``rules`` are attributes."""
 
     name: str
     kind: str
@@ -30,31 +62,76 @@ class Field:
     description: str
     value: str
     choices: tuple[str, ...] = ()
+    rules: tuple[tuple[str, str], ...] = ()
+    hint: str = ""
+
+
+_RULES = {"minimum": "min", "maximum": "max", "minLength": "minlength", "maxLength": "maxlength"}
+_INPUTS = {"date": "date", "email": "email"}
+_LONG_TEXT = 120
+_HINTS = {
+    "minimum": "at least {}",
+    "maximum": "at most {}",
+    "exclusiveMinimum": "more than {}",
+    "exclusiveMaximum": "less than {}",
+    "multipleOf": "a multiple of {}",
+    "minLength": "at least {} characters",
+    "maxLength": "at most {} characters",
+    "pattern": "matches {}",
+    "minItems": "at least {} items",
+    "maxItems": "at most {} items",
+    "format": "{}",
+}
 
 
 def form_of(job: JobSpec, given: Mapping[str, Any] | None = None) -> list[Field]:
-    """Return the form of a job's params; ``given`` are values to begin with, such as those of a former run."""
+    """Return the form of a job's params, in their order.
+
+    ``given`` are values to begin with, such as those of a former run, or texts that were typed.
+    """
     return [_field(name, param, given or {}) for name, param in job.params.items()]
 
 
-def _field(name: str, param: Any, given: Mapping[str, Any]) -> Field:
+def _field(name: str, param: Param, given: Mapping[str, Any]) -> Field:
     schema = param.schema
-    kinds = schema.get("type")
-    single = kinds if isinstance(kinds, str) else None
+    types = [each for each in param.types if each != "null"]
+    single = types[0] if len(types) == 1 else None
+    value = given.get(name, param.default)
+    # Nothing typed is nothing given; so null is, where text is allowed, or it would become the word.
+    shown = "" if value is None and ("string" in types or param.default is None) else _text(value)
     choices: tuple[str, ...] = ()
+    rules = [(html, _text(schema[keyword])) for keyword, html in _RULES.items() if keyword in schema]
     if "enum" in schema:
-        kind, choices = "choice", tuple(_text(value) for value in schema["enum"])
+        kind, choices, rules = "choice", tuple(_text(each) for each in schema["enum"] if each is not None), []
     elif single in ("integer", "number"):
-        kind = "number"
+        # Steps are counted from the least value, so that other numbers would be refused.
+        kind, rules = "number", [*rules, ("step", "1" if single == "integer" and _whole(schema) else "any")]
     elif single == "boolean":
         kind, choices = "choice", ("true", "false")
     elif single == "string":
-        kind = "date" if schema.get("format") == "date" else "text"
+        kind = _INPUTS.get(str(schema.get("format")), "text")
+        if kind == "text" and ("\n" in shown or int(schema.get("maxLength", 0)) > _LONG_TEXT):
+            kind = "lines"
     else:
-        kind = "json"
-    value = given.get(name, schema.get("default"))
-    shown = "" if value is None and "default" not in schema else _text(value)
-    return Field(name, kind, param.required, str(schema.get("description") or ""), shown, choices)
+        kind, rules = "data", []
+    description = str(schema.get("description") or "")
+    return Field(name, kind, param.required, description, shown, choices, tuple(rules), _hint(kind, param))
+
+
+def _whole(schema: Mapping[str, Any]) -> bool:
+    return float(schema.get("minimum", 0)).is_integer()
+
+
+def _hint(kind: str, param: Param) -> str:
+    """Return what is allowed, in words: what a form cannot check, and what it would say too late."""
+    found = [words.format(_text(param.schema[key])) for key, words in _HINTS.items() if key in param.schema]
+    if kind in _INPUTS.values():
+        found.remove(str(param.schema["format"]))
+    if kind == "data":
+        found.insert(0, "JSON or YAML, such as " + ("[a, b]" if "array" in param.types else "{a: 1}"))
+    if param.has_default and param.default is not None:
+        found.append(f"if empty {_text(param.default)}")
+    return ", ".join(found)
 
 
 def _text(value: Any) -> str:

@@ -6,6 +6,10 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
+
+from jinja2 import pass_context
+from jinja2.runtime import Context
 
 from runner.model.run import Run, to_datetime
 
@@ -16,35 +20,53 @@ def _parse(value: str | float) -> datetime:
     return datetime.fromtimestamp(value / 1000, UTC)
 
 
-def moment(value: str | float | None) -> str:
-    """Return a time (RFC 3339, or Unix ms) for people: local, to the second."""
-    return "" if value is None else _parse(value).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+def _shown(context: Context, value: str | float | datetime) -> datetime:
+    """Return the time by the project's clock, as crontabs have it: the same for whoever looks, wherever they are."""
+    zone: ZoneInfo = context["zone"]
+    return (value if isinstance(value, datetime) else _parse(value)).astimezone(zone)
 
 
-def clock(value: str | float) -> str:
+@pass_context
+def moment(context: Context, value: str | float | datetime | None) -> str:
+    """Return a time (RFC 3339, or Unix ms) for people, to the second."""
+    return "" if value is None else _shown(context, value).strftime("%Y-%m-%d %H:%M:%S")
+
+
+@pass_context
+def clock(context: Context, value: str | float | datetime) -> str:
     """Return the time of day."""
-    return _parse(value).astimezone().strftime("%H:%M:%S")
+    return _shown(context, value).strftime("%H:%M:%S")
 
 
-def day(value: str | float) -> str:
-    """Return the day, with its name."""
-    return _parse(value).astimezone().strftime("%A, %Y-%m-%d")
+@pass_context
+def minute(context: Context, value: str | float | datetime) -> str:
+    """Return the time of day, without seconds."""
+    return _shown(context, value).strftime("%H:%M")
 
 
-def iso(value: str | float | None) -> str:
+def iso(value: str | float | datetime | None) -> str:
     """Return a time for machines, with offset."""
-    return "" if value is None else _parse(value).isoformat(timespec="milliseconds")
+    if value is None:
+        return ""
+    return (value if isinstance(value, datetime) else _parse(value)).isoformat(timespec="milliseconds")
 
 
 def span(seconds: float | None) -> str:
     """Return a length of time."""
     if seconds is None:
         return ""
+    if seconds < 1:
+        return f"{round(seconds * 1000)} ms"
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h {minutes:02}m" if hours else f"{minutes}m {rest:02}s"
+
+
+def between(start: str, end: str) -> float:
+    """Return the seconds from one time of a run document to another."""
+    return max(0.0, (to_datetime(end) - to_datetime(start)).total_seconds())
 
 
 def took(run: Run) -> float | None:
@@ -71,10 +93,11 @@ def brief(params: dict[str, Any]) -> str:
 FILTERS: dict[str, Callable[..., Any]] = {
     "moment": moment,
     "clock": clock,
-    "day": day,
+    "minute": minute,
     "iso": iso,
     "span": span,
     "took": took,
+    "between": between,
     "pretty": pretty,
     "brief": brief,
 }

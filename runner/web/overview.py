@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 from runner.ledger.connection import reaching
 from runner.model.run import Run, State
-from runner.web.moments import took
+from runner.web.moments import span, took
 
 if TYPE_CHECKING:
     from runner.ledger.ledger import Ledger
@@ -27,6 +28,19 @@ class Bar:
     height: float
     state: str
     title: str
+    href: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """Bars side by side, ``width`` of them at most; the highest means ``top``; ``ticks`` stand below, evenly."""
+
+    bars: list[Bar]
+    width: int
+    top: str
+    ticks: list[str]
+    rows: list[tuple[str, dict[str, int]]]
+    """The same in numbers."""
 
 
 def counts(ledger: Ledger) -> dict[str, int]:
@@ -49,36 +63,41 @@ def by_hour(ledger: Ledger, now: float) -> list[tuple[float, dict[str, int]]]:
     return [(start, {str(state): int(next(found)) for state in State}) for start in starts]
 
 
-def hours(counted: Sequence[tuple[float, dict[str, int]]]) -> list[Bar]:
+def hours(counted: Sequence[tuple[float, dict[str, int]]], zone: ZoneInfo) -> Plot:
     """Return the plot of :func:`by_hour`: a stack of bars an hour."""
-    most = max((sum(of.values()) for _, of in counted), default=0) or 1
+    most = max((sum(of.values()) for _, of in counted), default=0)
     found = []
+    rows = []
     for number, (start, of) in enumerate(counted):
         y = PLOT_HEIGHT
-        shown = time.strftime("%H:%M", time.localtime(start))
+        shown = datetime.fromtimestamp(start, zone).strftime("%H:%M")
+        rows.append((shown, of))
         for state, count in of.items():
             if count:
                 height = PLOT_HEIGHT * count / most
                 y -= height
                 title = f"{shown}: {count} {state}"
                 found.append(Bar(number, round(y, 2), round(height, 2), state, title))
-    return found
+    return Plot(found, HOURS, f"{most:,}", [shown for shown, _ in rows[::6]], rows)
 
 
-def bars(runs: Iterable[Run]) -> list[Bar]:
+def bars(runs: Iterable[Run]) -> Plot:
     """Return the plot of how long runs took, the oldest first."""
-    timed = [(run, took(run)) for run in reversed(list(runs))]
-    most = max((seconds or 0.0 for _, seconds in timed), default=0.0) or 1.0
-    return [
+    timed = [(run, seconds) for run in reversed(list(runs)) if (seconds := took(run)) is not None]
+    most = max((seconds for _, seconds in timed), default=0.0) or 1.0
+    heights = [max(1.0, PLOT_HEIGHT * seconds / most) for _, seconds in timed]
+    found = [
         Bar(
             number,
-            round(PLOT_HEIGHT - max(1.0, PLOT_HEIGHT * (seconds or 0.0) / most), 2),
-            round(max(1.0, PLOT_HEIGHT * (seconds or 0.0) / most), 2),
+            round(PLOT_HEIGHT - height, 2),
+            round(height, 2),
             str(run.state),
-            f"{run.state}, {seconds or 0.0:.1f} s",
+            f"{run.state}, {span(seconds)}",
+            f"/runs/{run.id}",
         )
-        for number, (run, seconds) in enumerate(timed)
+        for number, ((run, seconds), height) in enumerate(zip(timed, heights, strict=True))
     ]
+    return Plot(found, max(len(found), 20), span(most), [], [])
 
 
 def latest(ledger: Ledger, names: Sequence[str]) -> dict[str, Run]:
@@ -95,24 +114,3 @@ def latest(ledger: Ledger, names: Sequence[str]) -> dict[str, Run]:
             ids[name] = max(heads, key=lambda head: head[1])[0]
     runs = {run.id: run for run in ledger.read(list(ids.values()))}
     return {name: runs[run_id] for name, run_id in ids.items() if run_id in runs}
-
-
-def queues(ledger: Ledger) -> list[dict[str, Any]]:
-    """Return the queues: ``name``, how many messages wait by priority (9 first), and the ``consumers``."""
-    workers = ledger.workers()
-    with reaching(ledger.settings):
-        known: Any = ledger.client.smembers(f"{ledger.namespace}:queues")
-        names: list[str] = sorted({*known, *ledger.consumed_queues()})
-        with ledger.client.pipeline(transaction=False) as pipe:
-            for name in names:
-                for priority in range(9, -1, -1):
-                    pipe.llen(f"{ledger.namespace}:queue:{name}:{priority}")
-            found = iter(pipe.execute())
-    return [
-        {
-            "name": name,
-            "waiting": {priority: waiting for priority in range(9, -1, -1) if (waiting := int(next(found)))},
-            "consumers": [worker["name"] for worker in workers if name in worker["queues"]],
-        }
-        for name in names
-    ]

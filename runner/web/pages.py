@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 from urllib.parse import quote, urlencode
+from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Form, Query, Request, Response
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import HTMLResponse, RedirectResponse, StreamingResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from runner.actions.find import find_id
@@ -19,29 +22,43 @@ from runner.actions.metrics import deadlines
 from runner.actions.pause import pause, resume
 from runner.actions.rerun import rerun
 from runner.actions.revoke import revoke
+from runner.actions.stats import stats
 from runner.actions.submit import submit
-from runner.actions.upcoming import upcoming
-from runner.errors import RunnerError
+from runner.actions.why import why
+from runner.errors import RunnerError, UsageError
+from runner.ledger.fleet import read_queues, read_workers
 from runner.ledger.health.successes import overdue_successes
 from runner.ledger.pauses import read_pauses
+from runner.ledger.run_log import RunLog
+from runner.ledger.search import Page, search
 from runner.ledger.search import Query as Search
-from runner.ledger.search import search
+from runner.model.job import JobSpec
+from runner.model.log_line import LogLine
 from runner.model.pause import ALL, paused
+from runner.model.run import FailureReason, RevokedReason, Trigger, to_timestamp
 from runner.model.run import State as RunState
+from runner.model.schedule import SCHEDULES
 from runner.web import overview
 from runner.web.access import SESSION_SECONDS, NotAllowed, Person, Role
+from runner.web.calendar import schedule_text
+from runner.web.filters import Filters
 from runner.web.guard import SESSION, address_of, is_secure
-from runner.web.jobs import form_of, job_yaml
+from runner.web.jobs import form_of, job_source, job_yaml
 from runner.web.moments import FILTERS
 from runner.web.overview import bars, hours
-from runner.web.requests import read_states, seconds, state_of
+from runner.web.requests import seconds, state_of
 
 router = APIRouter(include_in_schema=False)
 
-LOG_LINES = 500
+LOG_LINES = 1000
 HISTORY = 50
 ROWS = 50
-DAYS = 7
+FEW = 10
+JOBS = 200
+A_DAY = 40
+"""Runs that the calendar shows of one day of a week."""
+AN_HOUR = 4
+"""Times of one job in an hour that are shown one by one."""
 
 _templates = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -63,8 +80,9 @@ def page(request: Request, name: str, http_status: int = 200, /, **values: Any) 
         csrf=access.form_token(person) if person is not None else "",
         has_login=not access.open,
         path=request.url.path,
+        zone=ZoneInfo(state_of(request).settings.timezone),
         quote=lambda text: quote(str(text), safe=""),
-        project=state_of(request).project.settings.project.name,
+        project=state_of(request).settings.project.name,
         **values,
     )
     # What a job wrote may hold what UTF-8 has no way to write, such as a name of a file that is none.
@@ -95,21 +113,23 @@ def _back(path: str) -> Response:
 @router.get("/")
 def show_overview(request: Request) -> Response:
     """What runs now, what failed lately, what comes next, who works."""
-    project = state_of(request).project
-    ledger = project.ledger
+    state = state_of(request)
+    project, ledger = state.project, state.project.ledger
     now = time.time()
-    running = search(ledger, Search(states=(RunState.STARTED,)), limit=20).runs
-    failed = search(ledger, Search(states=(RunState.FAILURE,), since=now - 86400), limit=20).runs
+    running = search(ledger, Search(states=(RunState.STARTED,)), limit=FEW).runs
+    failed = search(ledger, Search(states=(RunState.FAILURE,), since=now - 86400), limit=FEW).runs
     return page(
         request,
         "overview",
         running=running,
         failed=failed,
+        few=FEW,
         counts=overview.counts(ledger),
-        hours=hours(overview.by_hour(ledger, now)),
-        next_runs=_next_runs(project, 10),
-        workers=ledger.workers(),
-        queues=overview.queues(ledger),
+        hours=hours(overview.by_hour(ledger, now), state.calendar.zone),
+        due=state.calendar.soonest(datetime.now(UTC), 10),
+        schedules=state.settings.schedules,
+        workers=read_workers(ledger),
+        queues=read_queues(ledger),
         pauses=[each.document() for each in read_pauses(ledger).values()],
         overdue=_overdue(project),
         problems=project.catalog.problems,
@@ -122,40 +142,79 @@ def _overdue(project: Any, job: str | None = None) -> list[str]:
     return [name for name, late in overdue_successes(project.ledger, limits).items() if late]
 
 
-def _next_runs(project: Any, most: int, job: str | None = None, days: int = DAYS) -> list[Any]:
-    now = time.time()
-    found = []
-    for each in upcoming(project, since=now, until=now + days * 86400, job=job):
-        found.append(each)
-        if len(found) >= most:
-            break
-    return found
-
-
 @router.get("/jobs")
-def show_jobs(request: Request, q: Annotated[str, Query(max_length=100)] = "") -> Response:
+def show_jobs(
+    request: Request,
+    q: Annotated[str, Query(max_length=100)] = "",
+    tag: Annotated[str, Query(max_length=64)] = "",
+    start: Annotated[int, Query(ge=0, le=100_000)] = 0,
+) -> Response:
     """All jobs."""
-    project = state_of(request).project
-    catalog = project.catalog
-    names = [name for name in sorted(catalog.jobs) if q.lower() in name]
-    shown = names[:1000]
+    state = state_of(request)
+    project, catalog, calendar = state.project, state.catalog, state.calendar
+    names = sorted(catalog.jobs)
+    if q or tag:
+        names = [name for name in names if _mentions(catalog.jobs[name], q.lower(), tag)]
+    shown = names[start : start + JOBS]
     latest = overview.latest(project.ledger, shown)
-    pauses = read_pauses(project.ledger)
-    rows = [(catalog.jobs[name], latest.get(name), paused(pauses, name)) for name in shown]
-    return page(request, "jobs", rows=rows, total=len(names), problems=catalog.problems, q=q)
+    pauses, now = read_pauses(project.ledger), datetime.now(UTC)
+    rows = [(catalog.jobs[name], latest.get(name), paused(pauses, name), calendar.next_of(name, now)) for name in shown]
+    kept = {key: value for key, value in (("q", q), ("tag", tag)) if value}
+
+    def at(first: int) -> str:
+        return "/jobs?" + urlencode({**kept, "start": first})
+
+    return page(
+        request,
+        "jobs",
+        rows=rows,
+        total=len(names),
+        first=start + 1,
+        before=at(max(0, start - JOBS)) if start else None,
+        after=at(start + JOBS) if start + JOBS < len(names) else None,
+        broken=catalog.broken,
+        problems=catalog.problems,
+        warnings=catalog.warnings,
+        q=q,
+        tag=tag,
+    )
+
+
+def _mentions(job: JobSpec, text: str, tag: str) -> bool:
+    return (not tag or tag in job.tags) and (text in job.name or text in (job.description or "").lower())
 
 
 @router.get("/jobs/{name}")
 def show_job(name: str, request: Request, like: Annotated[str | None, Query(max_length=128)] = None) -> Response:
     """One job: its spec, a form to submit it, its next runs, its history."""
     project = state_of(request).project
-    job = project.catalog.get(name)
+    job = project.catalog.jobs.get(name)
+    if job is None:
+        return _gone_page(request, name)
     given = project.ledger.get(find_id(project, like, reading=False)).params if like else None
     return _job_page(request, job, form_of(job, given), None, 200)
 
 
-def _job_page(request: Request, job: Any, form: list[Any], error: RunnerError | None, status: int) -> Response:
+def _gone_page(request: Request, name: str) -> Response:
+    """What is known of a job that is declared no more, or wrongly: its runs, and what is wrong."""
     project = state_of(request).project
+    history = search(project.ledger, Search(job=name), limit=HISTORY).runs
+    if not history and name not in project.catalog.broken:
+        project.catalog.get(name)  # which says what was probably meant
+    return page(
+        request,
+        "gone",
+        name=name,
+        history=history,
+        bars=bars(history),
+        at=project.catalog.broken.get(name),
+        problems=[each for each in project.catalog.problems if f"jobs.{name}" in f"{each.path}."],
+    )
+
+
+def _job_page(request: Request, job: JobSpec, form: list[Any], error: RunnerError | None, status: int) -> Response:
+    state = state_of(request)
+    project = state.project
     history = search(project.ledger, Search(job=job.name), limit=HISTORY).runs
     pause_of = paused(read_pauses(project.ledger), job.name)
     return page(
@@ -163,71 +222,127 @@ def _job_page(request: Request, job: Any, form: list[Any], error: RunnerError | 
         "job",
         status,
         job=job,
+        source=job_source(state.settings.project, job),
         yaml=job_yaml(job),
         form=form,
         error=error,
         history=history,
         bars=bars(history),
-        next_runs=_next_runs(project, 5, job.name) if job.schedule else [],
+        stats=stats(project, job.name)[0],
+        due=state.calendar.coming(job.name, datetime.now(UTC), 5) if job.schedule else [],
+        schedules=state.settings.schedules,
         pause=pause_of.document() if pause_of is not None else None,
         overdue=_overdue(project, job.name),
     )
 
 
 @router.get("/runs")
-def show_runs(
-    request: Request,
-    job: Annotated[str, Query(max_length=64)] = "",
-    state: Annotated[str, Query(max_length=16)] = "",
-    since: Annotated[str, Query(max_length=32)] = "",
-    tag: Annotated[str, Query(max_length=64)] = "",
-    trigger: Annotated[str, Query(max_length=16)] = "",
-    text: Annotated[str, Query(max_length=200)] = "",
-    cursor: Annotated[str | None, Query(max_length=200)] = None,
-) -> Response:
-    """Runs, newest first, a page at a time."""
-    project = state_of(request).project
-    back = seconds(since or None, "since")
-    wanted = Search(
-        job=job or None,
-        states=read_states([state] if state else []),
-        since=time.time() - back if back is not None else None,
-        tag=tag or None,
-        trigger=trigger or None,
-        text=text or None,
+def show_runs(request: Request, asked: Annotated[Filters, Query()]) -> Response:
+    """Runs, a page at a time."""
+    state = state_of(request)
+    try:
+        wanted = asked.search(state.settings.timezone)
+        found = search(state.project.ledger, wanted, limit=ROWS, cursor=asked.cursor or None)
+        error = None
+    except UsageError as refused:
+        found, error = Page([], None, 0, None, cut=False), refused
+    longest = asked.order == "longest"
+    return page(
+        request,
+        "runs",
+        422 if error else 200,
+        found=found,
+        asked=asked,
+        error=error,
+        more=f"/runs?{asked.words(cursor=found.cursor)}" if found.cursor and not longest else None,
+        newest=f"/runs?{asked.words()}" if asked.cursor else None,
+        names=sorted(state.catalog.jobs)[:1000],
+        states=list(RunState),
+        reasons=[str(each) for kind in (FailureReason, RevokedReason) for each in kind],
+        triggers=get_args(Trigger),
     )
-    found = search(project.ledger, wanted, limit=ROWS, cursor=cursor)
-    filters = {"job": job, "state": state, "since": since, "tag": tag, "trigger": trigger, "text": text}
-    kept = {key: value for key, value in filters.items() if value}
-    more = "/runs?" + urlencode({**kept, "cursor": found.cursor}) if found.cursor else None
-    names = sorted(project.catalog.jobs)[:1000]
-    return page(request, "runs", runs=found.runs, more=more, names=names, states=list(RunState), **filters)
 
 
 @router.get("/runs/{reference}")
 def show_run(reference: str, request: Request) -> Response:
     """One run: what it did, attempt by attempt, and what it wrote."""
     project = state_of(request).project
-    run = project.ledger.get(find_id(project, reference))
-    lines = list(read_log(project, run.id, tail=LOG_LINES))
+    facts, explanation = why(project, reference)
+    run = facts.run
+    log = RunLog(project.ledger, run.id)
+    count, lines = 0, deque[LogLine](maxlen=LOG_LINES)
+    for line in log.lines():
+        count += 1
+        lines.append(line)
     known = run.job in project.catalog.jobs
-    return page(request, "run", run=run, document=run.document(), lines=lines, known=known)
+    return page(
+        request,
+        "run",
+        run=run,
+        explanation=explanation,
+        document=run.document(),
+        lines=lines,
+        count=count,
+        last=log.last,
+        known=known,
+    )
+
+
+@router.get("/runs/{reference}/log")
+def show_log(reference: str, request: Request) -> Response:
+    """All that a run wrote, as text."""
+    project = state_of(request).project
+    run = project.ledger.get(find_id(project, reference, reading=False))
+    text = (f"{to_timestamp(line.at)} #{line.attempt} {line.text}\n" for line in read_log(project, run.id))
+    return StreamingResponse(text, media_type="text/plain; charset=utf-8")
 
 
 @router.get("/schedule")
-def show_schedule(request: Request) -> Response:
-    """The runs to come, day by day."""
-    days: dict[str, list[Any]] = {}
-    for each in _next_runs(state_of(request).project, 500):
-        days.setdefault(FILTERS["day"](each.start), []).append(each)
-    return page(request, "schedule", days=days)
+def show_schedule(request: Request, day: date | None = None) -> Response:
+    """The runs to come: a week, day by day."""
+    state = state_of(request)
+    calendar, today = state.calendar, state.calendar.today(datetime.now(UTC))
+    first = min(max(day or today, date(2000, 1, 1)), date(2999, 1, 1))
+    week = [first + timedelta(days=number) for number in range(7)]
+    days = [(each, *calendar.day(each)) for each in week]
+    often = {name for _, _, names in days for name in names}
+    jobs = state.catalog.jobs
+    return page(
+        request,
+        "schedule",
+        days=days,
+        often=[(jobs[name], schedule_text(SCHEDULES.write(jobs[name].schedule))) for name in sorted(often)],
+        today=today,
+        now=datetime.now(UTC),
+        before=first - timedelta(days=7),
+        after=first + timedelta(days=7),
+        most=A_DAY,
+        schedules=state.settings.schedules,
+        pauses=read_pauses(state.project.ledger),
+    )
+
+
+@router.get("/schedule/{day}")
+def show_day(day: date, request: Request) -> Response:
+    """All runs of a day, hour by hour."""
+    state = state_of(request)
+    return page(
+        request,
+        "day",
+        day=day,
+        hours=state.calendar.hours(day),
+        before=day - timedelta(days=1),
+        after=day + timedelta(days=1),
+        few=AN_HOUR,
+        schedules=state.settings.schedules,
+    )
 
 
 @router.get("/fleet")
 def show_fleet(request: Request) -> Response:
     """Workers and queues."""
     ledger = state_of(request).project.ledger
-    return page(request, "fleet", workers=ledger.workers(), queues=overview.queues(ledger))
+    return page(request, "fleet", workers=read_workers(ledger), queues=read_queues(ledger))
 
 
 # -- acting

@@ -35,6 +35,18 @@ def fails():
 def garbled():
     print("wrote \\udcff.csv")
     raise ValueError("no \\udcff.csv <b>\\x00\\x1b[31m")
+def chatty():
+    for number in range(3000):
+        print(f"line {number} 路")
+
+
+def flaky():
+    if current_run().attempt < 3:
+        raise ConnectionError(f"try {current_run().attempt}")
+
+
+def long():
+    raise ValueError("x" * 3000)
 
 
 def gated(gate):
@@ -65,6 +77,9 @@ JOBS: dict[str, Any] = {
             "more": {"type": "object"},
         },
     },
+    "chatty": {"task": "web_jobs:chatty"},
+    "flaky": {"task": "web_jobs:flaky", "retry": {"max_retries": 2, "delay": "1s", "jitter": False}},
+    "long": {"task": "web_jobs:long"},
     "fails": {"task": "web_jobs:fails"},
     "garbled": {"task": "web_jobs:garbled"},
     "gated": {"task": "web_jobs:gated", "params": {"gate": {"type": "string", "required": True}}},

@@ -153,6 +153,15 @@ def test_a_session_begins_with_a_token_and_its_forms_are_its_own(guarded: Web) -
         assert client.get("/jobs/greet").status_code == 303
 
 
+def test_who_has_logged_in_is_where_they_wanted_to_be(guarded: Web) -> None:
+    with guarded.client(follow_redirects=True) as client:
+        asked = client.get("/runs?job=greet&state=FAILURE")
+        to = re.search(r'name="to" value="([^"]+)"', asked.text)
+        assert to is not None
+        there = client.post("/login", data={"token": TOKENS["read"][0], "to": to[1].replace("&amp;", "&")})
+    assert there.url.raw_path == b"/runs?job=greet&state=FAILURE"
+
+
 def test_the_proxy_is_believed_from_its_address_only(guarded: Web) -> None:
     with guarded.client(headers={"X-Forwarded-User": "carol"}) as client:
         assert client.get("/runs").status_code == 200

@@ -443,5 +443,21 @@ def test_a_log_is_followed_to_its_end(web: Web, client: httpx.Client, tmp_path: 
     assert rest == found[1:]
 
 
+def test_a_log_that_is_gone_on_with_has_no_gap(web: Web, client: httpx.Client) -> None:
+    run_id = web.project.cli("submit", "chatty", "--wait").check().id
+    path = f"{API}/runs/{run_id}/log/stream"
+    with web.client() as other, other.stream("GET", path) as told:
+        whole = events(told, "end")
+    with web.project.ledger().client as redis:
+        chunks = redis.xrange(f"{web.project.namespace}:log:{run_id}")
+    assert len(chunks) > 1
+    with web.client() as other, other.stream("GET", path, headers={"Last-Event-ID": chunks[0][0]}) as told:
+        rest = events(told, "end")
+    first = len(json.loads(chunks[0][1]["t"]))
+    lines = [[line["text"] for _, kind, data in found if kind == "lines" for line in data] for found in (whole, rest)]
+    assert lines[0] == [f"line {number} 路" for number in range(3000)]
+    assert lines[1] == lines[0][first:]
+
+
 def test_health(client: httpx.Client) -> None:
     assert client.get("/healthz").json() == {"status": "ok"}

@@ -8,16 +8,21 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
-from tests.support.project import Project
-from tests.web.conftest import Web, serving
+from tests.support.deadline import wait_until
+from tests.support.project import Project, write_project
+from tests.support.servers import Server
+from tests.web.conftest import JOBS, MODULE, Web, serving
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 MILLISECONDS = 30_000
+PAGES = ("/", "/jobs", "/jobs/typed", "/jobs/scheduled", "/runs", "/schedule", "/schedule/2026-11-26", "/fleet")
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None and not os.environ.get("CI"), reason="needs Chromium on PATH; never skipped in CI"
@@ -65,9 +70,14 @@ def test_a_form_says_what_is_wrong_and_keeps_what_was_typed(page: Page) -> None:
     page.get_by_label("name").select_option("bob")
     page.get_by_label("count").fill("0")
     page.get_by_role("button", name="Submit").click()
-    expect(page.get_by_role("alert")).to_contain_text("count")
-    expect(page.get_by_label("name")).to_have_value("bob")
+    # Bounds are checked before anything is sent.
+    assert page.get_by_label("count").evaluate("field => field.validity.rangeUnderflow")
     page.get_by_label("count").fill("2")
+    page.get_by_label("more").fill("[")
+    page.get_by_role("button", name="Submit").click()
+    expect(page.get_by_role("alert")).to_contain_text("more")
+    expect(page.get_by_label("name")).to_have_value("bob")
+    page.get_by_label("more").fill("a: {b: [1]}")
     page.get_by_label("day").fill("2026-11-23")
     page.get_by_role("button", name="Submit").click()
     page.wait_for_url("**/runs/*")
@@ -89,7 +99,7 @@ def test_revoke_with_its_processes(page: Page, web: Web, tmp_path: Path) -> None
 def test_lists_filter_and_are_live(page: Page, web: Web) -> None:
     web.project.cli("submit", "fails", "--wait").check(1)
     page.goto("/runs")
-    page.get_by_label("State").select_option("FAILURE")
+    page.get_by_label("FAILURE").check()
     page.get_by_label("Error has").fill("alert('error')")
     page.get_by_role("button", name="Filter").click()
     expect(page.locator("tbody tr .state").first).to_have_text("FAILURE")
@@ -116,55 +126,261 @@ def test_it_comes_back_when_the_server_does(browser: Browser, project: Project) 
     context.close()
 
 
+def test_it_comes_back_also_from_what_is_no_stream(page: Page, web: Web) -> None:
+    """A proxy answers for a server that is away: browsers give a stream up then, for good."""
+    refused: list[str] = []
+
+    def refuse(route: Route) -> None:
+        refused.append(route.request.url)
+        route.fulfill(status=502, body="Bad Gateway")
+
+    page.route("**/api/v1/events*", refuse)
+    page.goto("/runs?job=greet")
+    expect(page.locator("#live")).to_have_text("connecting again")
+    before = page.locator("tbody tr").count()
+    page.unroute("**/api/v1/events*")
+    expect(page.locator("#live")).to_have_text("live")
+    web.project.cli("submit", "greet", "--wait").check()
+    expect(page.locator("tbody tr")).to_have_count(before + 1)
+    assert refused
+
+
+def test_redis_that_is_away_is_not_live(browser: Browser, tmp_path: Path) -> None:
+    from runner.embedded import serve, stop
+
+    project = write_project(tmp_path / "p", "embedded", {**JOBS}, {"web_jobs.py": MODULE})
+    context = browser.new_context(locale="en-GB")
+    page, other = context.new_page(), context.new_page()
+    serve(project.settings)
+    try:
+        with serving(project) as web:
+            page.goto(f"{web.url}/runs")
+            expect(page.locator("#live")).to_have_text("live", timeout=MILLISECONDS)
+            stop(project.settings)
+            expect(page.locator("#live")).to_have_text("Redis is away", timeout=MILLISECONDS)
+            other.goto(f"{web.url}/jobs")
+            expect(other.get_by_role("alert")).to_contain_text("Redis", timeout=MILLISECONDS)
+            serve(project.settings)
+            expect(page.locator("#live")).to_have_text("live", timeout=MILLISECONDS)
+            # What could not be shown shows by itself.
+            expect(other.locator("h1")).to_have_text("Jobs", timeout=MILLISECONDS)
+            project.cli("submit", "greet").check()
+            expect(page.locator("tbody tr")).to_have_count(1, timeout=MILLISECONDS)
+    finally:
+        stop(project.settings)
+        context.close()
+
+
+def test_a_tab_that_nobody_looks_at_holds_no_connection(page: Page, web: Web, tmp_path: Path) -> None:
+    """A browser has six connections to a host: the seventh page would never come."""
+    gate = tmp_path / "gate"
+    run_id = web.project.cli("submit", "gated", "-p", f"gate={gate}").check().id
+    page.goto(f"/runs/{run_id}")
+    expect(page.locator("#log")).to_contain_text("waiting for the gate")
+    ended: list[str] = []
+    page.on("requestfailed", lambda request: ended.append(request.url.split("?")[0].rsplit("/", 1)[1]))
+    look = "(hidden) => { Object.defineProperty(document, 'hidden', {configurable: true, value: hidden});"
+    page.evaluate(look + "document.dispatchEvent(new Event('visibilitychange')) }", True)
+    wait_until(lambda: page.evaluate("1") and {"events", "stream"} <= set(ended), 30.0, "both streams are closed")
+    gate.touch()
+    web.project.cli("wait", run_id).check()
+    expect(page.locator(".headline .state")).to_have_text("STARTED")
+    page.evaluate(look + "document.dispatchEvent(new Event('visibilitychange')) }", False)
+    expect(page.locator(".headline .state")).to_have_text("SUCCESS")
+    expect(page.locator("#log .line")).to_have_count(2)
+    assert page.locator("#log .line").all_text_contents()[1].endswith("through the gate\n")
+
+
+def test_what_has_the_focus_and_what_is_typed_outlive_what_happens(page: Page, web: Web) -> None:
+    run_id = web.project.cli("submit", "greet", "--wait").check().id
+    page.goto("/runs?job=greet")
+    link = page.locator(f'tr[data-key="{run_id}"] a code')
+    before = page.locator("tbody tr").count()
+    page.locator(f'tr[data-key="{run_id}"]').get_by_role("link").last.focus()
+    web.project.cli("submit", "greet", "--wait").check()
+    expect(page.locator("tbody tr")).to_have_count(before + 1)
+    assert page.evaluate("document.activeElement.getAttribute('href')") == f"/runs/{run_id}"
+    assert link.is_visible()
+    page.goto("/jobs/greet")
+    page.get_by_label("name").fill("half a na")
+    page.get_by_text("With defaults merged in").click()
+    web.project.cli("submit", "greet", "--wait").check()
+    expect(page.locator("#told tbody tr")).to_have_count(before + 2)
+    expect(page.get_by_label("name")).to_have_value("half a na")
+    expect(page.get_by_label("With defaults merged in")).to_be_visible()
+
+
+def test_a_change_of_state_is_said_once_and_nothing_else_is(page: Page, web: Web, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    run_id = web.project.cli("submit", "gated", "-p", f"gate={gate}").check().id
+    page.goto(f"/runs/{run_id}")
+    expect(page.locator(".headline .state")).to_have_text("STARTED")
+    page.evaluate(
+        """() => { window.heard = []; for (const each of document.querySelectorAll('[role=status], [aria-live]'))
+        new MutationObserver(() => heard.push(each.textContent)).observe(each, {childList: true, characterData: true,
+        subtree: true}) }"""
+    )
+    # It is rendered anew while it runs: what it took so far grows.
+    took = page.locator(".headline span").last.text_content() or ""
+    expect(page.locator(".headline")).not_to_contain_text(took)
+    gate.touch()
+    expect(page.locator(".headline .state")).to_have_text("SUCCESS")
+    assert page.evaluate("heard") == ["The run is now SUCCESS"]
+    assert page.title().startswith("SUCCESS gated")
+
+
 def test_the_main_road_works_by_keyboard_alone(page: Page) -> None:
     page.goto("/jobs/greet")
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
-    page.get_by_label("name").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    expect(page.get_by_label("name")).to_be_focused()
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
     page.keyboard.press("Enter")
     page.wait_for_url("**/runs/*")
 
 
-def test_pictures_for_the_documentation(browser: Browser, web: Web, tmp_path: Path) -> None:
-    """``RUNNER_SCREENSHOTS=docs/images`` keeps them there."""
-    folder = Path(os.environ.get("RUNNER_SCREENSHOTS") or tmp_path)
-    web.project.cli("submit", "fails", "--wait").check(1)
-    run_id = web.project.cli("submit", "gated", "-p", f"gate={tmp_path / 'never'}").check().id
-    context = browser.new_context(base_url=web.url, viewport={"width": 1100, "height": 760})
+def test_nothing_is_wider_than_a_phone_nor_comes_from_elsewhere(browser: Browser, web: Web) -> None:
+    run_id = web.project.cli("submit", "long", "--wait").check(1).id
+    context = browser.new_context(base_url=web.url, viewport={"width": 360, "height": 740})
     page = context.new_page()
-    page.goto(f"/runs/{run_id}")
-    expect(page.locator("#log")).to_contain_text("waiting for the gate", timeout=MILLISECONDS)
-    page.screenshot(path=folder / "run.png")
-    page.goto("/")
-    expect(page.locator("h1")).to_have_text("Overview")
-    page.screenshot(path=folder / "overview.png")
-    web.project.cli("revoke", run_id, "--terminate").check()
-    assert all((folder / name).stat().st_size > 10_000 for name in ("run.png", "overview.png"))
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    for path in (*PAGES, f"/runs/{run_id}"):
+        page.goto(path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
+    assert {urlsplit(url).netloc for url in asked} == {urlsplit(web.url).netloc}
+    context.close()
+
+
+PICTURED = """
+# What the finance team reads in the morning.
+defaults: {tags: [finance]}
+jobs:
+  nightly-report:
+    description: Revenue report of one day
+    task: shop:report
+    schedule: {cron: "0 2 * * *", jitter: 5m}  # when the orders are in
+    retry: {max_retries: 3, delay: 1s}
+    params:
+      day: {type: string, format: date, required: true, description: Day to report}
+      region: {type: string, enum: [eu, us], default: eu}
+      limit: {type: integer, minimum: 1, maximum: 100, default: 20}
+  import-orders: {task: "shop:orders", description: Orders of the shops, schedule: {cron: "15 */3 * * *"}}
+  clean-up: {task: "shop:clean", schedule: {cron: "30 4 * * sun"}}
+  heartbeat: {task: "shop:clean", schedule: {every: 5m}}
+"""
+SHOP = """
+import os, time
+from pathlib import Path
+from runner import current_run
+
+
+def report(day, region, limit):
+    if current_run().attempt == 1:
+        raise ConnectionError("db-3 refused the connection")
+    print(f"reading the orders of {day}, {region}")
+    current_run().progress(0.4, "4 of 10 shops")
+    while not Path("gate").exists():
+        time.sleep(0.05)
+
+
+def orders():
+    raise TimeoutError("shop-7 did not answer within 30 s")
+
+
+def clean():
+    print("nothing to do")
+"""
+
+
+def test_pictures_for_the_documentation(browser: Browser, redis_server: Server, tmp_path: Path) -> None:
+    """``RUNNER_SCREENSHOTS=docs/images`` keeps them there."""
+    folder = Path(os.environ.get("RUNNER_SCREENSHOTS") or tmp_path).absolute()
+    project = write_project(tmp_path / "shop", redis_server.url, PICTURED, {"shop.py": SHOP})
+    with project.worker(concurrency=4), serving(project) as web:
+        for _ in range(5):
+            project.cli("submit", "clean-up", "--wait").check()
+        project.cli("submit", "import-orders", "--wait").check(1)
+        run_id = project.cli("submit", "nightly-report", "-p", "day=2026-11-23").check().id
+        context = browser.new_context(base_url=web.url, viewport={"width": 1100, "height": 760})
+        page = context.new_page()
+        for name, path, there in (
+            ("run", f"/runs/{run_id}", page.get_by_role("progressbar")),
+            ("overview", "/", page.locator("h1", has_text="Overview")),
+            ("job", "/jobs/nightly-report", page.get_by_label("limit")),
+            ("schedule", "/schedule", page.get_by_text("More often than hourly")),
+        ):
+            page.goto(path)
+            expect(there).to_be_visible(timeout=MILLISECONDS)
+            expect(page.locator("#live")).to_have_text("live", timeout=MILLISECONDS)
+            page.screenshot(path=folder / f"{name}.png")
+            assert (folder / f"{name}.png").stat().st_size > 10_000
+        (project.path / "gate").touch()
+        project.cli("wait", run_id).check()
+        context.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_serious_is_wrong_for_those_who_cannot_see(browser: Browser, web: Web, scheme: str) -> None:
-    run_id = web.project.cli("submit", "fails", "--wait").check(1).id
+@pytest.mark.parametrize("width", [1200, 360])
+def test_nothing_serious_is_wrong_for_those_who_cannot_see(
+    browser: Browser, web: Web, tmp_path: Path, scheme: Any, width: int
+) -> None:
+    failed, flaky = (
+        web.project.cli("submit", job, "--wait").check(code).id for job, code in (("long", 1), ("flaky", 0))
+    )
+    running = web.project.cli("submit", "gated", "-p", f"gate={tmp_path / 'never'}").check().id
     # axe is put into the page, which the page's own policy would refuse.
-    context = browser.new_context(base_url=web.url, color_scheme=scheme, bypass_csp=True)  # type: ignore[arg-type]
+    context = browser.new_context(
+        base_url=web.url, color_scheme=scheme, bypass_csp=True, viewport={"width": width, "height": 800}
+    )
     page = context.new_page()
-    for path in ("/", "/jobs", "/jobs/typed", "/jobs/scheduled", "/runs", f"/runs/{run_id}", "/schedule", "/fleet"):
+    for path in (
+        *PAGES,
+        *(f"/runs/{run_id}" for run_id in (failed, flaky, running)),
+        "/runs?since=x&tag=y",
+        "/nothing",
+    ):
         page.goto(path)
         found = Axe().run(page).response["violations"]
         serious = [each for each in found if each["impact"] in ("serious", "critical")]
         assert not serious, f"{path}: {[(each['id'], [node['html'] for node in each['nodes']]) for each in serious]}"
+        assert page.locator("h1").count() == 1, path
+    web.project.cli("revoke", running, "--terminate").check()
     context.close()
 
 
-def test_pages_can_be_read_without_javascript(browser: Browser, web: Web) -> None:
+def test_pages_can_be_read_and_forms_sent_without_javascript(browser: Browser, web: Web, tmp_path: Path) -> None:
     run_id = web.project.cli("submit", "greet", "--wait").check().id
     context = browser.new_context(base_url=web.url, java_script_enabled=False)
     page = context.new_page()
+    for path in PAGES:
+        page.goto(path)
+        assert page.locator("main h1").is_visible(), path
     page.goto(f"/runs/{run_id}")
     assert "hello world" in (page.locator("#log").text_content() or "")
-    page.goto("/jobs/greet")
+    page.get_by_role("link", name="Submit with other params").click()
+    page.get_by_label("name").fill("Ann")
     page.get_by_role("button", name="Submit").click()
     page.wait_for_url("**/runs/*")
+    page.goto("/jobs/gated")
+    page.get_by_label("gate").fill(str(tmp_path / "never"))
+    page.get_by_role("button", name="Submit").click()
+    page.wait_for_url("**/runs/*")
+    web.project.wait_for_state(page.url.rsplit("/", 1)[1], "STARTED")
+    page.reload()
+    page.get_by_label("terminate").check()
+    page.get_by_role("button", name="Revoke").click()
+    web.project.wait_for_state(page.url.rsplit("/", 1)[1], "REVOKED")
+    page.reload()
+    page.get_by_text("Forget this run").click()
+    page.get_by_role("button", name="Forget").click()
+    page.wait_for_url("**/runs")
+    page.get_by_label("FAILURE").check()
+    page.get_by_role("button", name="Filter").click()
+    page.wait_for_url("**state=FAILURE**")
     context.close()
 
 

@@ -1,71 +1,141 @@
-// Keeps a page true while it is open. Without this script every page can be read, and loaded again.
+// Keeps a page true while it is open and looked at. Without this script every page can be read, and loaded again.
 "use strict";
 (() => {
   const main = document.getElementById("main");
   const status = document.getElementById("live");
-  const say = (text) => { if (status && status.textContent !== text) status.textContent = text; };
+  const said = document.getElementById("said");
+  const GATHERING = 200, LEAST_PAUSE = 500, TICK = 15000, PROGRESS_TICK = 2000, REOPEN = 2000, MOST_LINES = 5000;
+  if (!main.dataset.live) return;
 
-  // The part of the page that changes is fetched anew, as the server renders it.
-  let waiting = null, running = false, again = false;
+  const say = (text) => {
+    if (status.textContent !== text) { status.textContent = text; status.dataset.is = text; }
+  };
+
+  // Changes as little as possible: what has the focus, is selected, scrolled, opened or being typed stays so.
+  const keyOf = (node) => node.nodeType === 1 ? node.dataset.key || node.id : "";
+  function morph(to, from) {
+    if (to.nodeType !== 1) { if (to.data !== from.data) to.data = from.data; return; }
+    if (to.hasAttribute("data-keep")) return;
+    for (const { name } of [...to.attributes])
+      if (!from.hasAttribute(name) && name !== "open") to.removeAttribute(name);
+    for (const { name, value } of from.attributes)
+      if (to.getAttribute(name) !== value && name !== "open") to.setAttribute(name, value);
+    const keyed = new Map([...to.children].filter(keyOf).map((each) => [keyOf(each), each]));
+    const staying = new Set([...from.children].map(keyOf));
+    for (const [key, each] of keyed) if (!staying.has(key)) { each.remove(); keyed.delete(key); }
+    let at = to.firstChild;
+    for (const fresh of [...from.childNodes]) {
+      const key = keyOf(fresh);
+      const found = key ? keyed.get(key) : at && !keyOf(at) && at.nodeName === fresh.nodeName ? at : null;
+      if (!found || found.nodeName !== fresh.nodeName) { to.insertBefore(fresh, at); continue; }
+      if (found === at) at = at.nextSibling; else to.insertBefore(found, at);
+      morph(found, fresh);
+    }
+    while (at) { const next = at.nextSibling; at.remove(); at = next; }
+  }
+
+  // The part of the page that changes is fetched anew, as the server renders it; not more often than is cheap.
+  let waiting = null, running = false, again = false, earliest = 0;
   async function refresh() {
     if (running) { again = true; return; }
     running = true;
+    const start = performance.now();
     try {
-      const answer = await fetch(location.href, { headers: { Accept: "text/html" }, credentials: "same-origin" });
-      if (answer.ok && !answer.redirected) {
-        const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-        const part = main.dataset.part || "#main";
-        const from = fresh.querySelector(part), to = document.querySelector(part);
-        // Not under somebody's hands: a form that is being filled in stays.
-        if (from && to && !to.querySelector("input:focus, select:focus, textarea:focus")) {
-          const open = [...to.querySelectorAll("details")].map((each) => each.open);
-          to.replaceChildren(...from.childNodes);
-          [...to.querySelectorAll("details")].forEach((each, i) => { each.open = open[i] ?? each.open; });
-        }
-      }
+      const address = main.dataset.from || location.href;
+      const answer = await fetch(address, { headers: { Accept: "text/html" }, credentials: "same-origin" });
+      if (answer.redirected && new URL(answer.url).pathname === "/login") say("log in again");
+      else if (answer.ok && main.dataset.reload) location.reload();
+      else if (answer.ok) show(new DOMParser().parseFromString(await answer.text(), "text/html"));
     } catch { /* the server is away; the stream says so, and comes back */ }
+    const end = performance.now();
+    earliest = end + Math.max(LEAST_PAUSE, 5 * (end - start));
     running = false;
     if (again) { again = false; later(); }
   }
+  function show(fresh) {
+    const part = main.dataset.part || "#main";
+    const from = fresh.querySelector(part), to = document.querySelector(part);
+    const state = () => document.querySelector(".headline .state")?.textContent;
+    const before = state();
+    if (from && to) morph(to, from);
+    document.title = fresh.title;
+    // Only a change of state is worth an interruption; the rest is there to be read.
+    if (state() && state() !== before) said.textContent = `The run is now ${state()}`;
+  }
   function later() {
-    if (waiting === null) waiting = setTimeout(() => { waiting = null; refresh(); }, 250);
+    if (waiting !== null || document.hidden) return;
+    waiting = setTimeout(() => { waiting = null; refresh(); }, Math.max(GATHERING, earliest - performance.now()));
   }
 
-  if (main.dataset.live) {
-    const source = new EventSource(main.dataset.live);
-    let lost = false;
-    source.addEventListener("open", () => { say("live"); if (lost) later(); lost = false; });
+  // A browser has six connections to a host, so a tab that nobody looks at keeps none.
+  const streams = [];
+  function keep(address, listen) {
+    const stream = { source: null, again: null, over: false };
+    stream.open = () => {
+      stream.close();
+      if (stream.over || document.hidden) return;
+      stream.source = new EventSource(address());
+      listen(stream.source, stream);
+      stream.source.addEventListener("error", () => {
+        // It tries again by itself, but gives up where anything but a stream answers, such as a proxy.
+        if (stream.source?.readyState === EventSource.CLOSED) stream.again = setTimeout(stream.open, REOPEN);
+      });
+    };
+    stream.close = () => { clearTimeout(stream.again); stream.source?.close(); stream.source = null; };
+    streams.push(stream);
+    stream.open();
+    return stream;
+  }
+  document.addEventListener("visibilitychange", () => {
+    for (const stream of streams) document.hidden ? stream.close() : stream.open();
+    if (!document.hidden) later();
+  });
+  window.addEventListener("pagehide", () => streams.forEach((stream) => stream.close()));
+  window.addEventListener("pageshow", (event) => { if (event.persisted) { streams.forEach((each) => each.open()); later(); } });
+
+  let lost = false, away = false;
+  keep(() => main.dataset.live, (source) => {
+    source.addEventListener("open", () => { away = false; say("live"); if (lost) later(); lost = false; });
     source.addEventListener("error", () => { lost = true; say("connecting again"); });
+    source.addEventListener("away", () => { away = true; say("Redis is away"); });
+    source.addEventListener("back", () => { away = false; say("live"); later(); });
     source.addEventListener("run", later);
     source.addEventListener("restart", later);
-  }
+  });
+  // What no event tells: a worker that died, the time that passes.
+  setInterval(() => { if (!away) later(); }, TICK);
 
   // The log grows at its end; it follows only whoever looks at its end.
   const log = document.getElementById("log");
-  if (log && main.dataset.log) {
-    // Progress is told by no event of its own.
-    const ticking = setInterval(later, 2000);
-    const source = new EventSource(main.dataset.log);
-    const two = (n) => String(n).padStart(2, "0");
-    let first = true;
+  if (!log) return;
+  log.scrollTop = log.scrollHeight;
+  if (!main.dataset.log) return;
+  // Progress is told by no event of its own.
+  const ticking = setInterval(() => { if (!away) later(); }, PROGRESS_TICK);
+  const clock = new Intl.DateTimeFormat("en-GB", { timeZone: main.dataset.zone, timeStyle: "medium" });
+  const [address, from] = main.dataset.log.split("?after=");
+  let last = from;
+  keep(() => `${address}?after=${last}`, (source, stream) => {
     source.addEventListener("lines", (event) => {
-      // The stream begins at the beginning, so what the page came with goes.
-      if (first) { log.replaceChildren(); first = false; }
+      last = event.lastEventId || last;
+      log.querySelector(".empty")?.remove();
       const atEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 8;
-      for (const line of JSON.parse(event.data)) {
-        const at = new Date(line.at), row = document.createElement("span");
+      const rows = document.createDocumentFragment();
+      for (const line of JSON.parse(event.data).slice(-MOST_LINES)) {
+        const row = document.createElement("span");
         const bad = line.level === "ERROR" || line.level === "CRITICAL";
         row.className = "line" + (bad ? " bad" : line.level === "WARNING" ? " odd" : "");
         const time = document.createElement("time"), attempt = document.createElement("b");
         time.dateTime = line.at;
-        time.textContent = `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
+        time.textContent = clock.format(new Date(line.at));
         attempt.textContent = `#${line.attempt}`;
         row.append(time, " ", attempt, ` ${line.text}\n`);
-        log.append(row);
+        rows.append(row);
       }
-      while (log.childElementCount > 5000) log.firstElementChild.remove();
+      log.append(rows);
+      for (let over = log.childElementCount - MOST_LINES; over > 0; over--) log.firstElementChild.remove();
       if (atEnd) log.scrollTop = log.scrollHeight;
     });
-    source.addEventListener("end", () => { source.close(); clearInterval(ticking); later(); });
-  }
+    source.addEventListener("end", () => { stream.over = true; stream.close(); clearInterval(ticking); later(); });
+  });
 })();

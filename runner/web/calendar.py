@@ -1,0 +1,119 @@
+"""What comes by schedule: the next run of each job, and the runs of a day. Kept as long as the files of jobs stay."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from itertools import islice
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from runner.schedule.timetable import Timetable, merged, next_slot, timetables
+from runner.spec.catalog import Catalog
+
+OFTEN = 24
+"""A job with more runs than this in 24 hours would hide all others in a calendar."""
+DAYS_KEPT = 32
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Due:
+    """A run to come: when it starts, jitter included, and of which job."""
+
+    start: datetime
+    job: str
+
+
+class Calendar:
+    """The schedules of the enabled jobs of a catalog."""
+
+    def __init__(self, catalog: Catalog, timezone: str) -> None:
+        self.zone = ZoneInfo(timezone)
+        self.tables: Mapping[str, tuple[Timetable, ...]] = {
+            name: timetables(job.schedule, timezone)
+            for name, _ in catalog.scheduled()
+            if (job := catalog.jobs[name]).enabled and job.schedule
+        }
+        self._next: dict[str, datetime | None] = {}
+        self._day = lru_cache(DAYS_KEPT)(self._read_day)
+
+    def next_of(self, job: str, now: datetime) -> Due | None:
+        """Return the next run of a job after ``now``, if there is any."""
+        tables = self.tables.get(job)
+        if tables is None:
+            return None
+        slot = self._next.get(job)
+        if job not in self._next or (slot is not None and slot <= now):
+            slot = self._next[job] = next_slot(tables, now)
+        return self._due(job, slot) if slot is not None else None
+
+    def soonest(self, now: datetime, most: int) -> list[Due]:
+        """Return the jobs that are due soonest, each once."""
+        return heapq.nsmallest(most, (due for job in self.tables if (due := self.next_of(job, now)) is not None))
+
+    def coming(self, job: str, now: datetime, most: int) -> list[Due]:
+        """Return the next runs of a job."""
+        slots: list[Due] = []
+        after = now
+        while len(slots) < most and (slot := next_slot(self.tables.get(job, ()), after)) is not None:
+            slots.append(self._due(job, slot))
+            after = slot
+        return slots
+
+    def day(self, day: date) -> tuple[list[Due], list[str]]:
+        """Return the runs of a day in the project's zone, in order, and the jobs that run more often than hourly."""
+        return self._day(day)
+
+    def hours(self, day: date) -> dict[datetime, dict[str, list[Due]]]:
+        """Return the hours of a day in which anything runs, often or not, and their runs by job."""
+        begin, end = self._bounds(day)
+        found = sorted(self._due(job, slot) for job in self.tables for slot in self._slots(job, begin, end))
+        hours: dict[datetime, dict[str, list[Due]]] = {}
+        for due in found:
+            # By the clock on the wall; an hour that the clock repeats is two.
+            hour = due.start.astimezone(self.zone).replace(minute=0, second=0, microsecond=0).astimezone(UTC)
+            hours.setdefault(hour, {}).setdefault(due.job, []).append(due)
+        return hours
+
+    def today(self, now: datetime) -> date:
+        """Return the day that it is in the project's zone."""
+        return now.astimezone(self.zone).date()
+
+    def _read_day(self, day: date) -> tuple[list[Due], list[str]]:
+        begin, end = self._bounds(day)
+        found: list[Due] = []
+        often = []
+        for job in self.tables:
+            slots = list(islice(self._slots(job, begin, end), OFTEN + 2))
+            # The day on which the clock is put back has 25 hours.
+            if len(slots) > OFTEN * ((end - begin) / timedelta(days=1)):
+                often.append(job)
+            else:
+                found += (self._due(job, slot) for slot in slots)
+        return sorted(found), sorted(often)
+
+    def _bounds(self, day: date) -> tuple[datetime, datetime]:
+        begin, end = (
+            datetime.combine(each, time(), self.zone).astimezone(UTC) for each in (day, day + timedelta(days=1))
+        )
+        return begin, end
+
+    def _slots(self, job: str, begin: datetime, end: datetime) -> Iterator[datetime]:
+        # A timetable leaves its beginning out, and takes its end in.
+        tick = timedelta(milliseconds=1)
+        return merged(self.tables[job], begin - tick, end - tick)
+
+    def _due(self, job: str, slot: datetime) -> Due:
+        tables = self.tables[job]
+        tick = timedelta(milliseconds=1)
+        owner = tables[0] if len(tables) == 1 else next(each for each in tables if any(each.slots(slot - tick, slot)))
+        return Due(slot + owner.jitter(job, slot), job)
+
+
+def schedule_text(written: Any) -> str:
+    """Return in a few words what a job's ``schedule`` says."""
+    each = written if isinstance(written, list) else [written]
+    return ", ".join(one if isinstance(one, str) else str(one.get("cron") or f"every {one['every']}") for one in each)

@@ -1,0 +1,311 @@
+"""The pages of the dashboard as they come, without any script: what they say, and what they say of what is wrong."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.deadline import wait_until
+from tests.support.project import write_project
+from tests.support.servers import Server
+from tests.web.conftest import MODULE, Web, serving
+
+NIGHTLY = """
+# Of the whole file.
+defaults: {queue: reports}
+jobs:
+  # Ask Ann before you touch it.
+  nightly:
+    task: web_jobs:greet   # the real one
+    tags: [finance]
+
+    # After the import.
+    schedule: {cron: "30 2 * * *"}
+    params:
+      name: {type: string, default: ann}
+  # Not of the one above.
+  often: {task: "web_jobs:greet", schedule: {every: 5m}}
+"""
+BROKEN = "jobs:\n  broken: {task: 'web_jobs:greet', timeout: 30}\n"
+
+FORM: dict[str, Any] = {
+    "zone": {"type": "string", "enum": ["eu", "us"], "default": "eu", "description": "Where"},
+    "day": {"type": "string", "format": "date", "required": True},
+    "at": {"type": "string", "format": "date-time"},
+    "mail": {"type": "string", "format": "email"},
+    "code": {"type": "string", "minLength": 2, "maxLength": 4, "pattern": "^[a-z]+$"},
+    "note": {"type": ["string", "null"], "default": None},
+    "level": {"type": "integer", "enum": [1, 2], "default": 2},
+    "count": {"type": "integer", "minimum": 1, "maximum": 10, "default": 3},
+    "share": {"type": "number", "minimum": 0.5},
+    "full": {"type": "boolean", "default": True},
+    "sheets": {"type": "array", "items": {"type": "string"}, "default": ["a"]},
+    "more": {"type": "object"},
+    "any": {},
+}
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory, redis_server: Server) -> Iterator[Web]:
+    """A project that no worker serves, in a zone of its own."""
+    module = MODULE + "\n\ndef take(**given):\n    return given\n"
+    project = write_project(
+        tmp_path_factory.mktemp("pages") / "p",
+        redis_server.url,
+        {"form": {"task": "web_jobs:take", "params": FORM}},
+        {"web_jobs.py": module, "jobs.d/nightly.yaml": NIGHTLY, "jobs.d/broken.yaml": BROKEN},
+        {"timezone": "Asia/Tokyo"},
+        f"w{uuid.uuid4().hex[:10]}",
+    )
+    with serving(project) as web:
+        yield web
+
+
+def text_of(web: Web, path: str, status: int = 200) -> str:
+    with web.client() as client:
+        answer = client.get(path)
+    assert answer.status_code == status, answer.text
+    return answer.text
+
+
+def element(html: str, name: str) -> str:
+    """Return the tag of the form's field of that name."""
+    found = re.search(rf'<(?:input|select|textarea) id="param-{name}"[^>]*>', html)
+    assert found is not None
+    return found[0]
+
+
+def submitted(web: Web, job: str, **fields: str) -> dict[str, Any]:
+    """Submit a job's form as a browser without JavaScript does; return the run."""
+    with web.client() as client:
+        csrf = re.search(r'name="csrf" value="([^"]+)"', client.get(f"/jobs/{job}").text)
+        assert csrf is not None
+        data = {"csrf": csrf[1], **{f"param-{name}": value for name, value in fields.items()}}
+        answer = client.post(f"/jobs/{job}/submit", data=data)
+        assert answer.status_code == 303, answer.text
+        run: dict[str, Any] = client.get(f"/api/v1{answer.headers['Location']}").json()
+        return run
+
+
+def test_a_job_is_shown_as_it_was_written_with_its_comments(own: Web) -> None:
+    html = text_of(own, "/jobs/nightly")
+    shown = re.search(r'<pre class="source"[^>]*>(.*?)</pre>', html, re.DOTALL)
+    assert shown is not None
+    begin, end = NIGHTLY.index("  # Ask Ann"), NIGHTLY.index("  # Not of the one above")
+    wanted = "\n".join(line[2:] for line in NIGHTLY[begin:end].rstrip().splitlines())
+    assert shown[1].replace("&#34;", '"') == wanted
+    assert "queue: reports" in html  # with defaults merged in
+
+
+def test_a_form_has_a_field_for_every_kind_of_param_in_their_order(own: Web) -> None:
+    html = text_of(own, "/jobs/form")
+    assert re.findall(r'<label for="param-(\w+)"', html) == list(FORM)
+    assert 'type="date"' in element(html, "day")
+    assert " required" in element(html, "day")
+    assert 'type="email"' in element(html, "mail")
+    assert 'minlength="2" maxlength="4"' in element(html, "code")
+    assert 'min="1" max="10" step="1"' in element(html, "count")
+    assert 'value="3"' in element(html, "count")
+    assert 'min="0.5" step="any"' in element(html, "share")
+    assert element(html, "full").startswith("<select")
+    assert element(html, "sheets").startswith("<textarea")
+    assert "<option selected>eu</option><option>us</option>" in html
+    for name in ("zone", "code", "sheets"):
+        assert f'aria-describedby="about-{name}"' in element(html, name)
+    assert "Where – if empty eu" in html
+    assert "matches ^[a-z]+$" in html
+
+
+def test_what_a_form_sends_becomes_params_of_their_types(own: Web) -> None:
+    defaults = {"zone": "eu", "note": None, "level": 2, "count": 3, "full": True, "sheets": ["a"]}
+    # As the form is when nobody touches it but where they must: null stays null, and is no word.
+    html = text_of(own, "/jobs/form")
+    note = re.search(r'value="([^"]*)"', element(html, "note"))
+    assert note is not None
+    assert submitted(own, "form", day="2026-11-23", note=note[1])["params"] == {**defaults, "day": "2026-11-23"}
+    given = {
+        "zone": "us",
+        "day": "2026-11-24",
+        "at": "2026-11-24T02:00:00+01:00",
+        "mail": "ann@example.org",
+        "code": "abc",
+        "note": "null and void",
+        "level": "1",
+        "count": "10",
+        "share": "0.5",
+        "full": "false",
+        "sheets": '["北京", "b"]',
+        "more": "a: {b: 1}",
+        "any": "[1]",
+    }
+    run = submitted(own, "form", **given)
+    assert run["params"] == {
+        **given,
+        "level": 1,
+        "count": 10,
+        "share": 0.5,
+        "full": False,
+        "sheets": ["北京", "b"],
+        "more": {"a": {"b": 1}},
+        "any": [1],
+    }
+    again = text_of(own, f"/jobs/form?like={run['id']}")
+    assert 'value="null and void"' in element(again, "note")
+    assert "<option>true</option><option selected>false</option>" in again
+
+
+def test_times_are_those_of_the_project_and_say_so(own: Web) -> None:
+    run = submitted(own, "nightly")
+    html = text_of(own, f"/runs/{run['id']}")
+    at = datetime.fromisoformat(run["submitted_at"]) + timedelta(hours=9)
+    assert f">{at:%Y-%m-%d %H:%M:%S}</time>" in html
+    assert "Times are those of Asia/Tokyo." in html
+
+
+def test_a_calendar_shows_a_week_and_a_day(own: Web) -> None:
+    html = text_of(own, "/schedule?day=2026-11-26")
+    days = re.findall(r'<section aria-labelledby="day-(\S+)".*?</section>', html, re.DOTALL)
+    assert days == [f"2026-{month:02}-{day:02}" for month, day in [(11, d) for d in range(26, 31)] + [(12, 1), (12, 2)]]
+    assert len(re.findall(r'>02:30</time> <a href="/jobs/nightly">', html)) == 7
+    # It would hide all the others.
+    assert html.count('href="/jobs/often"') == 1
+    assert "every 5m" in html
+    day = text_of(own, "/schedule/2026-11-26")
+    assert day.count("12 times, ") == 24
+    assert re.search(r'href="/jobs/nightly">nightly</a></td><td class="wide">02:30</td>', day)
+    text_of(own, "/schedule/never", 422)
+
+
+def test_an_hour_that_the_clock_repeats_or_skips(tmp_path: Path) -> None:
+    from runner.model.job import JobSpec
+    from runner.model.schedule import Schedule
+    from runner.spec.catalog import Catalog
+    from runner.web.calendar import Calendar
+
+    jobs = {
+        name: JobSpec(name=name, task="a:b", schedule=(Schedule(cron=cron),))
+        for name, cron in {"hourly": "0 * * * *", "fixed": "30 2 * * *", "often": "*/20 * * * *"}.items()
+    }
+    calendar = Calendar(Catalog(jobs), "Europe/Berlin")
+    for day, hours, fixed in ((datetime(2026, 10, 25), 25, "00:30"), (datetime(2026, 3, 29), 23, "01:00")):
+        runs, often = calendar.day(day.date())
+        assert often == ["often"]
+        assert sum(due.job == "hourly" for due in runs) == hours
+        assert [f"{due.start.astimezone(UTC):%H:%M}" for due in runs if due.job == "fixed"] == [fixed]
+        assert len(calendar.hours(day.date())) == hours
+
+
+def test_a_job_that_is_gone_or_broken_keeps_its_page(own: Web) -> None:
+    own.project.write({"jobs.d/extra.yaml": "jobs: {brief: {task: 'web_jobs:greet'}}\n"})
+    wait_until(lambda: "brief" in text_of(own, "/jobs"), 10.0, "the job is there")
+    run = submitted(own, "brief")
+    (own.project.path / "jobs.d/extra.yaml").unlink()
+    wait_until(lambda: "No file declares it any more" in text_of(own, "/jobs/brief"), 10.0, "the job is gone")
+    assert run["id"] in text_of(own, "/jobs/brief")
+    assert 'href="/jobs/brief"' in text_of(own, f"/runs/{run['id']}")
+    broken = text_of(own, "/jobs/broken")
+    assert "30 has no unit" in broken
+    assert 'href="/jobs/broken"' in text_of(own, "/jobs")
+    assert "no job is named" in text_of(own, "/jobs/nothing", 404)
+
+
+def test_runs_are_found_by_all_that_the_command_line_can_ask(own: Web) -> None:
+    keyed = own.project.cli("submit", "nightly", "--key", "k7").check().id
+    other = own.project.cli("submit", "often").check().id
+    own.project.cli("revoke", other).check()
+
+    def found(query: str) -> set[str]:
+        html = text_of(own, f"/runs?{query}")
+        return set(re.findall(r'<tr data-key="([^"]+)"', html))
+
+    assert {keyed, other} <= found("")
+    assert found("key=k7") == {keyed}
+    assert found("reason=cancelled&order=oldest") == {other}
+    assert keyed in found("tag=finance&trigger=cli")
+    assert other not in found("tag=finance")
+    assert {keyed, other} <= found("state=PENDING&state=REVOKED&since=1h")
+    assert keyed not in found("state=REVOKED")
+    assert found("until=1h") == set()
+    assert found("worker=nobody") == set()
+    assert found("text=nowhere") == set()
+    wrong = text_of(own, "/runs?since=2026-13-01&tag=finance", 422)
+    assert "is not a time" in wrong
+    assert 'name="tag" value="finance"' in wrong
+
+
+def test_pages_follow_each_other_and_keep_what_was_asked(own: Web) -> None:
+    with own.client() as client:
+        for _ in range(51):
+            client.post("/api/v1/jobs/often/runs")
+    first = text_of(own, "/runs?job=often&order=newest")
+    older = re.search(r'class="more" href="([^"]+)"', first)
+    assert older is not None
+    second = text_of(own, older[1].replace("&amp;", "&"))
+    keys = [re.findall(r'<tr data-key="([^"]+)"', html) for html in (first, second)]
+    assert len(keys[0]) == 50
+    assert keys[1]
+    assert not set(keys[0]) & set(keys[1])
+    assert 'href="/jobs/nightly"' not in second
+    assert 'href="/runs?job=often">First page' in second
+
+
+def test_a_thousand_jobs_come_in_portions_and_are_found(tmp_path: Path, redis_server: Server) -> None:
+    jobs: dict[str, Any] = {
+        f"job-{number:04}": {"task": "web_jobs:greet", "tags": [f"t{number % 10}"], "schedule": "7 3 * * *"}
+        for number in range(1000)
+    }
+    project = write_project(tmp_path / "p", redis_server.url, jobs, {"web_jobs.py": MODULE}, {}, f"w{uuid.uuid4().hex}")
+    with serving(project) as web:
+        html = text_of(web, "/jobs")
+        assert "1,000 jobs, 1 to 200" in html
+        names, path = re.findall(r'data-key="job-(job-\d+)"', html), ""
+        while (after := re.search(r'href="(/jobs\?start=\d+)">After', html)) is not None:
+            assert after[1] != path
+            path = after[1]
+            html = text_of(web, path)
+            names += re.findall(r'data-key="job-(job-\d+)"', html)
+        assert names == sorted(jobs)
+        assert "100 jobs" in text_of(web, "/jobs?tag=t3")
+        assert 'href="/jobs/job-0777"' in text_of(web, "/jobs?q=777")
+        assert "960 more" in text_of(web, "/schedule?day=2026-11-26")
+        for path in ("/", "/jobs", "/jobs/job-0500", "/runs", "/schedule"):
+            with web.client() as client:
+                assert min(client.get(path).elapsed.total_seconds() for _ in range(5)) < 0.3, path
+
+
+def test_nothing_there_is_said_to_be_nothing(tmp_path: Path, redis_server: Server) -> None:
+    project = write_project(tmp_path / "p", redis_server.url, {}, {}, {}, f"w{uuid.uuid4().hex}")
+    with serving(project) as web:
+        assert "No job has a schedule." in text_of(web, "/")
+        assert "No worker is running" in text_of(web, "/")
+        assert "No job is declared." in text_of(web, "/jobs")
+        assert "No runs." in text_of(web, "/runs")
+        assert "Nothing." in text_of(web, "/schedule")
+        text_of(web, "/fleet")
+
+
+def test_a_long_log_is_cut_on_its_page_and_whole_as_text(web: Web, client: httpx.Client) -> None:
+    run_id = web.project.cli("submit", "chatty", "--wait").check().id
+    html = client.get(f"/runs/{run_id}").text
+    assert "The last 1,000 of 3,000 lines." in html
+    assert "line 2999 路" in html
+    assert "line 1999 路" not in html
+    whole = client.get(f"/runs/{run_id}/log")
+    assert whole.headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert [line.split(" ", 2)[2] for line in whole.text.splitlines()] == [f"line {n} 路" for n in range(3000)]
+
+
+def test_each_attempt_is_in_the_timeline(web: Web, client: httpx.Client) -> None:
+    run_id = web.project.cli("submit", "flaky", "--wait").check().id
+    html = client.get(f"/runs/{run_id}").text
+    timeline = html[html.index('<ol class="timeline">') : html.index("</ol>")]
+    words = re.sub(r"<[^>]+>", "", timeline)
+    assert re.findall(r"attempt (\d) started on", words) == ["1", "2", "3"]
+    assert re.findall(r"failed after .*?: (\S+: try \d)", words) == ["ConnectionError: try 1", "ConnectionError: try 2"]
