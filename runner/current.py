@@ -36,7 +36,7 @@ class CurrentRun:
 
         Args:
             fraction: 0.0 to 1.0, or None if that is not known.
-            message: a few words.
+            message: a few words; of more than 500 characters the beginning is kept.
 
         Raises:
             ValueError: the fraction is not between 0 and 1.

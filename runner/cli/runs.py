@@ -155,10 +155,11 @@ def _print_csv(out: Output, runs: list[Run]) -> None:
 
 def _csv_line(values: list[object]) -> str:
     written = io.StringIO()
-    csv.writer(written, lineterminator="").writerow(
+    # What ends a line is what the writer quotes: a field may have several.
+    csv.writer(written, lineterminator="\r\n").writerow(
         ["" if value is None else _harmless(str(value)) for value in values]
     )
-    return written.getvalue()
+    return written.getvalue().removesuffix("\r\n")
 
 
 def _harmless(text: str) -> str:

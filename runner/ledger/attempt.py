@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 LONGEST_PAUSE = 5.0
 """Seconds between tries to write an outcome while Redis is away."""
 
+LONGEST_MESSAGE = 500
+"""Characters of a progress message; it stays in the record, and all who watch the run read it each time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Started:
@@ -119,6 +122,8 @@ class Attempts:
 
     def progress(self, run_id: str, token: str, fraction: float | None, message: str | None) -> None:
         """Note how far an attempt is. Lost without a word while Redis is away: the next one tells more."""
+        if message is not None and len(message) > LONGEST_MESSAGE:
+            message = f"{message[: LONGEST_MESSAGE - 1]}…"
         try:
             self.ledger.script("progress", run_id, token, json.dumps({"fraction": fraction, "message": message}))
         except Unavailable:

@@ -64,9 +64,14 @@ class Query:
             "worker": self.worker,
             # As they stand in the record, which is JSON.
             "tags": json.dumps(self.tag) if self.tag is not None else None,
-            "error": json.dumps(self.text)[1:-1].lower() if self.text is not None else None,
+            "error": "\n".join(_spellings(self.text)) if self.text is not None else None,
         }
         return [part for name, value in wanted.items() if value is not None for part in (name, value)]
+
+
+def _spellings(text: str) -> list[str]:
+    """Return the forms of a text that stand for it in a record, where letters other than ASCII's are escaped."""
+    return sorted({json.dumps(each)[1:-1].lower() for each in (text, text.lower(), text.upper(), text.capitalize())})
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Callable
 
+from runner.cli.runs import _csv_line
 from tests.support.deadline import wait_until
 from tests.support.project import Project
 
@@ -34,6 +35,12 @@ def test_runs_by_what_is_known_of_them(served: Project) -> None:
         (run_id, "FAILURE", "ValueError: the coffee is out")
     ]
     assert served.cli("runs", "--sort", "longest", "--ids", "-n", "1").check().stdout
+
+
+def test_a_field_of_several_lines_is_one_field() -> None:
+    values: list[object] = ["id", "two\nlines", "win\r\ndows", "mac\rintosh", 'quo"te', None]
+    written = "\r\n".join([_csv_line(values), _csv_line(["next"])])
+    assert list(csv.reader(io.StringIO(written, newline=""))) == [[*values[:-1], ""], ["next"]]
 
 
 def test_pages(project: Project) -> None:

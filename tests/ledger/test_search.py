@@ -63,6 +63,8 @@ CASES: list[tuple[dict[str, Any], Callable[[dict[str, str]], bool]]] = [
     ({"key": "k7"}, lambda record: record["key"] == "k7"),
     ({"text": "disk IS fü"}, lambda record: "Disk is Füll" in json.loads(record.get("error", '""')).get("message", "")
      if record.get("error") else False),
+    ({"text": "DISK IS FÜ"}, lambda record: "Füll" in json.loads(record.get("error", "{}")).get("message", "")),
+    ({"text": ""}, lambda record: "error" in record),
     ({"since": 1_700_000_000.02}, lambda record: int(record["submitted_at"]) >= 1_700_000_000_020),
     ({"until": 1_700_000_000.02}, lambda record: int(record["submitted_at"]) <= 1_700_000_000_020),
     ({"states": [State.PENDING]}, lambda record: False),

@@ -608,3 +608,11 @@ def test_a_clock_that_was_set_back_does_not_hold_up_the_sweep_for_long(bench: Be
     bench.beat()
     until = float(bench.ledger.client.hget(sweep, "hold_until") or 0) / 1000
     assert bench.now() < until < bench.now() + LEASE + 1.0
+
+
+def test_a_long_progress_message_is_cut(bench: Bench) -> None:
+    run = bench.submit()
+    bench.attempts.progress(run.id, bench.start(run), 0.5, "ü" * 100_000)
+    told = bench.ledger.get(run.id).progress
+    assert told is not None
+    assert told["message"] == "ü" * 499 + "…"

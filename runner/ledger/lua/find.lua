@@ -38,7 +38,14 @@ end
 
 local fits = {
   tags = function(held, text) return string.find(held, text, 1, true) end,
-  error = function(held, text) return string.find(string.lower(held), text, 1, true) end,
+  error = function(held, texts)
+    if texts == '' then return true end
+    held = string.lower(held)
+    for text in string.gmatch(texts, '[^\n]+') do
+      if string.find(held, text, 1, true) then return true end
+    end
+    return false
+  end,
   worker = function(held, text) return held == text or string.match(held, '@(.*)$') == text end,
 }
 
