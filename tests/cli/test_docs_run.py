@@ -245,6 +245,7 @@ def test_the_readme_is_a_tour_that_works(make_embedded_project: Callable[..., Pr
         reader.cwd = project.path
 
 
+@pytest.mark.timeout(600)  # each command of the page, one after the other, on a machine that may be busy
 def test_the_examples_of_all_commands_work(redis_server: Server, tmp_path: Path) -> None:
     page = (ROOT / "docs" / "reference" / "cli.md").read_text("utf-8")
     with reading(redis_server, tmp_path) as reader:

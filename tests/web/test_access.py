@@ -52,7 +52,8 @@ ROUTES: dict[tuple[str, str], Role | None] = {
     **dict.fromkeys(
         [
             *[("GET", page) for page in ("/", "/jobs", "/jobs/{name}", "/runs", "/runs/{reference}", "/schedule")],
-            *[("GET", page) for page in ("/fleet", "/metrics", "/api/v1/runs", "/api/v1/runs/{reference}")],
+            *[("GET", page) for page in ("/runs/{reference}/log", "/schedule/{day}", "/fleet", "/metrics")],
+            *[("GET", f"/api/v1/{part}") for part in ("runs", "runs/{reference}")],
             *[("GET", f"/api/v1/runs/{{reference}}/{part}") for part in ("why", "log", "log/stream")],
             *[("GET", f"/api/v1/{part}") for part in ("events", "jobs", "jobs/{job}", "jobs/{job}/stats", "stats")],
             *[("GET", f"/api/v1/{part}") for part in ("upcoming", "workers", "queues", "audit")],

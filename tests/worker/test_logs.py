@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from runner.app.capture.wire import BEGIN, mark
 from runner.ledger.run_log import RunLog
 from runner.model.log_line import LogLine
 from tests.support.deadline import wait_until
@@ -44,6 +46,22 @@ def test_who_sees_the_end_of_a_run_sees_its_whole_log(work: Work) -> None:
     for _ in range(20):
         run = work.run("many-lines", count=3)
         assert [text.strip() for text in texts(work, run.id)] == ["0", "1", "2"]
+
+
+def test_a_log_as_long_as_what_announces_it_is_kept_in_time(make_project: Callable[..., Project]) -> None:
+    # What the collector is told of an attempt's beginning is read while the job sleeps; as many bytes follow.
+    announced = mark(b"\x1e" + b"0" * 16 + b":", BEGIN, ["0" * 36, "as-long", 1, []])
+    code = f"""import os, time
+def write():
+    time.sleep(0.3)
+    os.write(1, b"x" * {len(announced) - 1} + b"\\n")
+"""
+    project = make_project({"as-long": {"task": "aslong:write"}}, {"aslong.py": code})
+    with project.worker(), closing(project.ledger()) as ledger:
+        for _ in range(8):
+            run_id = project.submit("as-long")
+            project.wait_for_state(run_id, "SUCCESS")
+            assert [len(line.text) for line in RunLog(ledger, run_id).lines()] == [len(announced) - 1]
 
 
 def test_the_last_words_of_a_killed_process_are_kept(work: Work, notes: Path) -> None:

@@ -65,7 +65,7 @@ class Capture:
     @contextmanager
     def attempt(self, run_id: str, job: str, number: int, secrets: Sequence[str] = ()) -> Iterator[None]:
         """Catch what is written until the block ends; when it has ended, that is kept, without ``secrets``."""
-        self._sequence = (self._sequence + 1) % 256
+        self._sequence = self._sequence % 255 + 1
         with contextlib.suppress(BlockingIOError):
             os.read(self._answers, 4096)
         _write(self._pipe, mark(self._token, BEGIN, [run_id, job, number, list(secrets)]))
@@ -134,7 +134,12 @@ class Capture:
 
         The collector lets a pipe be for a moment before it reads, so most short runs that write nothing find it so.
         """
-        return self._waiting() == self._unread
+        try:
+            # The collector has read of the beginning: what is in the pipe now came later, however much it is.
+            os.read(self._answers, 4096)
+        except BlockingIOError:
+            return self._waiting() == self._unread
+        return False
 
     def _waiting(self) -> int:
         """Return how many bytes are in the pipe."""

@@ -23,7 +23,7 @@ from celery.utils.log import get_logger
 
 from runner.app.capture.echo import Echo
 from runner.app.capture.window import Window
-from runner.app.capture.wire import BEGIN, END, LONGEST_LINE, RECORD, Reader, pieces
+from runner.app.capture.wire import BEGIN, END, HAS_BEGUN, LONGEST_LINE, RECORD, Reader, pieces
 from runner.errors import RunnerError
 from runner.ledger.ledger import Ledger
 from runner.ledger.run_log import RunLog
@@ -277,6 +277,7 @@ class Collector(threading.Thread):
                 run_id, job, attempt = value
                 window = Window(self._limits.log, self._limits.log_lines)
                 source.current = AttemptLog(run_id, job, attempt, window)
+                source.answer(HAS_BEGUN)
             elif kind == END:
                 source.owed = value
             elif kind == RECORD:

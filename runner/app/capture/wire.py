@@ -16,7 +16,9 @@ from runner.model.masking import Masker
 BEGIN = "B"
 """An attempt begins: ``[run id, job, attempt, secrets]``; these are masked in all that follows."""
 END = "E"
-"""It has ended: a sequence number, which the collector answers with once all of it is kept."""
+"""It has ended: a number from 1 to 255, which the collector answers with once all of it is kept."""
+HAS_BEGUN = 0
+"""What the collector answers when it has read that an attempt begins."""
 RECORD = "R"
 """A record of ``logging``: ``[Unix ms, level, text]``."""
 
