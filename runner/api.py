@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runner.errors import RunFailed, RunRevoked
+from runner.errors import RunFailed, RunRevoked, UsageError
 from runner.model.run import Run, State
 
 if TYPE_CHECKING:
@@ -136,12 +136,19 @@ def submit(
         project: the folder; found as on the command line by default.
 
     Raises:
+        UsageError: ``at`` has no offset, or ``delay`` is given as well.
         UnknownJob, InvalidParams, JobDisabled, KeyConflict, Unavailable: see :mod:`runner.errors`.
     """
     import time
 
     from runner.actions import submit as action
 
+    if at is not None and delay is not None:
+        raise UsageError("at and delay both say when to start", hint="use one of them")
+    if at is not None and at.tzinfo is None:
+        raise UsageError(
+            f"at has no offset: {at}", hint="give an aware datetime: datetime.now(UTC) + timedelta(hours=1)"
+        )
     opened = open_project(project)
     eta = at.timestamp() if at is not None else (time.time() + delay if delay is not None else None)
     submitted = action.submit(
@@ -163,6 +170,9 @@ def get_run(run_id: str, *, project: str | Path | None = None) -> RunHandle:
 
     Raises:
         UnknownRun: there is none.
+        UsageError: the text is no id, or a prefix that is too short or fits more than one.
     """
+    from runner.actions.find import find_run
+
     opened = open_project(project)
-    return RunHandle(opened, opened.ledger.get(opened.ledger.resolve(run_id)))
+    return RunHandle(opened, find_run(opened, run_id))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import getpass
 import os
+import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from runner.errors import JobDisabled, UsageError
+from runner.model.duration import MAX_DURATION
 from runner.model.job import QUEUE_NAME, JobSpec
 from runner.model.option import Kind, Path
 from runner.spec.params import check_params, check_size, read_params
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
 LONGEST_KEY = 256
 """Characters of an idempotency key."""
+FARTHEST_START = 100 * 365 * 86400.0
+"""Seconds ahead. What is recorded must be readable in every time zone: one run with an eta after the year 9999 would
+keep every list that it is in from being shown."""
 
 
 def new_id() -> str:
@@ -85,7 +90,7 @@ def submit(
     if not job.enabled:
         raise JobDisabled(f"job {job.name} is disabled", hint=f"set enabled: true in {job.file}, line {job.line}")
     given = prepare_params(project, job, params or {}, words)
-    _check(queue, priority, expires, key)
+    _check(queue, priority, eta, expires, key)
     return project.ledger.submit(
         Submission(
             id=run_id or new_id(),
@@ -125,13 +130,18 @@ def prepare_params(project: Project, job: JobSpec, params: Mapping[str, Any], wo
     return given
 
 
-def _check(queue: str | None, priority: int | None, expires: float | None, key: str | None) -> None:
+def _check(queue: str | None, priority: int | None, eta: float | None, expires: float | None, key: str | None) -> None:
     if queue is not None:
         _require("queue", queue, QUEUE_NAME)
-    if priority is not None and not 0 <= priority <= 9:
+    if priority is not None and (type(priority) is not int or not 0 <= priority <= 9):
         raise UsageError(f"priority is {priority}", hint="write 0 to 9, 9 is served first")
-    if expires is not None and expires <= 0:
+    # Each is written so that nan, which is neither less nor more, is refused too.
+    if eta is not None and not 0 <= eta <= time.time() + FARTHEST_START:
+        raise UsageError("the start is no time of the next hundred years", hint="submit it when its time has come")
+    if expires is not None and not expires > 0:
         raise UsageError("expires is not more than zero", hint="write how long the run may wait, such as 1h")
+    if expires is not None and expires > MAX_DURATION:
+        raise UsageError("expires is longer than ten years", hint="leave it out, the run waits as long as it must")
     if key is not None and not (0 < len(key) <= LONGEST_KEY and key.isprintable()):
         raise UsageError("the key is empty, too long or not printable", hint=f"use 1 to {LONGEST_KEY} characters")
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from celery.exceptions import TaskRevokedError
 
 import runner
+from runner.actions.find import list_runs
+from runner.api import open_project
 from runner.app.factory import RunnerApp, create_app
 from runner.errors import (
     InvalidParams,
@@ -21,8 +24,10 @@ from runner.errors import (
     RunRevoked,
     UnknownJob,
     UnknownRun,
+    UsageError,
     WaitTimeout,
 )
+from runner.ledger.search import Query
 from tests.support.deadline import wait_until
 from tests.support.project import Project
 from tests.worker.conftest import FILES, JOBS
@@ -136,6 +141,11 @@ def test_a_job_can_be_called_as_a_function(app: RunnerApp) -> None:
 # -- the Python API
 
 
+def ids_of_shared(served: Project) -> set[str]:
+    """Return the ids of all runs of job ``shared``."""
+    return {run.id for run in list_runs(open_project(served.path), Query(job="shared"), limit=1000).runs}
+
+
 def test_the_api_submits_waits_and_reads(served: Project) -> None:
     run = runner.submit("echo", {"x": 3}, project=served.path)
     assert run.wait(30).state == "SUCCESS"
@@ -166,6 +176,36 @@ def test_the_api_waits_a_bounded_time(served: Project) -> None:
     run.revoke(terminate=True)
     assert run.wait(30).reason == "terminated"
     run.forget()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"delay": 1e12}, "the next hundred years"),
+        ({"delay": float("nan")}, "the next hundred years"),
+        ({"delay": float("-inf")}, "the next hundred years"),
+        ({"expires": 1e13}, "longer than ten years"),
+        ({"expires": float("nan")}, "not more than zero"),
+        ({"priority": 2.0}, "priority is 2.0"),
+        ({"priority": 10}, "priority is 10"),
+        ({"at": datetime(2099, 1, 1)}, "no offset"),
+        ({"at": datetime(2099, 1, 1, tzinfo=UTC), "delay": 1}, "use one of them|both say"),
+    ],
+    ids=str,
+)
+def test_what_could_not_be_read_back_is_not_recorded(served: Project, options: dict[str, Any], message: str) -> None:
+    before = ids_of_shared(served)
+    with pytest.raises(UsageError, match=message):
+        runner.submit("shared", project=served.path, **options)
+    assert ids_of_shared(served) == before
+
+
+def test_the_api_finds_runs_as_the_command_line_does(served: Project) -> None:
+    run = runner.submit("shared", project=served.path)
+    assert runner.get_run("@shared", project=served.path).id == run.id
+    for text in ("", "@"):
+        with pytest.raises(UsageError, match="is not an id"):
+            runner.get_run(text, project=served.path)
 
 
 def test_a_key_gives_the_same_run(served: Project) -> None:
