@@ -135,7 +135,8 @@ def _located(findings: Iterable[Finding], catalog: Catalog, base: Path) -> list[
                 severity=fault.severity,
                 from_code=True,
             )
-        problems += document.problems
+        # What else is wrong with the file the catalog has told.
+        problems += [problem for problem in document.problems if problem.from_code]
     return problems
 
 

@@ -78,6 +78,14 @@ def test_options_of_stock_tasks_are_checked_without_imports_too(tmp_path: Path) 
     assert runner_cli("validate", cwd=tmp_path).check(2).stdout == with_imports
 
 
+def test_a_file_with_both_kinds_of_problems_tells_each_once(tmp_path: Path) -> None:
+    folder = project(tmp_path / "p", {"raises": "import not_there_at_all"})
+    file = folder / "jobs.d" / "jobs.yaml"
+    file.write_text(f"{file.read_text('utf-8')}  off: {{task: m_raises:f}}\n", "utf-8")
+    lines = told(runner_cli("validate", "--imports", cwd=folder).check(2).stdout)
+    assert [line.split(": ")[1] for line in lines] == ["jobs.raises.task", "jobs.off"], lines
+
+
 def test_what_misbehaves_is_reported_and_the_rest_is_checked(tmp_path: Path) -> None:
     folder = project(tmp_path / "p", {name: text for name, (text, _) in MISBEHAVING.items()})
     done = runner_cli("validate", "--imports", "--import-timeout", "5s", cwd=folder).check(2)
