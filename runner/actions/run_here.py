@@ -39,9 +39,10 @@ def run_here(
     words: Iterable[str] = (),
     timeout: float | None = None,
     verbose: bool = False,
+    output: int = STDERR,
     on_change: Callable[[Run], None] = lambda _run: None,
 ) -> Run:
-    """Run ``job_name`` to its end and return the run. What the job prints goes to this process's stderr.
+    """Run ``job_name`` to its end and return the run.
 
     Args:
         project: where the job is declared.
@@ -49,7 +50,8 @@ def run_here(
         params: values as the job declares them.
         words: ``name=value`` texts, read by declared type.
         timeout: seconds after which the run is terminated, or None.
-        verbose: whether the worker's whole log is shown, not its warnings only.
+        verbose: whether the worker's whole log is written, not its warnings only.
+        output: the descriptor that what the job prints, and the worker's log, goes to.
         on_change: called with the run whenever it changed.
 
     Raises:
@@ -62,7 +64,7 @@ def run_here(
     queue = f"run-{run_id[:8]}"
     submitted = submit(project, job_name, params, words=words, run_id=run_id, queue=queue)
     try:
-        with _worker(project, queue, verbose=verbose) as process, _watched(project, process, run_id) as died:
+        with _worker(project, queue, output, verbose=verbose) as process, _watched(project, process, run_id) as died:
             [run] = wait(project.ledger, [submitted.id], timeout=timeout, on_change=on_change)
             if died.is_set() and run.reason == "cancelled":
                 raise PrivateWorkerEnded(
@@ -78,11 +80,11 @@ def run_here(
 
 
 @contextmanager
-def _worker(project: Project, queue: str, *, verbose: bool) -> Iterator[subprocess.Popen[bytes]]:
+def _worker(project: Project, queue: str, output: int, *, verbose: bool) -> Iterator[subprocess.Popen[bytes]]:
     """Have a worker for one queue; it is gone when the block ends, and when this process dies."""
     arguments = ["--queue", queue, "--concurrency", "1", "--log-level", "INFO" if verbose else "WARNING", "--plain"]
     # A group of its own: a terminal's Ctrl-C is for this process to answer. stdout is kept for the result.
-    process = start_worker(project.settings, arguments, stdout=STDERR, process_group=0)
+    process = start_worker(project.settings, arguments, stdout=output, stderr=output, process_group=0)
     guard(process.pid)
     try:
         yield process

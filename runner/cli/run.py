@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+from contextlib import nullcontext, suppress
+from tempfile import TemporaryFile
+from typing import IO
+
 import click
 
 from runner.cli.frame.follow import Follower, exit_code_of
@@ -35,7 +41,7 @@ def command(
 
     The run has a queue and a worker of its own, and ends with this command. What the job prints goes to stderr.
     """
-    from runner.actions.run_here import run_here  # start-up time: --help reads no settings
+    from runner.actions.run_here import STDERR, run_here  # start-up time: --help reads no settings
 
     params = read_document(document)
     project = open_project()
@@ -44,8 +50,23 @@ def command(
     follower = Follower(project, out)
     try:
         # Plain lines on a terminal too: what the job prints would tear a live display.
-        run = run_here(project, job, params, words=words, timeout=timeout, verbose=verbose, on_change=follower.see)
-        code = exit_code_of(run)
+        with TemporaryFile() if quiet else nullcontext() as held:
+            code = None
+            try:
+                run = run_here(
+                    project,
+                    job,
+                    params,
+                    words=words,
+                    timeout=timeout,
+                    verbose=verbose,
+                    output=STDERR if held is None else held.fileno(),
+                    on_change=follower.see,
+                )
+                code = exit_code_of(run)
+            finally:
+                if held is not None and code != 0:
+                    _show(held)
         follower.report(run)
         if not as_json and run.state is State.SUCCESS:
             out.data(to_json(run.result))
@@ -60,3 +81,11 @@ def command(
         # The document as the ledger has it now: a run that was terminated has ended since it was last seen.
         out.document(project.ledger.get(next(iter(follower.latest))).document())
     return out.finish(code)
+
+
+def _show(held: IO[bytes]) -> None:
+    """Say on stderr what the job wrote, and why its worker did not start."""
+    held.seek(0)
+    with suppress(OSError):
+        shutil.copyfileobj(held, sys.stderr.buffer)
+        sys.stderr.flush()

@@ -26,6 +26,7 @@ jobs:
   retries: {task: "clijobs:fails", retry: {max_retries: 1, delay: 1h, max_delay: 1h, backoff: constant, jitter: false}}
   unserved: {task: "clijobs:hello", queue: unserved}
   speaks: {task: "clijobs:speaks"}
+  speaks-and-fails: {task: "clijobs:speaks_and_fails"}
 """
 
 MODULE = """\
@@ -48,6 +49,11 @@ def speaks():
     print("to stdout")
     print("to stderr", file=sys.stderr)
     return "spoken"
+
+
+def speaks_and_fails():
+    print("last words")
+    raise ValueError("the coffee is out")
 """
 
 FILES = {"clijobs.py": MODULE}

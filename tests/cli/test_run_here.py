@@ -24,6 +24,14 @@ def test_result_is_json_and_what_the_job_prints_goes_to_stderr(project: Project)
     assert workers_of(project) == []
 
 
+def test_quiet_success_is_silent_and_a_failure_tells_what_the_job_wrote(project: Project) -> None:
+    done = project.cli("run", "speaks", "--quiet").check()
+    assert (done.stdout, done.stderr) == ("", "")
+    done = project.cli("run", "speaks-and-fails", "--quiet").check(1)
+    assert "last words" in done.stderr
+    assert "FAILURE" in done.stderr
+
+
 def test_failure_is_1(project: Project) -> None:
     done = project.cli("run", "fails").check(1)
     assert done.stdout == ""
