@@ -56,7 +56,7 @@ def read_params(job: JobSpec, words: Iterable[str]) -> dict[str, Any]:
     for word in words:
         name, equals, text = word.partition("=")
         if not equals or not name:
-            faults.append(f"{one_line(word)!r} has no value, write NAME=VALUE")
+            faults.append(f"{one_line(word)!r} has no {'name' if equals else 'value'}, write NAME=VALUE")
             continue
         param = job.params.get(name)
         if param is None:

@@ -95,11 +95,12 @@ def test_a_word_that_is_not_of_its_type(schema: dict[str, Any], text: str, messa
 def test_all_faults_of_words_at_once() -> None:
     with pytest.raises(InvalidParams) as raised:
         read_params(
-            job(day={"type": "string"}, limit={"type": "integer"}), ["dya=1", "limit=x", "day", "day=1", "day=2"]
+            job(day={"type": "string"}, limit={"type": "integer"}), ["dya=1", "limit=x", "day", "=1", "day=1", "day=2"]
         )
     assert raised.value.message == (
         "params of report: dya: is not declared, did you mean day?; "
-        "limit: 'x' is not of type integer (a whole number); 'day' has no value, write NAME=VALUE; day: is given twice"
+        "limit: 'x' is not of type integer (a whole number); 'day' has no value, write NAME=VALUE; "
+        "'=1' has no name, write NAME=VALUE; day: is given twice"
     )
     assert raised.value.hint == "runner jobs report shows what it takes."
     assert raised.value.exit_code == 2
