@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runner.cli.frame.group import verb
+from runner.cli.frame.hints import with_project
 from runner.cli.frame.opening import open_project
 from runner.cli.frame.options import json_option
 from runner.cli.frame.output import Output, table
@@ -50,7 +51,7 @@ def _show(out: Output, report: Report) -> None:
         out.note(f"mended: {finding.name}: {_words(finding)}")
     for finding in report.findings:
         if finding.remedy and finding.level != "ok":
-            out.note(f"hint: {finding.name}: {finding.remedy}")
+            out.note(f"hint: {finding.name}: {with_project(finding.remedy)}")
 
 
 def _words(finding: Finding) -> str:

@@ -8,7 +8,7 @@ from runner.cli.frame.group import verb
 from runner.cli.frame.moments import show_seconds
 from runner.cli.frame.opening import open_project
 from runner.cli.frame.options import json_option
-from runner.cli.frame.output import Output, table
+from runner.cli.frame.output import Output, command_line, table
 
 
 @verb(example="runner queues\nrunner queues --json")
@@ -30,7 +30,8 @@ def command(as_json: bool) -> int:
         out.note("no queues")
     for each in queues:
         if each["waiting"] and not each["workers"]:
-            out.warn(f"no worker takes from queue {each['name']}: runner worker -Q {each['name']}")
+            start = command_line(project, "worker", "-Q", each["name"])
+            out.warn(f"no worker takes from queue {each['name']}: {start}")
     return 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from runner.cli.frame.faults import worst
+from runner.cli.frame.faults import error_document, worst
 from runner.cli.frame.follow import follow
 from runner.cli.frame.group import verb
 from runner.cli.frame.opening import open_project
@@ -44,7 +44,7 @@ def command(ids: tuple[str, ...], wait: bool, timeout: float | None, quiet: bool
             raise
         except RunnerError as error:
             codes.append(error.exit_code)
-            answers.append(error.as_dict())
+            answers.append(error_document(error))
             if not as_json:
                 out.error(error)
             continue

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from runner.cli.frame.faults import worst
+from runner.cli.frame.faults import error_document, worst
 from runner.cli.frame.follow import exit_code_of
 from runner.cli.frame.group import verb
 from runner.cli.frame.opening import open_project
@@ -40,7 +40,7 @@ def command(ids: tuple[str, ...], exit_status: bool, as_json: bool, utc: bool) -
             raise
         except RunnerError as error:
             codes.append(error.exit_code)
-            answers.append(error.as_dict())
+            answers.append(error_document(error))
             if not as_json:
                 out.error(error)
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from runner.cli.frame.faults import error_document
 from runner.cli.frame.follow import follow
 from runner.cli.frame.group import verb
 from runner.cli.frame.opening import open_project
@@ -44,7 +45,7 @@ def command(ids: tuple[str, ...], timeout: float | None, quiet: bool, as_json: b
     if as_json and (code != 0 or not quiet):
         by_id = {run.id: run.document() for run in runs}
         answers = [
-            failed[reference].as_dict() if reference in failed else by_id[found[reference]]
+            error_document(failed[reference]) if reference in failed else by_id[found[reference]]
             for reference in ids
             if reference in failed or found[reference] in by_id
         ]

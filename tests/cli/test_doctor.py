@@ -56,7 +56,7 @@ def test_runs_that_nobody_takes(sound: Project) -> None:
     assert told["workers"]["level"] == "problem"
     assert told["queues"]["remedy"] == "start one that does: runner worker -Q default"
     result = sound.cli("doctor").check(1)
-    assert "hint: workers: start one: runner worker" in result.stderr
+    assert f"hint: workers: start one: runner --project {sound.path} worker" in result.stderr
 
 
 def test_what_is_broken_is_mended_once(sound: Project) -> None:

@@ -184,4 +184,4 @@ def test_queues(make_project: Callable[..., Project]) -> None:
     assert (other["name"], other["waiting"]) == ("other", 1)
     result = project.cli("queues").check()
     assert result.stdout.splitlines()[0].split() == ["QUEUE", "WAITING", "PRIORITIES", "DELAYED", "WORKERS", "OLDEST"]
-    assert "no worker takes from queue other: runner worker -Q other" in result.stderr
+    assert f"no worker takes from queue other: runner worker -Q other --project {project.path}\n" in result.stderr

@@ -9,6 +9,7 @@ import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -112,6 +113,12 @@ def test_options_of_a_submission(project: Project) -> None:
     assert "scheduled" in document["detail"]
 
 
+def test_a_start_that_no_calendar_has_is_refused(project: Project) -> None:
+    done = project.cli("submit", "unserved", "--at", "9999-12-31T23:59:59Z", "--expires", "1h").check(2)
+    assert "the next hundred years" in done.stderr
+    project.cli("runs", "--job", "unserved", env={"TZ": "Asia/Tokyo"}).check()
+
+
 def test_runs_lists_newest_first(project: Project) -> None:
     ids = [project.submit("speaks", "--queue", "unserved") for _ in range(3)]
     listed = project.cli("runs", "--job", "speaks", "--ids").check().stdout.split()
@@ -133,15 +140,17 @@ def test_runs_lists_newest_first(project: Project) -> None:
     assert [each["id"] for each in both] == ids[:2]
 
 
-def test_json_of_several_holds_the_error_of_each(project: Project) -> None:
-    run_id = project.submit("unserved")
-    done = project.cli("status", run_id, "0" * 36, "--json").check(4)
+@pytest.mark.parametrize("verb", ["status", "wait", "revoke", "forget", "rerun"])
+def test_json_of_several_holds_the_error_of_each(served: Project, verb: str) -> None:
+    run_id = served.cli("submit", "hello", "--wait").check().id
+    done = served.cli(verb, run_id, "0" * 36, "--json").check(4)
     assert [next(iter(each)) for each in done.json] == ["id", "error"]
+    assert done.json[1]["error"]["hint"] == f"runner --project {served.path} runs lists what is known"
 
 
 def test_closed_pipe_is_silent_and_keeps_the_exit_code(project: Project) -> None:
     project.submit("unserved")
-    words = shlex.join([*COMMAND, "runs", "--jsonl"])
+    words = shlex.join([*COMMAND, "runs", "--jsonl", "--limit", "1000"])
     done = subprocess.run(
         ["/bin/bash", "-c", f"set -o pipefail; {words} | true"],
         cwd=project.path,
@@ -151,6 +160,29 @@ def test_closed_pipe_is_silent_and_keeps_the_exit_code(project: Project) -> None
     )
     assert done.stderr == ""
     assert done.returncode == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is always full")
+@pytest.mark.parametrize("form", [[], ["--json"]], ids=["text", "json"])
+def test_a_full_disk_under_stdout_is_told_with_the_id(project: Project, form: list[str]) -> None:
+    words = shlex.join([*COMMAND, "submit", "unserved", *form])
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"{words} > /dev/full"], cwd=project.path, env=clean_environment(), stderr=-1, text=True
+    )
+    assert done.returncode == 70
+    assert "error: the output cannot be written: No space left on device" in done.stderr
+    assert project.document(re.search(f"run ({UUID}) is submitted", done.stderr)[1])["job"] == "unserved"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is always full")
+def test_a_full_disk_under_stderr_changes_no_outcome(served: Project) -> None:
+    for job, code in (("hello", 0), ("fails", 1)):
+        words = shlex.join([*COMMAND, "submit", job, "--wait"])
+        done = subprocess.run(
+            ["/bin/sh", "-c", f"{words} 2> /dev/full"], cwd=served.path, env=clean_environment(), stdout=-1, text=True
+        )
+        assert done.returncode == code
+        assert re.fullmatch(UUID + "\n", done.stdout)
 
 
 def test_closed_standard_streams(project: Project) -> None:

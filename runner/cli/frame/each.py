@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from runner.cli.frame.faults import worst
+from runner.cli.frame.faults import error_document, worst
 from runner.cli.frame.output import Output
 from runner.errors import RunnerError, Unavailable
 
@@ -25,7 +25,7 @@ def each(out: Output, references: Sequence[str], one: Callable[[str], dict[str, 
             raise
         except RunnerError as error:
             codes.append(error.exit_code)
-            answers.append(error.as_dict())
+            answers.append(error_document(error))
             if not out.as_json:
                 out.error(error)
     if out.as_json:

@@ -24,6 +24,12 @@ PRECEDENCE = (BUG, 69, 2, 4, 1, 5, 3, 124)
 """Of several ids' exit codes, the first of these that applies."""
 
 
+class OutputLost(RunnerError):
+    """What stdout was to carry could not be written."""
+
+    code = "output"
+
+
 def worst(codes: Iterable[int]) -> int:
     """Return the exit code for several runs."""
     found = set(codes)
@@ -43,13 +49,18 @@ def report_click(error: click.ClickException, *, as_json: bool) -> int:
 
 def report_error(error: RunnerError, *, as_json: bool) -> int:
     """Report a fault that the user can do something about."""
-    if as_json:
-        document = error.as_dict()
-        document["error"]["hint"] = error.hint and with_project(error.hint)  # type: ignore[index]
-        write(sys.stdout, json.dumps(document) + "\n")
+    if as_json and not isinstance(error, OutputLost):
+        write(sys.stdout, json.dumps(error_document(error)) + "\n")
     else:
         write(sys.stderr, describe(error))
     return error.exit_code
+
+
+def error_document(error: RunnerError) -> dict[str, object]:
+    """Return the JSON object that stands for an error; its hint can be pasted in any folder."""
+    document = error.as_dict()
+    document["error"]["hint"] = error.hint and with_project(error.hint)  # type: ignore[index]
+    return document
 
 
 def describe(error: RunnerError) -> str:
@@ -118,7 +129,12 @@ def _project_of(words: Sequence[str]) -> str | None:
 
 
 def write(stream: Any, text: str) -> None:
-    """Write and flush; a pipe that nobody reads any more is silent, and what follows goes nowhere."""
+    """Write and flush; a pipe that nobody reads any more is silent, and what follows goes nowhere.
+
+    Raises:
+        OutputLost: stdout takes no more. Words that stderr does not take are lost in silence: there is no place left to
+            say so, and a full disk under a log must not end the wait for a run.
+    """
     try:
         stream.write(text)
         stream.flush()
@@ -126,4 +142,5 @@ def write(stream: Any, text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        raise RunnerError(f"the output cannot be written: {error.strerror}", hint="is the disk full?") from error
+        if stream is not sys.stderr:
+            raise OutputLost(f"the output cannot be written: {error.strerror}", hint="is the disk full?") from error

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from runner.cli.frame.faults import OutputLost
 from runner.cli.frame.interrupts import Terminated
 from runner.cli.frame.output import Output, command_line
 from runner.errors import Unavailable, Unconfirmed
@@ -47,17 +48,25 @@ def look_once(project: Project, run_id: str) -> bool | None:
 
 
 def print_submitted(project: Project, out: Output, submitted: Submitted, *, wait: bool) -> None:
-    """Print the id at once. With JSON it is the document; when waiting, that comes last and the id goes to stderr."""
+    """Print the id at once. With JSON it is the document; when waiting, that comes last and the id goes to stderr.
+
+    Raises:
+        OutputLost: stdout takes nothing; the id stands on stderr.
+    """
     if submitted.duplicate:
         out.note(f"this was submitted before: run {submitted.id} stands for it, nothing was added")
-    if not out.as_json:
-        out.data(submitted.id)
-    elif wait:
-        out.note(f"run {submitted.id}")
-    elif not out.quiet:
-        from runner.actions.submit import submitted_document  # start-up time: only JSON shows it
+    try:
+        if not out.as_json:
+            out.data(submitted.id)
+        elif wait:
+            out.note(f"run {submitted.id}")
+        elif not out.quiet:
+            from runner.actions.submit import submitted_document  # start-up time: only JSON shows it
 
-        out.document(submitted_document(project, submitted))
+            out.document(submitted_document(project, submitted))
+    except OutputLost:
+        out.note(f"run {submitted.id} is submitted, and goes on")
+        raise
 
 
 def warn_of_queue(project: Project, out: Output, run: Run) -> None:
