@@ -85,6 +85,11 @@ def test_a_secret_is_masked_however_it_is_cut_into_pieces(which: int, before: in
     assert text.endswith("!")
 
 
+def test_half_a_character_of_a_record_is_written_out() -> None:
+    record, *_ = flat(read(mark(TOKEN, RECORD, [7, "INFO", "caf\udce9.txt"])))
+    assert record == ("R", [7, "INFO", "caf\\udce9.txt"])
+
+
 def test_what_an_earlier_attempt_left_behind_is_masked_still() -> None:
     data = begin("s3cr3t-value") + b"one s3cr3t-value\n" + begin("other-secret") + b"s3cr3t-value other-secret\n"
     assert [item for item in flat(read(data)) if isinstance(item, str)] == ["one ***", "*** ***"]

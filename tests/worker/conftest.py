@@ -113,6 +113,36 @@ def writes():
     print("half a line", end="")
 
 
+def logs_the_name_of_a_file():
+    """Log a name that is no UTF-8, as the system gives it to Python."""
+    import logging
+    logging.getLogger("jobs.own").warning(os.fsdecode(b"caf\\xe9.txt"))
+
+
+def cancelled():
+    import asyncio
+    raise asyncio.CancelledError("by itself")
+
+
+class OwnError(Exception):
+    """Cannot be pickled, as many of them."""
+    def __init__(self, what, how):
+        super().__init__(f"{what} is {how}")
+
+
+def own_error():
+    raise OwnError("it", "wrong")
+
+
+class Shy:
+    def __repr__(self):
+        raise RuntimeError("not to be shown")
+
+
+def shy_error():
+    raise ValueError("with", Shy())
+
+
 def last_words(notes):
     print("last words")
     die(notes)
@@ -237,6 +267,10 @@ JOBS: dict[str, Any] = {
     "stubborn": {"task": "work:stubborn", "params": {"notes": {"type": "string"}}},
     "die": {"task": "work:die", "params": {"notes": {"type": "string"}}},
     "writes": {"task": "work:writes"},
+    "logs-the-name-of-a-file": {"task": "work:logs_the_name_of_a_file"},
+    "cancelled": {"task": "work:cancelled"},
+    "own-error": {"task": "work:own_error"},
+    "shy-error": {"task": "work:shy_error"},
     "last-words": {"task": "work:last_words", "params": {"notes": {"type": "string"}}, "max_deliveries": 1},
     "many-lines": {
         "task": "work:many_lines",

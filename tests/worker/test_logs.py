@@ -64,6 +64,13 @@ def write():
             assert [len(line.text) for line in RunLog(ledger, run_id).lines()] == [len(announced) - 1]
 
 
+def test_a_record_that_is_no_text_keeps_no_other_log_from_being_kept(work: Work) -> None:
+    run = work.run("logs-the-name-of-a-file")
+    assert texts(work, run.id) == ["caf\\udce9.txt"]
+    for _ in range(6):
+        assert texts(work, work.run("many-lines", count=1).id) == ["0".rjust(20)]
+
+
 def test_the_last_words_of_a_killed_process_are_kept(work: Work, notes: Path) -> None:
     run = work.run("last-words", notes=str(notes))
     assert run.reason == "poisoned"

@@ -152,6 +152,13 @@ class Source:
             found.extend(self._reader.feed(data))
         return found
 
+    def discard(self) -> None:
+        """Let go of what waits to be kept."""
+        if self.current is not None:
+            self.current.number += len(self.current.waiting)
+            self.current.waiting.clear()
+            self.current.waiting_bytes = 0
+
     def answer(self, sequence: int) -> None:
         """Tell the child that all that its attempt wrote is kept."""
         with contextlib.suppress(OSError):
@@ -225,7 +232,12 @@ class Collector(threading.Thread):
             self._rest()
         self._listen()
         for source in list(self._sources.values()):
-            self._collect(source)
+            try:
+                self._collect(source)
+            except Exception:
+                # What cannot be kept goes, or it would keep everything after it from being kept.
+                log.exception("part of the log of a run is lost")
+                source.discard()
         self._answer_flushes()
 
     def _patience(self) -> float | None:
