@@ -51,6 +51,10 @@ class JobExit(Exception):
     """The job called ``sys.exit`` with something other than 0."""
 
 
+class JobAborted(Exception):
+    """The job raised something that is no ``Exception``, such as ``asyncio.CancelledError``."""
+
+
 class JobImportError(ImportError):
     """The target of a job could not be imported in this worker."""
 
@@ -155,6 +159,11 @@ class JobTask(Task):
             if outcome is error:
                 raise error  # noqa: B904 - what was caught may hold secrets
             raise outcome from error
+        except BaseException as caught:  # noqa: BLE001 - recorded, as all that a job raises
+            # It would end the process, and count as a lost attempt.
+            aborted = JobAborted(f"the job raised {type(caught).__name__}, which is no Exception")
+            aborted.__traceback__ = caught.__traceback__  # where in the job that was
+            raise self._decide(aborted, started) from self._clean(caught)
 
     def _perform(self, started: Started) -> Any:
         self._require_target()
@@ -219,12 +228,15 @@ class JobTask(Task):
 
     def _decide(self, error: Exception, started: Started) -> Exception:
         """Return what to raise for an attempt that ended with ``error``: itself, or a Retry."""
+        # What Celery records instead of an exception that cannot be pickled has another class.
+        self.request.raised = error
         if isinstance(error, ParamsRefused | JobImportError | MissingSecret):
             return error
         cause = error
         if isinstance(error, Retry):
             # The job itself asked for a retry, with `self.retry()` of a shared task.
             cause = self._clean(error.exc) if isinstance(error.exc, Exception) else error
+            self.request.raised = cause
         decision = self.job.retry.decide(
             retries=started.retries,
             retryable=self.retryable(cause),

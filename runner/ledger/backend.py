@@ -83,8 +83,9 @@ class LedgerBackend(RedisBackend):
             failure = describe_exception(result, limits.traceback, mask=masker.text)
             done = self.attempts.retry(task_id, token, request.retry_in, failure)
         elif state == states.FAILURE:
-            failure = describe_exception(result, limits.traceback, mask=masker.text)
-            done = self.attempts.fail(task_id, token, self._reason_of(result), failure)
+            error = getattr(request, "raised", None) or result
+            failure = describe_exception(error, limits.traceback, mask=masker.text)
+            done = self.attempts.fail(task_id, token, self._reason_of(error), failure)
         elif state in states.ALL_STATES:
             return result
         else:

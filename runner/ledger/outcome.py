@@ -91,7 +91,7 @@ def describe_exception(
         celery={
             "exc_type": cls.__qualname__,
             "exc_message": [
-                mask(each if isinstance(each, str) else repr(each))
+                mask(each if isinstance(each, str) else _repr(each))
                 if not isinstance(each, int | float | bool | None)
                 else each
                 for each in error.args
@@ -115,6 +115,13 @@ def _words(error: BaseException) -> str:
         return str(error)
     except Exception:  # noqa: BLE001 - __str__ of somebody's exception may raise anything
         return f"<{type(error).__name__} that cannot be shown>"
+
+
+def _repr(value: object) -> str:
+    try:
+        return repr(value)
+    except Exception:  # noqa: BLE001 - as above
+        return f"<{type(value).__name__} that cannot be shown>"
 
 
 def _cut(text: str) -> str:

@@ -64,6 +64,29 @@ def test_a_job_cannot_leave_its_run_without_an_outcome(work: Work) -> None:
     assert (run.state, run.reason) == (State.FAILURE, "exception")
 
 
+def test_what_is_no_exception_is_an_outcome_as_any_other(work: Work) -> None:
+    run = work.run("cancelled")
+    assert (run.state, run.reason, run.attempts, run.losses) == (State.FAILURE, "exception", 1, 0)
+    assert run.error is not None
+    assert run.error["message"] == "the job raised CancelledError, which is no Exception"
+    assert "by itself" in run.error["traceback"]
+
+
+def test_an_exception_that_cannot_be_pickled_is_told_by_its_own_name(work: Work) -> None:
+    run = work.run("own-error")
+    assert (run.state, run.reason) == (State.FAILURE, "exception")
+    assert run.error is not None
+    assert (run.error["type"], run.error["message"]) == ("work.OwnError", "it is wrong")
+    assert "own_error" in run.error["traceback"]
+
+
+def test_an_exception_that_cannot_be_shown_is_an_outcome(work: Work) -> None:
+    run = work.run("shy-error")
+    assert (run.state, run.reason, run.losses) == (State.FAILURE, "exception", 0)
+    assert run.error is not None
+    assert run.error["type"] == "ValueError"
+
+
 def test_a_result_that_is_no_json_is_a_failure_that_says_so(work: Work) -> None:
     run = work.run("unstorable")
     assert (run.state, run.reason) == (State.FAILURE, "exception")
