@@ -52,7 +52,8 @@ def fire_hooks(ledger: Ledger, catalog: Catalog, *, by: str) -> int:
     """
     entries = ledger.outbox(MOST_HOOKS, LEND_SECONDS)
     for entry in entries:
-        run_id, outcome, attempt = entry.split(" ")
+        # An id that a plain Celery client gave may hold spaces.
+        run_id, outcome, attempt = entry.rsplit(" ", 2)
         try:
             _fire(ledger, catalog, run_id, outcome, attempt, by)
         except Unavailable:

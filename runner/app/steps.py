@@ -182,6 +182,10 @@ class LeaseThread(threading.Thread):
             except RunnerError as error:
                 log.warning("cannot reach Redis, will try again: %s", error)
                 pause = 1.0
+            except Exception:
+                # Without this thread all that runs here would lose its lease, and start elsewhere as well.
+                log.exception("a beat failed, will try again")
+                pause = 1.0
 
     def _beat(self) -> float:
         """Do one beat; return the seconds until the next."""

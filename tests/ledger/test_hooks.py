@@ -13,7 +13,7 @@ from runner.app.hooks import fire_hooks, fit, hook_id
 from runner.errors import Unavailable
 from runner.ledger.ledger import Ledger
 from runner.model.hooks import Hooks
-from runner.model.job import JobSpec
+from runner.model.job import JobSpec, Retention
 from runner.model.param import Param
 from runner.model.run import Run, State
 from runner.spec.catalog import Catalog
@@ -78,6 +78,24 @@ def test_every_retry_fires(bench: Bench) -> None:
     bench.beat()
     bench.attempts.lose(run.id, bench.start(run), {"worker": "w1"})
     assert len(fired(bench, catalog)["on-retry"]) == 2
+
+
+def test_the_id_of_a_run_may_hold_spaces(bench: Bench) -> None:
+    catalog = jobs()
+    run = bench.submit(job=catalog.jobs["job"], id="as a client likes it")
+    bench.attempts.succeed(run.id, bench.start(run), "1")
+    [hook] = fired(bench, catalog)["on-success"]
+    assert hook.hook_of == run.id
+
+
+def test_a_run_stays_until_its_hooks_are_fired(bench: Bench) -> None:
+    """However few runs of a job are kept, and however fast they end."""
+    catalog = jobs()
+    job = replace(catalog.jobs["job"], retention=Retention(runs=1))
+    runs = [bench.end(State.SUCCESS, job=job)[0] for _ in range(4)]
+    assert {hook.hook_of for hook in fired(bench, catalog)["on-success"]} == {run.id for run in runs}
+    last, _ = bench.end(State.SUCCESS, job=job)
+    assert [run.id for run in bench.ledger.runs(job="job")] == [last.id]
 
 
 def test_a_run_without_hooks_writes_nothing(bench: Bench) -> None:

@@ -4,11 +4,21 @@
 
 local PRUNED_AT_ONCE = 10       -- runs that one settle removes, so that it stays short
 
+local OUTBOX = NS .. ':outbox'
+
+local function entry(run, outcome) return run.id .. ' ' .. outcome .. ' ' .. (run.attempts or '0') end
+
 -- Notes that the hooks of an outcome are to be fired. `hooks` names the outcomes that have any.
 local function fire(run, outcome)
   if run.hooks and string.find(run.hooks, outcome, 1, true) then
-    redis.call('ZADD', NS .. ':outbox', NOW, run.id .. ' ' .. outcome .. ' ' .. (run.attempts or '0'))
+    redis.call('ZADD', OUTBOX, NOW, entry(run, outcome))
   end
+end
+
+-- Whether the hooks of a final run are not fired yet: they need its record.
+local function fires_yet(run)
+  run.attempts = redis.call('HGET', run_key(run.id), 'attempts') or nil
+  return redis.call('ZSCORE', OUTBOX, entry(run, string.lower(run.state)))
 end
 
 -- Which run a submission of the same job with the same values stands for.
@@ -30,7 +40,7 @@ local function prune_job(run)
         end
       end
     end
-    if not oldest then return end
+    if not oldest or fires_yet(oldest) then return end
     remove_run(oldest)
   end
 end
