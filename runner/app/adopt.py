@@ -10,6 +10,7 @@ from kombu.exceptions import KombuError
 
 from runner.app.worker_log import about
 from runner.errors import InvalidParams, JobDisabled
+from runner.ledger.attempt import Failure
 from runner.ledger.outcome import describe_exception
 from runner.ledger.submission import Submission
 from runner.model.job import JobSpec
@@ -33,16 +34,17 @@ def adopt(app: Any, job: JobSpec, message: Any) -> None:
     if not isinstance(run_id, str) or not run_id or len(run_id) > 128:
         log.error("a message for %s has no usable id, it is dropped", job.name)
         return
-    ledger = app.backend.ledger
-    error: Exception | None = None
+    refusal: Failure | None = None
     params: dict[str, Any] = {}
     try:
         params = check_params(job, _params_of(message))
         if not job.enabled:
             raise JobDisabled(f"job {job.name} is disabled")
-    except (InvalidParams, JobDisabled, Refused) as refusal:
-        error = Refused(str(refusal))
-    submitted = ledger.submit(
+    except (InvalidParams, JobDisabled, Refused) as error:
+        refusal = describe_exception(Refused(str(error)), app.runner_settings.limits.traceback)
+        told = "run %s of %s from a plain Celery client is refused: %s"
+        log.warning(told, run_id, job.name, error, extra=about(run_id, job.name))
+    app.backend.ledger.submit(
         Submission(
             id=run_id,
             job=job,
@@ -53,18 +55,9 @@ def adopt(app: Any, job: JobSpec, message: Any) -> None:
             submitted_by=_origin(message),
             expires=job.expires,
             adopted=True,
+            refusal=refusal,
         )
     )
-    if error is not None and not submitted.duplicate:
-        failure = describe_exception(error, app.runner_settings.limits.traceback)
-        app.backend.attempts.fail_waiting(run_id, "", "invalid_params", failure)
-        log.warning(
-            "run %s of %s from a plain Celery client is refused: %s",
-            run_id,
-            job.name,
-            error,
-            extra=about(run_id, job.name),
-        )
 
 
 def _params_of(message: Any) -> dict[str, Any]:

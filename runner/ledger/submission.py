@@ -6,14 +6,17 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runner import tracing
 from runner.ledger.message import write_message
 from runner.ledger.record import pack_digest
 from runner.model.job import JobSpec
-from runner.model.run import Run, to_timestamp
+from runner.model.run import Run, State, to_timestamp
 from runner.settings import Settings
+
+if TYPE_CHECKING:
+    from runner.ledger.attempt import Failure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +46,8 @@ class Submission:
     """It runs although its job is paused."""
     adopted: bool = False
     """A plain Celery client waits under this id: a duplicate is recorded, and skipped."""
+    refusal: Failure | None = None
+    """Why it is recorded and never starts: FAILURE, invalid_params."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,7 @@ def arguments_of(submission: Submission, settings: Settings) -> list[Any]:
         milliseconds(settings.retention.key),
         milliseconds(submission.eta) if submission.eta is not None else "",
         milliseconds(submission.expires) if submission.expires is not None else "",
+        submission.refusal.meta(submission.id, State.FAILURE) if submission.refusal is not None else "",
         *_record(submission, params, settings),
     ]
 
@@ -109,6 +115,7 @@ def _record(submission: Submission, params: str, settings: Settings) -> list[str
         "keep_result": milliseconds(kept.result if kept.result is not None else default.result),
         "keep_history": milliseconds(kept.history if kept.history is not None else default.history),
         "keep_runs": kept.runs if kept.runs is not None else default.runs,
+        "error": submission.refusal.error() if submission.refusal is not None else None,
         "traceparent": tracing.submitted(submission.job.name, submission.id, submission.trigger),
     }
     return [part for name, value in fields.items() if value is not None for part in (name, value)]

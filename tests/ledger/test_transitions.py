@@ -14,6 +14,8 @@ from runner.delivery.claims import claim_command
 from runner.errors import AmbiguousId, KeyConflict, NotFinished, UnknownRun
 from runner.ledger.attempt import Dropped, Failure, Started
 from runner.ledger.ledger import PRUNED_AT_ONCE, PRUNINGS, Ledger
+from runner.model.concurrency import Concurrency
+from runner.model.hooks import Unique
 from runner.model.run import FINAL, TRANSITIONS, Run, State, to_datetime
 from tests.ledger.conftest import LEASE, Bench
 
@@ -389,6 +391,33 @@ def test_a_run_no_attempt_can_be_made_of_fails(bench: Bench) -> None:
     assert bench.held() == 0
 
 
+def test_who_lost_its_claim_ends_no_run_that_waits(bench: Bench) -> None:
+    run = bench.submit()
+    stale = bench.claim()
+    bench.let_leases_end(stale)
+    bench.beat()
+    assert not bench.attempts.fail_waiting(run.id, stale, "import_error", ERROR)
+    other = bench.submit()
+    assert not bench.attempts.fail_waiting(run.id, bench.claim_of(other), "import_error", ERROR)
+    assert bench.ledger.get(run.id).state is State.PENDING
+    assert bench.attempts.succeed(run.id, bench.start(run), "1")
+
+
+def test_a_refused_submission_never_waits_and_touches_no_other_run(bench: Bench) -> None:
+    """No worker is quick enough to start it, and it has no part in what its job asks for."""
+    only_one = Concurrency(limit=1, policy="replace")
+    job = replace(bench.job(), concurrency=only_one, unique=Unique(for_=60.0))
+    running = bench.submit(job=job)
+    bench.start(running)
+    refused = bench.submit(job=job, params={"x": 1}, trigger="celery", adopted=True, refusal=ERROR)
+    assert bench.try_claim() is None
+    assert (refused.state, refused.reason) == (State.FAILURE, "invalid_params")
+    assert refused.error == {"type": "ValueError", "message": "no", "traceback": None}
+    assert bench.ledger.get(running.id).revocation is None
+    again = bench.submitted(job=job, params={"x": 1})
+    assert not again.duplicate
+
+
 def test_unreadable_messages_go_to_the_dead_letters_and_do_not_stop_the_queue(bench: Bench) -> None:
     key = f"{bench.ledger.namespace}:queue:default:5"
     for raw in ("", "{", "[]", "7", '{"headers":1}', '{"headers":{},"properties":{}}', "\xff\xfe"):
@@ -504,7 +533,7 @@ def test_the_scripts_know_exactly_the_transitions_of_the_model(bench: Bench) -> 
         "start": lambda run, _: bench.attempts.start(run.id, bench.claim_of(run), "w2", "job"),
         "succeed": lambda run, token: bench.attempts.succeed(run.id, token, "1"),
         "fail": lambda run, token: bench.attempts.fail(run.id, token, "exception", ERROR),
-        "fail_waiting": lambda run, _: bench.attempts.fail_waiting(run.id, "", "unknown_job", ERROR),
+        "fail_waiting": lambda run, _: bench.attempts.fail_waiting(run.id, bench.claim_of(run), "unknown_job", ERROR),
         "retry": lambda run, token: bench.attempts.retry(run.id, token, 0.0, ERROR),
         "lose": lambda run, token: bench.attempts.lose(run.id, token, {"worker": "w1"}),
         "hand_back": lambda run, token: bench.ledger.script("hand_back", 0, "back", token or "none"),

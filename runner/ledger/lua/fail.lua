@@ -1,15 +1,18 @@
 #!lua flags=allow-oom
 -- Ends a run that no attempt can be made of.
 --
--- PENDING | RETRY -> FAILURE (unknown_job, import_error, invalid_params, …), and releases the claim of its message.
+-- PENDING | RETRY -> FAILURE (unknown_job, import_error, …), and releases the claim of its message. Refused to a stale
+-- token: another worker may know better.
 --
--- ARGV: id, token ('' for none), reason, result in Celery's format, error as JSON
--- Returns 1, or 0 if the run is not waiting
+-- ARGV: id, token, reason, result in Celery's format, error as JSON
+-- Returns 1, or 0 if the token is stale or the run is not waiting
 --
 -- Uses: records, claims, endings.
 
+local claim = load_claim(ARGV[2])
+if not claim or claim.id ~= ARGV[1] then return 0 end
+release(ARGV[2])
 local run = load_run(ARGV[1])
-if ARGV[2] ~= '' then release(ARGV[2]) end
 if not run or (run.state ~= 'PENDING' and run.state ~= 'RETRY') then return 0 end
 if expired(run) then
   revoke_run(run, 'expired')

@@ -9,17 +9,19 @@
 -- of its schedule (NS:slot:JOB:SLOT; NS:slots has the last slot of each job, which earlier ones never come after, so
 -- that a slot whose record has expired stays known too); the same values within the time that the job says
 -- (NS:unique:JOB:DIGEST). Of the last, an adopted one is recorded all the same, since a client waits under its id, and
--- ends at once: REVOKED (skipped). Nor is a run of a paused job made, unless it was forced or nobody can be told.
+-- ends at once: REVOKED (skipped). So is one that is refused: FAILURE (invalid_params), whatever else is asked for.
+-- Nor is a run of a paused job made, unless it was forced or nobody can be told.
 --
 -- ARGV: id, job, message, key ('' for none), digest of the params, ms to keep the key, eta ('' for now),
---       ms until it expires ('' for never), then fields of the record as name, value, …
+--       ms until it expires ('' for never), its result in Celery's format if it is refused ('' if not), then fields
+--       of the record as name, value, …
 -- Returns {'new' | 'known' | 'conflict', id, its record as a flat list, its result in Celery's format | ''}, or
 -- {'paused', who paused it as JSON}
 --
 -- Uses: clock, keys, records, events, counts, acts, waiting, endings, arrivals.
 
 local id, job, message, key, digest, keep_key = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local eta, expires = tonumber(ARGV[7]), tonumber(ARGV[8])
+local eta, expires, refusal = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9] ~= '' and ARGV[9]
 local BY_PEOPLE = { cli = 'submit', api = 'submit', web = 'submit', rerun = 'rerun' }
 local NOBODY_TO_TELL = { schedule = true, hook = true, celery = true }
 
@@ -29,7 +31,7 @@ end
 
 local run = { id = id, job = job, state = 'PENDING', submitted_at = tostring(NOW) }
 local fields = { 'job', job, 'state', 'PENDING', 'submitted_at', NOW }
-for i = 9, #ARGV do fields[#fields + 1] = ARGV[i] end
+for i = 10, #ARGV do fields[#fields + 1] = ARGV[i] end
 for i = 1, #fields, 2 do run[fields[i]] = fields[i + 1] end
 
 -- Is it made already?
@@ -53,7 +55,7 @@ if known then
   return answer(verdict, string.sub(known, 1, cut - 1))
 end
 
-local same = run.unique and redis.call('GET', unique_key(run))
+local same = not refusal and run.unique and redis.call('GET', unique_key(run))
 local pause = not same and not NOBODY_TO_TELL[run.trigger] and pause_of(run)
 if pause then return { 'paused', cjson.encode(pause) } end
 
@@ -67,6 +69,10 @@ redis.call('HSET', run_key(id), unpack(fields))
 redis.call('ZADD', IDS, 0, id)
 index(run, 'PENDING')
 count('submissions', job, run.trigger)
+if refusal then
+  finish(run, 'FAILURE', 'invalid_params', refusal)
+  return answer('new', id)
+end
 if same then
   revoke_run(run, 'skipped')
   return answer('new', id)
