@@ -81,7 +81,10 @@ class Drain:
         consumer = self._consumer.task_consumer
         try:
             consumer.cancel()
-            consumer.channel.hand_back_waiting(self._consumer.app.claims.tokens)
+            app = self._consumer.app
+            # What has just ended is neither running nor waiting: its outcome is about to be written.
+            waiting = [token for token in app.claims.tokens if not app.settler.holds(token)]
+            consumer.channel.hand_back_waiting(waiting)
         except (*self._consumer.connection_errors, RunnerError, AttributeError) as error:
             log.warning("could not hand back what waits here, its leases will run out: %s", error)
 

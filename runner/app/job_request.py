@@ -100,7 +100,7 @@ class JobRequest(Request):
             return
         state.task_ready(self)
         self._let_go()
-        self.app.settler.do(lambda: self._settle(error))
+        self.app.settler.do(self.token, lambda: self._settle(error))
         self.send_event("task-failed", exception=repr(error), traceback=None)
 
     def _let_go(self) -> None:
@@ -110,15 +110,18 @@ class JobRequest(Request):
             self.message.channel.qos.let_go(self.token)
 
     def _settle(self, error: BaseException) -> None:
-        if self.in_child:
-            kill_group(self.worker_pid, signal.SIGKILL, grace=0.0)
-            if self.app.collector is not None:
-                self.app.collector.flush(self.worker_pid)
-        if isinstance(error, TimeLimitExceeded) and not self.ending:
-            self._settle_timeout(error)
-        else:
-            self._settle_loss(error)
-        self.app.claims.forget(self.token)
+        try:
+            if self.in_child:
+                kill_group(self.worker_pid, signal.SIGKILL, grace=0.0)
+                if self.app.collector is not None:
+                    self.app.collector.flush(self.worker_pid)
+            if isinstance(error, TimeLimitExceeded) and not self.ending:
+                self._settle_timeout(error)
+            else:
+                self._settle_loss(error)
+        finally:
+            # Also if that failed: renewed for ever, its lease would keep the run STARTED for ever.
+            self.app.claims.forget(self.token)
         self.app.beat_soon()
 
     def _settle_timeout(self, error: BaseException) -> None:

@@ -21,23 +21,28 @@ class Settler:
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="runner-settle")
         self._mutex = threading.Lock()
-        self._pending = 0
+        self._tokens: set[str] = set()
 
     @property
     def busy(self) -> bool:
         """Whether something is still to be written."""
         with self._mutex:
-            return self._pending > 0
+            return bool(self._tokens)
 
-    def do(self, action: Callable[[], None]) -> None:
-        """Have ``action`` done, after all that was asked for before."""
+    def holds(self, token: str) -> bool:
+        """Whether what became of the attempt of this claim is still to be written."""
         with self._mutex:
-            self._pending += 1
-        self._threads.submit(action).add_done_callback(self._done)
+            return token in self._tokens
 
-    def _done(self, future: Future[None]) -> None:
+    def do(self, token: str, action: Callable[[], None]) -> None:
+        """Have ``action`` done, after all that was asked for before, for the attempt of the claim ``token``."""
         with self._mutex:
-            self._pending -= 1
+            self._tokens.add(token)
+        self._threads.submit(action).add_done_callback(lambda future: self._done(token, future))
+
+    def _done(self, token: str, future: Future[None]) -> None:
+        with self._mutex:
+            self._tokens.discard(token)
         error = future.exception()
         if error is not None:
             log.error("an attempt could not be settled, its lease will run out", exc_info=error)
