@@ -6,7 +6,7 @@ import copy
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
@@ -107,7 +107,8 @@ class JobTask(Task):
             refuse_reserved(self.job, self._target)
             self.broken = None
         except TargetError as error:
-            self.broken = str(error)
+            # What a module says when its import fails may hold secrets that it found in the worker's environment.
+            self.broken = masker_of(_held(self.app.secret_variables)).text(str(error))
         return self.broken
 
     def _follow(self, carried: Carried | None) -> None:
@@ -166,10 +167,10 @@ class JobTask(Task):
             raise self._decide(aborted, started) from self._clean(caught)
 
     def _perform(self, started: Started) -> Any:
-        self._require_target()
         job, request = self.job, self.request
-        shared = tuple(os.environ[name] for name in request.secret_variables if name in os.environ)
+        shared = _held(request.secret_variables)
         masker = request.masker = masker_of(shared)
+        self._require_target()
         try:
             params = check_params(job, started.params)
         except InvalidParams as error:
@@ -268,6 +269,11 @@ class JobTask(Task):
         if isinstance(error, (*self._never_for, *hopeless)):
             return False
         return isinstance(error, self._retry_for)
+
+
+def _held(variables: Iterable[str]) -> tuple[str, ...]:
+    """Return the values of those variables that this process has."""
+    return tuple(os.environ[name] for name in sorted(variables) if name in os.environ)
 
 
 def refuse_reserved(job: JobSpec, target: Any) -> None:

@@ -128,6 +128,7 @@ JOBS: dict[str, Any] = {
         "secrets": SECRETS,
         "kwargs": {"script": 'printf "%s %s\\n" "$API_KEY" "$TOKEN"; printf "%s\\n" "$PEM"; exit 3'},
     },
+    "fails-at-import": {"task": "broken:run"},
     "other": {"task": "work:prints_environment"},
     "unset": {"task": "work:digest", "secrets": {"A": "env:NOT_SET_ANYWHERE"}, "retry": RETRY},
     "no-file": {"task": "work:digest", "secrets": {"A": "file:/none/at/all"}},
@@ -140,6 +141,9 @@ JOBS: dict[str, Any] = {
         "kwargs": {"script": "echo ${params.x}"},
     },
 }
+
+
+BROKEN = 'import os\nraise ValueError("no answer with " + os.environ["WORKER_API_KEY"])\n'
 
 
 class Overheard(threading.Thread):
@@ -180,7 +184,11 @@ def place(tmp_path_factory: pytest.TempPathFactory, redis_server: Server) -> Ite
     folder = tmp_path_factory.mktemp("secrets")
     settings = {"worker": {"lease": "5s"}, "celery": {"worker_send_task_events": True}}
     project = write_project(
-        folder / "p", redis_server.url, JOBS, {"work.py": MODULE, "pem": PEM, "open": KEY}, settings
+        folder / "p",
+        redis_server.url,
+        JOBS,
+        {"work.py": MODULE, "broken.py": BROKEN, "pem": PEM, "open": KEY},
+        settings,
     )
     (project.path / "open").chmod(0o666)
     environment = {"WORKER_API_KEY": KEY, "WORKER_TOKEN": TOKEN, "WORKER_MODE": "full", "WORKER_LATE": LATE}
@@ -250,6 +258,24 @@ def test_a_scheduled_run_knows_its_slot(place: Place) -> None:
     )
     document = place.project.wait_for_state(run_id, "SUCCESS", "FAILURE")
     assert document["result"] == {"slot": "1970-01-01T00:00:00.000Z", "at": "slot 1970-01-01T00:00:00.000Z"}
+
+
+def test_a_module_that_tells_them_when_its_import_fails(place: Place) -> None:
+    ended = run(place, "fails-at-import")
+    assert (ended.state, ended.reason) == ("FAILURE", "import_error")
+    assert ended.error is not None
+    assert "ValueError: no answer with ***" in ended.error["message"]
+    assert_nowhere(place, ended)
+
+
+def test_a_module_that_tells_them_where_a_process_of_the_pool_imports_it(place: Place) -> None:
+    text = "jobs: {imported-later: {task: 'broken_too:run'}}"
+    place.project.write({"broken_too.py": BROKEN, "jobs.d/imported-later.yaml": text})
+    place.worker.wait_for("jobs are reloaded: added imported-later", 30.0)
+    run_id = place.project.submit("imported-later")
+    ended = place.opened.ledger.get(place.project.wait_for_state(run_id, "FAILURE")["id"])
+    assert ended.reason == "import_error"
+    assert_nowhere(place, ended)
 
 
 def test_a_job_that_shows_them_everywhere(place: Place) -> None:
