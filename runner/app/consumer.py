@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -99,8 +98,8 @@ def refuse_unknown(app: Any, name: Any, message: Any) -> None:
     if run is None or run.final:
         message.ack()
         return
-    since = app.backend.ledger.refused_since(run_id)
-    if since is None or time.time() - since < UNKNOWN_JOB_PATIENCE:
+    refused = app.backend.ledger.refused_for(run_id)
+    if refused is None or refused < UNKNOWN_JOB_PATIENCE:
         log.warning("run %s: job %s is not declared here, handed back", run_id, name, extra=about(run_id, name))
         hand_back_later(message, UNKNOWN_JOB_PAUSE, f"job {name} is not declared by {app.worker_name}")
         return

@@ -304,11 +304,13 @@ class Ledger:
             pipe.ltrim(f"{self.namespace}:dead-letters", 0, 9999)
             pipe.execute()
 
-    def refused_since(self, run_id: str) -> float | None:
-        """Return the Unix time in seconds since which workers hand this run back, or None."""
-        with reaching(self.settings):
-            since = self.client.hget(f"{self.namespace}:run:{run_id}", "refused_since")
-        return float(since) / 1000 if since else None
+    def refused_for(self, run_id: str) -> float | None:
+        """Return for how many seconds workers have handed this run back, by Redis' clock, or None."""
+        with reaching(self.settings), self.client.pipeline(transaction=False) as pipe:
+            pipe.hget(f"{self.namespace}:run:{run_id}", "refused_since")
+            pipe.time()
+            since, (seconds, micros) = pipe.execute()
+        return seconds + micros / 1e6 - float(since) / 1000 if since else None
 
     def watch(self, ids: Sequence[str]) -> Watch:
         """Return a context manager that follows runs as they change."""

@@ -14,6 +14,7 @@ from runner.delivery.claims import claim_command
 from runner.errors import AmbiguousId, KeyConflict, NotFinished, UnknownRun
 from runner.ledger.attempt import Dropped, Failure, Started
 from runner.ledger.ledger import PRUNED_AT_ONCE, PRUNINGS, Ledger
+from runner.ledger.metrics import read_counts
 from runner.model.concurrency import Concurrency
 from runner.model.hooks import Unique
 from runner.model.run import FINAL, TRANSITIONS, Run, State, to_datetime
@@ -389,6 +390,30 @@ def test_a_run_no_attempt_can_be_made_of_fails(bench: Bench) -> None:
     after = bench.ledger.get(run.id)
     assert (after.state, after.reason, after.attempts) == (State.FAILURE, "import_error", 0)
     assert bench.held() == 0
+
+
+def test_how_long_a_run_is_refused_is_told_by_the_clock_of_the_server(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = bench.submit()
+    assert bench.ledger.refused_for(run.id) is None
+    bench.ledger.script("hand_back", 60_000, "not declared here", bench.claim_of(run))
+    monkeypatch.setattr(time, "time", lambda: 4e9)  # a host whose clock is years ahead
+    refused = bench.ledger.refused_for(run.id)
+    assert refused is not None
+    assert 0 <= refused < 60
+
+
+def test_the_time_that_a_run_waited_for_its_retry_is_no_time_that_it_ran(bench: Bench) -> None:
+    run = bench.submit()
+    bench.attempts.retry(run.id, bench.start(run), 3600.0, ERROR)
+    bench.ledger.client.hset(f"{bench.ledger.namespace}:run:{run.id}", "started_at", 1)
+    bench.ledger.revoke(run.id, by="me")
+    bench.end(State.SUCCESS)
+    counts = read_counts(bench.ledger)
+    assert counts.runs["job", "REVOKED", "cancelled"] == 1
+    assert sum(counts.ran["job"].counts) == 1
+    assert counts.ran["job"].total < 60_000
 
 
 def test_who_lost_its_claim_ends_no_run_that_waits(bench: Bench) -> None:

@@ -143,7 +143,7 @@ def test_a_run_of_a_job_that_nobody_knows_fails_after_five_minutes(make_project:
         worker.wait_for("job new is not declared here, handed back")
         ledger = ahead.ledger()
         try:
-            assert ledger.refused_since(run_id) is not None
+            assert ledger.refused_for(run_id) is not None
             ledger.client.hset(f"{ahead.namespace}:run:{run_id}", "refused_since", round((time.time() - 301) * 1000))
         finally:
             ledger.close()
