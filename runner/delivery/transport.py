@@ -26,6 +26,7 @@ from runner.delivery.claims import PACKAGE, milliseconds
 from runner.delivery.envelope import UnreadableError, read_envelope
 from runner.errors import Unavailable
 from runner.ledger.connection import sentinel_pool
+from runner.ledger.message import MARK
 from runner.ledger.packer import PACKER
 from runner.ledger.scripts import digest, source
 from runner.settings.redis_url import read_sentinel
@@ -239,8 +240,11 @@ class Channel(stock.Channel):
             self.claims.hand_back([self._token])
             return
         self.claims.take(self._token)
+        run_id = None
         try:
-            self.connection._deliver(read_envelope(raw, self._token), queue)
+            envelope = read_envelope(raw, self._token)
+            run_id = envelope["headers"]["id"] if MARK in envelope["headers"] else None
+            self.connection._deliver(envelope, queue)
         except UnreadableError as error:
             self.bury(self._token, raw, str(error), error.run_id)
         except self.connection_errors:
@@ -252,7 +256,7 @@ class Channel(stock.Channel):
         except Exception as error:  # noqa: BLE001 - see below
             # Nothing that a message contains may end the worker, and then the next one that takes it.
             stock.crit("a message broke its handling: %r", error, exc_info=True)
-            self.bury(self._token, raw, f"it broke its handling: {error!r}", None)
+            self.bury(self._token, raw, f"it broke its handling: {error!r}", run_id)
             self.qos.let_go(self._token)
 
     def bury(self, token: str, raw: bytes, why: str, run_id: str | None) -> None:

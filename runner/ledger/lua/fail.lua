@@ -11,8 +11,9 @@
 
 local claim = load_claim(ARGV[2])
 if not claim or claim.id ~= ARGV[1] then return 0 end
-release(ARGV[2])
 local run = load_run(ARGV[1])
+if run and run.state == 'STARTED' and run.token == ARGV[2] then return 0 end
+release(ARGV[2])
 if not run or (run.state ~= 'PENDING' and run.state ~= 'RETRY') then return 0 end
 if expired(run) then
   revoke_run(run, 'expired')
