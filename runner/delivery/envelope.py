@@ -45,8 +45,8 @@ def read_envelope(raw: bytes | str, token: str) -> dict[str, Any]:
     if not isinstance(headers, dict):
         raise UnreadableError("it has no headers")
     run_id = headers.get("id")
-    if not isinstance(run_id, str) or not 0 < len(run_id) <= LONGEST_ID:
-        raise UnreadableError("its id is no text of 1 to 128 characters")
+    if not isinstance(run_id, str) or not 0 < len(run_id) <= LONGEST_ID or not run_id.isprintable():
+        raise UnreadableError("its id is no text of 1 to 128 printable characters")
     ours = run_id if MARK in headers else None
     name = headers.get("task")
     if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME:

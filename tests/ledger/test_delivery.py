@@ -13,16 +13,22 @@ from tests.ledger.conftest import LEASE, Bench
 TOKEN = "a-token"
 
 
-def delivered(bench: Bench, run: Run, handle: Any) -> Claims:
-    """Have a channel take the message of a run, and give it to what breaks."""
-    queue, raw = claim_command(bench.ledger.client, bench.ledger.namespace, TOKEN, LEASE, "w1", ["default"])
-    channel = Channel.__new__(Channel)
+def a_channel(bench: Bench, queue: str) -> Any:
+    channel: Any = Channel.__new__(Channel)
     channel.claims = Claims(lambda: bench.ledger, LEASE)
     channel._active_queues, channel._token, channel.connection_errors = [queue], TOKEN, ()
     channel._qos = SimpleNamespace(let_go=lambda _: None)
+    return channel
+
+
+def delivered(bench: Bench, run: Run, handle: Any) -> Claims:
+    """Have a channel take the message of a run, and give it to what breaks."""
+    queue, raw = claim_command(bench.ledger.client, bench.ledger.namespace, TOKEN, LEASE, "w1", ["default"])
+    channel = a_channel(bench, queue)
     channel.connection = SimpleNamespace(_deliver=handle)
     channel._deliver(queue, raw.encode())
-    return channel.claims
+    claims: Claims = channel.claims
+    return claims
 
 
 def test_a_run_whose_message_breaks_its_handling_fails(bench: Bench) -> None:
@@ -37,6 +43,15 @@ def test_a_run_whose_message_breaks_its_handling_fails(bench: Bench) -> None:
     assert "nobody thought of this" in after.error["message"]
     assert claims.tokens == []
     assert bench.held() == 0
+
+
+def test_an_id_that_is_no_text_ends_no_worker(bench: Bench) -> None:
+    """Half a character, which JSON in bytes may hold and Redis is never sent; its body cannot be read either."""
+    raw = b'{"headers": {"runner": 1, "id": "half \xed\xb3\xa9", "task": "job"}, "body": "?"}'
+    channel = a_channel(bench, "default")
+    channel._deliver("default", raw)
+    [letter] = bench.ledger.client.lrange(f"{bench.ledger.namespace}:dead-letters", 0, -1)
+    assert "printable" in letter
 
 
 def test_an_attempt_that_is_under_way_keeps_its_claim_until_the_lease_runs_out(bench: Bench) -> None:
