@@ -95,6 +95,9 @@ def _worker(project: Project, queue: str, output: int, *, verbose: bool) -> Iter
         kill_group(process.pid, 9, 0.0)
         process.wait()
         release(process.pid)
+        # There may be thousands of such queues a day.
+        with contextlib.suppress(RunnerError):
+            project.ledger.remove_queue(queue)
 
 
 @contextmanager

@@ -267,6 +267,11 @@ class Ledger:
             pipe.delete(f"{self.namespace}:worker:{name}")
             pipe.execute()
 
+    def remove_queue(self, name: str) -> None:
+        """Take a queue that nobody takes from any more off all lists, unless something waits in it."""
+        with reaching(self.settings):
+            run_script(self.client, self.namespace, "queue_names", "1", name, package="runner.ledger.health")
+
     def beat(
         self, *, worker: str, keep: float, lease: float, record: Mapping[str, str | int]
     ) -> tuple[float | None, dict[str, str], bool, int]:

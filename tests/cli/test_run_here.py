@@ -32,6 +32,19 @@ def test_quiet_success_is_silent_and_a_failure_tells_what_the_job_wrote(project:
     assert "FAILURE" in done.stderr
 
 
+def test_its_private_queue_is_gone_with_it(project: Project) -> None:
+    client = project.redis()
+
+    def names() -> set[str]:
+        found = set(client.scan_iter(f"{project.namespace}:*run-*"))
+        return found | set(client.smembers(f"{project.namespace}:queues"))
+
+    for job, code in (("speaks", 0), ("fails", 1)):
+        project.cli("run", job).check(code)
+        assert {name for name in names() if "run-" in name and ":run:" not in name} == set()
+    client.close()
+
+
 def test_failure_is_1(project: Project) -> None:
     done = project.cli("run", "fails").check(1)
     assert done.stdout == ""
