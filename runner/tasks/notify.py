@@ -107,7 +107,7 @@ def email(
 
     Raises:
         MailError: the server cannot be reached, or cannot take it now.
-        MailRefusedError: it refuses the mail, a recipient or the password; not retried.
+        MailRefusedError: it refuses the mail, a recipient or the password; not retried. Other recipients have the mail.
         ValueError: an option makes no sense.
     """
     addresses = [to] if isinstance(to, str) else list(to)
@@ -120,7 +120,7 @@ def email(
         with _connect(host, port or PORTS[security], security, parse_duration(timeout)) as server:
             if user is not None:
                 server.login(user, password or "")
-            server.send_message(letter)
+            refused = server.send_message(letter)
     except (smtplib.SMTPRecipientsRefused, smtplib.SMTPSenderRefused, smtplib.SMTPDataError) as error:
         raise _told(where, error) from None
     except smtplib.SMTPAuthenticationError as error:
@@ -131,6 +131,11 @@ def email(
         raise MailRefusedError(f"{where}: {error}") from None
     except (smtplib.SMTPException, OSError) as error:
         raise MailError(f"{where}: {_reason(error)}") from None
+    if refused:
+        # Never to be tried again, or the others would have it twice.
+        raise MailRefusedError(
+            f"{_told(where, smtplib.SMTPRecipientsRefused(refused))}; all but {', '.join(refused)} have it"
+        )
     return {"to": addresses, "message_id": letter["Message-ID"]}
 
 

@@ -227,6 +227,16 @@ def test_a_mail_that_is_not_taken(
     assert "not-it" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("address", "words"), [("nobody", "550 no such user"), ("busy", "451 come back later")])
+def test_a_mail_that_some_recipients_do_not_get_is_told_and_not_sent_again(
+    mail: tuple[Mailbox, int], address: str, words: str
+) -> None:
+    box, port = mail
+    with pytest.raises(notify.MailRefusedError, match=rf"{words}; all but {address}@example\.com have it"):
+        send(port, to=["a@example.com", f"{address}@example.com"])
+    assert len(box.letters) == 1
+
+
 def test_a_mail_server_that_is_away() -> None:
     with pytest.raises(notify.MailError, match="Connection refused"):
         send(free_port())
