@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from runner.model.job import JobSpec
     from runner.spec.catalog import Catalog
 
+TICK_PATIENCE = 45.0
+"""Seconds that a tick may take for what a dead worker held: less than cron's minute."""
+
 Clock = Callable[[], int]
 """Returns the time in Unix milliseconds."""
 
@@ -227,13 +230,16 @@ def tick(project: Project, clock: Clock | None = None) -> Ticked:
     if not project.settings.schedules:
         return Ticked(0, None)
     ticked = Engine(project, clock).tick()
-    sweep(project)
+    sweep(project, TICK_PATIENCE)
     return ticked
 
 
-def sweep(project: Project) -> None:
-    """End what expired, move what is due to its queue, fire hooks: also on a host without workers."""
-    *_, hooks = project.ledger.beat(worker="", keep=0.0, lease=project.settings.worker.lease, record={})
+def sweep(project: Project, patience: float = 0.0) -> None:
+    """End what expired, move what is due to its queue, take back what dead workers held, fire hooks.
+
+    Also on a host without workers. Who does this less often than every third of a lease has some ``patience``.
+    """
+    hooks = project.ledger.sweep(patience)
     if hooks:
         from runner.app.hooks import fire_hooks  # start-up time: most ticks have none to fire
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
@@ -287,6 +288,26 @@ class Ledger:
         )
         left = self._prune() if prunable else False
         return (float(next_due) / 1000 if next_due else None), pairs(terminating), bool(more) or left, int(hooks)
+
+    def sweep(self, patience: float) -> int:
+        """Do what a worker does for all, where there may be none; return how many entries of the outbox are due.
+
+        What a dead worker held is taken back only once sweeps have gone on for a lease, so that live ones can renew
+        theirs first: if there is any, this goes on for so long, up to ``patience`` seconds.
+        """
+        lease = self.settings.worker.lease
+        deadline = time.monotonic() + patience
+        while True:
+            *_, more, hooks = self.beat(worker="", keep=0.0, lease=lease, record={})
+            if more and patience:
+                continue
+            with reaching(self.settings):
+                seconds, micros = self.client.time()
+                now = int(seconds) * 1000 + int(micros) // 1000
+                overdue = self.client.zcount(f"{self.namespace}:leases", "-inf", f"({now}")
+            if not overdue or time.monotonic() >= deadline:
+                return hooks
+            time.sleep(min(0.25, lease / 4))
 
     def _prune(self) -> bool:
         """Remove runs that retention no longer keeps, some; return whether there may be more."""

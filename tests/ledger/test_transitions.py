@@ -654,6 +654,21 @@ def test_what_is_held_no_more_is_not_renewed(bench: Bench) -> None:
     assert bench.ledger.client.zcard(f"{bench.ledger.namespace}:leases") == 0
 
 
+def test_ticks_alone_take_back_what_a_dead_worker_held(bench: Bench) -> None:
+    """They are so far apart that each looks like the end of a pause of the server."""
+    settings = bench.ledger.settings
+    ledger = Ledger(bench.ledger.client, replace(settings, worker=replace(settings.worker, lease=0.6)))
+    run = bench.submit()
+    token = bench.start(run)
+    bench.let_leases_end(token, sweep=False)
+    bench.pretend_pause()
+    ledger.sweep(0.0)
+    assert bench.ledger.get(run.id).state is State.STARTED
+    bench.pretend_pause()
+    ledger.sweep(30.0)
+    assert bench.ledger.get(run.id).state is State.RETRY
+
+
 def test_a_clock_that_was_set_back_does_not_hold_up_the_sweep_for_long(bench: Bench) -> None:
     """As after a failover to a server whose clock is behind: a pause was noted by the time of the former one."""
     sweep = f"{bench.ledger.namespace}:sweep"

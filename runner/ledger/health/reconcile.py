@@ -7,7 +7,6 @@ that sees all places at once. Running it twice, or beside live workers, changes 
 from __future__ import annotations
 
 import json
-import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -63,7 +62,7 @@ class Reconciliation:
             if self._mend:
                 # First: a claim that cannot be read would stop the sweep.
                 self._walk_claims()
-                self._sweep()
+                self._ledger.sweep(2 * self._lease / 1000 + 1)
             self._walk_records_and_queues()
             self._walk_claims()
             self._walk_indexes()
@@ -78,26 +77,6 @@ class Reconciliation:
 
     def _script(self, name: str, *args: Any) -> Any:
         return run_script(self._client, self._namespace, name, "1" if self._mend else "", *args, package=PACKAGE)
-
-    def _sweep(self) -> None:
-        """Do what a worker's beat does; if claims are left that only a sweep may end, sweep until they are gone.
-
-        Right after a pause a sweep waits for a lease, so that live workers can renew theirs first.
-        """
-        lease = self._lease / 1000
-        deadline = time.monotonic() + 2 * lease + 1
-        while True:
-            more = self._ledger.beat(worker="", keep=0, lease=lease, record={})[2]
-            if more:
-                continue
-            overdue = self._client.zcount(f"{self._namespace}:leases", "-inf", f"({self._server_time()}")
-            if not overdue or time.monotonic() > deadline:
-                return
-            time.sleep(min(0.25, lease / 4))
-
-    def _server_time(self) -> int:
-        seconds, micros = self._client.time()
-        return int(seconds) * 1000 + int(micros) // 1000
 
     def _walk_records_and_queues(self) -> None:
         """Look at every key of the namespace once: records, queues, and the indexes by job."""
