@@ -6,6 +6,7 @@ run; of an unknown id Celery's contract makes it PENDING, with ``exists()`` fals
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -97,11 +98,8 @@ class LedgerBackend(RedisBackend):
     def _report(self, task_id: str, token: str, state: str, meta: Any, masker: Masker) -> Any:
         # `update_state` with a state of one's own is how Celery's tasks tell progress.
         found = meta if isinstance(meta, dict) else {}
-        fraction = found.get("fraction")
-        if fraction is None and found.get("total"):
-            fraction = min(1.0, max(0.0, found.get("current", 0) / found["total"]))
         message = found.get("message") or found.get("status") or state
-        self.attempts.progress(task_id, token, fraction, None if message is None else masker.text(str(message)))
+        self.attempts.progress(task_id, token, _fraction(found), masker.text(str(message)))
         return meta
 
     def mark_as_started(self, task_id: str, **meta: Any) -> Any:
@@ -178,6 +176,16 @@ class LedgerBackend(RedisBackend):
         """Forget a finished run."""
         self._cache.pop(task_id, None)
         self.ledger.forget(task_id)
+
+
+def _fraction(meta: Mapping[str, Any]) -> float | None:
+    """Return the fraction that ``meta`` tells; None if it is none: to Celery it may be anything."""
+    fraction, current, total = meta.get("fraction"), meta.get("current", 0), meta.get("total")
+    try:
+        found = float(fraction) if fraction is not None else float(current) / float(total)  # type: ignore[arg-type]
+    except (TypeError, ValueError, ArithmeticError):
+        return None
+    return min(1.0, max(0.0, found)) if math.isfinite(found) else None
 
 
 def refuse_expired(meta: Mapping[str, Any]) -> None:
