@@ -139,8 +139,6 @@ def submit(
         UsageError: ``at`` has no offset, or ``delay`` is given as well.
         UnknownJob, InvalidParams, JobDisabled, KeyConflict, Unavailable: see :mod:`runner.errors`.
     """
-    import time
-
     from runner.actions import submit as action
 
     if at is not None and delay is not None:
@@ -150,13 +148,13 @@ def submit(
             f"at has no offset: {at}", hint="give an aware datetime: datetime.now(UTC) + timedelta(hours=1)"
         )
     opened = open_project(project)
-    eta = at.timestamp() if at is not None else (time.time() + delay if delay is not None else None)
     submitted = action.submit(
         opened,
         job,
         dict(params or {}),
         key=key,
-        eta=eta,
+        eta=at.timestamp() if at is not None else None,
+        delay=delay if at is None else None,
         expires=expires,
         queue=queue,
         priority=priority,

@@ -49,6 +49,7 @@ def submit(
     run_id: str | None = None,
     key: str | None = None,
     eta: float | None = None,
+    delay: float | None = None,
     expires: float | None = None,
     queue: str | None = None,
     priority: int | None = None,
@@ -67,6 +68,7 @@ def submit(
         run_id: the run's id; a new one by default.
         key: submitting the same key of a job again returns the run that exists.
         eta: Unix time in seconds before which the run does not start.
+        delay: seconds before which it does not start, by Redis' clock; instead of ``eta``.
         expires: seconds from ``eta``, else from now, after which it does not start any more.
         queue: instead of the job's.
         priority: 0 to 9, instead of the job's.
@@ -102,6 +104,7 @@ def submit(
             submitted_by=by or submitter(),
             key=key,
             eta=eta,
+            delay=delay,
             expires=job.expires if expires is None else expires,
             rerun_of=rerun_of,
             forced=force,

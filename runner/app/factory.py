@@ -131,7 +131,8 @@ class RunnerApp(Celery):
                 priority=job.priority if priority is None else priority,
                 trigger="celery",
                 submitted_by=f"pid{os.getpid()}@{os.uname().nodename}",
-                eta=start,
+                eta=start if countdown is None else None,
+                delay=countdown,
                 expires=_seconds(expires, start) if expires is not None else job.expires,
             )
         )

@@ -10,7 +10,6 @@ import contextlib
 import os
 import re
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +135,7 @@ class JobRequest(Request):
         decision = job.retry.decide(
             retries=run.retries,
             retryable=self.task.retryable(error),
-            now=time.time(),
+            now=self._attempts.now() if run.expires_at else 0.0,
             expires_at=to_datetime(run.expires_at).timestamp() if run.expires_at else None,
         )
         if isinstance(decision, RetryAt):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import os
 import signal
-import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from typing import Any, NamedTuple
@@ -241,7 +240,7 @@ class JobTask(Task):
         decision = self.job.retry.decide(
             retries=started.retries,
             retryable=self.retryable(cause),
-            now=time.time(),
+            now=self.backend.attempts.now() if started.expires_at is not None else 0.0,
             expires_at=started.expires_at,
         )
         if not isinstance(decision, RetryAt):

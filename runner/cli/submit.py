@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import click
@@ -84,7 +83,8 @@ def command(
             params,
             words=words,
             run_id=run_id,
-            eta=_start(project, delay, at),
+            eta=_eta(project, delay, at),
+            delay=delay,
             expires=expires,
             queue=queue,
             priority=priority,
@@ -102,9 +102,7 @@ def command(
     return out.finish(code)
 
 
-def _start(project: Project, delay: float | None, at: str | None) -> float | None:
+def _eta(project: Project, delay: float | None, at: str | None) -> float | None:
     if delay is not None and at is not None:
         raise UsageError("--in and --at both say when to start", hint="use one of them")
-    if at is not None:
-        return read_future(at, project.settings.timezone)
-    return None if delay is None else time.time() + delay
+    return None if at is None else read_future(at, project.settings.timezone)

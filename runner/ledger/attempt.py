@@ -129,6 +129,11 @@ class Attempts:
         except Unavailable:
             return
 
+    def now(self) -> float:
+        """Return the Unix time in seconds by Redis' clock, which says when a run expires: this host's may be off."""
+        found: float = self.persist(self.ledger.now)
+        return found
+
     def _write(self, name: str, run_id: str, *args: Any) -> Any:
         answer, confirmed = self.persist(lambda: self.ledger.confirmed(name, run_id, *args))
         if not confirmed:

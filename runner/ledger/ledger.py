@@ -57,6 +57,16 @@ class Ledger:
         """Close all connections."""
         self.client.close()
 
+    def now(self) -> float:
+        """Return the Unix time in seconds by Redis' clock, which all times of runs are by.
+
+        Raises:
+            Unavailable: Redis cannot be reached.
+        """
+        with reaching(self.settings):
+            seconds, micros = self.client.time()
+        return float(seconds) + micros / 1e6
+
     def script(self, name: str, *args: Any) -> Any:
         """Run one of the ledger's scripts.
 
@@ -301,9 +311,8 @@ class Ledger:
             *_, more, hooks = self.beat(worker="", keep=0.0, lease=lease, record={})
             if more and patience:
                 continue
+            now = milliseconds(self.now())
             with reaching(self.settings):
-                seconds, micros = self.client.time()
-                now = int(seconds) * 1000 + int(micros) // 1000
                 overdue = self.client.zcount(f"{self.namespace}:leases", "-inf", f"({now}")
             if not overdue or time.monotonic() >= deadline:
                 return hooks

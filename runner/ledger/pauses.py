@@ -50,8 +50,6 @@ def read_pauses(ledger: Ledger) -> dict[str, Pause]:
         found: Any = ledger.client.hgetall(f"{ledger.namespace}:paused")
     if not found:
         return {}
-    with reaching(ledger.settings):
-        seconds, micros = ledger.client.time()
-    now = seconds * 1000 + micros // 1000
+    now = ledger.now() * 1000
     pauses = {job: read_pause(job, text) for job, text in found.items()}
     return {job: held for job, held in pauses.items() if held.ends is None or held.ends > now}

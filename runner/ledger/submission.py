@@ -37,6 +37,8 @@ class Submission:
     submitted_by: str | None = None
     key: str | None = None
     eta: float | None = None
+    delay: float | None = None
+    """Seconds to wait, counted by Redis' clock; instead of ``eta``."""
     expires: float | None = None
     slot: int | None = None
     """Unix time in milliseconds; a job's slots are submitted in order, each makes one run."""
@@ -79,11 +81,18 @@ def arguments_of(submission: Submission, settings: Settings) -> list[Any]:
         submission.key or "",
         hashlib.sha256(params.encode()).hexdigest()[:16],
         milliseconds(settings.retention.key),
-        milliseconds(submission.eta) if submission.eta is not None else "",
+        _start(submission),
         milliseconds(submission.expires) if submission.expires is not None else "",
         submission.refusal.meta(submission.id, State.FAILURE) if submission.refusal is not None else "",
         *_record(submission, params, settings),
     ]
+
+
+def _start(submission: Submission) -> str | int:
+    """Return the Unix ms before which the run does not start, or ``+`` and the ms to wait."""
+    if submission.delay is not None:
+        return f"+{milliseconds(max(0.0, submission.delay))}"
+    return milliseconds(submission.eta) if submission.eta is not None else ""
 
 
 def milliseconds(seconds: float) -> int:

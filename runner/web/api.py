@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -94,13 +93,13 @@ def submit_run(
     delay = seconds(given.delay, "delay")
     if delay is not None and given.at is not None:
         raise UsageError("delay and at both say when to start", hint="use one of them")
-    eta = time.time() + delay if delay is not None else None
     submitted = submit(
         project,
         job,
         given.params,
         key=idempotency_key,
-        eta=read_future(given.at, project.settings.timezone) if given.at is not None else eta,
+        eta=read_future(given.at, project.settings.timezone) if given.at is not None else None,
+        delay=delay,
         expires=seconds(given.expires, "expires"),
         queue=given.queue,
         priority=given.priority,

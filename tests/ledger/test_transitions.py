@@ -392,6 +392,21 @@ def test_a_run_no_attempt_can_be_made_of_fails(bench: Bench) -> None:
     assert bench.held() == 0
 
 
+def test_a_delay_is_counted_by_the_clock_of_the_server(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: 4e9)
+    before = bench.now()
+    run = bench.submit(delay=60.0, expires=30.0)
+    assert run.eta is not None
+    assert run.expires_at is not None
+    eta = to_datetime(run.eta).timestamp()
+    assert before + 59 < eta < bench.now() + 61
+    assert to_datetime(run.expires_at).timestamp() == pytest.approx(eta + 30, abs=0.002)
+    assert run.detail == f"scheduled for {run.eta}"
+    assert bench.messages() == []
+    at_once = bench.submit(delay=-1.0)
+    assert bench.messages() == [at_once.id]
+
+
 def test_how_long_a_run_is_refused_is_told_by_the_clock_of_the_server(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

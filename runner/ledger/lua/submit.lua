@@ -12,7 +12,8 @@
 -- ends at once: REVOKED (skipped). So is one that is refused: FAILURE (invalid_params), whatever else is asked for.
 -- Nor is a run of a paused job made, unless it was forced or nobody can be told.
 --
--- ARGV: id, job, message, key ('' for none), digest of the params, ms to keep the key, eta ('' for now),
+-- ARGV: id, job, message, key ('' for none), digest of the params, ms to keep the key, eta ('' for now, +MS
+--       from now),
 --       ms until it expires ('' for never), its result in Celery's format if it is refused ('' if not), then fields
 --       of the record as name, value, …
 -- Returns {'new' | 'known' | 'conflict', id, its record as a flat list, its result in Celery's format | ''}, or
@@ -22,6 +23,7 @@
 
 local id, job, message, key, digest, keep_key = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local eta, expires, refusal = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9] ~= '' and ARGV[9]
+if string.sub(ARGV[7], 1, 1) == '+' then eta = NOW + eta end
 local BY_PEOPLE = { cli = 'submit', api = 'submit', web = 'submit', rerun = 'rerun' }
 local NOBODY_TO_TELL = { schedule = true, hook = true, celery = true }
 
