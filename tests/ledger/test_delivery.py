@@ -45,6 +45,17 @@ def test_a_run_whose_message_breaks_its_handling_fails(bench: Bench) -> None:
     assert bench.held() == 0
 
 
+def test_a_flood_of_what_cannot_be_read_is_put_away_in_portions(bench: Bench) -> None:
+    client, key = bench.ledger.client, f"{bench.ledger.namespace}:queue:default:5"
+    client.lpush(key, *["no message"] * 1200)
+    run = bench.submit()
+    assert bench.try_claim() is None
+    assert client.llen(key) == 701
+    assert bench.try_claim() is None
+    assert bench.claimed_id() == run.id
+    assert client.llen(f"{bench.ledger.namespace}:dead-letters") == 1200
+
+
 def test_an_id_that_is_no_text_ends_no_worker(bench: Bench) -> None:
     """Half a character, which JSON in bytes may hold and Redis is never sent; its body cannot be read either."""
     raw = b'{"headers": {"runner": 1, "id": "half \xed\xb3\xa9", "task": "job"}, "body": "?"}'

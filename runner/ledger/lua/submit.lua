@@ -13,9 +13,8 @@
 -- Nor is a run of a paused job made, unless it was forced or nobody can be told.
 --
 -- ARGV: id, job, message, key ('' for none), digest of the params, ms to keep the key, eta ('' for now, +MS
---       from now),
---       ms until it expires ('' for never), its result in Celery's format if it is refused ('' if not), then fields
---       of the record as name, value, …
+--       from now), ms until it expires ('' for never), its result in Celery's format if it is refused ('' if not), then
+--       fields of the record as name, value, …
 -- Returns {'new' | 'known' | 'conflict', id, its record as a flat list, its result in Celery's format | ''}, or
 -- {'paused', who paused it as JSON}
 --
