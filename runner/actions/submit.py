@@ -92,7 +92,7 @@ def submit(
     if not job.enabled:
         raise JobDisabled(f"job {job.name} is disabled", hint=f"set enabled: true in {job.file}, line {job.line}")
     given = prepare_params(project, job, params or {}, words)
-    _check(queue, priority, eta, expires, key)
+    _check(queue, priority, eta if delay is None else time.time() + delay, expires, key)
     return project.ledger.submit(
         Submission(
             id=run_id or new_id(),
