@@ -64,7 +64,7 @@ def init(folder: Path, *, example: bool = True) -> list[Path]:
     """Write a project into ``folder`` and return the files that were written; ``example``: with a job.
 
     Raises:
-        UsageError: one of the files exists; nothing was written.
+        UsageError: one of the files exists, or cannot be written; nothing is left of the others.
     """
     files = {
         "runner.yaml": _RUNNER_YAML.format(timezone=host_timezone()),
@@ -78,19 +78,31 @@ def init(folder: Path, *, example: bool = True) -> list[Path]:
             f"{folder} holds {', '.join(taken)} already, nothing was written",
             hint="name an empty folder: runner init DIR",
         )
+    written: list[Path] = []
     try:
-        written = [write_new(folder / name, text) for name, text in files.items()]
+        for name, text in files.items():
+            written.append(write_new(folder / name, text))
         return [*written, *_ignore(folder / ".gitignore")]
     except OSError as error:
-        raise UsageError(f"{error.filename or folder} cannot be written: {error.strerror}") from error
+        # Half a project would be in the way of the next try.
+        for path in written:
+            path.unlink(missing_ok=True)
+        raise UsageError(
+            f"{error.filename or folder} cannot be written: {error.strerror}", hint="name a folder of yours, with space"
+        ) from error
 
 
 def write_new(path: Path, text: str) -> Path:
-    """Write a file that is not there yet, and its folder; return its path."""
+    """Write a file that is not there yet, and its folder; return its path. Of a failure nothing is left."""
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     # 0644 whatever the umask: files that anybody may write are refused when they are read.
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "w", encoding="utf-8") as file:  # noqa: PTH123
-        file.write(text)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123
+            file.write(text)
+    except OSError:
+        path.unlink()
+        raise
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -41,14 +42,17 @@ def command(folder: str | None, source: str | None, system: bool) -> int:
     """
     if system and source is None:
         raise UsageError("--system says how a crontab is read", hint="add --from-crontab FILE")
-    out = Output()
+    named = named_project()
+    if folder is not None and named is not None:
+        raise UsageError("DIR and --project both name the folder", hint="use one of them")
+    out, place = Output(), folder or named or "."
     if source is not None:
-        return _from_crontab(out, folder or named_project() or ".", source, system=system)
+        return _from_crontab(out, place, source, system=system)
     from runner.actions.init import init  # start-up time: --help derives no schema
 
-    for path in init(Path(folder or ".")):
+    for path in init(Path(place)):
         out.note(f"wrote {path}")
-    go = "" if folder in (None, ".") else f"cd {folder} && "
+    go = "" if place == "." else f"cd {shlex.quote(place)} && "
     out.note(f"now: {go}runner up -d && runner submit hello --wait")
     out.note(f"a job of your own: {go}runner new NAME MODULE:FUNCTION")
     return 0

@@ -84,6 +84,24 @@ def test_init_overwrites_nothing(folder: Path) -> None:
     (folder / "jobs.d").mkdir()
 
 
+def test_init_leaves_nothing_of_a_project_that_could_not_be_written(folder: Path) -> None:
+    command = " ".join([sys.executable, "-m", "runner", "init", "demo"])
+    # 8 blocks hold the first files, and not the schemas.
+    limited = ["/bin/sh", "-c", f"ulimit -f 8; {command}"]
+    done = subprocess.run(limited, cwd=folder.parent, env=clean_environment(), stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert "cannot be written" in done.stderr
+    assert [path for path in folder.rglob("*") if path.is_file()] == []
+    runner_cli("init", "demo", cwd=folder.parent).check()
+
+
+def test_init_takes_the_folder_from_project_too(folder: Path) -> None:
+    runner_cli("--project", folder, "init", cwd=folder.parent).check()
+    cli(folder, "validate")
+    done = runner_cli("init", "demo", "--project", folder, cwd=folder.parent).check(2)
+    assert "both name the folder" in done.stderr
+
+
 def test_init_keeps_a_gitignore(folder: Path) -> None:
     folder.mkdir()
     (folder / ".gitignore").write_text("*.pyc\n")
