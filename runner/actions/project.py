@@ -36,6 +36,11 @@ class Project:
 
         return load_catalog(self.settings)
 
+    @property
+    def opened(self) -> bool:
+        """Whether the ledger was opened; if not, nothing that this process asked for can have reached it."""
+        return "ledger" in self.__dict__
+
     @cached_property
     def ledger(self) -> Ledger:
         """The record of every run.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from runner.embedded.place import Place
 from runner.errors import Unavailable
 
 _LONGEST_READ = 64 * 1024
+_TOO_LITTLE = 16 * 1024
+"""Bytes left on a disk that are too few for a server's first files."""
 
 _OTHER_VERSION = ("rdb format version", "unknown rdb", "feature not supported", "internal error in rdb", "module type")
 _DAMAGED = ("bad file format", "corrupt", "short read", "unexpected end of file", "manifest", "checksum", "aof")
@@ -31,8 +34,10 @@ def why_it_ended(place: Place, log_begin: int, program: Path, last: Mapping[str,
     low = said.lower()
     damaged = any(part in low for part in _DAMAGED)
     give_up = f"or begin anew with: mv {place.data} {place.data}.old"
-    if "no space left" in low:
+    if "no space left" in low or _is_full(place):
         hint = f"free space on the disk of {place.data}"
+        if "no space left" not in low:
+            said = "no space is left on its disk"  # and so none for its log
     elif any(part in low for part in _OTHER_VERSION) or (damaged and _is_newer(last.get("version", ""), lines)):
         writer = f"{last.get('version', 'a newer server')} ({last.get('program', 'its program is not known')})"
         hint = f"the data was last written by {writer}, which {program} can not read: use that one again, {give_up}"
@@ -44,6 +49,10 @@ def why_it_ended(place: Place, log_begin: int, program: Path, last: Mapping[str,
     else:
         hint = f"its log is {place.log}"
     return Unavailable(f"the embedded server ended at its start: {said}", hint=hint)
+
+
+def _is_full(place: Place) -> bool:
+    return shutil.disk_usage(place.folder).free < _TOO_LITTLE
 
 
 def last_words(place: Place, log_begin: int) -> str:

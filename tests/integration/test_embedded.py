@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -19,10 +20,12 @@ import pytest
 
 from runner import embedded
 from runner.embedded.client import Client, pid_alive
-from runner.embedded.place import SOCKET_PATH_BYTES, Place
+from runner.embedded.diagnosis import why_it_ended
+from runner.embedded.place import SOCKET_PATH_BYTES, Place, prepare
 from runner.errors import InvalidSettings, Unavailable
 from runner.ledger.connection import connect, resolve_url
 from runner.settings import Settings, load_settings
+from tests.support.project import runner_cli
 
 SERVE = "import sys; from runner import embedded; from runner.settings import load_settings; "
 URL = SERVE + "print(embedded.serve(load_settings(sys.argv[1])))"
@@ -362,6 +365,29 @@ def test_root_does_not_start_the_server_of_a_user(folder: Path) -> None:
         embedded.serve(settings)
     settings.state_dir.mkdir()
     embedded.serve(settings)  # a .runner of one's own is the remedy that the error names
+
+
+def test_a_server_that_had_no_space_for_its_log_either(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = prepare(project(folder).state_dir)
+    told = why_it_ended(place, 0, Path("valkey-server"), {})
+    assert (told.message, told.hint) == (
+        "the embedded server ended at its start: its log can not be read: No such file or directory",
+        f"its log is {place.log}",
+    )
+    full = shutil.disk_usage(folder)._replace(free=4096)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: full)
+    told = why_it_ended(place, 0, Path("valkey-server"), {})
+    assert told.message.endswith("no space is left on its disk")
+    assert told.hint == f"free space on the disk of {place.data}"
+
+
+def test_a_submission_without_a_server_is_known_not_to_be(folder: Path) -> None:
+    settings = project(folder)
+    (folder / "jobs.d" / "jobs.yaml").write_text("jobs:\n  hello: {task: m:f}\n")
+    settings.state_dir.touch()
+    done = runner_cli("submit", "hello", cwd=folder).check(69)
+    assert re.search(r"run [0-9a-f-]{36} does not exist; submit again", done.stderr)
+    settings.state_dir.unlink()
 
 
 def test_a_file_in_the_place_of_the_folder(folder: Path) -> None:

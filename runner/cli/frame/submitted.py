@@ -26,7 +26,7 @@ def submitting(project: Project, out: Output, run_id: str) -> Iterator[None]:
     except Unconfirmed:
         raise
     except Unavailable as error:
-        known = look_once(project, run_id)
+        known = look_once(project, run_id) if project.opened else False
         if known is True:
             hint = f"run {run_id} was recorded all the same, and will run: {later}"
         elif known is False:
