@@ -12,6 +12,7 @@ from runner.actions.code_check import IMPORT_SECONDS, Finding, SetupFailed, chec
 from runner.errors import InvalidSettings, NoProject, UsageError
 from runner.model.job import JobSpec
 from runner.settings import Settings, load_settings
+from runner.spec.advice import advice_for
 from runner.spec.catalog import Catalog, load_catalog, load_files
 from runner.spec.document import Document
 from runner.spec.files import Found, open_file
@@ -80,7 +81,7 @@ def validate(
             settings_files=settings.files if settings else (),
         )
     jobs = [catalog.jobs[name] for name in catalog.jobs]
-    findings = list(_stock_findings(jobs))
+    findings = [*_stock_findings(jobs), *((job.name, advice) for job in jobs for advice in advice_for(job))]
     if imports:
         if settings is None:
             raise UsageError(

@@ -208,3 +208,26 @@ def test_a_hook_that_leads_nowhere_is_not_told_what_a_name_is(tmp_path: Path) ->
     told = runner_cli("validate", cwd=tmp_path).check(2).stdout
     assert "no job is named zz" in told
     assert "expected" not in told
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ("retry: {max_retries: 2, delay: 1h}", "retry.delay: no delay is longer than max_delay, 10m"),
+        ("retry: {max_retries: 2, delay: 1h, max_delay: 1h}", ""),
+        ("retry: {delay: 1h}", ""),
+        ('schedule: "@daily", params: {x: {required: true}}', "params.x: a scheduled run has no x"),
+        ('schedule: "@daily", params: {x: {default: 1}}', ""),
+        ("params: {x: {required: true}}", ""),
+        ('args: [[{k: "a ${env.X}"}]]', "args[0][0].k: ${env.X} stays as it is here"),
+        ('args: ["echo ${HOME} $${env.X}"]', ""),
+    ],
+)
+def test_what_is_hardly_meant_is_a_warning(tmp_path: Path, options: str, told: str) -> None:
+    (tmp_path / "jobs.d").mkdir()
+    (tmp_path / "jobs.d" / "a.yaml").write_text(f"jobs:\n  a: {{task: m:f, {options}}}\n", "utf-8")
+    done = runner_cli("validate", cwd=tmp_path).check(0)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("jobs.d/")]
+    assert len(lines) == bool(told)
+    assert f": warning: jobs.a.{told}" in done.stdout if told else done.stdout == ""
+    assert done.stderr == ""
