@@ -64,12 +64,13 @@ def _from_crontab(out: Output, folder: str, source: str, *, system: bool) -> int
     carried = from_crontab(Path(folder), _read(source), system=system)
     for path in carried.files:
         out.note(f"wrote {path}")
-    out.note(f"{len(carried.jobs)} jobs: {', '.join(carried.jobs)}")
+    out.note(f"{len(carried.jobs)} job{'' if len(carried.jobs) == 1 else 's'}: {', '.join(carried.jobs)}")
     if carried.left:
         out.note("could not be carried over:")
     for each in carried.left:
         out.note(f"  line {each.line}: {printable(each.source)}\n    {printable(each.why)}")
-    out.note("now: read the file, comment those lines of the crontab out, then runner cron install")
+    install = shlex.join(["runner", "cron", "install", "--project", str(Path(folder).absolute())])
+    out.note(f"now: read the file, comment those lines of the crontab out, then {install}")
     return 0
 
 

@@ -232,7 +232,8 @@ def init(host: Host, *words: str, code: int = 0, **more: object) -> Result:
 def test_a_crontab_becomes_a_project(host: Host) -> None:
     host.table.write_text("@reboot start\n# Writes\n* * * * * echo it works; cat%in\n")
     said = init(host, "new", "--from-crontab").stderr
-    assert "1 jobs: echo" in said or "1 job: echo" in said
+    assert "\n1 job: echo\n" in said
+    assert said.endswith(f"then runner cron install --project {host.folder / 'new'}\n")
     assert "line 1: @reboot start" in said
     new = Project(host.folder / "new", "runner", "embedded")
     assert host.cli(new, "validate").check().stdout == ""
