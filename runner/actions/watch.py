@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from runner.actions.find import find_id
+from runner.errors import UnknownRun
 from runner.ledger.events import Event, Events, Gap
 from runner.model.run import Run, to_datetime
 
 if TYPE_CHECKING:
     from runner.actions.project import Project
 
+_LIKE_AN_ID = re.compile("@.*|[0-9a-fA-F-]+")
+"""What was mistyped as a job's name does not look so; the ids of Celery's clients, that may, are found."""
+
 
 def watched(project: Project, reference: str | None) -> tuple[str | None, str | None]:
     """Return the job and the run's id that ``reference`` means; one of them, or none, is given.
 
     Raises:
-        UnknownRun, AmbiguousId, UsageError: it is no job, and see :func:`runner.actions.find.find_id`.
+        UnknownJob: it is no job, no run, and looks like no id.
+        UnknownRun, AmbiguousId, UsageError: see :func:`runner.actions.find.find_id`.
     """
     if reference is None:
         return None, None
     if reference in project.catalog.jobs:
         return reference, None
-    return None, find_id(project, reference)
+    try:
+        return None, find_id(project, reference)
+    except UnknownRun:
+        if not _LIKE_AN_ID.fullmatch(reference):
+            project.catalog.get(reference)
+        raise
 
 
 def watch(

@@ -73,6 +73,8 @@ def test_watch_of_a_run_ends_with_it(served: Project) -> None:
     assert rest == again[1:]
     assert served.cli("watch", run_id[:8]).check().stdout.split()[2] == "SUCCESS"
     served.cli("watch", "0" * 36).check(4)
+    served.cli("watch", "@hellp").check(4)
+    assert "mean hello?" in served.cli("watch", "hellp").check(2).stderr
     served.cli("watch", run_id, "--from", "what").check(2)
 
 
