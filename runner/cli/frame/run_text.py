@@ -14,6 +14,9 @@ from runner.model.run import Run, State, to_datetime
 TRACEBACK_LINES = 10
 """How many of a traceback's last lines a failure report shows."""
 
+STOCK_TASKS = "runner.tasks."
+"""What the errors of stock tasks begin with; where in the runner they were raised helps nobody."""
+
 LONGEST_CELL = 60
 
 
@@ -140,14 +143,27 @@ def failure_report(run: Run, command: str, log_command: str = "", log: Sequence[
         rows.append(("detail", run.detail))
     if run.revocation:
         rows.append(("revoked", _revoked(run.revocation, utc=False)))
-    lines = [f"{run.job}: {state_text(run)}" + (f" after {took(run)}" if took(run) else "")]
-    lines += aligned(rows, indent="  ")
-    tail = (error.get("traceback") or "").rstrip().splitlines()[-TRACEBACK_LINES:]
-    lines += [f"  | {printable(line)}" for line in tail]
-    if log:
-        lines.append(f"  log     {log_command}")
-        lines += [f"  > {printable(line)}" for line in log]
+    told = aligned([*rows, *([("log", log_command)] if log else [])], indent="  ")
+    where_log_is = [told.pop()] if log else []
+    # The error of a shell job quotes its last lines already.
+    quoted = set(log) <= set(str(error.get("message", "")).splitlines())
+    lines = [
+        f"{run.job}: {state_text(run)}" + (f" after {took(run)}" if took(run) else ""),
+        *told,
+        *(f"  | {printable(line)}" for line in _last_frames(error)),
+        *where_log_is,
+        *(f"  > {printable(line)}" for line in log if not quoted),
+    ]
     return "\n".join([*lines, f"more: {command}"])
+
+
+def _last_frames(error: dict[str, Any]) -> list[str]:
+    """Return the end of a traceback, without the error at its end and without what is no code of the user's."""
+    if str(error.get("type", "")).startswith(STOCK_TASKS):
+        return []
+    traceback = (error.get("traceback") or "").rstrip()
+    told = f"{error.get('type')}: {error.get('message')}".rstrip()
+    return str(traceback.removesuffix(told)).rstrip().splitlines()[-TRACEBACK_LINES:]
 
 
 def pause_text(pause: Pause, *, utc: bool) -> str:
