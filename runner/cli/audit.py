@@ -9,10 +9,9 @@ import click
 from runner.cli.frame.group import verb
 from runner.cli.frame.moments import show_moment
 from runner.cli.frame.opening import open_project
-from runner.cli.frame.options import JOB, json_option, utc_option
+from runner.cli.frame.options import JOB, in_one_form, json_option, jsonl_option, utc_option
 from runner.cli.frame.output import Output, table
 from runner.cli.frame.run_text import LONGEST_CELL, one_line
-from runner.errors import UsageError
 from runner.model.moment import read_since
 from runner.model.run import to_timestamp
 
@@ -30,8 +29,8 @@ WORDS = ("submit", "rerun", "revoke", "terminate", "forget", "pause", "resume")
 @click.option("--id", "run_id", metavar="ID", help="Only on this run: its full id, also after it was forgotten.")
 @click.option("--since", metavar="DURATION|TIME", help="Only since then: 24h, 2026-11-23, 02:00.")
 @click.option("--limit", "-n", type=click.IntRange(1, MOST), default=20, show_default=True, help="How many at most.")
-@click.option("--jsonl", is_flag=True, help="Print one JSON object a line.")
 @json_option
+@jsonl_option
 @utc_option
 def command(
     job: str | None,
@@ -40,8 +39,8 @@ def command(
     run_id: str | None,
     since: str | None,
     limit: int,
-    jsonl: bool,
     as_json: bool,
+    jsonl: bool,
     utc: bool,
 ) -> int:
     """Show who submitted, reran, revoked or forgot runs, paused or resumed jobs, and when; newest first.
@@ -51,16 +50,13 @@ def command(
     """
     from runner.actions.audit import acts  # start-up time: --help reads no settings
 
-    if jsonl and as_json:
-        raise UsageError("--json and --jsonl each say what to print", hint="use one of them")
+    in_one_form(json=as_json, jsonl=jsonl)
     project = open_project()
     out = Output(as_json=as_json or jsonl, utc=utc)
     oldest = read_since(since, project.settings.timezone) if since is not None else None
     found = acts(project, limit=limit, act=act, job=job, by=by, run_id=run_id, since=oldest)
-    if as_json:
-        out.document([each.document() for each in found])
-    elif jsonl:
-        out.lines(each.document() for each in found)
+    if out.as_json:
+        out.listed([each.document() for each in found], as_lines=jsonl)
     elif found:
         table(out, ("AT", "BY", "ACT", "JOB", "ID", "COMMENT"), [_row(out, each) for each in found], {})
     else:

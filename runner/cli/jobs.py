@@ -9,10 +9,9 @@ import click
 from runner.cli.frame.group import verb
 from runner.cli.frame.opening import open_project
 from runner.cli.frame.options import JOB as JOB_NAME
-from runner.cli.frame.options import json_option, utc_option
+from runner.cli.frame.options import in_one_form, json_option, jsonl_option, utc_option
 from runner.cli.frame.output import Output, table, warn_of_problems
 from runner.cli.frame.run_text import LONGEST_CELL, one_line, pause_text
-from runner.errors import UsageError
 from runner.model.job import JOB, JobSpec
 from runner.model.job_document import job_document
 from runner.model.option import options_of
@@ -24,16 +23,15 @@ if TYPE_CHECKING:
 
 @verb(example="runner jobs\nrunner jobs nightly-report")
 @click.argument("job", required=False, type=JOB_NAME)
-@click.option("--jsonl", is_flag=True, help="Print one JSON object a line.")
 @json_option
+@jsonl_option
 @utc_option
-def command(job: str | None, jsonl: bool, as_json: bool, utc: bool) -> int:
+def command(job: str | None, as_json: bool, jsonl: bool, utc: bool) -> int:
     """List the jobs of the project, or show all options of one, with its defaults merged in.
 
     Tells which are paused, if Redis can be reached.
     """
-    if jsonl and as_json:
-        raise UsageError("--json and --jsonl each say what to print", hint="use one of them")
+    in_one_form(json=as_json, jsonl=jsonl)
     project = open_project()
     out = Output(as_json=as_json or jsonl, utc=utc)
     warn_of_problems(out, project)
@@ -48,10 +46,8 @@ def command(job: str | None, jsonl: bool, as_json: bool, utc: bool) -> int:
         return 0
     jobs = [project.catalog.jobs[name] for name in sorted(project.catalog.jobs)]
     pauses = _pauses(project)
-    if as_json:
-        out.document([job_document(each, paused(pauses, each.name)) for each in jobs])
-    elif jsonl:
-        out.lines(job_document(each, paused(pauses, each.name)) for each in jobs)
+    if out.as_json:
+        out.listed([job_document(each, paused(pauses, each.name)) for each in jobs], as_lines=jsonl)
     elif jobs:
         rows = [_row(each, paused(pauses, each.name)) for each in jobs]
         table(out, ("JOB", "TASK", "QUEUE", "ENABLED", "DESCRIPTION"), rows, {"no": "yellow", "paused": "yellow"})

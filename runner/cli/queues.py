@@ -7,21 +7,23 @@ from typing import Any
 from runner.cli.frame.group import verb
 from runner.cli.frame.moments import show_seconds
 from runner.cli.frame.opening import open_project
-from runner.cli.frame.options import json_option
+from runner.cli.frame.options import in_one_form, json_option, jsonl_option
 from runner.cli.frame.output import Output, command_line, table
 
 
 @verb(example="runner queues\nrunner queues --json")
 @json_option
-def command(as_json: bool) -> int:
+@jsonl_option
+def command(as_json: bool, jsonl: bool) -> int:
     """List the queues: what waits, by priority; what will be put into them later; who takes from them."""
     from runner.ledger.fleet import read_queues  # start-up time: --help needs no ledger
 
+    in_one_form(json=as_json, jsonl=jsonl)
     project = open_project()
-    out = Output(as_json=as_json)
+    out = Output(as_json=as_json or jsonl)
     queues = read_queues(project.ledger)
-    if as_json:
-        out.document(queues)
+    if out.as_json:
+        out.listed(queues, as_lines=jsonl)
     elif queues:
         table(
             out, ("QUEUE", "WAITING", "PRIORITIES", "DELAYED", "WORKERS", "OLDEST"), [_row(each) for each in queues], {}

@@ -12,7 +12,7 @@ import click
 from runner.cli.frame.group import verb
 from runner.cli.frame.moments import show_moment
 from runner.cli.frame.opening import open_project
-from runner.cli.frame.options import JOB, json_option, utc_option
+from runner.cli.frame.options import JOB, in_one_form, json_option, jsonl_option, utc_option
 from runner.cli.frame.output import STYLES, Output, table
 from runner.cli.frame.run_text import LONGEST_CELL, one_line, params_text, state_text, took
 from runner.errors import UsageError
@@ -58,9 +58,9 @@ MORE_COLUMNS = ("queue", "worker", "trigger", "submitted_by", "key")
 @click.option("--limit", "-n", type=click.IntRange(1, MOST), default=20, show_default=True, help="How many at most.")
 @click.option("--cursor", metavar="TEXT", help="Go on where the page before ended, which told this text.")
 @click.option("--ids", "ids_only", is_flag=True, help="Print the ids only.")
-@click.option("--jsonl", is_flag=True, help="Print one JSON object a line.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values, for spreadsheets.")
 @json_option
+@jsonl_option
 @utc_option
 def command(
     job: str | None,
@@ -77,9 +77,9 @@ def command(
     limit: int,
     cursor: str | None,
     ids_only: bool,
-    jsonl: bool,
     as_csv: bool,
     as_json: bool,
+    jsonl: bool,
     utc: bool,
 ) -> int:
     """List runs, newest submission first, a page at a time.
@@ -90,8 +90,7 @@ def command(
     from runner.actions.find import list_runs  # start-up time: --help reads no settings
     from runner.ledger.search import Query  # as above
 
-    if ids_only + jsonl + as_csv + as_json > 1:
-        raise UsageError("--ids, --csv, --json and --jsonl each say what to print", hint="use one of them")
+    in_one_form(ids=ids_only, csv=as_csv, json=as_json, jsonl=jsonl)
     if sort == "longest" and cursor is not None:
         raise UsageError("--sort longest has no pages", hint="use --until to look at older runs")
     project = open_project()
@@ -111,10 +110,8 @@ def command(
         order=sort,  # type: ignore[arg-type]
     )
     page = list_runs(project, query, limit=limit, cursor=cursor)
-    if as_json:
-        out.document([run.document() for run in page.runs])
-    elif jsonl:
-        out.lines(run.document() for run in page.runs)
+    if out.as_json:
+        out.listed([run.document() for run in page.runs], as_lines=jsonl)
     elif as_csv:
         _print_csv(out, page.runs)
     elif ids_only:

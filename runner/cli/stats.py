@@ -11,7 +11,7 @@ import click
 from runner.cli.frame.group import verb
 from runner.cli.frame.moments import show_moment, show_seconds
 from runner.cli.frame.opening import open_project
-from runner.cli.frame.options import JOB, json_option, utc_option
+from runner.cli.frame.options import JOB, in_one_form, json_option, jsonl_option, utc_option
 from runner.cli.frame.output import Output, table
 from runner.cli.frame.run_text import aligned
 from runner.model.run import to_timestamp
@@ -26,18 +26,22 @@ PLAIN_BARS = ".:-=+*#@"
 @verb(example="runner stats\nrunner stats nightly-report --json")
 @click.argument("job", required=False, type=JOB)
 @json_option
+@jsonl_option
 @utc_option
-def command(job: str | None, as_json: bool, utc: bool) -> int:
+def command(job: str | None, as_json: bool, jsonl: bool, utc: bool) -> int:
     """Show how many runs there are of a job, or of all, how often they succeed, how long they wait and run.
 
     Counted is what retention keeps. Half of the last runs were not slower than p50, 95 of 100 not slower than p95.
     """
     from runner.actions.stats import stats  # start-up time: --help reads no settings
 
+    in_one_form(json=as_json, jsonl=jsonl)
     project = open_project()
-    out = Output(as_json=as_json, utc=utc)
+    out = Output(as_json=as_json or jsonl, utc=utc)
     found = stats(project, job)
-    if as_json:
+    if jsonl:
+        out.lines(each.document() for each in found)
+    elif as_json:
         out.documents([each.document() for each in found], single=job is not None)
     elif job is not None:
         _show(out, found[0])

@@ -11,7 +11,7 @@ import click
 from runner.cli.frame.group import verb
 from runner.cli.frame.moments import show_moment, show_seconds
 from runner.cli.frame.opening import open_project
-from runner.cli.frame.options import JOB, json_option, utc_option
+from runner.cli.frame.options import JOB, in_one_form, json_option, jsonl_option, utc_option
 from runner.cli.frame.output import Output, table, warn_of_problems
 from runner.errors import Unavailable, UsageError
 from runner.model.moment import read_moment
@@ -35,15 +35,26 @@ SHOWN_OVERLAPS = 20
 @click.option("--limit", "-n", type=click.IntRange(1, MOST), default=20, show_default=True, help="How many at most.")
 @click.option("--simulate", is_flag=True, help="Predict overlaps and load, by how long runs took; a day by default.")
 @json_option
+@jsonl_option
 @utc_option
 def command(
-    since: str | None, until: str | None, job: str | None, limit: int, simulate: bool, as_json: bool, utc: bool
+    since: str | None,
+    until: str | None,
+    job: str | None,
+    limit: int,
+    simulate: bool,
+    as_json: bool,
+    jsonl: bool,
+    utc: bool,
 ) -> int:
     """Show the next runs of all schedules in time order, and the missed ones: due, and not submitted yet."""
     from runner.actions.upcoming import upcoming  # start-up time: --help reads no settings
 
+    in_one_form(json=as_json, jsonl=jsonl)
+    if simulate and jsonl:
+        raise UsageError("--simulate prints no list", hint="use --json")
     project = open_project()
-    out = Output(as_json=as_json, utc=utc)
+    out = Output(as_json=as_json or jsonl, utc=utc)
     warn_of_problems(out, project)
     zone = project.settings.timezone
     begin = read_moment(since, zone) if since is not None else None
@@ -56,8 +67,8 @@ def command(
         return _simulate(out, project, begin, end, job)
     found = _missed(out, project, job) if begin is None else []
     found = [*found, *islice(upcoming(project, since=begin, until=end, job=job), limit)][:limit]
-    if as_json:
-        out.document([each.document() for each in found])
+    if out.as_json:
+        out.listed([each.document() for each in found], as_lines=jsonl)
     elif found:
         table(out, ("SLOT", "JOB", "START", "QUEUE", "STATE"), [_row(out, each) for each in found], {"missed": "red"})
     else:

@@ -10,7 +10,7 @@ import click
 from runner.cli.frame.group import verb
 from runner.cli.frame.moments import show_moment
 from runner.cli.frame.opening import open_project
-from runner.cli.frame.options import READ_REFERENCE, utc_option
+from runner.cli.frame.options import READ_REFERENCE, jsonl_option, utc_option
 from runner.cli.frame.output import STYLES, Output, printable
 from runner.model.run import to_timestamp
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @verb(example="runner watch\nrunner watch nightly-report\nrunner watch 3f2a9c41 --jsonl | jq .state")
 @click.argument("what", required=False, type=READ_REFERENCE, metavar="[ID|JOB]")
 @click.option("--from", "after", metavar="EVENT", help="Go on after this event, which --jsonl showed; 0: all kept.")
-@click.option("--jsonl", is_flag=True, help="Print one JSON object a line.")
+@jsonl_option
 @utc_option
 def command(what: str | None, after: str | None, jsonl: bool, utc: bool) -> int:
     """Show what happens, as it happens: of a run until it has ended, of a job, or of all.

@@ -8,7 +8,7 @@ from typing import Any
 from runner.cli.frame.group import verb
 from runner.cli.frame.moments import show_moment, show_seconds
 from runner.cli.frame.opening import open_project
-from runner.cli.frame.options import json_option, utc_option
+from runner.cli.frame.options import in_one_form, json_option, jsonl_option, utc_option
 from runner.cli.frame.output import Output, table
 from runner.model.run import to_timestamp
 
@@ -17,16 +17,18 @@ STYLES = {"running": "green", "stopping": "yellow", "lost": "red"}
 
 @verb(example="runner workers\nrunner workers --json")
 @json_option
+@jsonl_option
 @utc_option
-def command(as_json: bool, utc: bool) -> int:
+def command(as_json: bool, jsonl: bool, utc: bool) -> int:
     """List the workers by what they last told the ledger; one that went without a word is lost, and shown for a day."""
     from runner.ledger.fleet import read_workers, worker_document  # start-up time: --help needs no ledger
 
+    in_one_form(json=as_json, jsonl=jsonl)
     project = open_project()
-    out = Output(as_json=as_json, utc=utc)
+    out = Output(as_json=as_json or jsonl, utc=utc)
     workers = read_workers(project.ledger)
-    if as_json:
-        out.document([worker_document(each) for each in workers])
+    if out.as_json:
+        out.listed([worker_document(each) for each in workers], as_lines=jsonl)
         return 0
     if not workers:
         out.note("no workers")

@@ -56,6 +56,20 @@ def test_wait_tells_each_change_on_stderr(served: Project) -> None:
     assert re.search(r"^SUCCESS .*hello", done.stderr, re.MULTILINE)
 
 
+@pytest.mark.parametrize("verb", ["runs", "jobs", "stats", "workers", "queues", "upcoming", "audit"])
+def test_a_list_has_the_same_documents_as_an_array_and_line_by_line(served: Project, verb: str) -> None:
+    def steady(each: dict[str, object]) -> dict[str, object]:
+        # Runs go on, and workers breathe, between the two.
+        return {key: each.get(key) for key in ("id", "job", "name", "act", "slot", "task", "pid")}
+
+    served.cli("submit", "hello", "--wait").check()
+    array = served.cli(verb, "--json").check().json
+    lines = [json.loads(line) for line in served.cli(verb, "--jsonl").check().stdout.splitlines()]
+    assert [steady(each) for each in lines] == [steady(each) for each in array]
+    assert [each.keys() for each in lines] == [each.keys() for each in array]
+    assert "--json and --jsonl each say what to print" in served.cli(verb, "--json", "--jsonl").check(2).stdout
+
+
 def test_quiet_success_is_silent(served: Project) -> None:
     done = served.cli("submit", "hello", "--wait", "--quiet").check()
     assert (done.stdout, done.stderr) == ("", "")

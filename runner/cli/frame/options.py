@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from runner.errors import UsageError
 from runner.model.duration import parse_duration
 
 if TYPE_CHECKING:
@@ -38,8 +39,20 @@ project_option = click.option(
 """Stands before and after the verb."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+jsonl_option = click.option("--jsonl", is_flag=True, help="Print one JSON object a line.")
 utc_option = click.option("--utc", is_flag=True, help="Show times in UTC.")
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="Print nothing when the exit code is 0.")
+
+
+def in_one_form(**asked: bool) -> None:
+    """Refuse more than one of the options that say what to print; each is given by its name.
+
+    Raises:
+        UsageError: more than one was given.
+    """
+    if sum(asked.values()) > 1:
+        *names, last = (f"--{name}" for name in asked)
+        raise UsageError(f"{', '.join(names)} and {last} each say what to print", hint="use one of them")
 
 
 class DurationType(ParamType):

@@ -58,6 +58,13 @@ class Output:
         """Print one object for one run, an array for several."""
         self.document(values[0] if single and len(values) == 1 else list(values))
 
+    def listed(self, values: Sequence[Any], *, as_lines: bool) -> None:
+        """Print the documents of a list: an array, or one a line."""
+        if as_lines:
+            self.lines(values)
+        else:
+            self.document(list(values))
+
     def lines(self, values: Iterable[Any]) -> None:
         """Print JSON values, one a line, each at once."""
         for value in values:
