@@ -20,6 +20,9 @@ from runner.process_group import kill_group
 
 log = get_logger(__name__)
 
+SETTLING_SECONDS = 5.0
+"""How long the writing of outcomes may take once the grace is over; their leases run out if they cannot be written."""
+
 
 class Drain:
     """The stopping of one worker. :meth:`step` runs in the main loop, several times a second."""
@@ -30,6 +33,7 @@ class Drain:
         self._asked = 0
         self._at_once = False
         self._since: float | None = None
+        self._late_since: float | None = None
 
     def install(self) -> None:
         """Take over the signals from Celery, whose own way waits for ever and knows no hand-back."""
@@ -62,9 +66,21 @@ class Drain:
         if running and late:
             self._hand_back(running)
             running = []
-        if not running and state.should_stop is None and not self._consumer.app.settler.busy:
+        if late and self._late_since is None:
+            self._late_since = time.monotonic()
+        if not running and state.should_stop is None and self._has_settled():
             state.should_stop = 0
             self._end_children()
+
+    def _has_settled(self) -> bool:
+        """Whether what became of attempts is written, or is given up."""
+        if not self._consumer.app.settler.busy:
+            return True
+        if self._late_since is None or time.monotonic() - self._late_since < SETTLING_SECONDS:
+            return False
+        log.warning("what became of attempts cannot be written, their leases will run out")
+        self._consumer.app.ends = True
+        return True
 
     def _end_children(self) -> None:
         # They are idle, and would notice by themselves only after a second or two.

@@ -61,6 +61,8 @@ class RunnerApp(Celery):
     worker_name: str = ""
     project_app: Any = None
     """The Celery app that the project's own code made, if it did."""
+    ends: bool = False
+    """Whether this worker ends, and waits for Redis no longer. (Each thread has a backend of its own.)"""
     pool_name: str = ""
     """Which of Celery's pools this worker has, such as prefork."""
     _variables: frozenset[str] = frozenset()

@@ -73,10 +73,16 @@ class Failure:
 
 
 class Attempts:
-    """The worker's side of the ledger."""
+    """The worker's side of the ledger.
 
-    def __init__(self, ledger: Ledger) -> None:
+    Args:
+        ledger: what is written to.
+        patient: whether to go on trying while Redis is away; for ever by default.
+    """
+
+    def __init__(self, ledger: Ledger, patient: Callable[[], bool] = lambda: True) -> None:
         self.ledger = ledger
+        self._patient = patient
 
     def start(self, run_id: str, token: str, worker: str, job: str, spec_digest: str = "") -> Started | Dropped:
         """Ask the guard; STARTED is written by the same step, and the digest of the spec that the attempt goes by."""
@@ -141,11 +147,17 @@ class Attempts:
         return answer
 
     def persist(self, write: Callable[[], Any]) -> Any:
-        """Try until Redis can be reached: an outcome is kept until it can be written."""
+        """Try until Redis can be reached: an outcome is kept until it can be written.
+
+        Raises:
+            Unavailable: Redis cannot be reached, and the worker does not wait for it any more.
+        """
         pause = 0.1
         while True:
             try:
                 return write()
             except Unavailable:
+                if not self._patient():
+                    raise
                 time.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE)

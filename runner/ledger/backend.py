@@ -64,7 +64,7 @@ class LedgerBackend(RedisBackend):
     @property
     def attempts(self) -> Attempts:
         """The worker's side of the ledger."""
-        return Attempts(self.ledger)
+        return Attempts(self.ledger, lambda: not self.app.ends)
 
     # -- writing
 

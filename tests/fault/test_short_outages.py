@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 import uuid
 from pathlib import Path
 
@@ -42,6 +45,41 @@ def test_a_plain_clients_message_that_cannot_be_adopted_for_now_is_adopted_later
         finally:
             proxy.gate = None
             system.close()
+
+
+def test_a_worker_ends_although_an_outcome_can_not_be_written(tmp_path: Path) -> None:
+    with RedisServer(tmp_path, fsync="no") as server, Proxy(("127.0.0.1", server.port)) as proxy:
+        system = RunnerSystem(tmp_path, server, proxy.port, grace=1.0)
+        refused = threading.Event()
+
+        def gate(command: Command) -> Verdict:
+            if script_of(command) != "lost":
+                return "pass"
+            refused.set()
+            return "cut-before"
+
+        proxy.gate = gate
+        order = Order("good", 600.0)
+        try:
+            system.start_workers(1, 1)
+            worker = system.workers[0]
+            system.submit(order)
+            wait_until(lambda: system.ledger.get(order.id).state == "STARTED", 20.0, "it runs")
+            wait_until(lambda: children(system.witness), 20.0, "its process is known")
+            os.kill(children(system.witness)[0], signal.SIGKILL)
+            assert refused.wait(20.0)
+            worker.signal(signal.SIGTERM)
+            assert worker.wait(60.0) == 0
+            assert "cannot be written" in worker.stderr
+            assert system.ledger.get(order.id).state == "STARTED", "another worker takes it back"
+        finally:
+            proxy.gate = None
+            system.close()
+
+
+def children(witness: Path) -> list[int]:
+    """Return the processes that began a run."""
+    return [int(line.split()[2]) for line in witness.read_text().splitlines()] if witness.exists() else []
 
 
 def test_a_message_that_cannot_be_looked_up_for_now_is_no_dead_letter(tmp_path: Path) -> None:
