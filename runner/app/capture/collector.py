@@ -155,9 +155,7 @@ class Source:
     def discard(self) -> None:
         """Let go of what waits to be kept."""
         if self.current is not None:
-            self.current.number += len(self.current.waiting)
-            self.current.waiting.clear()
-            self.current.waiting_bytes = 0
+            self.current.drop()
 
     def answer(self, sequence: int) -> None:
         """Tell the child that all that its attempt wrote is kept."""
@@ -283,7 +281,12 @@ class Collector(threading.Thread):
             source.close()
 
     def _take_in(self, source: Source) -> None:
+        lines: list[Line] = []
         for kind, value in source.read():
+            if kind in (BEGIN, END):
+                # All that stands between two of these goes on at once: it may be thousands of records.
+                self._take(source, lines)
+                lines = []
             if kind == BEGIN:
                 self._close(source)
                 run_id, job, attempt = value
@@ -294,10 +297,11 @@ class Collector(threading.Thread):
                 source.owed = value
             elif kind == RECORD:
                 at, level, text = value
-                self._take(source, [(at, level, piece) for piece in pieces(text, self._longest)])
+                lines += [(at, level, piece) for piece in pieces(text, self._longest)]
             else:
                 now = int(time.time() * 1000)
-                self._take(source, [(now, None, piece) for text in value for piece in pieces(text, self._longest)])
+                lines += [(now, None, piece) for text in value for piece in pieces(text, self._longest)]
+        self._take(source, lines)
         current = source.current
         if current is not None and current.waiting:
             due = time.monotonic() - current.since >= KEEP_SECONDS or current.waiting_bytes >= CHUNK_BYTES
@@ -305,6 +309,8 @@ class Collector(threading.Thread):
                 self._keep(current)
 
     def _take(self, source: Source, lines: list[Line]) -> None:
+        if not lines:
+            return
         current = source.current
         if current is None:
             # Written outside of any attempt: by a thread that an earlier one left behind.

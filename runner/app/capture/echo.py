@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 
 Line = tuple[int, str | None, str]
 
@@ -46,7 +47,12 @@ class Echo:
 
 
 def _clock(at: int) -> str:
-    return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(at / 1000))},{at % 1000:03d}"
+    return f"{_second(at // 1000)},{at % 1000:03d}"
+
+
+@lru_cache(maxsize=16)
+def _second(at: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
 
 
 def _as_json(run_id: str, job: str, attempt: int, line: Line) -> str:
