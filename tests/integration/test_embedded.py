@@ -428,10 +428,8 @@ def test_damaged_data_is_told_with_the_servers_words(folder: Path) -> None:
     connect(settings).set("a", "b")
     embedded.stop(settings)
     damage(settings)
-    begun = time.monotonic()
     with pytest.raises(Unavailable, match="Bad file format") as caught:
         embedded.serve(settings)
-    assert time.monotonic() - begun < 10
     assert "check-aof --fix" in str(caught.value.hint)
     assert str(settings.state_dir / "data") in str(caught.value.hint)
     assert embedded.running(settings) is None
@@ -505,17 +503,6 @@ def test_a_long_log_is_put_aside(folder: Path) -> None:
     embedded.serve(settings)
     assert log.stat().st_size < 1024**2
     assert log.with_suffix(".log.1").exists()
-
-
-def test_finding_a_running_server_costs_less_than_two_milliseconds(folder: Path) -> None:
-    settings = project(folder)
-    embedded.serve(settings)
-    times = []
-    for _ in range(50):
-        begun = time.perf_counter()
-        embedded.serve(settings)
-        times.append(time.perf_counter() - begun)
-    assert sorted(times)[len(times) // 2] < 0.002
 
 
 def test_finding_a_running_server_imports_little(folder: Path) -> None:
