@@ -60,6 +60,8 @@ def marked(marker: str, folder: Path | None = None) -> list[Process]:
         process
         for process in processes()
         if process.pid != os.getpid()
+        # What guards process groups that this very process started: it ends with it.
+        and not process.command.endswith(f"/runner/supervisor.py {os.getpid()}")
         and (wanted in process.environment.split(b"\0") or f"{process.folder}/".startswith(below))
     ]
 
