@@ -1,29 +1,20 @@
-"""The pages of the dashboard: rendered here, readable without JavaScript."""
+"""What the dashboard shows. Each page is whole as it comes, and readable without JavaScript."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Annotated, Any, get_args
-from urllib.parse import quote, urlencode
-from zoneinfo import ZoneInfo
+from urllib.parse import urlencode
 
-from fastapi import APIRouter, Form, Query, Request, Response
-from fastapi.responses import HTMLResponse, RedirectResponse, StreamingResponse
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import StreamingResponse
 
 from runner.actions.find import find_id
-from runner.actions.forget import forget
 from runner.actions.logs import read_log
 from runner.actions.metrics import deadlines
-from runner.actions.pause import pause, resume
-from runner.actions.rerun import rerun
-from runner.actions.revoke import revoke
 from runner.actions.stats import stats
-from runner.actions.submit import submit
 from runner.actions.why import why
 from runner.errors import RunnerError, UsageError
 from runner.ledger.fleet import read_queues, read_workers
@@ -34,19 +25,17 @@ from runner.ledger.search import Page, search
 from runner.ledger.search import Query as Search
 from runner.model.job import JobSpec
 from runner.model.log_line import LogLine
-from runner.model.pause import ALL, paused
+from runner.model.pause import paused
 from runner.model.run import FailureReason, RevokedReason, Trigger, to_timestamp
 from runner.model.run import State as RunState
 from runner.model.schedule import SCHEDULES
 from runner.web import overview
-from runner.web.access import SESSION_SECONDS, NotAllowed, Person, Role
 from runner.web.calendar import schedule_text
 from runner.web.filters import Filters
-from runner.web.guard import SESSION, address_of, is_secure
 from runner.web.jobs import form_of, job_source, job_yaml
-from runner.web.moments import FILTERS
 from runner.web.overview import bars, hours
-from runner.web.requests import seconds, state_of
+from runner.web.render import page
+from runner.web.requests import state_of
 
 router = APIRouter(include_in_schema=False)
 
@@ -59,55 +48,6 @@ A_DAY = 40
 """Runs that the calendar shows of one day of a week."""
 AN_HOUR = 4
 """Times of one job in an hour that are shown one by one."""
-
-_templates = Environment(
-    loader=FileSystemLoader(Path(__file__).parent / "templates"),
-    autoescape=select_autoescape(default=True, default_for_string=True),
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_templates.filters.update(FILTERS)
-
-
-def page(request: Request, name: str, http_status: int = 200, /, **values: Any) -> HTMLResponse:
-    """Render a page."""
-    person: Person | None = getattr(request.state, "person", None)
-    access = state_of(request).access
-    html = _templates.get_template(f"{name}.html").render(
-        person=person,
-        may=lambda role: person is not None and person.role >= Role[role.upper()],
-        csrf=access.form_token(person) if person is not None else "",
-        has_login=not access.open,
-        path=request.url.path,
-        zone=ZoneInfo(state_of(request).settings.timezone),
-        quote=lambda text: quote(str(text), safe=""),
-        project=state_of(request).settings.project.name,
-        **values,
-    )
-    # What a job wrote may hold what UTF-8 has no way to write, such as a name of a file that is none.
-    return HTMLResponse(html.encode("utf-8", "backslashreplace"), http_status)
-
-
-def error_page(request: Request, message: str, hint: str | None, status: int) -> Response:
-    """Render what went wrong, and what to do about it."""
-    return page(request, "error", status, message=message, hint=hint, status=status)
-
-
-def _check_form(request: Request, role: Role, token: str) -> Person:
-    person: Person | None = request.state.person
-    if person is None or person.role < role:
-        raise NotAllowed(f"this needs {role.name.lower()}")
-    if not state_of(request).access.is_form_token(person, token):
-        raise NotAllowed("the form is too old", hint="load the page again")
-    return person
-
-
-def _back(path: str) -> Response:
-    return RedirectResponse(path, 303)
-
-
-# -- looking
 
 
 @router.get("/")
@@ -192,7 +132,7 @@ def show_job(name: str, request: Request, like: Annotated[str | None, Query(max_
     if job is None:
         return _gone_page(request, name)
     given = project.ledger.get(find_id(project, like, reading=False)).params if like else None
-    return _job_page(request, job, form_of(job, given), None, 200)
+    return job_page(request, job, form_of(job, given), None, 200)
 
 
 def _gone_page(request: Request, name: str) -> Response:
@@ -212,7 +152,7 @@ def _gone_page(request: Request, name: str) -> Response:
     )
 
 
-def _job_page(request: Request, job: JobSpec, form: list[Any], error: RunnerError | None, status: int) -> Response:
+def job_page(request: Request, job: JobSpec, form: list[Any], error: RunnerError | None, status: int) -> Response:
     state = state_of(request)
     project = state.project
     history = search(project.ledger, Search(job=job.name), limit=HISTORY).runs
@@ -343,123 +283,3 @@ def show_fleet(request: Request) -> Response:
     """Workers and queues."""
     ledger = state_of(request).project.ledger
     return page(request, "fleet", workers=read_workers(ledger), queues=read_queues(ledger))
-
-
-# -- acting
-
-
-@router.post("/jobs/{name}/submit")
-async def submit_form(name: str, request: Request) -> Response:
-    """Submit a run from a form."""
-    form = await request.form()
-    person = _check_form(request, Role.OPERATE, str(form.get("csrf", "")))
-    from starlette.concurrency import run_in_threadpool  # the one page that must read a form of unknown fields
-
-    return await run_in_threadpool(_submit, name, request, person, {key: str(value) for key, value in form.items()})
-
-
-def _submit(name: str, request: Request, person: Person, form: Mapping[str, str]) -> Response:
-    project = state_of(request).project
-    job = project.catalog.get(name)
-    words = [f"{key}={value}" for key in job.params if (value := form.get(f"param-{key}", "")) != ""]
-    try:
-        made = submit(project, name, words=words, trigger="web", by=person.name, force=form.get("force") == "on")
-    except RunnerError as error:
-        fields = form_of(job, {key: form.get(f"param-{key}", "") for key in job.params})
-        return _job_page(request, job, fields, error, 422)
-    return _back(f"/runs/{made.id}")
-
-
-@router.post("/runs/{reference}/revoke")
-def revoke_form(
-    reference: str,
-    request: Request,
-    csrf: Annotated[str, Form()] = "",
-    terminate: Annotated[str, Form()] = "",
-    comment: Annotated[str, Form(max_length=1000)] = "",
-) -> Response:
-    """Revoke a run."""
-    person = _check_form(request, Role.OPERATE, csrf)
-    run, _ = revoke(
-        state_of(request).project, reference, terminate=terminate == "on", comment=comment or None, by=person.name
-    )
-    return _back(f"/runs/{run.id}")
-
-
-@router.post("/runs/{reference}/rerun")
-def rerun_form(reference: str, request: Request, csrf: Annotated[str, Form()] = "") -> Response:
-    """Run it again."""
-    person = _check_form(request, Role.OPERATE, csrf)
-    return _back(f"/runs/{rerun(state_of(request).project, reference, by=person.name).id}")
-
-
-@router.post("/runs/{reference}/forget")
-def forget_form(reference: str, request: Request, csrf: Annotated[str, Form()] = "") -> Response:
-    """Forget a finished run."""
-    person = _check_form(request, Role.ADMIN, csrf)
-    forget(state_of(request).project, reference, by=person.name)
-    return _back("/runs")
-
-
-@router.post("/jobs/{name}/pause")
-def pause_form(
-    name: str,
-    request: Request,
-    csrf: Annotated[str, Form()] = "",
-    duration: Annotated[str, Form(max_length=32)] = "",
-    comment: Annotated[str, Form(max_length=1000)] = "",
-) -> Response:
-    """Hold a job."""
-    person = _check_form(request, Role.ADMIN, csrf)
-    length = seconds(duration or None, "for")
-    pause(state_of(request).project, name, seconds=length, comment=comment or None, by=person.name)
-    return _back("/" if name == ALL else f"/jobs/{quote(name)}")
-
-
-@router.post("/jobs/{name}/resume")
-def resume_form(name: str, request: Request, csrf: Annotated[str, Form()] = "") -> Response:
-    """Let a job go on."""
-    person = _check_form(request, Role.ADMIN, csrf)
-    resume(state_of(request).project, name, by=person.name)
-    return _back("/" if name == ALL else f"/jobs/{quote(name)}")
-
-
-# -- who
-
-
-@router.get("/login")
-def show_login(request: Request, to: Annotated[str, Query(max_length=500)] = "/") -> Response:
-    """Ask for a token."""
-    return page(request, "login", to=to, failed=False)
-
-
-@router.post("/login")
-def log_in(
-    request: Request, token: Annotated[str, Form(max_length=200)] = "", to: Annotated[str, Form(max_length=500)] = "/"
-) -> Response:
-    """Begin a session."""
-    session = state_of(request).access.log_in(token.strip(), address_of(request))
-    if session is None:
-        return page(request, "login", 401, to=to, failed=True)
-    # Only to a page of ours: `//elsewhere` is another host.
-    response = _back(to if to.startswith("/") and not to.startswith(("//", "/\\")) else "/")
-    # Not strict: who comes by a link in a message stays logged in. Looking changes nothing, and what does has a token.
-    response.set_cookie(
-        SESSION,
-        session,
-        httponly=True,
-        samesite="lax",
-        secure=is_secure(request),
-        max_age=round(SESSION_SECONDS),
-    )
-    return response
-
-
-@router.post("/logout")
-def log_out(request: Request, csrf: Annotated[str, Form()] = "") -> Response:
-    """End the session."""
-    person = _check_form(request, Role.READ, csrf)
-    state_of(request).access.log_out(person.session)
-    response = _back("/login")
-    response.delete_cookie(SESSION)
-    return response

@@ -14,9 +14,10 @@ from starlette.exceptions import HTTPException
 from runner._version import __version__
 from runner.actions.project import Project
 from runner.errors import RunnerError, UnknownJob, UsageError
-from runner.web import api, api_fleet, pages
+from runner.web import api, api_fleet, forms, pages
 from runner.web.access import Access, NotAllowed
 from runner.web.guard import HEADERS, Guard, headers_of, wants_json
+from runner.web.render import error_page
 from runner.web.requests import BEARER, BadBody
 from runner.web.state import State
 
@@ -25,7 +26,7 @@ HERE = Path(__file__).parent
 STATUS = {2: 422, 4: 404, 5: 409, 69: 503}
 """HTTP status by exit code: both say the same of an error."""
 
-ROUTERS = (api.router, api_fleet.router, api_fleet.health, pages.router)
+ROUTERS = (api.router, api_fleet.router, api_fleet.health, pages.router, forms.router)
 
 FORM_BYTES = 64 * 1024
 """What a body may have beside the params; these may take three times their size, escaped."""
@@ -66,7 +67,7 @@ def create_web_app(project: Project, *, host: str) -> FastAPI:
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     for router in ROUTERS:
         # Pages are not described, and what is open needs no token.
-        described = not access.open and router is not pages.router
+        described = not access.open and router not in (pages.router, forms.router)
         app.include_router(router, dependencies=[BEARER] if described else [])
     most = 3 * project.settings.limits.params + FORM_BYTES
     app.add_middleware(Guard, access=access, most=most, refuse=_refused)
@@ -84,7 +85,7 @@ async def _refused(request: Request, error: Exception) -> Response:
         headers["Allow"] = ", ".join(sorted(_methods(request)))
     if wants_json(request):
         return JSONResponse(known.as_dict(), status, headers)
-    page = pages.error_page(request, known.message, known.hint, status)
+    page = error_page(request, known.message, known.hint, status)
     page.headers.update(headers)
     return page
 
