@@ -7,10 +7,10 @@ PY := $(BIN)/python
 INSTALLED := $(VENV)/.installed
 # Two a core: the tests wait for other processes half of their time. An idle one takes over from a busy one.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 * (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2))')
-# What talks to the server under test; the rest of the suite does not, or starts servers of its own.
-SERVER_TESTS := tests/ledger tests/worker tests/integration tests/cli --ignore=tests/integration/test_embedded.py
-# Over a Unix socket the server is the same one: only what connects to it differs.
-SOCKET_TESTS := tests/worker tests/integration --ignore=tests/integration/test_embedded.py
+# What talks to the server under test runs once on redis-server, and what connects to it in both ways. The rest of the
+# suite talks to none, or starts servers of its own.
+TCP_TESTS := tests/ledger tests/worker tests/integration --ignore=tests/integration/test_embedded.py
+SOCKET_TESTS := tests/cli tests/integration --ignore=tests/integration/test_embedded.py
 
 .PHONY: help install editor demo test test-long test-redis fault fault-compare lint types imports stale check bench million lock schema docs wheel site clean
 
@@ -44,7 +44,7 @@ test-long: $(INSTALLED)  ## Run the tests that take a minute each: all that the 
 	$(PY) -m pytest -q -n $(WORKERS) --dist worksteal -m long
 
 test-redis: $(INSTALLED)  ## Run the tests that need a server on redis-server: TCP with a password, Unix socket
-	RUNNER_TEST_SERVER=redis-tcp $(PY) -m pytest -q -n $(WORKERS) --dist worksteal -m "not long" $(SERVER_TESTS)
+	RUNNER_TEST_SERVER=redis-tcp $(PY) -m pytest -q -n $(WORKERS) --dist worksteal -m "not long" $(TCP_TESTS)
 	RUNNER_TEST_SERVER=redis-unix $(PY) -m pytest -q -n $(WORKERS) --dist worksteal -m "not long" $(SOCKET_TESTS)
 
 fault: $(INSTALLED)  ## Attack workers and Redis: kills, freezes, cuts, forgeries; prints a table (ten minutes on 4 cores; FAULT=--help)
