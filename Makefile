@@ -7,10 +7,11 @@ PY := $(BIN)/python
 INSTALLED := $(VENV)/.installed
 # Two a core: the tests wait for other processes half of their time. An idle one takes over from a busy one.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 * (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2))')
-# What talks to the server under test runs once on redis-server, and what connects to it in both ways. The rest of the
-# suite talks to none, or starts servers of its own.
+# What asks redis-server itself, and what connects to it, over TCP or a Unix socket. The rest of the suite talks to no
+# server, asks it nothing of its own, or starts servers of its own.
 TCP_TESTS := tests/ledger tests/worker tests/integration --ignore=tests/integration/test_embedded.py
-SOCKET_TESTS := tests/cli tests/integration --ignore=tests/integration/test_embedded.py
+SOCKET_TESTS := $(addprefix tests/cli/test_,doctor.py fleet.py scheduling.py up_down.py) \
+  tests/integration --ignore=tests/integration/test_embedded.py
 
 .PHONY: help install editor demo test test-long test-redis fault fault-compare lint types imports stale check bench million lock schema docs wheel site clean
 
