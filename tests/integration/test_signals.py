@@ -6,13 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import redis
 
 from runner.app.factory import create_app
-from runner.ledger.connection import connect, sentinel_pool
+from runner.ledger.connection import connect
 from runner.ledger.packer import PACKER
 from tests.support.project import Project
 
@@ -64,7 +65,7 @@ def test_every_connection_takes_care(make_project: Any) -> None:
             "ledger": connect(settings).connection_pool,
             "broker": broker.default_channel.pool,
             "backend": app.backend.client.connection_pool,
-            "sentinel": sentinel_pool("sentinel://127.0.0.1:1/name", {"command_packer": PACKER}),
+            "sentinel": connect(replace(settings, redis_url="sentinel://127.0.0.1:1/name")).connection_pool,
         }
         found = {name: pool.make_connection()._command_packer for name, pool in pools.items()}
     assert found == dict.fromkeys(pools, PACKER)
