@@ -5,15 +5,35 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PY := $(BIN)/python
 INSTALLED := $(VENV)/.installed
+LOWEST := $(VENV)/lowest
 # Two a core: the tests wait for other processes half of their time. An idle one takes over from a busy one.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 * (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2))')
+# What make test-lowest runs: all of it, unless told otherwise.
+LOWEST_TESTS ?= tests
 # What asks redis-server itself, and what connects to it, over TCP or a Unix socket. The rest of the suite talks to no
 # server, asks it nothing of its own, or starts servers of its own.
-TCP_TESTS := tests/ledger tests/worker tests/integration --ignore=tests/integration/test_embedded.py
-SOCKET_TESTS := $(addprefix tests/cli/test_,doctor.py fleet.py scheduling.py up_down.py) \
-  tests/integration --ignore=tests/integration/test_embedded.py
+SERVED_ROOMS := $(addprefix tests/,attempt delivery hooks integration ledger worker)
+SERVED_FILES := $(addprefix tests/,actions/test_why.py app/test_job_result.py app/test_secrets_in_runs.py \
+  app/test_target.py process/test_orphans.py tasks/test_tasks_in_workers.py)
+# Files of the same rooms that need neither a server nor a worker.
+UNSERVED_FILES := $(addprefix tests/attempt/test_,capture.py progress.py retry_clock.py soft_limit.py) \
+  $(addprefix tests/ledger/test_,keys.py scripts.py) \
+  $(addprefix tests/worker/test_,board.py follow.py forked_takers.py live_files.py memory_watch.py settling.py supervision.py)
+TCP_TESTS := $(SERVED_ROOMS) $(SERVED_FILES) $(addprefix --ignore=,$(UNSERVED_FILES))
+SOCKET_TESTS := tests/integration $(addprefix tests/cli/test_,doctor.py init.py plan.py queues.py \
+  scheduler.py tick.py up_down.py upcoming.py workers.py)
+COVERED_ROOMS := $(addprefix tests/,app catalog crontab house model params process schedule settings tasks web yaml_reader)
+COVERED_FILES := tests/authoring/test_schema.py $(addprefix tests/cli/test_,failure_report.py moments.py time_left.py)
+# What takes long there, or runs mostly in processes of its own.
+UNCOVERED_FILES := $(addprefix tests/house/test_,benchmarks.py docs_run.py pre_commit.py) tests/web/test_browser.py \
+  $(filter-out tests/actions/%,$(SERVED_FILES))
+COVERED_TESTS := $(COVERED_ROOMS) $(COVERED_FILES) $(UNSERVED_FILES) $(SOCKET_TESTS) \
+  $(addprefix --ignore=,$(UNCOVERED_FILES))
+# Percent of the statements of runner/. Code that only commands and workers run, in processes of their own, is not counted.
+COVERAGE_FLOOR := 58
+COVERAGE := --cov=runner --cov-fail-under=$(COVERAGE_FLOOR)
 
-.PHONY: help install editor demo test test-long test-redis fault fault-compare lint types imports stale check bench million lock schema docs wheel site clean
+.PHONY: help install editor demo test test-long test-redis test-tcp test-unix test-lowest test-lowest-unix test-kernel coverage audit fault fault-compare lint types imports stale github check counts bench million lock schema docs dist site clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -44,11 +64,44 @@ test: $(INSTALLED)  ## Run the tests on the embedded server
 test-long: $(INSTALLED)  ## Run the tests that take a minute each: all that the docs say is typed, fuzzing, pre-commit
 	$(PY) -m pytest -q -n $(WORKERS) --dist worksteal -m long
 
-test-redis: $(INSTALLED)  ## Run the tests that need a server on redis-server: TCP with a password, Unix socket
+test-redis: test-tcp test-unix  ## Run the tests that need a server on redis-server: TCP with a password, Unix socket
+
+test-tcp: $(INSTALLED)
 	RUNNER_TEST_SERVER=redis-tcp $(PY) -m pytest -q -n $(WORKERS) --dist worksteal -m "not long" $(TCP_TESTS)
+
+test-unix: $(INSTALLED)
 	RUNNER_TEST_SERVER=redis-unix $(PY) -m pytest -q -n $(WORKERS) --dist worksteal -m "not long" $(SOCKET_TESTS)
 
-fault: $(INSTALLED)  ## Attack workers and Redis: kills, freezes, cuts, forgeries; prints a table (ten minutes on 4 cores; FAULT=--help)
+$(LOWEST)/.installed: $(PY) requirements-lowest.lock pyproject.toml
+	@echo "installing into $(LOWEST) what requirements-lowest.lock names"
+	@$(PY) -m venv $(LOWEST)
+	@$(LOWEST)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-lowest.lock
+	@$(LOWEST)/bin/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+test-lowest: $(LOWEST)/.installed  ## Run the tests with the lowest versions that pyproject.toml allows
+	$(LOWEST)/bin/python -m pytest -q -n $(WORKERS) --dist worksteal -m "not long" $(LOWEST_TESTS)
+
+# What CI has time for: the parts that use most libraries, and what make test-unix runs, on the same kind of server. They
+# run much of the code within the tests' own processes, so coverage is measured here, without running anything twice.
+test-lowest-unix:
+	RUNNER_TEST_SERVER=redis-unix $(MAKE) test-lowest LOWEST_TESTS="$(COVERED_TESTS) $(COVERAGE) --cov-report="
+
+coverage: $(INSTALLED)  ## Run the tests that CI measures coverage with, and list the lines that they miss
+	$(PY) -m pytest -q -n $(WORKERS) --dist worksteal -m "not long" $(COVERED_TESTS) $(COVERAGE) --cov-report=term-missing:skip-covered
+
+audit: $(PY)  ## Look for known vulnerabilities in what requirements.lock names (needs PyPI; skipped without it)
+	@$(PY) -m venv $(VENV)/audit
+	@if $(VENV)/audit/bin/python -m pip install -qq --disable-pip-version-check --retries 1 pip-audit; then \
+	  $(PY) .ci/audit.py $(VENV)/audit/bin/pip-audit; \
+	else \
+	  echo "WARNING: the audit is skipped: pip-audit cannot be installed, there may be no network" >&2; \
+	fi
+
+test-kernel: $(INSTALLED)  ## Run the tests of cgroups as root of a kernel of their own (needs user-mode-linux, no privileges)
+	sh tests/system/own_kernel.sh $(PY) tests/system/test_cgroups.py
+
+fault: $(INSTALLED)  ## Attack workers and Redis: kills, freezes, cuts, forgeries; prints a table (twenty minutes on 4 cores; FAULT=--help)
 	$(PY) -m tests.fault $(FAULT)
 
 fault-compare: $(INSTALLED)  ## The same attacks on stock Celery with its best settings, for comparison
@@ -74,19 +127,30 @@ stale: $(INSTALLED)  ## Check that generated files are as generated
 	$(BIN)/runner schema runner | diff -u schema/runner.schema.json - || { echo "hint: make schema" >&2; exit 1; }
 	$(PY) docs/generate.py --check
 
-check: lint types imports stale  ## All checks that run no tests
+github: $(INSTALLED)  ## Check the workflow and the issue forms of GitHub against their schemas
+	@$(BIN)/check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(BIN)/check-jsonschema -q --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	@$(BIN)/check-jsonschema -q --builtin-schema vendor.github-issue-forms $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
 
-bench: $(INSTALLED)  ## Measure against Celery, in pairs in one run
-	$(PY) -m benchmarks.all
+check: lint types imports stale github  ## All checks that run no tests
+
+counts: $(INSTALLED)  ## Count modules, lines, import circles, Any, late imports, duplicates (COUNTS="--since main", --help)
+	@$(PY) -m tests.support.counts $(COUNTS)
+
+bench: $(INSTALLED)  ## Measure beside Celery, huey, dramatiq and RQ, in turn in one run (ten minutes; BENCH=--help)
+	$(PY) -m benchmarks $(BENCH)
 
 million: $(INSTALLED)  ## Measure a ledger of a million runs: lists, memory, pruning (some 1.5 GB of memory)
 	$(PY) -m benchmarks.million
 
-lock: pyproject.toml  ## Resolve the dependencies anew
+lock: pyproject.toml  ## Resolve the dependencies anew, to the newest versions and to the lowest
 	@$(PYTHON) -m venv .venv/lock
 	@.venv/lock/bin/pip install -qq --disable-pip-version-check 'uv>=0.5'
 	.venv/lock/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade \
 	  --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --quiet -o requirements.lock
+	.venv/lock/bin/uv pip compile pyproject.toml --extra test --extra build --universal --python-version 3.11 --upgrade \
+	  --resolution lowest-direct --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --quiet \
+	  -o requirements-lowest.lock
 	@rm -rf .venv/lock
 
 site: $(INSTALLED)  ## Build the documentation as a site, with search, into site/; a broken link fails
@@ -100,9 +164,10 @@ schema: $(INSTALLED)  ## Write schema/*.json out of the model
 docs: $(INSTALLED)  ## Write docs/reference out of the model and the commands
 	$(PY) docs/generate.py
 
-wheel: $(INSTALLED)  ## Build dist/*.whl
+dist: $(INSTALLED)  ## Build dist/*.tar.gz, and from what it holds dist/*.whl
 	@rm -rf dist
-	$(PY) -m pip wheel -qq --disable-pip-version-check --no-deps --no-build-isolation -w dist .
+	@$(PY) -m hatchling build -t sdist -d dist > /dev/null
+	@$(PY) -m pip wheel -qq --disable-pip-version-check --no-deps --no-build-isolation -w dist dist/*.tar.gz
 
 clean:  ## Remove what was made, but not .runner: that is data
 	rm -rf $(VENV) dist build site .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info

@@ -15,14 +15,15 @@ MOST = 1.10
 
 def measure(place: Place) -> list[Row]:
     """Let the job itself take the time, in turn."""
+    rounds, lines = place.some(ROUNDS, 1), place.some(LINES, 1000)
     times: dict[bool, list[float]] = {True: [], False: []}
     with place.worker(place.our_worker(1, "bulk")):
-        for number in range(ROUNDS + 1):
+        for number in range(rounds + 1):
             for to_file in (True, False) if number % 2 else (False, True):
-                params = {"lines": LINES, "to_file": to_file}
+                params = {"lines": lines, "to_file": to_file}
                 run = runner.submit("chat", params, project=place.folder).wait(PATIENCE)
                 assert run.state == "SUCCESS", run.error
                 if number:
                     times[to_file].append(run.result)
     kept, filed = (statistics.median(times[to_file]) for to_file in (False, True))
-    return [Row(f"{LINES:,} lines of logging : to a file", kept, filed, "s", ROUNDS, most=MOST)]
+    return [Row(f"{lines:,} lines of logging : to a file", kept, filed, "s", rounds, most=MOST)]

@@ -23,15 +23,18 @@ import httpx
 from benchmarks.pairs import Row, show
 from benchmarks.place import Place, place
 from runner.actions.stats import last_days, sample_of
-from runner.delivery.claims import claim_command
-from runner.ledger.attempt import Attempts, Failure
-from runner.ledger.ledger import PRUNED_AT_ONCE, PRUNINGS, Ledger
-from runner.ledger.scripts import shared
-from runner.ledger.search import Query, search
+from runner.ledger.attempt import Attempts
+from runner.ledger.beat import PRUNED_AT_ONCE, PRUNINGS
+from runner.ledger.failure import Failure
+from runner.ledger.ledger import Ledger
+from runner.ledger.scripts import link
+from runner.ledger.search import search
 from runner.ledger.submission import Submission
+from runner.ledger.take import Ask, Takes
 from runner.ledger.tally import tally
 from runner.model.job import JobSpec
 from runner.model.run import State
+from runner.model.run_query import RunQuery
 from runner.settings import load_settings
 
 RUNS = 1_000_000
@@ -46,6 +49,8 @@ MOST_BLOCK_MS = 5.0
 
 # Copies records; see `Copies`. Ids are random, times go back from now, a run a second; so many are due to be pruned.
 FILL = """
+-- Uses: clock, keys, records.
+
 local first, count, base = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local kinds = cjson.decode(ARGV[4])
 math.randomseed(first + 1)
@@ -89,7 +94,7 @@ class Copies:
 
     def templates(self) -> str:
         """Return, as JSON, the records of one run each that ended in SUCCESS, FAILURE and REVOKED."""
-        job = JobSpec(name="job-0", task="work:nothing", tags=("nightly",), digest="sha256:" + "0" * 64)
+        job = JobSpec(name="job-0", task="work:noop", tags=("nightly",), digest="sha256:" + "0" * 64)
         attempts, found = Attempts(self.ledger), []
         celery = {"exc_type": "ValueError", "exc_message": ["no route"], "exc_module": "builtins"}
         told = 'Traceback (most recent call last):\n  File "work.py", line 3, in work\nValueError: no route\n'
@@ -107,7 +112,9 @@ class Copies:
                 )
             )
             token = secrets.token_hex(16)
-            claim_command(self.ledger.client, self.ledger.namespace, token, 60.0, "celery@host1", ["default"])
+            # A worker that knows no job only claims.
+            ask = Ask(token, lease=60_000, worker="celery@host1", known="no-jobs", queues=["default"])
+            Takes(attempts, lambda *_: None).take(None, ask)
             if end == "revoke":
                 self.ledger.revoke(run_id, by="somebody@somewhere.example", comment="not needed")
             else:
@@ -123,7 +130,7 @@ class Copies:
     def fill(self, runs: int, due: int, jobs: int = JOBS) -> None:
         """Write copies, of so many jobs, in portions; ``due`` of them are due to be pruned: nothing prunes yet."""
         kinds = self.templates()
-        script = self.ledger.client.register_script(shared("clock", "keys", "records") + FILL)
+        script = self.ledger.client.register_script(link(FILL))
         for first in range(0, runs, AT_ONCE):
             count = min(AT_ONCE, runs - first)
             script(keys=[self.ledger.namespace], args=[first, count, self.base, kinds, jobs, due])
@@ -159,28 +166,28 @@ def answers(ledger: Ledger, base: int, runs: int) -> list[Row]:
     middle = base / 1000 - runs / 2
     _, bounds = last_days("UTC", 14)
     jobs = [f"job-{number}" for number in range(JOBS)]
-    deep = search(ledger, Query(until=middle), limit=20).cursor
+    deep = search(ledger, RunQuery(until=middle), limit=20).cursor
     some = ledger.runs(limit=1)[0].id
 
     def find(**options: Any) -> Callable[[], Any]:
-        return lambda: search(ledger, Query(**options), limit=20)
+        return lambda: search(ledger, RunQuery(**options), limit=20)
 
     asked: dict[str, Callable[[], Any]] = {
         "the newest 20": find(),
         "20 in the middle": find(until=middle),
-        "the page after those": lambda: search(ledger, Query(), limit=20, cursor=deep),
-        "the oldest 20": find(order="oldest"),
+        "the page after those": lambda: search(ledger, RunQuery(), limit=20, cursor=deep),
+        "the oldest 20": find(sort="oldest"),
         "a job": find(job="job-7"),
-        "a state": find(states=[State.FAILURE]),
-        "a job and a state": find(job="job-7", states=[State.REVOKED]),
+        "a state": find(state=[State.FAILURE]),
+        "a job and a state": find(job="job-7", state=[State.REVOKED]),
         "a reason": find(reason="cancelled"),
         "a tag": find(tag="nightly"),
         "a worker": find(worker="host7"),
         "a trigger that none has": find(trigger="web"),
         "a key that none has": find(key="none"),
-        "a text that no error has": find(text="nowhere"),
-        "the longest": find(order="longest"),
-        "1,000 runs": lambda: search(ledger, Query(), limit=1000),
+        "a text that no error has": find(grep="nowhere"),
+        "the longest": find(sort="longest"),
+        "1,000 runs": lambda: search(ledger, RunQuery(), limit=1000),
         "a run by the start of its id": lambda: ledger.get(ledger.resolve(some[:8])),
         "figures of a job": lambda: tally(ledger, ["job-7"], bounds, sample_of(1)),
         f"figures of {JOBS} jobs": lambda: tally(ledger, jobs, bounds, sample_of(JOBS)),
@@ -190,7 +197,7 @@ def answers(ledger: Ledger, base: int, runs: int) -> list[Row]:
 
 def pages(place: Place) -> list[Row]:
     """Time pages of the dashboard, as a browser gets them."""
-    jobs = "".join(f"  job-{number}: {{task: work:nothing, tags: [nightly]}}\n" for number in range(JOBS))
+    jobs = "".join(f"  job-{number}: {{task: work:noop, tags: [nightly]}}\n" for number in range(JOBS))
     (place.folder / "jobs.d" / "many.yaml").write_text(f"jobs:\n{jobs}")
     with place.web() as (url, _), httpx.Client(base_url=url, timeout=60.0) as client:
 
@@ -250,7 +257,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=RUNS, help=f"how many ({RUNS} by default)")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a figure is out of its bounds")
     given = parser.parse_args()
-    with place() as where:
+    with place(embedded=True) as where:
         ledger = Ledger.open(load_settings(where.folder, environ={}))
         base = round(time.time() * 1000)
         before, start = used_memory(ledger), time.perf_counter()

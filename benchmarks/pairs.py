@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Work = Callable[[], object]
@@ -14,7 +14,8 @@ Work = Callable[[], object]
 class Row:
     """A figure of the runner and, if it has one, its counterpart.
 
-    ``least`` and ``most`` are bounds: of the ratio, or of the runner's figure with ``bounds="figure"``.
+    ``least`` and ``most`` are bounds: of the ratio, or of the runner's figure with ``bounds="figure"``. ``beside`` has
+    figures of other programs, or of other circumstances, by their names.
     """
 
     what: str
@@ -25,6 +26,7 @@ class Row:
     least: float | None = None
     most: float | None = None
     bounds: Literal["ratio", "figure"] = "ratio"
+    beside: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def ratio(self) -> float | None:
@@ -44,7 +46,7 @@ class Row:
         """The bounds in words."""
         words = [f">= {self.least:,g}"] if self.least is not None else []
         words += [f"<= {self.most:,g}"] if self.most is not None else []
-        return " ".join(words)
+        return " ".join(["ratio", *words] if words and self.bounds == "ratio" else words)
 
 
 def in_turn(works: Mapping[str, Work], rounds: int) -> dict[str, list[float]]:
@@ -71,23 +73,43 @@ def quantile(ordered: list[float], share: float) -> float:
 
 
 def show(rows: list[Row]) -> None:
-    """Print a table."""
-    line = "{:48} {:>11} {:>11} {:9} {:>7} {:>7}  {:10} {}"
-    print(line.format("what", "runner", "other", "unit", "ratio", "rounds", "wanted", "ok?"))
-    for row in rows:
+    """Print a table in Markdown."""
+    head = ("figure", "runner", "other", "unit", "ratio", "rounds", "wanted", "", "beside")
+    cells = [head, *(_cells(row) for row in rows)]
+    widths = [max(len(each[column]) for each in cells) for column in range(len(head))]
+    rule = [
+        ("-" * (width + 1) + ":") if column in _NUMBERS else "-" * (width + 2) for column, width in enumerate(widths)
+    ]
+    for number, each in enumerate(cells):
         print(
-            line.format(
-                row.what,
-                _short(row.ours),
-                "" if row.theirs is None else _short(row.theirs),
-                row.unit,
-                "" if row.ratio is None else f"{row.ratio:.2f}" if row.ratio >= 0.1 else f"{row.ratio:.4f}",
-                row.rounds,
-                row.wanted,
-                "" if not row.wanted else "yes" if row.kept else "NO",
-            ).rstrip()
+            "|",
+            " | ".join(
+                f"{cell:>{width}}" if column in _NUMBERS else f"{cell:<{width}}"
+                for column, (cell, width) in enumerate(zip(each, widths, strict=True))
+            ),
+            "|",
         )
+        if number == 0:
+            print("|" + "|".join(rule) + "|")
+
+
+_NUMBERS = (1, 2, 4, 5)
+"""The columns that are aligned to the right."""
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    return (
+        row.what,
+        _short(row.ours),
+        "" if row.theirs is None else _short(row.theirs),
+        row.unit,
+        "" if row.ratio is None else f"{row.ratio:.2f}" if row.ratio >= 0.1 else f"{row.ratio:.4f}",
+        str(row.rounds),
+        row.wanted,
+        "" if not row.wanted else "yes" if row.kept else "NO",
+        ", ".join(f"{name} {_short(figure)}" for name, figure in row.beside.items()),
+    )
 
 
 def _short(figure: float) -> str:
-    return f"{figure:,.0f}" if figure >= 1000 else f"{figure:.2f}"
+    return f"{figure:,.0f}" if figure >= 100 or figure == int(figure) else f"{figure:.2f}"

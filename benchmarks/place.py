@@ -1,4 +1,4 @@
-"""Where it is measured: a project and a stock Celery app in a temporary folder, on one embedded server."""
+"""The place of a measurement: a project in a temporary folder, and a server that it shares with all peers."""
 
 from __future__ import annotations
 
@@ -10,19 +10,24 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 import redis
 
+from benchmarks.peers import DATABASES
+from benchmarks.processes import end, tree
+from benchmarks.server import serving
+
 BIN = Path(sys.executable).parent
 PATIENCE = 60.0
 """Seconds that a worker may take to start or end, and a run to finish."""
+STARTED_AT_ONCE = 5
+"""Workers that start together: more of them would only wait for a processor."""
 
 FILES = {
-    "runner.yaml": "redis_url: embedded\npython_path: [.]\n",
     "jobs.d/jobs.yaml": """\
 jobs:
   add:
@@ -30,8 +35,14 @@ jobs:
     params:
       a: {type: integer, required: true}
       b: {type: integer, required: true}
-  nothing:
-    task: work:nothing
+  noop:
+    task: work:noop
+    queue: bulk
+  untidy:
+    task: work:untidy
+    queue: bulk
+  nap:
+    task: work:nap
     queue: bulk
   held:
     task: work:held
@@ -76,51 +87,47 @@ def add(a, b):
     return a + b
 
 
-def nothing():
-    return None
+def noop():
+    return 1
+
+
+def say():
+    print("a line")
+    return 1
+
+
+def nap():
+    time.sleep(0.02)
+
+
+def untidy():
+    os.chdir("/")
+    os.umask(0)
+    os.environ["LEFT"] = "1"
 
 
 def held(gate):
     while not os.path.exists(gate):
         time.sleep(0.1)
 """,
-    # `stock` is Celery as it comes. `careful` keeps two promises that the runner keeps too: a message is
-    # acknowledged after its run, and that a run has started can be seen.
-    "stock.py": """\
-import os
-
-from celery import Celery
-
-
-def make(name, **settings):
-    app = Celery(name, broker=os.environ["STOCK_URL"], backend=os.environ["STOCK_URL"], set_as_current=False)
-    app.conf.update(task_default_queue=name, broker_connection_retry_on_startup=True, **settings)
-
-    @app.task(name="add", shared=False)
-    def add(a, b):
-        return a + b
-
-    @app.task(name="nothing", shared=False)
-    def nothing():
-        return None
-
-    return app
-
-
-stock = make("stock")
-late = make("late", task_acks_late=True)
-careful = make("careful", task_acks_late=True, task_track_started=True)
-""",
 }
 
 
 @dataclass(frozen=True)
 class Place:
-    """The folder, and the server that everything in it talks to."""
+    """The folder, and the server that everything in it talks to.
+
+    ``quick`` asks for few rounds and runs: whether a measurement works is seen then, and no figure is worth much.
+    """
 
     folder: Path
     client: redis.Redis
     environment: dict[str, str]
+    quick: bool = False
+
+    def some(self, full: int, quick: int) -> int:
+        """Return a number of rounds, runs, or workers."""
+        return quick if self.quick else full
 
     def command(self, program: str, *words: str) -> None:
         """Run a command to its end; it must succeed."""
@@ -139,42 +146,53 @@ class Place:
         return [str(BIN / "runner"), "worker", "-c", str(concurrency), "-Q", queue, "--pool", pool]
 
     def celery_worker(self, app: str, concurrency: int) -> list[str]:
-        """Return the words that start a worker of a Celery app of stock.py."""
-        return [str(BIN / "celery"), "-A", f"stock:{app}", "worker", "-c", str(concurrency), "-l", "INFO", "-n", app]
+        """Return the words that start a worker of a Celery app of peers/with_celery.py."""
+        module = f"benchmarks.peers.with_celery:{app}"
+        return [str(BIN / "celery"), "-A", module, "worker", "-c", str(concurrency), "-l", "WARNING", "-n", app]
 
     @contextmanager
-    def worker(self, words: Sequence[str]) -> Iterator[int]:
-        """Run a worker; it consumes when the ``with`` begins, and is gone with all its children after it."""
-        # Into a file, as a service's log: whoever read a pipe would take time from what is measured.
-        with tempfile.TemporaryFile() as log:
-            process = subprocess.Popen(
-                words,
-                cwd=self.folder,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=log,
-                start_new_session=True,
-            )
-            family = {process.pid}
+    def worker(self, words: Sequence[str], *, wait: bool = True) -> Iterator[int]:
+        """Run a worker, which is gone with all its children after the ``with``; yield its process id.
+
+        ``wait`` until it says that it is ready.
+        """
+        with self.workers(words, 1, wait=wait) as [pid]:
+            yield pid
+
+    @contextmanager
+    def workers(self, words: Sequence[str], count: int, *, wait: bool = True) -> Iterator[list[int]]:
+        """Run ``count`` workers at once, as above."""
+        with ExitStack() as stack:
+            # Into a file, as a service's log: whoever read a pipe would take time from what is measured.
+            logs = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(count)]
+            started: list[subprocess.Popen[bytes]] = []
             try:
-                _wait_until_ready(process, log)
-                yield process.pid
+                for first in range(0, count, STARTED_AT_ONCE):
+                    some = [self._start(words, log) for log in logs[first : first + STARTED_AT_ONCE]]
+                    started += some
+                    for process, log in zip(some, logs[first:], strict=False):
+                        if wait:
+                            _wait_until_ready(process, log)
+                yield [process.pid for process in started]
             finally:
-                family |= tree(process.pid)
-                process.send_signal(signal.SIGTERM)
-                try:
-                    process.wait(PATIENCE)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
-                _end(family - {process.pid})
+                _stop(started)
+
+    def _start(self, words: Sequence[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            words,
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            start_new_session=True,
+        )
 
     @contextmanager
     def web(self) -> Iterator[tuple[str, int]]:
         """Run ``runner web``; yield its URL and its process id."""
         process = subprocess.Popen(
-            [str(BIN / "runner"), "web", "--port", "0"],
+            [str(BIN / "runner"), "web", "--port", "0", "--no-token"],
             cwd=self.folder,
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -195,38 +213,62 @@ class Place:
 
 
 @contextmanager
-def place() -> Iterator[Place]:
-    """Make the folder, start its server; remove and stop both afterwards."""
+def place(*, quick: bool = False, embedded: bool = False) -> Iterator[Place]:
+    """Make the folder, start a server; remove and stop both afterwards.
+
+    The server is one on TCP that writes no file, unless ``embedded`` asks for the project's own.
+    """
     from runner.embedded import stop
-    from runner.ledger.connection import connect, kombu_url, resolve_url
+    from runner.ledger.connection import connect
     from runner.settings import load_settings
 
     # A short path: that of a socket has 107 bytes.
-    with tempfile.TemporaryDirectory(prefix="runner-bench-", dir="/tmp") as name:
+    with tempfile.TemporaryDirectory(prefix="runner-bench-", dir="/tmp") as name, ExitStack() as stack:
         folder = Path(name).resolve()
         (folder / "jobs.d").mkdir()
         for path, text in FILES.items():
             (folder / path).write_text(text)
+        if embedded:
+            url = "embedded"
+        else:
+            os.environ["BENCH_SERVER"] = stack.enter_context(serving(folder))
+            url = f"{os.environ['BENCH_SERVER']}/{DATABASES['runner']}"
+        (folder / "runner.yaml").write_text(f"redis_url: {url}\npython_path: [.]\n")
         settings = load_settings(folder, environ={})
         try:
-            os.environ["STOCK_URL"] = kombu_url(resolve_url(settings))
             client = connect(settings)
-            yield Place(folder, client, _environment(folder))
+            yield Place(folder, client, _environment(folder), quick)
             client.close()
         finally:
-            stop(settings)
+            if embedded:
+                stop(settings)
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], log: IO[bytes]) -> None:
-    end = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + PATIENCE
     while True:
         said = os.pread(log.fileno(), 1 << 20, 0).decode(errors="replace")
-        # Celery says "NAME ready.", the runner "runner worker ready".
-        if re.search(r" ready\.$|runner worker ready", said, re.MULTILINE):
+        if re.search(r"\bready\b", said):
             return
-        if process.poll() is not None or time.monotonic() > end:
+        if process.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"{process.args!r} did not start:\n{said}")
         time.sleep(0.02)
+
+
+def _stop(workers: list[subprocess.Popen[bytes]]) -> None:
+    """End workers, and what they leave behind."""
+    families = {process.pid: tree(process.pid) for process in workers}
+    for process in workers:
+        process.send_signal(signal.SIGTERM)
+    left: set[int] = set()
+    for process in workers:
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        left |= families[process.pid] - {process.pid}
+    end(left)
 
 
 def _environment(folder: Path) -> dict[str, str]:
@@ -237,34 +279,5 @@ def _environment(folder: Path) -> dict[str, str]:
     """
     own = {name: value for name, value in os.environ.items() if not name.startswith(("RUNNER_", "CELERY_"))}
     own.pop("PYTHONDONTWRITEBYTECODE", None)
-    return {**own, "PYTHONPYCACHEPREFIX": str(folder / "bytecode")}
-
-
-def tree(root: int) -> set[int]:
-    """Return a process and its descendants, those in sessions of their own too: supervisors are."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
-        except OSError:
-            continue
-        if words[0] != "Z":
-            children.setdefault(int(words[1]), []).append(int(entry.name))
-    found, left = {root}, [root]
-    while left:
-        left = [child for parent in left for child in children.get(parent, []) if child not in found]
-        found.update(left)
-    return found
-
-
-def _end(pids: set[int]) -> None:
-    """Wait until processes have ended, and end those that have not within five seconds."""
-    end = time.monotonic() + 5.0
-    while pids and time.monotonic() < end:
-        pids = {pid for pid in pids if Path(f"/proc/{pid}").exists()}
-        time.sleep(0.02)
-    for pid in pids:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+    # Peers import their tasks from this checkout.
+    return {**own, "PYTHONPYCACHEPREFIX": str(folder / "bytecode"), "PYTHONPATH": str(Path(__file__).parents[1])}

@@ -25,6 +25,7 @@ def measure(place: Place) -> list[Row]:
     from runner.ledger.submission import Submission
     from runner.model.run import State
 
+    changes, starts = place.some(CHANGES, 3), place.some(RESTARTS, 1)
     file = place.folder / "jobs.d" / "live.yaml"
     file.write_text(_text(0))
     project = Project.open(place.folder)
@@ -47,7 +48,7 @@ def measure(place: Place) -> list[Row]:
 
     with place.worker(place.our_worker(1, "live")):
         before = run()
-        for number in range(1, CHANGES + 1):
+        for number in range(1, changes + 1):
             start = _save(file, _text(number), number % 3)
             while (now := run()) == before:
                 assert time.monotonic() - start < PATIENCE
@@ -55,21 +56,21 @@ def measure(place: Place) -> list[Row]:
             before = now
     file.unlink()
     restarts = []
-    for _ in range(RESTARTS):
+    for _ in range(starts):
         start = time.monotonic()
-        with place.worker(place.celery_worker("stock", 1)):
+        with place.worker(place.celery_worker("plain", 1)):
             restarts.append(time.monotonic() - start)
     taken.sort()
     theirs = quantile(sorted(restarts), 0.5)
     return [
-        Row("save to effect / start of a Celery worker, median", quantile(taken, 0.5), theirs, "s", CHANGES),
-        Row("save to effect, p95", quantile(taken, 0.95), None, "s", CHANGES, most=MOST_SECONDS, bounds="figure"),
+        Row("save to effect / start of a Celery worker, median", quantile(taken, 0.5), theirs, "s", changes),
+        Row("save to effect, p95", quantile(taken, 0.95), None, "s", changes, most=MOST_SECONDS, bounds="figure"),
     ]
 
 
 def _text(number: int) -> str:
     return "jobs:\n" + "".join(
-        f"  live-{n}:\n    task: work:nothing\n    queue: live\n    timeout: {number + 1}m\n" for n in range(JOBS)
+        f"  live-{n}:\n    task: work:noop\n    queue: live\n    timeout: {number + 1}m\n" for n in range(JOBS)
     )
 
 

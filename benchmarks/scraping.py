@@ -12,6 +12,7 @@ from redis.connection import AbstractConnection
 
 from benchmarks.million import Copies
 from benchmarks.pairs import Row
+from benchmarks.peers import url_of
 from benchmarks.place import Place
 from runner.actions.metrics import exposition
 from runner.actions.project import Project
@@ -29,6 +30,7 @@ MOST_SERVER_SECONDS = 0.02
 
 def measure(place: Place) -> list[Row]:
     """Time scrapes, as `runner web` answers them; count what is sent to Redis."""
+    rounds, runs = place.some(ROUNDS, 1), place.some(RUNS, 1000)
     with tempfile.TemporaryDirectory(prefix="runner-bench-", dir="/tmp") as name:
         folder = Path(name).resolve()
         (folder / "jobs.d").mkdir()
@@ -38,30 +40,31 @@ def measure(place: Place) -> list[Row]:
             for n in range(JOBS)
         )
         (folder / "jobs.d" / "many.yaml").write_text("jobs:\n" + "".join(lines))
-        project = Project(load_settings(folder, environ={"BENCH_URL": place.environment["STOCK_URL"]}))
-        Copies(project.ledger, round(time.time() * 1000)).fill(RUNS, 0, JOBS)
+        project = Project(load_settings(folder, environ={"BENCH_URL": url_of("other")}))
+        Copies(project.ledger, round(time.time() * 1000)).fill(runs, 0, JOBS)
         _count(project.ledger)
         try:
             exposition(project)
-            sent, took, server = zip(*(_scrape(project) for _ in range(ROUNDS)), strict=True)
+            sent, took, server = zip(*(_scrape(project) for _ in range(rounds)), strict=True)
             lines_told = exposition(project).count("\n")
         finally:
             _remove(project.ledger)
             project.ledger.close()
-    what = f"scrape, {JOBS:,} jobs, {RUNS:,} runs"
+    what = f"scrape, {JOBS:,} jobs, {runs:,} runs"
     return [
-        Row(f"{what}, {lines_told:,} lines: processor time", statistics.median(took) * 1000, None, "ms", ROUNDS,
+        Row(f"{what}, {lines_told:,} lines: processor time", statistics.median(took) * 1000, None, "ms", rounds,
             most=MOST_SECONDS * 1000, bounds="figure"),
-        Row(f"{what}: Redis' own time", statistics.median(server) * 1000, None, "ms", ROUNDS,
+        Row(f"{what}: Redis' own time", statistics.median(server) * 1000, None, "ms", rounds,
             most=MOST_SERVER_SECONDS * 1000, bounds="figure"),
-        Row(f"{what}: round trips", max(sent), None, "", ROUNDS, most=MOST_ROUND_TRIPS, bounds="figure"),
+        Row(f"{what}: round trips", max(sent), None, "", rounds, most=MOST_ROUND_TRIPS, bounds="figure"),
     ]  # fmt: skip
 
 
 def _scrape(project: Project) -> tuple[int, float, float]:
     """Return how often something was sent to Redis, the processor's seconds, and those that Redis worked."""
     sent = 0
-    send = AbstractConnection.send_packed_command
+    connection: Any = AbstractConnection
+    send = connection.send_packed_command
 
     def counted(self: Any, command: Any, check_health: bool = True) -> None:
         nonlocal sent
@@ -70,13 +73,13 @@ def _scrape(project: Project) -> tuple[int, float, float]:
 
     client: Any = project.ledger.client
     client.config_resetstat()
-    AbstractConnection.send_packed_command = counted  # type: ignore[method-assign]
+    connection.send_packed_command = counted
     try:
         start = time.process_time()
         exposition(project)
         took = time.process_time() - start
     finally:
-        AbstractConnection.send_packed_command = send  # type: ignore[method-assign]
+        connection.send_packed_command = send
     stats = client.info("commandstats")
     # What a script calls is counted within the script, too.
     return sent, took, sum(each["usec"] for name, each in stats.items() if name != "cmdstat_config|resetstat") / 1e6
@@ -85,7 +88,7 @@ def _scrape(project: Project) -> tuple[int, float, float]:
 def _count(ledger: Ledger) -> None:
     """Write counts as scripts would have kept them, each job having met four buckets of each histogram."""
     now = round(time.time() * 1000)
-    counts = {}
+    counts: dict[Any, Any] = {}
     for number in range(JOBS):
         job = f"job-{number}"
         for what in (f"runs {job} SUCCESS ", f"runs {job} FAILURE exception", f"submissions {job} schedule"):

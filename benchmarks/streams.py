@@ -25,7 +25,7 @@ BROWSERS = 200
 RUNS = 100
 PAUSE = 0.1
 """Seconds between two submissions: twenty events a second, for each browser."""
-RUNNING = 10.0
+RUNNING = 10
 """Seconds that all of them run together."""
 MOST_LATE = 1.0
 MOST_MEBIBYTES = 150.0
@@ -33,13 +33,14 @@ MOST_MEBIBYTES = 150.0
 
 def measure(place: Place) -> list[Row]:
     """Compare when the ledger says that something happened with when each browser heard of it."""
+    browsers, runs = place.some(BROWSERS, 5), place.some(RUNS, 5)
     # A process for each of so many would take more than what is measured.
-    with place.web() as (url, pid), place.worker(place.our_worker(RUNS, "bulk", "threads")):
+    with place.web() as (url, pid), place.worker(place.our_worker(runs, "bulk", "threads")):
         begin, spent = time.monotonic(), _cpu_seconds(pid)
-        late, lines = asyncio.run(_listen(place, url))
+        late, lines = asyncio.run(_listen(place, url, browsers, runs))
         busy = (_cpu_seconds(pid) - spent) / (time.monotonic() - begin)
         size = _peak_mebibytes(pid)
-    events, logs = f"{BROWSERS} event streams, {RUNS} jobs run", f"{RUNS} logs followed beside"
+    events, logs = f"{browsers} event streams, {runs} jobs run", f"{runs} logs followed beside"
     return [
         Row(f"{events}: p99 of lateness", quantile(late, 0.99), None, "s", 1, most=MOST_LATE, bounds="figure"),
         Row(f"{events}: latest", late[-1], None, "s", 1, most=MOST_LATE, bounds="figure"),
@@ -49,15 +50,15 @@ def measure(place: Place) -> list[Row]:
     ]
 
 
-async def _listen(place: Place, url: str) -> tuple[list[float], list[float]]:
+async def _listen(place: Place, url: str, browsers: int, runs: int) -> tuple[list[float], list[float]]:
     """Return how late events and lines came, in seconds, sorted."""
     late: list[float] = []
     lines: list[float] = []
     ready = asyncio.Semaphore(0)
-    gates = [place.folder / f"gate-{number}" for number in range(RUNS)]
+    gates = [place.folder / f"gate-{number}" for number in range(runs)]
 
     async def follow() -> None:
-        left = RUNS * 3
+        left = runs * 3
 
         def hear(_: str, data: Any) -> bool:
             nonlocal left
@@ -72,17 +73,17 @@ async def _listen(place: Place, url: str) -> tuple[list[float], list[float]]:
             lines.extend(time.time() - _seconds(line["at"]) for line in data)
         return kind == "end"
 
-    browsers = [asyncio.create_task(follow()) for _ in range(BROWSERS)]
-    for _ in browsers:
+    following = [asyncio.create_task(follow()) for _ in range(browsers)]
+    for _ in following:
         await ready.acquire()
     ids = await asyncio.to_thread(_submit, place.folder, gates)
     logs = [asyncio.create_task(_read(url, f"/api/v1/runs/{run_id}/log/stream", ready, read_lines)) for run_id in ids]
     for _ in logs:
         await ready.acquire()
-    await asyncio.to_thread(_write, place.folder, ids)
+    await asyncio.to_thread(_write, place.folder, ids, place.some(RUNNING, 2))
     await asyncio.to_thread(_open, gates)
-    await asyncio.wait_for(asyncio.gather(*browsers, *logs), PATIENCE)
-    assert len(late) == BROWSERS * RUNS * 3, f"{len(late)} events were heard"
+    await asyncio.wait_for(asyncio.gather(*following, *logs), PATIENCE)
+    assert len(late) == browsers * runs * 3, f"{len(late)} events were heard"
     return sorted(late), sorted(lines)
 
 
@@ -120,14 +121,14 @@ def _open(gates: list[Path]) -> None:
         time.sleep(PAUSE)
 
 
-def _write(folder: Path, ids: list[str]) -> None:
+def _write(folder: Path, ids: list[str], seconds: int) -> None:
     """Write a line a second into each log, as the process of a run does; runs in threads of one process have none."""
     ledger = Ledger.open(load_settings(folder, environ={}))
     logs = [RunLog(ledger, run_id) for run_id in ids]
-    for number in range(1, round(RUNNING) + 1):
+    for number in range(1, seconds + 1):
         begin = time.monotonic()
         for log in logs:
-            log.append(1, number, json.dumps([[round(time.time() * 1000), "INFO", "still here"]]), [])
+            log.append(1, number, json.dumps([[round(time.time() * 1000), "INFO", "still here"]]).encode(), [])
         time.sleep(max(0.0, begin + 1.0 - time.monotonic()))
     ledger.close()
 

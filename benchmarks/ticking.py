@@ -11,8 +11,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.load_jobs import JOB, JOBS_PER_FILE
+from benchmarks.loading import JOB, JOBS_PER_FILE
 from benchmarks.pairs import Row
+from benchmarks.peers import url_of
 from benchmarks.place import BIN, Place
 
 JOBS = 10_000
@@ -20,7 +21,7 @@ DUE = 100
 ROUNDS = 7
 MOST_SECONDS = 2.0
 MOST_SHARE = 1.0
-REST_SECONDS = 30.0
+REST_SECONDS = 30
 SETTLE_SECONDS = 10.0
 
 
@@ -40,10 +41,11 @@ def write_scheduled_project(folder: Path, namespace: str) -> None:
 
 def measure(place: Place) -> list[Row]:
     """Time whole processes; count the processor time of a scheduler."""
+    rounds, seconds = place.some(ROUNDS, 1), place.some(REST_SECONDS, 1)
     with tempfile.TemporaryDirectory(prefix="runner-bench-", dir="/tmp") as name:
         folder = Path(name).resolve()
         write_scheduled_project(folder, "bench-tick")
-        environment = {**place.environment, "BENCH_URL": os.environ["STOCK_URL"]}
+        environment = {**place.environment, "BENCH_URL": url_of("other")}
         # Files as young as this are not cached, since a second change could go unnoticed.
         time.sleep(0.3)
 
@@ -64,12 +66,12 @@ def measure(place: Place) -> list[Row]:
 
         tick(0)  # sees the schedules for the first time
         tick()
-        times = [tick() for _ in range(ROUNDS)]
-        floor = statistics.median(_seconds([sys.executable, "-c", "pass"]) for _ in range(ROUNDS))
+        times = [tick() for _ in range(rounds)]
+        floor = statistics.median(_seconds([sys.executable, "-c", "pass"]) for _ in range(rounds))
         for file in (folder / "jobs.d").iterdir():
             file.write_text(file.read_text().replace("every: 1s", "every: 300d"))
         time.sleep(0.3)
-        share = _share_at_rest(folder, environment)
+        share = _share_at_rest(folder, environment, seconds)
         shutil.rmtree(folder / ".runner", ignore_errors=True)
     return [
         Row(
@@ -77,7 +79,7 @@ def measure(place: Place) -> list[Row]:
             statistics.median(times),
             floor,
             "s",
-            ROUNDS,
+            rounds,
             most=MOST_SECONDS,
             bounds="figure",
         ),
@@ -93,7 +95,7 @@ def _seconds(words: list[str]) -> float:
     return time.perf_counter() - start
 
 
-def _share_at_rest(folder: Path, environment: dict[str, str]) -> float:
+def _share_at_rest(folder: Path, environment: dict[str, str], seconds: int) -> float:
     process = subprocess.Popen(
         [str(BIN / "runner"), "scheduler"], cwd=folder, env=environment, stderr=subprocess.PIPE, text=True
     )
@@ -102,9 +104,9 @@ def _share_at_rest(folder: Path, environment: dict[str, str]) -> float:
         for line in process.stderr:
             if "ready" in line:
                 break
-        time.sleep(SETTLE_SECONDS)
+        time.sleep(min(SETTLE_SECONDS, seconds))
         before, start = _processor_seconds(process.pid), time.monotonic()
-        time.sleep(REST_SECONDS)
+        time.sleep(seconds)
         return 100 * (_processor_seconds(process.pid) - before) / (time.monotonic() - start)
     finally:
         process.terminate()

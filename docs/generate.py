@@ -1,4 +1,4 @@
-"""Writes the reference pages that say what the code says: jobs.md, settings.md and cli.md.
+"""Writes the reference pages that say what the code says: jobs.md, settings.md, cli.md, and submit-and-filter.md.
 
 ``python docs/generate.py`` writes them; ``--check`` writes nothing and exits 1 when one is stale.
 """
@@ -25,11 +25,13 @@ from runner.model.keyword import FORMATS, PARAM_KEYWORDS, TYPES
 from runner.model.kind import Kind
 from runner.model.option import Option, Section, options_of
 from runner.model.param import Params
+from runner.model.run_query import RunQuery
 from runner.model.schedule import CronExpression, Schedules
+from runner.model.submit_options import SubmitOptions
 from runner.model.timezone import Moment, Timezone
 from runner.settings.celery_settings import OWNED, CelerySettings
 from runner.settings.environment import LATER, variables
-from runner.settings.kinds import Folders, JobDefaults
+from runner.settings.kinds import Folders, JobDefaults, OneFolder
 from runner.settings.options import Settings
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
@@ -47,7 +49,7 @@ def cell(text: str) -> str:
     return " ".join(text.replace("|", "\\|").split())
 
 
-def kind_words(kind: Kind) -> str:
+def value_words(kind: Kind) -> str:
     """Return in words which values a kind takes."""
     match kind:
         case Section():
@@ -62,6 +64,8 @@ def kind_words(kind: Kind) -> str:
             return "date, or date and time"
         case Folders():
             return "folder or list of folders" if kind.one else "list of folders"
+        case OneFolder():
+            return "folder"
         case Timezone():
             return "name of a time zone"
         case JobDefaults():
@@ -92,7 +96,7 @@ def option_table(section: type, prefix: str = "", none: str = "none") -> Iterato
         examples = ", ".join(inline(example) for example in declared.examples)
         told = declared.help + (f" Example: {examples}" if examples else "")
         yield (
-            f"| `{prefix}{declared.key}` | {cell(kind_words(declared.kind))} | {cell(default_words(declared, none))} "
+            f"| `{prefix}{declared.key}` | {cell(value_words(declared.kind))} | {cell(default_words(declared, none))} "
             f"| {cell(told)} |\n"
         )
     yield "\n"
@@ -163,8 +167,15 @@ A submitter may give the declared params and no other. A job without `params` ta
   function must have a default of its own then.
 - `default`: filled in when the param is not given.
 
+A keyword with null takes away what was inherited from `defaults`; where nothing was, it is an error.
+
 On the command line `-p NAME=VALUE` reads the value as the declared type. Types: {", ".join(f"`{t}`" for t in TYPES)}.
 Formats: {", ".join(f"`{f}`" for f in FORMATS)}. Keywords: {", ".join(f"`{k}`" for k in PARAM_KEYWORDS)}.
+
+`pattern`, and the keys of `patternProperties`, are matched by [RE2](https://github.com/google/re2/wiki/Syntax) in
+linear time, so that no value can stop a worker or the web server. It has no lookaround, backreferences, or possessive
+quantifiers; `\\d`, `\\w`, and `\\s` mean ASCII, and `$` is the very end. A pattern may have 1,000 characters, a text
+that is matched 65,536; less if counts such as `{{1000}}` make the pattern large.
 
 ```yaml
 jobs:
@@ -212,6 +223,8 @@ worker: {{concurrency: 8, queues: [default, reports]}}
     for key, kind in sections(Settings):
         yield f"## {key}\n\n"
         yield from option_table(kind.cls, f"{key}.")
+        for inner, nested in sections(kind.cls):
+            yield from option_table(nested.cls, f"{key}.{inner}.")
     yield """\
 ## redis_url
 
@@ -294,6 +307,8 @@ Several ids: each is dealt with, and of their exit codes the first of 70, 69, 2,
 
 def _command(name: str, command: click.Command, ctx: click.Context) -> Iterator[str]:
     usage = " ".join([f"runner {name}", *command.collect_usage_pieces(ctx)])
+    # Some versions of Click write brackets twice around optional choices.
+    usage = usage.replace("[[", "[").replace("]]", "]")
     yield f"## runner {name}\n\n```text\n{usage}\n```\n\n"
     paragraphs = (command.help or "").split("\n\n")
     yield "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs) + "\n\n"
@@ -307,7 +322,9 @@ def _options(command: click.Command, ctx: click.Context) -> Iterator[str]:
     for param in command.get_params(ctx):
         if not isinstance(param, click.Option) or param.hidden:
             continue
-        names = ", ".join(f"`{name}`" for name in [*param.opts, *param.secondary_opts])
+        # Long ones first: versions of Click differ in the order of --help and -h.
+        every = sorted([*param.opts, *param.secondary_opts], key=lambda name: not name.startswith("--"))
+        names = ", ".join(f"`{name}`" for name in every)
         told = param.help or ""
         if not param.is_flag and not param.count:
             names += f" {cell(_metavar(param))}"
@@ -329,7 +346,59 @@ def _metavar(param: click.Option) -> str:
     return "N" if isinstance(param.type, click.IntRange) else param.type.name.upper()
 
 
-PAGES: Mapping[str, Any] = {"jobs.md": jobs_page, "settings.md": settings_page, "cli.md": cli_page}
+def asking_page() -> str:
+    """Return the page about options of a submission, and filters of runs."""
+    return "".join(_asking_page())
+
+
+def _asking_page() -> Iterator[str]:
+    yield _NOTE
+    yield """\
+# Options of a submission, and filters of runs
+
+The command line, the REST API, the dashboard, and the Python API take the same options and filters, check them in the
+same way, and refuse a wrong value with the same words. The names are those of the command line, except that Python says
+`delay` for `in`. The REST API still accepts former names; use only one of the two.
+
+## Options of a submission
+
+`runner submit` takes them as options, `POST /api/v1/jobs/JOB/runs` in its JSON body beside `params`, and
+`runner.submit()` as keywords. With `--params-file`, and in `runner.submit_many()`, they hold for all runs of the batch;
+a key names one run, so `--key-from` or `key_from` takes its place. The REST API also takes the key as the header
+`Idempotency-Key`.
+
+"""
+    yield from _asking_table(SubmitOptions)
+    yield """\
+In Python, durations are seconds or such a text, and `at` is an aware `datetime` or a text. A `datetime` that has passed
+means now; a text that lies in the past is refused.
+
+## Filters of runs
+
+`runner runs` takes them as options, `GET /api/v1/runs` and the address of the dashboard's list in their query, and
+`runner.get_runs()` as keywords. Filters may be combined. In Python, `since` and `until` are aware `datetime`s or texts,
+and `state` is one name or a list of them.
+
+"""
+    yield from _asking_table(RunQuery)
+
+
+def _asking_table(cls: type) -> Iterator[str]:
+    yield "| command line | REST | Python | value | what it does |\n|---|---|---|---|---|\n"
+    for declared in options_of(cls):
+        names = f"`{declared.key}`" + "".join(f", formerly `{name}`" for name in declared.former)
+        value = cell(value_words(declared.kind))
+        default = f" Default: `{declared.default}`." if declared.default else ""
+        yield f"| `--{declared.key}` | {names} | `{declared.field}` | {value} | {cell(declared.help)}{default} |\n"
+    yield "\n"
+
+
+PAGES: Mapping[str, Any] = {
+    "jobs.md": jobs_page,
+    "settings.md": settings_page,
+    "cli.md": cli_page,
+    "submit-and-filter.md": asking_page,
+}
 
 
 def stale() -> list[str]:

@@ -9,7 +9,12 @@ from typing import Any
 from mkdocs.structure.files import File
 
 ROOT = Path(__file__).resolve().parent.parent
-BESIDE = {"README.md": "tour.md", "CHANGELOG.md": "changes.md", "CONTRIBUTING.md": "contributing.md"}
+BESIDE = {
+    "README.md": "about.md",
+    "CHANGELOG.md": "changes.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security.md",
+}
 _LINK = re.compile(r"(\]\()([^)\s#]+)((?:#[^)]*)?\))")
 _ENTRY = re.compile(r"^- \[([^\]]+)\]\(([^)]+)\)", re.MULTILINE)
 _ONLY_IN_THE_REPOSITORY = ("LICENSE", "README.zh-CN.md")
@@ -18,11 +23,12 @@ _ONLY_IN_THE_REPOSITORY = ("LICENSE", "README.zh-CN.md")
 def on_config(config: Any) -> Any:
     """Order the pages as their index, ``docs/README.md``, does."""
     index = (ROOT / "docs" / "README.md").read_text("utf-8")
-    nav: list[dict[str, Any]] = [{"Overview": "README.md"}, {"A tour": "tour.md"}]
+    nav: list[dict[str, Any]] = [{"Overview": "README.md"}, {"About": "about.md"}]
     for section in index.split("\n## ")[1:]:
         title, _, text = section.partition("\n")
         nav.append({title: [{words: page} for words, page in _ENTRY.findall(text)]})
-    config["nav"] = [*nav, {"Changes": "changes.md"}, {"Contributing": "contributing.md"}]
+    beside = {"Changes": "changes.md", "Contributing": "contributing.md", "Security": "security.md"}
+    config["nav"] = [*nav, *({title: page} for title, page in beside.items())]
     return config
 
 
@@ -50,6 +56,6 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 def _from_root(found: re.Match[str]) -> str:
     target = found[2]
     if target in _ONLY_IN_THE_REPOSITORY:
-        # No page of the site: the words stay, the link leads to the tour.
-        return f"{found[1]}tour.md)"
+        # No page of the site: the words stay, the link leads to the page about the project.
+        return f"{found[1]}about.md)"
     return f"{found[1]}{BESIDE.get(target, target.removeprefix('docs/'))}{found[3]}"

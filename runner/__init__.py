@@ -5,20 +5,34 @@ Importing this costs almost nothing; what a call needs is imported by the call.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from runner._version import __version__
 
 if TYPE_CHECKING:
-    from runner.api import RunHandle, get_run, submit
+    from runner.api import RunHandle, RunPage, get_run, get_runs, submit, submit_many
     from runner.current import CurrentRun, current_run
 
-__all__ = ["CurrentRun", "RunHandle", "__version__", "current_run", "get_run", "submit"]
+__all__ = [
+    "CurrentRun",
+    "RunHandle",
+    "RunPage",
+    "__version__",
+    "current_run",
+    "get_run",
+    "get_runs",
+    "submit",
+    "submit_many",
+]
 
 _HOMES = {
     "submit": "runner.api",
+    "submit_many": "runner.api",
     "get_run": "runner.api",
+    "get_runs": "runner.api",
     "RunHandle": "runner.api",
+    "RunPage": "runner.api",
     "current_run": "runner.current",
     "CurrentRun": "runner.current",
 }
@@ -28,6 +42,6 @@ def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'runner' has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(home), name)
+    found = getattr(import_module(home), name)
+    globals()[name] = found  # asked once: it takes as long as half of what a submission does here
+    return found

@@ -8,7 +8,7 @@ def main() -> None:
     if sys.platform == "win32":
         sys.stderr.write("error: runner needs Linux or macOS\nhint: on Windows, use WSL 2\n")
         sys.exit(2)
-    from runner.cli.main import run
+    from runner.cli.main import run  # start-up time: on Windows, this module must run without what that imports
 
     sys.exit(run(sys.argv[1:]))
 

@@ -2,30 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
+from inspect import Parameter, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
-from runner.errors import RunFailed, RunRevoked, UsageError
+from runner.errors import InvalidParams, PartlySubmitted, RunFailed, RunnerError, RunRevoked, Unavailable, UsageError
+from runner.model.asking import PYTHON, ask
+from runner.model.option import did_you_mean, options_of
 from runner.model.run import Run, State
+from runner.model.run_query import RunKeywords, RunQuery
+from runner.model.submit_options import BatchKeywords, SubmitKeywords, SubmitOptions
 
 if TYPE_CHECKING:
     from runner.actions.project import Project
+    from runner.actions.submit_many import NotSubmitted
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def takes(cls: type, *, without: tuple[str, ...] = ()) -> Callable[[F], F]:
+    """Tell ``help()`` and editors which keywords a function takes: the options that ``cls`` declares."""
+
+    def decorate(function: F) -> F:
+        declared = [each for each in options_of(cls) if each.field not in without]
+        plain = signature(function)
+        named = [each for each in plain.parameters.values() if each.kind is not Parameter.VAR_KEYWORD]
+        keywords = [Parameter(each.field, Parameter.KEYWORD_ONLY, default=each.default) for each in declared]
+        function.__signature__ = plain.replace(parameters=[*named, *keywords])  # type: ignore[attr-defined]
+        told = "".join(f"\n        {each.field}: {each.help}" for each in declared)
+        # Behind the last line of "Args:".
+        function.__doc__ = re.sub(r"(?=\n\n    (?:Returns|Raises):)", lambda _: told, function.__doc__ or "", count=1)
+        return function
+
+    return decorate
 
 
 class RunHandle:
     """A run that can be asked and told things. Attributes of the run document read it anew until it is final."""
 
-    def __init__(self, project: Project, run: Run) -> None:
-        self._project = project
-        self._run = run
+    __slots__ = ("_job", "_project", "_run", "id")
 
-    @property
-    def id(self) -> str:
+    def __init__(self, project: Project, run_id: str, job: str, run: Run | None = None) -> None:
+        self._project = project
+        self._job = job
+        self._run = run
+        self.id = run_id
         """The run's id, which is its Celery task id."""
-        return self._run.id
 
     def refresh(self) -> Run:
         """Read the run and return its document's values.
@@ -33,7 +60,7 @@ class RunHandle:
         Raises:
             UnknownRun: it was forgotten or pruned.
         """
-        if not self._run.final:
+        if self._run is None or not self._run.final:
             self._run = self._project.ledger.get(self.id)
         return self._run
 
@@ -67,13 +94,11 @@ class RunHandle:
             WaitTimeout: the time has passed; the run goes on.
             RunFailed, RunRevoked: with ``check``.
         """
-        import time
-
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._project.ledger.watch([self.id]) as watch:
             for run in watch.changes(deadline=deadline, ends_only=True):
                 self._run = run
-        run = self._run
+        run = self._run or self.refresh()
         if check and run.state is State.FAILURE:
             error = run.error or {}
             raise RunFailed(f"run {run.id} of {run.job} failed ({run.reason}): {error.get('message')}")
@@ -83,10 +108,11 @@ class RunHandle:
 
     def revoke(self, *, terminate: bool = False, comment: str | None = None) -> Run:
         """Revoke the run; with ``terminate``, also if it is running."""
-        from runner.actions.submit import submitter
+        from runner.actions.submit import submitter  # start-up time: `import runner` in a job must cost little
 
-        self._run, _ = self._project.ledger.revoke(self.id, by=submitter(), comment=comment, terminate=terminate)
-        return self._run
+        run, _ = self._project.ledger.revoke(self.id, by=submitter(), comment=comment, terminate=terminate)
+        self._run = run
+        return run
 
     def forget(self) -> None:
         """Remove all that is known of the run.
@@ -94,73 +120,154 @@ class RunHandle:
         Raises:
             NotFinished: it is not final.
         """
-        from runner.actions.submit import submitter
+        from runner.actions.submit import submitter  # start-up time: `import runner` in a job must cost little
 
         self._project.ledger.forget(self.id, by=submitter())
 
     def __repr__(self) -> str:
-        return f"<run {self.id} of {self._run.job}: {self._run.state}>"
+        return f"<run {self.id} of {self._job}{f': {self._run.state}' if self._run is not None else ''}>"
 
 
 @cache
 def open_project(project: str | Path | None = None) -> Project:
     """Return the project of a folder, found as on the command line; it is opened once a process."""
-    from runner.actions.project import Project
+    from runner.actions.project import Project  # start-up time: `import runner` in a job must cost little
 
     return Project.open(project)
 
 
+@takes(SubmitOptions)
 def submit(
     job: str,
     params: Mapping[str, Any] | None = None,
     *,
-    key: str | None = None,
-    delay: float | None = None,
-    at: datetime | None = None,
-    expires: float | None = None,
-    queue: str | None = None,
-    priority: int | None = None,
     project: str | Path | None = None,
+    **options: Unpack[SubmitKeywords],
 ) -> RunHandle:
     """Submit a run of ``job``.
 
     Args:
         job: its name in jobs.d.
         params: what the job declares.
-        key: submitting the same key of a job again returns the run that exists.
-        delay: seconds to wait before the run may start.
-        at: when the run may start, instead of ``delay``; an aware datetime.
-        expires: seconds, counted from the start time, after which it may not start any more.
-        queue: instead of the job's.
-        priority: 0 to 9, instead of the job's.
         project: the folder; found as on the command line by default.
 
     Raises:
-        UsageError: ``at`` has no offset, or ``delay`` is given as well.
-        UnknownJob, InvalidParams, JobDisabled, KeyConflict, Unavailable: see :mod:`runner.errors`.
+        UsageError: an option has a value that no run can have, or two of them exclude each other.
+        UnknownJob, InvalidParams, JobDisabled, KeyConflict: see :mod:`runner.errors`.
+        Unavailable: Redis did not answer. The message names the run, which may have been recorded; so does
+            ``run_id`` of the exception.
     """
-    from runner.actions import submit as action
+    from runner.actions import submit as action  # start-up time: `import runner` in a job must cost little
 
-    if at is not None and delay is not None:
-        raise UsageError("at and delay both say when to start", hint="use one of them")
-    if at is not None and at.tzinfo is None:
-        raise UsageError(
-            f"at has no offset: {at}", hint="give an aware datetime: datetime.now(UTC) + timedelta(hours=1)"
-        )
+    _check_text("job", job)
+    if params is not None and not isinstance(params, Mapping):
+        raise InvalidParams(f"params are {type(params).__name__}, not a mapping", hint="give a dict of names to values")
     opened = open_project(project)
-    submitted = action.submit(
-        opened,
-        job,
-        dict(params or {}),
-        key=key,
-        eta=at.timestamp() if at is not None else None,
-        delay=delay if at is None else None,
-        expires=expires,
-        queue=queue,
-        priority=priority,
-        trigger="api",
-    )
-    return RunHandle(opened, submitted.run or opened.ledger.get(submitted.id))
+    asked = _ask(SubmitOptions, options, opened, "submit")
+    opened.look(job)
+    try:
+        submitted = action.submit(opened, job, dict(params or {}), options=asked, trigger="api")
+    except Unavailable as error:
+        raise error.naming_run() from error
+    # What was recorded need not be read: whoever asks the handle wants to know how things stand then.
+    known, _ = submitted.record
+    return RunHandle(opened, submitted.id, job, None if known else opened.ledger.get(submitted.id))
+
+
+@takes(SubmitOptions, without=("key",))
+def submit_many(
+    job: str,
+    params: Iterable[Mapping[str, Any]],
+    *,
+    key_from: str | None = None,
+    project: str | Path | None = None,
+    **options: Unpack[BatchKeywords],
+) -> list[RunHandle]:
+    """Submit a run of ``job`` for each item, up to 500 of them in one step.
+
+    An item that is refused does not keep the others from being submitted. Items are taken as they are needed, so that
+    a generator may yield more of them than fit into memory; a handle stays for each.
+
+    Args:
+        job: its name in jobs.d.
+        params: what the job declares, for each run.
+        key_from: the param to take each run's key from. With it, submitting the same items again gives the runs that
+            exist, so it is safe to start over after a failure.
+        project: the folder; found as on the command line by default.
+
+    Returns:
+        The runs, in the order of the items.
+
+    Raises:
+        PartlySubmitted: some runs were not made. It has the runs that were, and the reason for each that was not.
+        UsageError, UnknownJob, JobDisabled: nothing was submitted; see :mod:`runner.errors`.
+    """
+    # start-up time: most callers submit one run
+    from runner.actions.submit_many import BulkSubmission, NotSubmitted, in_batches
+    from runner.ledger.submission import Submitted
+
+    _check_text("job", job)
+    if key_from is not None:
+        _check_text("key_from", key_from)
+    opened = open_project(project)
+    asked = _ask(SubmitOptions, options, opened, "submit_many")
+    opened.look(job)
+    bulk = BulkSubmission(opened, job, key_from=key_from, options=asked, trigger="api")
+    runs: list[RunHandle | None] = []
+    refused: dict[int, RunnerError] = {}
+    stop: NotSubmitted | None = None
+
+    def keep(outcomes: Iterable[Submitted | RunnerError]) -> None:
+        for outcome in outcomes:
+            if not isinstance(outcome, Submitted):
+                refused[len(runs)] = outcome
+            runs.append(RunHandle(opened, outcome.id, job) if isinstance(outcome, Submitted) else None)
+
+    try:
+        for outcomes in bulk.submit_all(in_batches(params)):
+            keep(outcomes)
+    except NotSubmitted as stopped:
+        keep(stopped.outcomes)
+        stop = stopped
+    if stop is not None or refused:
+        raise _partly(job, runs, refused, stop)
+    return [run for run in runs if run is not None]
+
+
+def _partly(
+    job: str, runs: list[RunHandle | None], refused: dict[int, RunnerError], stop: NotSubmitted | None
+) -> PartlySubmitted:
+    told = f"runs of {job} submitted: {len(runs) - len(refused)}, refused: {len(refused)}"
+    if stop is None:
+        first = min(refused)
+        message = f"{told}; item {first}: {refused[first].message}"
+        hint = "the attribute refused of this exception has all of them"
+    else:
+        doubt = "" if stop.recorded is False else "; it is not known whether the next batch was recorded"
+        message = f"{told}; then it stopped: {stop.error.message}{doubt}"
+        hint = f"submit the items from position {len(runs)} on again; with key_from, no run is made twice"
+    stopped_by = stop.error if stop is not None else None
+    return PartlySubmitted(message, hint=hint, runs=runs, refused=refused, stopped_by=stopped_by)
+
+
+def _check_text(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise UsageError(f"{name} is {value!r}, not a string", hint=f"give {name} as a string")
+
+
+def _ask(cls: type[T], given: Mapping[str, object], project: Project, function: str) -> T:
+    """Return the options that the keywords of a function set.
+
+    Raises:
+        UsageError: a value is wrong, or two options exclude each other.
+        TypeError: a keyword is unknown; the message is that of Python.
+    """
+    known = {declared.field for declared in options_of(cls)}
+    for name in given:
+        if name not in known:
+            guess = did_you_mean(name, known)
+            raise TypeError(f"{function}() got an unexpected keyword argument {name!r}{guess}")
+    return ask(cls, given, PYTHON, zone=project.settings.timezone)
 
 
 def get_run(run_id: str, *, project: str | Path | None = None) -> RunHandle:
@@ -170,7 +277,53 @@ def get_run(run_id: str, *, project: str | Path | None = None) -> RunHandle:
         UnknownRun: there is none.
         UsageError: the text is no id, or a prefix that is too short or fits more than one.
     """
-    from runner.actions.find import find_run
+    from runner.actions.find import find_run  # start-up time: `import runner` in a job must cost little
 
     opened = open_project(project)
-    return RunHandle(opened, find_run(opened, run_id))
+    run = find_run(opened, run_id)
+    return RunHandle(opened, run.id, run.job, run)
+
+
+class RunPage(list[RunHandle]):
+    """Runs that fit, in order, and where to go on."""
+
+    cursor: str | None = None
+    """Leads to the next page; None: there is none."""
+    cut: bool = False
+    """It ended because it had looked at enough runs, not because it was full."""
+
+
+@takes(RunQuery)
+def get_runs(
+    *,
+    limit: int = 20,
+    cursor: str | None = None,
+    project: str | Path | None = None,
+    **filters: Unpack[RunKeywords],
+) -> RunPage:
+    """Return runs that fit, a page at a time; newest submission first by default.
+
+    Job, state and time are looked up in an index. What fits the other filters is looked for among 10,000 runs at a
+    time.
+
+    Args:
+        limit: how many at most.
+        cursor: that of the page before.
+        project: the folder; found as on the command line by default.
+
+    Raises:
+        UsageError: a filter has a value that no run can have, or the cursor is none.
+        UnknownJob: no run matches, and no job has the requested name.
+        Unavailable: Redis cannot be reached.
+    """
+    from runner.actions.find import list_runs  # start-up time: `import runner` in a job must cost little
+
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+        raise UsageError(f"limit is {limit!r}", hint="give a whole number above 0")
+    if cursor is not None and not isinstance(cursor, str):
+        raise UsageError(f"cursor is {cursor!r}", hint="give the cursor of the page before, or None")
+    opened = open_project(project)
+    found = list_runs(opened, _ask(RunQuery, filters, opened, "get_runs"), limit=limit, cursor=cursor)
+    page = RunPage(RunHandle(opened, run.id, run.job, run) for run in found.runs)
+    page.cursor, page.cut = found.cursor, found.cut
+    return page

@@ -5,9 +5,10 @@ project is found as everywhere: ``RUNNER_PROJECT``, or upwards from the working 
 """
 
 from runner.app.factory import create_app
+from runner.catalog.catalog import load_catalog
+from runner.cli.frame.celery_program import reporting
 from runner.settings import load_settings
-from runner.spec.catalog import load_catalog
 
-_settings = load_settings()
-
-app = create_app(_settings, load_catalog(_settings))
+with reporting():
+    _settings = load_settings()
+    app = create_app(_settings, load_catalog(_settings))

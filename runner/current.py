@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -79,11 +78,14 @@ def current_run() -> CurrentRun:
     return _current.get(_OUTSIDE)
 
 
-@contextmanager
-def running(run: CurrentRun) -> Iterator[None]:
-    """Make ``run`` the current one."""
-    token = _current.set(run)
-    try:
-        yield
-    finally:
-        _current.reset(token)
+class running:  # noqa: N801 - it is used as a function
+    """Make ``run`` the current one for the time of the ``with``."""
+
+    def __init__(self, run: CurrentRun) -> None:
+        self._run = run
+
+    def __enter__(self) -> None:
+        self._token = _current.set(self._run)
+
+    def __exit__(self, *error: object) -> None:
+        _current.reset(self._token)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 
@@ -54,8 +55,8 @@ class NoProject(UsageError):
 class InvalidSettings(UsageError):
     """``runner.yaml``, a ``RUNNER_*`` variable or what they point to is wrong.
 
-    ``problems`` are those of files, each a :class:`runner.spec.problem.Problem`, relative to ``folder``; empty where
-    something else is wrong as well.
+    ``problems`` are those of files, each a :class:`runner.yaml_reader.problem.Problem`, relative to ``folder``; empty
+    where something else is wrong as well.
     """
 
     problems: tuple[Any, ...] = ()
@@ -127,6 +128,12 @@ class JobDisabled(Refused):
     code = "job_disabled"
 
 
+class CannotTerminate(Refused):
+    """The pool of the worker that performs the run cannot end it; the revocation is recorded all the same."""
+
+    code = "cannot_terminate"
+
+
 class JobPaused(Refused):
     """Somebody paused the job."""
 
@@ -140,16 +147,64 @@ class NotFinished(Refused):
 
 
 class Unavailable(RunnerError):
-    """Redis cannot be reached, or did not confirm in time."""
+    """Redis cannot be reached, or did not confirm in time.
+
+    ``run_id`` is the id of the run whose submission got no answer: it may have been recorded.
+    """
 
     code = "unavailable"
     exit_code = 69
+    run_id: str | None = None
+
+    def naming_run(self) -> Unavailable:
+        """Return the error with ``run_id`` in its message, for callers that have not seen the id otherwise."""
+        if self.run_id is None or self.run_id in self.message:
+            return self
+        named = type(self)(
+            f"{self.message}; it is not known whether run {self.run_id} was recorded",
+            hint=f"{self.hint}; then: runner status {self.run_id}" if self.hint else f"runner status {self.run_id}",
+        )
+        named.run_id = self.run_id
+        return named
+
+
+class PartlySubmitted(RunnerError):
+    """Not all runs of a bulk submission were made (Python API only).
+
+    ``runs`` has a :class:`runner.RunHandle` for each item that was dealt with, in their order, and None where an item
+    was refused; ``refused`` has the error of each of those by its position. ``stopped_by`` is None if all items were
+    dealt with, else what ended it (:class:`Unavailable` or :class:`JobPaused`): the items from position ``len(runs)``
+    on are to be submitted again.
+    """
+
+    code = "partly_submitted"
+    exit_code = 2
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        runs: Sequence[Any] = (),
+        refused: Mapping[int, RunnerError] | None = None,
+        stopped_by: RunnerError | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.runs = list(runs)
+        self.refused = dict(refused or {})
+        self.stopped_by = stopped_by
 
 
 class Unconfirmed(Unavailable):
     """Redis accepted it, and no replica confirmed it in time (``durability: replicated``)."""
 
     code = "unconfirmed"
+
+
+class WriteRefused(Unavailable):
+    """Redis will never accept it: it is too large, a key has another type, or a permission is missing."""
+
+    code = "write_refused"
 
 
 class WaitTimeout(RunnerError):

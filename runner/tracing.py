@@ -10,13 +10,19 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from typing import Any
+
+from runner.model.storable import names_of, words_of
 
 log = logging.getLogger(__name__)
 
 _ASKING = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_TRACES_EXPORTER")
+_ASKING_BYTES = [os.fsencode(name) for name in _ASKING]
+_LONGEST_WORDS = 2000
+"""Characters of an exception that a span carries."""
+
 _EXPORT_SECONDS = 2.0
 """How long a collector that does not answer may keep anybody waiting, unless OTEL_EXPORTER_OTLP_TIMEOUT is set."""
 _HEADER = "traceparent"
@@ -24,10 +30,19 @@ _HEADER = "traceparent"
 
 def is_asked(environ: Mapping[str, str] | None = None) -> bool:
     """Return whether spans are wanted: by ``OTEL_*`` variables, or by a program that makes its own."""
-    environ = os.environ if environ is None else environ
-    if environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or environ.get("OTEL_TRACES_EXPORTER") == "none":
+    if "opentelemetry.sdk.trace" not in sys.modules and not _has_any(os.environ if environ is None else environ):
         return False
-    return any(environ.get(name) for name in _ASKING) or "opentelemetry.sdk.trace" in sys.modules
+    environ = os.environ if environ is None else environ
+    return environ.get("OTEL_SDK_DISABLED", "").lower() != "true" and environ.get("OTEL_TRACES_EXPORTER") != "none"
+
+
+def _has_any(environ: Mapping[str, str]) -> bool:
+    """Whether a variable that asks for spans is set; asked before each attempt."""
+    # What is in `os.environ`, which makes an exception of each variable that is missing: that takes ten times as long.
+    data: Mapping[Any, Any] = getattr(environ, "_data", {})
+    if environ is os.environ and data and data.keys().isdisjoint(_ASKING_BYTES):
+        return False
+    return any(environ.get(name) for name in _ASKING)
 
 
 def submitted(job: str, run_id: str, trigger: str) -> str | None:
@@ -35,7 +50,7 @@ def submitted(job: str, run_id: str, trigger: str) -> str | None:
     tracer = _tracer() if is_asked() else None
     if tracer is None:
         return None
-    from opentelemetry.propagate import inject
+    from opentelemetry.propagate import inject  # an extra: imported only where spans are asked for
     from opentelemetry.trace import SpanKind
 
     carrier: dict[str, str] = {}
@@ -45,8 +60,9 @@ def submitted(job: str, run_id: str, trigger: str) -> str | None:
     return carrier.get(_HEADER)
 
 
-@contextmanager
-def attempt(carried: str | None, job: str, attributes: Mapping[str, Any], mask: Callable[[str], str]) -> Iterator[None]:
+def attempt(
+    carried: str | None, job: str, attributes: Mapping[str, Any], mask: Callable[[str], str]
+) -> AbstractContextManager[None]:
     """Have the block be a span below the submission's, and send it before the block is left.
 
     Args:
@@ -56,10 +72,14 @@ def attempt(carried: str | None, job: str, attributes: Mapping[str, Any], mask: 
         mask: takes secrets out of the text of an exception.
     """
     tracer = _tracer() if is_asked() else None
-    if tracer is None:
-        yield
-        return
-    from opentelemetry.propagate import extract
+    return nullcontext() if tracer is None else _span(tracer, carried, job, attributes, mask)
+
+
+@contextmanager
+def _span(
+    tracer: Any, carried: str | None, job: str, attributes: Mapping[str, Any], mask: Callable[[str], str]
+) -> Iterator[None]:
+    from opentelemetry.propagate import extract  # an extra: imported only where spans are asked for
     from opentelemetry.trace import SpanKind, Status, StatusCode, get_tracer_provider
 
     try:
@@ -75,9 +95,10 @@ def attempt(carried: str | None, job: str, attributes: Mapping[str, Any], mask: 
             try:
                 yield
             except BaseException as error:
-                told = f"{type(error).__name__}: {mask(str(error))}"
+                name = names_of(type(error))[1]
+                told = f"{name}: {words_of(error, _LONGEST_WORDS, say=str, mask=mask)}"
                 span.set_status(Status(StatusCode.ERROR, told))
-                span.add_event("exception", {"exception.type": type(error).__name__, "exception.message": told})
+                span.add_event("exception", {"exception.type": name, "exception.message": told})
                 raise
     finally:
         # The process may be killed, or leave without a word to anybody, right after this.
@@ -87,7 +108,7 @@ def attempt(carried: str | None, job: str, attributes: Mapping[str, Any], mask: 
 def _tracer() -> Any:
     """Return the tracer of the provider that the program has, or of a new one; None if the packages are missing."""
     try:
-        from opentelemetry import trace
+        from opentelemetry import trace  # an extra: as above
         from opentelemetry.sdk.trace import TracerProvider
     except ImportError:
         _warn()
@@ -98,7 +119,7 @@ def _tracer() -> Any:
 
 
 def _provide() -> None:
-    from opentelemetry import trace
+    from opentelemetry import trace  # an extra: as above
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import SERVICE_NAME, Resource
     from opentelemetry.sdk.trace import TracerProvider

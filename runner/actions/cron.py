@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import getpass
 import os
 import sys
 from collections.abc import Iterator
@@ -13,19 +12,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner.actions import crontab
-from runner.actions.init import host_timezone
+from runner.authoring.init import host_timezone
 from runner.crontab.block import BrokenBlock, lines_of, put_in, setting_above, take_out, written
 from runner.crontab.calendar import on_calendar
 from runner.crontab.fields import Inexpressible
 from runner.crontab.line import cron_time, job_line, same_zone, tick_line
 from runner.crontab.unit import Host, job_units, scheduler_units, tick_units, worker_units
 from runner.errors import CrontabError, InvalidSpec
+from runner.host.users import current_user
+from runner.settings.discovery import FOUND_VARIABLE
 
 if TYPE_CHECKING:
     from runner.actions.project import Project
     from runner.model.job import JobSpec
 
 _TICK_INSTEAD = "leave out --per-job: runner tick knows all schedules"
+_OF_PROJECT = ("RUNNER_PROJECT", FOUND_VARIABLE)
 _POSIX = ("sh", "dash", "bash", "ksh", "zsh", "ash", "mksh")
 
 
@@ -131,11 +133,18 @@ def units(project: Project, *, per_job: bool, user: bool) -> dict[str, str]:
         user: for the user's own manager (``systemctl --user``).
 
     Raises:
-        CrontabError: a timer can not say when a job runs.
+        CrontabError: a timer cannot express the schedule of a job, or a unit cannot hold a name or a path.
         InvalidSpec: with ``per_job``, some jobs could not be read.
     """
+    try:
+        return _units(project, per_job=per_job, user=user)
+    except Inexpressible as wrong:
+        raise CrontabError(str(wrong), hint="rename it") from None
+
+
+def _units(project: Project, *, per_job: bool, user: bool) -> dict[str, str]:
     settings = project.settings
-    host = Host(program(), str(settings.project), None if user else getpass.getuser(), settings.environment)
+    host = Host(program(), str(settings.project), None if user else current_user(), settings.environment)
     found: dict[str, str] = {}
     if per_job:
         for job in _scheduled(project):
@@ -157,7 +166,7 @@ def lost_variables() -> list[str]:
     return sorted(
         name
         for name in os.environ
-        if name.startswith("RUNNER_") and not name.startswith("RUNNER_TEST_") and name != "RUNNER_PROJECT"
+        if name.startswith("RUNNER_") and not name.startswith("RUNNER_TEST_") and name not in _OF_PROJECT
     )
 
 

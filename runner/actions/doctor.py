@@ -13,22 +13,25 @@ from runner._version import __version__
 from runner.actions.metrics import deadlines
 from runner.actions.tick import Engine
 from runner.embedded.place import Place
-from runner.errors import RunnerError, Unavailable
-from runner.ledger.connection import mask
-from runner.ledger.health.finding import EXAMPLES, Finding, Level, ok, problem, things, warning
+from runner.errors import InvalidSettings, RunnerError, Unavailable
+from runner.ledger.health.finding import EXAMPLES, Finding, Level, ok, problem, warning
 from runner.ledger.health.fleet import (
     archive_dead_letters,
     check_dead_letters,
     check_hooks,
     check_pauses,
+    check_plain_queues,
     check_queues,
     check_workers,
 )
 from runner.ledger.health.reconcile import reconcile
+from runner.ledger.health.retention import check_retention
 from runner.ledger.health.server import check_server
 from runner.ledger.health.successes import check_successes
+from runner.ledger.permissions import missing_permissions, remedy
+from runner.model.plural import things
 from runner.model.run import to_timestamp
-from runner.settings.redis_url import EMBEDDED
+from runner.settings.redis_url import EMBEDDED, mask
 
 if TYPE_CHECKING:
     from runner.actions.project import Project
@@ -74,7 +77,11 @@ def examine(project: Project, *, repair: bool = False) -> Report:
     """
     local = [*_settings(project), *_jobs(project), *_former_server(project.settings)]
     try:
-        server = [_reached(project), *check_server(project.ledger)]
+        lacking = _permissions(project)
+        if lacking.level is not Level.OK:
+            # Whatever else is asked could be refused.
+            return Report((*local, lacking))
+        server = [_reached(project), lacking, *check_server(project.ledger)]
     except Unavailable as error:
         return Report((*local, _unreachable(error)))
     local += [*server, *_embedded(project.settings)]
@@ -90,13 +97,23 @@ def examine(project: Project, *, repair: bool = False) -> Report:
         return Report((*local, _unreachable(error)), tuple(mended))
 
 
+def _permissions(project: Project) -> Finding:
+    missing = missing_permissions(project.ledger)
+    if missing.rules:
+        return problem("permissions", f"the user of redis_url lacks permissions: {missing}", remedy(missing))
+    return ok("permissions", "the user of redis_url may do all that is needed")
+
+
 def _ledger(project: Project) -> Iterator[Finding]:
     yield from check_workers(project.ledger, versions())
     yield from check_queues(project.ledger)
+    declared = {job.queue for job in project.catalog.jobs.values()}
+    yield from check_plain_queues(project.ledger, {*declared, *project.settings.worker.queues})
     yield from check_hooks(project.ledger)
     yield from check_pauses(project.ledger)
     yield from check_successes(project.ledger, deadlines(project.catalog))
     yield from _schedules(project)
+    yield check_retention(project.ledger)
     yield from reconcile(project.ledger)
     yield check_dead_letters(project.ledger)
 
@@ -107,6 +124,8 @@ def _schedules(project: Project) -> Iterator[Finding]:
     if not scheduled or not project.settings.schedules:
         return
     behind = Engine(project).behind()
+    for name, fault in behind.faults.items():
+        yield problem("schedules", f"job {name} never runs from here: {fault}", "correct its schedule")
     unseen = behind.unseen
     late = min(behind.due.items(), key=lambda each: each[1], default=None)
     if late is not None and behind.now - late[1] > UNSUBMITTED_SECONDS * 1000:
@@ -127,7 +146,7 @@ def _repair(project: Project) -> list[Finding]:
     if letters.count:
         try:
             path = archive_dead_letters(project.ledger, project.settings.state_dir)
-        except OSError:
+        except (OSError, InvalidSettings):
             return mended  # it is found again, and stays a warning
         mended.append(
             Finding(name=letters.name, level=letters.level, what=f"{letters.what}: now in {path}", count=letters.count)
@@ -165,6 +184,14 @@ def _jobs(project: Project) -> Iterator[Finding]:
         )
     for text in catalog.warnings:
         yield warning("jobs", text, "see runner validate")
+    unsafe = sorted(catalog.unsafe())
+    if unsafe:
+        named = ", ".join(unsafe[:EXAMPLES]) + (", …" if len(unsafe) > EXAMPLES else "")
+        yield warning(
+            "unsafe",
+            f"{things(len(unsafe), 'job')} with unsafe: true, whose submitters can choose what is run: {named}",
+            "runner validate says where; write it so that unsafe can be removed",
+        )
     if not catalog.problems and not catalog.warnings:
         yield ok("jobs", f"{things(len(catalog.jobs), 'job')} in {things(catalog.files, 'file')}")
 

@@ -8,11 +8,13 @@ from datetime import timedelta
 from typing import Any
 
 from runner.model.pause import ALL, Pause
+from runner.model.plural import things
 from runner.model.run import Run, State, to_datetime, to_timestamp
 
 ENDS = {
     "exception": "the job raised an error that is not retried, or not any more",
     "timeout": "it ran longer than its timeout, or let SoftTimeLimitExceeded escape, and was killed",
+    "out_of_memory": "its processes held more memory than its job allows, and were killed",
     "worker_lost": "the process that ran it died, and it could not be started again",
     "poisoned": "the process that ran it died as often in a row as max_deliveries allows",
     "invalid_params": "its params do not fit what the job declares in the worker's files",
@@ -34,6 +36,8 @@ class Facts:
 
     run: Run
     now: int
+    note: str | None = None
+    """The detail in its record, whereas that of ``run`` says where it is if there is none."""
     due: int | None = None
     """It is in the delayed set until then."""
     ahead: int | None = None
@@ -122,6 +126,8 @@ def explain(facts: Facts) -> Explanation:
     """Return the explanation of a run."""
     run = facts.run
     commands: list[tuple[str, ...]] = []
+    if run.damaged:
+        return Explanation(f"its record is damaged: {run.damaged}", list(_history(facts)), [("doctor", "--repair")])
     if run.final:
         summary, because = _ended(facts)
         if run.state is State.FAILURE:
@@ -195,9 +201,9 @@ def _waits(facts: Facts) -> tuple[str, list[str], list[tuple[str, ...]]]:
         if facts.due > facts.now:
             what = "a retry" if run.state is State.RETRY else "its start"
             summary = f"it waits for {what}, due at {facts.moment(facts.due)}, in {facts.left(facts.due)}"
-            return summary, [*_detail(run), *unserved], []
+            return summary, [*_note(facts), *unserved], []
         if not facts.workers:
-            return f"it is due since {facts.moment(facts.due)}, and no live worker is there", _detail(run), start
+            return f"it is due since {facts.moment(facts.due)}, and no live worker is there", _note(facts), start
         return "it is due, and goes into its queue within a second", unserved, [] if served else start
     if facts.holder:
         if facts.lease is not None and facts.lease <= facts.now:
@@ -205,16 +211,16 @@ def _waits(facts: Facts) -> tuple[str, list[str], list[tuple[str, ...]]]:
                 f"worker {facts.holder} had fetched it, and has not been heard of since {_ago(facts, facts.lease)}"
             )
             return summary, ["any live worker puts it back into its queue"], [] if facts.workers else start
-        return f"worker {facts.holder} has fetched it, and starts it when a process is free", _detail(run), []
+        return f"worker {facts.holder} has fetched it, and starts it when a process is free", _note(facts), []
     if not served:
-        return unserved[0], [*_place(facts), *_detail(run)], start
+        return unserved[0], [*_place(facts), *_note(facts)], start
     if facts.ahead is not None:
         before = facts.ahead + facts.higher
         if before:
             return f"{_count(before)} ahead of it in queue {run.queue}", _place(facts), []
         return f"it is the next one in queue {run.queue}", [f"taken by {', '.join(facts.takers)}"], []
-    if run.detail and not run.detail.startswith("waiting in queue"):
-        return run.detail, [], []
+    if facts.note:
+        return facts.note, [], []
     if facts.behind:
         return f"it is far behind in queue {run.queue}: more runs are ahead of it than were looked at", [], []
     return (
@@ -243,9 +249,8 @@ def _place(facts: Facts) -> list[str]:
     return found
 
 
-def _detail(run: Run) -> list[str]:
-    told = ("waiting in queue", "scheduled", "waiting for a retry")
-    return [run.detail] if run.detail and not run.detail.startswith(told) else []
+def _note(facts: Facts) -> list[str]:
+    return [facts.note] if facts.note else []
 
 
 def _history(facts: Facts) -> Iterator[str]:
@@ -253,10 +258,11 @@ def _history(facts: Facts) -> Iterator[str]:
     if run.error:
         yield f"last error: {run.error['type']}: {run.error['message']}"
     if run.retries:
-        yield f"retried {run.retries} time{'' if run.retries == 1 else 's'}"
+        yield f"retried {things(run.retries, 'time')}"
     for death in run.deaths[-3:]:
         how = f"signal {death['signal']}" if death.get("signal") else ""
         how = how or (f"exit code {death['exit_code']}" if death.get("exit_code") is not None else "with its worker")
+        how += ", ended by the kernel's OOM killer" if death.get("oom_killed") else ""
         yield f"a process that ran it died at {facts.show(death['at'])} on {death.get('worker') or '?'} ({how})"
 
 

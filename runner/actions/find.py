@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 from runner.errors import UsageError
 from runner.model.run import Run
+from runner.model.run_id import require_run_id
 
 if TYPE_CHECKING:
     from runner.actions.project import Project
-    from runner.ledger.search import Page, Query
+    from runner.ledger.search import Page
+    from runner.model.run_query import RunQuery
 
 
 def find_id(project: Project, reference: str, *, reading: bool = True) -> str:
@@ -32,6 +34,8 @@ def find_id(project: Project, reference: str, *, reading: bool = True) -> str:
         )
     if not reference.strip("@"):
         raise UsageError(f"{reference!r} is not an id", hint="runner runs lists the ids")
+    if not reference.startswith("@"):
+        require_run_id(reference)
     return project.ledger.resolve(reference)
 
 
@@ -40,7 +44,7 @@ def find_run(project: Project, reference: str) -> Run:
     return project.ledger.get(find_id(project, reference))
 
 
-def list_runs(project: Project, query: Query, *, limit: int = 20, cursor: str | None = None) -> Page:
+def list_runs(project: Project, query: RunQuery, *, limit: int = 20, cursor: str | None = None) -> Page:
     """Return a page of the runs that fit, as :func:`runner.ledger.search.search` does.
 
     Args:
@@ -51,7 +55,7 @@ def list_runs(project: Project, query: Query, *, limit: int = 20, cursor: str | 
 
     Raises:
         UsageError: the cursor is none.
-        UnknownJob: nothing fits, and there is no job of the name that was asked for.
+        UnknownJob: no run matches, and no job has the requested name.
         Unavailable: Redis cannot be reached.
     """
     from runner.ledger.search import search  # start-up time: only lists search

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import pwd
-import tempfile
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from runner.actions import crontab
-from runner.actions.init import host_timezone, init, write_new
 from runner.actions.project import Project
+from runner.authoring.init import host_timezone, init, write_new
+from runner.catalog.catalog import check_defaults
+from runner.catalog.jobs_file import read_jobs
 from runner.crontab.block import BrokenBlock
 from runner.crontab.jobs_file import Surroundings, jobs_file
 from runner.crontab.reading import Left, read_crontab
 from runner.errors import CrontabError, UsageError
+from runner.host.users import current_user
 from runner.settings.discovery import is_project
-from runner.spec.catalog import load_files
+from runner.yaml_reader.reader import read_text
 
 FILE = "crontab.yaml"
+_USUAL_USERS = frozenset({"root", "www-data", "nobody", "postgres", "mysql", "munin", "logcheck", "operator", "apache"})
+"""Users that system crontabs of other hosts name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +53,11 @@ def from_crontab(folder: Path, text: bytes | None, *, system: bool = False) -> C
         text = crontab.read()
         if text is None:
             raise CrontabError(
-                f"{getpass.getuser()} has no crontab",
+                f"{current_user()} has no crontab",
                 hint="name a file, or - for stdin: runner init --from-crontab FILE",
             )
     try:
-        reading = read_crontab(text, system=system)
+        reading = read_crontab(text, system=system, is_user=_is_user)
     except BrokenBlock as broken:
         raise CrontabError(f"the marks in the crontab do not fit: {broken}", hint="mend them: crontab -e") from None
     if not reading.entries:
@@ -68,7 +72,7 @@ def from_crontab(folder: Path, text: bytes | None, *, system: bool = False) -> C
     else:
         project = None
         target, taken, zone, defaults = folder / "jobs.d" / FILE, frozenset(), host_timezone(), {}
-    around = Surroundings(_home, host_timezone(), zone, getpass.getuser())
+    around = Surroundings(_home, host_timezone(), zone, current_user())
     written, names, left = jobs_file(reading, taken, around)
     _check(written, defaults)
     if os.path.lexists(target):
@@ -84,14 +88,21 @@ def from_crontab(folder: Path, text: bytes | None, *, system: bool = False) -> C
 
 def _check(text: str, defaults: Mapping[str, Any]) -> None:
     """Whatever is written must be valid."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = write_new(Path(folder, FILE), text)
-        problems = load_files([path], defaults=defaults).problems
+    sound, _ = check_defaults(defaults, ())
+    problems = read_jobs(read_text(text, FILE), sound).problems
     if problems:
         told = "\n".join(f"{problem.path}: {problem.message}" for problem in problems)
         raise CrontabError(
             f"some of its lines do not fit the project:\n{told}", hint="leave them out, or change defaults"
         )
+
+
+def _is_user(word: str) -> bool:
+    try:
+        pwd.getpwnam(word)
+    except (KeyError, ValueError, UnicodeError):
+        return word in _USUAL_USERS
+    return shutil.which(word) is None
 
 
 def _home(user: str | None) -> str:

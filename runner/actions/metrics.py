@@ -15,13 +15,15 @@ from runner.ledger.fleet import read_queues, read_workers
 from runner.ledger.health.successes import overdue_successes
 from runner.ledger.metrics import BUCKETS, Counts, Times, read_counts
 from runner.ledger.pauses import read_pauses
+from runner.model.queue import Queue
 from runner.model.run import FailureReason, State
+from runner.model.worker import Worker
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
     from runner.actions.project import Project
-    from runner.spec.catalog import Catalog
+    from runner.catalog.catalog import Catalog
 
 
 def exposition(project: Project) -> str:
@@ -32,7 +34,7 @@ def exposition(project: Project) -> str:
         Unavailable: Redis cannot be reached.
     """
     try:
-        from prometheus_client import CollectorRegistry, generate_latest  # an extra
+        from prometheus_client import CollectorRegistry, generate_latest  # an extra: most projects export no metrics
     except ImportError:
         raise UsageError(
             "metrics need one more package (prometheus_client is missing)", hint='pip install "celery-runner[metrics]"'
@@ -82,7 +84,7 @@ def families(project: Project) -> Iterator[Metric]:
     Raises:
         Unavailable: Redis cannot be reached.
     """
-    from prometheus_client.core import InfoMetricFamily
+    from prometheus_client.core import InfoMetricFamily  # an extra: as above
 
     counts = read_counts(project.ledger)
     info = InfoMetricFamily("runner", "The runner that tells this.")
@@ -140,27 +142,27 @@ def _standing(counts: Counts) -> Iterator[Metric]:
     yield _gauge("runner_last_success_timestamp_seconds", "When a job succeeded last.", ("job",), seconds)
 
 
-def _queues(queues: list[dict[str, Any]]) -> Iterator[Metric]:
+def _queues(queues: list[Queue]) -> Iterator[Metric]:
     for name, field, words in (
         ("runner_queue_waiting", "waiting", "Messages that wait in a queue."),
         ("runner_queue_delayed", "delayed", "Runs that come to a queue later."),
         ("runner_queue_workers", "workers", "Live workers that take from a queue."),
         ("runner_queue_oldest_seconds", "oldest", "How long the run that is next in a queue waits."),
     ):
-        yield _gauge(name, words, ("queue",), {each["name"]: each[field] or 0 for each in queues})
+        yield _gauge(name, words, ("queue",), {each.name: getattr(each, field) or 0 for each in queues})
 
 
-def _workers(workers: list[dict[str, Any]]) -> Iterator[Metric]:
+def _workers(workers: list[Worker]) -> Iterator[Metric]:
     states = dict.fromkeys(("running", "stopping", "lost"), 0)
     for each in workers:
-        states[each["state"]] += 1
+        states[each.state] += 1
     yield _gauge("runner_workers", "Workers; lost are those that fell silent within a day.", ("state",), states)
-    live = [each for each in workers if each["state"] != "lost"]
+    live = [each for each in workers if not each.lost]
     for name, field, words in (
         ("runner_worker_concurrency", "concurrency", "Runs that a worker performs at once."),
         ("runner_worker_running", "running", "Runs that a worker performs now."),
     ):
-        yield _gauge(name, words, ("worker",), {each["name"]: each[field] for each in live})
+        yield _gauge(name, words, ("worker",), {each.name: getattr(each, field) for each in live})
 
 
 def _jobs(project: Project) -> Iterator[Metric]:
@@ -185,7 +187,7 @@ def _jobs(project: Project) -> Iterator[Metric]:
 
 
 def _counter(name: str, words: str, labels: tuple[str, ...], values: Mapping[Any, float]) -> Metric:
-    from prometheus_client.core import CounterMetricFamily
+    from prometheus_client.core import CounterMetricFamily  # an extra: as above
 
     family = CounterMetricFamily(name, words, labels=labels)
     for key, value in values.items():
@@ -194,7 +196,7 @@ def _counter(name: str, words: str, labels: tuple[str, ...], values: Mapping[Any
 
 
 def _gauge(name: str, words: str, labels: tuple[str, ...], values: Mapping[Any, float]) -> Metric:
-    from prometheus_client.core import GaugeMetricFamily
+    from prometheus_client.core import GaugeMetricFamily  # an extra: as above
 
     family = GaugeMetricFamily(name, words, labels=labels)
     for key, value in values.items():
@@ -203,7 +205,7 @@ def _gauge(name: str, words: str, labels: tuple[str, ...], values: Mapping[Any, 
 
 
 def _histogram(name: str, words: str, values: Mapping[str, Times]) -> Metric:
-    from prometheus_client.core import HistogramMetricFamily
+    from prometheus_client.core import HistogramMetricFamily  # an extra: as above
 
     family = HistogramMetricFamily(name, words, labels=("job",))
     for job, times in values.items():

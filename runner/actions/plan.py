@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from runner.ledger.connection import reaching
-from runner.ledger.fleet import read_workers
+from runner.catalog.live import catalog_digest
+from runner.catalog.published import Published, publish, read_published
+from runner.ledger.reach import reaching
 from runner.ledger.record import unpack_digest
 from runner.ledger.specs import read_specs
 from runner.model.run import to_timestamp
 from runner.model.schedule import SCHEDULES
+from runner.model.worker import Worker
 from runner.schedule.timetable import from_milliseconds, milliseconds, next_slot, timetables
-from runner.spec.live import catalog_digest
-from runner.spec.published import Published, publish, read_published
 
 if TYPE_CHECKING:
     from runner.actions.project import Project
-    from runner.spec.problem import Problem
+    from runner.yaml_reader.problem import Problem
 
 NEXT_RUNS = 3
 """How many runs to come are shown of a schedule that moves."""
@@ -65,6 +66,8 @@ class Plan:
     are, or None)."""
     problems: tuple[Problem, ...] = field(default=())
     """What is wrong with the files here."""
+    unsafe: tuple[str, ...] = ()
+    """The jobs here with ``unsafe: true``; a key of the document only if there are any."""
 
     @property
     def differs(self) -> bool:
@@ -74,6 +77,7 @@ class Plan:
 
     def document(self) -> dict[str, Any]:
         """Return it as JSON values."""
+        unsafe = {"unsafe": list(self.unsafe)} if self.unsafe else {}
         return {
             "added": list(self.added),
             "changed": {
@@ -92,6 +96,7 @@ class Plan:
             "queued": dict(self.queued),
             "workers": list(self.workers),
             "problems": [problem.as_dict() for problem in self.problems],
+            **unsafe,
         }
 
 
@@ -124,42 +129,44 @@ def plan(project: Project) -> Plan:
         queued=_queued(project, here),
         workers=tuple(
             {
-                "name": worker["name"],
-                "catalog": worker["catalog"],
-                "current": worker["catalog"] == digest,
+                "name": worker.name,
+                "catalog": worker.catalog,
+                "current": worker.catalog == digest,
                 "behind": _behind(worker, reference),
             }
             for worker in workers
         ),
         problems=tuple(problem for problem in catalog.problems if problem.severity == "error"),
+        unsafe=tuple(sorted(catalog.unsafe())),
     )
 
 
-def _live(project: Project) -> list[dict[str, Any]]:
+def _live(project: Project) -> list[Worker]:
     """Return the live workers, once they have told what they run, or had the time to."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
-        workers = [worker for worker in read_workers(project.ledger) if worker["state"] != "lost"]
-        if all(worker["catalog"] for worker in workers) or time.monotonic() > deadline:
+        workers = project.ledger.workers()
+        if all(worker.catalog for worker in workers) or time.monotonic() > deadline:
             return workers
         time.sleep(0.1)
 
 
-def _reference(workers: Sequence[Mapping[str, Any]]) -> str | None:
+def _reference(workers: Sequence[Worker]) -> str | None:
     """Return the catalog that most workers have; of several the one that was taken up last."""
-    counts = Counter(worker["catalog"] for worker in workers if worker["catalog"])
-    latest: dict[str, int] = {}
+    counts = Counter(worker.catalog for worker in workers if worker.catalog)
+    latest: dict[str, str] = {}
     for worker in workers:
-        latest[worker["catalog"]] = max(latest.get(worker["catalog"], 0), worker["catalog_since"])
+        if worker.catalog:
+            latest[worker.catalog] = max(latest.get(worker.catalog, ""), worker.catalog_since)
     return max(counts, key=lambda each: (counts[each], latest[each]), default=None)
 
 
-def _behind(worker: Mapping[str, Any], reference: str | None) -> str | None:
-    if worker["catalog"] is None:
+def _behind(worker: Worker, reference: str | None) -> str | None:
+    if worker.catalog is None:
         return "does not tell what it runs"
-    if worker["problems"]["count"]:
-        return f"its files have problems: {worker['problems']['first'][0]}"
-    return None if worker["catalog"] == reference else "runs other jobs than most"
+    if worker.problems.count:
+        return f"its files have problems: {worker.problems.first[0]}"
+    return None if worker.catalog == reference else "runs other jobs than most"
 
 
 def compare(before: Mapping[str, Any], after: Mapping[str, Any], path: str = "") -> Iterator[OptionChange]:
@@ -194,15 +201,14 @@ def _next_runs(options: Mapping[str, Any], timezone: str, now: int) -> tuple[int
     written = _fires(options)
     if written is None:
         return ()
-    tables = timetables(SCHEDULES.read(written, (), lambda *_, **__: None), timezone)
     found: list[int] = []
     slot = from_milliseconds(now)
-    for _ in range(NEXT_RUNS):
-        following = next_slot(tables, slot)
-        if following is None:
-            break
-        slot = following
-        found.append(milliseconds(slot))
+    # What another host published may be no schedule here: it may have zones that this host does not know.
+    with contextlib.suppress(Exception):
+        tables = timetables(SCHEDULES.read(written, (), lambda *_, **__: None), timezone)
+        while len(found) < NEXT_RUNS and (following := next_slot(tables, slot)) is not None:
+            slot = following
+            found.append(milliseconds(slot))
     return tuple(found)
 
 
@@ -212,10 +218,10 @@ def _queued(project: Project, here: Mapping[str, Published]) -> dict[str, int]:
     with reaching(ledger.settings):
         ids: list[Any] = []
         for state in ("PENDING", "RETRY"):
-            ids += ledger.client.zrange(f"{ledger.namespace}:state:{state}", 0, MOST_QUEUED - 1, desc=True)
+            ids += ledger.client.zrange(ledger.keys.state(state), 0, MOST_QUEUED - 1, desc=True)
         with ledger.client.pipeline(transaction=False) as pipe:
             for run_id in ids:
-                pipe.hmget(f"{ledger.namespace}:run:{run_id}", "job", "spec_digest")
+                pipe.hmget(ledger.keys.run(run_id), "job", "spec_digest")
             records = pipe.execute()
     counts = Counter(
         job for job, spec in records if job and (job not in here or here[job].digest != unpack_digest(spec))

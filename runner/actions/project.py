@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -9,8 +11,12 @@ from typing import TYPE_CHECKING, Self
 from runner.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from runner.catalog.catalog import Catalog
     from runner.ledger.ledger import Ledger
-    from runner.spec.catalog import Catalog
+
+
+CATALOG_SECONDS = 1.0
+"""How old the jobs may be in a process that goes on: a change of YAML counts after this time, a new job at once."""
 
 
 class Project:
@@ -18,6 +24,8 @@ class Project:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._mutex = threading.Lock()
+        self._looked_at = 0.0
 
     @classmethod
     def open(cls, path: str | Path | None = None) -> Self:
@@ -32,9 +40,24 @@ class Project:
     @cached_property
     def catalog(self) -> Catalog:
         """All jobs of the project: the sound ones and the problems of the others."""
-        from runner.spec.catalog import load_catalog  # start-up time: `status` reads no jobs
+        from runner.catalog.catalog import load_catalog  # start-up time: `status` reads no jobs
 
         return load_catalog(self.settings)
+
+    def look(self, name: str | None = None) -> None:
+        """Read the jobs again where their files changed, at most once a second; at once if ``name`` is no known job."""
+        from runner.catalog.catalog import load_catalog  # start-up time: as above
+
+        with self._mutex:
+            known = self.__dict__.get("catalog")
+            if known is None:
+                self._looked_at = time.monotonic()
+            elif time.monotonic() - self._looked_at > CATALOG_SECONDS or (name is not None and name not in known.jobs):
+                self._looked_at = time.monotonic()
+                found = load_catalog(self.settings)
+                if not found.same_as(known):
+                    # Else the one that is there stays, and with it the jobs that it has built.
+                    self.catalog = found
 
     @property
     def opened(self) -> bool:
@@ -50,4 +73,4 @@ class Project:
         """
         from runner.ledger.ledger import Ledger  # start-up time: `jobs` and completion need no Redis client
 
-        return Ledger.open(self.settings)
+        return Ledger.open_lightly(self.settings)

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from runner.actions.find import find_id
 from runner.actions.submit import submit
-from runner.errors import NotFinished
+from runner.errors import NotFinished, UsageError
+from runner.model.asking import QUERY, ask
+from runner.model.submit_options import SubmitOptions
 
 if TYPE_CHECKING:
     from runner.actions.project import Project
@@ -22,7 +24,7 @@ def rerun(
         project: whose run.
         reference: the id of the finished run, or a unique prefix of it.
         run_id: the id of the new run; made by default.
-        key: see :func:`runner.actions.submit.submit`.
+        key: submitting the same key of a job again gives the first run.
         by: who; ``user@host`` by default.
 
     Raises:
@@ -36,6 +38,12 @@ def rerun(
             f"run {origin.id} of {origin.job} is {origin.state}, only a finished run can be run again",
             hint=f"wait for it: runner wait {origin.id}",
         )
+    if origin.damaged:
+        raise UsageError(
+            f"run {origin.id} cannot be run again, its record is damaged: {origin.damaged}",
+            hint="submit it anew; runner doctor --repair removes the record",
+        )
+    options = ask(SubmitOptions, {"key": key}, QUERY, zone=project.settings.timezone)
     return submit(
-        project, origin.job, origin.params, run_id=run_id, key=key, trigger="rerun", rerun_of=origin.id, by=by
+        project, origin.job, origin.params, run_id=run_id, options=options, trigger="rerun", rerun_of=origin.id, by=by
     )

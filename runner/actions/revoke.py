@@ -6,14 +6,11 @@ from typing import TYPE_CHECKING
 
 from runner.actions.find import find_id
 from runner.actions.submit import submitter
-from runner.errors import UsageError
+from runner.model.end_signal import signal_name
 from runner.model.run import Run
 
 if TYPE_CHECKING:
     from runner.actions.project import Project
-
-SIGNALS = ("TERM", "INT", "HUP", "QUIT", "KILL", "USR1", "USR2")
-"""What a running job can be ended with; SIGKILL follows where it does not end."""
 
 
 def revoke(
@@ -33,7 +30,7 @@ def revoke(
         project: whose run.
         reference: its id, or a unique prefix of it.
         terminate: end it also if it is running, with its process group.
-        signal: the name of the signal to end it with, one of :data:`SIGNALS`.
+        signal: the name of the signal to end it with, one of :data:`runner.model.end_signal.SIGNALS`.
         comment: why.
         by: who; ``user@host`` by default.
 
@@ -41,8 +38,6 @@ def revoke(
         UnknownRun, AmbiguousId: see :func:`runner.actions.find.find_id`.
         UsageError: no such signal.
     """
-    name = signal.upper().removeprefix("SIG")
-    if name not in SIGNALS:
-        raise UsageError(f"signal {signal!r} is not supported", hint=f"use one of {', '.join(SIGNALS)}")
+    name = signal_name(signal)
     run_id = find_id(project, reference, reading=False)
     return project.ledger.revoke(run_id, by=by or submitter(), comment=comment, terminate=terminate, signal=name)

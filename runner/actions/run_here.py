@@ -13,8 +13,10 @@ from runner.actions.submit import new_id, submit, submitter
 from runner.actions.wait import wait
 from runner.actions.worker_process import start_worker
 from runner.errors import RunnerError, WaitTimeout
+from runner.host.places import check_for_children
 from runner.model.run import Run
-from runner.process_group import guard, kill_group, release
+from runner.model.submit_options import SubmitOptions
+from runner.process.group import guard, kill_group, release
 
 if TYPE_CHECKING:
     from runner.actions.project import Project
@@ -56,13 +58,15 @@ def run_here(
 
     Raises:
         WaitTimeout: the time has passed; the run was terminated.
+        InvalidSettings: the host lacks what a worker needs; nothing was submitted.
         PrivateWorkerEnded: the worker did not start, or died.
         KeyboardInterrupt and other interrupts: the run was terminated.
         And what :func:`runner.actions.submit.submit` raises.
     """
+    check_for_children()  # before the run is there: nobody else would take it
     run_id = new_id()
     queue = f"run-{run_id[:8]}"
-    submitted = submit(project, job_name, params, words=words, run_id=run_id, queue=queue)
+    submitted = submit(project, job_name, params, words=words, run_id=run_id, options=SubmitOptions(queue=queue))
     try:
         with _worker(project, queue, output, verbose=verbose) as process, _watched(project, process, run_id) as died:
             [run] = wait(project.ledger, [submitted.id], timeout=timeout, on_change=on_change)

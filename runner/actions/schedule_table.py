@@ -9,18 +9,19 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import stat
 import zoneinfo
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runner._version import __version__
+from runner.host.state import read_private, replace_private
 from runner.schedule.timetable import digest_of, from_milliseconds, milliseconds, next_slot, timetables
 
 if TYPE_CHECKING:
+    from runner.catalog.catalog import Catalog
     from runner.model.job import JobSpec
     from runner.settings import Settings
-    from runner.spec.catalog import Catalog
 
 _FORMAT = 1
 
@@ -36,15 +37,28 @@ class Row:
     enabled: bool
     since: int
     next: int | None
+    fault: str | None = None
+    """Why the next slot cannot be computed on this host, or None. Such a row is not saved, and looked at again."""
 
     def look_from(self, job: JobSpec, timezone: str, since: int) -> None:
         """Compute the next slot after ``since`` anew."""
-        slot = next_slot(timetables(job.schedule, timezone), from_milliseconds(since))
-        self.since, self.next = since, None if slot is None else milliseconds(slot)
+        self.since, self.next, self.fault = since, None, None
+        try:
+            slot = next_slot(timetables(job.schedule, timezone), from_milliseconds(since))
+            self.next = None if slot is None else milliseconds(slot)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the schedules of other jobs go on
+            self.fault = fault_text(error)
 
     def knows(self, since: int) -> bool:
         """Return whether ``next`` is the first slot after ``since`` too."""
-        return self.since <= since and (self.next is None or since < self.next)
+        return self.fault is None and self.since <= since and (self.next is None or since < self.next)
+
+
+def fault_text(error: Exception) -> str:
+    """Return the words for what went wrong with the schedule of one job."""
+    if isinstance(error, zoneinfo.ZoneInfoNotFoundError):
+        return f"this host does not know its time zone: {error.args[0]}"
+    return f"its schedule cannot be computed: {type(error).__name__}: {error}"
 
 
 class ScheduleTable:
@@ -85,9 +99,15 @@ class ScheduleTable:
         self._changed = True
         return row
 
-    def next(self) -> int | None:
-        """Return when the next slot of any enabled job is, in Unix ms."""
-        return min((row.next for row in self.rows.values() if row.next is not None and row.enabled), default=None)
+    def next(self, without: Container[str] = ()) -> int | None:
+        """Return when the next slot of any enabled job is, in Unix ms; those ``without`` names are left out."""
+        times = (row.next for name, row in self.rows.items() if row.enabled and name not in without)
+        return min((time for time in times if time is not None), default=None)
+
+    @property
+    def faults(self) -> dict[str, str]:
+        """Why the next slot of some enabled jobs cannot be computed."""
+        return {name: row.fault for name, row in self.rows.items() if row.fault is not None and row.enabled}
 
     def save(self) -> None:
         """Write what changed. Never raises."""
@@ -98,13 +118,7 @@ class ScheduleTable:
             self._changed = False
 
     def _load(self) -> dict[str, Row]:
-        descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            foreign = status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-            if foreign or not stat.S_ISREG(status.st_mode):
-                return {}
-            held = json.load(file)
+        held = json.loads(read_private(self.path))
         if held["basis"] != self._basis:
             return {}
         return {name: _row(values) for name, values in held["rows"].items()}
@@ -113,15 +127,12 @@ class ScheduleTable:
         folder = self.path.parent
         if folder.stat().st_uid != os.geteuid():
             return  # the catalog's cache makes the folder, and not for a guest
-        temporary = folder / f"schedules.{os.getpid()}.tmp"
-        rows = {name: [row.spec, row.schedule, row.enabled, row.since, row.next] for name, row in self.rows.items()}
-        try:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(json.dumps({"basis": self._basis, "rows": rows}, separators=(",", ":")))
-            temporary.replace(self.path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        rows = {
+            name: [row.spec, row.schedule, row.enabled, row.since, row.next]
+            for name, row in self.rows.items()
+            if row.fault is None
+        }
+        replace_private(self.path, json.dumps({"basis": self._basis, "rows": rows}, separators=(",", ":")).encode())
 
 
 def _row(values: list[object]) -> Row:

@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING
 
 from runner.actions.project import Project
 from runner.actions.tick import Engine, Ticked, sweep
-from runner.app.systemd import Watchdog, notify
+from runner.catalog.live import LiveCatalog
 from runner.errors import RunnerError, Unavailable
+from runner.ledger.translation import may_come_back
+from runner.model.plural import things
 from runner.model.run import to_timestamp
-from runner.spec.live import LiveCatalog
+from runner.process.systemd import Watchdog, notify
+from runner.settings import load_again
 
 if TYPE_CHECKING:
+    from runner.catalog.catalog import Catalog
     from runner.settings import Settings
-    from runner.spec.catalog import Catalog
 
 LOOK_SECONDS = 3.0
 """How often files are looked at, so how soon a change is noticed."""
@@ -50,12 +53,16 @@ class Scheduler:
         self._looked = self._swept = self._listed = float("-inf")
         self._failures = 0
         self._ready = False
+        self._faults: dict[str, str] = {}
 
     def run(self, parent: int | None = None) -> None:
         """Work until an exception ends it (SIGTERM is one).
 
         Args:
             parent: end when this process is no longer the parent.
+
+        Raises:
+            Unavailable: as :meth:`step`.
         """
         watchdog = Watchdog()
         while parent is None or os.getppid() == parent:
@@ -68,11 +75,17 @@ class Scheduler:
                     return
 
     def step(self) -> float:
-        """Do what is to be done now; return how many seconds nothing is."""
+        """Submit what is due, and return the seconds until the next step.
+
+        Raises:
+            Unavailable: Redis cannot be reached, has not been reached yet, and waiting would not help.
+        """
         try:
             self._notice_changes()
             self._work()
         except Unavailable as error:
+            if not self._ready and not may_come_back(error):
+                raise  # a wrong password, or an embedded server that does not start: waiting would not help
             return self._wait_for_redis(error)
         if self._failures:
             self._say("Redis is back")
@@ -97,6 +110,10 @@ class Scheduler:
         if full:
             self._looked = time.monotonic()
         self._next = self._by_this_clock(ticked)
+        for job, fault in ticked.faults.items():
+            if self._faults.get(job) != fault:
+                self._say(f"job {job} is left out, {fault}")
+        self._faults = dict(ticked.faults)
         for job, slot, run_id in ticked.submitted[:_TOLD]:
             self._say(f"submitted {job} for {to_timestamp(slot)}: {run_id}")
 
@@ -131,7 +148,7 @@ class Scheduler:
         if not self._project.settings.schedules:
             return "schedules: false in runner.yaml, nothing is submitted from here"
         rows = [row for row in self._engine.table.rows.values() if row.schedule]
-        return f"{len(rows)} scheduled job{'' if len(rows) == 1 else 's'}"
+        return things(len(rows), "scheduled job")
 
     # -- changes of files
 
@@ -153,7 +170,7 @@ class Scheduler:
         if found == self._settings_seen:
             return
         self._settings_seen = found
-        project = Project.open(self._project.settings.project)
+        project = Project(load_again(self._project.settings))
         live = LiveCatalog(project.settings, project.catalog)
         self._project.ledger.close()
         self._project, self._engine, self._live = project, Engine(project), live

@@ -8,24 +8,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from runner.actions.schedule_table import Row, ScheduleTable
+from runner.actions.schedule_table import Row, ScheduleTable, fault_text
 from runner.actions.submit import submitter
-from runner.errors import InvalidParams
+from runner.errors import Refused, UsageError
+from runner.ledger.admission import Origin, admit, refused
 from runner.ledger.pauses import read_pauses
 from runner.ledger.slots import NO_SCHEDULE, Marks, Note, note, read_marks, slot_id, submit_slots
-from runner.ledger.submission import Submission
 from runner.model.pause import Pause, paused
+from runner.model.submit_options import SubmitOptions
 from runner.schedule.due import Due, due_slots
 from runner.schedule.timetable import from_milliseconds, milliseconds, timetables
-from runner.spec.params import check_params
 
 if TYPE_CHECKING:
     from runner.actions.project import Project
+    from runner.catalog.catalog import Catalog
+    from runner.ledger.submission import Submission
     from runner.model.job import JobSpec
-    from runner.spec.catalog import Catalog
 
 TICK_PATIENCE = 45.0
 """Seconds that a tick may take for what a dead worker held: less than cron's minute."""
@@ -39,12 +40,14 @@ class Ticked:
     """What one look at the schedules did. Times are Unix milliseconds.
 
     ``now``: the time it was done for. ``next``: the next slot of any job, None if there is none, ``now`` if there is
-    more to do at once. ``submitted``: job, slot and id of each run that it made.
+    more to do at once. ``submitted``: job, slot and id of each run that it made. ``faults``: by job, what kept the
+    slots of this one from being computed or submitted.
     """
 
     now: int
     next: int | None
     submitted: tuple[tuple[str, int, str], ...] = ()
+    faults: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +56,13 @@ class Behind:
 
     ``now``: the time by which slots are due. ``due``: by job, the first slot that nobody has submitted or left out yet.
     ``unseen``: jobs whose schedule no tick and no scheduler has seen yet, so that none of their slots counts.
+    ``faults``: by job, why its slots cannot be computed on this host.
     """
 
     now: int
     due: Mapping[str, int]
     unseen: Sequence[str]
+    faults: Mapping[str, str] = field(default_factory=dict)
 
 
 class Engine:
@@ -73,6 +78,8 @@ class Engine:
         self.catalog: Catalog = project.catalog
         self.clock = clock
         self.table = ScheduleTable(project.settings)
+        self.faults: dict[str, str] = {}
+        """By job, what kept its slots alone from being computed or submitted when they were last looked at."""
         self._ahead = 0
 
     def tick(self, *, all_jobs: bool = True) -> Ticked:
@@ -89,17 +96,27 @@ class Engine:
         marks = read_marks(ledger, None if all_jobs else self._ripe())
         now = self._now(marks)
         self.table.follow(self.catalog, now)
+        if all_jobs:
+            self.faults = {}
         notes = list(self._versions(marks)) if all_jobs else []
-        note(ledger, now, notes)
+        note(ledger, now, [*notes, *(Note(name, slot=now) for name in sorted(marks.damaged & set(self.table.rows)))])
         due = list(self._due(marks, now))
         order = sorted(
             ((slot, name, start) for name, _, found in due for slot, start in found.run),
             key=lambda each: each[:2],
         )
-        submissions = [
-            self._submission(name, milliseconds(slot), milliseconds(start), now) for slot, name, start in order
-        ]
+        submissions: list[Submission] = []
+        for slot, name, start in order:
+            try:
+                submissions.append(self._submission(name, milliseconds(slot), milliseconds(start), now))
+            except Exception as error:  # noqa: BLE001 - that of one job; the others are submitted
+                self._cannot_submit(name, error)
         made = submit_slots(ledger, submissions)
+        for each, new in zip(submissions, made, strict=True):
+            if isinstance(new, Exception):
+                self._cannot_submit(each.job.name, new)
+        # What was not submitted waits for the next full look.
+        due = [each for each in due if each[0] not in self.faults]
         note(ledger, now, [Note(name, slot=milliseconds(found.handled)) for name, _, found in due if found.handled])
         more = False
         for name, job, found in due:
@@ -109,9 +126,13 @@ class Engine:
         submitted = tuple(
             (each.job.name, each.slot, each.id)
             for each, new in zip(submissions, made, strict=True)
-            if new and each.slot is not None
+            if new is True and each.slot is not None
         )
-        return Ticked(now, now if more else self.table.next(), submitted)
+        following = now if more else self.table.next(without=self.faults)
+        return Ticked(now, following, submitted, {**self.table.faults, **self.faults})
+
+    def _cannot_submit(self, name: str, error: Exception) -> None:
+        self.faults[name] = f"its run cannot be submitted: {type(error).__name__}: {error}"
 
     def missed(self) -> Iterator[tuple[JobSpec, int, int]]:
         """Yield job, slot and start of the runs that a tick would submit now. Changes nothing."""
@@ -145,7 +166,7 @@ class Engine:
                 due[name] = row.next
         # Whoever looks often, and never ticks, computes no slot twice either.
         self.table.save()
-        return Behind(now, due, unseen)
+        return Behind(now, due, unseen, self.table.faults)
 
     def _now(self, marks: Marks) -> int:
         if self.clock is not None:
@@ -157,7 +178,11 @@ class Engine:
     def _ripe(self) -> list[str]:
         """Return the jobs whose next slot has come."""
         now = round(time.time() * 1000) + self._ahead if self.clock is None else self.clock()
-        return [name for name, row in self.table.rows.items() if row.next is not None and row.next <= now]
+        return [
+            name
+            for name, row in self.table.rows.items()
+            if row.next is not None and row.next <= now and name not in self.faults
+        ]
 
     def _versions(self, marks: Marks) -> Iterator[Note]:
         """Yield what is new about the schedules in use, and what must be kept alive while hosts disagree."""
@@ -173,7 +198,7 @@ class Engine:
                     yield Note(name, NO_SCHEDULE)
 
     def _due(self, marks: Marks, now: int) -> Iterator[tuple[str, JobSpec, Due]]:
-        """Yield what is to be done about each job with slots up to ``now``."""
+        """Yield what is to be done about each job with slots up to ``now``; one that fails is noted in ``faults``."""
         pauses: dict[str, Pause] | None = None
         for name, row in self.table.rows.items():
             since = _since(marks, name, row)
@@ -184,8 +209,12 @@ class Engine:
                 row = self.table.look_from(name, job, since)
             if row.next is None or row.next > now:
                 continue
-            tables = timetables(job.schedule, self.table.timezone)
-            found = due_slots(name, tables, from_milliseconds(since), from_milliseconds(now))
+            try:
+                tables = timetables(job.schedule, self.table.timezone)
+                found = due_slots(name, tables, from_milliseconds(since), from_milliseconds(now))
+            except Exception as error:  # noqa: BLE001 - whatever it is, the schedules of other jobs go on
+                self.faults[name] = fault_text(error)
+                continue
             if pauses is None:
                 pauses = read_pauses(self.project.ledger)
             if not job.enabled or paused(pauses, job.name):
@@ -195,22 +224,13 @@ class Engine:
 
     def _submission(self, name: str, slot: int, start: int, now: int) -> Submission:
         job = self.catalog.jobs[name]
+        run_id = slot_id(self.project.ledger.namespace, name, slot)
+        origin = Origin(trigger="schedule", submitted_by=submitter(), slot=slot)
         try:
-            params = check_params(job, {})
-        except InvalidParams:
-            params = {}  # recorded, and refused by the worker: a failure that can be seen, as any other
-        return Submission(
-            id=slot_id(self.project.ledger.namespace, name, slot),
-            job=job,
-            params=params,
-            queue=job.queue,
-            priority=job.priority,
-            trigger="schedule",
-            submitted_by=submitter(),
-            eta=start / 1000 if start > now else None,
-            expires=job.expires,
-            slot=slot,
-        )
+            options = SubmitOptions(at=start / 1000 if start > now else None)
+            return admit(job, {}, self.project.settings, run_id=run_id, origin=origin, options=options)
+        except (UsageError, Refused) as error:
+            return refused(job, error, run_id=run_id, origin=origin)  # a failure that can be seen, as any other
 
 
 def _since(marks: Marks, name: str, row: Row) -> int | None:
@@ -241,6 +261,6 @@ def sweep(project: Project, patience: float = 0.0) -> None:
     """
     hooks = project.ledger.sweep(patience)
     if hooks:
-        from runner.app.hooks import fire_hooks  # start-up time: most ticks have none to fire
+        from runner.hooks.fire import fire_hooks  # start-up time: most ticks have none to fire
 
         fire_hooks(project.ledger, project.catalog, by=submitter())

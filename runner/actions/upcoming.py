@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from runner.actions.schedule_table import ScheduleTable
+from runner.actions.schedule_table import ScheduleTable, fault_text
 from runner.actions.tick import Engine
 from runner.ledger.slots import slot_id
 from runner.model.run import FINAL, to_datetime, to_timestamp
@@ -53,7 +53,12 @@ class Upcoming:
 
 
 def upcoming(
-    project: Project, *, since: float | None = None, until: float | None = None, job: str | None = None
+    project: Project,
+    *,
+    since: float | None = None,
+    until: float | None = None,
+    job: str | None = None,
+    faults: dict[str, str] | None = None,
 ) -> Iterator[Upcoming]:
     """Yield the runs to come of all enabled jobs in time order, without end if ``until`` is None.
 
@@ -62,10 +67,12 @@ def upcoming(
         since: Unix time in seconds; now by default.
         until: Unix time in seconds, included.
         job: only of this job.
+        faults: takes, by job, why its runs cannot be computed on this host; such a job is left out.
 
     Raises:
         UnknownJob: there is no such job.
     """
+    faults = {} if faults is None else faults
     after = round((time.time() if since is None else since) * 1000)
     last = None if until is None else round(until * 1000)
     table = ScheduleTable(project.settings)
@@ -78,6 +85,8 @@ def upcoming(
             continue
         if not row.knows(after):
             row = table.look_from(name, project.catalog.jobs[name], after)
+        if row.fault is not None:
+            faults[name] = row.fault
         if row.next is not None:
             waiting.append((row.next, name))
     heapq.heapify(waiting)
@@ -87,9 +96,16 @@ def upcoming(
         if last is not None and slot > last:
             return
         spec = project.catalog.jobs[name]
-        own = tables.setdefault(name, timetables(spec.schedule, project.settings.timezone))
-        yield _upcoming(project, spec, own, slot)
-        following = next_slot(own, from_milliseconds(slot))
+        try:
+            if name not in tables:
+                tables[name] = timetables(spec.schedule, project.settings.timezone)
+            found = _upcoming(project, spec, tables[name], slot)
+            following = next_slot(tables[name], from_milliseconds(slot))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the schedules of other jobs go on
+            faults[name] = fault_text(error)
+            heapq.heappop(waiting)
+            continue
+        yield found
         if following is None:
             heapq.heappop(waiting)
         else:

@@ -8,20 +8,24 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from runner.actions.code_check import IMPORT_SECONDS, Finding, SetupFailed, check_code
+from runner.authoring.advice import advice_for
+from runner.authoring.code_check import IMPORT_SECONDS, Finding, SetupFailed, check_code
+from runner.authoring.schema import JOBS_FILE, RUNNER_FILE, as_text, jobs_schema, runner_schema
+from runner.authoring.signature import faults_of
+from runner.catalog.catalog import Catalog, load_catalog, load_files
+from runner.catalog.files import Found, open_file
 from runner.errors import InvalidSettings, NoProject, UsageError
+from runner.host.regular import read_regular
+from runner.host.trust import NAMED
 from runner.model.job import JobSpec
 from runner.settings import Settings, load_settings
-from runner.spec.advice import advice_for
-from runner.spec.catalog import Catalog, load_catalog, load_files
-from runner.spec.document import Document
-from runner.spec.files import Found, open_file
-from runner.spec.problem import Problem
-from runner.spec.schema import JOBS_FILE, RUNNER_FILE, as_text, jobs_schema, runner_schema
-from runner.spec.signature import faults_of
+from runner.yaml_reader.document import Document
+from runner.yaml_reader.problem import Problem
 
 STOCK_TASKS = "runner.tasks."
 SCHEMA_FOLDER = "schema"
+LARGEST_SCHEMA = 16 * 1024**2
+"""Bytes that are read of a copy of a schema."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +83,10 @@ def validate(
             [Path(path) for path in paths],
             defaults=settings.defaults if settings else {},
             settings_files=settings.files if settings else (),
+            trust=settings.trust if settings else NAMED,
         )
-    jobs = [catalog.jobs[name] for name in catalog.jobs]
+    # Jobs with a misplaced placeholder too, so that all problems are reported at once.
+    jobs = [*catalog.jobs.values(), *catalog.misplaced.values()]
     findings = [*_stock_findings(jobs), *((job.name, advice) for job in jobs for advice in advice_for(job))]
     if imports:
         if settings is None:
@@ -124,7 +130,8 @@ def _located(findings: Iterable[Finding], catalog: Catalog, base: Path) -> list[
     """Return findings as problems, each where it stands in its file."""
     by_file: dict[str, list[Finding]] = {}
     for finding in dict.fromkeys(findings):
-        by_file.setdefault(catalog.jobs[finding[0]].file, []).append(finding)
+        job = catalog.jobs.get(finding[0]) or catalog.misplaced[finding[0]]
+        by_file.setdefault(job.file, []).append(finding)
     problems: list[Problem] = []
     for file, found in by_file.items():
         document = _open(base / file, file)
@@ -150,7 +157,7 @@ def stale_schemas(settings: Settings) -> Iterator[str]:
     for file, schema in ((JOBS_FILE, jobs_schema), (RUNNER_FILE, runner_schema)):
         copy = settings.project / SCHEMA_FOLDER / file
         try:
-            text = copy.read_text("utf-8")
+            text = read_regular(copy, LARGEST_SCHEMA).decode("utf-8")
         except (OSError, UnicodeDecodeError):
             continue
         if text != as_text(schema()):

@@ -36,17 +36,18 @@ def why(project: Project, reference: str, show: Callable[[str], str] = str) -> t
     """
     run = find_run(project, reference)
     found = pairs(project.ledger.script("why", run.id, LOOK))
-    holder, held, holders = (found.pop(name, None) for name in ("holder", "paused", "holders"))
+    holder, held, holders, note = (found.pop(name, None) for name in ("holder", "paused", "holders", "detail"))
     told: dict[str, Any] = {name: int(float(value)) for name, value in found.items()}
     workers = [] if run.final else project.ledger.workers()
     job = project.catalog.jobs.get(run.job)
     facts = Facts(
         run=run,
+        note=note,
         holder=holder,
         pause=paused(read_pauses(project.ledger), run.job) if held else None,
         holders=list(json.loads(holders)) if holders else None,
         workers=len(workers),
-        takers=[each["name"] for each in workers if run.queue in each["queues"]],
+        takers=[each.name for each in workers if run.queue in each.queues],
         declared=job is not None,
         enabled=job is None or job.enabled,
         changed=job is not None and run.spec_digest is not None and run.spec_digest != job.digest,

@@ -11,6 +11,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from runner.host.places import check_for_children
+from runner.settings.discovery import project_variables
+
 if TYPE_CHECKING:
     from runner.settings import Settings
 
@@ -25,7 +28,12 @@ def start_worker(settings: Settings, arguments: Sequence[str], **options: Any) -
         settings: of the project.
         arguments: of ``runner worker``.
         options: of ``subprocess.Popen``.
+
+    Raises:
+        InvalidSettings: the host lacks what a worker needs.
     """
+    if "--pool" not in arguments or "prefork" in arguments:
+        check_for_children()
     return _start(settings, ["worker", *arguments], **options)
 
 
@@ -82,4 +90,5 @@ class _Keeper(threading.Thread):
 def _start(settings: Settings, words: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
     # -P: `python -m` would put the working folder in front of sys.path, and a runner.py there in front of the runner.
     command = [sys.executable, "-P", "-m", "runner", words[0], "--project", str(settings.project), *words[1:]]
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, cwd=settings.project, **options)
+    environment = {**os.environ, **project_variables(settings.project, found=settings.found)}
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, cwd=settings.project, env=environment, **options)

@@ -3,81 +3,54 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from typing import Any
 
 from celery.utils.log import get_logger
-from kombu.exceptions import KombuError
 
+from runner.app.celery_options import read_options
+from runner.app.celery_types import Message, Words
+from runner.app.factory import RunnerApp
 from runner.app.worker_log import about
-from runner.errors import InvalidParams, JobDisabled
-from runner.ledger.attempt import Failure
-from runner.ledger.outcome import describe_exception
-from runner.ledger.submission import Submission
+from runner.errors import InvalidParams, Refused, UsageError
+from runner.ledger.admission import Origin, admit, refused
 from runner.model.job import JobSpec
-from runner.spec.params import check_params
 
 log = get_logger(__name__)
 
-LINKS = ("callbacks", "errbacks", "chain", "chord")
 
-
-class Refused(Exception):
-    """The message asks for more than a declared job with valid params."""
-
-
-def adopt(app: Any, job: JobSpec, message: Any) -> None:
+def adopt(app: RunnerApp, job: JobSpec, message: Message) -> None:
     """Submit a run for a message without our mark, or record why that is refused.
 
     The run gets the client's id, so that the client's ``AsyncResult`` follows it.
     """
-    run_id = message.headers.get("id")
-    if not isinstance(run_id, str) or not run_id or len(run_id) > 128:
-        log.error("a message for %s has no usable id, it is dropped", job.name)
-        return
-    refusal: Failure | None = None
-    params: dict[str, Any] = {}
+    run_id = message.headers["id"]
+    origin = Origin(trigger="celery", submitted_by=_sender(message), adopted=True)
+    settings = app.runner_settings
     try:
-        params = check_params(job, _params_of(message))
-        if not job.enabled:
-            raise JobDisabled(f"job {job.name} is disabled")
-    except (InvalidParams, JobDisabled, Refused) as error:
-        refusal = describe_exception(Refused(str(error)), app.runner_settings.limits.traceback)
+        asked: Mapping[str, Any] = message.headers.get("asked") or {}
+        params, links = _read_body(message)
+        options = read_options(job, {**asked, **links})
+        submission = admit(job, params, settings, run_id=run_id, origin=origin, options=options)
+    except (UsageError, Refused) as error:
+        submission = refused(job, error, run_id=run_id, origin=origin)
         told = "run %s of %s from a plain Celery client is refused: %s"
         log.warning(told, run_id, job.name, error, extra=about(run_id, job.name))
-    app.backend.ledger.submit(
-        Submission(
-            id=run_id,
-            job=job,
-            params=params,
-            queue=job.queue,
-            priority=job.priority,
-            trigger="celery",
-            submitted_by=_origin(message),
-            expires=job.expires,
-            adopted=True,
-            refusal=refusal,
-        )
-    )
+    app.backend.ledger.submit(submission)
 
 
-def _params_of(message: Any) -> dict[str, Any]:
-    try:
-        body = message.decode()
-    except (KombuError, ValueError, TypeError) as error:
-        raise Refused(f"its body cannot be read: {error}") from error
-    if not isinstance(body, list | tuple) or len(body) != 3:
-        raise Refused("it does not follow Celery's message protocol 2")
-    args, kwargs, embed = body
-    linked = [name for name in LINKS if isinstance(embed, dict) and embed.get(name)]
-    if linked or message.headers.get("group"):
-        raise Refused(f"links are not followed: {', '.join(linked) or 'group'}")
+_LINKS = {"callbacks": "link", "errbacks": "link_error", "chain": "chain", "chord": "chord"}
+"""The names of links in a message, and as options."""
+
+
+def _read_body(message: Message) -> tuple[Words, Words]:
+    """Return the keyword arguments and the links; ``read_envelope`` has checked their types."""
+    args, kwargs, embed = message.decode()
     if args:
-        raise Refused("positional arguments are not accepted, send keyword arguments")
-    if not isinstance(kwargs, dict):
-        raise Refused("its keyword arguments are no mapping")
-    return kwargs
+        raise InvalidParams("positional arguments are not accepted", hint="send keyword arguments")
+    return kwargs, {_LINKS[name]: link for name, link in (embed or {}).items() if name in _LINKS}
 
 
-def _origin(message: Any) -> str:
+def _sender(message: Message) -> str:
     origin = message.headers.get("origin")
     return origin[:128] if isinstance(origin, str) else f"celery@{socket.gethostname()}"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+from collections.abc import Collection, Iterable
 from functools import cached_property
 from typing import Any
 from uuid import uuid4
@@ -14,64 +14,53 @@ from uuid import uuid4
 from celery import Celery
 from celery.utils.log import get_logger
 from kombu import Exchange, Queue
+from kombu.utils.imports import symbol_by_name
 
-from runner.app.capture.child import Capture
-from runner.app.capture.collector import Collector
-from runner.app.consumer import JobConsumer
-from runner.app.job_task import JobTask, reason_of
+from runner.app.celery_options import read_options
+from runner.app.celery_types import DeclaredTask
 from runner.app.registry import make_task
-from runner.app.reload import LiveFiles, Reload
 from runner.app.secret_values import secret_variables
-from runner.app.settler import Settler
-from runner.app.steps import Announce, Lease
-from runner.delivery.claims import Claims
+from runner.catalog.catalog import Catalog, load_catalog
+from runner.delivery.queue_keys import queue_key_options
 from runner.delivery.transport import MARKED_ARGUMENT
-from runner.errors import InvalidParams, JobDisabled, UnknownJob
+from runner.errors import InvalidParams, Unavailable, UnknownJob
+from runner.ledger.address import resolve_url
+from runner.ledger.admission import Origin, admit
 from runner.ledger.backend import LedgerBackend
-from runner.ledger.connection import resolve_url
+from runner.ledger.connection import connect
 from runner.ledger.ledger import Ledger
 from runner.ledger.submission import Submission
+from runner.model.job import JobSpec
 from runner.settings import Settings
-from runner.spec.catalog import Catalog
-from runner.spec.params import check_params
+from runner.settings.redis_url import secrets_of
 
 log = get_logger(__name__)
+
+CATALOG_SECONDS = 1.0
+"""How old the jobs may be that a client submits by: a change of YAML counts after this time, a new job at once."""
 
 
 class RunnerApp(Celery):
     """The generated app. Submissions through it go to the ledger; only declared jobs can be sent."""
 
+    control_cls = "runner.app.client_control:JobControl"
+
     runner_settings: Settings
     catalog: Catalog
-    files: LiveFiles | None = None
-    """Follows the files of jobs; None in a process that does not, such as a client."""
-    reload_code: bool = False
-    """Whether the worker starts anew when Python files of ``python_path`` change."""
-    restart: bool = False
-    """Whether what ends now shall start anew."""
-    claims: Claims
-    collector: Collector | None = None
-    """Keeps what runs write; None where the pool has no children."""
-    capture: Capture | None = None
-    """In a pool child: its side of that."""
-    settler: Settler
     job_names: frozenset[str]
-    log_form: str = "text"
-    """How the worker's log is written: text, json, or plain (what runs write as it is)."""
-    worker_name: str = ""
-    project_app: Any = None
+    project_app: object = None
     """The Celery app that the project's own code made, if it did."""
-    ends: bool = False
-    """Whether this worker ends, and waits for Redis no longer. (Each thread has a backend of its own.)"""
-    pool_name: str = ""
-    """Which of Celery's pools this worker has, such as prefork."""
+    in_worker: bool = False
+    """Whether a worker runs this app: it follows the files of jobs by itself, and says which catalog is in force."""
     _variables: frozenset[str] = frozenset()
     _variables_of: Catalog | None = None
-    run_queues: Sequence[str] = ()
-    """The queues that this worker takes runs from."""
+    _submitted_from: Catalog | None = None
+    _looked_at: float = 0.0
+    _files_mutex: threading.Lock
 
-    def beat_soon(self) -> None:
-        """Have the worker's next beat now; the lease step puts its own in place of this."""
+    def fix_secret_variables(self, names: frozenset[str]) -> None:
+        """Have these be the variables that hold secrets: a process of a taker knows the jobs from its parent."""
+        self._variables, self._variables_of = names, self.catalog
 
     @cached_property
     def AsyncResult(self) -> Any:  # noqa: N802 - Celery's name
@@ -81,7 +70,7 @@ class RunnerApp(Celery):
     @cached_property
     def Worker(self) -> Any:  # noqa: N802 - Celery's name
         """The worker program of this app."""
-        return self.subclass_with_self("runner.app.job_worker:JobWorker", name="Worker", reverse="Worker")
+        return self.subclass_with_self("runner.worker.job_worker:JobWorker", name="Worker", reverse="Worker")
 
     @property
     def secret_variables(self) -> frozenset[str]:
@@ -91,69 +80,124 @@ class RunnerApp(Celery):
             self._variables_of = self.catalog
         return self._variables
 
+    @cached_property
+    def own_secrets(self) -> tuple[str, ...]:
+        """The secrets of the runner itself, which no run may show: where its Redis is, and how to log in there."""
+        return secrets_of(self.runner_settings.redis_url, hidden=self.runner_settings.hidden_url)
+
     def open_ledger(self) -> Ledger:
         """Return a ledger with a connection of its own."""
         return Ledger.open(self.runner_settings)
 
+    def open_shared_ledger(self) -> Ledger:
+        """Return a ledger for several threads, with one connection while none of them sends a command."""
+        return Ledger(connect(self.runner_settings, sparing=True), self.runner_settings)
+
     def _get_backend(self) -> LedgerBackend:
-        return LedgerBackend(self, str(self.conf.broker_url), self.open_ledger, reason_of)
+        cls: type[LedgerBackend] = symbol_by_name("runner.attempt.backend:AttemptBackend")
+        return cls(self, str(self.conf.broker_url), self.open_ledger)
+
+    def job_task(self, name: str) -> DeclaredTask | None:
+        """Return the task of a job; None if no sound job has that name."""
+        return self._tasks.get(name) if name in self.job_names else None
+
+    def put_jobs(self, jobs: Iterable[JobSpec]) -> None:
+        """Have jobs be these from now on, in a process that goes on while they change. Nothing is imported for them."""
+        names = set()
+        for job in jobs:
+            task = make_task(self, job)
+            task.loaded_at = time.monotonic()
+            names.add(job.name)
+        self.job_names |= names
+
+    def remove_jobs(self, names: Collection[str]) -> None:
+        """Have no jobs of these names."""
+        for name in names:
+            self._tasks.pop(name, None)
+        self.job_names -= set(names)
 
     def send_task(
         self,
         name: str,
         args: Iterable[Any] | None = None,
         kwargs: dict[str, Any] | None = None,
-        countdown: float | None = None,
-        eta: datetime | str | None = None,
-        task_id: str | None = None,
-        expires: float | datetime | None = None,
-        queue: Any = None,
-        priority: int | None = None,
-        **_options: Any,
+        *positional: object,
+        task_type: object = None,
+        **options: Any,
     ) -> Any:
         """Submit a run of job ``name``; return its ``AsyncResult``.
+
+        ``docs/how-to/celery-clients.md`` lists the options; each is obeyed, or refused by its name.
 
         Raises:
             UnknownJob: ``name`` is no sound job.
             InvalidParams: ``kwargs`` do not fit its params, or there are positional arguments.
+            UsageError: an option is not supported, or has a value that no run can have.
             JobDisabled: the job says ``enabled: false``.
+            Unavailable: Redis did not answer; the message names the run, which may have been recorded.
         """
-        job = self.catalog.get(name)
-        if not job.enabled:
-            raise JobDisabled(f"job {name} is disabled", hint=f"set enabled: true in {job.file}")
+        options |= dict(
+            zip(("countdown", "eta", "task_id", "producer", "connection", "router"), positional, strict=False)
+        )
+        submission = self.submission_of(name, args, kwargs, options)
+        try:
+            submitted = self.backend.ledger.submit(submission)
+        except Unavailable as error:
+            error.run_id = submission.id
+            raise error.naming_run() from error
+        result = (options.get("result_cls") or self.AsyncResult)(submitted.id)
+        parent = self.current_worker_task if options.get("add_to_parent", True) else None
+        if parent is not None:
+            parent.add_trail(result)
+        return result
+
+    def submission_of(
+        self, name: str, args: Iterable[Any] | None, kwargs: dict[str, Any] | None, options: dict[str, Any]
+    ) -> Submission:
+        """Return what a call of Celery's asks for. Raises as :meth:`send_task` does."""
+        job = self.job_of(name)
         if args:
             raise InvalidParams(f"job {name} takes keyword arguments only", hint="pass params as kwargs")
-        start = _when(countdown, eta)
-        submitted = self.backend.ledger.submit(
-            Submission(
-                id=task_id or str(uuid4()),
-                job=job,
-                params=check_params(job, kwargs or {}),
-                queue=str(getattr(queue, "name", None) or queue or job.queue),
-                priority=job.priority if priority is None else priority,
-                trigger="celery",
-                submitted_by=f"pid{os.getpid()}@{os.uname().nodename}",
-                eta=start if countdown is None else None,
-                delay=countdown,
-                expires=_seconds(expires, start) if expires is not None else job.expires,
-            )
+        if kwargs is not None and not isinstance(kwargs, dict):
+            raise InvalidParams(f"job {name}: kwargs are no mapping of names to values")
+        asked = {option: value for option, value in options.items() if option != "task_id"}
+        run_id = options.get("task_id")
+        return admit(
+            job,
+            kwargs or {},
+            self.runner_settings,
+            run_id=str(uuid4()) if run_id is None else run_id,
+            origin=Origin(trigger="celery", submitted_by=f"pid{os.getpid()}@{os.uname().nodename}"),
+            options=read_options(job, asked),
         )
-        return self.AsyncResult(submitted.id)
 
+    def job_of(self, name: str) -> JobSpec:
+        """Return a job to submit, as its file says now. Whoever submits may live longer than a spec.
 
-def _when(countdown: float | None, eta: datetime | str | None) -> float | None:
-    if countdown is not None:
-        return time.time() + float(countdown)
-    if eta is None:
-        return None
-    moment = datetime.fromisoformat(eta) if isinstance(eta, str) else eta
-    return moment.timestamp()
+        Raises:
+            UnknownJob: there is no sound job of that name.
+        """
+        with self._files_mutex:
+            catalog = self._submitted_from or self.catalog
+            if name not in catalog.jobs or time.monotonic() - self._looked_at > CATALOG_SECONDS:
+                found = load_catalog(self.runner_settings)
+                self._looked_at = time.monotonic()
+                if not found.same_as(catalog):
+                    self._take(found)
+            return (self._submitted_from or self.catalog).get(name)
 
-
-def _seconds(expires: float | datetime, start: float | None) -> float:
-    if isinstance(expires, datetime):
-        return max(0.001, expires.timestamp() - (start or time.time()))
-    return float(expires)
+    def _take(self, found: Catalog) -> None:
+        """Submit by another catalog from now on. A worker follows its files by itself, and runs by its own."""
+        self._submitted_from = found
+        if self.in_worker:
+            return
+        before, after = self.catalog.digests(), found.digests()
+        self.catalog, self.job_names = found, frozenset(found.jobs)
+        for name in before.keys() - after.keys():
+            self.tasks.pop(name, None)
+        for name, digest in after.items():
+            if before.get(name) != digest:
+                make_task(self, found.jobs[name])
 
 
 def create_app(settings: Settings, catalog: Catalog) -> RunnerApp:
@@ -164,20 +208,18 @@ def create_app(settings: Settings, catalog: Catalog) -> RunnerApp:
     extend_path(settings)
     app = RunnerApp(
         settings.namespace,
-        task_cls=JobTask,
+        task_cls="runner.attempt.job_task:JobTask",
         set_as_current=True,
         broker_transport="runner.delivery.transport:Transport",
     )
     app.runner_settings = settings
     app.catalog = catalog
+    app._files_mutex, app._looked_at = threading.Lock(), time.monotonic()
     app.job_names = frozenset(catalog.jobs)
-    app.settler = Settler()
-    app.claims = Claims(app.open_ledger, settings.worker.lease)
     app.conf.update(dict(settings.celery))
     app.conf.update(_owned(settings, catalog))
     for job in catalog.jobs.values():
         make_task(app, job)
-    app.steps["consumer"].update((Lease, Reload, Announce))
     return app
 
 
@@ -200,6 +242,7 @@ def _owned(settings: Settings, catalog: Catalog) -> dict[str, Any]:
         "broker_url": resolve_url(settings),
         "broker_transport_options": {
             "namespace": namespace,
+            **queue_key_options(namespace),
             "health_check_interval": 25,
             "socket_connect_timeout": 5,
             "socket_keepalive": True,
@@ -229,9 +272,10 @@ def _owned(settings: Settings, catalog: Catalog) -> dict[str, Any]:
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "worker_enable_prefetch_count_reduction": False,
         "worker_redirect_stdouts": False,
-        "worker_consumer": f"{JobConsumer.__module__}:{JobConsumer.__qualname__}",
+        "worker_enable_remote_control": settings.worker.remote_control != "none",
+        "worker_consumer": "runner.worker.consumer:JobConsumer",
         "worker_concurrency": settings.worker.concurrency,
-        "worker_prefetch_multiplier": settings.celery.get("worker_prefetch_multiplier", 1),
+        "worker_prefetch_multiplier": 1,
         "worker_hijack_root_logger": settings.celery.get("worker_hijack_root_logger", True),
         "task_default_queue": "default",
         "task_queues": [

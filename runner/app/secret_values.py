@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -11,12 +12,20 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from runner.host.regular import open_regular, read_at_most
+from runner.host.trust import is_read_only
+from runner.host.users import NoHome, expand_home
 from runner.ledger.outcome import ResultNotKept, write_result
 from runner.model.job import JobSpec
 from runner.model.masking import MASK, SHORTEST, Masker
+from runner.model.storable import names_of
 
 LARGEST = 64 * 1024
 """Bytes of a file that holds a secret; Linux takes no environment variable of more than twice that."""
+
+
+MOST_NOTES = 10_000
+"""Notes of an exception that are searched for secrets."""
 
 
 class MissingSecret(Exception):
@@ -48,7 +57,10 @@ def _look_up(source: str, project: Path, environ: Mapping[str, str]) -> str:
             how = "set but empty" if place in environ else "not set"
             raise MissingSecret(f"the variable {place} is {how} in the environment of the worker")
         return environ[place]
-    path = project / Path(place).expanduser()
+    try:
+        path = project / expand_home(Path(place))
+    except NoHome as error:
+        raise MissingSecret(str(error)) from None
     try:
         text = _read(path)
     except OSError as error:
@@ -59,15 +71,18 @@ def _look_up(source: str, project: Path, environ: Mapping[str, str]) -> str:
 
 
 def _read(path: Path) -> str:
-    # A pipe that nobody writes to would block for ever.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise MissingSecret(f"{path} is no regular file")
-        if status.st_mode & stat.S_IWOTH:
+    try:
+        descriptor = open_regular(path)
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            raise MissingSecret(f"{path} is no regular file") from None
+        raise
+    try:
+        if os.fstat(descriptor).st_mode & stat.S_IWOTH and not is_read_only(path):
             raise MissingSecret(f"{path} can be written by anybody, run: chmod o-w {path}")
-        data = file.read(LARGEST + 1)
+        data = read_at_most(descriptor, LARGEST)
+    finally:
+        os.close(descriptor)
     if len(data) > LARGEST:
         raise MissingSecret(f"{path} has more than {LARGEST // 1024} KiB, too much for an environment variable")
     if b"\0" in data:
@@ -119,11 +134,23 @@ def scrub(masker: Masker, error: BaseException) -> BaseException:
     Celery writes it into its log, sends it to the parent process and tells it in events, so it is changed itself.
     Where its words come from elsewhere than its attributes, another one of the same class and place is returned.
     """
-    for each in _chain(error):
-        _scrub_one(masker, each)
-    if not any(masker.finds(text) for each in _chain(error) for text in _shown(each)):
-        return error
-    return _stand_in(masker, error).with_traceback(error.__traceback__)
+    try:
+        for each in _chain(error):
+            _scrub_one(masker, each)
+        if not any(masker.finds(text) for each in _chain(error) for text in _shown(each)):
+            return error
+        return _stand_in(masker, error).with_traceback(error.__traceback__)
+    except BaseException:  # noqa: BLE001 - somebody's class, which may raise anything
+        return _unsearched(error)
+
+
+def _unsearched(error: BaseException) -> Exception:
+    """Return an exception of the same name, without the words of one that cannot be searched for secrets."""
+    module, name = names_of(type(error))
+    twin: type[Exception] = type(name, (Exception,), {"__module__": module})
+    made = twin("its words cannot be searched for secrets, and are not shown")
+    made.__suppress_context__ = True
+    return made.with_traceback(BaseException.__dict__["__traceback__"].__get__(error))
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -169,17 +196,22 @@ def _masked(masker: Masker, value: object) -> object:
 
 
 def _words(value: object) -> Iterator[str]:
-    # Somebody's code; `str` of some exceptions fails.
-    with suppress(Exception):
-        yield str(value)
-    with suppress(Exception):
-        yield repr(value)
+    for say in (str, repr):
+        # Somebody's code, which may raise anything.
+        try:
+            said = say(value)
+        except BaseException:  # noqa: BLE001, S112
+            continue
+        yield said
 
 
 def _shown(error: BaseException) -> Iterator[str]:
     yield from _words(error)
     yield from _words(error.args)
-    yield from map(str, getattr(error, "__notes__", ()))
+    for number, note in enumerate(getattr(error, "__notes__", ())):
+        if number >= MOST_NOTES:
+            raise ValueError("too many notes to be searched")
+        yield from _words(note)
 
 
 def _stand_in(masker: Masker, error: BaseException) -> BaseException:

@@ -11,6 +11,11 @@ from celery import exceptions as celery_exceptions
 from celery.app.task import Task
 from celery.local import Proxy
 
+from runner.model.storable import names_of, words_of
+
+LONGEST_WORDS = 2000
+"""Characters that are kept of what an import raised."""
+
 
 class TargetError(Exception):
     """The import path of a job does not lead to a callable."""
@@ -28,7 +33,7 @@ def load_target(path: str) -> Callable[..., Any] | Task:
         raise
     except BaseException as error:
         # Anything at all may happen in somebody's module, SystemExit included; other jobs must still run.
-        raise TargetError(f"{path}: {type(error).__name__}: {error}") from error
+        raise TargetError(f"{path}: {names_of(type(error))[1]}: {words_of(error, LONGEST_WORDS, say=str)}") from error
     if isinstance(found, Proxy):
         found = found._get_current_object()
     if not callable(found):

@@ -4,64 +4,102 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import Any
+from collections.abc import Callable
 
-from celery import current_task
+from celery._state import get_current_task
+
+from runner.app.celery_types import Words
+from runner.model.printable import printable, printable_json
+
+AttemptOf = Callable[[], int | None]
 
 
-def about(run_id: str, job: str, attempt: int | None = None) -> dict[str, Any]:
+def about(run_id: str, job: str, attempt: int | None = None) -> Words:
     """Return what a call of logging is given as ``extra``, so that its line names the run; Celery's lines do so too."""
     return {"data": {"id": run_id, "name": job, "attempt": attempt}}
 
 
 class JsonFormatter(logging.Formatter):
-    """Writes ``at`` (Unix seconds), ``level``, ``logger``, ``message``; and ``job``, ``run``, ``attempt`` if any."""
+    """Writes ``at`` (Unix seconds), ``level``, ``logger``, ``message``; and ``job``, ``run``, ``attempt`` if any.
+
+    Args:
+        attempt_of: returns the number of the attempt that logs, if it knows.
+    """
+
+    def __init__(self, attempt_of: AttemptOf) -> None:
+        super().__init__()
+        self._attempt_of = attempt_of
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line."""
-        value: dict[str, Any] = {
+        value: Words = {
             "at": round(record.created, 3),
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
         }
-        value |= _run_of(record)
-        if record.exc_info:
-            value["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(value, ensure_ascii=False, default=str)
+        value |= _run_of(record, self._attempt_of)
+        if record.exc_info or record.exc_text:
+            # The outcome of a run comes with the text alone, which has a limit.
+            value["traceback"] = record.exc_text or self.formatException(record.exc_info)  # type: ignore[arg-type]
+        return printable_json(json.dumps(value, ensure_ascii=False, default=str))
 
 
 class NameRun(logging.Filter):
-    """Puts the run in the place of the process: what it wrote itself has it there too."""
+    """Puts the run in the place of the process: what it wrote itself has it there too. Arguments as above."""
+
+    def __init__(self, attempt_of: AttemptOf) -> None:
+        super().__init__()
+        self._attempt_of = attempt_of
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Let every record pass."""
-        if told := _run_of(record):
+        if told := _run_of(record, self._attempt_of):
             attempt = told.get("attempt")
             record.processName = f"{told['job']} {told['run'][:8]}" + (f"#{attempt}" if attempt else "")
+        _make_printable(record)
         return True
 
 
-def _run_of(record: logging.LogRecord) -> dict[str, Any]:
-    request = getattr(current_task, "request", None)
+def _make_printable(record: logging.LogRecord) -> None:
+    """Let nothing in a record act on a terminal: its words may be a job's. Colors of the formatter come later."""
+    try:
+        text = record.getMessage()
+    except Exception:  # noqa: BLE001 - the handler tells of a call that does not fit its arguments
+        return
+    if not text.isprintable() and (shown := printable(text)) != text:
+        record.msg, record.args = shown, None
+    if record.exc_info and not record.exc_text:
+        record.exc_text = logging.Formatter().formatException(record.exc_info)
+    if record.exc_text:
+        record.exc_text = printable(record.exc_text)
+
+
+def _run_of(record: logging.LogRecord, attempt_of: AttemptOf) -> Words:
+    task = get_current_task()
+    request = None if task is None else task.request
     run_id = getattr(request, "id", None)
-    attempt = getattr(getattr(request, "attempt", None), "attempt", None)
+    attempt = None if run_id is None else attempt_of()
     # Celery's own lines about a task carry what they are about.
     data = getattr(record, "data", None)
     if isinstance(data, dict) and isinstance(data.get("id"), str):
         attempt = data.get("attempt") or (attempt if data["id"] == run_id else None)
         return {"job": data.get("name"), "run": data["id"], "attempt": attempt}
-    return {} if run_id is None else {"job": current_task.name, "run": run_id, "attempt": attempt}
+    return {} if run_id is None else {"job": task.name, "run": run_id, "attempt": attempt}
 
 
-def use_json(logger: logging.Logger, **_: Any) -> None:
+def _nobody() -> None:
+    return None
+
+
+def use_json(logger: logging.Logger, attempt_of: AttemptOf = _nobody, **_: object) -> None:
     """Have a logger's handlers write JSON (a receiver of Celery's ``after_setup_logger``)."""
     for handler in logger.handlers:
-        handler.setFormatter(JsonFormatter())
+        handler.setFormatter(JsonFormatter(attempt_of))
 
 
-def use_text(logger: logging.Logger, **_: Any) -> None:
+def use_text(logger: logging.Logger, attempt_of: AttemptOf = _nobody, **_: object) -> None:
     """Have a logger's handlers name runs (as above)."""
     for handler in logger.handlers:
         if not any(isinstance(each, NameRun) for each in handler.filters):
-            handler.addFilter(NameRun())
+            handler.addFilter(NameRun(attempt_of))

@@ -12,6 +12,7 @@ from runner.cli.frame.opening import open_project
 from runner.cli.frame.options import JOB, in_one_form, json_option, jsonl_option, utc_option
 from runner.cli.frame.output import Output, table
 from runner.cli.frame.run_text import LONGEST_CELL, one_line
+from runner.model.act import ACTS
 from runner.model.moment import read_since
 from runner.model.run import to_timestamp
 
@@ -19,12 +20,11 @@ if TYPE_CHECKING:
     from runner.ledger.audit import Act
 
 MOST = 20_000
-WORDS = ("submit", "rerun", "revoke", "terminate", "forget", "pause", "resume")
 
 
 @verb(example="runner audit --since 24h\nrunner audit --job nightly-report --act revoke")
 @click.option("--job", "-j", type=JOB, help="Only on this job.")
-@click.option("--act", type=click.Choice(WORDS), help="Only this act.")
+@click.option("--act", type=click.Choice(ACTS), help="Only this act.")
 @click.option("--by", metavar="USER[@HOST]", help="Only by this user.")
 @click.option("--id", "run_id", metavar="ID", help="Only on this run: its full id, also after it was forgotten.")
 @click.option("--since", metavar="DURATION|TIME", help="Only since then: 24h, 2026-11-23, 02:00.")
@@ -45,16 +45,17 @@ def command(
 ) -> int:
     """Show who submitted, reran, revoked or forgot runs, paused or resumed jobs, and when; newest first.
 
-    What schedules, hooks and plain Celery clients submit is not shown. About 10,000 acts are kept, and as many
-    submissions.
+    What schedules, hooks and plain Celery clients submit is not shown. Asking again for what was asked already is
+    no act. About 10,000 acts of each kind are kept, and 1,000 tokens that runner web refused: no kind pushes another
+    out.
     """
-    from runner.actions.audit import acts  # start-up time: --help reads no settings
+    from runner.ledger.audit import read_acts  # start-up time: --help reads no settings
 
     in_one_form(json=as_json, jsonl=jsonl)
     project = open_project()
     out = Output(as_json=as_json or jsonl, utc=utc)
     oldest = read_since(since, project.settings.timezone) if since is not None else None
-    found = acts(project, limit=limit, act=act, job=job, by=by, run_id=run_id, since=oldest)
+    found = read_acts(project.ledger, limit=limit, act=act, job=job, by=by, run_id=run_id, since=oldest)
     if out.as_json:
         out.listed([each.document() for each in found], as_lines=jsonl)
     elif found:

@@ -97,6 +97,7 @@ def _check(out: Output, project: Project, *, per_job: bool) -> int:
 
 def _show_units(out: Output, project: Project, *, per_job: bool, user: bool, into: str | None) -> None:
     from runner.actions import cron  # start-up time: --help reads no settings
+    from runner.host.regular import write_regular
 
     units = cron.units(project, per_job=per_job, user=user)
     if into is None:
@@ -106,7 +107,7 @@ def _show_units(out: Output, project: Project, *, per_job: bool, user: bool, int
     for name, text in units.items():
         path = Path(into, name)
         try:
-            path.write_text(text, "utf-8")
+            write_regular(path, text.encode())
         except OSError as error:
             raise UsageError(f"{path} can not be written: {error.strerror}", hint="name a folder of yours") from None
         out.note(f"wrote {path}")

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from pathlib import Path
+from typing import IO
 
 import click
 
 from runner.cli.frame.group import verb
 from runner.cli.frame.opening import named_project
 from runner.cli.frame.output import Output, printable
-from runner.errors import UsageError
+from runner.errors import InvalidSettings, UsageError
+from runner.model.plural import things
+
+_LARGEST = 16 * 1024**2
+"""Bytes that are read of a crontab."""
 
 MINE = "\0"
 """Stands for the user's own crontab: no file has such a name."""
@@ -48,14 +54,31 @@ def command(folder: str | None, source: str | None, system: bool) -> int:
     out, place = Output(), folder or named or "."
     if source is not None:
         return _from_crontab(out, place, source, system=system)
-    from runner.actions.init import init  # start-up time: --help derives no schema
+    from runner.authoring.init import init  # start-up time: --help derives no schema
 
     for path in init(Path(place)):
         out.note(f"wrote {path}")
     go = "" if place == "." else f"cd {shlex.quote(place)} && "
+    why = _refused(Path(place).absolute())
+    if why is not None:
+        out.note(f"name the project in each command, as below: {why}")
+        go = f"export RUNNER_PROJECT={shlex.quote(str(Path(place).absolute()))} && "
     out.note(f"now: {go}runner up -d && runner submit hello --wait")
     out.note(f"a job of your own: {go}runner new NAME MODULE:FUNCTION")
     return 0
+
+
+def _refused(folder: Path) -> str | None:
+    """Return why a search would not use the project in ``folder``, None if it would."""
+    from runner.host.trust import Trust  # start-up time: --help reads no settings
+    from runner.settings.discovery import check_found
+    from runner.settings.trusted_folders import trusted_folders
+
+    try:
+        check_found(folder, Trust(True, trusted_folders(os.environ)))
+    except InvalidSettings as error:
+        return error.message
+    return None
 
 
 def _from_crontab(out: Output, folder: str, source: str, *, system: bool) -> int:
@@ -64,7 +87,7 @@ def _from_crontab(out: Output, folder: str, source: str, *, system: bool) -> int
     carried = from_crontab(Path(folder), _read(source), system=system)
     for path in carried.files:
         out.note(f"wrote {path}")
-    out.note(f"{len(carried.jobs)} job{'' if len(carried.jobs) == 1 else 's'}: {', '.join(carried.jobs)}")
+    out.note(f"{things(len(carried.jobs), 'job')}: {', '.join(carried.jobs)}")
     if carried.left:
         out.note("could not be carried over:")
     for each in carried.left:
@@ -74,12 +97,20 @@ def _from_crontab(out: Output, folder: str, source: str, *, system: bool) -> int
     return 0
 
 
+def _bounded(file: IO[bytes], name: str) -> bytes:
+    data = file.read(_LARGEST + 1)
+    if len(data) > _LARGEST:
+        raise UsageError(f"{name} has more than {_LARGEST // 1024**2} MiB", hint="name a crontab")
+    return data
+
+
 def _read(source: str) -> bytes | None:
     if source == MINE:
         return None
     if source == "-":
-        return sys.stdin.buffer.read()
+        return _bounded(sys.stdin.buffer, "stdin")
     try:
-        return Path(source).read_bytes()
+        with Path(source).open("rb") as file:
+            return _bounded(file, source)
     except OSError as error:
         raise UsageError(f"{source} can not be read: {error.strerror}", hint="write the path of a crontab") from None

@@ -14,15 +14,16 @@ from runner.cli.frame.output import Output, printable
 from runner.model.log_line import LogLine
 from runner.model.moment import read_since
 
+MOST = 1_000_000
 STYLES = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red", "DEBUG": "bright_black"}
 
 
 @verb(example="runner logs @nightly-report\nrunner logs 3f2a9c41 -f\nrunner logs @nightly-report --raw | tail -20")
 @click.argument("reference", type=READ_REFERENCE, metavar="ID")
 @click.option("--follow", "-f", is_flag=True, help="Go on with what comes, until the run has ended.")
-@click.option("--attempt", type=click.IntRange(1), help="Only of this attempt.")
+@click.option("--attempt", type=click.IntRange(1, MOST), help="Only of this attempt.")
 @click.option("--since", metavar="DURATION|TIME", help="Only written since then: 10m, 02:00.")
-@click.option("--tail", "-n", type=click.IntRange(1), help="Only the last lines, so many.")
+@click.option("--tail", "-n", type=click.IntRange(1, MOST), help="Show only the last N lines.")
 @click.option("--raw", is_flag=True, help="Print the text only, without time and level.")
 @click.option("--jsonl", is_flag=True, help="Print one JSON object a line: at, attempt, level, text, cut.")
 @utc_option
@@ -41,7 +42,7 @@ def command(
     An ID is a full id, a unique prefix of 8 or more characters, or @JOB: the latest run of that job.
     """
     from runner.actions.find import find_id  # start-up time: --help reads no settings
-    from runner.actions.logs import read_log  # as above
+    from runner.actions.logs import read_log  # start-up time: as above
 
     project = open_project()
     out = Output(as_json=jsonl, utc=utc)
@@ -65,7 +66,7 @@ def _show(out: Output, line: LogLine, *, raw: bool) -> None:
         out.data(printable(line.text))
     else:
         text = _text(line, utc=out.utc)
-        out.data(_coloured(line, text) if out.for_people else text)
+        out.data(_coloured(line, printable(text)) if out.for_people else printable(text), styled=True)
 
 
 def _text(line: LogLine, *, utc: bool) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import click
 
+from runner._version import __version__
 from runner.cli.commands import COMMANDS
 from runner.cli.frame.faults import report_bug, report_click, report_error
 from runner.cli.frame.group import LazyGroup
@@ -20,8 +21,6 @@ PROGRAM = "runner"
 
 def _show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
-        from runner._version import __version__  # start-up time is not the reason: no other command needs it
-
         click.echo(f"{PROGRAM} {__version__}")
         ctx.exit()
 

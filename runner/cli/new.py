@@ -8,7 +8,7 @@ import click
 
 from runner.cli.frame.group import verb
 from runner.cli.frame.opening import open_project
-from runner.cli.frame.options import DURATION
+from runner.cli.frame.options import POSITIVE_DURATION
 from runner.cli.frame.output import Output, command_line
 
 
@@ -23,7 +23,7 @@ from runner.cli.frame.output import Output, command_line
 )
 @click.option("--print", "show", is_flag=True, help="Print what the file would hold, and write nothing.")
 @click.option(
-    "--import-timeout", type=DURATION, metavar="DURATION", help="How long the import may take; 10s by default."
+    "--import-timeout", type=POSITIVE_DURATION, metavar="DURATION", help="How long the import may take; 10s by default."
 )
 def command(name: str, task: str, file: Path | None, show: bool, import_timeout: float | None) -> int:
     """Write a job for a function: its params from the signature, type hints, defaults and docstring.
@@ -31,7 +31,7 @@ def command(name: str, task: str, file: Path | None, show: bool, import_timeout:
     The function is imported in a process of its own. Nothing is overwritten: a file that exists gets the job at the
     end of its jobs, and keeps all else byte for byte.
     """
-    from runner.actions.new_job import IMPORT_SECONDS, new_job  # start-up time: --help reads no settings
+    from runner.authoring.new_job import IMPORT_SECONDS, new_job  # start-up time: --help reads no settings
 
     project = open_project()
     out = Output()

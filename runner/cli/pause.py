@@ -7,7 +7,7 @@ import click
 from runner.cli.frame.group import verb
 from runner.cli.frame.moments import show_moment
 from runner.cli.frame.opening import open_project
-from runner.cli.frame.options import DURATION, JOB, json_option, utc_option
+from runner.cli.frame.options import JOB, POSITIVE_DURATION, json_option, utc_option
 from runner.cli.frame.output import Output, command_line
 from runner.errors import UsageError
 from runner.model.pause import ALL
@@ -16,7 +16,7 @@ from runner.model.pause import ALL
 @verb(example='runner pause nightly-report --for 2h --comment "database is moving"\nrunner pause --all')
 @click.argument("job", required=False, type=JOB)
 @click.option("--all", "everything", is_flag=True, help="All jobs of the project.")
-@click.option("--for", "seconds", type=DURATION, metavar="DURATION", help="Go on by itself after this time.")
+@click.option("--for", "seconds", type=POSITIVE_DURATION, metavar="DURATION", help="Go on by itself after this time.")
 @click.option("--comment", metavar="TEXT", help="Why; shown wherever the pause is.")
 @json_option
 @utc_option

@@ -11,6 +11,7 @@ from runner.cli.frame.opening import open_project
 from runner.cli.frame.options import json_option, utc_option
 from runner.cli.frame.output import Output
 from runner.cli.frame.run_text import one_line
+from runner.model.plural import things
 from runner.model.run import to_timestamp
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ def command(as_json: bool, utc: bool) -> int:
     """Show what differs between the files of jobs here and what the workers run; change nothing.
 
     Jobs added (+), changed (~), option by option, and removed (-); schedules that move; waiting runs that were
-    submitted under another spec; workers that are behind. Exits 0 if nothing differs, 1 if something does, 2 if files
-    here have problems.
+    submitted under another spec; workers that are behind; jobs with unsafe: true. Exits 0 if nothing differs, 1 if
+    something does, 2 if files here have problems.
     """
     from runner.actions.plan import plan  # start-up time: --help reads no settings
 
@@ -45,7 +46,7 @@ def command(as_json: bool, utc: bool) -> int:
 
 
 def _show(out: Output, found: Plan) -> None:
-    from runner.spec.problem import summary
+    from runner.yaml_reader.problem import summary  # start-up time: --help reads no jobs
 
     for name in found.added:
         out.data(f"+ {name}")
@@ -65,6 +66,8 @@ def _show(out: Output, found: Plan) -> None:
     for worker in found.workers:
         if worker["behind"]:
             out.data(f"behind: {worker['name']}: {one_line(worker['behind'])}")
+    for name in found.unsafe:
+        out.data(f"unsafe: {name}: runner validate says what its submitters can choose")
     for problem in found.problems:
         out.note(str(problem))
     if found.problems:
@@ -72,7 +75,7 @@ def _show(out: Output, found: Plan) -> None:
     if not found.workers:
         out.note("no worker is alive: whatever is here is new to the fleet")
     elif not found.differs:
-        out.note(f"no changes: {len(found.workers)} worker{'' if len(found.workers) == 1 else 's'}")
+        out.note(f"no changes: {things(len(found.workers), 'worker')}")
 
 
 def _value(value: Any) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from runner.cli.frame.group import verb
 from runner.cli.frame.moments import show_seconds
 from runner.cli.frame.opening import open_project
 from runner.cli.frame.options import in_one_form, json_option, jsonl_option
 from runner.cli.frame.output import Output, command_line, table
+from runner.model.queue import Queue
 
 
 @verb(example="runner queues\nrunner queues --json")
@@ -23,7 +22,7 @@ def command(as_json: bool, jsonl: bool) -> int:
     out = Output(as_json=as_json or jsonl)
     queues = read_queues(project.ledger)
     if out.as_json:
-        out.listed(queues, as_lines=jsonl)
+        out.listed([each.document() for each in queues], as_lines=jsonl)
     elif queues:
         table(
             out, ("QUEUE", "WAITING", "PRIORITIES", "DELAYED", "WORKERS", "OLDEST"), [_row(each) for each in queues], {}
@@ -31,18 +30,18 @@ def command(as_json: bool, jsonl: bool) -> int:
     else:
         out.note("no queues")
     for each in queues:
-        if each["waiting"] and not each["workers"]:
-            start = command_line(project, "worker", "-Q", each["name"])
-            out.warn(f"no worker takes from queue {each['name']}: {start}")
+        if each.waiting and not each.workers:
+            start = command_line(project, "worker", "-Q", each.name)
+            out.warn(f"no worker takes from queue {each.name}: {start}")
     return 0
 
 
-def _row(queue: dict[str, Any]) -> tuple[str, ...]:
+def _row(queue: Queue) -> tuple[str, ...]:
     return (
-        queue["name"],
-        str(queue["waiting"]),
-        ", ".join(f"{priority}: {count}" for priority, count in queue["priorities"].items()),
-        str(queue["delayed"]),
-        f"{queue['workers']} ({queue['running']} of {queue['concurrency']} busy)" if queue["workers"] else "none",
-        show_seconds(queue["oldest"]) if queue["oldest"] is not None else "",
+        queue.name,
+        str(queue.waiting),
+        ", ".join(f"{priority}: {count}" for priority, count in queue.priorities.items()),
+        str(queue.delayed),
+        f"{queue.workers} ({queue.running} of {queue.concurrency} busy)" if queue.workers else "none",
+        show_seconds(queue.oldest) if queue.oldest is not None else "",
     )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
+from runner.cli.frame.each import codes_of, try_each
 from runner.cli.frame.faults import error_document, worst
 from runner.cli.frame.follow import follow
 from runner.cli.frame.group import verb
@@ -11,7 +14,10 @@ from runner.cli.frame.opening import open_project
 from runner.cli.frame.options import json_option, quiet_option, timeout_option
 from runner.cli.frame.output import Output
 from runner.cli.frame.submitted import submitting, warn_of_queue
-from runner.errors import RunnerError, Unavailable, UsageError
+from runner.errors import RunnerError, UsageError
+
+if TYPE_CHECKING:
+    from runner.ledger.submission import Submitted
 
 
 @verb(example="runner rerun $(runner runs --job nightly-report --state failure --ids) --wait")
@@ -32,30 +38,25 @@ def command(ids: tuple[str, ...], wait: bool, timeout: float | None, quiet: bool
         raise UsageError("--timeout says how long to wait", hint="add --wait")
     project = open_project()
     out = Output(as_json=as_json, quiet=quiet)
-    answers: list[dict[str, object]] = []
-    codes: list[int] = []
-    made: list[str] = []
-    for reference in ids:
+
+    def one(reference: str) -> Submitted:
         run_id = new_id()
-        try:
-            with submitting(project, out, run_id):
-                submitted = rerun(project, reference, run_id=run_id)
-        except Unavailable:
-            raise
-        except RunnerError as error:
-            codes.append(error.exit_code)
-            answers.append(error_document(error))
-            if not as_json:
-                out.error(error)
-            continue
-        made.append(submitted.id)
-        answers.append(submitted_document(project, submitted))
+        with submitting(project, out, run_id):
+            submitted = rerun(project, reference, run_id=run_id)
         if as_json:
             out.note(f"run {submitted.id}")
         else:
             out.data(submitted.id)
-        if submitted.run is not None:
-            warn_of_queue(project, out, submitted.run)
+        if submitted.run is not None and not submitted.run.final:
+            warn_of_queue(project, out, submitted.run.queue)
+        return submitted
+
+    found = try_each(out, ids, one)
+    answers = [
+        error_document(each) if isinstance(each, RunnerError) else submitted_document(project, each) for each in found
+    ]
+    made = [each.id for each in found if not isinstance(each, RunnerError)]
+    codes = codes_of(found)
     code = worst(codes)
     if wait and made:
         code, runs = follow(project, out, made, timeout=timeout, codes=codes)

@@ -18,6 +18,7 @@ from runner.cli.frame.options import DURATION, JOB, json_option, params_options,
 from runner.cli.frame.output import Output, command_line, to_json, warn_of_problems
 from runner.cli.frame.params import read_document
 from runner.errors import WaitTimeout
+from runner.host.places import temporary_folder
 from runner.model.run import State
 
 
@@ -50,7 +51,7 @@ def command(
     follower = Follower(project, out)
     try:
         # Plain lines on a terminal too: what the job prints would tear a live display.
-        with TemporaryFile() if quiet else nullcontext() as held:
+        with TemporaryFile(dir=temporary_folder()) if quiet else nullcontext() as held:
             code = None
             try:
                 run = run_here(

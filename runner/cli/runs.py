@@ -5,25 +5,24 @@ from __future__ import annotations
 import csv
 import io
 import json
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import click
 
+from runner.cli.frame.declared import asked_for, declared_options
 from runner.cli.frame.group import verb
 from runner.cli.frame.moments import show_moment
 from runner.cli.frame.opening import open_project
 from runner.cli.frame.options import JOB, in_one_form, json_option, jsonl_option, utc_option
 from runner.cli.frame.output import STYLES, Output, table
 from runner.cli.frame.run_text import LONGEST_CELL, one_line, params_text, state_text, took
-from runner.errors import UsageError
-from runner.model.moment import read_since
-from runner.model.run import FailureReason, RevokedReason, Run, State, Trigger, to_timestamp
+from runner.model.run import Run, to_timestamp
+from runner.model.run_query import RunQuery
 
 if TYPE_CHECKING:
     from runner.ledger.search import Page
 
 MOST = 100_000
-ORDERS = ("newest", "oldest", "longest")
 COLUMNS = ("id", "job", "state", "reason", "submitted_at", "started_at", "finished_at", "attempts", "retries", "losses")
 MORE_COLUMNS = ("queue", "worker", "trigger", "submitted_by", "key")
 
@@ -32,29 +31,7 @@ MORE_COLUMNS = ("queue", "worker", "trigger", "submitted_by", "key")
     example="runner runs --job nightly-report --state failure --since 24h\n"
     "runner runs --reason timeout --tag finance --csv > timeouts.csv"
 )
-@click.option("--job", "-j", type=JOB, help="Only runs of this job.")
-@click.option(
-    "--state",
-    "-s",
-    "states",
-    multiple=True,
-    type=click.Choice([state.value for state in State], case_sensitive=False),
-    help="Only in this state; may be repeated.",
-)
-@click.option(
-    "--reason",
-    type=click.Choice([str(each) for kind in (FailureReason, RevokedReason) for each in kind]),
-    metavar="REASON",
-    help="Only those that ended for this reason, such as timeout or expired.",
-)
-@click.option("--tag", metavar="TAG", help="Only with this tag.")
-@click.option("--worker", metavar="NAME", help="Only those that a worker, or a host, started last.")
-@click.option("--trigger", type=click.Choice(get_args(Trigger)), metavar="TRIGGER", help="Only submitted by this way.")
-@click.option("--key", metavar="TEXT", help="Only submitted with this key.")
-@click.option("--grep", metavar="TEXT", help="Only with this text in their error, in any case.")
-@click.option("--since", metavar="DURATION|TIME", help="Only submitted since then: 24h, 2026-11-23, 02:00.")
-@click.option("--until", metavar="DURATION|TIME", help="Only submitted until then.")
-@click.option("--sort", type=click.Choice(ORDERS), default="newest", show_default=True, help="Which come first.")
+@declared_options(RunQuery, short={"job": "-j", "state": "-s"}, types={"job": JOB})
 @click.option("--limit", "-n", type=click.IntRange(1, MOST), default=20, show_default=True, help="How many at most.")
 @click.option("--cursor", metavar="TEXT", help="Go on where the page before ended, which told this text.")
 @click.option("--ids", "ids_only", is_flag=True, help="Print the ids only.")
@@ -63,17 +40,7 @@ MORE_COLUMNS = ("queue", "worker", "trigger", "submitted_by", "key")
 @jsonl_option
 @utc_option
 def command(
-    job: str | None,
-    states: tuple[str, ...],
-    reason: str | None,
-    tag: str | None,
-    worker: str | None,
-    trigger: str | None,
-    key: str | None,
-    grep: str | None,
-    since: str | None,
-    until: str | None,
-    sort: str,
+    asked: dict[str, object],
     limit: int,
     cursor: str | None,
     ids_only: bool,
@@ -88,28 +55,11 @@ def command(
     time; where that was not enough, the command that looks further is told on stderr.
     """
     from runner.actions.find import list_runs  # start-up time: --help reads no settings
-    from runner.ledger.search import Query  # as above
 
     in_one_form(ids=ids_only, csv=as_csv, json=as_json, jsonl=jsonl)
-    if sort == "longest" and cursor is not None:
-        raise UsageError("--sort longest has no pages", hint="use --until to look at older runs")
     project = open_project()
     out = Output(as_json=as_json or jsonl, utc=utc)
-    zone = project.settings.timezone
-    query = Query(
-        job=job,
-        states=[State(str(state).upper()) for state in states],
-        since=read_since(since, zone) if since is not None else None,
-        until=read_since(until, zone) if until is not None else None,
-        reason=reason,
-        tag=tag,
-        worker=worker,
-        trigger=trigger,
-        key=key,
-        text=grep,
-        order=sort,  # type: ignore[arg-type]
-    )
-    page = list_runs(project, query, limit=limit, cursor=cursor)
+    page = list_runs(project, asked_for(RunQuery, project, asked), limit=limit, cursor=cursor)
     if out.as_json:
         out.listed([run.document() for run in page.runs], as_lines=jsonl)
     elif as_csv:
@@ -122,15 +72,15 @@ def command(
         table(out, headings, [_row(out, run) for run in page.runs], STYLES)
     else:
         out.note("no runs")
-    _tell_of_more(out, page, sort)
+    _tell_of_more(out, page)
     return 0
 
 
-def _tell_of_more(out: Output, page: Page, sort: str) -> None:
+def _tell_of_more(out: Output, page: Page) -> None:
     if page.cut:
         reached = show_moment(to_timestamp(page.reached), utc=out.utc)
         out.note(f"looked at {page.looked_at} runs, as far as {reached}; there are more")
-    if page.cursor is not None and sort != "longest":
+    if page.cursor is not None:
         out.note(f"for more, the same with: --cursor {page.cursor}")
 
 

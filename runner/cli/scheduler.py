@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from datetime import datetime
-
 import click
 
 from runner.cli.frame.group import verb
 from runner.cli.frame.interrupts import Terminated
+from runner.cli.frame.log_line import log_line
 from runner.cli.frame.opening import open_project
 from runner.cli.frame.options import log_format_option
-from runner.cli.frame.output import Output, to_json, warn_of_problems
+from runner.cli.frame.output import Output, warn_of_problems
 
 
 @verb(example="runner scheduler --project /srv/reports")
@@ -24,20 +22,13 @@ def command(parent: int | None, log_format: str) -> int:
     number of ticks: a slot of a job's schedule makes one run.
     """
     from runner.actions.scheduler import Scheduler  # start-up time: --help reads no settings
-    from runner.app.systemd import notify
+    from runner.process.systemd import notify
 
     project = open_project()
     out = Output()
     warn_of_problems(out, project)
     try:
-        Scheduler(project, lambda text: out.note(_line(text, log_format))).run(parent)
+        Scheduler(project, lambda text: out.note(log_line("scheduler", text, log_format))).run(parent)
     except (Terminated, KeyboardInterrupt):
         notify("STOPPING=1")
     return 0
-
-
-def _line(text: str, form: str) -> str:
-    if form == "json":
-        # As the worker's lines are: the two may go to one place.
-        return to_json({"at": round(time.time(), 3), "level": "INFO", "logger": "runner.scheduler", "message": text})
-    return f"[{datetime.now().astimezone().isoformat(' ', 'milliseconds')}] scheduler: {text}"

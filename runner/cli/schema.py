@@ -14,7 +14,7 @@ from runner.cli.frame.output import Output
 @click.argument("which", type=click.Choice(["jobs", "runner"]), default="jobs")
 def command(which: str) -> int:
     """Print the JSON Schema (2020-12) of the files in jobs.d, or of runner.yaml; editors complete and check by it."""
-    from runner.spec.schema import jobs_schema, runner_schema  # start-up time: --help derives no schema
+    from runner.authoring.schema import jobs_schema, runner_schema  # start-up time: --help derives no schema
 
     schema = jobs_schema() if which == "jobs" else runner_schema()
     Output().data(json.dumps(schema, indent=2, ensure_ascii=False))

@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
-from runner.cli.frame.follow import follow
+from runner.cli.frame.declared import asked_for, declared_options
 from runner.cli.frame.group import verb
 from runner.cli.frame.opening import open_project
-from runner.cli.frame.options import (
-    DURATION,
-    JOB,
-    json_option,
-    params_options,
-    quiet_option,
-    timeout_option,
-)
+from runner.cli.frame.options import JOB, json_option, params_options, quiet_option, timeout_option
 from runner.cli.frame.output import Output, warn_of_problems
 from runner.cli.frame.params import read_document
 from runner.cli.frame.submitted import print_submitted, submitting, warn_of_queue
 from runner.errors import UsageError
-from runner.model.moment import read_future
-
-if TYPE_CHECKING:
-    from runner.actions.project import Project
+from runner.model.submit_options import SubmitOptions
 
 
 @verb(
     example=(
         "runner submit nightly-report -p day=2026-11-23 --wait\n"
+        "runner submit nightly-report --params-file days.jsonl --key-from day | runner wait -\n"
         "0 2 * * *  runner submit nightly-report --wait --quiet --project /srv/reports   (in a crontab)"
     )
 )
@@ -37,13 +26,11 @@ if TYPE_CHECKING:
 @params_options
 @click.option("--wait", is_flag=True, help="Wait for the end; the exit code tells the outcome.")
 @timeout_option
-@click.option("--in", "delay", type=DURATION, metavar="DURATION", help="Start after this time, such as 10m.")
-@click.option("--at", metavar="TIME", help="Start then; without an offset in the project's zone.")
-@click.option("--expires", type=DURATION, metavar="DURATION", help="Do not start later than this after the start time.")
-@click.option("--queue", metavar="NAME", help="Instead of the job's queue.")
-@click.option("--priority", type=click.IntRange(0, 9), help="Instead of the job's; 9 is served first.")
-@click.option("--key", metavar="TEXT", help="Submitting the same key of a job again gives the first run.")
-@click.option("--force", is_flag=True, help="Run it although the job is paused.")
+@declared_options(SubmitOptions)
+@click.option(
+    "--params-file", "file", metavar="FILE|-", help="Submit a run for each line: a JSON object of its params. -: stdin."
+)
+@click.option("--key-from", metavar="PARAM", help="With --params-file: take each run's key from this param.")
 @quiet_option
 @json_option
 def command(
@@ -52,13 +39,9 @@ def command(
     document: str | None,
     wait: bool,
     timeout: float | None,
-    delay: float | None,
-    at: str | None,
-    expires: float | None,
-    queue: str | None,
-    priority: int | None,
-    key: str | None,
-    force: bool,
+    asked: dict[str, object],
+    file: str | None,
+    key_from: str | None,
     quiet: bool,
     as_json: bool,
 ) -> int:
@@ -66,43 +49,57 @@ def command(
 
     With --wait, changes and the outcome go to stderr, and the exit code is 0 for SUCCESS, 1 for FAILURE, 3 for
     REVOKED and 124 if --timeout passed; the run goes on then.
+
+    With --params-file, a run is submitted for each line that is not blank, and the ids are printed in the order of the
+    lines. A line that is refused is reported by its number, and the exit code is 2 then; the others are submitted all
+    the same. --params has what the lines leave out, and -p comes before both.
     """
     from runner.actions.submit import new_id, submit  # start-up time: --help reads no settings
+    from runner.params.reading import read_params
 
-    if timeout is not None and not wait:
-        raise UsageError("--timeout says how long to wait", hint="add --wait; a job's own limit is timeout in jobs.d")
+    _check_together(timeout=timeout, wait=wait, keyed="key" in asked, file=file, key_from=key_from, document=document)
     params = read_document(document)
     project = open_project()
     out = Output(as_json=as_json, quiet=quiet)
     warn_of_problems(out, project)
+    options = asked_for(SubmitOptions, project, asked)
+    if file is not None:
+        from runner.actions.submit_many import BulkSubmission  # start-up time: most submissions are of one run
+        from runner.cli.frame.bulk import submit_lines
+
+        bulk = BulkSubmission(project, job, key_from=key_from, options=options)
+        over = read_params(bulk.job, words)
+        return submit_lines(project, out, bulk, file, before=params, over=over, wait=wait, timeout=timeout)
     run_id = new_id()
     with submitting(project, out, run_id):
-        submitted = submit(
-            project,
-            job,
-            params,
-            words=words,
-            run_id=run_id,
-            eta=_eta(project, delay, at),
-            delay=delay,
-            expires=expires,
-            queue=queue,
-            priority=priority,
-            key=key,
-            force=force,
-        )
+        submitted = submit(project, job, params, words=words, run_id=run_id, options=options)
     print_submitted(project, out, submitted, wait=wait)
-    if submitted.run is not None and not (quiet and not wait):
-        warn_of_queue(project, out, submitted.run)
+    if submitted.run is not None and not submitted.run.final and not (quiet and not wait):
+        warn_of_queue(project, out, submitted.run.queue)
     if not wait:
         return out.finish(0)
+    from runner.cli.frame.follow import follow  # start-up time: most submitters do not wait
+
     code, runs = follow(project, out, [submitted.id], timeout=timeout)
     if as_json and runs and (code != 0 or not quiet):
         out.document({**runs[-1].document(), "duplicate": submitted.duplicate})
     return out.finish(code)
 
 
-def _eta(project: Project, delay: float | None, at: str | None) -> float | None:
-    if delay is not None and at is not None:
-        raise UsageError("--in and --at both say when to start", hint="use one of them")
-    return None if at is None else read_future(at, project.settings.timezone)
+def _check_together(
+    *,
+    timeout: float | None,
+    wait: bool,
+    keyed: bool,
+    file: str | None,
+    key_from: str | None,
+    document: str | None,
+) -> None:
+    if timeout is not None and not wait:
+        raise UsageError("--timeout says how long to wait", hint="add --wait; a job's own limit is timeout in jobs.d")
+    if key_from is not None and file is None:
+        raise UsageError("--key-from is for --params-file", hint="give the key of a single run with --key")
+    if keyed and file is not None:
+        raise UsageError("--key names one run, and --params-file submits many", hint="use --key-from PARAM")
+    if file == document == "-":
+        raise UsageError("--params and --params-file both read stdin", hint="give one of them another file")

@@ -27,6 +27,8 @@ def command(verbose: bool, as_json: bool) -> int:
     out = Output(as_json=as_json)
     warn_of_problems(out, project)
     ticked = tick(project)
+    for job, fault in ticked.faults.items():
+        out.warn(f"job {job} is left out, {fault}")
     if as_json:
         submitted = [{"job": job, "slot": to_timestamp(slot), "id": run_id} for job, slot, run_id in ticked.submitted]
         out.document({"submitted": submitted, "next": to_timestamp(ticked.next)})

@@ -14,12 +14,18 @@ from runner.cli.frame.output import Output, command_line, warn_of_problems
 @click.option("--detach", "-d", is_flag=True, help="Go to the background once the worker takes runs.")
 @worker_options
 def command(
-    detach: bool, concurrency: int | None, queues: tuple[str, ...], pool: str, log_level: str, log_format: str
+    detach: bool,
+    concurrency: int | None,
+    queues: tuple[str, ...],
+    pool: str,
+    log_level: str,
+    log_format: str,
+    no_wait: bool,
 ) -> int:
     """Start a worker and a scheduler, and the embedded server if the project has one.
 
     In the foreground until Ctrl-C; with -d in the background, its log in .runner/log/worker.log. `runner down` stops
-    them.
+    them. In the foreground it waits for a Redis that is down; -d never does.
     """
     project = open_project()
     out = Output()
@@ -35,6 +41,7 @@ def command(
             log_level=log_level,
             log_form=log_format,
             with_scheduler=True,
+            wait=not no_wait,
         )
     from runner.actions.detached import start_detached  # start-up time: --help reads no settings
 

@@ -66,7 +66,9 @@ def command(
     if simulate:
         return _simulate(out, project, begin, end, job)
     found = _missed(out, project, job) if begin is None else []
-    found = [*found, *islice(upcoming(project, since=begin, until=end, job=job), limit)][:limit]
+    faults: dict[str, str] = {}
+    found = [*found, *islice(upcoming(project, since=begin, until=end, job=job, faults=faults), limit)][:limit]
+    _tell(out, faults)
     if out.as_json:
         out.listed([each.document() for each in found], as_lines=jsonl)
     elif found:
@@ -77,13 +79,18 @@ def command(
 
 
 def _missed(out: Output, project: Project, job: str | None) -> list[Upcoming]:
-    from runner.actions.upcoming import missed
+    from runner.actions.upcoming import missed  # start-up time: --help reads no jobs
 
     try:
         return missed(project, job)
     except Unavailable as error:
         out.warn(f"missed runs are not known: {error.message}")
         return []
+
+
+def _tell(out: Output, faults: dict[str, str]) -> None:
+    for name, fault in faults.items():
+        out.warn(f"job {name} is left out, {fault}")
 
 
 def _row(out: Output, each: Upcoming) -> tuple[str, ...]:
@@ -94,16 +101,18 @@ def _row(out: Output, each: Upcoming) -> tuple[str, ...]:
 
 
 def _simulate(out: Output, project: Project, begin: float | None, end: float | None, job: str | None) -> int:
-    from runner.actions.upcoming import simulate, upcoming
+    from runner.actions.upcoming import simulate, upcoming  # start-up time: --help reads no jobs
 
     first = time.time() if begin is None else begin
     last = first + SIMULATED_SECONDS if end is None else end
-    found = simulate(project, upcoming(project, since=first, until=last, job=job))
+    faults: dict[str, str] = {}
+    found = simulate(project, upcoming(project, since=first, until=last, job=job, faults=faults))
+    _tell(out, faults)
     capacity = dict.fromkeys(found.queues, 0)
     for worker in project.ledger.workers():
-        for queue in worker["queues"]:
+        for queue in worker.queues:
             if queue in capacity:
-                capacity[queue] += worker["concurrency"]
+                capacity[queue] += worker.concurrency
     if out.as_json:
         out.document(_document(found, capacity, first, last))
         return 0

@@ -6,7 +6,7 @@ import click
 
 from runner.cli.frame.group import verb
 from runner.cli.frame.opening import named_project
-from runner.cli.frame.options import DURATION, json_option
+from runner.cli.frame.options import POSITIVE_DURATION, json_option
 from runner.cli.frame.output import Output
 from runner.errors import UsageError
 
@@ -25,7 +25,7 @@ INVALID = 2
 )
 @click.option(
     "--import-timeout",
-    type=DURATION,
+    type=POSITIVE_DURATION,
     metavar="DURATION",
     help="How long the import of one module may take; 10s by default.",
 )
@@ -46,8 +46,7 @@ def command(paths: tuple[str, ...], imports: bool, import_timeout: float | None,
     """
     from runner.actions.validate import IMPORT_SECONDS, validate  # start-up time: --help reads no settings
     from runner.cli.frame.problem_text import show_problems
-    from runner.spec.fix import fix_of
-    from runner.spec.problem import summary
+    from runner.yaml_reader.problem import summary
 
     if as_json and form != "text":
         raise UsageError("--json and --format each say what to print", hint="use one of them")
@@ -58,7 +57,7 @@ def command(paths: tuple[str, ...], imports: bool, import_timeout: float | None,
     if as_json:
         out.document(
             {
-                "problems": [problem.as_dict(fix_of(problem)) for problem in verdict.problems],
+                "problems": [problem.as_dict() for problem in verdict.problems],
                 "warnings": list(verdict.warnings),
                 "jobs": verdict.jobs,
                 "files": verdict.files,

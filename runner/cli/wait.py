@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
+from runner.cli.frame.each import codes_of, try_each
 from runner.cli.frame.faults import error_document
 from runner.cli.frame.follow import follow
 from runner.cli.frame.group import verb
 from runner.cli.frame.opening import open_project
 from runner.cli.frame.options import READ_REFERENCE, json_option, quiet_option, timeout_option
 from runner.cli.frame.output import Output
-from runner.errors import RunnerError, Unavailable
+from runner.errors import RunnerError, UsageError
 
 
-@verb(example="runner wait 3f2a9c41 --timeout 10m && echo done")
+@verb(
+    example=(
+        "runner wait 3f2a9c41 --timeout 10m && echo done\n"
+        "runner submit nightly-report --params-file days.jsonl | runner wait -"
+    )
+)
 @click.argument("ids", nargs=-1, required=True, type=READ_REFERENCE, metavar="ID...")
 @timeout_option
 @quiet_option
@@ -22,33 +30,38 @@ def command(ids: tuple[str, ...], timeout: float | None, quiet: bool, as_json: b
     """Wait until runs have ended; the exit code tells the outcome.
 
     0 for SUCCESS, 1 for FAILURE, 3 for REVOKED, 124 if --timeout passed. An ID is a full id, a unique prefix of 8
-    or more characters, or @JOB: the latest run of that job.
+    or more characters, or @JOB: the latest run of that job. With - alone, the ids come from stdin, one a line.
     """
     from runner.actions.find import find_id  # start-up time: --help reads no settings
 
+    references = list(ids) if ids != ("-",) else _read_ids()
     project = open_project()
     out = Output(as_json=as_json, quiet=quiet)
-    found: dict[str, str] = {}
-    failed: dict[str, RunnerError] = {}
-    for reference in ids:
-        try:
-            found[reference] = find_id(project, reference)
-        except Unavailable:
-            raise
-        except RunnerError as error:
-            failed[reference] = error
-            if not as_json:
-                out.error(error)
-    codes = [error.exit_code for error in failed.values()]
-    unique = list(dict.fromkeys(found.values()))
-    code, runs = follow(project, out, unique, timeout=timeout, codes=codes)
+    found = try_each(out, references, lambda reference: find_id(project, reference))
+    unique = list(dict.fromkeys(each for each in found if isinstance(each, str)))
+    code, runs = follow(project, out, unique, timeout=timeout, codes=codes_of(found))
     if as_json and (code != 0 or not quiet):
         by_id = {run.id: run.document() for run in runs}
         answers = [
-            error_document(failed[reference]) if reference in failed else by_id[found[reference]]
-            for reference in ids
-            if reference in failed or found[reference] in by_id
+            error_document(each) if isinstance(each, RunnerError) else by_id[each]
+            for each in found
+            if isinstance(each, RunnerError) or each in by_id
         ]
         if answers:
-            out.documents(answers, single=len(ids) == 1)
+            out.documents(answers, single=len(ids) == 1 and ids != ("-",))
     return out.finish(code)
+
+
+def _read_ids() -> list[str]:
+    """Return the ids on stdin.
+
+    Raises:
+        UsageError: there are none, so that nothing would be waited for: what was to print them has failed.
+    """
+    try:
+        ids = [word.decode() for line in sys.stdin.buffer for word in [line.strip()] if word]
+    except (OSError, UnicodeDecodeError):
+        raise UsageError("stdin cannot be read as text", hint="write one id a line") from None
+    if not ids:
+        raise UsageError("no ids on stdin", hint="write one id a line, as runner submit and runner runs --ids do")
+    return ids

@@ -30,7 +30,7 @@ def command(what: str | None, after: str | None, jsonl: bool, utc: bool) -> int:
     characters, or @JOB: the latest run of that job.
     """
     from runner.actions.watch import watch, watched  # start-up time: --help reads no settings
-    from runner.ledger.events import Gap  # as above
+    from runner.ledger.events import Gap  # start-up time: as above
 
     project = open_project()
     out = Output(as_json=jsonl, utc=utc)
@@ -41,7 +41,7 @@ def command(what: str | None, after: str | None, jsonl: bool, utc: bool) -> int:
         elif jsonl:
             out.lines([event.document()])
         else:
-            out.data(_line(out, event))
+            out.data(_line(out, event), styled=True)
     return 0
 
 
@@ -49,6 +49,6 @@ def _line(out: Output, event: Event) -> str:
     state = f"{event.state:<8}"
     if out.for_people and not os.environ.get("NO_COLOR"):
         state = click.style(state, fg=STYLES[event.state])
-    parts = [show_moment(to_timestamp(event.at), utc=out.utc), state, printable(event.job), event.id]
-    parts.append(f"attempt {event.attempt}" if event.state == "STARTED" else event.reason or "")
+    parts = [show_moment(to_timestamp(event.at), utc=out.utc), state, printable(event.job), printable(event.id)]
+    parts.append(f"attempt {event.attempt}" if event.state == "STARTED" else printable(event.reason or ""))
     return "  ".join(parts).rstrip()

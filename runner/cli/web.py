@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import socket
-
 import click
 
 from runner.cli.frame.group import verb
 from runner.cli.frame.interrupts import release
 from runner.cli.frame.opening import open_project
+from runner.cli.frame.options import json_option
 from runner.cli.frame.output import Output, warn_of_problems
 from runner.errors import UsageError
 
@@ -16,6 +15,9 @@ from runner.errors import UsageError
 @verb(example="runner web\nrunner web --new-token alice --role operate")
 @click.option("--host", metavar="ADDRESS", help="Listen here instead of web.host (127.0.0.1).")
 @click.option("--port", type=click.IntRange(0, 65535), help="Listen here instead of web.port (8420); 0: a free one.")
+@click.option(
+    "--no-token", is_flag=True, help="Let every user of this host in, where neither tokens nor a proxy say who may."
+)
 @click.option("--new-token", "name", metavar="NAME", help="Make a token for somebody, and the lines to paste.")
 @click.option(
     "--role",
@@ -24,52 +26,60 @@ from runner.errors import UsageError
     show_default=True,
     help="What the new token allows.",
 )
-def command(host: str | None, port: int | None, name: str | None, role: str) -> int:
+@json_option
+def command(host: str | None, port: int | None, no_token: bool, name: str | None, role: str, as_json: bool) -> int:
     """Serve the dashboard and the REST API until Ctrl-C.
 
-    Only this host can reach it unless --host says otherwise; then tokens, or a trusted proxy, say who may.
+    Only this host can reach it unless --host says otherwise; then tokens, or a trusted proxy, say who may. Without
+    either it prints a link with a token when it starts. The link works once; API clients send the token as a bearer.
     """
     try:
-        import uvicorn  # start-up time, and an extra: no other command needs it
-
-        from runner.web.access import new_token
-        from runner.web.protocol import Protocol
+        # an extra: no other command needs these
+        from runner.web.access import is_wildcard, new_token
         from runner.web.server import create_web_app
+        from runner.web.serving import serve
     except ImportError as error:
         raise UsageError(
             f"the web needs more packages ({error.name} is missing)", hint='pip install "celery-runner[web]"'
         ) from None
-    out = Output()
+    out = Output(as_json=as_json)
+    token, digest = new_token()
     if name is not None:
-        token, digest = new_token()
-        out.data(token)
+        _check_token_name(name)
+        if as_json:
+            out.document({"name": name, "token": token, "sha256": digest, "role": role})
+        else:
+            out.data(token)
         out.note(f"into runner.yaml, under web: and tokens:\n  {name}: {{sha256: {digest}, role: {role}}}")
         return 0
     project = open_project()
     warn_of_problems(out, project)
     settings = project.settings.web
     address = host or settings.host
-    app = create_web_app(project, host=address)
+    start_token = None if no_token or settings.tokens or settings.trusted_header else token
+    app = create_web_app(project, host=address, start_token=start_token)
     project.ledger.workers()  # an unreachable Redis is told before anybody looks
-    config = uvicorn.Config(
-        app,
-        host=address,
-        port=settings.port if port is None else port,
-        http=Protocol,
-        log_level="warning",
-        proxy_headers=False,
-        server_header=False,
-        timeout_graceful_shutdown=3,
-    )
+    if is_wildcard(address) and not settings.hosts:
+        out.warn(
+            "web.hosts is empty, so requests are answered only under localhost and addresses of this host; "
+            "add the names that browsers use"
+        )
+
+    def ready(url: str) -> None:
+        link = f"{url}?token={start_token}" if start_token is not None else url
+        if as_json:
+            out.lines([{"url": url, "token": start_token, "link": link}])
+        out.note(f"runner web ready: {link}")
+
     release()  # the server's own handling of signals begins from here
-    sockets = [config.bind_socket()]
-    bound = sockets[0].getsockname()
-    shown = f"[{bound[0]}]" if ":" in str(bound[0]) else bound[0]
-
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            out.note(f"runner web ready: http://{shown}:{bound[1]}/")
-
-    Server(config).run(sockets=sockets)
+    serve(app, host=address, port=settings.port if port is None else port, ready=ready)
     return 0
+
+
+def _check_token_name(name: str) -> None:
+    from runner.settings.options import NAMESPACE  # start-up time: --help reads no settings
+
+    def refuse(path: tuple[str | int, ...], message: str, *, on_key: bool = False) -> None:  # noqa: ARG001
+        raise UsageError(f"--new-token: {message}")
+
+    NAMESPACE.read(name, (), refuse)

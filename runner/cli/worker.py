@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from runner.cli.frame.group import verb
-from runner.cli.frame.interrupts import release
+from runner.cli.frame.interrupts import Terminated, release
+from runner.cli.frame.log_line import log_line
 from runner.cli.frame.opening import open_project
 from runner.cli.frame.options import worker_options
 from runner.cli.frame.output import Output, warn_of_problems
@@ -19,8 +20,17 @@ if TYPE_CHECKING:
     from runner.actions.project import Project
 
 
+_FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
+
+
 @verb(example="runner worker -c 8 -Q default -Q reports")
 @worker_options
+@click.option(
+    "--name",
+    "-n",
+    metavar="NAME",
+    help="The worker's name in lists and logs, such as reports@%h; by default one that no other worker has.",
+)
 @click.option("--reload-code", is_flag=True, help="Start anew when Python files change; for development.")
 @click.option("--plain", is_flag=True, hidden=True, help="What runs write is passed on as it is.")
 @click.option("--hold", type=int, hidden=True, help="A descriptor whose lock this process holds.")
@@ -31,6 +41,8 @@ def command(
     pool: str,
     log_level: str,
     log_format: str,
+    name: str | None,
+    no_wait: bool,
     reload_code: bool,
     plain: bool,
     hold: int | None,
@@ -40,7 +52,8 @@ def command(
 
     Changes in files of jobs take effect within a second, and what runs goes on as it started.
 
-    SIGTERM or Ctrl-C ends it: it takes no new runs, and those that run have worker.shutdown_grace to end.
+    It waits for a Redis that is down, at its start and later. SIGTERM or Ctrl-C ends it: it takes no new runs, and
+    those that run have worker.shutdown_grace to end.
     """
     if hold is not None:
         # The lock is this process's and its pool's: what a job starts must not keep it.
@@ -54,8 +67,10 @@ def command(
         pool=pool,
         log_level=log_level,
         log_form="plain" if plain else log_format,
+        name=name,
         with_scheduler=with_scheduler,
         reload_code=reload_code,
+        wait=not no_wait,
     )
 
 
@@ -67,15 +82,35 @@ def start(
     pool: str,
     log_level: str,
     log_form: str,
+    name: str | None = None,
     with_scheduler: bool = False,
     reload_code: bool = False,
+    wait: bool = True,
 ) -> int:
-    """Run a worker of ``project`` in this process until it ends; return its exit code."""
-    from runner.actions.worker_process import scheduler_beside
-    from runner.app.worker import run_worker  # start-up time: no other command imports Celery
+    """Run a worker of ``project`` in this process until it ends; return its exit code.
 
-    project.ledger.workers()  # an unreachable Redis is told before the worker waits for it
+    ``wait`` says whether it waits for a Redis that is down.
+    """
+    # start-up time: no other command imports Celery
+    from runner.actions.await_server import await_server
+    from runner.actions.worker_process import scheduler_beside
+    from runner.ledger.permissions import refuse_missing_permissions
+    from runner.process.systemd import notify
+    from runner.worker.start import run_worker
+
+    if wait:
+        out = Output()
+        try:
+            await_server(project, lambda text: out.note(log_line("worker", text, log_form)))
+        except (Terminated, KeyboardInterrupt):
+            # As a worker that waits for Redis later on.
+            notify("STOPPING=1")
+            return 0
+    else:
+        refuse_missing_permissions(project.ledger)
     settings = project.settings
+    # A worker that starts anew reads its command line anew, with its relative paths.
+    came_from = os.open(".", _FOLDER) if reload_code else None
     # Jobs find the project's files by relative paths wherever the worker was started.
     os.chdir(settings.project)
     with scheduler_beside(settings, log_form) if with_scheduler else nullcontext():
@@ -88,10 +123,13 @@ def start(
             pool=pool,
             loglevel=log_level.upper(),
             log_form=log_form,
+            hostname=name,
             reload_code=reload_code,
         )
     if code is None:
         # The interpreter anew: of what it imported, nothing is left. The process stays the same.
+        if came_from is not None:
+            os.fchdir(came_from)
         sys.stderr.flush()
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
     return code

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from runner.cli.frame.group import verb
 from runner.cli.frame.moments import show_moment, show_seconds
 from runner.cli.frame.opening import open_project
 from runner.cli.frame.options import in_one_form, json_option, jsonl_option, utc_option
 from runner.cli.frame.output import Output, table
-from runner.model.run import to_timestamp
+from runner.model.plural import things
+from runner.model.run import to_datetime
+from runner.model.worker import Worker
 
 STYLES = {"running": "green", "stopping": "yellow", "lost": "red"}
 
@@ -21,14 +22,14 @@ STYLES = {"running": "green", "stopping": "yellow", "lost": "red"}
 @utc_option
 def command(as_json: bool, jsonl: bool, utc: bool) -> int:
     """List the workers by what they last told the ledger; one that went without a word is lost, and shown for a day."""
-    from runner.ledger.fleet import read_workers, worker_document  # start-up time: --help needs no ledger
+    from runner.ledger.fleet import read_workers  # start-up time: --help needs no ledger
 
     in_one_form(json=as_json, jsonl=jsonl)
     project = open_project()
     out = Output(as_json=as_json or jsonl, utc=utc)
     workers = read_workers(project.ledger)
     if out.as_json:
-        out.listed([worker_document(each) for each in workers], as_lines=jsonl)
+        out.listed([each.document() for each in workers], as_lines=jsonl)
         return 0
     if not workers:
         out.note("no workers")
@@ -36,23 +37,23 @@ def command(as_json: bool, jsonl: bool, utc: bool) -> int:
     headings = ("WORKER", "STATE", "RUNNING", "QUEUES", "JOBS", "CATALOG", "SINCE", "SEEN", "VERSION")
     table(out, headings, [_row(out, each) for each in workers], STYLES)
     for each in workers:
-        if each["problems"]["count"] and each["state"] != "lost":
-            kept = f"; an earlier state of {', '.join(each['kept'])} is in force" if each["kept"] else ""
-            out.warn(f"{each['name']}: problems in files of jobs: {each['problems']['first'][0]}{kept}")
+        if each.problems.count and not each.lost:
+            kept = f"; an earlier state of {', '.join(each.kept)} is in force" if each.kept else ""
+            out.warn(f"{each.name}: problems in files of jobs: {each.problems.first[0]}{kept}")
     return 0
 
 
-def _row(out: Output, worker: dict[str, Any]) -> tuple[str, ...]:
-    problems = worker["problems"]["count"]
-    catalog = (worker["catalog"] or "").removeprefix("sha256:")[:8]
+def _row(out: Output, worker: Worker) -> tuple[str, ...]:
+    problems = worker.problems.count
+    catalog = (worker.catalog or "").removeprefix("sha256:")[:8]
     return (
-        worker["name"],
-        worker["state"],
-        f"{worker['running']} of {worker['concurrency']}",
-        ", ".join(worker["queues"]),
-        str(worker["jobs"]),
-        f"{catalog} ({problems} problem{'' if problems == 1 else 's'})" if problems else catalog,
-        show_moment(to_timestamp(worker["started_at"]), utc=out.utc),
-        f"{show_seconds(max(0.0, time.time() - worker['seen_at'] / 1000))} ago",
-        worker["version"] or "",
+        worker.name,
+        worker.state,
+        f"{worker.running} of {worker.concurrency}",
+        ", ".join(worker.queues),
+        str(worker.jobs),
+        f"{catalog} ({things(problems, 'problem')})" if problems else catalog,
+        show_moment(worker.started_at, utc=out.utc),
+        f"{show_seconds(max(0.0, time.time() - to_datetime(worker.seen_at).timestamp()))} ago",
+        worker.version or "",
     )

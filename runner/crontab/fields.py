@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from runner.schedule.cron import Cron
+from runner.schedule.cron import DAYS, MONTHS, Cron
 
-_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
-_DAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
 _BOUNDS = ((0, 59), (0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 _FIELD = re.compile(r"(\*|\d+(-\d+)?)(/\d+)?(,(\*|\d+(-\d+)?)(/\d+)?)*")
 
@@ -29,8 +28,8 @@ class Fields:
         fields = Cron(expression).text.split()
         if len(fields) == 5:
             fields = ["0", *fields]
-        fields[4] = _numbered(fields[4], _MONTHS, 1)
-        fields[5] = _numbered(fields[5], _DAYS, 0)
+        fields[4] = _numbered(fields[4], MONTHS, 1)
+        fields[5] = _numbered(fields[5], DAYS, 0)
         return cls(tuple(_closed(text, bounds[1]) for text, bounds in zip(fields, _BOUNDS, strict=True)))
 
     def odd(self) -> str | None:
@@ -55,7 +54,7 @@ class Fields:
         return not self.texts[3].startswith("*") and not self.texts[5].startswith("*")
 
 
-def _numbered(text: str, names: list[str], first: int) -> str:
+def _numbered(text: str, names: Sequence[str], first: int) -> str:
     for number, name in enumerate(names, first):
         text = re.sub(rf"(?i)\b{name}\b", str(number), text)
     return text

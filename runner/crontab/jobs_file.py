@@ -7,13 +7,17 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from runner.crontab.background import ampersands, leaves_its_shell
 from runner.crontab.naming import name_of
 from runner.crontab.reading import Entry, Left, Reading
 
 _PLAIN = re.compile(r"(?!(true|false|yes|no|on|off|null|none)$)[a-z][a-z0-9._-]+")
 """Names that YAML takes for a text as they stand."""
 _SHELLS = ("", "/bin/sh", "/usr/bin/sh")
-_SEVERAL = re.compile(r";|\n|(?<![&>])&(?![&>\d])")
+_POSIX = ("sh", "dash", "bash", "ksh", "zsh", "ash", "mksh")
+_WAIT = "trap wait EXIT"
+"""Has a shell wait for what it started in the background, and keeps its exit status."""
+_SEVERAL = re.compile(r";|\n")
 
 HEAD = """\
 # yaml-language-server: $schema=../schema/jobs.schema.json
@@ -50,6 +54,7 @@ def jobs_file(reading: Reading, taken: Iterable[str], around: Surroundings) -> t
         used.add(name)
         names.append(name)
         parts.append("\n".join(_job(name, entry, around)))
+        left += [Left(entry.line, entry.source, f"{name}: {note}") for note in entry.notes]
         if entry.user not in (None, around.user):
             left.append(
                 Left(entry.line, entry.source, f"{name} runs as the user of its worker, and no longer as {entry.user}")
@@ -73,19 +78,30 @@ def _job(name: str, entry: Entry, around: Surroundings) -> Iterator[str]:
     if shell in _SHELLS:
         yield from _script(entry.command)
     else:
-        yield f"      command: [{_text(shell)}, -c, {_text(entry.command)}]"
+        waits = _needs_waiting(entry.command, shell) and shell.rpartition("/")[2] in _POSIX
+        command = f"{_WAIT}; {entry.command}" if waits else entry.command
+        yield f"      command: [{_text(shell)}, -c, {_text(command)}]"
     if entry.stdin is not None:
         yield f"      stdin: {_text(entry.stdin)}"
     if environment:
         yield "    env:"
         for variable, value in environment.items():
-            yield f"      {variable}: {_text(value)}"
+            yield f"      {_text(variable)}: {_text(value)}"
+    if entry.single:
+        yield "    concurrency: {limit: 1, policy: skip}"
     yield f"    schedule: {_schedule(entry, around)}"
+
+
+def _needs_waiting(command: str, shell: str = "") -> bool:
+    # A shell with a trap does not replace itself by its last command, either.
+    return leaves_its_shell(command) or any(True for _ in ampersands(command, shell))
 
 
 def _script(command: str) -> Iterator[str]:
     # The shell of a job stops at the first command that fails, that of cron goes on.
-    lines = [*(["set +e"] if _SEVERAL.search(command) else []), *command.split("\n")]
+    waits = _needs_waiting(command)
+    lines = ["set +e"] if waits or _SEVERAL.search(command) else []
+    lines += [*([_WAIT] if waits else []), *command.split("\n")]
     if all(line.isprintable() and line == line.strip() and line for line in lines):
         yield "      script: |-"
         for line in lines:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from runner.crontab.fields import Fields, Inexpressible
+from runner.host.text import has_control
 from runner.model.schedule import Schedule
 
 LONGEST = 990
@@ -42,7 +42,7 @@ def job_line(program: Sequence[str], project: str, job: str, when: str, environm
 
 def _line(when: str, program: Sequence[str], command: str, project: str, environment: str | None) -> str:
     for path in (*program, project):
-        if re.search(r"[\\\x00-\x1f\x7f]", path):
+        if "\\" in path or has_control(path):
             raise Inexpressible(f"{path!r} has a backslash or a control character, which crons read in different ways")
     # Variables of the one command alone; PATH does not depend on who installs.
     folder = program[0].rpartition("/")[0]
@@ -107,7 +107,10 @@ def same_zone(one: str, other: str, now: datetime) -> bool:
     """Return whether two zones have the same time, for two years."""
     if one == other:
         return True
-    first, second = ZoneInfo(one), ZoneInfo(other)
+    try:
+        first, second = ZoneInfo(one), ZoneInfo(other)
+    except (KeyError, ValueError, OSError) as error:
+        raise Inexpressible(f"this host does not know the zone {one} or {other}") from error
     return all(
         moment.astimezone(first).utcoffset() == moment.astimezone(second).utcoffset() for moment in _moments(now)
     )

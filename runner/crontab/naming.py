@@ -13,6 +13,9 @@ _WRAPPERS = frozenset(
 )
 _INTERPRETERS = frozenset(["sh", "bash", "dash", "zsh", "ksh", "python", "perl", "php", "ruby", "node", "java"])
 _ENDINGS = (".sh", ".bash", ".py", ".pl", ".php", ".rb", ".js", ".jar")
+_BEFORE_COMMANDS = ("if", "then", "elif", "else", "while", "until", "do", "!")
+_NO_COMMANDS = frozenset({"fi", "done", "esac", "for", "case"})
+"""Words of the shell, before a command and in place of one."""
 LONGEST = 48
 
 
@@ -30,8 +33,10 @@ def _telling_word(command: str) -> str:
     parts = [_words(part.lstrip(" \t{(!")) for part in re.split(r"&&|\|\||[;|]", command)]
     fallback = ""
     for words in parts:
+        while words and words[0] in _BEFORE_COMMANDS:
+            del words[0]
         asked = bool(words) and words[0] in ("test", "[", "cd", "true", ".", "source", "export")
-        if asked:
+        if asked or (words and words[0] in _NO_COMMANDS):
             continue
         word = _of_words(words)
         if word:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from zoneinfo import ZoneInfo
 
+from runner.crontab.background import ampersands, hides_ampersand, in_foreground, starts_daemon
 from runner.crontab.block import outside
 from runner.crontab.fields import Fields
 from runner.model.schedule import CRON_PATTERN
+from runner.model.timezone import unknown_zone
 from runner.schedule.cron import BadExpression, Cron
 
 _SETTING = re.compile(r"""("[^"]*"|'[^']*'|[^\s="']+)\s*=\s*(.*)""")
@@ -35,6 +37,14 @@ class Entry:
     comments: tuple[str, ...] = ()
     timezone: str | None = None
     jitter: int = 0
+    single: bool = False
+    """Whether it starts only if it does not run any more (``-s`` of BSD's cron)."""
+    notes: tuple[str, ...] = ()
+    """What a job that stands for it does in another way."""
+
+
+def _is_root(word: str) -> bool:
+    return word == "root"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,22 +64,38 @@ class Reading:
     left: list[Left] = field(default_factory=list)
 
 
-def read_crontab(text: bytes, *, system: bool = False) -> Reading:
+def read_crontab(text: bytes, *, system: bool = False, is_user: Callable[[str], bool] = _is_root) -> Reading:
     """Read a crontab; blocks of the runner are left out.
 
     Args:
         text: what ``crontab -l`` prints, or a file.
         system: the lines name a user, as those of /etc/crontab and /etc/cron.d do.
+        is_user: whether a word is the name of a user, and not that of a program.
 
     Raises:
         BrokenBlock: see :func:`runner.crontab.block.find_block`.
     """
-    return _Reader(system).read(text)
+    return _Reader(system, is_user).read(text)
+
+
+_DAY = r"(?i:sun|mon|tue|wed|thu|fri|sat)"
+_TIME_FIELD = re.compile(
+    rf"(?=.*[\d*?])[\d*?LW#,/~-]+|{_DAY}[#L][\dL]?|{_DAY}([-,]({_DAY}|[0-7]))+|(?:SUN|MON|TUE|WED|THU|FRI|SAT)"
+)
+_BLANKS = re.compile(r"[ \t]+")
+"""What parts fields: to cron, no other character does, such as a no-break space."""
+_COUNTS = {6: "six", 7: "seven", 8: "eight"}
+_USER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]*\$?(:[A-Za-z0-9_.-]+)?(/[A-Za-z0-9_.-]+)?")
+_ALSO_PROGRAMS = frozenset({"backup", "irc", "list", "lp", "mail", "man", "news", "sync"})
+"""Users of Debian whose names are those of programs, too."""
+_ANY_WORD = re.compile(r"[^-<>|&;]")
+_COMMAND_WORD = re.compile(r"[/.~\[({]|(cd|if|test|command|exec|env|nice|sh|bash|python|perl|php|run-parts)\b")
 
 
 class _Reader:
-    def __init__(self, system: bool) -> None:
+    def __init__(self, system: bool, is_user: Callable[[str], bool]) -> None:
         self.system = system
+        self.is_user = is_user
         self.environment: dict[str, str] = {}
         self.timezone: str | None = None
         self.jitter = 0
@@ -110,7 +136,7 @@ class _Reader:
             if value and not _is_zone(value):
                 self.timezone = None
                 self._leave(number, line, "it is not the name of a time zone; that of the host is meant instead")
-        elif name == "RANDOM_DELAY" and value.isdigit():
+        elif name == "RANDOM_DELAY" and re.fullmatch(r"[0-9]{1,5}", value):
             self.jitter = int(value)
         elif not _NAME.fullmatch(name) or name.startswith("RUNNER_"):
             self._leave(number, line, "a job can not set this variable")
@@ -119,39 +145,95 @@ class _Reader:
 
     def _enter(self, number: int, line: str) -> None:
         count = 1 if line.startswith("@") else 5
-        words = line.split(None, count + self.system)
+        words = [word for word in _BLANKS.split(line, count + self.system) if word]
         wanted = count + 1 + self.system
         if len(words) < wanted:
             self._leave(number, line, "it is not a line that cron runs" + (", or names no user" * self.system))
             return
         when = " ".join(words[:count]).removeprefix("-")
-        why = _unsound(when)
+        why = self._odd(line, count) or _unsound(when)
         if why is not None:
             self._leave(number, line, why)
             return
         command, stdin = _split(words[-1])
+        command, flags = _without_flags(command.strip())
+        if not command:
+            self._leave(number, line, "it has no command")
+            return
+        notes = []
+        if set(flags) - {"s"}:
+            told = " and ".join(f"-{flag}" for flag in flags if flag != "s")
+            notes.append(f"{told} of BSD's cron, about mail and its log, is left out")
+        shell = self.environment.get("SHELL", "")
+        front = in_foreground(command, shell)
+        if front is not None:
+            command = front
+            notes.append("the & at its end is left out: a run lasts as long as its command, and what it left would end")
+        if starts_daemon(command):
+            notes.append(
+                "it detaches what it starts, so the run does not wait for it and says nothing of its outcome: "
+                "run the program itself, in the foreground"
+            )
+        elif hides_ampersand(command, shell):
+            notes.append(
+                "it starts something in the background, in parentheses or quotes: the run does not wait for it, and "
+                "ends it; leave out that &, or write wait after it"
+            )
+        elif any(True for _ in ampersands(command, shell)):
+            notes.append("it starts something in the background: the run waits for it")
         self.reading.entries.append(
             Entry(
                 line=number,
                 source=line,
                 when=when.lower() if when.startswith("@") else when,
-                command=command.strip(),
+                command=command,
                 stdin=stdin,
                 user=words[count] if self.system else None,
                 environment=dict(self.environment),
                 comments=tuple(self.comments),
                 timezone=self.timezone,
                 jitter=self.jitter,
+                single="s" in flags,
+                notes=tuple(notes),
             )
         )
 
+    def _odd(self, line: str, count: int) -> str | None:
+        """Return why a line is probably not meant as it would be read."""
+        words = _BLANKS.split(line)
+        more = 0
+        for word in words[count:]:
+            if count == 1 or not _TIME_FIELD.fullmatch(word):
+                break
+            more += 1
+        if more:
+            return (
+                f"it has {_COUNTS.get(5 + more, str(5 + more))} fields of time, and cron knows five: if the first are "
+                "seconds (or the last a year), write the job by hand, with a cron expression of six fields"
+            )
+        user = words[count] if len(words) > count else ""
+        if self.system:
+            if not _USER_NAME.fullmatch(user):
+                return f"{user!r} is no name of a user: is this a crontab of one user? Read it without --system"
+            return None
+        following = words[count + 1] if len(words) > count + 1 else ""
+        looks_so = _COMMAND_WORD if user in _ALSO_PROGRAMS else _ANY_WORD
+        if user == "root" or (self.is_user(user) and looks_so.match(following)):
+            return f"{user} is the name of a user: is this a system crontab? Read it with --system"
+        return None
+
+
+def _without_flags(command: str) -> tuple[str, str]:
+    """Return the command without the flags that FreeBSD's and OpenBSD's cron take before it, and their letters."""
+    flags = ""
+    while match := re.match(r"-([nqs]+)(\s+|$)", command):
+        flags += match[1]
+        command = command[match.end() :]
+    return command, "".join(dict.fromkeys(flags))
+
 
 def _is_zone(name: str) -> bool:
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        return False
-    return True
+    return unknown_zone(name) is None
 
 
 def _unsound(when: str) -> str | None:

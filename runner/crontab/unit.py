@@ -7,10 +7,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from runner.crontab.fields import Inexpressible
 from runner.crontab.line import KEY
+from runner.host.text import has_control
 
 LONGEST_NAME = 120
-SYSTEM_FOLDER = "/etc/systemd/system"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ def worker_units(host: Host, grace: float) -> dict[str, str]:
         "WatchdogSec=90",
         "Restart=always",
         "RestartSec=2",
-        "# To the worker alone; it ends its children itself.",
+        "# To the worker alone; it ends its other processes itself.",
         "KillMode=mixed",
         "# Longer than worker.shutdown_grace.",
         f"TimeoutStopSec={round(grace) + 30}",
@@ -91,8 +92,8 @@ def _service(host: Host, what: str, command: str, more: Sequence[str], *, instal
         *(["Wants=network-online.target", "After=network-online.target"] if host.user is not None else []),
         "",
         "[Service]",
-        *([f"User={host.user}"] if host.user is not None else []),
-        *([f"Environment=RUNNER_ENV={host.environment}"] if host.environment else []),
+        *([f"User={_plain(host.user)}"] if host.user is not None else []),
+        *([f"Environment=RUNNER_ENV={_plain(host.environment)}"] if host.environment else []),
         f"ExecStart={command}",
         *more,
         *(["", "[Install]", f"WantedBy={target}"] if install else []),
@@ -117,6 +118,8 @@ def _timer(what: str, calendar: Sequence[str], *, persistent: bool) -> str:
 
 
 def _plain(text: str) -> str:
+    if has_control(text):
+        raise Inexpressible(f"{text!r} has a control character, which would be a line of the unit")
     return text.replace("%", "%%")
 
 
@@ -126,7 +129,7 @@ def _words(words: Sequence[str]) -> str:
 
 
 def _word(word: str) -> str:
-    text = word.replace("%", "%%").replace("$", "$$")
+    text = _plain(word).replace("$", "$$")
     if re.fullmatch(r"[A-Za-z0-9_./:@%=+,$-]+", text):
         return text
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from runner.ledger.attempt import Attempts, Failure
+from runner.errors import Unavailable
+from runner.ledger.attempt import Attempts
+from runner.ledger.failure import Failure
+from runner.ledger.reach import reaching
 from runner.ledger.scripts import run_script
+from runner.model.duration import milliseconds
 
 if TYPE_CHECKING:
-    import redis
-
     from runner.ledger.ledger import Ledger
 
 PACKAGE = "runner.delivery"
+
+DIED = "handed back by a worker whose process has died"
 
 
 def damaged(why: str) -> Failure:
@@ -24,11 +29,6 @@ def damaged(why: str) -> Failure:
     words = f"the message of this run was damaged: {why}"
     celery = {"exc_type": "DecodeError", "exc_message": [words], "exc_module": "kombu.exceptions"}
     return Failure("kombu.exceptions.DecodeError", words, None, celery)
-
-
-def milliseconds(seconds: float) -> int:
-    """Return whole milliseconds, as scripts take them."""
-    return round(seconds * 1000)
 
 
 class Claims:
@@ -41,6 +41,10 @@ class Claims:
         self._open_ledger = open_ledger
         self.lease = lease
         self._held: set[str] = set()
+        self._left: set[str] = set()
+        """Those of them that could not be handed back while Redis was away."""
+        self._asked_for: dict[str, float] = {}
+        """Tokens of dead takers under which nothing was claimed, and until when a claim may still come to be."""
         self._mutex = threading.Lock()
 
     @cached_property
@@ -57,6 +61,7 @@ class Claims:
         """Note that the claim is gone: the script that ended the attempt released it."""
         with self._mutex:
             self._held.discard(token)
+            self._left.discard(token)
 
     def holds(self, token: str) -> bool:
         """Whether the claim is still ours, as far as we know."""
@@ -90,8 +95,13 @@ class Claims:
             Attempts(self._ledger).fail_waiting(run_id, token, "exception", damaged(why))
         self._script("drop", token)
 
-    def hand_back(self, tokens: list[str], *, pause: float = 0.0, detail: str = "handed back by a worker") -> None:
-        """Give messages back to the front of their queues, or into the delayed set for ``pause`` seconds.
+    def hand_back(self, tokens: list[str], *, detail: str, untouched: bool = False) -> None:
+        """Give back runs whose processes are dead, to the front of their queues, uncharged.
+
+        Args:
+            tokens: of their claims.
+            detail: why, for people.
+            untouched: whether nothing of their jobs was performed, so that they may start again in any case.
 
         Raises:
             Unavailable: Redis cannot be reached; the leases will run out instead.
@@ -99,29 +109,82 @@ class Claims:
         for token in tokens:
             self.forget(token)
         if tokens:
-            self._ledger.script("hand_back", milliseconds(pause), detail, *tokens)
+            self._ledger.script("hand_back", 0, detail, "1" if untouched else "", *tokens)
 
-    def renew(self) -> list[str]:
-        """Renew every lease; return the tokens that were taken away, which are ours no more.
+    def hand_back_asked(self, token: str) -> None:
+        """Give back what a dead taker has asked for. Its question may reach Redis later: see :meth:`hand_back_late`.
+
+        Raises:
+            Unavailable: Redis cannot be reached; the lease will run out instead.
+        """
+        with self._mutex:
+            self._asked_for[token] = time.monotonic() + self.lease
+        self.hand_back([token], detail=DIED, untouched=True)
+
+    def hand_back_late(self) -> None:
+        """Give back what dead takers had asked for, where the question was still on its way when they died.
+
+        To be called several times in a lease: after one, a question that is still on its way is given up.
 
         Raises:
             Unavailable: Redis cannot be reached.
         """
-        tokens = self.tokens
+        now = time.monotonic()
+        with self._mutex:
+            tokens = list(self._asked_for)
+        self.hand_back(tokens, detail=DIED, untouched=True)
+        with self._mutex:
+            for token in tokens:
+                if self._asked_for[token] <= now:
+                    del self._asked_for[token]
+
+    def hand_back_waiting(
+        self, tokens: list[str], *, pause: float = 0.0, detail: str = "handed back by a worker"
+    ) -> None:
+        """Give messages back to the front of their queues, or into the delayed set for ``pause`` seconds.
+
+        A claim under which an attempt has started stays ours: a taker may have started it a moment ago.
+
+        Raises:
+            Unavailable: Redis cannot be reached; :meth:`hand_back_left` tries again.
+        """
+        if not tokens:
+            return
+        try:
+            started = set(self._ledger.script("hand_back_waiting", milliseconds(pause), detail, *tokens))
+        except Unavailable:
+            # Which of them have started is not known: they are renewed until it is.
+            with self._mutex:
+                self._left |= self._held.intersection(tokens)
+            raise
+        with self._mutex:
+            self._left.difference_update(tokens)
+            self._held.difference_update(set(tokens) - started)
+
+    def hand_back_left(self) -> None:
+        """Give back what could not be handed back while Redis was away.
+
+        Raises:
+            Unavailable: it still is.
+        """
+        with self._mutex:
+            left = list(self._left)
+        self.hand_back_waiting(left)
+
+    def renew(self, others: Sequence[str] = ()) -> list[str]:
+        """Renew every lease, and those of ``others``; return the tokens that are not held, or not any more.
+
+        Raises:
+            Unavailable: Redis cannot be reached.
+        """
+        tokens = [*self.tokens, *others]
         if not tokens:
             return []
-        gone = [token for token in self._script("renew", milliseconds(self.lease), *tokens) if self.holds(token)]
+        gone: list[str] = self._script("renew", milliseconds(self.lease), *tokens)
         for token in gone:
             self.forget(token)
         return gone
 
-    def _script(self, name: str, *args: Any) -> Any:
-        from runner.ledger.connection import reaching
-
+    def _script(self, name: str, *args: object) -> Any:
         with reaching(self._ledger.settings):
             return run_script(self._ledger.client, self._ledger.namespace, name, *args, package=PACKAGE)
-
-
-def claim_command(client: redis.Redis, namespace: str, token: str, lease: float, worker: str, queues: list[str]) -> Any:
-    """Ask for the next message; see ``claim.lua`` for the answer."""
-    return run_script(client, namespace, "claim", token, milliseconds(lease), worker, *queues, package=PACKAGE)

@@ -14,13 +14,31 @@ from collections.abc import Mapping
 from typing import Any
 
 from runner.ledger.message import MARK
+from runner.model.run_id import ADVICE, is_run_id
 
-LONGEST_ID = 128
 LONGEST_NAME = 512
 LONGEST_WORDS = 4096
 """Characters of ``argsrepr`` and its like, which only logs and Flower show."""
 
-_WORDS = ("argsrepr", "kwargsrepr", "origin", "root_id")
+_WORDS = ("argsrepr", "kwargsrepr", "origin")
+_OPTIONS = {
+    "shadow": "shadow",
+    "eta": "eta",
+    "expires": "expires",
+    "group": "group_id",
+    "retries": "retries",
+    "ignore_result": "ignore_result",
+    "replaced_task_nesting": "replaced_task_nesting",
+    "stamped_headers": "stamped_headers",
+    "compression": "compression",
+}
+"""The headers that an option of ``send_task`` sets, and its name."""
+_NO_OPTIONS = frozenset(
+    ("lang", "task", "id", "group_index", "timelimit", "root_id", "parent_id", "stamps", *_WORDS, MARK)
+)
+"""The other headers that Celery sets. The ids of a client's own tasks say nothing about the run."""
+_NO_BODY = "W1tdLCB7fSwge31d"
+"""``[[], {}, {}]``: stands for a body that is not read."""
 
 
 class UnreadableError(Exception):
@@ -45,16 +63,18 @@ def read_envelope(raw: bytes | str, token: str) -> dict[str, Any]:
     if not isinstance(headers, dict):
         raise UnreadableError("it has no headers")
     run_id = headers.get("id")
-    if not isinstance(run_id, str) or not 0 < len(run_id) <= LONGEST_ID or not run_id.isprintable():
-        raise UnreadableError("its id is no text of 1 to 128 printable characters")
+    if not is_run_id(run_id):
+        raise UnreadableError(f"its id cannot be that of a run: {ADVICE}")
     ours = run_id if MARK in headers else None
     name = headers.get("task")
     if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME:
         raise UnreadableError("it names no task", ours)
-    _check_body(found, ours)
+    # Of a run's own message nothing else is looked at: all of it is in the record.
+    asked = {} if ours else _asked(headers, found)
+    body = _NO_BODY if ours or "serializer" in asked or "compression" in asked else _check_body(found)
     return {
-        "headers": _headers(headers, run_id, name),
-        "body": found["body"],
+        "headers": {**_headers(headers, run_id, name), **({"asked": asked} if asked else {})},
+        "body": body,
         "content-type": "application/json",
         "content-encoding": "utf-8",
         "properties": {
@@ -70,26 +90,52 @@ def _headers(headers: Mapping[str, Any], run_id: str, name: str) -> dict[str, An
     passed: dict[str, Any] = {"id": run_id, "task": name, "lang": "py"}
     if MARK in headers:
         passed[MARK] = 1
-    if headers.get("group") or headers.get("chord"):
-        passed["group"] = True
+        if isinstance(headers.get("digest"), str):
+            passed["digest"] = headers["digest"][:LONGEST_NAME]
+    if is_run_id(headers.get("root_id")):
+        passed["root_id"] = headers["root_id"]
     for word in _WORDS:
         if isinstance(headers.get(word), str):
             passed[word] = headers[word][:LONGEST_WORDS]
     return passed
 
 
-def _check_body(found: Mapping[str, Any], ours: str | None) -> None:
+def _asked(headers: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a plain client's message, by the names that ``send_task`` has for them.
+
+    Without an option Celery sends its neutral value; 0 is that of the priority.
+    """
+    asked = {option: headers[name] for name, option in _OPTIONS.items() if headers.get(name) is not None}
+    others = {name: value for name, value in headers.items() if name not in _OPTIONS and name not in _NO_OPTIONS}
+    if others:
+        asked["headers"] = others
+    limits = headers.get("timelimit")
+    if isinstance(limits, list) and len(limits) == 2:
+        asked |= {name: limit for name, limit in zip(("time_limit", "soft_time_limit"), limits, strict=True) if limit}
+    elif limits:
+        asked["time_limit"] = limits
+    properties = found.get("properties")
+    if isinstance(properties, dict) and properties.get("priority"):
+        asked["priority"] = properties["priority"]
+    if found.get("content-type") != "application/json" and isinstance(found.get("content-type"), str):
+        asked["serializer"] = found["content-type"]
+    return asked
+
+
+def _check_body(found: Mapping[str, Any]) -> str:
+    """Return the body of a message, which is one of Celery's protocol 2 in JSON."""
     properties = found.get("properties")
     if not isinstance(properties, dict) or properties.get("body_encoding") != "base64":
-        raise UnreadableError("its body is not in base64", ours)
+        raise UnreadableError("its body is not in base64")
     if found.get("content-type") != "application/json" or found.get("content-encoding") not in ("utf-8", None):
-        raise UnreadableError(f"its body is {str(found.get('content-type'))[:100]!r}, only JSON is read", ours)
+        raise UnreadableError(f"its body is {str(found.get('content-type'))[:100]!r}, only JSON is read")
     try:
         body = json.loads(b64decode(found.get("body") or "", validate=True))
     except (ValueError, TypeError, RecursionError, binascii.Error) as error:
-        raise UnreadableError(f"its body cannot be decoded: {error}", ours) from error
+        raise UnreadableError(f"its body cannot be decoded: {error}") from error
     if not isinstance(body, list) or len(body) != 3:
-        raise UnreadableError("it does not follow Celery's message protocol 2", ours)
+        raise UnreadableError("it does not follow Celery's message protocol 2")
     args, kwargs, embed = body
     if not isinstance(args, list) or not isinstance(kwargs, dict) or not isinstance(embed, dict | None):
-        raise UnreadableError("its arguments have the wrong types", ours)
+        raise UnreadableError("its arguments have the wrong types")
+    return str(found["body"])

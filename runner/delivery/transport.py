@@ -1,9 +1,8 @@
-"""A Kombu transport whose messages are claimed, not popped.
+"""A worker's Kombu transport: the inbox of plain Celery clients, remote control, and replies. Takers take the runs.
 
-A subclass of Kombu's Redis transport. What is replaced: taking a message (one script instead of BRPOP, ZADD and
-HSET), the store of unacknowledged messages (claims with a lease instead), the order of
-priorities (9 first, ten steps), the names of keys (all begin with the namespace). What stays: the
-event loop, connections, fanout for remote control and events, reply queues.
+A subclass of Kombu's Redis transport. It replaces how messages are taken from the inbox (one script instead of BRPOP,
+ZADD, and HSET), the store of unacknowledged ones (claims with a lease instead), and the names of keys (all begin with
+the namespace, except those of the inbox). The event loop, connections, and fanout stay as they are.
 
 Each part of Kombu that is overridden has a test in ``tests/contract`` that names it.
 """
@@ -12,103 +11,183 @@ from __future__ import annotations
 
 import secrets
 from queue import Empty
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from kombu.exceptions import KombuError
 from kombu.transport import redis as stock
 from kombu.transport import virtual
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
 from redis.connection import parse_url
 from redis.exceptions import NoScriptError, ResponseError
+from redis.maint_notifications import MaintNotificationsConfig
 from redis.sentinel import SentinelManagedConnection
 
-from runner.delivery.claims import PACKAGE, milliseconds
+from runner.delivery.claims import PACKAGE
 from runner.delivery.envelope import UnreadableError, read_envelope
-from runner.errors import Unavailable
+from runner.delivery.inbox_watch import InboxWatch, is_news
+from runner.delivery.queue_keys import OPTIONS as KEY_OPTIONS
+from runner.errors import Refused, Unavailable
 from runner.ledger.connection import sentinel_pool
-from runner.ledger.message import MARK
+from runner.ledger.inbox import INBOX, PLAIN_REPLIES
+from runner.ledger.keys import Keys
 from runner.ledger.packer import PACKER
 from runner.ledger.scripts import digest, source
+from runner.model.duration import milliseconds
 from runner.settings.redis_url import read_sentinel
+
+if TYPE_CHECKING:
+    from runner.ledger.ledger import Ledger
 
 SENTINEL = "sentinel://"
 
-INBOX = "celery"
-"""The queue that plain Celery clients publish to; its keys are Kombu's own and carry no namespace."""
+SCHEMES = ("redis://", "rediss://", "unix://", SENTINEL)
+"""Of the URLs that the runner hands to this transport as they are."""
 
 MARKED_ARGUMENT = "x-runner"
-"""A queue declared with this argument holds runs, and is claimed from."""
+"""A queue declared with this argument holds runs, which only takers take."""
 
-LONGEST_BLOCK = 1.0
-"""Seconds to wait for a bell: the longest that a message of a plain client, which rings none, may lie there."""
+INBOX_ARGUMENT = "x-runner-inbox"
+"""A queue declared with this argument is the inbox, and is claimed from."""
+
+LONGEST_BLOCK = 25.0
+"""Seconds to wait for a bell while the inbox is watched. Kombu takes a connection for dead that is silent for 26."""
+
+UNWATCHED_BLOCK = 1.0
+"""Seconds to wait for one while it is not, for nobody else rings for plain clients."""
+
+NO_ANSWER = "$"
+"""Stands for the last ring that was heard where Redis has refused to tell it."""
 
 
-class QoS(virtual.QoS):
-    """Bookkeeping of what is held. Redis is told by the claims, not by acknowledgements."""
+class MixedQueuesError(KombuError):
+    """A channel takes from the inbox or from other queues, not from both."""
 
-    restore_at_shutdown = True
+
+class QoS(stock.QoS):
+    """Bookkeeping of what is held.
+
+    For messages that were claimed from the inbox, Redis is told by the claims and not by acknowledgements. All others
+    are kept, given back and restored as Kombu does it.
+    """
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)
+        self._claimed: set[str] = set()
+
+    def append(self, message: object, delivery_tag: str) -> None:
+        if delivery_tag == self.channel.token:
+            self._claimed.add(delivery_tag)
+            virtual.QoS.append(self, message, delivery_tag)
+        else:
+            super().append(message, delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:
-        self.channel.release(delivery_tag)
-        super().ack(delivery_tag)
+        if delivery_tag in self._claimed:
+            self.channel.release(delivery_tag)
+            self.let_go(delivery_tag)
+        else:
+            super().ack(delivery_tag)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
-        self.channel.release(delivery_tag, requeue=requeue)
-        super().ack(delivery_tag)
+        if delivery_tag in self._claimed:
+            self.channel.release(delivery_tag, requeue=requeue)
+            self.let_go(delivery_tag)
+        else:
+            super().reject(delivery_tag, requeue=requeue)
 
     def let_go(self, delivery_tag: str) -> None:
         """Free the place that the message takes here; its claim stays ours."""
-        super().ack(delivery_tag)
+        self._claimed.discard(delivery_tag)
+        virtual.QoS.ack(self, delivery_tag)
 
-    def settled(self, delivery_tag: str) -> None:
-        """The claim is gone already: forget the message without a word to Redis."""
-        self.channel.claims.forget(delivery_tag)
-        super().ack(delivery_tag)
-
-    def restore_unacked(self, client: Any = None) -> None:
-        # On a lost connection or a closed channel. What runs stays claimed and renewed; what waits in this
-        # process is given back. (Kombu's own version fails here once the connection is collected.)
+    def restore_unacked(self, client: object = None) -> None:
+        # On a lost connection or a closed channel.
         self._flush()
-        self.channel.hand_back_waiting(list(self._delivered))
-        self._delivered.clear()
+        claimed = [tag for tag in self._delivered if tag in self._claimed]
+        for tag in claimed:
+            self._delivered.pop(tag)
+        self._claimed.clear()
+        self.channel.hand_back_waiting(claimed)
+        if not self._delivered:
+            return
+        if self.channel.connection.client is None:
+            # Kombu's own version fails here: its connection was collected.
+            stock.warning("%d messages are restored after the visibility timeout", len(self._delivered))
+            self._delivered.clear()
+            return
+        super().restore_unacked(client)
 
-    def restore_visible(self, *args: Any, **kwargs: Any) -> None:
-        # Dead workers' claims are put back by the beat.
-        return None
+    def restore_visible(self, *args: object, **kwargs: object) -> None:
+        # Dead workers' claims are put back by the beat. What others hold, a worker does not judge.
+        # Where nothing is acknowledged, such as answers of remote control, there is nothing to restore.
+        channel = self.channel
+        queues = set(channel.active_queues)
+        if queues and queues <= channel.unacknowledged:
+            return
+        if channel.claims is None or (queues and not channel.takes_in):
+            super().restore_visible(*args, **kwargs)
 
 
 class Channel(stock.Channel):
-    """A channel that claims from queues of runs, and behaves as Kombu's for all others."""
+    """A channel that claims from the inbox, behaves as Kombu's for other queues, and leaves those of runs alone."""
 
     QoS = QoS
-    from_transport_options = (*stock.Channel.from_transport_options, "namespace", "claims", "worker_name", "is_running")
+    from_transport_options = (
+        *stock.Channel.from_transport_options,
+        *("namespace", "claims", "worker_name", "ledger", "inbox_watch"),
+    )
 
-    namespace = "runner"
+    namespace = ""
+    """Of the project; without one, the keys of queues that hold no runs are Kombu's own."""
     claims: Any = None
     worker_name = ""
-    is_running: Any = None
-    """Tells whether a token's run is in the pool; given by the worker."""
+    ledger: Ledger | None = None
+    """The worker's: its connection carries the commands of this channel that do not wait."""
+    inbox_watch: InboxWatch | None = None
+    """Rings when a plain client has published; given by the worker."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._run_queues: set[str] = set()
-        self._bells: list[str] | None = None
+        self._inboxes: set[str] = set()
+        self.unacknowledged: set[str] = set()
+        """The queues that are consumed from without acknowledgements."""
+        self._heard: str | None = None
+        """The last ring of the inbox's bell, if the inbox was found empty: then the next one is waited for."""
         self._blocking = False
+        self._asks_inbox = False
         self._token = ""
+        self._kept: tuple[Any, Any] = (None, None)
+        transport = args[0] if args else kwargs["connection"]
+        if transport.client.transport_options.get("namespace"):
+            # What they say of keys is for others.
+            self.from_transport_options = tuple(
+                name for name in type(self).from_transport_options if name not in KEY_OPTIONS
+            )
         super().__init__(*args, **kwargs)
-        self.keyprefix_queue = f"{self.namespace}:binding:%s"
-        self.keyprefix_binding_permanent = f"{self.namespace}:binding-permanent:%s"
-        self.keyprefix_binding_deadlines = f"{self.namespace}:binding-deadlines"
+        # That was for the question whether Redis is there. A connection to wait at is made once it is waited for.
+        self.__dict__.pop("client", None)
+        if self.namespace:
+            keys = Keys(self.namespace)
+            self.keyprefix_queue = keys.binding("%s")
+            self.keyprefix_binding_permanent = keys.permanent_binding("%s")
+            self.keyprefix_binding_deadlines = keys.binding_deadlines
 
     # -- names and connections
 
     def _q_for_pri(self, queue: str, pri: int) -> str:
         if queue in self._run_queues:
-            return f"{self.namespace}:queue:{queue}:{pri}"
+            return Keys(self.namespace).queue(queue, pri)
+        if queue in self._inboxes:
+            return str(super()._q_for_pri(queue, pri))
         return f"{self._reply_prefix}{super()._q_for_pri(queue, pri)}"
 
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
         # The URL is read by redis-py, so that every form it takes works for the broker as it does for the ledger.
         url = str(self.connection.client.hostname)
+        if not url.startswith(SCHEMES):
+            # Kombu has read it, or wants to.
+            return dict(super()._connparams(asynchronous))
         if url.startswith(SENTINEL):
             params: dict[str, Any] = dict(read_sentinel(url).options)
             params["connection_class"] = SentinelManagedConnection
@@ -118,6 +197,10 @@ class Channel(stock.Channel):
         params["socket_timeout"] = self.socket_timeout
         params["command_packer"] = PACKER
         params.setdefault("db", 0)
+        if asynchronous and self.inbox_watch is not None and self.takes_in:
+            # News of keys come with RESP3; those of maintenance would be taken for answers.
+            params.setdefault("protocol", 3)
+            params["maint_notifications_config"] = MaintNotificationsConfig(enabled=False)
         base: Any = params.get("connection_class") or self.connection_class
         if "path" not in params:
             params["socket_connect_timeout"] = self.socket_connect_timeout
@@ -128,103 +211,198 @@ class Channel(stock.Channel):
 
     def _get_pool(self, asynchronous: bool = False) -> Any:
         url = str(self.connection.client.hostname)
-        if not url.startswith(SENTINEL):
+        shared = self.ledger is not None and not asynchronous
+        if not shared and not url.startswith(SENTINEL):
             return super()._get_pool(asynchronous)
         params = self._connparams(asynchronous)
         self.keyprefix_fanout: str = self.keyprefix_fanout.format(db=params["db"])
-        return sentinel_pool(url, params)
+        return self.ledger.client.connection_pool if self.ledger and shared else sentinel_pool(url, params)
 
-    def conn_or_acquire(self, client: Any = None) -> Any:
+    def _create_client(self, asynchronous: bool = False) -> Any:
+        return super()._create_client(asynchronous and self._registered)
+
+    def _disconnect_pools(self) -> None:
+        if self.ledger is not None:
+            # Others use it.
+            self._pool = None
+        super()._disconnect_pools()
+
+    def conn_or_acquire(self, client: object = None) -> Any:
         # Kombu makes a new client for every command; one is kept instead.
         return _Lent(client or self._kept_client())
 
     def _kept_client(self) -> Any:
-        kept = getattr(self, "_kept", None)
-        if kept is None or kept.connection_pool is not self.pool:
-            kept = self._kept = self._create_client()
+        kept, pool = self._kept
+        if kept is None or pool is not self.pool:
+            kept = self._create_client()
+            self._kept = (kept, self.pool)
         return kept
 
     @property
     def _reply_prefix(self) -> str:
-        return f"{self.namespace}:reply:"
+        return Keys(self.namespace).named("reply:") if self.namespace else ""
 
-    # -- which queues hold runs
+    # -- what a queue holds
+
+    @property
+    def token(self) -> str:
+        """The token of the claim that is being delivered, or was asked for last."""
+        return self._token
+
+    @property
+    def takes_in(self) -> bool:
+        """Whether this channel takes from the inbox."""
+        return not self._inboxes.isdisjoint(self._active_queues)
 
     def _new_queue(self, queue: str, auto_delete: bool = False, **kwargs: Any) -> None:
-        if (kwargs.get("arguments") or {}).get(MARKED_ARGUMENT):
+        arguments = kwargs.get("arguments") or {}
+        if arguments.get(MARKED_ARGUMENT):
             self._run_queues.add(queue)
+        if arguments.get(INBOX_ARGUMENT):
+            self._inboxes.add(queue)
         super()._new_queue(queue, auto_delete, **kwargs)
+
+    def basic_consume(self, queue: str, no_ack: bool, *args: object, **kwargs: object) -> Any:
+        """Take from a queue, too.
+
+        Raises:
+            Refused: the queue holds runs.
+            MixedQueuesError: the channel takes from the inbox, and this is another queue, or the other way round. One
+                command waits for all queues of a channel, and only messages of the inbox are claimed.
+        """
+        self._refuse_on_runs(queue, "taken by a consumer")
+        others = set(self.active_queues) - {queue}
+        if queue not in self._fanout_queues and others and (queue in self._inboxes) != self.takes_in:
+            raise MixedQueuesError(
+                f"this channel takes from {', '.join(sorted(others))}, and cannot take from {queue} as well, since one "
+                "of them is the inbox: use another channel"
+            )
+        if no_ack:
+            self.unacknowledged.add(queue)
+        else:
+            self.unacknowledged.discard(queue)
+        return super().basic_consume(queue, no_ack, *args, **kwargs)
+
+    def _refuse_on_runs(self, queue: str, what: str, hint: str = "revoke them: runner revoke ID") -> None:
+        """Refuse what would leave runs without a message, or a message without a run."""
+        if queue in self._run_queues:
+            raise Refused(f"queue {queue} holds runs, which are not {what}", hint=hint)
+
+    def _refuse_without_claim(self, queue: str, what: str) -> None:
+        self._refuse_on_runs(queue, what)
+        if queue in self._inboxes:
+            raise Refused(f"queue {queue} is where plain Celery clients publish, and is not {what}")
+
+    def _get(self, queue: str) -> Any:
+        self._refuse_without_claim(queue, "taken from without a claim")
+        return super()._get(queue)
+
+    def _purge(self, queue: str) -> Any:
+        self._refuse_without_claim(queue, "purged")
+        return super()._purge(queue)
+
+    def _delete(self, queue: str, *args: object, **kwargs: object) -> None:
+        self._refuse_without_claim(queue, "deleted")
+        super()._delete(queue, *args, **kwargs)
+
+    def _put(self, queue: str, message: object, **kwargs: object) -> None:
+        self._refuse_on_runs(queue, "published as messages", "submit them: runner submit JOB")
+        super()._put(queue, message, **kwargs)
+
+    def _size(self, queue: str) -> int:
+        if queue not in self._run_queues:
+            return int(super()._size(queue))
+        with self.conn_or_acquire() as client, client.pipeline(transaction=False) as pipe:
+            for priority in range(self.max_priority + 1):
+                pipe.llen(self._q_for_pri(queue, priority))
+            return sum(pipe.execute())
 
     # -- taking messages
 
-    def _claiming(self) -> bool:
-        return bool(self._run_queues) and self._run_queues.issuperset(self.active_queues)
-
     def _brpop_start(self, timeout: float | None = None) -> None:
-        if not self._claiming():
+        # The answer may come when the inbox is not taken from any more.
+        self._asks_inbox = self.takes_in
+        if not self._asks_inbox:
             super()._brpop_start(timeout)
             return
-        queues = self._queue_cycle.consume(len(self.active_queues))
-        if not queues:
-            return
-        connection = self._in_poll = self.client.connection
+        connection, watch = self.client.connection, self.inbox_watch
+        if self._heard not in (None, NO_ANSWER) and watch is not None and watch.follow(connection):
+            # Published since the claim that found nothing.
+            self._heard = None
+        self._blocking = self._heard is not None
         self._brpop_sent_at = stock.monotonic()
-        self._asked = queues
-        self._blocking = self._bells is not None
         if self._blocking:
-            bells = [f"{self.namespace}:bell:{queue}" for queue in queues]
-            connection.send_command(
-                "XREAD", "BLOCK", milliseconds(LONGEST_BLOCK), "STREAMS", *bells, *(self._bells or ())
-            )
+            bells = {Keys(self.namespace).bell(INBOX): self._heard}
+            if watch is not None:
+                bells[watch.bell] = watch.heard
+            block = LONGEST_BLOCK if watch is not None and watch.follows else UNWATCHED_BLOCK
+            self._in_poll = connection
+            connection.send_command("XREAD", "BLOCK", milliseconds(block), "STREAMS", *bells, *bells.values())
             return
+        if watch is not None:
+            watch.leave(connection)
+        self._in_poll = connection
         self._token = secrets.token_hex(16)
-        connection.send_command(
-            "EVALSHA",
-            digest(PACKAGE, "claim"),
-            1,
-            self.namespace,
-            self._token,
-            milliseconds(self.claims.lease),
-            self.worker_name,
-            *queues,
-        )
+        script, lease = digest(PACKAGE, "claim"), milliseconds(self.claims.lease)
+        connection.send_command("EVALSHA", script, 1, self.namespace, self._token, lease, self.worker_name)
 
-    def _brpop_read(self, **options: Any) -> bool:
+    def _brpop_read(self, **options: object) -> bool:
+        waits = False
         try:
-            try:
-                if not self._claiming():
-                    return self._read_reply(**options)
-                answer = self.client.connection.read_response()
-            except self.connection_errors:
-                self._bells = None
-                self.client.connection.disconnect()
-                raise
-            except NoScriptError:
-                self._bells = None
-                self._kept_client().script_load(source(PACKAGE, "claim"))
-                raise Empty from None
-            except ResponseError as error:
-                # Out of memory, a replica since a failover, a disk that is full: Redis answers, and refuses.
-                stock.warning("Redis refuses to hand out work, will ask again: %s", error)
-                self._bells = ["$"] * len(self._asked)
-                raise Empty from None
+            if not self._asks_inbox:
+                return self._read_reply(**options)
             if self._blocking:
-                self._bells = None
+                waits = self._hear()
                 raise Empty
+            answer = self._read_answer()
             if len(answer) == 1:
-                self._bells = [bytes_to_str(last) for last in answer[0]]
+                self._heard = bytes_to_str(answer[0][0])
                 raise Empty
-            queue, raw = bytes_to_str(answer[0]), answer[1]
-            self._queue_cycle.rotate(queue)
-            self._deliver(queue, raw)
+            self._deliver(bytes_to_str(answer[0]), answer[1])
             return True
         finally:
-            self._in_poll = None
-            self._flush_brpop_reauth()
+            if not waits:
+                self._in_poll = None
+                self._flush_brpop_reauth()
 
-    def _read_reply(self, **options: Any) -> bool:
+    def _read_answer(self, *, news: bool = False) -> Any:
+        """Return the answer to what was asked last, or news of a key if they come first."""
+        self._heard = None
+        try:
+            return self.client.connection.read_response(push_request=news)
+        except self.connection_errors:
+            self.client.connection.disconnect()
+            raise
+        except NoScriptError:
+            self._kept_client().script_load(source(PACKAGE, "claim"))
+            raise Empty from None
+        except ResponseError as error:
+            # Out of memory, a replica since a failover, a disk that is full: Redis answers, and refuses.
+            stock.warning("Redis refuses to hand out messages, will ask again: %s", error)
+            self._heard = NO_ANSWER
+            raise Empty from None
+
+    def _hear(self) -> bool:
+        """Read what there is while a bell is waited for; return whether it still is."""
+        connection, watch = self.client.connection, self.inbox_watch
+        while is_news(answer := self._read_answer(news=True)):
+            if watch is not None and not watch.ring(answer):
+                # Nothing else ends the wait. The next connection asks at once.
+                connection.disconnect()
+                return False
+            if not connection.can_read(0):
+                return True
+        if watch is not None:
+            watch.hear(answer)
+        return False
+
+    def _read_reply(self, **options: object) -> bool:
         """Kombu's own reading, for queues that hold no runs; it knows nothing of the prefix."""
-        answer = self.client.parse_response(self.client.connection, "BRPOP", **options)
+        try:
+            answer = self.client.parse_response(self.client.connection, "BRPOP", **options)
+        except self.connection_errors:
+            self.client.connection.disconnect()
+            raise
         if not answer:
             raise Empty
         key, item = answer
@@ -234,19 +412,15 @@ class Channel(stock.Channel):
         return True
 
     def _deliver(self, queue: str, raw: bytes) -> None:
+        self.claims.take(self._token)
         if queue not in self._active_queues:
             # Asked for before the consumer was cancelled, answered after.
-            self.claims.take(self._token)
-            self.claims.hand_back([self._token])
+            self.release(self._token, requeue=True)
             return
-        self.claims.take(self._token)
-        run_id = None
         try:
-            envelope = read_envelope(raw, self._token)
-            run_id = envelope["headers"]["id"] if MARK in envelope["headers"] else None
-            self.connection._deliver(envelope, queue)
+            self.connection._deliver(read_envelope(raw, self._token), queue)
         except UnreadableError as error:
-            self.bury(self._token, raw, str(error), error.run_id)
+            self.bury(self._token, raw, str(error))
         except self.connection_errors:
             raise
         except Unavailable as error:
@@ -256,14 +430,14 @@ class Channel(stock.Channel):
         except Exception as error:  # noqa: BLE001 - see below
             # Nothing that a message contains may end the worker, and then the next one that takes it.
             stock.crit("a message broke its handling: %r", error, exc_info=True)
-            self.bury(self._token, raw, f"it broke its handling: {error!r}", run_id)
+            self.bury(self._token, raw, f"it broke its handling: {error!r}")
             self.qos.let_go(self._token)
 
-    def bury(self, token: str, raw: bytes, why: str, run_id: str | None) -> None:
-        """Put a message that nobody can act on to the dead letters, and end its run."""
+    def bury(self, token: str, raw: bytes, why: str) -> None:
+        """Put a message that nobody can act on to the dead letters. Whatever it says, it is no run's."""
         stock.crit("a message is put to the dead letters: %s", why)
         try:
-            self.claims.bury(token, raw, why, run_id)
+            self.claims.bury(token, raw, why, None)
         except Unavailable as error:
             stock.warning("could not bury a message, its lease will run out: %s", error)
 
@@ -272,6 +446,9 @@ class Channel(stock.Channel):
         if self._in_poll and self._blocking:
             self._in_poll.disconnect()
             self._in_poll = None
+        if not self.closed:
+            # Kombu deletes what is to be deleted only if it finds one; what waits at another connection has none.
+            self.__dict__.setdefault("client", self._kept_client())
         super().close()
 
     # -- giving them back
@@ -282,23 +459,40 @@ class Channel(stock.Channel):
             return
         try:
             if requeue:
-                self.claims.hand_back([token])
+                self.claims.hand_back_waiting([token])
             else:
                 self.claims.drop(token)
         except Unavailable as error:
-            stock.warning("could not release a claim, its lease will run out: %s", error)
+            stock.warning("could not release a claim for now: %s", error)
 
     def hand_back_waiting(self, tokens: list[str]) -> None:
-        """Give back what this process holds and does not run."""
+        """Give back what this process holds."""
         if self.claims is None:
             return
-        running = self.is_running or (lambda _token: False)
-        waiting = [token for token in tokens if self.claims.holds(token) and not running(token)]
+        waiting = [token for token in tokens if self.claims.holds(token)]
         try:
-            self.claims.hand_back(waiting)
+            self.claims.hand_back_waiting(waiting)
         except Unavailable as error:
-            # The beat of any worker puts them back.
-            stock.warning("could not hand back %d messages, their leases will run out: %s", len(waiting), error)
+            stock.warning("could not hand back %d messages for now: %s", len(waiting), error)
+
+
+class PlainChannel(Channel):
+    """A channel for remote control of plain Celery clients: it answers to reply queues whose keys are Kombu's own."""
+
+    def _q_for_pri(self, queue: str, pri: int) -> str:
+        if queue.endswith(f".{PLAIN_REPLIES}"):
+            return str(stock.Channel._q_for_pri(self, queue, pri))
+        return super()._q_for_pri(queue, pri)
+
+    def get_table(self, exchange: str) -> list[tuple[str, ...]]:
+        """Return the bindings that clients have written for replies; nothing else is published by this channel."""
+        if exchange != PLAIN_REPLIES:
+            return []
+        own, self.keyprefix_queue = self.keyprefix_queue, stock.Channel.keyprefix_queue
+        try:
+            return list(super().get_table(exchange))
+        finally:
+            self.keyprefix_queue = own
 
 
 class _Watched:
@@ -306,7 +500,7 @@ class _Watched:
 
     channel: Any
 
-    def disconnect(self, *args: Any, **kwargs: Any) -> None:
+    def disconnect(self, *args: object, **kwargs: object) -> None:
         super().disconnect(*args, **kwargs)  # type: ignore[misc]
         if self.channel._registered:
             self.channel._on_connection_disconnect(self)
@@ -315,7 +509,7 @@ class _Watched:
 class _Lent:
     """A context manager that lends a client and keeps it open."""
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: object) -> None:
         self._client = client
 
     def __enter__(self) -> Any:

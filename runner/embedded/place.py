@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pwd
+import shlex
 import socket
 import stat
 import subprocess
@@ -14,6 +14,9 @@ from pathlib import Path
 
 from runner.embedded.client import pid_alive
 from runner.errors import Unavailable
+from runner.host.process import has_open
+from runner.host.state import may_make
+from runner.host.users import account, sudo_user
 
 SOCKET_PATH_BYTES = 103 if sys.platform == "darwin" else 107
 """The longest path of a Unix socket: ``sun_path`` without its final NUL."""
@@ -26,6 +29,7 @@ LOCK_PATIENCE = START_TIMEOUT + STOP_TIMEOUT
 """Seconds to wait for another command that starts or stops the server."""
 
 OWN_REDIS = "set redis_url to a Redis of your own"
+OTHER_FOLDER = "set state_dir (RUNNER_STATE_DIR) to a folder of yours"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,22 +64,9 @@ class Place:
         if not self.lock.exists():
             return []
         if Path("/proc/self/fd").is_dir():
-            return [pid for pid in _own_processes() if pid != os.getpid() and pid_alive(pid) and self._is_open_in(pid)]
+            lock = self.lock.stat()
+            return [pid for pid in _own_processes() if pid != os.getpid() and pid_alive(pid) and has_open(pid, lock)]
         return self._ask_lsof()
-
-    def _is_open_in(self, pid: int) -> bool:
-        wanted = self.lock.stat()
-        try:
-            for link in Path(f"/proc/{pid}/fd").iterdir():
-                try:
-                    found = link.stat()
-                except OSError:
-                    continue
-                if (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino):
-                    return True
-        except OSError:
-            pass
-        return False
 
     def _ask_lsof(self) -> list[int]:
         try:
@@ -104,6 +95,7 @@ def prepare(folder: Path) -> Place:
         Unavailable: it is not this user's, or can not be written to.
     """
     _make_folder(folder)
+    _refuse_odd_objects(folder)
     try:
         for name in ("data", "log"):
             (folder / name).mkdir(mode=0o700, exist_ok=True)
@@ -138,9 +130,11 @@ def _make_folder(folder: Path) -> None:
         found = folder.lstat()
     except FileNotFoundError:
         project = folder.parent
-        owner = project.stat().st_uid
-        if owner != me:
-            raise _foreign(project, owner, folder) from None
+        try:
+            if not may_make(project):
+                raise _foreign(project, project.stat().st_uid) from None
+        except OSError as error:
+            raise _unwritable(project, error) from error
         try:
             folder.mkdir(mode=0o700)
         except FileExistsError:
@@ -151,13 +145,16 @@ def _make_folder(folder: Path) -> None:
     except OSError as error:
         raise _unwritable(folder.parent, error) from error
     if stat.S_ISLNK(found.st_mode):
+        if found.st_uid != me:
+            # It may lead to the server of another project of this user.
+            raise _foreign(folder, found.st_uid)
         found = folder.stat() if folder.exists() else found
     if not stat.S_ISDIR(found.st_mode):
         raise Unavailable(
             f"{folder} is not a folder", hint=f"remove it: the embedded server lives there; or {OWN_REDIS}"
         )
     if found.st_uid != me:
-        raise _foreign(folder, found.st_uid, folder)
+        raise _foreign(folder, found.st_uid)
     if found.st_mode & 0o077:
         try:
             folder.chmod(0o700)
@@ -165,19 +162,31 @@ def _make_folder(folder: Path) -> None:
             raise _unwritable(folder, error) from error
 
 
-def _foreign(path: Path, owner: int, folder: Path) -> Unavailable:
+def _refuse_odd_objects(folder: Path) -> None:
+    """Refuse what stands where the server's files and folders would be, and would stop or hang whoever uses them."""
+    for name in ("data", "log"):
+        path = folder / name
+        if os.path.lexists(path) and not path.is_dir():
+            raise _odd(path, "is not a folder")
+    for name in ("redis.sock", "server.json", "last-server.json", ".server.json.new"):
+        path = folder / name
+        if path.is_dir() and not path.is_symlink():
+            raise _odd(path, "is a folder, and a file of the embedded server has its name")
+    path = folder / "log" / "server.log"
+    if path.exists() and not path.is_file():
+        raise _odd(path, "is not a regular file")
+
+
+def _odd(path: Path, what: str) -> Unavailable:
+    return Unavailable(f"{path} {what}", hint=f"remove it: rm -r {shlex.quote(str(path))}")
+
+
+def _foreign(path: Path, owner: int) -> Unavailable:
     return Unavailable(
-        f"{path} belongs to {_name(owner)}, and only its owner can start or use its embedded server",
-        hint=f"run it as {_name(owner)} (sudo -u {_name(owner)} …), or {OWN_REDIS}; "
-        f"for a server of your own: sudo install -d -m 700 -o {_name(os.geteuid())} {folder}",
+        f"{path} belongs to {account(owner)}, and only its owner can start or use its embedded server",
+        hint=f"for a server of your own, {OTHER_FOLDER}; for that server, run the command as {account(owner)} "
+        f"(sudo -u {sudo_user(owner)} …, docker run --user {owner} …); or {OWN_REDIS}",
     )
-
-
-def _name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
 
 
 def _unwritable(folder: Path, error: OSError) -> Unavailable:
@@ -185,7 +194,7 @@ def _unwritable(folder: Path, error: OSError) -> Unavailable:
         return Unavailable(f"no space left for {folder}", hint="free space on its disk")
     return Unavailable(
         f"{folder} can not be written to, so there can be no embedded server: {error.strerror}",
-        hint=f"make it writable for {_name(os.geteuid())}, or {OWN_REDIS}",
+        hint=f"make it writable for {account(os.geteuid())}, {OTHER_FOLDER}, or {OWN_REDIS}",
     )
 
 
@@ -227,6 +236,6 @@ def _make_private(folder: Path) -> None:
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
         raise Unavailable(
-            f"{folder}, the place for sockets of long paths, is not a private folder of {_name(os.geteuid())}",
+            f"{folder}, the place for sockets of long paths, is not a private folder of {account(os.geteuid())}",
             hint=f"remove it, or move the project to a shorter path, or {OWN_REDIS}",
         )

@@ -25,7 +25,7 @@ def serve(settings: Settings) -> str:
         )
     found = state.read_running(settings.state_dir)
     if found is None:
-        from runner.embedded.starting import start
+        from runner.embedded.starting import start  # start-up time: nearly every command finds the server running
 
         found = start(settings.state_dir)
     return found.url
@@ -42,6 +42,6 @@ def stop(settings: Settings) -> bool:
     Raises:
         Unavailable: it does not end, or it is another user's.
     """
-    from runner.embedded.stopping import stop
+    from runner.embedded.stopping import stop  # start-up time: only `runner down` stops it
 
     return stop(settings.state_dir)

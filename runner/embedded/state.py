@@ -9,8 +9,11 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from runner.host.state import read_own
+
 _CURRENT = "server.json"
 _LAST = "last-server.json"
+_LONGEST = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,7 @@ def read_running(folder: Path) -> ServerInfo | None:
     Every command goes this way: one small file, one connect, no question to the server.
     """
     try:
-        server = ServerInfo(**json.loads((folder / _CURRENT).read_bytes()))
+        server = ServerInfo(**json.loads(read_own(folder / _CURRENT, _LONGEST)))
         if Path(server.socket).stat().st_uid != os.geteuid():
             return None
         with socket.socket(socket.AF_UNIX) as connection:
@@ -50,7 +53,10 @@ def read_running(folder: Path) -> ServerInfo | None:
 def write(folder: Path, server: ServerInfo) -> None:
     """Tell all commands that the server is ready; the file appears whole."""
     new = folder / f".{_CURRENT}.new"
-    new.write_text(json.dumps(asdict(server), indent=2) + "\n", encoding="utf-8")
+    new.unlink(missing_ok=True)
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(json.dumps(asdict(server), indent=2) + "\n")
     new.replace(folder / _CURRENT)
 
 
@@ -63,7 +69,7 @@ def retire(folder: Path) -> None:
 def last(folder: Path) -> dict[str, str]:
     """Return what is known of the server that wrote the data last."""
     try:
-        found = json.loads((folder / _LAST).read_bytes())
+        found = json.loads(read_own(folder / _LAST, _LONGEST))
     except (OSError, ValueError):
         return {}
     return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else {}

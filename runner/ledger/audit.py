@@ -1,19 +1,26 @@
-"""Who did what: acts of people on runs and jobs, the newest ten thousand, and as many submissions."""
+"""Who did what: acts of people on runs and jobs, the newest ten thousand of each kind; and logins that failed."""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from runner.ledger.connection import reaching
+from runner.ledger.reach import reaching
+from runner.ledger.store import Store
 from runner.model.run import to_timestamp
 
-if TYPE_CHECKING:
-    from runner.ledger.ledger import Ledger
+FAILED_LOGIN = "failed-login"
+BY_PEOPLE = {"cli": "submit", "api": "submit", "web": "submit", "rerun": "rerun"}
+"""The act that a submission is, by its trigger; schedules, hooks and plain Celery clients are nobody."""
 
-ACTS = ("submit", "rerun", "revoke", "terminate", "forget", "pause", "resume")
-
+_KINDS = ("", "-submissions", "-revocations", "-forgotten", "-failures")
 _PAGE = 1000
+_FAILURES_KEPT = 1000
+
+log = logging.getLogger("runner.audit")
+"""One line for each act of this process, for a log that nobody can change who can write to Redis."""
+log.setLevel(logging.WARNING)  # only a server shows them; a command says what it did by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +47,7 @@ class Act:
 
 
 def read_acts(
-    ledger: Ledger,
+    store: Store,
     *,
     limit: int,
     act: str | None = None,
@@ -52,9 +59,9 @@ def read_acts(
     """Return acts that fit, newest first.
 
     Args:
-        ledger: where they are kept.
+        store: where they are kept.
         limit: how many at most.
-        act: one of :data:`ACTS`.
+        act: one of :data:`runner.model.act.ACTS`.
         job: only on this job; those on all jobs are shown too.
         by: the name of who did it, or the part before the ``@``.
         run_id: only on this run.
@@ -64,15 +71,15 @@ def read_acts(
         Unavailable: Redis cannot be reached.
     """
     found: list[tuple[str, Act]] = []
-    for name in ("audit", "audit-submissions"):
+    for kind in _KINDS:
         mine = 0
         end = "+"
         while mine < limit:
-            with reaching(ledger.settings):
-                page: Any = ledger.client.xrevrange(
-                    f"{ledger.namespace}:{name}",
+            with reaching(store.settings):
+                page: Any = store.client.xrevrange(
+                    store.keys.audit(kind),
                     max=end,
-                    min="-" if since is None else str(round(since * 1000)),
+                    min="-" if since is None else str(max(0, round(since * 1000))),
                     count=_PAGE,
                 )
             for entry_id, fields in page:
@@ -91,6 +98,29 @@ def read_acts(
     return [each for _, each in sorted(found, key=lambda pair: _order(pair[0]), reverse=True)][:limit]
 
 
+def tell(
+    act: str, by: str | None, *, job: str | None = None, run_id: str | None = None, comment: str | None = None
+) -> None:
+    """Write an act that the ledger has kept to the log as well, on one line."""
+    if log.isEnabledFor(logging.INFO):
+        given = {"by": by, "job": job, "id": run_id, "comment": comment}
+        log.info("%s%s", act, "".join(f" {name}={value!r}" for name, value in given.items() if value))
+
+
+def note_failed_login(store: Store, address: str) -> None:
+    """Keep that a token from ``address`` was refused.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    with reaching(store.settings):
+        store.client.xadd(
+            store.keys.audit("-failures"),
+            {"act": FAILED_LOGIN, "by": "", "job": "", "id": "", "comment": f"a token from {address} was refused"},
+            maxlen=_FAILURES_KEPT,
+        )
+
+
 def _order(entry_id: str) -> tuple[int, int]:
     at, _, number = entry_id.partition("-")
     return int(at), int(number)
@@ -98,4 +128,4 @@ def _order(entry_id: str) -> tuple[int, int]:
 
 def _act(entry_id: str, fields: dict[str, str]) -> Act:
     told = [fields.get(name) or None for name in ("by", "job", "id", "comment")]
-    return Act(_order(entry_id)[0], fields["act"], *told)
+    return Act(_order(entry_id)[0], fields.get("act", "?"), *told)

@@ -1,39 +1,36 @@
-"""Celery's result backend over the ledger: it settles runs, and tells the truth about them.
+"""Celery's result backend over the ledger: it tells the truth about runs. ``runner/attempt/backend.py`` writes.
 
-A worker's outcome and the run's state are one script. ``AsyncResult(id).state`` is true for every known
-run; of an unknown id Celery's contract makes it PENDING, with ``exists()`` false, and ``get()`` raises.
+``AsyncResult(id).state`` is true for every known run; of an unknown id Celery's contract makes it PENDING, with
+``exists()`` false, and ``get()`` raises.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from celery import states
 from celery.backends.redis import RedisBackend
 from celery.utils.log import get_logger
 from redis.connection import parse_url
 
-from runner.errors import ResultExpired
-from runner.ledger.attempt import Attempts
+from runner.errors import ResultExpired, UsageError
 from runner.ledger.connection import sentinel_pool
-from runner.ledger.ledger import Ledger, unknown_run
-from runner.ledger.outcome import describe_exception, write_result
+from runner.ledger.ledger import Ledger
 from runner.ledger.packer import PACKER
-from runner.model.masking import Masker
+from runner.ledger.reading import unknown_run
 from runner.model.run import Run, State
 from runner.settings.redis_url import read_sentinel
 
 log = get_logger(__name__)
 
+T = TypeVar("T")
+
 
 class LedgerBackend(RedisBackend):
-    """Reads and writes the ledger where Celery reads and writes results."""
+    """Reads the ledger where Celery reads results."""
 
-    def __init__(
-        self, app: Any, url: str, open_ledger: Callable[[], Ledger], reason_of: Callable[[BaseException], str]
-    ):
+    def __init__(self, app: Any, url: str, open_ledger: Callable[[], Ledger]):
         super().__init__(app=app, url=None)
         self.url = url
         behind = url.startswith("sentinel://")
@@ -47,7 +44,6 @@ class LedgerBackend(RedisBackend):
             for name in ("host", "port", "socket_connect_timeout", "socket_keepalive"):
                 self.connparams.pop(name, None)
         self._open_ledger = open_ledger
-        self._reason_of = reason_of
         self._ledger: Ledger | None = None
 
     def _get_pool(self, **params: Any) -> Any:
@@ -61,46 +57,17 @@ class LedgerBackend(RedisBackend):
             self._ledger = self._open_ledger()
         return self._ledger
 
-    @property
-    def attempts(self) -> Attempts:
-        """The worker's side of the ledger."""
-        return Attempts(self.ledger, lambda: not self.app.ends)
+    def use(self, ledger: Ledger) -> None:
+        """Use this ledger from now on."""
+        self._ledger = ledger
 
     # -- writing
 
     def store_result(
-        self, task_id: str, result: Any, state: str, traceback: Any = None, request: Any = None, **_: Any
-    ) -> Any:
-        """Settle the attempt that ``request`` belongs to; its ``claim`` is the token."""
-        token = getattr(request, "claim", None)
-        if token is None or state == states.STARTED:
-            # STARTED was written by the guard. Without a token nobody may change a run.
-            return result
-        limits = self.ledger.settings.limits
-        masker = getattr(request, "masker", None) or Masker()
-        if state == states.SUCCESS:
-            done = self.attempts.succeed(task_id, token, write_result(result, limits.result))
-        elif state == states.RETRY:
-            failure = describe_exception(result, limits.traceback, mask=masker.text)
-            done = self.attempts.retry(task_id, token, request.retry_in, failure)
-        elif state == states.FAILURE:
-            error = getattr(request, "raised", None) or result
-            failure = describe_exception(error, limits.traceback, mask=masker.text)
-            done = self.attempts.fail(task_id, token, self._reason_of(error), failure)
-        elif state in states.ALL_STATES:
-            return result
-        else:
-            return self._report(task_id, token, state, result, masker)
-        if not done:
-            log.warning("run %s: this attempt had lost its claim, its %s was refused", task_id, state)
+        self, task_id: str, result: T, state: str, traceback: object = None, request: object = None, **_: object
+    ) -> T:
+        """Do nothing: only who performs a run may write its outcome."""
         return result
-
-    def _report(self, task_id: str, token: str, state: str, meta: Any, masker: Masker) -> Any:
-        # `update_state` with a state of one's own is how Celery's tasks tell progress.
-        found = meta if isinstance(meta, dict) else {}
-        message = found.get("message") or found.get("status") or state
-        self.attempts.progress(task_id, token, _fraction(found), masker.text(str(message)))
-        return meta
 
     def mark_as_started(self, task_id: str, **meta: Any) -> Any:
         """Do nothing: the guard has written STARTED."""
@@ -172,20 +139,22 @@ class LedgerBackend(RedisBackend):
     def on_task_call(self, producer: Any, task_id: str) -> None:
         """Do nothing: who waits for a result subscribes then, so a submission costs no SUBSCRIBE."""
 
+    def ensure_chords_allowed(self) -> None:
+        """Refuse chords before their first task is sent.
+
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError("chord is not supported", hint="a job's hooks follow its outcome: declare them in jobs.d")
+
+    def apply_chord(self, *_: Any, **__: Any) -> None:
+        """Refuse, as :meth:`ensure_chords_allowed`."""
+        self.ensure_chords_allowed()
+
     def forget(self, task_id: str) -> None:
         """Forget a finished run."""
         self._cache.pop(task_id, None)
         self.ledger.forget(task_id)
-
-
-def _fraction(meta: Mapping[str, Any]) -> float | None:
-    """Return the fraction that ``meta`` tells; None if it is none: to Celery it may be anything."""
-    fraction, current, total = meta.get("fraction"), meta.get("current", 0), meta.get("total")
-    try:
-        found = float(fraction) if fraction is not None else float(current) / float(total)  # type: ignore[arg-type]
-    except (TypeError, ValueError, ArithmeticError):
-        return None
-    return min(1.0, max(0.0, found)) if math.isfinite(found) else None
 
 
 def refuse_expired(meta: Mapping[str, Any]) -> None:

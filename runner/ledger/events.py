@@ -6,15 +6,13 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from runner.errors import Unavailable, UsageError
-from runner.ledger.connection import reaching
+from runner.ledger.reach import reaching
+from runner.ledger.store import Store
 from runner.ledger.watch import RECONNECT_PAUSES
 from runner.model.run import to_timestamp
-
-if TYPE_CHECKING:
-    from runner.ledger.ledger import Ledger
 
 BEGINNING = "0-0"
 """Stands before the oldest event that is kept."""
@@ -63,15 +61,15 @@ class Events:
     It outlives a lost connection and a restart of Redis, and goes on after the last event it saw.
     """
 
-    def __init__(self, ledger: Ledger, after: str | None = None) -> None:
+    def __init__(self, store: Store, after: str | None = None) -> None:
         """Start after the event ``after``; None: with what comes from now on.
 
         Raises:
             UsageError: ``after`` is no id of an event.
             Unavailable: Redis cannot be reached.
         """
-        self._ledger = ledger
-        self._key = f"{ledger.namespace}:events"
+        self._store = store
+        self._key = store.keys.events
         self._checked = False
         if after is None:
             self.last = self._newest()
@@ -124,8 +122,8 @@ class Events:
             Unavailable: Redis cannot be reached.
         """
         gap = None if self._checked else self._gap()
-        with reaching(self._ledger.settings):
-            found: Any = self._ledger.client.xrange(self._key, min=f"({self.last}", count=_PAGE)
+        with reaching(self._store.settings):
+            found: Any = self._store.client.xrange(self._key, min=f"({self.last}", count=_PAGE)
         page: list[Event | Gap] = [] if gap is None else [gap]
         page += [_event(event_id, fields) for event_id, fields in found]
         if found:
@@ -142,15 +140,15 @@ class Events:
         return _order(self._newest()) <= _order(self.last)
 
     def _newest(self) -> str:
-        with reaching(self._ledger.settings):
-            found: Any = self._ledger.client.xrevrange(self._key, count=1)
+        with reaching(self._store.settings):
+            found: Any = self._store.client.xrevrange(self._key, count=1)
         return str(found[0][0]) if found else BEGINNING
 
     def _gap(self) -> Gap | None:
         if self.last == BEGINNING:
             return None
-        with reaching(self._ledger.settings):
-            found: Any = self._ledger.client.xrange(self._key, count=1)
+        with reaching(self._store.settings):
+            found: Any = self._store.client.xrange(self._key, count=1)
         if found and _order(found[0][0]) > _order(self.last):
             return Gap(self.last, str(found[0][0]))
         if not found or _order(self._newest()) < _order(self.last):
@@ -160,8 +158,8 @@ class Events:
         return None
 
     def _read(self) -> list[tuple[str, dict[str, str]]]:
-        with reaching(self._ledger.settings):
-            found: Any = self._ledger.client.xread({self._key: self.last}, count=_PAGE, block=_BLOCK_MILLISECONDS)
+        with reaching(self._store.settings):
+            found: Any = self._store.client.xread({self._key: self.last}, count=_PAGE, block=_BLOCK_MILLISECONDS)
         return list(found[0][1]) if found else []
 
 
@@ -171,12 +169,13 @@ def _order(event_id: str) -> tuple[int, int]:
 
 
 def _event(event_id: str, fields: dict[str, str]) -> Event:
+    attempt = fields.get("attempt", "0")
     return Event(
         event_id,
         _order(event_id)[0],
-        fields["id"],
-        fields["job"],
-        fields["state"],
-        fields["reason"] or None,
-        int(fields["attempt"]),
+        fields.get("id", "?"),
+        fields.get("job", "?"),
+        fields.get("state", "?"),
+        fields.get("reason") or None,
+        int(attempt) if attempt.isascii() and attempt.isdigit() else 0,
     )

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from runner.ledger.connection import reaching
+from runner.ledger.reach import reaching
+from runner.ledger.store import Store
 from runner.model.run import State
-
-if TYPE_CHECKING:
-    from runner.ledger.ledger import Ledger
 
 BUCKETS = (100, 500, 1000, 5000, 15000, 60000, 300000, 900000, 3600000, 14400000)
 """Upper ends of the buckets of times, ms; counts.lua has the same."""
@@ -47,25 +45,27 @@ class Counts:
     dead_letters: int = 0
 
 
-def read_counts(ledger: Ledger) -> Counts:
+def read_counts(store: Store) -> Counts:
     """Return all that is counted, in one round trip.
 
     Raises:
         Unavailable: Redis cannot be reached.
     """
-    namespace = ledger.namespace
-    with reaching(ledger.settings), ledger.client.pipeline(transaction=False) as pipe:
-        pipe.hgetall(f"{namespace}:metrics")
-        pipe.hgetall(f"{namespace}:succeeded")
-        pipe.zcard(f"{namespace}:leases")
-        pipe.llen(f"{namespace}:dead-letters")
+    keys = store.keys
+    with reaching(store.settings), store.client.pipeline(transaction=False) as pipe:
+        pipe.hgetall(keys.metrics)
+        pipe.hgetall(keys.succeeded)
+        pipe.zcard(keys.leases)
+        pipe.llen(keys.dead_letters)
         for state in ACTIVE:
-            pipe.zcard(f"{namespace}:state:{state}")
+            pipe.zcard(keys.state(state))
         kept, succeeded, leases, letters, *active = pipe.execute()
     counts = Counts(leases=leases, dead_letters=letters, active=dict(zip(ACTIVE, active, strict=True)))
-    counts.succeeded = {job: int(at) for job, at in succeeded.items()}
+    # What is no number says as little as nothing.
+    counts.succeeded = {job: int(at) for job, at in succeeded.items() if at.isascii() and at.isdigit()}
     for name, value in kept.items():
-        _take(counts, name.split(" "), int(value))
+        if value.isascii() and value.isdigit():
+            _take(counts, name.split(" "), int(value))
     return counts
 
 

@@ -18,7 +18,12 @@ class Packer(HiredisRespSerializer):
     def pack(self, *args: Any) -> list[bytes]:
         """Return the command as Redis reads it."""
         written: list[Any] = [str(arg) if type(arg) in (int, float) else arg for arg in args]
-        packed: list[bytes] = super().pack(*written)
+        try:
+            packed: list[bytes] = super().pack(*written)
+        except UnicodeEncodeError:
+            # What was read from Redis and is no UTF-8; see `encoding_errors` of the connection.
+            written = [arg.encode("utf-8", "surrogateescape") if isinstance(arg, str) else arg for arg in written]
+            packed = super().pack(*written)
         return packed
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from runner.ledger.connection import reaching
+from runner.ledger.audit import tell
+from runner.ledger.reach import reaching
+from runner.ledger.store import Store
 from runner.model.pause import Pause
-
-if TYPE_CHECKING:
-    from runner.ledger.ledger import Ledger
 
 
 def read_pause(job: str, text: str) -> Pause:
@@ -19,37 +18,48 @@ def read_pause(job: str, text: str) -> Pause:
     return Pause(job, told["by"], int(told["since"]), int(ends) if ends else None, told.get("comment"))
 
 
-def pause(ledger: Ledger, job: str, *, by: str, seconds: float | None = None, comment: str | None = None) -> Pause:
+def _read_any(job: str, text: str) -> Pause:
+    """Return the pause that Redis holds; a damaged record pauses its job, and no other, until somebody resumes it."""
+    try:
+        return read_pause(job, text)
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
+        return Pause(job, "?", 0, None, f"its record is damaged, runner resume {job} removes it")
+
+
+def pause(store: Store, job: str, *, by: str, seconds: float | None = None, comment: str | None = None) -> Pause:
     """Pause a job, or all (``*``), for ever or for so many seconds.
 
     Raises:
         Unavailable: Redis cannot be reached.
     """
-    told = ledger.script("pause", job, by, "" if seconds is None else round(seconds * 1000), comment or "")
+    told, changed = store.script("pause", job, by, "" if seconds is None else round(seconds * 1000), comment or "")
+    if changed:
+        tell("pause", by, job=job, comment=comment)
     return read_pause(job, told)
 
 
-def resume(ledger: Ledger, job: str, *, by: str | None = None) -> bool:
+def resume(store: Store, job: str, *, by: str | None = None) -> bool:
     """End the pause of a job, or that of all (``*``); return whether there was one.
 
     Raises:
         Unavailable: Redis cannot be reached.
     """
-    found = read_pauses(ledger)
-    ledger.script("resume", job, by or "")
+    found = read_pauses(store)
+    if store.script("resume", job, by or ""):
+        tell("resume", by, job=job)
     return job in found
 
 
-def read_pauses(ledger: Ledger) -> dict[str, Pause]:
+def read_pauses(store: Store) -> dict[str, Pause]:
     """Return the pauses that hold now, by job.
 
     Raises:
         Unavailable: Redis cannot be reached.
     """
-    with reaching(ledger.settings):
-        found: Any = ledger.client.hgetall(f"{ledger.namespace}:paused")
+    with reaching(store.settings):
+        found: Any = store.client.hgetall(store.keys.paused)
     if not found:
         return {}
-    now = ledger.now() * 1000
-    pauses = {job: read_pause(job, text) for job, text in found.items()}
+    now = store.now() * 1000
+    pauses = {job: _read_any(job, text) for job, text in found.items()}
     return {job: held for job, held in pauses.items() if held.ends is None or held.ends > now}

@@ -3,22 +3,48 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import lru_cache
+from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any
 
-from runner.model.run import FINAL, Run, State, to_timestamp
+from runner.model.hooks import JOB_NAME
+from runner.model.option import INVALID, Path, Text
+from runner.model.queue_name import QUEUE_NAME
+from runner.model.run import FINAL, DamagedRun, Run, State, to_timestamp
+from runner.model.run_id import is_run_id
 
-_TEXT = ("reason", "detail", "worker", "submitted_by", "key", "rerun_of", "hook_of", "spec_digest")
+_TEXT = ("reason", "detail", "worker", "submitted_by", "key", "rerun_of", "hook_of")
 _TIMES = ("retry_at", "slot", "submitted_at", "eta", "expires_at", "started_at", "finished_at")
 _COUNTS = ("attempts", "retries", "losses")
+_NUMBER = re.compile(r"[0-9.eE+-]+")
+LATEST = 250_000_000_000_000
+"""Unix ms, in the year 9892: a time that every zone can show. ``lua/shared/records.lua`` has these bounds, too."""
+_LARGEST = 2**53 - 1
 
+
+DEFAULTS: Mapping[str, str | int] = {
+    "params": "{}",
+    "max_deliveries": 3,
+    "keep_result": 86_400_000,
+    "keep_history": 2_592_000_000,
+    "keep_least": 3_600_000,
+    "keep_runs": 1000,
+}
+"""What a field means that a record lacks. Most runs have these values, and there may be a million runs, so they are not
+written. The scripts have them, too; times are milliseconds."""
 
 _DIGEST = "sha256:"
 _PACKED = 43
 """Characters of 32 bytes in base64, without what fills it up."""
 
 
+@lru_cache(maxsize=4096)
 def pack_digest(digest: str) -> str:
     """Return a spec's digest as records hold it: in base64, a third shorter, for there may be a million of them."""
     try:
@@ -40,61 +66,193 @@ def pairs(flat: Sequence[str]) -> dict[str, str]:
 
 
 def read_record(run_id: str, record: Mapping[str, str], meta: str | None) -> Run:
-    """Return the run of a record; ``meta`` is its result in Celery's format, if that is still kept."""
-    state = State(record["state"])
-    fields: dict[str, Any] = {name: record.get(name) or None for name in _TEXT}
-    fields["spec_digest"] = unpack_digest(fields["spec_digest"])
-    fields |= {name: to_timestamp(int(float(record[name]))) for name in _TIMES if record.get(name)}
-    fields |= {name: int(record.get(name, 0)) for name in _COUNTS}
+    """Return the run of a record; ``meta`` is its result in Celery's format, if that is still kept.
+
+    Anybody who can write to Redis may have written into it. What cannot be read is left out, and the run that comes
+    back is a :class:`~runner.model.run.DamagedRun` that names it.
+    """
+    fields = _Fields(record)
+    state: State = fields.read("state", State, State.FAILURE, required=True)
+    values: dict[str, Any] = {name: record.get(name) or None for name in _TEXT}
+    values |= {name: fields.read(name, _moment, None) for name in _TIMES}
+    values |= {name: fields.read(name, _count, 0) for name in _COUNTS}
+    if not record.get("submitted_at"):
+        fields.fault("submitted_at is missing")
+    if not is_run_id(run_id):
+        fields.fault(f"id is {_shown(run_id)}")
     if state is State.SUCCESS:
-        if meta:
-            fields["result"] = json.loads(meta)["result"]
-        else:
-            fields["result_expired"] = True
-    if state not in FINAL and not fields["detail"]:
-        fields["detail"] = _where(state, record)
-    return Run(
+        values |= {"result": fields.of("result", meta, _result, None)} if meta else {"result_expired": True}
+    run = Run(
         id=run_id,
-        job=record["job"],
+        job=fields.read("job", _job, "?", required=True),
         state=state,
-        tags=json.loads(record.get("tags") or "[]"),
-        params=json.loads(record.get("params") or "{}"),
-        error=_error(record.get("error")) if state is not State.SUCCESS else None,
-        deaths=[_death(each) for each in json.loads(record.get("deaths") or "[]")],
-        past_attempts=[_attempt(each) for each in json.loads(record.get("past") or "[]")],
-        progress=json.loads(record["progress"]) if record.get("progress") else None,
-        revocation=_revocation(json.loads(record["revocation"])) if record.get("revocation") else None,
-        queue=record["queue"],
-        priority=int(record["priority"]),
+        tags=fields.read("tags", _tags, []),
+        params=fields.read("params", _mapping, {}),
+        error=fields.read("error", _error, None) if state is not State.SUCCESS else None,
+        deaths=fields.read("deaths", lambda text: [_death(each) for each in _list(text)], []),
+        past_attempts=fields.read("past", lambda text: [_attempt(each) for each in _list(text)], []),
+        progress=fields.read("progress", _progress, None),
+        revocation=fields.read("revocation", _revocation, None),
+        spec_digest=fields.read("spec_digest", unpack_digest, None),
+        queue=fields.read("queue", _queue, "?", required=True),
+        priority=fields.read("priority", _priority, 5, required=True),
         trigger=record.get("trigger", "cli"),
-        **fields,
+        **values,
     )
+    if fields.faults:
+        return DamagedRun.of(run, "; ".join(fields.faults))
+    if state not in FINAL and not run.detail:
+        return replace(run, detail=_where(run, record))
+    return run
 
 
-def _error(text: str | None) -> dict[str, Any] | None:
-    if not text:
-        return None
-    held = json.loads(text)
-    return {name: held.get(name) for name in ("type", "message", "traceback")}
+class _Fields:
+    """Reads the fields of a record one by one, and notes those that cannot be read."""
+
+    def __init__(self, record: Mapping[str, str]) -> None:
+        self._record = record
+        self.faults: list[str] = []
+
+    def read(self, name: str, read: Callable[[str], Any], otherwise: Any, *, required: bool = False) -> Any:
+        """Return what the field holds; ``otherwise`` if it is empty or cannot be read."""
+        text = self._record.get(name)
+        if not text:
+            if required:
+                self.fault(f"{name} is missing")
+            return otherwise
+        return self.of(name, text, read, otherwise)
+
+    def of(self, name: str, text: str, read: Callable[[str], Any], otherwise: Any) -> Any:
+        """Return what ``text`` says; ``otherwise`` if it cannot be read."""
+        try:
+            return read(text)
+        except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError):
+            self.fault(f"{name} is {_shown(text)}")
+            return otherwise
+
+    def fault(self, words: str) -> None:
+        """Note that something is damaged."""
+        self.faults.append(words)
 
 
-def _revocation(mapping: dict[str, Any]) -> dict[str, Any]:
+def _shown(text: str) -> str:
+    return repr(text) if len(text) <= 40 else repr(text[:39]) + "…"
+
+
+def _number(text: str, most: int) -> int:
+    if not _NUMBER.fullmatch(text) or not 0 <= float(text) <= most:
+        raise ValueError(text)
+    return int(float(text))
+
+
+def _moment(text: str) -> str | None:
+    return to_timestamp(_number(text, LATEST))
+
+
+def _count(text: str) -> int:
+    return _number(text, _LARGEST)
+
+
+def _priority(text: str) -> int:
+    return _number(text, 9)
+
+
+def _job(text: str) -> str:
+    return _fitting(JOB_NAME, text)
+
+
+def _queue(text: str) -> str:
+    return _fitting(QUEUE_NAME, text)
+
+
+def _fitting(kind: Text, text: str) -> str:
+    if kind.read(text, (), _ignore) is INVALID:
+        raise ValueError(text)
+    return text
+
+
+def _ignore(path: Path, message: str, *, on_key: bool = False) -> None:
+    pass
+
+
+def _json(text: str) -> Any:
+    return json.loads(text, parse_constant=_refuse, parse_float=_finite)
+
+
+def _refuse(text: str) -> Any:
+    raise ValueError(text)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
+
+
+def _mapping(text: str) -> dict[str, Any]:
+    value = _json(text)
+    if not isinstance(value, dict):
+        raise TypeError(text)
+    return value
+
+
+def _list(text: str) -> list[Any]:
+    value = _json(text)
+    # Lua writes an empty list as {}.
+    if not isinstance(value, list) and value != {}:
+        raise TypeError(text)
+    return list(value)
+
+
+def _text_or_none(value: Any) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise TypeError(value)
+    return value
+
+
+def _tags(text: str) -> list[str]:
+    return [str(_text_or_none(each) or "") for each in _list(text)]
+
+
+def _result(text: str) -> Any:
+    return _mapping(text)["result"]
+
+
+def _error(text: str) -> dict[str, Any]:
+    held = _mapping(text)
+    if not held.get("type") or held.get("message") is None:
+        raise ValueError(text)
+    return {name: _text_or_none(held.get(name)) for name in ("type", "message", "traceback")}
+
+
+def _progress(text: str) -> dict[str, Any]:
+    held = _mapping(text)
+    fraction = held["fraction"]
+    if fraction is not None and (isinstance(fraction, bool) or not 0 <= fraction <= 1):
+        raise ValueError(text)
+    return {"fraction": fraction, "message": _text_or_none(held["message"])}
+
+
+def _revocation(text: str) -> dict[str, Any]:
     # Lua wrote it, whose tables have no order.
+    mapping = _mapping(text)
     return _timed({name: mapping.get(name) for name in ("by", "comment", "at")})
 
 
 def _timed(mapping: dict[str, Any]) -> dict[str, Any]:
-    return {**mapping, "at": to_timestamp(int(mapping["at"]))}
+    return {**mapping, "at": _moment(str(mapping["at"]))}
 
 
 def _death(mapping: dict[str, Any]) -> dict[str, Any]:
-    return _timed({name: mapping.get(name) for name in ("at", "worker", "signal", "exit_code", "max_rss")})
+    told = {name: mapping.get(name) for name in ("at", "worker", "signal", "exit_code", "max_rss")}
+    return _timed({**told, "oom_killed": mapping.get("oom_killed") is True})
 
 
 def _attempt(mapping: dict[str, Any]) -> dict[str, Any]:
-    times = {name: to_timestamp(int(mapping[name])) for name in ("started_at", "ended_at")}
+    times = {name: _moment(str(mapping[name])) for name in ("started_at", "ended_at")}
     return {
-        "attempt": int(mapping["attempt"]),
+        "attempt": _count(str(mapping["attempt"])),
         "worker": mapping.get("worker"),
         **times,
         "outcome": mapping["outcome"],
@@ -102,12 +260,17 @@ def _attempt(mapping: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _where(state: State, record: Mapping[str, str]) -> str | None:
-    if state is State.PENDING and record.get("message"):
-        return f"scheduled for {to_timestamp(int(float(record['eta'])))}" if record.get("eta") else "scheduled"
-    if state is State.PENDING:
-        return f"waiting in queue {record['queue']}"
-    return None
+def _where(run: Run, record: Mapping[str, str]) -> str | None:
+    if run.state is State.PENDING and record.get("message"):
+        return f"scheduled for {run.eta}" if run.eta else "scheduled"
+    if run.state is State.PENDING:
+        return f"waiting in queue {run.queue}"
+    return "waiting for a retry" if run.state is State.RETRY else None
+
+
+def now_text() -> str:
+    """Return the time as short as RFC 3339 has it: there may be a million results."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def celery_meta(
@@ -127,14 +290,10 @@ def celery_meta(
         traceback: the traceback of a failure.
         date_done: RFC 3339, or None.
     """
-    rest = json.dumps(
-        {
-            "status": state,
-            "traceback": traceback,
-            "children": [],
-            "date_done": date_done,
-            "task_id": run_id,
-        }
-    )
+    told = "null" if traceback is None else _quoted(traceback)
+    at = "null" if date_done is None else _quoted(date_done)
     # The result is spliced in as it is: it may be large, and was checked when it was written.
-    return f'{rest[:-1]}, "result": {result}}}'
+    return (
+        f'{{"status":"{state}","traceback":{told},"children":[],"date_done":{at},'
+        f'"task_id":{_quoted(run_id)},"result":{result}}}'
+    )

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Generator, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from runner.errors import Unavailable
-from runner.ledger.connection import reaching
+from runner.ledger.reach import reaching
+from runner.ledger.reading import get_run
+from runner.ledger.record import LATEST
+from runner.ledger.store import Store
 from runner.ledger.watch import RECONNECT_PAUSES
 from runner.model.log_line import LogLine
-
-if TYPE_CHECKING:
-    from runner.ledger.ledger import Ledger
 
 PAGE = 100
 """Chunks that are read at a time."""
@@ -28,11 +28,11 @@ class RunLog:
     Every method raises :class:`~runner.errors.Unavailable` if Redis cannot be reached in a bounded time.
     """
 
-    def __init__(self, ledger: Ledger, run_id: str, *, after: str | None = None) -> None:
+    def __init__(self, store: Store, run_id: str, *, after: str | None = None) -> None:
         """Read the log of ``run_id``: what follows the chunk ``after``, or all of it."""
-        self._ledger = ledger
+        self._store = store
         self._run_id = run_id
-        self._key = f"{ledger.namespace}:log:{run_id}"
+        self._key = store.keys.log(run_id)
         self.last = after or "0-0"
         self._next: dict[int, int] | None = {} if after is None else None
         """The number of the line that is expected next, by attempt; None: what was read before is not looked up yet."""
@@ -48,17 +48,18 @@ class RunLog:
             lines: JSON in UTF-8, a list of ``[Unix ms, level or null, text]``.
             dropped: ids of chunks that are to go.
         """
-        return str(self._ledger.script("log", self._run_id, attempt, number, lines, *dropped))
+        return str(self._store.script("log", self._run_id, attempt, number, lines, *dropped))
 
     def lines(self) -> Iterator[LogLine]:
         """Yield what was not yielded before, as far as it is there."""
         if self._next is None:
-            with reaching(self._ledger.settings):
-                before: Any = self._ledger.client.xrevrange(self._key, max=self.last, count=1)
-            self._next = {int(each["a"]): int(each["n"]) + len(self._plain(each)) for _, each in before}
+            with reaching(self._store.settings):
+                before: Any = self._store.client.xrevrange(self._key, max=self.last, count=1)
+            plain = ((each, self._plain(each)) for _, each in before)
+            self._next = {int(each["a"]): int(each["n"]) + len(lines) for each, lines in plain if lines}
         while True:
-            with reaching(self._ledger.settings):
-                found: Any = self._ledger.client.xrange(self._key, min=f"({self.last}", count=PAGE)
+            with reaching(self._store.settings):
+                found: Any = self._store.client.xrange(self._key, min=f"({self.last}", count=PAGE)
             for chunk_id, fields in found:
                 self.last = chunk_id
                 yield from self._read(fields)
@@ -86,12 +87,12 @@ class RunLog:
 
     def _follow_on(self) -> Generator[LogLine, None, bool]:
         # Asked first: what a run wrote is there no later than its end.
-        final = self._ledger.get(self._run_id).final
+        final = get_run(self._store, self._run_id).final
         yield from self.lines()
         deadline = time.monotonic() + LOOK_SECONDS
         while not final and (left := deadline - time.monotonic()) > 0:
-            with reaching(self._ledger.settings):
-                found: Any = self._ledger.client.xread({self._key: self.last}, block=max(1, int(left * 1000)))
+            with reaching(self._store.settings):
+                found: Any = self._store.client.xread({self._key: self.last}, block=max(1, int(left * 1000)))
             for chunk_id, fields in found[0][1] if found else ():
                 self.last = chunk_id
                 yield from self._read(fields)
@@ -99,18 +100,20 @@ class RunLog:
 
     def tail(self, count: int) -> list[LogLine]:
         """Return the last ``count`` lines of the last attempt that wrote any."""
-        with reaching(self._ledger.settings):
-            found: Any = self._ledger.client.xrevrange(self._key, count=min(count, PAGE))
+        with reaching(self._store.settings):
+            found: Any = self._store.client.xrevrange(self._key, count=min(count, PAGE))
         lines: list[LogLine] = []
-        last = found[0][1]["a"] if found else None
+        last = found[0][1].get("a") if found else None
         for _, fields in found:
-            if fields["a"] != last or len(lines) >= count:
+            if fields.get("a") != last or len(lines) >= count:
                 break
             lines = [*self._plain(fields), *lines]
         return lines[-count:]
 
     def _read(self, fields: dict[str, str]) -> Iterator[LogLine]:
         lines = self._plain(fields)
+        if not lines:
+            return
         attempt, number = int(fields["a"]), int(fields["n"])
         known = self._next if self._next is not None else {}
         expected = known.get(attempt, 1)
@@ -124,5 +127,10 @@ class RunLog:
         yield from lines
 
     def _plain(self, fields: dict[str, str]) -> list[LogLine]:
-        attempt = int(fields["a"])
-        return [LogLine(at, attempt, level, text) for at, level, text in json.loads(fields["t"])]
+        """Return the lines of a chunk; none of one that something else than the runner wrote."""
+        try:
+            attempt, _ = int(fields["a"]), int(fields["n"])
+            lines = [(at, level, text) for at, level, text in json.loads(fields["t"]) if 0 <= at <= LATEST]
+        except (ValueError, TypeError, KeyError):
+            return []
+        return [LogLine(at, attempt, level, text) for at, level, text in lines]

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID, uuid5
 
-from runner.ledger.connection import reaching
+import redis
+
+from runner.ledger.reach import reaching
 from runner.ledger.record import pairs
 from runner.ledger.scripts import digest, source
+from runner.ledger.store import Store
 from runner.ledger.submission import arguments_of
 from runner.model.run import to_timestamp
 
 if TYPE_CHECKING:
-    from runner.ledger.ledger import Ledger
     from runner.ledger.submission import Submission
 
 _SLOTS = UUID("8f2b5a0e-6c1d-5d0a-9a53-3f0e7c5b21d4")
@@ -26,7 +29,13 @@ NO_SCHEDULE = "-"
 VERSIONS_KEPT = 600_000
 """Milliseconds: a schedule that nobody ticked for so long, while another one of the job was, is gone."""
 
+FARTHEST_AHEAD = 86_400_000
+"""Milliseconds: a mark that lies farther ahead of the clock was not made by a tick, and would end the schedule."""
+
 _PORTION = 1000
+_VERSION = re.compile(r"(\S+) ([0-9]+) ([0-9]+)")
+_OF_A_SCRIPT = re.compile(r"^WRONGTYPE|\buser_script\b|\bscript: ", re.IGNORECASE)
+"""What Redis answers where a script met keys of the wrong type or values that it cannot read."""
 
 
 class Version(NamedTuple):
@@ -44,6 +53,8 @@ class Marks:
     last: Mapping[str, int]
     """By job: the last slot that was submitted or left out."""
     versions: Mapping[str, Sequence[Version]]
+    damaged: frozenset[str] = frozenset()
+    """Jobs whose last slot is not a time that a tick noted. It counts as ``now``, so that nothing runs twice."""
 
 
 class Note(NamedTuple):
@@ -63,7 +74,7 @@ def slot_id(namespace: str, job: str, slot: int) -> str:
     return str(uuid5(_SLOTS, f"{namespace}\n{job}\n{to_timestamp(slot)}"))
 
 
-def read_marks(ledger: Ledger, jobs: Sequence[str] | None = None) -> Marks:
+def read_marks(store: Store, jobs: Sequence[str] | None = None) -> Marks:
     """Return the marks of ``jobs``, by default of all.
 
     Raises:
@@ -71,20 +82,31 @@ def read_marks(ledger: Ledger, jobs: Sequence[str] | None = None) -> Marks:
     """
     if jobs is not None and not jobs:
         jobs = ("",)  # no job has this name; the clock is wanted
-    now, last, versions = ledger.script("slots", *(jobs or ()))
+    told, last, versions = store.script("slots", *(jobs or ()))
+    now = int(told)
+    marks = {job: _mark(slot, now) for job, slot in pairs(last).items()}
     return Marks(
-        int(now),
-        {job: int(float(slot)) for job, slot in pairs(last).items()},
+        now,
+        {job: now if slot is None else slot for job, slot in marks.items()},
         {job: _versions(text) for job, text in pairs(versions).items()},
+        frozenset(job for job, slot in marks.items() if slot is None),
     )
 
 
+def _mark(text: str, now: int) -> int | None:
+    try:
+        slot = int(float(text))
+    except (ValueError, OverflowError):
+        return None
+    return slot if slot <= now + FARTHEST_AHEAD else None
+
+
 def _versions(text: str) -> tuple[Version, ...]:
-    words = text.split(" ")
-    return tuple(Version(words[i], int(words[i + 1])) for i in range(0, len(words) - 2, 3))
+    """Return the versions that ``schedules.lua`` wrote; what it did not write is as good as absent, there as well."""
+    return tuple(Version(name, int(since)) for name, since, _ in _VERSION.findall(text))
 
 
-def note(ledger: Ledger, now: int, notes: Sequence[Note]) -> None:
+def note(store: Store, now: int, notes: Sequence[Note]) -> None:
     """Note what was seen of schedules at ``now`` (Unix ms).
 
     Raises:
@@ -96,26 +118,47 @@ def note(ledger: Ledger, now: int, notes: Sequence[Note]) -> None:
             for each in notes[first : first + _PORTION]
             for part in (each.job, each.digest or "", "" if each.slot is None else each.slot)
         ]
-        ledger.script("schedules", now, VERSIONS_KEPT, *flat)
+        store.script("schedules", now, VERSIONS_KEPT, *flat)
 
 
-def submit_slots(ledger: Ledger, submissions: Sequence[Submission]) -> list[bool]:
-    """Submit runs of slots, in this order and in few round trips; return for each whether it made a run.
+def submit_slots(store: Store, submissions: Sequence[Submission]) -> list[bool | Exception]:
+    """Submit runs of slots, in this order and in few round trips.
 
-    Each is one step of its own: whatever is cut off in between, the rest can be submitted again.
+    Return for each whether it made a run, or what kept this one alone from being submitted. Each is one step of its
+    own: whatever is cut off in between, the rest can be submitted again.
 
     Raises:
         Unavailable: Redis cannot be reached; some may have been submitted.
     """
-    made: list[bool] = []
-    with reaching(ledger.settings):
+    made: list[bool | Exception] = []
+    with reaching(store.settings):
         for first in range(0, len(submissions), _PORTION):
             portion = submissions[first : first + _PORTION]
-            with ledger.client.pipeline(transaction=False) as pipe:
+            with store.client.pipeline(transaction=False) as pipe:
                 # Loading is cheap, and saves asking whether this server knows the script.
                 pipe.script_load(source("runner.ledger", "submit"))
-                for each in portion:
-                    arguments = arguments_of(each, ledger.settings)
-                    pipe.evalsha(digest("runner.ledger", "submit"), 1, ledger.namespace, *arguments)
-                made += [answer[0] == "new" for answer in pipe.execute()[1:]]
+                unsent: dict[int, Exception] = {}
+                for number, each in enumerate(portion):
+                    try:
+                        arguments = arguments_of(each, store.settings)
+                        "".join(each for each in arguments if isinstance(each, str)).encode()
+                    except Exception as error:  # noqa: BLE001 - that of one job; the others are submitted
+                        unsent[number] = error
+                        continue
+                    pipe.evalsha(digest("runner.ledger", "submit"), 1, store.namespace, *arguments)
+                waiting = iter([_made(answer) for answer in pipe.execute(raise_on_error=False)][1:])
+                made += [unsent[number] if number in unsent else next(waiting) for number in range(len(portion))]
     return made
+
+
+def _made(answer: Any) -> bool | Exception:
+    """Return whether an answer tells of a new run, or the error that damaged keys of this job caused.
+
+    Raises:
+        redis.RedisError: one that others would meet too.
+    """
+    if not isinstance(answer, Exception):
+        return bool(answer[0] == "new")
+    if type(answer) is redis.ResponseError and _OF_A_SCRIPT.search(str(answer)):
+        return answer
+    raise answer

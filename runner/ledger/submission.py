@@ -1,22 +1,21 @@
-"""A submission: what is asked for, what is answered, and how ``submit.lua`` is told of it."""
+"""A submission: what is asked for, what is answered, and how the scripts are told of it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 from runner import tracing
+from runner.ledger.failure import Failure
 from runner.ledger.message import write_message
-from runner.ledger.record import pack_digest
+from runner.ledger.record import DEFAULTS, pack_digest, pairs, read_record
+from runner.model.duration import milliseconds
 from runner.model.job import JobSpec
 from runner.model.run import Run, State, to_timestamp
 from runner.settings import Settings
-
-if TYPE_CHECKING:
-    from runner.ledger.attempt import Failure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,44 +47,95 @@ class Submission:
     """It runs although its job is paused."""
     adopted: bool = False
     """A plain Celery client waits under this id: a duplicate is recorded, and skipped."""
+    drop_result: bool = False
+    """The submitter does not want the result stored, whatever the job says."""
     refusal: Failure | None = None
     """Why it is recorded and never starts: FAILURE, invalid_params."""
 
 
+class Entry(NamedTuple):
+    """What tells one run of a bulk submission from the others. The fields are those of a submission."""
+
+    id: str
+    params: Mapping[str, Any]
+    key: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """The answer to a submission: the run it made, or the one that existed.
+    """The answer to a submission: the id of the run it made, or of the one that existed.
 
-    ``run`` is None if the run that a key stands for has been pruned or forgotten since.
+    ``record`` is that of the run as Redis sent it, with its result in Celery's format. It is empty if the run that a
+    key stands for has been pruned or forgotten since, and after a bulk submission, which reads no records back.
     """
 
     id: str
-    run: Run | None
     duplicate: bool
+    record: tuple[Sequence[str], str | None] = ((), None)
+
+    @property
+    def run(self) -> Run | None:
+        """The run as it was then; None without a record."""
+        flat, meta = self.record
+        return read_record(self.id, pairs(flat), meta) if flat else None
 
 
 def arguments_of(submission: Submission, settings: Settings) -> list[Any]:
     """Return what ``submit.lua`` takes for a submission to a project with these settings."""
-    job, params = submission.job, _canonical(submission.params)
+    entry = Entry(submission.id, submission.params, submission.key)
+    params = write_params(entry.params)
     return [
-        submission.id,
-        job.name,
-        write_message(
-            run_id=submission.id,
-            job=job.name,
-            params=submission.params,
-            digest=job.digest,
-            queue=submission.queue,
-            priority=submission.priority,
-        ),
-        submission.key or "",
-        hashlib.sha256(params.encode()).hexdigest()[:16],
+        entry.id,
+        submission.job.name,
+        _message(submission, entry),
+        entry.key or "",
+        _digest(params),
         milliseconds(settings.retention.key),
         _start(submission),
         milliseconds(submission.expires) if submission.expires is not None else "",
         submission.refusal.meta(submission.id, State.FAILURE) if submission.refusal is not None else "",
-        *_record(submission, params, settings),
+        *_flat({**_common(submission, settings), **_own(submission, entry, params, traced=tracing.is_asked())}),
     ]
+
+
+def arguments_of_many(common: Submission, entries: Sequence[Entry], settings: Settings) -> list[Any]:
+    """Return what ``submit_many.lua`` takes for runs that differ in their entries alone.
+
+    Args:
+        common: a submission of the job, with all that is asked for; its own id, params, and key are not used.
+        entries: at least one.
+        settings: of the project.
+    """
+    traced = tracing.is_asked()
+    shared = _flat(_common(common, settings))
+    names: list[str] = []
+    runs: list[Any] = []
+    for entry in entries:
+        params = write_params(entry.params)
+        own = _own(common, entry, params, traced=traced)
+        names = names or list(own)
+        runs += entry.id, _message(common, entry), entry.key or "", _digest(params)
+        runs += own.values()
+    return [
+        common.job.name,
+        milliseconds(settings.retention.key),
+        _start(common),
+        milliseconds(common.expires) if common.expires is not None else "",
+        len(shared),
+        len(names),
+        *shared,
+        *names,
+        *runs,
+    ]
+
+
+def _message(submission: Submission, entry: Entry) -> str:
+    return write_message(run_id=entry.id, job=submission.job.name, digest=pack_digest(submission.job.digest))
+
+
+def _digest(params: str) -> str:
+    """Return what tells whether a key was used with the same params."""
+    return hashlib.sha256(params.encode()).hexdigest()[:16]
 
 
 def _start(submission: Submission) -> str | int:
@@ -95,64 +145,71 @@ def _start(submission: Submission) -> str | int:
     return milliseconds(submission.eta) if submission.eta is not None else ""
 
 
-def milliseconds(seconds: float) -> int:
-    """Return the whole milliseconds of some seconds."""
-    return round(seconds * 1000)
+def _flat(fields: Mapping[str, str | int | None]) -> list[str | int]:
+    """Return the fields of a record that have a value to write, each name followed by its value."""
+    return [
+        part
+        for name, value in fields.items()
+        if value is not None and value != DEFAULTS.get(name)
+        for part in (name, value)
+    ]
 
 
-def _record(submission: Submission, params: str, settings: Settings) -> list[str | int]:
-    """Return the fields of a run's record, each name followed by its value."""
-    kept, default = submission.job.retention, settings.retention
-    fields: dict[str, str | int | None] = {
+def _common(submission: Submission, settings: Settings) -> dict[str, str | int | None]:
+    """Return the fields of a record that are the same for all runs of a bulk submission."""
+    job, kept, default = submission.job, submission.job.retention, settings.retention
+    unique = job.unique if submission.rerun_of is None else None
+    return {
         "queue": submission.queue,
         "priority": submission.priority,
         "trigger": submission.trigger,
         "submitted_by": submission.submitted_by,
-        "key": submission.key,
         "slot": submission.slot,
         "rerun_of": submission.rerun_of,
         "hook_of": submission.hook_of,
-        "hooks": ",".join(submission.job.hooks.names()) or None,
-        **_unique(submission),
-        **_concurrency(submission),
+        "hooks": ",".join(job.hooks.names()) or None,
+        "unique_for": milliseconds(unique.for_) if unique is not None else None,
+        "adopted": 1 if submission.adopted and unique is not None else None,
+        "limit": job.concurrency.limit if job.concurrency is not None else None,
+        "policy": job.concurrency.policy if job.concurrency is not None else None,
         "forced": 1 if submission.forced else None,
-        "spec_digest": pack_digest(submission.job.digest),
-        "params": params,
-        "tags": json.dumps(list(submission.job.tags)) if submission.job.tags else None,
-        "delivery": submission.job.delivery if submission.job.delivery != "at_least_once" else None,
-        "max_deliveries": submission.job.max_deliveries,
+        "drop_result": 1 if submission.drop_result else None,
+        "spec_digest": pack_digest(job.digest),
+        "tags": json.dumps(list(job.tags)) if job.tags else None,
+        "delivery": job.delivery if job.delivery != "at_least_once" else None,
+        "max_deliveries": job.max_deliveries,
         "keep_result": milliseconds(kept.result if kept.result is not None else default.result),
         "keep_history": milliseconds(kept.history if kept.history is not None else default.history),
+        "keep_least": milliseconds(kept.keep_at_least if kept.keep_at_least is not None else default.keep_at_least),
         "keep_runs": kept.runs if kept.runs is not None else default.runs,
         "error": submission.refusal.error() if submission.refusal is not None else None,
-        "traceparent": tracing.submitted(submission.job.name, submission.id, submission.trigger),
-    }
-    return [part for name, value in fields.items() if value is not None for part in (name, value)]
-
-
-def _unique(submission: Submission) -> dict[str, str | int]:
-    """Return what makes a submission the same as another; nothing for a rerun, which is meant to be one more."""
-    unique = submission.job.unique
-    if unique is None or submission.rerun_of is not None:
-        return {}
-    values = {name: submission.params.get(name) for name in unique.by} if unique.by else submission.params
-    digest = hashlib.sha256(_canonical(values).encode()).hexdigest()[:32]
-    return {
-        "unique": digest,
-        "unique_for": milliseconds(unique.for_),
-        **({"adopted": 1} if submission.adopted else {}),
     }
 
 
-def _concurrency(submission: Submission) -> dict[str, str | int]:
-    """Return the group that a run is counted in, how many may be in it, and what becomes of one more."""
-    concurrency = submission.job.concurrency
-    if concurrency is None:
-        return {}
-    slot = (to_timestamp(submission.slot) or "") if submission.slot is not None else ""
-    group = concurrency.group(submission.job.name, submission.params, run_id=submission.id, slot=slot)
-    return {"group": group, "limit": concurrency.limit, "policy": concurrency.policy}
+def _own(submission: Submission, entry: Entry, params: str, *, traced: bool) -> dict[str, str]:
+    """Return the fields of a record that each run has for itself.
+
+    Which ones there are depends on the submission and on whether the entry has a key. What makes a submission the same
+    as another is not among them for a rerun, which is meant to be one more.
+    """
+    job = submission.job
+    fields = {"params": params}
+    if entry.key is not None:
+        fields["key"] = entry.key
+    if job.unique is not None and submission.rerun_of is None:
+        values = {name: entry.params.get(name) for name in job.unique.by} if job.unique.by else entry.params
+        fields["unique"] = hashlib.sha256(write_params(values).encode()).hexdigest()[:32]
+    if job.concurrency is not None:
+        slot = (to_timestamp(submission.slot) or "") if submission.slot is not None else ""
+        fields["group"] = job.concurrency.group(job.name, entry.params, run_id=entry.id, slot=slot)
+    if traced:
+        fields["traceparent"] = tracing.submitted(job.name, entry.id, submission.trigger) or ""
+    return fields
 
 
-def _canonical(params: Mapping[str, Any]) -> str:
-    return json.dumps(dict(params), sort_keys=True, separators=(",", ":"))
+_to_json = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+
+
+def write_params(params: Mapping[str, Any]) -> str:
+    """Return params as JSON, always in the same order."""
+    return _to_json(dict(params))

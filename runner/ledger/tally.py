@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from runner.ledger.connection import reaching
+from runner.ledger.reach import reaching
 from runner.ledger.scripts import digest, source
+from runner.ledger.store import Store
 from runner.model.run import State
-
-if TYPE_CHECKING:
-    from runner.ledger.ledger import Ledger
 
 _STATES = (State.PENDING, State.STARTED, State.RETRY, State.SUCCESS, State.FAILURE, State.REVOKED)
 _PORTION = 50
@@ -42,11 +40,11 @@ class Tally:
     durations: list[float]
 
 
-def tally(ledger: Ledger, jobs: Sequence[str], days: Sequence[int], sample: int) -> list[Tally]:
+def tally(store: Store, jobs: Sequence[str], days: Sequence[int], sample: int) -> list[Tally]:
     """Return the tallies of jobs.
 
     Args:
-        ledger: the record of the runs.
+        store: the record of the runs.
         jobs: names.
         days: Unix ms at which days begin, and that at which the last of them ends.
         sample: how many of the newest runs of a job to look at.
@@ -55,13 +53,13 @@ def tally(ledger: Ledger, jobs: Sequence[str], days: Sequence[int], sample: int)
         Unavailable: Redis cannot be reached.
     """
     found: list[Any] = []
-    with reaching(ledger.settings):
+    with reaching(store.settings):
         for first in range(0, len(jobs), _PORTION):
-            with ledger.client.pipeline(transaction=False) as pipe:
+            with store.client.pipeline(transaction=False) as pipe:
                 # Loading is cheap, and saves asking whether this server knows the script.
                 pipe.script_load(source("runner.ledger", "tally"))
                 for job in jobs[first : first + _PORTION]:
-                    pipe.evalsha(digest("runner.ledger", "tally"), 1, ledger.namespace, job, sample, *days)
+                    pipe.evalsha(digest("runner.ledger", "tally"), 1, store.namespace, job, sample, *days)
                 found += pipe.execute()[1:]
     return [_tally(job, answer, sample) for job, answer in zip(jobs, found, strict=True)]
 
@@ -72,7 +70,7 @@ def _tally(job: str, answer: Any, sample: int) -> Tally:
     return Tally(
         job,
         dict(zip(_STATES, counts, strict=True)),
-        int(last) if last else None,
+        int(last) if last and last.isascii() and last.isdigit() else None,
         [Day(*days[first : first + 3]) for first in range(0, len(days), 3)],
         [int(wait) / 1000 for _, wait, _ in newest[:sample] if wait],
         [int(ran) / 1000 for _, _, ran in newest[:sample] if ran],

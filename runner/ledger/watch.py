@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from runner.errors import Unavailable, WaitTimeout
-from runner.ledger.connection import reaching
+from runner.ledger.reach import reaching
+from runner.ledger.reading import get_runs
+from runner.ledger.store import Store
 from runner.model.run import FINAL, Run, to_datetime
-
-if TYPE_CHECKING:
-    from runner.ledger.ledger import Ledger
 
 LONGEST_SILENCE = 15.0
 """Seconds after which a run is read again though no event came, should one have been lost."""
@@ -23,10 +22,10 @@ RECONNECT_PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0)
 class Watch:
     """A subscription to the changes of some runs."""
 
-    def __init__(self, ledger: Ledger, ids: Sequence[str]) -> None:
-        self._ledger = ledger
-        self._waiting = list(dict.fromkeys(ids))
-        self._channels = {f"{ledger.namespace}:changed:{run_id}": run_id for run_id in self._waiting}
+    def __init__(self, store: Store, ids: Sequence[str]) -> None:
+        self._store = store
+        self._waiting = dict.fromkeys(ids)
+        self._channels = {store.keys.changed(run_id): run_id for run_id in self._waiting}
         self._pubsub: Any = None
 
     def __enter__(self) -> Self:
@@ -55,7 +54,7 @@ class Watch:
         while self._waiting:
             try:
                 dirty = self._next(seen, deadline, ends_only)
-                found = self._ledger.get_many(dirty)
+                found = get_runs(self._store, dirty)
             except Unavailable:
                 self._disconnect()
                 lost_since = lost_since or time.monotonic()
@@ -66,8 +65,8 @@ class Watch:
                 continue
             failures, lost_since = 0, 0.0
             for run in found:
-                if run.final and run.id in self._waiting:
-                    self._waiting.remove(run.id)
+                if run.final:
+                    self._waiting.pop(run.id, None)
                 if seen.get(run.id) != run:
                     seen[run.id] = run
                     yield run
@@ -78,7 +77,7 @@ class Watch:
             self._connect()
             return list(self._waiting)
         changed: set[str] = set()
-        with reaching(self._ledger.settings):
+        with reaching(self._store.settings):
             while not changed:
                 message = self._pubsub.get_message(timeout=self._patience(seen, deadline))
                 if message is None:
@@ -88,7 +87,7 @@ class Watch:
                     message = self._pubsub.get_message(timeout=0)
         if deadline is not None and time.monotonic() >= deadline and not changed:
             raise WaitTimeout(
-                f"the time to wait has passed, {self._waiting[0]} goes on",
+                f"the time to wait has passed, {next(iter(self._waiting))} goes on",
                 hint=f"runner wait {' '.join(self._waiting)}",
             )
         return [run_id for run_id in self._waiting if not changed or run_id in changed]
@@ -118,8 +117,8 @@ class Watch:
         time.sleep(seconds)
 
     def _connect(self) -> None:
-        with reaching(self._ledger.settings):
-            self._pubsub = self._ledger.client.pubsub()  # type: ignore[no-untyped-call]
+        with reaching(self._store.settings):
+            self._pubsub = self._store.client.pubsub()
             self._pubsub.subscribe(*self._channels)
             # The subscription must stand before the first read, or a change in between is missed.
             for _ in self._channels:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from runner.model.message import hint, message_of
 from runner.model.option import Choice, Integer, Path, Report, Text, did_you_mean, option
 from runner.model.template import names, render
 
@@ -27,7 +28,7 @@ class Concurrency:
         Integer(1, 10_000), help="How many runs may be under way at once, over all workers.", examples=(1,)
     )
     policy: Policy = option(
-        Choice(("queue", "skip", "replace")),
+        Choice(("queue", "skip", "replace"), (("Forbid", "skip"), ("Allow", "queue"), ("latest", "replace"))),
         default="queue",
         help="What becomes of one more: queue: it waits for its turn; skip: it ends REVOKED, skipped; replace: the "
         "oldest is terminated and ends REVOKED, replaced.",
@@ -57,10 +58,10 @@ CONCURRENCY_ALIASES = {
     "maxActiveRuns": "limit",
     "max_instances": "limit",
     "group": "key",
-    "cancel-in-progress": "(write policy: replace)",
+    "cancel-in-progress": hint("write policy: replace"),
     "concurrencyPolicy": "policy",
     "behavior": "policy",
-    "Forbid": "(write policy: skip)",
+    "Forbid": hint("write policy: skip"),
 }
 
 
@@ -70,7 +71,7 @@ def check_key(key: str, params: Mapping[str, Any], path: Path, report: Report) -
     try:
         unknown = [name for name in names(key) if name not in known]
     except ValueError as error:
-        report(path, str(error))
+        report(path, message_of(error))
         return False
     for name in unknown:
         guess = did_you_mean(name, known) or f", known are {', '.join(known)}"

@@ -8,19 +8,32 @@ from types import MappingProxyType
 from typing import Any
 
 from runner.model.kind import INVALID, Kind, Path, Report, Text, describe, nullable
+from runner.model.message import told
 
 
 @dataclass(frozen=True, slots=True)
 class ListOf:
-    """A list, held as a tuple; ``unique`` is for items that can be hashed."""
+    """A list of at most ``most`` items, held as a tuple; ``unique`` is for items that can be hashed."""
 
     item: Kind
     unique: bool = False
+    most: int | None = None
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if not isinstance(value, list):
             shown = value if isinstance(value, str | int) and not isinstance(value, bool) else "one, two"
-            report(path, f"expected a list, got {describe(value)}, write [{shown}]")
+            if isinstance(shown, str) and shown.startswith("(") and shown.endswith(")"):
+                shown = shown[1:-1].rstrip(", ")  # a tuple of Python
+            elif isinstance(shown, str) and shown.startswith("("):
+                # The first part of one within braces, where YAML ends it at the comma.
+                report(path, f"expected a list, got text, and YAML has no tuples: write [{shown[1:].strip()}, …]")
+                return INVALID
+            elif isinstance(shown, str) and shown.startswith("[") and shown.endswith("]"):
+                shown = shown[1:-1]  # a list in quotes
+            report(path, told(f"expected a list, got {describe(value)}", f"write [{shown}]"))
+            return INVALID
+        if self.most is not None and len(value) > self.most:
+            report(path, f"has {len(value)} items, at most {self.most} are allowed")
             return INVALID
         items = [self.item.read(item, (*path, index), report) for index, item in enumerate(value)]
         if any(item is INVALID for item in items):
@@ -31,7 +44,7 @@ class ListOf:
                 if item not in seen:
                     seen.add(item)
                 else:
-                    report((*path, index), f"{item!r} stands twice, remove one")
+                    report((*path, index), told(f"{item!r} stands twice", "remove one"))
                     return INVALID
         return tuple(items)
 
@@ -39,6 +52,8 @@ class ListOf:
         schema: dict[str, Any] = {"type": "array", "items": self.item.schema()}
         if self.unique:
             schema["uniqueItems"] = True
+        if self.most is not None:
+            schema["maxItems"] = self.most
         return schema
 
     def write(self, value: Any) -> Any:
@@ -49,23 +64,26 @@ class ListOf:
 class MapOf:
     """A mapping with free keys that fit ``key``, held read-only.
 
-    With ``null_resets`` an entry of null takes an inherited entry away; else null is a value.
+    With ``null_resets`` an entry of null takes an inherited entry away; else null is a value. ``dangling``: a null
+    that takes nothing away is accepted.
     """
 
     key: Text
     value: Kind
     null_resets: bool = False
+    dangling: bool = True
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if not isinstance(value, Mapping):
-            report(path, f"expected a mapping, got {describe(value)}, write {{name: value}}")
+            report(path, told(f"expected a mapping, got {describe(value)}", "write {name: value}"))
             return INVALID
         found: dict[str, Any] = {}
         sound = True
         for name, item in value.items():
             at = (*path, name)
             key = self.key.read(name, at, on_keys(report))
-            read = None if item is None and self.null_resets else self.value.read(item, at, report)
+            resets = item is None and self.null_resets and self.dangling
+            read = None if resets else self.value.read(item, at, report)
             if key is INVALID or read is INVALID:
                 sound = False
             elif item is not None or not self.null_resets:

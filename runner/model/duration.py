@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from runner.model.message import told
+
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 DURATION_PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|[smhdw]))+$"
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|[smhdw])")
@@ -13,6 +15,8 @@ _WHOLE = re.compile(DURATION_PATTERN[:-1] + r"\Z")
 _BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 SIZE_PATTERN = r"^[0-9]+(B|KiB|MiB|GiB)$"
 _SIZE = re.compile(r"([0-9]+)(B|KiB|MiB|GiB)\Z")
+_NEARLY_SIZE = re.compile(r"([0-9]+) ?([KMGkmg])i?[Bb]?\Z")
+"""A size as other tools write it: ``512MB``, ``512Mi``, ``512m``."""
 
 MAX_DURATION = 10 * 365 * 86400.0
 """Seconds; ten years keep every deadline inside what Redis scores and ``datetime`` hold exactly."""
@@ -36,10 +40,10 @@ def parse_duration(text: str) -> float:
 def _advice(text: str) -> str:
     bare = text.strip()
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", bare):
-        return f"{bare} has no unit, write {bare}s, {bare}m or {bare}h"
+        return told(f"{bare} has no unit", f"write {bare}s, {bare}m or {bare}h")
     if re.fullmatch(r"[0-9]+:[0-9]{2}(:[0-9]{2})?", bare):
-        return f"{bare} is not a duration, write it with units, such as 1h30m"
-    return f"{text!r} is not a duration, write a number with a unit, such as 90s, 15m, 1h30m or 2d"
+        return told(f"{bare} is not a duration", "write it with units, such as 1h30m")
+    return told(f"{text!r} is not a duration", "write a number with a unit, such as 90s, 15m, 1h30m or 2d")
 
 
 @lru_cache(maxsize=4096)
@@ -67,7 +71,9 @@ def parse_size(text: str) -> int:
     """
     match = _SIZE.match(text)
     if not match:
-        raise ValueError(f"{text!r} is not a size, write a whole number with B, KiB, MiB or GiB, such as 64KiB")
+        near = _NEARLY_SIZE.match(text)
+        advice = f"{near[1]}{near[2].upper()}iB" if near else "a whole number with B, KiB, MiB or GiB, such as 64KiB"
+        raise ValueError(told(f"{text!r} is not a size", f"write {advice}"))
     return int(match[1]) * _BYTES[match[2]]
 
 
@@ -77,3 +83,8 @@ def format_size(size: int) -> str:
         if size and size % _BYTES[unit] == 0:
             return f"{size // _BYTES[unit]}{unit}"
     return f"{size}B"
+
+
+def milliseconds(seconds: float) -> int:
+    """Return whole milliseconds, as scripts and records have them."""
+    return round(seconds * 1000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from runner.model.message import hint
 from runner.model.option import Duration, ListOf, Text, option
 
 JOB_NAME = Text(
@@ -33,10 +34,10 @@ HOOKS_ALIASES = {
     "on_failure": "failure",
     "on_revoked": "revoked",
     "on_retry": "retry",
-    "exit": "(name the job under success, failure and revoked)",
+    "exit": hint("name the job under success, failure and revoked"),
     "cancel": "revoked",
     "error": "failure",
-    "always": "(name the job under success, failure and revoked)",
+    "always": hint("name the job under success, failure and revoked"),
 }
 
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.model.concurrency import CONCURRENCY_ALIASES, Concurrency, check_key
+from runner.model.foreign_names import FOREIGN_JOB_NAMES
 from runner.model.hooks import HOOKS_ALIASES, UNIQUE_ALIASES, Hooks, Unique
+from runner.model.message import Message, hint, told
 from runner.model.option import (
     AnyJson,
     Choice,
@@ -20,33 +22,37 @@ from runner.model.option import (
     Path,
     Report,
     Section,
+    Size,
     Text,
-    did_you_mean,
+    closest,
     option,
 )
 from runner.model.param import PARAMS, Param
+from runner.model.queue_name import PRIORITY, QUEUE_NAME
 from runner.model.retry import RetryPolicy
 from runner.model.schedule import SCHEDULES, Schedule
 from runner.model.secret import SECRET
 from runner.model.template import Template, params_known
 
-QUEUE_NAME = Text(
-    pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$",
-    advice="use 1 to 64 letters, digits, dots, dashes or underscores",
-)
 # Python lets letters of any script into a name; these ranges hold them and no punctuation, in Python's
 # regular expressions and in ECMA-262 alike.
 _LETTER = r"A-Za-z_\u00c0-\u1fff\u3040-\ud7ff"
 _NAME = f"[{_LETTER}][{_LETTER}0-9]*"
+_ASCII_NAME = "[A-Za-z_][A-Za-z0-9_]*"
 IMPORT_PATH = Text(
     pattern=rf"^{_NAME}(\.{_NAME})*[:.]{_NAME}(\.{_NAME})*$",
     advice="write module:attribute, such as reports.nightly:build",
+    usual=rf"^{_ASCII_NAME}(\.{_ASCII_NAME})*[:.]{_ASCII_NAME}(\.{_ASCII_NAME})*$",
 )
 ENV_NAME = Text(
     pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
     advice="use letters, digits and underscores, no digit first",
 )
-KWARG_NAME = Text(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", advice="a keyword argument is a Python identifier")
+MEMORY = Size(32 * 1024**2, 1024**4)
+"""Memory of processes: one that performs runs needs 20 to 30 MiB itself."""
+KWARG_NAME = Text(
+    pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", advice="a keyword argument is a Python identifier", tells_how=False
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +70,12 @@ class Retention:
     )
     runs: int | None = option(
         Integer(1, 1_000_000), default=None, help="How many finished runs of this job are kept.", examples=(1000,)
+    )
+    keep_at_least: float | None = option(
+        Duration(),
+        default=None,
+        help="How long a finished run is kept although there are more than runs; history counts all the same.",
+        examples=("1h",),
     )
 
 
@@ -93,8 +105,8 @@ JOB_ALIASES = {
     "secret": "secrets",
     "secretRef": "secrets",
     "secretKeyRef": "secrets",
-    "env_file": "(name what the job needs under secrets)",
-    "envFrom": "(name what the job needs under secrets)",
+    "env_file": hint("name what the job needs under secrets"),
+    "envFrom": hint("name what the job needs under secrets"),
     "concurrencyPolicy": "concurrency.policy",
     "max_concurrency": "concurrency.limit",
     "maxActiveRuns": "concurrency.limit",
@@ -110,16 +122,16 @@ JOB_ALIASES = {
     "handler_on": "hooks",
     "on_failure": "hooks.failure",
     "on_success": "hooks.success",
-    "rate_limit": "(it is not supported, remove it)",
-    "name": "(the name of a job is the key that its options stand under)",
-    "depends": "(jobs do not depend on each other, remove it)",
-    "type": "(a job has no type, task says what runs)",
+    "rate_limit": hint("it is not supported, remove it"),
+    "name": hint("the name of a job is the key that its options stand under"),
+    "depends": hint("jobs do not depend on each other, remove it"),
+    "type": hint("a job has no type, task says what runs"),
     "restartPolicy": "retry",
     "retry_policy": "retry",
     "retry_kwargs": "retry",
-    "image": "(jobs run in the worker, there are no images)",
-    "workingDir": "(a working folder is kwargs.cwd of task runner.tasks.shell:run)",
-    "working_dir": "(a working folder is kwargs.cwd of task runner.tasks.shell:run)",
+    "image": hint("jobs run in the worker, there are no images"),
+    "workingDir": hint("a working folder is kwargs.cwd of task runner.tasks.shell:run"),
+    "working_dir": hint("a working folder is kwargs.cwd of task runner.tasks.shell:run"),
     "autoretry_for": "retry.for",
     "dont_autoretry_for": "retry.not_for",
     "max_retries": "retry.max_retries",
@@ -133,6 +145,11 @@ JOB_ALIASES = {
     "backoffLimit": "retry.max_retries",
     "soft_time_limit": "soft_timeout",
     "time_limit": "timeout",
+    "memory_limit": "memory",
+    "max_memory": "memory",
+    "mem_limit": "memory",
+    "worker_max_memory_per_child": hint("set worker.recycle.memory in runner.yaml"),
+    "worker_max_tasks_per_child": hint("set worker.recycle.runs in runner.yaml"),
     "timeoutSec": "timeout",
     "activeDeadlineSeconds": "timeout",
     "startingDeadlineSeconds": "expires",
@@ -141,9 +158,10 @@ JOB_ALIASES = {
     "successfulJobsHistoryLimit": "retention.runs",
     "failedJobsHistoryLimit": "retention.runs",
     "result_expires": "retention.result",
-    "suspend": "(write enabled: false)",
-    "disabled": "(write enabled: false)",
-    "disable": "(write enabled: false)",
+    "ignore_result": hint("write result: drop"),
+    "suspend": hint("write enabled: false"),
+    "disabled": hint("write enabled: false"),
+    "disable": hint("write enabled: false"),
     "routing_key": "queue",
     "arguments": "args",
     "parameters": "params",
@@ -154,12 +172,13 @@ JOB_ALIASES = {
     "callable": "task",
     "target": "task",
     "path": "task",
-    "command": "(a shell command is kwargs.command of task runner.tasks.shell:run)",
-    "script": "(a shell script is kwargs.script of task runner.tasks.shell:run)",
+    "command": hint("a shell command is kwargs.command of task runner.tasks.shell:run"),
+    "script": hint("a shell script is kwargs.script of task runner.tasks.shell:run"),
     "labels": "tags",
     "desc": "description",
     "help": "description",
 }
+"""What users of other tools type, beside :data:`FOREIGN_JOB_NAMES`."""
 
 
 RETENTION_ALIASES = {
@@ -214,14 +233,14 @@ class JobSpec:
         examples=({"REPORT_MODE": "full"},),
     )
     secrets: Mapping[str, str] = option(
-        MapOf(ENV_NAME, SECRET, null_resets=True),
+        MapOf(ENV_NAME, SECRET, null_resets=True, dangling=False),  # a forgotten source is no secret
         default={},
         help="Environment variables for the duration of the run, from a variable (env:NAME) or a file (file:PATH) of "
         "the worker; masked wherever the run shows them.",
         examples=({"API_KEY": "env:REPORT_API_KEY", "DB_PASSWORD": "file:/run/secrets/db"},),
     )
     queue: str = option(QUEUE_NAME, default="default", help="The queue that workers take the run from.")
-    priority: int = option(Integer(0, 9), default=5, help="0 to 9, 9 is served first.")
+    priority: int = option(PRIORITY, default=5, help="0 to 9, 9 is served first.")
     expires: float | None = option(
         Duration(0.001),
         default=None,
@@ -239,6 +258,13 @@ class JobSpec:
         default=None,
         help="After this time SoftTimeLimitExceeded is raised in the job, so that it can clean up.",
         examples=("14m",),
+    )
+    memory: int | None = option(
+        MEMORY,
+        default=None,
+        help="When the processes of a run hold more memory than this, they are killed, and the run ends in FAILURE, "
+        "reason out_of_memory.",
+        examples=("512MiB",),
     )
     retry: RetryPolicy = option(
         Section(RetryPolicy, RETRY_ALIASES),
@@ -286,10 +312,29 @@ class JobSpec:
         help="runner doctor, dashboard and metrics name the job when no run of it has succeeded for so long.",
         examples=("26h",),
     )
+    isolation: str | None = option(
+        Choice(("process",)),
+        default=None,
+        help="process: each run has a process of its own, that ends with the run. By default runs share processes one "
+        "after the other, and each is put back after a run.",
+    )
+    result: str = option(
+        Choice(("keep", "drop", "repr")),
+        default="keep",
+        help="What is stored of a result: keep stores JSON, and a run whose result is not JSON fails; drop stores "
+        "nothing; repr stores the text that Python shows for a result that is not JSON.",
+    )
     retention: Retention = option(
         Section(Retention, RETENTION_ALIASES),
         default=_PROJECT_RETENTION,
         help="How long what is known of a run is kept.",
+    )
+
+    unsafe: bool = option(
+        Flag(),
+        default=False,
+        help="true: ${params.NAME} and ${run.id} may stand where a program takes them for code, options, or a host; "
+        "validate, plan, and doctor report it.",
     )
 
     digest: str = ""
@@ -301,8 +346,8 @@ class JobSpec:
 
     @property
     def needs_prefork(self) -> str | None:
-        """The first option that only the prefork pool can honour, or None."""
-        for name in ("timeout", "soft_timeout", "env", "secrets"):
+        """The first option that only the prefork pool can honor, or None."""
+        for name in ("timeout", "soft_timeout", "memory", "env", "secrets", "isolation"):
             if getattr(self, name):
                 return name
         if self.concurrency is not None and self.concurrency.policy == "replace":
@@ -318,11 +363,11 @@ def check_job(job: JobSpec, path: Path, report: Report) -> bool:
         sound = False
     for name in job.params:
         if name in job.kwargs:
-            report((*path, "params", name), "is a fixed kwarg too, remove one of them", on_key=True)
+            report((*path, "params", name), told("is a fixed kwarg too", "remove one of them"), on_key=True)
             sound = False
     for name in job.secrets:
         if name in job.env:
-            report((*path, "secrets", name), "is set by env too, remove one of them", on_key=True)
+            report((*path, "secrets", name), told("is set by env too", "remove one of them"), on_key=True)
             sound = False
     for option_name in ("kwargs", "env"):
         sound &= params_known(getattr(job, option_name), job.params, (*path, option_name), report)
@@ -330,12 +375,17 @@ def check_job(job: JobSpec, path: Path, report: Report) -> bool:
         sound &= check_key(job.concurrency.key, job.params, (*path, "concurrency", "key"), report)
     for number, name in enumerate(job.unique.by if job.unique else ()):
         if name not in job.params:
-            guess = did_you_mean(name, job.params) or ", declare it under params"
-            report((*path, "unique", "by", number), f"{name} is no param of the job{guess}")
+            what, close = f"{name} is no param of the job", closest(name, job.params)
+            at = (*path, "unique", "by", number)
+            if close is None:
+                report(at, told(what, "declare it under params"))
+            else:
+                fits = close not in (job.unique.by if job.unique else ())
+                report(at, Message(f"{what}, did you mean {close}?", replacement=close if fits else ""))
             sound = False
     return sound
 
 
-JOB = Section(JobSpec, JOB_ALIASES, check_job)
+JOB = Section(JobSpec, {**FOREIGN_JOB_NAMES, **JOB_ALIASES}, check_job)
 DEFAULTS = Defaults(JOB)
 """The ``defaults:`` of a jobs file and of ``runner.yaml``."""

@@ -6,11 +6,11 @@ found when the file is read, at its own line, and an editor's schema derives fro
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from runner.model.message import Message, told
 from runner.model.option import (
     INVALID,
     AnyJson,
@@ -24,10 +24,12 @@ from runner.model.option import (
     Path,
     Report,
     Text,
+    closest,
     describe,
-    did_you_mean,
+    ignore,
     on_keys,
 )
+from runner.model.regex import MOST_PATTERN, fault_of
 
 TYPES = ("string", "integer", "number", "boolean", "array", "object", "null")
 FORMATS = (
@@ -51,20 +53,18 @@ _COUNT = Integer(0, 2**31 - 1)
 
 @dataclass(frozen=True, slots=True)
 class _Regex:
-    """A regular expression that Python can compile."""
+    """A regular expression that is matched in linear time."""
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if Text().read(value, path, report) is INVALID:
             return INVALID
-        try:
-            re.compile(value)
-        except (re.error, RecursionError, OverflowError) as error:
-            report(path, f"{value!r} is not a regular expression: {error}; in YAML, quote it with single quotes")
+        if (fault := fault_of(value)) is not None:
+            report(path, fault)
             return INVALID
         return value
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "string", "format": "regex"}
+        return {"type": "string", "format": "regex", "maxLength": MOST_PATTERN}
 
     def write(self, value: Any) -> Any:
         return value
@@ -76,16 +76,17 @@ class _Type:
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if value is None:
-            report(path, 'expected a type, got nothing; write "null", with quotes, for the type null')
+            report(path, told("expected a type, got nothing", 'write "null", with quotes, for the type null', "; "))
             return INVALID
         if not isinstance(value, list):
             return Choice(TYPES).read(value, path, report)
         if not value:
-            report(path, f"is empty, name at least one of {', '.join(TYPES)}")
+            report(path, told("is empty", f"name at least one of {', '.join(TYPES)}"))
             return INVALID
         if None in value:
             report(
-                (*path, value.index(None)), 'expected a type, got nothing; write "null", with quotes, for the type null'
+                (*path, value.index(None)),
+                told("expected a type, got nothing", 'write "null", with quotes, for the type null', "; "),
             )
             return INVALID
         return INVALID if ListOf(Choice(TYPES), unique=True).read(value, path, report) is INVALID else value
@@ -114,7 +115,7 @@ class _NonEmpty:
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if isinstance(value, list) and not value:
-            report(path, "is empty, so that nothing would ever fit; list at least one item")
+            report(path, told("is empty, so that nothing would ever fit", "list at least one item", "; "))
             return INVALID
         return ListOf(self.item).read(value, path, report)
 
@@ -202,7 +203,8 @@ KEYWORD_HELP = {
     "format": "What the text is, such as a date.",
     "minLength": "The fewest characters.",
     "maxLength": "The most characters.",
-    "pattern": "A regular expression that the text matches somewhere; ^ and $ make that all of it.",
+    "pattern": "A regular expression that the text matches somewhere; ^ and $ make that all of it. Matched in "
+    "linear time: no lookaround, no backreferences.",
     "minimum": "The smallest number.",
     "maximum": "The largest number.",
     "exclusiveMinimum": "The number is above this.",
@@ -239,7 +241,7 @@ NESTED_KEYWORDS: dict[str, Kind] = {**KEYWORDS, "required": ListOf(Text(), uniqu
 PARAM_KEYWORDS: dict[str, Kind] = {**KEYWORDS, "required": Flag()}
 
 VALUE_KEYWORDS = frozenset({"default", "const"})
-"""Keywords whose value may be null; elsewhere null resets what was inherited."""
+"""Keywords whose value may be null; elsewhere null resets what was inherited, and is wrong where there is nothing."""
 
 _ALIASES = {
     "min": "minimum",
@@ -299,10 +301,11 @@ def keywords_sound(declared: Mapping[str, Any], known: dict[str, Kind], path: Pa
     for key, value in declared.items():
         kind = known.get(key)
         if kind is None:
-            report((*path, key), _unknown_keyword(key, known), on_key=True)
+            report((*path, key), _unknown_keyword(key, known, declared), on_key=True)
             sound = False
         elif key == "required" and known is PARAM_KEYWORDS and isinstance(value, list):
-            report((*path, key), "expected true or false; for the keys of an object write allOf: [{required: […]}]")
+            for_keys = "for the keys of an object write allOf: [{required: […]}]"
+            report((*path, key), told("expected true or false", for_keys, "; "))
             sound = False
         elif kind is not _ANY and kind.read(value, (*path, key), report) is INVALID:
             sound = False
@@ -312,14 +315,21 @@ def keywords_sound(declared: Mapping[str, Any], known: dict[str, Kind], path: Pa
     if sound:
         for low, high in _BOUNDS:
             if low in declared and high in declared and declared[low] > declared[high]:
-                report((*path, low), f"is more than {high}, so that nothing would ever fit; swap or correct them")
+                report(
+                    (*path, low),
+                    told(f"is more than {high}, so that nothing would ever fit", "swap or correct them", "; "),
+                )
                 sound = False
     return sound
 
 
-def _unknown_keyword(key: str, known: dict[str, Kind]) -> str:
+def _unknown_keyword(key: str, known: dict[str, Kind], declared: Mapping[str, Any]) -> Message:
     if key in _REFERENCES:
-        return "references are not supported, write the schema out or repeat it with a YAML anchor"
-    alias = _ALIASES.get(key)
-    guess = f", did you mean {alias}?" if alias else did_you_mean(key, known)
-    return f"unknown keyword of JSON Schema{guess}" + ("" if guess else f", known are {', '.join(sorted(known))}")
+        return told("references are not supported", "write the schema out or repeat it with a YAML anchor")
+    what = "unknown keyword of JSON Schema"
+    meant = _ALIASES.get(key) or closest(key, known)
+    if meant is None:
+        return Message(f"{what}, known are {', '.join(sorted(known))}")
+    kind = known.get(meant)
+    fits = kind is not None and meant not in declared and kind.read(declared[key], (), ignore) is not INVALID
+    return Message(f"{what}, did you mean {meant}?", replacement=meant if fits else "")

@@ -14,12 +14,14 @@ from typing import Any, Final, Protocol
 
 from runner.model.duration import (
     DURATION_PATTERN,
+    MAX_DURATION,
     SIZE_PATTERN,
     format_duration,
     format_size,
     parse_duration,
     parse_size,
 )
+from runner.model.message import Message, message_of, told
 
 Path = tuple[str | int, ...]
 """Where a value stands: keys and list indexes from the top of the file."""
@@ -63,12 +65,21 @@ def describe(value: Any) -> str:
     return names.get(type(value), type(value).__name__)
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``", did you mean X?"`` for the closest of ``known``, or an empty string."""
+def closest(word: str, known: Iterable[str]) -> str | None:
+    """Return the one of ``known`` that ``word`` was probably meant to be, or None."""
     import difflib  # start-up time: only a message needs it
 
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f", did you mean {close[0]}?" if close else ""
+    return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)), None)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ``", did you mean X?"`` for the closest of ``known``, or an empty string."""
+    close = closest(word, known)
+    return f", did you mean {close}?" if close else ""
+
+
+def ignore(path: Path, message: str, *, on_key: bool = False) -> None:
+    """Take no problem: a :class:`Report` for those who ask only whether a value is sound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,26 +90,42 @@ class Text:
     advice: str = ""
     max_length: int | None = None
     min_length: int = 0
+    usual: str | None = None
+    """A narrower pattern that is tried first, where ``pattern`` takes milliseconds to compile."""
+    tells_how: bool = True
+    """Whether ``advice`` says what to write; otherwise it names the rule alone."""
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if not isinstance(value, str):
-            report(path, f"expected text, got {describe(value)}{self._remedy(value)}")
+            report(path, self._expected(value))
             return INVALID
         if len(value) < self.min_length:
-            report(path, "is empty" + (f", {self.advice}" if self.advice else ""))
+            report(path, self._advised("is empty", self.advice) if self.advice else "is empty")
             return INVALID
         if self.max_length is not None and len(value) > self.max_length:
             report(path, f"is {len(value)} characters long, at most {self.max_length} are allowed")
             return INVALID
-        if self.pattern is not None and not _compiled(self.pattern).search(value):
-            report(path, f"{value!r} does not fit, {self.advice or 'it must match ' + self.pattern}")
+        if self.pattern is not None and not self._fits(self.pattern, value):
+            report(path, self._advised(f"{value!r} does not fit", self.advice or f"it must match {self.pattern}"))
             return INVALID
         return value
 
-    def _remedy(self, value: Any) -> str:
+    def _fits(self, pattern: str, value: str) -> bool:
+        if self.usual is not None and _compiled(self.usual).search(value):
+            return True
+        return _compiled(pattern).search(value) is not None
+
+    def _expected(self, value: Any) -> Message:
+        what = f"expected text, got {describe(value)}"
         if isinstance(value, int | float):
-            return QUOTE_IT
-        return f", {self.advice or 'write one text, or remove it'}"
+            return Message(f"{what}, quote it", "quote it", quotable=self._takes)
+        return told(what, self.advice or "write one text, or remove it")
+
+    def _advised(self, what: str, advice: str) -> Message:
+        return told(what, advice) if self.tells_how and self.advice else Message(f"{what}, {advice}")
+
+    def _takes(self, text: str) -> bool:
+        return self.read(text, (), ignore) is not INVALID
 
     def schema(self) -> dict[str, Any]:
         schema: dict[str, Any] = {"type": "string"}
@@ -114,10 +141,6 @@ class Text:
 
     def write(self, value: Any) -> Any:
         return value
-
-
-QUOTE_IT: Final = ", quote it"
-"""How a message ends that asks for quotes. Who knows the source text adds it: ``, quote it: "1.10"``."""
 
 
 @cache
@@ -165,7 +188,7 @@ class Integer:
             report(path, f"expected a whole number from {self.minimum} to {self.maximum}, got {describe(value)}")
             return INVALID
         if not self.minimum <= value <= self.maximum:
-            report(path, f"{value} is out of range, write {self.minimum} to {self.maximum}")
+            report(path, told(f"{value} is out of range", f"write {self.minimum} to {self.maximum}"))
             return INVALID
         return value
 
@@ -187,7 +210,7 @@ class Number:
             report(path, f"expected a number, got {describe(value)}")
             return INVALID
         if self.above is not None and value <= self.above:
-            report(path, f"{value} is out of range, write a number above {self.above:g}")
+            report(path, told(f"{value} is out of range", f"write a number above {self.above:g}"))
             return INVALID
         return value
 
@@ -206,7 +229,7 @@ class Duration:
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if isinstance(value, int | float) and not isinstance(value, bool):
-            report(path, f"{value} has no unit, write {value}s, {value}m or {value}h")
+            report(path, told(f"{value} has no unit", f"write {value}s, {value}m or {value}h"))
             return INVALID
         if not isinstance(value, str):
             report(path, f"expected a duration such as 90s or 1h30m, got {describe(value)}")
@@ -214,12 +237,31 @@ class Duration:
         try:
             seconds = parse_duration(value)
         except ValueError as error:
-            report(path, str(error))
+            report(path, message_of(error))
             return INVALID
         if seconds < self.minimum:
-            report(path, f"{value} is too short, write {format_duration(self.minimum)} or more")
+            report(path, self._too_short(value))
             return INVALID
         return seconds
+
+    def take(self, value: Any, path: Path, report: Report) -> Any:
+        """Read what a program gives: a number of seconds, or a text with a unit."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return self.read(value, path, report)
+        if value != value:
+            report(path, "nan is not a number of seconds")
+            return INVALID
+        if value > MAX_DURATION:
+            report(path, "is longer than ten years")
+            return INVALID
+        if value < 0 or value < self.minimum:
+            shown = f"{value:g}s" if value > -MAX_DURATION else "a negative number"
+            report(path, self._too_short(shown))
+            return INVALID
+        return float(value)
+
+    def _too_short(self, shown: str) -> Message:
+        return told(f"{shown} is too short", f"write {format_duration(self.minimum)} or more")
 
     def schema(self) -> dict[str, Any]:
         return {"type": "string", "pattern": DURATION_PATTERN, **editor_message(_DURATION_ADVICE)}
@@ -237,7 +279,7 @@ class Size:
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if isinstance(value, int | float) and not isinstance(value, bool):
-            report(path, f"{value} has no unit, write {value}B, {value}KiB or {value}MiB")
+            report(path, told(f"{value} has no unit", f"write {value}B, {value}KiB or {value}MiB"))
             return INVALID
         if not isinstance(value, str):
             report(path, f"expected a size such as 64KiB, got {describe(value)}")
@@ -245,12 +287,12 @@ class Size:
         try:
             size = parse_size(value)
         except ValueError as error:
-            report(path, str(error))
+            report(path, message_of(error))
             return INVALID
         if not self.minimum <= size <= self.maximum:
             report(
                 path,
-                f"{value} is out of range, write {format_size(self.minimum)} to {format_size(self.maximum)}",
+                told(f"{value} is out of range", f"write {format_size(self.minimum)} to {format_size(self.maximum)}"),
             )
             return INVALID
         return size
@@ -264,15 +306,18 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of a few words."""
+    """One of a few words; ``other`` are pairs of a value of another tool and what it is here."""
 
     words: tuple[str, ...]
+    other: tuple[tuple[object, str], ...] = ()
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if not isinstance(value, str) or value not in self.words:
-            guess = did_you_mean(str(value), self.words)
+            meant = next((ours for theirs, ours in self.other if theirs is value or theirs == value), None)
+            guess = meant or closest(str(value), self.words) or ""
             shown = repr(value) if isinstance(value, str) else describe(value)
-            report(path, f"{shown} is not one of {', '.join(self.words)}{guess}")
+            asked = f", did you mean {guess}?" if guess else ""
+            report(path, Message(f"{shown} is not one of {', '.join(self.words)}{asked}", replacement=guess))
             return INVALID
         return value
 

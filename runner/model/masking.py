@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
-from urllib.parse import quote, quote_plus
+
+from runner.model.encodings import begun, codes_for, decoded, from_base64, from_hex, joined, token_at_end
 
 MASK = "***"
 
@@ -16,28 +18,87 @@ SHORTEST = 4
 SHORTEST_LINE = 8
 """Characters of a line of a secret of several lines, that is masked where it stands alone."""
 
+LEVELS = 6
+"""How many encodings may lie around each other, such as JSON in JSON in a URL, in base64."""
+
+LONGEST_TOKEN = 4096
+"""Characters of base64 at the end of what is not whole that may go on as a secret."""
+
 
 class Masker:
-    """Knows the values of some secrets, and each form in which they are commonly written."""
+    """Knows the values of some secrets, and finds them in whatever encoding programs commonly write them.
+
+    The text is decoded, not the secrets encoded: encodings nest, and few lines hold any. A line without escapes and
+    without a long word costs a search for each secret, and no more.
+    """
 
     def __init__(self, values: Iterable[str] = ()) -> None:
         forms = {form for value in values for form in _forms(value)}
         # The longest first: one secret may be a part of another.
         self._forms = sorted(forms, key=lambda form: (-len(form), form))
-        self._bytes = [form.encode("utf-8", "surrogatepass") for form in self._forms]
-        self._pattern = re.compile("|".join(map(re.escape, self._forms)))
+        self._ascii = all(form.isascii() for form in self._forms)
+        self._codes = codes_for("".join(self._forms))
+        least = self._least = min(map(len, self._forms), default=1)
+        # What base64 makes of the shortest one: no shorter word can hold any.
+        token = f"[A-Za-z0-9+/_-]{{{-(-least * 4 // 3)},}}"
+        self._token = re.compile(token)
+        self._worth = re.compile(_text_of(self._forms))
+        signs = re.escape("".join(sorted({code[0] for code in self._codes})))
+        self._hides = re.compile(f"[{signs}{'' if self._ascii else chr(0x80) + '-' + chr(0x10FFFF)}]|{token}")
 
     def __bool__(self) -> bool:
         return bool(self._forms)
 
     def finds(self, text: str) -> bool:
         """Whether any secret stands in ``text``."""
-        # Far quicker than the expression, and most text holds none.
-        return any(form in text for form in self._forms)
+        return bool(self._spans(text))
 
     def text(self, text: str) -> str:
         """Return ``text`` with ``***`` in place of each secret."""
-        return self._pattern.sub(MASK, text) if self.finds(text) else text
+        spans = self._spans(text)
+        if not spans:
+            return text
+        parts: list[str] = []
+        at = 0
+        for start, end in _merged(sorted(spans)):
+            parts += (text[at:start], MASK)
+            at = end
+        return "".join([*parts, text[at:]])
+
+    def _spans(self, text: str) -> list[tuple[int, int]]:
+        """Return where secrets stand in ``text``."""
+        if str.__len__(text) < self._least:  # a class of somebody's may say anything
+            return []  # no encoding makes a text shorter
+        if self._forms and self._hides.search(text):
+            return self._decoded_spans(text, LEVELS, {})
+        return self._plain_spans(text)
+
+    def _plain_spans(self, text: str) -> list[tuple[int, int]]:
+        found = []
+        for form in self._forms:
+            at = text.find(form)
+            while at >= 0:
+                found.append((at, at + len(form)))
+                at = text.find(form, at + len(form))
+        return found
+
+    def _decoded_spans(self, text: str, levels: int, seen: dict[str, int]) -> list[tuple[int, int]]:
+        """Return where secrets stand under at most ``levels`` encodings; ``seen`` are texts that were looked at."""
+        found = self._plain_spans(text)
+        # Different orders of decoding lead to the same text.
+        if seen.get(text, -1) >= levels:
+            return found
+        seen[text] = levels
+        for plain, back in () if self._ascii else joined(text):
+            found += [back(*span) for span in self._decoded_spans(plain, levels, seen)]
+        if levels:
+            for plain, back in chain(
+                decoded(text, self._codes),
+                from_base64(text, self._token, self._worth),
+                from_hex(text, self._least, self._worth),
+            ):
+                found += [back(*span) for span in self._decoded_spans(plain, levels - 1, seen)]
+        return found
 
     def value(self, value: Any) -> Any:
         """Return plain JSON data with all texts masked, keys too; a number that holds a secret becomes text."""
@@ -60,21 +121,69 @@ class Masker:
 
     def begun(self, data: bytes) -> int:
         """Return how many bytes at the end of ``data`` may be the beginning of a secret that goes on."""
-        longest = 0
-        for form in self._bytes:
-            start = max(0, len(data) - len(form) + 1)
-            while start < len(data) - longest:
-                start = data.find(form[:1], start)
-                if start < 0:
-                    break
-                if form.startswith(data[start:]):
-                    longest = max(longest, len(data) - start)
-                    break
-                start += 1
-        return longest
+        if not self._forms:
+            return 0
+        text = data.decode("utf-8", "surrogateescape")
+        # A character whose last bytes are missing.
+        whole = text.rstrip("".join(map(chr, range(0xDC80, 0xDD00))))
+        missing = text[len(whole) :] if len(text) - len(whole) < 4 else ""
+        whole = text[: len(text) - len(missing)]
+        held = self._begun(whole, LEVELS)
+        return len((whole[len(whole) - held :] + missing).encode("utf-8", "surrogateescape"))
+
+    def _begun(self, text: str, levels: int) -> int:
+        longest = max((_overlap(text, form) for form in self._forms), default=0)
+        if levels == 0:
+            return longest
+        part = begun(text)
+        stem = text[: len(text) - part]
+        longest = max(longest, part)
+        if part and (before := self._begun(stem, levels - 1)):
+            longest = max(longest, before + part)
+        for plain, back in (*(() if self._ascii else joined(stem)), *decoded(stem, self._codes)):
+            if held := self._begun(plain, levels - 1):
+                longest = max(longest, len(text) - back(len(plain) - held, len(plain))[0])
+        token = token_at_end(text[-LONGEST_TOKEN:])
+        return max(longest, token) if token >= SHORTEST_LINE else longest
 
 
-def _forms(value: str) -> Iterable[str]:
+def _overlap(text: str, form: str) -> int:
+    """Return how many characters at the end of ``text`` are the first of ``form``, but not all of it."""
+    at = max(0, len(text) - len(form) + 1)
+    while (at := text.find(form[0], at)) >= 0:
+        if form.startswith(text[at:]):
+            return len(text) - at
+        at += 1
+    return 0
+
+
+def _merged(spans: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Yield sorted spans; those that overlap as one."""
+    start, end = spans[0]
+    for first, last in spans[1:]:
+        if first >= end:
+            yield start, end
+            start, end = first, last
+        else:
+            end = max(end, last)
+    yield start, end
+
+
+def _text_of(forms: Sequence[str]) -> bytes:
+    """Return an expression for bytes that any of ``forms``, or an encoding of it, stands in."""
+    least = min(map(len, forms), default=1)
+    data = [form.encode("utf-8", "surrogatepass") for form in forms]
+    controls = {byte for each in data for byte in each if byte < 32 or byte == 127} | set(b"\t\r\n")
+    one = b"[ -~" + b"".join(b"\\x%02x" % byte for byte in sorted(controls)) + b"]"
+    if any("\udc80" <= character <= "\udcff" for form in forms for character in form):
+        one = one[:-1] + b"\\x80-\\xff]"  # the value is no UTF-8
+    elif not all(map(bytes.isascii, data)):
+        one = b"(?:" + one + b"|[\\xc2-\\xf4][\\x80-\\xbf]{1,3})"
+    return one + b"{%d}" % least
+
+
+def _forms(value: str) -> Iterator[str]:
+    """Yield what may stand for a secret once all escapes are undone."""
     if len(value) < SHORTEST:
         return
     lines = [line for each in value.splitlines() if len(line := each.strip()) >= SHORTEST_LINE]
@@ -82,12 +191,9 @@ def _forms(value: str) -> Iterable[str]:
         if len(text) < SHORTEST:
             continue
         yield text
-        # As a log shows bytes that are no UTF-8.
-        yield text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-        yield json.dumps(text)[1:-1]
-        yield json.dumps(text, ensure_ascii=False)[1:-1]
-        yield repr(text)[1:-1]
-        encodable = text.encode("utf-8", "surrogateescape")
-        yield quote(encodable, safe="")
-        yield quote(encodable)
-        yield quote_plus(encodable)
+        if not text.isascii():
+            # As a log shows bytes that are no UTF-8.
+            encoded = text.encode("utf-8", "surrogateescape")
+            yield encoded.decode("utf-8", "replace")
+            if text != encoded.decode("utf-8", "replace"):
+                yield encoded.decode("latin-1")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from runner.errors import UsageError
 from runner.model.duration import parse_duration
+
+FIRST_YEAR, LAST_YEAR = 1900, 2999
+"""Times beyond these are refused: at the ends of the calendar they have no equivalent in other time zones."""
 
 _CLOCK = re.compile(r"([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?")
 _ADVICE = "write 2026-11-24T02:00:00+01:00, or in the project's zone '2026-11-24 02:00' or 02:00"
@@ -21,7 +24,7 @@ def read_moment(text: str, zone: str, now: float | None = None) -> float:
     shows it, as ``at`` has it.
 
     Raises:
-        UsageError: it is not a time, or one that the clock skips.
+        UsageError: it is not a time, lies beyond the calendar, or is one that the clock skips.
     """
     here = ZoneInfo(zone)
     today = datetime.fromtimestamp(time.time() if now is None else now, here)
@@ -38,9 +41,28 @@ def read_moment(text: str, zone: str, now: float | None = None) -> float:
         raise UsageError(f"{text!r} is not a time", hint=_ADVICE) from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=here)
+    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+        raise UsageError(
+            f"{text} does not lie within the years {FIRST_YEAR} to {LAST_YEAR}", hint="choose another time"
+        )
     if moment.astimezone(UTC).astimezone(moment.tzinfo).replace(tzinfo=None) != moment.replace(tzinfo=None):
         raise UsageError(f"the clock of {zone} skips {text}", hint="write the time with its offset")
     return moment.timestamp()
+
+
+def read_day(text: str) -> date:
+    """Return the day that ``text`` means, such as 2026-11-24.
+
+    Raises:
+        UsageError: it is none, or lies beyond the calendar.
+    """
+    try:
+        day = date.fromisoformat(text.strip())
+    except ValueError:
+        raise UsageError(f"{text!r} is not a day", hint="write 2026-11-24") from None
+    if not FIRST_YEAR <= day.year <= LAST_YEAR:
+        raise UsageError(f"{text} does not lie within the years {FIRST_YEAR} to {LAST_YEAR}", hint="choose another day")
+    return day
 
 
 def read_future(text: str, zone: str) -> float:

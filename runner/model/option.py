@@ -16,7 +16,6 @@ from typing import Any, Final
 from runner.model.container import AnyJson, ListOf, MapOf, on_keys
 from runner.model.kind import (
     INVALID,
-    QUOTE_IT,
     Choice,
     Duration,
     Flag,
@@ -27,14 +26,16 @@ from runner.model.kind import (
     Report,
     Size,
     Text,
+    closest,
     describe,
     did_you_mean,
+    ignore,
     nullable,
 )
+from runner.model.message import Message, told
 
 __all__ = [
     "INVALID",
-    "QUOTE_IT",
     "AnyJson",
     "Choice",
     "Defaults",
@@ -51,8 +52,10 @@ __all__ = [
     "Section",
     "Size",
     "Text",
+    "closest",
     "describe",
     "did_you_mean",
+    "ignore",
     "known_options",
     "nullable",
     "on_keys",
@@ -63,7 +66,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One declared option: its key in YAML, kind, default and help."""
+    """One declared option: its key in YAML or on the command line, kind, default and help."""
 
     key: str
     field: str
@@ -72,6 +75,11 @@ class Option:
     required: bool
     default: Any
     examples: tuple[Any, ...] = ()
+    former: tuple[str, ...] = ()
+
+    def takes(self, value: Any) -> bool:
+        """Return whether ``value``, as YAML gave it, is one of this option; null resets it."""
+        return (value is None and not self.required) or self.kind.read(value, (), ignore) is not INVALID
 
     def schema(self) -> dict[str, Any]:
         """Return the option's JSON Schema, with help, default and examples for editors."""
@@ -94,6 +102,7 @@ def option(
     default: Any = _REQUIRED,
     key: str | None = None,
     examples: tuple[Any, ...] = (),
+    former: tuple[str, ...] = (),
 ) -> Any:
     """Declare an option as a dataclass field.
 
@@ -101,10 +110,11 @@ def option(
         kind: how its value is checked and described.
         help: one sentence for editors and the reference page.
         default: the built-in default as the model holds it; without one the option is required.
-        key: its name in YAML where that is no Python identifier or a keyword (``for``).
+        key: its name in YAML, or on the command line, where that is no Python identifier or a keyword (``for``).
         examples: values as they stand in YAML.
+        former: names that the REST API and the dashboard had for it, and still accept. YAML accepts none.
     """
-    metadata = {"option": {"kind": kind, "help": help, "key": key, "examples": examples}}
+    metadata = {"option": {"kind": kind, "help": help, "key": key, "examples": examples, "former": former}}
     if default is _REQUIRED:
         return dataclasses.field(metadata=metadata)
     if isinstance(default, dict | MappingProxyType):
@@ -151,6 +161,7 @@ def _collect(section: type) -> Iterable[Option]:
             required=required,
             default=None if required else default,
             examples=declared["examples"],
+            former=declared["former"],
         )
 
 
@@ -158,7 +169,7 @@ def _collect(section: type) -> Iterable[Option]:
 class Section:
     """A mapping whose keys are the options of a dataclass.
 
-    ``aliases`` maps names that people know from other tools to ours, for a better message;
+    ``aliases`` maps names that people know from other tools to ours, or to a message about them;
     ``check`` looks at the section as a whole once every option is sound.
     """
 
@@ -168,7 +179,7 @@ class Section:
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if not isinstance(value, Mapping):
-            report(path, f"expected a mapping, got {describe(value)}{self._example()}")
+            report(path, self._expected(value))
             return INVALID
         values, sound = self.read_fields(value, path, report)
         if not sound:
@@ -186,7 +197,7 @@ class Section:
         for key, item in value.items():
             declared = known.get(key)
             if declared is None:
-                report((*path, key), f"unknown option{self.advise(str(key), known)}", on_key=True)
+                report((*path, key), self.unknown(str(key), value), on_key=True)
                 sound = False
             elif item is not None:
                 read = declared.kind.read(item, (*path, key), report)
@@ -196,22 +207,29 @@ class Section:
                     values[declared.field] = read
         for declared in known.values():
             if declared.required and value.get(declared.key) is None:
-                report(path, f"{declared.key} is missing, add it: {declared.help}", on_key=True)
+                report(path, told(f"{declared.key} is missing", f"add it: {declared.help}"), on_key=True)
                 sound = False
         return values, sound
 
-    def advise(self, key: str, known: Iterable[str]) -> str:
-        """Return what was probably meant by an unknown ``key``, as the end of a message."""
+    def unknown(self, key: str, given: Mapping[str, Any]) -> Message:
+        """Return the message for an unknown key of ``given``, with the most likely option."""
+        known = known_options(self.cls)
         alias = self.aliases.get(key)
-        if alias is not None:
-            return f", did you mean {alias}?" if not alias.startswith("(") else f" {alias}"
-        return did_you_mean(key, known) or f", known are {', '.join(known)}"
+        if isinstance(alias, Message):
+            return alias.after("unknown option ")
+        meant = alias or closest(key, known)
+        if meant is None:
+            return Message(f"unknown option, known are {', '.join(known)}")
+        declared = known.get(meant)
+        fits = declared is not None and meant not in given and declared.takes(given.get(key))
+        return Message(f"unknown option, did you mean {meant}?", replacement=meant if fits else "")
 
-    def _example(self) -> str:
+    def _expected(self, value: Any) -> Message:
+        what = f"expected a mapping, got {describe(value)}"
         for declared in options_of(self.cls):
             if declared.examples and not isinstance(declared.examples[0], dict | list):
-                return f", write {{{declared.key}: {declared.examples[0]}}}"
-        return ""
+                return told(what, f"write {{{declared.key}: {declared.examples[0]}}}")
+        return Message(what)
 
     def schema(self) -> dict[str, Any]:
         declared = options_of(self.cls)
@@ -261,7 +279,7 @@ class Defaults:
         for key, item in value.items():
             declared = known.get(key)
             if declared is None:
-                report((*path, key), f"unknown option{self.section.advise(key, known)}", on_key=True)
+                report((*path, key), self.section.unknown(key, value), on_key=True)
             elif item is None or declared.kind.read(item, (*path, key), report) is not INVALID:
                 sound[key] = item
         return sound, len(sound) == len(value)

@@ -8,9 +8,10 @@ from types import MappingProxyType
 from typing import Any
 
 from runner.model.keyword import PARAM_KEYWORDS, TYPES, VALUE_KEYWORDS, described, keywords_sound
+from runner.model.message import told
 from runner.model.option import INVALID, Kind, Path, Report, Text, describe, nullable, on_keys
 
-_NEVER_MISSING = "a param with a default is never missing, remove required or default"
+_NEVER_MISSING = told("a param with a default is never missing", "remove required or default")
 PARAM_NAME = Text(
     pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
     advice="a param becomes a keyword argument, so use letters, digits and underscores, no digit first",
@@ -55,17 +56,17 @@ class Params:
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if not isinstance(value, Mapping):
-            shown = ", write names and schemas, such as {day: {type: string}}"
-            report(path, f"expected a mapping, got {describe(value)}{shown}")
+            shown = "write names and schemas, such as {day: {type: string}}"
+            report(path, told(f"expected a mapping, got {describe(value)}", shown))
             return INVALID
         found: dict[str, Param] = {}
         sound = True
         for name, declared in value.items():
             at = (*path, name)
-            if declared is None:
-                continue  # null takes an inherited param away
             if PARAM_NAME.read(name, at, on_keys(report)) is INVALID:
                 sound = False
+            if declared is None:
+                continue  # takes an inherited param away
             param = self._read_param(name, declared, at, report)
             if param is None:
                 sound = False
@@ -76,11 +77,12 @@ class Params:
     def _read_param(self, name: str, declared: Any, path: Path, report: Report) -> Param | None:
         if not isinstance(declared, Mapping):
             if isinstance(declared, str) and declared in TYPES:
-                report(path, f"expected a schema, write {{type: {declared}}}")
+                report(path, told("expected a schema", f"write {{type: {declared}}}"))
             else:
                 report(path, f"expected a schema such as {{type: string}}, got {describe(declared)}")
             return None
-        schema = {key: item for key, item in declared.items() if item is not None or key in VALUE_KEYWORDS}
+        # A null that reset an inherited keyword is gone by now; any other one would switch a check off.
+        schema = dict(declared)
         if not keywords_sound(schema, PARAM_KEYWORDS, path, report):
             return None
         required = schema.pop("required", False)

@@ -48,6 +48,7 @@ class FailureReason(StrEnum):
 
     EXCEPTION = "exception"
     TIMEOUT = "timeout"
+    OUT_OF_MEMORY = "out_of_memory"
     WORKER_LOST = "worker_lost"
     POISONED = "poisoned"
     INVALID_PARAMS = "invalid_params"
@@ -76,8 +77,8 @@ class Run:
     Times are RFC 3339 in UTC with milliseconds (``2026-11-23T02:00:00.000Z``) or None;
     ``error`` is ``{"type", "message", "traceback"}``, ``progress`` ``{"fraction", "message"}``,
     ``revocation`` ``{"by", "comment", "at"}``; a death is ``{"at", "worker", "signal",
-    "exit_code", "max_rss"}``. A past attempt, which ended while the run went on, is ``{"attempt", "worker",
-    "started_at", "ended_at", "outcome", "error"}``.
+    "exit_code", "max_rss", "oom_killed"}``. A past attempt, which ended while the run went on, is ``{"attempt",
+    "worker", "started_at", "ended_at", "outcome", "error"}``.
     """
 
     id: str
@@ -119,12 +120,45 @@ class Run:
         """Whether the state can never change again."""
         return self.state in FINAL
 
+    @property
+    def damaged(self) -> str | None:
+        """What of the run's record cannot be read, in words; None if it is sound."""
+        return None
+
     def document(self) -> dict[str, Any]:
         """Return the run document as plain JSON values, fields in the documented order."""
         return {name: getattr(self, name) for name in FIELDS}
 
 
 FIELDS: tuple[str, ...] = tuple(each.name for each in fields(Run))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DamagedRun(Run):
+    """A run whose record cannot be read as a whole: something else than the runner wrote into it.
+
+    What cannot be read has its default; a state that cannot be read is FAILURE, so that nobody waits for it.
+    """
+
+    faults: str
+
+    @classmethod
+    def of(cls, run: Run, faults: str) -> DamagedRun:
+        """Return ``run`` as one with ``faults``."""
+        values = {name: getattr(run, name) for name in FIELDS}
+        values["detail"] = f"its record is damaged: {faults}"
+        if run.state is State.FAILURE and run.error is None:
+            values["error"] = {"type": "DamagedRecord", "message": values["detail"], "traceback": None}
+        return cls(**values, faults=faults)
+
+    @property
+    def damaged(self) -> str | None:
+        """What cannot be read."""
+        return self.faults
+
+    def document(self) -> dict[str, Any]:
+        """Return the run document, and ``damaged``: what cannot be read."""
+        return {**{name: getattr(self, name) for name in FIELDS}, "damaged": self.faults}
 
 
 def to_timestamp(milliseconds: int | None) -> str | None:

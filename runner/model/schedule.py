@@ -7,13 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from runner.model.cron_hint import every, instead_of
+from runner.model.duration import MAX_DURATION
+from runner.model.foreign_names import FOREIGN_SCHEDULE_NAMES
 from runner.model.kind import INVALID, Choice, Duration, Kind, Path, Report, describe
+from runner.model.message import hint, told
 from runner.model.option import Section, option
+from runner.model.plural import things
 from runner.model.timezone import Moment, Timezone
 
 _FIELD = r"[0-9A-Za-z*,/#-]+"
 CRON_PATTERN = rf"^(@(yearly|annually|monthly|weekly|daily|midnight|hourly)|{_FIELD}([ \t]+{_FIELD}){{4,5}})$"
 LONGEST_EXPRESSION = 256
+_JENKINS = re.compile(r"(?:^|[ \t])H(?:[/ \t]|$)")
 _CRON_ADVICE = 'write minute hour day-of-month month day-of-week, such as "0 2 * * *", or @daily'
 
 
@@ -26,13 +32,13 @@ class CronExpression:
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if not isinstance(value, str):
-            report(path, f"expected a cron expression, got {describe(value)}, {_CRON_ADVICE}")
+            report(path, told(f"expected a cron expression, got {describe(value)}", _CRON_ADVICE))
             return INVALID
         if len(value) > LONGEST_EXPRESSION:
             report(path, f"is {len(value)} characters long, at most {LONGEST_EXPRESSION} are allowed")
             return INVALID
         text = value.strip(" \t")
-        if not re.fullmatch(CRON_PATTERN[1:-1], text):
+        if not re.fullmatch(CRON_PATTERN[1:-1], text) or _JENKINS.search(text):
             report(path, _explain(text))
             return INVALID
         return " ".join(text.split())
@@ -45,16 +51,18 @@ class CronExpression:
 
 
 def _explain(text: str) -> str:
-    if re.fullmatch(r"(every )?[0-9]+[a-z]+", text):
-        return f"{text!r} is not a cron expression, write {{every: {text.removeprefix('every ')}}}"
     if text == "@reboot":
-        return "@reboot is no time, so nothing can be scheduled for it; write when the job runs, such as @daily"
+        return told(
+            "@reboot is no time, so nothing can be scheduled for it", "write when the job runs, such as @daily", "; "
+        )
+    if (instead := instead_of(text)) is not None:
+        return told(f"{text!r} is not a cron expression", instead.words)
     if text.startswith("@"):
-        return f"{text!r} is not known, write @hourly, @daily, @weekly, @monthly or @yearly"
+        return told(f"{text!r} is not known", "write @hourly, @daily, @weekly, @monthly or @yearly")
     fields = text.split()
     if all(re.fullmatch(_FIELD, field) for field in fields):
-        return f"{text!r} has {len(fields)} field{'' if len(fields) == 1 else 's'}, {_CRON_ADVICE}"
-    return f"{text!r} is not a cron expression, {_CRON_ADVICE}"
+        return told(f"{text!r} has {things(len(fields), 'field')}", _CRON_ADVICE)
+    return told(f"{text!r} is not a cron expression", _CRON_ADVICE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +82,7 @@ class Schedule:
         examples=("15m",),
     )
     timezone: str | None = option(
-        Timezone(),
+        Timezone(known=False),  # checked by runner.schedule.check, where a file is read
         default=None,
         help="The zone of cron, start and end; that of runner.yaml by default.",
         examples=("Europe/Berlin",),
@@ -93,7 +101,7 @@ class Schedule:
         examples=("2026-12-31T18:00",),
     )
     catchup: str = option(
-        Choice(("none", "last", "all")),
+        Choice(("none", "last", "all"), ((True, "all"), (False, "none"), ("latest", "last"))),
         default="last",
         help="What happens to slots that were missed: none, the last one, or all of them are run late.",
     )
@@ -118,7 +126,7 @@ SCHEDULE_ALIASES = {
     "splay": "jitter",
     "RandomizedDelaySec": "jitter",
     "catch_up": "catchup",
-    "misfire_grace_time": "catchup_window",
+    "misfire_grace_time": hint("write catchup_window with a unit, such as 1h"),
     "startingDeadlineSeconds": "catchup_window",
     "at": "cron",
 }
@@ -126,15 +134,19 @@ SCHEDULE_ALIASES = {
 
 def _check_schedule(schedule: Schedule, path: Path, report: Report) -> bool:
     if schedule.cron is None and schedule.every is None:
-        report(path, 'says not when, write cron: "0 2 * * *" or every: 15m', on_key=True)
+        report(path, told("says not when", 'write cron: "0 2 * * *" or every: 15m'), on_key=True)
         return False
     if schedule.cron is not None and schedule.every is not None:
-        report((*path, "every"), "stands beside cron, remove one of them; a list holds several schedules", on_key=True)
+        report(
+            (*path, "every"),
+            told("stands beside cron", "remove one of them; a list holds several schedules"),
+            on_key=True,
+        )
         return False
     return True
 
 
-ONE_SCHEDULE = Section(Schedule, SCHEDULE_ALIASES, _check_schedule)
+ONE_SCHEDULE = Section(Schedule, {**FOREIGN_SCHEDULE_NAMES, **SCHEDULE_ALIASES}, _check_schedule)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +166,9 @@ class Schedules:
         if isinstance(value, Mapping):
             return self.section.read(value, path, report)
         if not isinstance(value, str):
-            report(path, f"expected a cron expression or a mapping, got {describe(value)}, {_CRON_ADVICE}")
+            seconds = isinstance(value, int | float) and not isinstance(value, bool) and 1 <= value <= MAX_DURATION
+            hint = f"; for an interval in seconds write {every(value)}" if seconds else ""
+            report(path, told(f"expected a cron expression or a mapping, got {describe(value)}", _CRON_ADVICE + hint))
             return INVALID
         cron = _CRON.read(value, path, report)
         return INVALID if cron is INVALID else Schedule(cron=cron)

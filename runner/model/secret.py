@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.model.kind import INVALID, Path, Report, describe, editor_message
+from runner.model.message import told
 
 _PATTERN = r"^(?:env:[A-Za-z_][A-Za-z0-9_]*|file:[^\x00]+)$"
 _FITS = re.compile(_PATTERN[:-1] + r"\Z")
@@ -19,10 +20,10 @@ class SecretSource:
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if not isinstance(value, str):
-            report(path, f"expected text, got {describe(value)}; {_ADVICE}")
+            report(path, told(f"expected text, got {describe(value)}", _ADVICE, "; "))
             return INVALID
         if not _FITS.match(value):
-            report(path, f"is no place of a secret, {_ADVICE}")
+            report(path, told("is no place of a secret", _ADVICE))
             return INVALID
         return value
 

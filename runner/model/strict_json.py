@@ -3,10 +3,40 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 MOST_NESTED = 64
 """Lists and mappings within each other that are taken: what is deeper, programs that read it cannot be trusted with."""
+
+
+LARGEST = 2**63 - 1
+"""The largest integer that is taken, as in YAML; the smallest is its negative."""
+
+
+def fault_of(value: Any) -> str | None:
+    """Return what keeps ``value`` from being written as JSON that every program reads in the same way, or None."""
+    if value is None or isinstance(value, bool | str) or (type(value) is int and abs(value) <= LARGEST):
+        return None
+    if is_too_deep(value):
+        return f"is nested more than {MOST_NESTED} deep, make it flatter"
+    level = [value]
+    while level:
+        below: list[Any] = []
+        for each in level:
+            if isinstance(each, float) and not math.isfinite(each):
+                return f"holds {each}, which is no number that JSON can hold"
+            if isinstance(each, int) and abs(each) > LARGEST:
+                return "holds a number that does not fit into 64 bits, give it as text if it is an account number"
+            if isinstance(each, dict):
+                for key in each:
+                    if not isinstance(key, str):
+                        return f"has the key {key!r}, and in JSON every key is text"
+                below += each.values()
+            elif isinstance(each, list | tuple):
+                below += each
+        level = below
+    return None
 
 
 def is_too_deep(value: Any) -> bool:

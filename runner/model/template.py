@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from runner.model.kind import INVALID, Kind, Path, Report, did_you_mean, editor_message
+from runner.model.kind import INVALID, Kind, Path, Report, closest, editor_message
+from runner.model.message import Message, told
 
 _PLACEHOLDER = re.compile(r"\$(\$?)\{([^{}]*)(\}?)")
 _NAME = "[A-Za-z_][A-Za-z0-9_]*"
@@ -81,6 +82,12 @@ def render(text: str, look_up: Callable[[str], Any]) -> Any:
     return _PLACEHOLDER.sub(lambda found: found[0][1:] if found[1] else as_text(look_up(found[2].strip())), text)
 
 
+def is_placeholder(text: str) -> bool:
+    """Return whether a text is nothing but one placeholder, so that it takes the value with its type."""
+    whole = _PLACEHOLDER.fullmatch(text)
+    return whole is not None and not whole[1]
+
+
 def names(text: str) -> Iterator[str]:
     """Yield the names of the placeholders of a text.
 
@@ -94,8 +101,8 @@ def names(text: str) -> Iterator[str]:
             yield found[2].strip()
 
 
-def _not_closed(found: re.Match[str]) -> str:
-    return f"{found[0][:60]} is not closed, write }} after the name; {_LITERAL}"
+def _not_closed(found: re.Match[str]) -> Message:
+    return told(f"{found[0][:60]} is not closed", f"write }} after the name; {_LITERAL}")
 
 
 def as_text(value: Any) -> str:
@@ -124,9 +131,9 @@ def params_known(value: Any, params: Iterable[str], path: Path, report: Report) 
     for below, name in placeholders(value):
         root, _, param = name.partition(".")
         if root == "params" and param not in params:
-            close = did_you_mean(param, params).removeprefix(", did you mean ").removesuffix("?")
-            meant = f"did you mean ${{params.{close}}}?" if close else "declare it under params"
-            report((*path, *below), f"${{{name}}}: no param is named {param}, {meant}")
+            what, close = f"${{{name}}}: no param is named {param}", closest(param, params)
+            meant = f"{what}, did you mean ${{params.{close}}}?" if close else told(what, "declare it under params")
+            report((*path, *below), meant)
             sound = False
     return sound
 
@@ -139,25 +146,29 @@ def _faults(text: str) -> Iterator[str]:
         if not found[3]:
             yield _not_closed(found)
         elif not _KNOWN.fullmatch(name):
-            yield f"{found[0][:60]}: {_meant(name)}"
+            yield _meant(name).after(f"{found[0][:60]}: ")
 
 
-def _meant(bare: str) -> str:
+def _meant(name: str) -> Message:
+    bare = name
     root, _, rest = bare.partition(".")
     if root in ("secrets", "secret"):
-        return "a secret is an environment variable of the run, the job reads it there"
-    if rest and (close := did_you_mean(root, ("run", "params", "env"))):
-        bare = f"{close.removeprefix(', did you mean ').removesuffix('?')}.{rest}"
+        return Message("a secret is an environment variable of the run, the job reads it there")
+    if rest and (close := closest(root, ("run", "params", "env"))):
+        bare = f"{close}.{rest}"
     if not _KNOWN.fullmatch(bare):
         if f"run.{bare}" in _RUN:
             bare = f"run.{bare}"
-        elif close := did_you_mean(bare, _RUN):
-            bare = close.removeprefix(", did you mean ").removesuffix("?")
+        elif close := closest(bare, _RUN):
+            bare = close
         elif re.fullmatch(_NAME, bare):
             bare = f"env.{bare}" if bare.isupper() else f"params.{bare}"
+    if bare.startswith("env.") and bare == f"env.{name}":
+        write = f"write ${name} for a shell, ${{{bare}}} for a variable of the worker; {_LITERAL}"
+        return told("there is no such name", write)
     if _KNOWN.fullmatch(bare):
-        return f"there is no such name, did you mean ${{{bare}}}? W{_LITERAL[1:]}"
-    return f"there is no such name, {_ALL}; {_LITERAL}"
+        return Message(f"there is no such name, did you mean ${{{bare}}}? W{_LITERAL[1:]}")
+    return told(f"there is no such name, {_ALL}", _LITERAL, "; ")
 
 
 _PATTERN = (

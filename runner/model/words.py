@@ -10,8 +10,12 @@ from runner.model.keyword import PARAM_KEYWORDS
 from runner.model.kind import Choice, Duration, Flag, Integer, Kind, Number, Path, Size, Text
 from runner.model.option import Option, Section, known_options
 from runner.model.param import Params
+from runner.model.run import State
+from runner.model.run_query import StateName
 from runner.model.secret import SecretSource
+from runner.model.submit_options import Key
 from runner.model.template import Template
+from runner.model.time_kinds import PastTime, StartTime
 
 
 def kind_words(kind: Kind) -> str:
@@ -41,6 +45,14 @@ def kind_words(kind: Kind) -> str:
             return f"{kind_words(kind.of)}; may hold `${{…}}`, `$${{` stands for a literal `${{`"
         case SecretSource():
             return "`env:NAME` or `file:PATH`"
+        case StartTime():
+            return "time ahead, such as `2026-11-24T02:00`, or the next `02:00`"
+        case PastTime():
+            return "duration back from now, such as `24h`, or a time"
+        case Key():
+            return f"text, 1 to {kind.longest} printable characters"
+        case StateName():
+            return "one of " + ", ".join(f"`{each}`" for each in State) + ", in any case"
         case AnyJson():
             return "any value of JSON"
         case Section():
@@ -60,6 +72,27 @@ def text_words(kind: Text) -> str:
     if kind.advice:
         parts.append(kind.advice)
     return ", ".join(parts)
+
+
+def kind_at(path: Path) -> Kind | None:
+    """Return the kind of the value at a path of a jobs file; None where that is not known."""
+    steps = path[2:] if path[:1] == ("jobs",) else path[1:] if path[:1] == ("defaults",) else ()
+    kind: Any = Section(JobSpec)
+    for depth, step in enumerate(steps):
+        if isinstance(kind, Section):
+            declared = known_options(kind.cls).get(str(step))
+            kind = declared.kind if declared is not None else None
+        elif isinstance(kind, Params):
+            kind = PARAM_KEYWORDS.get(str(steps[depth + 1])) if depth + 1 < len(steps) else None
+            return kind if depth + 2 == len(steps) else getattr(kind, "item", None)
+        else:
+            kind = kind.of if isinstance(kind, Template) else kind
+            kind = getattr(kind, "item", None) or getattr(kind, "value", None)
+        if isinstance(kind, Template) and kind.any_depth:
+            return AnyJson()
+        if kind is None:
+            return None
+    return kind if steps else None
 
 
 def expected_at(path: Path) -> str:

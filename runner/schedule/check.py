@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from runner.model.message import message_of, told
 from runner.model.option import Path, Report
 from runner.model.schedule import Schedule
+from runner.model.timezone import unknown_zone
 from runner.schedule.cron import BadExpression, Cron
 from runner.schedule.timetable import Timetable
 
@@ -33,11 +35,15 @@ def check_schedules(schedules: Sequence[Schedule], written: Any, path: Path, rep
 
 
 def _sound(schedule: Schedule, written: Any, path: Path, report: Report) -> bool:
+    wrong = unknown_zone(schedule.timezone) if schedule.timezone is not None else None
+    if wrong is not None:
+        report((*path, "timezone"), wrong)
+        return False
     if schedule.cron is not None:
         try:
             Cron(schedule.cron).check_fires()
         except BadExpression as bad:
-            report(path if isinstance(written, str) else (*path, "cron"), str(bad))
+            report(path if isinstance(written, str) else (*path, "cron"), message_of(bad))
             return False
     if not _one_clock(schedule):
         return True
@@ -46,7 +52,7 @@ def _sound(schedule: Schedule, written: Any, path: Path, report: Report) -> bool
     if table.begin is None or table.finish is None:
         return True
     if table.finish < table.begin:
-        report((*path, "end"), f"{schedule.end} is before start, {schedule.start}; swap or correct them")
+        report((*path, "end"), told(f"{schedule.end} is before start, {schedule.start}", "swap or correct them", "; "))
         return False
     if schedule.every is not None and schedule.timezone is None:
         return True  # the instants of `every` are those of all zones, start and end are not

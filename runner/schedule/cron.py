@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import datetime
 
 from cronsim import CronSim, CronSimError
+
+from runner.model.message import told
 
 _NAMED = {
     "@yearly": "0 0 1 1 *",
@@ -25,6 +28,13 @@ _FIELDS = {
     "day-of-week": "0 to 7, or sun to sat",
 }
 _NAMES = tuple(_FIELDS)
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+_WORDS = {
+    "month": {name: str(number) for number, name in enumerate(MONTHS, 1)},
+    "day-of-week": {name: str(number) for number, name in enumerate(DAYS)},
+}
+_STEPPED_RANGE = re.compile(r"([0-9a-z]+)-([0-9a-z]+)/0*[1-9][0-9]*", re.IGNORECASE)
 _SOME_DAY = datetime(2024, 1, 1)
 
 
@@ -49,6 +59,7 @@ class Cron:
         if len(fields) == 5:
             fields = ["0", *fields]
         self.wild = any(field.startswith("*") for field in fields[:3])
+        self._fields = " ".join(map(_for_cronsim, _NAMES, fields)) if len(fields) == len(_NAMES) else self.text
         try:
             self._parse(_SOME_DAY)
         except (CronSimError, ValueError, AssertionError, RecursionError) as error:
@@ -61,12 +72,32 @@ class Cron:
 
     def after(self, moment: datetime) -> Iterator[datetime]:
         """Yield all later wall-clock times that fit, without end unless 50 years pass with none."""
-        yield from self._parse(moment)
+        try:
+            yield from self._parse(moment)
+        except (OverflowError, ValueError):
+            return  # the end of the calendar, in the year 9999
 
     def _parse(self, moment: datetime) -> CronSim:
         # Given a time without a zone, cronsim computes with the calendar alone. Its own handling of zones is
         # not used: it loses slots where the offset changes by half an hour, and where midnight does not exist.
-        return CronSim(self.text, moment)
+        return CronSim(self._fields, moment)
+
+
+def _for_cronsim(name: str, field: str) -> str:
+    """Return a field without ranges of one value that have a step.
+
+    ``7-7/2`` is 7 in Debian's cron (``get_range`` of its entry.c), and every second value from 7 on in cronsim.
+    """
+    return ",".join(_first_of_one(name, part) for part in field.split(","))
+
+
+def _first_of_one(name: str, part: str) -> str:
+    match = _STEPPED_RANGE.fullmatch(part)
+    if match is None:
+        return part
+    words = _WORDS.get(name, {})
+    first, last = (words.get(word.lower(), word.lstrip("0") or "0") for word in match.groups())
+    return match[1] if first == last else part
 
 
 def _explain(message: str, fields: list[str], text: str) -> str:
@@ -76,4 +107,6 @@ def _explain(message: str, fields: list[str], text: str) -> str:
     given = fields[_NAMES.index(name)]
     if name == "day-of-month" and given.isdigit() and 29 < int(given) <= 31:
         return f"{text!r} never fires: month {fields[4]} has no day {given}"
-    return f"{name} {given!r} does not fit, write {_FIELDS[name]}, a range (low first), a list, or * with a step"
+    return told(
+        f"{name} {given!r} does not fit", f"write {_FIELDS[name]}, a range (low first), a list, or * with a step"
+    )

@@ -20,6 +20,11 @@ _MILLISECOND = timedelta(milliseconds=1)
 _HORIZON = timedelta(days=51 * 366)
 """How far ahead the next slot is looked for: February 29 on a given weekday comes every 28 or 40 years."""
 _FIRST_LOOK_BACK = timedelta(hours=1)
+CALENDAR_BEGIN = datetime(2, 1, 1, tzinfo=UTC)
+CALENDAR_END = datetime(9980, 1, 1, tzinfo=UTC)
+"""No slot lies outside. Beyond them a time plus an offset, or plus jitter of ten years, may be none any more."""
+_FIRST_MILLISECOND = (CALENDAR_BEGIN - _EPOCH) // _MILLISECOND
+_LAST_MILLISECOND = (CALENDAR_END - _EPOCH) // _MILLISECOND
 
 
 class Timetable:
@@ -48,7 +53,7 @@ class Timetable:
             after = max(after, self.begin - _MILLISECOND)
         if self.finish is not None:
             until = min(until, self.finish)
-        after, until = after.astimezone(UTC), until.astimezone(UTC)
+        after, until = max(after.astimezone(UTC), CALENDAR_BEGIN), min(until.astimezone(UTC), CALENDAR_END)
         if after >= until:
             return iter(())
         if self._cron is None:
@@ -59,14 +64,16 @@ class Timetable:
 
     def next(self, after: datetime) -> datetime | None:
         """Return the first slot after ``after``, or None if there is none any more."""
-        return next(self.slots(after, after + _HORIZON), None)
+        after = _clamped(after)
+        return next(self.slots(after, _clamped(after, _HORIZON)), None)
 
     def last(self, after: datetime, until: datetime) -> datetime | None:
         """Return the last slot with ``after < slot <= until``."""
         # From the end in growing steps: the whole interval may hold a million slots.
+        after, until = _clamped(after), _clamped(until)
         step, end = _FIRST_LOOK_BACK, until
         while end > after:
-            begin = max(after, end - step)
+            begin = end - min(step, end - after)
             found = None
             for found in self.slots(begin, end):  # noqa: B007 - the last one is wanted
                 pass
@@ -162,8 +169,14 @@ def milliseconds(moment: datetime) -> int:
 
 
 def from_milliseconds(moment: int) -> datetime:
-    """Return the UTC datetime of a Unix time in milliseconds."""
-    return _EPOCH + moment * _MILLISECOND
+    """Return the UTC datetime of a Unix time in milliseconds; outside of the calendar, its nearest end."""
+    return _EPOCH + min(max(moment, _FIRST_MILLISECOND), _LAST_MILLISECOND) * _MILLISECOND
+
+
+def _clamped(moment: datetime, later: timedelta = timedelta(0)) -> datetime:
+    """Return ``moment`` plus ``later``, or the end of the calendar that lies before it."""
+    inside = min(max(moment, CALENDAR_BEGIN), CALENDAR_END)
+    return inside + min(later, CALENDAR_END - inside)
 
 
 def _read_start(schedule: Schedule, zone: ZoneInfo) -> datetime | None:
@@ -176,13 +189,15 @@ def _read_end(schedule: Schedule, zone: ZoneInfo) -> datetime | None:
     if len(schedule.end) > len("2026-12-31"):
         return _moment(schedule.end, zone)
     day = datetime.combine(datetime.fromisoformat(schedule.end), time())
-    if day.year == datetime.max.year:
+    if day.year >= CALENDAR_END.year:
         return None
     return _instant(day + timedelta(days=1), zone) - _MILLISECOND
 
 
 def _moment(text: str, zone: ZoneInfo) -> datetime:
     moment = datetime.fromisoformat(text)
+    if moment.year >= CALENDAR_END.year:
+        return CALENDAR_END  # 9999-12-31 stands for "never"; with an offset it may be no time in UTC
     return _instant(moment, zone) if moment.tzinfo is None else moment.astimezone(UTC)
 
 

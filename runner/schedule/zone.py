@@ -7,7 +7,7 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 LONGEST_GAP = timedelta(hours=3)
-"""What a clock skips is made up for if it skips no more than this (Debian's cron.c: 3*MINUTE_COUNT). A longer jump,
+"""What a clock skips is made up for if it skips less than this (Debian's cron.c: 3*MINUTE_COUNT). A longer jump,
 such as Samoa's lost day, is a new calendar and no summer time."""
 
 _STEP = timedelta(hours=6)
@@ -19,14 +19,14 @@ def first_instant(wall: datetime, zone: ZoneInfo) -> datetime | None:
     """Return the UTC instant of a fixed time of the wall clock.
 
     A time that the clock shows twice means the first. One that it skips means the moment right after the gap;
-    None if that is longer than :data:`LONGEST_GAP`.
+    None if that is not shorter than :data:`LONGEST_GAP`.
     """
     before, after = wall.replace(tzinfo=zone, fold=0), wall.replace(tzinfo=zone, fold=1)
     instant = before.astimezone(UTC)
     if instant.astimezone(zone).replace(tzinfo=None) == wall:
         return instant
     early, late = after.astimezone(UTC), instant
-    if late - early > LONGEST_GAP:
+    if late - early >= LONGEST_GAP:
         return None
     return _change_between(zone, early, late)
 

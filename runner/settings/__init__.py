@@ -5,7 +5,7 @@ has the rule of the variables, ``redis_url.py`` the forms of ``redis_url``, and 
 passes through.
 """
 
-from runner.settings.load import load_settings, read_file
+from runner.settings.load import load_again, load_settings, read_file
 from runner.settings.options import SETTINGS, Limits, Settings, SettingsRetention, WorkerSettings
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Settings",
     "SettingsRetention",
     "WorkerSettings",
+    "load_again",
     "load_settings",
     "read_file",
 ]

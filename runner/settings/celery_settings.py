@@ -17,6 +17,9 @@ _CONNECTION = "the runner keeps its own connection, options of it go into redis_
 _TRUTH = "the runner's promises about runs depend on it"
 _MESSAGES = "the runner names its own queues and exchanges, set namespace to keep projects apart"
 _BEAT = "Celery's beat is not used"
+_DELIVERY = "set delivery of a job (at_least_once, which is the default, or at_most_once), or defaults.delivery"
+_TAKERS = "a worker prefetches nothing, each of its takers takes its own next run"
+_TEMPLATE = "a worker forks its takers from a template, and replaces a dead one at once"
 
 OWNED: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -27,12 +30,12 @@ OWNED: Final[Mapping[str, str]] = MappingProxyType(
         "event_serializer": _JSON_ONLY,
         "task_compression": _JSON_ONLY,
         "task_protocol": _TRUTH,
-        "task_acks_late": _TRUTH,
-        "task_acks_on_failure": _TRUTH,
-        "task_acks_on_failure_or_timeout": _TRUTH,
-        "task_acks_on_timeout": _TRUTH,
-        "task_reject_on_worker_lost": _TRUTH,
-        "task_retry_on_worker_lost": _TRUTH,
+        "task_acks_late": _DELIVERY,
+        "task_acks_on_failure": _DELIVERY,
+        "task_acks_on_failure_or_timeout": _DELIVERY,
+        "task_acks_on_timeout": _DELIVERY,
+        "task_reject_on_worker_lost": _DELIVERY,
+        "task_retry_on_worker_lost": _DELIVERY,
         "task_track_started": _TRUTH,
         "task_ignore_result": _TRUTH,
         "task_store_errors_even_if_ignored": _TRUTH,
@@ -68,6 +71,8 @@ OWNED: Final[Mapping[str, str]] = MappingProxyType(
         "enable_utc": "times are UTC inside; set timezone at the top of runner.yaml for people",
         "timezone": "write it at the top of runner.yaml, not under celery",
         "worker_concurrency": "set worker.concurrency",
+        "worker_max_tasks_per_child": "set worker.recycle.runs",
+        "worker_max_memory_per_child": "set worker.recycle.memory",
         "worker_enable_remote_control": "set worker.remote_control",
         "worker_consumer": _TRUTH,
         "worker_redirect_stdouts": "what a run writes is kept in its log (runner logs ID)",
@@ -75,7 +80,14 @@ OWNED: Final[Mapping[str, str]] = MappingProxyType(
         "worker_deduplicate_successful_tasks": _TRUTH,
         "worker_pool_restarts": _TRUTH,
         "worker_cancel_long_running_tasks_on_connection_loss": _TRUTH,
-        "worker_enable_prefetch_count_reduction": _TRUTH,
+        "worker_prefetch_multiplier": _TAKERS,
+        "worker_disable_prefetch": _TAKERS,
+        "worker_enable_prefetch_count_reduction": _TAKERS,
+        "worker_pool_putlocks": _TAKERS,
+        "worker_pool_start_method": _TEMPLATE,
+        "worker_proc_alive_timeout": _TEMPLATE,
+        "worker_lost_wait": _TEMPLATE,
+        "worker_disable_rate_limits": "rate limits are not in this version",
         "worker_direct": _QUEUES,
         "worker_detect_quorum_queues": "the broker is Redis",
         "worker_state_db": "revocations are kept in the ledger",
@@ -156,7 +168,7 @@ class CelerySettings:
 
 
 def _known() -> frozenset[str]:
-    # Imported here for start-up time alone: few projects have a `celery:` section, every command reads settings.
+    # start-up time: few projects have a `celery:` section, and every command reads settings
     from celery.app.defaults import NAMESPACES, flatten
 
     return frozenset(name for name, _ in flatten(NAMESPACES))

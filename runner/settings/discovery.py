@@ -3,46 +3,92 @@
 from __future__ import annotations
 
 import os
-import pwd
-import stat
+import shlex
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import InvalidSettings, NoProject
+from runner.host.text import has_control
+from runner.host.trust import SETTING, VARIABLE, Trust
+from runner.host.users import NoHome, expand_home, home_of
 
 SETTINGS_FILE = "runner.yaml"
 JOBS_FOLDER = "jobs.d"
 
+FOUND_VARIABLE = "RUNNER_PROJECT_FOUND"
+"""Tells a process that ours started: the project in this folder was found by a search, though it is named here."""
+
 _INIT = "runner init makes a project; --project DIR or RUNNER_PROJECT names one that is elsewhere"
 
 
-def find_project(project: str | Path | None, environ: Mapping[str, str], cwd: Path) -> Path:
-    """Return the absolute path of the project's folder.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The project's folder, an absolute path. ``found``: a search found it, nobody named it."""
+
+    folder: Path
+    found: bool
+
+
+def project_variables(folder: Path, *, found: bool) -> dict[str, str]:
+    """Return the variables by which a process that ours starts finds the project, and knows how it was found."""
+    return {"RUNNER_PROJECT": str(folder), FOUND_VARIABLE: str(folder) if found else ""}
+
+
+def find_project(project: str | Path | None, environ: Mapping[str, str], cwd: Path) -> Place:
+    """Return the project's folder.
 
     A project is a folder with ``runner.yaml`` or ``jobs.d``. What was named explicitly is taken as it is or
     refused; the search upwards ends at the home folder (included), or at the root for a folder outside of it.
 
     Raises:
         NoProject: there is none.
-        InvalidSettings: the one that the search found could have been put there by anybody.
+        InvalidSettings: its path has a control character.
     """
-    if project is not None:
-        return _named(Path(project), "--project", cwd)
-    if "RUNNER_PROJECT" in environ:
-        if not environ["RUNNER_PROJECT"]:
-            raise NoProject("RUNNER_PROJECT is set but empty", hint="unset it, or write the project's folder")
-        return _named(Path(environ["RUNNER_PROJECT"]), "RUNNER_PROJECT", cwd)
-    start = Path(os.path.abspath(cwd))
-    for folder in _upwards(start, _home(environ)):
-        if is_project(folder):
-            # Without this, a runner.yaml that somebody left in /tmp would run code as whoever works below /tmp.
-            if folder.stat().st_mode & stat.S_IWOTH:
-                raise InvalidSettings(
-                    f"{folder} is a project that anybody can write to, and jobs run with your rights",
-                    hint=f"chmod o-w {folder}, or name the project with --project DIR",
-                )
-            return folder
-    raise NoProject(f"no {SETTINGS_FILE} and no {JOBS_FOLDER} in {start} or above it", hint=_INIT)
+    place = _find(project, environ, cwd)
+    check_path(place.folder)
+    return place
+
+
+def check_path(folder: Path) -> None:
+    """Refuse a path that cannot stand in a line of a crontab, of a unit of systemd, or of any other text we generate.
+
+    Raises:
+        InvalidSettings: it has a control character.
+    """
+    if has_control(str(folder)):
+        raise InvalidSettings(
+            f"the project's path has a control character, such as a line end: {str(folder)!r}",
+            hint="rename the folder",
+        )
+
+
+def check_found(folder: Path, trust: Trust) -> None:
+    """Refuse a project that a search found and somebody else could have put there.
+
+    Without this, a runner.yaml that somebody left in /tmp would run code as whoever works below /tmp.
+
+    Raises:
+        InvalidSettings: it is another user's, or anybody can write to it.
+    """
+    status = folder.stat()
+    if trust.is_open(folder, status):
+        raise InvalidSettings(
+            f"{folder} is a project that anybody can write to, and jobs run with your rights",
+            hint=f"chmod o-w {shlex.quote(str(folder))}, or name the project with --project DIR",
+        )
+    for path in (folder, folder / SETTINGS_FILE):
+        try:
+            owner = trust.stranger(path, path.stat().st_uid)
+        except OSError:
+            continue  # whoever reads it says what is wrong
+        if owner is not None:
+            quoted = shlex.quote(str(folder))
+            raise InvalidSettings(
+                f"{path} belongs to {owner}, and jobs of the project would run with your rights",
+                hint=f"if you trust {owner}, name the project: --project {quoted}, or trust it for good: "
+                f"{VARIABLE}={quoted}, or {SETTING} in ~/.config/runner/config.yaml",
+            )
 
 
 def environment_file(name: str) -> str:
@@ -53,13 +99,36 @@ def environment_file(name: str) -> str:
 def is_project(folder: Path) -> bool:
     """Return whether ``folder`` holds ``runner.yaml`` or ``jobs.d``."""
     try:
-        return (folder / SETTINGS_FILE).is_file() or (folder / JOBS_FOLDER).is_dir()
+        # Also a pipe or a link to nothing: whoever reads it says what is wrong, and no other project is taken instead.
+        file = folder / SETTINGS_FILE
+        return (os.path.lexists(file) and not file.is_dir()) or (folder / JOBS_FOLDER).is_dir()
     except OSError:
         return False  # a folder that may not be looked into
 
 
+def _find(project: str | Path | None, environ: Mapping[str, str], cwd: Path) -> Place:
+    named: tuple[str, str | Path] | None = None
+    if project is not None:
+        named = ("--project", project)
+    elif "RUNNER_PROJECT" in environ:
+        if not environ["RUNNER_PROJECT"]:
+            raise NoProject("RUNNER_PROJECT is set but empty", hint="unset it, or write the project's folder")
+        named = ("RUNNER_PROJECT", environ["RUNNER_PROJECT"])
+    if named is not None:
+        folder = _named(Path(named[1]), named[0], cwd)
+        return Place(folder, found=environ.get(FOUND_VARIABLE) == str(folder))
+    start = Path(os.path.abspath(cwd))
+    for folder in _upwards(start, home_of(environ)):
+        if is_project(folder):
+            return Place(folder, found=True)
+    raise NoProject(f"no {SETTINGS_FILE} and no {JOBS_FOLDER} in {start} or above it", hint=_INIT)
+
+
 def _named(path: Path, source: str, cwd: Path) -> Path:
-    folder = Path(os.path.abspath(cwd / path.expanduser()))
+    try:
+        folder = Path(os.path.abspath(cwd / expand_home(path)))
+    except NoHome as error:
+        raise NoProject(f"{source}: {error}", hint=_INIT) from None
     if folder.name == SETTINGS_FILE and folder.is_file():
         folder = folder.parent
     if not folder.exists():
@@ -73,18 +142,9 @@ def _named(path: Path, source: str, cwd: Path) -> Path:
     return folder
 
 
-def _home(environ: Mapping[str, str]) -> Path | None:
-    home = environ.get("HOME")
-    if not home:
-        try:
-            home = pwd.getpwuid(os.getuid()).pw_dir
-        except KeyError:  # a container's user without an entry
-            return None
-    return Path(home).resolve()
-
-
 def _upwards(start: Path, home: Path | None) -> Iterable[Path]:
+    last = home.resolve() if home is not None else None
     for folder in (start, *start.parents):
         yield folder
-        if folder == home:
+        if folder == last:
             return

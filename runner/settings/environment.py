@@ -19,6 +19,9 @@ OTHERS = frozenset({"RUNNER_PROJECT", "RUNNER_EMBEDDED", "RUNNER_ENV"})
 LATER = frozenset({"RUNNER_BROKER_URL"})
 """Variables that mean something in a later version; ignoring one would run jobs where they should not run."""
 
+_HANDED_DOWN = frozenset({"RUNNER_PROJECT_FOUND"})
+"""Set for processes that the runner starts."""
+
 _FOREIGN = frozenset(
     "RUNNER_" + name
     for name in (
@@ -60,7 +63,7 @@ def plain_value(text: str, kind: Kind) -> Any:
 def unknown(environ: Mapping[str, str], known: frozenset[str]) -> Iterator[str]:
     """Yield a warning for each ``RUNNER_*`` variable that nothing reads."""
     for name in sorted(environ):
-        if not name.startswith("RUNNER_") or name in known or name in OTHERS or name in _FOREIGN:
+        if not name.startswith("RUNNER_") or name in known | OTHERS | _FOREIGN | _HANDED_DOWN:
             continue
         if not name.startswith(_OWN_FAMILIES):
             yield f"{name} is not a variable of the runner{did_you_mean(name, known | OTHERS)}"

@@ -9,6 +9,8 @@ from pathlib import Path as Folder
 from types import MappingProxyType
 from typing import Any
 
+from runner.host.users import NoHome, expand_home
+from runner.model.message import told
 from runner.model.option import INVALID, Path, Report, Text, describe
 
 
@@ -26,13 +28,22 @@ class Folders:
             report(path, f"expected a list of folders, got {describe(value)}{shown}")
             return INVALID
         if not value:
-            report(path, "is empty, name at least one folder")
+            report(path, told("is empty", "name at least one folder"))
             return INVALID
-        text = Text(min_length=1, max_length=4096, pattern=r"^[^\x00]*$", advice="a path can't hold NUL")
+        text = Text(
+            min_length=1, max_length=4096, pattern=r"^[^\x00]*$", advice="a path can't hold NUL", tells_how=False
+        )
         folders = [text.read(item, (*path, index), report) for index, item in enumerate(value)]
         if any(folder is INVALID for folder in folders):
             return INVALID
-        return tuple(Folder(folder).expanduser() for folder in folders)
+        found = []
+        for index, folder in enumerate(folders):
+            try:
+                found.append(expand_home(Folder(folder)))
+            except NoHome as error:
+                report((*path, index), str(error))
+                return INVALID
+        return tuple(found)
 
     def split(self, text: str) -> list[str]:
         """Return what a variable holds: folders as in ``PATH``."""
@@ -47,6 +58,24 @@ class Folders:
     def write(self, value: Any) -> Any:
         written = [str(folder) for folder in value]
         return written[0] if self.one and len(written) == 1 else written
+
+
+@dataclass(frozen=True, slots=True)
+class OneFolder:
+    """A single folder, held as a path."""
+
+    def read(self, value: Any, path: Path, report: Report) -> Any:
+        if not isinstance(value, str):
+            report(path, f"expected a folder, got {describe(value)}")
+            return INVALID
+        found = Folders(one=True).read(value, path, report)
+        return found if found is INVALID else found[0]
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": ["string", "null"], "minLength": 1}
+
+    def write(self, value: Any) -> Any:
+        return str(value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from runner.errors import InvalidSettings, NoProject
+from runner.host.regular import open_regular, read_at_most
+from runner.host.trust import NAMED, Trust, closing_hint
+from runner.model.message import told
 from runner.model.option import Path as OptionPath
 from runner.settings import environment
-from runner.settings.discovery import SETTINGS_FILE, environment_file, find_project
+from runner.settings.discovery import SETTINGS_FILE, Place, check_found, environment_file, find_project
 from runner.settings.options import SETTINGS, Settings
 from runner.settings.redis_url import BadUrl, look_up
-from runner.spec.merge import merge_options
-from runner.spec.reader import MAX_BYTES, Document, read_bytes, source_of
+from runner.settings.trusted_folders import trusted_folders
+from runner.yaml_reader.merge import merge_options
+from runner.yaml_reader.reader import MAX_BYTES, Document, read_bytes, source_of
 
 
 def load_settings(
@@ -28,7 +31,7 @@ def load_settings(
     """Return the settings of the project: ``runner.yaml``, what ``RUNNER_ENV`` names and the variables over it.
 
     Args:
-        project: its folder; None searches as :func:`runner.discovery.find_project` says.
+        project: its folder; None searches as :func:`runner.settings.discovery.find_project` says.
         environ: where ``RUNNER_*`` variables and those of ``env:NAME`` are.
         cwd: where to search from; None is the working folder.
 
@@ -36,18 +39,42 @@ def load_settings(
         NoProject: there is no project, or its ``jobs_dir`` is missing.
         InvalidSettings: with all that is wrong, one line each.
     """
-    folder = find_project(project, environ, cwd or Path.cwd())
+    return _load(find_project(project, environ, cwd or _working_folder()), environ)
+
+
+def load_again(settings: Settings, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Return the settings of the same project as its files are now. Raises as :func:`load_settings`."""
+    named = find_project(settings.project, environ, settings.project)
+    return _load(Place(named.folder, found=settings.found), environ)
+
+
+def _working_folder() -> Path:
+    try:
+        return Path.cwd()
+    except OSError as error:
+        raise NoProject(
+            f"the working folder can not be read: {error.strerror}", hint="cd to a folder that exists, or use --project"
+        ) from None
+
+
+def _load(place: Place, environ: Mapping[str, str]) -> Settings:
+    folder = place.folder
+    trust = Trust(place.found, trusted_folders(environ))
+    if place.found:
+        check_found(folder, trust)
     file = folder / SETTINGS_FILE
-    documents = [read_file(file) if file.exists() else Document(SETTINGS_FILE)]
+    documents = [read_file(file, trust) if os.path.lexists(file) else Document(SETTINGS_FILE)]
     over = _environment_file(folder, environ)
     if over is not None:
-        documents.append(read_file(over))
+        documents.append(read_file(over, trust))
     reading = _Reading(documents, environ)
     values = reading.values() if all(document.readable for document in documents) else {}
     if not reading.sound:
         raise reading.error(folder)
     settings = Settings(
         project=folder,
+        found=place.found,
+        vouched=trust.folders,
         file=file if file.exists() else None,
         environment=environ["RUNNER_ENV"] if over is not None else None,
         environment_file=over,
@@ -80,19 +107,30 @@ def _environment_file(folder: Path, environ: Mapping[str, str]) -> Path | None:
     return file
 
 
-def read_file(file: Path) -> Document:
+def read_file(file: Path, trust: Trust = NAMED) -> Document:
     """Return a ``runner.yaml`` as the strict reader sees it, to tell where a value stands.
 
     Raises:
-        InvalidSettings: it can not be read, or anybody could have written it.
+        InvalidSettings: it can not be read, or somebody else could have written it.
     """
     try:
-        with file.open("rb") as opened:
-            if os.fstat(opened.fileno()).st_mode & stat.S_IWOTH:
+        descriptor = open_regular(file)
+        try:
+            status = os.fstat(descriptor)
+            if trust.is_open(file, status):
                 raise InvalidSettings(
-                    f"{file} can be written by anybody, and it decides what code runs", hint=f"chmod o-w {file}"
+                    f"{file} can be written by anybody, and it decides what code runs",
+                    hint=closing_hint(file, status, str(file), run=""),
                 )
-            return read_bytes(opened.read(MAX_BYTES + 1), file.name)
+            owner = trust.stranger(file, status.st_uid)
+            if owner is not None:
+                raise InvalidSettings(
+                    f"{file} belongs to {owner}, and it decides what code runs",
+                    hint=f"if you trust {owner}, name the project: --project {file.parent}",
+                )
+            return read_bytes(read_at_most(descriptor, MAX_BYTES), file.name, status.st_size)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise InvalidSettings(f"{file} can not be read: {error.strerror}", hint="check its owner and mode") from error
 
@@ -209,7 +247,7 @@ def _look_around(settings: Settings, reading: _Reading) -> Settings:
             f"jobs_dir: there is no folder {missing[0]}",
             hint=f"mkdir {missing[0]}, or runner init makes a project with example jobs",
         )
-    return replace(settings, redis_url=url)
+    return replace(settings, redis_url=url, hidden_url=settings.redis_url.startswith(("env:", "file:")))
 
 
 def _check_python_folder(folder: Path, path: OptionPath, reading: _Reading) -> None:
@@ -218,5 +256,6 @@ def _check_python_folder(folder: Path, path: OptionPath, reading: _Reading) -> N
     for name in ("celery.py", "runner.py"):
         if (folder / name).exists():
             reading.report(
-                path, f"{folder / name} would hide the package {name[:-3]} that the runner needs, rename the file"
+                path,
+                told(f"{folder / name} would hide the package {name[:-3]} that the runner needs", "rename the file"),
             )

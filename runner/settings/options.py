@@ -8,13 +8,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runner.model.job import IMPORT_PATH, QUEUE_NAME
-from runner.model.option import Choice, Duration, Flag, Integer, ListOf, MapOf, Report, Section, Size, Text, option
+from runner.host.trust import Trust
+from runner.model.foreign_names import FOREIGN_SETTING_NAMES
+from runner.model.job import IMPORT_PATH, MEMORY, JobSpec
+from runner.model.message import hint, told
+from runner.model.option import (
+    Choice,
+    Duration,
+    Flag,
+    Integer,
+    ListOf,
+    MapOf,
+    Report,
+    Section,
+    Size,
+    Text,
+    option,
+    options_of,
+)
 from runner.model.option import Path as OptionPath
+from runner.model.queue_name import QUEUE_NAME
 from runner.model.timezone import Timezone
 from runner.settings.celery_settings import CelerySettings
 from runner.settings.discovery import JOBS_FOLDER
-from runner.settings.kinds import Folders, JobDefaults
+from runner.settings.kinds import Folders, JobDefaults, OneFolder
+
+STATE_FOLDER = ".runner"
 
 NAMESPACE = Text(
     pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$",
@@ -24,11 +43,16 @@ NAMESPACE = Text(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettingsRetention:
-    """The ``retention:`` section; ``result``, ``history`` and ``runs`` hold where a job says nothing. Seconds."""
+    """The ``retention:`` section; ``key`` aside, each holds where a job says nothing. Seconds."""
 
     result: float = option(Duration(1.0), default=86400.0, help="How long a result is kept; the state stays.")
     history: float = option(Duration(1.0), default=30 * 86400.0, help="How long a finished run is kept.")
     runs: int = option(Integer(1, 1_000_000), default=1000, help="How many finished runs of each job are kept.")
+    keep_at_least: float = option(
+        Duration(),
+        default=3600.0,
+        help="How long a finished run is kept although there are more than runs; history counts all the same.",
+    )
     key: float = option(Duration(1.0), default=30 * 86400.0, help="How long an idempotency key is remembered.")
 
 
@@ -43,6 +67,27 @@ class Limits:
         Size(1024), default=1024**2, help="Most of an attempt's log that is kept: its first half and its last."
     )
     log_lines: int = option(Integer(2, 1_000_000), default=10_000, help="Most lines of an attempt's log that are kept.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recycle:
+    """The ``worker.recycle:`` section: when a process of the pool is replaced, between two runs."""
+
+    runs: int | None = option(
+        Integer(1, 1_000_000_000),
+        default=None,
+        help="How many runs a process of the pool performs before another one takes its place.",
+        examples=(1000,),
+    )
+    memory: int | None = option(
+        MEMORY,
+        default=None,
+        help="A process of the pool that holds more memory than this after a run is replaced before the next one.",
+        examples=("300MiB",),
+    )
+
+
+_RECYCLE = Recycle()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +110,24 @@ class WorkerSettings:
         Duration(), default=30.0, help="How long running jobs may go on after a worker was asked to stop."
     )
     remote_control: str = option(
-        Choice(("safe", "full")),
+        Choice(("safe", "full", "none")),
         default="safe",
-        help="safe: Celery's remote control only looks; full: all of its commands.",
+        help="safe: Celery's remote control looks and revokes; full: all of its commands; none: workers do not listen.",
+    )
+    recycle: Recycle = option(
+        Section(
+            Recycle,
+            {
+                "worker_max_tasks_per_child": "runs",
+                "max_tasks_per_child": "runs",
+                "tasks": "runs",
+                "worker_max_memory_per_child": "memory",
+                "max_memory_per_child": "memory",
+            },
+        ),
+        default=_RECYCLE,
+        help="When a process of the pool is replaced, between two runs.",
+        examples=({"runs": 1000, "memory": "300MiB"},),
     )
 
 
@@ -95,7 +155,8 @@ class WebSettings:
     tokens: Mapping[str, WebToken] = option(
         MapOf(NAMESPACE, Section(WebToken)),
         default={},
-        help="Who may log in, by name. Without any, only this host may look and act.",
+        help="Who may log in, by name. Without any, only this host can be listened on, and a link with a token is "
+        "printed at the start.",
         examples=({"alice": {"sha256": "0" * 64, "role": "operate"}},),
     )
     trusted_header: str | None = option(
@@ -111,12 +172,15 @@ class WebSettings:
     )
     hosts: tuple[str, ...] = option(
         ListOf(
-            Text(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$", advice="write a name such as runner.example.com"),
+            Text(
+                pattern=r"^([a-z0-9]([a-z0-9._-]{0,251}[a-z0-9])?|[0-9a-f:.]*:[0-9a-f:.]*)$",
+                advice="write a name such as runner.example.com, without a port",
+            ),
             unique=True,
         ),
         default=(),
-        help="The names that browsers know it by, beside those of this host; where given, requests to others are "
-        "refused.",
+        help="The names that browsers know it by. Requests under other names are refused, except localhost and the "
+        "address that they are sent to.",
         examples=(["runner.example.com"],),
     )
     trusted_role: str = option(
@@ -126,7 +190,7 @@ class WebSettings:
 
 def _check_worker(worker: WorkerSettings, path: OptionPath, report: Report) -> bool:
     if not worker.queues:
-        report((*path, "queues"), "is empty, name at least one queue, such as [default]")
+        report((*path, "queues"), told("is empty", "name at least one queue, such as [default]"))
         return False
     return True
 
@@ -141,7 +205,7 @@ def _check_web(web: WebSettings, path: OptionPath, report: Report) -> bool:
         except ValueError as error:
             report(
                 (*path, "trusted_proxies", number),
-                f"{text!r} is neither an address nor a network ({error}), write 10.0.0.7 or 10.0.0.0/8",
+                told(f"{text!r} is neither an address nor a network ({error})", "write 10.0.0.7 or 10.0.0.0/8"),
             )
             sound = False
     return sound
@@ -159,6 +223,10 @@ class Settings:
 
     project: Path
     """The project's folder."""
+    found: bool = False
+    """Whether a search found it; False: somebody named it."""
+    vouched: tuple[str, ...] = ()
+    """The folders that the user trusts, by ``RUNNER_TRUSTED_FOLDERS`` or a settings file of their own."""
     file: Path | None = None
     """Its ``runner.yaml``, if there is one."""
     environment: str | None = None
@@ -169,6 +237,8 @@ class Settings:
     """False with ``RUNNER_EMBEDDED=0``."""
     warnings: tuple[str, ...] = ()
     """What deserves a word, but stops nothing."""
+    hidden_url: bool = False
+    """Whether ``redis_url`` came from ``env:NAME`` or ``file:PATH``."""
 
     redis_url: str = option(
         Text(min_length=1),
@@ -188,6 +258,20 @@ class Settings:
     )
     jobs_dir: tuple[Path, ...] = option(
         Folders(one=True), default=(Path(JOBS_FOLDER),), help="The folder of job files, or a list of folders."
+    )
+    trusted_folders: tuple[Path, ...] = option(
+        Folders(),
+        default=(),
+        help="Folders whose job files are read whoever owns them and whoever may write to them, such as a volume that "
+        "only this container mounts.",
+        examples=(["/etc/jobs"],),
+    )
+    state_dir: Path = option(
+        OneFolder(),
+        default=Path(STATE_FOLDER),
+        help="The folder of what the runner keeps on this host: the embedded server's data, the log of up -d, a cache. "
+        "Made if need be. Name another one where the project cannot be written to.",
+        examples=("/var/lib/reports",),
     )
     defaults: Mapping[str, Any] = option(
         JobDefaults(),
@@ -222,7 +306,9 @@ class Settings:
     worker: WorkerSettings = option(
         Section(
             WorkerSettings,
-            {"worker_concurrency": "concurrency", "processes": "concurrency", "timeout": "shutdown_grace"},
+            {"worker_concurrency": "concurrency", "processes": "concurrency", "timeout": "shutdown_grace"}
+            | {"max_tasks_per_child": "recycle.runs", "worker_max_tasks_per_child": "recycle.runs"}
+            | {"max_memory_per_child": "recycle.memory", "worker_max_memory_per_child": "recycle.memory"},
             _check_worker,
         ),
         default=_WORKER,
@@ -235,26 +321,30 @@ class Settings:
         CelerySettings(),
         default={},
         help="Any lower-case Celery setting, passed through; those that the runner owns are refused.",
-        examples=({"worker_max_tasks_per_child": 100},),
+        examples=({"worker_send_task_events": True},),
     )
 
     def __post_init__(self) -> None:
-        for name in ("jobs_dir", "python_path"):
+        for name in ("jobs_dir", "python_path", "trusted_folders"):
             folders = tuple(Path(os.path.normpath(self.project / folder)) for folder in getattr(self, name))
             object.__setattr__(self, name, folders)
+        object.__setattr__(self, "state_dir", Path(os.path.normpath(self.project / self.state_dir)))
+
+    @property
+    def trust(self) -> Trust:
+        """Whose files are obeyed."""
+        return Trust(self.found, (*self.vouched, *map(str, self.trusted_folders)))
 
     @property
     def files(self) -> tuple[Path, ...]:
         """The files that say all this; what a later one says comes before what an earlier one does."""
         return tuple(file for file in (self.file, self.environment_file) if file is not None)
 
-    @property
-    def state_dir(self) -> Path:
-        """The folder ``.runner`` of the project: what the runner keeps on this host. It may not exist yet."""
-        return self.project / ".runner"
 
+_LATER = hint("it is not in this version")
+_OWN = frozenset({"concurrency", *(each.key for each in options_of(Settings))})
+"""Options of a job that mean something of their own here."""
 
-_LATER = "(it is not in this version)"
 SETTINGS = Section(
     Settings,
     {
@@ -265,11 +355,13 @@ SETTINGS = Section(
         "result_backend": "redis_url",
         "url": "redis_url",
         "prefix": "namespace",
-        "jobs": "(jobs are declared in files of jobs_dir)",
+        "jobs": hint("jobs are declared in files of jobs_dir"),
         "pythonpath": "python_path",
         "tz": "timezone",
         "concurrency": "worker.concurrency",
         "queues": "worker.queues",
+        **FOREIGN_SETTING_NAMES,
+        **{each.key: f"defaults.{each.key}" for each in options_of(JobSpec) if each.key not in _OWN},
     },
 )
 """The whole of ``runner.yaml``. Keys that begin with ``x-`` are ignored, so that they can hold anchors."""

@@ -9,13 +9,29 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
+from runner.host.regular import read_regular
+from runner.host.users import NoHome, expand_home
 from runner.model.option import did_you_mean
 
 EMBEDDED = "embedded"
 _SCHEMES = ("redis", "rediss", "unix")
-_CLUSTER_SCHEMES = ("redis+cluster", "rediss+cluster", "redis-cluster", "rediscluster", "rediscluster+tls")
+_SAME = {
+    # Valkey speaks Redis' protocol, and has names of its own for the same things.
+    "valkey": "redis",
+    "valkeys": "rediss",
+    "valkey+socket": "redis+socket",
+    "valkeys+socket": "rediss+socket",
+}
+_SENTINEL_SCHEMES = ("sentinel", "redis+sentinel", "redis-sentinel", "valkey+sentinel", "valkey-sentinel")
+_SENTINEL_TLS_SCHEMES = ("sentinels", "rediss+sentinel", "valkeys+sentinel")
+_CLUSTER_SCHEMES = (
+    *("redis+cluster", "rediss+cluster", "redis-cluster", "rediscluster", "rediscluster+tls"),
+    *("valkey+cluster", "valkeys+cluster", "valkey-cluster"),
+)
+_CERT_REQS = ("none", "optional", "required")
 _FORMS = (
-    "embedded, redis://HOST:6379/0, rediss://…, unix:///PATH, sentinel://HOST:26379,HOST:26379/MASTER, env:NAME or "
+    "embedded, redis://HOST:6379/0, rediss://…, valkey://…, unix:///PATH, sentinel://HOST:26379,HOST:26379/MASTER, "
+    "env:NAME or "
     "file:PATH"
 )
 SENTINEL_PORT = 26379
@@ -30,6 +46,25 @@ def mask(url: str) -> str:
     """Return ``url`` with ``***`` in place of any password."""
     masked = re.sub(r"^([a-z+-]+://[^/?]*?:).*@", r"\1***@", url, count=1, flags=re.IGNORECASE)
     return re.sub(r"([?&](?:password|ssl_password|sentinel_password)=)[^&]*", r"\1***", masked, flags=re.IGNORECASE)
+
+
+def secrets_of(url: str, *, hidden: bool) -> tuple[str, ...]:
+    """Return what nobody but the runner should see of a sound URL: its passwords, as they are and as they are written.
+
+    Args:
+        url: in canonical form.
+        hidden: whether all of it but the scheme is a secret, since it came from a variable or a file.
+    """
+    if url == EMBEDDED:
+        return ()
+    parts = urlsplit(url)
+    login = parts.netloc.rpartition("@")[0]
+    found = [login.partition(":")[2], *(value for name, value in parse_qsl(parts.query) if name in _PASSWORDS)]
+    written = [each for password in found for each in (password, unquote(password)) if password]
+    return tuple(dict.fromkeys((*written, *([url.partition("://")[2]] if hidden else []))))
+
+
+_PASSWORDS = ("password", "ssl_password", "sentinel_password")
 
 
 def look_up(value: str, project: Path, environ: Mapping[str, str]) -> str:
@@ -48,13 +83,18 @@ def look_up(value: str, project: Path, environ: Mapping[str, str]) -> str:
         except BadUrl as bad:
             raise BadUrl(f"the environment variable {name}: {bad}") from None
     if value.startswith("file:"):
-        path = project / Path(value[5:]).expanduser()
         try:
-            with path.open(encoding="utf-8") as file:
-                text = file.read(_LONGEST).strip()
+            path = project / expand_home(Path(value[5:]))
+        except NoHome as error:
+            raise BadUrl(str(error)) from None
+        try:
+            data = read_regular(path, _LONGEST)
+            text = data.decode("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             why = getattr(error, "strerror", None) or "is not UTF-8"
             raise BadUrl(f"{path} can not be read ({why}), write the URL of your Redis into it") from None
+        if len(data) > _LONGEST:
+            raise BadUrl(f"{path} is longer than {_LONGEST:,} bytes, write the URL of your Redis into it and no more")
         try:
             return canonical(text)
         except BadUrl as bad:
@@ -73,14 +113,19 @@ def canonical(url: str) -> str:
     if not url:
         raise BadUrl(f"is empty, write {_FORMS}")
     scheme, colon, rest = url.partition("://")
-    scheme = scheme.lower()
+    scheme = _SAME.get(scheme.lower(), scheme.lower())
+    if colon:
+        url = _with_cert_reqs(f"{scheme}://{rest}")
+        rest = url.partition("://")[2]
     if scheme in _CLUSTER_SCHEMES or (scheme in ("redis", "rediss") and "," in rest.split("@")[-1].split("/")[0]):
         raise BadUrl(
             "Redis Cluster is not supported: a run's keys change in one step, and a cluster spreads them; "
             "write the URL of one server"
         )
-    if scheme in ("sentinel", "redis+sentinel", "redis-sentinel"):
-        url = f"sentinel{url[len(scheme) :]}"
+    if scheme in (*_SENTINEL_SCHEMES, *_SENTINEL_TLS_SCHEMES):
+        url = f"sentinel://{rest}"
+        if scheme in _SENTINEL_TLS_SCHEMES and not re.search(r"[?&]ssl=", url):
+            url += "&ssl=true" if "?" in url else "?ssl=true"
         read_sentinel(url)
         return _one_host(url)
     if scheme in ("redis+socket", "rediss+socket"):
@@ -90,10 +135,34 @@ def canonical(url: str) -> str:
         if not colon:
             # Not shown: it may be a password that came from a file or a variable.
             raise BadUrl(f"is no URL{did_you_mean(url, [EMBEDDED]) or ', write ' + _FORMS}")
-        swap = {"valkey": "redis", "valkeys": "rediss", "redis+tls": "rediss", "tcp": "redis", "redis+unix": "unix"}
+        swap = {
+            "redis+tls": "rediss",
+            "valkey+tls": "rediss",
+            "tcp": "redis",
+            "redis+unix": "unix",
+            "valkey+unix": "unix",
+        }
         guess = f", did you mean {swap[scheme]}://?" if scheme in swap else did_you_mean(scheme, _SCHEMES)
         raise BadUrl(f"{scheme[:20]}:// is not supported{guess or ', write ' + _FORMS}")
+    of_tls = re.search(r"[?&](ssl\w*)=", url)
+    if scheme == "redis" and of_tls:
+        raise BadUrl(f"has {of_tls[1]} in a URL without TLS, write rediss:// or valkeys:// in front, or leave it out")
     return _checked(f"{scheme}{url[len(scheme) :]}", scheme)
+
+
+def _with_cert_reqs(url: str) -> str:
+    """Return ``url`` with ``ssl_cert_reqs`` as redis-py spells it; Celery and Python write ``CERT_NONE``.
+
+    Raises:
+        BadUrl: it is none of the three.
+    """
+    found = re.search(r"(?<=[?&]ssl_cert_reqs=)[^&#]*", url)
+    if found is None:
+        return url
+    word = unquote(found[0]).strip().lower().removeprefix("ssl.").removeprefix("cert_")
+    if word not in _CERT_REQS:
+        raise BadUrl(f"has ssl_cert_reqs={found[0][:40]}, write {', '.join(_CERT_REQS[:2])} or {_CERT_REQS[2]}")
+    return url[: found.start()] + word + url[found.end() :]
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +244,23 @@ def _checked_text(url: str) -> None:
         raise BadUrl("holds a #, write %23 (in a password, also %2F for / and %40 for @)")
 
 
+_SECONDS = ("socket_timeout", "socket_connect_timeout", "health_check_interval")
+_MOST_SECONDS = 86400.0
+
+
+def _check_seconds(query: str) -> None:
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name not in _SECONDS:
+            continue
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = -1.0
+        # Written so that nan is refused, too. Without health checks redis-py has 0.
+        if not (0 < seconds <= _MOST_SECONDS or (seconds == 0 and name == "health_check_interval")):
+            raise BadUrl(f"has {name}={value[:40]}, write seconds, such as {name}=5")
+
+
 def _checked(url: str, scheme: str) -> str:
     _checked_text(url)
     try:
@@ -185,6 +271,7 @@ def _checked(url: str, scheme: str) -> str:
             "has no sound host and port; in a password, special characters are written as %2F for /, %23 for #, "
             "%40 for @"
         ) from None
+    _check_seconds(parts.query)
     if scheme == "unix":
         if parts.hostname or not parts.path.startswith("/"):
             raise BadUrl("unix:// wants an absolute path: unix:///run/redis/redis.sock?db=0")

@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from runner import process_group
+from runner.host.places import temporary_folder
+from runner.process import group as process_group
 from runner.tasks.output import Output
 
 logger = logging.getLogger(__name__)
@@ -98,7 +99,7 @@ class Command:
 
                 def prepare() -> None:
                     enter()
-                    # A pool child ignores SIGINT, and an ignored signal stays so across exec.
+                    # A signal that this process ignores would stay so across exec.
                     for signum in process_group.INTERRUPTS:
                         signal.signal(signum, signal.SIG_DFL)
                     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -229,7 +230,7 @@ def _input(text: str | None) -> IO[bytes]:
     """A file that holds ``text``: unlike a pipe, nobody has to feed it."""
     if text is None:
         return Path(os.devnull).open("rb")
-    held = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+    held = tempfile.TemporaryFile(dir=temporary_folder())  # noqa: SIM115 - the caller closes it
     held.write(text.encode())
     held.seek(0)
     return held

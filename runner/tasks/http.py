@@ -19,17 +19,17 @@ import json as json_format
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from http.client import HTTPException, HTTPMessage, HTTPResponse
-from typing import IO, Any
+from typing import IO, Any, Literal
 from urllib.error import HTTPError, URLError
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from runner._version import __version__
 from runner.current import current_run
 from runner.model.duration import parse_duration
-from runner.model.template import placeholders
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+REDIRECTS = ("none", "same-host", "all")
 BODY_BYTES = 65536
 """How much of an answer is read."""
 MESSAGE_CHARACTERS = 500
@@ -71,11 +71,12 @@ def request(
     body: str | None = None,
     expected_status: int | list[int] | None = None,
     timeout: str = "30s",
+    redirects: Literal["none", "same-host", "all"] = "same-host",
 ) -> dict[str, Any]:
     """Make an HTTP request.
 
-    Redirects are followed, to http and https alone; to another host without ``headers``. Proxies are those of the
-    environment (``HTTPS_PROXY``, ``NO_PROXY``).
+    At most ten redirects are followed, to http and https alone, never with a body; to another host, port, or scheme
+    without ``headers``. Proxies are those of the environment (``HTTPS_PROXY``, ``NO_PROXY``).
 
     Args:
         url: where to, http or https.
@@ -86,6 +87,8 @@ def request(
         expected_status: the status, or the statuses, that are success; any 2xx by default.
         timeout: for the connection, and for each wait for a part of the answer, such as ``30s``; the job's own
             ``timeout`` is for the whole.
+        redirects: which redirects are followed. none; same-host, those to the same host and port, and from http to
+            https of that host; all. One that is not followed is an answer like any other, so not expected by default.
 
     Returns:
         ``{"status", "url": where the answer came from, "content_type", "body": text, "json": the parsed body or None,
@@ -102,15 +105,21 @@ def request(
     outgoing = _request(url, method, headers or {}, json, body)
     where = f"{method} {shown(url)}"
     try:
-        with _answer(outgoing, parse_duration(timeout)) as answer:
+        with _answer(outgoing, parse_duration(timeout), redirects) as answer:
             text, truncated = _read(answer)
             status, kind = int(answer.status), answer.headers.get("Content-Type", "")
             arrived = shown(answer.url or url)
+            target = answer.headers.get("Location") if 300 <= status <= 399 else None
     except URLError as error:
         raise NoAnswerError(f"{where}: {_reason(error.reason)}") from None
     except (OSError, HTTPException) as error:
         raise NoAnswerError(f"{where}: {_reason(error)}") from None
     if not _is_expected(status, expected_status):
+        if target is not None:
+            to = shown(urljoin(arrived, target))
+            raise RefusedError(
+                f"{where} answered {status}: a redirect to {to}, not followed (redirects: {redirects})", status
+            )
         raise _unexpected(where, status, text)
     return {
         "status": status,
@@ -122,7 +131,7 @@ def request(
     }
 
 
-RESERVED = frozenset({"url", "method", "headers", "expected_status", "timeout"})
+RESERVED = frozenset({"url", "method", "headers", "expected_status", "timeout", "redirects"})
 request.reserved = RESERVED  # type: ignore[attr-defined]  # names that no param of a job with this task may have
 request.example = {"url": "https://example.com/"}  # type: ignore[attr-defined]  # what `runner new` writes
 request.not_retried = (RefusedError, ValueError)  # type: ignore[attr-defined]  # unless `retry.for` is given
@@ -130,27 +139,10 @@ request.not_retried = (RefusedError, ValueError)  # type: ignore[attr-defined]  
 
 def check_kwargs(kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield what is wrong with the fixed options of a job: the option's name, or an empty one, and a message."""
-    yield from check_templates(kwargs)
     yield from _wrong(kwargs)
 
 
 request.check_kwargs = check_kwargs  # type: ignore[attr-defined]  # what `runner validate` asks
-
-
-def check_templates(kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield where ``${params.…}`` would choose the host, which gets the headers."""
-    url = kwargs.get("url")
-    if not isinstance(url, str):
-        return
-    scheme, _, rest = url.partition("://")
-    host = rest.partition("/")[0] if rest else url
-    for _, name in placeholders([scheme, host]):
-        if name.startswith("params."):
-            yield "url", f"${{{name}}} would let a submitter choose the host, use it behind the host's name alone"
-            return
-
-
-request.check_templates = check_templates  # type: ignore[attr-defined]  # what a worker asks as well
 
 
 def shown(url: str) -> str:
@@ -174,6 +166,9 @@ def _wrong(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for status in expected if isinstance(expected, list) else [expected]:
         if isinstance(status, int) and not 100 <= status <= 599:
             yield "expected_status", f"{status} is no HTTP status, write 100 to 599"
+    redirects = options.get("redirects", "same-host")
+    if isinstance(redirects, str) and "${" not in redirects and redirects not in REDIRECTS:
+        yield "redirects", f"{redirects!r} is not known, use one of {', '.join(REDIRECTS)}"
     timeout = options.get("timeout", "30s")
     try:
         if isinstance(timeout, str) and "${" not in timeout and parse_duration(timeout) <= 0:
@@ -219,12 +214,15 @@ def _is_latin(text: str) -> bool:
 
 
 class _Redirects(HTTPRedirectHandler):
-    """Follows redirects; what was meant for one host is not told to another."""
+    """Follows those redirects that ``which`` allows; what was meant for one host is not told to another."""
+
+    def __init__(self, which: str) -> None:
+        self._which = which
 
     def redirect_request(
         self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> Request | None:
-        if urlsplit(newurl).scheme not in ("http", "https"):
+        if not _follows(self._which, req.full_url, newurl):
             return None  # an answer of 3xx, which is not expected
         following = super().redirect_request(req, fp, code, msg, headers, newurl)
         if following is not None and urlsplit(newurl)[:2] != urlsplit(req.full_url)[:2]:
@@ -232,10 +230,31 @@ class _Redirects(HTTPRedirectHandler):
         return following
 
 
-def _answer(outgoing: Request, seconds: float) -> Any:
+def _follows(which: str, old: str, new: str) -> bool:
+    """Return whether a redirect from ``old`` to ``new`` is followed."""
+    try:
+        before, after = _origin(old), _origin(new)
+    except ValueError:
+        return False  # no port
+    if which == "none" or after[0] not in _PORTS or "@" in urlsplit(new).netloc:
+        return False
+    upgrade = ("http", before[1], 80), ("https", before[1], 443)
+    return which == "all" or before == after or (before, after) == upgrade
+
+
+_PORTS = {"http": 80, "https": 443}
+
+
+def _origin(url: str) -> tuple[str, str, int | None]:
+    parts = urlsplit(url)
+    port = parts.port if parts.port is not None else _PORTS.get(parts.scheme)
+    return parts.scheme, (parts.hostname or "").rstrip("."), port
+
+
+def _answer(outgoing: Request, seconds: float, redirects: str) -> Any:
     """Return the answer, whatever its status."""
     try:
-        return build_opener(_Redirects).open(outgoing, timeout=seconds)
+        return build_opener(_Redirects(redirects)).open(outgoing, timeout=seconds)
     except HTTPError as error:
         return error
 

@@ -28,7 +28,6 @@ from email.utils import formatdate, make_msgid, parseaddr
 from typing import Any, Literal
 
 from runner.model.duration import parse_duration
-from runner.model.template import placeholders
 from runner.tasks import http
 
 LINES = 20
@@ -51,6 +50,7 @@ def webhook(
     body: Literal["run", "text"] = "run",
     headers: Mapping[str, str] | None = None,
     timeout: str = "30s",
+    redirects: Literal["none", "same-host", "all"] = "same-host",
 ) -> dict[str, Any]:
     """Post a run to a URL, as JSON.
 
@@ -59,6 +59,7 @@ def webhook(
         run: the run document that a hook gets.
         body: run, which posts the document; text, which posts ``{"text": words}`` as Slack and Mattermost read it.
         headers: of the request.
+        redirects: which redirects are followed: none, same-host, or all, as for ``runner.tasks.http:request``.
         timeout: for the connection, and for each wait for a part of the answer, such as ``30s``.
 
     Returns:
@@ -71,7 +72,7 @@ def webhook(
         ValueError: an option makes no sense.
     """
     sent = run if body == "run" else {"text": f"{title(run)}\n{words(run)}"}
-    answer = http.request(url=url, method="POST", json=sent, headers=headers, timeout=timeout)
+    answer = http.request(url=url, method="POST", json=sent, headers=headers, timeout=timeout, redirects=redirects)
     return {"status": answer["status"]}
 
 
@@ -174,7 +175,7 @@ def _commands(run_id: str) -> Iterator[str]:
     project = os.environ.get("RUNNER_PROJECT")
     place = f" --project {shlex.quote(project)}" if project else ""
     for verb in ("why", "logs", "rerun"):
-        yield f"runner {verb} {run_id}{place}"
+        yield f"runner {verb} {shlex.quote(run_id)}{place}"
 
 
 def _check_webhook(kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -182,30 +183,15 @@ def _check_webhook(kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield from http.check_kwargs({name: value for name, value in kwargs.items() if name != "body"})
 
 
-def _check_email(kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with the fixed options of a job: the option's name, and a message."""
-    yield from _check_recipients(kwargs)
-    yield from _wrong(kwargs)
-
-
-def _check_recipients(kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield where ``${params.…}`` would choose the server, which gets the password."""
-    for option in ("host", "port", "security"):
-        if any(name.startswith("params.") for _, name in placeholders(kwargs.get(option))):
-            yield option, "would be chosen by a submitter, write it here"
-
-
-_TO_A_HOOK = frozenset({"url", "body", "headers", "timeout"})
+_TO_A_HOOK = frozenset({"url", "body", "headers", "timeout", "redirects"})
 _BY_MAIL = frozenset({"to", "sender", "host", "port", "security", "user", "password", "subject", "timeout"})
 webhook.reserved = _TO_A_HOOK  # type: ignore[attr-defined]  # names that no param of a job with this task may have
 email.reserved = _BY_MAIL  # type: ignore[attr-defined]
 webhook.example = {"url": "https://chat.example.com/hooks/KEY", "body": "text"}  # type: ignore[attr-defined]  # for `new`
 email.example = {"to": ["oncall@example.com"], "sender": "runner@example.com"}  # type: ignore[attr-defined]
 webhook.check_kwargs = _check_webhook  # type: ignore[attr-defined]  # what `runner validate` asks
-webhook.check_templates = http.check_templates  # type: ignore[attr-defined]  # what a worker asks as well
 webhook.not_retried = (http.RefusedError, ValueError)  # type: ignore[attr-defined]  # unless `retry.for` is given
-email.check_kwargs = _check_email  # type: ignore[attr-defined]
-email.check_templates = _check_recipients  # type: ignore[attr-defined]
+email.check_kwargs = lambda kwargs: _wrong(kwargs)  # type: ignore[attr-defined]
 email.not_retried = (MailRefusedError, ValueError)  # type: ignore[attr-defined]
 
 

@@ -20,11 +20,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from runner.model.template import placeholders
 from runner.tasks.shell import ShellStartError, check_grace, perform, refuse_reserved
 
 RESERVED = frozenset({"file", "args", "venv", "cwd", "env", "stdin", "grace"})
-_CODE = ("file", "venv")
 
 
 def script(
@@ -61,7 +59,7 @@ def script(
     """
     refuse_reserved(params, RESERVED)
     for message in _wrong(args):
-        raise ValueError(message)
+        raise ValueError(f"args: {message}")
     path = _in_project(file)
     if not path.is_file():
         raise ShellStartError(f"file: there is no file {path}")
@@ -76,25 +74,12 @@ script.reserved = RESERVED  # type: ignore[attr-defined]  # names that no param 
 
 def check_kwargs(kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield what is wrong with the fixed options of a job: the option's name, and a message."""
-    yield from check_templates(kwargs)
     for message in _wrong(kwargs.get("args")):
-        yield "args", message.removeprefix("args: ")
+        yield "args", message
     yield from check_grace(kwargs)
 
 
 script.check_kwargs = check_kwargs  # type: ignore[attr-defined]  # what `runner validate` asks
-
-
-def check_templates(kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield where ``${params.…}`` would choose the code that runs."""
-    for option in _CODE:
-        for _, name in placeholders(kwargs.get(option)):
-            if name.startswith("params."):
-                yield option, f"${{{name}}} would let a submitter choose the code, use it in args instead"
-                break
-
-
-script.check_templates = check_templates  # type: ignore[attr-defined]  # what a worker asks as well
 
 
 def _wrong(args: object) -> Iterator[str]:
@@ -102,7 +87,7 @@ def _wrong(args: object) -> Iterator[str]:
         return
     for argument in args:
         if isinstance(argument, bool) or not isinstance(argument, str | int | float):
-            yield f"args: {argument!r} is not text, put it in quotes"
+            yield f"{argument!r} is not text, put it in quotes"
 
 
 def _in_project(name: str) -> Path:

@@ -8,7 +8,7 @@
 
 Params reach the command as environment variables ``PARAM_<NAME>`` (upper case; a string as it is, any
 other value as JSON). Nothing that a submitter gives becomes part of a command line, unless ``${params.NAME}`` of its
-YAML makes it an argument; it never becomes the program, or text that a shell reads.
+YAML makes it an argument; :mod:`runner.params.placement` says where that may stand.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from runner.current import current_run
 from runner.errors import InvalidParams
 from runner.model.duration import parse_duration
 from runner.model.option import did_you_mean
-from runner.model.template import placeholders
+from runner.process.oom import OomKiller, counter_file
 from runner.tasks.command import Command, ExitStatusLostError
 from runner.tasks.output import Output
 
@@ -121,13 +121,16 @@ def perform(
             grace=seconds(grace),
             output=output,
         )
+        killer = OomKiller(counter_file())
         status = prepared.run()
     except OSError as error:
         raise _not_started(error, argv[0], folder) from error
     except ExitStatusLostError as error:
         raise ShellError(f"{title}: {error}", None, output.tail()) from error
     if status != 0:
-        raise ShellError(_failure(title, status, current_run().mask(output.tail())), status, output.tail())
+        for_memory = status in (-signal.SIGKILL, 128 + signal.SIGKILL) and killer.blame()
+        told = _failure(title, status, current_run().mask(output.tail()), for_memory=for_memory)
+        raise ShellError(told, status, output.tail())
     return {"exit_status": 0, "output": output.tail(), "output_truncated": output.truncated}
 
 
@@ -142,9 +145,10 @@ def check_kwargs(kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if isinstance(command, list | None):
         try:
             _argv(command, kwargs.get("script"))
+        except _NoText as error:
+            yield "command", error.told
         except ValueError as error:
-            yield ("command" if "command" in kwargs else ""), str(error).removeprefix("command: ")
-    yield from check_templates(kwargs)
+            yield ("command" if "command" in kwargs else ""), str(error)
     yield from check_grace(kwargs)
 
 
@@ -159,25 +163,6 @@ def check_grace(kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 run.check_kwargs = check_kwargs  # type: ignore[attr-defined]  # what `runner validate` asks
-
-
-def check_templates(kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield where ``${params.…}`` would choose the program, or stand in text that a shell reads."""
-    command, script = kwargs.get("command"), kwargs.get("script")
-    for option, text in (("command", command), ("script", script)):
-        names = [name[7:] for _, name in placeholders(text) if name.startswith("params.")]
-        if option == "command" and isinstance(text, list):
-            first = text[:3] if len(text) > 2 and text[1] == "-c" else text[:1]
-            names = [name[7:] for _, name in placeholders(first) if name.startswith("params.")]
-        if names:
-            yield (
-                option,
-                f"${{params.{names[0]}}} would become code that a submitter writes, use the variable "
-                f"PARAM_{names[0].upper()} in it",
-            )
-
-
-run.check_templates = check_templates  # type: ignore[attr-defined]  # what a worker asks as well
 
 
 def refuse_reserved(params: Mapping[str, Any], reserved: frozenset[str]) -> None:
@@ -207,6 +192,14 @@ def refuse_reserved(params: Mapping[str, Any], reserved: frozenset[str]) -> None
             )
 
 
+class _NoText(ValueError):
+    """An argument is not a string."""
+
+    def __init__(self, told: str) -> None:
+        super().__init__(f"command: {told}")
+        self.told = told
+
+
 def _argv(command: object, script: object) -> tuple[list[str], str]:
     """Return the argument list, and what to call it in a message."""
     if (command is None) == (script is None):
@@ -222,7 +215,7 @@ def _argv(command: object, script: object) -> tuple[list[str], str]:
     argv = []
     for argument in command:
         if isinstance(argument, bool) or not isinstance(argument, str | int):
-            raise ValueError(f"command: {json.dumps(argument, default=str)} is not text, put it in quotes")
+            raise _NoText(f"{json.dumps(argument, default=str)} is not text, put it in quotes")
         argv.append(str(argument))
     return argv, argv[0]
 
@@ -284,13 +277,14 @@ def _not_started(error: OSError, program: str, folder: Path) -> ShellStartError:
     return ShellStartError(f"{program}: {error.strerror or error}")
 
 
-def _failure(title: str, status: int, output: str) -> str:
+def _failure(title: str, status: int, output: str, *, for_memory: bool = False) -> str:
     if status < 0:
         ending = f"{title} was ended by {_signal_name(-status)}"
     else:
         ending = f"{title} ended with exit status {status}"
         if status > 128 and (name := _signal_name(status - 128)).startswith("SIG"):
             ending += f", which shells give for {name}"
+    ending += ", sent by the kernel's OOM killer" if for_memory else ""
     lines = output.rstrip().splitlines()[-MESSAGE_LINES:]
     if not lines:
         return f"{ending}, and wrote nothing"

@@ -1,4 +1,4 @@
-"""Who may do what: tokens, a trusted proxy, or this host alone; never nothing.
+"""Who may do what: tokens, the token of this start, a trusted proxy, or everybody on this host; never nothing.
 
 Roles: ``read`` looks; ``operate`` submits, revokes and reruns too; ``admin`` pauses and forgets too.
 """
@@ -12,6 +12,7 @@ import secrets
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -27,6 +28,7 @@ FAILURES = 10
 FAILURE_SECONDS = 60.0
 MOST_ADDRESSES = 10_000
 MOST_SESSIONS = 10_000
+_WILDCARDS = ("", "0.0.0.0", "::")  # noqa: S104 - to tell them apart, not to listen on
 
 
 class Role(IntEnum):
@@ -69,6 +71,13 @@ class Access:
 
     settings: WebSettings
     host: str
+    """The address that the server listens on."""
+    start_token: str | None = None
+    """A token for this start of the server, which makes its owner an administrator."""
+    on_failure: Callable[[str], None] = lambda _: None
+    """Called with the address of each token that was refused."""
+    _link_unused: bool = True
+    _names: frozenset[str] = frozenset()
     _secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))
     _sessions: dict[str, _Session] = field(default_factory=dict)
     _failures: dict[str, deque[float]] = field(default_factory=dict)
@@ -76,34 +85,70 @@ class Access:
     _proxies: tuple[Network, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.open and not is_loopback(self.host):
+        nobody_said = not self.settings.tokens and self.settings.trusted_header is None
+        if nobody_said and not is_loopback(self.host):
             raise InvalidSettings(
                 f"web: without tokens and trusted_header anybody who reaches {self.host} could run jobs",
                 hint="runner web --new-token NAME makes a token; or listen on 127.0.0.1",
             )
+        if self.settings.trusted_header is not None and not self.settings.hosts and not is_loopback(self.host):
+            raise InvalidSettings(
+                f"web.trusted_header needs web.hosts to listen on {self.host}: a page of another site could act for "
+                "its readers under a name of its own",
+                hint="add the names that browsers use, such as hosts: [runner.example.com]; or listen on 127.0.0.1",
+            )
+        own = () if is_wildcard(self.host) else (self.host,)
+        self._names = frozenset(_plain_name(each) for each in (*self.settings.hosts, *own))
         self._proxies = tuple(ipaddress.ip_network(each) for each in self.settings.trusted_proxies)
 
     @property
     def open(self) -> bool:
         """Whether everybody on this host may do everything."""
-        return not self.settings.tokens and self.settings.trusted_header is None
+        return not self.takes_tokens and self.settings.trusted_header is None
+
+    @property
+    def takes_tokens(self) -> bool:
+        """Whether any token is known."""
+        return bool(self.settings.tokens) or self.start_token is not None
 
     def of_token(self, token: str, address: str) -> Person | None:
         """Return whose token it is.
 
+        A valid token is never refused for what others sent from the same address.
+
         Raises:
-            NotAllowed: too many failed from this address.
+            NotAllowed: it is nobody's, and too many failed from this address.
         """
-        self._refuse_guessing(address)
         digest = hashlib.sha256(token.encode()).hexdigest()
         found = None
+        if self._is_start_token(token):
+            found = Person("local", Role.ADMIN, "token:")
         for name, known in self.settings.tokens.items():
             # All of them, so that the time tells nothing.
             if hmac.compare_digest(digest, known.sha256):
                 found = Person(name, Role[known.role.upper()], f"token:{name}")
         if found is None:
+            self._refuse_guessing(address)
             self._note_failure(address)
         return found
+
+    def open_link(self, token: str, address: str) -> str | None:
+        """Return the id of a new session for whoever opens the link with the token of this start.
+
+        The link works once. Return None after that, and for a wrong token.
+
+        Raises:
+            NotAllowed: the token is wrong, and too many failed from this address.
+        """
+        person = self.of_token(token, address)
+        if person is None:
+            return None
+        with self._mutex:
+            unused, self._link_unused = self._link_unused, False
+        return self._begin(person) if unused else None
+
+    def _is_start_token(self, token: str) -> bool:
+        return self.start_token is not None and hmac.compare_digest(self.start_token.encode(), token.encode())
 
     def is_proxy(self, address: str) -> bool:
         """Whether ``address`` is one of ``web.trusted_proxies``."""
@@ -113,9 +158,10 @@ class Access:
     def origin_of(self, address: str, forwarded: str) -> str:
         """Return where a request comes from: ``address``, or what trusted proxies say in ``X-Forwarded-For``."""
         for each in reversed(forwarded.split(",")):
-            if not self.is_proxy(address) or _address(each) is None:
+            before = _forwarded_address(each)
+            if before is None or not self.is_proxy(address):
                 break
-            address = each.strip()
+            address = before
         return address
 
     def of_header(self, name: str, address: str) -> Person | None:
@@ -124,14 +170,14 @@ class Access:
             return None
         return Person(name[:128], Role[self.settings.trusted_role.upper()], f"proxy:{name[:128]}")
 
-    def is_host(self, name: str) -> bool:
-        """Whether a request may name this host ``name``.
+    def is_host(self, name: str, connected: str = "") -> bool:
+        """Whether a request may name this host ``name``: as this host itself does, or as ``web.hosts`` does.
 
-        Where no token protects, a name of somebody else's that leads to this host must not.
+        Anybody can let a name of theirs lead here, and a page of that name is of the same origin as what it reads.
+        Nobody can do so with the address that was ``connected`` to.
         """
-        if is_loopback(name) or name in self.settings.hosts:
-            return True
-        return not self.open and not self.settings.hosts
+        plain, address = _plain_name(name), _address(connected)
+        return is_loopback(name) or plain in self._names or (address is not None and plain == str(address))
 
     def of_nobody(self) -> Person | None:
         """Return who asks without saying so: on this host, where nothing else was set up."""
@@ -140,8 +186,9 @@ class Access:
     def log_in(self, token: str, address: str) -> str | None:
         """Return the id of a new session, or None if the token is nobody's."""
         person = self.of_token(token, address)
-        if person is None:
-            return None
+        return self._begin(person) if person is not None else None
+
+    def _begin(self, person: Person) -> str:
         now = time.monotonic()
         session = secrets.token_urlsafe(32)
         with self._mutex:
@@ -174,28 +221,59 @@ class Access:
     def _refuse_guessing(self, address: str) -> None:
         oldest = time.monotonic() - FAILURE_SECONDS
         with self._mutex:
-            recent = [at for at in self._failures.get(_neighbourhood(address), ()) if at > oldest]
+            recent = [at for at in self._failures.get(neighbourhood(address), ()) if at > oldest]
         if len(recent) >= FAILURES:
             raise NotAllowed("too many failed logins from this address", hint="wait a minute", status=429)
 
     def _note_failure(self, address: str) -> None:
+        self.on_failure(address)
         with self._mutex:
             # The one that failed last goes to the end, so that the first is the one that is forgotten.
-            recent = self._failures.pop(key := _neighbourhood(address), None) or deque(maxlen=FAILURES)
+            recent = self._failures.pop(key := neighbourhood(address), None) or deque(maxlen=FAILURES)
             recent.append(time.monotonic())
             self._failures[key] = recent
             if len(self._failures) > MOST_ADDRESSES:
                 self._failures.pop(next(iter(self._failures)))
 
 
+def is_wildcard(host: str) -> bool:
+    """Whether listening on ``host`` means all addresses of this host."""
+    return _plain_name(host) in _WILDCARDS
+
+
 def is_loopback(host: str) -> bool:
     """Whether only this host can reach ``host``."""
-    if host == "localhost":
+    name = _plain_name(host)
+    if name == "localhost":
         return True
     try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
+        return ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
+
+
+def _plain_name(name: str) -> str:
+    """Return a host's name in lower case, or an address in the one form that ``ipaddress`` writes."""
+    bare = name.strip("[]").lower()
+    try:
+        return str(ipaddress.ip_address(bare))
+    except ValueError:
+        return bare
+
+
+def _forwarded_address(text: str) -> str | None:
+    """Return the address in an entry of X-Forwarded-For, which may have a port: ``IPv4:port``, ``[IPv6]:port``."""
+    entry = text.strip().strip('"')
+    port = ""
+    if entry.startswith("["):
+        entry, closed, port = entry[1:].partition("]")
+        if not closed or (port and not port.startswith(":")):
+            return None
+        port = port[1:]
+    elif entry.count(":") == 1:
+        entry, _, port = entry.partition(":")
+    address = _address(entry)
+    return str(address) if address is not None and (not port or (port.isascii() and port.isdigit())) else None
 
 
 def _address(text: str) -> Address | None:
@@ -206,8 +284,8 @@ def _address(text: str) -> Address | None:
     return getattr(found, "ipv4_mapped", None) or found
 
 
-def _neighbourhood(address: str) -> str:
-    """Return what failures are counted by: with IPv6 a whole network, since it is what one host commonly has."""
+def neighbourhood(address: str) -> str:
+    """Return what is counted by for an address: with IPv6 its /64 network, which one host commonly has as a whole."""
     found = _address(address)
     if isinstance(found, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((found, 64), strict=False))

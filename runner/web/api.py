@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Request, Response
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from runner.actions.find import find_id, find_run, list_runs
 from runner.actions.forget import forget
@@ -15,13 +17,15 @@ from runner.actions.revoke import revoke
 from runner.actions.submit import submit, submitted_document
 from runner.actions.why import why
 from runner.errors import UsageError
-from runner.ledger.search import Order
-from runner.ledger.search import Query as Search
 from runner.ledger.submission import Submitted
+from runner.model.asking import BODY, ask
 from runner.model.command_line import command_line
-from runner.model.moment import read_future, read_since
-from runner.model.run import FailureReason, RevokedReason, Run, State, Trigger, to_timestamp
+from runner.model.moment import read_since
+from runner.model.run import Run, to_timestamp
+from runner.model.run_query import RunQuery
+from runner.model.submit_options import SubmitOptions
 from runner.web import documents
+from runner.web.asked import ask_query, parameters_of, properties_of, texts_of
 from runner.web.documents import answers, streams
 from runner.web.events import EventStream, follow, log_stream
 from runner.web.requests import (
@@ -33,7 +37,7 @@ from runner.web.requests import (
     Reference,
     StrictRoute,
     answer,
-    seconds,
+    counted_address,
     state_of,
 )
 
@@ -42,7 +46,6 @@ router = APIRouter(prefix="/api/v1", route_class=StrictRoute, dependencies=[Read
 MOST = 500
 LOG_LINES = 10_000
 
-Text = Annotated[str | None, Field(max_length=64)]
 Comment = Annotated[str | None, Field(max_length=1000)]
 Key = Annotated[
     str | None,
@@ -52,7 +55,6 @@ Key = Annotated[
         description="The same key of a job again, with the same params, returns the run that exists.",
     ),
 ]
-StateName = Annotated[State, BeforeValidator(lambda text: text.upper() if isinstance(text, str) else text)]
 Moment = Query(description="A duration back from now, or a time: 24h, 2026-11-23, 02:00.", max_length=64)
 MADE_BEFORE = {"model": documents.SubmittedRun, "description": "It was made before."}
 
@@ -60,15 +62,16 @@ MADE_BEFORE = {"model": documents.SubmittedRun, "description": "It was made befo
 class NewRun(BaseModel):
     """A submission."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="allow")
 
     params: dict[str, Any] = Field(default={}, description="As the job declares them.")
-    delay: Text = Field(default=None, description="Start after this time, such as 10m.")
-    at: Text = Field(default=None, description="Start then; without an offset in the project's zone.")
-    expires: Text = Field(default=None, description="No start later than this after the start time, such as 1h.")
-    queue: Text = Field(default=None, description="Instead of the job's.")
-    priority: Annotated[int | None, Field(ge=0, le=9)] = Field(default=None, description="Instead of the job's.")
-    force: bool = Field(default=False, description="Also if the job is paused.")
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Describe the options too, which are read by their declarations."""
+        schema = handler.resolve_ref_schema(handler(core))
+        schema["properties"] |= properties_of(SubmitOptions)
+        return schema | {"additionalProperties": False}
 
 
 class Revocation(BaseModel):
@@ -90,23 +93,13 @@ def submit_run(
     """Submit a run. The same Idempotency-Key of a job again returns the run that exists, with 200."""
     given = body or NewRun()
     project = state_of(request).project
-    delay = seconds(given.delay, "delay")
-    if delay is not None and given.at is not None:
-        raise UsageError("delay and at both say when to start", hint="use one of them")
-    submitted = submit(
-        project,
-        job,
-        given.params,
-        key=idempotency_key,
-        eta=read_future(given.at, project.settings.timezone) if given.at is not None else None,
-        delay=delay,
-        expires=seconds(given.expires, "expires"),
-        queue=given.queue,
-        priority=given.priority,
-        force=given.force,
-        trigger="api",
-        by=person.name,
-    )
+    asked = {**(given.model_extra or {})}
+    if idempotency_key is not None:
+        if asked.get("key") is not None:
+            raise UsageError("key and Idempotency-Key are one option", hint="use one of them")
+        asked["key"] = idempotency_key
+    options = ask(SubmitOptions, asked, BODY, zone=project.settings.timezone)
+    submitted = submit(project, job, given.params, options=options, trigger="api", by=person.name)
     return _submitted(request, submitted)
 
 
@@ -115,46 +108,20 @@ def _submitted(request: Request, submitted: Submitted) -> Response:
     return answer(document, 200 if submitted.duplicate else 201, Location=f"/api/v1/runs/{submitted.id}")
 
 
-@router.get("/runs", **answers(documents.Runs))
+@router.get("/runs", **answers(documents.Runs), openapi_extra=parameters_of(RunQuery))
 def show_runs(
     request: Request,
-    job: Annotated[str | None, Query(max_length=64)] = None,
-    state: Annotated[list[StateName] | None, Query(description="May be repeated.", max_length=6)] = None,
-    reason: Annotated[FailureReason | RevokedReason | None, Query()] = None,
-    tag: Annotated[str | None, Query(max_length=64)] = None,
-    worker: Annotated[str | None, Query(description="That started it last, or its host.", max_length=256)] = None,
-    trigger: Annotated[Trigger | None, Query()] = None,
-    key: Annotated[str | None, Query(description="It was submitted with.", max_length=256)] = None,
-    text: Annotated[str | None, Query(description="In its error, in any case.", max_length=200)] = None,
-    since: Annotated[str | None, Moment] = None,
-    until: Annotated[str | None, Moment] = None,
-    sort: Annotated[Order, Query(description="Which come first; `longest` has no further pages.")] = "newest",
-    limit: Annotated[int, Query(ge=1, le=MOST)] = 50,
+    limit: Annotated[int, Query(description="How many at most.", ge=1, le=MOST)] = 50,
     cursor: Annotated[str | None, Query(description="Of the page before.", max_length=200)] = None,
 ) -> Response:
     """Return runs that fit, a page at a time, and the cursor of the next page."""
     project = state_of(request).project
-    zone = project.settings.timezone
-    if sort == "longest" and cursor is not None:
-        raise UsageError("sort=longest has no pages", hint="use until to look at older runs")
-    wanted = Search(
-        job=job,
-        states=state or [],
-        since=read_since(since, zone) if since is not None else None,
-        until=read_since(until, zone) if until is not None else None,
-        reason=reason,
-        tag=tag,
-        worker=worker,
-        trigger=trigger,
-        key=key,
-        text=text,
-        order=sort,
-    )
+    wanted = ask_query(RunQuery, texts_of(request), project.settings.timezone)
     page = list_runs(project, wanted, limit=limit, cursor=cursor)
     return answer(
         {
             "runs": [run.document() for run in page.runs],
-            "cursor": page.cursor if sort != "longest" else None,
+            "cursor": page.cursor,
             "looked_at": page.looked_at,
             "reached": to_timestamp(page.reached),
             "cut": page.cut,
@@ -233,7 +200,8 @@ def follow_log(
     """Follow what a run writes, as server-sent events; `Last-Event-ID` goes on after that one."""
     project = state_of(request).project
     run = find_run(project, reference)
-    return EventStream(log_stream(project.ledger, run.id, last_event_id or after, attempt))
+    lines = log_stream(project.ledger, run.id, last_event_id or after, attempt)
+    return EventStream(lines, counted_address(request))
 
 
 @router.get("/events", **streams("`run` for each change; `restart` where some are not known any more."))
@@ -247,6 +215,7 @@ def follow_events(
     """Follow what happens to runs, as server-sent events; `Last-Event-ID` goes on after that one."""
     state = state_of(request)
     if job is not None:
-        list_runs(state.project, Search(job=job), limit=1)  # a name that was mistyped would be silent for ever
+        list_runs(state.project, RunQuery(job=job), limit=1)  # a name that was mistyped would be silent for ever
     run_id = find_id(state.project, run) if run is not None else None
-    return EventStream(follow(state.hub, after=last_event_id or after, job=job, run=run_id))
+    changes = follow(state.hub, after=last_event_id or after, job=job, run=run_id)
+    return EventStream(changes, counted_address(request))

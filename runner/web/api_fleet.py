@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from runner.actions.audit import acts
 from runner.actions.metrics import exposition
 from runner.actions.pause import pause, resume
 from runner.actions.stats import stats
 from runner.actions.upcoming import missed, upcoming
-from runner.errors import UsageError
-from runner.ledger.fleet import read_queues, read_workers, worker_document
+from runner.errors import Unavailable, UsageError
+from runner.ledger.audit import read_acts
+from runner.ledger.fleet import read_queues, read_workers
 from runner.ledger.pauses import read_pauses
+from runner.model.act import ActName
 from runner.model.job_document import job_document
 from runner.model.moment import read_moment, read_since
 from runner.model.pause import paused
 from runner.web import documents
-from runner.web.api import MOST, Comment, Moment, Text
+from runner.web.api import MOST, Comment, Moment
 from runner.web.documents import PROBLEMS, answers
 from runner.web.requests import Admin, JobName, Reader, StrictRoute, answer, seconds, state_of
 
@@ -31,7 +32,6 @@ MOST_ACTS = 20_000
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 Job = Annotated[str | None, Query(max_length=64)]
-Act = Literal["submit", "rerun", "revoke", "terminate", "forget", "pause", "resume"]
 
 
 class NewPause(BaseModel):
@@ -39,7 +39,9 @@ class NewPause(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    duration: Text = Field(default=None, description="Go on by itself after this time, such as 2h.")
+    duration: Annotated[str | None, Field(max_length=64)] = Field(
+        default=None, description="Go on by itself after this time, such as 2h."
+    )
     comment: Comment = Field(default=None, description="Why.")
 
 
@@ -111,20 +113,20 @@ def list_upcoming(
 def list_workers(request: Request) -> Response:
     """Return the workers by what they last told; one that went without a word is lost, and shown for a day."""
     found = read_workers(state_of(request).project.ledger)
-    return answer({"workers": [worker_document(each) for each in found]})
+    return answer({"workers": [each.document() for each in found]})
 
 
 @router.get("/queues", **answers(documents.Queues))
 def list_queues(request: Request) -> Response:
     """Return the queues: what waits, by priority; what will be put into them later; who takes from them."""
-    return answer({"queues": read_queues(state_of(request).project.ledger)})
+    return answer({"queues": [each.document() for each in read_queues(state_of(request).project.ledger)]})
 
 
 @router.get("/audit", **answers(documents.Audit))
 def list_acts(
     request: Request,
     job: Job = None,
-    act: Annotated[Act | None, Query()] = None,
+    act: Annotated[ActName | None, Query()] = None,
     by: Annotated[str | None, Query(max_length=256)] = None,
     run: Annotated[str | None, Query(alias="id", description="A full id.", max_length=128)] = None,
     since: Annotated[str | None, Moment] = None,
@@ -133,14 +135,17 @@ def list_acts(
     """Return who did what, newest first."""
     project = state_of(request).project
     oldest = read_since(since, project.settings.timezone) if since is not None else None
-    found = acts(project, limit=limit, act=act, job=job, by=by, run_id=run, since=oldest)
+    found = read_acts(project.ledger, limit=limit, act=act, job=job, by=by, run_id=run, since=oldest)
     return answer({"acts": [each.document() for each in found]})
 
 
 @health.get("/healthz", **answers(documents.Health))
 def healthz(request: Request) -> Response:
-    """Say whether Redis answers."""
-    state_of(request).project.ledger.read(["healthz"])
+    """Say whether Redis answers. Anybody may ask, so nothing is told of where it is."""
+    try:
+        state_of(request).project.ledger.read(["healthz"])
+    except Unavailable:
+        raise Unavailable("Redis cannot be used", hint="runner doctor says more") from None
     return answer({"status": "ok"})
 
 

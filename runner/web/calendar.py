@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
@@ -11,8 +13,10 @@ from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from runner.catalog.catalog import Catalog
 from runner.schedule.timetable import Timetable, merged, next_slot, timetables
-from runner.spec.catalog import Catalog
+
+log = logging.getLogger(__name__)
 
 OFTEN = 24
 """A job with more runs than this in 24 hours would hide all others in a calendar."""
@@ -28,15 +32,16 @@ class Due:
 
 
 class Calendar:
-    """The schedules of the enabled jobs of a catalog."""
+    """The schedules of the enabled jobs of a catalog; one that cannot be computed is logged, and left out."""
 
     def __init__(self, catalog: Catalog, timezone: str) -> None:
         self.zone = ZoneInfo(timezone)
-        self.tables: Mapping[str, tuple[Timetable, ...]] = {
-            name: timetables(job.schedule, timezone)
-            for name, _ in catalog.scheduled()
-            if (job := catalog.jobs[name]).enabled and job.schedule
-        }
+        self.tables: dict[str, tuple[Timetable, ...]] = {}
+        for name, _ in catalog.scheduled():
+            job = catalog.jobs[name]
+            if job.enabled and job.schedule:
+                with self._alone(name):
+                    self.tables[name] = timetables(job.schedule, timezone)
         self._next: dict[str, datetime | None] = {}
         self._day = lru_cache(DAYS_KEPT)(self._read_day)
 
@@ -46,21 +51,26 @@ class Calendar:
         if tables is None:
             return None
         slot = self._next.get(job)
-        if job not in self._next or (slot is not None and slot <= now):
-            slot = self._next[job] = next_slot(tables, now)
-        return self._due(job, slot) if slot is not None else None
+        found: list[Due] = []
+        with self._alone(job):
+            if job not in self._next or (slot is not None and slot <= now):
+                slot = self._next[job] = next_slot(tables, now)
+            if slot is not None:
+                found.append(self._due(job, slot))
+        return found[0] if found else None
 
     def soonest(self, now: datetime, most: int) -> list[Due]:
         """Return the jobs that are due soonest, each once."""
-        return heapq.nsmallest(most, (due for job in self.tables if (due := self.next_of(job, now)) is not None))
+        return heapq.nsmallest(most, (due for job in list(self.tables) if (due := self.next_of(job, now)) is not None))
 
     def coming(self, job: str, now: datetime, most: int) -> list[Due]:
         """Return the next runs of a job."""
         slots: list[Due] = []
         after = now
-        while len(slots) < most and (slot := next_slot(self.tables.get(job, ()), after)) is not None:
-            slots.append(self._due(job, slot))
-            after = slot
+        with self._alone(job):
+            while len(slots) < most and (slot := next_slot(self.tables.get(job, ()), after)) is not None:
+                slots.append(self._due(job, slot))
+                after = slot
         return slots
 
     def day(self, day: date) -> tuple[list[Due], list[str]]:
@@ -70,9 +80,12 @@ class Calendar:
     def hours(self, day: date) -> dict[datetime, dict[str, list[Due]]]:
         """Return the hours of a day in which anything runs, often or not, and their runs by job."""
         begin, end = self._bounds(day)
-        found = sorted(self._due(job, slot) for job in self.tables for slot in self._slots(job, begin, end))
+        found: list[Due] = []
+        for job in list(self.tables):
+            with self._alone(job):
+                found += [self._due(job, slot) for slot in self._slots(job, begin, end)]
         hours: dict[datetime, dict[str, list[Due]]] = {}
-        for due in found:
+        for due in sorted(found):
             # By the clock on the wall; an hour that the clock repeats is two.
             hour = due.start.astimezone(self.zone).replace(minute=0, second=0, microsecond=0).astimezone(UTC)
             hours.setdefault(hour, {}).setdefault(due.job, []).append(due)
@@ -86,14 +99,24 @@ class Calendar:
         begin, end = self._bounds(day)
         found: list[Due] = []
         often = []
-        for job in self.tables:
-            slots = list(islice(self._slots(job, begin, end), OFTEN + 2))
-            # The day on which the clock is put back has 25 hours.
-            if len(slots) > OFTEN * ((end - begin) / timedelta(days=1)):
-                often.append(job)
-            else:
-                found += (self._due(job, slot) for slot in slots)
+        for job in list(self.tables):
+            with self._alone(job):
+                slots = list(islice(self._slots(job, begin, end), OFTEN + 2))
+                # The day on which the clock is put back has 25 hours.
+                if len(slots) > OFTEN * ((end - begin) / timedelta(days=1)):
+                    often.append(job)
+                else:
+                    found += [self._due(job, slot) for slot in slots]
         return sorted(found), sorted(often)
+
+    @contextmanager
+    def _alone(self, job: str) -> Iterator[None]:
+        """Keep what goes wrong with the schedule of a job from the others."""
+        try:
+            yield
+        except Exception:
+            self.tables.pop(job, None)
+            log.exception("the schedule of job %s cannot be computed, it is left out", job)
 
     def _bounds(self, day: date) -> tuple[datetime, datetime]:
         begin, end = (

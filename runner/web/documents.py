@@ -15,7 +15,9 @@ from typing_extensions import TypedDict
 
 from runner.model.job import JobSpec
 from runner.model.option import options_of
+from runner.model.queue import Queue
 from runner.model.run import Run, State
+from runner.model.worker import Worker
 
 CLOSED = ConfigDict(extra="forbid")
 
@@ -153,59 +155,12 @@ class Resumed(TypedDict):
     resumed: bool
 
 
-class Problems(TypedDict):
-    """The problems that a worker has with files of jobs."""
-
-    __pydantic_config__ = CLOSED  # type: ignore[misc]
-
-    count: int
-    first: list[str]
-
-
-class Worker(TypedDict):
-    """A worker, by what it last told."""
-
-    __pydantic_config__ = CLOSED  # type: ignore[misc]
-
-    name: str
-    state: Literal["running", "stopping", "lost"]
-    host: str
-    pid: int
-    pool: str
-    version: str | None
-    queues: list[str]
-    concurrency: int
-    running: int
-    jobs: int
-    catalog: str | None
-    catalog_since: str
-    problems: Problems
-    kept: list[str]
-    started_at: str
-    seen_at: str
-
-
 class Workers(TypedDict):
     """The workers that live, and those that went without a word within a day."""
 
     __pydantic_config__ = CLOSED  # type: ignore[misc]
 
     workers: list[Worker]
-
-
-class Queue(TypedDict):
-    """A queue: what waits by priority, what comes later, who takes from it; ``oldest`` in seconds."""
-
-    __pydantic_config__ = CLOSED  # type: ignore[misc]
-
-    name: str
-    waiting: int
-    priorities: dict[str, int]
-    delayed: int
-    workers: int
-    concurrency: int
-    running: int
-    oldest: float | None
 
 
 class Queues(TypedDict):

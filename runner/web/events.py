@@ -10,9 +10,10 @@ import asyncio
 import json
 import logging
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
@@ -23,6 +24,7 @@ from runner.ledger.events import Event, Events, Gap
 from runner.ledger.ledger import Ledger
 from runner.ledger.run_log import RunLog
 from runner.model.log_line import LogLine
+from runner.web.access import neighbourhood
 
 QUEUE = 1000
 """Events that wait for one browser; a slower one is told to begin anew."""
@@ -38,6 +40,8 @@ PATIENCE_SECONDS = 60.0
 
 MOST_STREAMS = 1000
 """Streams at a time; whoever comes then has to come again."""
+MOST_STREAMS_OF_ONE = 200
+"""Of them, those of one address."""
 
 _log = logging.getLogger("runner.web")
 
@@ -247,24 +251,47 @@ class EventStream(StreamingResponse):
     """An answer of server-sent events: there are only so many at a time, and who takes nothing is given up."""
 
     open = 0
+    _room = MOST_STREAMS
+    _by_address: ClassVar[Counter[str]] = Counter()
 
-    def __init__(self, content: AsyncIterator[str]) -> None:
+    @classmethod
+    def bound(cls, connections: int) -> None:
+        """Leave a quarter of ``connections`` to other requests than streams."""
+        EventStream._room = max(1, connections * 3 // 4)
+
+    def __init__(self, content: AsyncIterator[str], address: str | None = None) -> None:
         """Send ``content``.
 
+        Args:
+            content: what to send.
+            address: where it goes to; None for one that may have all streams, such as a proxy.
+
         Raises:
-            TooManyStreams: there are too many.
+            TooManyStreams: there are too many, of all or of this address.
         """
-        if EventStream.open >= MOST_STREAMS:
-            raise TooManyStreams(f"{MOST_STREAMS} event streams are open", hint="try again later, or ask for lists")
+        most = min(MOST_STREAMS, EventStream._room)
+        most_of_one = max(1, min(MOST_STREAMS_OF_ONE, most // 2))
+        hint = "try again later, or ask for lists"
+        if EventStream.open >= most:
+            raise TooManyStreams(f"{most} event streams are open", hint=hint)
+        self._address = address and neighbourhood(address)
+        if self._address and EventStream._by_address[self._address] >= most_of_one:
+            raise TooManyStreams(f"{most_of_one} event streams of this address are open", hint=hint)
         super().__init__(content, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it until it ends, or until nobody takes it any more."""
         EventStream.open += 1
+        if self._address:
+            EventStream._by_address[self._address] += 1
         try:
             await super().__call__(scope, receive, send)
         finally:
             EventStream.open -= 1
+            if self._address:
+                EventStream._by_address[self._address] -= 1
+                if not EventStream._by_address[self._address]:
+                    del EventStream._by_address[self._address]
 
     async def stream_response(self, send: Send) -> None:
         """Send what comes, each within a time."""

@@ -1,63 +1,64 @@
-"""What the list of runs can be asked for: the same as ``runner runs``."""
+"""What the list of runs was asked for: the same as ``runner runs``."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from pydantic import BaseModel, Field
+from fastapi import Request
 
-from runner.ledger.search import Order
-from runner.ledger.search import Query as Search
-from runner.model.moment import read_since
-from runner.web.requests import read_states
+from runner.model.asking import given_texts
+from runner.model.option import options_of
+from runner.model.run_query import RunQuery
+from runner.web.asked import ask_query, fields_of, texts_of
+from runner.web.jobs import Field
 
-Text = Annotated[str, Field(max_length=200)]
+COMMON = ("job", "since", "grep", "state")
+"""What most people filter by; the rest is folded away."""
 
 
-class Filters(BaseModel):
-    """A query string; an empty field asks for nothing, as forms send it."""
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """A query string. An empty field asks for nothing, as forms send it."""
 
-    job: Annotated[str, Field(max_length=64)] = ""
-    state: Annotated[list[str], Field(max_length=6)] = []
-    reason: Text = ""
-    since: Text = ""
-    until: Text = ""
-    tag: Text = ""
-    worker: Text = ""
-    trigger: Text = ""
-    key: Text = ""
-    text: Text = ""
-    order: Order = "newest"
-    cursor: Text = ""
+    texts: dict[str, list[str]]
+    cursor: str | None
     """Of the page before."""
 
-    def search(self, timezone: str) -> Search:
+    @classmethod
+    def of(cls, request: Request) -> Filters:
+        """Return the options that a request sets."""
+        texts = texts_of(request)
+        return cls(texts, (texts.get("cursor") or [""])[-1] or None)
+
+    def query(self, zone: str) -> RunQuery:
         """Return what the ledger is asked for.
 
         Raises:
-            UsageError: a time or a state is none.
+            UsageError: a value is wrong.
         """
-        return Search(
-            job=self.job or None,
-            states=read_states([state for state in self.state if state]),
-            since=read_since(self.since, timezone) if self.since else None,
-            until=read_since(self.until, timezone) if self.until else None,
-            reason=self.reason or None,
-            tag=self.tag or None,
-            worker=self.worker or None,
-            trigger=self.trigger or None,
-            key=self.key or None,
-            text=self.text or None,
-            order=self.order,
-        )
+        return ask_query(RunQuery, self.texts, zone)
+
+    def fields(self, *, common: bool) -> list[Field]:
+        """Return the form: the common filters, or the others."""
+        return [field for field in fields_of(RunQuery, self.texts) if (field.name in COMMON) == common]
 
     @property
     def rare(self) -> bool:
-        """Whether any of what is asked for seldom is."""
-        return any((self.reason, self.until, self.tag, self.worker, self.trigger, self.key, self.order != "newest"))
+        """Whether any of the other filters is used."""
+        return any(name not in COMMON for name in self._given())
 
-    def words(self, **more: Any) -> str:
-        """Return these as a query string, with ``more``."""
-        kept = self.model_dump(exclude_defaults=True, exclude={"cursor"})
-        return urlencode({**{key: value for key, value in kept.items() if value}, **more}, doseq=True)
+    def value(self, name: str) -> str:
+        """Return the text of a filter, or its default."""
+        return next((field.value for field in fields_of(RunQuery, self.texts) if field.name == name), "")
+
+    def words(self, **more: str) -> str:
+        """Return these as a query string, with ``more``, and without what is the default."""
+        return urlencode({**self._given(), **more}, doseq=True)
+
+    def _given(self) -> dict[str, object]:
+        given = given_texts(RunQuery, self.texts)
+        current = {former: declared.key for declared in options_of(RunQuery) for former in declared.former}
+        defaults = {declared.key: declared.default for declared in options_of(RunQuery)}
+        named = {current.get(name, name): value for name, value in given.items()}
+        return {name: value for name, value in named.items() if value != defaults[name]}

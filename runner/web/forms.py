@@ -9,22 +9,32 @@ from urllib.parse import quote
 from fastapi import APIRouter, Form, Query, Request, Response
 from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 
 from runner.actions.forget import forget
 from runner.actions.pause import pause, resume
 from runner.actions.rerun import rerun
 from runner.actions.revoke import revoke
 from runner.actions.submit import submit
-from runner.errors import RunnerError
+from runner.errors import InvalidParams, RunnerError
+from runner.model.duration import format_size
 from runner.model.pause import ALL
-from runner.web.access import SESSION_SECONDS, NotAllowed, Person, Role
-from runner.web.guard import SESSION, address_of, is_secure
+from runner.model.submit_options import SubmitOptions
+from runner.web.access import NotAllowed, Person, Role
+from runner.web.asked import ask_query
+from runner.web.guard import MOST_QUERY, address_of, keep_session, session_cookie
 from runner.web.jobs import form_of
 from runner.web.pages import job_page
 from runner.web.render import page
-from runner.web.requests import seconds, state_of
+from runner.web.requests import JobName, Reader, Reference, seconds, state_of
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, dependencies=[Reader])
+door = APIRouter(include_in_schema=False)
+"""What is for those whom nobody knows yet."""
+
+Csrf = Annotated[str, Form(max_length=128)]
+Flag = Annotated[str, Form(max_length=8)]
+MOST_FIELDS = 1000
 
 
 def _check_form(request: Request, role: Role, token: str) -> Person:
@@ -41,32 +51,49 @@ def _back(path: str) -> Response:
 
 
 @router.post("/jobs/{name}/submit")
-async def submit_form(name: str, request: Request) -> Response:
+async def submit_form(name: JobName, request: Request) -> Response:
     """Submit a run from a form."""
-    form = await request.form()
+    form = await request.form(max_files=0, max_fields=MOST_FIELDS)
+    if len(form) > MOST_FIELDS:
+        raise HTTPException(413, f"a form has {MOST_FIELDS} fields at most")
     person = _check_form(request, Role.OPERATE, str(form.get("csrf", "")))
     # Its fields are those of the job, so it is read here, and the rest is done where waiting keeps nobody else.
-    return await run_in_threadpool(_submit, name, request, person, {key: str(value) for key, value in form.items()})
+    typed = {key: [str(value) for value in form.getlist(key)] for key in form}
+    return await run_in_threadpool(_submit, name, request, person, typed)
 
 
-def _submit(name: str, request: Request, person: Person, form: Mapping[str, str]) -> Response:
+def _submit(name: str, request: Request, person: Person, typed: Mapping[str, list[str]]) -> Response:
     project = state_of(request).project
     job = project.catalog.get(name)
-    words = [f"{key}={value}" for key in job.params if (value := form.get(f"param-{key}", "")) != ""]
+    params = {key: text for key in job.params if (text := typed.get(f"param-{key}", [""])[-1]) != ""}
+    words = [f"{key}={text}" for key, text in params.items()]
     try:
-        made = submit(project, name, words=words, trigger="web", by=person.name, force=form.get("force") == "on")
+        _check_lengths(words, project.settings.limits.params)
+        options = ask_query(SubmitOptions, typed, project.settings.timezone)
+        made = submit(project, name, words=words, options=options, trigger="web", by=person.name)
     except RunnerError as error:
-        fields = form_of(job, {key: form.get(f"param-{key}", "") for key in job.params})
-        return job_page(request, job, fields, error, 422)
+        given = {key: params.get(key, "") for key in job.params}
+        return job_page(request, job, form_of(job, given), error, 422, typed)
     return _back(f"/runs/{made.id}")
+
+
+def _check_lengths(words: list[str], most: int) -> None:
+    """Refuse fields that cannot be params, before anything looks at what they hold."""
+    for word in words:
+        if len(word) > most:
+            name = word.partition("=")[0]
+            raise InvalidParams(
+                f"{name}: has {len(word):,} characters, params have at most {format_size(most)} in all",
+                hint="raise limits.params in runner.yaml, or give the name of a file",
+            )
 
 
 @router.post("/runs/{reference}/revoke")
 def revoke_form(
-    reference: str,
+    reference: Reference,
     request: Request,
-    csrf: Annotated[str, Form()] = "",
-    terminate: Annotated[str, Form()] = "",
+    csrf: Csrf = "",
+    terminate: Flag = "",
     comment: Annotated[str, Form(max_length=1000)] = "",
 ) -> Response:
     """Revoke a run."""
@@ -78,14 +105,14 @@ def revoke_form(
 
 
 @router.post("/runs/{reference}/rerun")
-def rerun_form(reference: str, request: Request, csrf: Annotated[str, Form()] = "") -> Response:
+def rerun_form(reference: Reference, request: Request, csrf: Csrf = "") -> Response:
     """Run it again."""
     person = _check_form(request, Role.OPERATE, csrf)
     return _back(f"/runs/{rerun(state_of(request).project, reference, by=person.name).id}")
 
 
 @router.post("/runs/{reference}/forget")
-def forget_form(reference: str, request: Request, csrf: Annotated[str, Form()] = "") -> Response:
+def forget_form(reference: Reference, request: Request, csrf: Csrf = "") -> Response:
     """Forget a finished run."""
     person = _check_form(request, Role.ADMIN, csrf)
     forget(state_of(request).project, reference, by=person.name)
@@ -94,9 +121,9 @@ def forget_form(reference: str, request: Request, csrf: Annotated[str, Form()] =
 
 @router.post("/jobs/{name}/pause")
 def pause_form(
-    name: str,
+    name: JobName,
     request: Request,
-    csrf: Annotated[str, Form()] = "",
+    csrf: Csrf = "",
     duration: Annotated[str, Form(max_length=32)] = "",
     comment: Annotated[str, Form(max_length=1000)] = "",
 ) -> Response:
@@ -108,7 +135,7 @@ def pause_form(
 
 
 @router.post("/jobs/{name}/resume")
-def resume_form(name: str, request: Request, csrf: Annotated[str, Form()] = "") -> Response:
+def resume_form(name: JobName, request: Request, csrf: Csrf = "") -> Response:
     """Let a job go on."""
     person = _check_form(request, Role.ADMIN, csrf)
     resume(state_of(request).project, name, by=person.name)
@@ -118,39 +145,42 @@ def resume_form(name: str, request: Request, csrf: Annotated[str, Form()] = "") 
 # -- who
 
 
-@router.get("/login")
-def show_login(request: Request, to: Annotated[str, Query(max_length=500)] = "/") -> Response:
+def _login(request: Request, to: str, *, failed: bool = False, link: bool = False) -> Response:
+    starts = state_of(request).access.start_token is not None
+    return page(request, "login", 401 if failed else 200, to=to, failed=failed, link=link, starts=starts)
+
+
+@door.get("/login")
+def show_login(
+    request: Request,
+    to: Annotated[str, Query(max_length=MOST_QUERY)] = "/",
+    link: Annotated[str, Query(max_length=8)] = "",
+) -> Response:
     """Ask for a token."""
-    return page(request, "login", to=to, failed=False)
+    return _login(request, to, link=link != "")
 
 
-@router.post("/login")
+@door.post("/login")
 def log_in(
-    request: Request, token: Annotated[str, Form(max_length=200)] = "", to: Annotated[str, Form(max_length=500)] = "/"
+    request: Request,
+    token: Annotated[str, Form(max_length=200)] = "",
+    to: Annotated[str, Form(max_length=MOST_QUERY)] = "/",
 ) -> Response:
     """Begin a session."""
     session = state_of(request).access.log_in(token.strip(), address_of(request))
     if session is None:
-        return page(request, "login", 401, to=to, failed=True)
+        return _login(request, to, failed=True)
     # Only to a page of ours: `//elsewhere` is another host.
     response = _back(to if to.startswith("/") and not to.startswith(("//", "/\\")) else "/")
-    # Not strict: who comes by a link in a message stays logged in. Looking changes nothing, and what does has a token.
-    response.set_cookie(
-        SESSION,
-        session,
-        httponly=True,
-        samesite="lax",
-        secure=is_secure(request),
-        max_age=round(SESSION_SECONDS),
-    )
+    keep_session(request, response, session)
     return response
 
 
 @router.post("/logout")
-def log_out(request: Request, csrf: Annotated[str, Form()] = "") -> Response:
+def log_out(request: Request, csrf: Csrf = "") -> Response:
     """End the session."""
     person = _check_form(request, Role.READ, csrf)
     state_of(request).access.log_out(person.session)
     response = _back("/login")
-    response.delete_cookie(SESSION)
+    response.delete_cookie(session_cookie(request))
     return response

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
@@ -13,9 +14,17 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runner.errors import RunnerError
-from runner.web.access import Access, NotAllowed, Person
+from runner.web.access import SESSION_SECONDS, Access, NotAllowed, Person
 
 SESSION = "runner_session"
+
+MOST_PATH, MOST_QUERY = 1024, 8192
+"""Bytes that the path and the query of a request may have."""
+
+_HOST = re.compile(
+    r"(?P<name>[a-z0-9](?:[a-z0-9._-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?", re.IGNORECASE
+)
+"""What a Host header may be: a name or an address, and a port. Other text would end up in the URLs made of it."""
 
 BODY_SECONDS = 30.0
 """How long a request may take to send its body."""
@@ -33,6 +42,8 @@ HEADERS = {
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 PUBLIC = ("/login", "/healthz")
 """What is shown to anybody, beside ``/static/``."""
+LINK = "token"
+"""The parameter of the link that is printed at the start."""
 
 Refuse = Callable[[Request, Exception], Awaitable[Response]]
 
@@ -65,7 +76,7 @@ class Guard:
         request = Request(scope, receive)
         send = _Sender(send, scope["path"], head=head)
         try:
-            answer = self._admit(request)
+            answer = self._admit(request, opens_links=not head)
         except (RunnerError, HTTPException) as error:
             answer = await self._refuse(request, error)
         if answer is not None:
@@ -73,14 +84,18 @@ class Guard:
         else:
             await self._app(scope, self._limited(receive), send)
 
-    def _admit(self, request: Request) -> Response | None:
+    def _admit(self, request: Request, *, opens_links: bool) -> Response | None:
         request.state.person = None
         self._check_host(request)
         self._check_site(request)
-        if int(request.headers.get("Content-Length", "0")) > self._most:
+        path = path_of(request)
+        if len(path) > MOST_PATH or len(request.scope["query_string"]) > MOST_QUERY:
+            raise HTTPException(414, f"a path has {MOST_PATH} bytes at most, and a query {MOST_QUERY}")
+        if _length(request) > self._most:
             raise HTTPException(413, f"a body has {self._most} bytes at most")
         request.state.person = self._who(request)
-        path = request.url.path
+        if opens_links and (opened := self._open_link(request)) is not None:
+            return opened
         if request.state.person is None and path not in PUBLIC and not path.startswith("/static/"):
             return _log_in_first(request)
         return None
@@ -90,9 +105,9 @@ class Guard:
         address = request.client.host if request.client is not None else ""
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         # Without tokens it is none of ours: a proxy may pass on what it was given itself.
-        if access.settings.tokens and scheme.lower() == "bearer" and token:
+        if access.takes_tokens and scheme.lower() == "bearer" and token:
             return access.of_token(token.strip(), address_of(request))
-        session = request.cookies.get(SESSION)
+        session = request.cookies.get(session_cookie(request))
         found = access.of_session(session) if session else None
         name = access.settings.trusted_header
         given = request.headers.getlist(name) if name else []
@@ -102,12 +117,38 @@ class Guard:
         who = given[0].encode("latin-1").decode("utf-8", "replace") if given else ""
         return found or access.of_header(who, address) or access.of_nobody()
 
+    def _open_link(self, request: Request) -> Response | None:
+        """Answer a request with the token of this start: begin a session, and lead to the same page without it."""
+        if self._access.start_token is None or request.method != "GET" or wants_json(request):
+            return None
+        given = parse_qsl(query_of(request), keep_blank_values=True)
+        token = next((value for name, value in given if name == LINK), None)
+        if token is None:
+            return None
+        rest = urlencode([(name, value) for name, value in given if name != LINK])
+        to = quote("/" + path_of(request).lstrip("/\\")) + (f"?{rest}" if rest else "")
+        if request.state.person is not None:
+            return RedirectResponse(to, 303)
+        session = self._access.open_link(token, address_of(request))
+        if session is None:
+            return RedirectResponse(f"/login?link=refused&to={quote(to, safe='')}", 303)
+        answer = RedirectResponse(to, 303)
+        keep_session(request, answer, session)
+        return answer
+
     def _check_host(self, request: Request) -> None:
         given = request.headers.getlist("Host")
-        name = _split(f"//{given[0]}")[0] if len(given) == 1 else None
-        if name is None or not self._access.is_host(name):
-            shown = f"{name} is not a name of this host" if name else "the request does not say which host it is for"
-            raise NotAllowed(shown, hint="use http://127.0.0.1, or add the name to web.hosts", status=421)
+        found = _HOST.fullmatch(given[0]) if len(given) == 1 else None
+        if found is None:
+            raise NotAllowed("the request does not say which host it is for", hint="send Host: NAME[:PORT]", status=421)
+        # An address that was connected to is no name that somebody else could let lead here.
+        own = (request.scope.get("server") or ("", None))[0]
+        if not self._access.is_host(found["name"], own):
+            raise NotAllowed(
+                f"{found['name']} is not a name of this host",
+                hint="use http://127.0.0.1, or add the name to web.hosts",
+                status=421,
+            )
 
     def _check_site(self, request: Request) -> None:
         """Refuse what a page of another site sends, or loads, on behalf of whoever looks at it.
@@ -179,25 +220,59 @@ def address_of(request: Request) -> str:
     return access.origin_of(request.client.host if request.client is not None else "", forwarded)
 
 
+def path_of(request: Request) -> str:
+    """Return the path as the router reads it. That of ``request.url`` is made of the Host header too."""
+    return str(request.scope["path"])
+
+
+def query_of(request: Request) -> str:
+    """Return the query as it was sent."""
+    return bytes(request.scope["query_string"]).decode("latin-1")
+
+
+def session_cookie(request: Request) -> str:
+    """Return the name of the cookie of a session. Browsers share cookies between the ports of a host."""
+    server = request.scope.get("server")
+    return f"{SESSION}_{server[1]}" if server else SESSION
+
+
+def keep_session(request: Request, response: Response, session: str) -> None:
+    """Have the browser keep the id of a session."""
+    # Not strict: who comes by a link in a message stays logged in. Looking changes nothing, and what does has a token.
+    response.set_cookie(
+        session_cookie(request),
+        session,
+        httponly=True,
+        samesite="lax",
+        secure=is_secure(request),
+        max_age=round(SESSION_SECONDS),
+    )
+
+
 def is_secure(request: Request) -> bool:
     """Whether a browser speaks TLS, to this server or to a trusted proxy."""
     access: Access = request.app.state.runner.access
     told = request.headers.get("X-Forwarded-Proto", "").split(",")[0].strip().lower()
     proxied = request.client is not None and access.is_proxy(request.client.host)
-    return request.url.scheme == "https" or (proxied and told == "https")
+    return request.scope.get("scheme") == "https" or (proxied and told == "https")
 
 
 def wants_json(request: Request) -> bool:
     """Whether a program asks, not a person."""
-    path = request.url.path
+    path = path_of(request)
     return path in ("/healthz", "/metrics", "/api") or path.startswith("/api/")
+
+
+def _length(request: Request) -> int:
+    text = request.headers.get("Content-Length", "0")
+    return int(text) if len(text) <= 19 and text.isascii() and text.isdigit() else 1 << 63
 
 
 def _log_in_first(request: Request) -> Response:
     if wants_json(request):
         raise NotAllowed("who are you?", hint="send Authorization: Bearer TOKEN", status=401)
-    query = f"?{request.url.query}" if request.url.query else ""
-    return RedirectResponse(f"/login?to={quote(request.url.path + query, safe='')}", 303)
+    query = f"?{query}" if (query := query_of(request)) else ""
+    return RedirectResponse(f"/login?to={quote(path_of(request) + query, safe='')}", 303)
 
 
 def _split(url: str) -> tuple[str | None, str | None]:

@@ -10,9 +10,11 @@ from typing import Any
 
 import yaml
 
+from runner.host.regular import read_regular
 from runner.model.job import JOB, JobSpec
 from runner.model.option import options_of
 from runner.model.param import Param
+from runner.yaml_reader.reader import MAX_BYTES
 
 
 def job_yaml(job: JobSpec) -> str:
@@ -28,7 +30,7 @@ def job_source(project: Path, job: JobSpec) -> str:
     The options of a job stand below its name and indented more, so its lines end where another begins.
     """
     try:
-        lines = (project / job.file).read_text("utf-8-sig").splitlines()
+        lines = read_regular(project / job.file, MAX_BYTES).decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError):
         return ""
     first = job.line - 1
@@ -54,7 +56,10 @@ def _indent(line: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One param in a form. ``kind`` is text, email, number, date, choice, lines or data; ``rules`` are attributes."""
+    """One param or option in a form; ``rules`` are attributes.
+
+    ``kind`` is text, email, number, date, choice, choices, flag, lines or data. Of ``choices``, ``values`` are chosen.
+    """
 
     name: str
     kind: str
@@ -64,6 +69,10 @@ class Field:
     choices: tuple[str, ...] = ()
     rules: tuple[tuple[str, str], ...] = ()
     hint: str = ""
+    label: str = ""
+    values: tuple[str, ...] = ()
+    preset: bool = False
+    """One of the choices is the default, so that nothing is no choice."""
 
 
 _RULES = {"minimum": "min", "maximum": "max", "minLength": "minlength", "maxLength": "maxlength"}

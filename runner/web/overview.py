@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from runner.ledger.connection import reaching
+from runner.ledger.reach import reaching
 from runner.model.run import Run, State
 from runner.web.moments import span, took
 
@@ -47,7 +47,7 @@ def counts(ledger: Ledger) -> dict[str, int]:
     """Return how many runs there are in each state."""
     with reaching(ledger.settings), ledger.client.pipeline(transaction=False) as pipe:
         for state in State:
-            pipe.zcard(f"{ledger.namespace}:state:{state}")
+            pipe.zcard(ledger.keys.state(state))
         return dict(zip((str(state) for state in State), pipe.execute(), strict=True))
 
 
@@ -58,7 +58,7 @@ def by_hour(ledger: Ledger, now: float) -> list[tuple[float, dict[str, int]]]:
     with reaching(ledger.settings), ledger.client.pipeline(transaction=False) as pipe:
         for start in starts:
             for state in State:
-                pipe.zcount(f"{ledger.namespace}:state:{state}", start * 1000, f"({(start + 3600) * 1000}")
+                pipe.zcount(ledger.keys.state(state), start * 1000, f"({(start + 3600) * 1000}")
         found = iter(pipe.execute())
     return [(start, {str(state): int(next(found)) for state in State}) for start in starts]
 
@@ -105,7 +105,7 @@ def latest(ledger: Ledger, names: Sequence[str]) -> dict[str, Run]:
     with reaching(ledger.settings), ledger.client.pipeline(transaction=False) as pipe:
         for name in names:
             for state in State:
-                pipe.zrange(f"{ledger.namespace}:job:{name}:{state}", 0, 0, desc=True, withscores=True)
+                pipe.zrange(ledger.keys.job(name, state), 0, 0, desc=True, withscores=True)
         found = iter(pipe.execute())
     ids: dict[str, str] = {}
     for name in names:

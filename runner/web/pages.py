@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from datetime import UTC, date, datetime, timedelta
-from typing import Annotated, Any, get_args
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from runner.actions.find import find_id
@@ -22,22 +23,26 @@ from runner.ledger.health.successes import overdue_successes
 from runner.ledger.pauses import read_pauses
 from runner.ledger.run_log import RunLog
 from runner.ledger.search import Page, search
-from runner.ledger.search import Query as Search
+from runner.model.asking import given_texts
 from runner.model.job import JobSpec
 from runner.model.log_line import LogLine
+from runner.model.moment import read_day
 from runner.model.pause import paused
-from runner.model.run import FailureReason, RevokedReason, Trigger, to_timestamp
 from runner.model.run import State as RunState
+from runner.model.run import to_timestamp
+from runner.model.run_query import RunQuery
 from runner.model.schedule import SCHEDULES
+from runner.model.submit_options import SubmitOptions
 from runner.web import overview
+from runner.web.asked import fields_of
 from runner.web.calendar import schedule_text
 from runner.web.filters import Filters
-from runner.web.jobs import form_of, job_source, job_yaml
+from runner.web.jobs import Field, form_of, job_source, job_yaml
 from runner.web.overview import bars, hours
 from runner.web.render import page
-from runner.web.requests import state_of
+from runner.web.requests import JobName, Reader, ReadReference, state_of
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, dependencies=[Reader])
 
 LOG_LINES = 1000
 HISTORY = 50
@@ -56,8 +61,8 @@ def show_overview(request: Request) -> Response:
     state = state_of(request)
     project, ledger = state.project, state.project.ledger
     now = time.time()
-    running = search(ledger, Search(states=(RunState.STARTED,)), limit=FEW).runs
-    failed = search(ledger, Search(states=(RunState.FAILURE,), since=now - 86400), limit=FEW).runs
+    running = search(ledger, RunQuery(state=(RunState.STARTED,)), limit=FEW).runs
+    failed = search(ledger, RunQuery(state=(RunState.FAILURE,), since=now - 86400), limit=FEW).runs
     return page(
         request,
         "overview",
@@ -125,7 +130,7 @@ def _mentions(job: JobSpec, text: str, tag: str) -> bool:
 
 
 @router.get("/jobs/{name}")
-def show_job(name: str, request: Request, like: Annotated[str | None, Query(max_length=128)] = None) -> Response:
+def show_job(name: JobName, request: Request, like: Annotated[str | None, Query(max_length=128)] = None) -> Response:
     """One job: its spec, a form to submit it, its next runs, its history."""
     project = state_of(request).project
     job = project.catalog.jobs.get(name)
@@ -138,7 +143,7 @@ def show_job(name: str, request: Request, like: Annotated[str | None, Query(max_
 def _gone_page(request: Request, name: str) -> Response:
     """What is known of a job that is declared no more, or wrongly: its runs, and what is wrong."""
     project = state_of(request).project
-    history = search(project.ledger, Search(job=name), limit=HISTORY).runs
+    history = search(project.ledger, RunQuery(job=name), limit=HISTORY).runs
     if not history and name not in project.catalog.broken:
         project.catalog.get(name)  # which says what was probably meant
     return page(
@@ -152,10 +157,17 @@ def _gone_page(request: Request, name: str) -> Response:
     )
 
 
-def job_page(request: Request, job: JobSpec, form: list[Any], error: RunnerError | None, status: int) -> Response:
+def job_page(
+    request: Request,
+    job: JobSpec,
+    form: list[Field],
+    error: RunnerError | None,
+    status: int,
+    typed: Mapping[str, list[str]] | None = None,
+) -> Response:
     state = state_of(request)
     project = state.project
-    history = search(project.ledger, Search(job=job.name), limit=HISTORY).runs
+    history = search(project.ledger, RunQuery(job=job.name), limit=HISTORY).runs
     pause_of = paused(read_pauses(project.ledger), job.name)
     return page(
         request,
@@ -165,6 +177,8 @@ def job_page(request: Request, job: JobSpec, form: list[Any], error: RunnerError
         source=job_source(state.settings.project, job),
         yaml=job_yaml(job),
         form=form,
+        options=fields_of(SubmitOptions, typed or {}),
+        asks=bool(given_texts(SubmitOptions, typed or {})),
         error=error,
         history=history,
         bars=bars(history),
@@ -177,16 +191,14 @@ def job_page(request: Request, job: JobSpec, form: list[Any], error: RunnerError
 
 
 @router.get("/runs")
-def show_runs(request: Request, asked: Annotated[Filters, Query()]) -> Response:
+def show_runs(request: Request) -> Response:
     """Runs, a page at a time."""
-    state = state_of(request)
+    state, asked = state_of(request), Filters.of(request)
     try:
-        wanted = asked.search(state.settings.timezone)
-        found = search(state.project.ledger, wanted, limit=ROWS, cursor=asked.cursor or None)
+        found = search(state.project.ledger, asked.query(state.settings.timezone), limit=ROWS, cursor=asked.cursor)
         error = None
     except UsageError as refused:
         found, error = Page([], None, 0, None, cut=False), refused
-    longest = asked.order == "longest"
     return page(
         request,
         "runs",
@@ -194,17 +206,14 @@ def show_runs(request: Request, asked: Annotated[Filters, Query()]) -> Response:
         found=found,
         asked=asked,
         error=error,
-        more=f"/runs?{asked.words(cursor=found.cursor)}" if found.cursor and not longest else None,
+        more=f"/runs?{asked.words(cursor=found.cursor)}" if found.cursor else None,
         newest=f"/runs?{asked.words()}" if asked.cursor else None,
         names=sorted(state.catalog.jobs)[:1000],
-        states=list(RunState),
-        reasons=[str(each) for kind in (FailureReason, RevokedReason) for each in kind],
-        triggers=get_args(Trigger),
     )
 
 
 @router.get("/runs/{reference}")
-def show_run(reference: str, request: Request) -> Response:
+def show_run(reference: ReadReference, request: Request) -> Response:
     """One run: what it did, attempt by attempt, and what it wrote."""
     project = state_of(request).project
     facts, explanation = why(project, reference)
@@ -229,7 +238,7 @@ def show_run(reference: str, request: Request) -> Response:
 
 
 @router.get("/runs/{reference}/log")
-def show_log(reference: str, request: Request) -> Response:
+def show_log(reference: ReadReference, request: Request) -> Response:
     """All that a run wrote, as text."""
     project = state_of(request).project
     run = project.ledger.get(find_id(project, reference, reading=False))
@@ -238,11 +247,11 @@ def show_log(reference: str, request: Request) -> Response:
 
 
 @router.get("/schedule")
-def show_schedule(request: Request, day: date | None = None) -> Response:
+def show_schedule(request: Request, day: Annotated[str, Query(max_length=32)] = "") -> Response:
     """The runs to come: a week, day by day."""
     state = state_of(request)
     calendar, today = state.calendar, state.calendar.today(datetime.now(UTC))
-    first = min(max(day or today, date(2000, 1, 1)), date(2999, 1, 1))
+    first = read_day(day) if day else today
     week = [first + timedelta(days=number) for number in range(7)]
     days = [(each, *calendar.day(each)) for each in week]
     often = {name for _, _, names in days for name in names}
@@ -263,16 +272,16 @@ def show_schedule(request: Request, day: date | None = None) -> Response:
 
 
 @router.get("/schedule/{day}")
-def show_day(day: date, request: Request) -> Response:
+def show_day(day: Annotated[str, Path(max_length=32)], request: Request) -> Response:
     """All runs of a day, hour by hour."""
-    state = state_of(request)
+    state, shown = state_of(request), read_day(day)
     return page(
         request,
         "day",
-        day=day,
-        hours=state.calendar.hours(day),
-        before=day - timedelta(days=1),
-        after=day + timedelta(days=1),
+        day=shown,
+        hours=state.calendar.hours(shown),
+        before=shown - timedelta(days=1),
+        after=shown + timedelta(days=1),
         few=AN_HOUR,
         schedules=state.settings.schedules,
     )

@@ -12,6 +12,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from runner.web.access import Person, Role
+from runner.web.guard import path_of
 from runner.web.moments import FILTERS
 from runner.web.requests import state_of
 
@@ -34,7 +35,7 @@ def page(request: Request, name: str, http_status: int = 200, /, **values: Any) 
         may=lambda role: person is not None and person.role >= Role[role.upper()],
         csrf=access.form_token(person) if person is not None else "",
         has_login=not access.open,
-        path=request.url.path,
+        path=path_of(request),
         zone=ZoneInfo(state_of(request).settings.timezone),
         quote=lambda text: quote(str(text), safe=""),
         project=state_of(request).settings.project.name,

@@ -15,9 +15,9 @@ from starlette.exceptions import HTTPException
 
 from runner.errors import UsageError
 from runner.model.duration import parse_duration
-from runner.model.run import State as RunState
 from runner.model.strict_json import read_json
 from runner.web.access import NotAllowed, Person, Role
+from runner.web.guard import address_of
 from runner.web.state import State
 
 Reference = Annotated[
@@ -79,6 +79,12 @@ def state_of(request: Request) -> State:
     return found
 
 
+def counted_address(request: Request) -> str | None:
+    """Return the address that a request is counted under; None of a proxy that does not tell for whom it asks."""
+    address = address_of(request)
+    return None if state_of(request).access.is_proxy(address) else address
+
+
 class AtLeast:
     """The dependency that refuses whoever has less than a role."""
 
@@ -91,7 +97,7 @@ class AtLeast:
         Raises:
             NotAllowed: they may not.
         """
-        person: Person | None = request.state.person
+        person: Person | None = getattr(request.state, "person", None)
         if person is None:
             raise NotAllowed("who are you?", hint="send Authorization: Bearer TOKEN", status=401)
         if person.role < self.role:
@@ -100,6 +106,7 @@ class AtLeast:
 
 
 Reader = Depends(AtLeast(Role.READ))
+"""On everything that is not for everybody, although the guard asks the same question: they do not share their code."""
 BEARER = Security(HTTPBearer(auto_error=False, description="A token of runner web --new-token."))
 """Tells the OpenAPI document how to say who asks; who it is was found out before."""
 Operator = Annotated[Person, Depends(AtLeast(Role.OPERATE))]
@@ -128,16 +135,3 @@ def seconds(text: str | None, name: str) -> float | None:
         return parse_duration(text)
     except ValueError as error:
         raise UsageError(f"{name}: {error}") from None
-
-
-def read_states(words: list[str]) -> list[RunState]:
-    """Return the states of that names.
-
-    Raises:
-        UsageError: there is none of that name.
-    """
-    known = {state.value: state for state in RunState}
-    for word in words:
-        if word.upper() not in known:
-            raise UsageError(f"{word!r} is no state", hint=f"use {', '.join(known)}")
-    return [known[word.upper()] for word in words]

@@ -13,12 +13,13 @@ from starlette.exceptions import HTTPException
 
 from runner._version import __version__
 from runner.actions.project import Project
-from runner.errors import RunnerError, UnknownJob, UsageError
+from runner.errors import RunnerError, Unavailable, UnknownJob, UsageError
 from runner.web import api, api_fleet, forms, pages
 from runner.web.access import Access, NotAllowed
-from runner.web.guard import HEADERS, Guard, headers_of, wants_json
+from runner.web.guard import HEADERS, Guard, headers_of, path_of, wants_json
+from runner.web.journal import Journal
 from runner.web.render import error_page
-from runner.web.requests import BEARER, BadBody
+from runner.web.requests import BEARER, BadBody, Reader
 from runner.web.state import State
 
 HERE = Path(__file__).parent
@@ -26,7 +27,7 @@ HERE = Path(__file__).parent
 STATUS = {2: 422, 4: 404, 5: 409, 69: 503}
 """HTTP status by exit code: both say the same of an error."""
 
-ROUTERS = (api.router, api_fleet.router, api_fleet.health, pages.router, forms.router)
+ROUTERS = (api.router, api_fleet.router, api_fleet.health, pages.router, forms.router, forms.door)
 
 FORM_BYTES = 64 * 1024
 """What a body may have beside the params; these may take three times their size, escaped."""
@@ -43,12 +44,16 @@ class _Bug(RunnerError):
     """What must not happen."""
 
 
-def create_web_app(project: Project, *, host: str) -> FastAPI:
+OPENAPI = "/api/v1/openapi.json"
+
+
+def create_web_app(project: Project, *, host: str, start_token: str | None = None) -> FastAPI:
     """Return the web application of a project.
 
     Args:
         project: whose runs.
         host: the address it will listen on.
+        start_token: a token that makes its owner an administrator as long as this application runs.
 
     Raises:
         InvalidSettings: it would let in anybody.
@@ -59,16 +64,18 @@ def create_web_app(project: Project, *, host: str) -> FastAPI:
         description="Jobs declared in YAML, run on Celery; the documents are those of the command line.",
         docs_url=None,
         redoc_url=None,
-        openapi_url="/api/v1/openapi.json",
+        openapi_url=None,  # below: that of FastAPI has no dependencies
         redirect_slashes=False,
     )
-    access = Access(project.settings.web, host)
-    app.state.runner = State(project, access)
+    journal = Journal(project)
+    access = Access(project.settings.web, host, start_token, journal.failed)
+    app.state.runner = State(project, access, journal)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     for router in ROUTERS:
         # Pages are not described, and what is open needs no token.
-        described = not access.open and router not in (pages.router, forms.router)
+        described = not access.open and router not in (pages.router, forms.router, forms.door)
         app.include_router(router, dependencies=[BEARER] if described else [])
+    app.add_api_route(OPENAPI, lambda: JSONResponse(app.openapi()), dependencies=[Reader], include_in_schema=False)
     most = 3 * project.settings.limits.params + FORM_BYTES
     app.add_middleware(Guard, access=access, most=most, refuse=_refused)
     app.exception_handler(RunnerError)(_refused)
@@ -91,11 +98,13 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 
 def _described(error: Exception) -> tuple[RunnerError, int, dict[str, str]]:
+    if isinstance(error, Unavailable):
+        error = error.naming_run()
     if isinstance(error, RunnerError):
         return error, status_of(error), dict(headers_of(error))
     if isinstance(error, RequestValidationError):
         told = "; ".join(f"{'.'.join(str(part) for part in each['loc'])}: {each['msg']}" for each in error.errors())
-        return UsageError(_plain(told), hint="see /api/v1/openapi.json"), 422, {}
+        return UsageError(_plain(told), hint=f"see {OPENAPI}"), 422, {}
     if isinstance(error, BadBody):
         return UsageError(str(error.detail)), 422, {}
     if isinstance(error, HTTPException):
@@ -112,8 +121,8 @@ def _plain(text: str) -> str:
 
 def _methods(request: Request) -> set[str]:
     """Return what can be done at a path."""
-    path = request.url.path
-    if path.startswith("/static/"):
+    path = path_of(request)
+    if path.startswith("/static/") or path == OPENAPI:
         return {"GET", "HEAD"}
     found = {
         method

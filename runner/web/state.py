@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from functools import cached_property
 
 from runner.actions.project import Project
+from runner.catalog.catalog import Catalog
 from runner.settings import Settings
-from runner.spec.catalog import Catalog, load_catalog
 from runner.web.access import Access
 from runner.web.calendar import Calendar
 from runner.web.events import Hub
-
-CATALOG_SECONDS = 1.0
-"""How old the catalog may be: a change of YAML shows after this time."""
+from runner.web.journal import Journal
 
 
 class State:
-    """The project, who may use it, and the events that browsers follow."""
+    """The project, who may use it, what is noted of them, and the events that browsers follow."""
 
-    def __init__(self, project: Project, access: Access) -> None:
+    def __init__(self, project: Project, access: Access, journal: Journal) -> None:
         self.access = access
+        self.journal = journal
         self._project = project
-        self._mutex = threading.Lock()
-        self._read_at = 0.0
         self._calendar: tuple[Catalog, Calendar] | None = None
 
     @property
@@ -35,13 +30,7 @@ class State:
     @property
     def project(self) -> Project:
         """The project, with jobs as they are declared now."""
-        with self._mutex:
-            if time.monotonic() - self._read_at > CATALOG_SECONDS:
-                catalog = load_catalog(self._project.settings)
-                if self._read_at == 0.0 or not catalog.same_as(self._project.catalog):
-                    # Else the one that is there stays, and with it the jobs that it has built.
-                    self._project.catalog = catalog
-                self._read_at = time.monotonic()
+        self._project.look()
         return self._project
 
     @property

@@ -1,10 +1,9 @@
-"""``runner cron`` and ``runner init --from-crontab``, with a stand-in for the program ``crontab``."""
+"""``runner cron``, with a stand-in for the program ``crontab``."""
 
 from __future__ import annotations
 
 import os
 import re
-import shlex
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,51 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.project import Project, Result, clean_environment, runner_cli, write_project
+from tests.support.crontab_host import Host
+from tests.support.project import clean_environment
 
-CRONTAB = """\
-#!/bin/sh
-# Does what Debian's crontab does, with a file of the test.
-table={table}
-case $1 in
-  -l) if [ -e "$table" ]; then cat "$table"; else echo "no crontab for me" >&2; exit 1; fi ;;
-  -) cat > "$table.new" && mv "$table.new" "$table" ;;
-  -r) rm "$table" ;;
-  *) exit 2 ;;
-esac
-"""
 OTHERS = b"# mine\nMAILTO=ops@example.org\nSHELL=/bin/bash\n0 2 * * * echo '100\\%' \xff\r\n\n5 5 * * * no line end"
-JOBS = {
-    "nightly": {"task": "os:getcwd", "schedule": "0 2 * * *"},
-    "often": {"task": "os:getcwd", "schedule": [{"every": "15m"}, "@daily"]},
-    "never": {"task": "os:getcwd", "schedule": "0 2 * * *", "enabled": False},
-    "plain": {"task": "os:getcwd"},
-}
-
-
-class Host:
-    """A user's crontab, and projects of that user that need no server."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.table = folder / "table"
-        program = folder / "bin" / "crontab"
-        program.parent.mkdir()
-        program.write_text(CRONTAB.format(table=shlex.quote(str(self.table))))
-        program.chmod(0o755)
-        self.env = {"PATH": f"{program.parent}:/usr/bin:/bin", "TZ": "Europe/Berlin"}
-
-    def project(self, name: str = "p", jobs: object = None) -> Project:
-        settings = {"timezone": "Europe/Berlin"}
-        return write_project(self.folder / name, "embedded", JOBS if jobs is None else jobs, {}, settings)  # type: ignore[arg-type]
-
-    def cli(self, project: Project, *words: str, **more: object) -> Result:
-        return runner_cli(*words, project=project.path, cwd=Path("/"), env=self.env, **more)  # type: ignore[arg-type]
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Host:
-    return Host(tmp_path)
 
 
 def test_show_is_what_install_installs(host: Host) -> None:
@@ -224,51 +182,6 @@ def test_schedules_that_are_off_are_told(host: Host) -> None:
 
 
 # -- init --from-crontab
-
-
-def init(host: Host, *words: str, code: int = 0, **more: object) -> Result:
-    return runner_cli("init", *words, cwd=host.folder, env=host.env, **more).check(code)  # type: ignore[arg-type]
-
-
-def test_a_crontab_becomes_a_project(host: Host) -> None:
-    host.table.write_text("@reboot start\n# Writes\n* * * * * echo it works; cat%in\n")
-    said = init(host, "new", "--from-crontab").stderr
-    assert "\n1 job: echo\n" in said
-    assert said.endswith(f"then runner cron install --project {host.folder / 'new'}\n")
-    assert "line 1: @reboot start" in said
-    new = Project(host.folder / "new", "runner", "embedded")
-    assert host.cli(new, "validate").check().stdout == ""
-    assert [job["name"] for job in host.cli(new, "jobs", "--json").check().json] == ["echo"]
-    try:
-        done = host.cli(new, "run", "echo").check()
-    finally:
-        # It started the embedded server of the new project.
-        host.cli(new, "down")
-    assert "it works\\nin\\n" in done.stdout
-    assert host.table.read_text().startswith("@reboot")
-
-
-def test_a_project_gains_the_file_alone(host: Host) -> None:
-    project = host.project(jobs={"backup": {"task": "os:getcwd"}})
-    before = {path for path in project.path.rglob("*") if ".runner" not in path.parts}
-    source = host.folder / "etc"
-    source.write_text("0 2 * * * root /srv/backup.sh\n")
-    init(host, "p", "--from-crontab", "etc", "--system")
-    after = {path for path in project.path.rglob("*") if ".runner" not in path.parts}
-    assert after - before == {project.path / "jobs.d" / "crontab.yaml"}
-    assert host.cli(project, "validate").check().stdout == ""
-    names = [job["name"] for job in host.cli(project, "jobs", "--json").check().json]
-    assert sorted(names) == ["backup", "backup-2"]
-    again = init(host, "p", "--from-crontab", "-", code=2, input="0 2 * * * x\n")
-    assert "nothing was written" in again.stderr
-    assert "--system" in init(host, "--system", code=2).stderr
-
-
-def test_from_crontab_without_anything_to_carry(host: Host) -> None:
-    assert "has no crontab" in init(host, "new", "--from-crontab", code=2).stderr
-    assert "@reboot x" in init(host, "new", "--from-crontab", "-", code=2, input="@reboot x\n").stderr
-    assert "can not be read" in init(host, "new", "--from-crontab", "gone", code=2).stderr
-    assert not (host.folder / "new").exists()
 
 
 def test_no_celery_is_imported(host: Host) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import redis
 
-from tests.cli.conftest import FILES, JOBS
+from tests.cli.jobs import FILES, JOBS
+from tests.support.answers import text
 from tests.support.project import Project, Result
 from tests.support.servers import Server, free_port
 
@@ -109,6 +110,19 @@ def test_problems_in_files_of_jobs(make_project: Callable[..., Project]) -> None
     assert told["settings"]["level"] == "ok"
 
 
+def test_unsafe_jobs(make_project: Callable[..., Project]) -> None:
+    script = "task: 'runner.tasks.shell:run', params: {x: {}}, kwargs: {script: 'echo ${params.x}'}"
+    project = make_project(f"jobs:\n  open: {{{script}, unsafe: true}}\n  closed: {{task: 'os:getpid'}}\n")
+    told = checks(project.cli("doctor", "--json").check(1))
+    assert (told["unsafe"]["level"], told["jobs"]["level"]) == ("warning", "ok")
+    assert "1 job with unsafe: true" in told["unsafe"]["what"]
+    assert told["unsafe"]["what"].endswith(": open")
+    plan = project.cli("plan").check(1)
+    assert "unsafe: open: " in plan.stdout
+    assert project.cli("plan", "--json").check(1).json["unsafe"] == ["open"]
+    assert "warning: jobs.open.unsafe: whoever may submit" in project.cli("validate").check(0).stdout
+
+
 def test_runs_left_on_the_embedded_server(sound: Project, make_embedded_project: Callable[..., Project]) -> None:
     before = make_embedded_project(JOBS, FILES)
     before.submit("hello")
@@ -121,7 +135,7 @@ def test_runs_left_on_the_embedded_server(sound: Project, make_embedded_project:
 def test_a_starting_worker_warns_of_settings_that_lose_data(make_project: Callable[..., Project]) -> None:
     project = make_project(HELLO, FILES)
     client = project.redis()
-    before = client.config_get("appendfsync")["appendfsync"]
+    before = text(client.config_get("appendfsync")["appendfsync"])
     client.config_set("appendfsync", "no")
     try:
         with project.worker() as worker:
@@ -140,7 +154,7 @@ def test_schedules_that_nobody_looks_at(make_project: Callable[..., Project]) ->
     assert checks(project.cli("doctor", "--json").check(0))["schedules"]["level"] == "ok"
     # As if the last tick had been hours ago.
     client, key = project.redis(), f"{project.namespace}:schedules"
-    digest, _, touched = client.hget(key, "hello").split()
+    digest, _, touched = text(client.hget(key, "hello")).split()
     client.hset(key, "hello", f"{digest} {int(touched) - 3 * 3_600_000} {touched}")
     client.close()
     assert "hello was due" in checks(project.cli("doctor", "--json").check(1))["schedules"]["what"]

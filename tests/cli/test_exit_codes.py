@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import FILES, JOBS
+from tests.cli.jobs import FILES, JOBS
 from tests.support.deadline import wait_until
 from tests.support.project import Project, clean_environment
 from tests.support.servers import free_port
@@ -53,6 +53,16 @@ def test_exit_code(served: Project, code: int, words: str, bare: bool) -> None:
         assert done.stderr.startswith("error: ")
 
 
+@pytest.mark.parametrize(
+    "words", ["runs --since {}", "runs --until {}", "audit --since {}", "upcoming --from {}", "upcoming --to {}"]
+)
+def test_a_time_beyond_the_calendar_is_wrong_usage(served: Project, words: str) -> None:
+    for moment in ("9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59"):
+        done = shell(served, words.format(moment))
+        assert done.returncode == 2, done.stderr
+        assert "does not lie within the years" in done.stderr
+
+
 @pytest.mark.parametrize("bare", [False, True], ids=["shell", "cron"])
 def test_69_names_the_id_when_redis_cannot_be_reached(make_project: Callable[..., Project], bare: bool) -> None:
     project = make_project(JOBS, FILES, settings={"redis_url": f"redis://127.0.0.1:{free_port()}/0"})
@@ -85,15 +95,16 @@ def _watched(project: Project) -> str:
 
 def test_70_keeps_the_traceback_in_a_log(project: Project) -> None:
     run_id = project.submit("unserved")
-    client = project.redis()
-    client.hset(f"{project.namespace}:run:{run_id}", "priority", "not a number")
-    client.close()
-    done = project.cli("status", run_id).check(70)
+    # Python imports it first: a bug that no record of Redis can cause.
+    bug = "from runner.ledger.ledger import Ledger\n\ndef get(*_):\n    raise KeyError('bug')\n\nLedger.get = get\n"
+    project.write({"bug/sitecustomize.py": bug})
+    done = project.cli("status", run_id, env={"PYTHONPATH": str(project.path / "bug")}).check(70)
     assert "Traceback" not in done.stderr
-    log = Path(re.search(r"the traceback is in (\S+)", done.stderr)[1])
+    named = re.search(r"the traceback is in (\S+)", done.stderr)
+    assert named is not None
+    log = Path(named[1])
     assert log.is_relative_to(project.path / ".runner" / "log")
     assert "Traceback (most recent call last):" in log.read_text()
-    project.redis().delete(f"{project.namespace}:run:{run_id}")
 
 
 def test_cold_embedded_server_from_cron(make_embedded_project: Callable[..., Project]) -> None:

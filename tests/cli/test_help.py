@@ -49,6 +49,19 @@ def test_every_option_has_help(name: str) -> None:
             assert getattr(param, "help", None), f"{name}: {param.opts}"
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_number_has_bounds(name: str) -> None:
+    """A number of 400 digits fits into no type of C, and into no float."""
+    import click
+
+    command = root.get_command(click.Context(root), name)
+    assert command is not None
+    for param in command.params:
+        if isinstance(param.type, click.IntRange):
+            assert param.type.min is not None
+            assert param.type.max is not None, param.name
+
+
 def test_help_imports_nothing_heavy(project: Project) -> None:
     assert not imported_by(["--help"], project) & set(HEAVY)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.cli.conftest import FILES
+from tests.cli.jobs import FILES
 from tests.support.need import need
 from tests.support.project import Project
 

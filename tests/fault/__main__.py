@@ -20,7 +20,7 @@ def size_of(attack: Attack, runs: int, kills: int, seconds: float) -> Size:
     return Size(
         runs=max(20, round(runs * attack.share)),
         kills=max(attack.least_kills, round(kills * attack.kills)),
-        seconds=max(2.0, seconds * max(attack.kills, 0.1)),
+        seconds=max(2.0, seconds * (attack.pace or max(attack.kills, 0.1))),
     )
 
 
@@ -28,9 +28,9 @@ def main() -> int:
     """Run the attacks that were asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.fault", description=__doc__)
     parser.add_argument("attacks", nargs="*", metavar="ATTACK", help=f"of {', '.join(each.name for each in ATTACKS)}")
-    parser.add_argument("--runs", type=int, default=20_000, help="of the largest attack (default: %(default)s)")
-    parser.add_argument("--kills", type=int, default=100, help="of the largest attack (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=180.0, help="of the largest attack (default: %(default)s)")
+    parser.add_argument("--runs", type=int, default=20_000, help="of the attack `kill` (default: %(default)s)")
+    parser.add_argument("--kills", type=int, default=100, help="of the attack `kill` (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=180.0, help="of the attack `kill` (default: %(default)s)")
     parser.add_argument("--lease", type=float, default=3.0, help="seconds (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the choices made (default: %(default)s)")
     parser.add_argument("--system", choices=["runner", "celery"], default="runner")

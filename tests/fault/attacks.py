@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from tests.fault.boundaries import break_off_everywhere
@@ -77,7 +77,7 @@ class Load:
 
 
 def kill_at_random(field: Field) -> None:
-    """SIGKILL workers and pool children, in turn and at random moments."""
+    """SIGKILL workers and the processes that perform their runs, in turn and at random moments."""
     system, random, size = field.system, field.random, field.size
     system.start_workers(size.workers, size.concurrency)
     begun = time.monotonic()
@@ -90,6 +90,29 @@ def kill_at_random(field: Field) -> None:
                 continue
             system.kill_worker(victim)
             system.add_worker(size.concurrency)
+
+
+def kill_whoever(field: Field) -> None:
+    """SIGKILL takers, the templates that they are forked from, and the parents of both, at random moments."""
+    system, random, size = field.system, field.random, field.size
+    system.start_workers(size.workers, size.concurrency)
+    begun = time.monotonic()
+    with field.load(longest=0.05):
+        for number in range(size.kills):
+            due = begun + size.seconds * (number + random.random()) / size.kills
+            time.sleep(max(0.0, due - time.monotonic()))
+            # Not those that are about to start: they have nothing that could get lost.
+            victims = wait_until(
+                lambda: [each for each in system.workers if each.children], 60.0, "a worker has takers"
+            )
+            victim, whom = random.choice(victims), random.choice(("taker",) * 4 + ("template", "parent"))
+            if whom == "parent":
+                system.kill_worker(victim)
+                system.add_worker(size.concurrency)
+            elif whom == "template":
+                system.kill_helpers(victim)
+            else:
+                system.kill_child(victim, random)
 
 
 def freeze_a_worker(field: Field) -> None:
@@ -157,15 +180,27 @@ def cut_the_network(field: Field) -> None:
             field.proxy.cut()
 
 
+def cut_all_the_while(field: Field) -> None:
+    """Break off every connection, again and again, while runs that may start only once go on; no process dies."""
+    system, size = field.system, field.size
+    system.start_workers(size.workers, size.concurrency)
+    todo = [replace(each, job=field.random.choice(("work", "once"))) for each in orders(size.runs, field.random, 0.3)]
+    with Load(field, todo):
+        pause = size.seconds / max(1, size.kills)
+        for _ in range(max(1, size.kills)):
+            time.sleep(field.random.uniform(0.2, 1.8) * pause)
+            field.proxy.cut()
+
+
 def cut_and_kill(field: Field) -> None:
-    """Break off every connection, and SIGKILL a pool child at about the same moment."""
+    """Break off every connection, and SIGKILL a process that performs runs at about the same moment."""
     system, size = field.system, field.size
     system.start_workers(size.workers, size.concurrency)
     with field.load():
         for _ in range(max(1, size.kills)):
             time.sleep(field.random.uniform(0.1, 2.0 * size.seconds / max(1, size.kills)))
             field.proxy.cut()
-            # Up to the moment at which the worker is connected again, and listens to its children anew.
+            # Up to the moment at which the worker is connected again.
             time.sleep(field.random.uniform(0.0, 0.1))
             for worker in system.workers:
                 system.kill_child(worker, field.random)
@@ -304,10 +339,23 @@ class Attack:
     """Whether a worker may be away so long that its leases are given to others."""
     runner_only: bool = False
     """Whether it attacks something that stock Celery does not have."""
+    pace: float | None = None
+    """Of ``--seconds``; that of ``--kills`` if it has none of its own."""
 
 
 ATTACKS = (
     Attack("kill", "nothing is lost", "SIGKILL, workers, children", kill_at_random, 1.0, 1.0, 90.0),
+    Attack(
+        "takers",
+        "any process may die",
+        "SIGKILL, parents, templates, takers",
+        kill_whoever,
+        5.0,
+        10.0,
+        90.0,
+        runner_only=True,
+        pace=3.0,
+    ),
     Attack("freeze", "a lost lease is fenced", "SIGSTOP, worker, 2.5 leases", freeze_a_worker, 0.1, 0.05, 60.0),
     Attack("redis-kill", "AOF always loses nothing", "SIGKILL, Redis, restarted", kill_redis, 0.1, 0.05, 60.0),
     Attack(
@@ -331,6 +379,16 @@ ATTACKS = (
         may_lose_leases=True,
     ),
     Attack("cut", "outcomes outlive connections", "connections broken off", cut_the_network, 0.1, 0.2, 60.0),
+    Attack(
+        "cut-live",
+        "a cut ends no live run",
+        "connections broken off, always",
+        cut_all_the_while,
+        0.1,
+        2.0,
+        90.0,
+        runner_only=True,
+    ),
     Attack("cut-kill", "a worker outlives both", "children killed, all cut", cut_and_kill, 0.05, 0.1, 60.0),
     Attack("rolling", "restarts repeat nothing", "SIGTERM, one by one", rolling_restarts, 0.1, 0.08, 60.0),
     Attack(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +18,7 @@ def fence(field: Field) -> None:
     """Freeze A past its lease; B starts the run; wake A and let it do what it likes; kill B; a third start ends it.
 
     Once with a job that has ended by the time A wakes (it acknowledges and settles), once with one that has
-    outlived its timeout (its parent settles that), once with A's children awake all the time.
+    outlived its timeout (its parent settles that), once with A's takers awake all the time.
     """
     system = field.system
     assert isinstance(system, RunnerSystem)
@@ -36,20 +34,15 @@ def _fence(field: Field, system: RunnerSystem, job: str, seconds: float, whole: 
     order = Order("good", seconds, job=job)
     system.accept([order])
     started = _wait_for_start(system, order.id, 1)
-    frozen = [first.pid, *(first.children if whole else [])]
-    since = time.monotonic()
-    for pid in frozen:
-        os.kill(pid, signal.SIGSTOP)
+    since = system.freeze(first, whole=whole)
     system.start_workers(1, 1)
     second = system.workers[1]
     again = _wait_for_start(system, order.id, 2)
     # The job of the first start is over by now, or beyond its timeout, and the second one still runs.
     ripe = (started.at + seconds if whole else again.at) + 0.3
     time.sleep(max(0.0, min(ripe, again.at + seconds * 0.6) - time.monotonic()))
-    for pid in reversed(frozen):
-        os.kill(pid, signal.SIGCONT)
-    system.deaths.add([first.pid, *frozen], since, time.monotonic())
-    # A's child may settle, A may renew, acknowledge and time out; what it has done shows in a renewal at the latest.
+    system.thaw(first, since)
+    # A's taker may settle, A may renew, acknowledge and time out; what it has done shows in a renewal at the latest.
     first.wait_for("lost its claim|lease was lost|stale|refused|is settled already", 20.0)
     now = system.ledger.get(order.id)
     assert str(now.state) == "STARTED", f"a zombie changed the run to {now.state}"

@@ -44,7 +44,9 @@ def forge(field: Field) -> None:
             broadcast(client, target.id, random.randbytes(8))
             system.accept([Order("good", 0.0) for _ in range(50)])
             wait_until(
-                lambda: (system.unfinished() == 0 and not client.exists(*LISTS)) or not worker.alive,
+                lambda: (
+                    (system.unfinished() == 0 and not client.exists(*LISTS, f"{NAMESPACE}:claims")) or not worker.alive
+                ),
                 60.0,
                 "the good runs behind complete",
             )
@@ -56,6 +58,7 @@ def broadcast(client: redis.Redis, known: str, junk: bytes) -> None:
     """Send every control command, sound and spoiled, to all workers."""
     # Kombu subscribes by pattern, so the server lists no channels.
     channels = [f"/0.{NAMESPACE}.pidbox", f"/0.{NAMESPACE}.pidbox/x", f"/0.{NAMESPACE}.events/x"]
+    channels.append("/0.celery.pidbox")
     heard = 0
     for method, arguments in BROADCASTS:
         for channel in channels:

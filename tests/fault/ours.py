@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from runner.settings import load_settings
 from tests.fault.forgery import CANARY_MODULE
 from tests.fault.server import RedisServer
 from tests.fault.system import Order, Report, System, Worker
+from tests.support.processes import takers_of, templates_of
 from tests.support.project import COMMAND, clean_environment, write_project
 
 LIVE = ("PENDING", "STARTED", "RETRY")
@@ -32,11 +34,26 @@ def jobs(witness: Path) -> dict[str, Any]:
     }
     return {
         "work": work,
+        "once": {**work, "delivery": "at_most_once"},
         "timed": {**work, "timeout": "5500ms"},
         # Its module declares a task that no job names.
         "neighbour": {"task": "canary_tasks:run", "kwargs": {"witness": str(witness)}, "params": {"kind": {}}},
         "canary": {"task": "work:canary", "kwargs": {"witness": str(witness)}, "enabled": False},
     }
+
+
+class RunnerWorker(Worker):
+    """``runner worker``: its takers are forked from its template."""
+
+    @property
+    def children(self) -> list[int]:
+        """The ids of its takers."""
+        return takers_of(self.pid)
+
+    @property
+    def helpers(self) -> list[int]:
+        """The id of its template."""
+        return templates_of(self.pid)
 
 
 class RunnerSystem(System):
@@ -84,9 +101,17 @@ class RunnerSystem(System):
         """Return a job of the project."""
         return self._jobs[name]
 
-    def submit(self, order: Order, *, now: float | None = None) -> None:
-        """Submit through the ledger, as ``runner submit`` does; ``now`` is when its delay begins."""
+    def submit(self, order: Order, *, now: float | None = None, digest: str | None = None) -> None:
+        """Submit through the ledger, as ``runner submit`` does.
+
+        Args:
+            order: the run.
+            now: when its delay begins.
+            digest: of another version of the job.
+        """
         job = self._jobs[order.job]
+        if digest is not None:
+            job = replace(job, digest=digest)
         self.ledger.submit(
             Submission(
                 id=order.id,
@@ -102,7 +127,7 @@ class RunnerSystem(System):
     def make_worker(self, concurrency: int) -> Worker:
         """Start ``runner worker``."""
         command = [*COMMAND, "worker", "-c", str(concurrency)]
-        return Worker(command, cwd=self.project.path, env=clean_environment(self.environment))
+        return RunnerWorker(command, cwd=self.project.path, env=clean_environment(self.environment))
 
     def unfinished(self) -> int:
         """Count the runs that are in no final state."""

@@ -8,6 +8,7 @@ import time
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -15,7 +16,7 @@ from typing import Literal
 
 from tests.fault.server import RedisServer
 from tests.fault.witness import Deaths
-from tests.support.processes import PROC, end_session
+from tests.support.processes import PROC, children_of, end_session
 from tests.support.running import Running
 
 Kind = Literal["good", "again", "wrong"]
@@ -63,18 +64,17 @@ class Report:
 
 
 class Worker(Running):
-    """A worker process with its pool."""
+    """A worker process, and the processes that perform runs for it."""
 
     @property
     def children(self) -> list[int]:
-        """The ids of its pool children."""
-        found = []
-        for task in (PROC / str(self.pid) / "task").glob("*"):
-            try:
-                found += [int(pid) for pid in (task / "children").read_text().split()]
-            except OSError:
-                continue
-        return found
+        """The ids of the processes that perform runs."""
+        return children_of(self.pid)
+
+    @property
+    def helpers(self) -> list[int]:
+        """The ids of the processes that those are forked from, if it is not the worker's own."""
+        return []
 
     @property
     def memory(self) -> int:
@@ -194,13 +194,13 @@ class System(ABC):
 
     def kill_worker(self, worker: Worker) -> None:
         """SIGKILL the worker's first process, as a machine out of memory would."""
-        self.deaths.add([worker.pid, *worker.children], time.monotonic())
+        self.deaths.add([worker.pid, *worker.helpers, *worker.children], time.monotonic())
         self.deaths.killed += 1
         worker.kill()
         self.retire(worker)
 
     def kill_child(self, worker: Worker, random: Random) -> bool:
-        """SIGKILL one pool child; return whether there was one."""
+        """SIGKILL a process that performs runs; return whether there was one."""
         children = worker.children
         if not children:
             return False
@@ -213,16 +213,30 @@ class System(ABC):
         self.deaths.killed += 1
         return True
 
+    def kill_helpers(self, worker: Worker) -> None:
+        """SIGKILL what a worker forks the processes from that perform runs; they die with it."""
+        helpers = worker.helpers
+        self.deaths.add([*helpers, *worker.children], time.monotonic())
+        self.deaths.killed += 1
+        for pid in helpers:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
     def freeze(self, worker: Worker, *, whole: bool) -> float:
-        """SIGSTOP the worker, or (``whole``) its pool children too, as when its host sleeps; return when."""
+        """SIGSTOP the worker, or (``whole``) what performs its runs too, as when its host sleeps; return when."""
         at = time.monotonic()
-        for pid in (worker.pid, *(worker.children if whole else ())):
-            os.kill(pid, signal.SIGSTOP)
+        # From the outside in: none is made or replaced meanwhile.
+        os.kill(worker.pid, signal.SIGSTOP)
+        if whole:
+            for pid in worker.helpers:
+                os.kill(pid, signal.SIGSTOP)
+            for pid in worker.children:
+                os.kill(pid, signal.SIGSTOP)
         return at
 
     def thaw(self, worker: Worker, since: float) -> None:
         """SIGCONT the worker; what it held while it was frozen may have been started elsewhere."""
-        pids = [worker.pid, *worker.children]
+        pids = [worker.pid, *worker.helpers, *worker.children]
         for pid in reversed(pids):
             os.kill(pid, signal.SIGCONT)
         self.deaths.add(pids, since, time.monotonic())

@@ -8,20 +8,23 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 
-from runner.delivery.claims import claim_command
 from runner.errors import Unavailable
-from runner.ledger.attempt import Attempts, Dropped, Failure
+from runner.ledger.attempt import Attempts, Dropped
+from runner.ledger.batch import Batch
+from runner.ledger.failure import Failure
 from runner.ledger.ledger import Ledger
-from runner.ledger.submission import Submission
+from runner.ledger.submission import Entry, Submission
 from runner.model.job import JobSpec
 from runner.settings import load_settings
 from tests.fault.boundaries import check
 from tests.fault.ours import NAMESPACE
 from tests.fault.server import RedisServer
+from tests.support.claims import claim
 from tests.support.proxy import Command, Proxy, Verdict
 
 LEASE = 30.0
@@ -36,6 +39,8 @@ class Bench:
     direct: Ledger
     broken: Ledger
     proxy: Proxy
+    asked: Question | None = None
+    """What was asked last."""
 
     def submit(self, ledger: Ledger, run_id: str, eta: float | None = None) -> None:
         ledger.submit(
@@ -44,9 +49,13 @@ class Bench:
             )
         )
 
+    def submit_many(self, ledger: Ledger, run_id: str) -> None:
+        common = Submission(id="", job=JOB, params={}, queue="default", priority=5, trigger="api")
+        Batch(ledger, common, [Entry(each, {"x": 1}, each) for each in (run_id, f"{run_id}-b")]).outcomes()
+
     def claim(self, ledger: Ledger) -> str:
         token = secrets.token_hex(16)
-        claim_command(ledger.client, NAMESPACE, token, LEASE, "w", ["default"])
+        claim(ledger, token, LEASE, "w")
         return token
 
     def waiting(self, run_id: str, act: Callable[[], object]) -> Callable[[], object]:
@@ -80,6 +89,28 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         broken.close()
 
 
+@dataclass(frozen=True)
+class Question:
+    """What a taker asks: for a run, and to settle the one before."""
+
+    last: tuple[str, str, str]
+    token: str
+
+    def ask(self, ledger: Ledger, *, settles: bool = True) -> Any:
+        last = self.last if settles else ("", "", "")
+        return ledger.script("take", *last, self.token, round(LEASE * 1000), "w", 1, "jobs", "default")
+
+
+def take(bench: Bench, run_id: str, *, settles: bool) -> Callable[[], object]:
+    bench.direct.client.hset(f"{NAMESPACE}:known:jobs", JOB.name, JOB.digest)
+    former = f"{run_id}-b"
+    last = (former, bench.started(former), "{}") if settles else ("", "", "")
+    bench.submit(bench.direct, run_id)
+    # The same each time, so that the question can be asked again.
+    bench.asked = asked = Question(last, run_id.replace("-", ""))
+    return lambda: asked.ask(bench.broken)
+
+
 Step = Callable[[Bench, str], Callable[[], object]]
 """Prepares a run on the direct way, and returns what is then broken off."""
 
@@ -91,7 +122,10 @@ def _later(bench: Bench, run_id: str) -> Callable[[], object]:
 STEPS: dict[str, Step] = {
     "submit": lambda bench, run_id: lambda: bench.submit(bench.broken, run_id),
     "submit-later": _later,
+    "submit-many": lambda bench, run_id: lambda: bench.submit_many(bench.broken, run_id),
     "claim": lambda bench, run_id: bench.waiting(run_id, lambda: bench.claim(bench.broken)),
+    "take": lambda bench, run_id: take(bench, run_id, settles=False),
+    "take-settling": lambda bench, run_id: take(bench, run_id, settles=True),
     "start": lambda bench, run_id: _with(
         bench.claimed(run_id), lambda token: bench.broken.script("start", run_id, token, "w", 1, JOB.name)
     ),
@@ -106,10 +140,10 @@ STEPS: dict[str, Step] = {
         bench.started(run_id), lambda token: bench.broken.script("lost", run_id, token, '{"at":1}')
     ),
     "hand-back": lambda bench, run_id: _with(
-        bench.claimed(run_id), lambda token: bench.broken.script("hand_back", 0, "back", token)
+        bench.claimed(run_id), lambda token: bench.broken.script("hand_back", 0, "back", "", token)
     ),
     "hand-back-started": lambda bench, run_id: _with(
-        bench.started(run_id), lambda token: bench.broken.script("hand_back", 0, "back", token)
+        bench.started(run_id), lambda token: bench.broken.script("hand_back", 0, "back", "", token)
     ),
     "revoke": lambda bench, run_id: bench.waiting(run_id, lambda: bench.broken.revoke(run_id, by="me")),
 }
@@ -152,11 +186,36 @@ def test_one_live_message_at_each_boundary(bench: Bench, step: str, scripts: str
             bench.proxy.gate = None
         reached = count >= boundary
         _check(bench, run_id)
+        if step == "submit-many":
+            # The batch is there as a whole, or not at all.
+            both = (f"{NAMESPACE}:run:{run_id}", f"{NAMESPACE}:run:{run_id}-b")
+            assert bench.direct.client.exists(*both) in (0, 2)
+            _check(bench, f"{run_id}-b")
+            bench.submit_many(bench.direct, run_id)
+            assert bench.direct.client.exists(*both) == 2
+        if step.startswith("take"):
+            _check(bench, f"{run_id}-b")
+            _ask_again(bench, run_id)
         if step.startswith("submit"):
             # Submitted again under the same id and key, it is the same run, with one message.
             bench.submit(bench.direct, run_id)
             _check(bench, run_id)
     assert boundary > 1, "no command passed the proxy"
+
+
+def _ask_again(bench: Bench, run_id: str) -> None:
+    """Ask as a taker does whose answer was lost: the last run is settled once, the next one is started once."""
+    asked = bench.asked
+    assert asked is not None
+    former, token, meta = asked.last
+    if former:
+        Attempts(bench.direct).settle(former, token, meta)
+        assert bench.direct.get(former).state == "SUCCESS"
+    for _ in range(2):
+        _, word, started, _, _, _, attempts, *_ = asked.ask(bench.direct, settles=False)
+        assert (word, started, attempts) == ("go", run_id, "1")
+    assert bench.direct.get(run_id).losses == 0
+    _check(bench, run_id)
 
 
 def _check(bench: Bench, run_id: str) -> None:

@@ -62,3 +62,16 @@ def test_a_run_is_started_as_no_other_job(system: RunnerSystem, task: str) -> No
     forge(system, order, task)
     run = system.ledger.get(order.id)
     assert (str(run.state), run.attempts) == ("PENDING", 0), f"started as {task}: {run.state} {run.error}"
+
+
+def test_what_a_plain_client_puts_into_a_queue_of_runs_is_adopted(system: RunnerSystem) -> None:
+    order = Order("good", 0.0)
+    params = {"kind": order.kind, "seconds": 0}
+    with system.server.client() as client:
+        client.lpush(
+            f"{NAMESPACE}:queue:default:5", dump(envelope(task="work", run_id=order.id, params=params, ours=False))
+        )
+    behind = Order("good", 0.0)
+    system.submit(behind)
+    wait_until(lambda: len(system.ledger.read([order.id])) == 1, 20.0, "it is a run")
+    wait_until(lambda: system.ledger.get(order.id).state == "SUCCESS", 20.0, "the run ends")

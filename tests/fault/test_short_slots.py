@@ -14,9 +14,10 @@ from runner.errors import Unavailable
 from runner.model.run import State
 from tests.fault.server import RedisServer
 from tests.support.deadline import wait_until
+from tests.support.processes import takers_of
 from tests.support.project import write_project
 from tests.support.running import Running
-from tests.worker.test_concurrency import HOLDS, WITNESS, children, read
+from tests.worker.test_concurrency import HOLDS, WITNESS, read
 
 RUNS = 200
 KILLS = 12
@@ -47,7 +48,7 @@ def test_no_slot_is_leaked_or_given_twice(tmp_path: Path) -> None:
                 os.kill(worker.pid, signal.SIGKILL)
                 workers.remove(worker)
                 workers.append(stack.enter_context(project.worker(concurrency=3)))
-            elif found := children(worker.pid):
+            elif found := takers_of(worker.pid):
                 os.kill(dice.choice(found), signal.SIGKILL)
 
         def over() -> bool:

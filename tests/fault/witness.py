@@ -120,7 +120,7 @@ class Testimony:
             later.at - died
             for starts in self.starts.values()
             for former, later in itertools.pairwise(starts)
-            if (died := deaths.ended(former)) is not None
+            if former.event != "again" and (died := deaths.ended(former)) is not None
         ]
 
     def overlaps(self, deaths: Deaths) -> list[Start]:

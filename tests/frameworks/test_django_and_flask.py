@@ -18,11 +18,10 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from runner.ledger.connection import kombu_url
 from tests.support.deadline import wait_until
 from tests.support.project import Project, clean_environment
 from tests.support.running import Running
-from tests.support.servers import Server
+from tests.support.servers import Server, kombu_url
 
 HERE = Path(__file__).parent
 THEIR_DATABASE = 10

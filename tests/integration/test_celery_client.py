@@ -24,6 +24,7 @@ JOBS = {
     "hold": {"task": "work:hold"},
     "broken": {"task": "no_such_module:f"},
     "off": {"task": "work:add", "enabled": False},
+    "beside": {"task": "work:flaky", "queue": "celery", "retry": {"max_retries": 2, "delay": "1ms"}},
 }
 
 WORK = """
@@ -93,7 +94,7 @@ def test_sees_each_state_of_a_run_that_is_tried_again(project: Project, client: 
             state = sent.state
             if not seen or seen[-1] != state:
                 seen.append(state)
-            return state == "SUCCESS"
+            return bool(state == "SUCCESS")
 
         wait_until(finished, PATIENCE, "the run succeeds")
         assert sent.get(timeout=PATIENCE) == "at last"
@@ -121,6 +122,19 @@ def test_runs_of_a_client_wait_their_turn(project: Project, client: Celery) -> N
         project.write({"release": ""})
         assert first.get(timeout=PATIENCE) == "held"
         assert second.get(timeout=PATIENCE) == 11
+
+
+def test_a_job_may_have_the_queue_that_clients_publish_to(project: Project, client: Celery) -> None:
+    waits = project.cli("submit", "beside").check()
+    assert "no live worker takes runs from queue celery" in waits.stderr
+    sent = client.send_task("add", kwargs={"a": 1})
+    (queue,) = project.cli("queues", "--json").check().json
+    assert (queue["name"], queue["waiting"], queue["priorities"]) == ("celery", 2, {"5": 1, "0": 1})
+    # Whatever queues a worker is given.
+    with project.worker("-Q", "default", concurrency=1):
+        project.wait_for_state(waits.id, "SUCCESS")
+        assert sent.get(timeout=PATIENCE) == 11
+        assert "warning" not in project.cli("submit", "beside", "--wait").check().stderr
 
 
 @pytest.mark.parametrize(

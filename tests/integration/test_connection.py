@@ -16,8 +16,11 @@ import redis
 
 from runner.embedded.program import find_program
 from runner.errors import InvalidSettings, Unavailable
-from runner.ledger.connection import connect, kombu_url, reaching, resolve_url
+from runner.ledger.address import resolve_url
+from runner.ledger.connection import connect
+from runner.ledger.reach import reaching
 from runner.settings import Settings
+from tests.support.servers import kombu_url
 
 PASSWORD = "hunter2"
 

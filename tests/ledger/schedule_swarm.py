@@ -18,7 +18,7 @@ def main() -> None:
     client, key = project.ledger.client, f"{project.settings.namespace}:test-clock"
 
     def now() -> int:
-        return int(client.get(key))
+        return int(client.get(key) or 0)
 
     engine = Engine(project, now)
     engine.tick()

@@ -11,7 +11,8 @@ from runner.ledger.health.reconcile import reconcile
 from runner.model.concurrency import Concurrency, Policy
 from runner.model.job import JobSpec
 from runner.model.run import Run, State
-from tests.ledger.conftest import ERROR, Bench
+from tests.support.answers import text, texts
+from tests.support.bench import ERROR, Bench
 
 
 def spec(limit: int = 1, policy: Policy = "queue", key: str | None = None, name: str = "job") -> JobSpec:
@@ -24,11 +25,11 @@ def submit(bench: Bench, count: int, job: JobSpec, **options: Any) -> list[Run]:
 
 
 def holders(bench: Bench, group: str = "job") -> list[str]:
-    return list(bench.ledger.client.zrange(f"{bench.ledger.namespace}:holders:{group}", 0, -1))
+    return texts(bench.ledger.client.zrange(f"{bench.ledger.namespace}:holders:{group}", 0, -1))
 
 
 def waiting(bench: Bench, group: str = "job") -> list[str]:
-    return list(bench.ledger.client.zrange(f"{bench.ledger.namespace}:waiting:{group}", 0, -1))
+    return texts(bench.ledger.client.zrange(f"{bench.ledger.namespace}:waiting:{group}", 0, -1))
 
 
 def states(bench: Bench, runs: list[Run]) -> list[str]:
@@ -99,7 +100,7 @@ def test_a_redelivery_keeps_it(bench: Bench, how: str) -> None:
     if how == "lose":
         bench.attempts.lose(first.id, token, {"worker": "w1"})
     elif how == "hand_back":
-        bench.ledger.script("hand_back", 0, "back", token)
+        bench.ledger.script("hand_back", 0, "back", "", token)
     else:
         bench.let_leases_end(token)
         bench.beat()
@@ -139,7 +140,7 @@ def test_replace_terminates_one_that_runs_and_waits_until_it_is_dead(bench: Benc
     second = bench.submit(job=spec(policy="replace"))
     assert states(bench, [first, second]) == ["STARTED", "PENDING"]
     assert holders(bench) == [first.id]
-    assert bench.beat()[1] == {first.id: "TERM"}
+    assert bench.beat().terminating == {first.id: "TERM"}
     third = bench.submit(job=spec(policy="replace"))
     assert states(bench, [second, third]) == ["REVOKED/replaced", "PENDING"]
     assert bench.attempts.lose(first.id, token, {"worker": "w1"}) == "REVOKED"
@@ -180,7 +181,8 @@ def test_the_guard_sets_aside_what_came_without_a_slot(bench: Bench) -> None:
     first, second = submit(bench, 2, spec())
     # Something put its message into the queue: a repair, or somebody by hand.
     client, namespace = bench.ledger.client, bench.ledger.namespace
-    client.lpush(f"{namespace}:queue:default:5", client.hget(f"{namespace}:run:{second.id}", "message"))
+    message = text(client.hget(f"{namespace}:run:{second.id}", "message"))
+    client.lpush(f"{namespace}:queue:default:5", message)
     client.hdel(f"{namespace}:run:{second.id}", "message", "aside")
     client.zrem(f"{namespace}:waiting:job", second.id)
     assert isinstance(bench.attempts.start(first.id, bench.claim(), "w1", "job"), Started)

@@ -9,7 +9,8 @@ import pytest
 from runner.ledger.fleet import read_queues
 from runner.ledger.metrics import Counts, Times, read_counts
 from runner.model.run import State
-from tests.ledger.conftest import ERROR, Bench
+from tests.support.answers import texts
+from tests.support.bench import ERROR, Bench
 
 SUCCESS = ("job", "SUCCESS", "")
 FAILURE = ("job", "FAILURE", "exception")
@@ -100,7 +101,7 @@ def test_a_second_message_of_a_run_counts_nothing(bench: Bench) -> None:
     before = counts(bench)
     queue = f"{bench.ledger.namespace}:queue:default:5"
     other = bench.submit()
-    [message] = bench.ledger.client.lrange(queue, 0, -1)
+    [message] = texts(bench.ledger.client.lrange(queue, 0, -1))
     bench.ledger.client.lpush(queue, message.replace(other.id, run.id))
     bench.attempts.start(run.id, bench.claim_of(run), "w1", run.job)
     bench.end(State.SUCCESS)
@@ -135,7 +136,7 @@ def test_the_last_loss_is_redelivered_no_more(bench: Bench) -> None:
 def test_what_is_handed_back_was_not_lost(bench: Bench) -> None:
     run = bench.submit()
     token = bench.start(run)
-    bench.ledger.script("hand_back", 0, "its worker stops", token)
+    bench.ledger.script("hand_back", 0, "its worker stops", "", token)
     found = counts(bench)
     assert (found.losses, found.redeliveries, found.runs) == ({}, {}, {})
 
@@ -154,7 +155,7 @@ def test_waiting_for_a_retry_is_no_run_time(bench: Bench) -> None:
 
 def test_times_are_those_that_passed(bench: Bench) -> None:
     run = bench.submit()
-    key, now = f"{bench.ledger.namespace}:run:{run.id}", round(bench.now() * 1000)
+    key, now = f"{bench.ledger.namespace}:run:{run.id}", int(bench.now() * 1000)
     bench.ledger.client.hset(key, mapping={"submitted_at": now - 9_000_000, "eta": now - 3_000})
     token = bench.start(run)
     bench.ledger.client.hset(key, "started_at", now - 70_000)
@@ -177,11 +178,24 @@ def test_counts_outlive_the_runs(bench: Bench) -> None:
 
 def test_every_worker_takes_from_the_inbox_of_plain_clients(bench: Bench) -> None:
     bench.beat()
-    assert [each["name"] for each in read_queues(bench.ledger)] == ["default"]
+    assert [each.name for each in read_queues(bench.ledger)] == ["default"]
     bench.ledger.client.lpush("celery", "{}")
     try:
         inbox, default = read_queues(bench.ledger)
     finally:
         bench.ledger.client.delete("celery")
-    assert (inbox["name"], inbox["waiting"], inbox["workers"], inbox["concurrency"]) == ("celery", 1, 1, 1)
-    assert (default["name"], default["waiting"], default["workers"]) == ("default", 0, 1)
+    assert (inbox.name, inbox.waiting, inbox.workers, inbox.concurrency) == ("celery", 1, 1, 1)
+    assert (default.name, default.waiting, default.workers) == ("default", 0, 1)
+
+
+def test_runs_in_the_queue_of_plain_clients_are_counted_beside_their_messages(bench: Bench) -> None:
+    bench.beat()
+    assert "celery" in bench.ledger.consumed_queues()
+    bench.submit(queue="celery", priority=3)
+    bench.submit(queue="celery", priority=5)
+    bench.ledger.client.lpush("celery\x06\x163", "{}")
+    try:
+        inbox, _ = read_queues(bench.ledger)
+    finally:
+        bench.ledger.client.delete("celery\x06\x163")
+    assert (inbox.waiting, inbox.priorities) == (3, {"3": 2, "5": 1})

@@ -9,7 +9,7 @@ import pytest
 
 from runner.errors import Unavailable, UsageError
 from runner.ledger.events import Event, Events, Gap
-from tests.ledger.conftest import Bench
+from tests.support.bench import Bench
 
 
 def until(found: Iterator[Event | Gap | None], count: int) -> list[Event | Gap]:

@@ -20,7 +20,8 @@ from runner.ledger.health.server import ask, check_server, losing_settings
 from runner.ledger.ledger import Ledger
 from runner.model.run import FINAL, Run, State
 from runner.settings import Settings
-from tests.ledger.conftest import ERROR, Bench
+from tests.support.answers import text
+from tests.support.bench import ERROR, Bench
 from tests.support.deadline import wait_until
 from tests.support.project import Project
 
@@ -55,7 +56,7 @@ def dump(bench: Bench) -> dict[str, Any]:
     return {
         key: readers[str(client.type(key))](key)
         for key in client.scan_iter(f"{namespace}:*")
-        if key != f"{namespace}:sweep" and not key.startswith(f"{namespace}:bell:")
+        if key != f"{namespace}:sweep" and not key.startswith(f"{namespace}:ring:")
     }
 
 
@@ -112,9 +113,9 @@ def test_a_lost_message_is_written_again(swept: Bench, keys: Callable[[str], str
 def test_a_message_written_again_is_the_one_that_was_lost(swept: Bench, keys: Callable[[str], str]) -> None:
     swept.submit(params={"day": "x", "limit": 5})
     client, key = swept.ledger.client, keys("queue:default:5")
-    original = client.lpop(key)
+    original = text(client.lpop(key))
     mended(swept, runs_without_message=1)
-    assert json.loads(client.lindex(key, 0)) == json.loads(original)
+    assert json.loads(text(client.lindex(key, 0))) == json.loads(original)
 
 
 @pytest.mark.parametrize("lost", ["entry", "message", "both"])
@@ -204,9 +205,9 @@ def test_of_several_messages_one_stays(swept: Bench, keys: Callable[[str], str],
     run = swept.submit(eta=time.time() + 3600 if place == "delayed" else None)
     client, queue = swept.ledger.client, keys("queue:default:5")
     if place == "delayed":
-        message = client.hget(keys(f"run:{run.id}"), "message")
+        message = text(client.hget(keys(f"run:{run.id}"), "message"))
     else:
-        message = client.lindex(queue, 0)
+        message = text(client.lindex(queue, 0))
     if place in ("claim", "started"):
         token = swept.claim()
         if place == "started":
@@ -228,7 +229,7 @@ def test_a_plain_clients_message_about_to_be_adopted_is_not_the_runs_own(
 ) -> None:
     run = swept.submit()
     client = swept.ledger.client
-    envelope = json.loads(client.lindex(keys("queue:default:5"), 0))
+    envelope = json.loads(text(client.lindex(keys("queue:default:5"), 0)))
     del envelope["headers"]["runner"]
     claim = {"queue": "celery", "priority": 0, "worker": "w1", "ours": False, "id": run.id}
     client.hset(keys("claims"), "foreign", json.dumps(claim, separators=(",", ":")) + "\n" + json.dumps(envelope))
@@ -261,8 +262,8 @@ def test_a_portion_that_loses_messages_hides_none(swept: Bench) -> None:
 def test_a_long_queue_is_judged_by_its_ends(swept: Bench, keys: Callable[[str], str]) -> None:
     runs = [swept.submit() for _ in range(60)]
     client, key = swept.ledger.client, keys("queue:default:5")
-    client.lrem(key, 1, client.lindex(key, 30))
-    client.lpush(key, client.lindex(key, -1))
+    client.lrem(key, 1, text(client.lindex(key, 30)))
+    client.lpush(key, text(client.lindex(key, -1)))
     assert found(list(Reconciliation(swept.ledger, mend=True, edge=5).findings())) == {
         "runs-without-message": 1,
         "duplicate-messages": 1,
@@ -274,7 +275,7 @@ def test_a_long_queue_that_moved_too_far_is_left_alone(swept: Bench, keys: Calla
     for _ in range(60):
         swept.submit()
     client, key = swept.ledger.client, keys("queue:default:5")
-    client.lrem(key, 1, client.lindex(key, 30))
+    client.lrem(key, 1, text(client.lindex(key, 30)))
 
     class Slow(Reconciliation):
         def _judge_once(self, suspects: dict[str, set[str]]) -> dict[str, set[str]]:
@@ -291,7 +292,7 @@ def test_messages_in_the_middle_of_a_long_queue_are_not_taken_for_lost(
 ) -> None:
     runs = [swept.submit() for _ in range(60)]
     client, key = swept.ledger.client, keys("queue:default:5")
-    twice = client.lindex(key, 30)
+    twice = text(client.lindex(key, 30))
     client.linsert(key, "BEFORE", twice, twice)
     assert found(list(Reconciliation(swept.ledger, mend=True, edge=5).findings())) == {"undecided": 1}
     assert len(swept.messages()) == 61
@@ -348,7 +349,7 @@ def test_claims_and_leases_that_do_not_fit(swept: Bench, keys: Callable[[str], s
     client.zadd(keys("leases"), {"torn": 1})
     mended(swept, claims=3)
     assert client.hkeys(keys("claims")) == [token]
-    assert client.zscore(keys("leases"), token) > swept.now() * 1000
+    assert (client.zscore(keys("leases"), token) or 0) > swept.now() * 1000
     assert check_dead_letters(swept.ledger).count == 1
     assert swept.attempts.succeed(run.id, token, "1")
 
@@ -431,6 +432,17 @@ def test_names_of_empty_queues_go(swept: Bench, keys: Callable[[str], str]) -> N
 
 
 # -- dead letters, workers, queues, the server
+
+
+def test_the_newest_dead_letters_are_kept(bench: Bench, keys: Callable[[str], str]) -> None:
+    client, key = bench.ledger.client, keys("dead-letters")
+    client.lpush(key, "the oldest", *["another"] * 9_999)
+    bench.ledger.bury("by Python")
+    client.lpush(keys("queue:default:5"), "by Lua")
+    assert bench.try_claim() is None
+    assert client.llen(key) == 10_000
+    assert [str(letter).rpartition("\n")[2] for letter in client.lrange(key, 0, 1)] == ["by Lua", "by Python"]
+    assert client.lindex(key, -1) == "another"
 
 
 def test_dead_letters_are_shown_and_kept_in_a_file(bench: Bench, keys: Callable[[str], str], tmp_path: Path) -> None:
@@ -543,7 +555,7 @@ def test_runs_on_the_move_are_never_taken_for_lost(settings: Settings, edge: int
                     continue
                 run_id = bench._claimed[token]
                 if int(token, 16) % 3:
-                    bench.ledger.script("hand_back", 0, "not now", token)
+                    bench.ledger.script("hand_back", 0, "not now", "", token)
                 else:
                     bench.attempts.start(run_id, token, "w1", "job")
                     bench.attempts.retry(run_id, token, 0.0, ERROR)
@@ -557,7 +569,8 @@ def test_runs_on_the_move_are_never_taken_for_lost(settings: Settings, edge: int
     until = time.monotonic() + 4.0
     repairs = 0
     try:
-        while time.monotonic() < until:
+        # On a busy machine, six repairs may take longer.
+        while repairs < 6 or time.monotonic() < until:
             told = found(list(Reconciliation(opened[4], mend=True, edge=edge).findings()))
             told.pop("undecided", None)
             assert told == {}
@@ -567,7 +580,6 @@ def test_runs_on_the_move_are_never_taken_for_lost(settings: Settings, edge: int
         for thread in threads:
             thread.join()
     assert not failures
-    assert repairs > 5
     opened[0].beat(worker="", keep=0, lease=3.0, record={})
     assert sorted(benches[0].messages()) == sorted(run.id for run in runs)
     for ledger in opened:

@@ -9,7 +9,7 @@ import pytest
 
 from runner.ledger.health.reconcile import reconcile
 from runner.model.run import FINAL, Run, State
-from tests.ledger.conftest import ERROR, Bench
+from tests.support.bench import ERROR, Bench
 
 HOUR = 3600.0
 
@@ -36,7 +36,7 @@ def _delayed(bench: Bench) -> tuple[Run, str]:
 
 def _refused(bench: Bench) -> tuple[Run, str]:
     run, token = _claimed(bench)
-    bench.ledger.script("hand_back", int(HOUR * 1000), "job not declared here", token)
+    bench.ledger.script("hand_back", int(HOUR * 1000), "job not declared here", "", token)
     return run, ""
 
 
@@ -59,7 +59,7 @@ def _lost(bench: Bench) -> tuple[Run, str]:
 
 def _handed_back(bench: Bench) -> tuple[Run, str]:
     run = bench.submit()
-    bench.ledger.script("hand_back", 0, "the worker stops", bench.start(run))
+    bench.ledger.script("hand_back", 0, "the worker stops", "", bench.start(run))
     return run, bench.claim_of(run)
 
 

@@ -18,7 +18,8 @@ from runner.model.concurrency import Concurrency
 from runner.model.job import JobSpec
 from runner.model.run import FINAL, TRANSITIONS, Run, State
 from runner.settings import Settings
-from tests.ledger.conftest import ERROR, Bench
+from tests.support.answers import text, texts
+from tests.support.bench import ERROR, Bench
 from tests.support.servers import Server
 
 JOBS = {
@@ -103,7 +104,7 @@ class Runs(RuleBasedStateMachine):
 
     @rule(claim=claimed, pause=st.sampled_from([0, 500_000]))
     def hand_back(self, claim: tuple[str, str], pause: int) -> None:
-        self.bench.ledger.script("hand_back", pause, "back", claim[1])
+        self.bench.ledger.script("hand_back", pause, "back", "", claim[1])
 
     @rule(claim=claimed)
     def lease_ends(self, claim: tuple[str, str]) -> None:
@@ -152,15 +153,19 @@ class Runs(RuleBasedStateMachine):
         runs = {run.id: run for run in self.bench.ledger.read(list(self.last))}
         assert set(runs) == set(self.last), "a run was lost"
         queued = self.bench.messages()
-        delayed = list(client.zrange(f"{namespace}:delayed", 0, -1))
-        aside = [run_id for key in client.scan_iter(f"{namespace}:waiting:*") for run_id in client.zrange(key, 0, -1)]
-        aside += [run_id for key in client.scan_iter(f"{namespace}:parked:*") for run_id in client.zrange(key, 0, -1)]
+        delayed = texts(client.zrange(f"{namespace}:delayed", 0, -1))
+        aside = [
+            run_id for key in client.scan_iter(f"{namespace}:waiting:*") for run_id in texts(client.zrange(key, 0, -1))
+        ]
+        aside += [
+            run_id for key in client.scan_iter(f"{namespace}:parked:*") for run_id in texts(client.zrange(key, 0, -1))
+        ]
         for key in client.scan_iter(f"{namespace}:holders:*"):
             group = JOBS[key.rsplit(":", 1)[1]].concurrency
             assert group is not None
             assert client.zcard(key) <= group.limit, "more hold a slot than may"
-            assert all(runs[run_id].state not in FINAL for run_id in client.zrange(key, 0, -1)), "a slot leaked"
-        held = [value.split("\n", 1)[0] for value in client.hvals(f"{namespace}:claims")]
+            assert all(runs[run_id].state not in FINAL for run_id in texts(client.zrange(key, 0, -1))), "a slot leaked"
+        held = [text(value).split("\n", 1)[0] for value in client.hvals(f"{namespace}:claims")]
         for run_id, run in runs.items():
             before = self.last[run_id]
             if before.final:

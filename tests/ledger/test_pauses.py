@@ -12,7 +12,7 @@ from runner.model.concurrency import Concurrency
 from runner.model.job import JobSpec
 from runner.model.pause import ALL
 from runner.model.run import State
-from tests.ledger.conftest import ERROR, Bench
+from tests.support.bench import ERROR, Bench
 
 
 @pytest.mark.parametrize("whom", ["job", ALL])

@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 
 from runner.errors import Unavailable
+from runner.ledger import run_log
+from runner.ledger.reading import get_run
 from runner.ledger.run_log import RunLog
+from runner.ledger.store import Store
 from runner.model.run import Run
-from tests.ledger.conftest import Bench
+from tests.support.bench import Bench
 
 
 def append(log: RunLog, number: int, *words: str, attempt: int = 1) -> str:
@@ -49,9 +52,9 @@ def test_following_outlives_lost_connections(bench: Bench, monkeypatch: pytest.M
     token = bench.start(run)
     log = RunLog(bench.ledger, run.id)
     append(log, 1, "a")
-    real, calls = bench.ledger.get, iter(range(1000))
+    calls = iter(range(1000))
 
-    def breaks(run_id: str) -> Run:
+    def breaks(store: Store, run_id: str) -> Run:
         match next(calls):
             case 1:
                 append(log, 2, "b")
@@ -59,16 +62,16 @@ def test_following_outlives_lost_connections(bench: Bench, monkeypatch: pytest.M
             case 3:
                 append(log, 3, "c")
                 bench.attempts.succeed(run.id, token, "1")
-        return real(run_id)
+        return get_run(store, run_id)
 
-    monkeypatch.setattr(bench.ledger, "get", breaks)
+    monkeypatch.setattr(run_log, "get_run", breaks)
     assert [line.text for line in RunLog(bench.ledger, run.id).follow()] == ["a", "b", "c"]
 
 
 def test_a_log_that_cannot_be_reached_at_all_is_not_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    def gone(_: str) -> Any:
+    def gone(*_: object) -> Any:
         raise Unavailable("gone")
 
-    monkeypatch.setattr(bench.ledger, "get", gone)
+    monkeypatch.setattr(run_log, "get_run", gone)
     with pytest.raises(Unavailable):
         next(RunLog(bench.ledger, "any").follow())

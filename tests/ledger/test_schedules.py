@@ -15,8 +15,8 @@ import pytest
 
 from runner.ledger.slots import VERSIONS_KEPT, Note, note, read_marks, slot_id
 from runner.schedule.timetable import merged, milliseconds, timetables
-from tests.ledger.conftest import Bench
 from tests.ledger.schedules import Place, ms, swarm_clock
+from tests.support.bench import Bench
 from tests.support.deadline import wait_until
 
 PROJECT = Path(__file__).parents[2]

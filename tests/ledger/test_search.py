@@ -12,9 +12,11 @@ import pytest
 
 from runner.errors import UsageError
 from runner.ledger.ledger import Ledger
-from runner.ledger.search import Query, search
+from runner.ledger.search import search
 from runner.model.run import Run, State
-from tests.ledger.conftest import Bench
+from runner.model.run_query import RunQuery
+from tests.support.answers import encodable
+from tests.support.bench import Bench
 
 
 def write_runs(ledger: Ledger, count: int, spread: int) -> list[tuple[int, str, dict[str, str]]]:
@@ -43,7 +45,7 @@ def write_runs(ledger: Ledger, count: int, spread: int) -> list[tuple[int, str, 
             if state == "FAILURE":
                 told = {"type": "OSError", "message": rng.choice(("Disk is Füll", "no route")), "traceback": None}
                 record["error"] = json.dumps(told)
-            pipe.hset(f"{prefix}:run:{run_id}", mapping=record)
+            pipe.hset(f"{prefix}:run:{run_id}", mapping=encodable(record))
             pipe.zadd(f"{prefix}:state:{state}", {run_id: at})
             pipe.zadd(f"{prefix}:job:{record['job']}:{state}", {run_id: at})
             made.append((at, run_id, record))
@@ -54,21 +56,21 @@ def write_runs(ledger: Ledger, count: int, spread: int) -> list[tuple[int, str, 
 CASES: list[tuple[dict[str, Any], Callable[[dict[str, str]], bool]]] = [
     ({}, lambda record: True),
     ({"job": "a"}, lambda record: record["job"] == "a"),
-    ({"states": [State.FAILURE, State.REVOKED]}, lambda record: record["state"] != "SUCCESS"),
+    ({"state": [State.FAILURE, State.REVOKED]}, lambda record: record["state"] != "SUCCESS"),
     ({"reason": "expired"}, lambda record: record.get("reason") == "expired"),
     ({"tag": "zü", "job": "b"}, lambda record: "zü" in json.loads(record["tags"]) and record["job"] == "b"),
     ({"worker": "two"}, lambda record: record["worker"] == "w@two"),
     ({"worker": "w@one"}, lambda record: record["worker"] == "w@one"),
     ({"trigger": "schedule"}, lambda record: record["trigger"] == "schedule"),
     ({"key": "k7"}, lambda record: record["key"] == "k7"),
-    ({"text": "disk IS fü"}, lambda record: "Disk is Füll" in json.loads(record.get("error", '""')).get("message", "")
+    ({"grep": "disk IS fü"}, lambda record: "Disk is Füll" in json.loads(record.get("error", '""')).get("message", "")
      if record.get("error") else False),
-    ({"text": "DISK IS FÜ"}, lambda record: "Füll" in json.loads(record.get("error", "{}")).get("message", "")),
-    ({"text": ""}, lambda record: "error" in record),
+    ({"grep": "DISK IS FÜ"}, lambda record: "Füll" in json.loads(record.get("error", "{}")).get("message", "")),
+    ({"grep": ""}, lambda record: "error" in record),
     ({"since": 1_700_000_000.02}, lambda record: int(record["submitted_at"]) >= 1_700_000_000_020),
     ({"until": 1_700_000_000.02}, lambda record: int(record["submitted_at"]) <= 1_700_000_000_020),
-    ({"states": [State.PENDING]}, lambda record: False),
-    ({"states": [State.SUCCESS], "reason": "expired"}, lambda record: False),
+    ({"state": [State.PENDING]}, lambda record: False),
+    ({"state": [State.SUCCESS], "reason": "expired"}, lambda record: False),
 ]  # fmt: skip
 
 
@@ -85,7 +87,7 @@ def test_every_condition_and_every_page(bench: Bench, runs: list[tuple[int, str,
             for limit in (1000, 37):
                 found, cursor, pages = [], None, 0
                 while True:
-                    page = search(bench.ledger, Query(order=order, **options), limit=limit, cursor=cursor)  # type: ignore[arg-type]
+                    page = search(bench.ledger, RunQuery(sort=order, **options), limit=limit, cursor=cursor)
                     assert len(page.runs) <= limit
                     assert not page.cut
                     found += [run.id for run in page.runs]
@@ -103,7 +105,7 @@ def test_one_page_looks_at_so_many_and_says_how_far_it_came(
     oldest = runs[-1][2]["key"]
     cursor, looked, pages = None, 0, 0
     while True:
-        page = search(bench.ledger, Query(key=oldest), limit=5, cursor=cursor, look=60)
+        page = search(bench.ledger, RunQuery(key=oldest), limit=5, cursor=cursor, look=60)
         looked, pages, cursor = looked + page.looked_at, pages + 1, page.cursor
         assert page.looked_at <= 60
         if page.runs:
@@ -116,19 +118,19 @@ def test_one_page_looks_at_so_many_and_says_how_far_it_came(
 
 def test_longest_first(bench: Bench, runs: list[tuple[int, str, dict[str, str]]]) -> None:
     by_time = sorted(runs, key=lambda each: int(each[2]["finished_at"]) - each[0], reverse=True)
-    page = search(bench.ledger, Query(order="longest"), limit=9)
+    page = search(bench.ledger, RunQuery(sort="longest"), limit=9)
     assert [run.id for run in page.runs] == [run_id for _, run_id, _ in by_time[:9]]
 
 
 def test_a_run_that_expires_while_it_is_looked_for_is_no_pending_one(bench: Bench) -> None:
     late, kept = bench.submit(expires=1000.0), bench.submit()
     bench.make_expire(late.id)
-    assert [run.id for run in search(bench.ledger, Query(states=[State.PENDING]), limit=9).runs] == [kept.id]
+    assert [run.id for run in search(bench.ledger, RunQuery(state=[State.PENDING]), limit=9).runs] == [kept.id]
 
 
 def test_runs_that_come_and_go_while_pages_are_turned(bench: Bench) -> None:
     first = [bench.submit() for _ in range(6)]
-    page = search(bench.ledger, Query(), limit=3)
+    page = search(bench.ledger, RunQuery(), limit=3)
     assert page.cursor is not None
     gone = {page.cursor.partition(":")[2]}
     newer = bench.submit()
@@ -136,7 +138,7 @@ def test_runs_that_come_and_go_while_pages_are_turned(bench: Bench) -> None:
         if run.id in gone:
             bench.ledger.revoke(run.id, by=None)
             bench.ledger.forget(run.id)
-    rest = search(bench.ledger, Query(), limit=9, cursor=page.cursor)
+    rest = search(bench.ledger, RunQuery(), limit=9, cursor=page.cursor)
     shown: list[Run] = [*page.runs, *rest.runs]
     assert {run.id for run in shown} == {run.id for run in first}
     assert len(shown) == len(first)
@@ -146,10 +148,10 @@ def test_runs_that_come_and_go_while_pages_are_turned(bench: Bench) -> None:
 @pytest.mark.parametrize("cursor", ["", "x", "1", "1:", ":a", "-1:a", "1e3:a", "9" * 40 + ":a"])
 def test_what_is_no_cursor_is_refused(bench: Bench, cursor: str) -> None:
     with pytest.raises(UsageError):
-        search(bench.ledger, Query(), limit=1, cursor=cursor)
+        search(bench.ledger, RunQuery(), limit=1, cursor=cursor)
 
 
 def test_the_work_of_a_page_does_not_grow_with_the_ledger(bench: Bench) -> None:
     write_runs(bench.ledger, 3000, spread=10_000)
-    page = search(bench.ledger, Query(), limit=20)
+    page = search(bench.ledger, RunQuery(), limit=20)
     assert page.looked_at == 20

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 from datetime import UTC, datetime
+from typing import Any
 
 from runner.actions.stats import Stats, last_days, percentile
 from runner.cli.stats import BARS, PLAIN_BARS, sparkline
 from runner.ledger.tally import tally
 from runner.model.run import State
-from tests.ledger.conftest import Bench
+from tests.support.bench import Bench
 
 
 def test_what_a_job_did(bench: Bench) -> None:
@@ -21,7 +22,7 @@ def test_what_a_job_did(bench: Bench) -> None:
     ledger = bench.ledger
     run = ledger.runs(job="seen", states=[State.SUCCESS])[0]
     # As if it had been submitted at 1 s, been due at 3 s, had started at 5 s and ended at 9 s.
-    record = {"submitted_at": 1000, "eta": 3000, "started_at": 5000, "finished_at": 9000}
+    record: dict[Any, int] = {"submitted_at": 1000, "eta": 3000, "started_at": 5000, "finished_at": 9000}
     ledger.client.hset(f"{ledger.namespace}:run:{run.id}", mapping=record)
     now = round(bench.now() * 1000)
     [seen, other, none] = tally(ledger, ["seen", "other", "none"], [0, now - 3_600_000, now + 3_600_000], 10)

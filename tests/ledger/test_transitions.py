@@ -7,18 +7,27 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from runner.delivery.claims import claim_command
+from runner.delivery.claims import PACKAGE
 from runner.errors import AmbiguousId, KeyConflict, NotFinished, UnknownRun
-from runner.ledger.attempt import Dropped, Failure, Started
-from runner.ledger.ledger import PRUNED_AT_ONCE, PRUNINGS, Ledger
+from runner.ledger.attempt import Dropped, Started
+from runner.ledger.beat import PRUNED_AT_ONCE, PRUNINGS
+from runner.ledger.failure import Failure
+from runner.ledger.health.finding import Level
+from runner.ledger.health.retention import check_retention
+from runner.ledger.ledger import Ledger
 from runner.ledger.metrics import read_counts
+from runner.ledger.record import DEFAULTS, pack_digest
+from runner.ledger.scripts import run_script
+from runner.ledger.specs import write_known
 from runner.model.concurrency import Concurrency
 from runner.model.hooks import Unique
 from runner.model.run import FINAL, TRANSITIONS, Run, State, to_datetime
-from tests.ledger.conftest import LEASE, Bench
+from tests.support.answers import text
+from tests.support.bench import LEASE, Bench
 
 ERROR = Failure("ValueError", "no", None, {"exc_type": "ValueError", "exc_message": ["no"], "exc_module": "builtins"})
 
@@ -88,11 +97,11 @@ def test_a_stale_token_changes_nothing(bench: Bench, late: str) -> None:
     run = bench.submit()
     old = bench.claim()
     bench.attempts.start(run.id, old, "w1", "job")
-    bench.ledger.script("hand_back", 0, "handed back", old)
+    bench.ledger.script("hand_back", 0, "handed back", "", old)
     new = bench.claim()
     bench.attempts.start(run.id, new, "w2", "job")
     before = bench.ledger.get(run.id)
-    actions = {
+    actions: dict[str, Callable[[], object]] = {
         "succeed": lambda: bench.attempts.succeed(run.id, old, "1"),
         "fail": lambda: bench.attempts.fail(run.id, old, "exception", ERROR),
         "retry": lambda: bench.attempts.retry(run.id, old, 1.0, ERROR),
@@ -180,7 +189,7 @@ def test_nothing_follows_an_attempt_that_was_revoked(bench: Bench, follows: str,
     elif follows == "lose":
         bench.attempts.lose(run.id, token, {"worker": "w1"})
     else:
-        bench.ledger.script("hand_back", 0, "handed back", token)
+        bench.ledger.script("hand_back", 0, "handed back", "", token)
     after = bench.ledger.get(run.id)
     assert (after.state, after.reason) == (State.REVOKED, reason)
     assert bench.messages() == []
@@ -192,9 +201,9 @@ def test_terminate_is_told_to_workers_until_the_run_ends(bench: Bench) -> None:
     token = bench.start(run)
     after, _ = bench.ledger.revoke(run.id, by="me", terminate=True, signal="INT")
     assert after.detail == "terminating"
-    assert bench.beat()[1] == {run.id: "INT"}
+    assert bench.beat().terminating == {run.id: "INT"}
     bench.attempts.lose(run.id, token, {"worker": "w1"})
-    assert bench.beat()[1] == {}
+    assert bench.beat().terminating == {}
 
 
 def test_an_expired_run_reads_revoked_though_nobody_looked(bench: Bench) -> None:
@@ -245,6 +254,17 @@ def test_a_lost_attempt_is_delivered_again_after_one_two_four_seconds_then_poiso
     assert [death["signal"] for death in after.deaths] == ["SIGKILL"] * 3
 
 
+def test_a_death_by_the_oom_killer_is_recorded_as_one(bench: Bench) -> None:
+    run = bench.submit(job=replace(bench.job(), max_deliveries=2))
+    bench.attempts.lose(run.id, bench.start(run), {"worker": "w1", "signal": "SIGKILL"})
+    bench.make_due(run.id)
+    bench.attempts.lose(run.id, bench.start(run), {"worker": "w1", "signal": "SIGKILL", "oom_killed": True})
+    after = bench.ledger.get(run.id)
+    assert [death["oom_killed"] for death in after.deaths] == [False, True]
+    assert after.error is not None
+    assert after.error["message"].endswith("died 2 times in a row (ended by the kernel's OOM killer)")
+
+
 def test_a_retry_forgives_earlier_losses(bench: Bench) -> None:
     run = bench.submit()
     for _ in range(2):
@@ -262,7 +282,7 @@ def test_attempts_that_are_over_are_told_while_the_run_goes_on(bench: Bench) -> 
     bench.make_due(run.id)
     bench.attempts.lose(run.id, bench.start(run), {"worker": "w1"})
     bench.make_due(run.id)
-    bench.ledger.script("hand_back", 0, "the worker stops", bench.start(run))
+    bench.ledger.script("hand_back", 0, "the worker stops", "", bench.start(run))
     bench.attempts.succeed(run.id, bench.start(run), "1")
     past = bench.ledger.get(run.id).past_attempts
     assert [(each["attempt"], each["worker"], each["outcome"]) for each in past] == [
@@ -283,6 +303,16 @@ def test_no_more_than_the_last_twenty_attempts_are_told(bench: Bench) -> None:
     assert [each["attempt"] for each in bench.ledger.get(run.id).past_attempts] == list(range(4, 24))
 
 
+def test_at_most_once_may_start_again_if_nothing_of_it_was_performed(bench: Bench) -> None:
+    """As where a taker died before it heard that it had got the run."""
+    run = bench.submit(job=replace(bench.job("once"), delivery="at_most_once"))
+    bench.ledger.script("hand_back", 0, "its process died", "1", bench.start(run))
+    assert bench.ledger.get(run.id).losses == 0
+    bench.attempts.succeed(run.id, bench.start(run), "1")
+    found = bench.ledger.get(run.id)
+    assert (found.state, found.attempts) == (State.SUCCESS, 2)
+
+
 def test_at_most_once_never_starts_again(bench: Bench) -> None:
     job = replace(bench.job("once"), delivery="at_most_once")
     for follows in ("lose", "hand_back", "sweep"):
@@ -291,7 +321,7 @@ def test_at_most_once_never_starts_again(bench: Bench) -> None:
         if follows == "lose":
             bench.attempts.lose(run.id, token, {"worker": "w1"})
         elif follows == "hand_back":
-            bench.ledger.script("hand_back", 0, "back", token)
+            bench.ledger.script("hand_back", 0, "back", "", token)
         else:
             bench.let_leases_end(token)
             bench.beat()
@@ -334,7 +364,7 @@ def test_a_start_whose_answer_was_lost_is_answered_again(bench: Bench) -> None:
 def test_a_hand_back_is_no_loss_and_goes_to_the_front(bench: Bench) -> None:
     first, second = bench.submit(), bench.submit()
     token = bench.start(first)
-    bench.ledger.script("hand_back", 0, "the worker stops", token)
+    bench.ledger.script("hand_back", 0, "the worker stops", "", token)
     after = bench.ledger.get(first.id)
     assert (after.state, after.losses, after.detail) == (State.RETRY, 0, "the worker stops")
     assert bench.messages() == [first.id, second.id]
@@ -412,7 +442,7 @@ def test_how_long_a_run_is_refused_is_told_by_the_clock_of_the_server(
 ) -> None:
     run = bench.submit()
     assert bench.ledger.refused_for(run.id) is None
-    bench.ledger.script("hand_back", 60_000, "not declared here", bench.claim_of(run))
+    bench.ledger.script("hand_back", 60_000, "not declared here", "", bench.claim_of(run))
     monkeypatch.setattr(time, "time", lambda: 4e9)  # a host whose clock is years ahead
     refused = bench.ledger.refused_for(run.id)
     assert refused is not None
@@ -511,7 +541,7 @@ def test_lists_filter_by_job_state_and_time_newest_first(bench: Bench) -> None:
     bench.ledger.revoke(runs[0].id, by="me")
     listed = bench.ledger.runs()
     assert {run.id for run in listed} == {run.id for run in runs}
-    assert [run.submitted_at for run in listed] == sorted((run.submitted_at for run in listed), reverse=True)
+    assert [run.submitted_at for run in listed] == sorted((run.submitted_at or "" for run in listed), reverse=True)
     assert {run.id for run in bench.ledger.runs(job="a")} == {runs[0].id, runs[2].id}
     assert [run.id for run in bench.ledger.runs(job="a", states=[State.REVOKED])] == [runs[0].id]
     assert bench.ledger.runs(since=time.time() + 60) == []
@@ -519,7 +549,7 @@ def test_lists_filter_by_job_state_and_time_newest_first(bench: Bench) -> None:
 
 
 def test_history_keeps_a_number_of_runs_a_job(bench: Bench) -> None:
-    job = bench.job("kept", runs=3)
+    job = bench.job("kept", runs=3, keep_at_least=0.0)
     ended = []
     for _ in range(6):
         ended.append(bench.end(State.SUCCESS, job=job)[0])
@@ -528,6 +558,86 @@ def test_history_keeps_a_number_of_runs_a_job(bench: Bench) -> None:
     assert {run.id for run in bench.ledger.runs(job="kept")} == {live.id, *(run.id for run in ended[-3:])}
     assert bench.ledger.get(live.id).state is State.PENDING
     assert bench.leftovers(ended[0].id) == []
+
+
+@pytest.mark.parametrize("state", [State.SUCCESS, State.FAILURE, State.REVOKED])
+def test_a_number_of_runs_spares_those_that_have_just_ended(bench: Bench, state: State) -> None:
+    job = bench.job("kept", runs=3, keep_at_least=3600.0)
+    ended = {bench.end(state, job=job)[0].id for _ in range(8)}
+    bench.beat()
+    assert {run.id for run in bench.ledger.runs(job="kept", limit=100)} == ended
+
+
+def test_runs_beyond_their_number_go_once_they_are_old_enough_though_none_ends(bench: Bench) -> None:
+    job = bench.job("kept", runs=3, keep_at_least=3.0)
+    ended = [bench.end(State.SUCCESS, job=job)[0] for _ in range(2 * PRUNED_AT_ONCE + 4)]
+    assert len(bench.ledger.get_many([run.id for run in ended])) == len(ended)
+
+    def thinned() -> bool:
+        bench.beat()
+        return len(bench.ledger.runs(job="kept", limit=100)) == 3
+
+    bench.wait_until(thinned)
+    bench.beat()
+    assert bench.ledger.client.zcard(f"{bench.ledger.namespace}:overfull") == 0
+
+
+def test_a_long_run_that_has_just_ended_outlives_younger_submissions(bench: Bench) -> None:
+    job = bench.job("kept", runs=1, keep_at_least=3600.0)
+    long, token = bench.submit(job=job), "none"
+    token = bench.start(long)
+    short = [bench.end(State.SUCCESS, job=job)[0] for _ in range(3)]
+    for run in short:
+        bench.ledger.client.hset(f"{bench.ledger.namespace}:run:{run.id}", "finished_at", 1)
+    bench.ledger.client.zadd(f"{bench.ledger.namespace}:overfull", {"kept": 0})
+    bench.attempts.succeed(long.id, token, "1")
+    bench.beat()
+    assert [run.id for run in bench.ledger.runs(job="kept")] == [long.id]
+
+
+def test_a_new_number_of_runs_holds_at_once(bench: Bench) -> None:
+    few, many = (bench.job("kept", runs=runs, keep_at_least=0.0) for runs in (1, 1000))
+    bench.end(State.SUCCESS, job=bench.job("kept", runs=1, keep_at_least=3600.0))
+    for _ in range(3):
+        bench.end(State.SUCCESS, job=bench.job("kept", runs=1, keep_at_least=3600.0))
+    bench.end(State.SUCCESS, job=many)
+    bench.ledger.client.zadd(f"{bench.ledger.namespace}:overfull", {"kept": 0}, xx=True)
+    bench.beat()
+    assert len(bench.ledger.runs(job="kept")) == 5
+    bench.end(State.SUCCESS, job=few)
+    assert len(bench.ledger.runs(job="kept")) == 1
+
+
+def test_history_holds_although_a_run_has_just_ended(bench: Bench) -> None:
+    run, _ = bench.end(State.SUCCESS, job=bench.job("old", history=0.05, keep_at_least=3600.0))
+    bench.wait_past(run.submitted_at, plus=0.3)
+    bench.beat()
+    with pytest.raises(UnknownRun):
+        bench.ledger.get(run.id)
+
+
+def test_1500_runs_that_end_within_a_second_can_all_be_read(bench: Bench) -> None:
+    job = bench.job("burst")
+    runs = [bench.submit(job=job) for _ in range(1500)]
+    while (token := bench.try_claim()) is not None:
+        run_id = bench._claimed[token]
+        bench.attempts.start(run_id, token, "w1", "burst")
+        bench.attempts.succeed(run_id, token, "1")
+    bench.beat()
+    assert len(bench.ledger.get_many([run.id for run in runs])) == 1500
+    finding = check_retention(bench.ledger)
+    assert (finding.count, finding.level) == (500, Level.OK)
+    assert "keep_at_least" in finding.what
+
+
+def test_the_doctor_warns_of_memory_that_young_runs_take(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runner.ledger.health.retention.COSTLY_BYTES", 100)
+    monkeypatch.setattr("runner.ledger.health.retention.COSTLY_SHARE", 1e-9)
+    for _ in range(3):
+        bench.end(State.SUCCESS, job=bench.job("kept", runs=1))
+    finding = check_retention(bench.ledger)
+    assert (finding.count, finding.level, finding.examples) == (2, Level.WARNING, ("kept",))
+    assert finding.remedy is not None
 
 
 def test_history_is_pruned_by_age(bench: Bench) -> None:
@@ -542,11 +652,11 @@ def test_history_is_pruned_by_age(bench: Bench) -> None:
 def test_a_beat_prunes_in_portions_and_says_what_it_left(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, portions: int, left: int
 ) -> None:
-    monkeypatch.setattr("runner.ledger.ledger.PRUNINGS", portions)
+    monkeypatch.setattr("runner.ledger.beat.PRUNINGS", portions)
     job = bench.job("old", history=0.05)
     ended = [bench.end(State.SUCCESS, job=job)[0] for _ in range(2 * PRUNED_AT_ONCE + 3)]
     bench.wait_past(ended[-1].submitted_at, plus=0.3)
-    *_, more, _ = bench.beat()
+    more = bench.beat().more
     assert (len(list(bench.ledger.runs(job="old"))), more) == (left, bool(left))
 
 
@@ -569,14 +679,14 @@ def test_live_records_have_no_ttl(bench: Bench) -> None:
 def test_the_scripts_know_exactly_the_transitions_of_the_model(bench: Bench) -> None:
     """Try every transition from every state, and compare with the model's table."""
     seen: dict[State, set[State]] = {state: set() for state in State}
-    moves = {
+    moves: dict[str, Callable[[Run, str], object]] = {
         "start": lambda run, _: bench.attempts.start(run.id, bench.claim_of(run), "w2", "job"),
         "succeed": lambda run, token: bench.attempts.succeed(run.id, token, "1"),
         "fail": lambda run, token: bench.attempts.fail(run.id, token, "exception", ERROR),
         "fail_waiting": lambda run, _: bench.attempts.fail_waiting(run.id, bench.claim_of(run), "unknown_job", ERROR),
         "retry": lambda run, token: bench.attempts.retry(run.id, token, 0.0, ERROR),
         "lose": lambda run, token: bench.attempts.lose(run.id, token, {"worker": "w1"}),
-        "hand_back": lambda run, token: bench.ledger.script("hand_back", 0, "back", token or "none"),
+        "hand_back": lambda run, token: bench.ledger.script("hand_back", 0, "back", "", token or "none"),
         "revoke": lambda run, _: bench.ledger.revoke(run.id, by="me"),
         "terminate": lambda run, token: (
             bench.ledger.revoke(run.id, by="me", terminate=True),
@@ -595,7 +705,10 @@ def test_the_scripts_know_exactly_the_transitions_of_the_model(bench: Bench) -> 
 
 def test_a_celery_client_reads_the_same_state(bench: Bench) -> None:
     def meta(run: Run) -> dict[str, object]:
-        return json.loads(bench.ledger.client.get(f"celery-task-meta-{run.id}") or '{"status": "PENDING"}')
+        held: dict[str, object] = json.loads(
+            bench.ledger.client.get(f"celery-task-meta-{run.id}") or '{"status": "PENDING"}'
+        )
+        return held
 
     run = bench.submit()
     assert meta(run)["status"] == "PENDING"
@@ -622,18 +735,23 @@ def test_a_second_ledger_sees_nothing_of_another_namespace(bench: Bench, other: 
 def test_a_plain_clients_message_is_handed_back_to_where_it_was(bench: Bench, priority: int) -> None:
     client = bench.ledger.client
     key = "celery" if priority == 0 else f"celery\x06\x16{priority}"
-    foreign = {
+    foreign: dict[str, Any] = {
         "headers": {"id": f"plain-{bench.ledger.namespace}", "task": "t"},
         "body": "",
         "properties": {"delivery_info": {}},
     }
     # Other tests use the same list, which has no namespace: only this message is looked for.
     client.rpush(key, json.dumps(foreign))
-    answer = claim_command(client, bench.ledger.namespace, "token", 3.0, "w1", ["celery"])
+
+    def next_message() -> list[str]:
+        answer: list[str] = run_script(client, bench.ledger.namespace, "claim", "token", 3000, "w1", package=PACKAGE)
+        return answer
+
+    answer = next_message()
     while json.loads(answer[1])["headers"]["id"] != foreign["headers"]["id"]:
-        answer = claim_command(client, bench.ledger.namespace, "token", 3.0, "w1", ["celery"])
-    bench.ledger.script("hand_back", 0, "not now", "token")
-    assert json.loads(client.lindex(key, -1)) == foreign
+        answer = next_message()
+    bench.ledger.script("hand_back", 0, "not now", "", "token")
+    assert json.loads(text(client.lindex(key, -1))) == foreign
     client.lrem(key, -1, json.dumps(foreign))
 
 
@@ -642,7 +760,7 @@ def test_the_claim_of_a_second_message_changes_nothing(bench: Bench, late: str) 
     """As after a rollback: the run is STARTED under one live claim, and another one holds a copy of its message."""
     run = bench.submit()
     client, queue = bench.ledger.client, f"{bench.ledger.namespace}:queue:default:5"
-    copy = client.lindex(queue, 0)
+    copy = text(client.lindex(queue, 0))
     first = bench.start(run)
     client.lpush(queue, copy)
     second = bench.claim()
@@ -652,7 +770,7 @@ def test_the_claim_of_a_second_message_changes_nothing(bench: Bench, late: str) 
         "fail": lambda: bench.attempts.fail(run.id, second, "exception", ERROR),
         "retry": lambda: bench.attempts.retry(run.id, second, 0.0, ERROR),
         "lose": lambda: bench.attempts.lose(run.id, second, {"worker": "w2"}),
-        "hand_back": lambda: bench.ledger.script("hand_back", 0, "back", second),
+        "hand_back": lambda: bench.ledger.script("hand_back", 0, "back", "", second),
         "progress": lambda: bench.attempts.progress(run.id, second, 0.5, "half"),
     }
     attempts[late]()
@@ -700,3 +818,46 @@ def test_a_long_progress_message_is_cut(bench: Bench) -> None:
     told = bench.ledger.get(run.id).progress
     assert told is not None
     assert told["message"] == "ü" * 499 + "…"
+
+
+def test_a_record_holds_nothing_that_most_records_have(bench: Bench) -> None:
+    key = f"{bench.ledger.namespace}:run:{bench.submit().id}"
+    held = bench.ledger.client.hgetall(key)
+    assert not held.keys() & DEFAULTS.keys()
+    other = bench.submit(job=replace(bench.job(runs=7, result=60.0), max_deliveries=9), params={"a": 1})
+    held = bench.ledger.client.hgetall(f"{bench.ledger.namespace}:run:{other.id}")
+    assert {name: held[name] for name in DEFAULTS if name in held} == {
+        **{"params": '{"a":1}', "max_deliveries": "9"},
+        **{"keep_result": "60000", "keep_runs": "7"},
+    }
+
+
+def test_a_record_that_says_what_others_leave_out_is_the_same_run(bench: Bench) -> None:
+    """Older runners write every field: what they have left in Redis is read, performed, and kept as any other."""
+    runs = [bench.submit(), bench.submit()]
+    key = f"{bench.ledger.namespace}:run:{runs[0].id}"
+    bench.ledger.client.hset(key, mapping={name: str(value) for name, value in DEFAULTS.items()})
+    before = bench.ledger.read([run.id for run in runs])
+    assert replace(before[0], id="", submitted_at="") == replace(before[1], id="", submitted_at="")
+    for run in runs:
+        bench.attempts.succeed(run.id, bench.start(run), "1")
+    first, second = (bench.ledger.client.hgetall(f"{bench.ledger.namespace}:run:{run.id}") for run in runs)
+    assert first.keys() - second.keys() == {"params", "keep_history"}
+    results = [bench.ledger.client.pttl(f"celery-task-meta-{run.id}") for run in runs]
+    assert results[0] == pytest.approx(results[1], abs=5000)
+    ends = [bench.ledger.client.zscore(f"{bench.ledger.namespace}:prunable", run.id) or 0 for run in runs]
+    assert ends[0] == pytest.approx(ends[1], abs=5000)
+
+
+def test_an_answer_that_was_lost_is_given_again_by_the_same_token(bench: Bench) -> None:
+    run, other = bench.submit(), bench.submit()
+    write_known(bench.ledger, "k", {"job": pack_digest("sha256:0")})
+    answers = [bench.ledger.script("take", "", "", "", "t", 3000, "w1", 1, "k", "default") for _ in range(2)]
+    assert answers[0] == answers[1]
+    assert (answers[0][1], answers[0][2]) == ("go", run.id)
+    assert bench.messages() == [other.id]
+    bench.ledger.script("take", "", "", "", "t2", 3000, "w1", 1, "k", "default")
+    # Also when no message is left that would be claimed.
+    again = bench.ledger.script("take", "", "", "", "t2", 3000, "w1", 1, "k", "default")
+    assert (again[1], again[2]) == ("go", other.id)
+    assert bench.held() == 2

@@ -12,7 +12,7 @@ from runner.ledger.submission import Submitted
 from runner.model.hooks import Unique
 from runner.model.job import JobSpec
 from runner.model.run import State
-from tests.ledger.conftest import Bench
+from tests.support.bench import Bench
 
 
 def spec(by: tuple[str, ...] = (), within: float = 3600.0) -> JobSpec:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 T = TypeVar("T")
 
 PAUSE = 0.02
 
 
-def wait_until(condition: Callable[[], T], deadline: float = 30.0, what: str = "") -> T:
+def wait_until(condition: Callable[[], T | Literal[False] | None], deadline: float = 30.0, what: str = "") -> T:
     """Return the first true value of ``condition``; fail after ``deadline`` seconds.
 
     For what gives no event to wait on; where there is one (a line in a log, a run's change), wait for that.

@@ -6,6 +6,7 @@ import json
 import os
 import queue
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -16,8 +17,9 @@ import pytest
 
 from tests.support.need import need
 
-INSTALLED = Path(__file__).parents[2] / ".venv" / "node" / "node_modules" / ".bin" / "yaml-language-server"
+INSTALLED = Path(sys.prefix) / "node" / "node_modules" / ".bin" / "yaml-language-server"
 PATIENCE = 60.0
+NO_EDITOR = "yaml-language-server could not be installed here"
 
 
 def language_server() -> str:
@@ -29,7 +31,7 @@ def language_server() -> str:
         need("node")
         return str(INSTALLED)
     if os.environ.get("RUNNER_TEST_NO_EDITOR"):
-        pytest.skip("yaml-language-server could not be installed here")
+        pytest.skip(NO_EDITOR)
     return need("yaml-language-server")
 
 

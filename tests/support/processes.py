@@ -61,7 +61,7 @@ def marked(marker: str, folder: Path | None = None) -> list[Process]:
         for process in processes()
         if process.pid != os.getpid()
         # What guards process groups that this very process started: it ends with it.
-        and not process.command.endswith(f"/runner/supervisor.py {os.getpid()}")
+        and not process.command.endswith(f"/runner/process/supervisor.py {os.getpid()}")
         and (wanted in process.environment.split(b"\0") or f"{process.folder}/".startswith(below))
     ]
 
@@ -88,3 +88,28 @@ def wait_for_none(marker: str, folder: Path | None, grace: float) -> list[Proces
     while (left := marked(marker, folder)) and time.monotonic() < end:
         time.sleep(0.05)
     return left
+
+
+def templates_of(worker: int) -> list[int]:
+    """Return the process that a worker's takers are forked from, if it is there (Linux only)."""
+    return [pid for pid in children_of(worker) if "/runner/process/supervisor.py" not in _command(pid)]
+
+
+def takers_of(worker: int) -> list[int]:
+    """Return the processes of a worker's takers: the children of its template, which is its child (Linux only)."""
+    return [taker for template in templates_of(worker) for taker in children_of(template)]
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the children of a process, whichever of its threads has made them (Linux only)."""
+    found: list[int] = []
+    for task in (PROC / str(pid) / "task").glob("*"):
+        with suppress(OSError):
+            found += [int(each) for each in (task / "children").read_text().split()]
+    return found
+
+
+def _command(pid: int) -> str:
+    with suppress(OSError):
+        return (PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    return ""

@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from tests.support.command import COMMAND as COMMAND
+from tests.support.command import clean_environment as clean_environment
 from tests.support.deadline import wait_until
 from tests.support.running import Running
+from tests.support.zygote import Forked, can_fork
 
 if TYPE_CHECKING:
     import redis
 
+    from runner.catalog.catalog import Catalog
     from runner.ledger.ledger import Ledger
     from runner.settings import Settings
-    from runner.spec.catalog import Catalog
-
-COMMAND = [sys.executable, "-m", "runner"]
 
 
 @dataclass(frozen=True)
@@ -55,27 +56,6 @@ class Result:
         return self
 
 
-def clean_environment(extra: Mapping[str, str | None] | None = None) -> dict[str, str]:
-    """Return this process's environment without what would change a command's mind, and with ``extra``."""
-    own = {
-        name: value
-        for name, value in os.environ.items()
-        if name.startswith("RUNNER_TEST_") or not name.startswith(("RUNNER_", "CELERY_", "FLOWER_", "PYTEST_"))
-    }
-    # Without bytecode every one of the many commands that tests start would compile the package anew.
-    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE"):
-        own.pop(name, None)
-    own["TERM"] = "dumb"
-    # A process that dies by a signal says where it was.
-    own["PYTHONFAULTHANDLER"] = "1"
-    for name, value in (extra or {}).items():
-        if value is None:
-            own.pop(name, None)
-        else:
-            own[name] = value
-    return own
-
-
 @dataclass
 class Project:
     """The folder of a project, with a namespace of its own on the server under test."""
@@ -102,7 +82,7 @@ class Project:
     @property
     def catalog(self) -> Catalog:
         """The catalog, read anew."""
-        from runner.spec.catalog import load_catalog
+        from runner.catalog.catalog import load_catalog
 
         return load_catalog(self.settings)
 
@@ -186,7 +166,7 @@ class Project:
                     return None
                 return run.document() if run.state in states else None
 
-            return wait_until(arrived, deadline, f"run {run_id} in {' or '.join(states)}")  # type: ignore[return-value]
+            return wait_until(arrived, deadline, f"run {run_id} in {' or '.join(states)}")
         finally:
             ledger.close()
 
@@ -201,10 +181,13 @@ def runner_cli(
 ) -> Result:
     """Run ``python -m runner ARGS`` and wait for its end; ``project`` becomes ``--project``."""
     words = [*(["--project", str(project)] if project else []), *map(str, args)]
+    environment = clean_environment(env)
+    if can_fork(environment):
+        return _forked(words, cwd, environment, timeout, input)
     done = subprocess.run(
         [*COMMAND, *words],
         cwd=cwd,
-        env=clean_environment(env),
+        env=environment,
         input=None if input is None else input.encode(),
         stdin=subprocess.DEVNULL if input is None else None,
         capture_output=True,
@@ -212,6 +195,20 @@ def runner_cli(
         check=False,
     )
     return Result(tuple(words), done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def _forked(words: list[str], cwd: Path, env: Mapping[str, str], timeout: float, input: str | None) -> Result:
+    with Path(os.devnull).open("rb") as nothing:
+        started = Forked(words, cwd=cwd, env=env, stdin=nothing.fileno() if input is None else None)
+    try:
+        out, err = started.communicate(None if input is None else input.encode(), timeout)
+    except BaseException:
+        started.kill()
+        started.wait()
+        raise
+    finally:
+        started.close()
+    return Result(tuple(words), started.wait(), out.decode(), err.decode())
 
 
 def write_project(

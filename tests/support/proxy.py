@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Self
 
-Verdict = Literal["pass", "cut-before", "cut-after"]
-"""What becomes of a command: passed on; never sent; or sent, and its answer never delivered."""
+Verdict = Literal["pass", "cut-before", "cut-after", "hold-answer"]
+"""What becomes of a command: passed on; never sent; sent, and its answer never delivered; or sent, and its answer
+delivered after ``answers`` is set."""
 
 _CHUNK = 65536
 
@@ -46,6 +47,8 @@ class Proxy:
         self.upstream = upstream
         self.gate = gate
         self.delay = 0.0
+        self.answers = threading.Event()
+        """Set: answers that are held back are delivered."""
         self.commands = 0
         self._open = threading.Event()
         self._open.set()
@@ -125,6 +128,7 @@ class Proxy:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._open.set()
+        self.answers.set()
         self.cut()
         self._thread.join(2.0)
 
@@ -144,6 +148,7 @@ class _Connection:
         self._proxy, self._number, self._client = proxy, number, client
         self._server: socket.socket | None = None
         self._swallow = threading.Event()
+        self._holds = False
         self._closed = False
 
     def start(self) -> None:
@@ -185,6 +190,8 @@ class _Connection:
                         return
                     if verdict == "cut-after":
                         self._swallow.set()
+                    elif verdict == "hold-answer":
+                        self._holds = True
                     self._server.sendall(raw)
                     if verdict == "cut-after":
                         # The other direction closes once Redis has answered.
@@ -201,6 +208,8 @@ class _Connection:
             while data := self._server.recv(_CHUNK):
                 if self._swallow.is_set():
                     return
+                if self._holds:
+                    self._proxy.answers.wait()
                 self._proxy.wait_open()
                 self._client.sendall(data)
         except OSError:

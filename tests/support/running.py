@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -12,7 +13,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from tests.support.command import COMMAND
 from tests.support.processes import end_session
+from tests.support.zygote import Forked, can_fork
 
 
 class Running:
@@ -32,15 +35,7 @@ class Running:
         self.grace = grace
         self._lines: dict[str, list[str]] = {"out": [], "err": []}
         self._news = threading.Condition()
-        self.process = subprocess.Popen(
-            self.command,
-            cwd=cwd,
-            env=None if env is None else dict(env),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
+        self.process = self._start(cwd, env)
         assert self.process.stdout is not None
         assert self.process.stderr is not None
         self._readers = [
@@ -49,6 +44,22 @@ class Running:
         ]
         for reader in self._readers:
             reader.start()
+
+    def _start(self, cwd: Path, env: Mapping[str, str] | None) -> subprocess.Popen[bytes] | Forked:
+        with Path(os.devnull).open("rb") as nothing:
+            if self.command[: len(COMMAND)] == COMMAND and env is not None and can_fork(env):
+                args = self.command[len(COMMAND) :]
+                celery = args[:1] == ["worker"]
+                return Forked(args, cwd=cwd, env=env, stdin=nothing.fileno(), session=True, celery=celery)
+            return subprocess.Popen(
+                self.command,
+                cwd=cwd,
+                env=None if env is None else dict(env),
+                stdin=nothing,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
 
     def _read(self, stream: IO[bytes], name: str) -> None:
         for line in stream:

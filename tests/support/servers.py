@@ -43,9 +43,16 @@ class Server:
     @property
     def celery_url(self) -> str:
         """The URL in the words of Kombu and Celery."""
-        if self.url.startswith("unix://"):
-            return "redis+socket://" + self.url.removeprefix("unix://")
-        return self.url
+        return kombu_url(self.url)
+
+
+def kombu_url(url: str) -> str:
+    """Return ``url`` as Kombu's own transport writes it: ``redis+socket://`` for ``unix://``."""
+    if not url.startswith("unix://"):
+        return url
+    path, mark, query = url.removeprefix("unix://").partition("?")
+    options = ["virtual_host=" + each[3:] if each.startswith("db=") else each for each in query.split("&")]
+    return f"redis+socket://{path}{mark}{'&'.join(options)}"
 
 
 @contextmanager

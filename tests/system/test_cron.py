@@ -15,6 +15,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -88,9 +89,9 @@ def test_two_projects_and_two_crons_for_two_minutes(make_embedded_project: Calla
             fellow.wait_for("runner worker ready", 60.0)
             wait_until((out / "bad.code").exists, PATIENCE, "cron has run the failing job")
             for project in (first, second):
-                wait_until(lambda project=project: len(_marks(project)) >= 2, PATIENCE, "runs of two slots")
+                wait_until(partial(_has_run_twice, project), PATIENCE, "runs of two slots")
         for project in (first, second):
-            wait_until(lambda project=project: all(run["finished_at"] for run in _runs(project)), 60.0, "their end")
+            wait_until(partial(_has_ended, project), 60.0, "their end")
 
     for name in ("one", "other"):
         assert (out / name).read_bytes().startswith(mine.read_bytes()), "other lines were changed"
@@ -135,6 +136,14 @@ def _host(cron: str, projects: list[Project], table: Path, listed: Path) -> Runn
 
 def _runs(project: Project) -> list[dict[str, Any]]:
     return list(project.cli("runs", "--job", "ticks", "--json").check().json)
+
+
+def _has_run_twice(project: Project) -> bool:
+    return len(_marks(project)) >= 2
+
+
+def _has_ended(project: Project) -> bool:
+    return all(run["finished_at"] for run in _runs(project))
 
 
 def _marks(project: Project) -> list[str]:

@@ -17,7 +17,7 @@ from tests.support.deadline import wait_until
 from tests.support.need import need
 from tests.support.project import Project, write_project
 from tests.support.running import Running
-from tests.worker.conftest import FILES, JOBS
+from tests.support.work import FILES, JOBS
 
 PASSWORD = "in/the open"
 
@@ -61,7 +61,7 @@ class Fleet:
             told = asked.sentinel_master("main")
         except redis.RedisError:
             return False
-        return told["num-other-sentinels"] == 2 and told["num-slaves"] == 1
+        return isinstance(told, dict) and (told["num-other-sentinels"], told["num-slaves"]) == (2, 1)
 
     def _server(self, port: int, *more: str) -> None:
         folder = self.folder / str(port)

@@ -32,6 +32,10 @@ def fails():
     raise ValueError("<script>alert('error')</script>")
 
 
+def anything(**values):
+    return len(values)
+
+
 def garbled():
     print("wrote \\udcff.csv")
     raise ValueError("no \\udcff.csv <b>\\x00\\x1b[31m")
@@ -77,6 +81,18 @@ JOBS: dict[str, Any] = {
             "more": {"type": "object"},
         },
     },
+    "numbers": {
+        "task": "web_jobs:anything",
+        "params": {
+            "half": {"type": "number", "multipleOf": 0.5},
+            "tenth": {"type": "number", "multipleOf": 0.1},
+            "seventh": {"type": "integer", "multipleOf": 7},
+            "bounded": {"type": "number", "minimum": -(2**63 - 1), "exclusiveMaximum": 1e308},
+            "whole": {"type": "integer", "minimum": 0.5, "maximum": 1e308},
+            "counted": {"type": "integer", "not": {"const": 1}},
+            "chosen": {"enum": [2**63 - 1, 0.5, 1e308]},
+        },
+    },
     "chatty": {"task": "web_jobs:chatty"},
     "flaky": {"task": "web_jobs:flaky", "retry": {"max_retries": 2, "delay": "1s", "jitter": False}},
     "long": {"task": "web_jobs:long"},
@@ -104,8 +120,8 @@ class Web:
 
 @contextmanager
 def serving(project: Project, *args: str) -> Iterator[Web]:
-    """Start ``runner web`` on a free port."""
-    with project.start("web", "--port", "0", *args) as process:
+    """Start ``runner web`` on a free port; without ``args``, anybody may do everything if nothing else is set up."""
+    with project.start("web", "--port", "0", *(args or ("--no-token",))) as process:
         process.wait_for("runner web ready", 40.0)
         found = re.search(r"ready: (http://\S+)/", process.stderr)
         assert found is not None

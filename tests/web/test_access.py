@@ -13,12 +13,20 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+from starlette.testclient import TestClient
 
+from runner.actions import project as actions
+from runner.errors import InvalidSettings
 from runner.settings.options import WebSettings, WebToken
+from runner.web import guard
 from runner.web.access import FAILURES, MOST_ADDRESSES, Access, NotAllowed, Role, new_token
-from runner.web.server import ROUTERS
+from runner.web.requests import AtLeast
+from runner.web.server import ROUTERS, create_web_app
+from tests.support.deadline import wait_until
 from tests.support.project import Project, write_project
-from tests.support.servers import Server
+from tests.support.servers import Server, free_port
 from tests.web.conftest import JOBS, MODULE, Web, serving
 
 TOKENS = {role: new_token() for role in ("read", "operate", "admin")}
@@ -89,7 +97,8 @@ def form_token(html: str) -> str:
 
 
 def test_every_route_has_a_role_and_refuses_those_below(guarded: Web) -> None:
-    routes = {(method, route.path) for router in ROUTERS for route in router.routes for method in route.methods}
+    every = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+    routes = {(method, route.path) for route in every for method in route.methods or ()}
     assert routes == set(ROUTES)
     for (method, path), needed in ROUTES.items():
         there = re.sub(r"{.*?}", "no-such-thing", path)
@@ -176,7 +185,21 @@ def test_guessing_is_slowed_down(tmp_path: Path, redis_server: Server) -> None:
     with guarded_by({"tokens": tokens}, tmp_path, redis_server) as web, web.client() as client:
         answers = [client.post("/login", data={"token": f"guess-{n}"}).status_code for n in range(12)]
         assert answers == [401] * 10 + [429] * 2
-        assert client.get("/api/v1/runs", headers=bearer("read")).status_code == 429
+        assert client.get("/api/v1/runs", headers={"Authorization": "Bearer guess"}).status_code == 429
+        # Whoever has a token is not kept out by somebody who guesses from the same address.
+        assert client.get("/api/v1/runs", headers=bearer("read")).status_code == 200
+        assert client.post("/login", data={"token": TOKENS["read"][0]}).status_code == 303
+
+        def kept() -> list[dict[str, Any]]:
+            told: list[dict[str, Any]] = client.get(
+                "/api/v1/audit", params={"act": "failed-login"}, headers=bearer("read")
+            ).json()["acts"]
+            return told
+
+        wait_until(lambda: len(kept()) == FAILURES, 30.0, "every failure in the audit log")
+        assert {each["comment"] for each in kept()} == {"a token from 127.0.0.1 was refused"}
+        assert web.process.stderr.count("failed-login") == FAILURES
+        assert "guess" not in web.process.stderr
 
 
 @pytest.mark.parametrize(
@@ -193,8 +216,12 @@ def test_guessing_is_slowed_down(tmp_path: Path, redis_server: Server) -> None:
 )
 @pytest.mark.parametrize("path", ["/api/v1/jobs/greet/runs", "/jobs/greet/submit", "/login"])
 def test_another_site_cannot_act_for_who_looks_at_it(client: httpx.Client, path: str, headers: dict[str, str]) -> None:
-    for body in ({}, {"content": '{"params": {}}', "headers": {"Content-Type": "text/plain"}}, {"data": {"a": "b"}}):
-        answer = client.post(path, **{**body, "headers": {**body.get("headers", {}), **headers}})  # type: ignore[arg-type]
+    plain = {"Content-Type": "text/plain"}
+    for answer in (
+        client.post(path, headers=headers),
+        client.post(path, content='{"params": {}}', headers={**plain, **headers}),
+        client.post(path, data={"a": "b"}, headers=headers),
+    ):
         assert answer.status_code == 403
 
 
@@ -297,6 +324,178 @@ def access(**settings: Any) -> Access:
     return Access(WebSettings(tokens={"one": WebToken(sha256=TOKENS["read"][1])}, **settings), "127.0.0.1")
 
 
+@pytest.mark.parametrize("listens", ["127.0.0.1", "0.0.0.0", "192.0.2.7", "2001:db8::7"])
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"trusted_header": "X-User", "hosts": ("runner.example",)}, {"hosts": ("runner.example", "2001:db8::8")}],
+)
+def test_only_names_of_this_host_and_of_the_settings_are_answered(settings: dict[str, Any], listens: str) -> None:
+    it = Access(WebSettings(tokens={"one": WebToken(sha256=TOKENS["read"][1])}, **settings), listens)
+    named = set(settings.get("hosts", ()))
+    for name in ("localhost", "LocalHost", "127.0.0.1", "127.1.2.3", "[::1]", "[0:0:0:0:0:0:0:1]"):
+        assert it.is_host(name)
+    for name in ("evil.example", "", "0.0.0.0", "[::]", "localhost.evil.example", "192.0.2.8", "runner.example.evil"):
+        assert not it.is_host(name)
+    assert it.is_host("Runner.Example") == ("runner.example" in named)
+    assert it.is_host("[2001:DB8:0::8]") == ("2001:db8::8" in named)
+    for own in ("192.0.2.7", "2001:db8::7"):
+        assert it.is_host(own) == (own == listens)
+    assert it.is_host("10.0.0.1", "10.0.0.1")
+    assert it.is_host("[2001:DB8::9]", "2001:db8::9")
+    for name in ("10.0.0.2", "evil.example", "10.0.0.1.evil.example"):
+        assert not it.is_host(name, "10.0.0.1")
+    assert not it.is_host("evil.example", "evil.example")
+
+
+@pytest.mark.parametrize("listens", ["0.0.0.0", "::", "192.0.2.7", "runner.example"])
+def test_a_trusted_header_beyond_this_host_needs_names(listens: str) -> None:
+    for tokens in ({}, {"one": WebToken(sha256=TOKENS["read"][1])}):
+        with pytest.raises(InvalidSettings, match=r"web\.hosts"):
+            Access(WebSettings(tokens=tokens, trusted_header="X-User"), listens)
+        Access(WebSettings(tokens=tokens, trusted_header="X-User", hosts=("runner.example",)), listens)
+        Access(WebSettings(tokens=tokens, trusted_header="X-User"), "127.0.0.1")
+
+
+def test_a_page_of_another_name_is_not_the_proxys_user(guarded: Web) -> None:
+    # The browser believes that evil.example is this host, and so that all of this is its own.
+    headers = {"Host": "evil.example", "X-Forwarded-User": "carol", "Sec-Fetch-Site": "same-origin"}
+    with guarded.client() as client:
+        for method, path in (("GET", "/"), ("GET", "/api/v1/runs"), ("POST", "/api/v1/jobs/greet/runs")):
+            refused = client.request(method, path, headers={**headers, **bearer("operate")})
+            assert refused.status_code == 421
+            assert "greet" not in refused.text
+
+
+@contextmanager
+def without_redis(folder: Path) -> Iterator[httpx.Client]:
+    """The application, in this process, of a project whose Redis is away."""
+    port = free_port()
+    project = write_project(folder / "p", f"redis://127.0.0.1:{port}/0", {**JOBS}, {"web_jobs.py": MODULE})
+    app = create_web_app(actions.Project(project.settings), host="127.0.0.1", start_token=TOKENS["admin"][0])
+    with TestClient(app, base_url=f"http://127.0.0.1:{port + 1}", follow_redirects=False) as client:
+        client.headers["X-Port"] = str(port)
+        yield client
+
+
+def test_nobody_is_told_where_redis_is(tmp_path: Path) -> None:
+    with without_redis(tmp_path) as client:
+        port = client.headers.pop("X-Port")
+        for path in ("/healthz", "/login", "/", "/runs", "/metrics", "/api/v1/runs", "/static/no", "/no"):
+            answer = client.get(path)
+            assert port not in answer.text, path
+            assert port not in str(answer.headers), path
+        refused = client.get("/healthz")
+        assert refused.status_code == 503
+        assert refused.json()["error"] == {
+            "code": "unavailable",
+            "message": "Redis cannot be used",
+            "hint": "runner doctor says more",
+            "exit_code": 69,
+        }
+        # Whoever may read is told.
+        told = client.get("/api/v1/runs", headers=bearer("admin"))
+        assert (told.status_code, port in told.text) == (503, True)
+
+
+LONG = "a" * 300_000
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "more", "status"),
+    [
+        ("GET", f"/runs/{LONG[:1200]}", {}, 414),
+        ("GET", f"/jobs/{LONG[:65]}", {}, 422),
+        ("GET", f"/runs/{LONG[:129]}", {}, 422),
+        ("GET", f"/api/v1/runs/{LONG[:129]}", {}, 422),
+        ("GET", f"/schedule/{LONG[:33]}", {}, 422),
+        ("GET", f"/runs?text={LONG[:201]}", {}, 422),
+        ("GET", f"/api/v1/runs?text={LONG[:201]}", {}, 422),
+        ("GET", f"/jobs?q={LONG[:101]}", {}, 422),
+        ("GET", f"/runs?unknown={LONG[:9000]}", {}, 414),
+        ("GET", f"/runs?{'&'.join(['state=FAILURE'] * 7)}", {}, 422),
+        ("GET", f"/login?to=/{LONG[:9000]}", {}, 414),
+        ("POST", "/login", {"data": {"token": LONG[:201]}}, 422),
+        ("POST", "/login", {"data": {"to": LONG[:9000]}}, 422),
+        ("POST", "/jobs/greet/submit", {"data": {"csrf": LONG}}, 413),
+        ("POST", "/jobs/greet/submit", {"data": {"csrf": "", "param-name": LONG}}, 413),
+        ("POST", "/jobs/greet/submit", {"data": {f"f{n}": "" for n in range(1001)}}, (400, 413)),
+        ("POST", "/runs/00000000/revoke", {"data": {"csrf": LONG[:129]}}, 422),
+        ("POST", "/runs/00000000/revoke", {"data": {"comment": LONG[:1001]}}, 422),
+        ("POST", "/runs/00000000/revoke", {"data": {"terminate": LONG[:9]}}, 422),
+        ("POST", "/jobs/greet/pause", {"data": {"duration": LONG[:33]}}, 422),
+        ("POST", "/api/v1/jobs/greet/pause", {"json": {"comment": LONG[:1001]}}, 422),
+        ("POST", "/api/v1/jobs/greet/runs", {"json": {"at": LONG[:65]}}, 422),
+        ("POST", "/api/v1/jobs/greet/runs", {"headers": {"Idempotency-Key": LONG[:257]}}, 422),
+        ("POST", "/api/v1/jobs/greet/runs", {"json": {"params": {"name": LONG[:70_000]}}}, 422),
+    ],
+)
+def test_whatever_is_sent_is_only_so_long(
+    client: httpx.Client, method: str, path: str, more: dict[str, Any], status: int | tuple[int, ...]
+) -> None:
+    assert client.request(method, path, **more).status_code in (status if isinstance(status, tuple) else (status,))
+
+
+def test_a_field_of_a_form_is_only_as_long_as_params_are(client: httpx.Client) -> None:
+    csrf = form_token(client.get("/jobs/greet").text)
+    answer = client.post("/jobs/greet/submit", data={"csrf": csrf, "param-name": LONG[:70_000]})
+    assert answer.status_code == 422
+    assert "name: has 70,005 characters, params have at most 64KiB in all" in answer.text
+
+
+HOSTS = (
+    *(
+        "127.0.0.1/static/?",
+        "127.0.0.1/static/",
+        "localhost/login?",
+        "127.0.0.1?",
+        "127.0.0.1#",
+        "127.0.0.1:8420/login#",
+    ),
+    *(
+        "127.0.0.1:",
+        "127.0.0.1:http",
+        "127.0.0.1:999999",
+        "localhost@localhost",
+        "[::1",
+        "::1",
+        "[::1]x",
+        "[localhost]",
+    ),
+    *("localhost localhost", "localhost,localhost", "localhost\\", ".localhost", "localhost.", "http://localhost"),
+)
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_a_host_is_a_name_and_a_port(guarded: Web, host: str) -> None:
+    with guarded.client() as client:
+        for path in ("/", "/runs", "/jobs/greet", "/api/v1/runs", "/metrics", "/healthz", "/static/live.js"):
+            answer = client.get(path, headers={"Host": host})
+            assert answer.status_code in (400, 421), (host, path)
+            assert "greet" not in answer.text
+
+
+def test_what_is_not_for_everybody_asks_for_itself_too() -> None:
+    """Every route refuses by itself: what the guard lets pass by mistake is refused all the same."""
+    public = {path for (_, path), role in ROUTES.items() if role is None}
+    for router in ROUTERS:
+        for route in router.routes:
+            assert isinstance(route, APIRoute)
+            asks = any(isinstance(each.call, AtLeast) for each in flat(route.dependant))
+            assert asks == (route.path not in public), route.path
+
+
+def flat(dependant: Dependant) -> Iterator[Dependant]:
+    for each in dependant.dependencies:
+        yield each
+        yield from flat(each)
+
+
+def test_nothing_reads_a_url_that_the_host_header_is_part_of() -> None:
+    for file in Path(guard.__file__).parent.rglob("*"):
+        if file.suffix in (".py", ".html"):
+            assert not re.search(r"(?<!`)request\.(base_)?url\b", file.read_text()), file
+
+
 def test_who_guesses_is_told_apart_behind_a_proxy() -> None:
     it = access(trusted_proxies=("10.0.0.0/8", "::1"))
     for sender, forwarded, origin in (
@@ -308,6 +507,18 @@ def test_who_guesses_is_told_apart_behind_a_proxy() -> None:
         # Who is no proxy is not asked whom it stands for.
         ("192.0.2.7", "1.1.1.1", "192.0.2.7"),
         ("::ffff:10.1.2.3", "192.0.2.7", "192.0.2.7"),
+        # Some proxies add the port.
+        ("10.1.2.3", "192.0.2.7:50123", "192.0.2.7"),
+        ("10.1.2.3", "192.0.2.7:50123, 10.9.9.9:443", "192.0.2.7"),
+        ("10.1.2.3", "[2001:db8::7]:50123", "2001:db8::7"),
+        ("10.1.2.3", "[2001:db8::7]", "2001:db8::7"),
+        ("10.1.2.3", '"[2001:db8::7]:50123"', "2001:db8::7"),
+        ("10.1.2.3", "2001:db8::7", "2001:db8::7"),
+        ("10.1.2.3", "192.0.2.7:http", "10.1.2.3"),
+        ("10.1.2.3", "[2001:db8::7", "10.1.2.3"),
+        ("10.1.2.3", "[2001:db8::7]8080", "10.1.2.3"),
+        ("10.1.2.3", "", "10.1.2.3"),
+        ("10.1.2.3", ",", "10.1.2.3"),
     ):
         assert it.origin_of(sender, forwarded) == origin
 
@@ -323,8 +534,8 @@ def test_failures_are_counted_by_address_and_by_network() -> None:
 
     assert [fails(f"2001:db8::{n:x}") for n in range(FAILURES + 1)] == [True] * FAILURES + [False]
     assert fails("2001:db8:0:1::1")
-    with pytest.raises(NotAllowed):
-        it.of_token(TOKENS["read"][0], "2001:db8::ffff")
+    assert it.of_token(TOKENS["read"][0], "2001:db8::ffff") is not None
+    assert not fails("2001:db8::ffff")
     # Who has many addresses cannot make it forget one of them.
     for n in range(MOST_ADDRESSES - 2):
         it.of_token("guess", f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}")
@@ -429,6 +640,35 @@ def test_no_file_beside_the_assets_is_served(web: Web, path: str) -> None:
         # As it stands: a client would tidy the path up.
         plain.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         assert plain.makefile("rb").readline() == b"HTTP/1.1 404 Not Found\r\n"
+
+
+def test_acts_stand_in_the_log_of_the_server_too(guarded: Web, tmp_path: Path) -> None:
+    with guarded.client() as client, guarded.project.worker(concurrency=1):
+        gate = tmp_path / "gate"
+        run_id = client.post(
+            "/api/v1/jobs/gated/runs", json={"params": {"gate": str(gate)}}, headers=bearer("operate")
+        ).json()["id"]
+        guarded.project.wait_for_state(run_id, "STARTED")
+        for _ in range(5):
+            body = {"comment": "enough\nFORGED by='nobody'"}
+            client.post(f"/api/v1/runs/{run_id}/revoke", json=body, headers=bearer("operate"))
+        gate.touch()
+        guarded.project.wait_for_state(run_id, "SUCCESS", "REVOKED")
+        again = client.post(f"/api/v1/runs/{run_id}/rerun", headers=bearer("operate")).json()["id"]
+        client.delete(f"/api/v1/runs/{run_id}", headers=bearer("admin"))
+        for _ in range(5):
+            client.post("/api/v1/jobs/paged/pause", headers=bearer("admin"))
+            client.post("/api/v1/jobs/paged/resume", headers=bearer("read"))
+        client.post("/api/v1/jobs/paged/resume", headers=bearer("admin"))
+    lines = [line.partition("runner.audit: ")[2] for line in guarded.process.stderr.splitlines()]
+    assert [line for line in lines if run_id in line or again in line or "paged" in line] == [
+        f"submit by='the-operate' job='gated' id='{run_id}'",
+        f"revoke by='the-operate' id='{run_id}' comment=\"enough\\nFORGED by='nobody'\"",
+        f"rerun by='the-operate' job='gated' id='{again}'",
+        f"forget by='the-admin' id='{run_id}'",
+        "pause by='the-admin' job='paged'",
+        "resume by='the-admin' job='paged'",
+    ]
 
 
 def test_metrics_are_for_whoever_may_read(guarded: Web) -> None:

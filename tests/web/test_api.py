@@ -199,7 +199,7 @@ def test_pages_of_runs_follow_each_other(client: httpx.Client) -> None:
     seen: list[str] = []
     cursor = None
     while True:
-        query = {"job": "scheduled", "limit": 2} | ({"cursor": cursor} if cursor else {})
+        query: dict[str, Any] = {"job": "scheduled", "limit": 2} | ({"cursor": cursor} if cursor else {})
         page = client.get(f"{API}/runs", params=query).json()
         seen += [run["id"] for run in page["runs"]]
         cursor = page["cursor"]
@@ -227,7 +227,7 @@ def test_no_run_is_left_out_or_shown_twice_while_others_are_added(client: httpx.
         cursor: str | None = None
         added = 0
         while True:
-            query = {"job": "paged", "limit": 5, "sort": sort} | ({"cursor": cursor} if cursor else {})
+            query: dict[str, Any] = {"job": "paged", "limit": 5, "sort": sort} | ({"cursor": cursor} if cursor else {})
             page = client.get(f"{API}/runs", params=query).json()
             seen += [run["id"] for run in page["runs"]]
             cursor = page["cursor"]
@@ -376,7 +376,7 @@ def test_more_events_than_wait_for_a_browser_come_all_after_a_reconnection(web: 
         place = events(told, "id")[-1][0]
     stream = f"{web.project.namespace}:events"
     redis = web.project.redis()
-    fields = {"job": "many", "state": "STARTED", "reason": "", "attempt": "1"}
+    fields: dict[Any, Any] = {"job": "many", "state": "STARTED", "reason": "", "attempt": "1"}
     with redis.pipeline(transaction=False) as pipe:
         for number in range(3000):
             pipe.xadd(stream, {**fields, "id": f"many-{number}"})

@@ -186,14 +186,14 @@ def test_a_calendar_shows_a_week_and_a_day(own: Web) -> None:
 def test_an_hour_that_the_clock_repeats_or_skips(tmp_path: Path) -> None:
     from runner.model.job import JobSpec
     from runner.model.schedule import Schedule
-    from runner.spec.catalog import Catalog
     from runner.web.calendar import Calendar
+    from tests.support.catalogs import catalog_of
 
     jobs = {
         name: JobSpec(name=name, task="a:b", schedule=(Schedule(cron=cron),))
         for name, cron in {"hourly": "0 * * * *", "fixed": "30 2 * * *", "often": "*/20 * * * *"}.items()
     }
-    calendar = Calendar(Catalog(jobs), "Europe/Berlin")
+    calendar = Calendar(catalog_of(jobs), "Europe/Berlin")
     for day, hours, fixed in ((datetime(2026, 10, 25), 25, "00:30"), (datetime(2026, 3, 29), 23, "01:00")):
         runs, often = calendar.day(day.date())
         assert often == ["often"]

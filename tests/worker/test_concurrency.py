@@ -16,9 +16,10 @@ from runner.actions.project import Project as Opened
 from runner.actions.submit import submit
 from runner.model.run import State
 from tests.support.deadline import wait_until
+from tests.support.processes import takers_of
 from tests.support.project import Project
 from tests.support.running import Running
-from tests.worker.conftest import FILES, JOBS
+from tests.support.work import FILES, JOBS
 
 WITNESS = '''
 import fcntl, json, os, subprocess, time
@@ -59,10 +60,6 @@ def read(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def children(pid: int) -> list[int]:
-    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
 def test_never_more_than_the_limit_whatever_is_killed(make_project: Callable[..., Project], tmp_path: Path) -> None:
     project = make_project({"hold": HOLDS}, {**FILES, "witness.py": WITNESS}, {"worker": {"lease": "2s"}})
     opened, dice = Opened.open(project.path), random.Random(7)
@@ -81,7 +78,7 @@ def test_never_more_than_the_limit_whatever_is_killed(make_project: Callable[...
                 os.kill(worker.pid, signal.SIGKILL)
                 workers.remove(worker)
                 workers.append(stack.enter_context(project.worker(concurrency=3)))
-            elif found := children(worker.pid):
+            elif found := takers_of(worker.pid):
                 os.kill(dice.choice(found), signal.SIGKILL)
         wait_until(lambda: all(run.final for run in opened.ledger.get_many(ids)), 90.0, "all runs end")
     assert {run.state for run in opened.ledger.get_many(ids)} == {State.SUCCESS}

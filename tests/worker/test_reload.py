@@ -18,7 +18,8 @@ from runner.actions.project import Project as Opened
 from runner.actions.submit import submit
 from runner.errors import InvalidParams, UnknownJob
 from tests.support.deadline import wait_until
-from tests.support.project import Project
+from tests.support.project import COMMAND, Project, clean_environment
+from tests.support.running import Running
 
 WORK = textwrap.dedent(
     """
@@ -128,8 +129,12 @@ def test_a_run_of_a_job_that_its_worker_does_not_know_yet_waits_for_the_file(
     with behind.worker(concurrency=1) as worker:
         run_id = ahead.submit("new")
         worker.wait_for("job new is not declared here, handed back")
-        waiting = ahead.wait_for_state(run_id, "PENDING")
-        assert "is not declared by" in waiting["detail"]
+        # The line comes before the run is handed back.
+        wait_until(
+            lambda: "is not declared by" in str(ahead.document(run_id)["detail"]),
+            20.0,
+            "the run says what it waits for",
+        )
         (behind.path / "jobs.d" / "new.yaml").write_text(jobs(job("new", name="new")))
         run = ahead.wait_for_state(run_id, "SUCCESS", "FAILURE")
         assert (run["state"], run["attempts"], run["losses"], run["result"]) == ("SUCCESS", 1, 0, ["new", "new"])
@@ -165,7 +170,7 @@ def test_a_run_of_another_digest_runs_by_the_workers_own_spec_and_says_which(
         assert (run["state"], run["reason"]) == ("FAILURE", "invalid_params")
 
 
-def test_a_pool_that_cannot_honour_an_option_goes_on_without_the_change(make_project: Callable[..., Project]) -> None:
+def test_a_pool_that_cannot_honor_an_option_goes_on_without_the_change(make_project: Callable[..., Project]) -> None:
     plain = "jobs:\n  say: {task: 'work:say', kwargs: {word: one}}\n"
     project = make_project(plain, {"work.py": WORK})
     file = project.path / "jobs.d" / "jobs.yaml"
@@ -174,7 +179,7 @@ def test_a_pool_that_cannot_honour_an_option_goes_on_without_the_change(make_pro
         worker.wait_for("jobs are reloaded: changed say")
         assert result_of(project, project.submit("say")) == ["two", None]
         file.write_text(plain.replace("{task", "{timeout: 5s, task"))
-        worker.wait_for("job say declares timeout, which the thread pool cannot honour")
+        worker.wait_for("job say declares timeout, which the thread pool cannot honor")
         assert result_of(project, project.submit("say")) == ["two", None]
 
 
@@ -230,6 +235,18 @@ def test_a_worker_starts_anew_when_its_code_changes(make_project: Callable[..., 
         worker.wait_for("starts anew")
         assert result_of(project, project.submit("say")) == "changed"
         assert worker.pid == pid
+
+
+def test_it_starts_anew_under_a_relative_path_too(make_project: Callable[..., Project]) -> None:
+    project = make_project(jobs(job("one")), {"work.py": WORK})
+    folder = project.path.parent
+    words = [*COMMAND, "worker", "--project", project.path.name, "--reload-code", "-c", "1"]
+    with Running(words, cwd=folder, env=clean_environment()) as worker:
+        worker.wait_for("runner worker ready", 60.0)
+        assert result_of(project, project.submit("say")) == ["one", "one"]
+        (project.path / "work.py").write_text("def say(word):\n    return 'changed'\n")
+        worker.wait_for("starts anew")
+        assert result_of(project, project.submit("say")) == "changed"
 
 
 CHANGES = 100
@@ -305,6 +322,7 @@ def test_a_hundred_changes_under_load_fail_no_run(make_project: Callable[..., Pr
             for number in range(CHANGES):
                 name, path = chance.choice(sorted(files.items()))
                 kinds[number % len(kinds)](path, content(name))
+            wait_until(lambda: len(submitted) > CHANGES, 60.0, "more runs are submitted than files changed")
         finally:
             ended.set()
             thread.join(30.0)
@@ -319,3 +337,25 @@ def test_a_hundred_changes_under_load_fail_no_run(make_project: Callable[..., Pr
         [expected] = [each["digest"] for each in project.cli("jobs", "--json").check().json if each["name"] == "a-0"]
         assert last == expected
         assert "Traceback" not in worker.log
+
+
+def test_what_a_submitter_may_not_choose_is_refused_each_time(make_project: Callable[..., Project]) -> None:
+    project = make_project(jobs(job("one")), {"work.py": WORK + "\nfrom runner.tasks.shell import run as shell\n"})
+    chosen = textwrap.dedent(
+        """
+        jobs:
+          by-name: {task: "work:shell", params: {script: {type: string}, command: {}}, kwargs: {grace: 1s}}
+          by-text: {task: "work:shell", params: {x: {}}, kwargs: {script: "echo ${params.x}"}}
+          by-list: {task: "work:shell", params: {x: {}}, kwargs: {command: [sh, -ec, "${params.x}"]}}
+        """
+    )
+    with project.worker(concurrency=1) as worker:
+        # One child, which was forked before these jobs were there, and which imports what they name itself.
+        by_rename(project.path / "jobs.d" / "more.yml", chosen)
+        worker.wait_for("jobs are reloaded: added")
+        for name, param in (("by-name", "script"), ("by-text", "x"), ("by-list", "x")) * 2:
+            run_id = project.submit(name, "-p", f"{param}=touch PWNED")
+            document = project.wait_for_state(run_id, "SUCCESS", "FAILURE", "REVOKED")
+            assert (document["state"], document["reason"]) == ("FAILURE", "import_error")
+        assert result_of(project, project.submit("say")) == ["one", "one"]
+    assert not (project.path / "PWNED").exists()

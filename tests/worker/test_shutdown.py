@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.deadline import wait_until
 from tests.support.project import Project
-from tests.worker.conftest import FILES, JOBS
+from tests.support.work import FILES, JOBS
 
 SLOW = {name: JOBS[name] for name in ("sleep", "stubborn", "shared")}
 WEEK = "168h"
@@ -74,7 +74,7 @@ def test_after_the_grace_what_runs_starts_elsewhere_at_once(stopping: Callable[[
             assert not is_alive(former["pid"])
             assert is_alive(later["pid"])
             again = project.document(run_id)
-            assert f"-{second.pid}@" in again["worker"]
+            assert f"-{second.pid}-" in again["worker"]
             assert (again["state"], again["attempts"], again["losses"], again["retries"]) == ("STARTED", 2, 0, 0)
             second.signal(signal.SIGQUIT)
             assert second.wait(60.0) == 0

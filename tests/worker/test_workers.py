@@ -16,7 +16,7 @@ import pytest
 from tests.support.deadline import wait_until
 from tests.support.project import Project, clean_environment
 from tests.support.running import Running
-from tests.worker.conftest import FILES, JOBS
+from tests.support.work import FILES, JOBS
 
 SLOW = {name: JOBS[name] for name in ("sleep", "family", "shared")}
 LEASE = {"worker": {"lease": "2s", "shutdown_grace": "20s"}}
@@ -43,7 +43,7 @@ def test_a_killed_workers_run_starts_again_within_a_lease(project: Project, note
     with project.worker(concurrency=1) as first, project.worker(concurrency=1) as second:
         wait_until(lambda: notes.read_text(), 30.0, "the run starts")
         owner = project.document(run_id)["worker"]
-        victim = first if f"-{first.pid}@" in owner else second
+        victim = first if f"-{first.pid}-" in owner else second
         victim.kill()
         done = project.wait_for_state(run_id, "SUCCESS", "FAILURE", deadline=40.0)
     assert (done["state"], done["losses"], done["attempts"]) == ("SUCCESS", 1, 2)
@@ -143,13 +143,13 @@ def _moment(text: str) -> float:
 
 @pytest.mark.parametrize("pool", ["solo", "threads"])
 @pytest.mark.parametrize("option", [{"timeout": "5s"}, {"soft_timeout": "5s"}, {"env": {"A": "b"}}], ids=str)
-def test_pools_that_cannot_honour_an_option_refuse_by_name(
+def test_pools_that_cannot_honor_an_option_refuse_by_name(
     make_project: Callable[..., Project], pool: str, option: dict[str, Any]
 ) -> None:
     project = make_project({"needy": {"task": "work:shared", **option}}, FILES)
     with _celery(project, "worker", "-P", pool) as worker:
         assert worker.wait(40.0) != 0
-        assert f"the {pool.removesuffix('s')} pool cannot honour" in worker.stderr.replace("threads", "thread")
+        assert f"the {pool.removesuffix('s')} pool cannot honor" in worker.stderr.replace("threads", "thread")
         assert f"needy ({next(iter(option))})" in worker.stderr
 
 
@@ -160,6 +160,45 @@ def test_other_pools_run_jobs_that_ask_for_nothing_special(make_project: Callabl
         worker.wait_for("runner worker ready", 40.0)
         run_id = project.submit("shared")
         assert project.wait_for_state(run_id, "SUCCESS")["result"] == 2
+
+
+RELEASED = """
+import time
+from pathlib import Path
+
+def hold(fails):
+    Path("holding").touch()
+    end = time.monotonic() + 60
+    while not Path("release").exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    if fails:
+        raise ConnectionError("again")
+    return "held"
+"""
+
+
+@pytest.mark.parametrize("pool", ["solo", "threads"])
+@pytest.mark.parametrize(("fails", "follows"), [(False, ("SUCCESS", None)), (True, ("REVOKED", "cancelled"))])
+def test_terminate_says_that_a_pool_cannot_end_a_running_job(
+    make_project: Callable[..., Project], pool: str, fails: bool, follows: tuple[str, str | None]
+) -> None:
+    job = {"task": "slow:hold", "kwargs": {"fails": fails}, "retry": {"max_retries": 3, "delay": "1s"}}
+    project = make_project({"hold": job}, {"slow.py": RELEASED})
+    with project.worker("-P", pool, concurrency=1):
+        run_id = project.submit("hold")
+        wait_until((project.path / "holding").exists, 30.0, "the job runs")
+        for _ in range(2):
+            done = project.cli("revoke", run_id, "--terminate", "--comment", "enough").check(5)
+            assert f"a {pool.removesuffix('s')} pool" in done.stderr.replace("threads", "thread")
+        asked = project.document(run_id)
+        assert (asked["state"], asked["revocation"]["comment"]) == ("STARTED", "enough")
+        assert "terminating" not in asked["detail"]
+        # What waits is revoked as ever.
+        waits = project.submit("hold")
+        project.cli("revoke", waits, "--terminate").check()
+        project.write({"release": ""})
+        ended = project.wait_for_state(run_id, "SUCCESS", "REVOKED", "RETRY", "FAILURE")
+        assert (ended["state"], ended["reason"]) == follows
 
 
 def test_setup_is_called_before_jobs_are_imported(make_project: Callable[..., Project]) -> None:
@@ -257,3 +296,13 @@ def test_a_worker_outlives_a_child_that_is_killed_while_it_starts(
     with project.worker(concurrency=1, env={"FRAIL": str(tmp_path / "killed")}) as worker:
         assert project.wait_for_state(run_id, "SUCCESS", deadline=40.0)["losses"] == 0
         assert "signal 9" in worker.log
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+def test_a_worker_is_listed_once_it_says_that_it_is_ready(make_project: Callable[..., Project], pool: str) -> None:
+    project = make_project({"add": {"task": "operator:add", "args": [1, 2]}})
+    ledger = project.ledger()
+    for _ in range(3):
+        with project.worker("--pool", pool, concurrency=1):
+            assert len(ledger.workers()) == 1
+    ledger.close()

@@ -3,11 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from runner.cli.frame.faults import error_document, worst
 from runner.cli.frame.output import Output
 from runner.errors import RunnerError, Unavailable
+
+T = TypeVar("T")
+
+
+def try_each(out: Output, references: Sequence[str], one: Callable[[str], T]) -> list[T | RunnerError]:
+    """Call ``one`` with every reference; return its answers and errors in their order.
+
+    Errors are printed at once, unless the output is JSON.
+
+    Raises:
+        Unavailable: Redis cannot be reached, so the others would fail the same way.
+    """
+    found: list[T | RunnerError] = []
+    for reference in references:
+        try:
+            found.append(one(reference))
+        except Unavailable:
+            raise
+        except RunnerError as error:
+            found.append(error)
+            if not out.as_json:
+                out.error(error)
+    return found
+
+
+def codes_of(found: Sequence[object]) -> list[int]:
+    """Return the exit codes of the errors in what :func:`try_each` found."""
+    return [each.exit_code for each in found if isinstance(each, RunnerError)]
 
 
 def each(out: Output, references: Sequence[str], one: Callable[[str], dict[str, Any]]) -> int:
@@ -16,18 +44,8 @@ def each(out: Output, references: Sequence[str], one: Callable[[str], dict[str, 
     Raises:
         Unavailable: Redis cannot be reached, so the others would fail the same way.
     """
-    codes: list[int] = []
-    answers: list[dict[str, Any]] = []
-    for reference in references:
-        try:
-            answers.append(one(reference))
-        except Unavailable:
-            raise
-        except RunnerError as error:
-            codes.append(error.exit_code)
-            answers.append(error_document(error))
-            if not out.as_json:
-                out.error(error)
+    found = try_each(out, references, one)
     if out.as_json:
+        answers = [error_document(answer) if isinstance(answer, RunnerError) else answer for answer in found]
         out.documents(answers, single=len(references) == 1)
-    return worst(codes)
+    return worst(codes_of(found))

@@ -6,19 +6,20 @@ import contextlib
 import json
 import os
 import sys
-import tempfile
 import time
-import traceback
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from runner._version import __version__
 from runner.cli.frame.hints import with_project
 from runner.errors import RunnerError, UsageError
+from runner.model.printable import printable
 
 BUG = 70
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 
 PRECEDENCE = (BUG, 69, 2, 4, 1, 5, 3, 124)
 """Of several ids' exit codes, the first of these that applies."""
@@ -65,7 +66,7 @@ def error_document(error: RunnerError) -> dict[str, object]:
 
 def describe(error: RunnerError) -> str:
     """Return the lines that a person reads."""
-    return f"error: {error.message}\n" + (f"hint: {with_project(error.hint)}\n" if error.hint else "")
+    return printable(f"error: {error.message}\n" + (f"hint: {with_project(error.hint)}\n" if error.hint else ""))
 
 
 def report_bug(error: BaseException, words: Sequence[str], *, as_json: bool) -> int:
@@ -82,41 +83,44 @@ def _one_line(error: BaseException) -> str:
 
 
 def _masked(text: str) -> str:
-    from runner.settings.redis_url import mask  # a floor below; kept out of start-up, as bugs are rare
+    from runner.settings.redis_url import mask  # start-up time: bugs are rare
 
     return mask(text)
 
 
 def _keep(error: BaseException, words: Sequence[str]) -> Path | None:
-    head = f"runner {_version()}, Python {sys.version.split()[0]} on {sys.platform}\ncommand: {list(words)!r}\n\n"
+    head = f"runner {__version__}, Python {sys.version.split()[0]} on {sys.platform}\ncommand: {list(words)!r}\n\n"
+    import traceback  # start-up time: bugs are rare
+
     text = _masked(head + "".join(traceback.format_exception(error)))
     name = f"bug-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
-    for folder in _log_folders(words):
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # Never through a link that somebody put there: the last resort is a folder that all may write to.
-            descriptor = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-            with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:  # noqa: PTH123
-                file.write(text)
-            return folder / name
-        except OSError:
-            continue
+    # The last resort is a folder that all may write to: nothing goes through a link that somebody put there.
+    for keep in (_keep_in_project, _keep_in_temporary_folder):
+        with contextlib.suppress(Exception):  # the bug may lie there
+            return keep(name, text, words)
     return None
 
 
-def _version() -> str:
-    from runner._version import __version__  # only a bug's log names it
+def _keep_in_project(name: str, text: str, words: Sequence[str]) -> Path:
+    from runner.host.state import state_folder  # start-up time: bugs are rare
+    from runner.settings import load_settings
 
-    return __version__
+    with state_folder(load_settings(_project_of(words)).state_dir) as state, state.folder("log") as logs:
+        _write_log(logs.open(name, _NEW), text)
+        return logs.path / name
 
 
-def _log_folders(words: Sequence[str]) -> list[Path]:
-    from runner.settings import load_settings  # kept out of start-up, as bugs are rare
+def _keep_in_temporary_folder(name: str, text: str, _words: Sequence[str]) -> Path:
+    import tempfile  # start-up time: bugs are rare
 
-    folders = [Path(tempfile.gettempdir())]
-    with contextlib.suppress(Exception):  # the bug may lie there
-        folders.insert(0, load_settings(_project_of(words)).state_dir / "log")
-    return folders
+    path = Path(tempfile.gettempdir()) / name
+    _write_log(os.open(path, _NEW | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), text)
+    return path
+
+
+def _write_log(descriptor: int, text: str) -> None:
+    with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+        file.write(text)
 
 
 def _project_of(words: Sequence[str]) -> str | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -11,7 +13,7 @@ from runner.cli.frame.faults import worst
 from runner.cli.frame.interrupts import Terminated
 from runner.cli.frame.output import Output, command_line, is_terminal
 from runner.cli.frame.run_text import change_line, failure_report
-from runner.errors import RunnerError, Unavailable, WaitTimeout
+from runner.errors import RunnerError, Unavailable, UnknownRun, WaitTimeout
 from runner.model.run import Run, State
 
 if TYPE_CHECKING:
@@ -20,6 +22,12 @@ if TYPE_CHECKING:
 EXIT_CODES = {State.SUCCESS: 0, State.FAILURE: 1, State.REVOKED: 3}
 
 NOT_FINISHED = 5
+
+MANY = 20
+"""Runs of which each change is shown. Of more, nobody would read it."""
+
+AT_ONCE = 1000
+"""Runs that are subscribed to and read at once; the others wait for these to end, as all of them must."""
 
 LOG_LINES = 10
 """How many of the last lines of a run's log a failure shows."""
@@ -46,6 +54,11 @@ class Follower:
         if not self.out.quiet and self._shown.get(run.id) != told:
             self.out.note(change_line(run))
         self._shown[run.id] = told
+
+    def sum_up(self, runs: Sequence[Run]) -> None:
+        """Say what a person needs to know of all runs."""
+        for run in runs:
+            self.report(run)
 
     def report(self, run: Run) -> None:
         """Say what a person needs to know of a run that did not succeed."""
@@ -80,10 +93,32 @@ class Follower:
             yield see
 
 
+class Roll(Follower):
+    """Shows of many runs those that did not succeed, and at the end how many ended how."""
+
+    def see(self, run: Run) -> None:
+        """Take a run as it is now."""
+        if run.final and run.state is not State.SUCCESS:
+            super().see(run)
+        self.latest[run.id] = run
+
+    def sum_up(self, runs: Sequence[Run]) -> None:
+        """Say how many runs ended how."""
+        counts = Counter(str(run.state) for run in runs if run.final)
+        self.out.note(", ".join(f"{number:,} {state}" for state, number in sorted(counts.items())) or "none has ended")
+
+    @contextmanager
+    def showing(self) -> Iterator[Callable[[Run], None]]:
+        """Yield what to call with each change."""
+        yield self.see
+
+
 def follow(
     project: Project, out: Output, ids: Sequence[str], *, timeout: float | None, codes: Sequence[int] = ()
 ) -> tuple[int, list[Run]]:
     """Wait for runs; return the exit code and the runs as last seen.
+
+    Of more than :data:`MANY` runs only those that did not succeed are told of, one line each, and how many ended how.
 
     Args:
         project: whose runs.
@@ -92,37 +127,72 @@ def follow(
         timeout: seconds, or None.
         codes: of ids that could not be followed, to be merged in.
     """
-    from runner.actions.wait import wait  # start-up time: most commands do not wait
-
-    follower = Follower(project, out)
-    again = command_line(project, "wait", *ids)
+    many = len(ids) > MANY
+    follower = Roll(project, out) if many else Follower(project, out)
+    deadline = None if timeout is None else time.monotonic() + timeout
     extra: list[int] = list(codes)
+    why = None
     interrupted = 0
-    try:
-        with follower.showing() as see:
-            wait(project.ledger, ids, timeout=timeout, on_change=see)
-    except WaitTimeout:
-        _say_it_goes_on(out, follower, ids, "the time to wait has passed", again)
-        extra.append(WaitTimeout.exit_code)
-    except KeyboardInterrupt:
-        _say_it_goes_on(out, follower, ids, "interrupted", again)
-        interrupted = 130
-    except Terminated:
-        _say_it_goes_on(out, follower, ids, "terminated", again)
-        interrupted = 143
-    except RunnerError as error:
-        if isinstance(error, Unavailable):
-            error = Unavailable(error.message, hint=f"the run goes on; once Redis is back: {again}")
-        out.error(error)
-        extra.append(error.exit_code)
+    for first in range(0, len(ids), AT_ONCE):
+        portion = ids[first : first + AT_ONCE]
+        try:
+            extra += _follow(follower, portion, None if deadline is None else deadline - time.monotonic())
+        except WaitTimeout:
+            # The rest is looked at all the same: what has ended by now counts.
+            why = "the time to wait has passed"
+            extra.append(WaitTimeout.exit_code)
+        except KeyboardInterrupt:
+            why, interrupted = "interrupted", 130
+            break
+        except Terminated:
+            why, interrupted = "terminated", 143
+            break
+        except Unavailable as error:
+            again = f"once Redis is back: {_again(project, ids)}"
+            out.error(Unavailable(error.message, hint=f"the run{'s go' if many else ' goes'} on; {again}"))
+            extra.append(error.exit_code)
+            break
+    if why is not None:
+        going = [run_id for run_id in ids if run_id not in follower.latest or not follower.latest[run_id].final]
+        if going:
+            noun = f"run {going[0]} goes on; to wait for its end" if len(going) == 1 else f"{len(going)} runs go on"
+            out.note(f"{why}: {noun}: {_again(project, going if many else ids)}")
     runs = [follower.latest[run_id] for run_id in ids if run_id in follower.latest]
-    for run in runs:
-        follower.report(run)
+    follower.sum_up(runs)
     ended = [exit_code_of(run) for run in runs if run.final]
     return interrupted or worst([*extra, *ended]), runs
 
 
-def _say_it_goes_on(out: Output, follower: Follower, ids: Sequence[str], why: str, again: str) -> None:
-    going = [run_id for run_id in ids if run_id not in follower.latest or not follower.latest[run_id].final]
-    noun = f"run {going[0]} goes on" if len(going) == 1 else f"{len(going)} runs go on"
-    out.note(f"{why}: {noun}; to wait for its end: {again}" if len(going) == 1 else f"{why}: {noun}: {again}")
+def _follow(follower: Follower, ids: Sequence[str], timeout: float | None) -> list[int]:
+    """Wait for some runs; return the exit codes of those that are known no more, which do not end the wait for others.
+
+    Raises:
+        WaitTimeout, Unavailable: as :func:`runner.actions.wait.wait`.
+    """
+    from runner.actions.wait import wait  # start-up time: most commands do not wait
+    from runner.ledger.reading import unknown_run
+
+    codes: list[int] = []
+    left = list(ids)
+    while left:
+        try:
+            with follower.showing() as see:
+                wait(follower.project.ledger, left, timeout=timeout, on_change=see)
+            break
+        except UnknownRun as error:
+            known = {run.id for run in follower.project.ledger.read(left)}
+            if len(known) == len(left):
+                raise
+            for run_id in left:
+                if run_id not in known:
+                    follower.out.error(unknown_run(run_id))
+                    codes.append(error.exit_code)
+            left = [run_id for run_id in left if run_id in known]
+    return codes
+
+
+def _again(project: Project, ids: Sequence[str]) -> str:
+    """Return the command that waits for runs, or how many are to be waited for with their ids from a file."""
+    if len(ids) > MANY:
+        return f"{command_line(project, 'wait', '-')} < FILE_OF_IDS"
+    return command_line(project, "wait", *ids)

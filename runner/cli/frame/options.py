@@ -60,23 +60,30 @@ class DurationType(ParamType):
 
     name = "duration"
 
+    def __init__(self, *, positive: bool = False) -> None:
+        self._positive = positive
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         if isinstance(value, int | float):
             return float(value)
         try:
-            return parse_duration(value)
+            seconds = parse_duration(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+        if self._positive and not seconds:
+            self.fail(f"{value} is too short, write 1ms or more", param, ctx)
+        return seconds
 
 
 DURATION = DurationType()
+POSITIVE_DURATION = DurationType(positive=True)
 
 
 def _queues(_ctx: click.Context, _param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
     """Return the names of queues, each once: ``-Q a -Q b,c`` as Celery's own command reads it."""
     if not value:
         return ()
-    from runner.model.job import QUEUE_NAME  # start-up time: --help knows no model
+    from runner.model.queue_name import QUEUE_NAME  # start-up time: --help knows no model
 
     names = [name.strip() for each in value for name in each.split(",")]
     for name in names:
@@ -162,7 +169,7 @@ def worker_options(function: F) -> F:
             type=click.Choice(["prefork", "threads", "solo"]),
             default="prefork",
             show_default=True,
-            help="How runs are performed; only prefork honours timeout, env and --terminate.",
+            help="How runs are performed; only prefork honors timeout, env and --terminate.",
         ),
         click.option(
             "--queue",
@@ -174,6 +181,11 @@ def worker_options(function: F) -> F:
             help="A queue to take runs from; may be repeated, or several names with commas.",
         ),
         click.option("--concurrency", "-c", type=click.IntRange(1, 1024), help="How many runs at a time."),
+        click.option(
+            "--no-wait",
+            is_flag=True,
+            help="Exit with 69 if Redis cannot be reached at the start; otherwise wait for it.",
+        ),
     ):
         function = add(function)
     return function

@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING, Any
 from runner.cli.frame.faults import describe, write
 from runner.errors import RunnerError
 from runner.model.command_line import command_line as line
+from runner.model.plural import things
+from runner.model.printable import printable, printable_json
 
 if TYPE_CHECKING:
     from runner.actions.project import Project
+
+__all__ = ["STYLES", "Output", "command_line", "is_terminal", "printable", "table", "to_json", "warn_of_problems"]
 
 STYLES = {
     "PENDING": "cyan",
@@ -45,10 +49,10 @@ class Output:
 
     # -- data
 
-    def data(self, line: str) -> None:
-        """Print a line of data at once."""
+    def data(self, line: str, *, styled: bool = False) -> None:
+        """Print a line of data at once, harmless for a terminal; ``styled``: it is so already, and has colors."""
         if not self.quiet:
-            write(sys.stdout, line + "\n")
+            write(sys.stdout, (line if styled else printable(line)) + "\n")
 
     def document(self, value: Any) -> None:
         """Print a JSON value; indented on a terminal, on one line elsewhere."""
@@ -73,7 +77,8 @@ class Output:
     # -- words
 
     def note(self, text: str) -> None:
-        """Print a line for people to stderr."""
+        """Print a line for people to stderr, harmless for a terminal."""
+        text = printable(text)
         if self.quiet:
             self._held.append(text + "\n")
         else:
@@ -106,14 +111,7 @@ def is_terminal(stream: Any) -> bool:
 def to_json(value: Any, indent: int | None = None) -> str:
     """Return JSON text that stdout's encoding can hold."""
     plain = (getattr(sys.stdout, "encoding", None) or "ascii").lower().replace("-", "") != "utf8"
-    return json.dumps(value, ensure_ascii=plain, indent=indent)
-
-
-def printable(text: str) -> str:
-    """Return ``text`` without what would act on a terminal; lines and tabs stay."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in text)
+    return printable_json(json.dumps(value, ensure_ascii=plain, indent=indent))
 
 
 def command_line(project: Project, *words: str) -> str:
@@ -129,13 +127,9 @@ def warn_of_problems(out: Output, project: Project) -> None:
     if problems:
         files = len({problem.file for problem in problems})
         out.warn(
-            f"{_count(len(problems), 'problem')} in {_count(files, 'file')} of jobs, "
+            f"{things(len(problems), 'problem')} in {things(files, 'file')} of jobs, "
             f"{command_line(project, 'validate')} lists them"
         )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def table(out: Output, headings: Sequence[str], rows: Sequence[Sequence[str]], styles: dict[str, str]) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from runner.errors import InvalidParams
 from runner.model.strict_json import read_json
+
+_LARGEST = 64 * 1024**2
+"""Bytes: what `limits.params` may be at most."""
 
 _FORMS = "write a JSON object, @FILE, or - for stdin"
 
@@ -33,11 +36,22 @@ def read_document(text: str | None) -> dict[str, Any]:
 def _fetch(text: str) -> tuple[str, str]:
     try:
         if text == "-":
-            return "stdin", sys.stdin.buffer.read().decode("utf-8-sig")
+            return "stdin", _read(sys.stdin.buffer, "stdin").decode("utf-8-sig")
         if text.startswith("@"):
-            return text[1:], Path(text[1:]).read_bytes().decode("utf-8-sig")
+            # Not a regular file alone: a shell writes @<(command) as a pipe.
+            with Path(text[1:]).open("rb") as file:
+                return text[1:], _read(file, text[1:]).decode("utf-8-sig")
     except OSError as error:
         raise InvalidParams(f"{text} cannot be read: {error.strerror}", hint=_FORMS) from None
     except UnicodeDecodeError:
         raise InvalidParams(f"{text} is not UTF-8", hint="save it in UTF-8") from None
     return "--params", text
+
+
+def _read(file: IO[bytes], name: str) -> bytes:
+    data = file.read(_LARGEST + 1)
+    if len(data) > _LARGEST:
+        raise InvalidParams(
+            f"{name} has more than {_LARGEST // 1024**2} MiB", hint="params are small: see limits.params"
+        )
+    return data

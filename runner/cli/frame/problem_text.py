@@ -9,10 +9,9 @@ from pathlib import Path
 
 import click
 
+from runner.authoring.sarif import sarif
 from runner.cli.frame.output import Output, is_terminal, printable
-from runner.spec.fix import fix_of
-from runner.spec.problem import Problem, caret
-from runner.spec.sarif import sarif
+from runner.yaml_reader.problem import Problem, caret, display_column
 
 FORMATS = ("text", "github", "sarif")
 _WIDEST = 160
@@ -36,7 +35,7 @@ def show_problems(out: Output, problems: Sequence[Problem], form: str, base: Pat
         if form == "github":
             out.data(annotation(problem, _from_repository(base)(problem.file)))
         else:
-            out.data(printable(block(problem, coloured=False)) if not coloured else block(problem, coloured=True))
+            out.data(block(problem, coloured=coloured), styled=coloured)
 
 
 def block(problem: Problem, *, coloured: bool) -> str:
@@ -53,7 +52,7 @@ def block(problem: Problem, *, coloured: bool) -> str:
         number = f"{problem.line:>5}"
         lines.append(style(f"{number} | ", fg="blue") + printable(source))
         lines.append(style(f"{'':5} | ", fg="blue") + style(mark, fg=signal))
-    for name, text in (("expected", problem.expected), ("fix", fix_of(problem))):
+    for name, text in (("expected", problem.expected), ("fix", problem.fix)):
         if text:
             lines.append(style(f"{'':5} = {name}: ", fg="blue") + printable(text))
     return "\n".join(lines)
@@ -66,8 +65,6 @@ def _window(problem: Problem) -> tuple[str, str]:
         return source, mark
     start = max(0, problem.index - _WIDEST // 2)
     part = problem.source[start : start + _WIDEST].expandtabs(1)
-    from runner.spec.problem import display_column  # beside caret; only long lines need it
-
     column = display_column(part, problem.index - start)
     source, _, mark = caret("…" + part + "…", column + 1).partition("\n")
     return source, mark

@@ -22,7 +22,8 @@ LONGEST_CELL = 60
 
 def state_text(run: Run) -> str:
     """Return the state and what qualifies it: ``FAILURE (timeout)``."""
-    return f"{run.state} ({run.reason})" if run.reason else str(run.state)
+    told = f"{run.state} ({run.reason})" if run.reason else str(run.state)
+    return f"{told}, damaged" if run.damaged else told
 
 
 def took(run: Run) -> str:
@@ -172,7 +173,7 @@ def pause_text(pause: Pause, *, utc: bool) -> str:
     until = f" until {show_moment(told['until'], utc=utc)}" if told["until"] else ""
     why = f": {one_line(pause.comment)}" if pause.comment else ""
     whom = "all jobs" if pause.job == ALL else pause.job
-    return f"paused: {whom}, by {pause.by} since {show_moment(told['since'], utc=utc)}{until}{why}"
+    return f"paused: {whom}, by {one_line(pause.by)} since {show_moment(told['since'], utc=utc)}{until}{why}"
 
 
 def aligned(rows: list[tuple[str, str]], indent: str = "") -> list[str]:

@@ -10,7 +10,7 @@ from runner.cli.frame.faults import OutputLost
 from runner.cli.frame.interrupts import Terminated
 from runner.cli.frame.output import Output, command_line
 from runner.errors import Unavailable, Unconfirmed
-from runner.model.run import Run
+from runner.ledger.keys import Keys
 
 if TYPE_CHECKING:
     from runner.actions.project import Project
@@ -44,7 +44,7 @@ def look_once(project: Project, run_id: str) -> bool | None:
     """Return whether a run exists, asked once and not waited for long; None: nobody can tell now."""
     from runner.ledger.connection import exists_now  # start-up time: only where a submission failed
 
-    return exists_now(project.settings, f"{project.settings.namespace}:run:{run_id}")
+    return exists_now(project.settings, Keys(project.settings.namespace).run(run_id))
 
 
 def print_submitted(project: Project, out: Output, submitted: Submitted, *, wait: bool) -> None:
@@ -69,14 +69,12 @@ def print_submitted(project: Project, out: Output, submitted: Submitted, *, wait
         raise
 
 
-def warn_of_queue(project: Project, out: Output, run: Run) -> None:
-    """Say that nobody takes runs from the run's queue."""
-    if run.final:
-        return
+def warn_of_queue(project: Project, out: Output, queue: str) -> None:
+    """Say that nobody takes runs from a queue, if that is so."""
     try:
-        if run.queue in project.ledger.consumed_queues():
+        if queue in project.ledger.consumed_queues():
             return
     except Unavailable:
         return  # the run is recorded, and that is what the exit code tells
-    start = command_line(project, "worker", *(() if run.queue == "default" else ("-Q", run.queue)))
-    out.warn(f"no live worker takes runs from queue {run.queue}, the run waits for one: {start}")
+    start = command_line(project, "worker", *(() if queue == "default" else ("-Q", queue)))
+    out.warn(f"no live worker takes runs from queue {queue}, the run waits for one: {start}")

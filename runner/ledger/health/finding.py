@@ -60,8 +60,3 @@ def warning(name: str, what: str, remedy: str) -> Finding:
 def problem(name: str, what: str, remedy: str) -> Finding:
     """Return a finding that loses runs or stops them."""
     return Finding(name=name, level=Level.PROBLEM, what=what, remedy=remedy)
-
-
-def things(number: int, noun: str) -> str:
-    """Return ``1 run`` or ``2 runs``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"

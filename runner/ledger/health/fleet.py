@@ -3,53 +3,59 @@
 from __future__ import annotations
 
 import json
+import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from runner.ledger.connection import reaching
-from runner.ledger.health.finding import EXAMPLES, Finding, Level, ok, problem, things, warning
+from redis.exceptions import NoPermissionError
+
+from runner.host.state import state_folder
+from runner.ledger.fleet import clock_skews, consumed_queues, live_workers
+from runner.ledger.health.finding import EXAMPLES, Finding, Level, ok, problem, warning
 from runner.ledger.health.server import SKEW_SECONDS
+from runner.ledger.inbox import INBOX_KEYS
 from runner.ledger.pauses import read_pauses
+from runner.ledger.reach import reaching
+from runner.ledger.store import Store
 from runner.model.pause import ALL
-
-if TYPE_CHECKING:
-    from runner.ledger.ledger import Ledger
+from runner.model.plural import things
+from runner.model.run import to_datetime
+from runner.model.worker import Worker
 
 SILENT_SECONDS = 5.0
 """A worker beats twice a second; one that was not heard of for so long is in trouble."""
 UNFIRED_SECONDS = 60
 """Workers fire hooks within a second; after so long nobody seems to."""
-INBOX_KEYS = ("celery", *(f"celery\x06\x16{step}" for step in (3, 6, 9)))
-"""The lists that plain Celery clients write to, as Kombu names them; every worker takes from them."""
 _PORTION = 100
 
 
-def check_workers(ledger: Ledger, versions: Mapping[str, str]) -> Iterator[Finding]:
+def check_workers(store: Store, versions: Mapping[str, str]) -> Iterator[Finding]:
     """Yield findings about the workers: whether any lives while runs wait, beats, clocks and versions.
 
     Args:
-        ledger: where the workers are known.
+        store: where the workers are known.
         versions: of this installation, by distribution.
 
     Raises:
         Unavailable: Redis cannot be reached.
     """
-    workers, client = ledger.workers(), _client(ledger)
-    with reaching(ledger.settings):
-        waiting = sum(int(client.zcard(f"{ledger.namespace}:state:{state}")) for state in ("PENDING", "RETRY"))
+    workers, client = live_workers(store), _client(store)
+    with reaching(store.settings):
+        waiting = sum(int(client.zcard(store.keys.state(state))) for state in ("PENDING", "RETRY"))
         seconds, micros = client.time()
     now = seconds + micros / 1e6
     if workers:
-        yield ok("workers", f"{things(len(workers), 'worker')}: {', '.join(worker['name'] for worker in workers)}")
+        yield ok("workers", f"{things(len(workers), 'worker')}: {', '.join(worker.name for worker in workers)}")
     elif waiting:
         yield problem(
             "workers", f"{things(waiting, 'run')} waiting, and no worker is alive", "start one: runner worker"
         )
     else:
         yield ok("workers", "no worker is alive, and nothing waits")
-    silent = [worker["name"] for worker in workers if now - worker["seen_at"] / 1000 > SILENT_SECONDS]
+    silent = [worker.name for worker in workers if now - to_datetime(worker.seen_at).timestamp() > SILENT_SECONDS]
     if silent:
         yield warning(
             "beats",
@@ -57,45 +63,37 @@ def check_workers(ledger: Ledger, versions: Mapping[str, str]) -> Iterator[Findi
             "see their logs; their runs start elsewhere when the leases run out",
         )
     yield from _catalogs(workers)
-    yield from _clocks(workers)
+    yield from _clocks(clock_skews(store))
     yield from _versions(workers, versions)
 
 
-def _catalogs(workers: list[dict[str, Any]]) -> Iterator[Finding]:
+def _catalogs(workers: list[Worker]) -> Iterator[Finding]:
     """Yield what workers say of their files of jobs, and whether they run the same ones."""
-    faulty = [worker for worker in workers if worker["problems"]["count"]]
+    faulty = [worker for worker in workers if worker.problems.count]
     if faulty:
         told = [
-            f"{worker['name']} has {things(worker['problems']['count'], 'problem')}: {worker['problems']['first'][0]}"
-            + (f" (an earlier state of {', '.join(worker['kept'])} is in force)" if worker["kept"] else "")
+            f"{worker.name} has {things(worker.problems.count, 'problem')}: {worker.problems.first[0]}"
+            + (f" (an earlier state of {', '.join(worker.kept)} is in force)" if worker.kept else "")
             for worker in faulty
         ]
         yield warning(
             "catalogs", f"in files of jobs: {'; '.join(told)}", "correct them where that worker runs: runner validate"
         )
-    elif len({worker["catalog"] for worker in workers if worker["catalog"]}) > 1:
+    elif len({worker.catalog for worker in workers if worker.catalog}) > 1:
         yield warning("catalogs", "workers run different jobs", "bring them all up to date; runner plan tells who is")
 
 
-def _clocks(workers: list[dict[str, Any]]) -> Iterator[Finding]:
-    off = [
-        f"{worker['name']} by {abs(worker['clock'] - worker['seen_at']) / 1000:.1f} s"
-        for worker in workers
-        if worker.get("clock") and abs(worker["clock"] - worker["seen_at"]) / 1000 > SKEW_SECONDS
-    ]
+def _clocks(skews: Mapping[str, float]) -> Iterator[Finding]:
+    off = [f"{name} by {abs(skew):.1f} s" for name, skew in skews.items() if abs(skew) > SKEW_SECONDS]
     if off:
         yield warning("worker-clocks", f"clocks differ from Redis': {', '.join(off)}", "run NTP on those hosts")
 
 
-def _versions(workers: list[dict[str, Any]], versions: Mapping[str, str]) -> Iterator[Finding]:
+def _versions(workers: list[Worker], versions: Mapping[str, str]) -> Iterator[Finding]:
     told = ", ".join(f"{name} {version}" for name, version in versions.items())
     mine = versions["runner"]
     other = sorted(
-        {
-            f"{worker['name']} has {worker.get('version') or 'an older one'}"
-            for worker in workers
-            if worker.get("version") != mine
-        }
+        {f"{worker.name} has {worker.version or 'an older one'}" for worker in workers if worker.version != mine}
     )
     if other:
         yield warning("versions", f"{told}; {', '.join(other)}", "install the same version everywhere, restart workers")
@@ -103,16 +101,16 @@ def _versions(workers: list[dict[str, Any]], versions: Mapping[str, str]) -> Ite
         yield ok("versions", told)
 
 
-def check_queues(ledger: Ledger) -> Iterator[Finding]:
+def check_queues(store: Store) -> Iterator[Finding]:
     """Yield a finding for each queue in which runs wait and that no worker takes from.
 
     Raises:
         Unavailable: Redis cannot be reached.
     """
-    consumed, client = ledger.consumed_queues(), _client(ledger)
-    prefix = f"{ledger.namespace}:queue:"
+    consumed, client = consumed_queues(store), _client(store)
+    prefix = store.keys.named("queue:")
     waiting: dict[str, int] = {}
-    with reaching(ledger.settings):
+    with reaching(store.settings):
         for key in client.scan_iter(match=f"{prefix}*", count=200):
             queue = str(key).removeprefix(prefix).rpartition(":")[0]
             waiting[queue] = waiting.get(queue, 0) + int(client.llen(key))
@@ -131,14 +129,42 @@ def check_queues(ledger: Ledger) -> Iterator[Finding]:
         yield ok("queues", f"{things(total, 'message')} in {things(sum(map(bool, waiting.values())), 'queue')}")
 
 
-def check_dead_letters(ledger: Ledger) -> Finding:
+def check_plain_queues(store: Store, queues: Iterable[str]) -> Iterator[Finding]:
+    """Yield a finding about messages that plain Celery clients sent to a queue of the runner by its name.
+
+    Args:
+        store: where the messages are.
+        queues: the names that jobs and workers use.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    client = _client(store)
+    found: dict[str, int] = {}
+    # Those lists have no namespace: a user with few permissions may not look at them, and nor can anything be there.
+    with reaching(store.settings), suppress(NoPermissionError):
+        for queue in queues:
+            keys = (queue, *(f"{queue}\x06\x16{step}" for step in (3, 6, 9)))
+            if queue not in INBOX_KEYS:
+                found[queue] = sum(int(client.llen(key)) for key in keys if client.type(key) == "list")
+    total = sum(found.values())
+    if total:
+        names = ", ".join(sorted(queue for queue, count in found.items() if count))
+        yield warning(
+            "plain-queues",
+            f"{things(total, 'message')} of plain Celery clients in {names}, which no worker reads",
+            "have them send to the queue celery: without queue=",
+        )
+
+
+def check_dead_letters(store: Store) -> Finding:
     """Return how many messages nobody could act on, and what the newest were.
 
     Raises:
         Unavailable: Redis cannot be reached.
     """
-    key, client = f"{ledger.namespace}:dead-letters", _client(ledger)
-    with reaching(ledger.settings):
+    key, client = store.keys.dead_letters, _client(store)
+    with reaching(store.settings):
         count = int(client.llen(key))
         newest = client.lrange(key, 0, EXAMPLES - 1)
     if not count:
@@ -154,8 +180,8 @@ def check_dead_letters(ledger: Ledger) -> Finding:
     )
 
 
-def _client(ledger: Ledger) -> Any:
-    return ledger.client
+def _client(store: Store) -> Any:
+    return store.client
 
 
 def _letter(letter: str) -> str:
@@ -173,23 +199,24 @@ def _letter(letter: str) -> str:
     return f"{why}: {str(task or rest)[:60]}" if task or rest else str(why)
 
 
-def archive_dead_letters(ledger: Ledger, folder: Path) -> Path | None:
+def archive_dead_letters(store: Store, folder: Path) -> Path | None:
     """Move all dead letters to a file, one JSON text a line; return it, or None if there were none.
 
     A letter leaves Redis after it was written to disk: what is interrupted is there twice, never lost.
 
     Raises:
         Unavailable: Redis cannot be reached.
-        OSError: the file cannot be written.
+        OSError, InvalidSettings: the file cannot be written.
     """
-    key, client = f"{ledger.namespace}:dead-letters", _client(ledger)
-    with reaching(ledger.settings):
+    key, client = store.keys.dead_letters, _client(store)
+    with reaching(store.settings):
         if not client.llen(key):
             return None
-        folder.mkdir(mode=0o700, exist_ok=True)
         path = folder / f"dead-letters-{time.strftime('%Y%m%d-%H%M%S')}.jsonl"
-        with path.open("a", encoding="utf-8") as file:
-            path.chmod(0o600)
+        with (
+            state_folder(folder) as state,
+            os.fdopen(state.open(path.name, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "a", encoding="utf-8") as file,
+        ):
             while letters := client.lrange(key, -_PORTION, -1):
                 for letter in reversed(letters):
                     file.write(json.dumps(letter) + "\n")
@@ -199,15 +226,15 @@ def archive_dead_letters(ledger: Ledger, folder: Path) -> Path | None:
     return path
 
 
-def check_hooks(ledger: Ledger) -> Iterator[Finding]:
+def check_hooks(store: Store) -> Iterator[Finding]:
     """Yield a finding about the outbox: whether hooks wait that nobody fires.
 
     Raises:
         Unavailable: Redis cannot be reached.
     """
-    client: Any = _client(ledger)
-    key = f"{ledger.namespace}:outbox"
-    with reaching(ledger.settings):
+    client: Any = _client(store)
+    key = store.keys.outbox
+    with reaching(store.settings):
         seconds, _ = client.time()
         late = int(client.zcount(key, "-inf", (seconds - UNFIRED_SECONDS) * 1000))
         waiting = int(client.zcard(key))
@@ -221,13 +248,13 @@ def check_hooks(ledger: Ledger) -> Iterator[Finding]:
         yield ok("hooks", f"{things(waiting, 'outcome')} to fire hooks for")
 
 
-def check_pauses(ledger: Ledger) -> Iterator[Finding]:
+def check_pauses(store: Store) -> Iterator[Finding]:
     """Yield a finding about paused jobs: who holds them, since when and until when.
 
     Raises:
         Unavailable: Redis cannot be reached.
     """
-    pauses = [pause.document() for pause in read_pauses(ledger).values()]
+    pauses = [pause.document() for pause in read_pauses(store).values()]
     if not pauses:
         yield ok("pauses", "no job is paused")
         return

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from runner.ledger.health.finding import EXAMPLES, Finding, Level, things
+from runner.ledger.health.finding import EXAMPLES, Finding, Level
+from runner.model.plural import things
 
 
 @dataclass(slots=True)
@@ -71,7 +72,7 @@ KINDS = (
     Kind(
         "records",
         Level.PROBLEM,
-        "{records} that tell neither job nor state",
+        "{records} damaged: something else than the runner wrote into them",
         "remove them",
         "every record can be read",
     ),

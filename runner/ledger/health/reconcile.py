@@ -6,21 +6,22 @@ that sees all places at once. Running it twice, or beside live workers, changes 
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from hashlib import sha1
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-from runner.ledger.connection import reaching
+from runner.ledger.beat import sweep
+from runner.ledger.fleet import consumed_queues
 from runner.ledger.health.finding import Finding
 from runner.ledger.health.kinds import KINDS, Tally, finding_of
+from runner.ledger.keys import meta_key
 from runner.ledger.message import write_message
-from runner.ledger.record import unpack_digest
+from runner.ledger.reach import reaching
+from runner.ledger.record import read_record
 from runner.ledger.scripts import run_script
-
-if TYPE_CHECKING:
-    from runner.ledger.ledger import Ledger
+from runner.ledger.store import Store
 
 T = TypeVar("T")
 
@@ -37,13 +38,13 @@ STATES = ("PENDING", "STARTED", "RETRY", "SUCCESS", "FAILURE", "REVOKED")
 class Reconciliation:
     """One walk over all that a namespace holds."""
 
-    def __init__(self, ledger: Ledger, *, mend: bool = False, edge: int = EDGE) -> None:
-        self._ledger = ledger
-        self._client: Any = ledger.client
-        self._namespace = ledger.namespace
+    def __init__(self, store: Store, *, mend: bool = False, edge: int = EDGE) -> None:
+        self._store = store
+        self._client: Any = store.client
+        self._namespace, self._keys = store.namespace, store.keys
         self._mend = mend
         self._edge = edge
-        self._lease = round(ledger.settings.worker.lease * 1000)
+        self._lease = round(store.settings.worker.lease * 1000)
         self._tallies: dict[str, Tally] = defaultdict(Tally)
         self._suspects: dict[str, set[str]] = {}
         """Run ids, and the lists that may hold their messages."""
@@ -58,11 +59,11 @@ class Reconciliation:
         Raises:
             Unavailable: Redis cannot be reached.
         """
-        with reaching(self._ledger.settings):
+        with reaching(self._store.settings):
             if self._mend:
                 # First: a claim that cannot be read would stop the sweep.
                 self._walk_claims()
-                self._ledger.sweep(2 * self._lease / 1000 + 1)
+                sweep(self._store, 2 * self._lease / 1000 + 1)
             self._walk_records_and_queues()
             self._walk_claims()
             self._walk_indexes()
@@ -80,7 +81,7 @@ class Reconciliation:
 
     def _walk_records_and_queues(self) -> None:
         """Look at every key of the namespace once: records, queues, and the indexes by job."""
-        prefix = f"{self._namespace}:"
+        prefix = self._keys.named("")
         waiting: dict[str, str] = {}
         for page in _portions(self._client.scan_iter(match=f"{prefix}*", count=PORTION), PORTION):
             ids = []
@@ -101,11 +102,37 @@ class Reconciliation:
                 self._suspect(run_id, key)
 
     def _look_at_records(self, ids: Sequence[str], waiting: dict[str, str]) -> None:
+        suspects = []
         for run_id, _, queue, priority, place, *faults in self._script("records", *ids) if ids else ():
             for fault in faults:
-                self._tallies["records" if fault == "damaged" else "indexes"].add(run_id)
+                if fault == "suspect":
+                    suspects.append(run_id)
+                else:
+                    self._tallies["indexes"].add(run_id)
             if place == "queue":
-                waiting[run_id] = f"{self._namespace}:queue:{queue}:{priority}"
+                waiting[run_id] = self._keys.queue(queue, priority)
+        damaged = self._damaged(suspects)
+        self._tallies["records"].add(*damaged)
+        if self._mend:
+            for run_id in damaged:
+                waiting.pop(run_id, None)
+
+    def _damaged(self, ids: Sequence[str]) -> list[str]:
+        """Return the runs whose records are damaged; they are removed if that was asked for."""
+        with self._client.pipeline(transaction=False) as pipe:
+            for run_id in ids:
+                pipe.hgetall(self._keys.run(run_id))
+                pipe.get(meta_key(run_id))
+            found = pipe.execute(raise_on_error=False)
+        seen: list[str] = []
+        for run_id, record, meta in zip(ids, found[::2], found[1::2], strict=True):
+            held = record if isinstance(record, dict) else {}
+            result = meta if isinstance(meta, str) else None
+            # A result of another type is no result; a record of another type tells nothing.
+            if (held or record) and (isinstance(meta, Exception) or read_record(run_id, held, result).damaged):
+                flat = "\0".join(part for pair in held.items() for part in pair)
+                seen += [run_id, sha1(flat.encode("utf-8", "surrogateescape"), usedforsecurity=False).hexdigest()]
+        return list(self._script("damaged", *seen)) if seen else []
 
     def _walk_queue(self, key: str, *, again: bool = False) -> None:
         first = 0
@@ -129,22 +156,22 @@ class Reconciliation:
         self._suspects.setdefault(run_id, set()).update(keys, self._placed.get(run_id, ()))
 
     def _walk_claims(self) -> None:
-        pages = self._client.hscan_iter(f"{self._namespace}:claims", count=PORTION)
+        pages = self._client.hscan_iter(self._keys.claims, count=PORTION)
         for page in _portions((token for token, _ in pages), BATCH):
             for token, (run_id, fault) in zip(page, self._script("claims", self._lease, *page), strict=True):
                 if fault:
                     self._tallies["dead-leases" if fault == "dead" else "claims"].add(run_id or token)
                 if run_id in self._placed:
                     self._suspect(run_id, *self._placed[run_id])
-        leases = self._client.zscan_iter(f"{self._namespace}:leases", count=PORTION)
+        leases = self._client.zscan_iter(self._keys.leases, count=PORTION)
         for page in _portions((token for token, _ in leases), PORTION):
             self._tallies["claims"].add(*self._script("leases", *page))
 
     def _walk_indexes(self) -> None:
         for state in STATES:
-            self._walk_index("state", f"{self._namespace}:state:{state}", "", state)
+            self._walk_index("state", self._keys.state(state), "", state)
         for kind in ("ids", "expiring", "delayed", "prunable", "terminating"):
-            self._walk_index(kind, f"{self._namespace}:{kind}", "", "")
+            self._walk_index(kind, self._keys.named(kind), "", "")
 
     def _walk_index(self, kind: str, key: str, job: str, state: str) -> None:
         scan = self._client.hscan_iter if kind == "terminating" else self._client.zscan_iter
@@ -152,13 +179,13 @@ class Reconciliation:
             self._tallies["strays"].add(*self._script("strays", kind, key, job, state, *page))
 
     def _walk_groups(self) -> None:
-        groups = (group for group, _ in self._client.hscan_iter(f"{self._namespace}:limits", count=PORTION))
+        groups = (group for group, _ in self._client.hscan_iter(self._keys.limits, count=PORTION))
         for page in _portions(groups, BATCH):
             self._tallies["slots"].add(*self._script("groups", *page))
 
     def _walk_queue_names(self) -> None:
-        consumed = self._ledger.consumed_queues()
-        names = (name for name in self._client.sscan_iter(f"{self._namespace}:queues") if name not in consumed)
+        consumed = consumed_queues(self._store)
+        names = (name for name in self._client.sscan_iter(self._keys.queues) if name not in consumed)
         for page in _portions(names, PORTION):
             self._tallies["queue-names"].add(*self._script("queue_names", *page))
 
@@ -214,20 +241,11 @@ class Reconciliation:
         ids = list(ids)
         with self._client.pipeline(transaction=False) as pipe:
             for run_id in ids:
-                pipe.hmget(
-                    f"{self._namespace}:run:{run_id}", "job", "params", "spec_digest", "queue", "priority", "state"
-                )
+                pipe.hmget(self._keys.run(run_id), "job", "spec_digest", "state")
             records = pipe.execute()
         return {
-            run_id: write_message(
-                run_id=run_id,
-                job=job,
-                params=json.loads(params or "{}"),
-                digest=unpack_digest(digest) or "",
-                queue=queue,
-                priority=int(priority),
-            )
-            for run_id, (job, params, digest, queue, priority, state) in zip(ids, records, strict=True)
+            run_id: write_message(run_id=run_id, job=job, digest=digest or "")
+            for run_id, (job, digest, state) in zip(ids, records, strict=True)
             if state
         }
 
@@ -238,10 +256,10 @@ def _portions(items: Iterable[T], size: int) -> Iterator[list[T]]:
         yield portion
 
 
-def reconcile(ledger: Ledger, *, mend: bool = False) -> list[Finding]:
+def reconcile(store: Store, *, mend: bool = False) -> list[Finding]:
     """Compare ledger and queues; return the findings, mended if ``mend`` says so.
 
     Raises:
         Unavailable: Redis cannot be reached.
     """
-    return list(Reconciliation(ledger, mend=mend).findings())
+    return list(Reconciliation(store, mend=mend).findings())

@@ -6,15 +6,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import redis
 
-from runner.ledger.connection import reaching
 from runner.ledger.health.finding import Finding, ok, problem, warning
-
-if TYPE_CHECKING:
-    from runner.ledger.ledger import Ledger
+from runner.ledger.reach import reaching
+from runner.ledger.store import Store
+from runner.model.plural import things
 
 OLDEST = {"redis": (7, 0), "valkey": (8, 0)}
 SLOW_SECONDS = 0.1
@@ -93,10 +92,10 @@ def _round_trip(server: Server) -> Finding:
 
 def _memory(server: Server) -> Finding:
     used, most = int(server["used_memory"] or 0), int(server["maxmemory"] or 0)
-    told = f"{_size(used)} used"
+    told = f"{size_text(used)} used"
     if not most:
         return ok("memory", f"{told}, no maxmemory")
-    told += f" of {_size(most)}, maxmemory-policy {server.policy}"
+    told += f" of {size_text(most)}, maxmemory-policy {server.policy}"
     if server.policy != "noeviction":
         return problem(
             "memory",
@@ -168,7 +167,7 @@ def _replication(server: Server) -> Finding:
             "durability is replicated, and no replica is connected: what is submitted is not confirmed",
             "start a replica, or set durability: local",
         )
-    return ok("replication", f"primary, {replicas} replica{'' if replicas == 1 else 's'}")
+    return ok("replication", f"primary, {things(replicas, 'replica')}")
 
 
 def _clock(server: Server) -> Finding:
@@ -189,30 +188,31 @@ CHECKS: tuple[Callable[[Server], Finding], ...] = (
 )
 
 
-def check_server(ledger: Ledger) -> Iterator[Finding]:
+def check_server(store: Store) -> Iterator[Finding]:
     """Yield what each check of the server finds.
 
     Raises:
         Unavailable: it cannot be reached.
     """
-    with reaching(ledger.settings):
-        server = ask(ledger.client, replicated=ledger.settings.durability == "replicated")
+    with reaching(store.settings):
+        server = ask(store.client, replicated=store.settings.durability == "replicated")
     for check in CHECKS:
         yield check(server)
 
 
-def losing_settings(ledger: Ledger) -> list[Finding]:
+def losing_settings(store: Store) -> list[Finding]:
     """Return the findings about settings of the server that lose data.
 
     Raises:
         Unavailable: it cannot be reached.
     """
-    with reaching(ledger.settings):
-        server = ask(ledger.client)
+    with reaching(store.settings):
+        server = ask(store.client)
     return [found for found in (_memory(server), _durability(server)) if found.remedy]
 
 
-def _size(count: int) -> str:
+def size_text(count: int) -> str:
+    """Return a number of bytes as people read it, such as ``1.5 GiB``."""
     size = float(count)
     for unit in ("B", "KiB", "MiB"):
         if size < 1024:

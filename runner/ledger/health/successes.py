@@ -3,43 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from runner.ledger.connection import reaching
-from runner.ledger.health.finding import Finding, ok, problem, things, warning
+from runner.ledger.health.finding import Finding, ok, problem, warning
 from runner.ledger.pauses import read_pauses
+from runner.ledger.reach import reaching
 from runner.ledger.slots import read_marks
+from runner.ledger.store import Store
 from runner.model.duration import format_duration
 from runner.model.pause import paused
+from runner.model.plural import things
 from runner.model.run import State, to_timestamp
-
-if TYPE_CHECKING:
-    from runner.ledger.ledger import Ledger
 
 NAME = "successes"
 
 
-def overdue_successes(ledger: Ledger, deadlines: Mapping[str, float]) -> dict[str, bool]:
+def overdue_successes(store: Store, deadlines: Mapping[str, float]) -> dict[str, bool]:
     """Return whether each job has not succeeded for longer than it may; a paused one has time.
 
     Args:
-        ledger: the record of the runs.
+        store: the record of the runs.
         deadlines: by job, the seconds within which a run is to succeed.
 
     Raises:
         Unavailable: Redis cannot be reached.
     """
-    late = {job for job, _, age in _judged(ledger, deadlines) if age is not None and age > deadlines[job] * 1000}
+    late = {job for job, _, age in _judged(store, deadlines) if age is not None and age > deadlines[job] * 1000}
     return {job: job in late for job in deadlines}
 
 
-def check_successes(ledger: Ledger, deadlines: Mapping[str, float]) -> Iterator[Finding]:
+def check_successes(store: Store, deadlines: Mapping[str, float]) -> Iterator[Finding]:
     """Yield a finding for each job that has not succeeded in time; none for one that is paused.
 
     Where a job never succeeded, the time counts from its oldest run, or from when its schedule came into use.
 
     Args:
-        ledger: the record of the runs.
+        store: the record of the runs.
         deadlines: by job, the seconds within which a run is to succeed.
 
     Raises:
@@ -48,7 +47,7 @@ def check_successes(ledger: Ledger, deadlines: Mapping[str, float]) -> Iterator[
     if not deadlines:
         return
     succeeded = 0
-    for job, last, age in _judged(ledger, deadlines):
+    for job, last, age in _judged(store, deadlines):
         seconds = deadlines[job]
         allowed = format_duration(seconds)
         if age is None:
@@ -70,14 +69,14 @@ def check_successes(ledger: Ledger, deadlines: Mapping[str, float]) -> Iterator[
         yield ok(NAME, f"{things(succeeded, 'job')} with alert_if_no_success, all in time")
 
 
-def _judged(ledger: Ledger, deadlines: Mapping[str, float]) -> Iterator[tuple[str, int | None, int | None]]:
+def _judged(store: Store, deadlines: Mapping[str, float]) -> Iterator[tuple[str, int | None, int | None]]:
     """Yield each job that is not paused, when it succeeded last (Unix ms), and for how many ms its time runs."""
     if not deadlines:
         return
-    pauses = read_pauses(ledger)
-    succeeded = _succeeded(ledger, list(deadlines))
+    pauses = read_pauses(store)
+    succeeded = _succeeded(store, list(deadlines))
     never = [job for job in deadlines if job not in succeeded]
-    marks, oldest = read_marks(ledger, never), _oldest(ledger, never)
+    marks, oldest = read_marks(store, never), _oldest(store, never)
     for job in deadlines:
         if not paused(pauses, job):
             last = succeeded.get(job)
@@ -86,20 +85,21 @@ def _judged(ledger: Ledger, deadlines: Mapping[str, float]) -> Iterator[tuple[st
             yield job, last, None if begin is None else marks.now - begin
 
 
-def _succeeded(ledger: Ledger, jobs: list[str]) -> dict[str, int]:
+def _succeeded(store: Store, jobs: list[str]) -> dict[str, int]:
     """Return when each job that ever did succeeded last, in Unix ms."""
-    with reaching(ledger.settings):
-        found: list[Any] = ledger.client.hmget(f"{ledger.namespace}:succeeded", jobs)
-    return {job: int(at) for job, at in zip(jobs, found, strict=True) if at}
+    with reaching(store.settings):
+        found: list[Any] = store.client.hmget(store.keys.succeeded, jobs)
+    # What is no number says as little as nothing.
+    return {job: int(at) for job, at in zip(jobs, found, strict=True) if at and at.isascii() and at.isdigit()}
 
 
-def _oldest(ledger: Ledger, jobs: list[str]) -> dict[str, list[int]]:
+def _oldest(store: Store, jobs: list[str]) -> dict[str, list[int]]:
     """Return when the oldest run of each job in each state was submitted, in Unix ms."""
     states = list(State)
-    with reaching(ledger.settings), ledger.client.pipeline(transaction=False) as pipe:
+    with reaching(store.settings), store.client.pipeline(transaction=False) as pipe:
         for job in jobs:
             for state in states:
-                pipe.zrange(f"{ledger.namespace}:job:{job}:{state}", 0, 0, withscores=True)
+                pipe.zrange(store.keys.job(job, state), 0, 0, withscores=True)
         heads: list[Any] = pipe.execute()
     return {
         job: [int(at) for entries in heads[first * len(states) : (first + 1) * len(states)] for _, at in entries]

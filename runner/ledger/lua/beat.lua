@@ -1,46 +1,48 @@
 #!lua flags=allow-oom
--- What every worker does about once a second for all: nobody is the leader, anybody may be gone.
+-- What workers do for all, whichever comes first in each half second: nobody is the leader, anybody may be gone.
 --
 -- Says that this worker lives; moves due runs from the delayed set to their queues; ends what expired; puts
--- back what dead workers held. Each in small portions, so that Redis never waits for it.
+-- back what dead workers held; rings for messages that nobody was told of. Each in small portions, so that Redis never
+-- waits for it.
 --
 -- ARGV: worker ('' for none), ms the worker counts as alive, lease in ms, the worker's record as name, value, …
 -- Returns {ms until the next delayed run is due | '', ids to terminate and their signals as a flat list, more to do,
--- hooks to fire, runs to prune}
+-- hooks to fire, runs and jobs to prune, ms until this worker's next turn, how many have a turn before it}
 --
--- Uses: clock, keys, records, counts, queues, claims, waiting, endings, arrivals, losses.
+-- Uses: clock, keys, records, queues, claims, waiting, endings, arrivals, losses, inbox, pauses, revoking.
 
 local worker, lease = ARGV[1], tonumber(ARGV[3])
 local PORTION = 200
+local MOST_RUNG_AGAIN = 10       -- in one queue
 local LOST_KEPT = 86400000      -- ms
 local more = 0
 
 if worker ~= '' then
-  local key = NS .. ':worker:' .. worker
+  local key = worker_key(worker)
   redis.call('HSET', key, 'seen_at', NOW, unpack(ARGV, 4))
   redis.call('PEXPIRE', key, LOST_KEPT)
-  redis.call('ZADD', NS .. ':workers', NOW + tonumber(ARGV[2]), worker)
+  redis.call('ZADD', WORKERS, NOW + tonumber(ARGV[2]), worker)
 end
 -- A worker that went without a word stays in the list for a while, as lost.
-redis.call('ZREMRANGEBYSCORE', NS .. ':workers', '-inf', NOW - LOST_KEPT)
+redis.call('ZREMRANGEBYSCORE', WORKERS, '-inf', NOW - LOST_KEPT)
 
 local due = redis.call('ZRANGE', DELAYED, '-inf', NOW, 'BYSCORE', 'LIMIT', 0, PORTION)
 for _, id in ipairs(due) do
   redis.call('ZREM', DELAYED, id)
   local run = load_run(id)
-  if run and run.message then go_on(run) end
+  if run and run.message then pcall(go_on, run) end
 end
 if #due == PORTION then more = 1 end
 
 -- Jobs that are paused no more, and one group of runs whose slots are looked at: what a failover rolled back is mended.
 for _, job in ipairs(redis.call('SRANDMEMBER', PARKED, 5)) do
   if not pause_of({ job = job }) then
-    local key = PARKED .. ':' .. job
+    local key = parked_key(job)
     local parked = redis.call('ZRANGE', key, 0, PORTION - 1)
     for _, id in ipairs(parked) do
       redis.call('ZREM', key, id)
       local run = load_run(id)
-      if run and run.message then go_on(run) end
+      if run and run.message then pcall(go_on, run) end
     end
     if redis.call('EXISTS', key) == 0 then redis.call('SREM', PARKED, job) else more = 1 end
   end
@@ -48,8 +50,8 @@ end
 local group = redis.call('HRANDFIELD', LIMITS)
 if group then
   for _, id in ipairs(redis.call('ZRANGE', holders_key(group), 0, PORTION - 1)) do
-    local state = redis.call('HGET', run_key(id), 'state')
-    if not state or FINAL[state] then redis.call('ZREM', holders_key(group), id) end
+    local state = redis.pcall('HGET', run_key(id), 'state')
+    if state ~= 'PENDING' and state ~= 'STARTED' and state ~= 'RETRY' then redis.call('ZREM', holders_key(group), id) end
   end
   promote(group)
 end
@@ -57,24 +59,19 @@ end
 local late = redis.call('ZRANGE', EXPIRING, '-inf', NOW, 'BYSCORE', 'LIMIT', 0, PORTION)
 for _, id in ipairs(late) do
   local run = load_run(id)
-  if run and expired(run) then
-    revoke_run(run, 'expired')
-  else
-    redis.call('ZREM', EXPIRING, id)
-  end
+  if not (run and expired(run) and pcall(revoke_run, run, 'expired')) then redis.call('ZREM', EXPIRING, id) end
 end
 if #late == PORTION then more = 1 end
 
 -- After a pause of this server, a restart, a failover or a step of its clock, leases look older than they are:
 -- nothing is reaped for one full lease, so that live workers can renew first.
-local sweep = NS .. ':sweep'
-local last, hold = unpack(redis.call('HMGET', sweep, 'last', 'hold_until'))
+local last, hold = unpack(redis.call('HMGET', SWEEP, 'last', 'hold_until'))
 last, hold = tonumber(last), tonumber(hold or '0')
 if not last or NOW - last > lease / 3 or NOW < last then hold = NOW + lease end
-redis.call('HSET', sweep, 'last', NOW, 'hold_until', hold)
+redis.call('HSET', SWEEP, 'last', NOW, 'hold_until', hold)
 if NOW >= hold then
   local dead = redis.call('ZRANGE', LEASES, '-inf', NOW, 'BYSCORE', 'LIMIT', 0, PORTION)
-  for _, token in ipairs(dead) do
+  local function take_back(token)
     local claim = load_claim(token)
     local run = claim and claim.id and load_run(claim.id)
     if run and run.state == 'STARTED' and run.token == token then
@@ -83,14 +80,50 @@ if NOW >= hold then
       count('redelivered', run.job)
       admit(run, claim.queue, claim.priority, claim.message, true)
     elseif claim and not run and not claim.ours then
-      enqueue(claim.queue, claim.priority, claim.message, true)
+      put_back_plain(claim)
     end
     release(token)
   end
+  -- One that cannot be taken back is left to the doctor.
+  for _, token in ipairs(dead) do pcall(take_back, token) end
   if #dead == PORTION then more = 1 end
+end
+
+-- A ring may be lost with the worker that heard it.
+for _, queue in ipairs(redis.call('SRANDMEMBER', QUEUES, 20)) do
+  if redis.call('EXISTS', ring_key(queue)) == 0 then
+    local waiting = 0
+    for priority = 0, 9 do
+      -- A damaged one is left to the doctor.
+      local length = redis.pcall('LLEN', queue_key(queue, priority))
+      waiting = waiting + (type(length) == 'number' and length or 0)
+    end
+    if waiting > 0 then ring(queue, math.min(waiting, MOST_RUNG_AGAIN)) end
+  end
+end
+
+-- Turns: ten workers, the first by name, come one after the other, half a second apart. The rest only say that they live.
+local FIRST = 10
+local turn, before = 500, 0
+if worker ~= '' then
+  local keep = tonumber(ARGV[2])
+  -- Who was silent for longer than any of them may be has no turn.
+  local living = redis.call('ZRANGE', WORKERS, NOW + keep / 2, '+inf', 'BYSCORE')
+  for _, name in ipairs(living) do
+    if name < worker then before = before + 1 end
+  end
+  if before < FIRST then
+    local count = math.min(#living, FIRST)
+    local round = math.min(count * 500, lease * 0.3)
+    turn = (before * round / count - NOW) % round
+    if turn < round / count / 2 then turn = turn + round end
+  else
+    turn = keep * 0.45
+  end
 end
 
 local next_due = redis.call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')
 return { next_due[2] and tostring(math.max(0, tonumber(next_due[2]) - NOW)) or '',
-  redis.call('HGETALL', TERMINATING), more, redis.call('ZCOUNT', NS .. ':outbox', '-inf', NOW),
-  redis.call('ZCOUNT', PRUNABLE, '-inf', NOW) }
+  redis.call('HGETALL', TERMINATING), more, redis.call('ZCOUNT', OUTBOX, '-inf', NOW),
+  redis.call('ZCOUNT', PRUNABLE, '-inf', NOW) + redis.call('ZCOUNT', OVERFULL, '-inf', NOW),
+  math.floor(turn), before }

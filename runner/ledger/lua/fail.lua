@@ -7,7 +7,7 @@
 -- ARGV: id, token, reason, result in Celery's format, error as JSON
 -- Returns 1, or 0 if the token is stale or the run is not waiting
 --
--- Uses: records, claims, endings.
+-- Uses: records, claims, endings, revoking.
 
 local claim = load_claim(ARGV[2])
 if not claim or claim.id ~= ARGV[1] then return 0 end

@@ -51,7 +51,8 @@ local fits = {
 
 local function satisfies(id)
   if #names == 0 then return true end
-  local held = redis.call('HMGET', run_key(id), unpack(names))
+  local held = redis.pcall('HMGET', run_key(id), unpack(names))
+  if held.err then return false end
   for i, name in ipairs(names) do
     if not held[i] then return false end
     local test = fits[name]
@@ -62,8 +63,9 @@ end
 
 local function took(id)
   if not timed then return '' end
-  local started, finished = unpack(redis.call('HMGET', run_key(id), 'started_at', 'finished_at'))
-  return started and finished and tostring(tonumber(finished) - tonumber(started)) or ''
+  local held = redis.pcall('HMGET', run_key(id), 'started_at', 'finished_at')
+  local started, finished = tonumber(held[1] or ''), tonumber(held[2] or '')
+  return started and finished and tostring(finished - started) or ''
 end
 
 local lists = {}

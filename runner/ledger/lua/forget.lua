@@ -4,7 +4,7 @@
 -- ARGV: id, by
 -- Returns 'unknown' | 'forgotten' | the state that forbids it
 --
--- Uses: records, acts, endings.
+-- Uses: records, acts, endings, removal, revoking.
 
 local run = load_run(ARGV[1])
 if not run then return 'unknown' end

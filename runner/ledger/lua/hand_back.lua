@@ -1,27 +1,26 @@
 #!lua flags=allow-oom
--- Gives messages back that this worker will not work on: to the front of their queues, uncharged.
+-- Gives back what a worker holds and will not finish: to the front of the queues, uncharged. The process of an attempt
+-- that has started must be dead; hand_back_waiting.lua leaves such attempts alone.
 --
 -- A run that had started goes STARTED -> RETRY and waits for its redelivery, unless it was revoked meanwhile.
 -- With a delay, a message goes into the delayed set instead, and `refused_since` tells since when nobody wanted it.
 --
--- ARGV: delay in ms, what to say in `detail`, then tokens
+-- ARGV: delay in ms, what to say in `detail`, '1' if nothing of their jobs was performed | '', then tokens
 -- Returns how many were given back
 --
--- Uses: clock, keys, records, events, queues, claims, waiting, transitions, endings, losses.
+-- Uses: clock, keys, records, events, claims, waiting, transitions, losses, returns, past, revoking.
 
-local pause, detail, count = tonumber(ARGV[1]), ARGV[2], 0
-for i = 3, #ARGV do
+local pause, detail, untouched, count = tonumber(ARGV[1]), ARGV[2], ARGV[3] == '1', 0
+for i = 4, #ARGV do
   local token = ARGV[i]
   local claim = load_claim(token)
   if claim then
     local run = claim.id and load_run(claim.id)
     release(token)
-    if not run then
-      if not claim.ours then enqueue(claim.queue, claim.priority, claim.message, true) end
-    elseif run.state == 'STARTED' and run.token == token then
+    if run and run.state == 'STARTED' and run.token == token then
       if run.revocation then
         revoke_run(run, revoked_after(run))
-      elseif run.delivery == 'at_most_once' then
+      elseif run.delivery == 'at_most_once' and not untouched then
         -- Started is started: it may not start again.
         lose(run, claim.message, cjson.encode({ worker = run.worker }))
       else
@@ -34,14 +33,8 @@ for i = 3, #ARGV do
         admit(run, claim.queue, claim.priority, claim.message, true)
         announce(run)
       end
-    elseif run.state == 'PENDING' or run.state == 'RETRY' then
-      if pause > 0 then
-        redis.call('HSET', run_key(run.id), 'detail', detail)
-        redis.call('HSETNX', run_key(run.id), 'refused_since', NOW)
-        delay(run, NOW + pause, claim.message)
-      else
-        admit(run, claim.queue, claim.priority, claim.message, true)
-      end
+    else
+      put_back(run, claim, pause, detail)
     end
     count = count + 1
   end

@@ -1,5 +1,5 @@
 #!lua
--- Hands out the hooks that are to be fired. Keys: NS:outbox, by the time from which anybody may take an entry.
+-- Hands out the hooks that are to be fired. Keys: NS:OUTBOX, by the time from which anybody may take an entry.
 --
 -- An entry is lent: who takes it has so long to fire its hooks and to take it out. It is there again after that, so a
 -- crash in between fires nothing twice (the ids of what is submitted follow from the entry) and loses nothing.
@@ -10,8 +10,7 @@
 --
 -- Uses: clock, keys.
 
-local outbox = NS .. ':outbox'
-for i = 3, #ARGV do redis.call('ZREM', outbox, ARGV[i]) end
-local due = redis.call('ZRANGE', outbox, '-inf', NOW, 'BYSCORE', 'LIMIT', 0, ARGV[1])
-for _, entry in ipairs(due) do redis.call('ZADD', outbox, NOW + tonumber(ARGV[2]), entry) end
+for i = 3, #ARGV do redis.call('ZREM', OUTBOX, ARGV[i]) end
+local due = redis.call('ZRANGE', OUTBOX, '-inf', NOW, 'BYSCORE', 'LIMIT', 0, ARGV[1])
+for _, entry in ipairs(due) do redis.call('ZADD', OUTBOX, NOW + tonumber(ARGV[2]), entry) end
 return due

@@ -9,5 +9,5 @@
 local run = load_run(ARGV[1])
 if not run or run.state ~= 'STARTED' or run.token ~= ARGV[2] then return 0 end
 redis.call('HSET', run_key(run.id), 'progress', ARGV[3])
-redis.call('PUBLISH', NS .. ':changed:' .. run.id, run.state)
+redis.call('PUBLISH', changed_key(run.id), run.state)
 return 1

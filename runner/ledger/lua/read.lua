@@ -4,20 +4,21 @@
 -- ARGV: ids
 -- Returns for each id {fields of the record as a flat list, result in Celery's format | ''}, or {} if unknown
 --
--- Uses: keys, records, endings.
+-- Uses: keys, records, endings, revoking.
+
+local function read(id)
+  local fields = redis.pcall('HGETALL', run_key(id))
+  -- A key of another type: whoever reads it finds a record that tells nothing.
+  if fields.err then return { { 'state', '' }, '' } end
+  if #fields == 0 then return {} end
+  local run = load_run(id, fields)
+  if run and expired(run) and pcall(revoke_run, run, 'expired') then
+    fields = redis.call('HGETALL', run_key(id))
+  end
+  local meta = run and run.state == 'SUCCESS' and redis.pcall('GET', meta_key(id))
+  return { fields, type(meta) == 'string' and meta or '' }
+end
 
 local answer = {}
-for i, id in ipairs(ARGV) do
-  local fields = redis.call('HGETALL', run_key(id))
-  if #fields > 0 then
-    local run = load_run(id, fields)
-    if expired(run) then
-      revoke_run(run, 'expired')
-      fields = redis.call('HGETALL', run_key(id))
-    end
-    answer[i] = { fields, run.state == 'SUCCESS' and redis.call('GET', meta_key(id)) or '' }
-  else
-    answer[i] = {}
-  end
-end
+for i, id in ipairs(ARGV) do answer[i] = read(id) end
 return answer

@@ -6,7 +6,7 @@
 -- ARGV: id, token, delay in ms, result in Celery's format, error as JSON
 -- Returns 1, or 0 if the token is stale
 --
--- Uses: clock, keys, records, events, counts, claims, waiting, transitions, endings.
+-- Uses: clock, keys, records, events, counts, claims, waiting, transitions, outbox, past, revoking.
 
 local run = load_run(ARGV[1])
 if not run or run.state ~= 'STARTED' or run.token ~= ARGV[2] then return 0 end
@@ -21,10 +21,10 @@ local due = NOW + tonumber(ARGV[3])
 local key = run_key(run.id)
 note_attempt(run, 'retry', ARGV[5])
 enter(run, 'RETRY')
-redis.call('HSET', key, 'state', 'RETRY', 'detail', 'waiting for a retry', 'retry_at', due, 'error', ARGV[5])
-redis.call('HINCRBY', key, 'retries', 1)
+redis.call('HSET', key, 'state', 'RETRY', 'retry_at', due, 'error', ARGV[5])
+redis.call('HSET', key, 'retries', (run.retries or 0) + 1)
 count('retries', run.job)
-redis.call('HDEL', key, 'token', 'deaths_in_row')
+redis.call('HDEL', key, 'detail', 'token', 'deaths_in_row')
 redis.call('SET', meta_key(run.id), ARGV[4])
 if run.expires_at then redis.call('ZADD', EXPIRING, run.expires_at, run.id) end
 delay(run, due, claim.message)

@@ -2,17 +2,30 @@
 -- Revokes a run. It is a field of the record, so it holds with no worker online and across restarts.
 --
 -- PENDING | RETRY -> REVOKED (cancelled), now. STARTED stays: its outcome stands, and nothing follows it; with
--- terminate, its worker is asked to end it. A final run does not change.
+-- terminate, its worker is asked to end it. A final run does not change. Nor does one of which the same was asked
+-- before: that is no act, and no event.
 --
 -- ARGV: id, by, comment, '1' to terminate, signal
--- Returns 'unknown' | 'final' | 'revoked' | 'asked'
+-- Returns {'unknown' | 'final' | 'revoked'}, or of one that runs {'asked' | 'again' (the same was asked before), its pool
+-- if that cannot end it as asked | ''}: it goes on, and nothing follows it
 --
--- Uses: clock, keys, records, events, acts, endings.
+-- Uses: clock, keys, records, events, acts, claims, endings, revoking.
 
 local run = load_run(ARGV[1])
-if not run then return 'unknown' end
+if not run then return { 'unknown' } end
 if expired(run) then revoke_run(run, 'expired') end
-if FINAL[run.state] then return 'final' end
+if FINAL[run.state] then return { 'final' } end
+
+-- Only the prefork pool has a process to end.
+local pool = redis.call('HGET', worker_key(run.worker or ''), 'pool')
+local unable = ARGV[4] == '1' and run.state == 'STARTED' and pool and pool ~= 'prefork'
+
+-- Each signal counts once, or taking turns with them would be an act each time.
+local terminates, signals = ARGV[4] == '1' and not unable, cjson.decode(run.signals or '{}')
+if run.state == 'STARTED' and run.revocation and (not terminates or signals[ARGV[5]]) then
+  if terminates then end_attempt(run, ARGV[5]) end
+  return { 'again', unable and pool or '' }
+end
 
 local revocation = {
   by = ARGV[2] ~= '' and ARGV[2] or cjson.null,
@@ -21,16 +34,17 @@ local revocation = {
 }
 run.revocation = run.revocation or cjson.encode(revocation)
 redis.call('HSET', run_key(run.id), 'revocation', run.revocation)
-audit(ARGV[4] == '1' and 'terminate' or 'revoke', ARGV[2], run.job, run.id, ARGV[3])
+audit(terminates and 'terminate' or 'revoke', ARGV[2], run.job, run.id, ARGV[3])
 if run.state ~= 'STARTED' then
   revoke_run(run, 'cancelled')
-  return 'revoked'
+  return { 'revoked' }
 end
-if ARGV[4] == '1' then
-  redis.call('HSET', run_key(run.id), 'terminate', ARGV[5], 'detail', 'terminating')
-  redis.call('HSET', TERMINATING, run.id, ARGV[5])
+if terminates then
+  signals[ARGV[5]] = true
+  redis.call('HSET', run_key(run.id), 'terminate', ARGV[5], 'detail', 'terminating', 'signals', cjson.encode(signals))
+  end_attempt(run, ARGV[5])
 else
   redis.call('HSET', run_key(run.id), 'detail', 'revoked: no retry or redelivery will follow this attempt')
 end
 announce(run)
-return 'asked'
+return { 'asked', unable and pool or '' }

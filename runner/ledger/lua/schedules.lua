@@ -3,7 +3,8 @@
 -- NS:schedules, by job: DIGEST SINCE TOUCHED for each version of its schedule, ms. No slot up to SINCE is run: a
 -- schedule that is new does not catch up. While hosts disagree about jobs.d a job has more than one; one that nobody
 -- touched for a while is gone. The digest - stands for hosts where the job has no schedule.
--- NS:slots, by job: the last slot that was submitted or left out; it never goes back.
+-- NS:slots, by job: the last slot that was submitted or left out; it never goes back, unless it is no time that a tick
+-- can have noted: no number, or one more than a day ahead.
 --
 -- ARGV: now, ms after which an untouched version is gone, then job, digest ('' to note none), last slot ('' for none)
 -- Returns nothing
@@ -11,11 +12,11 @@
 -- Uses: keys.
 
 local now, keep = tonumber(ARGV[1]), tonumber(ARGV[2])
+local FARTHEST_AHEAD = 86400000
 
 local function note(job, digest)
-  local key = NS .. ':schedules'
   local versions, ours = {}, nil
-  for name, since, touched in string.gmatch(redis.call('HGET', key, job) or '', '(%S+) (%d+) (%d+)') do
+  for name, since, touched in string.gmatch(redis.call('HGET', SCHEDULES, job) or '', '(%S+) (%d+) (%d+)') do
     versions[#versions + 1] = { name, tonumber(since), tonumber(touched) }
     if name == digest then ours = versions[#versions] end
   end
@@ -33,9 +34,9 @@ local function note(job, digest)
     end
   end
   if #kept == 1 and digest == '-' then
-    redis.call('HDEL', key, job)
+    redis.call('HDEL', SCHEDULES, job)
   else
-    redis.call('HSET', key, job, table.concat(kept, ' '))
+    redis.call('HSET', SCHEDULES, job, table.concat(kept, ' '))
   end
 end
 
@@ -43,7 +44,7 @@ for i = 3, #ARGV, 3 do
   local job, digest, slot = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
   if digest ~= '' then note(job, digest) end
   if slot then
-    local last = tonumber(redis.call('HGET', NS .. ':slots', job) or '')
-    if not last or last < slot then redis.call('HSET', NS .. ':slots', job, ARGV[i + 2]) end
+    local last = tonumber(redis.call('HGET', SLOTS, job) or '')
+    if not last or last < slot or last > now + FARTHEST_AHEAD then redis.call('HSET', SLOTS, job, ARGV[i + 2]) end
   end
 end

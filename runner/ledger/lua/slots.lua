@@ -7,12 +7,12 @@
 -- Uses: clock, keys.
 
 if #ARGV == 0 then
-  return { tostring(NOW), redis.call('HGETALL', NS .. ':slots'), redis.call('HGETALL', NS .. ':schedules') }
+  return { tostring(NOW), redis.call('HGETALL', SLOTS), redis.call('HGETALL', SCHEDULES) }
 end
 local answer = { tostring(NOW), {}, {} }
 for _, job in ipairs(ARGV) do
-  for i, key in ipairs({ ':slots', ':schedules' }) do
-    local value = redis.call('HGET', NS .. key, job)
+  for i, key in ipairs({ SLOTS, SCHEDULES }) do
+    local value = redis.call('HGET', key, job)
     if value then
       local list = answer[i + 1]
       list[#list + 1] = job

@@ -1,73 +1,14 @@
--- The guard before every attempt, and its start, in one step.
+-- The guard before an attempt, and its start, for a message that is claimed already; see shared/starting.lua.
 --
--- PENDING | RETRY -> STARTED, if the claim is alive and nothing speaks against it. Else the message is
--- dropped (its claim released), and a run that has expired, or was revoked, ends here. One of a paused job, or one that
--- holds no slot where none is free, is set aside.
+-- PENDING | RETRY -> STARTED, or what shared/starting.lua says, if the claim is alive.
 --
 -- ARGV: id, token, worker, pid, job that the message names, digest of the spec that the worker has of it ('' keeps
 --       that of the submission)
--- Returns {'go', attempts, retries, params, expires_at | '', slot | '', traceparent | ''} or {why not}
+-- Returns {'go', attempts, retries, params, expires_at | '', slot | '', traceparent | '',
+-- '1' if the submitter does not want the result stored | ''} or {why not}
 --
--- Uses: clock, keys, records, events, counts, claims, waiting, transitions, endings, losses.
+-- Uses: claims, starting.
 
-local id, token = ARGV[1], ARGV[2]
-local claim = load_claim(token)
-if not claim or claim.id ~= id then return { 'stale' } end
-
-local run = load_run(id)
-local function drop(why)
-  release(token)
-  return { why }
-end
-
-if not run then return drop('unknown') end
--- Forged: a message starts its run as the job that was submitted, or not at all.
-if run.job ~= ARGV[5] then return drop('foreign') end
-if FINAL[run.state] then return drop('final') end
-if run.state == 'STARTED' then
-  -- The answer to the same question was lost on the way: it is given again.
-  if run.token == token then
-    return { 'go', run.attempts, run.retries or '0', run.params or '{}', run.expires_at or '', run.slot or '',
-      run.traceparent or '' }
-  end
-  if lease_live(run.token) then return drop('duplicate') end
-  -- The former holder is gone and no sweep has come by yet.
-  lose(run, claim.message, cjson.encode({ worker = run.worker }))
-  return drop('lost')
-end
-if expired(run) then
-  revoke_run(run, 'expired')
-  return drop('expired')
-end
-
-if pause_of(run) then
-  park(run, claim.message)
-  return drop('paused')
-end
-if run.group and not take_slot(run) then
-  wait_for_slot(run, claim.message, true)
-  return drop('waiting')
-end
-
-local key = run_key(id)
-enter(run, 'STARTED')
-run.attempts = tostring(tonumber(run.attempts or '0') + 1)
-redis.call('HSET', key, 'state', 'STARTED', 'attempts', run.attempts, 'token', token,
-  'worker', ARGV[3], 'started_at', NOW)
-if run.attempts == '1' then
-  observe('waited', run.job, NOW - math.max(tonumber(run.submitted_at), tonumber(run.eta or '0')))
-end
-if (ARGV[6] or '') ~= '' then redis.call('HSET', key, 'spec_digest', ARGV[6]) end
-redis.call('HDEL', key, 'detail', 'retry_at', 'message', 'progress', 'refused_since')
-redis.call('ZREM', EXPIRING, id)
-redis.call('ZREM', DELAYED, id)
-if run.aside then
-  redis.call('HDEL', key, 'aside')
-  redis.call('ZREM', run.aside, id)
-end
-local meta = '{"status":"STARTED","result":' .. cjson.encode({ pid = tonumber(ARGV[4]), hostname = ARGV[3] })
-  .. ',"traceback":null,"children":[],"date_done":null,"task_id":"' .. id .. '"}'
-redis.call('SET', meta_key(id), meta)
-announce(run, meta)
-return { 'go', run.attempts, run.retries or '0', run.params or '{}', run.expires_at or '', run.slot or '',
-  run.traceparent or '' }
+local claim = load_claim(ARGV[2])
+if not claim or claim.id ~= ARGV[1] then return { 'stale' } end
+return start(ARGV[1], ARGV[2], claim, ARGV[3], ARGV[4], ARGV[5], ARGV[6])

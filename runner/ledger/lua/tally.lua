@@ -26,19 +26,22 @@ end
 local times = {}
 for _, state in ipairs({ 'SUCCESS', 'FAILURE' }) do
   for _, id in ipairs(redis.call('ZRANGE', job_key(job, state), 0, sample - 1, 'REV')) do
-    local submitted, eta, started, finished, attempts = unpack(
-      redis.call('HMGET', run_key(id), 'submitted_at', 'eta', 'started_at', 'finished_at', 'attempts'))
+    local held = redis.pcall('HMGET', run_key(id), 'submitted_at', 'eta', 'started_at', 'finished_at', 'attempts')
+    local function moment(i)
+      return held[i] and #held[i] < 16 and string.find(held[i], '^%d+$') and tonumber(held[i]) or nil
+    end
+    local submitted, eta, started, finished, attempts = moment(1), moment(2), moment(3), moment(4), held[5]
     local wait, ran = '', ''
     if started and finished then
-      ran = tostring(math.max(0, tonumber(finished) - tonumber(started)))
+      ran = tostring(math.max(0, finished - started))
       -- A later attempt's start says nothing of how long the run waited for its first.
-      if attempts == '1' then
-        wait = tostring(math.max(0, tonumber(started) - math.max(tonumber(submitted), tonumber(eta or '0'))))
+      if attempts == '1' and submitted then
+        wait = tostring(math.max(0, started - math.max(submitted, eta or 0)))
       end
     end
-    times[#times + 1] = submitted or '0'
+    times[#times + 1] = tostring(submitted or 0)
     times[#times + 1] = wait
     times[#times + 1] = ran
   end
 end
-return { counts, redis.call('HGET', NS .. ':succeeded', job) or '', days, times }
+return { counts, redis.call('HGET', SUCCEEDED, job) or '', days, times }

@@ -6,10 +6,10 @@
 -- ARGV: id, how many messages and claims to look through
 -- Returns facts as name, value, …: now; due (ms, in the delayed set); ahead (messages before its own in its list),
 -- higher (messages in lists served first), behind (only if its message was not found: messages that were not looked
--- at); holder and lease (ms of its end, of the claim on it); refused_since; paused (if its job is); before (how many were put
--- aside before it); holders (JSON, of the slots it waits for; up to ten)
+-- at); holder and lease (ms of its end, of the claim on it); refused_since; detail (as the record has it); paused (if
+-- its job is); before (how many were put aside before it); holders (JSON, of the slots it waits for; up to ten)
 --
--- Uses: clock, keys, records, queues, waiting.
+-- Uses: clock, keys, records, pauses.
 
 local id, look = ARGV[1], tonumber(ARGV[2])
 local facts = { 'now', tostring(NOW) }
@@ -21,6 +21,7 @@ end
 local run = load_run(id)
 if not run or FINAL[run.state] then return facts end
 if run.refused_since then tell('refused_since', run.refused_since) end
+if run.detail then tell('detail', run.detail) end
 
 local function tell_claim(token, worker)
   tell('holder', worker)
@@ -28,7 +29,7 @@ local function tell_claim(token, worker)
 end
 
 if run.state == 'STARTED' then
-  tell_claim(run.token, run.worker or '')
+  if run.token then tell_claim(run.token, run.worker or '') end
   return facts
 end
 
@@ -50,8 +51,7 @@ end
 
 local higher = 0
 for priority = 9, tonumber(run.priority) + 1, -1 do
-  local exists = run.queue ~= INBOX or INBOX_KEYS[priority]
-  if exists then higher = higher + redis.call('LLEN', queue_key(run.queue, priority)) end
+  higher = higher + redis.call('LLEN', queue_key(run.queue, priority))
 end
 local key = queue_key(run.queue, run.priority)
 local length, seen = redis.call('LLEN', key), 0

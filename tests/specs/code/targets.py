@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -35,6 +36,50 @@ async def coroutine() -> None: ...
 
 
 def generator():
+    yield 1
+
+
+async def async_generator():
+    yield 1
+
+
+def decorator(function):
+    @functools.wraps(function)
+    def around(*args, **kwargs):
+        return function(*args, **kwargs)
+
+    return around
+
+
+decorated_generator = decorator(decorator(generator))
+partial_generator = functools.partial(functools.partial(generator))
+partial_of_decorated = functools.partial(decorator(async_generator))
+partial_coroutine = functools.partial(decorator(coroutine))
+context = contextlib.contextmanager(generator)
+
+
+class Generates:
+    def __call__(self):
+        yield 1
+
+    def method(self):
+        yield 1
+
+    @classmethod
+    def of_class(cls):
+        yield 1
+
+
+class Waits:
+    async def __call__(self) -> None: ...
+
+
+GENERATES = Generates()
+WAITS = Waits()
+
+
+@shared_task
+def shared_generator():
     yield 1
 
 

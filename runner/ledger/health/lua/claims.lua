@@ -9,7 +9,7 @@
 -- Returns for each token {id of its message | '', fault | ''}. Faults: unleased, damaged, dead (its lease ran out more
 -- than two leases ago: nobody sweeps)
 --
--- Uses: clock, keys, claims.
+-- Uses: clock, keys, claims, letters.
 
 local mend, lease = ARGV[1] == '1', tonumber(ARGV[2])
 local answer = {}
@@ -21,8 +21,7 @@ for i = 3, #ARGV do
     fault = 'damaged'
     if mend then
       local why = cjson.encode({ at = NOW, why = 'a claim that cannot be read' })
-      redis.call('LPUSH', NS .. ':dead-letters', why .. '\n' .. redis.call('HGET', CLAIMS, token))
-      redis.call('LTRIM', NS .. ':dead-letters', 0, 9999)
+      bury(why .. '\n' .. redis.call('HGET', CLAIMS, token))
       release(token)
     end
   elseif claim then

@@ -1,42 +1,48 @@
 #!lua flags=allow-oom
 -- Looks through a portion of records for what the indexes lack of them; with '1', adds it.
 --
--- Keys: NS:run:ID and every index. No run changes its state. A record without job, state or time of submission
--- says nothing of a run (something wrote into a record that was gone); it is removed.
+-- Keys: NS:run:ID, every index, and the results of runs. No run changes its state.
 --
 -- ARGV: '1' to mend, ids
 -- Returns for each id {id, state, queue, priority, place, fault, …}. Place: 'delayed' (its message waits in its record),
 -- 'held' (STARTED, and its claim exists), 'queue' (a queue or a claim must have it), '' (final). Faults:
--- damaged, ids, state, job, expiring, prunable, terminating, message. An id without a record is left out.
+-- suspect (its record may be damaged), ids, state, job, expiring, prunable, terminating, message. An id without a
+-- record is left out.
 --
--- Uses: clock, keys, records, waiting, transitions.
+-- Uses: clock, keys, records, waiting.
 
-local mend = ARGV[1] == '1'
+local fix = ARGV[1] == '1'
 local answer = {}
+
+-- The table that a field holds as JSON; nil if it holds none.
+local function decoded(text)
+  local sound, value = pcall(cjson.decode, text)
+  return sound and type(value) == 'table' and value or nil
+end
 
 local function look(run, key)
   local faults = {}
   local function lacks(name, index, member, score)
     if redis.call('ZSCORE', index, member) then return end
     faults[#faults + 1] = name
-    if mend then redis.call('ZADD', index, score, member) end
+    if fix then redis.call('ZADD', index, score, member) end
   end
   lacks('ids', IDS, run.id, 0)
   lacks('state', state_key(run.state), run.id, run.submitted_at)
   lacks('job', job_key(run.job, run.state), run.id, run.submitted_at)
   local place = ''
   if FINAL[run.state] then
-    local ended = tonumber(run.finished_at or NOW)
-    lacks('prunable', PRUNABLE, run.id, ended + tonumber(run.keep_history or '0'))
+    local ended = (tonumber(run.finished_at) or NOW)
+    lacks('prunable', PRUNABLE, run.id, ended + tonumber(run.keep_history or KEEP_HISTORY))
     if run.message then
       faults[#faults + 1] = 'message'
-      if mend then redis.call('HDEL', key, 'message') end
+      if fix then redis.call('HDEL', key, 'message') end
     end
   elseif run.state == 'STARTED' then
     place = run.token and redis.call('HEXISTS', CLAIMS, run.token) == 1 and 'held' or 'queue'
     if run.terminate and redis.call('HEXISTS', TERMINATING, run.id) == 0 then
       faults[#faults + 1] = 'terminating'
-      if mend then redis.call('HSET', TERMINATING, run.id, run.terminate) end
+      if fix then redis.call('HSET', TERMINATING, run.id, run.terminate) end
     end
   else
     if run.expires_at then lacks('expiring', EXPIRING, run.id, run.expires_at) end
@@ -45,16 +51,88 @@ local function look(run, key)
   return place, faults
 end
 
+-- Whether a value that was read from JSON holds a number that JSON lacks.
+local function odd(value)
+  if type(value) == 'number' then return value ~= value or value == math.huge or value == -math.huge end
+  if type(value) ~= 'table' then return false end
+  for _, each in pairs(value) do
+    if odd(each) then return true end
+  end
+  return false
+end
+
+-- Whether JSON text that cjson can read may be none to runner/ledger/record.py: cjson takes control characters, 0x10, 01,
+-- +1, and 1. as well, integers of any length, and much that is nested.
+local function lax(text)
+  if string.find(text, '%c') or string.find(text, '[:,%[]%s*%+') or string.find(text, '[:,%[]%s*-?0%w')
+    or string.find(text, '%d%.%D') or string.find(text, string.rep('%d', 60)) then
+    return true
+  end
+  local _, openings = string.gsub(text, '[%[{]', '')
+  return openings > 500
+end
+
+-- Whether a record may be damaged; runner/ledger/record.py decides. What few records have is left to it.
+local function suspect(run, raw)
+  for _, name in ipairs({ 'submitted_at', 'priority' }) do
+    if (raw[name] or '') == '' then return true end
+  end
+  mend(run)
+  for name, text in pairs(raw) do
+    if text ~= '' and run[name] ~= text then return true end
+  end
+  local queue, digest = raw.queue or '', raw.spec_digest or ''
+  if #run.id > 128 or not string.match(run.id, '^%w[%w._:-]*$') or #run.job > 64 or #queue > 64
+    or not string.match(run.job, '^[a-z0-9][a-z0-9._-]*$') or not string.match(run.job, '[a-z0-9]$')
+    or not string.match(queue, '^%w[%w._-]*$') or not string.match(queue, '%w$')
+    or not string.match(digest, '^[%w:_-]*$') then
+    return true
+  end
+  if raw.deaths or raw.past or raw.progress or raw.revocation then return true end
+  for _, name in ipairs({ 'params', 'tags', 'error' }) do
+    local text = raw[name] or ''
+    if text ~= '' and (name == 'error' or text ~= '{}') and (name ~= 'tags' or text ~= '[]') then
+      local value = decoded(text)
+      if not value or odd(value) or lax(text) or string.sub(text, 1, 1) ~= (name == 'tags' and '[' or '{') then
+        return true
+      end
+      for _, each in ipairs(name == 'tags' and value or {}) do
+        if type(each) ~= 'string' then return true end
+      end
+      if name == 'error' then
+        local traceback = value.traceback == nil or value.traceback == cjson.null or type(value.traceback) == 'string'
+        if not traceback or type(value.type) ~= 'string' or value.type == '' or type(value.message) ~= 'string' then
+          return true
+        end
+      end
+    end
+  end
+  if run.state ~= 'SUCCESS' then return false end
+  local length = redis.pcall('STRLEN', meta_key(run.id))
+  if type(length) ~= 'number' then return true end
+  if length == 0 then return false end
+  if length > 16384 then
+    -- To read all of a large result here would block Redis.
+    return redis.call('GETRANGE', meta_key(run.id), 0, 0) ~= '{' or redis.call('GETRANGE', meta_key(run.id), -1, -1) ~= '}'
+  end
+  local text = redis.call('GET', meta_key(run.id))
+  local meta = decoded(text)
+  return not meta or meta.result == nil or odd(meta) or lax(text)
+end
+
 for i = 2, #ARGV do
-  local key = run_key(ARGV[i])
-  local run = load_run(ARGV[i])
-  if run and ORIGINS[run.state or ''] == nil and run.state ~= 'PENDING' or run and not (run.job and run.submitted_at
-    and run.queue and run.priority) then
-    answer[#answer + 1] = { run.id, '', '', '', '', 'damaged' }
-    if mend then redis.call('DEL', key) end
-  elseif run then
+  local id = ARGV[i]
+  local key = run_key(id)
+  local fields = redis.pcall('HGETALL', key)
+  local run = not fields.err and load_run(id, fields)
+  if run then
+    local raw = {}
+    for j = 1, #fields, 2 do raw[fields[j]] = fields[j + 1] end
     local place, faults = look(run, key)
-    answer[#answer + 1] = { run.id, run.state, run.queue, run.priority, place, unpack(faults) }
+    if suspect(run, raw) then faults[#faults + 1] = 'suspect' end
+    answer[#answer + 1] = { id, run.state, run.queue or '', run.priority or '', place, unpack(faults) }
+  elseif fields.err or #fields > 0 then
+    answer[#answer + 1] = { id, '', '', '', '', 'suspect' }
   end
 end
 return answer

@@ -32,7 +32,7 @@ end
 local found = {}
 for i = 6, #ARGV do
   local id = ARGV[i]
-  local values = redis.call('HMGET', run_key(id), unpack(FIELDS))
+  local values = redis.pcall('HMGET', run_key(id), unpack(FIELDS))
   local run = {}
   for n, name in ipairs(FIELDS) do run[name] = values[n] or nil end
   if (not run.state or not BELONGS[kind](run)) and still_there(id) then

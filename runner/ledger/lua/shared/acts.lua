@@ -1,5 +1,5 @@
--- Who did what: NS:audit, a stream; what people submit is in one of its own, so that many submissions push no other
--- act out.
+-- Who did what: streams, one for each kind of act, so that many acts of one kind push none of another out. What only
+-- administrators may do to jobs is in NS:audit.
 --
 -- Uses: keys.
 
@@ -10,7 +10,8 @@ local function audit(act, by, job, id, comment)
   comment = comment or ''
   local length = math.min(#comment, LONGEST_COMMENT)
   while length > 0 and length < #comment and string.find(comment, '^[\128-\191]', length + 1) do length = length - 1 end
-  local key = (act == 'submit' or act == 'rerun') and NS .. ':audit-submissions' or NS .. ':audit'
-  redis.call('XADD', key, 'MAXLEN', '~', ACTS_KEPT, '*', 'act', act, 'by', by or '', 'job', job or '', 'id', id or '',
-    'comment', string.sub(comment, 1, length))
+  local kind = (act == 'submit' or act == 'rerun') and '-submissions'
+    or (act == 'revoke' or act == 'terminate') and '-revocations' or act == 'forget' and '-forgotten' or ''
+  redis.call('XADD', audit_key(kind), 'MAXLEN', '~', ACTS_KEPT, '*', 'act', act, 'by', by or '',
+    'job', job or '', 'id', id or '', 'comment', string.sub(comment, 1, length))
 end

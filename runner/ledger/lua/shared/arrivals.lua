@@ -1,6 +1,6 @@
 -- How runs come to their queues.
 --
--- Uses: clock, keys, records, events, waiting, endings.
+-- Uses: clock, keys, records, events, claims, waiting, pauses, revoking.
 
 -- Makes room for a run whose policy is `replace`: the oldest ones of its group go, so that it is one of `limit`.
 -- STARTED ones are terminated, and keep their slots until they are dead.
@@ -20,7 +20,7 @@ local function replace_oldest(run)
     redis.call('HSET', run_key(oldest.id), 'replaced', run.id, 'revocation', oldest.revocation or told)
     if oldest.state == 'STARTED' then
       redis.call('HSET', run_key(oldest.id), 'terminate', 'TERM', 'detail', 'terminating')
-      redis.call('HSET', TERMINATING, oldest.id, 'TERM')
+      end_attempt(oldest, 'TERM')
       announce(oldest)
     else
       revoke_run(oldest, 'replaced')

@@ -21,3 +21,8 @@ local function lease_live(token)
   local ends = token and redis.call('ZSCORE', LEASES, token)
   return ends and tonumber(ends) > NOW
 end
+
+-- Has the worker that performs a run end it, by a signal of that name; it looks twice a second.
+local function end_attempt(run, signal)
+  redis.call('HSET', TERMINATING, run.id, signal)
+end

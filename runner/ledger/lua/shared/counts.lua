@@ -3,11 +3,11 @@
 --
 -- Uses: keys.
 
-local METRICS = NS .. ':metrics'
 local BUCKETS = { 100, 500, 1000, 5000, 15000, 60000, 300000, 900000, 3600000, 14400000 }  -- ms, upper ends
 
-local function count(what, job, which)
-  redis.call('HINCRBY', METRICS, what .. ' ' .. job .. (which and ' ' .. which or ''), 1)
+-- number: how many there were; one if absent.
+local function count(what, job, which, number)
+  redis.call('HINCRBY', METRICS, what .. ' ' .. job .. (which and ' ' .. which or ''), number or '1')
 end
 
 local function observe(what, job, ms)

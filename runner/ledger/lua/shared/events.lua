@@ -2,12 +2,12 @@
 --
 -- Uses: keys.
 
-local EVENTS_KEPT = 10000
+local EVENTS_KEPT = '10000'
 
 -- Tells watchers: the stream keeps what happened, the channels wake who waits.
 local function announce(run, meta)
-  redis.call('XADD', NS .. ':events', 'MAXLEN', '~', EVENTS_KEPT, '*',
+  redis.call('XADD', EVENTS, 'MAXLEN', '~', EVENTS_KEPT, '*',
     'id', run.id, 'job', run.job, 'state', run.state, 'reason', run.reason or '', 'attempt', run.attempts or '0')
-  redis.call('PUBLISH', NS .. ':changed:' .. run.id, run.state)
+  redis.call('PUBLISH', changed_key(run.id), run.state)
   if meta then redis.call('PUBLISH', meta_key(run.id), meta) end
 end

@@ -1,6 +1,6 @@
 -- What follows when an attempt vanished.
 --
--- Uses: clock, keys, events, counts, claims, waiting, transitions, endings.
+-- Uses: clock, keys, events, counts, claims, waiting, transitions, outbox, endings, past, revoking.
 
 -- An attempt vanished with its worker or its process. death: JSON of one death.
 -- STARTED -> RETRY (redelivered after 1, 2, 4 s), FAILURE (poisoned; worker_lost: at most once, or it expires
@@ -8,19 +8,21 @@
 local function lose(run, message, death)
   -- Ended on request: that is no loss.
   if run.terminate then return revoke_run(run, revoked_after(run)) end
-  local deaths = run.deaths and cjson.decode(run.deaths) or {}
+  local sound, deaths = pcall(cjson.decode, run.deaths or '[]')
+  if not sound or type(deaths) ~= 'table' then deaths = {} end
   deaths[#deaths + 1] = cjson.decode(death)
   deaths[#deaths].at = NOW
   local in_row = tonumber(run.deaths_in_row or '0') + 1
   local key = run_key(run.id)
+  run.deaths_in_row = tostring(in_row)
   redis.call('HSET', key, 'deaths', cjson.encode(deaths), 'deaths_in_row', in_row)
-  redis.call('HINCRBY', key, 'losses', 1)
+  redis.call('HSET', key, 'losses', (tonumber(run.losses) or 0) + 1)
   count('losses', run.job)
   if run.revocation then return revoke_run(run, 'cancelled') end
   local pause = 1000 * 2 ^ math.min(in_row - 1, 2)
   local late = run.expires_at and NOW + pause > tonumber(run.expires_at)
   local once = run.delivery == 'at_most_once'
-  if once or late or in_row >= tonumber(run.max_deliveries or '3') or not message then
+  if once or late or in_row >= (tonumber(run.max_deliveries) or 3) or not message then
     local reason = (once or late or not message) and 'worker_lost' or 'poisoned'
     local words = 'the process that ran it died' .. (in_row > 1 and ' ' .. in_row .. ' times in a row' or '')
     if once then
@@ -28,6 +30,7 @@ local function lose(run, message, death)
     elseif late then
       words = 'the process that ran it died, and the run expires before it could start again'
     end
+    if deaths[#deaths].oom_killed then words = words .. " (ended by the kernel's OOM killer)" end
     return finish(run, 'FAILURE', reason, celery_meta(run, 'FAILURE', 'WorkerLostError', words),
       { 'error', cjson.encode({ type = 'WorkerLostError', message = words, traceback = cjson.null }) })
   end

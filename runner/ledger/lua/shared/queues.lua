@@ -2,26 +2,22 @@
 --
 -- Uses: keys.
 
--- Plain Celery clients publish to the queue `celery`. Its keys are Kombu's own: four steps of priority, each named
--- by its lower bound, 0 without a suffix.
-local INBOX = 'celery'
-local INBOX_KEYS = { [9] = 'celery\6\0229', [6] = 'celery\6\0226', [3] = 'celery\6\0223', [0] = 'celery' }
+-- A ring for each message wakes one idle worker: they pop the list, and Redis serves who has waited longest. Whoever finds
+-- a queue empty drops the rings that nobody has heard.
+local MOST_RINGS = 1000
 
-local function queue_key(queue, priority)
-  if queue == INBOX then return INBOX_KEYS[math.floor(tonumber(priority) / 3) * 3] end
-  return NS .. ':queue:' .. queue .. ':' .. priority
+-- times: for how many messages; once if absent.
+local function ring(queue, times)
+  local rings = { '1' }
+  for i = 2, math.min(times or 1, MOST_RINGS) do rings[i] = '1' end
+  if redis.call('LPUSH', ring_key(queue), unpack(rings)) > MOST_RINGS then
+    redis.call('LTRIM', ring_key(queue), 0, MOST_RINGS - 1)
+  end
 end
 
-local function bell_key(queue) return NS .. ':bell:' .. queue end
-
--- A worker waits on the bells of its queues; at most one unheard ring is kept.
-local function ring(queue)
-  redis.call('XADD', bell_key(queue), 'MAXLEN', '1', '*', 'r', '1')
-end
-
--- Workers take from the right end. front: ahead of what waits there already.
-local function enqueue(queue, priority, message, front)
-  redis.call(front and 'RPUSH' or 'LPUSH', queue_key(queue, priority), message)
-  redis.call('SADD', NS .. ':queues', queue)
-  ring(queue)
+-- Workers take from the right end. front: ahead of what waits there already. More messages may follow.
+local function enqueue(queue, priority, message, front, ...)
+  redis.call(front and 'RPUSH' or 'LPUSH', queue_key(queue, priority), message, ...)
+  redis.call('SADD', QUEUES, queue)
+  ring(queue, 1 + select('#', ...))
 end

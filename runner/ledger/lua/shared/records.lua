@@ -2,15 +2,63 @@
 --
 -- Uses: keys.
 
+-- What most records have, in ms, and so are without.
+local KEEP_RESULT, KEEP_HISTORY = '86400000', '2592000000'
+
 local FINAL = { SUCCESS = true, FAILURE = true, REVOKED = true }
 
+-- Drops the damaged numbers of a record, and adds what a run that goes on needs.
+local function mend(run)
+  run.mended = true
+  -- The largest that a time (ms) and a count may be; runner/ledger/record.py has these bounds, too.
+  local TIME, COUNT = 250000000000000, 9007199254740991
+  local NUMBERS = { submitted_at = TIME, eta = TIME, expires_at = TIME, started_at = TIME, finished_at = TIME,
+    retry_at = TIME, slot = TIME, refused_since = TIME, attempts = COUNT, retries = COUNT, losses = COUNT,
+    deaths_in_row = COUNT, max_deliveries = COUNT, limit = COUNT, keep_result = COUNT, keep_history = COUNT,
+    keep_runs = COUNT, keep_least = COUNT, unique_for = COUNT, priority = 9 }
+  for name, most in pairs(NUMBERS) do
+    local text = run[name]
+    if text and not (string.find(text, '^%d+$') and tonumber(text) <= most) then run[name] = nil end
+  end
+  run.submitted_at = run.submitted_at or '0'
+  if FINAL[run.state] then return end
+  run.queue, run.priority = run.queue or 'default', run.priority or '5'
+end
+
 -- The fields of a run as a table; nil if there is no such run. flat: its record, if it was read already.
+--
+-- Anybody may have written into a record. A damaged number counts as absent, so that no script fails for it. A record
+-- without a job or a state is not a run. What is absent has the value that runner/ledger/record.py says: one that most
+-- runs have is not written.
 local function load_run(id, flat)
-  flat = flat or redis.call('HGETALL', run_key(id))
-  if #flat == 0 then return nil end
-  local run = { id = id }
+  flat = flat or redis.pcall('HGETALL', run_key(id))
+  if flat.err or #flat == 0 then return nil end
+  local run = {}
   for i = 1, #flat, 2 do run[flat[i]] = flat[i + 1] end
+  run.id = id
+  local state = run.state
+  if not run.job or not (FINAL[state] or state == 'PENDING' or state == 'STARTED' or state == 'RETRY') then return nil end
+  -- Every script of every run calls this, so one match checks the numbers that would make a script fail. The others have
+  -- a default where they are used.
+  local attempts, slot, kept = run.attempts or '0', run.slot or '0', run.keep_result or '0'
+  local numbers = (run.submitted_at or '') .. ' ' .. (run.priority or '') .. ' ' .. (run.keep_history or '0') .. ' ' .. kept
+    .. ' ' .. attempts .. ' ' .. slot .. ' ' .. (run.started_at or '0') .. ' ' .. (run.eta or '0') .. ' '
+    .. (run.expires_at or '0') .. ' ' .. (run.retries or '0') .. ' ' .. (run.deaths_in_row or '0')
+  if not (run.queue and #attempts < 16 and #slot < 15 and #kept < 16 and #numbers < 250
+    and string.find(numbers, '^%d+ %d %d+ %d+ %d+ %d+ %d+ %d+ %d+ %d+ %d+$')) then
+    mend(run)
+  end
   return run
+end
+
+-- Deletes fields of a record that its run has no more use for. Most runs have few of them, and a name that a record lacks
+-- costs as much as one that it has.
+local function drop_fields(run, names)
+  local had = {}
+  for _, name in ipairs(names) do
+    if run[name] or run.mended then had[#had + 1] = name end
+  end
+  if had[1] then redis.call('HDEL', run_key(run.id), unpack(had)) end
 end
 
 local function index(run, state)
@@ -21,12 +69,4 @@ end
 local function unindex(run)
   redis.call('ZREM', state_key(run.state), run.id)
   redis.call('ZREM', job_key(run.job, run.state), run.id)
-end
-
-local function remove_run(run)
-  unindex(run)
-  redis.call('ZREM', IDS, run.id)
-  redis.call('ZREM', PRUNABLE, run.id)
-  -- A log may be long: its memory is given back beside the main thread.
-  redis.call('UNLINK', run_key(run.id), meta_key(run.id), log_key(run.id))
 end

@@ -1,8 +1,9 @@
 -- Where runs wait: for their time, for the end of a pause, for a slot of concurrency.
 --
--- Uses: clock, keys, records, queues.
+-- Uses: clock, keys, records, queues, pauses.
 
 local function delay(run, due, message)
+  run.message = message
   redis.call('HSET', run_key(run.id), 'message', message)
   redis.call('ZADD', DELAYED, due, run.id)
 end
@@ -14,6 +15,7 @@ local function put_aside(run, key, message, detail, front)
   local neighbour = redis.call('ZRANGE', key, at, at, 'WITHSCORES')
   local order = neighbour[2] and tonumber(neighbour[2]) + (front and -1 or 1) or 0
   redis.call('ZADD', key, order, run.id)
+  run.message, run.aside, run.detail = message, key, detail
   redis.call('HSET', run_key(run.id), 'message', message, 'aside', key, 'detail', detail)
 end
 
@@ -32,22 +34,9 @@ local function is_aside(run)
   return redis.call('ZSCORE', DELAYED, run.id) or run.aside and redis.call('ZSCORE', run.aside, run.id)
 end
 
--- Who paused the job of a run, as {by, since, ends, comment}; nil if nobody did, or if the run is to pass.
-local function pause_of(run)
-  if run.forced then return nil end
-  for _, told in ipairs(redis.call('HMGET', PAUSED, run.job, '*')) do
-    local pause = told and cjson.decode(told)
-    if pause and (not pause.ends or pause.ends > NOW) then return pause end
-  end
-  return nil
-end
-
--- The slots of concurrency. A slot belongs to a run, from when its message comes to a queue until the run ends.
-local function holders_key(group) return NS .. ':holders:' .. group end
-local function waiting_key(group) return NS .. ':waiting:' .. group end
-
+-- A slot of concurrency belongs to a run, from when its message comes to a queue until the run ends.
 local function limit_of(run)
-  return tonumber(redis.call('HGET', LIMITS, run.group) or run.limit or '1')
+  return tonumber(redis.call('HGET', LIMITS, run.group) or run.limit) or 1
 end
 
 local function holds_slot(run)
@@ -88,7 +77,7 @@ local function leave_slot(run)
 end
 
 local function park(run, message, front)
-  put_aside(run, PARKED .. ':' .. run.job, message, 'the job is paused', front)
+  put_aside(run, parked_key(run.job), message, 'the job is paused', front)
   redis.call('SADD', PARKED, run.job)
   leave_slot(run)
 end

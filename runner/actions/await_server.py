@@ -1,0 +1,51 @@
+"""Wait for a Redis that is down, resets connections, or loads its data."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from runner.errors import Unavailable
+from runner.ledger.permissions import refuse_missing_permissions
+from runner.ledger.translation import may_come_back
+from runner.process.systemd import notify
+
+if TYPE_CHECKING:
+    from runner.actions.project import Project
+
+LONGEST_PAUSE = 5.0
+"""Seconds between two tries."""
+
+_STARTING = "STATUS=waiting for Redis\nEXTEND_TIMEOUT_USEC=60000000"
+"""For systemd, which would otherwise end the process for starting too slowly."""
+
+
+def await_server(project: Project, say: Callable[[str], None]) -> None:
+    """Return once the project's Redis answers.
+
+    Args:
+        project: whose Redis.
+        say: takes a line for the log, when the wait begins and when it is over.
+
+    Raises:
+        Unavailable: it cannot be reached, and waiting would not help: wrong password, an embedded server that does
+            not start.
+        InvalidSettings: its user lacks permissions.
+    """
+    pause = 0.0
+    while True:
+        try:
+            refuse_missing_permissions(project.ledger)
+        except Unavailable as error:
+            if not may_come_back(error):
+                raise
+            if not pause:
+                say(f"{error.message} ({error.hint}); waiting for it")
+            notify(_STARTING)
+            pause = min(max(1.0, 2 * pause), LONGEST_PAUSE)
+            time.sleep(pause)
+        else:
+            if pause:
+                say("Redis is back")
+            return

@@ -1,0 +1,70 @@
+"""What is used of the objects that Celery and Kombu hand over, which have no types of their own. ``Any`` ends here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from runner.model.job import JobSpec
+
+Words = dict[str, Any]
+"""An object of JSON: what processes of a worker tell each other, and answers of remote control."""
+
+Tracer = Callable[[str, tuple[()], Words, Words], tuple[Any, Any, float, str]]
+"""Celery's, of one task: takes the run's id, arguments, and request; returns result, info, seconds, and words."""
+
+
+class DeclaredTask(Protocol):
+    """The task of a job: see ``runner.attempt.job_task``."""
+
+    name: str
+    job: JobSpec
+    broken: str | None
+    loaded_at: float | None
+    soft_time_limit: float | None
+    time_limit: float | None
+
+    @property
+    def tracer(self) -> Tracer: ...
+
+    def prepare(self) -> str | None: ...
+
+    def retryable(self, error: BaseException) -> bool: ...
+
+
+class Request(Protocol):
+    """What Celery tells of an attempt: ``self.request`` of a task."""
+
+    id: str
+
+
+class Claiming(Protocol):
+    """The channel of a message from the inbox: see ``runner.delivery.transport``."""
+
+    @property
+    def qos(self) -> LettingGo: ...
+
+    def bury(self, token: str, raw: bytes, why: str) -> None: ...
+
+    def hand_back_waiting(self, tokens: list[str]) -> None: ...
+
+
+class LettingGo(Protocol):
+    """What such a channel holds."""
+
+    def let_go(self, delivery_tag: str) -> None: ...
+
+
+class Message(Protocol):
+    """A message of a plain Celery client, as Kombu has it."""
+
+    headers: Mapping[str, Any]
+    body: object
+    delivery_tag: str
+    channel: Claiming
+
+    def ack(self) -> None: ...
+
+    def requeue(self) -> None: ...
+
+    def decode(self) -> Any: ...

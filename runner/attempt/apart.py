@@ -1,0 +1,223 @@
+"""A process of its own for each run of a job with ``isolation: process``.
+
+A taker that has performed no run itself forks it, waits, and passes on what it tells. To the worker nothing differs:
+what ends the taker ends the run's process, and a death of the run's process is the taker's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import select
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+from billiard import current_process
+from billiard.common import terminate_handler_fired
+from celery import platforms, signals
+from celery.utils.log import get_logger
+
+from runner.attempt.forks import own_multiprocessing
+from runner.attempt.state import TakerProcess
+from runner.attempt.told import Told
+from runner.process.group import guard, lent, release
+
+log = get_logger(__name__)
+
+EX_SOFTWARE = 70
+"""What the process of a run exits with if it could not tell of its attempt."""
+
+LOOK_SECONDS = 0.02
+"""Between two looks at the process where the kernel has no pidfd (macOS, Linux before 5.3)."""
+
+_TO_GROUP = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+"""Passed on to all that the run has started, as if it were in the taker's own group."""
+_TO_PROCESS = (signal.SIGUSR1,)
+"""The soft timeout."""
+_PASSED_ON = (*_TO_GROUP, *_TO_PROCESS)
+
+Handler = Callable[[int, FrameType | None], object] | int | None
+"""As ``signal.getsignal`` gives it."""
+
+
+def perform_apart(process: TakerProcess, worker: str, work: Callable[[], Told]) -> Told:
+    """Do ``work`` in a process of its own, which is gone with all that it has started when this returns.
+
+    If that process dies, so does this one, in the same way.
+
+    Args:
+        process: this one.
+        worker: the name of its worker.
+        work: performs the run.
+    """
+    handlers = {signum: signal.getsignal(signum) for signum in (*_PASSED_ON, signal.SIGINT)}
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    process.capture.share()
+    with process.capture.turned():
+        # Here once, and not in each fork: it looks at a great part of the memory, which a fork has to copy.
+        process.state.note()
+    answers, answering = os.pipe()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, handlers)
+    try:
+        with lent() as adopt:
+            parent, pid = os.getpid(), os.fork()
+            if pid == 0:
+                _be_apart(work, answering, lambda: _begin(process, worker, parent, adopt, handlers, mask))
+        os.close(answering)
+        with contextlib.suppress(OSError):
+            os.setpgid(pid, pid)  # the process does so too: whoever comes first
+        guard(pid)
+        with _passing_on(pid) as ending:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            data = _read(answers, pid)
+            # Before it is reaped: from then on its number may be that of others.
+            with contextlib.suppress(OSError):
+                os.killpg(pid, signal.SIGKILL)
+            release(pid)
+            _, status = os.waitpid(pid, 0)
+    finally:
+        os.close(answers)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    told = _told(data)
+    if told is None:
+        _die_alike(status)
+    if ending:
+        process.state.spoiled = "it was asked to end"
+    return told
+
+
+def _be_apart(work: Callable[[], Told], answering: int, begin: Callable[[], None]) -> NoReturn:
+    """Be the process of the run."""
+    status, ended = EX_SOFTWARE, False
+    try:
+        begin()
+        answer = json.dumps(work().plain()).encode()
+        while answer:
+            answer = answer[os.write(answering, answer) :]
+        status = 0
+    except SystemExit as leaving:
+        # What a signal's handler raised.
+        status = leaving.code & 0xFF if isinstance(leaving.code, int) else EX_SOFTWARE
+        ended = terminate_handler_fired()
+    except BaseException:
+        log.exception("the process of a run failed")
+    finally:
+        try:
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+        finally:
+            if ended:
+                # The handler has put back the default of the signal that it was called for.
+                for signum in (each for each in _TO_GROUP if signal.getsignal(each) == signal.SIG_DFL):
+                    os.kill(os.getpid(), signum)
+            os._exit(status)
+
+
+def _begin(
+    process: TakerProcess,
+    worker: str,
+    parent: int,
+    adopt: Callable[[], None],
+    handlers: Mapping[signal.Signals, Handler],
+    mask: Iterable[int],
+) -> None:
+    """Make this fork a process that performs a run; its signals are held back until the end of this."""
+    os.setpgid(0, 0)
+    adopt()
+    guard(os.getpgrp())
+    platforms.set_pdeathsig("SIGKILL")
+    if os.getppid() != parent:
+        os._exit(EX_SOFTWARE)
+    own_multiprocessing(current_process().name)
+    process.generators.reseed()
+    process.state.note_fork()
+    signals.worker_process_init.send(sender=worker)
+    for signum, handler in handlers.items():
+        signal.signal(signum, handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+@contextmanager
+def _passing_on(pid: int) -> Iterator[list[int]]:
+    """Pass signals on to the process of the run; yield a list of those that ask a process to end."""
+    ending: list[int] = []
+
+    def pass_on(signum: int, _frame: FrameType | None) -> None:
+        with contextlib.suppress(OSError):
+            if signum in _TO_GROUP:
+                ending.append(signum)
+                os.killpg(pid, signum)
+            else:
+                os.kill(pid, signum)
+
+    before = {signum: signal.signal(signum, pass_on) for signum in _PASSED_ON}
+    try:
+        yield ending
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+def _read(answers: int, pid: int) -> bytes:
+    """Return the output of the process, read until it exits; others may hold its pipe open longer."""
+    os.set_blocking(answers, False)
+    poller = select.poll()
+    poller.register(answers, select.POLLIN)
+    with _pidfd(pid) as gone:
+        if gone is not None:
+            poller.register(gone, select.POLLIN)
+        data, open_end = b"", True
+        while True:
+            poller.poll(None if gone is not None else LOOK_SECONDS * 1000)
+            ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+            while open_end:
+                try:
+                    chunk = os.read(answers, 65536)
+                except BlockingIOError:
+                    break
+                data += chunk
+                if not chunk:
+                    open_end = False
+                    poller.unregister(answers)
+            if ended:
+                return data
+
+
+@contextmanager
+def _pidfd(pid: int) -> Iterator[int | None]:
+    try:
+        descriptor = os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        yield None
+        return
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _told(data: bytes) -> Told | None:
+    try:
+        return Told.of(json.loads(data))
+    except ValueError:
+        return None
+
+
+def _die_alike(status: int) -> NoReturn:
+    """End this process as that of the run has ended; its parent then settles the attempt as a lost one."""
+    if os.WIFSIGNALED(status):
+        signum = os.WTERMSIG(status)
+        # The dump of the process that crashed is the one that tells something.
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        with contextlib.suppress(OSError):
+            signal.signal(signum, signal.SIG_DFL)
+        os.kill(os.getpid(), signum)
+    os._exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else EX_SOFTWARE)

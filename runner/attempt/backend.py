@@ -1,0 +1,78 @@
+"""Where Celery's tracer writes the outcome of an attempt: the ledger, under the attempt's token."""
+
+from __future__ import annotations
+
+import math
+from typing import TypeVar
+
+from celery import states
+
+from runner.app.celery_types import Words
+from runner.attempt.state import Attempt, current_attempt
+from runner.attempt.told import LONGEST_WORDS, End, Told
+from runner.errors import WriteRefused
+from runner.ledger.attempt import success_meta
+from runner.ledger.backend import LedgerBackend
+from runner.ledger.outcome import ResultNotKept
+from runner.ledger.take import Success
+from runner.model.storable import cut, words_of
+
+T = TypeVar("T")
+
+
+class AttemptBackend(LedgerBackend):
+    """The backend of the generated app. Outside of an attempt it writes nothing."""
+
+    def store_result(
+        self, task_id: str, result: T, state: str, traceback: object = None, request: object = None, **_: object
+    ) -> T:
+        """STARTED -> SUCCESS, for the tracer; other states are what a job says with ``update_state``: progress.
+
+        Raises:
+            ResultNotKept: Redis refuses to store the result.
+        """
+        attempt = current_attempt()
+        if attempt is None or attempt.taken.run_id != task_id or state == states.STARTED:
+            # STARTED was written by the guard. Without a token nobody may change a run.
+            return result
+        settlement = attempt.settlement
+        if state != states.SUCCESS or settlement.result is None:
+            _report(attempt, state, result)
+            return result
+        token = attempt.taken.token
+        if settlement.may_wait:
+            success = Success(task_id, token, success_meta(task_id, settlement.result))
+            if success.can_wait:
+                settlement.success = success
+                settlement.told = _succeeded(settlement.result)
+                return result
+        try:
+            attempt.shared.attempts.succeed(task_id, token, settlement.result)
+        except WriteRefused as refused:
+            raise ResultNotKept(f"the job ran, but Redis refuses to store its result: {refused.message}") from refused
+        settlement.told = _succeeded(settlement.result)
+        return result
+
+
+def _succeeded(result: str) -> Told:
+    """Return the outcome to record if a later step fails, such as the ``repr`` of the result, which Celery logs."""
+    return Told(End.SUCCEEDED, cut(result, LONGEST_WORDS))
+
+
+def _report(attempt: Attempt, state: str, meta: object) -> None:
+    # `update_state` with a state of one's own is how Celery's tasks tell progress. One of Celery's own is not an
+    # outcome either: the job has not ended yet.
+    found: Words = meta if isinstance(meta, dict) else {}
+    message = found.get("message") or found.get("status") or state
+    words = words_of(message, 1000, say=str, mask=attempt.masker.text)
+    attempt.shared.attempts.progress(attempt.taken.run_id, attempt.taken.token, _fraction(found), words)
+
+
+def _fraction(meta: Words) -> float | None:
+    """Return the fraction that ``meta`` tells; None if it is none: to Celery it may be anything."""
+    fraction, current, total = meta.get("fraction"), meta.get("current", 0), meta.get("total")
+    try:
+        found = float(fraction) if fraction is not None else float(current) / float(total)  # type: ignore[arg-type]
+    except (TypeError, ValueError, ArithmeticError):
+        return None
+    return min(1.0, max(0.0, found)) if math.isfinite(found) else None

@@ -1,0 +1,84 @@
+"""How a taker and its worker's parent speak: lines of JSON over a pair of sockets."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+from collections import deque
+
+from runner.app.celery_types import Words
+from runner.attempt.descriptors import identity_of
+
+
+class ParentGone(Exception):
+    """The parent of this taker has ended."""
+
+
+class Channel:
+    """One end."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end
+        self._identity = identity_of(end.fileno())
+        self._rest = b""
+        self._heard: deque[Words] = deque()
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._end.fileno()
+
+    def close(self) -> None:
+        """Close this end."""
+        self._end.close()
+
+    def is_whole(self) -> bool:
+        """Whether no job has closed this end; its number may be that of something else by now."""
+        return identity_of(self._end.fileno()) == self._identity
+
+    def break_off(self) -> None:
+        """Say and hear nothing any more."""
+        with contextlib.suppress(OSError):
+            self._end.detach()
+
+    def tell(self, **words: object) -> None:
+        """Send a line; nothing if the other end is closed."""
+        with contextlib.suppress(OSError):
+            self._end.sendall(json.dumps(words, separators=(",", ":")).encode() + b"\n")
+
+    def hear(self, seconds: float | None = None) -> Words | None:
+        """Return the next line, or None after ``seconds`` without one.
+
+        Raises:
+            ParentGone: the other end is closed.
+        """
+        while not self._heard:
+            self._end.settimeout(seconds)
+            try:
+                data = self._end.recv(65536)
+            except (TimeoutError, BlockingIOError):
+                return None
+            except OSError:
+                data = b""
+            finally:
+                self._end.settimeout(None)
+            if not data:
+                raise ParentGone
+            *lines, self._rest = (self._rest + data).split(b"\n")
+            self._heard.extend(json.loads(line) for line in lines)
+        return self._heard.popleft()
+
+    def hear_all(self) -> list[Words]:
+        """Return the lines that have arrived, without waiting.
+
+        Raises:
+            ParentGone: the other end is closed, and all that it has said was heard.
+        """
+        found = []
+        try:
+            while (words := self.hear(0.0)) is not None:
+                found.append(words)
+        except ParentGone:
+            if not found:
+                raise
+        return found

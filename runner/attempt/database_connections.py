@@ -1,0 +1,123 @@
+"""Connections that frameworks keep to databases: fresh for each run, and never shared between processes.
+
+Around a run, Django's connections get what Django does around a request, and what a run needs beyond that. Celery's own
+fix-up for Django is installed where an app is made while ``DJANGO_SETTINGS_MODULE`` is set. The generated app is there
+before ``setup`` of ``runner.yaml`` makes Django ready, so this stands in its place. What a worker's
+parent has opened with Django or SQLAlchemy is closed before takers are forked.
+
+Nothing here imports a framework: where no code of the project did, there is nothing to do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from celery.exceptions import SoftTimeLimitExceeded
+from celery.utils.log import get_logger
+
+log = get_logger(__name__)
+
+
+def with_fresh_connections(call: Callable[..., Any], *args: Any) -> Any:
+    """Return what ``call`` returns. Its connections are usable when it begins, and hold no transaction afterwards.
+
+    ``CONN_MAX_AGE`` says how long a connection stays open, as for requests. One that stays is asked before each run
+    whether it still works, which costs a round trip to the database: a run is worth more than a request.
+    """
+    _each(_renew)
+    try:
+        return call(*args)
+    finally:
+        _each(_release)
+        _close_caches()
+
+
+def close_before_forks() -> None:
+    """Close the connections that ``setup`` and imports have opened in the parent: its children would share them."""
+    _each(_close)
+    engine = sys.modules.get("sqlalchemy.engine")
+    if engine is None:
+        return
+    # Nothing lists the engines of a process. The type is asked, since `isinstance` runs code of proxies.
+    for each in [each for each in gc.get_objects() if issubclass(type(each), engine.Engine)]:
+        with contextlib.suppress(Exception):
+            if not _in_memory(each):
+                each.dispose()
+
+
+def _in_memory(engine: Any) -> bool:
+    """Return whether an engine's data is in this process alone: each child inherits a copy, which is its own."""
+    name = str(engine.url.database or "")
+    return engine.dialect.name == "sqlite" and (not name or ":memory:" in name or "mode=memory" in str(engine.url))
+
+
+def _close(connection: Any) -> None:
+    _release(connection)
+    connection.close()
+    if hasattr(connection, "close_pool"):
+        connection.close_pool()
+
+
+def _each(act: Callable[[Any], None]) -> None:
+    if _django("django.db") is None:
+        return
+    for connection in _open_connections():
+        try:
+            act(connection)
+        except SoftTimeLimitExceeded:
+            if act is _renew:
+                raise
+        except Exception as error:  # noqa: BLE001 - of somebody's driver; the run itself goes on, or has ended
+            log.warning("the connection %s of Django cannot be closed: %s", connection.alias, type(error).__name__)
+
+
+def _renew(connection: Any) -> None:
+    _release(connection)
+    if connection.connection is not None and not connection.is_usable():
+        connection.close()
+
+
+def _release(connection: Any) -> None:
+    if _in_transaction(connection):
+        # Closing it is what ends the transaction, also where the server does not answer.
+        connection.in_atomic_block = False
+        if connection.vendor == "sqlite":
+            connection.connection.rollback()  # one in memory is never closed
+        connection.close()
+    connection.close_if_unusable_or_obsolete()
+
+
+def _in_transaction(connection: Any) -> bool:
+    """Return whether a run has left a transaction open: by ``atomic``, by ``set_autocommit``, or by SQL of its own."""
+    if connection.in_atomic_block:
+        return True
+    raw = connection.connection
+    # psycopg 3 and 2 know, and sqlite3; IDLE is 0.
+    status = getattr(getattr(raw, "info", None), "transaction_status", 0)
+    return bool(status or getattr(raw, "in_transaction", False))
+
+
+def _open_connections() -> Iterator[Any]:
+    """Yield the connections that this thread has opened."""
+    database, conf = _django("django.db"), _django("django.conf")
+    if database is None or conf is None or not conf.settings.configured:
+        return
+    for connection in database.connections.all(initialized_only=True):
+        if connection.connection is not None:
+            yield connection
+
+
+def _close_caches() -> None:
+    cache = _django("django.core.cache")
+    if cache is not None:
+        # Those of some servers keep connections as well, which Django closes after each request.
+        with contextlib.suppress(Exception):
+            cache.close_caches()
+
+
+def _django(module: str) -> Any:
+    return sys.modules.get(module)

@@ -1,0 +1,452 @@
+"""A job as a Celery task: one attempt of a run, from the guard to the outcome."""
+
+from __future__ import annotations
+
+import copy
+import os
+import sys
+import traceback
+from collections import ChainMap
+from collections.abc import Callable, Collection, Mapping
+from contextlib import nullcontext
+from contextvars import copy_context
+from types import TracebackType
+from typing import Any
+
+from billiard.common import terminate_handler_fired
+from celery import Task, exceptions, states
+from celery.app import trace
+from celery.app.task import Context
+from celery.app.trace import task_has_custom
+from celery.exceptions import Ignore, MaxRetriesExceededError, Reject, Retry, WorkerShutdown, WorkerTerminate
+from celery.result import EagerResult
+from celery.utils.log import get_task_logger
+
+from runner import tracing
+from runner.app.project_app import project_app_current
+from runner.app.secret_values import MissingSecret, look_up_secrets, mask_result, masker_of, scrub
+from runner.app.target import TargetError, known_exceptions, load_exceptions, load_target
+from runner.attempt.awaiting import finish
+from runner.attempt.database_connections import with_fresh_connections
+from runner.attempt.forks import ending_forks
+from runner.attempt.run_values import ParamsRefused, expand_env, expand_kwargs
+from runner.attempt.settlement import JobInfo
+from runner.attempt.state import Attempt, SharedState, current_attempt
+from runner.attempt.told import LONGEST_WORDS, PlumbingFault
+from runner.current import CurrentRun, running
+from runner.errors import InvalidParams, UsageError
+from runner.ledger.outcome import ResultNotKept, shape_result, write_result
+from runner.model.job import JobSpec
+from runner.model.retry import RetryAt
+from runner.model.run import FailureReason
+from runner.model.storable import names_of, words_of
+from runner.model.template import Sources
+from runner.params.check import check_params
+from runner.params.placement import misplaced
+from runner.yaml_reader.problem import show_path
+
+log = get_task_logger(__name__)
+
+TIMEOUTS = (exceptions.SoftTimeLimitExceeded, exceptions.TimeLimitExceeded)
+
+
+class JobExit(Exception):
+    """The job called ``sys.exit`` with something other than 0."""
+
+
+class JobAborted(Exception):
+    """The job raised something that is no ``Exception``, such as ``asyncio.CancelledError``."""
+
+
+class JobImportError(ImportError):
+    """The target of a job could not be imported in this worker."""
+
+
+_BEFORE_THE_JOB: dict[type[BaseException], FailureReason] = {
+    ParamsRefused: FailureReason.INVALID_PARAMS,
+    JobImportError: FailureReason.IMPORT_ERROR,
+    MissingSecret: FailureReason.MISSING_SECRET,
+}
+"""Why a run ends whose attempt fails before the job itself is called. Another try would end the same."""
+
+
+class _Call:
+    """The call of a job, apart from what the runner does around it: holds an exception back that the job raises."""
+
+    entered = False
+    result: object = None
+    error: BaseException | None = None
+
+    def __enter__(self) -> None:
+        self.entered = True
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        self.error = error
+        return not terminate_handler_fired()
+
+
+class JobTask(Task):
+    """The task of one job. ``job`` is its spec; the callable is imported when the worker starts."""
+
+    abstract = True
+    acks_late = True
+    # Retries follow the job's policy, in `_decide`; Celery's own machinery stays out of it.
+    max_retries = None
+    typing = False
+
+    job: JobSpec
+    loaded_at: float | None = None
+    """When it came to be (``time.monotonic``), if that was while the worker ran."""
+    _target: Callable[..., Any] | Task | None = None
+    _placed: JobSpec | None = None
+    """The spec whose placeholders were last found to stand where they may."""
+    _tracer: Callable[..., Any] | None = None
+    broken: str | None = None
+    """Why the target could not be imported, or None."""
+
+    @property
+    def tracer(self) -> Callable[..., Any]:
+        """Celery's tracer of this job; made when the job first runs in a process."""
+        if self._tracer is None:
+            self._tracer = trace.build_tracer(self.name, self, self.app.loader, app=self.app, Info=JobInfo)
+        return self._tracer
+
+    def prepare(self) -> str | None:
+        """Import the target and the exceptions of the retry policy; return what went wrong, or None."""
+        try:
+            with ending_forks(), project_app_current(self.app):
+                target = load_target(self.job.task)
+            self._retry_for = load_exceptions(self.job.retry.for_) or (Exception,)
+            self._never_for = load_exceptions(self.job.retry.not_for)
+            refuse_reserved(self.job, target)
+            # Last: what is refused once is refused each time.
+            self._target, self.broken = target, None
+        except TargetError as error:
+            # What a module says when its import fails may hold secrets that it found in the worker's environment.
+            self.broken = masker_of((*_held(self.app.secret_variables), *self.app.own_secrets)).text(str(error))
+        return self.broken
+
+    # -- one attempt
+
+    def before_start(self, task_id: str, args: object, kwargs: object) -> None:
+        """Read what the run was started with."""
+        attempt = current_attempt()
+        assert attempt is not None
+        try:
+            started = attempt.started = attempt.taken.started()
+        except InvalidParams as error:
+            attempt.settlement.reason = FailureReason.INVALID_PARAMS
+            raise ParamsRefused(error.message) from error
+        self.request.retries = started.retries
+
+    def run(self, *args: object, **kwargs: object) -> Any:
+        """Perform the attempt; the params are those of the ledger, not those of the message."""
+        attempt = current_attempt()
+        if attempt is None or attempt.taken.run_id != self.request.id:
+            # Another job calls this one as a function.
+            return self._run_outside(args, kwargs)
+        try:
+            return self._perform(attempt)
+        except PlumbingFault:
+            raise
+        except BaseException as caught:
+            if terminate_handler_fired():
+                # This process has to end; what a job raises on the way is no outcome.
+                sys.exit(1)
+            if isinstance(caught, SystemExit) and _is_success(caught):
+                attempt.settlement.result = "null"
+                return None
+            outcome = self._outcome_of(caught, attempt)
+            if outcome is caught:
+                raise
+            if isinstance(outcome, Retry) or outcome.__traceback__ is not None:
+                raise outcome  # noqa: B904 - what was caught may hold secrets
+            raise outcome from _clean(attempt, caught)
+
+    def _outcome_of(self, caught: BaseException, attempt: Attempt) -> Exception:
+        """Return what to raise for an attempt that ended with ``caught``: an ordinary exception, or a Retry of ours."""
+        settlement = attempt.settlement
+        if not settlement.called:
+            settlement.reason = _BEFORE_THE_JOB.get(type(caught), settlement.reason)
+        if isinstance(caught, exceptions.SoftTimeLimitExceeded) and self.job.soft_timeout is not None:
+            settlement.reason = FailureReason.TIMEOUT
+            settlement.message = "the job ran longer than its soft_timeout"
+        if isinstance(caught, SystemExit):
+            return self._decide(_left(caught), attempt)
+        if isinstance(caught, Ignore | Reject):
+            # They would leave the run without an outcome.
+            return RuntimeError(f"the job raised {type(caught).__name__}, which only a plain Celery task may")
+        if isinstance(caught, Exception):
+            return self._decide(_clean(attempt, caught), attempt)
+        # It would end the process, and count as a lost attempt.
+        aborted = JobAborted(f"the job raised {names_of(type(caught))[1]}, which is no Exception")
+        aborted.__traceback__ = caught.__traceback__  # where in the job that was
+        aborted.__cause__ = _clean(attempt, caught)
+        return self._decide(aborted, attempt)
+
+    def _run_outside(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Call the target as a function, outside of any run."""
+        attempt = current_attempt()
+        self._require_target(attempt.shared if attempt else None)
+        sources = Sources(params=kwargs, env=os.environ)
+        return self._call(self.job, {**expand_kwargs(self.job, sources, self._target), **kwargs}, args)
+
+    def apply(
+        self,
+        args: object = None,
+        kwargs: dict[str, Any] | None = None,
+        link: object = None,
+        link_error: object = None,
+        task_id: str | None = None,
+        retries: int | None = None,
+        throw: bool | None = None,
+        logfile: object = None,
+        loglevel: object = None,
+        headers: object = None,
+        **options: object,
+    ) -> EagerResult:
+        """Perform the job in this process, without a run and without a record; return what came of it.
+
+        Args:
+            args: none are accepted.
+            kwargs: the params.
+            link: refused, as in :meth:`~runner.app.factory.RunnerApp.send_task`; so are ``link_error`` and others.
+            link_error: see ``link``.
+            task_id: the id that the result bears.
+            retries: see ``link``.
+            throw: raise what the job raises.
+            logfile: refused.
+            loglevel: refused.
+            headers: see ``link``.
+            options: as those of ``send_task``.
+
+        Raises:
+            InvalidParams: ``kwargs`` do not fit the job's params.
+            UsageError: an option is not supported, or the job has one that only a taker's own process can honor.
+        """
+        if self.job.needs_prefork:
+            raise UsageError(
+                f"job {self.name} has {self.job.needs_prefork}, which apply() cannot honor",
+                hint="call apply_async(), or: runner run " + self.name,
+            )
+        asked = {"link": link, "link_error": link_error, "retries": retries, "headers": headers, "task_id": task_id}
+        asked |= {"logfile": logfile, "loglevel": loglevel, **options}
+        submission = self.app.submission_of(self.name, args, kwargs, asked)
+        if submission.eta is not None or submission.delay:
+            raise UsageError("apply() runs the job now", hint="call apply_async() for a later start")
+        try:
+            result = self._run_outside((), submission.params)
+        except Exception as error:
+            if self.app.conf.task_eager_propagates if throw is None else throw:
+                raise
+            text = "".join(traceback.format_exception(error))
+            return EagerResult(submission.id, error, states.FAILURE, traceback=text, name=self.name)
+        return EagerResult(submission.id, result, states.SUCCESS, name=self.name)
+
+    def _perform(self, attempt: Attempt) -> Any:
+        job, shared, settlement, started = self.job, attempt.shared, attempt.settlement, attempt.started
+        assert started is not None
+        hidden = (*_held(sorted(self.app.secret_variables)), *self.app.own_secrets)
+        masker = attempt.masker = masker_of(hidden)
+        self._require_target(shared)
+        self._require_placed()
+        try:
+            params = check_params(job, started.params)
+        except InvalidParams as error:
+            raise ParamsRefused(error.message) from error
+        run_id, token, settings = attempt.taken.run_id, attempt.taken.token, shared.settings
+        secrets = look_up_secrets(job, settings.project, os.environ)
+        # They are variables of the run: a stock task has no other way to them.
+        sources = Sources(run_id, started.slot, params, ChainMap(secrets, os.environ))
+        if secrets:
+            hidden = (*hidden, *secrets.values())
+            masker = attempt.masker = masker_of(hidden)
+        kwargs, env = expand_kwargs(job, sources, self._target), {**expand_env(job, sources), **secrets}
+
+        def report(fraction: float | None, message: str | None) -> None:
+            words = None if message is None else words_of(message, LONGEST_WORDS, say=str, mask=masker.text)
+            shared.attempts.progress(run_id, token, None if fraction is None else float(fraction), words)
+
+        current = CurrentRun(
+            id=run_id, job=job.name, attempt=started.attempt, params=params, report=report, mask=masker.text
+        )
+        own = shared.process
+        capture, process = (own.capture, own.state) if own else (None, None)
+        changed: list[str] = []
+        captured = capture.attempt(run_id, job.name, started.attempt, hidden, changed) if capture else nullcontext()
+        attempted = process.attempt(run_id, job.name, env, changed) if process else nullcontext()
+        performed = process.job(job.task) if process else nullcontext()
+        limited = process.soft_limit if process else nullcontext()
+        told = {"run_id": run_id, "attempt": started.attempt, "worker": shared.worker}
+        span = tracing.attempt(started.traceparent, job.name, told, masker.text)
+        call, around = _Call(), _Call()
+        fault: BaseException | None = None
+        try:
+            with attempted, running(current), captured, around, span:
+                # What the soft limit raises counts as raised by the job.
+                with performed, call, limited:
+                    # What a job sets in a context variable is no other run's either.
+                    call.result = copy_context().run(with_fresh_connections, self._call, job, {**kwargs, **params})
+                if call.error is not None:
+                    raise call.error
+            fault = None if around.error is call.error else around.error
+        except Exception as caught:  # noqa: BLE001 - a fault of ours, never an outcome of the job
+            fault = caught
+        settlement.called = call.entered
+        if fault is not None:
+            if not call.entered:
+                if isinstance(fault, exceptions.SoftTimeLimitExceeded):
+                    raise fault
+                raise PlumbingFault(f"what a run needs cannot be set up: {words_of(fault, 500)}") from fault
+            words = words_of(fault, 500)
+            log.warning("run %s of %s: clearing up after it failed: %s", run_id, self.name, words)
+            if process is not None:
+                process.spoiled = process.spoiled or words
+        if call.error is not None:
+            raise call.error
+        keep = "drop" if started.drop_result else job.result
+        with limited:
+            # Objects of the job's may say what they are.
+            result = shape_result(call.result, keep, settings.limits.result, masker.text)
+            result = mask_result(masker, result, settings.limits.result) if masker else result
+            text = write_result(result, settings.limits.result)
+        settlement.result = text
+        return result
+
+    def _require_target(self, shared: SharedState | None) -> None:
+        if self._target is not None:
+            return
+        if shared is not None and shared.process is not None:
+            shared.process.state.renew()
+        if self.prepare() is not None:
+            raise JobImportError(self.broken)
+
+    def _require_placed(self) -> None:
+        # Again, however the spec came into this process; once for each spec.
+        if self._placed is not self.job:
+            try:
+                refuse_misplaced(self.job, self._target)
+            except TargetError as error:
+                raise JobImportError(str(error)) from None
+            self._placed = self.job
+
+    def _call(self, job: JobSpec, kwargs: Mapping[str, Any], args: tuple[Any, ...] = ()) -> Any:
+        target = self._target
+        # A copy: what a job does to its arguments must not reach the next run.
+        args = args or (copy.deepcopy(job.args) if job.args else ())
+        assert target is not None
+        with ending_forks(), project_app_current(self.app):
+            return self._call_target(target, args, kwargs)
+
+    def _call_target(self, target: Callable[..., Any] | Task, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        if not isinstance(target, Task):
+            return finish(target(*args, **kwargs))
+        # A task of somebody's Celery app: its function runs, bound or not. To it this is a direct call, so that
+        # its `retry` raises instead of publishing, and the job's policy decides.
+        target.request_stack.push(Context({**self.request.__dict__, "called_directly": True, "task": target.name}))
+        try:
+            # A class of theirs may do more around the function, such as Flask's application context.
+            return finish((target if task_has_custom(target, "__call__") else target.run)(*args, **kwargs))
+        finally:
+            target.request_stack.pop()
+
+    def _decide(self, error: Exception, attempt: Attempt) -> Exception:
+        """Return what to raise for an attempt that ended with ``error``: itself, or a Retry."""
+        settlement, started = attempt.settlement, attempt.started
+        if settlement.reason in _BEFORE_THE_JOB.values() or isinstance(error, ResultNotKept):
+            return error
+        cause = error
+        if isinstance(error, Retry):
+            # The job itself asked for a retry, with `self.retry()` of a shared task.
+            cause = _clean(attempt, error.exc) if isinstance(error.exc, Exception) else error
+        assert started is not None
+        decision = self.job.retry.decide(
+            retries=started.retries,
+            retryable=self.retryable(cause),
+            now=attempt.shared.attempts.now() if started.expires_at is not None else 0.0,
+            expires_at=started.expires_at,
+        )
+        if not isinstance(decision, RetryAt):
+            if self.job.retry.max_retries:
+                log.info("run %s of %s is not retried: %s", attempt.taken.run_id, self.name, decision.why)
+            if isinstance(cause, Retry | Ignore | Reject):
+                return MaxRetriesExceededError("the job asked for a retry, and its retry policy allows none")
+            return cause
+        settlement.retry_in = decision.delay
+        retry = Retry(when=decision.delay)
+        # Not by its constructor, which asks the exception for its words, without a limit.
+        retry.exc = cause
+        return retry
+
+    def retryable(self, error: BaseException) -> bool:
+        """Whether ``retry.for`` and ``retry.not_for`` let ``error`` be retried.
+
+        A timeout is retried only if ``for`` names it.
+        """
+        if isinstance(error, TIMEOUTS) and not self.job.retry.for_:
+            return False
+        if self._target is None:
+            # The parent of takers, which imports nothing for a job that came while it ran: what it judges
+            # (a timeout, that is) has a name that needs no import.
+            policy = self.job.retry
+            retried = known_exceptions(policy.for_) if policy.for_ else (Exception,)
+            return isinstance(error, retried) and not isinstance(error, known_exceptions(policy.not_for))
+        # A target may know what another try can't change; a policy that names what is retried knows better.
+        hopeless = () if self.job.retry.for_ else getattr(self._target, "not_retried", ())
+        if isinstance(error, (*self._never_for, *hopeless)):
+            return False
+        return isinstance(error, self._retry_for)
+
+
+def _clean(attempt: Attempt, error: Any) -> Any:
+    """Return an exception without secrets; of the same class, mostly the same one."""
+    return scrub(attempt.masker, error) if attempt.masker else error
+
+
+def _is_success(leaving: SystemExit) -> bool:
+    """Whether a job that called ``sys.exit`` has done its work; Celery's own ways to stop a worker are no such call."""
+    if isinstance(leaving, WorkerShutdown | WorkerTerminate):
+        return False
+    return leaving.code is None or (type(leaving.code) is int and leaving.code == 0)
+
+
+def _left(leaving: SystemExit) -> JobExit:
+    if isinstance(leaving, WorkerShutdown | WorkerTerminate):
+        return JobExit(f"the job raised {type(leaving).__name__}, which only Celery itself may")
+    return JobExit(f"the job called sys.exit({words_of(leaving.code, 500)})")
+
+
+def _held(variables: Collection[str]) -> tuple[str, ...]:
+    """Return the values of those variables that this process has."""
+    if not variables:
+        return ()
+    return tuple(os.environ[name] for name in sorted(variables) if name in os.environ)
+
+
+def refuse_reserved(job: JobSpec, target: object) -> None:
+    """Refuse params by which a submitter could set what only YAML may.
+
+    A target's ``reserved`` names what they may not be called; :mod:`runner.params.placement` says where none may stand.
+
+    Raises:
+        TargetError: a param has such a name, or stands in such a place.
+    """
+    taken = sorted(set(job.params) & set(getattr(target, "reserved", ())))
+    if taken:
+        raise TargetError(f"params {', '.join(taken)} would let a submitter set what only YAML may: rename them")
+    refuse_misplaced(job, target)
+
+
+def refuse_misplaced(job: JobSpec, target: object) -> None:
+    """Refuse a placeholder where no submitter may choose anything.
+
+    Raises:
+        TargetError: one stands there.
+    """
+    for each in misplaced(job, target):
+        raise TargetError(f"{show_path(each.path)}: {each.message}")
+
+
+__all__ = ["JobImportError", "JobTask", "ParamsRefused"]

@@ -1,0 +1,176 @@
+"""Loggers: whether a job has changed any of them, and how they are put back. See ``process_state.py``."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Any
+
+_STATE = frozenset({"level", "propagate", "disabled", "handlers", "filters"})
+_noticed = False
+"""Whether an attribute of some logger was set since they were last looked at."""
+
+
+def _notice(logger: logging.Logger, name: str, value: Any) -> None:
+    global _noticed
+    object.__setattr__(logger, name, value)
+    if name in _STATE:
+        _noticed = True
+
+
+def _notice_changes() -> None:
+    """Notice from now on what is set on loggers in this process."""
+    logging.Logger.__setattr__ = _notice  # type: ignore[assignment]
+
+
+def _notices() -> bool:
+    return logging.Logger.__setattr__ is _notice
+
+
+class Loggers:
+    """All loggers that were there, those that jobs have made since, and what is common to all."""
+
+    _of_logger = staticmethod(attrgetter("level", "propagate", "disabled", "handlers", "filters"))
+    _of_handler = staticmethod(attrgetter("level", "formatter", "filters"))
+
+    def __init__(self) -> None:
+        self._known: dict[str, logging.Logger] = {}
+        self._names = 0
+        self._loggers: list[logging.Logger] = []
+        self._noted: list[tuple[Any, ...]] = []
+        self._add(logging.root, self._copy(logging.root))
+        self._note_new(self._copy)
+        handlers = {each: None for logger in self._loggers for each in logger.handlers}
+        # A null handler does nothing, whatever is set.
+        self._handlers = [each for each in handlers if type(each) is not logging.NullHandler]
+        # To ask the others, such as the null handlers of libraries, would take longer than all else here.
+        self._writing: list[Any] = [each for each in self._handlers if hasattr(each, "stream")]
+        self._streams = self._read_streams()
+        self._noted_handlers = [(*self._of_handler(each)[:2], list(each.filters)) for each in self._handlers]
+        self._common = self._read_common()
+        self._level_names = (dict(logging._levelToName), dict(logging._nameToLevel))
+        _notice_changes()
+        self._pin()
+
+    def _note_new(self, noted_as: Callable[[logging.Logger], tuple[Any, ...]]) -> None:
+        there = logging.root.manager.loggerDict
+        if len(there) == self._names:
+            return
+        for name, logger in list(there.items()):
+            if isinstance(logger, logging.Logger) and name not in self._known:
+                self._known[name] = logger
+                self._add(logger, noted_as(logger))
+        self._names = len(there)
+
+    def _copy(self, logger: logging.Logger) -> tuple[Any, ...]:
+        level, propagate, disabled, handlers, filters = self._of_logger(logger)
+        return level, propagate, disabled, list(handlers), list(filters)
+
+    def _add(self, logger: logging.Logger, noted: tuple[Any, ...]) -> None:
+        self._loggers.append(logger)
+        # Most are noted alike: the less memory there is to read, the faster they are compared.
+        self._noted.append(next((each for each in self._noted if each == noted), noted))
+
+    @staticmethod
+    def _fresh(logger: logging.Logger) -> tuple[Any, ...]:
+        """What a logger that a job has made is put back to. A library's null handler is no work of the job."""
+        quiet = [each for each in logger.handlers if isinstance(each, logging.NullHandler)]
+        return logging.NOTSET, True, False, quiet, []
+
+    def _read_streams(self) -> list[Any]:
+        return [getattr(each, "stream", None) for each in self._writing]
+
+    @staticmethod
+    def _read_common() -> tuple[Any, ...]:
+        manager = logging.root.manager
+        classes = (logging.getLoggerClass(), manager.loggerClass, logging.getLogRecordFactory())
+        last = (logging.raiseExceptions, logging.lastResort)
+        return (manager.disable, *classes, manager.logRecordFactory, *last)
+
+    def are_whole(self) -> bool:
+        """Whether all of it is as it was noted."""
+        self._note_new(self._fresh)
+        return (
+            (self._are_untouched() or self._are_as_noted())
+            and list(map(self._of_handler, self._handlers)) == self._noted_handlers
+            and self._read_streams() == self._streams
+            and self._read_common() == self._common
+            and (logging._levelToName, logging._nameToLevel) == self._level_names
+        )
+
+    def _are_untouched(self) -> bool:
+        """Whether no attribute of a logger was set since the last look, and no list of one was changed.
+
+        Most runs do neither, and to ask each logger for all that it has takes seven times as long.
+        """
+        return not (_noticed or self._unnoticed) and _notices() and self._lists == self._contents
+
+    def _are_as_noted(self) -> bool:
+        global _noticed
+        _noticed = False
+        if list(map(self._of_logger, self._loggers)) != self._noted:
+            _noticed = True
+            return False
+        self._pin()
+        return True
+
+    def _pin(self) -> None:
+        """Hold the lists that the loggers have now, which are as they were noted."""
+        self._lists = [each for logger in self._loggers for each in (logger.handlers, logger.filters)]
+        self._contents = [each for noted in self._noted for each in noted[3:]]
+        self._unnoticed = not all(type(each).__setattr__ is _notice for each in self._loggers)
+
+    def put_back(self) -> None:
+        """Put all of it back."""
+        manager: Any = logging.root.manager
+        manager.disable, cls, manager.loggerClass, factory, manager.logRecordFactory, *rest = self._common
+        logging.setLoggerClass(cls)
+        logging.setLogRecordFactory(factory)
+        logging.raiseExceptions, logging.lastResort = rest
+        found: Any
+        for found, names in zip((logging._levelToName, logging._nameToLevel), self._level_names, strict=True):
+            found.clear()
+            found.update(names)
+        for logger, noted in zip(self._loggers, self._noted, strict=True):
+            logger.level, logger.propagate, logger.disabled = noted[:3]
+            logger.handlers, logger.filters = list(noted[3]), list(noted[4])
+        for handler, (level, formatter, filters) in zip(self._handlers, self._noted_handlers, strict=True):
+            handler.level, handler.formatter, handler.filters = level, formatter, list(filters)
+        for number, (handler, stream) in enumerate(zip(self._writing, self._streams, strict=True)):
+            # One that a job has closed opens again by itself.
+            closed = stream is not None and isinstance(handler, logging.FileHandler) and stream.closed
+            vars(handler)["stream"] = self._streams[number] = None if closed else stream
+        manager._clear_cache()
+
+
+HELD_SECONDS = 0.1
+"""How long a thread that a job has left may hold a lock of ``logging``; to write one line takes far less."""
+
+
+def replace_held_locks() -> bool:
+    """Give ``logging`` other locks for those that a thread holds which goes on, and perhaps never lets go of them.
+
+    Returns:
+        Whether there were any.
+    """
+    home: Any = logging
+    held = not _is_free(home._lock)
+    if held:
+        home._lock = threading.RLock()
+    for handler in [each() for each in list(home._handlerList)]:
+        if handler is not None and handler.lock is not None and not _is_free(handler.lock):
+            handler.createLock()
+            held = True
+    return held
+
+
+def _is_free(lock: Any) -> bool:
+    if not lock.acquire(timeout=HELD_SECONDS):
+        return False
+    lock.release()
+    return True
+
+
+__all__ = ["Loggers", "replace_held_locks"]

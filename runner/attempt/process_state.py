@@ -1,0 +1,227 @@
+"""The state of a taker's process: noted before its first run, and put back after each.
+
+What a job leaves behind, such as another working folder, is no other run's trouble. A process that cannot be put back
+is ``spoiled``, and another taker takes its place before the next run. An :class:`Aspect` is one thing that is noted,
+compared, and put back; all of them together cost some tens of microseconds for each run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import os
+import signal
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from operator import call
+from typing import Any
+
+from billiard.common import terminate_handler_fired
+from celery.utils.log import get_logger
+
+from runner.app.worker_log import about
+from runner.attempt.aspects import OF_THE_POOL, Aspect, Environment, aspects_of
+from runner.attempt.inherited import reseed_libraries
+from runner.attempt.loggers import replace_held_locks
+from runner.attempt.soft_limit import SoftLimit
+
+log = get_logger(__name__)
+
+TRIES = 3
+"""How often putting back begins anew when a signal handler that the job left behind breaks it off."""
+
+
+class ProcessState:
+    """What this process was like before its first run, and what each run has changed."""
+
+    def __init__(self) -> None:
+        self.spoiled: str | None = None
+        """Why no other run may start in this process, or None."""
+        self.used = False
+        """Whether a run was performed in this process itself."""
+        self.apart = False
+        """Whether this is the process of one run, which nothing follows in."""
+        self.soft_limit = SoftLimit()
+        self._environment: Environment | None = None
+        self._zone: object = None
+        self._noted: list[tuple[Aspect, Any]] = []
+        self._reads: list[Callable[[], Any]] = []
+        self._values: list[Any] = []
+        self._threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+        self._changed: list[str] = []
+        self._stuck: list[str] = []
+        self._left: list[str] = []
+
+    def renew(self) -> None:
+        """Note the state anew before the next run: what an import of ours has changed stays."""
+        self._environment = None
+        self._noted = []
+
+    def note(self) -> None:
+        """Note what this process is like, if that is not noted."""
+        if self._environment is None:
+            self._environment, self._zone = Environment(), _zone()
+        if not self._noted:
+            noted = [(aspect, aspect.read()) for aspect in aspects_of()]
+            self._reads = [aspect.read for aspect, _ in noted]
+            self._values = [value for _, value in noted]
+            self._threads.update(threading.enumerate())
+            # Last: a soft timeout may break this off, and then the next run notes it anew.
+            self._noted = noted
+
+    def note_fork(self) -> None:
+        """Note what this fork has of its own: all else is as its parent has noted it."""
+        self.apart = True
+        self._noted = [(each, each.read() if each.own else noted) for each, noted in self._noted]
+        self._values = [value for _, value in self._noted]
+
+    @contextmanager
+    def attempt(self, run_id: str, job: str, env: Mapping[str, str], changed: list[str]) -> Iterator[None]:
+        """Set ``env`` for the block, then put the environment back, and log what the run has left changed.
+
+        Args:
+            run_id: of the run.
+            job: its job.
+            env: environment variables of the run.
+            changed: names of what the block has put back itself; more are added.
+        """
+        if self._environment is None:
+            self._environment, self._zone = Environment(), _zone()
+        self._changed, self._stuck, self._left = changed, [], []
+        self.used = True
+        try:
+            # Inside: a soft timeout may come at any point, and nothing may stay for the next run.
+            self._environment.fill(env)
+            yield
+        finally:
+            _finish(partial(self._put_environment_back, env))
+            if not self.apart:
+                self._tell(run_id, job)
+
+    def job(self, name: str) -> AbstractContextManager[None]:
+        """Let a job's code run in the block, with ``sys.argv`` as its own; then put back all but the environment."""
+        return _Job(self, name)
+
+    def end_job(self) -> None:
+        """Put back what the code of a job has changed."""
+        _finish(self._put_back)
+
+    def _put_back(self) -> None:
+        faulthandler.cancel_dump_traceback_later()
+        for signum in OF_THE_POOL:
+            # Python does not see a handler of this kind.
+            faulthandler.unregister(signum)
+        if not self._is_whole():
+            self._put_aspects_back()
+        # A job may have seeded it, and the next one expects other numbers.
+        reseed_libraries(used_ones=True)
+        # One is the main thread.
+        if threading.active_count() > 1:
+            self._note_threads()
+
+    def _is_whole(self) -> bool:
+        """Whether all that was noted is as it was: most runs change nothing, and this is the fast way to see it."""
+        try:
+            return list(map(call, self._reads)) == self._values
+        except Exception:  # noqa: BLE001 - what reads one part may need another, such as an import
+            return False
+
+    def _put_aspects_back(self) -> None:
+        for aspect, noted in self._noted:
+            if aspect.read() == noted:
+                continue
+            for _ in range(TRIES):
+                with contextlib.suppress(Exception):
+                    aspect.write(noted)
+                if aspect.read() == noted:
+                    if aspect.told:
+                        _add(self._changed, aspect.name)
+                    break
+            else:
+                _add(self._stuck, aspect.name)
+
+    def _note_threads(self) -> None:
+        if new := [each for each in threading.enumerate() if each not in self._threads]:
+            self._left = [each.name for each in new if not each.daemon]
+            self._threads.update(new)
+        if replace_held_locks():
+            _add(self._stuck, "locks of logging")
+
+    def _put_environment_back(self, env: Mapping[str, str]) -> None:
+        assert self._environment is not None
+        changed = self._environment.put_back()
+        if b"TZ" in changed or _zone() != self._zone:
+            time.tzset()
+        if changed and changed - {os.fsencode(name) for name in env}:
+            _add(self._changed, "environment variables")
+
+    def _tell(self, run_id: str, job: str) -> None:
+        extra = about(run_id, job)
+        if self._left:
+            log.warning("run %s of %s left threads that go on: %s", run_id, job, ", ".join(self._left), extra=extra)
+        if self._changed:
+            log.info("run %s of %s left changed: %s; put back", run_id, job, ", ".join(self._changed), extra=extra)
+        if self._stuck:
+            self.spoiled = ", ".join(self._stuck)
+            log.warning(
+                "run %s of %s left changed: %s, which cannot be put back: its process is replaced",
+                run_id,
+                job,
+                self.spoiled,
+                extra=extra,
+            )
+
+
+class _Job:
+    """What :meth:`ProcessState.job` returns; a generator takes twice as long."""
+
+    def __init__(self, state: ProcessState, name: str) -> None:
+        self._state, self._name = state, name
+
+    def __enter__(self) -> None:
+        self._state.note()
+        self._argv, sys.argv = sys.argv, [self._name]
+
+    def __exit__(self, *_: object) -> None:
+        self._state.end_job()
+        sys.argv = self._argv
+
+
+def _finish(work: Callable[[], None]) -> None:
+    """Do ``work`` to its end, whatever a signal handler of the job raises meanwhile: the job itself has ended.
+
+    A process that its worker ends is left as it is.
+    """
+    for _ in range(TRIES):
+        if terminate_handler_fired():
+            return
+        try:
+            work()
+        except BaseException:
+            if terminate_handler_fired():
+                raise
+            _disarm()
+        else:
+            return
+    work()
+
+
+def _disarm() -> None:
+    """Stop the timers that a job left behind: one that comes every tenth of a millisecond lets nothing else end."""
+    for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
+        with contextlib.suppress(BaseException):
+            signal.setitimer(timer, 0)
+
+
+def _add(names: list[str], name: str) -> None:
+    if name not in names:
+        names.append(name)
+
+
+def _zone() -> tuple[Any, ...]:
+    return time.timezone, time.altzone, time.daylight, time.tzname

@@ -1,0 +1,94 @@
+"""What a taker tells of its runs: counts and urgent matters to its parent, the rest to Celery's monitors."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+
+from celery import signals
+from celery.utils.log import get_logger
+
+from runner.attempt.channel import Channel
+from runner.attempt.slot import LOOK_SECONDS, Head, Shown
+from runner.attempt.told import End, Told
+from runner.ledger.take import Taken
+from runner.model.job import JobSpec
+
+log = get_logger("runner.attempt.taker")
+
+COUNT_SECONDS = 1.0
+"""Between two times that a busy taker tells how many runs of which jobs it has performed."""
+
+SOON_SECONDS = 0.5
+"""Between two times that a taker asks its parent to watch its memory; the parent watches for twice as long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """The request of Celery's signal ``task_received``."""
+
+    id: str
+    name: str
+
+
+class Reports:
+    """Those of one taker.
+
+    Args:
+        worker: the name of its worker.
+        head: says whether Celery's events are asked for.
+        channel: to its parent.
+    """
+
+    def __init__(self, worker: str, head: Head, channel: Channel) -> None:
+        self._worker, self._head, self._channel = worker, head, channel
+        self._counts: Counter[str] = Counter()
+        self._told_at = 0.0
+        self._soon_at = 0.0
+
+    def begun(self, taken: Taken, job: JobSpec, shown: Shown) -> None:
+        """Tell that a run begins, which the board shows. It was received, as Celery calls it, when it was asked for."""
+        if self._is_urgent(job, shown):
+            self._soon_at = shown.started
+            self._channel.tell(soon=True)
+        run_id = taken.run_id
+        log.info("Task %s[%s] received", taken.job, run_id, extra={"data": {"id": run_id, "name": taken.job}})
+        if signals.task_received.receivers:
+            signals.task_received.send(sender=self._worker, request=Received(run_id, taken.job))
+        if self._head.sends_events:
+            words = {"args": "()", "kwargs": "{}", "retries": 0, "eta": None, "expires": None}
+            self._event("task-received", taken, name=taken.job, root_id=run_id, parent_id=None, **words)
+            self._event("task-started", taken)
+
+    def _is_urgent(self, job: JobSpec, shown: Shown) -> bool:
+        """Whether the parent shall look at the board sooner than it would by itself."""
+        if job.memory is not None and shown.started - self._soon_at > SOON_SECONDS:
+            return True
+        limits = [each for each in (shown.soft, shown.hard) if each]
+        return bool(limits) and min(limits) - shown.started < LOOK_SECONDS
+
+    def ended(self, taken: Taken, told: Told) -> None:
+        """Tell how an attempt has ended."""
+        self._counts[taken.job] += 1
+        if told.end is End.RETRIED:
+            # A short delay is not to be overslept.
+            self._channel.tell(beat=True)
+        if self._head.sends_events:
+            if told.end is End.SUCCEEDED:
+                self._event("task-succeeded", taken, result=told.words, runtime=told.seconds)
+            elif told.end in (End.RETRIED, End.FAILED):
+                name = "task-retried" if told.end is End.RETRIED else "task-failed"
+                self._event(name, taken, exception=told.words, traceback=told.traceback)
+        if time.monotonic() - self._told_at > COUNT_SECONDS:
+            self.counts()
+
+    def counts(self) -> None:
+        """Tell how many runs were performed since this was told last."""
+        if self._counts:
+            self._channel.tell(counts=dict(self._counts))
+            self._counts.clear()
+        self._told_at = time.monotonic()
+
+    def _event(self, kind: str, taken: Taken, **fields: object) -> None:
+        self._channel.tell(event=kind, uuid=taken.run_id, job=taken.job, fields=fields)

@@ -1,0 +1,65 @@
+"""What a run brings to its job: ``${…}`` in ``kwargs`` and ``env`` filled in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from runner.app.secret_values import MissingSecret
+from runner.model.job import JobSpec
+from runner.model.template import Sources, Unset, as_text, expand
+from runner.params.placement import UnsafeValue, fill_in
+
+
+class ParamsRefused(Exception):
+    """The params of a run do not fit what this worker's spec declares."""
+
+
+def expand_kwargs(job: JobSpec, sources: Sources, target: object = None) -> dict[str, Any]:
+    """Return a copy of the job's fixed keyword arguments, filled in.
+
+    Args:
+        job: whose arguments they are.
+        sources: what placeholders stand for.
+        target: what the job's task leads to; a stock task quotes some values.
+
+    Raises:
+        MissingSecret: a variable that ``${env.NAME}`` names is not set.
+        ParamsRefused: a param gives a text that may not stand where it would.
+    """
+    return {name: _told(f"kwargs.{name}", partial(fill_in, job, name, sources, target)) for name in job.kwargs}
+
+
+def expand_env(job: JobSpec, sources: Sources) -> dict[str, str]:
+    """Return the job's environment variables, filled in.
+
+    Raises:
+        MissingSecret: a variable that ``${env.NAME}`` names is not set.
+        ParamsRefused: a param gives a text that no environment variable can hold.
+    """
+    found = {}
+    for name, value in job.env.items():
+        text = as_text(_told(f"env.{name}", partial(expand, value, sources.look_up)))
+        try:
+            held = "\0" not in text and os.fsencode(text) is not None
+        except UnicodeEncodeError:
+            held = False
+        if not held:
+            raise ParamsRefused(f"env.{name}: a param holds NUL or half a character, which no environment variable can")
+        found[name] = text
+    return found
+
+
+def _told(where: str, fill: Callable[[], Any]) -> Any:
+    """Return a value filled in; say where it stands if that is not possible."""
+    try:
+        return fill()
+    except Unset as unset:
+        name = unset.args[0]
+        raise MissingSecret(
+            f"{where}: ${{env.{name}}}: the variable {name} is not set in the environment of the worker"
+        ) from None
+    except UnsafeValue as error:
+        raise ParamsRefused(f"{where}: {error}") from None

@@ -1,0 +1,156 @@
+"""Writes the outcome of an attempt in the process that made it, and turns it into what the parent is told.
+
+Celery's tracer hands the exception of a job to a ``TraceInfo``. Its own pickles the exception, formats it, and sends it
+to the parent, all without a limit; this one describes it once, in bounded text.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from billiard.common import terminate_handler_fired
+from billiard.einfo import ExceptionInfo
+from celery import signals
+from celery.app.trace import TraceInfo
+from celery.exceptions import Retry
+from celery.utils.log import get_logger
+
+from runner.app.celery_types import DeclaredTask, Request
+from runner.app.worker_log import about
+from runner.attempt.state import Attempt, current_attempt
+from runner.attempt.told import LONGEST_WORDS, End, Told
+from runner.errors import Unavailable, WriteRefused
+from runner.ledger.failure import Failure
+from runner.ledger.outcome import describe_exception
+from runner.model.masking import Masker
+from runner.model.run import FailureReason
+from runner.model.storable import names_of, words_of
+
+log = get_logger(__name__)
+
+outcomes = get_logger("celery.app.trace")
+"""Where Celery logs how tasks end. Sentry leaves this logger out, since it reports the exception of a task itself."""
+
+UNDESCRIBED = "the exception of the job could not be described: there was no memory, or no time, left for it"
+
+
+class JobInfo(TraceInfo):
+    """Settles an attempt that did not succeed; Celery's tracer makes one of these for it."""
+
+    __slots__ = ("told",)
+
+    def handle_failure(self, task: DeclaredTask, req: Request, **_: object) -> Told:
+        """STARTED -> FAILURE."""
+        self.told: Told = settle_failure(task, req, self.retval)
+        return self.told
+
+    def handle_retry(self, task: DeclaredTask, req: Request, **_: object) -> Told:
+        """STARTED -> RETRY."""
+        self.told = settle_failure(task, req, self.retval)
+        return self.told
+
+    def handle_ignore(self, task: DeclaredTask, req: Request, **_: object) -> None:
+        """Do nothing: the guard has said why it did not start the run."""
+
+
+def settle_failure(task: DeclaredTask, request: Request, error: BaseException) -> Told:
+    """Record the failure or the retry of the attempt; return the report for the parent.
+
+    Args:
+        task: the job.
+        request: Celery's context of the attempt, for listeners.
+        error: what ended it; a ``Retry`` of ours carries the exception behind it.
+    """
+    attempt = current_attempt()
+    assert attempt is not None
+    settlement = attempt.settlement
+    if settlement.told is not None:
+        # Something failed after the outcome was written, or a success waits for the next question: a receiver of a
+        # signal, or the `repr` of the result. That changes nothing.
+        return settlement.told
+    retried = isinstance(error, Retry)
+    cause: BaseException = error.exc if isinstance(error, Retry) else error
+    words = words_of(cause, LONGEST_WORDS, mask=attempt.masker.text)
+    limit = attempt.shared.settings.limits.traceback
+    failure = _describe(cause, limit, settlement.message, attempt.masker)
+    if terminate_handler_fired():
+        # The signal came while somebody's code was asked for words, and may have got lost in it.
+        sys.exit(1)
+    end = _write(attempt, failure, retried)
+    settlement.told = Told(end, words, failure.traceback)
+    _log(attempt, settlement.told)
+    _send_signal(task, request, error, cause, retried)
+    return settlement.told
+
+
+def _describe(error: BaseException, limit: int, message: str | None, masker: Masker) -> Failure:
+    try:
+        return describe_exception(error, limit, message=message, mask=masker.text)
+    except BaseException:  # noqa: BLE001 - no memory, or a soft timeout just now
+        module, name = names_of(type(error))
+        celery = {"exc_type": name, "exc_message": [UNDESCRIBED], "exc_module": module}
+        return Failure(f"{module}.{name}", message or UNDESCRIBED, None, celery)
+
+
+def _write(attempt: Attempt, failure: Failure, retried: bool) -> End:
+    taken, settlement, attempts = attempt.taken, attempt.settlement, attempt.shared.attempts
+    run_id, token = taken.run_id, taken.token
+    try:
+        try:
+            if retried:
+                done = attempts.retry(run_id, token, settlement.retry_in, failure)
+            else:
+                done = attempts.fail(run_id, token, str(settlement.reason), failure)
+        except WriteRefused as refused:
+            retried = False
+            done = attempts.fail(run_id, token, str(FailureReason.EXCEPTION), _refused(failure, refused))
+    except Unavailable as error:
+        log.error("run %s: its outcome cannot be written: %s", run_id, error, extra=about(run_id, taken.job))
+        return End.UNSETTLED
+    if not done:
+        state = "RETRY" if retried else "FAILURE"
+        log.warning("run %s: this attempt had lost its claim, its %s was refused", run_id, state)
+    return End.RETRIED if retried else End.FAILED
+
+
+def _refused(failure: Failure, refused: WriteRefused) -> Failure:
+    """Return the shortest failure that says why the real one is not there."""
+    message = f"the job raised {failure.type}; Redis refuses to store what it says: {refused.message}"
+    return Failure(failure.type, message, None, {**failure.celery, "exc_message": [message]})
+
+
+def _log(attempt: Attempt, told: Told) -> None:
+    """Log an outcome in Celery's words; the traceback is the bounded text."""
+    run_id, job = attempt.taken.run_id, attempt.taken.job
+    extra = {"data": {"id": run_id, "name": job}}
+    if told.end is End.RETRIED:
+        words = f"Retry in {attempt.settlement.retry_in:g}s: {told.words}"
+        outcomes.info("Task %s[%s] retry: %s", job, run_id, words, extra=extra)
+        return
+    values = (job, run_id, told.words)
+    record = outcomes.makeRecord(
+        outcomes.name, logging.ERROR, __file__, 0, "Task %s[%s] raised unexpected: %s", values, None, extra=extra
+    )
+    record.exc_text = told.traceback
+    if outcomes.isEnabledFor(logging.ERROR):
+        outcomes.handle(record)
+
+
+def _send_signal(
+    task: DeclaredTask, request: Request, error: BaseException, cause: BaseException, retried: bool
+) -> None:
+    """Tell those who listen in this process, with the exception itself, as Celery does."""
+    signal = signals.task_retry if retried else signals.task_failure
+    if not signal.receivers:
+        return
+    try:
+        traceback = cause.__traceback__
+        einfo = ExceptionInfo((type(cause), cause, traceback))
+        if retried:
+            signal.send(sender=task, request=request, reason=error, einfo=einfo)
+        else:
+            told = {"task_id": request.id, "exception": cause, "args": (), "kwargs": {}}
+            signal.send(sender=task, **told, traceback=traceback, einfo=einfo)
+    except Exception:
+        log.exception("a receiver of Celery's signals failed")

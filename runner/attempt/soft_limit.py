@@ -1,0 +1,40 @@
+"""Where a soft timeout raises: in a job's own code, and nowhere in what the runner does around it.
+
+Raised elsewhere, it would leave a run without an outcome, or give it two.
+"""
+
+from __future__ import annotations
+
+from billiard.exceptions import SoftTimeLimitExceeded
+
+
+class SoftLimit:
+    """The soft timeouts of one process. Use it in a ``with`` around a job's code."""
+
+    def __init__(self) -> None:
+        self._open = self._passed = self._entered = False
+
+    def begin(self) -> None:
+        """Forget the run before."""
+        self._open = self._passed = self._entered = False
+
+    def strike(self) -> None:
+        """Raise in a job's code, at once or when it begins; called by the handler of a signal.
+
+        Raises:
+            SoftTimeLimitExceeded: a job's code runs.
+        """
+        if self._open:
+            raise SoftTimeLimitExceeded
+        self._passed = True
+
+    def __enter__(self) -> None:
+        first, self._entered = not self._entered, True
+        self._open = True
+        # Once the job has returned, what came too late for it is for nobody.
+        if first and self._passed:
+            self._open = False
+            raise SoftTimeLimitExceeded
+
+    def __exit__(self, *_: object) -> None:
+        self._open = False

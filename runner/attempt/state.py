@@ -1,0 +1,150 @@
+"""What a worker's parent and its takers know, and what is known of the attempt that a taker performs.
+
+Both are passed on. Celery's tracer alone has no place for an attempt: what it calls asks :func:`current_attempt`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from runner.app.factory import RunnerApp
+from runner.attempt.capture.child import Capture
+from runner.attempt.inherited import Generators
+from runner.attempt.process_state import ProcessState
+from runner.attempt.told import Told
+from runner.catalog.live import catalog_digest
+from runner.delivery.claims import Claims
+from runner.ledger.attempt import Attempts, Started
+from runner.ledger.ledger import Ledger
+from runner.ledger.record import pack_digest
+from runner.ledger.take import Success, Taken
+from runner.model.masking import Masker
+from runner.model.run import FailureReason
+from runner.process.cgroup import MemoryCgroups
+from runner.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The jobs whose runs ``take.lua`` may start: those that this worker can import, by name, with their digests."""
+
+    digest: str = ""
+    jobs: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, app: RunnerApp) -> Known:
+        """Return those of a worker as it is now."""
+        jobs = {
+            name: pack_digest(digest)
+            for name, digest in app.catalog.digests().items()
+            if (task := app.job_task(name)) is not None and task.broken is None
+        }
+        return cls(catalog_digest(jobs), jobs)
+
+
+@dataclass(slots=True)
+class TakerProcess:
+    """What a taker has that has a process of its own."""
+
+    capture: Capture
+    state: ProcessState
+    generators: Generators
+
+
+@dataclass(slots=True)
+class SharedState:
+    """What the parent of a worker and its takers know alike. A taker's process has a copy, as of when it was forked."""
+
+    app: RunnerApp
+    worker: str
+    """The name of the worker."""
+    claims: Claims
+    known: Known = field(default_factory=Known)
+    cgroups: MemoryCgroups | None = None
+    """Those that takers may make for their runs; None where they may not."""
+    ends: bool = False
+    """Whether this worker ends, and waits for Redis no longer."""
+    process: TakerProcess | None = None
+    """In a taker's process alone."""
+
+    @property
+    def settings(self) -> Settings:
+        """Those of the project."""
+        return self.app.runner_settings
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger of this thread."""
+        return self.app.backend.ledger
+
+    @property
+    def attempts(self) -> Attempts:
+        """The worker's side of the ledger, in this thread. It waits for Redis until this worker ends."""
+        return Attempts(self.ledger, lambda: not self.ends)
+
+
+@dataclass(slots=True)
+class Settlement:
+    """What is known of the outcome of one attempt."""
+
+    result: str | None = None
+    """The result as JSON, once the job has returned."""
+    reason: FailureReason = FailureReason.EXCEPTION
+    """Of a failure."""
+    message: str | None = None
+    """What to record instead of the exception's own words."""
+    retry_in: float = 0.0
+    """Seconds until the retry."""
+    called: bool = False
+    """Whether the job itself was called."""
+    may_wait: bool = False
+    """Whether a success is settled by the process's next question for work, in one round trip with it."""
+    success: Success | None = None
+    """The success that waits for that."""
+    told: Told | None = None
+    """Set once the outcome is written, cannot be, or is a success that waits."""
+
+
+_NO_SECRETS = Masker()
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One attempt, in the process that performs it."""
+
+    taken: Taken
+    shared: SharedState
+    settlement: Settlement = field(default_factory=Settlement)
+    started: Started | None = None
+    """What the run was started with, once it was read."""
+    masker: Masker = _NO_SECRETS
+    """Takes the secrets of the run out of what leaves it."""
+
+
+_current: ContextVar[Attempt | None] = ContextVar("runner_attempt", default=None)
+
+
+def current_attempt() -> Attempt | None:
+    """Return the attempt that this code is part of; None outside of any, and in threads that a job has started."""
+    return _current.get()
+
+
+def attempt_number() -> int | None:
+    """Return the number of that attempt, counted from 1."""
+    attempt = _current.get()
+    return None if attempt is None or attempt.started is None else attempt.started.attempt
+
+
+class performing:  # noqa: N801 - it is used as a function
+    """Make ``attempt`` the current one for the time of the ``with``."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+
+    def __enter__(self) -> None:
+        self._token = _current.set(self._attempt)
+
+    def __exit__(self, *error: object) -> None:
+        _current.reset(self._token)

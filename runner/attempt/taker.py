@@ -1,0 +1,321 @@
+"""A taker: asks for a run, performs it, and asks again. The same in a process, in a thread, and in the main loop.
+
+Between two runs there is one question (``ledger/take.py``): it settles the last run and starts the next. An idle taker
+asks nothing until its worker's parent wakes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from celery.utils.log import get_logger
+
+from runner.app.celery_types import DeclaredTask
+from runner.attempt.channel import Channel
+from runner.attempt.held import HeldMessages, JobsChanged, Looked
+from runner.attempt.limits import Limits, is_full
+from runner.attempt.perform import give_up, perform
+from runner.attempt.reports import Reports
+from runner.attempt.slot import NOTHING, Head, Shown, Slot, TakerState
+from runner.attempt.state import Attempt, Settlement, SharedState
+from runner.delivery.claims import Claims
+from runner.errors import Unavailable, WriteRefused
+from runner.ledger.attempt import Attempts
+from runner.ledger.outcome import ResultNotKept, describe_exception
+from runner.ledger.take import Ask, Held, Success, Taken, Takes
+from runner.model.duration import milliseconds
+from runner.process.cgroup import held_to
+
+log = get_logger(__name__)
+
+LOOKED_SECONDS = 5.0
+"""How long a taker waits until its parent has read the files of jobs."""
+
+REFUSED_PAUSE = 5.0
+"""Seconds before a taker asks again that Redis has refused."""
+
+SILENCE_SHARE = 0.5
+"""How much of a lease the parent may be silent before nothing more is taken: nobody would renew it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a taker stands: its slot, what its worker tells, and how to speak with it."""
+
+    head: Head
+    slot: Slot
+    channel: Channel
+
+
+class Taker:
+    """One taker.
+
+    Args:
+        shared: what it knows; in a process of its own, prepared for runs.
+        place: where it stands.
+        enforced: whether its parent enforces time limits: it has a process of its own.
+        limits: what bounds it and its runs.
+        is_spent: whether it shall leave for another reason.
+    """
+
+    def __init__(
+        self,
+        shared: SharedState,
+        place: Place,
+        *,
+        enforced: bool,
+        limits: Limits | None = None,
+        is_spent: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._shared = shared
+        self._head, self._slot, self._channel = place.head, place.slot, place.channel
+        self._enforced = enforced
+        self._limits, self._is_spent = limits or Limits(), is_spent
+        self._lease: float = shared.settings.worker.lease
+        ledger = shared.ledger if enforced else shared.app.open_ledger()
+        self._attempts = Attempts(ledger, lambda: not shared.ends)
+        self._takes = Takes(self._attempts, self._refused)
+        self._held = HeldMessages(shared, Claims(lambda: ledger, self._lease), self._look)
+        self._reports = Reports(shared.worker, place.head, place.channel)
+        self._may_wait = shared.settings.durability == "local"
+        self._version = -1
+        self._queues: deque[str] = deque()
+        self._known = ""
+        self._last: Success | None = None
+        self._passed_on = ""
+        self._performed = 0
+        self.performing = False
+        """Whether a run is performed now."""
+
+    # -- the life of a taker
+
+    def run(self) -> None:
+        """Take runs until the worker has no use for this taker any more."""
+        self.begin()
+        while "go" not in (self._channel.hear() or {}):
+            pass
+        while self.wanted():
+            if not self.step():
+                self.wait()
+        self.leave()
+
+    def begin(self) -> None:
+        """Take over what the former taker in this place has passed on, and wait for the word to go."""
+        former = self._slot.read()
+        self._passed_on = former.asked if former.state is TakerState.PASSING else ""
+        state = TakerState.PASSING if self._passed_on else TakerState.STARTING
+        self._slot.show(NOTHING._replace(state=state, pid=os.getpid(), asked=self._passed_on))
+        self._read_head()
+        self._channel.tell(ready=True)
+
+    def wanted(self) -> bool:
+        """Whether this taker shall take another run."""
+        if self._head.draining or self._slot.dismissed or self._slot.ending or self._is_behind():
+            return False
+        if self._channel.fileno() < 0:
+            return False
+        return not (self._limits.are_reached(self._performed) or self._is_spent())
+
+    def step(self) -> bool:
+        """Settle the last run, take the next, and perform it; False if nothing waits."""
+        if self._head.silence > self._lease * SILENCE_SHARE:
+            # Stopped, as by a debugger: until it goes on, nobody would renew what is taken.
+            self._settle()
+            return False
+        try:
+            found: Taken | Held | bool | None = self._take()
+            if isinstance(found, Held):
+                found = self._decide(found)
+        except WriteRefused as refused:
+            # Another worker may be allowed to, or this one later.
+            log.error("Redis refuses to hand out work, will ask again: %s", refused)
+            self._show(TakerState.STARTING)
+            self._channel.hear(REFUSED_PAUSE)
+            return True
+        if isinstance(found, Taken):
+            self._live(found)
+            return True
+        return found is not None
+
+    def wait(self) -> None:
+        """Be idle until there may be something to take."""
+        self.be_idle()
+        stopped = self._head.silence > self._lease * SILENCE_SHARE
+        self._channel.hear(1.0 if stopped else None)
+
+    def be_idle(self) -> None:
+        """Say that this taker waits to be woken."""
+        self._reports.counts()
+        self._show(TakerState.IDLE)
+        self._channel.tell(idle=True)
+
+    def leave(self) -> None:
+        """Settle the last run. What is passed on stays in the slot."""
+        self._settle()
+        self._reports.counts()
+        if self._slot.shown.state is not TakerState.PASSING:
+            self._slot.show(NOTHING._replace(pid=os.getpid()))
+
+    @property
+    def may_be_interrupted(self) -> bool:
+        """Whether a signal of the parent is for the run that is performed now: it may have been for the one before."""
+        soft = self._slot.shown.soft
+        return self.performing and (self._slot.ending or 0.0 < soft <= time.monotonic())
+
+    # -- its parts
+
+    def _take(self) -> Taken | Held | bool | None:
+        """Return what there is to do next; None if nothing waits, True if nothing was asked for."""
+        token = self._passed_on or secrets.token_hex(16)
+        self._show(TakerState.ASKING, asked=token)
+        # After that: the parent writes this, and then looks whether the last run still goes on. One sees the other.
+        if self._slot.ending:
+            self._show(TakerState.PASSING if self._passed_on else TakerState.STARTING, asked=self._passed_on)
+            return True
+        self._passed_on = ""
+        # The jobs that this process knows, whatever its parent has read meanwhile.
+        known = self._shared.known.digest if self._enforced else self._known
+        ask = Ask(token, milliseconds(self._lease), self._shared.worker, known, tuple(self._queues))
+        last, self._last = self._last, None
+        found = self._takes.take(last, ask)
+        if isinstance(found, Taken | Held) and found.queue in self._queues:
+            # Queues of one priority take turns: this one comes last now, wherever it stood.
+            self._queues.rotate(-1 - self._queues.index(found.queue))
+        return found
+
+    def _decide(self, held: Held) -> Taken | bool:
+        """Return the run of a message that the script did not start; True if there is none."""
+
+        def decide() -> Taken | None:
+            # Redis may be away in the midst of it.
+            found: Taken | None = self._attempts.persist(lambda: self._held.decide(held))
+            return found
+
+        try:
+            return decide() or True
+        except JobsChanged:
+            if self._enforced:
+                self._pass_on(held.token)
+            # In the worker's own process the jobs are the new ones by now.
+            return decide() or True
+
+    def _pass_on(self, token: str) -> None:
+        """Leave the run of a claim to the next taker in this place."""
+        self._slot.show(NOTHING._replace(state=TakerState.PASSING, pid=os.getpid(), asked=token))
+        raise SystemExit(0)
+
+    def _live(self, taken: Taken) -> None:
+        """Carry out one attempt, from the started run to the report of its outcome."""
+        task = self._task_of(taken)
+        attempt = Attempt(taken, self._shared, Settlement(may_wait=self._may_wait))
+        shown = self._shown(task, taken)
+        self._slot.show(shown)
+        self._reports.begun(taken, task.job, shown)
+        with self._performing(task):
+            told = perform(task, attempt)
+        self._last = attempt.settlement.success
+        self._reports.ended(taken, told)
+
+    def _task_of(self, taken: Taken) -> DeclaredTask:
+        """Return the job of a run. One that needs a process which nobody has used is passed on."""
+        task = self._shared.app.job_task(taken.job)
+        if task is None:
+            raise LookupError(f"job {taken.job} was removed while a run of it was started")
+        process = self._shared.process
+        if process is not None and process.state.used and not process.state.apart:
+            job = task.job
+            if job.isolation is not None or is_full(job):
+                self._pass_on(taken.token)
+        return task
+
+    def _shown(self, task: DeclaredTask, taken: Taken) -> Shown:
+        started = time.monotonic()
+        soft, hard = self._limits.times_of(task) if self._enforced else (None, None)
+        return Shown(
+            state=TakerState.RUNNING,
+            pid=os.getpid(),
+            started=started,
+            soft=started + soft if soft else 0.0,
+            hard=started + hard if hard else 0.0,
+            held=taken.token,
+            asked="",
+            run_id=taken.run_id,
+            job=taken.job,
+        )
+
+    @contextmanager
+    def _performing(self, task: DeclaredTask) -> Iterator[None]:
+        """Be open to the signals of the parent in the block, and held to the memory of the job."""
+        process, memory = self._shared.process, task.job.memory
+        if process is not None:
+            process.state.soft_limit.begin()
+        self.performing = True
+        try:
+            with contextlib.nullcontext() if memory is None else held_to(self._shared.cgroups, memory):
+                yield
+        finally:
+            self.performing = False
+        self._performed += 1
+        if not self._channel.is_whole():
+            self._channel.break_off()
+
+    def _settle(self) -> None:
+        last, self._last = self._last, None
+        if last is None:
+            return
+        with contextlib.suppress(Unavailable):
+            self._takes.settle(last)
+
+    def _refused(self, last: Success, refused: WriteRefused) -> None:
+        """Have a run fail whose result Redis refuses to store."""
+        error = ResultNotKept(f"the job ran, but Redis refuses to store its result: {refused.message}")
+        failure = describe_exception(error, self._shared.settings.limits.traceback)
+        try:
+            self._attempts.fail(last.run_id, last.token, "exception", failure)
+        except WriteRefused as again:
+            log.error("run %s: its outcome cannot be written: %s", last.run_id, again)
+            # The parent counts a loss.
+            give_up(self._shared)
+
+    def _show(self, state: TakerState, asked: str = "") -> None:
+        """Show a state between two runs: what is held is the last run, until it is settled."""
+        last = self._last
+        self._slot.show(
+            NOTHING._replace(
+                state=state,
+                pid=os.getpid(),
+                held=last.token if last else "",
+                run_id=last.run_id if last else "",
+                job=self._slot.shown.job if last else "",
+                asked=asked,
+            )
+        )
+
+    def _is_behind(self) -> bool:
+        """Whether the worker has read its files since this process was forked from its template."""
+        if self._head.version != self._version:
+            self._read_head()
+        return self._enforced and self._known != self._shared.known.digest
+
+    def _look(self, name: str, digest: object) -> Looked:
+        if self._is_behind():
+            return Looked.CHANGED
+        self._channel.tell(look=[name, digest if isinstance(digest, str) else None])
+        deadline = time.monotonic() + LOOKED_SECONDS
+        while (left := deadline - time.monotonic()) > 0:
+            answer = self._channel.hear(left) or {}
+            if "looked" in answer:
+                # It looks once for each digest, and may have done so for another taker.
+                return Looked.CHANGED if self._is_behind() else Looked(answer["looked"])
+        return Looked.CHANGED if self._is_behind() else Looked.SAME
+
+    def _read_head(self) -> None:
+        self._version, queues, self._known = self._head.read_queues()
+        self._queues = deque(queues)

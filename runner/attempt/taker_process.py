@@ -1,0 +1,131 @@
+"""The process of a taker: forked from the template, which has imported the code of the jobs and has no threads."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any, NoReturn
+
+from billiard.common import reset_signals
+from billiard.pool import Worker
+from celery import platforms, signals
+from celery._state import _set_task_join_will_block, set_default_app
+from celery.app import trace
+from celery.concurrency.prefork import WORKER_SIGRESET
+from celery.utils.log import get_logger
+from celery.worker import state
+
+from runner.attempt.capture.child import Capture
+from runner.attempt.channel import ParentGone
+from runner.attempt.forks import own_multiprocessing, reset_signals_in_forks
+from runner.attempt.inherited import Generators
+from runner.attempt.limits import Limits
+from runner.attempt.process_state import ProcessState
+from runner.attempt.state import SharedState, TakerProcess
+from runner.attempt.taker import Place, Taker
+from runner.ledger.ledger import Ledger
+
+log = get_logger(__name__)
+
+EX_SOFTWARE = 70
+"""What a taker's process exits with whose own code has failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inherited:
+    """What each process of a taker has from its worker's parent, beside what that knows."""
+
+    control: socket.socket
+    """By which it introduces itself to the collector."""
+    generators: Generators
+    """Those that are seeded anew in each process."""
+
+
+def be_taker(shared: SharedState, place: Place, limits: Limits, inherited: Inherited) -> NoReturn:
+    """Be a taker until the worker has no use for this process any more."""
+    status = EX_SOFTWARE
+    try:
+        taker = prepare(shared, place, limits, inherited)
+        taker.run()
+        status = 0
+    except ParentGone:
+        status = 0
+    except SystemExit as leaving:
+        # What a signal's handler raised, or a run was left to the next taker.
+        status = leaving.code & 0xFF if isinstance(leaving.code, int) else EX_SOFTWARE
+    except BaseException:
+        log.exception("a taker failed")
+    finally:
+        try:
+            signals.worker_process_shutdown.send(sender=shared.worker, pid=os.getpid(), exitcode=status)
+            _end_as_billiard_does()
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+        finally:
+            os._exit(status)
+
+
+def prepare(shared: SharedState, place: Place, limits: Limits, inherited: Inherited) -> Taker:
+    """Make this process ready for runs.
+
+    It gets a process group, so that what a job starts can be ended with it, and a terminal's Ctrl-C is the parent's
+    affair; a pipe for what its runs write; random generators of its own.
+    """
+    os.setpgid(0, 0)
+    own_multiprocessing(f"Taker-{place.slot.index + 1}")
+    _begin_as_celery_does(shared)
+    reset_signals()
+    reset_signals_in_forks()
+    shared.app.backend.use(Ledger.open_lightly(shared.settings))
+    process = ProcessState()
+    shared.process = TakerProcess(Capture(inherited.control), process, inherited.generators)
+    inherited.generators.reseed()
+    taker = Taker(shared, place, enforced=True, limits=limits, is_spent=lambda: process.spoiled is not None)
+
+    def time_out(_signum: int, _frame: FrameType | None) -> None:
+        if taker.may_be_interrupted:
+            process.soft_limit.strike()
+
+    signal.signal(signal.SIGUSR1, time_out)
+    # Not ignored: so would it be by all programs that a job starts. A handler is reset when they start.
+    signal.signal(signal.SIGINT, _overhear)
+    return taker
+
+
+def _begin_as_celery_does(shared: SharedState) -> None:
+    """Do what Celery's ``process_initializer`` does, but for a tracer of each of maybe thousands of jobs."""
+    app = shared.app
+    _set_task_join_will_block(True)
+    platforms.signals.reset(*WORKER_SIGRESET)
+    platforms.set_mp_process_title("celeryd", hostname=shared.worker)
+    app.loader.init_worker()
+    app.loader.init_worker_process()
+    app.set_current()
+    set_default_app(app)
+    app.finalize()
+    trace._tasks = app._tasks
+    state.reset_state()
+    signals.worker_process_init.send(sender=shared.worker)
+
+
+class _Over:
+    """A loop of billiard's that is over before it begins."""
+
+    @property
+    def outq(self) -> Any:
+        raise SystemExit(0)
+
+
+def _end_as_billiard_does() -> None:
+    """Let go what waits to be sent. Sentry wraps the loop of a pool's process, and sends at its end."""
+    with contextlib.suppress(SystemExit):
+        Worker.workloop(_Over(), pid=os.getpid())
+
+
+def _overhear(signum: int, frame: FrameType | None) -> None:
+    """Do nothing: a terminal's Ctrl-C is the parent's affair."""

@@ -1,0 +1,162 @@
+"""Looks at one callable: whether a job fits it, and what a new job for it needs."""
+
+from __future__ import annotations
+
+import builtins
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from celery import Task
+
+from runner.app.target import TargetError, load_exceptions, load_target
+from runner.authoring.docstring import read_docstring
+from runner.authoring.param_of import param_of
+from runner.authoring.signature import Fault, faults_of, kind_faults
+from runner.model.job import JOB, JobSpec
+from runner.model.message import Message, as_message, told
+from runner.model.option import closest
+from runner.params.placement import judged_name, misplaced
+
+_MACHINERY = ("/runner/app/target.py", "/pkgutil.py", "/importlib/__init__.py")
+_failed: dict[str, str] = {}
+"""Modules that can not be imported, and why: each is tried once in a process."""
+
+
+def examine(name: str, options: dict[str, Any], stage: Callable[[str], None]) -> dict[str, Any]:
+    """Return the mismatches between a job and its code, as an answer of ``runner.authoring.import_check``.
+
+    Args:
+        name: of the job.
+        options: of the job, as they would stand in YAML.
+        stage: is told what is about to be imported.
+    """
+    values, _ = JOB.read_fields(options, (), _ignore)
+    job = JobSpec(name=name, **values)
+    faults: list[Fault] = []
+    stage("task")
+    target, fault = _load(job.task)
+    if fault is not None:
+        faults.append(Fault(("task",), _if_it_fits(fault, job)))
+    elif target is not None:
+        faults += faults_of(job, target)
+        if judged_name(job.task) is None:
+            # A stock task under another name; the others are judged when the file is read.
+            faults += (Fault(each.path, each.message) for each in misplaced(job, target) if each.path[0] != "env")
+    for option, names in (("for", job.retry.for_), ("not_for", job.retry.not_for)):
+        stage(f"retry.{option}")
+        for index, each in enumerate(names):
+            try:
+                load_exceptions([each])
+            except TargetError as error:
+                faults.append(Fault(("retry", option, index), _exception_fault(each, error)))
+    return {"job": name, "faults": [each.as_json() for each in faults]}
+
+
+def _if_it_fits(fault: str, job: JobSpec) -> Message:
+    """Return the message about a task that cannot be had, without a replacement that the job does not fit either."""
+    said = as_message(fault)
+    if said.replacement:
+        target, wrong = _load(said.replacement)
+        if wrong is not None or any(faults_of(replace(job, task=said.replacement), target)):
+            return Message(said, said.remedy)
+    return said
+
+
+def describe(path: str) -> dict[str, Any]:
+    """Return what ``runner new`` needs to know of a callable.
+
+    Returns:
+        ``{"error": message}``, or ``{"description", "reserved", "example", "params"}``, the last as :func:`param_of`
+        gives each; ``reserved`` and ``example`` are those of a stock task.
+    """
+    target, fault = _load(path)
+    if target is None:
+        return {"error": fault}
+    broken = next(kind_faults(target), None)
+    if broken is not None:
+        return {"error": f"{path} {broken.message}"}
+    try:
+        parameters = list(inspect.signature(target).parameters.values())
+    except (ValueError, TypeError):
+        parameters = []
+    text = read_docstring(inspect.getdoc(getattr(target, "func", target)) or "")
+    return {
+        "description": text.summary,
+        "reserved": sorted(getattr(target, "reserved", ())),
+        "example": getattr(target, "example", None),
+        "params": [param_of(each, target, text.params.get(each.name)) for each in parameters],
+    }
+
+
+def _load(path: str) -> tuple[Any, str | None]:
+    """Return what to call, or why it cannot be had."""
+    module = path.partition(":")[0] if ":" in path else path.rpartition(".")[0]
+    if module in _failed:
+        return None, _failed[module]
+    try:
+        found = load_target(path)
+    except TargetError as error:
+        cause = error.__cause__
+        if cause is None:
+            return None, str(error)
+        if isinstance(cause, AttributeError) and (known := _known_names(cause)) is not None:
+            return None, _no_such_name(path, module, cause, known)
+        message = f"cannot be imported: {type(cause).__name__}: {cause}{_place(cause)}"
+        if not isinstance(cause, AttributeError):
+            _failed[module] = message
+        return None, message
+    return (found.run if isinstance(found, Task) else found), None
+
+
+def _known_names(error: AttributeError) -> dict[str, Any] | None:
+    """Return the callables of the module or class that lacks a name; None if it is neither."""
+    if error.obj is None or error.name is None or error.__traceback__ is None:
+        return None
+    return {name: value for name, value in vars(error.obj).items() if callable(value) and not name.startswith("_")}
+
+
+def _no_such_name(path: str, module: str, error: AttributeError, known: dict[str, Any]) -> Message:
+    """Return the message about an import path whose module lacks a name, with the path that was probably meant."""
+    asked = path[len(module) + 1 :]
+    what = f"{module} has no {asked}"
+    close = closest(str(error.name), known)
+    if close is not None:
+        meant = path[: len(module) + 1] + re.sub(rf"\b{re.escape(str(error.name))}\b", close, asked, count=1)
+        return Message(f"{what}, did you mean {close}?", replacement=meant)
+    home = getattr(error.obj, "__name__", "")
+    own = [name for name, value in known.items() if getattr(value, "__module__", "") == home]
+    return Message(f"{what}, it has {', '.join(sorted(own)[:8])}" if own else what)
+
+
+def _place(error: BaseException) -> str:
+    """Return where in somebody's code an import failed."""
+    trace = error.__traceback__
+    place = ""
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if not file.startswith("<") and not file.endswith(_MACHINERY):
+            place = f" ({file}, line {trace.tb_lineno})"
+        trace = trace.tb_next
+    if isinstance(error, SyntaxError) and error.filename:
+        return ""  # its message has the place
+    return place
+
+
+def _exception_fault(name: str, error: TargetError) -> str:
+    cause = error.__cause__
+    if cause is not None:
+        return told(f"{name} cannot be imported: {type(cause).__name__}: {cause}", "write module.Class", "; ")
+    known = [each for each, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, Exception)]
+    if "." in name or ":" in name or hasattr(builtins, name):
+        return f"{name} is no exception class"
+    what, close = f"there is no exception {name}", closest(name, known)
+    if close is None:
+        return told(what, "write module.Class", "; ")
+    return Message(f"{what}, did you mean {close}?", replacement=close)
+
+
+def _ignore(path: Any, message: str, *, on_key: bool = False) -> None:
+    pass

@@ -1,0 +1,359 @@
+"""All jobs of a project: the sound ones, and the problems of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from runner.catalog.cache import Cache, CachedFile, entry_of, matches
+from runner.catalog.files import Found, Listing, find_files, open_file
+from runner.catalog.jobs_file import Entry, build, read_defaults, read_jobs
+from runner.errors import InvalidSpec, NoProject, UnknownJob
+from runner.host.regular import read_regular
+from runner.host.trust import NAMED, Trust
+from runner.model.job import JobSpec
+from runner.model.option import Path as OptionPath
+from runner.model.option import did_you_mean
+from runner.yaml_reader.document import Document, source_of
+from runner.yaml_reader.problem import Problem, one_line, summary
+from runner.yaml_reader.reader import MAX_BYTES, read_bytes
+
+__all__ = ["Catalog", "Problem", "load_catalog", "load_files"]
+
+MAX_JOBS = 100_000
+
+
+class Project(Protocol):
+    """What a catalog needs to know of the settings, beside ``trust``, whose files are read: all that were named."""
+
+    @property
+    def project(self) -> Path: ...
+    @property
+    def jobs_dir(self) -> tuple[Path, ...]: ...
+    @property
+    def defaults(self) -> Mapping[str, Any]: ...
+    @property
+    def files(self) -> tuple[Path, ...]: ...
+
+
+class Jobs(Mapping[str, JobSpec]):
+    """The sound jobs by name. Each is built when it is asked for, since most commands need one of thousands."""
+
+    def __init__(self, lines: dict[str, tuple[str, str]]) -> None:
+        self._lines = lines
+        self._built: dict[str, JobSpec] = {}
+
+    def __getitem__(self, name: str) -> JobSpec:
+        job = self._built.get(name)
+        if job is None:
+            line, file = self._lines[name]
+            job = self._built[name] = build(entry_of(line), file)
+        return job
+
+    def with_option(self, option: str) -> Iterator[str]:
+        """Yield the names of the jobs that have an option, without building any."""
+        for name, (line, _) in self._lines.items():
+            if f",{option}," in line.split("\t", 4)[3]:
+                yield name
+
+    def digests(self) -> dict[str, str]:
+        """Return the digest of each job by its name."""
+        return {name: line.split("\t", 3)[2] for name, (line, _) in self._lines.items()}
+
+    def digest(self, name: str) -> str:
+        """Return the digest of a job."""
+        return self._lines[name][0].split("\t", 3)[2]
+
+    def entry(self, name: str) -> tuple[Entry, str]:
+        """Return what a job is built from: its entry, and the file that declares it."""
+        line, file = self._lines[name]
+        return entry_of(line), file
+
+    @property
+    def lines(self) -> Mapping[str, tuple[str, str]]:
+        """All jobs as lines of the cache, and the files that declare them."""
+        return self._lines
+
+    def line(self, name: str) -> tuple[str, str]:
+        """Return a job as a line of the cache, and the file that declares it."""
+        return self._lines[name]
+
+    def with_lines(self, lines: Mapping[str, tuple[str, str]]) -> Jobs:
+        """Return these jobs with ``lines`` put over them."""
+        return Jobs({**self._lines, **lines})
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._lines)
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._lines
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """The jobs of a project. ``problems`` are sorted by file and line; ``files`` counts the files read."""
+
+    jobs: Jobs = field(default_factory=lambda: Jobs({}))
+    problems: tuple[Problem, ...] = ()
+    files: int = 0
+    warnings: tuple[str, ...] = ()
+    broken: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Names that are declared but can not be used, and where: ``jobs.d/reports.yaml:12``."""
+    misplaced: Jobs = field(default_factory=lambda: Jobs({}))
+    """Those of the broken jobs that are sound but for a misplaced placeholder; known only without the cache."""
+    read: Mapping[str, CachedFile] = field(default_factory=lambda: MappingProxyType({}), compare=False, repr=False)
+    """The files as read, by path: the starting point for a live catalog."""
+
+    def get(self, name: str) -> JobSpec:
+        """Return the job of that name.
+
+        Raises:
+            UnknownJob: with what was probably meant, or where the job is declared if it has problems.
+        """
+        if name in self.jobs:
+            return self.jobs[name]
+        if name in self.broken:
+            raise UnknownJob(
+                f"job {name} is declared in {self.broken[name]} but has problems",
+                hint="runner validate lists them.",
+            )
+        guess = did_you_mean(name, self.jobs)
+        if guess:
+            hint = guess.removeprefix(", ")[0].upper() + guess.removeprefix(", ")[1:]
+        elif self.problems:
+            hint = f"{summary(self.problems)}: runner validate lists them."
+        elif self.jobs:
+            hint = "runner jobs lists the jobs there are."
+        else:
+            hint = (
+                "No job is declared yet; write one into jobs.d, such as jobs: {hello: {task: package.module:function}}."
+            )
+        raise UnknownJob(f"no job is named {name!r}", hint=hint)
+
+    def same_as(self, other: Catalog) -> bool:
+        """Whether the files still say the same, told without building any job."""
+        mine, theirs = ((each.jobs.lines, each.problems, each.warnings, each.broken) for each in (self, other))
+        return mine == theirs
+
+    def digests(self) -> dict[str, str]:
+        """Return the digest of each job by its name, without building any."""
+        return self.jobs.digests()
+
+    def scheduled(self) -> Iterator[tuple[str, str]]:
+        """Yield name and digest of each job with a schedule, without building it."""
+        for name in self.jobs.with_option("schedule"):
+            yield name, self.jobs.digest(name)
+
+    def with_secrets(self) -> Iterator[JobSpec]:
+        """Yield the jobs that have secrets, without building the others."""
+        yield from (self.jobs[name] for name in self.jobs.with_option("secrets"))
+
+    def unsafe(self) -> Iterator[str]:
+        """Yield the names of the jobs with ``unsafe: true``, without building any."""
+        return self.jobs.with_option("unsafe")
+
+    def check(self) -> None:
+        """Raise InvalidSpec if there is any problem, with all of them in its message."""
+        if self.problems:
+            lines = "\n".join(str(problem) for problem in self.problems)
+            raise InvalidSpec(f"{lines}\n{summary(self.problems)}")
+
+
+def load_catalog(settings: Project, *, use_cache: bool = True) -> Catalog:
+    """Read the jobs of a project, from the cache where files did not change.
+
+    Args:
+        settings: where the project is, its ``jobs_dir`` and the ``defaults`` of ``runner.yaml``.
+        use_cache: False neither reads nor writes the cache.
+
+    Raises:
+        NoProject: a folder of ``jobs_dir`` does not exist.
+    """
+    for folder in settings.jobs_dir:
+        if not folder.exists():
+            raise NoProject(
+                f"the folder of jobs {folder} does not exist",
+                hint="Create it, set jobs_dir in runner.yaml, or run: runner init",
+            )
+    trust = trust_of(settings)
+    listing = find_files(settings.jobs_dir, settings.project, trust)
+    defaults, problems = check_defaults(settings.defaults, settings.files)
+    if problems:
+        listing.problems += problems
+        return assemble(listing, _disabled(read_all(listing.files, defaults)))
+    if not use_cache:
+        return assemble(listing, read_all(listing.files, defaults))
+    cache = Cache(settings.project, defaults, trust, getattr(settings, "state_dir", None))
+    cached = cache.load()
+    changed = [found for found in listing.files if not matches(cached.get(found.path), found)]
+    if not changed and len(cached) == len(listing.files):
+        return assemble(listing, cached)
+    read = read_all(changed, defaults)
+    current = {
+        found.path: read.get(found.path) or cached[found.path]
+        for found in listing.files
+        if found.path in read or found.path in cached
+    }
+    cache.save(current)
+    return assemble(listing, current)
+
+
+def trust_of(settings: Project) -> Trust:
+    """Return whose files of a project are read."""
+    found: Trust = getattr(settings, "trust", NAMED)
+    return found
+
+
+def load_files(
+    paths: Iterable[Path | str],
+    *,
+    base: Path | None = None,
+    defaults: Mapping[str, Any] | None = None,
+    settings_files: Sequence[Path] = (),
+    trust: Trust = NAMED,
+) -> Catalog:
+    """Read files and folders that were named, without the cache; what can not be found is a problem.
+
+    Args:
+        paths: files, whatever their names end in, and folders.
+        base: the folder that messages name files relative to; the working folder by default.
+        defaults: ``defaults`` of ``runner.yaml``.
+        settings_files: that file and those merged over it, to tell where a problem of ``defaults`` stands.
+        trust: whose files are read.
+    """
+    listing = find_files([Path(path) for path in paths], base or Path.cwd(), trust)
+    sound, problems = check_defaults(defaults or {}, settings_files)
+    read = read_all(listing.files, sound)
+    if problems:
+        listing.problems += problems
+        read = _disabled(read)
+    return assemble(listing, read)
+
+
+def check_defaults(defaults: Mapping[str, Any], files: Sequence[Path]) -> tuple[dict[str, Any], list[Problem]]:
+    """Return the sound part of ``defaults`` of ``runner.yaml``, and what is wrong with the rest, where it stands."""
+    faults: list[tuple[OptionPath, str, bool]] = []
+
+    def collect(path: OptionPath, message: str, *, on_key: bool = False) -> None:
+        faults.append((path, message, on_key))
+
+    sound, _ = read_defaults(defaults, collect)
+    if not faults:
+        return sound, []
+    # Only now, since positions cost a second reading.
+    documents = [read_bytes(read_regular(file, MAX_BYTES), file.name) for file in files] or [Document("runner.yaml")]
+    for path, message, on_key in faults:
+        source_of(documents, path).report(path, message, on_key=on_key)
+    return sound, [problem for document in documents for problem in document.problems]
+
+
+def _disabled(read: dict[str, CachedFile]) -> dict[str, CachedFile]:
+    """Return files with no job sound: without its defaults a job is not what was meant."""
+    for each in read.values():
+        entries = [entry_of(line) for line in each.lines]
+        each.broken = each.broken + [(entry.name, entry.line) for entry in entries]
+        each.lines = []
+    return read
+
+
+def read_all(files: Iterable[Found], defaults: Mapping[str, Any]) -> dict[str, CachedFile]:
+    """Return what files hold, by path; those beyond the most jobs there may be are left out."""
+    read: dict[str, CachedFile] = {}
+    count = 0
+    for found in files:
+        document, signature = open_file(found)
+        jobs = read_jobs(document, defaults)
+        read[found.path] = CachedFile.of(jobs, signature)
+        count += len(jobs.entries) + len(jobs.broken)
+        if count > MAX_JOBS:
+            break
+    return read
+
+
+def assemble(listing: Listing, read: Mapping[str, CachedFile]) -> Catalog:
+    """Return the catalog of files that were read."""
+    lines: dict[str, tuple[str, str]] = {}
+    broken: dict[str, str] = {}
+    twice: dict[str, list[tuple[str, int]]] = {}
+    problems = list(listing.problems)
+    warnings = list(listing.warnings)
+    for found in listing.files:
+        each = read.get(found.path)
+        if each is None:
+            continue  # beyond the limit, which is reported below
+        shown = found.shown
+        problems += each.problems
+        for line in each.lines:
+            name = line[: line.index("\t")]
+            if name in lines or name in broken:
+                twice.setdefault(name, []).append((shown, entry_of(line).line))
+            else:
+                lines[name] = (line, shown)
+        for name, at in each.broken:
+            if name in lines or name in broken:
+                twice.setdefault(name, []).append((shown, at))
+            else:
+                broken[name] = f"{shown}:{at}"
+    for name, places in twice.items():
+        if name in lines:
+            line, shown = lines.pop(name)
+            broken[name] = f"{shown}:{entry_of(line).line}"
+        for shown, at in places:
+            message = f"is declared in {broken[name]} too, which disables both; rename or remove one"
+            problems.append(Problem(shown, at, 1, f"jobs.{one_line(name)}", message))
+    problems += _check_hooks(listing, lines, broken)
+    misplaced = {
+        line[: line.index("\t")]: (line, found.shown)
+        for found in listing.files
+        if (each := read.get(found.path)) is not None
+        for line in each.misplaced
+    }
+    if len(lines) + len(broken) > MAX_JOBS:
+        shown = listing.files[-1].shown
+        problems.append(Problem(shown, 1, 1, "", f"more than {MAX_JOBS:,} jobs are declared, split the project"))
+        lines = {}
+    if not listing.files:
+        warnings.append("there is no file that ends in .yaml, so no jobs")
+    elif not lines and not broken and not problems:
+        warnings.append(f"{', '.join(sorted(found.shown for found in listing.files)[:3])}: no jobs are declared")
+    return Catalog(
+        Jobs(lines),
+        tuple(sorted(problems)),
+        len(listing.files),
+        tuple(warnings),
+        MappingProxyType(broken),
+        Jobs(misplaced),
+        MappingProxyType(dict(read)),
+    )
+
+
+def _check_hooks(listing: Listing, lines: dict[str, tuple[str, str]], broken: dict[str, str]) -> list[Problem]:
+    """Take the jobs whose hooks cannot be followed out of ``lines``; return what is wrong with them."""
+    jobs = Jobs(lines)
+    hooked = {name: jobs[name] for name in jobs.with_option("hooks")}
+    if not any(job.hooks.names() for job in hooked.values()):
+        return []
+    from runner.catalog.hooks import check_hooks  # start-up time: most projects have no hooks
+
+    faults = check_hooks(hooked, jobs.get, [*lines, *broken])
+    problems: list[Problem] = []
+    for shown in {lines[fault.job][1] for fault in faults}:
+        # Only now, since positions cost another reading.
+        document, _ = open_file(next(found for found in listing.files if found.shown == shown))
+        known = len(document.problems)
+        for fault in faults:
+            if lines[fault.job][1] == shown:
+                path = ("jobs", fault.job, "hooks", fault.outcome, fault.number)
+                document.report(path, fault.message, fits=True)
+        # The file's own problems are told already.
+        problems += document.problems[known:]
+    for name in {fault.job for fault in faults}:
+        line, shown = lines.pop(name)
+        broken[name] = f"{shown}:{entry_of(line).line}"
+    return problems

@@ -1,0 +1,200 @@
+"""Finding and opening the files of ``jobs.d``, and refusing those that anybody could have written."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.host.regular import open_regular, read_at_most
+from runner.host.trust import NAMED, SETTING, Trust, closing_hint
+from runner.model.message import told
+from runner.yaml_reader.document import Document
+from runner.yaml_reader.problem import Problem
+from runner.yaml_reader.reader import MAX_BYTES, read_bytes
+
+MAX_FOLDERS = 10_000
+
+Signature = list[int]
+"""What tells that a file is the one that was read: size, mtime and ctime (ns), inode, device, mode, owner."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file to read: its path, how messages name it, and its signature when it was found."""
+
+    path: str
+    shown: str
+    signature: Signature
+    trust: Trust = NAMED
+    """Whose files are read."""
+
+
+@dataclass(slots=True)
+class Listing:
+    """What a walk over folders found."""
+
+    files: list[Found]
+    problems: list[Problem]
+    warnings: list[str]
+
+
+def signature_of(status: os.stat_result) -> Signature:
+    """Return what is compared to know a file again. ctime and inode catch a file put in place of another."""
+    return [
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+        status.st_ino,
+        status.st_dev,
+        status.st_mode,
+        status.st_uid,
+    ]
+
+
+def shown_as(path: str, base: Path) -> str:
+    """Return ``path`` relative to ``base`` where it lies below it."""
+    prefix = f"{base}{os.sep}"
+    return path[len(prefix) :] if path.startswith(prefix) else path
+
+
+def find_files(roots: Iterable[Path], base: Path, trust: Trust = NAMED) -> Listing:
+    """List the jobs files below ``roots``, in order.
+
+    Args:
+        roots: folders, and files.
+        base: the folder that names are relative to.
+        trust: whose files and folders are read.
+    """
+    listing = Listing([], [], [])
+    seen: set[tuple[int, int]] = set()
+    for root in roots:
+        path = os.fspath(root)
+        try:
+            status = os.stat(path)
+        except OSError as error:
+            listing.problems.append(_at(shown_as(path, base), f"can not be read: {_reason(error)}"))
+            continue
+        if stat.S_ISDIR(status.st_mode):
+            for found in _walk(path, base, listing, seen, trust):
+                _add(found, base, listing, seen, trust)
+        else:
+            _add(path, base, listing, seen, trust)
+    return listing
+
+
+def _walk(top: str, base: Path, listing: Listing, seen: set[tuple[int, int]], trust: Trust) -> Iterator[str]:
+    waiting = [top]
+    while waiting:
+        folder = waiting.pop()
+        shown = shown_as(folder, base)
+        try:
+            status = os.stat(folder)
+            key = (status.st_dev, status.st_ino)
+            if key in seen:
+                continue  # a loop of symbolic links, or a folder that was named twice
+            seen.add(key)
+            if len(seen) > MAX_FOLDERS * 20:
+                listing.problems.append(_at(shown, "holds too many files to be a folder of jobs, name a smaller one"))
+                return
+            if trust.is_open(folder, status):
+                advice = closing_hint(folder, status, shown)
+                listing.problems.append(_at(shown, f"anybody may write to this folder, {advice}"))
+                continue
+            owner = trust.stranger(folder, status.st_uid)
+            if owner is not None:
+                listing.problems.append(_at(shown, _belongs(owner, "folder")))
+                continue
+            with os.scandir(folder) as entries:
+                here = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            listing.problems.append(_at(shown, f"can not be read: {_reason(error)}"))
+            continue
+        folders = []
+        for entry in here:
+            name = entry.name
+            if name.startswith((".", "#", "~")):
+                continue
+            if name.endswith((".yaml", ".yml")) and not _is_folder(entry):
+                if not name.rpartition(".")[0].endswith("~"):
+                    yield entry.path
+            elif _is_folder(entry):
+                folders.append(entry.path)
+            elif name.lower().endswith((".yaml", ".yml")):
+                listing.warnings.append(f"{shown_as(entry.path, base)} is not read, rename it to end in .yaml")
+        waiting.extend(reversed(folders))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _add(path: str, base: Path, listing: Listing, seen: set[tuple[int, int]], trust: Trust) -> None:
+    shown = shown_as(path, base)
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        reason = "the file it links to does not exist" if os.path.islink(path) else _reason(error)
+        listing.problems.append(_at(shown, f"can not be read: {reason}"))
+        return
+    key = (status.st_dev, status.st_ino)
+    if key not in seen:  # else the same file under a second name
+        seen.add(key)
+        listing.files.append(Found(path, shown, signature_of(status), trust))
+
+
+def open_file(found: Found) -> tuple[Document, Signature]:
+    """Read a file. Whatever is wrong with it becomes a problem of the document."""
+    document = Document(found.shown)
+    try:
+        descriptor = open_regular(found.path)
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            return document.refuse(told("is no regular file", "remove it or rename it")), found.signature
+        return document.refuse(f"can not be read: {_reason(error)}"), found.signature
+    try:
+        status = os.fstat(descriptor)
+        signature = signature_of(status)
+        fault = _untrusted(found, status)
+        if fault is not None:
+            return document.refuse(fault), signature
+        data = read_at_most(descriptor, MAX_BYTES)
+    except OSError as error:
+        return document.refuse(f"can not be read: {_reason(error)}"), found.signature
+    finally:
+        os.close(descriptor)
+    return read_bytes(data, found.shown, status.st_size), signature
+
+
+def _untrusted(found: Found, status: os.stat_result) -> str | None:
+    if found.trust.is_open(found.path, status):
+        return f"anybody may write to this file, {closing_hint(found.path, status, found.shown)}"
+    owner = found.trust.stranger(found.path, status.st_uid)
+    if owner is not None:
+        return _belongs(owner, "file")
+    if os.path.islink(found.path):
+        folder = os.path.dirname(os.path.realpath(found.path))
+        if found.trust.is_open(folder, os.stat(folder)):
+            return f"links to a file in {folder}, where anybody may write; copy it here"
+    return None
+
+
+def _belongs(owner: str, what: str) -> str:
+    return (
+        f"this {what} belongs to {owner}, and is not read in a project that was found by searching; if you trust "
+        f"{owner}, name the project with --project, or its folder in {SETTING}"
+    )
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
+
+
+def _at(shown: str, message: str) -> Problem:
+    return Problem(shown, 1, 1, "", message)

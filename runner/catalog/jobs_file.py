@@ -1,0 +1,257 @@
+"""From one file of ``jobs.d`` to its jobs and its problems."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from runner.model.foreign_names import FOREIGN_TOP_NAMES
+from runner.model.hooks import JOB_NAME
+from runner.model.job import DEFAULTS, IMPORT_PATH, JOB, JobSpec, check_job
+from runner.model.message import Message, as_message, told
+from runner.model.option import INVALID, Path, Report, closest, describe, known_options
+from runner.model.param import PARAMS, Param
+from runner.model.schedule import SCHEDULES, Schedule
+from runner.params.check import fits
+from runner.params.placement import report_misplaced
+from runner.yaml_reader.document import Document
+from runner.yaml_reader.merge import merge_options
+from runner.yaml_reader.problem import Problem
+
+_AS_DECLARED = json.JSONEncoder(separators=(",", ":"))
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+_TOP = ("defaults", "jobs")
+
+
+class Entry(NamedTuple):
+    """A sound job: its options as JSON in the order of the file, all defaults merged in, and where it stands."""
+
+    name: str
+    line: int
+    digest: str
+    given: str
+    """Names of the options that it has, each between commas: an index, so that nobody parses all to find a few."""
+    options: str
+
+
+@dataclass(slots=True)
+class JobsFile:
+    """What one file declares."""
+
+    file: str
+    entries: list[Entry] = field(default_factory=list)
+    broken: list[tuple[str, int]] = field(default_factory=list)
+    """Names, with their lines, that are declared but can not be used."""
+    misplaced: list[Entry] = field(default_factory=list)
+    """Those of the broken jobs that are sound but for places where no placeholder may stand."""
+    problems: list[Problem] = field(default_factory=list)
+
+
+def read_jobs(document: Document, inherited: Mapping[str, Any]) -> JobsFile:
+    """Check a document as a jobs file; ``inherited`` is ``defaults`` of ``runner.yaml``."""
+    found = JobsFile(document.file)
+    if document.readable:
+        _read_top(document, inherited, found)
+    found.problems = sorted(document.problems)
+    return found
+
+
+def _read_top(document: Document, inherited: Mapping[str, Any], found: JobsFile) -> None:
+    top = document.value
+    if top is None:
+        return
+    if not isinstance(top, dict):
+        document.report(
+            (), told(f"expected a mapping with jobs:, got {describe(top)}", "begin the file with a line jobs:", "; ")
+        )
+        return
+    for key in top:
+        if key not in _TOP and not key.startswith("x-"):
+            document.report((key,), _unknown_top(key, top), on_key=True)
+    defaults, usable = inherited, True
+    if top.get("defaults") is not None:
+        shared, usable = read_defaults(top["defaults"], document.report, inherited)
+        defaults = merge_options(inherited, shared)
+    jobs = top.get("jobs")
+    if jobs is None:
+        return
+    if not isinstance(jobs, dict):
+        example = "write a name, a colon, and its options indented below"
+        document.report(("jobs",), told(f"expected a mapping of names to jobs, got {describe(jobs)}", example, "; "))
+        return
+    faulty, all_faulty = _faulty_jobs(document)
+    for name, own in jobs.items():
+        job, placed = read_job(document.report, name, own, defaults)
+        line = document.line_of(("jobs", name))
+        if job is None or not placed or not usable or all_faulty or name in faulty:
+            found.broken.append((name, line))
+            if job is not None and not placed:
+                found.misplaced.append(job._replace(line=line))
+        else:
+            found.entries.append(job._replace(line=line))
+
+
+def _faulty_jobs(document: Document) -> tuple[set[str], bool]:
+    """Return the jobs that a fault of reading lies in, and whether one may concern them all."""
+    names = set()
+    everywhere = False
+    for path in document.faulty:
+        if len(path) > 1 and path[0] == "jobs":
+            names.add(str(path[1]))
+        else:
+            everywhere = True
+    return names, everywhere
+
+
+def _unknown_top(key: str, top: Mapping[str, Any]) -> str:
+    value = top[key]
+    if isinstance(value, dict) and ("task" in value or "retry" in value):
+        return told("a job stands under jobs:", "indent it and write jobs: above")
+    alias = FOREIGN_TOP_NAMES.get(key)
+    if alias is None and key in known_options(JobSpec):
+        return "an option stands below the name of its job, or under defaults for all jobs of the file: indent it there"
+    if isinstance(alias, Message):
+        return alias.after("unknown key ")
+    meant = alias or closest(key, _TOP)
+    if meant is None:
+        return "unknown key, a jobs file has defaults, jobs and keys that begin with x-"
+    fits = meant in _TOP and meant not in top and (value is None or isinstance(value, Mapping))
+    return Message(f"unknown key, did you mean {meant}?", replacement=meant if fits else "")
+
+
+def read_defaults(
+    own: Any, report: Report, inherited: Mapping[str, Any] = MappingProxyType({})
+) -> tuple[dict[str, Any], bool]:
+    """Return the sound part of a ``defaults:`` section, and whether that is all of it.
+
+    Args:
+        own: the section.
+        report: takes the problems.
+        inherited: the ``defaults`` that it is merged over.
+    """
+    path: Path = ("defaults",)
+    checked = own
+    if isinstance(own, Mapping):
+        # As merged, where a null has reset something, or is wrong.
+        merged = {key: own[key] for key in ("params", "secrets") if isinstance(own.get(key), Mapping)}
+        merged = merge_options({key: inherited.get(key, {}) for key in merged}, merged)
+        checked = {**own, **merged}
+    sound, complete = DEFAULTS.sound_part(checked, path, report)
+    sound = {key: own[key] for key in sound}
+    params = checked.get("params") if isinstance(checked, Mapping) else None
+    if not _defaults_fit(_sound_params(params), (*path, "params"), report):
+        sound.pop("params", None)
+        complete = False
+    written = sound.get("schedule")
+    if written is not None and not _schedule_fires(SCHEDULES.read(written, (), _ignore), written, path, report):
+        sound.pop("schedule")
+        complete = False
+    return sound, complete
+
+
+def read_job(report: Report, name: str, own: Any, defaults: Mapping[str, Any]) -> tuple[Entry | None, bool]:
+    """Check one job, and report its problems.
+
+    Returns:
+        The job without its line, or None if an option is wrong; and whether each placeholder may stand where it does.
+    """
+    path: Path = ("jobs", name)
+    sound = JOB_NAME.read(name, path, _at_key(report)) is not INVALID
+    if not isinstance(own, Mapping):
+        task = own if isinstance(own, str) and IMPORT_PATH.read(own, (), _ignore) is not INVALID else "module:attribute"
+        report(
+            path,
+            told(f"expected a mapping of options, got {describe(own)}", f"write {{task: {task}}}"),
+            on_key=own is None,
+        )
+        return None, True
+    options = merge_options(defaults, own) if defaults else own
+    values, complete = JOB.read_fields(options, path, report)
+    # What can be checked of a job with faults is checked, so that the next reading brings no new ones.
+    params = values.get("params") or _sound_params(options.get("params"))
+    sound &= _defaults_fit(params, (*path, "params"), report)
+    if "schedule" in values:
+        sound &= _schedule_fires(values["schedule"], options["schedule"], path, report)
+    declared = values.get("params") or _named_params(options.get("params"))
+    job = JobSpec(name=name, **{"task": "", **values, "params": declared})
+    sound &= check_job(job, path, report)
+    # Of params with faults it is not known what they admit.
+    placed = ("params" not in values and bool(declared)) or report_misplaced(job, path, report)
+    if not complete or not sound:
+        return None, placed
+    return entry_for(name, values), placed
+
+
+def _at_key(report: Report) -> Report:
+    def at_key(path: Path, message: str, *, on_key: bool = True) -> None:  # noqa: ARG001
+        report(path, as_message(message).after("as a name, "), on_key=True)
+
+    return at_key
+
+
+def _sound_params(declared: Any) -> dict[str, Param]:
+    """Return those of some params that are sound, if there are any."""
+    found: dict[str, Param] = {}
+    for name, schema in declared.items() if isinstance(declared, Mapping) else ():
+        read = PARAMS.read({name: schema}, (), _ignore)
+        if read is not INVALID:
+            found.update(read)
+    return found
+
+
+def _named_params(declared: Any) -> dict[str, Param]:
+    """Return all params that are declared, sound or not: what names one of them is right."""
+    found = declared.items() if isinstance(declared, Mapping) else ()
+    return {name: Param(name, {}) for name, schema in found if schema is not None}
+
+
+def _ignore(path: Path, message: str, *, on_key: bool = False) -> None:
+    pass
+
+
+def _defaults_fit(params: Mapping[str, Param], path: Path, report: Report) -> bool:
+    sound = True
+    for name, param in params.items():
+        if "default" in param.schema:
+            fault = fits(param, param.default)
+            if fault is not None:
+                report((*path, name, "default"), f"does not fit the param's own schema: {fault}")
+                sound = False
+    return sound
+
+
+def _schedule_fires(schedules: Sequence[Schedule], written: Any, path: Path, report: Report) -> bool:
+    from runner.schedule.check import check_schedules  # start-up time: most commands read the cache
+
+    return check_schedules(schedules, written, (*path, "schedule"), report)
+
+
+def entry_for(name: str, values: Mapping[str, Any], line: int = 0) -> Entry:
+    """Return the entry of a job from the fields of :class:`JobSpec` that it sets."""
+    written = JOB.write_fields(values)
+    given = "," + "".join(f"{option}," for option in written)
+    # The order changes nothing that a job does, but people meet its params in the order in which they were declared.
+    return Entry(name, line, digest_of(_CANONICAL.encode(written)), given, _AS_DECLARED.encode(written))
+
+
+def digest_of(options: str) -> str:
+    """Return the digest of a job from its options as canonical JSON."""
+    return "sha256:" + hashlib.sha256(options.encode()).hexdigest()
+
+
+def build(entry: Entry, file: str) -> JobSpec:
+    """Return the job of an entry.
+
+    Raises:
+        ValueError: the options are not those of a sound job.
+    """
+
+    def refuse(path: Path, message: str, *, on_key: bool = False) -> None:  # noqa: ARG001
+        raise ValueError(message)
+
+    values, _ = JOB.read_fields(json.loads(entry.options), (), refuse)
+    return JobSpec(name=entry.name, digest=entry.digest, file=file, line=entry.line, **values)

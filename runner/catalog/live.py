@@ -1,0 +1,176 @@
+"""The catalog of a process that goes on while files of jobs are edited.
+
+A file with problems keeps what it declared before; so does a job that two files declare for a while. A file that was
+just emptied or removed, or whose last line has no end, may be half-written: it counts once it has been so for a moment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+from runner.catalog.cache import Cache, CachedFile, is_young, matches
+from runner.catalog.catalog import Catalog, Project, assemble, check_defaults, read_all, trust_of
+from runner.catalog.files import Found, Listing, find_files, shown_as
+from runner.host.regular import open_regular
+
+UNSETTLED_SECONDS = 0.4
+"""How long a file must have been empty, gone, or without an end of its last line, to be taken as it is."""
+
+
+class LiveCatalog:
+    """Reads a project's files again and again.
+
+    Args:
+        settings: of the project.
+        catalog: what is in force now: what the process started with.
+    """
+
+    def __init__(self, settings: Project, catalog: Catalog) -> None:
+        self.catalog = catalog
+        """What is in force; its ``problems`` are those of the files as they are now."""
+        self.kept: tuple[str, ...] = ()
+        """Files with problems, of which an earlier state is in force, as messages name them."""
+        self._settings = settings
+        self._cache: Mapping[str, CachedFile] | None = None
+        self._read: dict[str, CachedFile] = {}
+        # A file that was edited since `catalog` was read has its last good state there.
+        self._sound = {path: each for path, each in catalog.read.items() if _is_sound(each)}
+        self._listed: tuple[object, ...] = ()
+        self._waiting: dict[str, float] = {}
+        self._young: set[str] = set()
+        self._looked = False
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether a file may be half-written, or may have changed unseen, so that a look is worth it in a moment."""
+        return bool(self._waiting or self._young)
+
+    def follow(self, settings: Project) -> None:
+        """Go by the ``defaults`` of other settings from the next look."""
+        if settings.defaults != self._settings.defaults:
+            self._listed, self._cache = (), {}
+            self._young.update(self._read)
+        self._settings = settings
+
+    def look(self) -> bool:
+        """Read what changed; return whether :attr:`catalog` is another one now."""
+        listing = find_files(self._settings.jobs_dir, self._settings.project, trust_of(self._settings))
+        listed = ([(each.path, each.signature) for each in listing.files], list(listing.problems))
+        if listed == self._listed and not self.unsettled:
+            return False
+        # Until all of it was read: what is broken off is read again.
+        self._listed = ()
+        self._read = dict(self._settle(listing, self._read_changed(listing)))
+        for path in list(self._sound):
+            if path not in self._read:
+                del self._sound[path]
+        for path, each in self._read.items():
+            if _is_sound(each):
+                self._sound[path] = each
+        in_force = {path: self._sound.get(path, each) for path, each in self._read.items()}
+        self.kept = tuple(
+            each.shown for each in listing.files if in_force.get(each.path) is not self._read.get(each.path)
+        )
+        former, found = self.catalog, assemble(listing, self._read)
+        catalog = assemble(listing, in_force)
+        if not catalog.jobs and any(each.lines for each in in_force.values()) and not catalog.broken:
+            catalog = former  # more jobs than there may be
+        self.catalog = _with_former(catalog, found, former)
+        self._listed = listed
+        return self.catalog.digests() != former.digests() or self.catalog.problems != former.problems
+
+    def _read_changed(self, listing: Listing) -> dict[str, CachedFile]:
+        """Return the files that are not those that were read, as they are now."""
+        defaults, problems = check_defaults(self._settings.defaults, self._settings.files)
+        listing.problems += problems
+        if self._cache is None:
+            self._cache = Cache(
+                self._settings.project,
+                defaults,
+                trust_of(self._settings),
+                getattr(self._settings, "state_dir", None),
+            ).load()
+        changed = [
+            each for each in listing.files if each.path in self._young or not matches(self._read.get(each.path), each)
+        ]
+        known = {each.path: self._cache[each.path] for each in changed if matches(self._cache.get(each.path), each)}
+        self._cache = {}
+        read = read_all((each for each in changed if each.path not in known), defaults)
+        self._young = {path for path, each in read.items() if is_young(each.signature)}
+        return {**known, **read}
+
+    def _settle(self, listing: Listing, fresh: Mapping[str, CachedFile]) -> Iterator[tuple[str, CachedFile]]:
+        """Yield what each file counts as."""
+        now, first, self._looked = time.monotonic(), not self._looked, True
+        present = {each.path for each in listing.files}
+        unreadable = any(problem.severity == "error" for problem in listing.problems)
+        for path in [path for path in self._waiting if path not in present and path not in self._read]:
+            # It was new, and went before it counted: there is nothing to wait for any more.
+            del self._waiting[path]
+        for path in [*present, *(path for path in self._read if path not in present)]:
+            former, new = self._read.get(path), fresh.get(path)
+            if path in present and new is None:
+                self._waiting.pop(path, None)
+                if former is not None:
+                    yield path, former
+            elif not first and (self._wait(path, now) if new is None or _is_half(path) else self._done(path)):
+                if former is not None:
+                    yield path, former
+            elif new is not None:
+                yield path, new
+            elif unreadable and former is not None:
+                # Its folder could not be read, so nobody knows whether it is gone.
+                yield path, former
+            else:
+                continue
+            if path not in present and former is not None:
+                listing.files.append(Found(path, shown_as(path, self._settings.project), former.signature))
+
+    def _wait(self, path: str, now: float) -> bool:
+        """Return whether what a file is now should not count yet."""
+        if now - self._waiting.setdefault(path, now) < UNSETTLED_SECONDS:
+            return True
+        return self._done(path)
+
+    def _done(self, path: str) -> bool:
+        self._waiting.pop(path, None)
+        return False
+
+
+def _is_sound(file: CachedFile) -> bool:
+    return not file.broken and all(problem.severity != "error" for problem in file.problems)
+
+
+def _is_half(path: str) -> bool:
+    """Return whether a file is empty, gone, or ends within a line."""
+    try:
+        with os.fdopen(open_regular(path), "rb") as file:
+            if file.seek(0, 2) == 0:
+                return True
+            file.seek(-1, 2)
+            return file.read(1) not in (b"\n", b"\r")
+    except OSError:
+        return True
+
+
+def _with_former(in_force: Catalog, found: Catalog, former: Catalog) -> Catalog:
+    """Return ``in_force`` with the problems of ``found``, and what ``former`` had of jobs that are broken now."""
+    jobs, before = in_force.jobs, former.jobs
+    back = {name: before.line(name) for name in in_force.broken if name in before and name not in jobs}
+    return replace(
+        in_force,
+        jobs=jobs.with_lines(back) if back else jobs,
+        problems=found.problems,
+        broken=MappingProxyType({name: at for name, at in in_force.broken.items() if name not in back}),
+    )
+
+
+def catalog_digest(digests: Mapping[str, str]) -> str:
+    """Return the digest of a catalog from the digests of its jobs by name."""
+    text = "\n".join(f"{name} {digests[name]}" for name in sorted(digests))
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,213 @@
+"""Submits a run for each line of a file: the ids go to stdout in order, what was refused to stderr by its line."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from runner.actions.submit_many import MOST_AT_ONCE, BulkSubmission, NotSubmitted
+from runner.cli.frame.faults import OutputLost, error_document, worst
+from runner.cli.frame.follow import follow
+from runner.cli.frame.interrupts import Terminated
+from runner.cli.frame.lines import Line, opened, read_lines
+from runner.cli.frame.output import Output, command_line, to_json
+from runner.cli.frame.submitted import warn_of_queue
+from runner.errors import InvalidParams, RunnerError
+from runner.ledger.submission import Submitted
+from runner.model.run import Run
+from runner.model.strict_json import read_json
+
+if TYPE_CHECKING:
+    from runner.actions.project import Project
+
+_REFUSED = 2
+_FORM = "write one JSON object a line"
+
+
+class Lines:
+    """What one command has done with the lines of a file so far."""
+
+    def __init__(self, project: Project, out: Output, bulk: BulkSubmission, name: str, *, wait: bool) -> None:
+        self.project = project
+        self.out = out
+        self.bulk = bulk
+        self.name = name
+        self.wait = wait
+        self.submitted = self.refused = self.duplicates = 0
+        self.next = 1
+        """The line to go on from."""
+        self.told: list[tuple[int, Submitted | RunnerError]] = []
+        """All lines with what became of them, if the runs are waited for."""
+        self._end = 1
+        self._begun = False
+
+    def submit(self, before: Mapping[str, Any], over: Mapping[str, Any]) -> int:
+        """Submit a run for each line; return the exit code.
+
+        Args:
+            before: params for lines that do not have them.
+            over: params that come before those of a line.
+        """
+        code = 0
+        try:
+            with opened(self.name) as descriptor:
+                for batch in read_lines(descriptor, self.name, MOST_AT_ONCE):
+                    self._submit(batch, before, over)
+        except (KeyboardInterrupt, Terminated):
+            self._tell_of_interrupt()
+            raise
+        except NotSubmitted as stopped:
+            code = self._stop(stopped.error, self._doubt(stopped.run_id) if stopped.recorded is None else None)
+        except RunnerError as error:
+            code = self._stop(error, None)
+        if self.out.as_json and not self.wait:
+            self.out.data("]" if self._begun else "[]")
+        if self.duplicates:
+            self.out.note(f"{_lines(self.duplicates)} submitted before: the runs that exist stand for them")
+        if self.refused:
+            self.out.note(f"{_lines(self.refused)} refused; runs submitted: {self.submitted:,}")
+        return worst([code, _REFUSED if self.refused else 0])
+
+    def _submit(self, batch: Sequence[Line], before: Mapping[str, Any], over: Mapping[str, Any]) -> None:
+        self._end = batch[-1].number + 1
+        stop = None
+        try:
+            outcomes = self.bulk.submit([_read(line, before, over) for line in batch])
+        except NotSubmitted as stopped:
+            outcomes, stop = stopped.outcomes, stopped
+        # Counted at once and before a word is written: an interrupt must not make a line look as if it were left.
+        made = [each for each in outcomes if isinstance(each, Submitted)]
+        again = sum(each.duplicate for each in made)
+        end = batch[len(outcomes) - 1].number + 1 if outcomes else self.next
+        first = self.submitted == 0 and len(made) > 0
+        refused = len(outcomes) - len(made)
+        self.submitted, self.duplicates, self.refused, self.next, self.bulk.asked_for = (
+            self.submitted + len(made),
+            self.duplicates + again,
+            self.refused + refused,
+            end,
+            (),
+        )
+        self._tell([line.number for line in batch], outcomes)
+        if first and not (self.out.quiet and not self.wait):
+            warn_of_queue(self.project, self.out, self.bulk.common.queue)
+        if stop is not None:
+            raise stop
+
+    def _tell(self, numbers: Sequence[int], outcomes: Sequence[Submitted | RunnerError]) -> None:
+        told = list(zip(numbers, outcomes, strict=False))
+        if self.wait:
+            self.told += told
+        if self.out.as_json and not self.out.quiet:
+            if not self.wait:
+                found = self.project.ledger.read([each.id for each in outcomes if isinstance(each, Submitted)])
+                for document in documents(told, found):
+                    self._element(document)
+            return
+        for number, outcome in told:
+            if isinstance(outcome, Submitted):
+                self.out.data(outcome.id)  # nothing with --quiet
+            else:
+                self.out.note(f"error: line {number}: {outcome.message}")
+
+    def _element(self, document: Mapping[str, Any]) -> None:
+        """Print an element of the array at once: all of them may be more than fit into memory."""
+        self.out.data(("," if self._begun else "[") + to_json(document))
+        self._begun = True
+
+    def _stop(self, error: RunnerError, doubt: str | None) -> int:
+        told = type(error)(error.message, hint="; ".join(part for part in (error.hint, doubt, self._go_on()) if part))
+        if isinstance(error, OutputLost) or self.out.quiet or not self.out.as_json:
+            self.out.error(told)
+        elif self.wait:
+            self.told.append((self.next, told))
+        else:
+            self._element({"line": self.next, **error_document(told)})
+        return error.exit_code
+
+    def _doubt(self, run_id: str | None) -> str:
+        return (
+            f"it is not known whether lines {self.next} to {self._end - 1} were recorded: they were if "
+            f"{command_line(self.project, 'status', str(run_id))} finds a run"
+        )
+
+    def _tell_of_interrupt(self) -> None:
+        recorded = self.bulk.is_recorded()
+        if recorded:
+            self.submitted += len(self.bulk.asked_for)
+            self.next = self._end
+        run_id = self.bulk.asked_for[0].id if recorded is None else None
+        self.out.quiet = False
+        self.out.note("; ".join(["interrupted", *([self._doubt(run_id)] if run_id else []), self._go_on()]))
+
+    def _go_on(self) -> str:
+        if self.next == 1:
+            return "nothing was submitted"
+        words = f"runs submitted: {self.submitted:,}; go on from line {self.next}"
+        if self.name == "-":
+            return words
+        again = command_line(self.project, "submit", self.bulk.job.name, "--params-file", "-")
+        return f"{words}, with the same options: tail -n +{self.next} {shlex.quote(self.name)} | {again}"
+
+
+def documents(told: Iterable[tuple[int, Submitted | RunnerError]], runs: Iterable[Run]) -> Iterator[dict[str, Any]]:
+    """Yield what JSON says of lines: the document of the run, or why there is none."""
+    known = {run.id: run.document() for run in runs}
+    for number, outcome in told:
+        if isinstance(outcome, Submitted):
+            yield {"line": number, **known.get(outcome.id, {"id": outcome.id}), "duplicate": outcome.duplicate}
+        else:
+            yield {"line": number, **error_document(outcome)}
+
+
+def submit_lines(
+    project: Project,
+    out: Output,
+    bulk: BulkSubmission,
+    name: str,
+    *,
+    before: Mapping[str, Any],
+    over: Mapping[str, Any],
+    wait: bool,
+    timeout: float | None,
+) -> int:
+    """Submit a run for each line of a file, and wait for them if asked to; return the exit code.
+
+    Args:
+        project: where the job is declared.
+        out: where ids and refusals go.
+        bulk: what the runs have in common.
+        name: of the file; ``-`` for stdin.
+        before: params for lines that do not have them.
+        over: params that come before those of a line.
+        wait: whether to wait until all runs have ended.
+        timeout: seconds to wait, or None.
+    """
+    lines = Lines(project, out, bulk, name, wait=wait)
+    code = lines.submit(before, over)
+    if not wait:
+        return out.finish(code)
+    ids = list(dict.fromkeys(each.id for _, each in lines.told if isinstance(each, Submitted)))
+    code, runs = follow(project, out, ids, timeout=timeout, codes=[code]) if ids else (code, [])
+    if out.as_json and (code != 0 or not out.quiet):
+        out.document(list(documents(lines.told, runs)))
+    return out.finish(code)
+
+
+def _read(line: Line, before: Mapping[str, Any], over: Mapping[str, Any]) -> Mapping[str, Any] | InvalidParams:
+    if line.text is None:
+        return InvalidParams("is too long", hint=_FORM)
+    try:
+        value = read_json(line.text.decode("utf-8-sig" if line.number == 1 else "utf-8"))
+    except UnicodeDecodeError:
+        return InvalidParams("is not UTF-8", hint="save it in UTF-8")
+    except ValueError as error:
+        return InvalidParams(f"is not JSON: {error}", hint=_FORM)
+    if not isinstance(value, dict):
+        return InvalidParams("is not a JSON object", hint=_FORM)
+    return {**before, **value, **over} if before or over else value
+
+
+def _lines(number: int) -> str:
+    return "1 line was" if number == 1 else f"{number:,} lines were"

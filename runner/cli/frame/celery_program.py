@@ -1,0 +1,36 @@
+"""Errors of the runner in Celery's own program: ``celery -A runner call JOB`` shows no traceback either."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+from runner.cli.frame.faults import report_error
+from runner.errors import RunnerError
+
+
+@contextmanager
+def reporting() -> Iterator[None]:
+    """In the program ``celery``, report errors of the runner as the runner does, and exit with their codes.
+
+    Those of the block, and from then on those that nobody catches. In other programs errors are raised as they are.
+    """
+    program = Path(sys.argv[0] if sys.argv else "")
+    if program.name != "celery" and program.parts[-2:] != ("celery", "__main__.py"):
+        yield
+        return
+    sys.excepthook = _report
+    try:
+        yield
+    except RunnerError as error:
+        # Celery shows the traceback of what fails while it imports the app.
+        sys.exit(report_error(error, as_json=False))
+
+
+def _report(cls: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    if isinstance(error, RunnerError):
+        sys.exit(report_error(error, as_json=False))
+    sys.__excepthook__(cls, error, traceback)

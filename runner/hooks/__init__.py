@@ -1,0 +1,1 @@
+"""Hooks: firing what the outcome of a run asks for."""

@@ -1,0 +1,125 @@
+"""Fires hooks: submits the jobs that a run's outcome calls for, each once.
+
+What is to be fired stands in the outbox, which the script that ended the run wrote. Which jobs those are says the YAML
+of whoever fires them. Celery is not needed here: workers do it, and so do the scheduler and ``runner tick``.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from typing import Any
+from uuid import UUID, uuid5
+
+from runner.catalog.catalog import Catalog
+from runner.catalog.hooks import PARAM
+from runner.errors import JobDisabled, RunnerError, Unavailable, UnknownRun, UsageError
+from runner.ledger.admission import Origin, admit
+from runner.ledger.ledger import Ledger
+from runner.ledger.run_log import RunLog
+from runner.model.job import JobSpec
+from runner.model.run import Run
+
+log = logging.getLogger(__name__)
+
+MOST_HOOKS = 20
+"""Entries of the outbox that are taken at a time."""
+
+LEND_SECONDS = 30.0
+"""After this time others fire what was taken and not done with."""
+
+LOG_LINES = 20
+"""How many of the last lines of its log a run document carries to a hook."""
+
+TRACEBACK_TAIL = 2000
+"""Characters of a traceback that are left where the whole document is too large for a param."""
+
+_IDS = UUID("b4a7c6d2-5f0e-4c7b-9a54-0c1de5e3a5f1")
+
+
+def fire_hooks(ledger: Ledger, catalog: Catalog, *, by: str) -> int:
+    """Fire what is due; return how many entries of the outbox were done with.
+
+    Args:
+        ledger: where the runs are.
+        catalog: whose jobs are submitted.
+        by: who does it, for ``submitted_by``.
+
+    Raises:
+        Unavailable: Redis cannot be reached; what was not done with is fired later.
+    """
+    entries = ledger.outbox(MOST_HOOKS, LEND_SECONDS)
+    for entry in entries:
+        # Older versions adopted ids with spaces in them.
+        run_id, *rest = entry.rsplit(" ", 2)
+        if len(rest) != 2:
+            log.warning("an entry of the outbox names no run and outcome: %r", entry[:100])
+            continue
+        outcome, attempt = rest
+        try:
+            _fire(ledger, catalog, run_id, outcome, attempt, by)
+        except Unavailable:
+            raise
+        except RunnerError as error:
+            log.warning("hooks of run %s (%s) are not fired: %s", run_id, outcome, error)
+    if entries:
+        ledger.outbox(0, LEND_SECONDS, entries)
+    return len(entries)
+
+
+def hook_id(run_id: str, outcome: str, attempt: str, hook: str) -> str:
+    """Return the id of the run that a hook makes: the same whoever fires it, and however often."""
+    return str(uuid5(_IDS, f"{run_id} {outcome} {attempt if outcome == 'retry' else ''} {hook}"))
+
+
+def _fire(ledger: Ledger, catalog: Catalog, run_id: str, outcome: str, attempt: str, by: str) -> None:
+    try:
+        run = ledger.get(run_id)
+    except UnknownRun:
+        log.warning("run %s is forgotten, its hooks (%s) are not fired", run_id, outcome)
+        return
+    hooks = catalog.get(run.job).hooks.names().get(outcome, ())
+    document = None
+    for name in hooks:
+        try:
+            job = catalog.get(name)
+            if document is None:
+                lines = [line.text for line in RunLog(ledger, run.id).tail(LOG_LINES)]
+                document = fit({**run.document(), "log": lines}, ledger.settings.limits.params - 64)
+            _submit(ledger, job, run, document, hook_id(run.id, outcome, attempt, name), by)
+        except JobDisabled:
+            log.warning("hook %s of run %s of %s is disabled", name, run.id, run.job)
+        except UsageError as error:
+            log.error("hook %s of run %s of %s is not fired: %s", name, run.id, run.job, error)
+
+
+def _submit(ledger: Ledger, job: JobSpec, run: Run, document: dict[str, Any], run_id: str, by: str) -> None:
+    by = by or f"pid{os.getpid()}@{os.uname().nodename}"
+    origin = Origin(trigger="hook", submitted_by=by, hook_of=run.id)
+    ledger.submit(admit(job, {PARAM: document}, ledger.settings, run_id=run_id, origin=origin))
+
+
+def fit(document: dict[str, Any], limit: int) -> dict[str, Any]:
+    """Return a run document with its log that has at most ``limit`` bytes as JSON.
+
+    What is too large is left out, one after the other: the result, most of the traceback, the log, the params, the
+    error's message; ``omitted`` names those.
+    """
+    omitted: list[str] = []
+    document = {**document, "omitted": omitted}
+    error = document.get("error") or {}
+    cuts: dict[str, dict[str, Any]] = {
+        "result": {"result": None},
+        "error.traceback": {"error": {**error, "traceback": (error.get("traceback") or "")[-TRACEBACK_TAIL:]}},
+        "log": {"log": []},
+        "params": {"params": {}},
+        "error.message": {"error": {**error, "message": error.get("message", "")[:200], "traceback": None}},
+    }
+    for name, cut in cuts.items():
+        if len(json.dumps(document)) <= limit:
+            break
+        if error or not name.startswith("error."):
+            document.update(cut)
+            omitted.append(name)
+    return document

@@ -1,0 +1,133 @@
+"""The one way in: what is asked for becomes a submission, or is refused with a typed error.
+
+The command line, the Python API, the web server, hooks, schedules, reruns, the generated Celery app, and messages of
+plain Celery clients all call :func:`admit`. What it lets through can be recorded, read back, and shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from runner.errors import JobDisabled, RunnerError
+from runner.ledger.failure import Failure
+from runner.ledger.submission import Submission
+from runner.model.job import JobSpec
+from runner.model.run_id import require_run_id
+from runner.model.submit_options import NO_OPTIONS, SubmitOptions
+from runner.params.check import check_params, check_size
+
+if TYPE_CHECKING:
+    from runner.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a submission comes from; see :class:`~runner.ledger.submission.Submission` for the fields."""
+
+    trigger: str
+    submitted_by: str | None = None
+    slot: int | None = None
+    rerun_of: str | None = None
+    hook_of: str | None = None
+    adopted: bool = False
+
+
+def admit(
+    job: JobSpec,
+    params: Mapping[str, Any],
+    settings: Settings,
+    *,
+    run_id: str,
+    origin: Origin,
+    options: SubmitOptions = NO_OPTIONS,
+) -> Submission:
+    """Return the submission of a run of ``job``.
+
+    Raises:
+        JobDisabled: the job says ``enabled: false``.
+        InvalidParams: ``params`` do not fit what the job declares, or are larger than ``limits.params``.
+        UsageError: the id is one that no run can have.
+    """
+    _check_enabled(job)
+    require_run_id(run_id)
+    given = admit_params(job, params, settings)
+    return _submission(job, origin, options, run_id, given)
+
+
+def admit_many(job: JobSpec, *, origin: Origin, options: SubmitOptions = NO_OPTIONS) -> Submission:
+    """Return what runs of ``job`` have in common that are submitted together; :func:`admit_params` admits the params.
+
+    Raises:
+        JobDisabled: the job says ``enabled: false``.
+    """
+    _check_enabled(job)
+    return _submission(job, origin, options, "", {})
+
+
+def admit_params(job: JobSpec, params: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+    """Return params with defaults filled in.
+
+    Raises:
+        InvalidParams: they do not fit what the job declares, or are larger than ``limits.params``.
+    """
+    given = check_params(job, params)
+    check_size(given, settings.limits.params)
+    return given
+
+
+def _check_enabled(job: JobSpec) -> None:
+    if not job.enabled:
+        raise JobDisabled(f"job {job.name} is disabled", hint=f"set enabled: true in {job.file}, line {job.line}")
+
+
+def _submission(
+    job: JobSpec, origin: Origin, options: SubmitOptions, run_id: str, params: Mapping[str, Any]
+) -> Submission:
+    return Submission(
+        id=run_id,
+        job=job,
+        params=params,
+        queue=job.queue if options.queue is None else options.queue,
+        priority=job.priority if options.priority is None else options.priority,
+        trigger=origin.trigger,
+        submitted_by=origin.submitted_by,
+        key=options.key,
+        eta=options.at,
+        delay=options.delay,
+        expires=0.0 if options.expired else job.expires if options.expires is None else options.expires,
+        slot=origin.slot,
+        rerun_of=origin.rerun_of,
+        hook_of=origin.hook_of,
+        forced=options.force,
+        adopted=origin.adopted,
+        drop_result=options.drop_result,
+    )
+
+
+def refused(job: JobSpec, error: RunnerError, *, run_id: str, origin: Origin) -> Submission:
+    """Return the submission that records a refusal where nobody can be told: FAILURE, invalid_params."""
+    return Submission(
+        id=require_run_id(run_id),
+        job=job,
+        params={},
+        queue=job.queue,
+        priority=job.priority,
+        trigger=origin.trigger,
+        submitted_by=origin.submitted_by,
+        slot=origin.slot,
+        hook_of=origin.hook_of,
+        adopted=origin.adopted,
+        refusal=_failure(error),
+    )
+
+
+def _failure(error: RunnerError) -> Failure:
+    name = type(error).__name__
+    return Failure(
+        type=f"{type(error).__module__}.{name}",
+        message=error.message,
+        traceback=None,
+        celery={"exc_type": name, "exc_message": [error.message], "exc_module": type(error).__module__},
+    )

@@ -1,0 +1,95 @@
+"""What each worker does for the whole fleet, whichever comes first."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from runner.ledger.reach import reaching
+from runner.ledger.record import pairs
+from runner.ledger.store import Store
+from runner.model.duration import milliseconds
+
+PRUNED_AT_ONCE = 5
+"""Runs that one script removes, so that Redis is not kept for long: half a millisecond among a million."""
+
+PRUNINGS = 20
+"""Such scripts after one beat, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """What a beat found."""
+
+    next_due: float | None
+    """Seconds until the next delayed run is due; None if there is none."""
+    terminating: Mapping[str, str]
+    """The ids of runs to end, with the name of the signal."""
+    more: bool
+    """Whether there is more to do at once."""
+    hooks: int
+    """How many entries of the outbox are due."""
+    turn: float
+    """Seconds until the worker's next turn."""
+    before: int
+    """How many workers have a turn before it in each round."""
+
+
+def beat(store: Store, *, worker: str, keep: float, lease: float, record: Mapping[str, str | int]) -> Beat:
+    """Do what every worker does for all: see ``beat.lua``; then prune, if there is something to prune.
+
+    Args:
+        store: of the project.
+        worker: its name; an empty one for somebody who is none.
+        keep: seconds for which the worker counts as alive.
+        lease: seconds that a claim lasts.
+        record: of the worker.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    flat = [part for pair in record.items() for part in pair]
+    next_due, terminating, more, hooks, prunable, turn, before = store.script(
+        "beat", worker, milliseconds(keep), milliseconds(lease), *flat
+    )
+    left = _prune(store) if prunable else False
+    return Beat(
+        next_due=float(next_due) / 1000 if next_due else None,
+        terminating=pairs(terminating),
+        more=bool(more) or left,
+        hooks=int(hooks),
+        turn=float(turn) / 1000,
+        before=int(before),
+    )
+
+
+def sweep(store: Store, patience: float) -> int:
+    """Do what a worker does for all, where there may be none; return how many entries of the outbox are due.
+
+    What a dead worker held is taken back only once sweeps have gone on for a lease, so that live ones can renew
+    theirs first: if there is any, this goes on for so long, up to ``patience`` seconds.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    lease = store.settings.worker.lease
+    deadline = time.monotonic() + patience
+    while True:
+        found = beat(store, worker="", keep=0.0, lease=lease, record={})
+        if time.monotonic() >= deadline:
+            # Also whoever sweeps often, and asks nothing more.
+            return found.hooks
+        if found.more:
+            continue
+        now = milliseconds(store.now())
+        with reaching(store.settings):
+            overdue = store.client.zcount(store.keys.leases, "-inf", f"({now}")
+        if not overdue:
+            return found.hooks
+        time.sleep(min(0.25, lease / 4))
+
+
+def _prune(store: Store) -> bool:
+    """Remove runs that retention no longer keeps, some; return whether there may be more."""
+    return all(store.script("prune", PRUNED_AT_ONCE) for _ in range(PRUNINGS))

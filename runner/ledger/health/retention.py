@@ -1,0 +1,95 @@
+"""Says what it costs to keep runs that have just ended, beyond ``retention.runs``."""
+
+from __future__ import annotations
+
+from runner.ledger.health.finding import EXAMPLES, Finding, Level, ok
+from runner.ledger.health.server import size_text
+from runner.ledger.keys import meta_key
+from runner.ledger.reach import reaching
+from runner.ledger.store import Store
+from runner.model.plural import things
+from runner.model.run import FINAL
+
+NAME = "retention"
+
+COSTLY_BYTES = 64 * 1024**2
+"""Memory of spared runs that deserves a word, if Redis has no limit of its own."""
+COSTLY_SHARE = 0.05
+"""The same as a share of Redis' ``maxmemory``."""
+MOST_JOBS = 1000
+"""Jobs that are looked at, those whose runs may go first."""
+_SAMPLED = 5
+
+
+def check_retention(store: Store) -> Finding:
+    """Return how many ended runs are kept beyond ``retention.runs``, and about how much memory they take.
+
+    They ended less than ``retention.keep_at_least`` ago, or the sweep has not come to them yet.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    spared = _spared(store)
+    if not spared:
+        return ok(NAME, "no job keeps more ended runs than retention.runs")
+    jobs = sorted(spared, key=lambda job: -spared[job])
+    count = sum(spared.values())
+    taken = sum(spared[job] * _bytes_of_one(store, job) for job in jobs[:EXAMPLES]) * count
+    taken //= sum(spared[job] for job in jobs[:EXAMPLES])
+    counted = f"{things(count, 'run')} of {things(len(jobs), 'job')}"
+    what = f"{counted} above retention.runs ended less than keep_at_least ago, and take about {size_text(taken)}"
+    costly = taken >= _threshold(store)
+    return Finding(
+        name=NAME,
+        level=Level.WARNING if costly else Level.OK,
+        what=what,
+        remedy="lower retention.keep_at_least of these jobs, if nobody waits for their runs so long"
+        if costly
+        else None,
+        count=count,
+        examples=tuple(jobs[:EXAMPLES]),
+    )
+
+
+def _spared(store: Store) -> dict[str, int]:
+    """Return how many ended runs each job has beyond its number."""
+    keys, client = store.keys, store.client
+    with reaching(store.settings):
+        jobs: list[str] = client.zrange(keys.overfull, 0, MOST_JOBS - 1)  # type: ignore[assignment]
+        if not jobs:
+            return {}
+        with client.pipeline(transaction=False) as pipe:
+            pipe.hmget(keys.overfull_rules, jobs)
+            for job in jobs:
+                for state in FINAL:
+                    pipe.zcard(keys.job(job, state))
+            rules, *counts = pipe.execute()
+    states = len(FINAL)
+    found = {}
+    for number, (job, rule) in enumerate(zip(jobs, rules, strict=True)):
+        limit = (rule or "").partition(" ")[0]
+        if limit.isdigit():
+            found[job] = sum(counts[number * states : (number + 1) * states]) - int(limit)
+    return {job: more for job, more in found.items() if more > 0}
+
+
+def _bytes_of_one(store: Store, job: str) -> int:
+    """Return about how many bytes one of the newest ended runs of a job takes."""
+    keys, client = store.keys, store.client
+    with reaching(store.settings):
+        with client.pipeline(transaction=False) as pipe:
+            for state in FINAL:
+                pipe.zrange(keys.job(job, state), 0, _SAMPLED - 1, desc=True)
+            ids = [run_id for found in pipe.execute() for run_id in found]
+        with client.pipeline(transaction=False) as pipe:
+            for run_id in ids:
+                for key in (keys.run(run_id), meta_key(run_id), keys.log(run_id)):
+                    pipe.memory_usage(key)
+            taken = pipe.execute(raise_on_error=False)
+    return sum(each for each in taken if isinstance(each, int)) // max(1, len(ids))
+
+
+def _threshold(store: Store) -> float:
+    with reaching(store.settings):
+        most = int(store.client.info("memory").get("maxmemory", 0))
+    return COSTLY_SHARE * most if most else COSTLY_BYTES

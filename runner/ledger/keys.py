@@ -1,0 +1,114 @@
+"""The keys and channels in Redis. Scripts have theirs in ``lua/shared/keys.lua``; a test compares the two."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+def meta_key(run_id: str) -> str:
+    """Return where a run's result is, in Celery's format. It is also the channel on which Celery tells of it."""
+    return f"celery-task-meta-{run_id}"
+
+
+class _Named:
+    """The key that an attribute is called after."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name.replace("_", "-")
+
+    def __get__(self, keys: Keys, owner: type) -> str:
+        return keys.named(self._name)
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys of one namespace."""
+
+    namespace: str
+
+    claims = _Named()
+    dead_letters = _Named()
+    delayed = _Named()
+    events = _Named()
+    ids = _Named()
+    leases = _Named()
+    limits = _Named()
+    metrics = _Named()
+    outbox = _Named()
+    overfull = _Named()
+    overfull_rules = _Named()
+    paused = _Named()
+    queues = _Named()
+    succeeded = _Named()
+    terminating = _Named()
+    workers = _Named()
+    binding_deadlines = _Named()
+    """Of Kombu's."""
+    confirm = _Named()
+    """Written so that ``WAIT`` has something to wait for."""
+    touch = _Named()
+    """Never written, so that it can be deleted."""
+
+    def named(self, name: str) -> str:
+        """Return the key of that name in the namespace."""
+        return f"{self.namespace}:{name}"
+
+    def run(self, run_id: str) -> str:
+        """Return where a run's record is."""
+        return self.named(f"run:{run_id}")
+
+    def log(self, run_id: str) -> str:
+        """Return where a run's log is."""
+        return self.named(f"log:{run_id}")
+
+    def changed(self, run_id: str) -> str:
+        """Return the channel that tells of each change of a run."""
+        return self.named(f"changed:{run_id}")
+
+    def state(self, state: str) -> str:
+        """Return the index of the runs in a state."""
+        return self.named(f"state:{state}")
+
+    def job(self, job: str, state: str) -> str:
+        """Return the index of a job's runs in a state."""
+        return self.named(f"job:{job}:{state}")
+
+    def queue(self, queue: str, priority: int | str) -> str:
+        """Return the list of the messages that wait in a queue with that priority."""
+        return self.named(f"queue:{queue}:{priority}")
+
+    def ring(self, queue: str) -> str:
+        """Return the list that wakes who waits for a queue."""
+        return self.named(f"ring:{queue}")
+
+    def bell(self, queue: str) -> str:
+        """Return the stream that tells all workers of a queue."""
+        return self.named(f"bell:{queue}")
+
+    def wake(self, worker: str) -> str:
+        """Return the stream that tells one worker of the inbox."""
+        return self.named(f"wake:{worker}")
+
+    def binding(self, queue: str) -> str:
+        """Return the set in which Kombu notes what is bound to a queue."""
+        return self.named(f"binding:{queue}")
+
+    def permanent_binding(self, queue: str) -> str:
+        """Return the key in which Kombu notes that a queue's bindings stay."""
+        return self.named(f"binding-permanent:{queue}")
+
+    def worker(self, worker: str) -> str:
+        """Return where a worker's record is."""
+        return self.named(f"worker:{worker}")
+
+    def known(self, digest: str) -> str:
+        """Return where the jobs are that takers of a catalog may start."""
+        return self.named(f"known:{digest}")
+
+    def specs(self, digest: str) -> str:
+        """Return where a catalog is."""
+        return self.named(f"specs:{digest}")
+
+    def audit(self, kind: str) -> str:
+        """Return the stream of one kind of acts: what only administrators do if ``kind`` is empty."""
+        return self.named(f"audit{kind}")

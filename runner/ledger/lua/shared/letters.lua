@@ -1,0 +1,10 @@
+-- The dead letters: messages that nobody can act on, the newest first.
+--
+-- Uses: keys.
+
+local LETTERS_KEPT = 10000
+
+local function bury(letter)
+  redis.call('LPUSH', DEAD_LETTERS, letter)
+  redis.call('LTRIM', DEAD_LETTERS, 0, LETTERS_KEPT - 1)
+end

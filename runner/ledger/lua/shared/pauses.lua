@@ -1,0 +1,13 @@
+-- Which jobs are paused.
+--
+-- Uses: clock, keys.
+
+-- Who paused the job of a run, as {by, since, ends, comment}; nil if nobody did, or if the run is to pass.
+local function pause_of(run)
+  if run.forced then return nil end
+  for _, told in ipairs(redis.call('HMGET', PAUSED, run.job, '*')) do
+    local pause = told and cjson.decode(told)
+    if pause and (not pause.ends or pause.ends > NOW) then return pause end
+  end
+  return nil
+end

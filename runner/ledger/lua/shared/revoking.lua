@@ -1,0 +1,20 @@
+-- How runs end that no attempt has ended.
+--
+-- Uses: endings.
+
+-- What a plain Celery client reads where the runner itself ended the run.
+local function celery_meta(run, state, exc_type, message)
+  return '{"status":"' .. state .. '","result":' .. cjson.encode({
+    exc_type = exc_type, exc_message = { message }, exc_module = 'celery.exceptions',
+  }) .. ',"traceback":null,"children":[],"date_done":null,"task_id":"' .. run.id .. '"}'
+end
+
+local function revoke_run(run, reason)
+  local words = reason == 'cancelled' and 'revoked' or reason
+  finish(run, 'REVOKED', reason, celery_meta(run, 'REVOKED', 'TaskRevokedError', words))
+end
+
+-- What was asked while an attempt ran decides what follows it: no retry and no redelivery.
+local function revoked_after(run)
+  return run.replaced and 'replaced' or run.terminate and 'terminated' or 'cancelled'
+end

@@ -1,0 +1,71 @@
+-- The guard before every attempt, and its start, in one step.
+--
+-- PENDING | RETRY -> STARTED, if nothing speaks against it. Else the message is dropped (its claim released), and a run that
+-- has expired, or was revoked, ends here. One of a paused job, or one that holds no slot where none is free, is set aside.
+--
+-- Uses: clock, keys, records, events, counts, claims, pauses, transitions, endings.
+-- Seldom: waiting (park, take_slot, wait_for_slot), revoking (revoke_run), losses (lose).
+
+-- What a worker needs of a run that it may start.
+local function gone(run)
+  return { 'go', run.attempts, run.retries or '0', run.params or '{}', run.expires_at or '', run.slot or '',
+    run.traceparent or '', run.drop_result or '' }
+end
+
+-- Starts the run `id`, whose message was claimed under `token`.
+-- job: what the message names; digest: of the spec that the worker has of it ('' keeps that of the submission)
+-- Returns what gone() says, or {why not}
+local function start(id, token, claim, worker, pid, job, digest)
+  local run = load_run(id)
+  local function drop(why)
+    release(token)
+    return { why }
+  end
+
+  if not run then return drop('unknown') end
+  -- Forged: a message starts its run as the job that was submitted, or not at all.
+  if run.job ~= job then return drop('foreign') end
+  if FINAL[run.state] then return drop('final') end
+  if run.state == 'STARTED' then
+    -- The answer to the same question was lost on the way: it is given again.
+    if run.token == token then
+      return gone(run)
+    end
+    if lease_live(run.token) then return drop('duplicate') end
+    -- The former holder is gone and no sweep has come by yet.
+    lose(run, claim.message, cjson.encode({ worker = run.worker }))
+    return drop('lost')
+  end
+  if expired(run) then
+    revoke_run(run, 'expired')
+    return drop('expired')
+  end
+
+  if pause_of(run) then
+    park(run, claim.message)
+    return drop('paused')
+  end
+  if run.group and not take_slot(run) then
+    wait_for_slot(run, claim.message, true)
+    return drop('waiting')
+  end
+
+  local key = run_key(id)
+  enter(run, 'STARTED')
+  run.attempts = tostring(tonumber(run.attempts or '0') + 1)
+  redis.call('HSET', key, 'state', 'STARTED', 'attempts', run.attempts, 'token', token,
+    'worker', worker, 'started_at', AT)
+  if run.attempts == '1' then
+    observe('waited', run.job, NOW - math.max(tonumber(run.submitted_at), tonumber(run.eta or '0')))
+  end
+  if (digest or '') ~= '' then redis.call('HSET', key, 'spec_digest', digest) end
+  drop_fields(run, { 'detail', 'retry_at', 'message', 'progress', 'refused_since', 'aside' })
+  if run.expires_at then redis.call('ZREM', EXPIRING, id) end
+  if run.message then redis.call('ZREM', DELAYED, id) end
+  if run.aside then redis.call('ZREM', run.aside, id) end
+  local meta = '{"status":"STARTED","result":{"pid":' .. pid .. ',"hostname":' .. cjson.encode(worker)
+    .. '},"traceback":null,"children":[],"date_done":null,"task_id":"' .. id .. '"}'
+  redis.call('SET', meta_key(id), meta)
+  announce(run, meta)
+  return gone(run)
+end

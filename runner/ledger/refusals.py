@@ -1,0 +1,34 @@
+"""Why a submission made no run, or none that is safe yet."""
+
+from __future__ import annotations
+
+from runner.errors import JobPaused, KeyConflict, Unconfirmed
+from runner.ledger.store import CONFIRM_MILLISECONDS
+from runner.model.pause import Pause
+from runner.model.run import to_timestamp
+
+
+def conflict(job: str, key: str | None, run_id: str) -> KeyConflict:
+    """Return the error for a key that was used with other params, by ``run_id``."""
+    return KeyConflict(
+        f"key {key!r} of {job} was used with other params, by run {run_id}",
+        hint="use another key, or submit with the same params",
+    )
+
+
+def paused(job: str, pause: Pause) -> JobPaused:
+    """Return the error for a job that somebody holds."""
+    until = f" until {to_timestamp(pause.ends)}" if pause.ends is not None else ""
+    why = f": {pause.comment}" if pause.comment else ""
+    return JobPaused(
+        f"job {job} was paused by {pause.by} at {to_timestamp(pause.since)}{until}{why}",
+        hint=f"runner resume {job} (or --all) ends it; submit --force runs it all the same",
+    )
+
+
+def unconfirmed(what: str, run_id: str) -> Unconfirmed:
+    """Return the error for what was accepted, and is on no replica yet."""
+    return Unconfirmed(
+        f"accepted, not confirmed: no replica has {what} after {CONFIRM_MILLISECONDS / 1000:g} s",
+        hint=f"a failover now could lose it; runner status {run_id} tells, and runner doctor tells of replicas",
+    )

@@ -1,0 +1,149 @@
+"""The connection to Redis at the bottom of the ledger: a client, scripts, confirmed writes, and Redis' clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
+
+from runner.ledger.address import resolve_url
+from runner.ledger.keys import Keys
+from runner.ledger.line import Asked, Broken, Lines, Refused, read_address
+from runner.ledger.reach import reaching
+from runner.ledger.scripts import digest, run_confirmed, run_script, source
+from runner.settings import Settings
+
+if TYPE_CHECKING:
+    import redis
+
+CONFIRM_MILLISECONDS = 5000
+"""How long ``durability: replicated`` waits for a replica."""
+
+
+class Store:
+    """What readers and writers of the ledger need of Redis; they are in modules of their own.
+
+    Every method raises :class:`~runner.errors.Unavailable` if Redis cannot be reached in a bounded time.
+    """
+
+    def __init__(self, client: redis.Redis | None, settings: Settings, lines: Lines | None = None) -> None:
+        """Use a client, or ``lines`` for scripts and a client for what else is asked, once it is."""
+        self._client = client
+        self._lines = lines
+        self.settings = settings
+        self.namespace = settings.namespace
+        self.keys = Keys(self.namespace)
+
+    @classmethod
+    def open(cls, settings: Settings, *, start: bool = True) -> Self:
+        """Connect; ``start`` says whether an embedded server is started if it does not run."""
+        from runner.ledger.connection import connect  # start-up time: it imports redis-py
+
+        return cls(connect(settings, start=start), settings)
+
+    @classmethod
+    def open_lightly(cls, settings: Settings) -> Self:
+        """Open it for somebody who submits and reads: redis-py is not even imported unless it is needed."""
+        address = read_address(resolve_url(settings))
+        return cls.open(settings) if address is None else cls(None, settings, Lines(address))
+
+    @property
+    def client(self) -> redis.Redis:
+        """A client for commands that are no scripts."""
+        if self._client is None:
+            from runner.ledger.connection import connect  # start-up time: it imports redis-py
+
+            self._client = connect(self.settings)
+        return self._client
+
+    def close(self) -> None:
+        """Close all connections."""
+        if self._lines is not None:
+            self._lines.close()
+        if self._client is not None:
+            self._client.close()
+
+    def now(self) -> float:
+        """Return the Unix time in seconds by Redis' clock, which all times of runs are by.
+
+        Raises:
+            Unavailable: Redis cannot be reached.
+        """
+        with reaching(self.settings):
+            seconds, micros = self.client.time()
+        return float(seconds) + micros / 1e6
+
+    def touch(self) -> None:
+        """Make a write that changes nothing.
+
+        Raises:
+            Unavailable: Redis cannot be reached, or takes no writes.
+        """
+        with reaching(self.settings):
+            self.client.delete(self.keys.touch)
+
+    def script(self, name: str, *args: Any) -> Any:
+        """Run one of the ledger's scripts.
+
+        Raises:
+            Unavailable: Redis cannot be reached, or refuses to write now.
+            WriteRefused: Redis will never accept it.
+        """
+        return self.begin(name, *args)()
+
+    def begin(self, name: str, *args: Any) -> Callable[[], Any]:
+        """Send one of the ledger's scripts, and return a function that waits for its answer; call it once.
+
+        The function raises as :meth:`script` does. With redis-py it also sends the script.
+        """
+        if self._lines is None:
+            return partial(self._run, self.client, name, args)
+        try:
+            asked = self._lines.begin("EVALSHA", digest("runner.ledger", name), 1, self.namespace, *args)
+        except Broken:
+            return partial(self._run_again, name, args)
+        return partial(self._answer, self._lines, asked, name, args)
+
+    def _answer(self, lines: Lines, asked: Asked, name: str, args: Sequence[Any]) -> Any:
+        try:
+            try:
+                return asked.answer()
+            except Refused as refused:
+                if not str(refused).startswith("NOSCRIPT"):
+                    raise
+            return lines.ask("EVAL", source("runner.ledger", name), 1, self.namespace, *args)
+        except Refused as refused:
+            from runner.ledger.translation import error_of, translate  # start-up time: it imports redis-py
+
+            error = error_of(str(refused))
+            raise translate(error, self.settings.redis_url) from error
+        except Broken:
+            return self._run_again(name, args)
+
+    def _run(self, client: redis.Redis, name: str, args: Sequence[Any]) -> Any:
+        with reaching(self.settings):
+            return run_script(client, self.namespace, name, *args)
+
+    def _run_again(self, name: str, args: Sequence[Any]) -> Any:
+        """Run a script once more after a connection has failed; redis-py knows the words for what may be wrong."""
+        from runner.ledger.connection import connect  # start-up time: it imports redis-py
+
+        client = connect(self.settings, retries=0)
+        try:
+            return self._run(client, name, args)
+        finally:
+            client.close()
+
+    def confirmed(self, name: str, *args: Any) -> tuple[Any, bool]:
+        """Run one of the ledger's scripts; with ``durability: replicated``, wait until a replica has what it wrote.
+
+        Returns:
+            What the script answers, and whether that is as durable as was asked for.
+
+        Raises:
+            Unavailable: Redis cannot be reached, or refuses to write.
+        """
+        if self.settings.durability == "local":
+            return self.script(name, *args), True
+        with reaching(self.settings):
+            return run_confirmed(self.client, self.namespace, name, *args, milliseconds=CONFIRM_MILLISECONDS)

@@ -1,0 +1,138 @@
+"""The traceback of a job's exception as text: bounded however deep, wide, or hostile the exception is."""
+
+from __future__ import annotations
+
+import traceback as tracebacks
+from collections import deque
+from collections.abc import Callable, Sequence
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import celery
+
+from runner.model.storable import LONGEST_UNCUT, names_of, storable, words_of
+
+_RUNNER = Path(__file__).parent.parent
+_MACHINERY = (str(Path(celery.__file__).parent), str(_RUNNER / "app"), str(_RUNNER / "attempt"))
+
+MOST_EXCEPTIONS = 32
+"""Causes, contexts, and members of groups that are shown with an exception, the nearest ones."""
+
+MOST_FRAMES = 300
+"""Frames of each that are shown, the last ones."""
+
+MOST_NOTES = 16
+"""Notes of each, and members of a large group, that are shown: the first ones."""
+
+LONGEST_NOTE = 500
+"""Characters of a note that are shown."""
+
+LONGEST_WORDS = 2000
+"""Characters of each message that are shown, so that a long one leaves room for the frames."""
+
+
+def traceback_text(error: BaseException, limit: int, mask: Callable[[str], str] = str) -> str | None:
+    """Return the traceback of ``error`` without the frames of Celery and the runner; None if it was never raised.
+
+    The chain behind ``error`` is shortened in place.
+
+    Args:
+        error: an exception that nobody needs any more.
+        limit: bytes that are kept, the last ones.
+        mask: takes secrets out of a text; called before it is cut.
+    """
+    start = _first_of_the_job(_TRACEBACK.__get__(error))
+    if start is None:
+        return None
+    try:
+        text = _whole(error, start, mask)
+    except BaseException:  # noqa: BLE001 - somebody's class, which may raise anything
+        text = _frames_alone(error, start, mask)
+    return _tail(mask(storable(text[-max(LONGEST_UNCUT, 2 * limit) :])), limit)
+
+
+def _whole(error: BaseException, start: TracebackType, mask: Callable[[str], str]) -> str:
+    left_out = _shorten(error)
+    told = tracebacks.TracebackException(type(error), error, start, limit=-MOST_FRAMES, compact=True)
+    waiting: list[tracebacks.TracebackException | None] = [told]
+    while waiting:
+        each = waiting.pop()
+        if each is not None:
+            _shorten_words(each, mask)
+            waiting += [each.__cause__, each.__context__, *(getattr(each, "exceptions", None) or ())]
+    more = "… more exceptions behind these are left out\n\n" if left_out else ""
+    return more + "".join(told.format())
+
+
+def _shorten_words(told: Any, mask: Callable[[str], str]) -> None:
+    told._str = words_of(told._str, LONGEST_WORDS, say=str, mask=mask)
+    notes = getattr(told, "__notes__", None)
+    if notes is not None:
+        told.__notes__ = [words_of(note, LONGEST_NOTE, say=str, mask=mask) for note in islice(notes, MOST_NOTES)]
+
+
+def _frames_alone(error: BaseException, start: TracebackType, mask: Callable[[str], str]) -> str:
+    """Return what can be told without asking the exception for more than its words."""
+
+    def line(each: BaseException) -> str:
+        module, name = names_of(type(each))
+        words = words_of(each, LONGEST_WORDS, say=str, mask=mask)
+        return f"{name if module == 'builtins' else f'{module}.{name}'}: {words}\n"
+
+    frames = "".join(tracebacks.format_tb(start, limit=-MOST_FRAMES))
+    members = "".join(f"  | {line(each)}" for each in _members(error)[:MOST_NOTES])
+    return f"Traceback (most recent call last):\n{frames}{line(error)}{members}"
+
+
+def _first_of_the_job(traceback: TracebackType | None) -> TracebackType | None:
+    """Return the traceback without the frames of Celery and the runner that called the job."""
+    while traceback is not None and traceback.tb_frame.f_code.co_filename.startswith(_MACHINERY):
+        traceback = traceback.tb_next
+    return traceback
+
+
+def _shorten(error: BaseException) -> bool:
+    """Cut the chain behind ``error`` after :data:`MOST_EXCEPTIONS`; return whether that left any out.
+
+    Raises:
+        ValueError: a group has so many members; those cannot be cut.
+    """
+    kept: dict[int, BaseException] = {id(error): error}
+    waiting = _behind(error)
+    while waiting and len(kept) < MOST_EXCEPTIONS:
+        each = waiting.popleft()
+        if id(each) not in kept:
+            kept[id(each)] = each
+            waiting += _behind(each)
+    left_out = {id(each) for each in waiting} - kept.keys()
+    for each in kept.values():
+        if any(id(member) in left_out for member in _members(each)):
+            raise ValueError("a group of so many exceptions")
+        for link in (_CAUSE, _CONTEXT):
+            behind = link.__get__(each)
+            if behind is not None and id(behind) not in kept:
+                link.__set__(each, None)
+    return bool(left_out)
+
+
+# Those of the base classes: a class derived from them may have properties of these names.
+_TRACEBACK = BaseException.__dict__["__traceback__"]
+_CAUSE = BaseException.__dict__["__cause__"]
+_CONTEXT = BaseException.__dict__["__context__"]
+_MEMBERS = BaseExceptionGroup.__dict__["exceptions"]
+
+
+def _members(error: BaseException) -> Sequence[BaseException]:
+    return _MEMBERS.__get__(error) if issubclass(type(error), BaseExceptionGroup) else ()
+
+
+def _behind(error: BaseException) -> deque[BaseException]:
+    linked = (link.__get__(error) for link in (_CAUSE, _CONTEXT))
+    return deque(each for each in (*linked, *_members(error)) if each is not None)
+
+
+def _tail(text: str, limit: int) -> str:
+    data = text.encode()
+    return text if len(data) <= limit else "… (cut)\n" + data[-limit:].decode("utf-8", "ignore")

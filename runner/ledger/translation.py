@@ -1,0 +1,118 @@
+"""What redis-py's errors mean: one error for each, with a remedy."""
+
+from __future__ import annotations
+
+import redis
+from redis.connection import DefaultParser
+
+from runner.errors import Unavailable, WriteRefused
+from runner.settings.redis_url import EMBEDDED, mask
+
+_TEMPORARY = ("BUSY ", "UNKILLABLE ", "MISCONF ", "NOREPLICAS ", "DENIED ")
+"""How answers begin that end by themselves, or once somebody has set the server right: a script that runs long, a full
+disk, too few replicas, a server that is not set up yet."""
+
+_TEMPORARY_CLASSES = (
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.OutOfMemoryError,
+    redis.exceptions.ClusterDownError,
+    redis.exceptions.TryAgainError,
+    redis.exceptions.NoScriptError,
+    # Of a server without a password: nothing at all can be written to it, so it is an outage.
+    redis.exceptions.AuthenticationWrongNumberOfArgsError,
+)
+"""What redis-py makes of such answers, if it knows them: it cuts off their first word."""
+
+_REFUSAL_HINTS = (
+    # (part of the error's class or text, what it means to a person); the first that fits
+    ("loading the dataset", "Redis is loading its data, try again in a moment"),
+    ("NOAUTH", "Redis wants a password: write it into redis_url (redis://:PASSWORD@HOST), env:NAME or file:PATH"),
+    ("WRONGPASS", "user or password is wrong: correct redis_url"),
+    ("invalid username-password", "user or password is wrong: correct redis_url"),
+    (
+        "Authentication",
+        "Redis wants a password: write it into redis_url (redis://:PASSWORD@HOST), env:NAME or file:PATH",
+    ),
+    ("AUTH", "user or password is wrong, or Redis has none: correct redis_url"),
+    ("NOPERM", "the user of redis_url lacks a permission (ACL); runner doctor names all that are missing"),
+    ("NoPermission", "the user of redis_url lacks a permission (ACL); runner doctor names all that are missing"),
+    ("ACL failure", "the user of redis_url lacks a permission (ACL); runner doctor names all that are missing"),
+    ("DB index is out of range", "that server has fewer databases: use a lower number at the end of redis_url"),
+    ("invalid DB index", "that server has fewer databases: use a lower number at the end of redis_url"),
+    ("READONLY", "that is a replica: write the primary's address into redis_url"),
+    ("read only", "that is a replica: write the primary's address into redis_url"),
+    ("OutOfMemory", "Redis is out of memory: raise its maxmemory, or keep less (retention)"),
+    ("MISCONF", "Redis can not write to its disk: free space there, its log says more"),
+    (
+        "MasterNotFound",
+        "no Sentinel knows a primary of that name now: a failover may be under way, else correct redis_url",
+    ),
+    (
+        "No master found",
+        "no Sentinel knows a primary of that name now: a failover may be under way, else correct redis_url",
+    ),
+    ("NOREPLICAS", "Redis has too few replicas in reach to accept writes"),
+    ("MASTERDOWN", "that is a replica without its primary: write the primary's address into redis_url"),
+    ("CLUSTERDOWN", "Redis Cluster is not supported, write the URL of one server into redis_url"),
+    ("MOVED", "Redis Cluster is not supported, write the URL of one server into redis_url"),
+    ("CROSSSLOT", "Redis Cluster is not supported, write the URL of one server into redis_url"),
+    ("cluster mode", "Redis Cluster is not supported, write the URL of one server into redis_url"),
+    ("unknown command", "the runner needs Redis 7.0 or Valkey 8, or newer, with all its commands allowed"),
+    ("max number of clients", "Redis has too many clients: raise its maxclients"),
+    ("CERTIFICATE_VERIFY_FAILED", "its certificate is not trusted: add ?ssl_ca_certs=FILE to redis_url"),
+    ("WRONG_VERSION_NUMBER", "that port does not speak TLS: write redis:// instead of rediss://"),
+    ("SSL", "TLS failed: is that port for rediss://, and its certificate sound?"),
+    ("Protocol Error", "does that port speak Redis? With TLS, write rediss://"),
+    ("Connection closed by server", "the server hung up: is it Redis, and does that port want TLS (rediss://)?"),
+    ("reset by peer", "the server hung up: is it Redis, and does that port want TLS (rediss://)?"),
+    ("Name or service not known", "that host name is unknown: correct redis_url"),
+    ("nodename nor servname", "that host name is unknown: correct redis_url"),
+    ("Temporary failure in name resolution", "the host name can not be looked up now: check redis_url and the network"),
+    ("Permission denied", "this user may not open the socket: add it to the group that may"),
+    ("No such file", "there is no such socket: is Redis running, and does it have unixsocket set?"),
+    ("refused", "is Redis running there, and is the port right?"),
+    ("Timeout", "no answer in time: check host, port and firewall"),
+    ("timed out", "no answer in time: check host, port and firewall"),
+    ("unreachable", "there is no way to that host: check the network"),
+)
+
+
+def translate(error: BaseException, url: str) -> Unavailable:
+    """Return the error that a person gets for one of redis-py's: what failed, where (no password), what to do."""
+    text = str(error) or type(error).__name__
+    where = "the embedded server" if url == EMBEDDED else mask(url)
+    # redis-py takes the first word of Redis' answer (OOM, READONLY, …) away and makes a class of it.
+    searched = f"{type(error).__name__} {text}".lower()
+    hint = next((hint for part, hint in _REFUSAL_HINTS if part.lower() in searched), None)
+    if hint is not None and url.startswith("rediss://") and "timed out" in searched.replace("timeout", "timed out"):
+        hint += "; does that port speak TLS? Without it, write redis://"
+    if url == EMBEDDED and (hint is None or isinstance(error, redis.ConnectionError | redis.TimeoutError)):
+        hint = "try again: the next command starts it; its log is .runner/log/server.log"
+    told = mask(text).splitlines()[0].rstrip(".")
+    cls = WriteRefused if is_permanent(error) else Unavailable
+    return cls(f"Redis at {where}: {told}", hint=hint or "check redis_url and the server's log")
+
+
+def is_permanent(error: BaseException) -> bool:
+    """Whether Redis would answer the same however often it is asked, as opposed to an outage."""
+    if isinstance(error, redis.ResponseError):
+        return not isinstance(error, _TEMPORARY_CLASSES) and not str(error).startswith(_TEMPORARY)
+    return isinstance(error, redis.DataError)
+
+
+def hung_up(error: Unavailable) -> bool:
+    """Whether the server closed the connection, or let nobody in, as opposed to no answer in time and to a refusal."""
+    return isinstance(error.__cause__, redis.ConnectionError)
+
+
+def may_come_back(error: Unavailable) -> bool:
+    """Return whether waiting may help: no connection, no answer, or a server that still loads its data."""
+    cause = error.__cause__
+    refused = redis.AuthenticationError | redis.exceptions.AuthorizationError
+    return isinstance(cause, redis.ConnectionError | redis.TimeoutError) and not isinstance(cause, refused)
+
+
+def error_of(answer: str) -> redis.RedisError:
+    """Return the exception that redis-py raises for this error of Redis."""
+    error: redis.RedisError = DefaultParser.parse_error(answer)  # type: ignore[no-untyped-call]
+    return error

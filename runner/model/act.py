@@ -1,0 +1,9 @@
+"""The acts of people that are kept."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+ActName = Literal["submit", "rerun", "revoke", "terminate", "forget", "pause", "resume", "failed-login"]
+
+ACTS: tuple[ActName, ...] = get_args(ActName)

@@ -1,0 +1,30 @@
+"""A queue, as the fleet and Redis tell of it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queue:
+    """A queue: what waits by priority, what comes later, who takes from it; ``oldest`` in seconds.
+
+    ``waiting`` counts messages, ``priorities`` those of each priority that has any, by its number as text. ``delayed``
+    counts runs to be put into it later. ``workers`` take from it. They perform ``concurrency`` runs at once in all,
+    and ``running`` now, of whatever queue. ``oldest`` tells how long ago the next run was submitted. It is None if
+    nothing waits, or if that is not known.
+    """
+
+    name: str
+    waiting: int
+    priorities: dict[str, int]
+    delayed: int
+    workers: int
+    concurrency: int
+    running: int
+    oldest: float | None
+
+    def document(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        return asdict(self)

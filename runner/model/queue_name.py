@@ -1,0 +1,14 @@
+"""How a run says where it waits: the name of a queue, and a priority in it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from runner.model.kind import Integer, Text
+
+QUEUE_NAME: Final = Text(
+    pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$",
+    advice="use 1 to 64 letters, digits, dots, dashes or underscores",
+)
+PRIORITY: Final = Integer(0, 9)
+"""9 is served first."""

@@ -1,0 +1,91 @@
+"""What a list of runs may be filtered by, declared once.
+
+The options of ``runner runs``, the query of the REST API and its description, the filters of the dashboard, the
+keywords of :func:`runner.get_runs`, and the reference pages derive from :class:`RunQuery`. How each of them reads
+values: :mod:`runner.model.asking`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypedDict, get_args
+
+from runner.model.container import ListOf
+from runner.model.kind import INVALID, Choice, Path, Report, Text
+from runner.model.option import option
+from runner.model.run import FailureReason, RevokedReason, State, Trigger
+from runner.model.time_kinds import PastTime
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+Order = Literal["newest", "oldest", "longest"]
+
+_STATES = Choice(tuple(str(each) for each in State))
+_REASONS = Choice(tuple(str(each) for kind in (FailureReason, RevokedReason) for each in kind))
+
+
+@dataclass(frozen=True, slots=True)
+class StateName:
+    """The name of a state, in any case."""
+
+    def read(self, value: Any, path: Path, report: Report) -> Any:
+        name = _STATES.read(value.upper() if isinstance(value, str) else value, path, report)
+        return name if name is INVALID else State(name)
+
+    def schema(self) -> dict[str, Any]:
+        # Any case is accepted, and this one described.
+        return _STATES.schema()
+
+    def write(self, value: Any) -> Any:
+        return str(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunQuery:
+    """What is looked for; None asks for nothing. Times are Unix times in seconds, of the submission.
+
+    ``grep`` is looked for in type, message and traceback of the error. ``longest`` orders what one page looks at by how
+    long it took. ``worker`` is its name, or the part after the ``@``.
+    """
+
+    job: str | None = option(Text(max_length=64), default=None, help="Only runs of this job.")
+    state: Sequence[State] = option(
+        ListOf(StateName(), most=len(State)), default=(), help="Only in this state; may be repeated."
+    )
+    grep: str | None = option(
+        Text(max_length=200), former=("text",), default=None, help="Only with this text in their error, in any case."
+    )
+    since: float | None = option(PastTime(), default=None, help="Only submitted since then: 24h, 2026-11-23, 02:00.")
+    until: float | None = option(PastTime(), default=None, help="Only submitted until then.")
+    reason: str | None = option(
+        _REASONS, default=None, help="Only those that ended for this reason, such as timeout or expired."
+    )
+    tag: str | None = option(Text(max_length=64), default=None, help="Only with this tag.")
+    worker: str | None = option(
+        Text(max_length=256), default=None, help="Only those that a worker, or a host, started last."
+    )
+    trigger: str | None = option(Choice(get_args(Trigger)), default=None, help="Only submitted in this way.")
+    key: str | None = option(Text(max_length=256), default=None, help="Only submitted with this key.")
+    sort: Order = option(
+        Choice(get_args(Order)), former=("order",), default="newest", help="Which come first; longest has one page."
+    )
+
+    ALTERNATIVES: ClassVar = ()
+
+
+class RunKeywords(TypedDict, total=False):
+    """The fields of :class:`RunQuery` as keywords of the Python API, for type checkers; a test compares them."""
+
+    job: str | None
+    state: str | Sequence[str]
+    grep: str | None
+    since: datetime | str | None
+    until: datetime | str | None
+    reason: str | None
+    tag: str | None
+    worker: str | None
+    trigger: str | None
+    key: str | None
+    sort: Order

@@ -1,0 +1,93 @@
+"""What a submitter may ask for besides params, declared once.
+
+The options of ``runner submit``, the body of the REST API and its description, the form of the dashboard, the keywords
+of :func:`runner.submit` and :func:`runner.submit_many`, and the reference pages derive from :class:`SubmitOptions`. How
+each of them reads values: :mod:`runner.model.asking`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypedDict
+
+from runner.model.kind import INVALID, Duration, Flag, Path, Report, describe
+from runner.model.option import option
+from runner.model.queue_name import PRIORITY, QUEUE_NAME
+from runner.model.time_kinds import StartTime
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An idempotency key: 1 to ``longest`` printable characters."""
+
+    longest: int = 256
+
+    def read(self, value: Any, path: Path, report: Report) -> Any:
+        if not isinstance(value, str):
+            report(path, f"expected text, got {describe(value)}")
+            return INVALID
+        if not (0 < len(value) <= self.longest and value.isprintable()):
+            report(path, f"the key is empty, too long or not printable, use 1 to {self.longest} characters")
+            return INVALID
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "minLength": 1, "maxLength": self.longest}
+
+    def write(self, value: Any) -> Any:
+        return value
+
+
+KEY: Final = Key()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmitOptions:
+    """What a submission asks for. Durations are seconds, ``at`` is a Unix time; None leaves it to the job.
+
+    The fields are the keywords of the Python API; a name that differs on the command line is the option's ``key``.
+    """
+
+    delay: float | None = option(
+        Duration(), key="in", former=("delay",), default=None, help="Start after this time, such as 10m."
+    )
+    at: float | None = option(StartTime(), default=None, help="Start then; without an offset in the project's zone.")
+    expires: float | None = option(
+        Duration(0.001), default=None, help="Do not start later than this after the start time, such as 1h."
+    )
+    queue: str | None = option(QUEUE_NAME, default=None, help="Instead of the job's queue.")
+    priority: int | None = option(PRIORITY, default=None, help="0 to 9, instead of the job's; 9 is served first.")
+    key: str | None = option(KEY, default=None, help="Submitting the same key of a job again gives the first run.")
+    force: bool = option(Flag(), default=False, help="Run it although the job is paused.")
+
+    # What only clients of Celery can ask for.
+    drop_result: bool = False
+    """The submitter does not want the result stored."""
+    expired: bool = False
+    """It expired before it could start, so that it ends in REVOKED at once."""
+
+    ALTERNATIVES: ClassVar = (("delay", "at", "say when to start"),)
+    """Pairs of fields of which one may be given, and what both say."""
+
+
+NO_OPTIONS: Final = SubmitOptions()
+
+
+class BatchKeywords(TypedDict, total=False):
+    """The fields of :class:`SubmitOptions` that runs of one batch share, for type checkers; a test compares them."""
+
+    delay: float | str | None
+    at: datetime | str | None
+    expires: float | str | None
+    queue: str | None
+    priority: int | None
+    force: bool
+
+
+class SubmitKeywords(BatchKeywords, total=False):
+    """The fields of :class:`SubmitOptions` as keywords of one submission."""
+
+    key: str | None

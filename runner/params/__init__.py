@@ -1,0 +1,1 @@
+"""The params of a submission: read, checked, and put into placeholders."""

@@ -1,0 +1,27 @@
+"""What is wrong with the params of one submission, all of it in one error."""
+
+from __future__ import annotations
+
+from runner.errors import InvalidParams
+from runner.model.job import JobSpec
+from runner.model.option import did_you_mean
+from runner.yaml_reader.problem import one_line
+
+MOST_FAULTS = 20
+"""Faults told of one submission; more are one fault many times over."""
+
+
+def undeclared(job: JobSpec, name: str) -> str:
+    guess = did_you_mean(name, job.params)
+    if not guess:
+        known = ", ".join(job.params)
+        guess = f", {job.name} takes {known}" if known else f", {job.name} takes no params"
+    return f"{one_line(name)}: is not declared{guess}"
+
+
+def invalid(job: JobSpec, faults: list[str]) -> InvalidParams:
+    more = "; and more" if len(faults) > MOST_FAULTS else ""
+    return InvalidParams(
+        f"params of {job.name}: " + "; ".join(faults[:MOST_FAULTS]) + more,
+        hint=f"runner jobs {job.name} shows what it takes.",
+    )

@@ -1,0 +1,106 @@
+"""Declared options as the web has them: in the description of the API, as fields of a form, in a query string."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+from fastapi import Request
+
+from runner.model.asking import QUERY, ask, given_texts
+from runner.model.container import ListOf
+from runner.model.kind import Flag, Integer, Kind
+from runner.model.option import Option, options_of
+from runner.web.jobs import Field
+
+T = TypeVar("T")
+
+LABELS = {
+    "in": "Start in",
+    "at": "Start at",
+    "force": "although it is paused",
+    "grep": "Error has",
+    "worker": "Worker or host",
+    "sort": "Order",
+}
+"""What people read where the name of an option says too little."""
+
+
+def properties_of(cls: type) -> dict[str, Any]:
+    """Return the properties of a JSON body: each option, and its former names as deprecated ones."""
+    found = {}
+    for declared in options_of(cls):
+        schema = declared.schema()
+        found[declared.key] = schema
+        found |= {name: {**schema, **_deprecated(declared)} for name in declared.former}
+    return found
+
+
+def parameters_of(cls: type) -> dict[str, Any]:
+    """Return the OpenAPI description of a route whose query takes the options of ``cls``."""
+    return {"parameters": [each for declared in options_of(cls) for each in _parameters(declared)]}
+
+
+def _parameters(declared: Option) -> Iterator[dict[str, Any]]:
+    schema = declared.kind.schema()
+    if declared.default:
+        schema["default"] = declared.default
+    plain = {"in": "query", "required": False, "schema": schema}
+    yield {"name": declared.key, "description": declared.help, **plain}
+    for name in declared.former:
+        yield {"name": name, **plain, **_deprecated(declared)}
+
+
+def _deprecated(declared: Option) -> dict[str, Any]:
+    return {"description": f"The former name of `{declared.key}`.", "deprecated": True}
+
+
+def texts_of(request: Request) -> dict[str, list[str]]:
+    """Return all texts of a query string, by name."""
+    return {name: request.query_params.getlist(name) for name in request.query_params}
+
+
+def ask_query(cls: type[T], texts: Mapping[str, list[str]], zone: str) -> T:
+    """Return the options that a query string or a form sets.
+
+    Raises:
+        UsageError: a value is wrong, or two options exclude each other.
+    """
+    return ask(cls, given_texts(cls, texts), QUERY, zone=zone)
+
+
+def fields_of(cls: type, texts: Mapping[str, list[str]]) -> list[Field]:
+    """Return the form of the options of ``cls``, in their order, filled with what was typed."""
+    return [_field(declared, texts) for declared in options_of(cls)]
+
+
+def _field(declared: Option, texts: Mapping[str, list[str]]) -> Field:
+    kind, rules, choices = _input(declared.kind)
+    typed = [text for name in QUERY.names(declared) for text in texts.get(name, ()) if text]
+    return Field(
+        name=declared.key,
+        kind=kind,
+        required=False,
+        description=declared.help,
+        value=typed[-1] if typed else str(declared.default) if choices and declared.default else "",
+        choices=choices,
+        rules=rules,
+        label=LABELS.get(declared.key, declared.key.capitalize()),
+        values=tuple(text.upper() if text.upper() in choices else text for text in typed),
+        preset=bool(declared.default),
+    )
+
+
+def _input(kind: Kind) -> tuple[str, tuple[tuple[str, str], ...], tuple[str, ...]]:
+    """Return which input a kind has in a form, its attributes, and the words to choose from."""
+    if isinstance(kind, Flag):
+        return "flag", (), ()
+    if isinstance(kind, Integer):
+        return "number", (("min", str(kind.minimum)), ("max", str(kind.maximum))), ()
+    if isinstance(kind, ListOf):
+        return "choices", (), tuple(kind.item.schema().get("enum", ()))
+    schema = kind.schema()
+    if "enum" in schema:
+        return "choice", (), tuple(schema["enum"])
+    rules = (("maxlength", str(schema["maxLength"])),) if "maxLength" in schema else ()
+    return "text", rules, ()

@@ -1,0 +1,108 @@
+"""What Celery's remote control and its monitors are shown of a worker: the runs that the board shows."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+
+from celery.worker import state
+
+from runner.app.celery_types import Words
+from runner.worker.board import Board
+from runner.worker.celery_types import Consumer, Panel
+from runner.worker.outcomes import ShownAttempt
+from runner.worker.state import state_of
+
+
+class ActiveRun:
+    """A run, as ``inspect active`` shows it."""
+
+    def __init__(self, attempt: ShownAttempt, hostname: str) -> None:
+        self.id = attempt.run_id
+        self.name = attempt.job
+        self._attempt = attempt
+        self._hostname = hostname
+
+    def info(self, safe: bool = False) -> Words:
+        """Return what is known of it. Its params are in the ledger."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "args": [],
+            "kwargs": {},
+            "type": self.name,
+            "hostname": self._hostname,
+            "time_start": time.time() - (time.monotonic() - self._attempt.started),
+            "acknowledged": False,
+            "delivery_info": {"exchange": "", "routing_key": None, "priority": None, "redelivered": None},
+            "worker_pid": self._attempt.pid or os.getpid(),
+        }
+
+
+class Waiting:
+    """A run that waits while all takers are busy, for Celery's autoscaler, which counts."""
+
+    id = name = ""
+
+    def info(self) -> Words:
+        """Return nothing: it is in its queue."""
+        return {}
+
+
+_shown: list[ActiveRun | Waiting] = []
+"""Celery keeps only weak references."""
+
+
+def refresh(board: Board, hostname: str, waits: int = 0) -> None:
+    """Have Celery's own lists be what the board shows now. In the main loop only.
+
+    Args:
+        board: of the worker.
+        hostname: of the worker.
+        waits: how many runs wait while all takers are busy.
+    """
+    runs = [ActiveRun(ShownAttempt.of(index, shown), hostname) for index, shown in board.running()]
+    for known in (state.active_requests, state.reserved_requests, state.requests):
+        known.clear()
+    _shown[:] = runs
+    waiting = [Waiting() for _ in range(waits)]
+    _shown[len(runs) :] = waiting
+    for each in waiting:
+        state.reserved_requests.add(each)
+    for run in runs:
+        state.active_requests.add(run)
+        state.reserved_requests.add(run)
+        state.requests[run.id] = run
+
+
+Command = Callable[..., object]
+"""Of remote control: called with the panel and the arguments of the command, it returns the answer."""
+
+
+def refreshing(answer: Command) -> Command:
+    """Return a command of remote control that looks at the board first."""
+
+    def answer_anew(panel: Panel, *args: object, **kwargs: object) -> object:
+        refresh(state_of(panel.consumer).takers.board, panel.hostname)
+        return answer(panel, *args, **kwargs)
+
+    return answer_anew
+
+
+def tell_of_events(consumer: Consumer) -> None:
+    """Tell takers whether Celery's events of tasks are asked for; those of the worker itself are always sent."""
+    dispatcher = consumer.event_dispatcher
+    asked = bool(dispatcher and dispatcher.enabled and (not dispatcher.groups or "task" in dispatcher.groups))
+    state_of(consumer).takers.board.head.write(sends_events=asked)
+
+
+def telling(switch: Command) -> Command:
+    """Return a command that switches events, which takers are then told of."""
+
+    def switch_and_tell(panel: Panel, *args: object, **kwargs: object) -> object:
+        answer = switch(panel, *args, **kwargs)
+        tell_of_events(panel.consumer)
+        return answer
+
+    return switch_and_tell

@@ -1,0 +1,109 @@
+"""What becomes of the attempt that a dead taker has left: it is settled by the parent, with the attempt's token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from celery.utils.log import get_logger
+
+from runner.attempt.slot import Shown, TakerState
+from runner.attempt.state import SharedState
+from runner.process.oom import OomKiller, counter_file
+from runner.worker.endings import Endings
+from runner.worker.outcomes import Cause, Ended, Outcomes
+from runner.worker.settler import Settler
+from runner.worker.template import Death
+
+log = get_logger("runner.worker.supervision")
+
+
+class DeadTakers:
+    """Those of one worker. Called by the supervision.
+
+    Args:
+        shared: what the worker knows.
+        settler: does in its thread what may take a while.
+        endings: knows what was ended on purpose.
+        outcomes: settles.
+        on_settled: is called once something is settled.
+    """
+
+    def __init__(
+        self,
+        shared: SharedState,
+        settler: Settler,
+        endings: Endings,
+        outcomes: Outcomes,
+        on_settled: Callable[[], None],
+    ) -> None:
+        self._claims, self._cgroups = shared.claims, shared.cgroups
+        self._settler = settler
+        self._endings = endings
+        self._outcomes = outcomes
+        self._on_settled = on_settled
+        self._oom_killer = OomKiller(self._cgroups.events if self._cgroups else counter_file())
+
+    def look(self) -> None:
+        """Note what the kernel's OOM killer has done until now: that was not about takers which die later."""
+        self._oom_killer.look()
+
+    def forget_idle(self, pid: int) -> None:
+        """Let go what a taker has had that held nothing."""
+        if self._cgroups is not None:
+            self._cgroups.remove(pid)
+
+    def settle(self, shown: Shown, death: Death, *, expected: bool) -> None:
+        """Settle what a dead taker has left.
+
+        Args:
+            shown: its place on the board.
+            death: how it died.
+            expected: whether takers leave, so that nobody need be told of one that had nothing.
+        """
+        ended = self._endings.ended(shown.held)
+        if ended is not None:
+            shown = _as_it_was(shown, ended)
+        elif death.signal_name == "SIGKILL":
+            ended, death = self._explain(shown, death)
+        tokens = [token for token in (shown.held, shown.asked) if token]
+        if not tokens:
+            if death.status and not expected:
+                log.error("the process %s of a taker died (%s)", death.pid, death)
+            return
+        for token in tokens:
+            # Renewed until it is settled, though it is on the board no more.
+            self._claims.take(token)
+
+        def settle() -> None:
+            try:
+                self._outcomes.settle(shown, death, ended)
+            finally:
+                self.forget_idle(death.pid)
+                # Also if that failed: renewed for ever, its lease would keep the run STARTED for ever.
+                for token in tokens:
+                    self._claims.forget(token)
+            self._on_settled()
+
+        self._settler.do(tokens, settle)
+
+    def _explain(self, shown: Shown, death: Death) -> tuple[Ended | None, Death]:
+        """Find out who has sent a SIGKILL that is not ours."""
+        if self._cgroups is not None and (peak := self._cgroups.exceeded(death.pid)) is not None:
+            return Ended(Cause.OUT_OF_MEMORY, None, peak), death
+        return None, replace(death, oom_killed=self._oom_killer.blame())
+
+
+def _as_it_was(shown: Shown, ended: Ended) -> Shown:
+    """Return the slot's content at the moment the attempt was ended; the attempt may have finished meanwhile."""
+    attempt = ended.attempt
+    if attempt is None:
+        return shown
+    return shown._replace(
+        state=TakerState.RUNNING,
+        run_id=attempt.run_id,
+        job=attempt.job,
+        started=attempt.started,
+        soft=attempt.soft,
+        hard=attempt.hard,
+    )

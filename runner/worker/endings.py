@@ -1,0 +1,186 @@
+"""Ends attempts from outside: for a limit of their job, by a revocation, or because their claim is gone.
+
+What follows is settled once the process is dead (``dead_takers.py``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+
+from celery.utils.log import get_logger
+
+from runner.app.worker_log import about
+from runner.attempt.slot import Shown, TakerState
+from runner.attempt.state import SharedState
+from runner.ledger.store import CONFIRM_MILLISECONDS
+from runner.model.duration import format_size
+from runner.process.group import kill_group
+from runner.worker.memory_watch import Exceeded, MemoryWatch
+from runner.worker.outcomes import Cause, Ended, ShownAttempt
+from runner.worker.takers import Takers
+
+log = get_logger("runner.worker.supervision")
+
+TERMINATE_GRACE = 1.5
+"""Seconds between the signal that was asked for and SIGKILL."""
+
+SUSPICION_SECONDS = 1.0
+"""How long a run must go on after its claim is gone, before its process is ended: a taker that has just settled a run
+shows the next one a moment later."""
+
+Running = list[tuple[int, Shown]]
+"""The places whose takers perform a run, and what they show."""
+
+
+class Endings:
+    """Those of one worker. :meth:`end` may be called by any thread, all else by the supervision.
+
+    Args:
+        shared: what the worker knows.
+        takers: who performs the attempts.
+    """
+
+    def __init__(self, shared: SharedState, takers: Takers) -> None:
+        self._app = shared.app
+        self._takers = takers
+        self._board = takers.board
+        self._causes: dict[str, tuple[Cause, ShownAttempt]] = {}
+        """Tokens of the attempts that are being ended, and why."""
+        self._ending = threading.Lock()
+        self._timed_out: set[str] = set()
+        """Tokens of the attempts whose soft limit has passed."""
+        # A taker that waits until a replica has an outcome holds nothing any more, and shows the run.
+        replicated = shared.settings.durability != "local"
+        # Twice, if the server has to be told the script first.
+        self._suspicion = SUSPICION_SECONDS + (2 * CONFIRM_MILLISECONDS / 1000 if replicated else 0.0)
+        self._suspects: dict[str, float] = {}
+        """Tokens whose claim is gone, and since when."""
+        self.memory = MemoryWatch()
+        self._peaks: dict[str, int] = {}
+        """Tokens of the attempts that are ended for their memory, and the most bytes that they held."""
+
+    def end(self, attempt: ShownAttempt, cause: Cause, signum: int) -> bool:
+        """End the process group of an attempt; return False if that is done already, or not to be done.
+
+        Nothing happens if its taker has ended it by itself: what it performs now is another run.
+        """
+        with self._ending:
+            if attempt.token in self._causes:
+                return False
+            if self._takers.enforced:
+                slot = self._board.slot(attempt.index)
+                slot.end(True)
+                # After that: the taker shows that it asks for another run, and then looks. One sees the other.
+                shown = slot.read()
+                if shown.state is not TakerState.RUNNING or shown.held != attempt.token:
+                    slot.end(False)
+                    return False
+            self._causes[attempt.token] = cause, attempt
+        if self._takers.enforced:
+            grace = 0.0 if signum == signal.SIGKILL else TERMINATE_GRACE
+            threading.Thread(
+                target=kill_group, args=(attempt.pid, signum, grace), name="runner-terminate", daemon=True
+            ).start()
+        return True
+
+    def ended(self, token: str) -> Ended | None:
+        """Return why the process of an attempt was ended, once it is dead; None if it was not ended by this worker."""
+        self._timed_out.discard(token)
+        peak = self._peaks.pop(token, 0)
+        cause, attempt = self._causes.pop(token, (None, None))
+        return None if cause is None or attempt is None else Ended(cause, attempt, peak)
+
+    def due(self) -> Iterator[float]:
+        """Yield when something is to be done (``time.monotonic``), while a taker is busy."""
+        yield time.monotonic() + self.memory.pause
+        for _, shown in self._board.running():
+            if shown.held in self._causes:
+                continue
+            if shown.soft and shown.held not in self._timed_out:
+                yield shown.soft
+            if shown.hard:
+                yield shown.hard
+
+    # -- limits
+
+    def enforce(self, now: float) -> None:
+        """End what has reached a limit of its job, and what goes on though its claim is gone."""
+        running = self._board.running()
+        for index, shown in running:
+            if shown.hard and now >= shown.hard:
+                self.end(ShownAttempt.of(index, shown), Cause.TIMEOUT, signal.SIGKILL)
+            elif shown.soft and now >= shown.soft and shown.held not in self._timed_out:
+                self._time_out(shown)
+        self._enforce_memory(running)
+        held = {shown.held for _, shown in running}
+        self._timed_out &= held
+        if not self._takers.enforced:
+            for token in self._causes.keys() - held:
+                del self._causes[token]
+        self._end_suspects(running, now)
+
+    def _time_out(self, shown: Shown) -> None:
+        self._timed_out.add(shown.held)
+        words = f"run {shown.run_id} of {shown.job}: soft timeout ({shown.soft - shown.started:g}s)"
+        log.warning("%s", words, extra=about(shown.run_id, shown.job))
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(shown.pid, signal.SIGUSR1)
+
+    def _enforce_memory(self, running: Running) -> None:
+        tasks = ((shown, self._app.job_task(shown.job)) for _, shown in running)
+        held = [(shown.pid, task.job, shown.held) for shown, task in tasks if task is not None]
+        for exceeded in self.memory.look(held):
+            index, shown = next(each for each in running if each[1].held == exceeded.token)
+            self._peaks[exceeded.token] = exceeded.peak
+            self.end(ShownAttempt.of(index, shown), Cause.OUT_OF_MEMORY, signal.SIGKILL)
+            if exceeded.token not in self._causes:
+                del self._peaks[exceeded.token]  # it has ended meanwhile
+                continue
+            _tell_of(exceeded, shown)
+            for pid in exceeded.members - {shown.pid}:
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+
+    # -- claims
+
+    def suspect(self, gone: Iterable[str]) -> None:
+        """Note the tokens whose claims are gone."""
+        now = time.monotonic()
+        for token in gone:
+            self._suspects.setdefault(token, now)
+
+    def _end_suspects(self, running: Running, now: float) -> None:
+        places = {shown.held: (index, shown) for index, shown in running}
+        for token, since in list(self._suspects.items()):
+            if token not in places:
+                del self._suspects[token]
+            elif now - since >= self._suspicion:
+                del self._suspects[token]
+                index, shown = places[token]
+                words = f"run {shown.run_id}: its lease was lost, its process is ended"
+                log.error("%s", words, extra=about(shown.run_id, shown.job))
+                self.end(ShownAttempt.of(index, shown), Cause.LEASE_LOST, signal.SIGKILL)
+
+    # -- revocations
+
+    def terminate(self, terminating: Mapping[str, str]) -> None:
+        """End runs: their ids, and the names of the signals that they get first."""
+        # By claim, not by id: a run that was lost to this worker may have come back to it while the zombie still runs.
+        for index, shown in self._board.running() if terminating else ():
+            name = terminating.get(shown.run_id)
+            if name is None or shown.held in self._causes:
+                continue
+            words = f"run {shown.run_id} of {shown.job} is terminated ({name})"
+            log.warning("%s", words, extra=about(shown.run_id, shown.job))
+            signum = getattr(signal, f"SIG{name}", signal.SIGTERM)
+            self.end(ShownAttempt.of(index, shown), Cause.TERMINATED, signum)
+
+
+def _tell_of(exceeded: Exceeded, shown: Shown) -> None:
+    words = f"run {shown.run_id} of {shown.job}: more than {format_size(exceeded.limit)} of memory, killed"
+    log.error("%s", words, extra=about(shown.run_id, shown.job))

@@ -1,0 +1,31 @@
+"""What a worker tells the process that its takers are forked from, when its jobs have changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from runner.app.celery_types import Words
+from runner.app.factory import RunnerApp
+from runner.attempt.state import Known, SharedState
+from runner.catalog.catalog import Catalog
+from runner.catalog.jobs_file import Entry, build
+
+
+def changes(app: RunnerApp, catalog: Catalog, names: Iterable[str], removed: Iterable[str]) -> Words:
+    """Return the changes of a worker's jobs."""
+    entries = [[list(entry), file] for entry, file in map(catalog.jobs.entry, names)]
+    return {
+        "jobs": entries,
+        "removed": list(removed),
+        "secret_variables": sorted(app.secret_variables),
+        "known": Known.of(app).digest,
+    }
+
+
+def take_over(shared: SharedState, changed: Words) -> None:
+    """Put in force what :func:`changes` has told; nothing is imported for a job here."""
+    app = shared.app
+    app.put_jobs(build(Entry(*entry), file) for entry, file in changed["jobs"])
+    app.remove_jobs(changed["removed"])
+    app.fix_secret_variables(frozenset(changed["secret_variables"]))
+    shared.known = Known(changed["known"])

@@ -1,0 +1,266 @@
+"""The jobs of a worker, as its files have them: what changed is read, and put in force while the worker runs.
+
+What runs goes on as it started. Nothing is imported for a job here: the process that runs it does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from celery.utils.log import get_logger
+
+from runner.app.celery_types import Words
+from runner.app.secret_values import complaints
+from runner.attempt.held import Looked
+from runner.attempt.state import SharedState
+from runner.catalog.catalog import Catalog
+from runner.catalog.live import LiveCatalog, catalog_digest
+from runner.catalog.published import publish, write_published
+from runner.errors import RunnerError
+from runner.ledger.ledger import Ledger
+from runner.ledger.specs import keep_known, keep_specs, write_known, write_specs
+from runner.settings import load_again
+from runner.worker.jobs_told import changes
+
+log = get_logger("runner.worker.reload")
+
+APPLY_PAUSE = 1.0
+"""Seconds before the next try to put in force what could not be."""
+
+MOST_PATIENCE = 5.0
+"""Seconds that a run waits for files to settle; then it goes by the jobs in force."""
+
+PROBLEMS_TOLD = 5
+"""Problems that the worker's record names."""
+
+_DIGESTS_REMEMBERED = 4096
+_NAMES_TOLD = 10
+
+
+class LiveFiles:
+    """The jobs of a worker as its files have them. Safe to use from several threads.
+
+    Args:
+        shared: what the worker and its takers know.
+        pool: the name of Celery's pool.
+        hand_over: passes on what has changed.
+    """
+
+    def __init__(self, shared: SharedState, pool: str, hand_over: Callable[[Words], None]) -> None:
+        app = shared.app
+        self._shared, self._app = shared, app
+        self._pool = pool
+        self._hand_over = hand_over
+        self._live = LiveCatalog(app.runner_settings, app.catalog)
+        self._settings = app.runner_settings
+        self._settings_seen = self._settings_status()
+        self._mutex = threading.RLock()
+        self._in_force = app.catalog
+        """The catalog of which takers were told."""
+        self._new: Catalog | None = None
+        self._apply_at = 0.0
+        """When what could not be put in force is tried again."""
+        self._looked_for: OrderedDict[tuple[str, str], float] = OrderedDict()
+        """The time of the first look for a digest of a job."""
+        self._unsettled_at = 0.0
+        """When files began to be unsettled."""
+        self._refused: dict[str, str] = {}
+        self._since = round(time.time() * 1000)
+        self._digest = catalog_digest(app.catalog.digests())
+        self._problems = _errors(app.catalog)
+        self._told = frozenset(self._problems)
+        self._known = ""
+        self.published = ""
+        """The digest of the catalog that others can read in the ledger; empty until the first is written."""
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether files should be looked at again in a moment, or what they say is not in force yet."""
+        return self._live.unsettled or self._new is not None
+
+    @property
+    def _has_news(self) -> bool:
+        return self._new is not None and time.monotonic() >= self._apply_at
+
+    def record(self) -> dict[str, str | int]:
+        """Return the fields of the worker's record that describe its jobs."""
+        problems = [*self._problems, *self._refused.values()]
+        return {
+            "catalog": self.published,
+            "catalog_since": self._since,
+            "jobs": len(self._app.job_names),
+            "problems": json.dumps({"count": len(problems), "first": problems[:PROBLEMS_TOLD]}),
+            "kept": json.dumps(list(self._live.kept[:PROBLEMS_TOLD])),
+        }
+
+    def look(self) -> None:
+        """Read what changed in the files; what follows is put in force by :meth:`apply`."""
+        with self._mutex:
+            if not self.unsettled:
+                self._unsettled_at = time.monotonic()
+            self._look_at_settings()
+            if self._live.look():
+                # Built here, so that the main loop need not.
+                for name in _changed(self._app.catalog, self._live.catalog):
+                    self._live.catalog.jobs[name]
+                self._new = self._live.catalog
+            self._tell_problems()
+
+    def look_for(self, name: object, digest: object) -> Looked:
+        """Look because of a run with another digest, once for each unless files are being written. Never raises."""
+        if not isinstance(name, str) or not isinstance(digest, str):
+            return Looked.SAME
+        key = (name[:100], digest[:100])
+        with self._mutex:
+            again = key in self._looked_for
+            if again and not self.unsettled:
+                return Looked.SAME
+            first = self._looked_for.setdefault(key, time.monotonic())
+            if len(self._looked_for) > _DIGESTS_REMEMBERED:
+                self._looked_for.popitem(last=False)
+            try:
+                self.look()
+            except Exception:
+                # Whatever is in a file: the jobs that are in force go on.
+                log.exception("files of jobs could not be read; what was read before stays in force")
+                # The run is looked at once more; then it goes by what is in force.
+                return Looked.SAME if again else Looked.UNSETTLED
+            if name in self.apply():
+                return Looked.CHANGED
+            waited = time.monotonic() - max(first, self._unsettled_at)
+            return Looked.UNSETTLED if self.unsettled and waited < MOST_PATIENCE else Looked.SAME
+
+    def apply(self) -> frozenset[str]:
+        """Put in force what was read; return the names of the jobs that changed. Never raises.
+
+        Whoever comes first does it, the main loop or the supervision, under the mutex. Others may read meanwhile: each
+        job, and the catalog, is replaced in one step.
+        """
+        if not self._has_news:
+            return frozenset()
+        with self._mutex:
+            if self._new is None:
+                return frozenset()
+            try:
+                changed = self._put_in_force(self._new)
+            except Exception:
+                log.exception("what files of jobs say could not be put in force, will try again")
+                self._apply_at = time.monotonic() + APPLY_PAUSE
+                return frozenset()
+            self._new, self._apply_at = None, 0.0
+            return changed
+
+    def _put_in_force(self, new: Catalog) -> frozenset[str]:
+        app, former = self._app, self._in_force
+        before, after = former.digests(), new.digests()
+        added = [name for name in after if name not in before]
+        changed = [name for name in after if name in before and before[name] != after[name]]
+        removed = [name for name in before if name not in after]
+        app.put_jobs([new.jobs[name] for name in (*added, *changed) if self._accepts(new, name)])
+        added, changed = ([name for name in names if name not in self._refused] for names in (added, changed))
+        for name in removed:
+            self._refused.pop(name, None)
+        app.remove_jobs(removed)
+        app.catalog = new
+        if added or changed or removed:
+            self._hand_over(changes(app, new, (*added, *changed), removed))
+            self._digest, self._since = catalog_digest(after), round(time.time() * 1000)
+            log.info("jobs are reloaded: %s", _words(added=added, changed=changed, removed=removed))
+        self._in_force = new
+        return frozenset((*added, *changed, *removed))
+
+    def _accepts(self, new: Catalog, name: str) -> bool:
+        """Whether a job can be run here; log what is to be known of it."""
+        job = new.jobs[name]
+        self._refused.pop(name, None)
+        if self._pool != "prefork" and job.needs_prefork:
+            told = f"job {name} declares {job.needs_prefork}, which the {self._pool} pool cannot honor"
+            self._refused[name] = told
+            kept = self._app.job_task(name) is not None
+            log.error("%s: %s", told, "its former state stays in force" if kept else "it is not run here")
+            return False
+        for complaint in complaints(job, self._settings.project, os.environ):
+            log.warning("job %s: %s", name, complaint)
+        return True
+
+    def _tell_problems(self) -> None:
+        self._problems = _errors(self._live.catalog)
+        for text in self._problems:
+            if text not in self._told:
+                log.error("%s", text)
+        if self._problems and frozenset(self._problems) != self._told:
+            kept = ", ".join(self._live.kept)
+            log.error("%s", f"the last good state of {kept} stays in force" if kept else "sound jobs are run")
+        elif self._told and not self._problems:
+            log.info("files of jobs have no problems any more")
+        self._told = frozenset(self._problems)
+
+    # -- defaults of runner.yaml
+
+    def _settings_status(self) -> tuple[tuple[int, ...], ...] | None:
+        try:
+            found = [file.stat() for file in self._settings.files]
+        except OSError:
+            return None
+        return tuple((each.st_mtime_ns, each.st_ctime_ns, each.st_size, each.st_ino) for each in found)
+
+    def _look_at_settings(self) -> None:
+        found = self._settings_status()
+        if found is None or found == self._settings_seen:
+            return
+        self._settings_seen = found
+        try:
+            new = load_again(self._settings)
+        except RunnerError as error:
+            log.error("%s; what was read before stays in force", error.message)
+            return
+        if replace(new, defaults=self._settings.defaults) != self._settings:
+            log.warning("runner.yaml changed: its defaults hold from now on, the rest once this worker starts anew")
+        self._live.follow(replace(self._settings, defaults=new.defaults))
+
+    # -- what others read
+
+    def tell(self, ledger: Ledger) -> None:
+        """Write the jobs that this worker runs to the ledger, or keep them there.
+
+        Raises:
+            Unavailable: Redis cannot be reached.
+        """
+        with self._mutex:
+            digest, catalog = self._digest, self._app.catalog
+        if not keep_specs(ledger, digest):
+            write_specs(ledger, digest, write_published(publish(catalog, ledger.namespace)))
+        self.published = digest
+        known = self._shared.known
+        if not keep_known(ledger, known.digest):
+            write_known(ledger, known.digest, known.jobs)
+        self._known = known.digest
+
+    @property
+    def untold(self) -> bool:
+        """Whether others cannot read yet what this worker runs."""
+        return self.published != self._digest or self._known != self._shared.known.digest
+
+
+def _errors(catalog: Catalog) -> tuple[str, ...]:
+    return tuple(str(each) for each in catalog.problems if each.severity == "error")
+
+
+def _changed(former: Catalog, new: Catalog) -> Iterable[str]:
+    before = former.digests()
+    return [name for name, digest in new.digests().items() if before.get(name) != digest]
+
+
+def _words(**names: list[str]) -> str:
+    told = []
+    for what, found in names.items():
+        if found:
+            more = f" and {len(found) - _NAMES_TOLD} more" if len(found) > _NAMES_TOLD else ""
+            told.append(f"{what} {', '.join(sorted(found)[:_NAMES_TOLD])}{more}")
+    return "; ".join(told)

@@ -1,0 +1,75 @@
+"""Answers remote control of plain Celery clients, which know no namespace.
+
+A second mailbox beside Celery's own, with the names that a Celery app has by default. All projects on one Redis hear
+what is sent there: so it answers the commands that look, and revokes in the ledger, and does no more where
+``worker.remote_control`` is ``full``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from celery import bootsteps
+from celery.worker.consumer.control import Control
+from celery.worker.pidbox import Pidbox
+from kombu.pidbox import Mailbox
+
+from runner.app.commands import ASKED_IN_PASSING
+from runner.delivery.transport import PlainChannel
+from runner.ledger.inbox import PLAIN_CONTROL
+from runner.worker.celery_types import Consumer, Node
+from runner.worker.remote_control import plain_commands
+
+
+class PlainPidbox(Pidbox):
+    """The mailbox of a worker for plain clients."""
+
+    node: Node
+    _own: Pidbox | None = None
+    """The mailbox of the project, which Celery has made."""
+
+    def __init__(self, consumer: Consumer) -> None:
+        super().__init__(consumer)
+        mailbox = Mailbox(PLAIN_CONTROL, type="fanout", accept=["json"], serializer="json", clock=consumer.app.clock)
+        self.node = mailbox.Node(consumer.hostname, handlers=plain_commands(), state=self.node.state)
+
+    def start(self, c: Consumer) -> None:
+        """Listen by the channel of the project's own mailbox, and answer by another: one connection subscribes."""
+        own = c.blueprint[Control.name].box
+        if own is not self._own:
+            self._own, self._reset_own = own, own.reset
+            own.reset = self.reset
+        transport = c.connection.transport
+        self.node.channel = PlainChannel(transport)
+        transport.channels.append(self.node.channel)
+        self.consumer = self.node.listen(channel=own.node.channel, callback=self.on_message)
+        self.consumer.on_decode_error = c.on_decode_error
+
+    def reset(self) -> None:
+        """Begin anew with both mailboxes, since the channel that they share is closed."""
+        self.stop(self.c)
+        self._reset_own()
+        self.start(self.c)
+
+    def on_message(self, body: object, message: object) -> None:
+        """Answer; say nothing to what workers of other Celery apps tell one another."""
+        method = body.get("method") if isinstance(body, Mapping) else None
+        if isinstance(method, str) and method in ASKED_IN_PASSING:
+            return
+        super().on_message(body, message)
+
+
+class PlainControl(bootsteps.StartStopStep):
+    """Starts and stops the mailbox for plain clients."""
+
+    requires = (Control,)
+
+    def include_if(self, consumer: Consumer) -> bool:
+        """Leave it out with ``worker.remote_control: none``, and where the project's own mailbox has the same name."""
+        conf = consumer.app.conf
+        return bool(conf.worker_enable_remote_control) and conf.control_exchange != PLAIN_CONTROL
+
+    def __init__(self, consumer: Consumer, **kwargs: object) -> None:
+        super().__init__(consumer, **kwargs)
+        box = PlainPidbox(consumer)
+        self.start, self.stop, self.shutdown = box.start, box.stop, box.shutdown

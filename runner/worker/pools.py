@@ -1,0 +1,137 @@
+"""Celery's pools, by which a worker is told how many takers it has. None of them is handed any work: takers take it."""
+
+from __future__ import annotations
+
+from celery import signals
+from celery.concurrency.base import BasePool
+from celery.utils.log import get_logger
+
+from runner.app.celery_types import Words
+from runner.attempt.limits import Limits
+from runner.attempt.taker_process import Inherited
+from runner.errors import InvalidSettings
+from runner.process.cgroup import MemoryCgroups
+from runner.settings.options import Recycle
+from runner.worker.state import WorkerState
+from runner.worker.takers import ProcessTakers, SoloTaker, Takers, ThreadTakers
+
+log = get_logger(__name__)
+
+
+class TakerPool(BasePool):
+    """What the pools have in common."""
+
+    state: WorkerState
+    takers: Takers
+
+    def make(self, limits: Limits) -> Takers:
+        """Return the takers, which are not there yet."""
+        raise NotImplementedError
+
+    def on_start(self) -> None:
+        """Make the takers; they begin once the worker consumes."""
+        state = self.state
+        self.takers = state.takers = self.make(limits_of(self.options, state.shared.settings.worker.recycle))
+        state.tell_takers()
+        self.takers.start()
+        if state.collector is not None:
+            # After the template was forked, which is to have no threads.
+            state.collector.start()
+
+    def on_close(self) -> None:
+        """Do nothing: takers leave when the worker drains."""
+
+    def on_stop(self) -> None:
+        """End what is left of the takers."""
+        self.takers.stop()
+
+    on_terminate = on_stop
+
+    def grow(self, n: int = 1) -> None:
+        """Have more takers."""
+        self.takers.grow(n)
+
+    def shrink(self, n: int = 1) -> None:
+        """Have fewer takers; those that run something leave after it."""
+        self.takers.shrink(n)
+
+    @property
+    def num_processes(self) -> int:
+        """How many takers there are."""
+        return self.takers.count
+
+    def _get_info(self) -> Words:
+        pids = sorted(self.takers.pids.values())
+        return {**super()._get_info(), "max-concurrency": self.takers.count, "processes": pids}
+
+
+def limits_of(options: Words, recycle: Recycle) -> Limits:
+    """Return the limits among the options of Celery's worker; the project's hold where they say nothing."""
+    kilobytes = options.get("max_memory_per_child")
+    return Limits(
+        runs=options.get("maxtasksperchild") or recycle.runs,
+        memory=kilobytes * 1024 if kilobytes else recycle.memory,
+        soft=options.get("soft_timeout") or None,
+        hard=options.get("timeout") or None,
+    )
+
+
+class PreforkPool(TakerPool):
+    """Takers in processes of their own."""
+
+    def make(self, limits: Limits) -> Takers:
+        """Return the takers, in a cgroup of their own if there may be one."""
+        state = self.state
+        cgroups = state.shared.cgroups = MemoryCgroups.delegated()
+        if cgroups is not None:
+            log.info("the kernel holds runs to the memory of their jobs: %s", cgroups)
+        assert state.collector is not None
+        assert state.generators is not None
+        inherited = Inherited(state.collector.control, state.generators)
+        return ProcessTakers(state.shared, self.limit, limits, inherited)
+
+
+class ThreadPool(TakerPool):
+    """Takers in threads."""
+
+    def make(self, limits: Limits) -> Takers:
+        """Return the takers."""
+        return ThreadTakers(self.state.shared, self.limit, limits)
+
+
+class SoloPool(TakerPool):
+    """One taker, in the main loop."""
+
+    def make(self, limits: Limits) -> Takers:
+        """Return the taker."""
+        self.limit = 1
+        signals.worker_process_init.send(sender=self.state.shared.worker)
+        return SoloTaker(self.state.shared, 1, limits)
+
+    def grow(self, n: int = 1) -> None:
+        """Refuse: there is one main loop."""
+        raise ValueError("the solo pool has one taker")
+
+
+POOLS: dict[str, type[TakerPool]] = {
+    "prefork": PreforkPool,
+    "threads": ThreadPool,
+    "thread": ThreadPool,
+    "solo": SoloPool,
+}
+
+
+def pool_of(name: str) -> type[TakerPool]:
+    """Return the pool that stands for one of Celery's.
+
+    Raises:
+        InvalidSettings: there is none.
+    """
+    if name not in POOLS:
+        raise InvalidSettings(f"the {name} pool is not supported", hint="use prefork, threads, or solo")
+    return POOLS[name]
+
+
+def pool_for(state: WorkerState) -> type[TakerPool]:
+    """Return the pool of a worker. It is a class, since Celery makes the pool, and gives it the app alone."""
+    return type("Pool", (pool_of(state.pool),), {"state": state})

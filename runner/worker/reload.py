@@ -1,0 +1,130 @@
+"""Live reload: a worker takes over what changed in its files of jobs, while it runs.
+
+A thread reads the files. The main loop puts in force what changed, unless a run needs it sooner: see ``live_files.py``.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+from celery import bootsteps
+from celery.utils.log import get_logger
+
+from runner.errors import RunnerError
+from runner.ledger.specs import KEPT_SECONDS
+from runner.worker.celery_types import Consumer
+from runner.worker.follow import follow
+from runner.worker.state import WorkerState, state_of
+from runner.worker.steps import Supervise
+
+log = get_logger(__name__)
+
+LOOK_SECONDS = 1.0
+"""How often files are looked at although nothing was heard of: the system does not tell of all changes."""
+
+LOOK_SHARE = 20
+"""With many files less often: a look may take a twentieth of the time."""
+
+APPLY_SECONDS = 0.1
+"""Between two looks of the main loop for something to put in force."""
+
+DRAIN_LOOK_SECONDS = 0.02
+"""Between two looks whether the worker has begun to stop."""
+
+
+class Reload(bootsteps.StartStopStep):
+    """Follows the files of jobs from when the worker consumes until it ends."""
+
+    requires = (Supervise,)
+
+    def __init__(self, consumer: Consumer, **kwargs: object) -> None:
+        super().__init__(consumer, **kwargs)
+        self._threads: list[threading.Thread] = []
+        self._ended = threading.Event()
+
+    def start(self, consumer: Consumer) -> None:
+        """Start the threads once; have the main loop put in force what they read."""
+        state = state_of(consumer)
+        if not self._threads:
+            self._threads = [FollowJobs(state, self._ended)]
+            if state.reload_code:
+                self._threads.append(FollowCode(state, self._ended))
+            for thread in self._threads:
+                thread.start()
+        if consumer.hub is not None:
+            consumer.timer.call_repeatedly(APPLY_SECONDS, state.files.apply, ())
+
+    def stop(self, consumer: Consumer) -> None:
+        """Go on: files change also while the connection is lost."""
+
+    def shutdown(self, consumer: Consumer) -> None:
+        """End the threads."""
+        self._ended.set()
+        for thread in self._threads:
+            thread.join(2.0)
+
+
+class FollowJobs(threading.Thread):
+    """Reads files of jobs when they change, and tells the ledger what this worker runs."""
+
+    def __init__(self, state: WorkerState, ended: threading.Event) -> None:
+        super().__init__(name="runner-reload", daemon=True)
+        self._settings = state.shared.settings
+        self._files = state.files
+        self._ended = ended
+        self._ledger = state.shared.app.open_ledger()
+        self._tell_at = 0.0
+
+    def run(self) -> None:
+        """Follow until the worker ends."""
+        look_at = 0.0
+        for changed in follow(self._settings.jobs_dir, self._ended):
+            now = time.monotonic()
+            if changed or self._files.unsettled or now >= look_at:
+                try:
+                    self._files.look()
+                except Exception:
+                    # Whatever is in a file: the jobs that are in force go on.
+                    log.exception("files of jobs could not be read; what was read before stays in force")
+                took = time.monotonic() - now
+                look_at = time.monotonic() + max(LOOK_SECONDS, LOOK_SHARE * took)
+            self._tell()
+
+    def _tell(self) -> None:
+        if time.monotonic() < self._tell_at and not self._files.untold:
+            return
+        try:
+            self._files.tell(self._ledger)
+            self._tell_at = time.monotonic() + KEPT_SECONDS / 4
+            # Until then a connection would stand open for nothing.
+            self._ledger.close()
+        except RunnerError as error:
+            log.debug("what this worker runs is told later: %s", error)
+            self._tell_at = time.monotonic() + 1.0
+
+
+class FollowCode(threading.Thread):
+    """Has the worker start anew when Python files change (``--reload-code``)."""
+
+    def __init__(self, state: WorkerState, ended: threading.Event) -> None:
+        super().__init__(name="runner-reload-code", daemon=True)
+        self._state = state
+        self._ended = ended
+
+    def run(self) -> None:
+        """Follow until something changed."""
+        from watchfiles import PythonFilter  # start-up time: for development alone
+
+        folders = [path for path in self._state.shared.settings.python_path if path.is_dir()]
+        for changed in follow(folders, self._ended, PythonFilter()):
+            if changed:
+                self._state.restart = True
+                os.kill(os.getpid(), signal.SIGTERM)
+                while not self._state.takers.board.head.draining and not self._ended.wait(DRAIN_LOOK_SECONDS):
+                    pass
+                # Said once nothing more is taken: whoever reads it may rely on the new code from now on.
+                log.warning("Python files changed: this worker starts anew once what runs has ended")
+                return

@@ -1,0 +1,158 @@
+"""What a worker answers to Celery's remote control.
+
+``worker.remote_control: safe`` leaves the commands that look. Revoked tasks and tasks with an eta, which Celery keeps
+in a worker's memory, are in the ledger: a worker answers that it has none. Revoking goes to the ledger, where it holds
+for all workers.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Callable, Iterable, Mapping
+
+from celery.app.utils import HIDDEN_SETTINGS
+from celery.worker.control import Panel as Commands
+
+from runner.app.celery_types import Words
+from runner.app.commands import LOOKING, refusal
+from runner.errors import RunnerError
+from runner.ledger.inbox import INBOX
+from runner.model.end_signal import signal_name
+from runner.model.queue_name import QUEUE_NAME
+from runner.settings.redis_url import mask
+from runner.worker.active_runs import Command, refreshing, telling
+from runner.worker.celery_types import Panel
+from runner.worker.state import state_of
+
+MOST_REVOKED = 1000
+"""Ids that one ``revoke`` may name."""
+
+
+def plain_commands() -> dict[str, Command]:
+    """Return what a plain client may ask for, whatever ``worker.remote_control`` allows to the generated app."""
+    return _PlainCommands((name, answer) for name, answer in {**Commands.data, **_OWN}.items() if name in LOOKING)
+
+
+def set_commands(mode: str) -> None:
+    """Make this process answer as ``mode`` (``worker.remote_control``) says."""
+    Commands.data.update(_OWN)
+    for name in _OF_THE_BOARD:
+        Commands.data[name] = refreshing(Commands.data[name])
+    for name in ("enable_events", "disable_events"):
+        Commands.data[name] = telling(Commands.data[name])
+    if mode != "full":
+        for name in set(Commands.data) - LOOKING:
+            Commands.data[name] = _refuse(name)
+
+
+def _refuse(name: str, words: str = "") -> Callable[..., Words]:
+    def refuse(_panel: object, **_: object) -> Words:
+        return {"error": words or refusal(name)}
+
+    return refuse
+
+
+class _PlainCommands(dict[str, Command]):
+    """Commands by name; any other name gets one that refuses."""
+
+    def __missing__(self, name: str) -> Callable[..., Words]:
+        words = f"{str(name)[:100]} is refused to a plain Celery client, use the generated app: celery -A runner"
+        return _refuse(name, words)
+
+
+def _nothing(_panel: object, **_: object) -> list[object]:
+    return []
+
+
+def _conf(panel: Panel, **_: object) -> Words:
+    """Return the settings that differ from Celery's defaults and are text or numbers; no password."""
+    found: Mapping[str, object] = panel.app.conf.table(with_defaults=False, censored=False)
+    told = {
+        name: value
+        for name, value in found.items()
+        if isinstance(value, str | int | float | bool) and not HIDDEN_SETTINGS.search(name)
+    }
+    return {name: mask(value) if isinstance(value, str) and "://" in value else value for name, value in told.items()}
+
+
+def _revoke(
+    panel: Panel,
+    task_id: str | Iterable[str] = (),
+    terminate: object = False,
+    signal: str | int | None = None,
+    **_: object,
+) -> Words:
+    """Revoke runs in the ledger. Each worker is told, and the first one changes something."""
+    ids = [task_id] if isinstance(task_id, str) else list(task_id)
+    if len(ids) > MOST_REVOKED or not all(isinstance(each, str) for each in ids):
+        return {"error": f"name up to {MOST_REVOKED} ids, each a text"}
+    try:
+        name = signal_name(signal)
+        for run_id in ids:
+            panel.app.backend.ledger.revoke(run_id, by="celery control", terminate=bool(terminate), signal=name)
+    except RunnerError as error:
+        return {"error": error.message}
+    return {"ok": f"revoked: {', '.join(ids)}"}
+
+
+def _terminate(panel: Panel, signal: str | int | None = None, task_id: str | Iterable[str] = (), **_: object) -> Words:
+    return _revoke(panel, task_id, terminate=True, signal=signal)
+
+
+def _add_consumer(panel: Panel, queue: object = None, **options: object) -> Words:
+    """Take runs from one more queue."""
+    if not isinstance(queue, str) or not re.fullmatch(str(QUEUE_NAME.pattern), queue):
+        return {"error": f"{str(queue)[:100]!r} is no name of a queue, {QUEUE_NAME.advice}"}
+    if given := sorted(name for name, value in options.items() if value is not None):
+        return {"error": f"a queue of runs has no options, leave out {', '.join(given)[:200]}"}
+    panel.consumer.call_soon(panel.consumer.add_task_queue, queue)
+    return {"ok": f"takes runs from {queue}"}
+
+
+def _cancel_consumer(panel: Panel, queue: object = None, **_: object) -> Words:
+    """Take no more runs from a queue; what was taken from it goes on."""
+    consumed = state_of(panel.consumer).queues
+    if queue not in consumed:
+        return {"error": f"takes no runs from {str(queue)[:100]!r}, only from {', '.join(consumed)}"}
+    panel.consumer.call_soon(panel.consumer.cancel_task_queue, queue)
+    return {"ok": f"takes no more runs from {queue}"}
+
+
+def _active_queues(panel: Panel, **_: object) -> list[Words]:
+    """Return the queues that runs are taken from, and that of plain clients."""
+    queues = panel.app.amqp.queues
+    taken = dict.fromkeys((*state_of(panel.consumer).queues, INBOX))
+    return [queues[name].as_dict(recurse=True) for name in taken]
+
+
+def _shutdown(_panel: object, **_: object) -> Words:
+    """Stop as SIGTERM does: what runs has its grace."""
+    os.kill(os.getpid(), signal.SIGTERM)
+    return {"ok": "stopping"}
+
+
+def _no_rate_limit(_panel: object, **_: object) -> Words:
+    return {"error": "rate_limit is not supported: concurrency in jobs.d limits how many runs there are at once"}
+
+
+def _no_time_limit(_panel: object, **_: object) -> Words:
+    return {"error": "time_limit is not supported: set timeout and soft_timeout in jobs.d, which workers follow"}
+
+
+_OWN: dict[str, Command] = {
+    "scheduled": _nothing,
+    "revoked": _nothing,
+    "conf": _conf,
+    "revoke": _revoke,
+    "terminate": _terminate,
+    "add_consumer": _add_consumer,
+    "cancel_consumer": _cancel_consumer,
+    "shutdown": _shutdown,
+    "active_queues": _active_queues,
+    "rate_limit": _no_rate_limit,
+    "time_limit": _no_time_limit,
+}
+_OF_THE_BOARD = ("active", "reserved", "query_task", "stats", "dump_active", "dump_reserved")
+"""Commands that show what takers do."""

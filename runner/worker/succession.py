@@ -1,0 +1,147 @@
+"""Makes another taker in the place of one that is gone, and another template, with its takers, after that has died."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+
+from celery.utils.log import get_logger
+
+from runner.app.celery_types import Words
+from runner.attempt.slot import NOTHING, TakerState
+from runner.process.group import kill_group
+from runner.worker.dead_takers import DeadTakers
+from runner.worker.takers import ProcessTakers
+from runner.worker.template import Born, Death, Failed
+
+log = get_logger("runner.worker.supervision")
+
+MAKE_PAUSE = 1.0
+"""Seconds before the next try to make a taker that could not be made, or that died before it had asked for anything."""
+
+
+class Succession:
+    """That of the takers of one worker, which have processes of their own. Called by the supervision.
+
+    Args:
+        takers: of the worker.
+        dead: settles what they leave.
+        leaves: says whether the worker takes nothing more, so that nobody is to succeed.
+        obey: does what a taker has asked for.
+    """
+
+    def __init__(
+        self,
+        takers: ProcessTakers,
+        dead: DeadTakers,
+        leaves: Callable[[], bool],
+        obey: Callable[[int, Words], None],
+    ) -> None:
+        self._takers = takers
+        self._board = takers.board
+        self._dead = dead
+        self._leaves = leaves
+        self._obey = obey
+        self._missing: dict[int, float] = {}
+        """Places without a taker, and when another is made."""
+        self._template_at: float | None = None
+        """When the next try is made to fork a template."""
+
+    def due(self) -> Iterator[float]:
+        """Yield when something is to be made (``time.monotonic``)."""
+        yield from self._missing.values()
+        if self._template_at is not None:
+            yield self._template_at
+
+    def hear_template(self) -> None:
+        """Do what follows from what the template tells."""
+        for told in self._takers.template.hear():
+            if isinstance(told, Born):
+                self._takers.born(told.index, told.pid)
+            elif isinstance(told, Death):
+                self._bury(told)
+            elif isinstance(told, Failed):
+                self._takers.forget(told.index)
+                self._missing[told.index] = time.monotonic() + MAKE_PAUSE
+            else:
+                self._replace_template()
+
+    def _bury(self, death: Death) -> None:
+        """Settle what a dead taker has left; another one then takes its place."""
+        takers, slot = self._takers, self._board.slot(death.index)
+        for words in takers.hear(death.index):
+            self._obey(death.index, words)
+        shown = slot.read()
+        if not shown.held:
+            self._dead.forget_idle(death.pid)
+        wanted = not (self._leaves() or slot.dismissed)
+        passes = shown.state is TakerState.PASSING and wanted
+        takers.died(death.index)
+        if not passes:
+            self._dead.settle(shown, death, expected=self._leaves())
+            self._board.writer(death.index).show(NOTHING)
+        if wanted:
+            # One that cannot even begin is not forked again and again without a pause.
+            early = death.status and shown.state in (TakerState.FREE, TakerState.STARTING, TakerState.PASSING)
+            if early:
+                self._missing[death.index] = time.monotonic() + MAKE_PAUSE
+            else:
+                self._make(death.index)
+
+    def _make(self, index: int) -> None:
+        try:
+            self._takers.make(index)
+        except OSError as error:
+            # Without a template, another one is made, and then all that are missing.
+            log.error("no taker can be made: %s", error)
+            self._missing[index] = time.monotonic() + MAKE_PAUSE
+
+    def make_missing(self, now: float) -> None:
+        """Make what could not be made before."""
+        if self._leaves():
+            for index in self._missing:
+                # It may have been left a run.
+                self._forget(index, 0)
+            self._missing.clear()
+            self._template_at = None
+            return
+        if self._template_at is not None:
+            if now >= self._template_at:
+                self._restart()
+            return
+        for index in [each for each, at in self._missing.items() if now >= at]:
+            del self._missing[index]
+            if index in self._takers.places and not self._board.slot(index).dismissed:
+                self._make(index)
+
+    def _replace_template(self) -> None:
+        """Fork another template. The takers of the former have died with it, or do so now."""
+        log.error("the process that takers are forked from has died, another one is made")
+        pids = dict(self._takers.pids)
+        for index in sorted(self._takers.places):
+            pid = pids.get(index, 0)
+            if pid:
+                kill_group(pid, signal.SIGKILL, grace=0.0)
+            self._forget(index, pid)
+            self._takers.died(index)
+        if not self._leaves():
+            self._restart()
+
+    def _restart(self) -> None:
+        self._template_at = None
+        self._missing.clear()
+        try:
+            self._takers.restart()
+        except OSError as error:
+            log.error("the process that takers are forked from cannot be made: %s", error)
+            self._template_at = time.monotonic() + MAKE_PAUSE
+            return
+        for index in sorted(self._takers.places):
+            self._make(index)
+
+    def _forget(self, index: int, pid: int) -> None:
+        shown = self._board.slot(index).read()
+        if pid or shown.held or shown.asked:
+            self._dead.settle(shown, Death(index, pid, signal.SIGKILL, 0), expected=self._leaves())
+        self._board.writer(index).show(NOTHING)

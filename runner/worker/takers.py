@@ -1,0 +1,414 @@
+"""The takers of one worker: their places on the board, and how its parent speaks with them.
+
+Three kinds take in the same way. Takers in processes of their own can be ended; those in threads, and the one in the
+main loop, cannot.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import NoReturn
+
+from celery import signals
+from celery.utils.log import get_logger
+
+from runner.app.celery_types import Words
+from runner.attempt.channel import Channel, ParentGone
+from runner.attempt.limits import Limits
+from runner.attempt.slot import NOTHING
+from runner.attempt.state import SharedState
+from runner.attempt.taker import Place, Taker
+from runner.attempt.taker_process import Inherited, be_taker
+from runner.errors import RunnerError
+from runner.ledger.scripts import read_all
+from runner.process.group import guard, release
+from runner.worker.board import MOST_TAKERS, Board
+from runner.worker.celery_types import Hub
+from runner.worker.jobs_told import take_over
+from runner.worker.template import Template
+
+log = get_logger(__name__)
+
+TURN_SECONDS = 0.05
+"""How long the taker in the main loop goes from one run to the next before the loop does what else there is."""
+
+FAILED_PAUSE = 1.0
+"""Seconds before a taker in the worker's own process goes on that has failed."""
+
+
+class Takers:
+    """Those of one worker.
+
+    Args:
+        shared: what their worker knows.
+        count: how many there are to be.
+        limits: what bounds each of them.
+    """
+
+    enforced = False
+    """Whether time limits and terminations are enforced."""
+
+    def __init__(self, shared: SharedState, count: int, limits: Limits | None = None) -> None:
+        self._shared = shared
+        self.count = count
+        self._limits = limits or Limits()
+        self.board = Board()
+        self.channels: dict[int, Channel] = {}
+        self.pids: dict[int, int] = {}
+        self.places: set[int] = set()
+        """The places that have a taker, or are to get one."""
+        self.on_new: Callable[[], None] = lambda: None
+        """Called when there is another channel to listen to."""
+        self.on_wake: Callable[[], None] = lambda: None
+        """Called when a taker that was idle is woken."""
+        self._ready: set[int] = set()
+        self._idle: dict[int, None] = {}
+        self._begun = False
+        self._changed = threading.Condition()
+
+    def start(self) -> None:
+        """Make the takers; they begin with :meth:`begin`."""
+        for _ in range(self.count):
+            self._add()
+
+    def _add(self) -> None:
+        index = next((each for each in range(MOST_TAKERS) if each not in self.places), None)
+        if index is None:
+            raise ValueError(f"a worker has at most {MOST_TAKERS} takers")
+        self.places.add(index)
+        try:
+            self.make(index)
+        except BaseException:
+            self.places.discard(index)
+            raise
+
+    def make(self, index: int) -> None:
+        """Make a taker in a place. What the former one there has passed on is left to it."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.board.slot(index).dismiss(False)
+        self.board.slot(index).end(False)
+        self.channels[index] = Channel(ours)
+        try:
+            self._make(index, theirs)
+        except BaseException:
+            self.channels.pop(index).close()
+            raise
+        finally:
+            self._let_go(theirs)
+        self.on_new()
+
+    def _make(self, index: int, end: socket.socket) -> None:
+        raise NotImplementedError
+
+    def _let_go(self, end: socket.socket) -> None:
+        """Close the taker's end here, where it is another process."""
+
+    # -- words
+
+    def begin(self) -> None:
+        """Let the takers take, now and those that are made later."""
+        with self._changed:
+            self._begun, ready = True, {index for index in self._ready if self._is_guarded(index)}
+            self._ready -= ready
+        for index in ready:
+            self._tell(index, go=True)
+
+    def _is_guarded(self, index: int) -> bool:
+        """Whether what a taker starts would end with this worker."""
+        return True
+
+    def on_ready(self, index: int) -> None:
+        """Note that a taker is there."""
+        with self._changed:
+            if not (self._begun and self._is_guarded(index)):
+                self._ready.add(index)
+                return
+        self._tell(index, go=True)
+
+    def on_idle(self, index: int) -> None:
+        """Note that a taker waits to be woken."""
+        with self._changed:
+            if self.board.head.draining or self.board.slot(index).dismissed:
+                self._tell(index, wake=True)
+                return
+            self._idle[index] = None
+            self._changed.notify_all()
+
+    def wait_for_idle(self, seconds: float) -> bool:
+        """Wait until a taker is idle; return whether one is."""
+        with self._changed:
+            return bool(self._changed.wait_for(lambda: self._idle, seconds))
+
+    @property
+    def idle(self) -> int:
+        """How many are idle."""
+        return len(self._idle)
+
+    def wake(self) -> bool:
+        """Wake an idle taker; False if there is none."""
+        with self._changed:
+            if not self._idle:
+                return False
+            # The last one: its memory is still at hand, and the others may sleep on.
+            index, _ = self._idle.popitem()
+        self._tell(index, wake=True)
+        self.on_wake()
+        return True
+
+    def wake_all(self) -> None:
+        """Wake all that are idle: there may be something that nobody rang for."""
+        while self.wake():
+            pass
+
+    def answer(self, index: int, **words: object) -> None:
+        """Answer what a taker has asked."""
+        self._tell(index, **words)
+
+    def _tell(self, index: int, **words: object) -> None:
+        channel = self.channels.get(index)
+        if channel is not None:
+            channel.tell(**words)
+
+    def hear(self, index: int) -> list[Words]:
+        """Return what a taker has said; nothing more comes of one that is gone."""
+        channel = self.channels.get(index)
+        if channel is None:
+            return []
+        try:
+            return channel.hear_all()
+        except ParentGone:
+            self.forget(index)
+            return []
+
+    def forget(self, index: int) -> None:
+        """Close the channel of a taker that is gone."""
+        with self._changed:
+            self._idle.pop(index, None)
+            self._ready.discard(index)
+        channel = self.channels.pop(index, None)
+        if channel is not None:
+            channel.close()
+        if not self.enforced and self.board.slot(index).dismissed:
+            self.places.discard(index)
+
+    # -- fewer, more, none
+
+    def grow(self, count: int) -> None:
+        """Have so many more."""
+        for _ in range(count):
+            self._add()
+            self.count += 1
+
+    def shrink(self, count: int) -> None:
+        """Have so many fewer: those that run something leave after it.
+
+        Raises:
+            ValueError: there are not so many.
+        """
+        if count >= self.count:
+            raise ValueError("a worker keeps at least one taker")
+        free = [index for index in self.places if not self.board.slot(index).dismissed]
+        for index in sorted(free, key=lambda each: each not in self._idle)[:count]:
+            self.board.slot(index).dismiss(True)
+            self.count -= 1
+        self.wake_all()
+
+    def drain(self) -> None:
+        """Have all of them leave, each after its run."""
+        self.board.head.write(draining=True)
+        self.begin()
+        self.wake_all()
+
+    def stop(self) -> None:
+        """End what is left."""
+        for index in list(self.channels):
+            self.forget(index)
+
+
+class ProcessTakers(Takers):
+    """Takers in processes of their own, forked from a template."""
+
+    enforced = True
+
+    def __init__(
+        self, shared: SharedState, count: int, limits: Limits | None = None, inherited: Inherited | None = None
+    ) -> None:
+        super().__init__(shared, count, limits)
+        self._inherited = inherited
+        self.template = Template(self._be_taker, self._take_over)
+
+    def start(self) -> None:
+        """Fork the template, while this process has no threads, and ask it for the takers."""
+        read_all()
+        self.template.start()
+        super().start()
+
+    def restart(self) -> None:
+        """Fork another template: the former is gone, and its takers with it. Their places are empty then.
+
+        Raises:
+            OSError: that cannot be done now.
+        """
+        self.template.start()
+
+    def reload(self, changed: Words) -> None:
+        """Hand over what jobs have become; those that are forked from now on know it."""
+        with contextlib.suppress(OSError):
+            # If the template is gone, the next one is forked from this process, which knows it all.
+            self.template.reload(changed)
+
+    def _make(self, index: int, end: socket.socket) -> None:
+        signals.worker_before_create_process.send(sender=self)
+        self.template.fork(index, end)
+
+    def _let_go(self, end: socket.socket) -> None:
+        end.close()
+
+    def born(self, index: int, pid: int) -> None:
+        """Note the process of a taker: what it starts is to end with this worker."""
+        try:
+            guard(pid)
+        except OSError as error:
+            log.error("what process %s starts may outlive this worker: %s", pid, error)
+        self.pids[index] = pid
+        with self._changed:
+            begins = self._begun and index in self._ready
+            self._ready.discard(index)
+        if begins:
+            self._tell(index, go=True)
+
+    def _is_guarded(self, index: int) -> bool:
+        return index in self.pids
+
+    def died(self, index: int) -> None:
+        """Note that the process of a taker is gone."""
+        pid = self.pids.pop(index, None)
+        if pid is not None:
+            release(pid)
+        self.forget(index)
+        if self.board.slot(index).dismissed:
+            self.places.discard(index)
+
+    def stop(self) -> None:
+        """End the template, and with it what takers there are."""
+        super().stop()
+        self.template.close()
+
+    # -- in the forks
+
+    def _be_taker(self, index: int, end: socket.socket) -> NoReturn:
+        assert self._inherited is not None
+        for channel in self.channels.values():
+            channel.close()
+        place = Place(self.board.head, self.board.writer(index), Channel(end))
+        be_taker(self._shared, place, self._limits, self._inherited)
+
+    def _take_over(self, jobs: Words) -> None:
+        take_over(self._shared, jobs)
+
+
+class ThreadTakers(Takers):
+    """Takers in threads of the worker's own process."""
+
+    def _make(self, index: int, end: socket.socket) -> None:
+        place = Place(self.board.head, self.board.writer(index), Channel(end))
+        threading.Thread(target=self._run, args=(place,), name=f"Taker-{index + 1}", daemon=True).start()
+
+    def _run(self, place: Place) -> None:
+        try:
+            with contextlib.suppress(ParentGone):
+                while not self._run_until_it_fails(place):
+                    place.channel.hear(FAILED_PAUSE)
+        finally:
+            place.slot.show(NOTHING)
+            place.channel.close()
+
+    def _run_until_it_fails(self, place: Place) -> bool:
+        """Return True if the worker has no use for the taker any more."""
+        try:
+            Taker(self._shared, place, enforced=False).run()
+        except ParentGone:
+            raise
+        except BaseException:
+            log.exception("a taker failed, and begins anew")
+            give_back(self._shared, place)
+            return False
+        return True
+
+
+def give_back(shared: SharedState, place: Place) -> None:
+    """Give back what a taker in this process had asked for when it failed; nobody has performed any of it."""
+    asked = place.slot.read().asked
+    if asked:
+        # Else its lease runs out.
+        with contextlib.suppress(RunnerError):
+            shared.claims.hand_back([asked], detail="handed back by a worker that could not start it", untouched=True)
+    place.slot.show(NOTHING)
+
+
+class SoloTaker(Takers):
+    """The one taker in the main loop, which does nothing else while it performs a run."""
+
+    taker: Taker | None = None
+    _joined = False
+
+    def _make(self, index: int, end: socket.socket) -> None:
+        self._end = Channel(end)
+        self._place = Place(self.board.head, self.board.writer(index), self._end)
+        self.taker = Taker(self._shared, self._place, enforced=False)
+        self._goes_on, self._going_on = socket.socketpair()
+        for each in (self._goes_on, self._going_on):
+            each.setblocking(False)
+
+    def join(self, hub: Hub) -> None:
+        """Take in a main loop from now on; again after a lost connection, with which the loop forgets its readers."""
+        taker = self.taker
+        assert taker is not None
+        if self._end.fileno() < 0:
+            return
+        for each in (self._end, self._goes_on):
+            hub.add_reader(each.fileno(), self._turn_safely, hub)
+        if self._joined:
+            self._go_on()
+            return
+        self._joined = True
+        taker.begin()
+
+    def _turn_safely(self, hub: Hub) -> None:
+        try:
+            with contextlib.suppress(ParentGone):
+                self._turn(hub)
+        except Exception:
+            log.exception("the taker failed, and goes on")
+            give_back(self._shared, self._place)
+            hub.call_later(FAILED_PAUSE, self._turn_safely, hub)
+
+    def _turn(self, hub: Hub) -> None:
+        taker = self.taker
+        assert taker is not None
+        if self._end.fileno() < 0:
+            return
+        with contextlib.suppress(BlockingIOError):
+            self._goes_on.recv(4096)
+        self._end.hear_all()
+        until = time.monotonic() + TURN_SECONDS
+        while taker.wanted():
+            if not taker.step():
+                taker.be_idle()
+                return
+            if time.monotonic() > until:
+                self._go_on()
+                return
+        taker.leave()
+        for each in (self._end, self._goes_on):
+            hub.remove_reader(each.fileno())
+        self._end.close()
+
+    def _go_on(self) -> None:
+        """Have the main loop come back at once: what it is given to do later waits for its next event."""
+        with contextlib.suppress(BlockingIOError):
+            self._going_on.send(b".")

@@ -1,0 +1,131 @@
+"""What is wrong in a file, where, and what to do: one line each."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from runner.model.option import Path
+from runner.model.plural import things
+
+_LONGEST_MESSAGE = 500
+_LONGEST_LINE = 160
+_TAB_STOP = 8
+
+
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One fault of a file. ``line`` and ``column`` count from 1.
+
+    A column is a display column, as the GNU Coding Standards have it: a wide character takes two, a
+    combining one none, so that a caret printed under the line stands where it should.
+    """
+
+    file: str
+    line: int
+    column: int
+    path: str
+    message: str
+    severity: Severity = "error"
+    """A warning deserves a word, but stops nothing."""
+    source: str = field(default="", compare=False)
+    """The line of the file, without its end; empty where the fault is that of the whole file."""
+    expected: str = field(default="", compare=False)
+    """What may stand there, from the option's declaration; empty where that is not known."""
+    from_code: bool = field(default=False, compare=False)
+    """Whether the fault was found by looking at the code that a job runs."""
+    remedy: str = field(default="", compare=False)
+    """What to do, in words; empty where the message names nothing."""
+    replacement: str = field(default="", compare=False)
+    """What to write instead of the next ``replaced`` characters of ``source``; empty where that is not known."""
+    replaced: int = field(default=0, compare=False)
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}:{self.column}: "
+        told = f"{self.path}: {self.message}" if self.path else self.message
+        return where + (told if self.severity == "error" else f"{self.severity}: {told}")
+
+    @property
+    def index(self) -> int:
+        """Where it stands in ``source``: a character index from 0."""
+        for index in range(len(self.source) + 1):
+            if display_column(self.source, index) >= self.column:
+                return index
+        return 0
+
+    @property
+    def corrected(self) -> str:
+        """The line as it was probably meant; empty where that is not known, or the line is long."""
+        if not self.replacement or not self.source or len(self.source) > _LONGEST_LINE:
+            return ""
+        return self.source[: self.index] + self.replacement + self.source[self.index + self.replaced :]
+
+    @property
+    def fix(self) -> str:
+        """What to do, in one line: the corrected line where it is known, else the remedy."""
+        return self.corrected.strip() or self.remedy
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the problem as a JSON object."""
+        return {
+            "file": self.file,
+            "line": self.line,
+            "column": self.column,
+            "path": self.path,
+            "message": self.message,
+            "severity": self.severity,
+            "source": self.source or None,
+            "expected": self.expected or None,
+            "fix": self.fix or None,
+        }
+
+
+def summary(problems: Iterable[Problem]) -> str:
+    """Return the last line of a report: ``2 problems in 1 file``; warnings are not counted."""
+    found = [problem for problem in problems if problem.severity == "error"]
+    files = len({problem.file for problem in found})
+    return f"{things(len(found), 'problem')} in {things(files, 'file')}" if found else "no problems"
+
+
+def show_path(path: Path) -> str:
+    """Return ``jobs.x.tags[1]`` for ``("jobs", "x", "tags", 1)``."""
+    shown = ""
+    for step in path:
+        if isinstance(step, int):
+            shown += f"[{step}]"
+        else:
+            shown += ("." if shown else "") + one_line(step)
+    return shown
+
+
+def one_line(text: str) -> str:
+    """Return ``text`` fit for one line of a terminal: control characters escaped, cut where it is very long."""
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    return text if len(text) <= _LONGEST_MESSAGE else text[: _LONGEST_MESSAGE - 1] + "…"
+
+
+def display_column(line: str, index: int) -> int:
+    """Return the display column, counted from 1, of the character at ``index`` of ``line``."""
+    before = line[:index]
+    if before.isascii() and "\t" not in before:
+        return len(before) + 1
+    width = 0
+    for char in before:
+        if char == "\t":
+            width += _TAB_STOP - width % _TAB_STOP
+        elif unicodedata.combining(char) or unicodedata.category(char) in ("Mn", "Me", "Cf"):
+            continue
+        else:
+            width += 2 if unicodedata.east_asian_width(char) in "WF" else 1
+    return width + 1
+
+
+def caret(line: str, column: int) -> str:
+    """Return ``line`` and, under it, a caret at display column ``column``; tabs become spaces."""
+    return f"{line.expandtabs(_TAB_STOP)}\n{' ' * (column - 1)}^"

@@ -1,0 +1,85 @@
+"""A strict reader of YAML: plain JSON values, every fault with line and column, in one go.
+
+It is built on the events of PyYAML's parser (libyaml's, where it was compiled in), so that nothing is
+ever constructed that JSON could not hold, and reading goes on after a fault wherever the text still has
+one meaning. :class:`Document` holds the value, the problems, and where each key and value stands.
+"""
+
+from __future__ import annotations
+
+import re
+
+import yaml
+
+from runner.model.message import told
+from runner.yaml_reader import syntax
+from runner.yaml_reader.builder import Builder, Stop
+from runner.yaml_reader.document import OPEN_PARSER, Document, source_of
+from runner.yaml_reader.tabs import report_tabs
+
+__all__ = ["MAX_BYTES", "Document", "read_bytes", "read_text", "source_of"]
+
+MAX_BYTES = 1024 * 1024
+
+# What YAML allows is the larger set, and takes 3 ms to compile.
+_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
+
+
+def read_bytes(data: bytes, file: str, size: int | None = None) -> Document:
+    """Read the content of a file. Never raises for bad content.
+
+    Args:
+        data: the content, which may be cut anywhere after ``MAX_BYTES``.
+        file: how messages name it.
+        size: of the whole file, if ``data`` may have been cut.
+    """
+    if len(data) > MAX_BYTES:
+        whole = max(len(data), size or 0)
+        return Document(file).refuse(
+            told(f"is {whole:,} bytes long, at most 1 MiB is read", "split it into several files", "; ")
+        )
+    for mark, name in ((b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"), (b"\x00\x00\xfe\xff", "UTF-32")):
+        if data.startswith(mark):
+            return Document(file).refuse(told(f"is encoded in {name}", "save it as UTF-8"))
+    if b"\x00" in data[:4] and len(data) > 1:
+        return Document(file).refuse(told("looks like UTF-16 without a byte-order mark", "save it as UTF-8"))
+    try:
+        text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = data[: error.start].removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace")
+        document = Document(file, data.decode("utf-8", "replace").removeprefix("\ufeff"))
+        line, index = _place_of(before, len(before))
+        return document.refuse(
+            told(f"byte 0x{data[error.start]:02x} is not UTF-8", "save the file as UTF-8"), line, index
+        )
+    return read_text(text, file)
+
+
+def read_text(text: str, file: str) -> Document:
+    """Read a text, as :func:`read_bytes`."""
+    document = Document(file, text)
+    match = _FORBIDDEN.search(text)
+    if match:
+        line, index = _place_of(text, match.start())
+        char = ord(match[0])
+        return document.refuse(
+            told(f"character U+{char:04X} is not allowed", f"remove it or write \\u{char:04x} in quotes"), line, index
+        )
+    parser = OPEN_PARSER(text)
+    try:
+        Builder(document, parser).build()
+    except Stop as stop:
+        document.refuse(stop.message, stop.mark.line, stop.mark.column)
+    except yaml.YAMLError as error:
+        fault = syntax.explain(error, text)
+        document.refuse(fault.message, fault.line, fault.index)
+    finally:
+        parser.dispose()
+    if "\t" in text and document.readable:
+        report_tabs(document, text)
+    return document
+
+
+def _place_of(text: str, at: int) -> tuple[int, int]:
+    lines = (text[:at] + ".").splitlines()
+    return len(lines) - 1, len(lines[-1]) - 1

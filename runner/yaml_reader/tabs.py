@@ -1,0 +1,50 @@
+"""Tabs where YAML's readers disagree on them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+
+from runner.model.message import told
+from runner.yaml_reader.document import OPEN_PARSER, Document
+
+
+def report_tabs(document: Document, text: str) -> None:
+    """Report tabs that are neither in a text nor in a comment nor at the end of a line."""
+    spans: list[tuple[int, int]] = []
+    parser = OPEN_PARSER(text)
+    try:
+        while parser.check_event():
+            event = parser.get_event()
+            if type(event) is yaml.ScalarEvent:
+                start, end = _span(event)
+                spans.append((start, end))
+    except yaml.YAMLError:
+        return
+    finally:
+        parser.dispose()
+    following = 0
+    last_end = 0
+    begin = 0
+    for number, line in enumerate(text.splitlines(keepends=True)):
+        for match in re.finditer("\t", line):
+            at = begin + match.start()
+            while following < len(spans) and spans[following][0] <= at:
+                last_end = max(last_end, spans[following][1])
+                following += 1
+            rest = line[match.start() :].strip()
+            if at < last_end:
+                continue
+            if rest and not rest.startswith("#") and "#" not in text[max(begin, last_end) : at]:
+                document.faulty.append(("",))
+                document.report_at(
+                    number, match.start(), (), told("a tab, YAML is indented with spaces only", "replace it", ": ")
+                )
+            break  # one is enough, and what follows it is a comment or the end of the line
+        begin += len(line)
+
+
+def _span(event: Any) -> tuple[int, int]:
+    return event.start_mark.index, event.end_mark.index

@@ -1,0 +1,330 @@
+"""What users of other tools type is answered with what to write here."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from runner.authoring.advice import advice_for
+from runner.catalog.catalog import load_files
+from runner.errors import InvalidSettings
+from runner.model import foreign_names
+from runner.model.hooks import HOOKS_ALIASES, UNIQUE_ALIASES
+from runner.model.job import JOB, RETENTION_ALIASES, RETRY_ALIASES, JobSpec
+from runner.model.message import Message
+from runner.model.option import Section, known_options
+from runner.model.retry import RetryPolicy
+from runner.model.schedule import ONE_SCHEDULE, SCHEDULES, Schedule
+from runner.model.timezone import unknown_zone
+from runner.settings import Settings, load_settings
+from runner.settings.options import SETTINGS
+from runner.yaml_reader.problem import Problem
+
+OPTIONS = [
+    # Celery beat
+    ("schedule: 30.0", "write {every: 30s}"),
+    ("schedule: 90", "write {every: 1m30s}"),
+    ('schedule: "30.0"', "write {every: 30s}"),
+    ("schedule: crontab(minute=0, hour='*/3')", 'write "0 */3 * * *"'),
+    ("schedule: celery.schedules.crontab(hour=7, minute=30, day_of_week=1)", 'write "30 7 * * 1"'),
+    ("schedule: timedelta(minutes=5)", "write {every: 5m}"),
+    ("schedule: {run_every: 30}", "did you mean every?"),
+    ("args: (16, 16)", "write [16, 16]"),
+    ("args: (16,)", "write [16]"),
+    ("options: {queue: x}", "queue, priority, and expires are options of the job itself"),
+    ("link_error: x", "did you mean hooks.failure?"),
+    ("countdown: 5", "runner submit JOB --in 10m, or --at TIME"),
+    ("schedule: schedule(run_every=90)", "write {every: 1m30s}"),
+    # Plain names
+    ("cmd: ls", "a shell command is kwargs.command"),
+    ("jitter: 5s", "did you mean schedule.jitter?"),
+    ("tz: UTC", "did you mean schedule.timezone?"),
+    ("start: 2026-11-24", "did you mean schedule.start?"),
+    ("backoff: exponential", "did you mean retry.backoff?"),
+    ("notify: ops", "did you mean hooks.failure?"),
+    ("workdir: /srv", "a working folder is kwargs.cwd"),
+    ("singleton: true", "did you mean concurrency?"),
+    ("once: true", "runner submit JOB --in 10m, or --at TIME"),
+    # APScheduler
+    ("trigger: interval", "did you mean schedule?"),
+    ("misfire_grace_time: 30", "write catchup_window in schedule, with a unit"),
+    ("coalesce: true", "write catchup: last in schedule"),
+    ("schedule: {cron: '@daily', coalesce: true}", "write catchup: last"),
+    ("schedule: {cron: '@daily', misfire_grace_time: 30}", "write catchup_window with a unit"),
+    ("schedule: {minutes: 5}", "did you mean every?"),
+    ("schedule: {hour: 2, minute: 0}", 'cron: "0 2 * * *"'),
+    ("day_of_week: mon", 'schedule: "0 2 * * *"'),
+    ("run_date: 2026-11-24", "runner submit JOB --in 10m, or --at TIME"),
+    # Kubernetes CronJob
+    ("concurrencyPolicy: Forbid", "did you mean concurrency.policy?"),
+    ("concurrency: {limit: 1, policy: Forbid}", "did you mean skip?"),
+    ("jobTemplate: {}", "write the job's options here"),
+    ("containers: []", "there are no containers"),
+    ("startingDeadlineSeconds: 30", "did you mean expires?"),
+    # GitHub Actions
+    ("run: echo hello", "a shell script is kwargs.script of task runner.tasks.shell:run"),
+    ("steps: [{run: echo}]", "write each step as a job of its own"),
+    ("needs: [build]", "name this job under hooks.success"),
+    ("runs-on: ubuntu", "did you mean queue?"),
+    ("timeout-minutes: 5", "did you mean timeout?"),
+    # systemd timers
+    ("OnCalendar: daily", "did you mean schedule?"),
+    ("schedule: {OnCalendar: daily}", "did you mean cron?"),
+    ('schedule: "*-*-* 02:00:00"', "that is an OnCalendar of systemd"),
+    ("schedule: Mon..Fri *-*-* 08:00", "that is an OnCalendar of systemd"),
+    ("schedule: daily", 'write "@daily"'),
+    ("schedule: {cron: '@daily', Persistent: true}", "did you mean catchup?"),
+    ("OnFailure: mail", "did you mean hooks.failure?"),
+    ("ExecStart: /bin/true", "a shell command is kwargs.command"),
+    # Dagu
+    ("handlerOn: {}", "did you mean hooks?"),
+    ("mailOn: {}", "did you mean hooks?"),
+    ("preconditions: []", "check it in the job"),
+    ("schedule: {start: 2026-11-24, stop: x, every: 1h}", "a run is ended by timeout of its job"),
+    ("schedule: {cron: '@daily', catchup: true}", "did you mean all?"),
+    # supercronic, Go's cron, Quartz, AWS, Jenkins, OpenBSD
+    ('schedule: "CRON_TZ=Europe/Berlin 0 2 * * *"', '{cron: "0 2 * * *", timezone: Europe/Berlin}'),
+    ('schedule: "CRON_TZ=Europe/Berlin @every 5m"', "write {every: 5m, timezone: Europe/Berlin}"),
+    ('schedule: "CRON_TZ=UTC 0 0 2 ? * MON"', 'write {cron: "0 0 2 * * MON", timezone: UTC}'),
+    ('schedule: "CRON_TZ=UTC @midnite"', 'write {cron: "@midnite", timezone: UTC}'),
+    ('schedule: "CRON_TZ=UTC H 2 * * *"', "timezone: UTC; and for the rest, H is of Jenkins"),
+    ('schedule: "CRON_TZ=Europe/Berlin"', '{cron: "0 2 * * *", timezone: Europe/Berlin}'),
+    ('schedule: "CRON_TZ=UTC\\n0 2 * * *"', '{cron: "0 2 * * *", timezone: UTC}'),
+    ('schedule: "0 0 2 15W * ?"', "15W as day-of-month is of Quartz"),
+    ('schedule: "0 0 2 L-3 * ? 2026"', "L-3 as day-of-month is of Quartz"),
+    ("hooks: {failure: (a, b)}", "YAML has no tuples: write [a, …]"),
+    ("retry: {for: (ValueError, OSError)}", "YAML has no tuples: write [ValueError, …]"),
+    ("params: {a: {enum: (1, 2)}}", "YAML has no tuples: write [1, …]"),
+    ("kwargs: {script: 'echo ${HOME}'}", "write $HOME for a shell"),
+    ('schedule: "TZ=UTC @daily"', '{cron: "@daily", timezone: UTC}'),
+    ('schedule: "@every 1h30m"', "write {every: 1h30m}"),
+    ('schedule: {cron: "@every 90s"}', "write {every: 1m30s}"),
+    ('schedule: "@every 100ms"', "the shortest interval is {every: 1s}"),
+    ('args: "[1, 2]"', "write [1, 2]"),
+    ('schedule: "@every day"', "such as {every: 15m}"),
+    ('schedule: "0 12 * * ?"', '? is * here, write "0 12 * * *"'),
+    (
+        'schedule: "0 0 12 ? * 2 2026"',
+        '"0 0 12 * * 2"; there is no field for the year; Sunday is 0 or 7 here, and not 1',
+    ),
+    ('schedule: "*/30 * * * * * *"', "the last of its 7 fields is a year"),
+    ("schedule: cron(0 12 ? * MON-FRI *)", 'write "0 12 * * MON-FRI"'),
+    ("schedule: rate(5 minutes)", "write {every: 5m}"),
+    ('schedule: "H/15 * * * *"', "H is of Jenkins"),
+    ('schedule: "0~59 2 * * *"', "~ is of OpenBSD"),
+    ("schedule: PT15M", "write {every: 15m}"),
+    ("schedule: every 5 minutes", "write {every: 5m}"),
+    ('schedule: "02:30"', 'write "30 2 * * *"'),
+    ("schedule: 2026-11-24T02:00:00Z", "runner submit JOB --at TIME"),
+    # Airflow, RQ
+    ("schedule_interval: '@daily'", "did you mean schedule?"),
+    ("op_kwargs: {}", "did you mean kwargs?"),
+    ("job_timeout: 30", "did you mean timeout?"),
+]
+
+
+@pytest.mark.parametrize(("option", "hint"), OPTIONS, ids=[option for option, _ in OPTIONS])
+def test_what_users_of_other_tools_write_in_a_job(tmp_path: Path, option: str, hint: str) -> None:
+    path = tmp_path / "jobs.yaml"
+    path.write_text(f"jobs:\n  a:\n    task: a:b\n    {option}\n", "utf-8")
+    problems = load_files([path], base=tmp_path).problems
+    assert any(hint in each.message and each.line == 4 for each in problems), problems
+
+
+@pytest.mark.parametrize(
+    ("args", "pair"),
+    [
+        ("[(1, 2)]", '"(1" and "2)"'),
+        ("[x, (a, b, c)]", '"(a" and "c)"'),
+        ("[(1, 2), 3]", '"(1" and "2)"'),
+        ("[(1), 2]", None),
+        ("['(1, 2)']", None),
+        ("[a(, b]", None),
+        ("[[1, 2]]", None),
+    ],
+)
+def test_a_tuple_among_the_arguments_is_told(tmp_path: Path, args: str, pair: str | None) -> None:
+    path = tmp_path / "jobs.yaml"
+    path.write_text(f"jobs:\n  a:\n    task: a:b\n    args: {args}\n", "utf-8")
+    [job] = load_files([path], base=tmp_path).jobs.values()
+    told = [each.message for each in advice_for(job) if each.path == ("args",)]
+    assert [each.startswith(f"{pair} are two texts, since YAML has no tuples") for each in told] == [True] * bool(pair)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("steps: [{run: echo}]", "each step is a job of its own"),
+        ("apiVersion: batch/v1", "a file has jobs"),
+        ("beat_schedule: {}", "did you mean jobs?"),
+        ("'on': push", "when a job runs is its schedule"),
+        ("schedule: '@daily'", "did you mean jobs?"),
+        ("env: {A: b}", "under defaults for all jobs of the file"),
+        ("retry: {delay: 5s}", "under defaults for all jobs of the file"),
+        ("handlerOn: {}", "hooks of a job"),
+        ("job_defaults: {}", "did you mean defaults?"),
+        ("pipeline: {}", "did you mean jobs?"),
+        ("run: echo", "a file has jobs"),
+        ("timezone: UTC", "it belongs in runner.yaml"),
+        ("Timer: {OnCalendar: daily}", "a file has jobs"),
+    ],
+)
+def test_what_users_of_other_tools_write_at_the_top(tmp_path: Path, text: str, hint: str) -> None:
+    path = tmp_path / "jobs.yaml"
+    path.write_text(f"{text}\njobs:\n  a: {{task: a:b}}\n", "utf-8")
+    [problem] = load_files([path], base=tmp_path).problems
+    assert (problem.line, hint in problem.message) == (1, True), problem.message
+
+
+@pytest.mark.parametrize(
+    ("aliases", "cls"),
+    [
+        (JOB.aliases, JobSpec),
+        (SETTINGS.aliases, Settings),
+        (ONE_SCHEDULE.aliases, Schedule),
+        (RETRY_ALIASES, RetryPolicy),
+        (RETENTION_ALIASES, known_options(JobSpec)["retention"].kind.cls),  # type: ignore[attr-defined]
+        (HOOKS_ALIASES, known_options(JobSpec)["hooks"].kind.cls),  # type: ignore[attr-defined]
+        (UNIQUE_ALIASES, known_options(JobSpec)["unique"].kind.cls),  # type: ignore[attr-defined]
+    ],
+)
+def test_each_hint_names_an_option_that_there_is(aliases: dict[str, str], cls: type) -> None:
+    for name, meant in aliases.items():
+        assert name not in known_options(cls), f"{name} is an option itself, its hint is never shown"
+        if isinstance(meant, Message):
+            assert re.fullmatch(r"\(.+[^.]\)", meant)
+            continue
+        known = known_options(cls)
+        for step in meant.split("."):
+            assert step in known, (name, meant)
+            if step == "defaults":
+                known = known_options(JobSpec)
+                continue
+            kind = SCHEDULES.section if known[step].kind is SCHEDULES else known[step].kind
+            known = known_options(kind.cls) if isinstance(kind, Section) else {}
+
+
+@pytest.mark.parametrize(
+    ("setting", "hint"),
+    [
+        ("timezone: localtime", "is not the same on every host"),
+        ("beat_schedule: {}", "jobs are declared in files of jobs_dir"),
+        ("steps: []", "jobs are declared in files of jobs_dir"),
+        ("include: [a]", "a job names its function"),
+        ("task_time_limit: 30", "did you mean defaults.timeout?"),
+        ("env: {A: b}", "did you mean defaults.env?"),
+        ("retry: {}", "did you mean defaults.retry?"),
+        ("concurrency: 4", "did you mean worker.concurrency?"),
+    ],
+)
+def test_what_users_of_other_tools_write_in_the_settings(tmp_path: Path, setting: str, hint: str) -> None:
+    (tmp_path / "jobs.d").mkdir()
+    (tmp_path / "runner.yaml").write_text(setting + "\n")
+    with pytest.raises(InvalidSettings, match=re.escape(hint)):
+        load_settings(str(tmp_path))
+
+
+def test_each_hint_at_the_top_names_a_key_that_there_is() -> None:
+    assert {each for each in foreign_names.FOREIGN_TOP_NAMES.values() if not isinstance(each, Message)} == {
+        "jobs",
+        "defaults",
+    }
+
+
+@pytest.mark.parametrize("length", [1, 16, 256])
+def test_no_text_takes_long_to_explain(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "jobs.yaml"
+    for part in ("0", "-", "*", "a", "0-", "*-", "1s", "9 ", "?", "P1", "(=", "TZ=", "every ", "R/", "0 ?", "H~"):
+        text = (part * length)[:256]
+        path.write_text(f"jobs:\n  a: {{task: 'a:b', schedule: {text!r}}}\n", "utf-8")
+        assert load_files([path], base=tmp_path).problems
+
+
+ZONES = ["localtime", ":localtime", "Local", "LOCALTIME", "Factory", "posixrules", "right/Europe/Berlin", "posix/UTC"]
+ZONES += ["/usr/share/zoneinfo/Europe/Berlin", "/etc/localtime", "europe/berlin", "EUROPE/BERLIN", "utc", "system"]
+ZONES += ["Europe/Berln", "+02:00", "UTC+2", "CET-1CEST", "../UTC", "Europe//Berlin", "", "Europe/Berlin "]
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_a_zone_that_is_not_the_same_on_every_host(tmp_path: Path, zone: str) -> None:
+    told = unknown_zone(zone)
+    assert told is not None
+    assert re.search("write a name such as Europe/Berlin|did you mean", told)
+    path = tmp_path / "jobs.yaml"
+    path.write_text(f"jobs:\n  a: {{task: 'a:b', schedule: {{every: 1h, timezone: {zone!r}}}}}\n", "utf-8")
+    [problem] = load_files([path], base=tmp_path).problems
+    assert told in problem.message
+
+
+@pytest.mark.parametrize(
+    ("zone", "meant"),
+    [
+        ("GMT+2", "did you mean Etc/GMT-2?"),
+        ("UTC-05:00", "did you mean Etc/GMT+5?"),
+        ("+0200", "did you mean Etc/GMT-2?"),
+        ("+99", "write a name such as Europe/Berlin or UTC"),
+        ("BST", "write a name such as Europe/Berlin or UTC"),
+        ("CEST", "write a name such as Europe/Berlin or UTC"),
+        ("Europe/Berln", "did you mean Europe/Berlin?"),
+    ],
+)
+def test_an_offset_is_turned_into_a_zone_and_an_abbreviation_is_not_guessed(zone: str, meant: str) -> None:
+    assert str(unknown_zone(zone)).endswith(meant)
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/Argentina/Ushuaia", "Etc/GMT+2", "EST5EDT", "GB"])
+def test_a_zone_that_is_the_same_on_every_host(zone: str) -> None:
+    assert unknown_zone(zone) is None
+
+
+def places() -> list[tuple[str, str]]:
+    """Return a name and a text for each file of the specs and each option of another tool."""
+    files = sorted((Path(__file__).parents[1] / "specs" / "invalid").glob("*.yaml"))
+    texts = [(file.stem, file.read_bytes().decode("utf-8", "surrogateescape")) for file in files]
+    return texts + [(option, f"jobs:\n  a:\n    task: a:b\n    {option}\n") for option, _ in OPTIONS]
+
+
+def problems_of(path: Path, text: str) -> list[Problem]:
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    return list(load_files([path], base=path.parent).problems)
+
+
+MISTAKES = """
+jobs:
+  good: {task: a:b, enabled: yes}
+  keys: {task: a:b, timeuot: 5m, retyr: {max_retires: 3}, params: {day: {tpye: string}}}
+  both: {task: a:b, timeout: 5m, timeuot: 6m}
+  misread: {task: a:b, timeout: 1:30, priority: 07, queue: no, env: {A: 010, B: 1.10, C: on}}
+  any: {task: a:b, kwargs: {a: yes, b: 0o17, c: 1:30}, args: [on]}
+  words: {task: a:b, retry: {backoff: expnential}, concurrency: {limit: 1, policy: 'quue'}, "descripton": x}
+  zones: {task: a:b, schedule: {cron: "@daily", timezone: europe/berlin}}
+  hooked: {task: a:b, hooks: {failure: [tkaes-run], success: [tkaes-run, takes-run]}}
+  takes-run: {task: a:b, params: {run: {type: object}}}
+  by: {task: a:b, params: {day: {type: string}}, unique: {for: 1h, by: [dya]}}
+"""
+
+
+@pytest.mark.parametrize(("name", "text"), [*places(), ("mistakes", MISTAKES)], ids=lambda text: text[:40])
+def test_a_line_as_corrected_has_no_fault_there_and_brings_none(tmp_path: Path, name: str, text: str) -> None:
+    path = tmp_path / "jobs.yaml"
+    before = problems_of(path, text)
+    known = {(each.path, each.message) for each in before}
+    for problem in before:
+        if not problem.corrected:
+            continue
+        lines = text.split("\n")
+        assert lines[problem.line - 1].rstrip("\r") == problem.source
+        lines[problem.line - 1] = problem.corrected
+        after = {(each.path, each.message) for each in problems_of(path, "\n".join(lines))}
+        assert (problem.path, problem.message) not in after
+        assert after <= known, problem.corrected
+
+
+def test_mistakes_that_have_one_meaning_are_corrected(tmp_path: Path) -> None:
+    found = [each.replacement for each in problems_of(tmp_path / "jobs.yaml", MISTAKES) if each.corrected]
+    assert found == [
+        *("true", "timeout", "type", "7", '"no"', '"010"', '"1.10"', '"on"', '"1:30"', "exponential", "queue"),
+        *("description", "Europe/Berlin", "takes-run", "day"),
+    ]

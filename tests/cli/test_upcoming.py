@@ -1,0 +1,81 @@
+"""``runner upcoming``: what will run, what was missed, and what would pile up."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from tests.support.deadline import wait_until
+from tests.support.project import Project
+from tests.support.servers import Server
+
+
+def test_upcoming(scheduled: Project) -> None:
+    found = scheduled.cli("upcoming", "--job", "night", "--from", "2026-03-28", "--limit", "2", "--json").check().json
+    # The clock of Berlin skips 02:30 on 29 March: the run comes right after.
+    assert [each["slot"] for each in found] == ["2026-03-28T01:30:00.000Z", "2026-03-29T01:00:00.000Z"]
+    assert all(each["slot"] <= each["start"] < each["slot"][:14] + "59" for each in found)
+    assert [each["missed"] for each in found] == [False, False]
+    assert re.fullmatch(r"[0-9a-f-]{36}", found[0]["id"])
+    day = scheduled.cli("upcoming", "--from", "2026-11-24", "--to", "2026-11-24 00:00:02+01:00", "--json").check().json
+    assert [each["job"] for each in day] == ["second", "second"]
+    text = scheduled.cli("upcoming", "-n", "3", "--utc").check().stdout.splitlines()
+    assert text[0].split()[:2] == ["SLOT", "JOB"]
+    assert len(text) == 4
+    assert scheduled.cli("upcoming", "--job", "by-hand").check().stderr == "no runs to come\n"
+    assert scheduled.cli("upcoming", "--job", "idle", "--json").check().json == []
+    scheduled.cli("upcoming", "--job", "nihgt").check(2)
+    scheduled.cli("upcoming", "--to", "2020-01-01").check(2)
+
+
+def test_upcoming_from_one_time_of_day_to_another_while_it_lies_between(scheduled: Project) -> None:
+    now = datetime.now(ZoneInfo("Europe/Berlin"))
+    begin, end = (f"{(now.hour + hours) % 24:02}:30" for hours in (-2, 2))
+    found = scheduled.cli("upcoming", "--from", begin, "--to", end, "-n", "1", "--json").check().json
+    first = datetime.fromisoformat(found[0]["slot"])
+    assert f"{first.astimezone(now.tzinfo):%H:%M}" == begin
+    assert timedelta(hours=20) < first - now < timedelta(hours=25)
+
+
+def test_upcoming_shows_what_was_missed(scheduled: Project) -> None:
+    assert not any(each["missed"] for each in scheduled.cli("upcoming", "--json").check().json)
+    scheduled.cli("tick").check()
+
+    def missed() -> list[str]:
+        found = scheduled.cli("upcoming", "--json", "--job", "second").check().json
+        return [each["id"] for each in found if each["missed"]]
+
+    wait_until(missed)
+    # It is what the next tick submits, or an earlier slot that a later one has replaced.
+    assert len(missed()) == 1
+    assert scheduled.cli("tick", "--json").check().json["submitted"]
+
+
+def test_simulate(scheduled: Project, redis_server: Server) -> None:
+    slow = '{task: "time:sleep", args: [0.3], schedule: {every: 1s}}'
+    other = '{task: "a:b", schedule: "@daily"}'
+    scheduled.write({"jobs.d/jobs.yaml": f"jobs:\n  slow: {slow}\n  other: {other}\n"})
+    with scheduled.worker(concurrency=1):
+        run_id = scheduled.submit("slow", "--wait")
+    ledger = scheduled.ledger()
+    # As if it had taken 2.5 s.
+    key = f"{scheduled.namespace}:run:{run_id}"
+    started = float(ledger.client.hget(key, "finished_at")) - 2500  # type: ignore[arg-type]
+    ledger.client.hset(key, "started_at", int(started))
+    ledger.close()
+    asked = ("--simulate", "--from", "2026-11-24T00:00:00.5Z", "--to", "2026-11-24T00:00:10Z")
+    found = scheduled.cli("upcoming", *asked, "--json").check().json
+    assert found["total"]["runs"] == 10
+    assert found["total"]["peak"] == 3
+    assert found["queues"]["default"]["busy_seconds"] == 25.0
+    assert len(found["overlaps"]) == 9
+    assert found["overlaps"][0] == {
+        "job": "slow",
+        "slot": "2026-11-24T00:00:02.000Z",
+        "busy_until": "2026-11-24T00:00:03.500Z",
+    }
+    text = scheduled.cli("upcoming", *asked).check()
+    assert "overlap: slow at" in text.stdout
+    unknown = scheduled.cli("upcoming", "--simulate", "--job", "other", "--json").check().json
+    assert unknown["unknown_durations"] == ["other"]

@@ -1,0 +1,40 @@
+"""``runner why``: where a run is, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.support.project import Project
+
+STAMMER = """def stammer():
+    raise ValueError("one\\ntwo")
+"""
+
+
+def test_why(served: Project) -> None:
+    waits = served.submit("unserved")
+    shown = served.cli("why", waits).check().stdout.splitlines()
+    assert shown[0] == f"unserved {waits}: PENDING"
+    assert shown[1] == "no live worker takes runs from queue unserved"
+    assert "worker -Q unserved" in shown[-1]
+    later = served.submit("unserved", "--at", "2100-01-01T12:00:00Z")
+    assert "due at 2100-01-01 12:00:00+00:00, in 2" in served.cli("why", later, "--utc").check().stdout
+    assert "due at 2100-01-01T12:00:00.000Z, in 2" in served.cli("why", later, "--json").check().json["summary"]
+    zoned = served.cli("why", later, env={"TZ": "Asia/Tokyo"}).check().stdout
+    assert "due at 2100-01-01 21:00:00+09:00" in zoned
+    failed = served.cli("submit", "fails", "--wait").check(1).id
+    told = served.cli("why", failed, "--json").check().json
+    assert (told["state"], told["reason"]) == ("FAILURE", "exception")
+    assert "last error: ValueError: the coffee is out" in told["because"]
+    assert any(f"rerun {failed}" in each for each in told["commands"])
+    assert told["facts"]["declared"] is True
+    served.cli("why", "0" * 36).check(4)
+
+
+def test_why_keeps_an_error_of_several_lines_together(make_project: Callable[..., Project]) -> None:
+    project = make_project({"stammers": {"task": "work:stammer"}}, {"work.py": STAMMER})
+    with project.worker():
+        project.cli("submit", "stammers", "--wait").check(1)
+        shown = project.cli("why", "@stammers").check().stdout.splitlines()
+    first = shown.index("- last error: ValueError: one")
+    assert shown[first + 1] == "  two"

@@ -1,0 +1,1 @@
+"""A project on Django without Celery, set up as docs/how-to/django.md says."""

@@ -1,0 +1,368 @@
+"""Processes of the command line that start in milliseconds: forked from one that has imported it already.
+
+The suite starts ``python -m runner`` thousands of times, and most of the time of such a process goes into the same
+imports. Each test process therefore keeps two *zygotes*: processes with one thread that have imported the command line,
+or a worker, and fork a copy for each command. The copy is a process of its own in every way that a test can see: pid,
+session, working folder, environment, standard streams, signals, exit code. What only a new interpreter can show is
+tested with new ones; see :func:`can_fork`.
+
+The protocol, over a socket pair: four bytes of length, with four descriptors (stdin, stdout, stderr, and a pipe for the
+exit status), then JSON: ``{"args", "cwd", "env", "session"}``. The answer is the pid, as text. The status that
+``waitpid`` gives is written to the pipe when the process has ended.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import gc
+import importlib
+import io
+import json
+import os
+import pkgutil
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, ClassVar
+
+from tests.support.command import COMMAND, clean_environment
+
+_MOST = 1 << 20
+_SETTLED = ("PYTHON", "LANG", "LC_", "LD_", "MALLOC_", "GLIBC_")
+"""Variables that an interpreter reads when it starts begin like this."""
+_RUNNER = Path(__file__).parents[2] / "runner" / "__main__.py"
+
+
+def can_fork(env: Mapping[str, str]) -> bool:
+    """Return whether a forked process would be the same as a new one under this environment.
+
+    A variable that Python or the C library reads at its start must be as it is here.
+    """
+    if os.name != "posix" or not hasattr(socket, "send_fds"):
+        return False
+
+    def settled(environment: Mapping[str, str]) -> dict[str, str]:
+        return {name: value for name, value in environment.items() if name.startswith(_SETTLED)}
+
+    return settled(env) == settled(clean_environment())
+
+
+class Forked:
+    """A process of the command line, with the part of ``subprocess.Popen`` that tests use.
+
+    Args:
+        args: of ``runner``.
+        cwd: its working folder.
+        env: its whole environment; see :func:`can_fork`.
+        stdin: a descriptor; its own end of a pipe if None.
+        session: whether it leads a session of its own.
+        celery: whether Celery, and what a worker consists of, is imported already. For a worker alone: no other
+            command needs it.
+    """
+
+    def __init__(
+        self,
+        args: Sequence[str],
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        stdin: int | None = None,
+        session: bool = False,
+        celery: bool = False,
+    ) -> None:
+        self.args = list(args)
+        self.returncode: int | None = None
+        self._mutex = threading.Lock()
+        ours, theirs = [], []
+        try:
+            for _ in ("stdout", "stderr", "status"):
+                read, write = os.pipe()
+                ours.append(read)
+                theirs.append(write)
+            own_stdin = -1
+            if stdin is None:
+                read, own_stdin = os.pipe()
+                theirs.append(read)
+                stdin = read
+            request = {"args": self.args, "cwd": str(cwd), "env": dict(env), "session": session}
+            self.pid = _Zygote.shared(celery).fork(request, [stdin, *theirs[:3]])
+        except BaseException:
+            for each in ours:
+                os.close(each)
+            raise
+        finally:
+            for each in theirs:
+                os.close(each)
+        self.stdin: IO[bytes] | None = os.fdopen(own_stdin, "wb") if own_stdin >= 0 else None
+        self.stdout: IO[bytes] = os.fdopen(ours[0], "rb")
+        self.stderr: IO[bytes] = os.fdopen(ours[1], "rb")
+        self._status = ours[2]
+
+    def poll(self) -> int | None:
+        """Return the exit code (negative: the signal that killed it), or None while it runs."""
+        return self._wait(0.0)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return the exit code.
+
+        Raises:
+            subprocess.TimeoutExpired: it still runs after ``timeout`` seconds.
+        """
+        code = self._wait(timeout)
+        if code is None:
+            raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
+        return code
+
+    def _wait(self, timeout: float | None) -> int | None:
+        end = None if timeout is None else time.monotonic() + timeout
+        while self.returncode is None:
+            left = None if end is None else max(0.0, end - time.monotonic())
+            ready, _, _ = select.select([self._status], [], [], left if left is None else min(left, 0.5))
+            with self._mutex:
+                if self.returncode is None and ready:
+                    told = os.read(self._status, 32)
+                    os.close(self._status)
+                    # Without a status the zygote itself has died, which only a test of the tests would do.
+                    self.returncode = os.waitstatus_to_exitcode(int(told)) if told else -signal.SIGKILL
+            if self.returncode is None and end is not None and time.monotonic() >= end:
+                return None
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless it has ended."""
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """Send SIGTERM."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+        self.send_signal(signal.SIGKILL)
+
+    def communicate(self, input: bytes | None = None, timeout: float | None = None) -> tuple[bytes, bytes]:
+        """Write ``input`` to stdin, and return stdout and stderr when it has ended.
+
+        Raises:
+            subprocess.TimeoutExpired: it still runs after ``timeout`` seconds; it goes on.
+        """
+        found: dict[str, bytes] = {}
+        threads = [
+            threading.Thread(target=lambda name=name, stream=stream: found.update({name: stream.read()}), daemon=True)
+            for name, stream in (("out", self.stdout), ("err", self.stderr))
+        ]
+        if self.stdin is not None:
+            threads.append(threading.Thread(target=self._feed, args=(input or b"",), daemon=True))
+        end = None if timeout is None else time.monotonic() + timeout
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(None if end is None else max(0.0, end - time.monotonic()))
+            if thread.is_alive():
+                raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
+        self.wait(None if end is None else max(0.0, end - time.monotonic()))
+        return found["out"], found["err"]
+
+    def _feed(self, text: bytes) -> None:
+        assert self.stdin is not None
+        with contextlib.suppress(BrokenPipeError), self.stdin:
+            self.stdin.write(text)
+
+    def close(self) -> None:
+        """Close the pipes."""
+        for stream in (self.stdin, self.stdout, self.stderr):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+
+
+class _Zygote:
+    """A zygote of this test process, as this process sees it."""
+
+    _made: ClassVar[dict[bool, _Zygote]] = {}
+    _making = threading.Lock()
+
+    def __init__(self, celery: bool) -> None:
+        self._socket, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.support.zygote", str(theirs.fileno()), *["celery"] * celery],
+                cwd=Path(__file__).parents[2],
+                env=clean_environment(),
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+            )
+        self._mutex = threading.Lock()
+
+    @classmethod
+    def shared(cls, celery: bool) -> _Zygote:
+        """Return one of this process; it is made when it is first needed, and ends with this process."""
+        with cls._making:
+            if celery not in cls._made:
+                cls._made[celery] = cls(celery)
+                atexit.register(stop)
+            return cls._made[celery]
+
+    def fork(self, request: Mapping[str, Any], descriptors: Sequence[int]) -> int:
+        """Return the pid of a new process."""
+        with self._mutex:
+            text = json.dumps(request).encode(errors="surrogateescape")
+            socket.send_fds(self._socket, [len(text).to_bytes(4, "big")], list(descriptors))
+            self._socket.sendall(text)
+            return int(self._socket.recv(32))
+
+    def stop(self) -> None:
+        """End it; its processes go on."""
+        self._socket.close()
+        self._process.wait()
+
+
+def stop() -> None:
+    """End the zygotes of this process."""
+    with _Zygote._making:
+        while _Zygote._made:
+            _Zygote._made.popitem()[1].stop()
+
+
+# -- the zygote itself
+
+
+def serve(connection: socket.socket, celery: bool) -> None:
+    """Fork a process for each request until the connection ends."""
+    _import_everything(["cli", "actions", *["worker"] * celery])
+    assert celery or "celery" not in sys.modules, "the command line imports Celery only where it is needed"
+    gc.freeze()
+    woken, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.set_wakeup_fd(wake)
+    pipes: dict[int, int] = {}
+    watched: list[Any] = [connection, woken]
+    while True:
+        ready, _, _ = select.select(watched, [], [])
+        if woken in ready:
+            os.read(woken, 4096)
+            _report(pipes)
+        if connection in ready:
+            size, descriptors, _, _ = socket.recv_fds(connection, 4, 4)
+            if not size:
+                return
+            text = b""
+            while len(text) < int.from_bytes(size, "big"):
+                text += connection.recv(_MOST)
+            *streams, pipe = descriptors
+            pid = os.fork()
+            if pid == 0:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+                for each in (woken, wake, pipe, *pipes.values()):
+                    os.close(each)
+                request = json.loads(text)
+                try:
+                    _set_up(request, streams)
+                finally:
+                    # Now, as Popen returns once the new program is there: whoever asks for its session finds it.
+                    connection.sendall(str(os.getpid()).encode())
+                    connection.close()
+                _become(request["args"])
+            for each in streams:
+                os.close(each)
+            pipes[pid] = pipe
+
+
+def _report(pipes: dict[int, int]) -> None:
+    while pipes:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if not pid:
+            return
+        pipe = pipes.pop(pid)
+        with contextlib.suppress(BrokenPipeError):
+            os.write(pipe, str(status).encode())
+        os.close(pipe)
+
+
+def _set_up(request: Mapping[str, Any], streams: Sequence[int]) -> None:
+    """Get the session, streams, environment, and working folder of a new process."""
+    if request["session"]:
+        os.setsid()
+    for number, each in enumerate(streams):
+        os.dup2(each, number)
+        os.close(each)
+    os.environ.clear()
+    os.environ.update(request["env"])
+    time.tzset()
+    os.chdir(request["cwd"])
+    for name, number, mode in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w")):
+        old = getattr(sys, name)
+        stream = io.TextIOWrapper(
+            open(number, mode + "b", closefd=False),  # noqa: SIM115 - one of the standard streams
+            encoding=old.encoding,
+            errors=old.errors,
+            line_buffering=name == "stderr",
+            write_through=False,
+        )
+        stream.mode = mode  # type: ignore[misc]
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+
+
+def _become(args: list[str]) -> None:
+    """Do what ``python -m runner ARGS`` does."""
+    for name in [name for name in sys.modules if name.split(".")[0] == "tests"]:
+        del sys.modules[name]
+    importlib.invalidate_caches()
+    sys.path[0] = str(Path.cwd())
+    sys.argv = [str(_RUNNER), *args]
+    sys.orig_argv[:] = [*COMMAND, *args]
+    code: Any = 1
+    try:
+        runpy.run_module("runner", run_name="__main__", alter_sys=True)
+        code = 0
+    except SystemExit as end:
+        code = end.code
+    except BaseException as error:  # noqa: BLE001 - whatever nobody caught is shown, as an interpreter does
+        sys.excepthook(type(error), error, error.__traceback__)
+    _leave(code)
+
+
+def _leave(code: Any) -> None:
+    """End as an interpreter does, but for the time that it takes to free every object of every module."""
+    if code is not None and not isinstance(code, int):
+        print(code, file=sys.stderr)
+        code = 1
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    failed = False
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            failed = True
+    # As Python does when it cannot write what was printed.
+    os._exit(120 if failed else code or 0)
+
+
+def _import_everything(rooms: Sequence[str]) -> None:
+    for room in rooms:
+        package = importlib.import_module(f"runner.{room}")
+        for module in pkgutil.walk_packages(package.__path__, f"runner.{room}."):
+            importlib.import_module(module.name)
+
+
+if __name__ == "__main__":
+    serve(socket.socket(fileno=int(sys.argv[1])), "celery" in sys.argv[2:])
