@@ -17,7 +17,7 @@ from tests.support.proxy import Command, Proxy, Verdict
 def test_a_claim_that_was_settled_during_its_renewal_was_not_lost(tmp_path: Path) -> None:
     with RedisServer(tmp_path, fsync="no") as server, Proxy(("127.0.0.1", server.port)) as proxy:
         system = RunnerSystem(tmp_path, server, proxy.port)
-        held = 0
+        held = submitted = False
 
         def gate(command: Command) -> Verdict:
             nonlocal held
@@ -25,8 +25,8 @@ def test_a_claim_that_was_settled_during_its_renewal_was_not_lost(tmp_path: Path
             if script == "take" and command.words[4]:
                 # It settles the run before. Its answer comes late, so that the renewal's is read first.
                 proxy.delay = 0.3
-            elif script == "renew" and not held:
-                held = 1
+            elif script == "renew" and submitted and not held and system.ledger.get(order.id).state == "STARTED":
+                held = True
                 wait_until(lambda: system.ledger.get(order.id).final, 20.0, "the run ends")
             return "pass"
 
@@ -38,6 +38,7 @@ def test_a_claim_that_was_settled_during_its_renewal_was_not_lost(tmp_path: Path
             worker = system.workers[0]
             children = worker.children
             system.submit(order)
+            submitted = True
             wait_until(lambda: held and system.ledger.get(order.id).final, 30.0, "a renewal meets the settling")
             time.sleep(0.7)
             proxy.gate, proxy.delay = None, 0.0

@@ -148,7 +148,8 @@ def test_a_run_of_a_job_that_nobody_knows_fails_after_five_minutes(make_project:
         worker.wait_for("job new is not declared here, handed back")
         ledger = ahead.ledger()
         try:
-            assert ledger.refused_for(run_id) is not None
+            # The line comes before the run is handed back.
+            wait_until(lambda: ledger.refused_for(run_id) is not None, 20.0, "the run is handed back")
             ledger.client.hset(f"{ahead.namespace}:run:{run_id}", "refused_since", round((time.time() - 301) * 1000))
         finally:
             ledger.close()
