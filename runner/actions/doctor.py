@@ -14,7 +14,7 @@ from runner.actions.metrics import deadlines
 from runner.actions.tick import Engine
 from runner.embedded.place import Place
 from runner.errors import InvalidSettings, RunnerError, Unavailable
-from runner.ledger.health.finding import EXAMPLES, Finding, Level, ok, problem, warning
+from runner.ledger.health.finding import Finding, Level, named, ok, problem, warning
 from runner.ledger.health.fleet import (
     archive_dead_letters,
     check_dead_letters,
@@ -22,6 +22,7 @@ from runner.ledger.health.fleet import (
     check_pauses,
     check_plain_queues,
     check_queues,
+    check_served,
     check_workers,
 )
 from runner.ledger.health.reconcile import reconcile
@@ -70,10 +71,13 @@ class Report:
         }
 
 
-def examine(project: Project, *, repair: bool = False) -> Report:
-    """Return what is found; with ``repair``, mend first what can be mended and tell what that was.
+def examine(project: Project, *, repair: bool = False, quick: bool = False) -> Report:
+    """Return what is found. A server that cannot be reached is a finding, not an error.
 
-    A server that cannot be reached is a finding, not an error.
+    Args:
+        project: what to examine.
+        repair: mend first what can be mended, and tell what that was.
+        quick: leave out what looks at each run, or at each key in Redis.
     """
     local = [*_settings(project), *_jobs(project), *_former_server(project.settings)]
     try:
@@ -92,7 +96,7 @@ def examine(project: Project, *, repair: bool = False) -> Report:
     try:
         if repair:
             mended = _repair(project)
-        return Report((*local, *_ledger(project)), tuple(mended))
+        return Report((*local, *_ledger(project, quick=quick)), tuple(mended))
     except Unavailable as error:
         return Report((*local, _unreachable(error)), tuple(mended))
 
@@ -104,9 +108,11 @@ def _permissions(project: Project) -> Finding:
     return ok("permissions", "the user of redis_url may do all that is needed")
 
 
-def _ledger(project: Project) -> Iterator[Finding]:
+def _ledger(project: Project, *, quick: bool) -> Iterator[Finding]:
     yield from check_workers(project.ledger, versions())
-    yield from check_queues(project.ledger)
+    if not quick:
+        yield from check_queues(project.ledger)
+    yield from _served(project)
     declared = {job.queue for job in project.catalog.jobs.values()}
     yield from check_plain_queues(project.ledger, {*declared, *project.settings.worker.queues})
     yield from check_hooks(project.ledger)
@@ -114,14 +120,32 @@ def _ledger(project: Project) -> Iterator[Finding]:
     yield from check_successes(project.ledger, deadlines(project.catalog))
     yield from _schedules(project)
     yield check_retention(project.ledger)
-    yield from reconcile(project.ledger)
+    if not quick:
+        yield from reconcile(project.ledger)
     yield check_dead_letters(project.ledger)
+
+
+def _served(project: Project) -> Iterator[Finding]:
+    """Say whether workers take from the queues of the jobs, before anything waits in them."""
+    queues: dict[str, list[str]] = {}
+    for name, job in sorted(project.catalog.jobs.items()):
+        if job.enabled:
+            queues.setdefault(job.queue, []).append(name)
+    yield from check_served(project.ledger, queues, _scheduled(project))
+
+
+def _scheduled(project: Project) -> list[str]:
+    """Return the enabled jobs with a schedule; none where ``schedules`` is false."""
+    jobs = project.catalog.jobs
+    return (
+        sorted(name for name, job in jobs.items() if job.schedule and job.enabled) if project.settings.schedules else []
+    )
 
 
 def _schedules(project: Project) -> Iterator[Finding]:
     """Say whether somebody submits what is due: a tick, a scheduler, or ``runner up``."""
-    scheduled = [job.name for job in project.catalog.jobs.values() if job.schedule and job.enabled]
-    if not scheduled or not project.settings.schedules:
+    scheduled = _scheduled(project)
+    if not scheduled:
         return
     behind = Engine(project).behind()
     for name, fault in behind.faults.items():
@@ -131,8 +155,7 @@ def _schedules(project: Project) -> Iterator[Finding]:
     if late is not None and behind.now - late[1] > UNSUBMITTED_SECONDS * 1000:
         what = f"nobody submits what is due: {late[0]} was due {to_timestamp(late[1])}"
     elif unseen:
-        named = ", ".join(unseen[:EXAMPLES]) + (", …" if len(unseen) > EXAMPLES else "")
-        what = f"no tick and no scheduler has looked at {things(len(unseen), 'schedule')} yet: {named}"
+        what = f"no tick and no scheduler has looked at {things(len(unseen), 'schedule')} yet: {named(unseen)}"
     else:
         yield ok("schedules", f"{things(len(scheduled), 'job')} with a schedule, all that was due is submitted")
         return
@@ -186,10 +209,9 @@ def _jobs(project: Project) -> Iterator[Finding]:
         yield warning("jobs", text, "see runner validate")
     unsafe = sorted(catalog.unsafe())
     if unsafe:
-        named = ", ".join(unsafe[:EXAMPLES]) + (", …" if len(unsafe) > EXAMPLES else "")
         yield warning(
             "unsafe",
-            f"{things(len(unsafe), 'job')} with unsafe: true, whose submitters can choose what is run: {named}",
+            f"{things(len(unsafe), 'job')} with unsafe: true, whose submitters can choose what is run: {named(unsafe)}",
             "runner validate says where; write it so that unsafe can be removed",
         )
     if not catalog.problems and not catalog.warnings:

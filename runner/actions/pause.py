@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runner.actions.submit import submitter
-from runner.errors import Unavailable
 from runner.ledger import pauses
 from runner.model.pause import ALL, Pause
 
@@ -45,17 +44,3 @@ def resume(project: Project, job: str, *, by: str | None = None) -> bool:
     if not ended and job != ALL:
         project.catalog.get(job)
     return ended
-
-
-def known_pauses(project: Project) -> dict[str, Pause]:
-    """Return the pauses that hold now, by job; none if Redis cannot be reached. No embedded server is started."""
-    from runner.ledger.ledger import Ledger  # start-up time: most of this module's callers have one open
-
-    try:
-        ledger = Ledger.open(project.settings, start=False)
-        try:
-            return pauses.read_pauses(ledger)
-        finally:
-            ledger.close()
-    except Unavailable:
-        return {}

@@ -5,20 +5,24 @@ from __future__ import annotations
 import heapq
 import statistics
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from runner.actions.schedule_table import ScheduleTable, fault_text
 from runner.actions.tick import Engine
+from runner.ledger.fleet import consumed_queues
+from runner.ledger.pauses import read_pauses
 from runner.ledger.slots import slot_id
+from runner.model.pause import Pause, paused
 from runner.model.run import FINAL, to_datetime, to_timestamp
 from runner.schedule.forecast import Expected, Forecast, forecast
 from runner.schedule.timetable import Timetable, from_milliseconds, milliseconds, next_slot, timetables
 
 if TYPE_CHECKING:
     from runner.actions.project import Project
+    from runner.ledger.store import Store
     from runner.model.job import JobSpec
 
 MOST_SIMULATED = 200_000
@@ -31,7 +35,8 @@ RUNS_OF_HISTORY = 50
 class Upcoming:
     """A run to come, or one that is missed: due, and not submitted yet. Times are Unix milliseconds.
 
-    ``start`` is later than ``slot`` by jitter.
+    ``start`` is later than ``slot`` by jitter. ``paused``: the slot lies in a pause of the job, which leaves it out.
+    ``served``: a live worker takes from the job's queue; None if that was not looked at.
     """
 
     job: JobSpec
@@ -39,6 +44,14 @@ class Upcoming:
     start: int
     id: str
     missed: bool = False
+    paused: bool = False
+    served: bool | None = None
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Why nothing will come of it, or not at once, in capitals."""
+        told = (("MISSED", self.missed), ("PAUSED", self.paused), ("NO WORKER", self.served is False))
+        return tuple(name for name, holds in told if holds)
 
     def document(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -47,6 +60,8 @@ class Upcoming:
             "slot": to_timestamp(self.slot),
             "start": to_timestamp(self.start),
             "missed": self.missed,
+            "paused": self.paused,
+            "served": self.served,
             "id": self.id,
             "queue": self.job.queue,
         }
@@ -59,6 +74,7 @@ def upcoming(
     until: float | None = None,
     job: str | None = None,
     faults: dict[str, str] | None = None,
+    first: bool = False,
 ) -> Iterator[Upcoming]:
     """Yield the runs to come of all enabled jobs in time order, without end if ``until`` is None.
 
@@ -68,6 +84,7 @@ def upcoming(
         until: Unix time in seconds, included.
         job: only of this job.
         faults: takes, by job, why its runs cannot be computed on this host; such a job is left out.
+        first: only the first one of each job.
 
     Raises:
         UnknownJob: there is no such job.
@@ -100,7 +117,7 @@ def upcoming(
             if name not in tables:
                 tables[name] = timetables(spec.schedule, project.settings.timezone)
             found = _upcoming(project, spec, tables[name], slot)
-            following = next_slot(tables[name], from_milliseconds(slot))
+            following = None if first else next_slot(tables[name], from_milliseconds(slot))
         except Exception as error:  # noqa: BLE001 - whatever it is, the schedules of other jobs go on
             faults[name] = fault_text(error)
             heapq.heappop(waiting)
@@ -117,6 +134,49 @@ def _upcoming(project: Project, job: JobSpec, tables: Sequence[Timetable], slot:
     owner = next(each for each in tables if any(each.slots(from_milliseconds(slot - 1), moment)))
     start = milliseconds(moment + owner.jitter(job.name, moment))
     return Upcoming(job, slot, start, slot_id(project.settings.namespace, job.name, slot))
+
+
+def looked_up(store: Store, found: Iterable[Upcoming]) -> list[Upcoming]:
+    """Return runs to come with what the ledger knows of them: pauses that hold, and whether a worker takes them.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    pauses, served = read_pauses(store), consumed_queues(store)
+    return [
+        replace(each, paused=_falls_into(paused(pauses, each.job.name), each.slot), served=each.job.queue in served)
+        for each in found
+    ]
+
+
+def _falls_into(pause: Pause | None, slot: int) -> bool:
+    return pause is not None and (pause.ends is None or slot < pause.ends)
+
+
+def next_slots(project: Project, jobs: Sequence[str], after: int | None = None) -> dict[str, int]:
+    """Return the next slot of each enabled job that has one, in Unix ms; none where ``schedules`` is false.
+
+    Args:
+        project: whose jobs.
+        jobs: names of jobs of its catalog.
+        after: Unix ms; now by default.
+    """
+    if not project.settings.schedules:
+        return {}
+    now = round(time.time() * 1000) if after is None else after
+    table = ScheduleTable(project.settings)
+    table.follow(project.catalog, now)
+    found = {}
+    for name in jobs:
+        row = table.rows.get(name)
+        if row is None or not row.schedule or not row.enabled:
+            continue
+        if not row.knows(now):
+            row = table.look_from(name, project.catalog.jobs[name], now)
+        if row.next is not None:
+            found[name] = row.next
+    table.save()
+    return found
 
 
 def missed(project: Project, job: str | None = None) -> list[Upcoming]:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import click
 
 from runner.cli.frame.group import verb
+from runner.cli.frame.moments import show_moment, show_seconds
 from runner.cli.frame.opening import open_project
 from runner.cli.frame.options import JOB as JOB_NAME
 from runner.cli.frame.options import in_one_form, json_option, jsonl_option, utc_option
-from runner.cli.frame.output import Output, table, warn_of_problems
+from runner.cli.frame.output import STYLES, Output, table, warn_of_problems
 from runner.cli.frame.run_text import LONGEST_CELL, one_line, pause_text
 from runner.model.job import JOB, JobSpec
-from runner.model.job_document import job_document
 from runner.model.option import options_of
-from runner.model.pause import Pause, paused
+from runner.model.run import to_timestamp
+from runner.model.schedule import schedule_text
 
 if TYPE_CHECKING:
-    from runner.actions.project import Project
+    from runner.actions.job_list import ListedJob
+    from runner.ledger.standings import Last
 
 
 @verb(example="runner jobs\nrunner jobs nightly-report")
@@ -27,52 +30,56 @@ if TYPE_CHECKING:
 @jsonl_option
 @utc_option
 def command(job: str | None, as_json: bool, jsonl: bool, utc: bool) -> int:
-    """List the jobs of the project, or show all options of one, with its defaults merged in.
+    """List the jobs of the project with their schedules, or show all options of one, with its defaults merged in.
 
-    Tells which are paused, if Redis can be reached.
+    LAST is how the last run ended, NEXT when the next slot is. How jobs ended, and which are paused, is known if Redis
+    can be reached.
     """
+    from runner.actions.job_list import describe_jobs  # start-up time: --help reads no settings
+
     in_one_form(json=as_json, jsonl=jsonl)
     project = open_project()
     out = Output(as_json=as_json or jsonl, utc=utc)
     warn_of_problems(out, project)
     for text in project.catalog.warnings:
         out.warn(text)
+    names = sorted(project.catalog.jobs) if job is None else [project.catalog.get(job).name]
+    found = list(describe_jobs(project, names))
     if job is not None:
-        spec, pauses = project.catalog.get(job), _pauses(project)
-        held = paused(pauses, spec.name)
-        _show(out, spec, held)
-        if held is not None and not out.as_json:
-            out.note(pause_text(held, utc=utc))
-        return 0
-    jobs = [project.catalog.jobs[name] for name in sorted(project.catalog.jobs)]
-    pauses = _pauses(project)
-    if out.as_json:
-        out.listed([job_document(each, paused(pauses, each.name)) for each in jobs], as_lines=jsonl)
-    elif jobs:
-        rows = [_row(each, paused(pauses, each.name)) for each in jobs]
-        table(out, ("JOB", "TASK", "QUEUE", "ENABLED", "DESCRIPTION"), rows, {"no": "yellow", "paused": "yellow"})
-        for pause in pauses.values():
+        _show(out, found[0])
+    elif out.as_json:
+        out.listed([each.document() for each in found], as_lines=jsonl)
+    elif found:
+        headings = ("JOB", "SCHEDULE", "LAST", "NEXT", "QUEUE", "ENABLED", "DESCRIPTION")
+        table(out, headings, [_row(out, each) for each in found], {"no": "yellow", "paused": "yellow", **STYLES})
+        for pause in {each.pause.job: each.pause for each in found if each.pause is not None}.values():
             out.note(pause_text(pause, utc=utc))
     else:
         out.note("no jobs")
     return 0
 
 
-def _pauses(project: Project) -> dict[str, Pause]:
-    from runner.actions.pause import known_pauses  # start-up time: --help reads no settings
-
-    return known_pauses(project)
-
-
-def _row(job: JobSpec, pause: Pause | None) -> tuple[str, ...]:
-    enabled = "no" if not job.enabled else "paused" if pause is not None else "yes"
-    return (job.name, job.task, job.queue, enabled, one_line(job.description or "", LONGEST_CELL))
+def _row(out: Output, each: ListedJob) -> tuple[str, ...]:
+    job = each.job
+    enabled = "no" if not job.enabled else "paused" if each.pause is not None else "yes"
+    following = show_moment(to_timestamp(each.next), utc=out.utc)
+    described = one_line(job.description or "", LONGEST_CELL)
+    return (job.name, schedule_text(job.schedule), last_text(each.last), following, job.queue, enabled, described)
 
 
-def _show(out: Output, job: JobSpec, pause: Pause | None) -> None:
+def last_text(last: Last | None) -> str:
+    """Return how the last run of a job ended, and how long ago: ``FAILURE (timeout) 3h 20m ago``."""
+    if last is None:
+        return ""
+    ago = "" if last.finished_at is None else f"{show_seconds(max(0.0, time.time() - last.finished_at / 1000))} ago"
+    return " ".join(part for part in (last.state, f"({last.reason})" if last.reason else "", ago) if part)
+
+
+def _show(out: Output, found: ListedJob) -> None:
     if out.as_json:
-        out.document(job_document(job, pause))
+        out.document(found.document())
         return
+    job = found.job
     import yaml  # start-up time: a table of jobs needs none
 
     out.data(f"# {job.file}, line {job.line}")
@@ -80,3 +87,9 @@ def _show(out: Output, job: JobSpec, pause: Pause | None) -> None:
     written = {"task": job.task, **JOB.write_fields(values), "enabled": job.enabled, "queue": job.queue}
     written["priority"] = job.priority
     out.data(yaml.safe_dump({job.name: written}, sort_keys=False, allow_unicode=True, width=100).rstrip())
+    if found.last is not None:
+        out.note(f"last run: {last_text(found.last)}: {found.last.id}")
+    if found.next is not None:
+        out.note(f"next slot: {show_moment(to_timestamp(found.next), utc=out.utc)}")
+    if found.pause is not None:
+        out.note(pause_text(found.pause, utc=out.utc))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import click
@@ -9,6 +11,7 @@ import click
 from runner.cli.frame.faults import error_document, worst
 from runner.cli.frame.follow import exit_code_of
 from runner.cli.frame.group import verb
+from runner.cli.frame.moments import show_moment
 from runner.cli.frame.opening import open_project
 from runner.cli.frame.options import READ_REFERENCE, json_option, utc_option
 from runner.cli.frame.output import STYLES, Output
@@ -16,17 +19,27 @@ from runner.cli.frame.run_text import aligned, block
 from runner.errors import RunnerError, Unavailable
 from runner.model.run import Run
 
+ATTENTION = 1
 
-@verb(example="runner status @nightly-report\nrunner status 3f2a9c41 --json | jq .state")
-@click.argument("ids", nargs=-1, required=True, type=READ_REFERENCE, metavar="ID...")
-@click.option("--exit-status", is_flag=True, help="Exit as wait would; 5 if a run has not finished yet.")
+
+@verb(example="runner status\nrunner status @nightly-report\nrunner status 3f2a9c41 --json | jq .state")
+@click.argument("ids", nargs=-1, type=READ_REFERENCE, metavar="[ID...]")
+@click.option(
+    "--exit-status",
+    is_flag=True,
+    help="Exit as wait would; 5 if a run has not finished yet. Without ID: 1 if something needs attention.",
+)
 @json_option
 @utc_option
 def command(ids: tuple[str, ...], exit_status: bool, as_json: bool, utc: bool) -> int:
-    """Show all that is known of runs.
+    """Show the project at a glance, or all that is known of runs.
 
-    An ID is a full id, a unique prefix of 8 or more characters, or @JOB: the latest run of that job.
+    Without ID, 20 lines tell which jobs fail, what runs, what waits and why, the next slots, workers, pauses, and what
+    the doctor finds without looking at each run. An ID is a full id, a unique prefix of 8 or more characters, or @JOB:
+    the latest run of that job.
     """
+    if not ids:
+        return _glance(exit_status=exit_status, as_json=as_json, utc=utc)
     from runner.actions.find import find_run  # start-up time: --help reads no settings
 
     project = open_project()
@@ -53,10 +66,29 @@ def command(ids: tuple[str, ...], exit_status: bool, as_json: bool, utc: bool) -
     return worst(codes)
 
 
+def _glance(*, exit_status: bool, as_json: bool, utc: bool) -> int:
+    # start-up time: --help reads no settings
+    from runner.actions.glance import glance
+    from runner.cli.frame.glance_text import glance_rows
+
+    project = open_project()
+    out = Output(as_json=as_json, utc=utc)
+    found = glance(project, str if as_json else partial(show_moment, utc=utc))
+    if as_json:
+        out.document(found.document())
+    else:
+        _print(out, glance_rows(found, utc=utc))
+    return ATTENTION if exit_status and not found.healthy else 0
+
+
 def _show(out: Output, run: Run, *, first: bool) -> None:
     if not first:
         out.data("")
-    rows = block(run, utc=out.utc)
+    _print(out, block(run, utc=out.utc), styles={"state": STYLES[run.state]})
+
+
+def _print(out: Output, rows: list[tuple[str, str]], styles: Mapping[str, str] | None = None) -> None:
+    styles = styles or {}
     if not out.for_people:
         for line in aligned(rows):
             out.data(line)
@@ -69,5 +101,5 @@ def _show(out: Output, run: Run, *, first: bool) -> None:
     drawn.add_column(style="bold", no_wrap=True)
     drawn.add_column(overflow="fold")
     for name, text in rows:
-        drawn.add_row(name, Text(text, style=STYLES[run.state] if name == "state" else ""))
+        drawn.add_row(name, Text(text, style=styles.get(name, "")))
     Console().print(drawn)

@@ -26,12 +26,16 @@ MOST = 100_000
 SIMULATED_SECONDS = 86400.0
 """What --simulate looks at without --to."""
 SHOWN_OVERLAPS = 20
+STYLES = {"MISSED": "red", "PAUSED": "yellow", "NO": "yellow"}
 
 
-@verb(example="runner upcoming --to 08:00\nrunner upcoming --simulate")
+@verb(example="runner upcoming\nrunner upcoming --to 08:00\nrunner upcoming --simulate")
 @click.option("--from", "since", metavar="TIME", help="From then on instead of from now: 2026-11-24, 02:00.")
 @click.option("--to", "until", metavar="TIME", help="Until then: 2026-11-25, or 06:00, the first after --from.")
 @click.option("--job", "-j", type=JOB, help="Only runs of this job.")
+@click.option(
+    "--all", "every", is_flag=True, help="All runs, not only the next one of each job. --job and --to imply it."
+)
 @click.option("--limit", "-n", type=click.IntRange(1, MOST), default=20, show_default=True, help="How many at most.")
 @click.option("--simulate", is_flag=True, help="Predict overlaps and load, by how long runs took; a day by default.")
 @json_option
@@ -41,13 +45,18 @@ def command(
     since: str | None,
     until: str | None,
     job: str | None,
+    every: bool,
     limit: int,
     simulate: bool,
     as_json: bool,
     jsonl: bool,
     utc: bool,
 ) -> int:
-    """Show the next runs of all schedules in time order, and the missed ones: due, and not submitted yet."""
+    """Show the next run of each scheduled job in time order, and the missed ones: due, and not submitted yet.
+
+    MISSED: it is due, and nobody has submitted it. PAUSED: its job is paused then, and it is left out. NO WORKER: no
+    live worker takes from its queue, and it will wait.
+    """
     from runner.actions.upcoming import upcoming  # start-up time: --help reads no settings
 
     in_one_form(json=as_json, jsonl=jsonl)
@@ -63,16 +72,20 @@ def command(
         raise UsageError("--to lies before --from, or in the past", hint="swap or correct them")
     if not project.settings.schedules:
         out.note("schedules: false in runner.yaml: nothing is submitted from here")
+    if simulate and every:
+        raise UsageError("--simulate looks at all runs anyway", hint="leave out --all")
     if simulate:
         return _simulate(out, project, begin, end, job)
     found = _missed(out, project, job) if begin is None else []
     faults: dict[str, str] = {}
-    found = [*found, *islice(upcoming(project, since=begin, until=end, job=job, faults=faults), limit)][:limit]
+    first = not (every or job is not None or end is not None)
+    ahead = upcoming(project, since=begin, until=end, job=job, faults=faults, first=first)
+    found = _looked_up(out, project, [*found, *islice(ahead, limit)][:limit])
     _tell(out, faults)
     if out.as_json:
         out.listed([each.document() for each in found], as_lines=jsonl)
     elif found:
-        table(out, ("SLOT", "JOB", "START", "QUEUE", "STATE"), [_row(out, each) for each in found], {"missed": "red"})
+        table(out, ("SLOT", "JOB", "START", "QUEUE", "STATE"), [_row(out, each) for each in found], STYLES)
     else:
         out.note("no runs to come")
     return 0
@@ -88,6 +101,18 @@ def _missed(out: Output, project: Project, job: str | None) -> list[Upcoming]:
         return []
 
 
+def _looked_up(out: Output, project: Project, found: list[Upcoming]) -> list[Upcoming]:
+    from runner.actions.upcoming import looked_up  # start-up time: --help reads no jobs
+
+    if not found:
+        return found
+    try:
+        return looked_up(project.ledger, found)
+    except Unavailable as error:
+        out.warn(f"pauses and workers are not known: {error.message}")
+        return found
+
+
 def _tell(out: Output, faults: dict[str, str]) -> None:
     for name, fault in faults.items():
         out.warn(f"job {name} is left out, {fault}")
@@ -97,7 +122,7 @@ def _row(out: Output, each: Upcoming) -> tuple[str, ...]:
     later = (each.start - each.slot) / 1000
     start = f"+{show_seconds(later)}" if later else ""
     slot = show_moment(to_timestamp(each.slot), utc=out.utc)
-    return (slot, each.job.name, start, each.job.queue, "missed" if each.missed else "")
+    return (slot, each.job.name, start, each.job.queue, ", ".join(each.marks))
 
 
 def _simulate(out: Output, project: Project, begin: float | None, end: float | None, job: str | None) -> int:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from runner.model.cron_hint import every, instead_of
-from runner.model.duration import MAX_DURATION
+from runner.model.duration import MAX_DURATION, format_duration
 from runner.model.foreign_names import FOREIGN_SCHEDULE_NAMES
 from runner.model.kind import INVALID, Choice, Duration, Kind, Path, Report, describe
 from runner.model.message import hint, told
@@ -199,3 +199,8 @@ def _present(name: str) -> dict[str, Any]:
 
 _CRON: Kind = CronExpression()
 SCHEDULES = Schedules()
+
+
+def schedule_text(schedules: Sequence[Schedule]) -> str:
+    """Return the times of a job's schedules in a few words: ``0 2 * * *, every 15m``."""
+    return ", ".join(each.cron or f"every {format_duration(each.every or 0.0)}" for each in schedules)

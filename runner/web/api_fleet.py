@@ -8,18 +8,16 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from runner.actions.job_list import describe_jobs
 from runner.actions.metrics import exposition
 from runner.actions.pause import pause, resume
 from runner.actions.stats import stats
-from runner.actions.upcoming import missed, upcoming
+from runner.actions.upcoming import looked_up, missed, upcoming
 from runner.errors import Unavailable, UsageError
 from runner.ledger.audit import read_acts
 from runner.ledger.fleet import read_queues, read_workers
-from runner.ledger.pauses import read_pauses
 from runner.model.act import ActName
-from runner.model.job_document import job_document
 from runner.model.moment import read_moment, read_since
-from runner.model.pause import paused
 from runner.web import documents
 from runner.web.api import MOST, Comment, Moment
 from runner.web.documents import PROBLEMS, answers
@@ -49,8 +47,8 @@ class NewPause(BaseModel):
 def list_jobs(request: Request) -> Response:
     """Return the jobs as they are declared, and the problems of those that cannot be used."""
     project = state_of(request).project
-    catalog, pauses = project.catalog, read_pauses(project.ledger)
-    jobs = [job_document(catalog.jobs[name], paused(pauses, name)) for name in sorted(catalog.jobs)]
+    catalog = project.catalog
+    jobs = [each.document() for each in describe_jobs(project, sorted(catalog.jobs), project.ledger)]
     return answer({"jobs": jobs, "problems": [str(problem) for problem in catalog.problems]})
 
 
@@ -59,7 +57,8 @@ def get_job(job: JobName, request: Request) -> Response:
     """Return a job as it is declared."""
     project = state_of(request).project
     declared = project.catalog.get(job)
-    return answer(job_document(declared, paused(read_pauses(project.ledger), declared.name)))
+    [found] = describe_jobs(project, [declared.name], project.ledger)
+    return answer(found.document())
 
 
 @router.post("/jobs/{job}/pause", **answers(documents.Pause))
@@ -106,7 +105,7 @@ def list_upcoming(
         raise UsageError("to lies before from", hint="swap or correct them")
     late = missed(project, job) if first is None else []
     found = [*late, *islice(upcoming(project, since=first, until=last, job=job), limit)]
-    return answer({"upcoming": [each.document() for each in found[:limit]]})
+    return answer({"upcoming": [each.document() for each in looked_up(project.ledger, found[:limit])]})
 
 
 @router.get("/workers", **answers(documents.Workers))

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from itertools import islice
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from runner.catalog.catalog import Catalog
@@ -134,9 +133,3 @@ class Calendar:
         tick = timedelta(milliseconds=1)
         owner = tables[0] if len(tables) == 1 else next(each for each in tables if any(each.slots(slot - tick, slot)))
         return Due(slot + owner.jitter(job, slot), job)
-
-
-def schedule_text(written: Any) -> str:
-    """Return in a few words what a job's ``schedule`` says."""
-    each = written if isinstance(written, list) else [written]
-    return ", ".join(one if isinstance(one, str) else str(one.get("cron") or f"every {one['every']}") for one in each)

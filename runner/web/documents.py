@@ -92,6 +92,17 @@ class Pause(TypedDict):
     comment: str | None
 
 
+class Last(TypedDict):
+    """How the last run of a job ended."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+
+    id: str
+    state: State
+    reason: str | None
+    finished_at: str | None
+
+
 class Facts(TypedDict):
     """What is known around a run."""
 
@@ -131,9 +142,11 @@ class Why(TypedDict):
 
 _PLACE = {"name": str, "file": str, "line": int, "digest": str}
 _OPTIONS = {each.key: Any for each in options_of(JobSpec)}
-Job: Any = TypedDict("Job", {**_PLACE, **_OPTIONS, "paused": Pause | None})  # type: ignore[misc]
+_STANDS = {"paused": Pause | None, "last": Last | None, "next": str | None}
+Job: Any = TypedDict("Job", {**_PLACE, **_OPTIONS, **_STANDS})  # type: ignore[misc]
 Job.__doc__ = (
-    "A job: its name and place, every option as it would stand in YAML (see the reference of jobs.d), its pause."
+    "A job: its name and place, every option as it would stand in YAML (see the reference of jobs.d), its pause, how "
+    "its last run ended, and its next slot."
 )
 setattr(Job, "__pydantic_config__", CLOSED)  # noqa: B010 - mypy knows no such attribute
 
@@ -180,6 +193,8 @@ class UpcomingRun(TypedDict):
     slot: str
     start: str
     missed: bool
+    paused: bool
+    served: bool | None
     id: str
     queue: str
 

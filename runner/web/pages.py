@@ -31,11 +31,10 @@ from runner.model.pause import paused
 from runner.model.run import State as RunState
 from runner.model.run import to_timestamp
 from runner.model.run_query import RunQuery
-from runner.model.schedule import SCHEDULES
+from runner.model.schedule import schedule_text
 from runner.model.submit_options import SubmitOptions
 from runner.web import overview
 from runner.web.asked import fields_of
-from runner.web.calendar import schedule_text
 from runner.web.filters import Filters
 from runner.web.jobs import Field, form_of, job_source, job_yaml
 from runner.web.overview import bars, hours
@@ -260,7 +259,7 @@ def show_schedule(request: Request, day: Annotated[str, Query(max_length=32)] = 
         request,
         "schedule",
         days=days,
-        often=[(jobs[name], schedule_text(SCHEDULES.write(jobs[name].schedule))) for name in sorted(often)],
+        often=[(jobs[name], schedule_text(jobs[name].schedule)) for name in sorted(often)],
         today=today,
         now=datetime.now(UTC),
         before=first - timedelta(days=7),

@@ -151,7 +151,8 @@ def test_schedules_that_nobody_looks_at(make_project: Callable[..., Project]) ->
     assert (told["level"], told["remedy"]) == ("warning", "runner cron install, or runner scheduler")
     assert told["what"].endswith("yet: hello")
     project.cli("tick").check(0)
-    assert checks(project.cli("doctor", "--json").check(0))["schedules"]["level"] == "ok"
+    # There is no worker either, which is told by itself.
+    assert checks(project.cli("doctor", "--json").check(1))["schedules"]["level"] == "ok"
     # As if the last tick had been hours ago.
     client, key = project.redis(), f"{project.namespace}:schedules"
     digest, _, touched = text(client.hget(key, "hello")).split()
@@ -179,3 +180,24 @@ def test_messages_of_celery_clients_that_nobody_takes(
     assert told["what"].endswith("plain Celery clients wait")
     client.delete("celery\x06\x166")
     client.close()
+
+
+def test_schedules_without_a_worker_and_queues_that_no_worker_serves(make_project: Callable[..., Project]) -> None:
+    jobs = {
+        "plain": {"task": "clijobs:hello"},
+        "hourly": {"task": "clijobs:hello", "schedule": "@hourly"},
+        "far": {"task": "clijobs:hello", "queue": "far"},
+        "idle": {"task": "clijobs:hello", "queue": "nowhere", "enabled": False},
+    }
+    project = make_project(jobs, FILES)
+    project.cli("tick").check()
+    told = checks(project.cli("doctor", "--json").check(1))["served"]
+    assert told["what"] == "no worker is alive, so that nothing performs 1 job with a schedule: hourly"
+    quiet = {"RUNNER_SCHEDULES": "false"}
+    assert "served" not in checks(project.cli("doctor", "--json", env=quiet).check(0))
+    with project.worker():
+        told = checks(project.cli("doctor", "--json").check(1))["served"]
+        assert (told["level"], told["what"]) == ("warning", "no worker takes from queue far of 1 job: far")
+        assert told["remedy"] == "start one that does: runner worker -Q far"
+        with project.worker("-Q", "far"):
+            assert checks(project.cli("doctor", "--json").check(0))["served"]["level"] == "ok"

@@ -101,7 +101,7 @@ def test_submit_imports_no_celery(project: Project) -> None:
         (["revoke", "@hello"], "name the run by its id"),
         (["runs", "--since", "24"], "no unit"),
         (["runs", "--job", "helo"], "hello"),
-        (["status"], "ID..."),
+        (["wait"], "ID..."),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

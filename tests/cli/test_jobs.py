@@ -3,14 +3,49 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from tests.support.project import Project
 
 
 def test_jobs(project: Project) -> None:
     text = project.cli("jobs").check().stdout
-    assert re.search(r"^disabled +clijobs:hello +default +no", text, re.MULTILINE)
+    assert re.search(r"^disabled +default +no", text, re.MULTILINE)
     document = project.cli("jobs", "hello", "--json").check().json
     assert document["name"] == "hello"
     assert document["params"]["name"] == {"type": "string", "default": "world"}
     assert project.cli("jobs", "hello").check().stdout.startswith("# jobs.d/jobs.yaml, line 2\nhello:\n")
+
+
+def test_schedule_last_outcome_and_next_start(make_project: Callable[..., Project]) -> None:
+    every = {"schedule": [{"every": "15m"}, "@daily"]}
+    jobs = {
+        "good": {"task": "os:getcwd", **every},
+        "bad": {"task": "os:nothing", "schedule": "0 2 * * *"},
+        "off": {"task": "os:getcwd", "schedule": "0 2 * * *", "enabled": False},
+        "new": {"task": "os:getcwd"},
+    }
+    project = make_project(jobs)
+    with project.worker():
+        good = project.submit("good", "--wait")
+        project.cli("submit", "bad", "--wait").check(1)
+    found = {each["name"]: each for each in project.cli("jobs", "--json").check().json}
+    document = project.document(good)
+    last = {"id": good, "state": "SUCCESS", "reason": None, "finished_at": document["finished_at"]}
+    assert found["good"]["last"] == last
+    assert found["bad"]["last"]["reason"] == "import_error"
+    assert (found["new"]["last"], found["new"]["next"]) == (None, None)
+    assert found["off"]["next"] is None
+    slots = {each["job"]: each["slot"] for each in project.cli("upcoming", "--json").check().json}
+    assert {name: found[name]["next"] for name in slots}.keys() == {"good", "bad"}
+    assert found["bad"]["next"] == slots["bad"]
+    text = project.cli("jobs").check().stdout
+    assert re.search(r"^good +every 15m, @daily +SUCCESS \S+ s ago +20\d\d-", text, re.MULTILINE)
+    assert re.search(r"^bad +0 2 \* \* \* +FAILURE \(import_error\) ", text, re.MULTILINE)
+    one = project.cli("jobs", "good").check()
+    assert f"last run: SUCCESS {one.stderr.partition('SUCCESS ')[2]}" in one.stderr
+    assert good in one.stderr
+    # What is declared is told without Redis, too.
+    away = project.cli("jobs", "--json", env={"RUNNER_REDIS_URL": "redis://127.0.0.1:1/0"}).check().json
+    assert {each["last"] for each in away} == {None}
+    assert [each["next"] for each in away if each["name"] == "bad"] == [slots["bad"]]

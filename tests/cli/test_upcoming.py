@@ -20,13 +20,48 @@ def test_upcoming(scheduled: Project) -> None:
     assert re.fullmatch(r"[0-9a-f-]{36}", found[0]["id"])
     day = scheduled.cli("upcoming", "--from", "2026-11-24", "--to", "2026-11-24 00:00:02+01:00", "--json").check().json
     assert [each["job"] for each in day] == ["second", "second"]
-    text = scheduled.cli("upcoming", "-n", "3", "--utc").check().stdout.splitlines()
+    text = scheduled.cli("upcoming", "--all", "-n", "3", "--utc").check().stdout.splitlines()
     assert text[0].split()[:2] == ["SLOT", "JOB"]
     assert len(text) == 4
     assert scheduled.cli("upcoming", "--job", "by-hand").check().stderr == "no runs to come\n"
     assert scheduled.cli("upcoming", "--job", "idle", "--json").check().json == []
     scheduled.cli("upcoming", "--job", "nihgt").check(2)
     scheduled.cli("upcoming", "--to", "2020-01-01").check(2)
+
+
+def test_the_next_slot_of_each_job_or_all(scheduled: Project) -> None:
+    found = scheduled.cli("upcoming", "--json").check().json
+    assert [each["job"] for each in found] == ["second", "night"]
+    every = scheduled.cli("upcoming", "--all", "--limit", "5", "--json").check().json
+    assert [each["job"] for each in every] == ["second"] * 5
+    assert len({each["slot"] for each in every}) == 5
+    assert len(scheduled.cli("upcoming", "--job", "second", "--json").check().json) == 20
+    assert "leave out --all" in scheduled.cli("upcoming", "--all", "--simulate").check(2).stderr
+
+
+def test_what_is_paused_and_what_no_worker_takes_is_marked(scheduled: Project) -> None:
+    def marks() -> dict[str, tuple[bool, bool]]:
+        found = scheduled.cli("upcoming", "--json").check().json
+        return {each["job"]: (each["paused"], each["served"]) for each in found}
+
+    assert marks() == {"second": (False, False), "night": (False, False)}
+    scheduled.cli("pause", "second").check()
+    # The pause is over before the slot comes.
+    scheduled.cli("pause", "night", "--for", "1ms").check()
+    with scheduled.worker():
+        assert marks() == {"second": (True, True), "night": (False, True)}
+        text = scheduled.cli("upcoming").check().stdout
+        assert re.search(r"second .*PAUSED$", text, re.MULTILINE)
+        assert "NO WORKER" not in text
+    wait_until(lambda: "PAUSED, NO WORKER" in scheduled.cli("upcoming").check().stdout, 30.0, "the worker is gone")
+    scheduled.cli("pause", "--all").check()
+    assert all(paused for paused, _ in marks().values())
+
+
+def test_without_redis_slots_are_shown_and_marks_are_not(scheduled: Project) -> None:
+    done = scheduled.cli("upcoming", "--json", env={"RUNNER_REDIS_URL": "redis://127.0.0.1:1/0"}).check()
+    assert {each["served"] for each in done.json} == {None}
+    assert "pauses and workers are not known" in done.stderr
 
 
 def test_upcoming_from_one_time_of_day_to_another_while_it_lies_between(scheduled: Project) -> None:

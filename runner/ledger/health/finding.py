@@ -47,6 +47,11 @@ class Finding:
         }
 
 
+def named(names: Sequence[str]) -> str:
+    """Return the first few of ``names``: ``a, b, c, …``."""
+    return ", ".join(names[:EXAMPLES]) + (", …" if len(names) > EXAMPLES else "")
+
+
 def ok(name: str, what: str) -> Finding:
     """Return the finding of a check that found nothing to say."""
     return Finding(name=name, level=Level.OK, what=what)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from redis.exceptions import NoPermissionError
 
 from runner.host.state import state_folder
 from runner.ledger.fleet import clock_skews, consumed_queues, live_workers
-from runner.ledger.health.finding import EXAMPLES, Finding, Level, ok, problem, warning
+from runner.ledger.health.finding import EXAMPLES, Finding, Level, named, ok, problem, warning
 from runner.ledger.health.server import SKEW_SECONDS
 from runner.ledger.inbox import INBOX_KEYS
 from runner.ledger.pauses import read_pauses
@@ -99,6 +99,36 @@ def _versions(workers: list[Worker], versions: Mapping[str, str]) -> Iterator[Fi
         yield warning("versions", f"{told}; {', '.join(other)}", "install the same version everywhere, restart workers")
     else:
         yield ok("versions", told)
+
+
+def check_served(store: Store, queues: Mapping[str, Sequence[str]], scheduled: Sequence[str]) -> Iterator[Finding]:
+    """Yield a finding for each queue of jobs that no live worker takes from, whether or not anything waits in it.
+
+    Without any worker there is one finding, and only if schedules will submit something.
+
+    Args:
+        store: where the workers are known.
+        queues: by queue, the names of the enabled jobs that use it.
+        scheduled: the names of the enabled jobs that a schedule submits.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    consumed = consumed_queues(store)
+    if not consumed:
+        if scheduled:
+            what = f"no worker is alive, so that nothing performs {things(len(scheduled), 'job')} with a schedule"
+            yield warning("served", f"{what}: {named(scheduled)}", "runner up -d, or runner worker")
+        return
+    unserved = {queue: jobs for queue, jobs in queues.items() if queue not in consumed}
+    for queue, jobs in sorted(unserved.items()):
+        yield warning(
+            "served",
+            f"no worker takes from queue {queue} of {things(len(jobs), 'job')}: {named(jobs)}",
+            f"start one that does: runner worker -Q {queue}",
+        )
+    if not unserved:
+        yield ok("served", "workers take from the queues of all jobs")
 
 
 def check_queues(store: Store) -> Iterator[Finding]:

@@ -1,0 +1,155 @@
+"""A project at a glance: what fails, runs, waits, comes, works, and is wrong. The number of runs costs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from runner.actions.doctor import examine
+from runner.actions.upcoming import Upcoming, looked_up, missed, upcoming
+from runner.actions.why import why
+from runner.errors import UnknownRun
+from runner.ledger.fleet import read_workers
+from runner.ledger.health.finding import Finding, Level
+from runner.ledger.pauses import read_pauses
+from runner.ledger.standings import Standing, count_states, longest_running, read_standings
+from runner.model.pause import Pause
+from runner.model.run import Run, State, to_timestamp
+from runner.model.worker import Worker
+
+if TYPE_CHECKING:
+    from runner.actions.project import Project
+
+MOST_RUNS = 20
+"""Failed and running runs that are told of."""
+MOST_WAITING = 5
+"""Jobs whose waiting runs are explained; each costs some round trips."""
+MOST_SLOTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The runs of a job that wait: how many, the one that was submitted first, and what that waits for."""
+
+    job: str
+    count: int
+    oldest: str
+    since: int
+    why: str
+
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON shows it."""
+        return {
+            "job": self.job,
+            "count": self.count,
+            "oldest": self.oldest,
+            "since": to_timestamp(self.since),
+            "why": self.why,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """What matters of a project now.
+
+    ``failing`` has the last failed runs of enabled jobs whose last outcome is FAILURE, the latest first, and
+    ``failing_jobs`` counts those. ``running`` has the runs that were submitted first. ``waiting`` has the jobs whose
+    runs wait longest, of ``waiting_jobs``. ``elsewhere`` counts waiting runs of jobs that this project does not
+    declare.
+    """
+
+    states: Mapping[State, int]
+    failing: Sequence[Run]
+    failing_jobs: int
+    running: Sequence[Run]
+    waiting: Sequence[Waiting]
+    waiting_jobs: int
+    elsewhere: int
+    following: Sequence[Upcoming]
+    workers: Sequence[Worker]
+    pauses: Sequence[Pause]
+    findings: Sequence[Finding]
+
+    @property
+    def waiting_count(self) -> int:
+        """How many runs wait, for whatever reason."""
+        return self.states[State.PENDING] + self.states[State.RETRY]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether no job fails, and the doctor finds nothing that needs attention."""
+        return not self.failing_jobs and not self.findings
+
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON shows it."""
+        return {
+            "healthy": self.healthy,
+            "states": {str(state): count for state, count in self.states.items()},
+            "failing": {"count": self.failing_jobs, "runs": [run.document() for run in self.failing]},
+            "running": {"count": self.states[State.STARTED], "runs": [run.document() for run in self.running]},
+            "waiting": {
+                "count": self.waiting_count,
+                "jobs": [each.document() for each in self.waiting],
+                "undeclared": self.elsewhere,
+            },
+            "next": [each.document() for each in self.following],
+            "workers": [each.document() for each in self.workers],
+            "pauses": [each.document() for each in self.pauses],
+            "problems": [each.as_dict() for each in self.findings],
+        }
+
+
+def glance(project: Project, show: Callable[[str], str] = str) -> Glance:
+    """Return what matters of a project now.
+
+    Args:
+        project: whose.
+        show: how explanations write a time (RFC 3339); as it is by default.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    ledger = project.ledger
+    states = count_states(ledger)
+    standings = read_standings(ledger, sorted(project.catalog.jobs))
+    jobs = project.catalog.jobs
+    failed = [each.failed for each in standings.values() if each.failed is not None and jobs[each.job].enabled]
+    runs = sorted(ledger.read(failed), key=lambda run: run.finished_at or "", reverse=True)
+    ahead = looked_up(ledger, [*missed(project), *islice(upcoming(project, first=True), MOST_SLOTS)][:MOST_SLOTS])
+    declared = sum(each.waiting for each in standings.values())
+    return Glance(
+        states=states,
+        failing=runs[:MOST_RUNS],
+        failing_jobs=len(runs),
+        running=ledger.read(longest_running(ledger, MOST_RUNS)),
+        waiting=_waiting(project, standings, show),
+        waiting_jobs=sum(each.waiting > 0 for each in standings.values()),
+        elsewhere=max(0, states[State.PENDING] + states[State.RETRY] - declared),
+        following=ahead if project.settings.schedules else [],
+        workers=read_workers(ledger),
+        pauses=list(read_pauses(ledger).values()),
+        # A pause is told of by itself.
+        findings=[
+            each
+            for each in examine(project, quick=True).findings
+            if each.level is not Level.OK and each.name != "pauses"
+        ],
+    )
+
+
+def _waiting(project: Project, standings: Mapping[str, Standing], show: Callable[[str], str]) -> list[Waiting]:
+    found = []
+    for each in sorted(standings.values(), key=lambda each: each.oldest_at or 0):
+        if each.oldest is None or each.oldest_at is None:
+            continue
+        try:
+            facts, explanation = why(project, each.oldest, show)
+        except UnknownRun:
+            continue
+        if not facts.run.final and facts.run.state is not State.STARTED:  # else it went on meanwhile
+            found.append(Waiting(each.job, each.waiting, each.oldest, each.oldest_at, explanation.summary))
+        if len(found) == MOST_WAITING:
+            break
+    return found

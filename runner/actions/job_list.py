@@ -1,0 +1,91 @@
+"""The jobs of a project with what is known of each: its pause, its last outcome, and its next slot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from runner.actions.upcoming import next_slots
+from runner.errors import Unavailable
+from runner.ledger.pauses import read_pauses
+from runner.ledger.standings import Last, read_standings
+from runner.model.job_document import job_document
+from runner.model.pause import Pause, paused
+
+if TYPE_CHECKING:
+    from runner.actions.project import Project
+    from runner.ledger.store import Store
+    from runner.model.job import JobSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the ledger knows of jobs, by their names: nothing if Redis cannot be reached."""
+
+    pauses: Mapping[str, Pause] = field(default_factory=dict)
+    last: Mapping[str, Last] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ListedJob:
+    """A job, and how it stands. ``next`` is its next slot, a Unix time in ms."""
+
+    job: JobSpec
+    pause: Pause | None
+    last: Last | None
+    next: int | None
+
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        last = self.last.document() if self.last is not None else None
+        return job_document(self.job, self.pause, last=last, following=self.next)
+
+
+def describe_jobs(project: Project, names: Iterable[str], store: Store | None = None) -> Iterator[ListedJob]:
+    """Yield jobs with what is known of them.
+
+    Args:
+        project: where they are declared.
+        names: of jobs of the catalog.
+        store: the ledger; None: one of the moment, of which nothing is known if Redis cannot be reached.
+
+    Raises:
+        Unavailable: Redis cannot be reached, and ``store`` is given.
+    """
+    wanted = list(names)
+    known = _known(project, wanted) if store is None else _read(store, wanted)
+    following = next_slots(project, wanted)
+    for name in wanted:
+        yield ListedJob(
+            project.catalog.jobs[name], paused(known.pauses, name), known.last.get(name), following.get(name)
+        )
+
+
+def _known(project: Project, names: list[str]) -> Known:
+    try:
+        with _opened(project) as store:
+            return _read(store, names)
+    except Unavailable:
+        return Known()
+
+
+def _read(store: Store, names: list[str]) -> Known:
+    standings = read_standings(store, names)
+    return Known(
+        read_pauses(store),
+        {name: standing.last for name, standing in standings.items() if standing.last is not None},
+    )
+
+
+@contextmanager
+def _opened(project: Project) -> Iterator[Store]:
+    """Open the ledger; no embedded server is started."""
+    from runner.ledger.ledger import Ledger  # start-up time: who gives a ledger has it open
+
+    ledger = Ledger.open(project.settings, start=False)
+    try:
+        yield ledger
+    finally:
+        ledger.close()

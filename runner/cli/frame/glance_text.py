@@ -1,0 +1,150 @@
+"""A project at a glance, in at most 20 lines."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from runner.cli.frame.hints import with_project
+from runner.cli.frame.moments import show_moment, show_seconds
+from runner.cli.frame.run_text import LONGEST_CELL, STOCK_TASKS, one_line, pause_text, state_text
+from runner.ledger.ledger import SHORTEST_PREFIX
+from runner.model.plural import things
+from runner.model.run import Run, State, to_datetime, to_timestamp
+
+if TYPE_CHECKING:
+    from runner.actions.glance import Glance, Waiting
+    from runner.actions.upcoming import Upcoming
+    from runner.model.worker import Worker
+
+LINES = 20
+_LONGEST = 160
+"""Characters of an item."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One of the sections: ``total`` things, of which ``items`` tells; ``more`` is the command that lists all."""
+
+    name: str
+    head: str
+    items: Sequence[str] = ()
+    total: int = 0
+    more: str = ""
+
+
+def glance_rows(found: Glance, *, utc: bool) -> list[tuple[str, str]]:
+    """Return names and texts, a line each and at most :data:`LINES`; a section says how much it leaves out."""
+    sections = list(_sections(found, utc=utc))
+    rows = []
+    for section, lines in zip(sections, _shares([each.total for each in sections], LINES - len(sections)), strict=True):
+        rows.append((section.name, section.head))
+        whole = section.total <= min(lines, len(section.items))
+        shown = section.items[: lines if whole else max(0, lines - 1)]
+        rows += [("", one_line(item, _LONGEST)) for item in shown]
+        if lines and not whole:
+            rows.append(("", f"… {section.total - len(shown)} more: {with_project(section.more)}"))
+    return rows
+
+
+def _shares(wanted: Sequence[int], lines: int) -> list[int]:
+    """Share lines out: one to each that wants more, again and again, the first ones first."""
+    given = [0] * len(wanted)
+    while lines and given != list(wanted):
+        for index, most in enumerate(wanted):
+            if lines and given[index] < most:
+                given[index] += 1
+                lines -= 1
+    return given
+
+
+def _sections(found: Glance, *, utc: bool) -> Iterator[Section]:
+    failing, running = found.failing_jobs, found.states[State.STARTED]
+    yield Section(
+        "failing",
+        things(failing, "job") if failing else "none",
+        [_failed(run) for run in found.failing],
+        failing,
+        "runner runs --state failure",
+    )
+    problems = found.findings
+    yield Section(
+        "doctor",
+        f"{things(len(problems), 'finding')}, {with_project('see runner doctor')}" if problems else "ok",
+        [f"{each.level}: {each.what}" for each in problems],
+        len(problems),
+        "runner doctor",
+    )
+    waiting = [_waiting(each) for each in found.waiting]
+    if found.elsewhere:
+        waiting.append(f"{things(found.elsewhere, 'run')} of jobs that this project does not declare")
+    jobs = found.waiting_jobs + bool(found.elsewhere)
+    head = things(found.waiting_count, "run") if found.waiting_count else "none"
+    yield Section("waiting", head, waiting, jobs, "runner runs --state pending --state retry")
+    yield Section(
+        "running",
+        things(running, "run") if running else "none",
+        [_running(run) for run in found.running],
+        running,
+        "runner runs --state started",
+    )
+    yield Section("workers", _workers(found.workers))
+    slots = [_slot(each, utc=utc) for each in found.following]
+    yield Section("next", _next(found), slots, len(slots), "runner upcoming")
+    pauses = [pause_text(each, utc=utc).removeprefix("paused: ") for each in found.pauses]
+    yield Section("paused", things(len(pauses), "pause") if pauses else "none", pauses, len(pauses), "runner doctor")
+
+
+def _ago(timestamp: str | None) -> str:
+    if timestamp is None:
+        return ""
+    return f"{show_seconds(max(0.0, time.time() - to_datetime(timestamp).timestamp()))} ago"
+
+
+def _short(run_id: str) -> str:
+    """Return the prefix of an id that every command accepts."""
+    return run_id[:SHORTEST_PREFIX]
+
+
+def _failed(run: Run) -> str:
+    error = ""
+    if run.error:
+        kind = "" if str(run.error["type"]).startswith(STOCK_TASKS) else f"{run.error['type']}: "
+        error = f": {kind}{run.error['message']}"
+    return f"{run.job}  {state_text(run)} {_ago(run.finished_at)}  {_short(run.id)}{error}"
+
+
+def _running(run: Run) -> str:
+    since = f"for {_ago(run.started_at).removesuffix(' ago')}" if run.started_at else ""
+    fraction = (run.progress or {}).get("fraction")
+    told = f"  {fraction:.0%}" if fraction is not None else ""
+    return f"{run.job}  {since} on {run.worker or '?'}  {_short(run.id)}{told}"
+
+
+def _waiting(each: Waiting) -> str:
+    count = things(each.count, "run") if each.count > 1 else _short(each.oldest)
+    return f"{each.job}  {count}, since {_ago(to_timestamp(each.since)).removesuffix(' ago')}: {each.why}"
+
+
+def _slot(each: Upcoming, *, utc: bool) -> str:
+    marks = f"  {', '.join(each.marks)}" if each.marks else ""
+    return f"{show_moment(to_timestamp(each.slot), utc=utc)}  {each.job.name}{marks}"
+
+
+def _next(found: Glance) -> str:
+    if not found.following:
+        return "nothing is scheduled"
+    away = found.following[0].slot / 1000 - time.time()
+    return f"in {show_seconds(away)}" if away > 0 else "due"
+
+
+def _workers(workers: Sequence[Worker]) -> str:
+    live = [each for each in workers if not each.lost]
+    lost = len(workers) - len(live)
+    told = f"{len(live)} alive" if live else "none"
+    if live:
+        told += f", {sum(each.running for each in live)} of {sum(each.concurrency for each in live)} processes busy"
+        told += f": {one_line(', '.join(each.name for each in live), LONGEST_CELL)}"
+    return f"{told}; {lost} lost" if lost else told

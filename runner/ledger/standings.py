@@ -1,0 +1,105 @@
+"""How jobs stand: what waits and runs, and how the last run ended, at a cost that no number of runs changes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from runner.ledger.reach import reaching
+from runner.ledger.store import Store
+from runner.model.run import State, to_timestamp
+
+_PORTION = 500
+"""Jobs that one call of the script looks at, so that nobody waits long for Redis."""
+
+
+@dataclass(frozen=True, slots=True)
+class Last:
+    """How the ended run of a job that was submitted last ended. ``finished_at`` is a Unix time in ms."""
+
+    id: str
+    state: State
+    reason: str | None
+    finished_at: int | None
+
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON shows it."""
+        return {
+            "id": self.id,
+            "state": str(self.state),
+            "reason": self.reason,
+            "finished_at": to_timestamp(self.finished_at),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a job stands.
+
+    ``oldest`` is the waiting run that was submitted first, at ``oldest_at`` (Unix ms). ``failed`` is the last run that
+    ended in FAILURE, None if a later one ended in SUCCESS.
+    """
+
+    job: str
+    waiting: int
+    running: int
+    oldest: str | None
+    oldest_at: int | None
+    last: Last | None
+    failed: str | None
+
+
+def read_standings(store: Store, jobs: Sequence[str]) -> dict[str, Standing]:
+    """Return how each of ``jobs`` stands.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    found: dict[str, Standing] = {}
+    for first in range(0, len(jobs), _PORTION):
+        portion = jobs[first : first + _PORTION]
+        answers: list[Any] = store.script("standings", *portion)
+        found |= {job: _standing(job, answer) for job, answer in zip(portion, answers, strict=True)}
+    return found
+
+
+def _standing(job: str, answer: Sequence[Any]) -> Standing:
+    pending, started, retry, oldest, oldest_at, ended, last, reason, finished, failed = answer
+    return Standing(
+        job,
+        waiting=int(pending) + int(retry),
+        running=int(started),
+        oldest=oldest or None,
+        oldest_at=_moment(oldest_at),
+        last=Last(last, State(ended), reason or None, _moment(finished)) if ended else None,
+        failed=failed or None,
+    )
+
+
+def _moment(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 15 else None
+
+
+def count_states(store: Store) -> dict[State, int]:
+    """Return how many runs are in each state.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    states = list(State)
+    with reaching(store.settings), store.client.pipeline(transaction=False) as pipe:
+        for state in states:
+            pipe.zcard(store.keys.state(state))
+        return dict(zip(states, map(int, pipe.execute()), strict=True))
+
+
+def longest_running(store: Store, most: int) -> list[str]:
+    """Return the ids of runs that are STARTED, those that were submitted first.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    with reaching(store.settings):
+        found: list[str] = store.client.zrange(store.keys.state(State.STARTED), 0, most - 1)  # type: ignore[assignment]
+    return found
