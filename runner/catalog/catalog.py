@@ -104,9 +104,9 @@ class Catalog:
     files: int = 0
     warnings: tuple[str, ...] = ()
     broken: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """Names that are declared but can not be used, and where: ``jobs.d/reports.yaml:12``."""
+    """Names that are declared but cannot be used, and where: ``jobs.d/reports.yaml:12``."""
     misplaced: Jobs = field(default_factory=lambda: Jobs({}))
-    """Those of the broken jobs that are sound but for a misplaced placeholder; known only without the cache."""
+    """The broken jobs whose only fault is a misplaced placeholder; known only without the cache."""
     read: Mapping[str, CachedFile] = field(default_factory=lambda: MappingProxyType({}), compare=False, repr=False)
     """The files as read, by path: the starting point for a live catalog."""
 
@@ -218,7 +218,7 @@ def load_files(
     settings_files: Sequence[Path] = (),
     trust: Trust = NAMED,
 ) -> Catalog:
-    """Read files and folders that were named, without the cache; what can not be found is a problem.
+    """Read files and folders that were named, without the cache; what cannot be found is a problem.
 
     Args:
         paths: files, whatever their names end in, and folders.
@@ -343,7 +343,7 @@ def _check_hooks(listing: Listing, lines: dict[str, tuple[str, str]], broken: di
 
     faults = check_hooks(hooked, jobs.get, [*lines, *broken])
     problems: list[Problem] = []
-    for shown in {lines[fault.job][1] for fault in faults}:
+    for shown in dict.fromkeys(lines[fault.job][1] for fault in faults):
         # Only now, since positions cost another reading.
         document, _ = open_file(next(found for found in listing.files if found.shown == shown))
         known = len(document.problems)
@@ -353,7 +353,7 @@ def _check_hooks(listing: Listing, lines: dict[str, tuple[str, str]], broken: di
                 document.report(path, fault.message, fits=True)
         # The file's own problems are told already.
         problems += document.problems[known:]
-    for name in {fault.job for fault in faults}:
+    for name in dict.fromkeys(fault.job for fault in faults):
         line, shown = lines.pop(name)
         broken[name] = f"{shown}:{entry_of(line).line}"
     return problems

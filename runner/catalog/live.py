@@ -107,7 +107,7 @@ class LiveCatalog:
     def _settle(self, listing: Listing, fresh: Mapping[str, CachedFile]) -> Iterator[tuple[str, CachedFile]]:
         """Yield what each file counts as."""
         now, first, self._looked = time.monotonic(), not self._looked, True
-        present = {each.path for each in listing.files}
+        present = dict.fromkeys(each.path for each in listing.files)
         unreadable = any(problem.severity == "error" for problem in listing.problems)
         for path in [path for path in self._waiting if path not in present and path not in self._read]:
             # It was new, and went before it counted: there is nothing to wait for any more.

@@ -76,8 +76,9 @@ class _Sparing:
 
     def release(self, connection: Any) -> None:
         # Threads that use the pool at the same moment have a connection each. All but the last are closed again.
-        self.disconnect(inuse_connections=False)  # type: ignore[attr-defined]
-        super().release(connection)  # type: ignore[misc]
+        with self._lock:  # type: ignore[attr-defined]
+            self.disconnect(inuse_connections=False)  # type: ignore[attr-defined]
+            super().release(connection)  # type: ignore[misc]
 
 
 class _SparingPool(_Sparing, redis.ConnectionPool):

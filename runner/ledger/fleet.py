@@ -58,7 +58,7 @@ def clock_skews(store: Store) -> dict[str, float]:
     """
     skews = {}
     for name, record, lost in _records(store):
-        with suppress(ValueError):
+        with suppress(ValueError, ArithmeticError):
             clock, seen = int(record.get("clock") or 0), int(record.get("seen_at") or 0)
             if clock and not lost:
                 skews[name] = (clock - seen) / 1000
@@ -88,7 +88,8 @@ def _worker(name: str, record: Mapping[str, str], *, lost: bool) -> Worker:
 def _read_worker(name: str, record: Mapping[str, str], *, lost: bool) -> Worker:
     problems = json.loads(record.get("problems") or '{"count": 0, "first": []}')
     kept = json.loads(record.get("kept") or "[]")
-    if not (isinstance(problems["count"], int) and _are_texts(problems["first"]) and _are_texts(kept)):
+    count, first = problems["count"], problems["first"]
+    if type(count) is not int or not _are_texts(first) or not _are_texts(kept) or bool(count) != bool(first):
         raise TypeError
     return Worker(
         name=name,
@@ -103,7 +104,7 @@ def _read_worker(name: str, record: Mapping[str, str], *, lost: bool) -> Worker:
         jobs=int(record.get("jobs", 0)),
         catalog=record.get("catalog") or None,
         catalog_since=_moment(record.get("catalog_since", record["started_at"])),
-        problems=Problems(count=problems["count"], first=problems["first"]),
+        problems=Problems(count=count, first=first),
         kept=kept,
         started_at=_moment(record["started_at"]),
         seen_at=_moment(record["seen_at"]),

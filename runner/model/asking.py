@@ -16,6 +16,7 @@ from runner.errors import UsageError
 from runner.model.container import ListOf
 from runner.model.kind import Flag, Integer, Kind, Path, did_you_mean
 from runner.model.option import Option, options_of
+from runner.model.storable import storable
 
 T = TypeVar("T")
 
@@ -103,6 +104,10 @@ def read_value(declared: Option, value: object, door: Door, *, zone: str) -> Any
         kind = replace(kind, zone=zone)
     plain = _plain(kind, value, door)
     path = (declared.key,)
+    if any(
+        isinstance(text, str) and storable(text) != text for text in (plain if isinstance(plain, list) else [plain])
+    ):
+        refuse(path, "holds half of a surrogate pair, write whole characters")
     read = kind.take if door.values == "python" and hasattr(kind, "take") else kind.read
     return read(plain, path, refuse)
 

@@ -82,6 +82,11 @@ def ignore(path: Path, message: str, *, on_key: bool = False) -> None:
     """Take no problem: a :class:`Report` for those who ask only whether a value is sound."""
 
 
+def _shown(number: float) -> str:
+    """Return a number as a message shows it; Python writes no whole number of more than 4,300 digits."""
+    return str(number) if abs(number) < 1e30 else "the number"
+
+
 @dataclass(frozen=True, slots=True)
 class Text:
     """A string; ``pattern`` is an ECMA-262 and Python regular expression, ``advice`` says what fits it."""
@@ -188,7 +193,7 @@ class Integer:
             report(path, f"expected a whole number from {self.minimum} to {self.maximum}, got {describe(value)}")
             return INVALID
         if not self.minimum <= value <= self.maximum:
-            report(path, told(f"{value} is out of range", f"write {self.minimum} to {self.maximum}"))
+            report(path, told(f"{_shown(value)} is out of range", f"write {self.minimum} to {self.maximum}"))
             return INVALID
         return value
 
@@ -210,7 +215,7 @@ class Number:
             report(path, f"expected a number, got {describe(value)}")
             return INVALID
         if self.above is not None and value <= self.above:
-            report(path, told(f"{value} is out of range", f"write a number above {self.above:g}"))
+            report(path, told(f"{_shown(value)} is out of range", f"write a number above {self.above:g}"))
             return INVALID
         return value
 

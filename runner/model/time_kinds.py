@@ -90,11 +90,11 @@ def _take_datetime(value: Any, path: Path, report: Report) -> Any:
     if value.tzinfo is None:
         report(path, f"{value} has no offset, give an aware datetime: datetime.now(UTC) + timedelta(hours=1)")
         return INVALID
-    return value.timestamp()
+    return max(0.0, value.timestamp())
 
 
 def _within_reach(moment: Any, path: Path, report: Report) -> Any:
-    if moment is not INVALID and not 0 <= moment <= time.time() + FARTHEST_START:
-        report(path, "the start time is not within the next 100 years, choose an earlier time")
+    if moment is not INVALID and moment > time.time() + FARTHEST_START:
+        report(path, "is more than 100 years ahead, choose an earlier time")
         return INVALID
     return moment

@@ -19,7 +19,7 @@ MAX_ALIASED = 1_000_000
 
 
 class Stop(Exception):
-    """Reading can not go on."""
+    """Reading cannot go on."""
 
     def __init__(self, mark: Any, message: str) -> None:
         self.mark = mark
@@ -178,7 +178,7 @@ class Builder:
         self.document.report_at(event.start_mark.line, event.start_mark.column, path, message)
 
     def _fault_at_key(self, event: Any, key: str, message: str) -> None:
-        self._fault(event, as_message(message).after("as a key, ") if message else "", (*self.path(), key))
+        self._fault(event, as_message(message).after("as a key, "), (*self.path(), key))
 
     def _fault_duplicate(self, event: Any, key: str) -> None:
         path = (*self.path(), key)
@@ -243,7 +243,7 @@ class Builder:
             value, nodes, height = self.anchors[name]
         if as_key:
             assert frame is not None
-            self._fault(event, told("an alias can not be a key", "write the text out"))
+            self._fault(event, told("an alias cannot be a key", "write the text out"))
             frame.key = _BAD_KEY
             return
         self.nodes += nodes

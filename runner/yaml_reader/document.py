@@ -10,7 +10,6 @@ import yaml
 from runner.model.message import Message, as_message
 from runner.model.option import INVALID, Path, ignore
 from runner.model.secret import is_secret
-from runner.model.words import expected_at, kind_at
 from runner.yaml_reader import lookalike
 from runner.yaml_reader.place import Place, locate, places
 from runner.yaml_reader.problem import Problem, Severity, display_column, one_line, show_path
@@ -100,6 +99,8 @@ class Document:
         self.faulty.append(path or ("",))
         self._told.add(path)
         told = as_message(message)
+        from runner.model.words import kind_at  # start-up time: most files have no problem
+
         kind = kind_at(path) if meanings else None
         taken = [source for source, value in meanings if kind and kind.read(value, path, ignore) is not INVALID]
         if len(taken) == 1:
@@ -127,6 +128,8 @@ class Document:
 
         ``replaced``: how many characters from there on a replacement that the message knows takes the place of.
         """
+        from runner.model.words import expected_at  # start-up time: most files have no problem
+
         source = self._line(line)
         column = display_column(source, index)
         # Two jobs that share a value through an anchor share its fault.

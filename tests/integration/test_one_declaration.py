@@ -193,7 +193,7 @@ BAD: list[tuple[str, str, Any, Any, str]] = [
     ("delay", "100000d", "100000d", 1e10, "is longer than ten years"),
     ("at", "someday", "someday", "someday", "'someday' is not a time, write 2026-11-24T02:00:00+01:00"),
     ("at", "2020-01-01", "2020-01-01", "2020-01-01", "2020-01-01 lies in the past, leave it out to run now"),
-    ("at", "2900-01-01", "2900-01-01", datetime(2900, 1, 1, tzinfo=UTC), "not within the next 100 years"),
+    ("at", "2900-01-01", "2900-01-01", datetime(2900, 1, 1, tzinfo=UTC), "is more than 100 years ahead"),
     ("expires", "0s", "0s", 0, "0s is too short, write 1ms or more"),
     ("queue", "a b", "a b", "a b", "'a b' does not fit, use 1 to 64 letters, digits, dots, dashes or underscores"),
     ("priority", "20", 20, 20, "20 is out of range, write 0 to 9"),
@@ -235,6 +235,34 @@ def test_every_way_in_refuses_the_same_values_with_the_same_words(
             call()
         assert told in raised.value.message
     assert house.ids() == before
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"queue": "\ud800"}, "queue: holds half of a surrogate pair"),
+        ({"key": "\ud800"}, "key: holds half of a surrogate pair"),
+        ({"priority": 10**5000}, "priority: the number is out of range, write 0 to 9"),
+        ({"priority": -(10**5000)}, "priority: the number is out of range, write 0 to 9"),
+        ({"at": datetime.max.replace(tzinfo=UTC)}, "at: is more than 100 years ahead"),
+    ],
+    ids=["half a character", "half a character as key", "huge", "below all", "last year of all"],
+)
+def test_a_program_may_give_what_no_text_says(house: House, given: dict[str, Any], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        runner.submit("job", project=house.project.path, **given)
+
+
+def test_a_start_time_of_a_program_may_have_passed(house: House) -> None:
+    for moment in (datetime.now(UTC) - timedelta(hours=1), datetime(1969, 7, 20, tzinfo=UTC)):
+        assert runner.submit("job", at=moment, project=house.project.path).state == "PENDING"
+
+
+def test_filters_of_a_program_may_be_what_no_text_says(house: House) -> None:
+    for field in ("job", "grep", "tag", "worker", "key"):
+        given: dict[str, Any] = {field: "\ud800"}
+        with pytest.raises(UsageError, match=f"{field}: holds half of a surrogate pair"):
+            runner.get_runs(project=house.project.path, **given)
 
 
 def test_two_that_exclude_each_other_are_refused_everywhere(house: House) -> None:

@@ -344,10 +344,15 @@ def test_an_odd_entry_of_the_outbox_stops_no_other(make_project: Callable[..., P
 
 def test_damaged_records_of_the_fleet_hide_no_other(project: Project, opened: Opened) -> None:
     client, namespace = opened.ledger.client, project.namespace
+    sound = {"host": "a", "pid": "1", "pool": "p", "queues": "q", "concurrency": "1", "started_at": "1", "seen_at": "1"}
     for name, record in {
+        "w0@a": sound,
         "w1@a": {"host": "a", "pid": "zz"},
         "w2@a": {"problems": "{"},
         "w3@a": {"host": "a", "pid": "1", "pool": "p", "queues": "q", "concurrency": "1", "started_at": "9" * 30},
+        "w4@a": {**sound, "problems": '{"count": 2, "first": []}'},
+        "w5@a": {**sound, "problems": '{"count": true, "first": ["x"]}'},
+        "w6@a": {**sound, "clock": "9" * 400, "seen_at": "1"},
     }.items():
         client.hset(f"{namespace}:worker:{name}", mapping=encodable(record))
         client.zadd(f"{namespace}:workers", {name: 9_000_000_000_000})
