@@ -96,7 +96,7 @@ class AmbiguousId(UsageError):
 
 
 class CrontabError(UsageError):
-    """The crontab can not be read or written, or can not say what is to be said."""
+    """The crontab cannot be read or written, or cannot say what is to be said."""
 
     code = "crontab"
 

@@ -55,7 +55,7 @@ def lines(project: Project, *, per_job: bool) -> list[str]:
     """Return the lines of the project's block: one that ticks, or one for each schedule of an enabled job.
 
     Raises:
-        CrontabError: a crontab can not say what is to be said; the message says why.
+        CrontabError: a crontab cannot say what is to be said; the message says why.
         InvalidSpec: with ``per_job``, some jobs could not be read.
     """
     folder = str(project.settings.project)
@@ -76,7 +76,7 @@ def install(project: Project, *, per_job: bool) -> bool:
     """Put the project's block into the crontab of this user; return whether that changed it.
 
     Raises:
-        CrontabError, InvalidSpec: as :func:`lines`; also if the crontab can not be read or written.
+        CrontabError, InvalidSpec: as :func:`lines`; also if the crontab cannot be read or written.
     """
     folder, wanted = str(project.settings.project), lines(project, per_job=per_job)
 
@@ -92,7 +92,7 @@ def remove(project: Project) -> bool:
     """Take the project's block out of the crontab; return whether there was one.
 
     Raises:
-        CrontabError: the crontab can not be read or written.
+        CrontabError: the crontab cannot be read or written.
     """
     return _guarded(lambda text: take_out(text, str(project.settings.project)))
 
@@ -105,7 +105,7 @@ def check(project: Project, *, per_job: bool | None = None) -> Installed:
         per_job: what should be installed; None: what is, a tick or lines a job.
 
     Raises:
-        CrontabError: the crontab can not be read.
+        CrontabError: the crontab cannot be read.
     """
     try:
         found = lines_of(crontab.read() or b"", str(project.settings.project))
@@ -174,7 +174,7 @@ def _scheduled(project: Project) -> Iterator[JobSpec]:
     catalog = project.catalog
     if catalog.problems:
         raise InvalidSpec(
-            f"jobs that can not be read would have no line: {len(catalog.problems)} problems",
+            f"jobs that cannot be read would have no line: {len(catalog.problems)} problems",
             hint="runner validate lists them",
         )
     if project.settings.schedules:

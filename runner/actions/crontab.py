@@ -81,7 +81,7 @@ def _call(*words: str, text: bytes | None = None) -> subprocess.CompletedProcess
             check=False,
         )
     except OSError as error:
-        raise CrontabError(f"{program} can not be run: {error.strerror}", hint=_REMEDY) from error
+        raise CrontabError(f"{program} cannot be run: {error.strerror}", hint=_REMEDY) from error
 
 
 def _said(done: subprocess.CompletedProcess[bytes]) -> str:
@@ -117,4 +117,4 @@ def _lockable() -> tuple[int, Path]:
     for path in (home, Path("/")):
         with contextlib.suppress(OSError):
             return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), path
-    raise CrontabError(f"{home} can not be opened", hint="give this user a home folder")
+    raise CrontabError(f"{home} cannot be opened", hint="give this user a home folder")

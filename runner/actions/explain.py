@@ -268,7 +268,7 @@ def _history(facts: Facts) -> Iterator[str]:
 
 def _spec(facts: Facts) -> Iterator[str]:
     if facts.refused_since is not None and not facts.run.final:
-        yield f"workers hand it back since {facts.moment(facts.refused_since)}: they do not know job {facts.run.job}"
+        yield f"workers have handed it back since {facts.moment(facts.refused_since)}"
     if not facts.declared:
         yield f"job {facts.run.job} is not declared in this project's files"
     elif not facts.enabled:

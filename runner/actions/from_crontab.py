@@ -46,8 +46,8 @@ def from_crontab(folder: Path, text: bytes | None, *, system: bool = False) -> C
         system: its lines name a user, as those of /etc/crontab do.
 
     Raises:
-        CrontabError: there is none, it can not be read, or no line in it can become a job.
-        UsageError: the file exists, or can not be written; nothing was written.
+        CrontabError: there is none, it cannot be read, or no line in it can become a job.
+        UsageError: the file exists, or cannot be written; nothing was written.
     """
     if text is None:
         text = crontab.read()
@@ -83,7 +83,7 @@ def from_crontab(folder: Path, text: bytes | None, *, system: bool = False) -> C
     try:
         return Carried((*files, write_new(target, written)), tuple(names), tuple(left))
     except OSError as error:
-        raise UsageError(f"{error.filename or target} can not be written: {error.strerror}") from error
+        raise UsageError(f"{error.filename or target} cannot be written: {error.strerror}") from error
 
 
 def _check(text: str, defaults: Mapping[str, Any]) -> None:

@@ -58,7 +58,7 @@ def write(path: Path, text: str) -> None:
         Path(file.name).replace(path)
     except OSError as error:
         raise UsageError(
-            f"{path} can not be written: {error.strerror}", hint="name a file in a folder of yours"
+            f"{path} cannot be written: {error.strerror}", hint="name a file in a folder of yours"
         ) from error
 
 

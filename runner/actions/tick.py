@@ -191,7 +191,7 @@ class Engine:
                 versions = marks.versions.get(name, ())
                 if len(versions) != 1 or versions[0].digest != row.schedule:
                     yield Note(name, row.schedule)
-        # A file that can not be read hides its jobs: they come back as they were.
+        # A file that cannot be read hides its jobs: they come back as they were.
         if not self.catalog.problems:
             for name in marks.versions:
                 if name not in self.table.rows or not self.table.rows[name].schedule:

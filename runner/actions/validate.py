@@ -54,7 +54,7 @@ def validate(
     """Check the whole project, or the named files and folders under the ``defaults`` of the project.
 
     Args:
-        paths: files and folders; what can not be read is a problem.
+        paths: files and folders; what cannot be read is a problem.
         project: its folder; found from the first of ``paths`` or the working folder by default. Without ``paths``
             there must be one.
         imports: also import what jobs name, in processes of its own, and compare it with what they give.

@@ -59,7 +59,7 @@ class RunnerApp(Celery):
     _files_mutex: threading.Lock
 
     def fix_secret_variables(self, names: frozenset[str]) -> None:
-        """Have these be the variables that hold secrets: a process of a taker knows the jobs from its parent."""
+        """Set the names of the variables that hold secrets; a taker's process gets them from its parent."""
         self._variables, self._variables_of = names, self.catalog
 
     @cached_property
@@ -82,7 +82,7 @@ class RunnerApp(Celery):
 
     @cached_property
     def own_secrets(self) -> tuple[str, ...]:
-        """The secrets of the runner itself, which no run may show: where its Redis is, and how to log in there."""
+        """The runner's own secrets, which no run may show: the address and password of its Redis."""
         return secrets_of(self.runner_settings.redis_url, hidden=self.runner_settings.hidden_url)
 
     def open_ledger(self) -> Ledger:
@@ -102,7 +102,7 @@ class RunnerApp(Celery):
         return self._tasks.get(name) if name in self.job_names else None
 
     def put_jobs(self, jobs: Iterable[JobSpec]) -> None:
-        """Have jobs be these from now on, in a process that goes on while they change. Nothing is imported for them."""
+        """Add or replace jobs in a running process, without importing their code."""
         names = set()
         for job in jobs:
             task = make_task(self, job)
@@ -111,7 +111,7 @@ class RunnerApp(Celery):
         self.job_names |= names
 
     def remove_jobs(self, names: Collection[str]) -> None:
-        """Have no jobs of these names."""
+        """Remove the jobs of these names."""
         for name in names:
             self._tasks.pop(name, None)
         self.job_names -= set(names)

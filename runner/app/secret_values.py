@@ -64,7 +64,7 @@ def _look_up(source: str, project: Path, environ: Mapping[str, str]) -> str:
     try:
         text = _read(path)
     except OSError as error:
-        raise MissingSecret(f"{path} can not be read: {error.strerror}") from None
+        raise MissingSecret(f"{path} cannot be read: {error.strerror}") from None
     if not text:
         raise MissingSecret(f"{path} is empty")
     return text
@@ -223,7 +223,7 @@ def _stand_in(masker: Masker, error: BaseException) -> BaseException:
         twin: Any = type(cls.__name__, (cls,), {**names, "__str__": lambda _: said, "__repr__": lambda _: repr(said)})
         made: BaseException = twin.__new__(twin)
         made.args = (said,)
-    except Exception:  # noqa: BLE001 - a class that can not be derived from, or not be made so
+    except Exception:  # noqa: BLE001 - a class that cannot be derived from, or not be made so
         made = RuntimeError(f"{cls.__name__}: {said}")
     if any(masker.finds(text) for text in _shown(made)):
         made = RuntimeError(f"{cls.__name__}: {said}")

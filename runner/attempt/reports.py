@@ -33,11 +33,11 @@ class Received:
 
 
 class Reports:
-    """Those of one taker.
+    """The reports of one taker to its parent.
 
     Args:
         worker: the name of its worker.
-        head: says whether Celery's events are asked for.
+        head: the board's head, which says whether Celery's events are wanted.
         channel: to its parent.
     """
 

@@ -1,6 +1,6 @@
-"""What a worker's parent and its takers know, and what is known of the attempt that a taker performs.
+"""The state that a worker's parent shares with its takers, and the state of the attempt that a taker performs.
 
-Both are passed on. Celery's tracer alone has no place for an attempt: what it calls asks :func:`current_attempt`.
+Both are passed as arguments. Celery's tracer cannot pass an attempt, so what it calls uses :func:`current_attempt`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Known:
 
 @dataclass(slots=True)
 class TakerProcess:
-    """What a taker has that has a process of its own."""
+    """The parts of a taker that has a process of its own."""
 
     capture: Capture
     state: ProcessState
@@ -55,7 +55,7 @@ class TakerProcess:
 
 @dataclass(slots=True)
 class SharedState:
-    """What the parent of a worker and its takers know alike. A taker's process has a copy, as of when it was forked."""
+    """The state that a worker's parent shares with its takers. A taker's process has a copy from when it was forked."""
 
     app: RunnerApp
     worker: str
@@ -63,15 +63,15 @@ class SharedState:
     claims: Claims
     known: Known = field(default_factory=Known)
     cgroups: MemoryCgroups | None = None
-    """Those that takers may make for their runs; None where they may not."""
+    """Makes a cgroup for each run; None where that is not permitted."""
     ends: bool = False
-    """Whether this worker ends, and waits for Redis no longer."""
+    """Whether this worker is ending, and no longer waits for Redis."""
     process: TakerProcess | None = None
-    """In a taker's process alone."""
+    """Set only in a taker's process."""
 
     @property
     def settings(self) -> Settings:
-        """Those of the project."""
+        """The settings of the project."""
         return self.app.runner_settings
 
     @property
@@ -87,14 +87,14 @@ class SharedState:
 
 @dataclass(slots=True)
 class Settlement:
-    """What is known of the outcome of one attempt."""
+    """The outcome of one attempt, as far as it is known."""
 
     result: str | None = None
     """The result as JSON, once the job has returned."""
     reason: FailureReason = FailureReason.EXCEPTION
     """Of a failure."""
     message: str | None = None
-    """What to record instead of the exception's own words."""
+    """The message to record instead of the exception's own."""
     retry_in: float = 0.0
     """Seconds until the retry."""
     called: bool = False

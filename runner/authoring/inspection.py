@@ -17,12 +17,12 @@ from runner.authoring.param_of import param_of
 from runner.authoring.signature import Fault, faults_of, kind_faults
 from runner.model.job import JOB, JobSpec
 from runner.model.message import Message, as_message, told
-from runner.model.option import closest
+from runner.model.option import closest, ignore
 from runner.params.placement import judged_name, misplaced
 
 _MACHINERY = ("/runner/app/target.py", "/pkgutil.py", "/importlib/__init__.py")
 _failed: dict[str, str] = {}
-"""Modules that can not be imported, and why: each is tried once in a process."""
+"""Modules that cannot be imported, and why: each is tried once in a process."""
 
 
 def examine(name: str, options: dict[str, Any], stage: Callable[[str], None]) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def examine(name: str, options: dict[str, Any], stage: Callable[[str], None]) ->
         options: of the job, as they would stand in YAML.
         stage: is told what is about to be imported.
     """
-    values, _ = JOB.read_fields(options, (), _ignore)
+    values, _ = JOB.read_fields(options, (), ignore)
     job = JobSpec(name=name, **values)
     faults: list[Fault] = []
     stage("task")
@@ -156,7 +156,3 @@ def _exception_fault(name: str, error: TargetError) -> str:
     if close is None:
         return told(what, "write module.Class", "; ")
     return Message(f"{what}, did you mean {close}?", replacement=close)
-
-
-def _ignore(path: Any, message: str, *, on_key: bool = False) -> None:
-    pass

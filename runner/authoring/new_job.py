@@ -18,7 +18,7 @@ from runner.errors import InvalidSpec, UsageError
 from runner.host.regular import read_regular
 from runner.model.hooks import JOB_NAME
 from runner.model.job import IMPORT_PATH
-from runner.model.option import INVALID
+from runner.model.option import INVALID, ignore
 from runner.settings import Settings
 from runner.yaml_reader.reader import MAX_BYTES, read_text
 
@@ -149,7 +149,7 @@ def _read(path: Path) -> str | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise UsageError(f"{path} can not be read: {error.strerror}") from error
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
     try:
         if len(data) <= MAX_BYTES:
             return data.decode("utf-8")
@@ -173,9 +173,6 @@ def _verify(settings: Settings, path: Path, before: str | None, text: str, name:
 
 
 def _jobs(settings: Settings, path: Path, text: str) -> JobsFile:
-    def ignore(path: Any, message: str, *, on_key: bool = False) -> None:
-        pass
-
     defaults, _ = read_defaults(settings.defaults, ignore)
     return read_jobs(read_text(text.removeprefix("\ufeff"), str(path)), defaults)
 

@@ -185,7 +185,7 @@ class _Comparison:
                 yield Fault(("params", each.name), told(what, advice, "; "), True)
 
     def _unknown(self, name: str) -> str | None:
-        """Return why an argument can not be given by this name, or None."""
+        """Return why an argument cannot be given by this name, or None."""
         if name in self.taken:
             return told(f"is given by args already, as number {self.taken.index(name) + 1}", "remove one of them", "; ")
         if name in self.keywords or self.any_keyword:

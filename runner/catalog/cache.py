@@ -153,7 +153,7 @@ def is_young(signature: Signature) -> bool:
     """Return whether a file was changed so lately that it could be changed again without a trace."""
     now = time.time_ns()
     _, mtime, ctime, *_ = signature
-    # mtime can be set to anything and then tells nothing; ctime can not.
+    # mtime can be set to anything and then tells nothing; ctime cannot.
     return any(
         moment > now - 1e9 * (_FINE_SECONDS if moment % 1_000_000_000 else _COARSE_SECONDS)
         for moment in (ctime, mtime)

@@ -76,7 +76,7 @@ def find_files(roots: Iterable[Path], base: Path, trust: Trust = NAMED) -> Listi
         try:
             status = os.stat(path)
         except OSError as error:
-            listing.problems.append(_at(shown_as(path, base), f"can not be read: {_reason(error)}"))
+            listing.problems.append(_at(shown_as(path, base), f"cannot be read: {_reason(error)}"))
             continue
         if stat.S_ISDIR(status.st_mode):
             for found in _walk(path, base, listing, seen, trust):
@@ -111,7 +111,7 @@ def _walk(top: str, base: Path, listing: Listing, seen: set[tuple[int, int]], tr
             with os.scandir(folder) as entries:
                 here = sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
-            listing.problems.append(_at(shown, f"can not be read: {_reason(error)}"))
+            listing.problems.append(_at(shown, f"cannot be read: {_reason(error)}"))
             continue
         folders = []
         for entry in here:
@@ -141,7 +141,7 @@ def _add(path: str, base: Path, listing: Listing, seen: set[tuple[int, int]], tr
         status = os.stat(path)
     except OSError as error:
         reason = "the file it links to does not exist" if os.path.islink(path) else _reason(error)
-        listing.problems.append(_at(shown, f"can not be read: {reason}"))
+        listing.problems.append(_at(shown, f"cannot be read: {reason}"))
         return
     key = (status.st_dev, status.st_ino)
     if key not in seen:  # else the same file under a second name
@@ -157,7 +157,7 @@ def open_file(found: Found) -> tuple[Document, Signature]:
     except OSError as error:
         if error.errno == errno.EINVAL:
             return document.refuse(told("is no regular file", "remove it or rename it")), found.signature
-        return document.refuse(f"can not be read: {_reason(error)}"), found.signature
+        return document.refuse(f"cannot be read: {_reason(error)}"), found.signature
     try:
         status = os.fstat(descriptor)
         signature = signature_of(status)
@@ -166,7 +166,7 @@ def open_file(found: Found) -> tuple[Document, Signature]:
             return document.refuse(fault), signature
         data = read_at_most(descriptor, MAX_BYTES)
     except OSError as error:
-        return document.refuse(f"can not be read: {_reason(error)}"), found.signature
+        return document.refuse(f"cannot be read: {_reason(error)}"), found.signature
     finally:
         os.close(descriptor)
     return read_bytes(data, found.shown, status.st_size), signature

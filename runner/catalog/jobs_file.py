@@ -13,7 +13,7 @@ from runner.model.foreign_names import FOREIGN_TOP_NAMES
 from runner.model.hooks import JOB_NAME
 from runner.model.job import DEFAULTS, IMPORT_PATH, JOB, JobSpec, check_job
 from runner.model.message import Message, as_message, told
-from runner.model.option import INVALID, Path, Report, closest, describe, known_options
+from runner.model.option import INVALID, Path, Report, closest, describe, ignore, known_options
 from runner.model.param import PARAMS, Param
 from runner.model.schedule import SCHEDULES, Schedule
 from runner.params.check import fits
@@ -45,9 +45,9 @@ class JobsFile:
     file: str
     entries: list[Entry] = field(default_factory=list)
     broken: list[tuple[str, int]] = field(default_factory=list)
-    """Names, with their lines, that are declared but can not be used."""
+    """Names, with their lines, that are declared but cannot be used."""
     misplaced: list[Entry] = field(default_factory=list)
-    """Those of the broken jobs that are sound but for places where no placeholder may stand."""
+    """The broken jobs whose only fault is a misplaced placeholder."""
     problems: list[Problem] = field(default_factory=list)
 
 
@@ -147,7 +147,7 @@ def read_defaults(
         sound.pop("params", None)
         complete = False
     written = sound.get("schedule")
-    if written is not None and not _schedule_fires(SCHEDULES.read(written, (), _ignore), written, path, report):
+    if written is not None and not _schedule_fires(SCHEDULES.read(written, (), ignore), written, path, report):
         sound.pop("schedule")
         complete = False
     return sound, complete
@@ -162,7 +162,7 @@ def read_job(report: Report, name: str, own: Any, defaults: Mapping[str, Any]) -
     path: Path = ("jobs", name)
     sound = JOB_NAME.read(name, path, _at_key(report)) is not INVALID
     if not isinstance(own, Mapping):
-        task = own if isinstance(own, str) and IMPORT_PATH.read(own, (), _ignore) is not INVALID else "module:attribute"
+        task = own if isinstance(own, str) and IMPORT_PATH.read(own, (), ignore) is not INVALID else "module:attribute"
         report(
             path,
             told(f"expected a mapping of options, got {describe(own)}", f"write {{task: {task}}}"),
@@ -197,7 +197,7 @@ def _sound_params(declared: Any) -> dict[str, Param]:
     """Return those of some params that are sound, if there are any."""
     found: dict[str, Param] = {}
     for name, schema in declared.items() if isinstance(declared, Mapping) else ():
-        read = PARAMS.read({name: schema}, (), _ignore)
+        read = PARAMS.read({name: schema}, (), ignore)
         if read is not INVALID:
             found.update(read)
     return found
@@ -207,10 +207,6 @@ def _named_params(declared: Any) -> dict[str, Param]:
     """Return all params that are declared, sound or not: what names one of them is right."""
     found = declared.items() if isinstance(declared, Mapping) else ()
     return {name: Param(name, {}) for name, schema in found if schema is not None}
-
-
-def _ignore(path: Path, message: str, *, on_key: bool = False) -> None:
-    pass
 
 
 def _defaults_fit(params: Mapping[str, Param], path: Path, report: Report) -> bool:

@@ -109,7 +109,7 @@ def _show_units(out: Output, project: Project, *, per_job: bool, user: bool, int
         try:
             write_regular(path, text.encode())
         except OSError as error:
-            raise UsageError(f"{path} can not be written: {error.strerror}", hint="name a folder of yours") from None
+            raise UsageError(f"{path} cannot be written: {error.strerror}", hint="name a folder of yours") from None
         out.note(f"wrote {path}")
 
 

@@ -113,4 +113,4 @@ def _read(source: str) -> bytes | None:
         with Path(source).open("rb") as file:
             return _bounded(file, source)
     except OSError as error:
-        raise UsageError(f"{source} can not be read: {error.strerror}", hint="write the path of a crontab") from None
+        raise UsageError(f"{source} cannot be read: {error.strerror}", hint="write the path of a crontab") from None

@@ -1,4 +1,4 @@
-"""The lines of a crontab that call the runner, and what such a line can not say."""
+"""The lines of a crontab that call the runner, and what such a line cannot say."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def tick_line(program: Sequence[str], project: str, environment: str | None = No
     """Return the line that calls ``runner tick`` every minute, with ``RUNNER_ENV`` if there is an ``environment``.
 
     Raises:
-        Inexpressible: the paths have what a crontab can not hold.
+        Inexpressible: the paths have what a crontab cannot hold.
     """
     return _line("* * * * *", program, shlex.join([*program, "--project", project, "tick"]), project, environment)
 

@@ -139,7 +139,7 @@ class _Reader:
         elif name == "RANDOM_DELAY" and re.fullmatch(r"[0-9]{1,5}", value):
             self.jitter = int(value)
         elif not _NAME.fullmatch(name) or name.startswith("RUNNER_"):
-            self._leave(number, line, "a job can not set this variable")
+            self._leave(number, line, "a job cannot set this variable")
         else:
             self.environment[name] = value
 
@@ -237,7 +237,7 @@ def _is_zone(name: str) -> bool:
 
 
 def _unsound(when: str) -> str | None:
-    """Return why a job can not have these times."""
+    """Return why a job cannot have these times."""
     if when.lower() == "@reboot":
         return _BOOT
     if not re.fullmatch(CRON_PATTERN[1:-1], when.lower() if when.startswith("@") else when):

@@ -42,7 +42,7 @@ class Claims:
         self.lease = lease
         self._held: set[str] = set()
         self._left: set[str] = set()
-        """Those of them that could not be handed back while Redis was away."""
+        """The tokens that could not be handed back while Redis was away."""
         self._asked_for: dict[str, float] = {}
         """Tokens of dead takers under which nothing was claimed, and until when a claim may still come to be."""
         self._mutex = threading.Lock()

@@ -40,7 +40,7 @@ def why_it_ended(place: Place, log_begin: int, program: Path, last: Mapping[str,
             said = "no space is left on its disk"  # and so none for its log
     elif any(part in low for part in _OTHER_VERSION) or (damaged and _is_newer(last.get("version", ""), lines)):
         writer = f"{last.get('version', 'a newer server')} ({last.get('program', 'its program is not known')})"
-        hint = f"the data was last written by {writer}, which {program} can not read: use that one again, {give_up}"
+        hint = f"the data was last written by {writer}, which {program} cannot read: use that one again, {give_up}"
     elif damaged:
         hint = (
             f"the data is damaged: valkey-check-aof --fix {place.data}/appendonlydir/*.manifest "
@@ -67,7 +67,7 @@ def _lines(place: Place, log_begin: int) -> list[str]:
             log.seek(max(log_begin, log.tell() - _LONGEST_READ))
             return [line for line in log.read().decode("utf-8", "replace").splitlines() if line.strip()]
     except OSError as error:
-        return [f"its log can not be read: {error.strerror}"]
+        return [f"its log cannot be read: {error.strerror}"]
 
 
 def _serious(lines: list[str]) -> str:

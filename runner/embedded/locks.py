@@ -19,7 +19,7 @@ def opened(path: Path) -> Iterator[int]:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise Unavailable(
-            f"{path} can not be opened: {error.strerror}", hint="remove it, if it is a link or a folder"
+            f"{path} cannot be opened: {error.strerror}", hint="remove it, if it is a link or a folder"
         ) from error
     try:
         yield descriptor

@@ -92,7 +92,7 @@ def prepare(folder: Path) -> Place:
     """Make the folder ``.runner`` if need be, and return what is where.
 
     Raises:
-        Unavailable: it is not this user's, or can not be written to.
+        Unavailable: it is not this user's, or cannot be written to.
     """
     _make_folder(folder)
     _refuse_odd_objects(folder)
@@ -193,7 +193,7 @@ def _unwritable(folder: Path, error: OSError) -> Unavailable:
     if error.errno == 28:
         return Unavailable(f"no space left for {folder}", hint="free space on its disk")
     return Unavailable(
-        f"{folder} can not be written to, so there can be no embedded server: {error.strerror}",
+        f"{folder} cannot be written to, so there can be no embedded server: {error.strerror}",
         hint=f"make it writable for {account(os.geteuid())}, {OTHER_FOLDER}, or {OWN_REDIS}",
     )
 

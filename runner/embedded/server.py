@@ -15,7 +15,7 @@ def serve(settings: Settings) -> str:
     """Return the URL of the project's server, after starting it if it does not run.
 
     Raises:
-        Unavailable: it can not be started; the message says why, the hint what to do.
+        Unavailable: it cannot be started; the message says why, the hint what to do.
         InvalidSettings: ``RUNNER_EMBEDDED=0`` forbids it.
     """
     if not settings.embedded_allowed:

@@ -157,5 +157,5 @@ def _spawn(program: Path, place: Place, descriptor: int) -> int:
         return int(started.stdout)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise Unavailable(
-            f"{program} can not be started: {error}", hint="set redis_url to a Redis of your own"
+            f"{program} cannot be started: {error}", hint="set redis_url to a Redis of your own"
         ) from error

@@ -198,5 +198,5 @@ def _opened(path: Path, descriptor: int) -> Iterator[StateFolder]:
 
 def _odd(path: Path, what: str | OSError) -> InvalidSettings:
     if isinstance(what, OSError):
-        return InvalidSettings(f"{path} can not be used: {what.strerror}", hint=_HINT)
+        return InvalidSettings(f"{path} cannot be used: {what.strerror}", hint=_HINT)
     return InvalidSettings(f"{path} {what}, and is not used", hint=f"remove it, or {_HINT}")

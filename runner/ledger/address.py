@@ -20,7 +20,7 @@ def resolve_url(settings: Settings, *, start: bool = True) -> str:
         start: whether an embedded server that does not run is started.
 
     Raises:
-        Unavailable: the embedded server does not run and can not, or shall not, be started.
+        Unavailable: the embedded server does not run and cannot, or shall not, be started.
         InvalidSettings: the URL is none.
     """
     if settings.redis_url == EMBEDDED:

@@ -37,7 +37,7 @@ class Beat:
 
 
 def beat(store: Store, *, worker: str, keep: float, lease: float, record: Mapping[str, str | int]) -> Beat:
-    """Do what every worker does for all: see ``beat.lua``; then prune, if there is something to prune.
+    """Do the fleet's chores (see ``beat.lua``), and prune if something is due.
 
     Args:
         store: of the project.
@@ -65,10 +65,10 @@ def beat(store: Store, *, worker: str, keep: float, lease: float, record: Mappin
 
 
 def sweep(store: Store, patience: float) -> int:
-    """Do what a worker does for all, where there may be none; return how many entries of the outbox are due.
+    """Do the fleet's chores from a process that is no worker; return how many entries of the outbox are due.
 
-    What a dead worker held is taken back only once sweeps have gone on for a lease, so that live ones can renew
-    theirs first: if there is any, this goes on for so long, up to ``patience`` seconds.
+    The claims of a dead worker are taken back only after a lease of sweeps, so that live workers can renew theirs
+    first. While there are such claims, this goes on for a lease, but for ``patience`` seconds at most.
 
     Raises:
         Unavailable: Redis cannot be reached.

@@ -27,8 +27,9 @@ MOST_ARGUMENTS = 16
 """Arguments of an exception that are kept."""
 
 _LARGEST_INTEGER = 2**63
-_DIGITS = len(str(-_LARGEST_INTEGER))
 """Larger ones are kept as text: not every reader of JSON takes them."""
+
+_DIGITS = len(str(-_LARGEST_INTEGER))
 
 
 class ResultNotKept(EncodeError):

@@ -27,7 +27,7 @@ def _read_any(job: str, text: str) -> Pause:
 
 
 def pause(store: Store, job: str, *, by: str, seconds: float | None = None, comment: str | None = None) -> Pause:
-    """Pause a job, or all (``*``), for ever or for so many seconds.
+    """Pause a job, or all (``*``), until it is resumed or for ``seconds``.
 
     Raises:
         Unavailable: Redis cannot be reached.

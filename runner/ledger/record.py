@@ -14,7 +14,7 @@ from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any
 
 from runner.model.hooks import JOB_NAME
-from runner.model.option import INVALID, Path, Text
+from runner.model.option import INVALID, Text, ignore
 from runner.model.queue_name import QUEUE_NAME
 from runner.model.run import FINAL, DamagedRun, Run, State, to_timestamp
 from runner.model.run_id import is_run_id
@@ -36,12 +36,12 @@ DEFAULTS: Mapping[str, str | int] = {
     "keep_least": 3_600_000,
     "keep_runs": 1000,
 }
-"""What a field means that a record lacks. Most runs have these values, and there may be a million runs, so they are not
-written. The scripts have them, too; times are milliseconds."""
+"""The values of fields that a record lacks. Most runs have these values, so records leave them out to save memory. The
+scripts know them, too. Times are in milliseconds."""
 
 _DIGEST = "sha256:"
 _PACKED = 43
-"""Characters of 32 bytes in base64, without what fills it up."""
+"""Characters of 32 bytes in base64, without padding."""
 
 
 @lru_cache(maxsize=4096)
@@ -166,13 +166,9 @@ def _queue(text: str) -> str:
 
 
 def _fitting(kind: Text, text: str) -> str:
-    if kind.read(text, (), _ignore) is INVALID:
+    if kind.read(text, (), ignore) is INVALID:
         raise ValueError(text)
     return text
-
-
-def _ignore(path: Path, message: str, *, on_key: bool = False) -> None:
-    pass
 
 
 def _json(text: str) -> Any:

@@ -42,7 +42,7 @@ _REFUSAL_HINTS = (
     ("READONLY", "that is a replica: write the primary's address into redis_url"),
     ("read only", "that is a replica: write the primary's address into redis_url"),
     ("OutOfMemory", "Redis is out of memory: raise its maxmemory, or keep less (retention)"),
-    ("MISCONF", "Redis can not write to its disk: free space there, its log says more"),
+    ("MISCONF", "Redis cannot write to its disk: free space there, its log says more"),
     (
         "MasterNotFound",
         "no Sentinel knows a primary of that name now: a failover may be under way, else correct redis_url",
@@ -67,7 +67,7 @@ _REFUSAL_HINTS = (
     ("reset by peer", "the server hung up: is it Redis, and does that port want TLS (rediss://)?"),
     ("Name or service not known", "that host name is unknown: correct redis_url"),
     ("nodename nor servname", "that host name is unknown: correct redis_url"),
-    ("Temporary failure in name resolution", "the host name can not be looked up now: check redis_url and the network"),
+    ("Temporary failure in name resolution", "the host name cannot be looked up now: check redis_url and the network"),
     ("Permission denied", "this user may not open the socket: add it to the group that may"),
     ("No such file", "there is no such socket: is Redis running, and does it have unixsocket set?"),
     ("refused", "is Redis running there, and is the port right?"),

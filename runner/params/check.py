@@ -56,7 +56,7 @@ def check_size(params: Mapping[str, Any], limit: int) -> None:
         size = len(_to_json(params).encode())
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidParams(
-            f"params can not be written as JSON: {error}",
+            f"params cannot be written as JSON: {error}",
             hint="Give text, numbers, true, false, null, lists, mappings.",
         ) from None
     if size > limit:

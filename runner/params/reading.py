@@ -18,7 +18,7 @@ def read_params(job: JobSpec, words: Iterable[str]) -> dict[str, Any]:
     """Return the params that words such as ``day=2026-11-23`` and ``limit=5`` give, read by declared type.
 
     Raises:
-        InvalidParams: a word without ``=``, an undeclared name, a name given twice or a value that can not
+        InvalidParams: a word without ``=``, an undeclared name, a name given twice or a value that cannot
             be read as its declared type; all of them in one message.
     """
     found: dict[str, Any] = {}

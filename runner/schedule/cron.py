@@ -103,7 +103,7 @@ def _first_of_one(name: str, part: str) -> str:
 def _explain(message: str, fields: list[str], text: str) -> str:
     name = message.removeprefix("Bad ")
     if name not in _FIELDS:
-        return f"{text!r} is not a cron expression: {message.lower() or 'it can not be read'}"
+        return f"{text!r} is not a cron expression: {message.lower() or 'it cannot be read'}"
     given = fields[_NAMES.index(name)]
     if name == "day-of-month" and given.isdigit() and 29 < int(given) <= 31:
         return f"{text!r} never fires: month {fields[4]} has no day {given}"

@@ -53,7 +53,7 @@ def _working_folder() -> Path:
         return Path.cwd()
     except OSError as error:
         raise NoProject(
-            f"the working folder can not be read: {error.strerror}", hint="cd to a folder that exists, or use --project"
+            f"the working folder cannot be read: {error.strerror}", hint="cd to a folder that exists, or use --project"
         ) from None
 
 
@@ -111,7 +111,7 @@ def read_file(file: Path, trust: Trust = NAMED) -> Document:
     """Return a ``runner.yaml`` as the strict reader sees it, to tell where a value stands.
 
     Raises:
-        InvalidSettings: it can not be read, or somebody else could have written it.
+        InvalidSettings: it cannot be read, or somebody else could have written it.
     """
     try:
         descriptor = open_regular(file)
@@ -132,7 +132,7 @@ def read_file(file: Path, trust: Trust = NAMED) -> Document:
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise InvalidSettings(f"{file} can not be read: {error.strerror}", hint="check its owner and mode") from error
+        raise InvalidSettings(f"{file} cannot be read: {error.strerror}", hint="check its owner and mode") from error
 
 
 class _Reading:

@@ -92,7 +92,7 @@ def look_up(value: str, project: Path, environ: Mapping[str, str]) -> str:
             text = data.decode("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             why = getattr(error, "strerror", None) or "is not UTF-8"
-            raise BadUrl(f"{path} can not be read ({why}), write the URL of your Redis into it") from None
+            raise BadUrl(f"{path} cannot be read ({why}), write the URL of your Redis into it") from None
         if len(data) > _LONGEST:
             raise BadUrl(f"{path} is longer than {_LONGEST:,} bytes, write the URL of your Redis into it and no more")
         try:

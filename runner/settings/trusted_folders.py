@@ -44,7 +44,7 @@ def _read(file: Path) -> list[str]:
         status = file.stat()
         data = read_regular(file, MAX_BYTES)
     except OSError as error:
-        raise InvalidSettings(f"{file} can not be read: {error.strerror}", hint="check its owner and mode") from None
+        raise InvalidSettings(f"{file} cannot be read: {error.strerror}", hint="check its owner and mode") from None
     if status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o002:
         raise InvalidSettings(
             f"{file} can be written by others, and it says whom you trust", hint=f"make it yours: chmod o-w {file}"

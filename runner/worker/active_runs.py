@@ -1,4 +1,4 @@
-"""What Celery's remote control and its monitors are shown of a worker: the runs that the board shows."""
+"""Show Celery's remote control and monitors the runs on a worker's board."""
 
 from __future__ import annotations
 

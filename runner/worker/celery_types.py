@@ -1,4 +1,4 @@
-"""What is used of the objects that Celery's worker hands over, which have no types of their own."""
+"""Types of the parts of Celery's worker that are used here; Celery has none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of the attempt that a dead taker has left: it is settled by the parent, with the attempt's token."""
+"""Settle the attempts of dead takers: the parent does it, with the token of the attempt."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ log = get_logger("runner.worker.supervision")
 
 
 class DeadTakers:
-    """Those of one worker. Called by the supervision.
+    """Settles the attempts of dead takers of one worker. The supervision calls it.
 
     Args:
-        shared: what the worker knows.
-        settler: does in its thread what may take a while.
-        endings: knows what was ended on purpose.
-        outcomes: settles.
-        on_settled: is called once something is settled.
+        shared: the state of the worker.
+        settler: performs slow work in its thread.
+        endings: knows which attempts were ended on purpose.
+        outcomes: settles attempts.
+        on_settled: is called after each settled attempt.
     """
 
     def __init__(
@@ -45,11 +45,11 @@ class DeadTakers:
         self._oom_killer = OomKiller(self._cgroups.events if self._cgroups else counter_file())
 
     def look(self) -> None:
-        """Note what the kernel's OOM killer has done until now: that was not about takers which die later."""
+        """Note the kills of the kernel's OOM killer so far, which cannot concern takers that die later."""
         self._oom_killer.look()
 
     def forget_idle(self, pid: int) -> None:
-        """Let go what a taker has had that held nothing."""
+        """Release the resources of a dead taker that held no run."""
         if self._cgroups is not None:
             self._cgroups.remove(pid)
 

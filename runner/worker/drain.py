@@ -1,4 +1,4 @@
-"""How a worker stops: no new work, what runs gets its grace, what is left is handed back uncharged.
+"""Stop a worker: take no new work, give running attempts their grace, and hand back the rest uncharged.
 
 SIGTERM or SIGINT drains; the worker ends as soon as it is idle. A second one, or SIGQUIT, hands back at once.
 """

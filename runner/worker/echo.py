@@ -1,4 +1,4 @@
-"""What runs write, in the worker's own log as well: each line with its job, run and attempt."""
+"""Copy the output of runs to the worker's own log, with job, run, and attempt on each line."""
 
 from __future__ import annotations
 

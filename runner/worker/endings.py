@@ -34,15 +34,15 @@ SUSPICION_SECONDS = 1.0
 shows the next one a moment later."""
 
 Running = list[tuple[int, Shown]]
-"""The places whose takers perform a run, and what they show."""
+"""The board places of takers that perform a run, with what each place shows."""
 
 
 class Endings:
-    """Those of one worker. :meth:`end` may be called by any thread, all else by the supervision.
+    """Ends attempts of one worker. Any thread may call :meth:`end`; the supervision calls the other methods.
 
     Args:
-        shared: what the worker knows.
-        takers: who performs the attempts.
+        shared: the state of the worker.
+        takers: its takers.
     """
 
     def __init__(self, shared: SharedState, takers: Takers) -> None:
@@ -65,9 +65,9 @@ class Endings:
         """Tokens of the attempts that are ended for their memory, and the most bytes that they held."""
 
     def end(self, attempt: ShownAttempt, cause: Cause, signum: int) -> bool:
-        """End the process group of an attempt; return False if that is done already, or not to be done.
+        """End the process group of an attempt; return False if it is already being ended, or is over.
 
-        Nothing happens if its taker has ended it by itself: what it performs now is another run.
+        A taker whose attempt has ended performs another run by now, so nothing is done to it.
         """
         with self._ending:
             if attempt.token in self._causes:

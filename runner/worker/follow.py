@@ -1,4 +1,4 @@
-"""Tells when files may have changed: at once where the system says so, else by looking now and then."""
+"""Report when files may have changed: at once where the system tells, otherwise by looking at intervals."""
 
 from __future__ import annotations
 

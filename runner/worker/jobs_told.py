@@ -1,4 +1,4 @@
-"""What a worker tells the process that its takers are forked from, when its jobs have changed."""
+"""The message by which a worker tells its template process about changed jobs."""
 
 from __future__ import annotations
 

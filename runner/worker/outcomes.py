@@ -1,4 +1,4 @@
-"""What the parent settles: attempts whose takers cannot speak for themselves.
+"""Settle attempts from the parent, for takers that died or were ended.
 
 A timeout, a terminated run, and a lost process are settled here, with the token of the attempt, once its process group
 is dead. That may take a while, and Redis may be away: a thread does it, and the lease is renewed meanwhile.

@@ -1,4 +1,4 @@
-"""Writes what the parent process has to say about attempts, off the main loop.
+"""Write the outcomes that the parent process settles, off the main loop.
 
 A lost child, a timeout and a terminated run are settled once the process group is dead and Redis answers. Both
 may take a while; the main loop goes on meanwhile, and the lease is renewed until it is written.

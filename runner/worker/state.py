@@ -1,4 +1,4 @@
-"""What a worker's parent knows. One object a worker: its steps find it by :func:`state_of`, all else gets it passed."""
+"""The state of a worker's parent. There is one object per worker; its steps get it from :func:`state_of`."""
 
 from __future__ import annotations
 

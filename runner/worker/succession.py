@@ -1,4 +1,4 @@
-"""Makes another taker in the place of one that is gone, and another template, with its takers, after that has died."""
+"""Replace takers that are gone, and the template with its takers after it has died."""
 
 from __future__ import annotations
 

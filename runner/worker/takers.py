@@ -34,19 +34,19 @@ from runner.worker.template import Template
 log = get_logger(__name__)
 
 TURN_SECONDS = 0.05
-"""How long the taker in the main loop goes from one run to the next before the loop does what else there is."""
+"""Seconds that the taker in the main loop performs runs before the loop gets its turn."""
 
 FAILED_PAUSE = 1.0
-"""Seconds before a taker in the worker's own process goes on that has failed."""
+"""Seconds before a taker in the worker's own process starts again after an error."""
 
 
 class Takers:
-    """Those of one worker.
+    """The takers of one worker.
 
     Args:
-        shared: what their worker knows.
-        count: how many there are to be.
-        limits: what bounds each of them.
+        shared: the state of their worker.
+        count: their number.
+        limits: of each of them.
     """
 
     enforced = False

@@ -73,11 +73,11 @@ _REMEDIES = (
     ("invalid Unicode character escape", told("no such character", "correct the escape or use single quotes"), False),
     (
         "block sequence entries are not allowed",
-        told("a list can not begin here", 'start a new line before "- "'),
+        told("a list cannot begin here", 'start a new line before "- "'),
         False,
     ),
     ("block mapping", told("does not line up with the keys above", "correct the indentation"), False),
-    ("mapping keys are not allowed", told("a key can not begin here", "start a new line"), False),
+    ("mapping keys are not allowed", told("a key cannot begin here", "start a new line"), False),
     ("undefined tag handle", told("a tag such as !x is not supported", "remove it, or quote the text"), True),
     ("scanning a tag", told("a tag such as !x is not supported", "remove it, or quote the text"), True),
     ("did not find expected node content", told("a value is missing here", "write one, or quote the text"), False),
@@ -86,7 +86,7 @@ _REMEDIES = (
         Message("text after the end of the document, is it indented like the keys above?"),
         False,
     ),
-    ("alphabetic or numeric character", told('a text can not begin with "*" or "&"', "quote it"), True),
+    ("alphabetic or numeric character", told('a text cannot begin with "*" or "&"', "quote it"), True),
     (
         "chomping or indentation",
         told('after "|" or ">" the text begins on a new line', "quote it if it is one line", "; "),
@@ -166,7 +166,7 @@ def _from_table(
             return SyntaxFault(line - 1, match.end(), told("a space is missing after the colon", "write one"))
     if "cannot start any token" in problem:
         char = lines[line][index : index + 1]
-        return told(f'a text can not begin with "{char}"', "quote it")
+        return told(f'a text cannot begin with "{char}"', "quote it")
     for part, message, at_context in _REMEDIES:
         if part in whole:
             if at_context:

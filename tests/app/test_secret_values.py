@@ -61,7 +61,7 @@ def test_all_that_is_missing_is_told_at_once(tmp_path: Path) -> None:
     parts = [
         "A: the variable UNSET is not set in the environment of the worker",
         "B: the variable EMPTY is set but empty",
-        f"C: {tmp_path}/none can not be read: No such file",
+        f"C: {tmp_path}/none cannot be read: No such file",
         f"D: {tmp_path}/open can be written by anybody, run: chmod o-w",
         f"E: {tmp_path}/empty is empty",
         f"F: {tmp_path}/pipe is no regular file",

@@ -359,7 +359,7 @@ def test_a_secret_of_a_job_that_came_while_the_worker_runs(place: Place) -> None
     ("job", "part"),
     [
         ("unset", "A: the variable NOT_SET_ANYWHERE is not set in the environment of the worker"),
-        ("no-file", "A: /none/at/all can not be read: No such file or directory"),
+        ("no-file", "A: /none/at/all cannot be read: No such file or directory"),
         ("open-file", "can be written by anybody, run: chmod o-w"),
         ("unset-variable", "kwargs.x: ${env.NOT_SET_ANYWHERE}: the variable NOT_SET_ANYWHERE is not set"),
     ],

@@ -110,7 +110,7 @@ def test_a_dangling_link_a_folder_and_a_pipe(project: Project) -> None:
     (project.project / "jobs.d" / "folder.yaml").mkdir(mode=0o755)
     os.mkfifo(project.project / "jobs.d" / "pipe.yaml", 0o644)
     assert told(project.load()) == [
-        "jobs.d/gone.yaml:1:1: can not be read: the file it links to does not exist",
+        "jobs.d/gone.yaml:1:1: cannot be read: the file it links to does not exist",
         "jobs.d/pipe.yaml:1:1: is no regular file, remove it or rename it",
     ]
 
@@ -137,7 +137,7 @@ def test_what_anybody_may_write_is_refused(project: Project, tmp_path: Path) -> 
 def test_a_file_without_permission(project: Project) -> None:
     project.write("a.yaml", JOB.format("a")).chmod(0)
     with bound_by_permissions(project.project):
-        assert told(project.load()) == ["jobs.d/a.yaml:1:1: can not be read: permission denied"]
+        assert told(project.load()) == ["jobs.d/a.yaml:1:1: cannot be read: permission denied"]
 
 
 @contextmanager
@@ -301,7 +301,7 @@ def test_named_files_and_folders(project: Project, tmp_path: Path) -> None:
     odd.write_text(JOB.format("b"))
     catalog = load_files([tmp_path / "jobs.d", odd, tmp_path / "none.yaml"], base=tmp_path)
     assert sorted(catalog.jobs) == ["a", "b"]
-    assert told(catalog) == ["none.yaml:1:1: can not be read: no such file or directory"]
+    assert told(catalog) == ["none.yaml:1:1: cannot be read: no such file or directory"]
 
 
 def test_the_digest_is_of_what_is_meant_and_not_of_how_it_is_written(project: Project) -> None:

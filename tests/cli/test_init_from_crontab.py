@@ -47,5 +47,5 @@ def test_a_project_gains_the_file_alone(host: Host) -> None:
 def test_from_crontab_without_anything_to_carry(host: Host) -> None:
     assert "has no crontab" in init(host, "new", "--from-crontab", code=2).stderr
     assert "@reboot x" in init(host, "new", "--from-crontab", "-", code=2, input="@reboot x\n").stderr
-    assert "can not be read" in init(host, "new", "--from-crontab", "gone", code=2).stderr
+    assert "cannot be read" in init(host, "new", "--from-crontab", "gone", code=2).stderr
     assert not (host.folder / "new").exists()

@@ -332,14 +332,14 @@ def test_a_read_only_folder_says_so(folder: Path) -> None:
     os.chown(folder, 65534, -1)
     folder.chmod(0o555)
     told = as_nobody("embedded.serve(load_settings(sys.argv[1]))", folder)
-    assert told.stdout.startswith(f"69 {folder} can not be written to"), told
+    assert told.stdout.startswith(f"69 {folder} cannot be written to"), told
     assert "redis_url" in told.stdout
     folder.chmod(0o755)
     settings.state_dir.mkdir()
     os.chown(settings.state_dir, 65534, -1)
     settings.state_dir.chmod(0o500)
     told = as_nobody("embedded.serve(load_settings(sys.argv[1]))", folder)
-    assert told.stdout.startswith(f"69 {settings.state_dir} can not be written to") or "Permission" in told.stdout, told
+    assert told.stdout.startswith(f"69 {settings.state_dir} cannot be written to") or "Permission" in told.stdout, told
 
 
 @root_only
@@ -372,7 +372,7 @@ def test_a_server_that_had_no_space_for_its_log_either(folder: Path, monkeypatch
     place = prepare(project(folder).state_dir)
     told = why_it_ended(place, 0, Path("valkey-server"), {})
     assert (told.message, told.hint) == (
-        "the embedded server ended at its start: its log can not be read: No such file or directory",
+        "the embedded server ended at its start: its log cannot be read: No such file or directory",
         f"its log is {place.log}",
     )
     full = shutil.disk_usage(folder)._replace(free=4096)

@@ -149,7 +149,7 @@ def test_size() -> None:
     with pytest.raises(InvalidParams, match=r"params take 65 bytes as JSON, at most 64B are allowed"):
         check_size({"a": "x" * 57}, 64)
     for odd in ({"a": float("nan")}, {"a": {1}}, {"a": object()}):
-        with pytest.raises(InvalidParams, match="can not be written as JSON"):
+        with pytest.raises(InvalidParams, match="cannot be written as JSON"):
             check_size(odd, 1000)
 
 

@@ -25,7 +25,7 @@ NO_EDITOR = "yaml-language-server could not be installed here"
 def language_server() -> str:
     """Return the path of the server: the one that ``make editor`` installs, else one on PATH; else skip the test.
 
-    CI says with ``RUNNER_TEST_NO_EDITOR=1`` that the registry of npm can not be reached from there.
+    CI says with ``RUNNER_TEST_NO_EDITOR=1`` that the registry of npm cannot be reached from there.
     """
     if INSTALLED.exists():
         need("node")

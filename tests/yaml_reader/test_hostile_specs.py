@@ -104,7 +104,6 @@ def test_a_megabyte_of_one_piece(piece: bytes) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(60)
 def test_a_megabyte_of_aliases() -> None:
     check(b"x: &a {k: 1, l: [1, 2]}\ny:\n" + b"- *a\n" * 150_000)
     check(b"x: &a {k: 1, l: [1, 2]}\njobs:\n" + b"".join(b"  j%d: *a\n" % n for n in range(60_000)))

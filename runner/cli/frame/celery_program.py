@@ -16,7 +16,7 @@ from runner.errors import RunnerError
 def reporting() -> Iterator[None]:
     """In the program ``celery``, report errors of the runner as the runner does, and exit with their codes.
 
-    Those of the block, and from then on those that nobody catches. In other programs errors are raised as they are.
+    This covers errors raised in the block and, from then on, uncaught errors. Other programs get the exceptions.
     """
     program = Path(sys.argv[0] if sys.argv else "")
     if program.name != "celery" and program.parts[-2:] != ("celery", "__main__.py"):

@@ -1,5 +1,5 @@
 #!lua
--- Hands out the hooks that are to be fired. Keys: NS:OUTBOX, by the time from which anybody may take an entry.
+-- Hands out the hooks that are to be fired. Keys: NS:outbox, by the time from which anybody may take an entry.
 --
 -- An entry is lent: who takes it has so long to fire its hooks and to take it out. It is there again after that, so a
 -- crash in between fires nothing twice (the ids of what is submitted follow from the entry) and loses nothing.

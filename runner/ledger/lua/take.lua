@@ -23,7 +23,7 @@ if token == '' then return { settled, 'idle' } end
 local queues = { unpack(ARGV, 9) }
 local dropped = 0
 while dropped < MOST_DROPPED do
-  -- Without a message in any queue, the claim of an answer that was lost on the way.
+  -- If no queue has a message, the token may hold a claim whose answer was lost on the way.
   local claim = claim_next(token, lease, worker, queues) or dropped == 0 and load_claim(token)
   if not claim then break end
   local headers = claim.headers or cjson.decode(claim.message).headers

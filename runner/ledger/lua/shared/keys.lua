@@ -1,7 +1,7 @@
 -- The namespace and the keys in it: KEYS[1] is the namespace (NS below). Every other key is derived from it in
 -- Lua; Redis Cluster is not supported, so keys need not be named by the caller.
 --
--- A line that defines a name of which a script says nothing is left out of that script, so each stands on one line.
+-- A script gets only the lines that define names it uses, so each definition must stand on one line.
 
 local NS = KEYS[1]
 

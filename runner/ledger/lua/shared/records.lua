@@ -2,7 +2,7 @@
 --
 -- Uses: keys.
 
--- What most records have, in ms, and so are without.
+-- The usual retention in ms, which records leave out.
 local KEEP_RESULT, KEEP_HISTORY = '86400000', '2592000000'
 
 local FINAL = { SUCCESS = true, FAILURE = true, REVOKED = true }

@@ -1,8 +1,8 @@
--- How runs end that no attempt has ended.
+-- Ends runs that have no attempt: revoked, expired, or lost.
 --
 -- Uses: endings.
 
--- What a plain Celery client reads where the runner itself ended the run.
+-- Returns the result that plain Celery clients read of a run that the runner itself ended.
 local function celery_meta(run, state, exc_type, message)
   return '{"status":"' .. state .. '","result":' .. cjson.encode({
     exc_type = exc_type, exc_message = { message }, exc_module = 'celery.exceptions',

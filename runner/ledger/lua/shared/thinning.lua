@@ -1,4 +1,4 @@
--- How ended runs are removed that retention.lua no longer keeps.
+-- Removes the ended runs that retention.lua no longer keeps.
 --
 -- Uses: clock, keys, records, removal, outbox, retention.
 
