@@ -72,7 +72,7 @@ class Report:
 
 
 def examine(project: Project, *, repair: bool = False, quick: bool = False) -> Report:
-    """Return what is found. A server that cannot be reached is a finding, not an error.
+    """Return all findings. An unreachable server is a finding, not an error.
 
     Args:
         project: what to examine.

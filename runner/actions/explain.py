@@ -75,7 +75,7 @@ class Facts:
         return self.show(to_timestamp(milliseconds) or "")
 
     def left(self, milliseconds: int) -> str:
-        """Return how long it takes yet until then."""
+        """Return the time that is left until then, as text."""
         return str(timedelta(seconds=max(1, round((milliseconds - self.now) / 1000))))
 
     def document(self) -> dict[str, Any]:

@@ -102,7 +102,7 @@ class Glance:
 
 
 def glance(project: Project, show: Callable[[str], str] = str) -> Glance:
-    """Return what matters of a project now.
+    """Return a summary of the project as it is now.
 
     Args:
         project: whose.

@@ -170,7 +170,7 @@ def _behind(worker: Worker, reference: str | None) -> str | None:
 
 
 def compare(before: Mapping[str, Any], after: Mapping[str, Any], path: str = "") -> Iterator[OptionChange]:
-    """Yield what differs between two jobs, option by option."""
+    """Yield the differences between two jobs, option by option."""
     for key in sorted({*before, *after}):
         old, new = before.get(key), after.get(key)
         if old == new:
@@ -213,7 +213,7 @@ def _next_runs(options: Mapping[str, Any], timezone: str, now: int) -> tuple[int
 
 
 def _queued(project: Project, here: Mapping[str, Published]) -> dict[str, int]:
-    """Return how many runs of each job wait that were submitted under another spec than the one here."""
+    """Count, for each job, the waiting runs that were submitted under another spec than the local one."""
     ledger = project.ledger
     with reaching(ledger.settings):
         ids: list[Any] = []

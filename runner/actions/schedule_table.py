@@ -145,7 +145,7 @@ def _row(values: list[object]) -> Row:
 
 
 def _zone_data() -> list[int]:
-    """Return what changes when the rules of time zones do."""
+    """Return values that change whenever the time zone data changes."""
     found = []
     for folder in zoneinfo.TZPATH:
         with contextlib.suppress(OSError):

@@ -189,7 +189,7 @@ def _problems(catalog: Catalog) -> str:
 
 
 def _settings_files(settings: Settings) -> object:
-    """Return what differs once runner.yaml, or what ``RUNNER_ENV`` names, did change."""
+    """Return a value that changes whenever runner.yaml or the file named by ``RUNNER_ENV`` changes."""
     return [_signature(file) for file in sorted({settings.project / "runner.yaml", *settings.files})]
 
 

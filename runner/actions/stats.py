@@ -88,7 +88,7 @@ def stats(project: Project, job: str | None = None, *, now: datetime | None = No
 
 
 def sample_of(jobs: int) -> int:
-    """Return how many runs of each job are looked at where so many jobs are asked for."""
+    """Return the number of runs to read for each of ``jobs`` jobs."""
     return max(_LEAST, min(SAMPLE, _SAMPLES // max(1, jobs)))
 
 

@@ -25,7 +25,7 @@ def new_id() -> str:
 
 
 def submitter() -> str:
-    """Return who submits, as ``user@host``."""
+    """Return the submitter as ``user@host``."""
     return f"{_user_of(os.geteuid())}@{os.uname().nodename}"
 
 

@@ -144,7 +144,7 @@ class Engine:
                 yield job, milliseconds(slot), milliseconds(start)
 
     def behind(self) -> Behind:
-        """Return what waits for a tick of jobs that are enabled. Changes nothing in the ledger.
+        """Return the due slots of enabled jobs that no tick has submitted yet. The ledger is not changed.
 
         Raises:
             Unavailable: Redis cannot be reached.
@@ -185,7 +185,7 @@ class Engine:
         ]
 
     def _versions(self, marks: Marks) -> Iterator[Note]:
-        """Yield what is new about the schedules in use, and what must be kept alive while hosts disagree."""
+        """Yield changes of the schedules in use, and the entries to keep while hosts disagree."""
         for name, row in self.table.rows.items():
             if row.schedule:
                 versions = marks.versions.get(name, ())
@@ -198,7 +198,7 @@ class Engine:
                     yield Note(name, NO_SCHEDULE)
 
     def _due(self, marks: Marks, now: int) -> Iterator[tuple[str, JobSpec, Due]]:
-        """Yield what is to be done about each job with slots up to ``now``; one that fails is noted in ``faults``."""
+        """Yield the work for each job with slots up to ``now``; a job that fails is noted in ``faults``."""
         pauses: dict[str, Pause] | None = None
         for name, row in self.table.rows.items():
             since = _since(marks, name, row)

@@ -113,7 +113,7 @@ def _settings(paths: Sequence[str], project: str | None) -> Settings | None:
 
 
 def _stock_findings(jobs: Iterable[JobSpec]) -> Iterator[Finding]:
-    """Yield what is wrong with the options of stock tasks: they are ours, so that no process of their own is needed."""
+    """Yield the faults in options of stock tasks. Their code is ours, so no process of its own is needed."""
     for job in jobs:
         module, _, name = job.task.replace(":", ".").rpartition(".")
         if not module.startswith(STOCK_TASKS):

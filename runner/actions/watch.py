@@ -88,7 +88,7 @@ def watch(
 
 
 def _now(run: Run, last: str) -> Event:
-    """Return where a run is as an event that happened when it came there."""
+    """Return the state of a run as an event, with the time at which the run reached it."""
     at = run.finished_at or (run.started_at if run.state == "STARTED" else run.submitted_at)
     moment = round(to_datetime(at).timestamp() * 1000) if at is not None else 0
     return Event(last, moment, run.id, run.job, run.state, run.reason, run.attempts)

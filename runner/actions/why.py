@@ -23,7 +23,7 @@ LOG_LINES = 5
 
 
 def why(project: Project, reference: str, show: Callable[[str], str] = str) -> tuple[Facts, Explanation]:
-    """Return what is known around a run, and the explanation.
+    """Return the facts about a run, and their explanation.
 
     Args:
         project: where the run belongs.

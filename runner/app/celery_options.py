@@ -104,7 +104,7 @@ _TRACING = (
 
 
 def read_options(job: JobSpec, asked: Mapping[str, Any]) -> SubmitOptions:
-    """Return what Celery's options ask for.
+    """Translate the options of a Celery call.
 
     Args:
         job: what is submitted.

@@ -25,5 +25,5 @@ ASKED_IN_PASSING = frozenset({"enable_events", "disable_events", "heartbeat", "h
 
 
 def refusal(command: str) -> str:
-    """Return why ``command`` is refused where remote control is safe."""
+    """Return the reason why ``command`` is refused under ``remote_control: safe``."""
     return f"{command} is refused: worker.remote_control is safe in runner.yaml, and full allows it"

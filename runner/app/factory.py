@@ -154,7 +154,7 @@ class RunnerApp(Celery):
     def submission_of(
         self, name: str, args: Iterable[Any] | None, kwargs: dict[str, Any] | None, options: dict[str, Any]
     ) -> Submission:
-        """Return what a call of Celery's asks for. Raises as :meth:`send_task` does."""
+        """Return the submission that a Celery call asks for. Raises like :meth:`send_task`."""
         job = self.job_of(name)
         if args:
             raise InvalidParams(f"job {name} takes keyword arguments only", hint="pass params as kwargs")

@@ -97,7 +97,7 @@ def secret_variables(jobs: Iterable[JobSpec]) -> frozenset[str]:
 
 
 def complaints(job: JobSpec, project: Path, environ: Mapping[str, str]) -> Iterator[str]:
-    """Yield what a person should know of a job's secrets before it runs."""
+    """Yield warnings about a job's secrets before it runs."""
     if not job.secrets:
         return
     try:
@@ -124,7 +124,7 @@ def mask_result(masker: Masker, value: Any, limit: int) -> Any:
 
 @lru_cache(maxsize=64)
 def masker_of(values: tuple[str, ...]) -> Masker:
-    """Return what masks ``values``."""
+    """Return a masker of ``values``."""
     return Masker(values)
 
 

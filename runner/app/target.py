@@ -22,7 +22,7 @@ class TargetError(Exception):
 
 
 def load_target(path: str) -> Callable[..., Any] | Task:
-    """Return what ``module:attribute`` (or ``module.attribute``) names: a callable, or a Celery task.
+    """Load the callable or Celery task named by ``module:attribute`` (or ``module.attribute``).
 
     Raises:
         TargetError: it cannot be imported, or is no callable. What the import raised is the cause.

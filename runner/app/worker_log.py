@@ -15,7 +15,7 @@ AttemptOf = Callable[[], int | None]
 
 
 def about(run_id: str, job: str, attempt: int | None = None) -> Words:
-    """Return what a call of logging is given as ``extra``, so that its line names the run; Celery's lines do so too."""
+    """Return the ``extra`` of a logging call, so that its line names the run, as Celery's lines do."""
     return {"data": {"id": run_id, "name": job, "attempt": attempt}}
 
 

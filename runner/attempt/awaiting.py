@@ -30,7 +30,7 @@ class GeneratorReturned(TypeError):
 
 
 def finish(value: object) -> Any:
-    """Return what a job has returned; of an awaitable its result, once ``asyncio.run`` has it.
+    """Return the value that a job returned; run an awaitable with ``asyncio.run`` first.
 
     Raises:
         GeneratorReturned: it is a generator, or the context manager of one.
@@ -110,7 +110,7 @@ class _Job:
 
 
 def _iterator_of(awaitable: Any) -> Any:
-    """Return what ``await`` iterates over; a generator that ``types.coroutine`` marked is that itself."""
+    """Return the iterator behind ``await``; a generator marked by ``types.coroutine`` is its own."""
     return awaitable if inspect.isgenerator(awaitable) else awaitable.__await__()
 
 

@@ -23,7 +23,7 @@ log = get_logger(__name__)
 
 
 def with_fresh_connections(call: Callable[..., Any], *args: Any) -> Any:
-    """Return what ``call`` returns. Its connections are usable when it begins, and hold no transaction afterwards.
+    """Return the result of ``call``, with usable connections before it and no open transaction after it.
 
     ``CONN_MAX_AGE`` says how long a connection stays open, as for requests. One that stays is asked before each run
     whether it still works, which costs a round trip to the database: a run is worth more than a request.

@@ -166,7 +166,7 @@ class JobTask(Task):
             raise outcome from _clean(attempt, caught)
 
     def _outcome_of(self, caught: BaseException, attempt: Attempt) -> Exception:
-        """Return what to raise for an attempt that ended with ``caught``: an ordinary exception, or a Retry of ours."""
+        """Return the exception to raise for an attempt that ended with ``caught``: an ordinary one, or our Retry."""
         settlement = attempt.settlement
         if not settlement.called:
             settlement.reason = _BEFORE_THE_JOB.get(type(caught), settlement.reason)
@@ -353,7 +353,7 @@ class JobTask(Task):
             target.request_stack.pop()
 
     def _decide(self, error: Exception, attempt: Attempt) -> Exception:
-        """Return what to raise for an attempt that ended with ``error``: itself, or a Retry."""
+        """Return the exception to raise for an attempt that ended with ``error``: itself, or a Retry."""
         settlement, started = attempt.settlement, attempt.started
         if settlement.reason in _BEFORE_THE_JOB.values() or isinstance(error, ResultNotKept):
             return error

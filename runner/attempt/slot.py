@@ -200,7 +200,7 @@ class Slot:
         self.shown = shown
 
     def read(self) -> Shown:
-        """Return what is written. A writer that died while it wrote is believed as far as it got."""
+        """Return the current content. The part that a dying writer completed counts."""
         memory, at = self._memory, self._at
         for _ in range(_TRIES):
             (before,) = _COUNTER.unpack_from(memory, at)

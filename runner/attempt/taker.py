@@ -172,7 +172,7 @@ class Taker:
     # -- its parts
 
     def _take(self) -> Taken | Held | bool | None:
-        """Return what there is to do next; None if nothing waits, True if nothing was asked for."""
+        """Return the next run; None if nothing waits, True if nothing was asked for."""
         token = self._passed_on or secrets.token_hex(16)
         self._show(TakerState.ASKING, asked=token)
         # After that: the parent writes this, and then looks whether the last run still goes on. One sees the other.

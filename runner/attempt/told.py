@@ -40,6 +40,6 @@ class Told(NamedTuple):
 
     @classmethod
     def of(cls, plain: Sequence[Any]) -> Self:
-        """Return what :meth:`plain` has taken apart."""
+        """Return the outcome that :meth:`plain` wrote."""
         end, *rest = plain
         return cls(End(end), *rest)

@@ -36,7 +36,7 @@ class SetupFailed(InvalidSpec):
 
 
 def check_code(settings: Settings, jobs: Iterable[JobSpec], seconds: float = IMPORT_SECONDS) -> Iterator[Finding]:
-    """Yield what does not fit between jobs and the code that they name.
+    """Yield the mismatches between jobs and the code they name.
 
     Args:
         settings: for ``python_path`` and ``setup``, which run as in a worker.
@@ -68,7 +68,7 @@ def check_code(settings: Settings, jobs: Iterable[JobSpec], seconds: float = IMP
 
 
 def describe_code(settings: Settings, path: str, seconds: float = IMPORT_SECONDS) -> dict[str, Any]:
-    """Return what a new job for the callable at ``path`` needs.
+    """Return the facts about the callable at ``path`` that a new job needs.
 
     Returns:
         What ``runner.authoring.inspection.describe`` says.
@@ -90,7 +90,7 @@ def describe_code(settings: Settings, path: str, seconds: float = IMPORT_SECONDS
 
 
 def _processors() -> int:
-    """Return how many processors this process may use."""
+    """Return the number of CPUs that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 2  # macOS

@@ -120,7 +120,7 @@ class Child:
         return self.jobs[len(self.answers) + 1 :]
 
     def verdict(self) -> Iterator[dict[str, Any]]:
-        """Yield what is to be told of the process as a whole."""
+        """Yield the findings about the process as a whole."""
         first = self.jobs[0].get("name")
         if not self.complete:
             unseen = self.jobs[len(self.answers) :]

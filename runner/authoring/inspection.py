@@ -66,7 +66,7 @@ def _if_it_fits(fault: str, job: JobSpec) -> Message:
 
 
 def describe(path: str) -> dict[str, Any]:
-    """Return what ``runner new`` needs to know of a callable.
+    """Return the facts about a callable that ``runner new`` needs.
 
     Returns:
         ``{"error": message}``, or ``{"description", "reserved", "example", "params"}``, the last as :func:`param_of`
@@ -92,7 +92,7 @@ def describe(path: str) -> dict[str, Any]:
 
 
 def _load(path: str) -> tuple[Any, str | None]:
-    """Return what to call, or why it cannot be had."""
+    """Return the callable, or the reason why it cannot be loaded."""
     module = path.partition(":")[0] if ":" in path else path.rpartition(".")[0]
     if module in _failed:
         return None, _failed[module]
@@ -132,7 +132,7 @@ def _no_such_name(path: str, module: str, error: AttributeError, known: dict[str
 
 
 def _place(error: BaseException) -> str:
-    """Return where in somebody's code an import failed."""
+    """Return the place in the user's code where an import failed."""
     trace = error.__traceback__
     place = ""
     while trace is not None:

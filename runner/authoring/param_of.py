@@ -35,7 +35,7 @@ _OBJECTS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
 
 
 def param_of(parameter: inspect.Parameter, function: Any, description: str | None) -> dict[str, Any]:
-    """Return what ``runner new`` writes for a parameter.
+    """Return the declaration that ``runner new`` writes for a parameter.
 
     Returns:
         ``name``; ``kind``: ``named``, ``by_position`` or ``open`` (``*args``, ``**kwargs``); ``schema``: keywords of
@@ -140,7 +140,7 @@ def is_json(value: Any) -> bool:
 
 
 def _note(annotation: Any) -> str | None:
-    """Return what to know of an annotation whose values JSON does not have."""
+    """Return a note about an annotation whose values JSON cannot express."""
     whole = plain(annotation)
     members = [plain(each) for each in typing.get_args(whole)] or [whole]
     for each in members:

@@ -56,7 +56,7 @@ class Fault(NamedTuple):
 
 
 def faults_of(job: JobSpec, target: Callable[..., Any]) -> Iterator[Fault]:
-    """Yield what does not fit between a job and the callable behind its ``task``.
+    """Yield the mismatches between a job and the callable behind its ``task``.
 
     A target may say more about itself: ``reserved`` names arguments that only YAML may give, and
     ``check_kwargs(kwargs)`` yields pairs of the name of a fixed kwarg and what is wrong with it (an empty name
@@ -185,7 +185,7 @@ class _Comparison:
                 yield Fault(("params", each.name), told(what, advice, "; "), True)
 
     def _unknown(self, name: str) -> str | None:
-        """Return why an argument cannot be given by this name, or None."""
+        """Return the reason why no argument can have this name, or None."""
         if name in self.taken:
             return told(f"is given by args already, as number {self.taken.index(name) + 1}", "remove one of them", "; ")
         if name in self.keywords or self.any_keyword:

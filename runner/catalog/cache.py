@@ -48,7 +48,7 @@ class CachedFile:
 
     @classmethod
     def of(cls, found: JobsFile, signature: Signature) -> CachedFile:
-        """Return what the cache keeps of a file that was just read."""
+        """Return the cache entry of a file that was just read."""
         lines = [line_of(entry) for entry in found.entries]
         misplaced = tuple(line_of(entry) for entry in found.misplaced)
         return cls(signature, lines, found.broken, found.problems, misplaced)
@@ -162,7 +162,7 @@ def is_young(signature: Signature) -> bool:
 
 
 def _code() -> list[object]:
-    """Return what changes when the code that reads and checks jobs does."""
+    """Return values that change whenever the code that reads and checks jobs changes."""
     found: list[object] = []
     package = Path(__file__).parent.parent
     with contextlib.suppress(OSError):

@@ -68,7 +68,7 @@ class Jobs(Mapping[str, JobSpec]):
         return self._lines[name][0].split("\t", 3)[2]
 
     def entry(self, name: str) -> tuple[Entry, str]:
-        """Return what a job is built from: its entry, and the file that declares it."""
+        """Return the entry that declares a job, and its file."""
         line, file = self._lines[name]
         return entry_of(line), file
 
@@ -205,7 +205,7 @@ def load_catalog(settings: Project, *, use_cache: bool = True) -> Catalog:
 
 
 def trust_of(settings: Project) -> Trust:
-    """Return whose files of a project are read."""
+    """Return the users whose files this project trusts."""
     found: Trust = getattr(settings, "trust", NAMED)
     return found
 
@@ -263,7 +263,7 @@ def _disabled(read: dict[str, CachedFile]) -> dict[str, CachedFile]:
 
 
 def read_all(files: Iterable[Found], defaults: Mapping[str, Any]) -> dict[str, CachedFile]:
-    """Return what files hold, by path; those beyond the most jobs there may be are left out."""
+    """Read files by path, and leave out those beyond the limit of jobs."""
     read: dict[str, CachedFile] = {}
     count = 0
     for found in files:

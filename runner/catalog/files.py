@@ -43,7 +43,7 @@ class Listing:
 
 
 def signature_of(status: os.stat_result) -> Signature:
-    """Return what is compared to know a file again. ctime and inode catch a file put in place of another."""
+    """Return the values that identify a version of a file. ctime and inode reveal a replaced file."""
     return [
         status.st_size,
         status.st_mtime_ns,

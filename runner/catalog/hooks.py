@@ -26,7 +26,7 @@ class Fault:
 
 
 def check_hooks(hooked: Mapping[str, JobSpec], find: Callable[[str], JobSpec | None], names: list[str]) -> list[Fault]:
-    """Return what is wrong with the hooks of some jobs.
+    """Return the faults in the hooks of some jobs.
 
     Args:
         hooked: the jobs that have hooks, by name.

@@ -105,7 +105,7 @@ class LiveCatalog:
         return {**known, **read}
 
     def _settle(self, listing: Listing, fresh: Mapping[str, CachedFile]) -> Iterator[tuple[str, CachedFile]]:
-        """Yield what each file counts as."""
+        """Yield the state that counts for each file."""
         now, first, self._looked = time.monotonic(), not self._looked, True
         present = dict.fromkeys(each.path for each in listing.files)
         unreadable = any(problem.severity == "error" for problem in listing.problems)

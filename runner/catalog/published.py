@@ -58,5 +58,5 @@ def write_published(jobs: Mapping[str, Published]) -> str:
 
 
 def read_published(text: str) -> dict[str, Published]:
-    """Return what :func:`write_published` wrote."""
+    """Read the text that :func:`write_published` wrote."""
     return {name: Published(digest, options) for name, (digest, options) in json.loads(text).items()}

@@ -69,7 +69,7 @@ def command(folder: str | None, source: str | None, system: bool) -> int:
 
 
 def _refused(folder: Path) -> str | None:
-    """Return why a search would not use the project in ``folder``, None if it would."""
+    """Return the reason why a search would not use the project in ``folder``, or None."""
     from runner.host.trust import Trust  # start-up time: --help reads no settings
     from runner.settings.discovery import check_found
     from runner.settings.trusted_folders import trusted_folders

@@ -68,7 +68,7 @@ def _row(out: Output, each: ListedJob) -> tuple[str, ...]:
 
 
 def last_text(last: Last | None) -> str:
-    """Return how the last run of a job ended, and how long ago: ``FAILURE (timeout) 3h 20m ago``."""
+    """Return the outcome and age of a job's last run: ``FAILURE (timeout) 3h 20m ago``."""
     if last is None:
         return ""
     ago = "" if last.finished_at is None else f"{show_seconds(max(0.0, time.time() - last.finished_at / 1000))} ago"

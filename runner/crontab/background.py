@@ -54,7 +54,7 @@ def hides_ampersand(command: str, shell: str = "") -> bool:
 
 
 def ampersands(command: str, shell: str = "") -> Iterator[int]:
-    """Yield where an ``&`` puts something in the background: outside of quotes, and no part of ``&&`` or ``>&``.
+    """Yield the positions of ``&`` that put a command in the background, not those in quotes, ``&&``, or ``>&``.
 
     ``&>`` is a redirection to some shells only, such as bash; ``sh`` reads it as an ``&`` and a redirection.
     """
@@ -63,7 +63,7 @@ def ampersands(command: str, shell: str = "") -> Iterator[int]:
 
 
 def _found(command: str, shell: str) -> Iterator[tuple[int, int]]:
-    """Yield where an ``&`` puts something in the background, and in how many parentheses it stands."""
+    """Yield the position and the nesting depth of each ``&`` that puts a command in the background."""
     redirects = shell.rpartition("/")[2] in _REDIRECTING
     quote, at, depth = "", 0, 0
     while at < len(command):

@@ -34,7 +34,7 @@ class Span:
 
 
 def find_block(text: bytes, project: str) -> Span | None:
-    """Return where the block of a project stands.
+    """Return the position of a project's block.
 
     Raises:
         BrokenBlock: it begins twice, or has no end.

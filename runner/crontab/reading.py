@@ -199,7 +199,7 @@ class _Reader:
         )
 
     def _odd(self, line: str, count: int) -> str | None:
-        """Return why a line is probably not meant as it would be read."""
+        """Return the reason why a line probably means something else than it would be read as, or None."""
         words = _BLANKS.split(line)
         more = 0
         for word in words[count:]:
@@ -237,7 +237,7 @@ def _is_zone(name: str) -> bool:
 
 
 def _unsound(when: str) -> str | None:
-    """Return why a job cannot have these times."""
+    """Return the reason why a job cannot have these times, or None."""
     if when.lower() == "@reboot":
         return _BOOT
     if not re.fullmatch(CRON_PATTERN[1:-1], when.lower() if when.startswith("@") else when):

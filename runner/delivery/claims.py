@@ -25,7 +25,7 @@ DIED = "handed back by a worker whose process has died"
 
 
 def damaged(why: str) -> Failure:
-    """Return what is recorded of a run whose message cannot be read."""
+    """Return the failure of a run whose message cannot be read."""
     words = f"the message of this run was damaged: {why}"
     celery = {"exc_type": "DecodeError", "exc_message": [words], "exc_module": "kombu.exceptions"}
     return Failure("kombu.exceptions.DecodeError", words, None, celery)

@@ -59,7 +59,7 @@ class Client:
         self._ask("PING")
 
     def info(self) -> dict[str, str]:
-        """Return what ``INFO server`` says."""
+        """Return the fields of ``INFO server``."""
         lines = self._ask("INFO", "server").splitlines()
         return dict(line.split(":", 1) for line in lines if ":" in line and not line.startswith("#"))
 

@@ -110,7 +110,7 @@ def prepare(folder: Path) -> Place:
 
 
 def existing(folder: Path) -> Place | None:
-    """Return what is where if there is a folder ``.runner``, else None; makes nothing that is not there.
+    """Return the paths in an existing folder ``.runner``, or None. Nothing is created.
 
     Raises:
         Unavailable: as :func:`prepare`.
@@ -199,7 +199,7 @@ def _unwritable(folder: Path, error: OSError) -> Unavailable:
 
 
 def _socket_path(folder: Path) -> str:
-    """Return where the socket is: in the folder, or under ``/tmp`` where its path is too long or can't be bound.
+    """Return the path of the socket: in the folder, or under ``/tmp`` if that path is too long or cannot be bound.
 
     The place under ``/tmp`` depends on user and folder alone: cron has neither ``TMPDIR`` nor ``XDG_RUNTIME_DIR``.
     """

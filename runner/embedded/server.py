@@ -32,7 +32,7 @@ def serve(settings: Settings) -> str:
 
 
 def running(settings: Settings) -> ServerInfo | None:
-    """Return what is known of the running server, or None. Starts nothing."""
+    """Return the running server, or None. Nothing is started."""
     return state.read_running(settings.state_dir)
 
 

@@ -67,7 +67,7 @@ def retire(folder: Path) -> None:
 
 
 def last(folder: Path) -> dict[str, str]:
-    """Return what is known of the server that wrote the data last."""
+    """Return the description of the server that last wrote the data."""
     try:
         found = json.loads(read_own(folder / _LAST, _LONGEST))
     except (OSError, ValueError):

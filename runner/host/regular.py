@@ -33,7 +33,7 @@ def open_regular(path: Path | str, *, links: bool = True) -> int:
 
 
 def read_at_most(descriptor: int, most: int) -> bytes:
-    """Return what an open file holds, cut after ``most`` bytes and one more, by which the caller sees the cut."""
+    """Read an open file up to ``most`` + 1 bytes; the extra byte tells the caller that there are more."""
     parts, left = [], most + 1
     while left > 0 and (part := os.read(descriptor, left)):
         parts.append(part)
@@ -42,7 +42,7 @@ def read_at_most(descriptor: int, most: int) -> bytes:
 
 
 def read_regular(path: Path | str, most: int, *, links: bool = True) -> bytes:
-    """Return what a regular file holds, cut after ``most`` bytes and one more.
+    """Read a regular file up to ``most`` + 1 bytes.
 
     Raises:
         OSError: as :func:`open_regular`.

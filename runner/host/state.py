@@ -109,7 +109,7 @@ def is_own(path: Path) -> bool:
 
 
 def read_own(path: Path, most: int) -> bytes:
-    """Return what a file of this user in a folder of this user holds.
+    """Read a file that this user owns, in a folder that this user owns.
 
     Raises:
         OSError: there is none, it is a link, no regular file, another user's, or longer than ``most`` bytes.

@@ -103,7 +103,7 @@ def is_alone() -> bool:
 
 
 def _own_ids() -> set[int]:
-    """Return whose files are as good as one's own: this user's, root's, and under sudo those of who typed it."""
+    """Return the user ids whose files are trusted: this user, root, and under sudo the user who called it."""
     me = os.geteuid()
     typed = os.environ.get("SUDO_UID", "")
     return {0, me, *([int(typed)] if me == 0 and typed.isdecimal() else [])}

@@ -21,7 +21,7 @@ def user_name(uid: int) -> str:
 
 
 def account(uid: int) -> str:
-    """Return how commands such as chown and install know a user: the name, or the number of one without an entry."""
+    """Return a user as chown and install take it: the name, or the number if there is no passwd entry."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -29,7 +29,7 @@ def account(uid: int) -> str:
 
 
 def sudo_user(uid: int) -> str:
-    """Return how ``sudo -u`` knows a user: the name, or for one without an entry the number after ``#``, quoted."""
+    """Return a user as ``sudo -u`` takes it: the name, or ``#`` and the number if there is no passwd entry."""
     name = account(uid)
     return f"'#{uid}'" if name == str(uid) else name
 

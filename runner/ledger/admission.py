@@ -57,7 +57,7 @@ def admit(
 
 
 def admit_many(job: JobSpec, *, origin: Origin, options: SubmitOptions = NO_OPTIONS) -> Submission:
-    """Return what runs of ``job`` have in common that are submitted together; :func:`admit_params` admits the params.
+    """Return the common part of runs of ``job`` that are submitted together; see :func:`admit_params`.
 
     Raises:
         JobDisabled: the job says ``enabled: false``.

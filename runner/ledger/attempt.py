@@ -60,7 +60,7 @@ class Dropped:
 
 
 def started_of(answer: Sequence[Any]) -> Started:
-    """Return what a script says of a run that it has started: see ``lua/shared/starting.lua``.
+    """Read a script's answer about a run that it started: see ``lua/shared/starting.lua``.
 
     Raises:
         InvalidParams: its record is damaged.

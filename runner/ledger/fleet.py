@@ -194,7 +194,7 @@ def _submitted(store: Store, ids: list[str]) -> dict[str, int]:
 
 
 def _delayed(store: Store) -> dict[str, int]:
-    """Return how many delayed runs each queue will get."""
+    """Count the delayed runs of each queue."""
     ids: list[str] = store.client.zrange(store.keys.delayed, 0, MOST_DELAYED - 1)  # type: ignore[assignment]
     with store.client.pipeline(transaction=False) as pipe:
         for run_id in ids:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 def meta_key(run_id: str) -> str:
-    """Return where a run's result is, in Celery's format. It is also the channel on which Celery tells of it."""
+    """Return the key of a run's result in Celery's format. Celery also publishes the result on this channel."""
     return f"celery-task-meta-{run_id}"
 
 
@@ -54,11 +54,11 @@ class Keys:
         return f"{self.namespace}:{name}"
 
     def run(self, run_id: str) -> str:
-        """Return where a run's record is."""
+        """Return the key of a run's record."""
         return self.named(f"run:{run_id}")
 
     def log(self, run_id: str) -> str:
-        """Return where a run's log is."""
+        """Return the key of a run's log."""
         return self.named(f"log:{run_id}")
 
     def changed(self, run_id: str) -> str:
@@ -98,15 +98,15 @@ class Keys:
         return self.named(f"binding-permanent:{queue}")
 
     def worker(self, worker: str) -> str:
-        """Return where a worker's record is."""
+        """Return the key of a worker's record."""
         return self.named(f"worker:{worker}")
 
     def known(self, digest: str) -> str:
-        """Return where the jobs are that takers of a catalog may start."""
+        """Return the key of the jobs that takers with this catalog may start."""
         return self.named(f"known:{digest}")
 
     def specs(self, digest: str) -> str:
-        """Return where a catalog is."""
+        """Return the key of a published catalog."""
         return self.named(f"specs:{digest}")
 
     def audit(self, kind: str) -> str:

@@ -227,7 +227,7 @@ class Ledger(Store):
         return found
 
     def rings(self, queues: Sequence[str]) -> int:
-        """Return how many messages of these queues nobody was idle for, a thousand of each at most.
+        """Count the bells of these queues that no idle taker has heard, at most a thousand for each.
 
         Raises:
             Unavailable: Redis cannot be reached.
@@ -238,7 +238,7 @@ class Ledger(Store):
             return sum(pipe.execute())
 
     def sweep(self, patience: float) -> int:
-        """Do what a worker does for all, where there may be none: see :func:`runner.ledger.beat.sweep`."""
+        """Do the fleet's chores from a process that is no worker: see :func:`runner.ledger.beat.sweep`."""
         return sweep(self, patience)
 
     def outbox(self, most: int, lend: float, done: Sequence[str] = ()) -> list[str]:

@@ -42,7 +42,7 @@ class Address(NamedTuple):
 
 
 def read_address(url: str) -> Address | None:
-    """Return what a URL in canonical form says, as redis-py reads it; None if it says more than this module knows."""
+    """Parse a URL in canonical form as redis-py does; None if it has options that this module does not know."""
     parts = urlsplit(url)
     said = dict(parse_qsl(parts.query, keep_blank_values=True))
     if parts.scheme not in ("redis", "unix") or set(said) - {"db", "socket_timeout", "socket_connect_timeout"}:

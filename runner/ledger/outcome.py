@@ -79,7 +79,7 @@ _TOO_LARGE = "has more bytes than limits.result allows; write it to a file and r
 
 
 def _fault_of(value: Any, limit: int) -> str | None:
-    """Return what is wrong with the size of a result, or None if writing it is safe.
+    """Return the fault in a result's size, or None if it can be written.
 
     Lists that stand in others several times, or in themselves, can stand for more text than there is memory.
     """
@@ -220,7 +220,7 @@ def _key_text(key: Any) -> str:
 def describe_exception(
     error: BaseException, limit: int, *, message: str | None = None, mask: Callable[[str], str] = str
 ) -> Failure:
-    """Return what is recorded of an exception, whatever its class does when it is asked.
+    """Return the record of an exception, whatever code its class runs.
 
     Args:
         error: the exception; nobody needs it any more, as the chain behind it may be shortened.

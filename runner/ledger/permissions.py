@@ -94,7 +94,7 @@ class Missing:
 
 
 def missing_permissions(store: Store) -> Missing:
-    """Return what the project's user of Redis lacks. Nothing is executed, and one round trip is made.
+    """Return the permissions that the project's Redis user lacks. This executes nothing and costs one round trip.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -125,7 +125,7 @@ def refuse_missing_permissions(store: Store) -> None:
 
 
 def remedy(missing: Missing) -> str:
-    """Return what an administrator of Redis has to do."""
+    """Return the advice for the administrator of Redis."""
     return f"ACL SETUSER NAME {' '.join(missing.rules)} (with the name of that user, then ACL SAVE)"
 
 

@@ -114,7 +114,7 @@ class _Fields:
         self.faults: list[str] = []
 
     def read(self, name: str, read: Callable[[str], Any], otherwise: Any, *, required: bool = False) -> Any:
-        """Return what the field holds; ``otherwise`` if it is empty or cannot be read."""
+        """Read a field; return ``otherwise`` if it is empty or damaged."""
         text = self._record.get(name)
         if not text:
             if required:
@@ -123,7 +123,7 @@ class _Fields:
         return self.of(name, text, read, otherwise)
 
     def of(self, name: str, text: str, read: Callable[[str], Any], otherwise: Any) -> Any:
-        """Return what ``text`` says; ``otherwise`` if it cannot be read."""
+        """Read ``text``; return ``otherwise`` if it is damaged."""
         try:
             return read(text)
         except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError):

@@ -51,7 +51,7 @@ class RunLog:
         return str(self._store.script("log", self._run_id, attempt, number, lines, *dropped))
 
     def lines(self) -> Iterator[LogLine]:
-        """Yield what was not yielded before, as far as it is there."""
+        """Yield the new lines that have been recorded so far."""
         if self._next is None:
             with reaching(self._store.settings):
                 before: Any = self._store.client.xrevrange(self._key, max=self.last, count=1)
@@ -67,7 +67,7 @@ class RunLog:
                 return
 
     def follow(self) -> Iterator[LogLine]:
-        """Yield what is there, then what comes, until the run has ended. It outlives a lost connection.
+        """Yield recorded lines and then new ones until the run has ended. A lost connection is made again.
 
         Raises:
             UnknownRun: the run is not known (any more).

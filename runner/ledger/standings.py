@@ -51,7 +51,7 @@ class Standing:
 
 
 def read_standings(store: Store, jobs: Sequence[str]) -> dict[str, Standing]:
-    """Return how each of ``jobs`` stands.
+    """Return the standing of each of ``jobs``.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -82,7 +82,7 @@ def _moment(text: str) -> int | None:
 
 
 def count_states(store: Store) -> dict[State, int]:
-    """Return how many runs are in each state.
+    """Count the runs in each state.
 
     Raises:
         Unavailable: Redis cannot be reached.

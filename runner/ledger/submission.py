@@ -81,7 +81,7 @@ class Submitted:
 
 
 def arguments_of(submission: Submission, settings: Settings) -> list[Any]:
-    """Return what ``submit.lua`` takes for a submission to a project with these settings."""
+    """Return the arguments of ``submit.lua`` for a submission to a project with these settings."""
     entry = Entry(submission.id, submission.params, submission.key)
     params = write_params(entry.params)
     return [
@@ -99,7 +99,7 @@ def arguments_of(submission: Submission, settings: Settings) -> list[Any]:
 
 
 def arguments_of_many(common: Submission, entries: Sequence[Entry], settings: Settings) -> list[Any]:
-    """Return what ``submit_many.lua`` takes for runs that differ in their entries alone.
+    """Return the arguments of ``submit_many.lua`` for runs that differ only in their entries.
 
     Args:
         common: a submission of the job, with all that is asked for; its own id, params, and key are not used.
@@ -134,7 +134,7 @@ def _message(submission: Submission, entry: Entry) -> str:
 
 
 def _digest(params: str) -> str:
-    """Return what tells whether a key was used with the same params."""
+    """Return a digest that tells whether a key was used with the same params."""
     return hashlib.sha256(params.encode()).hexdigest()[:16]
 
 

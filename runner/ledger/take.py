@@ -49,7 +49,7 @@ class Taken(NamedTuple):
     answer: Started | Answer
 
     def started(self) -> Started:
-        """Return what the attempt needs.
+        """Return the facts that the attempt needs.
 
         Raises:
             InvalidParams: its record is damaged.

@@ -74,7 +74,7 @@ def _shorten_words(told: Any, mask: Callable[[str], str]) -> None:
 
 
 def _frames_alone(error: BaseException, start: TracebackType, mask: Callable[[str], str]) -> str:
-    """Return what can be told without asking the exception for more than its words."""
+    """Return a traceback that asks the exception only for its message."""
 
     def line(each: BaseException) -> str:
         module, name = names_of(type(each))

@@ -130,7 +130,7 @@ def _plain(kind: Kind, value: object, door: Door) -> object:
 
 
 def given_texts(cls: type, given: Mapping[str, list[str]]) -> dict[str, object]:
-    """Return what a query string or a form asks for: empty texts, and names of other things, are left out.
+    """Return the options that a query string or a form gives; empty texts and other names are left out.
 
     Args:
         cls: a dataclass of options.

@@ -139,7 +139,7 @@ def _undo(
     parts.append(text[at:])
 
     def place(index: int) -> tuple[int, int]:
-        """Return where a character of the decoded text begins and ends in the original."""
+        """Return the start and end in the original of a character of the decoded text."""
         number = bisect_right(begins, index) - 1
         if number < 0:
             return index, index + 1
@@ -196,12 +196,12 @@ def _groups(start: int, end: int) -> Back:
 
 
 def begun(text: str) -> int:
-    """Return how many characters at the end of ``text`` may be an escape that is not whole."""
+    """Return the length of a possibly incomplete escape at the end of ``text``."""
     match = _BEGUN.search(text[-40:])
     return len(match[0]) if match else 0
 
 
 def token_at_end(text: str) -> int:
-    """Return how many characters at the end of ``text`` may be base64."""
+    """Return the number of characters at the end of ``text`` that may be base64."""
     match = _TOKEN_AT_END.search(text)
     return len(match[0]) if match else 0

@@ -56,7 +56,7 @@ class Kind(Protocol):
 
 
 def describe(value: Any) -> str:
-    """Return how a message names the type of a YAML value."""
+    """Return the name of a YAML value's type, for messages."""
     names = {bool: "true or false", int: "a whole number", float: "a number", str: "text", type(None): "nothing"}
     if isinstance(value, Mapping):
         return "a mapping"
@@ -156,7 +156,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 
 def editor_message(advice: str) -> dict[str, str]:
-    """Return what makes editors say ``advice`` of a wrong value; validators ignore it."""
+    """Return the schema keywords that make editors show ``advice``; validators ignore them."""
     return {"errorMessage": advice, "patternErrorMessage": advice}
 
 

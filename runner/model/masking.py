@@ -66,7 +66,7 @@ class Masker:
         return "".join([*parts, text[at:]])
 
     def _spans(self, text: str) -> list[tuple[int, int]]:
-        """Return where secrets stand in ``text``."""
+        """Return the spans of secrets in ``text``."""
         if str.__len__(text) < self._least:  # a class of somebody's may say anything
             return []  # no encoding makes a text shorter
         if self._forms and self._hides.search(text):
@@ -83,7 +83,7 @@ class Masker:
         return found
 
     def _decoded_spans(self, text: str, levels: int, seen: dict[str, int]) -> list[tuple[int, int]]:
-        """Return where secrets stand under at most ``levels`` encodings; ``seen`` are texts that were looked at."""
+        """Return the spans of secrets under at most ``levels`` encodings; ``seen`` holds the texts already searched."""
         found = self._plain_spans(text)
         # Different orders of decoding lead to the same text.
         if seen.get(text, -1) >= levels:
@@ -120,7 +120,7 @@ class Masker:
         return json.dumps(MASK) if self.finds(masked) else masked
 
     def begun(self, data: bytes) -> int:
-        """Return how many bytes at the end of ``data`` may be the beginning of a secret that goes on."""
+        """Return the number of bytes at the end of ``data`` that may begin a secret."""
         if not self._forms:
             return 0
         text = data.decode("utf-8", "surrogateescape")
@@ -148,7 +148,7 @@ class Masker:
 
 
 def _overlap(text: str, form: str) -> int:
-    """Return how many characters at the end of ``text`` are the first of ``form``, but not all of it."""
+    """Return the length of the longest proper beginning of ``form`` at the end of ``text``."""
     at = max(0, len(text) - len(form) + 1)
     while (at := text.find(form[0], at)) >= 0:
         if form.startswith(text[at:]):
@@ -183,7 +183,7 @@ def _text_of(forms: Sequence[str]) -> bytes:
 
 
 def _forms(value: str) -> Iterator[str]:
-    """Yield what may stand for a secret once all escapes are undone."""
+    """Yield the forms that a secret may have after all escapes are undone."""
     if len(value) < SHORTEST:
         return
     lines = [line for each in value.splitlines() if len(line := each.strip()) >= SHORTEST_LINE]

@@ -25,7 +25,7 @@ def cut(text: str, length: int) -> str:
 def words_of(
     value: object, length: int, *, say: Callable[[object], str] = repr, mask: Callable[[str], str] = str
 ) -> str:
-    """Return what ``value`` says of itself, bounded and storable, whatever its class does when it is asked.
+    """Return a bounded, storable text of ``value``, whatever code its class runs.
 
     Args:
         value: any object.

@@ -15,7 +15,7 @@ LARGEST = 2**63 - 1
 
 
 def fault_of(value: Any) -> str | None:
-    """Return what keeps ``value`` from being written as JSON that every program reads in the same way, or None."""
+    """Return the reason why ``value`` has no JSON that every program reads in the same way, or None."""
     if value is None or isinstance(value, bool | str) or (type(value) is int and abs(value) <= LARGEST):
         return None
     if is_too_deep(value):

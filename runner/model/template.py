@@ -41,7 +41,7 @@ class Sources:
     env: Mapping[str, str] = field(default_factory=dict)
 
     def look_up(self, name: str) -> Any:
-        """Return what ``${name}`` stands for; None for a slot or a param that there is not.
+        """Return the value of ``${name}``; None for a missing slot or param.
 
         Raises:
             Unset: it is a variable that is not set.

@@ -44,7 +44,7 @@ class Timezone:
 
 
 def unknown_zone(name: str) -> str | None:
-    """Return what to say of a name that is no time zone on this host, or another one on the next host, or None."""
+    """Return the fault of a name that is no time zone here, or that differs between hosts; None if it is sound."""
     if name == "UTC":
         return None
     if name.removeprefix(":").lower() in _OF_HOST or name.startswith(("/", "posix/", "right/")):

@@ -126,7 +126,7 @@ def _validator(schema: str) -> Any:
 
 
 def faults_of(schema: Mapping[str, Any], value: Any) -> list[str]:
-    """Return what keeps ``value`` from fitting: ``": message"`` or ``".path: message"`` each."""
+    """Return the faults of ``value``, each as ``": message"`` or ``".path: message"``."""
     validator = _validator(json.dumps(dict(schema), sort_keys=True))
     try:
         found = islice(validator.iter_errors(value), MOST_ERRORS)

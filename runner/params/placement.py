@@ -112,7 +112,7 @@ def _name_behind(target: object) -> str:
 
 
 def _inside(target: object) -> object:
-    """Return what a partial, a decorated function, or the ``__call__`` of a function stands for, or None."""
+    """Return the function inside a partial, a decorated function, or a ``__call__``, or None."""
     if isinstance(target, functools.partial):
         return target.func
     if isinstance(target, types.MethodWrapperType):
@@ -305,7 +305,7 @@ def _in_args(job: JobSpec, found: _Found) -> str | None:
 
 
 def _no_argument(job: JobSpec, found: _Found, before: list[Any]) -> str | None:
-    """Return why a placeholder may not stand in an argument of any program, or None."""
+    """Return the reason why a placeholder may not be part of a program's argument, or None."""
     if not found.is_whole:
         return "is only a part of an argument, where a program may take it for code; make it an argument of its own"
     if "--" in before or _is_harmless(job, found.name):

@@ -39,7 +39,7 @@ def is_type(value: Any, name: str) -> bool:
 
 
 def pattern_fault(pattern: str | None, value: str) -> str | None:
-    """Return why a text does not fit a pattern, or None."""
+    """Return the reason why a text does not match a pattern, or None."""
     if pattern is None:
         return None
     if len(value) > MOST_TEXT:

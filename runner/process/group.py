@@ -224,7 +224,7 @@ def entering() -> Iterator[Callable[[], None]]:
 
 @contextlib.contextmanager
 def lent() -> Iterator[Callable[[], None]]:
-    """Yield what a fork made in the block calls to guard groups by this process's supervisor, not by one of its own.
+    """Yield a function by which a fork made in the block shares this process's supervisor instead of its own.
 
     What the fork guards then ends with this process, and :func:`kill_group` of this process's group waits for it.
 

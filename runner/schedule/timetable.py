@@ -83,7 +83,7 @@ class Timetable:
         return None
 
     def jitter(self, job: str, slot: datetime) -> timedelta:
-        """Return how long after ``slot`` its run starts: less than ``jitter``, the same on every host."""
+        """Return the delay of a slot's run: less than ``jitter``, and the same on every host."""
         if not self.schedule.jitter:
             return timedelta(0)
         digest = hashlib.blake2b(f"{job}\n{milliseconds(slot)}".encode(), digest_size=8).digest()

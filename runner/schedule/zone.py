@@ -32,7 +32,7 @@ def first_instant(wall: datetime, zone: ZoneInfo) -> datetime | None:
 
 
 def wall_clock(instant: datetime, zone: ZoneInfo) -> datetime:
-    """Return what the clock on the wall shows at an instant, without a zone."""
+    """Return the local time at an instant, without a zone."""
     return instant.astimezone(zone).replace(tzinfo=None)
 
 

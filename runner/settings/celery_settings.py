@@ -116,7 +116,7 @@ _OWNED_FAMILIES = (
 
 
 def owned(name: str) -> str | None:
-    """Return why ``name`` is refused and what to do instead, or None if it passes through."""
+    """Return the reason for refusing ``name`` and the alternative, or None if it is passed on."""
     if name in OWNED:
         return OWNED[name]
     return next((remedy for family, remedy in _OWNED_FAMILIES if re.fullmatch(family, name)), None)

@@ -47,7 +47,7 @@ def variables(section: type, prefix: str = "RUNNER") -> Iterator[tuple[str, tupl
 
 
 def plain_value(text: str, kind: Kind) -> Any:
-    """Return what YAML would have given for the text of a variable."""
+    """Return the value that YAML would read from the text of a variable."""
     split = getattr(kind, "split", None)
     if split is not None:
         return split(text)

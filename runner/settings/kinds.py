@@ -46,7 +46,7 @@ class Folders:
         return tuple(found)
 
     def split(self, text: str) -> list[str]:
-        """Return what a variable holds: folders as in ``PATH``."""
+        """Split the text of a variable like ``PATH``."""
         return [item for item in text.split(os.pathsep) if item]
 
     def schema(self) -> dict[str, Any]:

@@ -196,7 +196,7 @@ class _Reading:
             document.report(path, message, on_key=on_key)
 
     def embedded_allowed(self) -> bool:
-        """Return what ``RUNNER_EMBEDDED`` says."""
+        """Return the value of ``RUNNER_EMBEDDED``."""
         text = self.environ.get("RUNNER_EMBEDDED", "1")
         if text not in ("0", "1"):
             raise InvalidSettings(
@@ -213,7 +213,7 @@ class _Reading:
         return error
 
     def hint(self, folder: Path) -> str:
-        """Return where to correct it."""
+        """Return the hint that says where to correct it."""
         places = [str(folder / document.file) for document in self.documents if document.problems]
         places += ["the environment"] if self.wrong_variables else []
         return f"correct {' and '.join(places)}; runner schema runner prints all options"

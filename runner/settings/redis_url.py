@@ -49,7 +49,7 @@ def mask(url: str) -> str:
 
 
 def secrets_of(url: str, *, hidden: bool) -> tuple[str, ...]:
-    """Return what nobody but the runner should see of a sound URL: its passwords, as they are and as they are written.
+    """Return the secrets in a sound URL: its passwords, decoded and as written.
 
     Args:
         url: in canonical form.
@@ -179,7 +179,7 @@ class SentinelUrl:
 
 
 def read_sentinel(url: str) -> SentinelUrl:
-    """Return what ``sentinel://[USER:PASSWORD@]HOST[:PORT][,HOST[:PORT]…]/MASTER[/DB][?OPTION=VALUE…]`` says.
+    """Parse ``sentinel://[USER:PASSWORD@]HOST[:PORT][,HOST[:PORT]…]/MASTER[/DB][?OPTION=VALUE…]``.
 
     Options: ``db``, ``ssl`` and the ``ssl_*`` of redis-py for the primary; ``sentinel_username`` and
     ``sentinel_password`` for the Sentinels.

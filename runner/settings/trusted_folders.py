@@ -31,7 +31,7 @@ def trusted_folders(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def user_file(environ: Mapping[str, str]) -> Path | None:
-    """Return where the settings file of this user is, or would be; None for a user without home."""
+    """Return the path of this user's settings file, even if it does not exist; None for a user without home."""
     named = environ.get("XDG_CONFIG_HOME", "")
     if named.startswith("/"):
         return Path(named, "runner", "config.yaml")

@@ -138,7 +138,7 @@ request.not_retried = (RefusedError, ValueError)  # type: ignore[attr-defined]  
 
 
 def check_kwargs(kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with the fixed options of a job: the option's name, or an empty one, and a message."""
+    """Yield the faults in a job's fixed options: the option's name (or an empty text) and a message."""
     yield from _wrong(kwargs)
 
 
@@ -153,7 +153,7 @@ def shown(url: str) -> str:
 
 
 def _wrong(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with options, as far as it is known: what holds ``${`` is known when the job runs."""
+    """Yield the faults in options; a value with ``${`` is checked only when the job runs."""
     url, method = options.get("url"), options.get("method", "GET")
     if isinstance(url, str) and "${" not in url:
         yield from _wrong_url(url)

@@ -146,7 +146,7 @@ def title(run: Mapping[str, Any]) -> str:
 
 
 def words(run: Mapping[str, Any]) -> str:
-    """Return what a person wants to know of a run, and the commands to go on with."""
+    """Return a message about a run, with the commands that help further."""
     error = run.get("error") or {}
     facts = [
         ("run", run.get("id")),
@@ -179,7 +179,7 @@ def _commands(run_id: str) -> Iterator[str]:
 
 
 def _check_webhook(kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with the fixed options of a job: the option's name, and a message."""
+    """Yield the faults in a job's fixed options: the option's name and a message."""
     yield from http.check_kwargs({name: value for name, value in kwargs.items() if name != "body"})
 
 

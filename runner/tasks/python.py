@@ -73,7 +73,7 @@ script.reserved = RESERVED  # type: ignore[attr-defined]  # names that no param 
 
 
 def check_kwargs(kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with the fixed options of a job: the option's name, and a message."""
+    """Yield the faults in a job's fixed options: the option's name and a message."""
     for message in _wrong(kwargs.get("args")):
         yield "args", message
     yield from check_grace(kwargs)

@@ -140,7 +140,7 @@ run.reserved = RESERVED  # type: ignore[attr-defined]  # names that no param of 
 
 
 def check_kwargs(kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with the fixed options of a job: the option's name, or an empty one, and a message."""
+    """Yield the faults in a job's fixed options: the option's name (or an empty text) and a message."""
     command = kwargs.get("command")
     if isinstance(command, list | None):
         try:
@@ -153,7 +153,7 @@ def check_kwargs(kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def check_grace(kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with ``grace``, unless only a run can tell."""
+    """Yield the faults in ``grace`` that are known before a run."""
     grace = kwargs.get("grace", "0s")
     try:
         if isinstance(grace, str) and "${" not in grace:

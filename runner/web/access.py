@@ -112,7 +112,7 @@ class Access:
         return bool(self.settings.tokens) or self.start_token is not None
 
     def of_token(self, token: str, address: str) -> Person | None:
-        """Return whose token it is.
+        """Return the owner of a token, or None.
 
         A valid token is never refused for what others sent from the same address.
 
@@ -156,7 +156,7 @@ class Access:
         return found is not None and any(found in each for each in self._proxies)
 
     def origin_of(self, address: str, forwarded: str) -> str:
-        """Return where a request comes from: ``address``, or what trusted proxies say in ``X-Forwarded-For``."""
+        """Return the origin of a request: ``address``, or the one that trusted proxies give in ``X-Forwarded-For``."""
         for each in reversed(forwarded.split(",")):
             before = _forwarded_address(each)
             if before is None or not self.is_proxy(address):
@@ -180,7 +180,7 @@ class Access:
         return is_loopback(name) or plain in self._names or (address is not None and plain == str(address))
 
     def of_nobody(self) -> Person | None:
-        """Return who asks without saying so: on this host, where nothing else was set up."""
+        """Return the person for a request without credentials: allowed on this host if nothing else is set up."""
         return Person("local", Role.ADMIN, "local") if self.open else None
 
     def log_in(self, token: str, address: str) -> str | None:
@@ -206,12 +206,12 @@ class Access:
             self._sessions.pop(session, None)
 
     def of_session(self, session: str) -> Person | None:
-        """Return whose session it is."""
+        """Return the owner of a session, or None."""
         found = self._sessions.get(session)
         return found.person if found is not None and found.ends > time.monotonic() else None
 
     def form_token(self, person: Person) -> str:
-        """Return what every form of theirs carries: another site cannot know it."""
+        """Return the token that each of this person's forms carries, and that other sites cannot know."""
         return hmac.new(self._secret, person.session.encode(), "sha256").hexdigest()
 
     def is_form_token(self, person: Person, token: str) -> bool:
@@ -285,7 +285,7 @@ def _address(text: str) -> Address | None:
 
 
 def neighbourhood(address: str) -> str:
-    """Return what is counted by for an address: with IPv6 its /64 network, which one host commonly has as a whole."""
+    """Return the unit of counting for an address: with IPv6 its /64 network, since one host usually has all of it."""
     found = _address(address)
     if isinstance(found, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((found, 64), strict=False))

@@ -78,7 +78,7 @@ def resume_job(job: JobName, request: Request, person: Admin) -> Response:
 
 @router.get("/jobs/{job}/stats", **answers(documents.JobStats))
 def get_stats(job: JobName, request: Request) -> Response:
-    """Return how many runs there are of a job, how often they succeed, how long they wait and run."""
+    """Return a job's number of runs, success rate, and waiting and running times."""
     return answer(stats(state_of(request).project, job)[0].document())
 
 
@@ -131,7 +131,7 @@ def list_acts(
     since: Annotated[str | None, Moment] = None,
     limit: Annotated[int, Query(ge=1, le=MOST_ACTS)] = 50,
 ) -> Response:
-    """Return who did what, newest first."""
+    """Return the audit log, newest first."""
     project = state_of(request).project
     oldest = read_since(since, project.settings.timezone) if since is not None else None
     found = read_acts(project.ledger, limit=limit, act=act, job=job, by=by, run_id=run, since=oldest)

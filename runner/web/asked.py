@@ -92,7 +92,7 @@ def _field(declared: Option, texts: Mapping[str, list[str]]) -> Field:
 
 
 def _input(kind: Kind) -> tuple[str, tuple[tuple[str, str], ...], tuple[str, ...]]:
-    """Return which input a kind has in a form, its attributes, and the words to choose from."""
+    """Return the form input of a kind: its tag, attributes, and choices."""
     if isinstance(kind, Flag):
         return "flag", (), ()
     if isinstance(kind, Integer):

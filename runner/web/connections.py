@@ -30,7 +30,7 @@ class Room:
 
 
 def room_of(files: int) -> Room:
-    """Return what a process with so many descriptors has room for."""
+    """Return the limits of a process with ``files`` file descriptors."""
     threads, backlog = max(4, min(40, files // 8)), max(4, min(32, files // 8))
     return Room(max(8, min(2000, files - OTHER_FILES - threads - backlog)), backlog, threads)
 

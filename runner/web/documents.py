@@ -302,7 +302,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 
 
 def answers(kind: Any, status: int = 200, **more: dict[str, Any]) -> dict[str, Any]:
-    """Return how a route of the API is described that answers with a document of ``kind``."""
+    """Return the OpenAPI description of a route that answers with a document of ``kind``."""
     return {
         "status_code": status,
         "response_model": None,
@@ -311,6 +311,6 @@ def answers(kind: Any, status: int = 200, **more: dict[str, Any]) -> dict[str, A
 
 
 def streams(words: str) -> dict[str, Any]:
-    """Return how a route of the API is described that answers with server-sent events."""
+    """Return the OpenAPI description of a route that answers with server-sent events."""
     events = {"description": words, "content": {"text/event-stream": {"schema": {"type": "string"}}}}
     return {"response_class": StreamingResponse, "responses": {**PROBLEMS, 200: events}}

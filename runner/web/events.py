@@ -114,7 +114,7 @@ class Hub:
             self._listeners.discard(listener)
 
     def missed(self, after: str | None) -> Events:
-        """Return what reads the events after the one that a browser saw last; None: after the newest.
+        """Return a reader of the events after ``after``, the last one that a browser saw; None: after the newest.
 
         Raises:
             UsageError: that is no id of an event.

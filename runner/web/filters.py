@@ -32,7 +32,7 @@ class Filters:
         return cls(texts, (texts.get("cursor") or [""])[-1] or None)
 
     def query(self, zone: str) -> RunQuery:
-        """Return what the ledger is asked for.
+        """Return the query for the ledger.
 
         Raises:
             UsageError: a value is wrong.

@@ -132,7 +132,7 @@ def _whole(schema: Mapping[str, Any]) -> bool:
 
 
 def _hint(kind: str, param: Param) -> str:
-    """Return what is allowed, in words: what a form cannot check, and what it would say too late."""
+    """Describe the allowed values that a form cannot check, or would check too late."""
     found = [words.format(_text(param.schema[key])) for key, words in _HINTS.items() if key in param.schema]
     if kind in _INPUTS.values():
         found.remove(str(param.schema["format"]))

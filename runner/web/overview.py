@@ -44,7 +44,7 @@ class Plot:
 
 
 def counts(ledger: Ledger) -> dict[str, int]:
-    """Return how many runs there are in each state."""
+    """Count the runs in each state."""
     with reaching(ledger.settings), ledger.client.pipeline(transaction=False) as pipe:
         for state in State:
             pipe.zcard(ledger.keys.state(state))

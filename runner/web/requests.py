@@ -50,7 +50,7 @@ class StrictRoute(APIRoute):
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return what answers a request."""
+        """Return the handler of a request."""
         handle = super().get_route_handler()
         takes_body = self.body_field is not None
 
@@ -74,7 +74,7 @@ def _is_json(content_type: str | None) -> bool:
 
 
 def state_of(request: Request) -> State:
-    """Return what all requests share."""
+    """Return the state that all requests share."""
     found: State = request.app.state.runner
     return found
 
@@ -92,7 +92,7 @@ class AtLeast:
         self.role = role
 
     def __call__(self, request: Request) -> Person:
-        """Return who asks.
+        """Return the person who makes the request.
 
         Raises:
             NotAllowed: they may not.

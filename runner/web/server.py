@@ -120,7 +120,7 @@ def _plain(text: str) -> str:
 
 
 def _methods(request: Request) -> set[str]:
-    """Return what can be done at a path."""
+    """Return the methods that a path accepts."""
     path = path_of(request)
     if path.startswith("/static/") or path == OPENAPI:
         return {"GET", "HEAD"}

@@ -25,7 +25,7 @@ class ActiveRun:
         self._hostname = hostname
 
     def info(self, safe: bool = False) -> Words:
-        """Return what is known of it. Its params are in the ledger."""
+        """Return the run as Celery shows a request, without its params, which are in the ledger."""
         return {
             "id": self.id,
             "name": self.name,

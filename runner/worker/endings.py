@@ -89,7 +89,7 @@ class Endings:
         return True
 
     def ended(self, token: str) -> Ended | None:
-        """Return why the process of an attempt was ended, once it is dead; None if it was not ended by this worker."""
+        """Return the reason why this worker ended the process of a dead attempt; None if it did not."""
         self._timed_out.discard(token)
         peak = self._peaks.pop(token, 0)
         cause, attempt = self._causes.pop(token, (None, None))

@@ -145,7 +145,7 @@ class JobWorker(Worker):
         }
 
     def stats(self) -> Words:
-        """Return what ``inspect stats`` and Flower show: no password, and no objects that only this process has."""
+        """Return the answer to ``inspect stats`` and Flower, without passwords and objects of this process."""
         told: Words = super().stats()
         broker = told.get("broker")
         if isinstance(broker, dict):

@@ -59,7 +59,7 @@ class ShownAttempt:
 
     @classmethod
     def of(cls, index: int, shown: Shown) -> ShownAttempt:
-        """Return what a place shows."""
+        """Return the attempt that a place shows."""
         return cls(index, shown.pid, shown.held, shown.run_id, shown.job, shown.started, shown.soft, shown.hard)
 
 
@@ -155,7 +155,7 @@ class Outcomes:
         self._tell(attempt, error)
 
     def _retry_of(self, attempt: ShownAttempt, error: BaseException) -> object:
-        """Return what the retry policy says, by which an error must be named to be retried; None without the job.
+        """Return the decision of the retry policy; None if the job is gone.
 
         It may have been removed while the run went on.
         """

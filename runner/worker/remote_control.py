@@ -31,7 +31,7 @@ MOST_REVOKED = 1000
 
 
 def plain_commands() -> dict[str, Command]:
-    """Return what a plain client may ask for, whatever ``worker.remote_control`` allows to the generated app."""
+    """Return the commands that plain clients may use, whatever ``worker.remote_control`` says."""
     return _PlainCommands((name, answer) for name, answer in {**Commands.data, **_OWN}.items() if name in LOOKING)
 
 

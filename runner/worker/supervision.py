@@ -277,7 +277,7 @@ class Supervision(threading.Thread):
         self._beat_at = time.monotonic() + (0.0 if more else pause)
 
     def _told_now(self) -> dict[str, str | int]:
-        """Return what of the worker's record changes while it runs."""
+        """Return the fields of the worker's record that change while it runs."""
         return {
             "concurrency": self._takers.count,
             "running": len(self._board.running()),

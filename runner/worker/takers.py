@@ -174,7 +174,7 @@ class Takers:
             channel.tell(**words)
 
     def hear(self, index: int) -> list[Words]:
-        """Return what a taker has said; nothing more comes of one that is gone."""
+        """Return the messages of a taker; a taker that is gone has no more."""
         channel = self.channels.get(index)
         if channel is None:
             return []

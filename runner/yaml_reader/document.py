@@ -108,7 +108,7 @@ class Document:
         self.report_at(line, index, path, told, replaced=width)
 
     def _width(self, at: Place, text: str) -> int:
-        """Return how many characters of its line a scalar takes; 0 where it is not written as it is read."""
+        """Return the width of a scalar in its line; 0 if its source differs from its value."""
         rest = self._line(at.line)[at.column :]
         return next((len(each) for each in (text, f'"{text}"', f"'{text}'") if rest.startswith(each)), 0)
 
@@ -190,7 +190,7 @@ def _quoted(told: Message, plain: str) -> Message:
 
 
 def source_of(documents: Sequence[Document], path: Path) -> Document:
-    """Return which of some documents, each merged over those before it, gave the value at ``path``."""
+    """Return the document that gave the value at ``path``; each document is merged over those before it."""
     return max(reversed(documents), key=lambda document: _depth(document.value, path))
 
 

@@ -103,7 +103,7 @@ _REMEDIES = (
 
 
 def explain(error: yaml.YAMLError, text: str) -> SyntaxFault:
-    """Return what ``error`` means for ``text``."""
+    """Explain ``error`` in ``text``."""
     lines = text.splitlines() or [""]
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     if mark is None:

@@ -162,7 +162,7 @@ class Capture:
         return self._waiting(self._pipe) == self._unread
 
     def _waiting(self, pipe: int) -> int:
-        """Return how many bytes are in a pipe."""
+        """Return the number of unread bytes in a pipe."""
         fcntl.ioctl(pipe, termios.FIONREAD, self._count)
         return self._count[0]
 

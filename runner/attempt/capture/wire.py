@@ -95,7 +95,7 @@ class Reader:
         return b"\r" in self._rest and self._token not in self._rest
 
     def state(self) -> str | None:
-        """Return what a redrawn line shows now, if that is new; its end is told once it comes."""
+        """Return the current state of a redrawn line, or None if it has not changed."""
         if not self.redrawn:
             return None
         self._forget_states()
@@ -178,7 +178,7 @@ _CLEARS = re.compile(r"(?:\x1b\[[0-9;?]*[A-Za-z]|\s)*")
 
 
 def latest(line: str) -> str:
-    """Return what a line shows in the end that goes back to its beginning, as those of progress bars do."""
+    """Return the last state of a line that is redrawn with carriage returns, as progress bars do."""
     if "\r" not in line:
         return line
     states = line.split("\r")
@@ -201,7 +201,7 @@ def pieces(text: str, longest: int = LONGEST_LINE) -> list[str]:
 
 
 def incomplete(data: bytes) -> int:
-    """Return how many bytes at the end of ``data`` begin a character of UTF-8 whose last ones are missing."""
+    """Return the length of an incomplete UTF-8 character at the end of ``data``."""
     for size in range(1, min(3, len(data)) + 1):
         byte = data[-size]
         if byte >= 0xC0:
@@ -212,5 +212,5 @@ def incomplete(data: bytes) -> int:
 
 
 def begins(token: bytes, data: bytes) -> int:
-    """Return how many bytes at the end of ``data`` may be the beginning of ``token``."""
+    """Return the length of the longest beginning of ``token`` at the end of ``data``."""
     return next((size for size in range(min(len(token), len(data)), 0, -1) if data.endswith(token[:size])), 0)

@@ -152,7 +152,7 @@ class Lines:
 
 
 def documents(told: Iterable[tuple[int, Submitted | RunnerError]], runs: Iterable[Run]) -> Iterator[dict[str, Any]]:
-    """Yield what JSON says of lines: the document of the run, or why there is none."""
+    """Yield the JSON of each line: the run's document, or the error."""
     known = {run.id: run.document() for run in runs}
     for number, outcome in told:
         if isinstance(outcome, Submitted):

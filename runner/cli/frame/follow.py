@@ -78,7 +78,7 @@ class Follower:
 
     @contextmanager
     def showing(self) -> Iterator[Callable[[Run], None]]:
-        """Yield what to call with each change: a live display on a terminal, plain lines elsewhere."""
+        """Yield a function to call with each change: a live display on a terminal, plain lines elsewhere."""
         if self.out.quiet or not is_terminal(sys.stderr):
             yield self.see
             return
@@ -109,7 +109,7 @@ class Roll(Follower):
 
     @contextmanager
     def showing(self) -> Iterator[Callable[[Run], None]]:
-        """Yield what to call with each change."""
+        """Yield a function to call with each change."""
         yield self.see
 
 

@@ -28,7 +28,7 @@ class TimeLeftColumn(ProgressColumn):
     """How long a run is expected to take yet; nothing while that is not known."""
 
     def render(self, task: Task) -> Text:
-        """Return what was expected when the run last told its progress, less the time since."""
+        """Return the remaining time estimated at the last progress report, less the time since then."""
         left, told_at = task.fields.get("left"), task.fields.get("told_at", 0.0)
         if left is None:
             return Text("")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def named_project() -> str | None:
-    """Return what ``--project`` says, before or after the verb."""
+    """Return the value of ``--project``, given before or after the verb."""
     found: str | None = click.get_current_context().meta.get(PROJECT)
     return found
 

@@ -88,7 +88,7 @@ def _property(text: str) -> str:
 
 
 def _from_repository(base: Path) -> Callable[[str], str]:
-    """Return how to name a file from the root of the repository, which CI runs in."""
+    """Return a function that names a file relative to the root of the repository, where CI runs."""
     root = Path(os.environ.get("GITHUB_WORKSPACE") or Path.cwd()).absolute()
 
     def path_of(file: str) -> str:

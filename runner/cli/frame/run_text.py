@@ -27,7 +27,7 @@ def state_text(run: Run) -> str:
 
 
 def took(run: Run) -> str:
-    """Return how long a finished run took from its last start, or nothing."""
+    """Return the duration of a finished run since its last start, or an empty text."""
     if run.started_at is None or run.finished_at is None:
         return ""
     return show_seconds((to_datetime(run.finished_at) - to_datetime(run.started_at)).total_seconds())
@@ -126,7 +126,7 @@ def _revoked(revocation: dict[str, Any], *, utc: bool) -> str:
 
 
 def failure_report(run: Run, command: str, log_command: str = "", log: Sequence[str] = ()) -> str:
-    """Return what a person needs to know of a run that did not succeed.
+    """Return a report about a run that did not succeed.
 
     Args:
         run: the run.

@@ -68,7 +68,7 @@ def check_workers(store: Store, versions: Mapping[str, str]) -> Iterator[Finding
 
 
 def _catalogs(workers: list[Worker]) -> Iterator[Finding]:
-    """Yield what workers say of their files of jobs, and whether they run the same ones."""
+    """Yield the problems that workers have with their job files, and whether their jobs differ."""
     faulty = [worker for worker in workers if worker.problems.count]
     if faulty:
         told = [
@@ -188,7 +188,7 @@ def check_plain_queues(store: Store, queues: Iterable[str]) -> Iterator[Finding]
 
 
 def check_dead_letters(store: Store) -> Finding:
-    """Return how many messages nobody could act on, and what the newest were.
+    """Return the number of dead letters, and the newest of them.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -215,7 +215,7 @@ def _client(store: Store) -> Any:
 
 
 def _letter(letter: str) -> str:
-    """Return what a dead letter was, in a few words."""
+    """Describe a dead letter in a few words."""
     head, _, rest = letter.partition("\n")
     try:
         told = json.loads(head)

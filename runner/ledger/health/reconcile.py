@@ -237,7 +237,7 @@ class Reconciliation:
         return undecided
 
     def _messages(self, ids: Iterable[str]) -> dict[str, str]:
-        """Return what each run's message says: all of it is in the record, and does not change."""
+        """Return the message of each run. All of it comes from the record, and never changes."""
         ids = list(ids)
         with self._client.pipeline(transaction=False) as pipe:
             for run_id in ids:

@@ -22,7 +22,7 @@ _SAMPLED = 5
 
 
 def check_retention(store: Store) -> Finding:
-    """Return how many ended runs are kept beyond ``retention.runs``, and about how much memory they take.
+    """Return the number of ended runs beyond ``retention.runs``, and an estimate of their memory.
 
     They ended less than ``retention.keep_at_least`` ago, or the sweep has not come to them yet.
 
@@ -52,7 +52,7 @@ def check_retention(store: Store) -> Finding:
 
 
 def _spared(store: Store) -> dict[str, int]:
-    """Return how many ended runs each job has beyond its number."""
+    """Count each job's ended runs beyond its limit."""
     keys, client = store.keys, store.client
     with reaching(store.settings):
         jobs: list[str] = client.zrange(keys.overfull, 0, MOST_JOBS - 1)  # type: ignore[assignment]

@@ -189,7 +189,7 @@ CHECKS: tuple[Callable[[Server], Finding], ...] = (
 
 
 def check_server(store: Store) -> Iterator[Finding]:
-    """Yield what each check of the server finds.
+    """Yield the findings about the server.
 
     Raises:
         Unavailable: it cannot be reached.
