@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -79,19 +80,29 @@ def _fire(ledger: Ledger, catalog: Catalog, run_id: str, outcome: str, attempt: 
     except UnknownRun:
         log.warning("run %s is forgotten, its hooks (%s) are not fired", run_id, outcome)
         return
-    hooks = catalog.get(run.job).hooks.names().get(outcome, ())
-    document = None
-    for name in hooks:
+    hooks = list(_called(catalog.get(run.job), run, outcome))
+    lines = [line.text for line in RunLog(ledger, run.id).tail(LOG_LINES)] if hooks else []
+    for event, name in hooks:
         try:
             job = catalog.get(name)
-            if document is None:
-                lines = [line.text for line in RunLog(ledger, run.id).tail(LOG_LINES)]
-                document = fit({**run.document(), "log": lines}, ledger.settings.limits.params - 64)
-            _submit(ledger, job, run, document, hook_id(run.id, outcome, attempt, name), by)
+            document = fit({**run.document(), "hook": event, "log": lines}, ledger.settings.limits.params - 64)
+            _submit(ledger, job, run, document, hook_id(run.id, event, attempt, name), by)
         except JobDisabled:
             log.warning("hook %s of run %s of %s is disabled", name, run.id, run.job)
         except UsageError as error:
             log.error("hook %s of run %s of %s is not fired: %s", name, run.id, run.job, error)
+
+
+def _called(job: JobSpec, run: Run, outcome: str) -> Iterator[tuple[str, str]]:
+    """Yield the hooks that an outcome of a run calls: which hook it is, and the job to submit."""
+    hooks = job.hooks.entries()
+    in_row = run.failures_in_row
+    for hook in hooks.get(outcome, ()):
+        # Without a count, the run was submitted before the job had `after`.
+        if outcome != "failure" or hook.after <= (in_row or 1):
+            yield outcome, hook.job
+    if outcome == "success" and in_row:
+        yield from (("recovered", hook.job) for hook in hooks.get("recovered", ()) if hook.after <= in_row)
 
 
 def _submit(ledger: Ledger, job: JobSpec, run: Run, document: dict[str, Any], run_id: str, by: str) -> None:

@@ -30,6 +30,7 @@ class Keys:
     dead_letters = _Named()
     delayed = _Named()
     events = _Named()
+    failed_in_row = _Named()
     ids = _Named()
     leases = _Named()
     limits = _Named()

@@ -90,6 +90,7 @@ def read_record(run_id: str, record: Mapping[str, str], meta: str | None) -> Run
         params=fields.read("params", _mapping, {}),
         error=fields.read("error", _error, None) if state is not State.SUCCESS else None,
         deaths=fields.read("deaths", lambda text: [_death(each) for each in _list(text)], []),
+        failures_in_row=fields.read("failures_in_row", _count, None),
         past_attempts=fields.read("past", lambda text: [_attempt(each) for each in _list(text)], []),
         progress=fields.read("progress", _progress, None),
         revocation=fields.read("revocation", _revocation, None),

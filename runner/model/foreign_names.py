@@ -166,6 +166,7 @@ FOREIGN_JOB_NAMES = {
     "retry_exponential_backoff": "retry.backoff",
     "on_failure_callback": "hooks.failure",
     "on_success_callback": "hooks.success",
+    "on_execute_callback": "hooks.start",
     "python_callable": "task",
     "op_kwargs": "kwargs",
     "op_args": "args",

@@ -2,31 +2,116 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
-from runner.model.message import hint
-from runner.model.option import Duration, ListOf, Text, option
+from runner.model.message import hint, told
+from runner.model.option import INVALID, Duration, Integer, ListOf, Path, Report, Section, Text, option
 
 JOB_NAME = Text(
     pattern=r"^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$",
     advice="use 1 to 64 lower-case letters, digits, dots, dashes or underscores, a letter or digit first and last",
 )
 
-_JOBS = ListOf(JOB_NAME, unique=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hook:
+    """A job to submit, and from which FAILURE in a row on."""
+
+    job: str = option(JOB_NAME, help="The job to submit.", examples=("page-oncall",))
+    after: int = option(
+        Integer(1, 1_000_000),
+        default=1,
+        help="Only from this many runs in a row on that ended in FAILURE; under recovered: only after so many.",
+        examples=(3,),
+    )
+
+
+HOOK = Section(Hook, {"name": "job", "task": "job", "from": "after", "count": "after", "failures": "after"})
+
+
+@dataclass(frozen=True, slots=True)
+class HookEntry:
+    """A job's name, or a mapping with ``job`` and, where failures in a row matter (``counts``), ``after``."""
+
+    counts: bool
+
+    def read(self, value: Any, path: Path, report: Report) -> Any:
+        if not isinstance(value, Mapping):
+            name = JOB_NAME.read(value, path, report)
+            return INVALID if name is INVALID else Hook(job=name)
+        if not self.counts and value.get("after") is not None:
+            where = "write it under failure or recovered"
+            report((*path, "after"), told("counts runs that ended in FAILURE", where), on_key=True)
+            return INVALID
+        return HOOK.read(value, path, report)
+
+    def schema(self) -> dict[str, Any]:
+        section = HOOK.schema()
+        if not self.counts:
+            section["properties"]["after"] = {"type": "null"}
+        name = JOB_NAME.schema()
+        return {**name, **section, "type": [name["type"], section["type"]]}
+
+    def write(self, value: Any) -> Any:
+        return HOOK.write(value) if value.after > 1 else value.job
+
+
+@dataclass(frozen=True, slots=True)
+class HookList(ListOf):
+    """A list of hooks, no job twice."""
+
+    def read(self, value: Any, path: Path, report: Report) -> Any:
+        hooks = ListOf.read(self, value, path, report)
+        if hooks is INVALID:
+            return INVALID
+        seen = set()
+        for index, hook in enumerate(hooks):
+            if hook.job in seen:
+                report((*path, index), told(f"{hook.job!r} stands twice", "remove one"))
+                return INVALID
+            seen.add(hook.job)
+        return hooks
+
+    def schema(self) -> dict[str, Any]:
+        return {**ListOf.schema(self), "uniqueItems": True}
+
+
+_PLAIN = HookList(HookEntry(counts=False))
+_COUNTED = HookList(HookEntry(counts=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hooks:
     """Jobs to submit when a run has an outcome; each gets the run document as its param ``run``."""
 
-    success: tuple[str, ...] = option(_JOBS, default=(), help="After SUCCESS.", examples=(["publish-report"],))
-    failure: tuple[str, ...] = option(_JOBS, default=(), help="After FAILURE.", examples=(["page-oncall"],))
-    revoked: tuple[str, ...] = option(_JOBS, default=(), help="After REVOKED.")
-    retry: tuple[str, ...] = option(_JOBS, default=(), help="After an attempt that another one follows.")
+    start: tuple[Hook, ...] = option(_PLAIN, default=(), help="When the first attempt of a run starts.")
+    success: tuple[Hook, ...] = option(_PLAIN, default=(), help="After SUCCESS.", examples=(["publish-report"],))
+    recovered: tuple[Hook, ...] = option(
+        _COUNTED, default=(), help="After the first SUCCESS that follows a FAILURE.", examples=(["page-oncall"],)
+    )
+    failure: tuple[Hook, ...] = option(
+        _COUNTED,
+        default=(),
+        help="After FAILURE; with after: 3, only from the third FAILURE in a row on.",
+        examples=(["page-oncall"], ["note-it", {"job": "page-oncall", "after": 3}]),
+    )
+    revoked: tuple[Hook, ...] = option(_PLAIN, default=(), help="After REVOKED.")
+    retry: tuple[Hook, ...] = option(_PLAIN, default=(), help="After an attempt that another one follows.")
+
+    def entries(self) -> dict[str, tuple[Hook, ...]]:
+        """Return the hooks of each outcome that has any."""
+        return {each.name: hooks for each in fields(self) if (hooks := getattr(self, each.name))}
 
     def names(self) -> dict[str, tuple[str, ...]]:
         """Return the jobs of each outcome that has any: ``{"failure": ("page-oncall",)}``."""
-        return {each.name: names for each in fields(self) if (names := getattr(self, each.name))}
+        return {outcome: tuple(hook.job for hook in hooks) for outcome, hooks in self.entries().items()}
+
+    @property
+    def counts_failures(self) -> bool:
+        """Whether a hook depends on how many runs in a row ended in FAILURE."""
+        return bool(self.recovered) or any(hook.after > 1 for hook in self.failure)
 
 
 HOOKS_ALIASES = {
@@ -34,6 +119,14 @@ HOOKS_ALIASES = {
     "on_failure": "failure",
     "on_revoked": "revoked",
     "on_retry": "retry",
+    "on_start": "start",
+    "started": "start",
+    "before": "start",
+    "init": "start",
+    "on_recovery": "recovered",
+    "recovery": "recovered",
+    "resolved": "recovered",
+    "fixed": "recovered",
     "exit": hint("name the job under success, failure and revoked"),
     "cancel": "revoked",
     "error": "failure",

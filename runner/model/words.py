@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from runner.model.container import AnyJson, ListOf, MapOf
+from runner.model.hooks import HookEntry
 from runner.model.job import JobSpec
 from runner.model.keyword import PARAM_KEYWORDS
 from runner.model.kind import Choice, Duration, Flag, Integer, Kind, Number, Path, Size, Text
@@ -57,6 +58,8 @@ def kind_words(kind: Kind) -> str:
             return "any value of JSON"
         case Section():
             return "mapping with " + ", ".join(f"`{name}`" for name in known_options(kind.cls))
+        case HookEntry():
+            return "name of a job" + (", or `{job: NAME, after: 3}`" if kind.counts else "")
         case Params():
             return "mapping of names to schemas, such as `{day: {type: string}}`"
     return ""

@@ -40,6 +40,7 @@ FIELDS = [
     "started_at",
     "finished_at",
     "past_attempts",
+    "failures_in_row",
 ]
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")

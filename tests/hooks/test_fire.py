@@ -12,12 +12,11 @@ import pytest
 from runner.catalog.catalog import Catalog
 from runner.errors import Unavailable
 from runner.hooks.fire import fire_hooks, fit, hook_id
-from runner.ledger.ledger import Ledger
-from runner.model.hooks import Hooks
+from runner.model.hooks import Hook, Hooks
 from runner.model.job import JobSpec, Retention
 from runner.model.param import Param
-from runner.model.run import Run, State
-from tests.support.answers import texts
+from runner.model.run import State
+from tests.hooks.firing import Broken, come_again, fired, waiting
 from tests.support.bench import ERROR, Bench
 from tests.support.catalogs import catalog_of
 
@@ -26,35 +25,13 @@ TAKES_RUN = MappingProxyType({"run": Param("run", MappingProxyType({"type": "obj
 
 
 def jobs(**changes: JobSpec) -> Catalog:
-    hooks = Hooks(**{outcome: (f"on-{outcome}",) for outcome in OUTCOMES})
+    hooks = Hooks(**{outcome: (Hook(job=f"on-{outcome}"),) for outcome in OUTCOMES})
     found = {
         "job": JobSpec(name="job", task="m:a", digest="sha256:0", hooks=hooks),
         **{f"on-{each}": JobSpec(name=f"on-{each}", task="m:a", params=TAKES_RUN) for each in OUTCOMES},
         **changes,
     }
     return catalog_of(found)
-
-
-def fired(bench: Bench, catalog: Catalog) -> dict[str, list[Run]]:
-    """Fire all that is due; return the hooks' runs by job."""
-    while fire_hooks(bench.ledger, catalog, by="w1"):
-        pass
-    found: dict[str, list[Run]] = {}
-    for run in bench.ledger.runs(limit=1000):
-        if run.trigger == "hook":
-            found.setdefault(run.job, []).append(run)
-    return found
-
-
-def waiting(bench: Bench) -> int:
-    return int(bench.ledger.client.zcard(f"{bench.ledger.namespace}:outbox"))
-
-
-def come_again(bench: Bench) -> None:
-    """Have what was lent and not done with come again, as it does after some time."""
-    key = f"{bench.ledger.namespace}:outbox"
-    for entry in texts(bench.ledger.client.zrange(key, 0, -1)):
-        bench.ledger.client.zadd(key, {entry: 0}, xx=True)
 
 
 @pytest.mark.parametrize("state", [State.SUCCESS, State.FAILURE, State.REVOKED])
@@ -67,7 +44,8 @@ def test_each_outcome_fires_its_hooks_once(bench: Bench, state: State) -> None:
     assert (hook.hook_of, hook.trigger) == (run.id, "hook")
     given = hook.params["run"]
     assert (given["id"], given["state"], given["job"]) == (run.id, state, "job")
-    assert set(run.document()) | {"log", "omitted"} == set(given)
+    assert set(run.document()) | {"hook", "log", "omitted"} == set(given)
+    assert given["hook"] == state.lower()
     assert waiting(bench) == 0
 
 
@@ -115,21 +93,6 @@ def test_two_that_fire_the_same_make_one_run(bench: Bench) -> None:
     assert hook.id == hook_id(run.id, "failure", "1", "on-failure")
 
 
-class Broken(Ledger):
-    """A ledger whose connection breaks at a given script."""
-
-    at: str
-    after: bool
-
-    def script(self, name: str, *args: object) -> object:
-        if name == self.at and not self.after:
-            raise Unavailable("cut")
-        answer = super().script(name, *args)
-        if name == self.at:
-            raise Unavailable("cut")
-        return answer
-
-
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("script", ["outbox", "read", "submit"])
 def test_whatever_breaks_while_hooks_are_fired_one_run_is_made(bench: Bench, script: str, after: bool) -> None:
@@ -144,7 +107,7 @@ def test_whatever_breaks_while_hooks_are_fired_one_run_is_made(bench: Bench, scr
 
 
 def test_a_hook_that_is_gone_or_disabled_is_left_out_and_the_others_fire(bench: Bench) -> None:
-    both = Hooks(success=("gone", "off", "on-success"))
+    both = Hooks(success=(Hook(job="gone"), Hook(job="off"), Hook(job="on-success")))
     spec = JobSpec(name="job", task="m:a", digest="sha256:0", hooks=both)
     off = JobSpec(name="off", task="m:a", params=TAKES_RUN, enabled=False)
     catalog = jobs(job=spec, off=off)

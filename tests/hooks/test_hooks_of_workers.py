@@ -22,6 +22,11 @@ HOOKED: dict[str, Any] = {
     "retried": {**JOBS["tells-attempt"], "hooks": {"retry": ["tell"], "failure": ["page"]}},
     "stuck": {**JOBS["sleep"], "hooks": {"revoked": ["tell"]}},
     "die": {**JOBS["die"], "max_deliveries": 1, "hooks": {"failure": ["tell"]}},
+    "flaky": {
+        "task": "hooked:flaky",
+        "params": {"fails": {"type": "boolean"}},
+        "hooks": {"start": ["tell"], "failure": [{"job": "tell", "after": 2}], "recovered": ["tell"]},
+    },
     "tell": {"task": "hooked:tell", "params": TAKES_RUN},
     "page": {"task": "hooked:tell", "params": TAKES_RUN},
 }
@@ -29,9 +34,14 @@ HOOK = """
 import json, os
 from runner import current_run
 
+def flaky(fails):
+    if fails:
+        raise ValueError("not now")
+
 def tell(run):
     with open(os.environ["TOLD"], "a") as told:
-        line = {"hook": current_run().job, "id": run["id"], "job": run["job"], "state": run["state"], "log": run["log"]}
+        line = {"hook": current_run().job, "id": run["id"], "job": run["job"], "state": run["state"], "log": run["log"],
+            "event": run["hook"]}
         told.write(json.dumps(line) + "\\\\n")
 """.replace("\\\\n", "\\n")
 
@@ -84,3 +94,25 @@ def test_a_worker_killed_right_after_the_outcome_loses_no_hook(
         wait_until(lambda: {each["id"] for each in told(path)} == set(ids), 60.0, "every hook has run")
     made = [run.hook_of or "" for run in project.ledger().runs(limit=100) if run.trigger == "hook"]
     assert sorted(made) == sorted(ids)
+
+
+def test_workers_killed_between_lose_no_alert_and_repeat_none(
+    make_project: Callable[..., Project], tmp_path: Path
+) -> None:
+    project = make_project(HOOKED, {**FILES, "hooked.py": HOOK}, {"worker": {"lease": "2s"}})
+    path = tmp_path / "told.jsonl"
+    ids = []
+    for fails in ("true", "true", "false", "true"):
+        with project.worker(env={"TOLD": str(path)}) as worker:
+            ids.append(project.cli("submit", "flaky", "-p", f"fails={fails}", "--wait").id)
+            os.kill(worker.pid, signal.SIGKILL)
+    expected = {("failure", ids[1]), ("recovered", ids[2]), *(("start", each) for each in ids)}
+    with project.worker(env={"TOLD": str(path)}):
+        key = f"{project.ledger().namespace}:outbox"
+        for entry in texts(project.redis().zrange(key, 0, -1)):
+            project.redis().zadd(key, {entry: 0}, xx=True)
+        wait_until(
+            lambda: {(each["event"], each["id"]) for each in told(path)} == expected, 60.0, "all alerts are told"
+        )
+    made = [run for run in project.ledger().runs(limit=100) if run.trigger == "hook"]
+    assert sorted((run.params["run"]["hook"], run.hook_of or "") for run in made) == sorted(expected)

@@ -17,7 +17,7 @@ from runner.ledger.ledger import Ledger
 from runner.ledger.pauses import pause
 from runner.ledger.submission import Entry, Submission, Submitted
 from runner.model.concurrency import Concurrency
-from runner.model.hooks import Hooks, Unique
+from runner.model.hooks import Hook, Hooks, Unique
 from runner.model.job import JobSpec
 from runner.model.run import State
 from tests.support.answers import text
@@ -26,7 +26,7 @@ from tests.support.bench import Bench
 PLAIN = JobSpec(name="job", task="m:a", digest="sha256:0")
 JOBS: dict[str, JobSpec] = {
     "plain": PLAIN,
-    "with tags and hooks": replace(PLAIN, tags=("a", "b"), hooks=Hooks(failure=("page",))),
+    "with tags and hooks": replace(PLAIN, tags=("a", "b"), hooks=Hooks(failure=(Hook(job="page", after=2),))),
     "unique": replace(PLAIN, unique=Unique(for_=3600.0, by=("n",))),
     "at most once": replace(PLAIN, delivery="at_most_once", max_deliveries=5),
     **{

@@ -1,7 +1,7 @@
 -- How runs end.
 --
 -- Uses: clock, keys, records, events, counts, claims, transitions, outbox, retention.
--- Seldom: waiting (leave_slot), thinning (thin_out).
+-- Seldom: waiting (leave_slot), thinning (thin_out), streaks (count_in_row).
 
 local function expired(run)
   return (run.state == 'PENDING' or run.state == 'RETRY') and run.expires_at and tonumber(run.expires_at) <= NOW
@@ -18,11 +18,18 @@ local function finish(run, state, reason, meta, fields)
     fields[#fields + 1] = 'reason'
     fields[#fields + 1] = reason
   end
+  local in_row = run.count_failures and state ~= 'REVOKED' and count_in_row(run, state)
+  if in_row then
+    fields[#fields + 1] = 'failures_in_row'
+    fields[#fields + 1] = in_row
+  end
   redis.call('HSET', run_key(run.id), 'state', state, 'finished_at', AT, unpack(fields))
   -- What only a run that goes on needs: there may be a million that have ended.
-  drop_fields(run, { 'detail', 'retry_at', 'message', 'aside', 'deaths_in_row', 'keep_result', 'keep_runs', 'keep_least',
-    'max_deliveries', 'delivery', 'token', 'hooks', 'unique', 'unique_for', 'limit', 'policy', 'group', 'traceparent',
-    'drop_result', state == 'SUCCESS' and 'error' or nil })
+  local over = { 'detail', 'retry_at', 'message', 'aside', 'deaths_in_row', 'keep_result', 'keep_runs', 'keep_least',
+    'max_deliveries', 'delivery', 'token', 'unique', 'unique_for', 'limit', 'policy', 'group', 'traceparent',
+    'drop_result', 'count_failures', state == 'SUCCESS' and 'error' or nil }
+  if not (run.hooks and fires_early(run)) then over[#over + 1] = 'hooks' end
+  drop_fields(run, over)
   if run.aside then redis.call('ZREM', run.aside, run.id) end
   if run.expires_at then redis.call('ZREM', EXPIRING, run.id) end
   if run.message then redis.call('ZREM', DELAYED, run.id) end
@@ -37,7 +44,7 @@ local function finish(run, state, reason, meta, fields)
   if state == 'REVOKED' and run.unique and redis.call('GET', unique_key(run.job, run.unique)) == run.id then
     redis.call('DEL', unique_key(run.job, run.unique))
   end
-  fire(run, string.lower(state))
+  fire(run, string.lower(state), state == 'SUCCESS' and in_row and in_row > 0 and 'recovered')
   local limit, least = tonumber(run.keep_runs) or 1000, tonumber(run.keep_least) or 3600000
   -- A few at a time, so that it stays short.
   if has_excess(run.job, limit, least) then thin_out(run.job, limit, least, 10, run.id) end

@@ -3,7 +3,7 @@
 -- PENDING | RETRY -> STARTED, if nothing speaks against it. Else the message is dropped (its claim released), and a run that
 -- has expired, or was revoked, ends here. One of a paused job, or one that holds no slot where none is free, is set aside.
 --
--- Uses: clock, keys, records, events, counts, claims, pauses, transitions, endings.
+-- Uses: clock, keys, records, events, counts, claims, pauses, transitions, outbox, endings.
 -- Seldom: waiting (park, take_slot, wait_for_slot), revoking (revoke_run), losses (lose).
 
 -- What a worker needs of a run that it may start.
@@ -57,6 +57,7 @@ local function start(id, token, claim, worker, pid, job, digest)
     'worker', worker, 'started_at', AT)
   if run.attempts == '1' then
     observe('waited', run.job, NOW - math.max(tonumber(run.submitted_at), tonumber(run.eta or '0')))
+    fire(run, 'start')
   end
   if (digest or '') ~= '' then redis.call('HSET', key, 'spec_digest', digest) end
   drop_fields(run, { 'detail', 'retry_at', 'message', 'progress', 'refused_since', 'aside' })

@@ -2,11 +2,12 @@
 --
 -- Uses: clock, keys, records, removal, outbox, retention.
 
--- Whether the hooks of a final run are not fired yet: they need its record.
+-- Whether hooks of a final run are not fired yet: they need its record.
 local function fires_yet(run)
-  local held = redis.pcall('HGET', run_key(run.id), 'attempts')
-  run.attempts = type(held) == 'string' and held or nil
+  local held = redis.pcall('HMGET', run_key(run.id), 'attempts', 'hooks')
+  run.attempts = held[1] or nil
   return redis.call('ZSCORE', OUTBOX, entry(run, string.lower(run.state)))
+    or held[2] and redis.call('ZSCORE', OUTBOX, once(run, 'start'))
 end
 
 local LOOKED_AT = 20            -- oldest runs of each state, in one call
