@@ -12,9 +12,10 @@ from runner import embedded
 from runner._version import __version__
 from runner.actions.metrics import deadlines
 from runner.actions.tick import Engine
+from runner.app.before_runs import host_complaints
 from runner.embedded.place import Place
 from runner.errors import InvalidSettings, RunnerError, Unavailable
-from runner.ledger.health.finding import Finding, Level, named, ok, problem, warning
+from runner.ledger.health.finding import EXAMPLES, Finding, Level, named, ok, problem, warning
 from runner.ledger.health.fleet import (
     archive_dead_letters,
     check_dead_letters,
@@ -214,8 +215,20 @@ def _jobs(project: Project) -> Iterator[Finding]:
             f"{things(len(unsafe), 'job')} with unsafe: true, whose submitters can choose what is run: {named(unsafe)}",
             "runner validate says where; write it so that unsafe can be removed",
         )
+    yield from _needs_of_jobs(project)
     if not catalog.problems and not catalog.warnings:
         yield ok("jobs", f"{things(len(catalog.jobs), 'job')} in {things(catalog.files, 'file')}")
+
+
+def _needs_of_jobs(project: Project) -> Iterator[Finding]:
+    """Say which files and commands that jobs need are missing on this host."""
+    jobs = project.catalog.jobs
+    names = sorted({name for option in ("env_file", "secrets") for name in jobs.with_option(option)})
+    told = [f"{name}: {each}" for name in names for each in host_complaints(jobs[name], project.settings)]
+    for text in told[:EXAMPLES]:
+        yield warning("needs", f"job {text}", "correct it, if workers of the job run on this host")
+    if len(told) > EXAMPLES:
+        yield warning("needs", f"{things(len(told) - EXAMPLES, 'more fault')} of this kind", "correct the first ones")
 
 
 def _embedded(settings: Settings) -> Iterator[Finding]:

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+from runner.app.env_file import Malformed, read_env_file
+from runner.app.secret_sources import MissingSecret
 from runner.authoring.advice import advice_for
 from runner.authoring.code_check import IMPORT_SECONDS, Finding, SetupFailed, check_code
 from runner.authoring.schema import JOBS_FILE, RUNNER_FILE, as_text, jobs_schema, runner_schema
-from runner.authoring.signature import faults_of
+from runner.authoring.signature import Fault, faults_of
 from runner.catalog.catalog import Catalog, load_catalog, load_files
 from runner.catalog.files import Found, open_file
 from runner.errors import InvalidSettings, NoProject, UsageError
@@ -88,6 +90,8 @@ def validate(
     # Jobs with a misplaced placeholder too, so that all problems are reported at once.
     jobs = [*catalog.jobs.values(), *catalog.misplaced.values()]
     findings = [*_stock_findings(jobs), *((job.name, advice) for job in jobs for advice in advice_for(job))]
+    if settings is not None:
+        findings += _faulty_env_files(settings, jobs)
     if imports:
         if settings is None:
             raise UsageError(
@@ -124,6 +128,18 @@ def _stock_findings(jobs: Iterable[JobSpec]) -> Iterator[Finding]:
             continue  # --imports, and the worker, tell what is wrong
         for fault in faults_of(job, target):
             yield job.name, fault
+
+
+def _faulty_env_files(settings: Settings, jobs: Iterable[JobSpec]) -> Iterator[Finding]:
+    """Yield what is wrong in files of variables that are here; others may be on the hosts of workers alone."""
+    for job in jobs:
+        if job.env_file is not None:
+            try:
+                read_env_file(job, settings.project, settings.trust)
+            except Malformed as fault:
+                yield job.name, Fault(("env_file",), str(fault).removeprefix("env_file: "), False, "warning")
+            except MissingSecret:
+                continue
 
 
 def _located(findings: Iterable[Finding], catalog: Catalog, base: Path) -> list[Problem]:

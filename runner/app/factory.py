@@ -19,7 +19,7 @@ from kombu.utils.imports import symbol_by_name
 from runner.app.celery_options import read_options
 from runner.app.celery_types import DeclaredTask
 from runner.app.registry import make_task
-from runner.app.secret_values import secret_variables
+from runner.app.secret_sources import secret_variables
 from runner.catalog.catalog import Catalog, load_catalog
 from runner.delivery.queue_keys import queue_key_options
 from runner.delivery.transport import MARKED_ARGUMENT

@@ -1,113 +1,19 @@
-"""The secrets of a run: looked up in the worker when it starts, and taken out of whatever it shows."""
+"""Takes the secrets of a run out of whatever it shows."""
 
 from __future__ import annotations
 
-import errno
 import json
-import os
-import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
-from runner.host.regular import open_regular, read_at_most
-from runner.host.trust import is_read_only
-from runner.host.users import NoHome, expand_home
 from runner.ledger.outcome import ResultNotKept, write_result
-from runner.model.job import JobSpec
-from runner.model.masking import MASK, SHORTEST, Masker
+from runner.model.masking import MASK, Masker
 from runner.model.storable import names_of
-
-LARGEST = 64 * 1024
-"""Bytes of a file that holds a secret; Linux takes no environment variable of more than twice that."""
-
 
 MOST_NOTES = 10_000
 """Notes of an exception that are searched for secrets."""
-
-
-class MissingSecret(Exception):
-    """A secret of a job, or a variable that ``${env.NAME}`` names, is not there."""
-
-
-def look_up_secrets(job: JobSpec, project: Path, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the values of the secrets of ``job``, by the variable that each becomes.
-
-    Raises:
-        MissingSecret: with all that are missing, empty, or come from a file that others may write.
-    """
-    found: dict[str, str] = {}
-    faults: list[str] = []
-    for name, source in job.secrets.items():
-        try:
-            found[name] = _look_up(source, project, environ)
-        except MissingSecret as missing:
-            faults.append(f"{name}: {missing}")
-    if faults:
-        raise MissingSecret("; ".join(faults))
-    return found
-
-
-def _look_up(source: str, project: Path, environ: Mapping[str, str]) -> str:
-    kind, _, place = source.partition(":")
-    if kind == "env":
-        if not environ.get(place):
-            how = "set but empty" if place in environ else "not set"
-            raise MissingSecret(f"the variable {place} is {how} in the environment of the worker")
-        return environ[place]
-    try:
-        path = project / expand_home(Path(place))
-    except NoHome as error:
-        raise MissingSecret(str(error)) from None
-    try:
-        text = _read(path)
-    except OSError as error:
-        raise MissingSecret(f"{path} cannot be read: {error.strerror}") from None
-    if not text:
-        raise MissingSecret(f"{path} is empty")
-    return text
-
-
-def _read(path: Path) -> str:
-    try:
-        descriptor = open_regular(path)
-    except OSError as error:
-        if error.errno == errno.EINVAL:
-            raise MissingSecret(f"{path} is no regular file") from None
-        raise
-    try:
-        if os.fstat(descriptor).st_mode & stat.S_IWOTH and not is_read_only(path):
-            raise MissingSecret(f"{path} can be written by anybody, run: chmod o-w {path}")
-        data = read_at_most(descriptor, LARGEST)
-    finally:
-        os.close(descriptor)
-    if len(data) > LARGEST:
-        raise MissingSecret(f"{path} has more than {LARGEST // 1024} KiB, too much for an environment variable")
-    if b"\0" in data:
-        raise MissingSecret(f"{path} holds NUL, which no environment variable can")
-    # An editor ends the last line; a password does not.
-    return data.decode("utf-8", "surrogateescape").rstrip("\r\n")
-
-
-def secret_variables(jobs: Iterable[JobSpec]) -> frozenset[str]:
-    """Return the variables that ``env:NAME`` of any job names: every run finds them in its worker's environment."""
-    return frozenset(source[4:] for job in jobs for source in job.secrets.values() if source.startswith("env:"))
-
-
-def complaints(job: JobSpec, project: Path, environ: Mapping[str, str]) -> Iterator[str]:
-    """Yield warnings about a job's secrets before it runs."""
-    if not job.secrets:
-        return
-    try:
-        found = look_up_secrets(job, project, environ)
-    except MissingSecret as missing:
-        yield f"its runs end in FAILURE/missing_secret: {missing}"
-        return
-    for name, value in found.items():
-        if len(value) < SHORTEST:
-            yield f"the secret {name} has less than {SHORTEST} characters, too few to be masked"
 
 
 def mask_result(masker: Masker, value: Any, limit: int) -> Any:

@@ -23,8 +23,10 @@ from celery.result import EagerResult
 from celery.utils.log import get_task_logger
 
 from runner import tracing
+from runner.app.env_file import read_env_file
 from runner.app.project_app import project_app_current
-from runner.app.secret_values import MissingSecret, look_up_secrets, mask_result, masker_of, scrub
+from runner.app.secret_sources import MissingSecret, look_up_secrets
+from runner.app.secret_values import mask_result, masker_of, scrub
 from runner.app.target import TargetError, known_exceptions, load_exceptions, load_target
 from runner.attempt.awaiting import finish
 from runner.attempt.database_connections import with_fresh_connections
@@ -258,12 +260,13 @@ class JobTask(Task):
             raise ParamsRefused(error.message) from error
         run_id, token, settings = attempt.taken.run_id, attempt.taken.token, shared.settings
         secrets = look_up_secrets(job, settings.project, os.environ)
+        file = read_env_file(job, settings.project, settings.trust) if job.env_file is not None else {}
         # They are variables of the run: a stock task has no other way to them.
-        sources = Sources(run_id, started.slot, params, ChainMap(secrets, os.environ))
+        sources = Sources(run_id, started.slot, params, ChainMap(secrets, file, os.environ))
         if secrets:
             hidden = (*hidden, *secrets.values())
             masker = attempt.masker = masker_of(hidden)
-        kwargs, env = expand_kwargs(job, sources, self._target), {**expand_env(job, sources), **secrets}
+        kwargs, env = expand_kwargs(job, sources, self._target), {**file, **expand_env(job, sources), **secrets}
 
         def report(fraction: float | None, message: str | None) -> None:
             words = None if message is None else words_of(message, LONGEST_WORDS, say=str, mask=masker.text)

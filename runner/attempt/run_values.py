@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from runner.app.secret_values import MissingSecret
+from runner.app.secret_sources import MissingSecret
 from runner.model.job import JobSpec
 from runner.model.template import Sources, Unset, as_text, expand
 from runner.params.placement import UnsafeValue, fill_in

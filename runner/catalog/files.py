@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.host.regular import open_regular, read_at_most
-from runner.host.trust import NAMED, SETTING, Trust, closing_hint
+from runner.host.trust import NAMED, Trust, belongs, closing_hint, untrusted
 from runner.model.message import told
 from runner.yaml_reader.document import Document
 from runner.yaml_reader.problem import Problem
@@ -106,7 +106,7 @@ def _walk(top: str, base: Path, listing: Listing, seen: set[tuple[int, int]], tr
                 continue
             owner = trust.stranger(folder, status.st_uid)
             if owner is not None:
-                listing.problems.append(_at(shown, _belongs(owner, "folder")))
+                listing.problems.append(_at(shown, belongs(owner, "folder")))
                 continue
             with os.scandir(folder) as entries:
                 here = sorted(entries, key=lambda entry: entry.name)
@@ -161,7 +161,7 @@ def open_file(found: Found) -> tuple[Document, Signature]:
     try:
         status = os.fstat(descriptor)
         signature = signature_of(status)
-        fault = _untrusted(found, status)
+        fault = untrusted(found.trust, found.path, status, found.shown)
         if fault is not None:
             return document.refuse(fault), signature
         data = read_at_most(descriptor, MAX_BYTES)
@@ -170,26 +170,6 @@ def open_file(found: Found) -> tuple[Document, Signature]:
     finally:
         os.close(descriptor)
     return read_bytes(data, found.shown, status.st_size), signature
-
-
-def _untrusted(found: Found, status: os.stat_result) -> str | None:
-    if found.trust.is_open(found.path, status):
-        return f"anybody may write to this file, {closing_hint(found.path, status, found.shown)}"
-    owner = found.trust.stranger(found.path, status.st_uid)
-    if owner is not None:
-        return _belongs(owner, "file")
-    if os.path.islink(found.path):
-        folder = os.path.dirname(os.path.realpath(found.path))
-        if found.trust.is_open(folder, os.stat(folder)):
-            return f"links to a file in {folder}, where anybody may write; copy it here"
-    return None
-
-
-def _belongs(owner: str, what: str) -> str:
-    return (
-        f"this {what} belongs to {owner}, and is not read in a project that was found by searching; if you trust "
-        f"{owner}, name the project with --project, or its folder in {SETTING}"
-    )
 
 
 def _reason(error: OSError) -> str:

@@ -68,6 +68,28 @@ def closing_hint(path: Path | str, status: os.stat_result, shown: str, run: str 
     return f"{run}chmod o-w {shown}"
 
 
+def untrusted(trust: Trust, path: Path | str, status: os.stat_result, shown: str) -> str | None:
+    """Return why an open file is not obeyed, or None."""
+    if trust.is_open(path, status):
+        return f"anybody may write to this file, {closing_hint(path, status, shown)}"
+    owner = trust.stranger(path, status.st_uid)
+    if owner is not None:
+        return belongs(owner, "file")
+    if os.path.islink(path):
+        folder = os.path.dirname(os.path.realpath(path))
+        if trust.is_open(folder, os.stat(folder)):
+            return f"links to a file in {folder}, where anybody may write; copy it here"
+    return None
+
+
+def belongs(owner: str, what: str) -> str:
+    """Return why a file or folder (``what``) of a stranger is not read."""
+    return (
+        f"this {what} belongs to {owner}, and is not read in a project that was found by searching; if you trust "
+        f"{owner}, name the project with --project, or its folder in {SETTING}"
+    )
+
+
 def is_read_only(path: Path | str) -> bool:
     """Return whether ``path`` lies on a read-only mount."""
     try:

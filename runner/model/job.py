@@ -48,6 +48,7 @@ ENV_NAME = Text(
     pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
     advice="use letters, digits and underscores, no digit first",
 )
+FILE_PATH = Text(pattern=r"^[^\x00-\x1f\x7f]+$", advice="write the path of one file")
 MEMORY = Size(32 * 1024**2, 1024**4)
 """Memory of processes: one that performs runs needs 20 to 30 MiB itself."""
 KWARG_NAME = Text(
@@ -105,7 +106,8 @@ JOB_ALIASES = {
     "secret": "secrets",
     "secretRef": "secrets",
     "secretKeyRef": "secrets",
-    "env_file": hint("name what the job needs under secrets"),
+    "envFile": "env_file",
+    "env_files": "env_file",
     "envFrom": hint("name what the job needs under secrets"),
     "concurrencyPolicy": "concurrency.policy",
     "max_concurrency": "concurrency.limit",
@@ -232,6 +234,13 @@ class JobSpec:
         help="Environment variables for the duration of the run; ${…} stands for what a run brings.",
         examples=({"REPORT_MODE": "full"},),
     )
+    env_file: str | None = option(
+        FILE_PATH,
+        default=None,
+        help="A file of environment variables for the duration of the run, in dotenv format, relative to the project. "
+        "For values that are not secret; env and secrets win over it.",
+        examples=(".env",),
+    )
     secrets: Mapping[str, str] = option(
         MapOf(ENV_NAME, SECRET, null_resets=True, dangling=False),  # a forgotten source is no secret
         default={},
@@ -347,7 +356,7 @@ class JobSpec:
     @property
     def needs_prefork(self) -> str | None:
         """The first option that only the prefork pool can honor, or None."""
-        for name in ("timeout", "soft_timeout", "memory", "env", "secrets", "isolation"):
+        for name in ("timeout", "soft_timeout", "memory", "env", "env_file", "secrets", "isolation"):
             if getattr(self, name):
                 return name
         if self.concurrency is not None and self.concurrency.policy == "replace":

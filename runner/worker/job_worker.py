@@ -13,10 +13,10 @@ from celery.apps.worker import Worker
 from celery.utils.log import get_logger
 from kombu import Exchange, Queue
 
+from runner.app.before_runs import worker_complaints
 from runner.app.celery_types import Words
 from runner.app.factory import RunnerApp
 from runner.app.project_app import project_app_current
-from runner.app.secret_values import complaints
 from runner.app.target import LONGEST_WORDS, TargetError, load_target
 from runner.attempt.database_connections import close_before_forks
 from runner.attempt.forks import ending_forks, own_multiprocessing, reset_signals_in_forks
@@ -122,7 +122,7 @@ class JobWorker(Worker):
             shared.warn(f"the import of job {name}")
             if broken:
                 log.error("job %s is quarantined, its runs end in FAILURE/import_error: %s", name, broken)
-            for complaint in complaints(task.job, app.runner_settings.project, os.environ):
+            for complaint in worker_complaints(task.job, app.runner_settings, os.environ):
                 log.warning("job %s: %s", name, complaint)
 
     def _prepare_queues(self, state: WorkerState) -> None:
@@ -219,7 +219,7 @@ def refuse_pool(pool: str, jobs: Mapping[str, JobSpec], settings: Settings) -> N
     if needing:
         named = ", ".join(f"{name} ({option})" for name, option in sorted(needing.items()))
         raise InvalidSettings(
-            f"the {pool} pool cannot honor timeout, soft_timeout, memory, env, secrets, and isolation, "
+            f"the {pool} pool cannot honor timeout, soft_timeout, memory, env, env_file, secrets, and isolation, "
             f"which these jobs declare: {named}",
             hint="use the prefork pool (-P prefork)",
         )

@@ -15,8 +15,8 @@ from dataclasses import replace
 
 from celery.utils.log import get_logger
 
+from runner.app.before_runs import worker_complaints
 from runner.app.celery_types import Words
-from runner.app.secret_values import complaints
 from runner.attempt.held import Looked
 from runner.attempt.state import SharedState
 from runner.catalog.catalog import Catalog
@@ -185,7 +185,7 @@ class LiveFiles:
             kept = self._app.job_task(name) is not None
             log.error("%s: %s", told, "its former state stays in force" if kept else "it is not run here")
             return False
-        for complaint in complaints(job, self._settings.project, os.environ):
+        for complaint in worker_complaints(job, self._settings, os.environ):
             log.warning("job %s: %s", name, complaint)
         return True
 

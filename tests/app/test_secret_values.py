@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.app.secret_values import MissingSecret, complaints, look_up_secrets, mask_result, scrub
+from runner.app.secret_sources import MissingSecret, complaints, look_up_secrets
+from runner.app.secret_values import mask_result, scrub
 from runner.catalog.catalog import load_files
 from runner.ledger.outcome import describe_exception
 from runner.model.job import JobSpec

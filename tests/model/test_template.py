@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.app.secret_values import MissingSecret
+from runner.app.secret_sources import MissingSecret
 from runner.attempt.run_values import ParamsRefused, expand_env, expand_kwargs
 from runner.model.job import JobSpec
 from runner.model.option import AnyJson, Path

@@ -91,7 +91,7 @@ def test_every_file_that_is_read_at_the_start(project: Path, name: str, make: Ca
 
 @pytest.mark.parametrize("make", [pipe, listening, endless, huge, folder])
 def test_secrets(project: Path, make: Callable[[Path], None]) -> None:
-    from runner.app.secret_values import complaints
+    from runner.app.secret_sources import complaints
     from runner.catalog.catalog import load_files
 
     make(project / "secret")

@@ -1,0 +1,25 @@
+"""Warnings about a job's secrets and variables before it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from runner.app.env_file import read_env_file
+from runner.app.secret_sources import MissingSecret, complaints
+from runner.model.job import JobSpec
+from runner.settings import Settings
+
+
+def worker_complaints(job: JobSpec, settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield the warnings of a worker."""
+    yield from complaints(job, settings.project, environ)
+    for complaint in host_complaints(job, settings):
+        yield f"its runs end in FAILURE/missing_secret: {complaint}"
+
+
+def host_complaints(job: JobSpec, settings: Settings) -> Iterator[MissingSecret]:
+    """Yield why the job would fail on this host, whatever the environment of the worker is."""
+    try:
+        read_env_file(job, settings.project, settings.trust)
+    except MissingSecret as missing:
+        yield missing
