@@ -148,6 +148,7 @@ def _units(project: Project, *, per_job: bool, user: bool) -> dict[str, str]:
     found: dict[str, str] = {}
     if per_job:
         for job in _scheduled(project):
+            _check_params(job)
             calendar = []
             for schedule in job.schedule or ():
                 try:
@@ -184,9 +185,16 @@ def _scheduled(project: Project) -> Iterator[JobSpec]:
                 yield job
 
 
+def _check_params(job: JobSpec) -> None:
+    """Refuse what a line of its own would submit without the params of the slot."""
+    if any(schedule.params for schedule in job.schedule):
+        raise CrontabError(f"{job.name}: its schedule gives params, which cron and systemd cannot", hint=_TICK_INSTEAD)
+
+
 def _job_lines(project: Project, folder: str) -> Iterator[str]:
     zone, now = host_timezone(), datetime.now(UTC)
     for job in _scheduled(project):
+        _check_params(job)
         for schedule in job.schedule or ():
             try:
                 when = cron_time(schedule, project.settings.timezone, zone, now)

@@ -10,6 +10,7 @@ from typing import Any
 from runner.model.pause import ALL, Pause
 from runner.model.plural import things
 from runner.model.run import Run, State, to_datetime, to_timestamp
+from runner.model.template import as_text
 
 ENDS = {
     "exception": "the job raised an error that is not retried, or not any more",
@@ -139,7 +140,7 @@ def explain(facts: Facts) -> Explanation:
             commands = [("worker",)]
     else:
         summary, because, commands = _waits(facts)
-    return Explanation(summary, [*because, *_history(facts), *_spec(facts)], commands)
+    return Explanation(summary, [*because, *_slot(facts), *_history(facts), *_spec(facts)], commands)
 
 
 def _ended(facts: Facts) -> tuple[str, list[str]]:
@@ -251,6 +252,13 @@ def _place(facts: Facts) -> list[str]:
 
 def _note(facts: Facts) -> list[str]:
     return [facts.note] if facts.note else []
+
+
+def _slot(facts: Facts) -> Iterator[str]:
+    run = facts.run
+    if run.slot is not None and run.params:
+        params = ", ".join(f"{name}={as_text(value)}" for name, value in run.params.items())
+        yield f"it is the run of slot {facts.show(run.slot)}, with {params}"
 
 
 def _history(facts: Facts) -> Iterator[str]:

@@ -194,7 +194,18 @@ def _moved(
 
 
 def _fires(options: Mapping[str, Any]) -> Any:
-    return options.get("schedule") or None if options.get("enabled", True) else None
+    """Return what decides when a job runs, as it is written: its schedules without their params."""
+    written = options.get("schedule") or None if options.get("enabled", True) else None
+    if isinstance(written, list):
+        return [_when(each) for each in written]
+    return _when(written)
+
+
+def _when(written: Any) -> Any:
+    if not isinstance(written, Mapping) or "params" not in written:
+        return written
+    left = {name: value for name, value in written.items() if name != "params"}
+    return left["cron"] if list(left) == ["cron"] else left
 
 
 def _next_runs(options: Mapping[str, Any], timezone: str, now: int) -> tuple[int, ...]:

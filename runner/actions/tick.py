@@ -20,7 +20,7 @@ from runner.ledger.slots import NO_SCHEDULE, Marks, Note, note, read_marks, slot
 from runner.model.pause import Pause, paused
 from runner.model.submit_options import SubmitOptions
 from runner.schedule.due import Due, due_slots
-from runner.schedule.timetable import from_milliseconds, milliseconds, timetables
+from runner.schedule.timetable import from_milliseconds, milliseconds, params_of, timetables
 
 if TYPE_CHECKING:
     from runner.actions.project import Project
@@ -228,7 +228,8 @@ class Engine:
         origin = Origin(trigger="schedule", submitted_by=submitter(), slot=slot)
         try:
             options = SubmitOptions(at=start / 1000 if start > now else None)
-            return admit(job, {}, self.project.settings, run_id=run_id, origin=origin, options=options)
+            params = params_of(timetables(job.schedule, self.table.timezone), from_milliseconds(slot))
+            return admit(job, params, self.project.settings, run_id=run_id, origin=origin, options=options)
         except (UsageError, Refused) as error:
             return refused(job, error, run_id=run_id, origin=origin)  # a failure that can be seen, as any other
 

@@ -5,22 +5,33 @@ from __future__ import annotations
 import heapq
 import statistics
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from runner.actions.schedule_table import ScheduleTable, fault_text
 from runner.actions.tick import Engine
+from runner.errors import InvalidParams
 from runner.ledger.fleet import consumed_queues
 from runner.ledger.pauses import read_pauses
 from runner.ledger.slots import slot_id
 from runner.model.pause import Pause, paused
 from runner.model.run import FINAL, to_datetime, to_timestamp
 from runner.schedule.forecast import Expected, Forecast, forecast
-from runner.schedule.timetable import Timetable, from_milliseconds, milliseconds, next_slot, timetables
+from runner.schedule.timetable import (
+    Timetable,
+    from_milliseconds,
+    milliseconds,
+    next_slot,
+    owner_of,
+    params_of,
+    timetables,
+)
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from runner.actions.project import Project
     from runner.ledger.store import Store
     from runner.model.job import JobSpec
@@ -46,6 +57,8 @@ class Upcoming:
     missed: bool = False
     paused: bool = False
     served: bool | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    """What the schedule gives; the defaults of the job are not in it."""
 
     @property
     def marks(self) -> tuple[str, ...]:
@@ -64,6 +77,7 @@ class Upcoming:
             "served": self.served,
             "id": self.id,
             "queue": self.job.queue,
+            "params": dict(self.params),
         }
 
 
@@ -131,9 +145,18 @@ def upcoming(
 
 def _upcoming(project: Project, job: JobSpec, tables: Sequence[Timetable], slot: int) -> Upcoming:
     moment = from_milliseconds(slot)
-    owner = next(each for each in tables if any(each.slots(from_milliseconds(slot - 1), moment)))
+    owner = owner_of(tables, moment)
+    assert owner is not None
     start = milliseconds(moment + owner.jitter(job.name, moment))
-    return Upcoming(job, slot, start, slot_id(project.settings.namespace, job.name, slot))
+    run_id = slot_id(project.settings.namespace, job.name, slot)
+    return Upcoming(job, slot, start, run_id, params=_given(tables, moment))
+
+
+def _given(tables: Sequence[Timetable], slot: datetime) -> dict[str, Any]:
+    try:
+        return params_of(tables, slot)
+    except InvalidParams:
+        return {}  # the run that is made of it says so
 
 
 def looked_up(store: Store, found: Iterable[Upcoming]) -> list[Upcoming]:
@@ -185,9 +208,16 @@ def missed(project: Project, job: str | None = None) -> list[Upcoming]:
     Raises:
         Unavailable: Redis cannot be reached.
     """
-    namespace = project.settings.namespace
+    namespace, zone = project.settings.namespace, project.settings.timezone
     found = [
-        Upcoming(spec, slot, start, slot_id(namespace, spec.name, slot), missed=True)
+        Upcoming(
+            spec,
+            slot,
+            start,
+            slot_id(namespace, spec.name, slot),
+            missed=True,
+            params=_given(timetables(spec.schedule, zone), from_milliseconds(slot)),
+        )
         for spec, slot, start in Engine(project).missed()
         if job is None or spec.name == job
     ]

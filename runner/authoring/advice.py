@@ -20,11 +20,6 @@ def advice_for(job: JobSpec) -> Iterator[Fault]:
     if retry.max_retries and retry.delay > retry.max_delay:
         delay, most = format_duration(retry.delay), format_duration(retry.max_delay)
         yield _warning(("retry", "delay"), f"no delay is longer than max_delay, {most}: write max_delay: {delay} too")
-    if job.schedule:
-        for name, param in job.params.items():
-            if param.required:
-                message = f"a scheduled run has no {name}, and ends in FAILURE, invalid_params: give it a default"
-                yield _warning(("params", name), message, on_key=True)
     if job.unsafe:
         yield _warning(("unsafe",), _what_unsafe_admits(job), on_key=True)
     for shown in shown_secrets(job):

@@ -8,6 +8,7 @@ from typing import Any
 from runner.model.hooks import JOB_NAME
 from runner.model.job import DEFAULTS, JOB
 from runner.model.keyword import subschema
+from runner.model.slot_template import slot_template_schema
 from runner.model.template import template_schema
 from runner.settings import SETTINGS
 
@@ -75,7 +76,7 @@ def runner_schema() -> dict[str, Any]:
 
 
 def _shared() -> dict[str, Any]:
-    return {"schema": subschema(), "template": template_schema()}
+    return {"schema": subschema(), "template": template_schema(), "slot_template": slot_template_schema()}
 
 
 def _nullable(schema: dict[str, Any]) -> dict[str, Any]:

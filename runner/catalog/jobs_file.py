@@ -177,6 +177,8 @@ def read_job(report: Report, name: str, own: Any, defaults: Mapping[str, Any]) -
     if "schedule" in values:
         sound &= _schedule_fires(values["schedule"], options["schedule"], path, report)
     declared = values.get("params") or _named_params(options.get("params"))
+    if "schedule" in values and sound:
+        sound &= _schedule_gives(declared, values["schedule"], options["schedule"], path, report)
     job = JobSpec(name=name, **{"task": "", **values, "params": declared})
     sound &= check_job(job, path, report)
     # Of params with faults it is not known what they admit.
@@ -224,6 +226,14 @@ def _schedule_fires(schedules: Sequence[Schedule], written: Any, path: Path, rep
     from runner.schedule.check import check_schedules  # start-up time: most commands read the cache
 
     return check_schedules(schedules, written, (*path, "schedule"), report)
+
+
+def _schedule_gives(
+    declared: Mapping[str, Param], schedules: Sequence[Schedule], written: Any, path: Path, report: Report
+) -> bool:
+    from runner.catalog.schedule_params import check_schedule_params  # start-up time: most commands read the cache
+
+    return check_schedule_params(declared, schedules, written, (*path, "schedule"), report)
 
 
 def entry_for(name: str, values: Mapping[str, Any], line: int = 0) -> Entry:

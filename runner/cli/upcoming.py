@@ -13,6 +13,7 @@ from runner.cli.frame.moments import show_moment, show_seconds
 from runner.cli.frame.opening import open_project
 from runner.cli.frame.options import JOB, in_one_form, json_option, jsonl_option, utc_option
 from runner.cli.frame.output import Output, table, warn_of_problems
+from runner.cli.frame.run_text import LONGEST_CELL, one_line, params_text
 from runner.errors import Unavailable, UsageError
 from runner.model.moment import read_moment
 from runner.model.run import to_timestamp
@@ -27,6 +28,7 @@ SIMULATED_SECONDS = 86400.0
 """What --simulate looks at without --to."""
 SHOWN_OVERLAPS = 20
 STYLES = {"MISSED": "red", "PAUSED": "yellow", "NO": "yellow"}
+COLUMNS = ("SLOT", "JOB", "START", "QUEUE", "STATE", "PARAMS")
 
 
 @verb(example="runner upcoming\nrunner upcoming --to 08:00\nrunner upcoming --simulate")
@@ -85,7 +87,8 @@ def command(
     if out.as_json:
         out.listed([each.document() for each in found], as_lines=jsonl)
     elif found:
-        table(out, ("SLOT", "JOB", "START", "QUEUE", "STATE"), [_row(out, each) for each in found], STYLES)
+        columns = COLUMNS if any(each.params for each in found) else COLUMNS[:-1]
+        table(out, columns, [_row(out, each)[: len(columns)] for each in found], STYLES)
     else:
         out.note("no runs to come")
     return 0
@@ -122,7 +125,8 @@ def _row(out: Output, each: Upcoming) -> tuple[str, ...]:
     later = (each.start - each.slot) / 1000
     start = f"+{show_seconds(later)}" if later else ""
     slot = show_moment(to_timestamp(each.slot), utc=out.utc)
-    return (slot, each.job.name, start, each.job.queue, ", ".join(each.marks))
+    params = one_line(params_text(dict(each.params)), LONGEST_CELL)
+    return (slot, each.job.name, start, each.job.queue, ", ".join(each.marks), params)
 
 
 def _simulate(out: Output, project: Project, begin: float | None, end: float | None, job: str | None) -> int:

@@ -7,13 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from runner.model.container import MapOf
 from runner.model.cron_hint import every, instead_of
 from runner.model.duration import MAX_DURATION, format_duration
 from runner.model.foreign_names import FOREIGN_SCHEDULE_NAMES
 from runner.model.kind import INVALID, Choice, Duration, Kind, Path, Report, describe
 from runner.model.message import hint, told
 from runner.model.option import Section, option
+from runner.model.param import PARAM_NAME
 from runner.model.plural import things
+from runner.model.slot_template import SlotTemplate
 from runner.model.timezone import Moment, Timezone
 
 _FIELD = r"[0-9A-Za-z*,/#-]+"
@@ -108,6 +111,13 @@ class Schedule:
     catchup_window: float = option(
         Duration(1.0), default=86400.0, help="A slot missed by more than this is never run.", examples=("6h",)
     )
+    params: Mapping[str, Any] = option(
+        MapOf(PARAM_NAME, SlotTemplate(), null_resets=True),
+        default={},
+        help="Params of each run; ${run.slot.date}, ${run.slot.date - 1d}, and ${run.slot - 1d | %Y%m%d} stand for its "
+        "slot, in the zone of the schedule.",
+        examples=({"day": "${run.slot.date - 1d}"},),
+    )
 
 
 SCHEDULE_ALIASES = {
@@ -129,6 +139,9 @@ SCHEDULE_ALIASES = {
     "misfire_grace_time": hint("write catchup_window with a unit, such as 1h"),
     "startingDeadlineSeconds": "catchup_window",
     "at": "cron",
+    "kwargs": "params",
+    "parameters": "params",
+    "args": hint("a schedule gives params, by name"),
 }
 
 

@@ -16,12 +16,13 @@ from typing import Any
 from runner.model.kind import INVALID, Kind, Path, Report, closest, editor_message
 from runner.model.message import Message, told
 
-_PLACEHOLDER = re.compile(r"\$(\$?)\{([^{}]*)(\}?)")
+PLACEHOLDER = re.compile(r"\$(\$?)\{([^{}]*)(\}?)")
+"""What escapes it, the name, and what closes it."""
 _NAME = "[A-Za-z_][A-Za-z0-9_]*"
 _KNOWN = re.compile(rf"run\.(?:id|slot)|(?:params|env)\.{_NAME}")
 _RUN = ("run.id", "run.slot")
 _ALL = "known are ${run.id}, ${run.slot}, ${params.NAME} and ${env.NAME}"
-_LITERAL = "write $${ for a literal ${"
+LITERAL = "write $${ for a literal ${"
 
 TEMPLATE_REF = "#/$defs/template"
 """Where the JSON Schema of a jobs file keeps the rule for a JSON value with ``${…}``."""
@@ -76,15 +77,15 @@ def render(text: str, look_up: Callable[[str], Any]) -> Any:
     """
     if "${" not in text:
         return text
-    whole = _PLACEHOLDER.fullmatch(text)
+    whole = PLACEHOLDER.fullmatch(text)
     if whole is not None and not whole[1]:
         return look_up(whole[2].strip())
-    return _PLACEHOLDER.sub(lambda found: found[0][1:] if found[1] else as_text(look_up(found[2].strip())), text)
+    return PLACEHOLDER.sub(lambda found: found[0][1:] if found[1] else as_text(look_up(found[2].strip())), text)
 
 
 def is_placeholder(text: str) -> bool:
     """Return whether a text is nothing but one placeholder, so that it takes the value with its type."""
-    whole = _PLACEHOLDER.fullmatch(text)
+    whole = PLACEHOLDER.fullmatch(text)
     return whole is not None and not whole[1]
 
 
@@ -94,15 +95,16 @@ def names(text: str) -> Iterator[str]:
     Raises:
         ValueError: one is not closed.
     """
-    for found in _PLACEHOLDER.finditer(text):
+    for found in PLACEHOLDER.finditer(text):
         if not found[1]:
             if not found[3]:
-                raise ValueError(_not_closed(found))
+                raise ValueError(not_closed(found))
             yield found[2].strip()
 
 
-def _not_closed(found: re.Match[str]) -> Message:
-    return told(f"{found[0][:60]} is not closed", f"write }} after the name; {_LITERAL}")
+def not_closed(found: re.Match[str]) -> Message:
+    """Return the message for a placeholder without its last brace."""
+    return told(f"{found[0][:60]} is not closed", f"write }} after the name; {LITERAL}")
 
 
 def as_text(value: Any) -> str:
@@ -116,7 +118,7 @@ def placeholders(value: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
     """Yield path and name of each placeholder of a template: ``(("day",), "params.day")``."""
     if isinstance(value, str):
         if "${" in value:
-            yield from ((path, found[2].strip()) for found in _PLACEHOLDER.finditer(value) if not found[1])
+            yield from ((path, found[2].strip()) for found in PLACEHOLDER.finditer(value) if not found[1])
     elif isinstance(value, Mapping):
         for key, item in value.items():
             yield from placeholders(item, (*path, key))
@@ -139,12 +141,12 @@ def params_known(value: Any, params: Iterable[str], path: Path, report: Report) 
 
 
 def _faults(text: str) -> Iterator[str]:
-    for found in _PLACEHOLDER.finditer(text):
+    for found in PLACEHOLDER.finditer(text):
         if found[1]:
             continue
         name = found[2].strip()
         if not found[3]:
-            yield _not_closed(found)
+            yield not_closed(found)
         elif not _KNOWN.fullmatch(name):
             yield _meant(name).after(f"{found[0][:60]}: ")
 
@@ -152,6 +154,9 @@ def _faults(text: str) -> Iterator[str]:
 def _meant(name: str) -> Message:
     bare = name
     root, _, rest = bare.partition(".")
+    if name.startswith("run.slot"):
+        what = "of a slot only the whole is known here"
+        return told(what, "declare a param, and let schedule.params give it")
     if root in ("secrets", "secret"):
         return Message("a secret is an environment variable of the run, the job reads it there")
     if rest and (close := closest(root, ("run", "params", "env"))):
@@ -164,11 +169,11 @@ def _meant(name: str) -> Message:
         elif re.fullmatch(_NAME, bare):
             bare = f"env.{bare}" if bare.isupper() else f"params.{bare}"
     if bare.startswith("env.") and bare == f"env.{name}":
-        write = f"write ${name} for a shell, ${{{bare}}} for a variable of the worker; {_LITERAL}"
+        write = f"write ${name} for a shell, ${{{bare}}} for a variable of the worker; {LITERAL}"
         return told("there is no such name", write)
     if _KNOWN.fullmatch(bare):
-        return Message(f"there is no such name, did you mean ${{{bare}}}? W{_LITERAL[1:]}")
-    return told(f"there is no such name, {_ALL}", _LITERAL, "; ")
+        return Message(f"there is no such name, did you mean ${{{bare}}}? W{LITERAL[1:]}")
+    return told(f"there is no such name, {_ALL}", LITERAL, "; ")
 
 
 _PATTERN = (
@@ -184,7 +189,7 @@ def template_schema() -> dict[str, Any]:
 
 
 def _rule() -> dict[str, Any]:
-    return {"pattern": _PATTERN, **editor_message(f"{_ALL}; {_LITERAL}")}
+    return {"pattern": _PATTERN, **editor_message(f"{_ALL}; {LITERAL}")}
 
 
 @dataclass(frozen=True, slots=True)

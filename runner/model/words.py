@@ -14,6 +14,7 @@ from runner.model.param import Params
 from runner.model.run import State
 from runner.model.run_query import StateName
 from runner.model.secret import SecretSource
+from runner.model.slot_template import SlotTemplate
 from runner.model.submit_options import Key
 from runner.model.template import Template
 from runner.model.time_kinds import PastTime, StartTime
@@ -44,6 +45,8 @@ def kind_words(kind: Kind) -> str:
             return f"mapping of names to: {value}" if value else ""
         case Template():
             return f"{kind_words(kind.of)}; may hold `${{…}}`, `$${{` stands for a literal `${{`"
+        case SlotTemplate():
+            return "any value of JSON; may hold `${run.slot…}`, `$${` stands for a literal `${`"
         case SecretSource():
             return "`env:NAME` or `file:PATH`"
         case StartTime():

@@ -9,9 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from functools import lru_cache
+from typing import Any
 from zoneinfo import ZoneInfo
 
+from runner.errors import InvalidParams
 from runner.model.schedule import ONE_SCHEDULE, Schedule
+from runner.model.slot_template import resolve
 from runner.schedule.cron import Cron
 from runner.schedule.zone import first_instant, next_change, wall_clock
 
@@ -90,6 +93,23 @@ class Timetable:
         share = int.from_bytes(digest) / 2**64
         return timedelta(milliseconds=int(share * self.schedule.jitter * 1000))
 
+    def params(self, slot: datetime) -> dict[str, Any]:
+        """Return the params that the schedule gives to the run of ``slot``, by the clock of its zone.
+
+        Raises:
+            InvalidParams: an offset of a placeholder leads out of the calendar.
+        """
+        if not self.schedule.params:
+            return {}
+        try:
+            found: dict[str, Any] = resolve(self.schedule.params, slot.astimezone(self.zone))
+        except (OverflowError, ValueError):
+            raise InvalidParams(
+                f"the params of slot {slot.isoformat()} lead out of the calendar",
+                hint="correct the offsets under schedule.params",
+            ) from None
+        return found
+
     def _every(self, after: datetime, until: datetime) -> Iterator[datetime]:
         assert self.schedule.every is not None
         step = round(self.schedule.every * 1000)
@@ -146,6 +166,23 @@ def merged(tables: Sequence[Timetable], after: datetime, until: datetime) -> Ite
         previous = slot
 
 
+def owner_of(tables: Sequence[Timetable], slot: datetime) -> Timetable | None:
+    """Return the timetable that a slot belongs to: the first one that has it; None if none has."""
+    return next((each for each in tables if any(each.slots(slot - _MILLISECOND, slot))), None)
+
+
+def params_of(tables: Sequence[Timetable], slot: datetime) -> dict[str, Any]:
+    """Return the params of the run of a slot: those of the timetable that it belongs to.
+
+    Raises:
+        InvalidParams: see :meth:`Timetable.params`.
+    """
+    if not any(each.schedule.params for each in tables):
+        return {}
+    owner = owner_of(tables, slot)
+    return {} if owner is None else owner.params(slot)
+
+
 def next_slot(tables: Sequence[Timetable], after: datetime) -> datetime | None:
     """Return the first slot of any table after ``after``."""
     found = [slot for table in tables if (slot := table.next(after)) is not None]
@@ -156,7 +193,9 @@ def digest_of(schedules: Sequence[Schedule], timezone: str) -> str:
     """Return a short digest of what decides the slots: changed, and it is another schedule."""
     written = [
         ONE_SCHEDULE.write(
-            replace(each, timezone=each.timezone or timezone, jitter=0.0, catchup="last", catchup_window=86400.0)
+            replace(
+                each, timezone=each.timezone or timezone, jitter=0.0, catchup="last", catchup_window=86400.0, params={}
+            )
         )
         for each in schedules
     ]

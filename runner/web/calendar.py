@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import heapq
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from itertools import islice
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from runner.catalog.catalog import Catalog
-from runner.schedule.timetable import Timetable, merged, next_slot, timetables
+from runner.errors import InvalidParams
+from runner.schedule.timetable import Timetable, merged, next_slot, owner_of, timetables
 
 log = logging.getLogger(__name__)
 
@@ -24,10 +26,11 @@ DAYS_KEPT = 32
 
 @dataclass(frozen=True, slots=True, order=True)
 class Due:
-    """A run to come: when it starts, jitter included, and of which job."""
+    """A run to come: when it starts, jitter included, of which job, and the params that its schedule gives."""
 
     start: datetime
     job: str
+    params: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
 class Calendar:
@@ -130,6 +133,10 @@ class Calendar:
 
     def _due(self, job: str, slot: datetime) -> Due:
         tables = self.tables[job]
-        tick = timedelta(milliseconds=1)
-        owner = tables[0] if len(tables) == 1 else next(each for each in tables if any(each.slots(slot - tick, slot)))
-        return Due(slot + owner.jitter(job, slot), job)
+        owner = tables[0] if len(tables) == 1 else owner_of(tables, slot)
+        assert owner is not None
+        try:
+            params = owner.params(slot)
+        except InvalidParams:
+            params = {}  # the run that is made of it says so
+        return Due(slot + owner.jitter(job, slot), job, params)

@@ -197,6 +197,7 @@ class UpcomingRun(TypedDict):
     served: bool | None
     id: str
     queue: str
+    params: dict[str, Any]
 
 
 class Upcoming(TypedDict):

@@ -226,7 +226,6 @@ def test_a_hook_that_leads_nowhere_is_not_told_what_a_name_is(tmp_path: Path) ->
         ("retry: {max_retries: 2, delay: 1h}", "retry.delay: no delay is longer than max_delay, 10m"),
         ("retry: {max_retries: 2, delay: 1h, max_delay: 1h}", ""),
         ("retry: {delay: 1h}", ""),
-        ('schedule: "@daily", params: {x: {required: true}}', "params.x: a scheduled run has no x"),
         ('schedule: "@daily", params: {x: {default: 1}}', ""),
         ("params: {x: {required: true}}", ""),
         ("unsafe: true", "unsafe: nothing in this job needs it, remove it"),

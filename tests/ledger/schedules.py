@@ -40,7 +40,9 @@ class Place:
         """Write ``jobs.d``: one ``name: {options}`` a line."""
         lines = "".join(f"  {line.strip()}\n" for line in jobs.strip().splitlines())
         (self.folder / "jobs.d" / "jobs.yaml").write_text(
-            f"x-all: &all {{catchup: all, catchup_window: 20d}}\ndefaults: {{task: os:getpid}}\njobs:\n{lines}"
+            "x-all: &all {catchup: all, catchup_window: 20d}\n"
+            "x-day: &day {day: '${run.slot.date - 1d}'}\n"
+            f"defaults: {{task: os:getpid}}\njobs:\n{lines}"
         )
 
     def engine(self) -> Engine:

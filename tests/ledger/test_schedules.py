@@ -186,11 +186,17 @@ def test_jitter_delays_the_run_and_not_its_slot(place: Place) -> None:
     assert datetime.fromisoformat(run.expires_at or "") - datetime.fromisoformat(run.eta) == timedelta(minutes=10)
 
 
-def test_params_that_nobody_gives_are_a_failure_that_can_be_seen(place: Place) -> None:
-    place.write("job: {schedule: {every: 1h}, params: {day: {type: string, required: true}}}")
-    place.tick("2026-01-01T00:00")
-    assert place.tick("2026-01-01T01:00") == ["job 01T01:00"]
-    assert place.runs("job")[0].params == {}
+def test_params_that_do_not_fit_are_a_failure_that_can_be_seen(place: Place) -> None:
+    # It fits the first slots of a year.
+    place.write('job: {schedule: {every: 1h, params: {day: "${run.slot.day}"}}, params: {day: {maximum: 1}}}')
+    place.tick("2026-01-01T22:00")
+    assert place.tick("2026-01-01T23:00") == ["job 01T23:00"]
+    assert place.tick("2026-01-02T00:00") == ["job 02T00:00"]
+    assert [(run.state, run.reason, run.params) for run in place.runs("job")] == [
+        ("PENDING", None, {"day": 1}),
+        ("FAILURE", "invalid_params", {}),
+    ]
+    assert "day" in (place.runs("job")[1].error or {})["message"]
 
 
 # -- once, for ever
@@ -259,6 +265,7 @@ def test_the_cache_of_next_slots_decides_nothing(place: Place) -> None:
 JOBS = """
 hourly: {schedule: {cron: "@hourly", timezone: Europe/Berlin, <<: *all}}
 night: {schedule: {cron: "30 2 * * *", timezone: Europe/Berlin, <<: *all}}
+day: {params: {day: {required: true}}, schedule: {cron: "@daily", timezone: Europe/Berlin, <<: *all, params: *day}}
 office: {schedule: {cron: "*/20 8-17 * * mon-fri", timezone: America/New_York, <<: *all}}
 often: {schedule: {every: 25m, <<: *all}}
 both: {schedule: [{every: 6h, <<: *all}, {cron: "0 6 * * *", <<: *all}]}
@@ -307,3 +314,5 @@ def test_ten_days_of_schedulers_and_ticks_that_are_killed(place: Place) -> None:
     for name, job in place.engine().catalog.jobs.items():
         after, until = (datetime.fromtimestamp(each / 1000, UTC) for each in (begin, end))
         assert place.slots(name) == list(merged(timetables(job.schedule, "UTC"), after, until)), name
+    # One of them has 25 hours.
+    assert [run.params for run in place.runs("day")] == [{"day": f"2026-10-{day:02}"} for day in range(20, 30)]

@@ -27,9 +27,10 @@ jobs:
     tags: [finance]
 
     # After the import.
-    schedule: {cron: "30 2 * * *"}
+    schedule: {cron: "30 2 * * *", params: {day: "${run.slot.date - 1d}"}}
     params:
       name: {type: string, default: ann}
+      day: {type: string, default: today}
   # Not of the one above.
   often: {task: "web_jobs:greet", schedule: {every: 5m}}
 """
@@ -174,12 +175,15 @@ def test_a_calendar_shows_a_week_and_a_day(own: Web) -> None:
     days = re.findall(r'<section aria-labelledby="day-(\S+)".*?</section>', html, re.DOTALL)
     assert days == [f"2026-{month:02}-{day:02}" for month, day in [(11, d) for d in range(26, 31)] + [(12, 1), (12, 2)]]
     assert len(re.findall(r'>02:30</time> <a href="/jobs/nightly">', html)) == 7
+    assert re.search(r'>02:30</time> <a href="/jobs/nightly">nightly</a> <code>[^<]*2026-11-25[^<]*</code>', html)
     # It would hide all the others.
     assert html.count('href="/jobs/often"') == 1
     assert "every 5m" in html
     day = text_of(own, "/schedule/2026-11-26")
     assert day.count("12 times, ") == 24
-    assert re.search(r'href="/jobs/nightly">nightly</a></td><td class="wide">02:30</td>', day)
+    assert re.search(
+        r'href="/jobs/nightly">nightly</a></td><td class="wide">02:30 <code>.*2026-11-25.*</code></td>', day
+    )
     text_of(own, "/schedule/never", 422)
 
 

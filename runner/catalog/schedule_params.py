@@ -1,0 +1,86 @@
+"""What the schedules of a job give as params must be what the job takes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from runner.model.message import Message, told
+from runner.model.option import Path, Report, closest
+from runner.model.param import Param
+from runner.model.schedule import Schedule
+from runner.model.slot_template import has_placeholders, resolve
+from runner.params.check import fits
+
+_TRIED = (2024, 2026, 2028, 2033, 2040)
+"""The first slot after the beginning of each of these years is tried: what fits may depend on the slot."""
+_ANY_SLOT = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+def check_schedule_params(
+    params: Mapping[str, Param], schedules: Sequence[Schedule], written: Any, path: Path, report: Report
+) -> bool:
+    """Report what is wrong with the params that schedules give; return whether nothing is.
+
+    Args:
+        params: those that the job declares.
+        schedules: as read, and sound by themselves.
+        written: as they stand in YAML: one, or a list.
+        path: where they stand.
+        report: takes the problems.
+    """
+    places = [(*path, number) for number in range(len(schedules))] if isinstance(written, list) else [path]
+    results = [_fits(params, each, place, report) for each, place in zip(schedules, places, strict=True)]
+    return all(results)
+
+
+def _fits(params: Mapping[str, Param], schedule: Schedule, path: Path, report: Report) -> bool:
+    sound = True
+    for name in schedule.params:
+        if name not in params:
+            what, close = f"{name} is no param of the job", closest(name, params)
+            fits_there = close is not None and close not in schedule.params
+            meant = Message(f"{what}, did you mean {close}?", replacement=close if close and fits_there else "")
+            report((*path, "params", name), meant if close else told(what, "declare it under params"), on_key=True)
+            sound = False
+    missing = [name for name, param in params.items() if param.required and name not in schedule.params]
+    if missing:
+        shown = ", ".join(missing)
+        remedy = f"write params: {{{missing[0]}: …}} in the schedule, or give the param a default"
+        report(path, told(f"the job requires {shown}, which the schedule does not give", remedy))
+        sound = False
+    for name, value in schedule.params.items():
+        fault = _fault(params[name], schedule, value) if name in params else None
+        if fault is not None:
+            report((*path, "params", name), fault)
+            sound = False
+    return sound
+
+
+def _fault(param: Param, schedule: Schedule, value: Any) -> str | None:
+    """Return why a value does not fit, for none of the slots that are tried; None if it fits."""
+    if not has_placeholders(value):
+        fault = fits(param, resolve(value, _ANY_SLOT))
+        return None if fault is None else f"does not fit the param: {fault}"
+    first: str | None = None
+    for slot in _tried(schedule):
+        try:
+            fault = fits(param, resolve(value, slot))
+        except (OverflowError, ValueError):
+            return "an offset leads out of the calendar"
+        if fault is None:
+            return None
+        first = first or f"does not fit the param: {fault}"
+    return first
+
+
+def _tried(schedule: Schedule) -> Iterator[datetime]:
+    from runner.schedule.timetable import Timetable  # start-up time: most commands read the cache
+
+    table = Timetable(schedule, "UTC")
+    for year in _TRIED:
+        slot = table.next(datetime(year, 1, 1, tzinfo=UTC))
+        if slot is None:
+            return
+        yield slot.astimezone(table.zone)
