@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import builtins
 import codecs
 import contextlib
 import ctypes
@@ -34,6 +33,7 @@ from operator import itemgetter
 from types import ModuleType
 from typing import Any
 
+from runner.attempt import builtin_names
 from runner.attempt.loggers import Loggers
 
 _MISSING = object()
@@ -119,7 +119,7 @@ def aspects_of() -> list[Aspect]:
         Aspect("signal wakeup descriptor", _no_wakeup, lambda _: None),
         Aspect("trace function", sys.gettrace, sys.settrace),
         Aspect("profile function", sys.getprofile, sys.setprofile),
-        Aspect("audit hooks", _audit_hooks(), _cannot),
+        Aspect("audit hooks", _audit_hooks(), _log_without_frames),
         Aspect("recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
         Aspect("user, group, or process group", _identity, _cannot, own=True),
         Aspect("root folder", partial(_place, "/"), _cannot),
@@ -317,6 +317,11 @@ def _audit_hooks() -> Callable[[], int]:
     return counted
 
 
+def _log_without_frames(noted: int) -> None:
+    """Leave the hook, which only a new process is without, but log without ``sys._getframe``, which it may refuse."""
+    logging._srcfile = None
+
+
 def _decimal_context() -> Any:
     return decimal.DefaultContext.__reduce__()[1]
 
@@ -385,19 +390,9 @@ def _set_warnings(noted: tuple[Any, ...]) -> None:
 
 
 def _builtins() -> Aspect:
-    # Those that were there: what is added, such as the `_` of gettext, may be a library's for good.
-    table = vars(builtins)
-    kept = dict(table)
-    of_names = itemgetter(*kept)
-    values = of_names(kept)
-
-    def read() -> bool:
-        try:
-            return table == kept or of_names(table) == values
-        except KeyError:
-            return False
-
-    return Aspect("builtins", read, lambda _: table.update(kept))
+    builtin_names.note()
+    # They are whole by now: what called the job has put them back.
+    return Aspect("builtins", builtin_names.are_whole, lambda _: builtin_names.acknowledge())
 
 
 def _modules() -> Aspect:

@@ -29,7 +29,7 @@ class GeneratorReturned(TypeError):
     """The job returned a generator or a context manager, of which nothing has run."""
 
 
-def finish(value: object) -> Any:
+def finish(value: Any) -> Any:
     """Return the value that a job returned; run an awaitable with ``asyncio.run`` first.
 
     Raises:
@@ -38,19 +38,32 @@ def finish(value: object) -> Any:
     """
     if value is None or type(value) in _PLAIN:
         return value
-    if inspect.isawaitable(value):
+    if _is(inspect.isawaitable, value):
         value = _run(value)
-    if inspect.isgenerator(value) or inspect.isasyncgen(value):
+    if _is(inspect.isgenerator, value) or _is(inspect.isasyncgen, value):
         name = value.__qualname__
         raise GeneratorReturned(
             f"the job returned a generator, and nothing of {name} has run; return its values instead"
         )
-    if isinstance(value, _OF_GENERATORS):
+    if _is(_is_of_generator, value):
         raise GeneratorReturned(
             "the job returned a context manager that nobody has entered, and nothing of it has run; "
             "enter it in the job, with a with statement"
         )
     return value
+
+
+def _is(kind: Callable[[object], bool], value: object) -> bool:
+    try:
+        return kind(value)
+    except SoftTimeLimitExceeded:
+        raise
+    except BaseException:  # noqa: BLE001 - a class of the job's, which may raise anything when it is asked
+        return False
+
+
+def _is_of_generator(value: object) -> bool:
+    return isinstance(value, _OF_GENERATORS)
 
 
 def _run(awaitable: Awaitable[Any]) -> Any:

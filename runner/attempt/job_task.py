@@ -28,9 +28,11 @@ from runner.app.project_app import project_app_current
 from runner.app.secret_sources import MissingSecret, look_up_secrets
 from runner.app.secret_values import mask_result, masker_of, scrub
 from runner.app.target import TargetError, known_exceptions, load_exceptions, load_target
+from runner.attempt import builtin_names
 from runner.attempt.awaiting import finish
 from runner.attempt.database_connections import with_fresh_connections
 from runner.attempt.forks import ending_forks
+from runner.attempt.honest import honest
 from runner.attempt.run_values import ParamsRefused, expand_env, expand_kwargs
 from runner.attempt.settlement import JobInfo
 from runner.attempt.state import Attempt, SharedState, current_attempt
@@ -293,6 +295,7 @@ class JobTask(Task):
                     # What a job sets in a context variable is no other run's either.
                     call.result = copy_context().run(with_fresh_connections, self._call, job, {**kwargs, **params})
                 if call.error is not None:
+                    call.error = honest(call.error)
                     raise call.error
             fault = None if around.error is call.error else around.error
         except Exception as caught:  # noqa: BLE001 - a fault of ours, never an outcome of the job
@@ -345,13 +348,13 @@ class JobTask(Task):
 
     def _call_target(self, target: Callable[..., Any] | Task, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         if not isinstance(target, Task):
-            return finish(target(*args, **kwargs))
+            return finish(_called(target, args, kwargs))
         # A task of somebody's Celery app: its function runs, bound or not. To it this is a direct call, so that
         # its `retry` raises instead of publishing, and the job's policy decides.
         target.request_stack.push(Context({**self.request.__dict__, "called_directly": True, "task": target.name}))
         try:
             # A class of theirs may do more around the function, such as Flask's application context.
-            return finish((target if task_has_custom(target, "__call__") else target.run)(*args, **kwargs))
+            return finish(_called(target if task_has_custom(target, "__call__") else target.run, args, kwargs))
         finally:
             target.request_stack.pop()
 
@@ -363,7 +366,8 @@ class JobTask(Task):
         cause = error
         if isinstance(error, Retry):
             # The job itself asked for a retry, with `self.retry()` of a shared task.
-            cause = _clean(attempt, error.exc) if isinstance(error.exc, Exception) else error
+            behind = honest(error.exc) if error.exc is not None else None
+            cause = _clean(attempt, behind) if isinstance(behind, Exception) else error
         assert started is not None
         decision = self.job.retry.decide(
             retries=started.retries,
@@ -401,6 +405,13 @@ class JobTask(Task):
         if isinstance(error, (*self._never_for, *hopeless)):
             return False
         return isinstance(error, self._retry_for)
+
+
+def _called(target: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    try:
+        return target(*args, **kwargs)
+    finally:
+        builtin_names.put_back()
 
 
 def _clean(attempt: Attempt, error: Any) -> Any:

@@ -38,7 +38,13 @@ def perform(task: DeclaredTask, attempt: Attempt) -> Told:
         attempt.settlement.may_wait = False
         # Made here once, and not in each fork.
         _ = task.tracer, shared.ledger
-        return perform_apart(process, shared.worker, lambda: _perform(task, attempt))
+        return perform_apart(process, shared.worker, lambda: _perform_connected(task, attempt))
+    return _perform(task, attempt)
+
+
+def _perform_connected(task: DeclaredTask, attempt: Attempt) -> Told:
+    # A connection cannot be shared with the parent, and the job may forbid this process new ones by an audit hook.
+    attempt.shared.ledger.connect()
     return _perform(task, attempt)
 
 

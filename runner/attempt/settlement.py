@@ -90,7 +90,8 @@ def _describe(error: BaseException, limit: int, message: str | None, masker: Mas
     except BaseException:  # noqa: BLE001 - no memory, or a soft timeout just now
         module, name = names_of(type(error))
         celery = {"exc_type": name, "exc_message": [UNDESCRIBED], "exc_module": module}
-        return Failure(f"{module}.{name}", message or UNDESCRIBED, None, celery)
+        kind = name if module == "builtins" else f"{module}.{name}"
+        return Failure(kind, message or UNDESCRIBED, None, celery)
 
 
 def _write(attempt: Attempt, failure: Failure, retried: bool) -> End:

@@ -76,6 +76,17 @@ class Lines:
         self._idle: deque[_Line] = deque()
         self._process = os.getpid()
 
+    def connect(self) -> None:
+        """Have a connection open for the next command.
+
+        Raises:
+            Broken: it could not be made.
+        """
+        try:
+            self.give_back(self._take())
+        except OSError as error:
+            raise Broken(str(error)) from error
+
     def ask(self, *words: str | bytes | int | float) -> Any:
         """Send a command and return its answer.
 

@@ -61,9 +61,9 @@ def write_result(value: Any, limit: int) -> str:
             text = _without_halves(text)
     except BaseException as error:
         # Not only those of `json`: classes of the job are asked for what they hold.
+        said = words_of(error, 500, say=str) if isinstance(error, Exception) else names_of(type(error))[1]
         raise ResultNotKept(
-            f"the job ran, but its result cannot be kept as JSON: {words_of(error, 500, say=str)}; "
-            f"return plain data, or {_OPTION}"
+            f"the job ran, but its result cannot be kept as JSON: {said}; return plain data, or {_OPTION}"
         ) from error
     if fault:
         raise ResultNotKept(f"the job ran, but its result {fault}, or {_OPTION}")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
+from runner.errors import RunnerError
 from runner.ledger.address import resolve_url
 from runner.ledger.keys import Keys
 from runner.ledger.line import Asked, Broken, Lines, Refused, read_address
@@ -72,6 +74,15 @@ class Store:
         with reaching(self.settings):
             seconds, micros = self.client.time()
         return float(seconds) + micros / 1e6
+
+    def connect(self) -> None:
+        """Open the connection that the next script uses, if the server can be reached: later may be too late."""
+        with suppress(RunnerError, Broken):
+            if self._lines is not None:
+                self._lines.connect()
+                return
+            with reaching(self.settings):
+                self.client.ping()
 
     def touch(self) -> None:
         """Make a write that changes nothing.

@@ -34,22 +34,26 @@ LONGEST_WORDS = 2000
 
 
 def traceback_text(error: BaseException, limit: int, mask: Callable[[str], str] = str) -> str | None:
-    """Return the traceback of ``error`` without the frames of Celery and the runner; None if it was never raised.
+    """Return the traceback of ``error`` without the frames of Celery and the runner.
 
-    The chain behind ``error`` is shortened in place.
+    None if it was never raised, or if an audit hook of the job refuses to show the frames. The chain behind ``error``
+    is shortened in place.
 
     Args:
         error: an exception that nobody needs any more.
         limit: bytes that are kept, the last ones.
         mask: takes secrets out of a text; called before it is cut.
     """
-    start = _first_of_the_job(_TRACEBACK.__get__(error))
-    if start is None:
-        return None
     try:
-        text = _whole(error, start, mask)
-    except BaseException:  # noqa: BLE001 - somebody's class, which may raise anything
-        text = _frames_alone(error, start, mask)
+        start = _first_of_the_job(_TRACEBACK.__get__(error))
+        if start is None:
+            return None
+        try:
+            text = _whole(error, start, mask)
+        except BaseException:  # noqa: BLE001 - somebody's class, which may raise anything
+            text = _frames_alone(error, start, mask)
+    except Exception:  # noqa: BLE001 - nothing of the exception was asked: it is the process that forbids this
+        return None
     return _tail(mask(storable(text[-max(LONGEST_UNCUT, 2 * limit) :])), limit)
 
 

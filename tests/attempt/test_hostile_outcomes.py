@@ -325,6 +325,19 @@ class NoClass(Exception):
     __class__ = property(refuses(RuntimeError("no class")))
 
 
+class LeavesByItsClass(ValueError):
+    __class__ = property(refuses(SystemExit(0)))
+
+
+class AbortsByItsClass(ValueError):
+    __class__ = property(refuses(KeyboardInterrupt()))
+
+
+class OtherClass(ValueError):
+    __class__ = property(lambda self: SystemExit)
+    code = 0
+
+
 class NoAttributeAtAll(Exception):
     def __getattribute__(self, name):
         raise RuntimeError("no attribute")
@@ -377,6 +390,48 @@ def no_truth():
 
 def no_class():
     raise NoClass("said")
+
+
+def leaves_by_its_class():
+    raise LeavesByItsClass("said")
+
+
+def aborts_by_its_class():
+    raise AbortsByItsClass("said")
+
+
+def other_class():
+    raise OtherClass("said")
+
+
+@shared_task(bind=True)
+def retries_by_its_class(self):
+    raise self.retry(exc=LeavesByItsClass("said"))
+
+
+class Lying:
+    def __init__(self, error):
+        self._error = error
+
+    @property
+    def __class__(self):
+        raise self._error
+
+
+def leaving_result():
+    return Lying(SystemExit(0))
+
+
+def leaving_inside_result():
+    return {"a": [Lying(SystemExit(0))]}
+
+
+def aborting_result():
+    return Lying(KeyboardInterrupt())
+
+
+def generator_exit_result():
+    return Lying(GeneratorExit())
 
 
 def no_attribute_at_all():
@@ -576,6 +631,14 @@ FAILURES = {
     "no_attributes": ("hostile.NoAttributes", ""),
     "no_truth": ("hostile.NoTruth", "said"),
     "no_class": ("", ""),
+    "leaves_by_its_class": ("hostile.LeavesByItsClass", "said"),
+    "aborts_by_its_class": ("hostile.AbortsByItsClass", "said"),
+    "other_class": ("hostile.OtherClass", "said"),
+    "retries_by_its_class": ("", ""),
+    "leaving_result": ("runner.ledger.outcome.ResultNotKept", "SystemExit"),
+    "leaving_inside_result": ("runner.ledger.outcome.ResultNotKept", "SystemExit"),
+    "aborting_result": ("runner.ledger.outcome.ResultNotKept", "KeyboardInterrupt"),
+    "generator_exit_result": ("runner.ledger.outcome.ResultNotKept", "GeneratorExit"),
     "no_attribute_at_all": ("", ""),
     "no_attribute_of_its_class": ("", ""),
     "odd_text": ("ValueError", "cannot be shown"),
@@ -613,6 +676,8 @@ SEARCHED = [
     "odd_words",
     "no_attributes",
     "no_truth",
+    "leaves_by_its_class",
+    "leaving_result",
     "odd_text",
     "odd_name",
     "endless_notes",

@@ -19,7 +19,7 @@ from tests.support.servers import Server
 from tests.support.work import Work
 
 MODULE = '''
-import asyncio, ctypes, faulthandler, json, multiprocessing, os, random, signal, subprocess, sys, time
+import asyncio, builtins, ctypes, faulthandler, json, multiprocessing, os, random, signal, subprocess, sys, time
 from pathlib import Path
 
 from celery import shared_task
@@ -116,6 +116,16 @@ def fails():
     raise LookupError(os.environ["TOKEN"])
 
 
+def hostile(what):
+    """Leave the process so that hardly anything can be done in it."""
+    {
+        "forbids": lambda: sys.addaudithook(lambda *_: 1 / 0),
+        "forbids-connections": lambda: sys.addaudithook(lambda event, _: 1 / 0 if "socket" in event else None),
+        "clears": lambda: vars(builtins).clear(),
+    }[what]()
+    return 1
+
+
 class Own(Exception):
     def __reduce__(self):
         raise RuntimeError("not to be pickled")
@@ -180,6 +190,7 @@ JOBS: dict[str, Any] = {
     },
     "own-error": {"task": "apart:own_error"},
     "returns": {"task": "apart:returns", "params": {"what": {"type": "string"}}},
+    "hostile": {"task": "apart:hostile", "params": {"what": {"type": "string"}}},
     "leaves": {"task": "apart:leaves", "params": {"code": {"type": "integer"}}},
     "waits": {"task": "apart:waits"},
     "forks": {"task": "apart:forks"},
@@ -308,6 +319,12 @@ def test_outcomes_of_all_kinds_arrive(work: Work) -> None:
     assert work.run("pools").result == [1, 2]
     assert work.run("bound").result == 1
     assert work.run("no-target").reason == "import_error"
+
+
+@pytest.mark.parametrize("what", ["forbids", "forbids-connections", "clears"])
+def test_a_process_in_which_hardly_anything_can_be_done_tells_its_outcome(work: Work, what: str) -> None:
+    run = work.run("hostile", what=what)
+    assert (run.state, run.result, run.attempts, run.losses) == ("SUCCESS", 1, 1, 0), run.error
 
 
 def test_what_a_run_leaves_behind_ends_with_it(work: Work) -> None:
