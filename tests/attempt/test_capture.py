@@ -40,6 +40,8 @@ def flat(events: list[tuple[str, object]]) -> list[object]:
         (b"\r10%\r20%\r\r\n", ["20%"]),
         (b"10%\r\x1b[K20%\r\x1b[2K\rdone\n", ["done"]),
         (b"10%\r20%\r    \r", ["20%"]),
+        (b"10%\x1b[2K\x1b[1G20%\n", ["20%"]),
+        (b"10%\x1b[G20%\x1b[0Gdone\n", ["done"]),
         (b"before\n10%\r20%", ["before", "20%"]),
         (b"\r", [""]),
     ],

@@ -78,6 +78,8 @@ class Reader:
     def feed(self, data: bytes) -> Iterator[tuple[str, Any]]:
         """Yield ``("", [line, …])`` for what was written, and ``(kind, value)`` for marks, in order."""
         data = self._rest + data
+        if b"\x1b[" in data:
+            data = _TO_FIRST_COLUMN.sub(b"\r", data)
         whole, newline, self._rest = data.rpartition(b"\n")
         if newline:
             yield from self._take(whole)
@@ -172,6 +174,9 @@ class Reader:
     def _lines_of(self, data: bytes) -> list[str]:
         return [latest(line) for line in self._remembered.masker.text(data.decode("utf-8", "replace")).split("\n")]
 
+
+_TO_FIRST_COLUMN = re.compile(rb"\x1b\[[01]?G")
+"""How some progress bars go back to the beginning of their line."""
 
 _CLEARS = re.compile(r"(?:\x1b\[[0-9;?]*[A-Za-z]|\s)*")
 """What only moves the cursor, or wipes a line."""
