@@ -74,11 +74,21 @@ def faults_of(job: JobSpec, target: Callable[..., Any]) -> Iterator[Fault]:
 
 def kind_faults(target: Any) -> Iterator[Fault]:
     """Yield the faults of a callable that no job could run."""
-    if any(inspect.isgeneratorfunction(each) or inspect.isasyncgenfunction(each) for each in _behind(target)):
+    if any(_generates(each) for each in _behind(target)):
         yield Fault(
             ("task",),
             told("is a generator function, of which nothing would run", "write a function without yield", "; "),
         )
+
+
+def _generates(target: Any) -> bool:
+    if inspect.isasyncgenfunction(target):
+        return True
+    if not inspect.isgeneratorfunction(target):
+        return False
+    # What ``types.coroutine`` marks is awaited, as any coroutine.
+    code = getattr(inspect.unwrap(getattr(target, "__func__", target)), "__code__", None)
+    return code is None or not code.co_flags & inspect.CO_ITERABLE_COROUTINE
 
 
 def _behind(target: Any) -> Iterator[Any]:

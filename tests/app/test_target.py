@@ -275,6 +275,13 @@ def test_what_is_awaitable_is_run(work: Work, name: str) -> None:
     assert (run.state, run.result) == ("SUCCESS", 2), run.error
 
 
+def test_validate_refuses_what_would_not_run_and_nothing_else(work: Work) -> None:
+    done = work.project.cli("validate", "--imports", "--json")
+    faults = {each["path"].split(".")[1] for each in done.json["problems"] if "generator function" in each["message"]}
+    only_when_called = {"hidden-generator", "returns-generator", "returns-async-generator"}
+    assert faults == (REFUSED.keys() | MANAGERS.keys()) - only_when_called
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_generator_is_a_failure_that_says_so(work: Work, name: str) -> None:
     run = work.run(name)
