@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +73,7 @@ def from_crontab(folder: Path, text: bytes | None, *, system: bool = False) -> C
     else:
         project = None
         target, taken, zone, defaults = folder / "jobs.d" / FILE, frozenset(), host_timezone(), {}
-    around = Surroundings(_home, host_timezone(), zone, current_user())
+    around = Surroundings(_home, host_timezone(), zone, current_user(), socket.gethostname())
     written, names, left = jobs_file(reading, taken, around)
     _check(written, defaults)
     if os.path.lexists(target):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from runner.crontab.background import ampersands, leaves_its_shell
-from runner.crontab.naming import name_of
+from runner.crontab.naming import free_name, name_of
 from runner.crontab.reading import Entry, Left, Reading
 
 _PLAIN = re.compile(r"(?!(true|false|yes|no|on|off|null|none)$)[a-z][a-z0-9._-]+")
@@ -19,24 +19,30 @@ _WAIT = "trap wait EXIT"
 """Has a shell wait for what it started in the background, and keeps its exit status."""
 _SEVERAL = re.compile(r";|\n")
 
+MAILING = "mail-failures"
+
 HEAD = """\
 # yaml-language-server: $schema=../schema/jobs.schema.json
 # Written by `runner init --from-crontab`. Each job runs what a line of the crontab runs, at its times; what it is named
 # after can be changed. Comment those lines out before the schedules run here, or all of it runs twice.
 #
 # What is different: a run that was missed is made up for (`catchup: none` in its schedule forbids it); an exit status
-# that is not 0 is a failure; output goes to the log and the result of the run, and nowhere by mail.
+# that is not 0 is a failure; output goes to the log and the result of the run, and is not mailed.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a crontab does not say. ``home`` gives the home folder of a user, None being who runs this."""
+    """What a crontab does not say. ``home`` gives the home folder of a user, None being who runs this.
+
+    ``host`` is the name of this host, for the addresses of its users.
+    """
 
     home: Callable[[str | None], str]
     host_zone: str
     project_zone: str
     user: str
+    host: str = "localhost"
 
 
 def jobs_file(reading: Reading, taken: Iterable[str], around: Surroundings) -> tuple[str, list[str], list[Left]]:
@@ -49,11 +55,15 @@ def jobs_file(reading: Reading, taken: Iterable[str], around: Surroundings) -> t
     """
     used = set(taken)
     names, parts, left = [], [], list(reading.left)
+    mailing: dict[str, str] = {}
     for entry in reading.entries:
-        name = name_of(entry.command, used)
+        name = name_of(entry.command, used, entry.comments)
         used.add(name)
         names.append(name)
-        parts.append("\n".join(_job(name, entry, around)))
+        if entry.mailto and entry.mailto not in mailing:
+            mailing[entry.mailto] = free_name(MAILING, used)
+            used.add(mailing[entry.mailto])
+        parts.append("\n".join(_job(name, entry, around, mailing.get(entry.mailto))))
         left += [Left(entry.line, entry.source, f"{name}: {note}") for note in entry.notes]
         if entry.user not in (None, around.user):
             left.append(
@@ -61,11 +71,31 @@ def jobs_file(reading: Reading, taken: Iterable[str], around: Surroundings) -> t
             )
     left.sort(key=lambda each: each.line)
     told = "".join(f"#   line {each.line}: {_comment(each.source)}\n#     {_comment(each.why)}\n" for each in left)
+    parts += ["\n".join(_mailing_job(name, mailto, reading, around)) for mailto, name in mailing.items()]
     head = HEAD + (f"#\n# What could not be carried over:\n{told}" if told else "")
     return f"{head}jobs:\n" + "\n\n".join(parts) + "\n", names, left
 
 
-def _job(name: str, entry: Entry, around: Surroundings) -> Iterator[str]:
+def _mailing_job(name: str, mailto: str, reading: Reading, around: Surroundings) -> Iterator[str]:
+    """Yield a job that mails failures, in comments: whoever wants it removes the ``#``, here and before its hooks."""
+    to = [_address(each, around.host) for each in re.split(r"[,\s]+", mailto) if each]
+    yield f"  # MAILTO={_comment(mailto)}: mails each failure, once the # is removed here and before the hooks above."
+    yield f"  # {name}:"
+    yield "  #   task: runner.tasks.notify:email"
+    yield "  #   params:"
+    yield "  #     run: {type: object, required: true}"
+    yield "  #   kwargs:"
+    yield f"  #     to: [{', '.join(map(_text, to))}]"
+    yield f"  #     sender: {_text(_address(reading.sender or around.user, around.host))}"
+    yield "  #     host: localhost"
+
+
+def _address(name: str, host: str) -> str:
+    """Return the address of somebody whom a crontab names: a user of this host has none of its own."""
+    return name if "@" in name else f"{name}@{host}"
+
+
+def _job(name: str, entry: Entry, around: Surroundings, mailing: str | None = None) -> Iterator[str]:
     yield f"  {name if _PLAIN.fullmatch(name) else _text(name)}:"
     for comment in entry.comments:
         yield f"    # {_comment(comment)}".rstrip()
@@ -89,6 +119,8 @@ def _job(name: str, entry: Entry, around: Surroundings) -> Iterator[str]:
             yield f"      {_text(variable)}: {_text(value)}"
     if entry.single:
         yield "    concurrency: {limit: 1, policy: skip}"
+    if mailing is not None:
+        yield f"    # hooks: {{failure: [{mailing}]}}"
     yield f"    schedule: {_schedule(entry, around)}"
 
 

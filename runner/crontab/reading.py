@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from runner.crontab.background import ampersands, hides_ampersand, in_foreground, starts_daemon
 from runner.crontab.block import outside
 from runner.crontab.fields import Fields
+from runner.crontab.redirections import hidden_output
 from runner.model.schedule import CRON_PATTERN
 from runner.model.timezone import unknown_zone
 from runner.schedule.cron import BadExpression, Cron
@@ -17,6 +18,10 @@ _SETTING = re.compile(r"""("[^"]*"|'[^']*'|[^\s="']+)\s*=\s*(.*)""")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MAIL = ("MAILTO", "MAILFROM", "CONTENT_TYPE", "CONTENT_TRANSFER_ENCODING")
 _FIXED = ("LOGNAME", "USER")
+_MAILED = (
+    "a job that mails failures stands in the file as a comment, and so do the hooks that call it: remove the # there "
+    "once it names your mail server; what a run prints is in runner logs"
+)
 _BOOT = "it runs when the machine starts, which is no time; a unit of systemd can call runner submit"
 
 
@@ -37,6 +42,8 @@ class Entry:
     comments: tuple[str, ...] = ()
     timezone: str | None = None
     jitter: int = 0
+    mailto: str = ""
+    """Whom cron mails what the command prints; empty if it mails nobody, or its user."""
     single: bool = False
     """Whether it starts only if it does not run any more (``-s`` of BSD's cron)."""
     notes: tuple[str, ...] = ()
@@ -62,6 +69,8 @@ class Reading:
 
     entries: list[Entry] = field(default_factory=list)
     left: list[Left] = field(default_factory=list)
+    sender: str = ""
+    """Whom its mails come from, if it says so (``MAILFROM``)."""
 
 
 def read_crontab(text: bytes, *, system: bool = False, is_user: Callable[[str], bool] = _is_root) -> Reading:
@@ -99,6 +108,7 @@ class _Reader:
         self.environment: dict[str, str] = {}
         self.timezone: str | None = None
         self.jitter = 0
+        self.mailto = ""
         self.comments: list[str] = []
         self.reading = Reading()
 
@@ -127,8 +137,12 @@ class _Reader:
 
     def _set(self, number: int, line: str, name: str, value: str) -> None:
         if name in _MAIL:
+            if name == "MAILTO":
+                self.mailto = value
             if name == "MAILTO" and value:
-                self._leave(number, line, "the runner sends no mail; runner runs --state failure lists what failed")
+                self._leave(number, line, _MAILED)
+            elif name == "MAILFROM":
+                self.reading.sender = value
         elif name in _FIXED:
             self._leave(number, line, "cron does not let it be changed either")
         elif name == "CRON_TZ":
@@ -181,6 +195,16 @@ class _Reader:
             )
         elif any(True for _ in ampersands(command, shell)):
             notes.append("it starts something in the background: the run waits for it")
+        hidden = hidden_output(command)
+        if hidden is not None and hidden.thrown_away:
+            notes.append(
+                f"its output is thrown away, so runner logs and reports of failures have none: leave out {hidden.text}"
+            )
+        elif hidden is not None:
+            notes.append(
+                f"its output goes to {hidden.target}, so runner logs and reports of failures have none: leave out "
+                f"{hidden.text}"
+            )
         self.reading.entries.append(
             Entry(
                 line=number,
@@ -193,6 +217,7 @@ class _Reader:
                 comments=tuple(self.comments),
                 timezone=self.timezone,
                 jitter=self.jitter,
+                mailto=self.mailto,
                 single="s" in flags,
                 notes=tuple(notes),
             )

@@ -13,14 +13,14 @@ def init(host: Host, *words: str, code: int = 0, **more: object) -> Result:
 def test_a_crontab_becomes_a_project(host: Host) -> None:
     host.table.write_text("@reboot start\n# Writes\n* * * * * echo it works; cat%in\n")
     said = init(host, "new", "--from-crontab").stderr
-    assert "\n1 job: echo\n" in said
+    assert "\n1 job: writes\n" in said
     assert said.endswith(f"then runner cron install --project {host.folder / 'new'}\n")
     assert "line 1: @reboot start" in said
     new = Project(host.folder / "new", "runner", "embedded")
     assert host.cli(new, "validate").check().stdout == ""
-    assert [job["name"] for job in host.cli(new, "jobs", "--json").check().json] == ["echo"]
+    assert [job["name"] for job in host.cli(new, "jobs", "--json").check().json] == ["writes"]
     try:
-        done = host.cli(new, "run", "echo").check()
+        done = host.cli(new, "run", "writes").check()
     finally:
         # It started the embedded server of the new project.
         host.cli(new, "down")
