@@ -1,4 +1,4 @@
-"""What a job can learn of its run, and say about it. Inert outside of a run, so that jobs stay testable."""
+"""The run from inside a job: its facts, and its progress. Inert outside of a run, so that jobs stay testable."""
 
 from __future__ import annotations
 

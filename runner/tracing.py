@@ -63,7 +63,7 @@ def submitted(job: str, run_id: str, trigger: str) -> str | None:
 def attempt(
     carried: str | None, job: str, attributes: Mapping[str, Any], mask: Callable[[str], str]
 ) -> AbstractContextManager[None]:
-    """Have the block be a span below the submission's, and send it before the block is left.
+    """Make the block a span below the submission's, and send it before the block ends.
 
     Args:
         carried: what :func:`submitted` returned.

@@ -33,7 +33,7 @@ _POSIX = ("sh", "dash", "bash", "ksh", "zsh", "ash", "mksh")
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """How the crontab stands to the project. ``difference``: lines of a diff, none if it is current."""
+    """The state of the crontab. ``difference`` holds the lines of a diff, none if the crontab is current."""
 
     installed: bool
     difference: tuple[str, ...]

@@ -56,7 +56,7 @@ class Up:
 
 @dataclass(frozen=True, slots=True)
 class Down:
-    """What was stopped. ``killed``: the worker did not end within its grace."""
+    """The result of ``down``. ``killed`` is True if the worker did not end within its grace."""
 
     pid: int | None
     killed: bool

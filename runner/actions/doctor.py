@@ -47,7 +47,7 @@ LITTLE_SPACE = 256 * 1024**2
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What the doctor found; after a repair, what is left, and what was mended."""
+    """The doctor's findings; after a repair, the remaining ones and the repairs."""
 
     findings: tuple[Finding, ...]
     mended: tuple[Finding, ...] = ()

@@ -33,7 +33,7 @@ ENDS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What is known around a run. Times are Unix ms by Redis' clock."""
+    """The facts about a run. Times are Unix ms by Redis' clock."""
 
     run: Run
     now: int

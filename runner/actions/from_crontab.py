@@ -31,7 +31,7 @@ _USUAL_USERS = frozenset({"root", "www-data", "nobody", "postgres", "mysql", "mu
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """What became of a crontab: files written, names of the jobs, and lines that are not in them as they stand."""
+    """The result of an import: the files written, the jobs' names, and the lines that were left out or changed."""
 
     files: tuple[Path, ...]
     jobs: tuple[str, ...]

@@ -52,7 +52,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Glance:
-    """What matters of a project now.
+    """A summary of a project as it is now.
 
     ``failing`` has the last failed runs of enabled jobs whose last outcome is FAILURE, the latest first, and
     ``failing_jobs`` counts those. ``running`` has the runs that were submitted first. ``waiting`` has the jobs whose
@@ -74,7 +74,7 @@ class Glance:
 
     @property
     def waiting_count(self) -> int:
-        """How many runs wait, for whatever reason."""
+        """The number of waiting runs, for any reason."""
         return self.states[State.PENDING] + self.states[State.RETRY]
 
     @property

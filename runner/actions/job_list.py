@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the ledger knows of jobs, by their names: nothing if Redis cannot be reached."""
+    """The ledger's facts about jobs, by name; empty if Redis cannot be reached."""
 
     pauses: Mapping[str, Pause] = field(default_factory=dict)
     last: Mapping[str, Last] = field(default_factory=dict)

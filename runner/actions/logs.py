@@ -1,4 +1,4 @@
-"""What a run wrote."""
+"""Read and follow the log of a run."""
 
 from __future__ import annotations
 

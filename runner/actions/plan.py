@@ -1,4 +1,4 @@
-"""What differs between the jobs here and those that the fleet runs."""
+"""Compare the local jobs with those that the fleet runs."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Moved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What would change if every worker had the files of jobs that are here."""
+    """The changes that would follow if every worker had the local job files."""
 
     added: tuple[str, ...]
     changed: Mapping[str, tuple[OptionChange, ...]]

@@ -85,7 +85,7 @@ def run_here(
 
 @contextmanager
 def _worker(project: Project, queue: str, output: int, *, verbose: bool) -> Iterator[subprocess.Popen[bytes]]:
-    """Have a worker for one queue; it is gone when the block ends, and when this process dies."""
+    """Run a worker for one queue; it ends with the block, and when this process dies."""
     arguments = ["--queue", queue, "--concurrency", "1", "--log-level", "INFO" if verbose else "WARNING", "--plain"]
     # A group of its own: a terminal's Ctrl-C is for this process to answer. stdout is kept for the result.
     process = start_worker(project.settings, arguments, stdout=output, stderr=output, process_group=0)

@@ -106,7 +106,7 @@ class ScheduleTable:
 
     @property
     def faults(self) -> dict[str, str]:
-        """Why the next slot of some enabled jobs cannot be computed."""
+        """The reasons why the next slot of some enabled jobs cannot be computed."""
         return {name: row.fault for name, row in self.rows.items() if row.fault is not None and row.enabled}
 
     def save(self) -> None:

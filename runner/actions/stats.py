@@ -32,12 +32,12 @@ class Stats:
 
     @property
     def runs(self) -> int:
-        """How many runs are kept."""
+        """The number of kept runs."""
         return sum(self.tally.counts.values())
 
     @property
     def active(self) -> int:
-        """How many of them have not ended."""
+        """The number of runs that have not ended."""
         return sum(self.tally.counts[state] for state in (State.PENDING, State.STARTED, State.RETRY))
 
     @property

@@ -37,7 +37,7 @@ Clock = Callable[[], int]
 
 @dataclass(frozen=True, slots=True)
 class Ticked:
-    """What one look at the schedules did. Times are Unix milliseconds.
+    """The result of one tick. Times are Unix milliseconds.
 
     ``now``: the time it was done for. ``next``: the next slot of any job, None if there is none, ``now`` if there is
     more to do at once. ``submitted``: job, slot and id of each run that it made. ``faults``: by job, what kept the
@@ -52,7 +52,7 @@ class Ticked:
 
 @dataclass(frozen=True, slots=True)
 class Behind:
-    """What of the schedules waits for a tick. Times are Unix milliseconds.
+    """The due slots that wait for a tick. Times are Unix milliseconds.
 
     ``now``: the time by which slots are due. ``due``: by job, the first slot that nobody has submitted or left out yet.
     ``unseen``: jobs whose schedule no tick and no scheduler has seen yet, so that none of their slots counts.

@@ -32,7 +32,7 @@ LARGEST_SCHEMA = 16 * 1024**2
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a check found. ``base`` is the folder that the files of problems are relative to."""
+    """The result of a check. File names in problems are relative to ``base``."""
 
     problems: tuple[Problem, ...]
     warnings: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""What Celery's options of a submission mean here: each is obeyed, or refused by its name.
+"""Translate the options of Celery's submissions: each is obeyed, or refused by name.
 
 Both doors of Celery go through :func:`read_options`: the generated app (``send_task``, ``apply_async``, ``delay``,
 signatures) and the messages of plain clients. ``docs/how-to/celery-clients.md`` has the table.

@@ -1,4 +1,4 @@
-"""What is used of the objects that Celery and Kombu hand over, which have no types of their own. ``Any`` ends here."""
+"""Types of the parts of Celery and Kombu that are used here; they have none. ``Any`` ends in this module."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class DeclaredTask(Protocol):
 
 
 class Request(Protocol):
-    """What Celery tells of an attempt: ``self.request`` of a task."""
+    """Celery's description of an attempt: ``self.request`` of a task."""
 
     id: str
 
@@ -50,7 +50,7 @@ class Claiming(Protocol):
 
 
 class LettingGo(Protocol):
-    """What such a channel holds."""
+    """The state of such a channel."""
 
     def let_go(self, delivery_tag: str) -> None: ...
 

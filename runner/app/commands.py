@@ -1,4 +1,4 @@
-"""Which commands of Celery's remote control a worker obeys, and a client may send."""
+"""The commands of Celery's remote control that a worker obeys and a client may send."""
 
 from __future__ import annotations
 

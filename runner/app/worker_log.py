@@ -93,13 +93,13 @@ def _nobody() -> None:
 
 
 def use_json(logger: logging.Logger, attempt_of: AttemptOf = _nobody, **_: object) -> None:
-    """Have a logger's handlers write JSON (a receiver of Celery's ``after_setup_logger``)."""
+    """Make a logger's handlers write JSON (a receiver of Celery's ``after_setup_logger``)."""
     for handler in logger.handlers:
         handler.setFormatter(JsonFormatter(attempt_of))
 
 
 def use_text(logger: logging.Logger, attempt_of: AttemptOf = _nobody, **_: object) -> None:
-    """Have a logger's handlers name runs (as above)."""
+    """Make a logger's handlers name runs (as above)."""
     for handler in logger.handlers:
         if not any(isinstance(each, NameRun) for each in handler.filters):
             handler.addFilter(NameRun(attempt_of))

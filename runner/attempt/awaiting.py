@@ -1,4 +1,4 @@
-"""What a job returns that is not done yet: an awaitable is run to its end, a generator is refused."""
+"""Finish the unfinished values that jobs return: awaitables are run to their end, generators are refused."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class _Job:
             return await self
 
     def time_out(self) -> None:
-        """Have it raised where the job waits."""
+        """Raise the timeout at the point where the job waits."""
         if self._task is not None and not self._task.done():
             self._late = True
             self._task.cancel()

@@ -1,4 +1,4 @@
-"""Where Celery's tracer writes the outcome of an attempt: the ledger, under the attempt's token."""
+"""Celery's result backend in a taker: it writes the outcome to the ledger, with the attempt's token."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a taker and its worker's parent speak: lines of JSON over a pair of sockets."""
+"""The channel between a taker and its worker's parent: lines of JSON over a pair of sockets."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ _main: _MainProcess | None = None
 
 
 def _forget_fork_server() -> None:
-    """Have this process start a server of its own: what a server forks is in the server's process group."""
+    """Forget the inherited fork server: its children would be in the server's process group."""
     module = sys.modules.get("multiprocessing.forkserver")
     server = getattr(module, "_forkserver", None)
     if server is None or server._forkserver_pid is None:

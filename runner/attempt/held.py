@@ -1,4 +1,4 @@
-"""What becomes of a message that was claimed, and of which no run was started.
+"""Handle claimed messages whose run the script could not start.
 
 ``take.lua`` starts the runs of jobs that the worker has as they were submitted. Any other message is looked at here:
 a run of a job that this worker does not know, or knows otherwise, or cannot import; what plain Celery clients have put
@@ -48,7 +48,7 @@ FRESH_PAUSE = 1.0
 
 
 class Looked(StrEnum):
-    """What a worker found that looked at its files of jobs because of a run."""
+    """The result of reading the job files again because of a run."""
 
     SAME = "same"
     CHANGED = "changed"

@@ -1,4 +1,4 @@
-"""What a forked process inherits and must not share with its siblings: random generators, connections, threads.
+"""Renew the state that forked siblings must not share: random generators, connections, threads.
 
 Generators are found in the parent, since looking for them in a child would copy all of its memory, and get a new seed
 in each child. Of connections and threads a worker can only warn.

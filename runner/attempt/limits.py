@@ -1,4 +1,4 @@
-"""What bounds a taker, and the runs that it performs."""
+"""The limits of a taker and of its runs."""
 
 from __future__ import annotations
 

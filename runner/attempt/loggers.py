@@ -75,7 +75,7 @@ class Loggers:
 
     @staticmethod
     def _fresh(logger: logging.Logger) -> tuple[Any, ...]:
-        """What a logger that a job has made is put back to. A library's null handler is no work of the job."""
+        """Return the state to restore for a logger that a job made. A library's null handler stays."""
         quiet = [each for each in logger.handlers if isinstance(each, logging.NullHandler)]
         return logging.NOTSET, True, False, quiet, []
 

@@ -37,7 +37,7 @@ TRIES = 3
 
 
 class ProcessState:
-    """What this process was like before its first run, and what each run has changed."""
+    """The state of this process before its first run, and the changes that each run made."""
 
     def __init__(self) -> None:
         self.spoiled: str | None = None
@@ -178,7 +178,7 @@ class ProcessState:
 
 
 class _Job:
-    """What :meth:`ProcessState.job` returns; a generator takes twice as long."""
+    """The context manager of :meth:`ProcessState.job`; a generator would take twice as long."""
 
     def __init__(self, state: ProcessState, name: str) -> None:
         self._state, self._name = state, name

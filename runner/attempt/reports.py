@@ -1,4 +1,4 @@
-"""What a taker tells of its runs: counts and urgent matters to its parent, the rest to Celery's monitors."""
+"""The reports of a taker: counts and urgent matters go to its parent, the rest to Celery's monitors."""
 
 from __future__ import annotations
 

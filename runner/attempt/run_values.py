@@ -1,4 +1,4 @@
-"""What a run brings to its job: ``${…}`` in ``kwargs`` and ``env`` filled in."""
+"""Fill in ``${…}`` in ``kwargs`` and ``env`` with the values of a run."""
 
 from __future__ import annotations
 

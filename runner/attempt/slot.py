@@ -37,7 +37,7 @@ _WRITING_SECONDS = 0.001
 
 
 class TakerState(IntEnum):
-    """What a taker does."""
+    """The state of a taker."""
 
     FREE = 0
     """Nobody has this place."""
@@ -52,7 +52,7 @@ class TakerState(IntEnum):
 
 
 class Shown(NamedTuple):
-    """What a slot shows. Times are those of ``time.monotonic``, 0 for none."""
+    """The content of a slot. Times are those of ``time.monotonic``, 0 for none."""
 
     state: TakerState
     pid: int
@@ -71,7 +71,7 @@ NOTHING = Shown(TakerState.FREE, 0, 0.0, 0.0, 0.0, "", "", "", "")
 
 
 class Head:
-    """What a worker tells all of its takers."""
+    """The values that a worker tells all of its takers."""
 
     def __init__(self, memory: mmap) -> None:
         self._memory = memory
@@ -160,7 +160,7 @@ class Slot:
         return bool(self._memory[self._at + SLOT_BYTES - 1])
 
     def dismiss(self, dismissed: bool) -> None:
-        """Have the taker leave after its run; or, before another one gets the place, take that back."""
+        """Ask the taker to leave after its run, or take that back before another one gets the place."""
         self._memory[self._at + SLOT_BYTES - 1] = dismissed
 
     @property
@@ -169,12 +169,12 @@ class Slot:
         return bool(self._memory[self._at + SLOT_BYTES - 2])
 
     def end(self, ending: bool) -> None:
-        """Have the taker ask for no more, before its process is ended: that may come when its run is over."""
+        """Stop the taker from asking for more before its process is ended, since its run may end first."""
         self._memory[self._at + SLOT_BYTES - 2] = ending
 
     @property
     def state(self) -> int:
-        """What the taker does, by number; cheaper than :meth:`read`."""
+        """The taker's state as a number; cheaper than :meth:`read`."""
         return self._memory[self._at + _COUNTER.size]
 
     def show(self, shown: Shown) -> None:

@@ -1,4 +1,4 @@
-"""Where a soft timeout raises: in a job's own code, and nowhere in what the runner does around it.
+"""Raise a soft timeout only in the job's own code, never in the runner's code around it.
 
 Raised elsewhere, it would leave a run without an outcome, or give it two.
 """

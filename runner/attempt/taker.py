@@ -47,7 +47,7 @@ SILENCE_SHARE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a taker stands: its slot, what its worker tells, and how to speak with it."""
+    """The place of a taker: its slot, the worker's head, and the channel to the parent."""
 
     head: Head
     slot: Slot
@@ -274,7 +274,7 @@ class Taker:
             self._takes.settle(last)
 
     def _refused(self, last: Success, refused: WriteRefused) -> None:
-        """Have a run fail whose result Redis refuses to store."""
+        """Fail a run whose result Redis refuses to store."""
         error = ResultNotKept(f"the job ran, but Redis refuses to store its result: {refused.message}")
         failure = describe_exception(error, self._shared.settings.limits.traceback)
         try:

@@ -38,7 +38,7 @@ EX_SOFTWARE = 70
 
 @dataclass(frozen=True, slots=True)
 class Inherited:
-    """What each process of a taker has from its worker's parent, beside what that knows."""
+    """The things that a taker's process inherits from its worker's parent, beside the shared state."""
 
     control: socket.socket
     """By which it introduces itself to the collector."""
@@ -98,7 +98,7 @@ def prepare(shared: SharedState, place: Place, limits: Limits, inherited: Inheri
 
 
 def _begin_as_celery_does(shared: SharedState) -> None:
-    """Do what Celery's ``process_initializer`` does, but for a tracer of each of maybe thousands of jobs."""
+    """Do the work of Celery's ``process_initializer``, without building a tracer for each job."""
     app = shared.app
     _set_task_join_will_block(True)
     platforms.signals.reset(*WORKER_SIGRESET)

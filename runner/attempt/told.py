@@ -1,4 +1,4 @@
-"""How an attempt ended: plain, bounded data, and nothing that the job has made."""
+"""The end of an attempt as plain, bounded data, without objects that the job made."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class PlumbingFault(BaseException):
 
 
 class End(IntEnum):
-    """How an attempt ended in the child."""
+    """The way in which an attempt ended in the child."""
 
     SUCCEEDED = 0
     FAILED = 1

@@ -1,4 +1,4 @@
-"""What is sound in a job and hardly meant: warnings of ``runner validate``."""
+"""Warn about options that are valid but probably not meant (``runner validate``)."""
 
 from __future__ import annotations
 

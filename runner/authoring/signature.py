@@ -33,7 +33,7 @@ _DEEPEST = 100
 
 
 class Fault(NamedTuple):
-    """What is wrong with a job; ``path`` is below the job.
+    """A fault of a job; ``path`` is below the job.
 
     The message is a :class:`~runner.model.message.Message` where it says what to do.
     """

@@ -1,4 +1,4 @@
-"""What was read from ``jobs.d``, kept so that the next command need not read it again.
+"""Cache the content of ``jobs.d``, so that the next command need not read it again.
 
 The cache is a text file of JSON lines in ``.runner/cache``: a header, the files, then one line a job. It is a
 convenience and nothing rests on it: whatever is odd about it (owner, mode, checksum, another project,

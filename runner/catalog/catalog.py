@@ -27,7 +27,7 @@ MAX_JOBS = 100_000
 
 
 class Project(Protocol):
-    """What a catalog needs to know of the settings, beside ``trust``, whose files are read: all that were named."""
+    """The settings that a catalog needs; ``trust`` says whose files are read."""
 
     @property
     def project(self) -> Path: ...

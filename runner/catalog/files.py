@@ -35,7 +35,7 @@ class Found:
 
 @dataclass(slots=True)
 class Listing:
-    """What a walk over folders found."""
+    """The result of a walk over folders."""
 
     files: list[Found]
     problems: list[Problem]

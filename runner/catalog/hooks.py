@@ -17,7 +17,7 @@ PARAM = "run"
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong with one hook: of ``job``, the ``number``-th name of ``outcome``."""
+    """A fault of one hook: the ``number``-th name under ``outcome`` of ``job``."""
 
     job: str
     outcome: str

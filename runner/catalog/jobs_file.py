@@ -40,7 +40,7 @@ class Entry(NamedTuple):
 
 @dataclass(slots=True)
 class JobsFile:
-    """What one file declares."""
+    """The declarations of one file."""
 
     file: str
     entries: list[Entry] = field(default_factory=list)

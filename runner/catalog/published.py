@@ -1,4 +1,4 @@
-"""What a worker tells of the jobs it runs, so that others can compare theirs with it."""
+"""The jobs that a worker publishes, so that others can compare theirs."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ ATTENTION = 1
 @click.option("--into", type=click.Path(), metavar="DIR", help="With --systemd: write the units into DIR.")
 @json_option
 def command(action: str, per_job: bool, systemd: bool, user: bool, into: str | None, as_json: bool) -> int:
-    """Have cron, or systemd, call the runner for the project.
+    """Let cron or systemd call the runner for the project.
 
     show prints the block of a crontab: one line that calls runner tick every minute. install puts it into your
     crontab and leaves all other lines as they are; remove takes it out. check exits 0 if what is installed is what

@@ -26,7 +26,7 @@ class BrokenBlock(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Where a block stands: ``text[start:stop]``, marks and line ends included. ``lines`` are those between."""
+    """The position of a block: ``text[start:stop]``, with marks and line ends. ``lines`` are those between."""
 
     start: int
     stop: int

@@ -1,4 +1,4 @@
-"""What a cron expression means, field by field, for those who write it down in another way."""
+"""Read a cron expression field by field, for code that writes it in another form."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FIELD = re.compile(r"(\*|\d+(-\d+)?)(/\d+)?(,(\*|\d+(-\d+)?)(/\d+)?)*")
 
 
 class Inexpressible(ValueError):
-    """What is to be written down has no words there; the message says why."""
+    """The other form cannot express this; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,7 @@ class Left:
 
 @dataclass(slots=True)
 class Reading:
-    """What stands in a crontab."""
+    """The content of a crontab."""
 
     entries: list[Entry] = field(default_factory=list)
     left: list[Left] = field(default_factory=list)

@@ -16,7 +16,7 @@ LONGEST_NAME = 120
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What all units of a project share. ``user`` None: units of a user's own manager.
+    """The values that all units of a project share. ``user`` None: units of a user's own manager.
 
     ``environment`` is what ``RUNNER_ENV`` says, if it is set.
     """

@@ -1,4 +1,4 @@
-"""What a worker holds. One object a worker process; it outlives connections and channels."""
+"""The claims that a worker holds. One object per worker process outlives connections and channels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a worker reads of a message, before Kombu and Celery see it.
+"""Read the envelope of a message, before Kombu and Celery see it.
 
 Anybody who can write to Redis can write anything into a queue. Kombu and Celery trust what they find, and an
 exception in the main loop ends the worker; so only messages of the one form that our submitters, and plain Celery

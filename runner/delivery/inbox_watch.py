@@ -56,7 +56,7 @@ class InboxWatch:
         self._warned = False
 
     def follow(self, connection: Any) -> bool:
-        """Have Redis tell ``connection``, which speaks RESP3, of the inbox; return whether something lies there now.
+        """Let Redis notify ``connection`` (RESP3) of the inbox; return whether a message is there now.
 
         Raises:
             redis.RedisError: the connection is lost.
@@ -89,7 +89,7 @@ class InboxWatch:
         return bool(lies) or bool(connection.can_read(0))
 
     def leave(self, connection: Any) -> None:
-        """Have Redis tell of nothing that is read from now on: of the keys of claims, whoever claims would be told.
+        """Stop notifications about keys that are read from now on, such as those of claims.
 
         Raises:
             redis.RedisError: the connection is lost.

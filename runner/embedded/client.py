@@ -21,7 +21,7 @@ _DARWIN_LOCAL_PEERPID = 2
 
 
 class NoAnswer(Exception):
-    """What listens there does not answer, or not as a server does."""
+    """The process that listens there does not answer, or is no Redis server."""
 
 
 class Busy(NoAnswer):

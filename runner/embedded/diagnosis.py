@@ -1,4 +1,4 @@
-"""Why a server ended at its start, out of its own log."""
+"""Find out from a server's log why it ended at its start."""
 
 from __future__ import annotations
 

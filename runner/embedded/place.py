@@ -1,4 +1,4 @@
-"""Where the embedded server keeps its things, and whose they are."""
+"""The files of the embedded server, and their owner."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which program serves: the one that was installed with the runner, else one on ``PATH``."""
+"""Choose the server program: the one that was installed with the runner, otherwise one on ``PATH``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``server.json`` says, and whether it is still so."""
+"""Read ``server.json``, and check whether it is still true."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LONGEST = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class ServerInfo:
-    """What ``server.json`` holds of a running server. ``started_at`` is UTC, RFC 3339."""
+    """The content of ``server.json`` about a running server. ``started_at`` is UTC, RFC 3339."""
 
     pid: int
     socket: str

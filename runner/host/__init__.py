@@ -1,1 +1,1 @@
-"""What the host gives: files and their owners, users, processes. Knows nothing of jobs or Redis."""
+"""Access to the host: files and their owners, users, processes. It knows nothing of jobs or Redis."""

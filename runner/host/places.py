@@ -1,4 +1,4 @@
-"""What a process needs of its host beside its own files: a folder for temporary ones, and semaphores."""
+"""Find the host's folder for temporary files, and check that semaphores work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which process a recorded number stands for: numbers are used again, and other containers have their own."""
+"""Identify recorded processes: numbers are used again, and other containers have their own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose files are obeyed: they decide what code runs with the rights of this user.
+"""Decide whose files are trusted, since files decide which code runs with this user's rights.
 
 Two rules. A file or folder that anybody can write to is refused wherever it is, unless nobody else can write there in
 practice (a read-only mount; a ConfigMap of Kubernetes in a container with one user). And where a project was found by
@@ -26,7 +26,7 @@ VARIABLE = "RUNNER_TRUSTED_FOLDERS"
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """What is obeyed in one project. ``found``: it was found by searching, and not named."""
+    """The trust in one project. ``found`` is True if it was found by searching, and not named."""
 
     found: bool = False
     folders: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Where the project's Redis is. It needs no redis-py, which takes longer to import than a whole submission."""
+"""The address of the project's Redis, without redis-py, whose import takes longer than a submission."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Where a submission comes from; see :class:`~runner.ledger.submission.Submission` for the fields."""
+    """The origin of a submission; see :class:`~runner.ledger.submission.Submission` for the fields."""
 
     trigger: str
     submitted_by: str | None = None

@@ -1,4 +1,4 @@
-"""What a worker does to runs: start, settle, retry, lose. Every call presents the token of its claim."""
+"""A worker's changes to runs: start, settle, retry, lose. Every call presents the token of its claim."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class Attempts:
         return answer if isinstance(answer, Dropped) else started_of(answer)
 
     def begin(self, run_id: str, token: str, worker: str, job: str, spec_digest: str = "") -> Sequence[Any] | Dropped:
-        """Do what :meth:`start` does; return what :func:`started_of` reads."""
+        """Like :meth:`start`, but return the raw answer for :func:`started_of`."""
         answer = self.persist(
             lambda: self.store.script("start", run_id, token, worker, os.getpid(), job, pack_digest(spec_digest))
         )

@@ -1,4 +1,4 @@
-"""Who did what: acts of people on runs and jobs, the newest ten thousand of each kind; and logins that failed."""
+"""The audit log: acts of people on runs and jobs, and failed logins; the newest ten thousand of each kind."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ log.setLevel(logging.WARNING)  # only a server shows them; a command says what i
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """What somebody did. ``at`` is Unix ms by Redis' clock; ``job`` is ``*`` for all jobs."""
+    """An act of a person. ``at`` is Unix ms by Redis' clock; ``job`` is ``*`` for all jobs."""
 
     at: int
     act: str

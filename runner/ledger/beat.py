@@ -1,4 +1,4 @@
-"""What each worker does for the whole fleet, whichever comes first."""
+"""The fleet's chores, done by whichever worker comes first."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PRUNINGS = 20
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """What a beat found."""
+    """The result of a beat."""
 
     next_due: float | None
     """Seconds until the next delayed run is due; None if there is none."""

@@ -1,4 +1,4 @@
-"""How Redis is reached: one place makes clients."""
+"""Make clients of Redis; no other module does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who works, and what waits: workers and queues by their records, without asking any worker."""
+"""List workers and queues from their records, without asking any worker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What plain Celery clients publish to: a queue, and the exchange of remote control."""
+"""The keys that plain Celery clients publish to: a queue, and the exchange of remote control."""
 
 INBOX = "celery"
 """The queue. Every worker takes from it, whatever its queues are. Its keys are Kombu's own, without a namespace; runs

@@ -213,7 +213,7 @@ class Ledger(Store):
         remove_queue_name(self, name)
 
     def beat(self, *, worker: str, keep: float, lease: float, record: Mapping[str, str | int]) -> Beat:
-        """Do what every worker does for all: see :func:`runner.ledger.beat.beat`."""
+        """Do the fleet's chores: see :func:`runner.ledger.beat.beat`."""
         return beat(self, worker=worker, keep=keep, lease=lease, record=record)
 
     def terminating(self) -> dict[str, str]:

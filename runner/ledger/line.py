@@ -28,11 +28,11 @@ class Broken(Exception):
 
 
 class Refused(Exception):
-    """What Redis answered is an error; its text is that of the answer."""
+    """Redis answered with an error; the text is that of the answer."""
 
 
 class Address(NamedTuple):
-    """Where a server is, and how to log in there. Times are seconds."""
+    """The address of a server and the login. Times are seconds."""
 
     place: str | tuple[str, int]
     login: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""What the ledger counts for ever, and what it can tell of this moment, for metrics."""
+"""The ledger's counters and current values, for metrics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ACTIVE = (State.PENDING, State.STARTED, State.RETRY)
 
 @dataclass(slots=True)
 class Times:
-    """How often a time fell into each bucket, in the order of :data:`BUCKETS` and then more; ``total`` is in ms."""
+    """A histogram: counts in the order of :data:`BUCKETS`, then the rest; ``total`` is in ms."""
 
     counts: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS) + 1))
     total: int = 0
@@ -25,7 +25,7 @@ class Times:
 
 @dataclass(slots=True)
 class Counts:
-    """What is counted. Keys are names of jobs, with what tells one count of a job from another."""
+    """The counters. Keys are names of jobs, with the labels that distinguish a job's counters."""
 
     runs: dict[tuple[str, str, str], int] = field(default_factory=dict)
     """By job, final state and reason; the reason is empty for SUCCESS."""

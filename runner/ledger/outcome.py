@@ -1,4 +1,4 @@
-"""How a Python value or exception becomes what is recorded. Bounded, and plain JSON."""
+"""Turn Python values and exceptions into records: bounded, plain JSON."""
 
 from __future__ import annotations
 

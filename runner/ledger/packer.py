@@ -1,4 +1,4 @@
-"""How commands become bytes: as redis-py writes them, and safe from signals."""
+"""Pack commands into bytes as redis-py does, but safe from signals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user of Redis must be allowed (ACL), and which of it the project's user is not.
+"""The permissions (ACL) that a Redis user needs, and those that the project's user lacks.
 
 The smallest set: every command, key and channel here is used, and nothing else is. ``docs/how-to/redis-permissions.md``
 has it as a line to paste.
@@ -52,7 +52,7 @@ _REPLICATED = (("WAIT", "0", "1"),)
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What the user of one project needs. ``keys`` and ``channels`` are patterns as ACL rules write them."""
+    """The permissions of one project's user. ``keys`` and ``channels`` are patterns as ACL rules write them."""
 
     commands: tuple[tuple[str, ...], ...]
     keys: tuple[str, ...]
@@ -85,7 +85,7 @@ class Needs:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """What a user may not do, as rules that would allow it."""
+    """The missing permissions, as the rules that would grant them."""
 
     rules: tuple[str, ...]
 

@@ -1,4 +1,4 @@
-"""Why a submission made no run, or none that is safe yet."""
+"""The errors of submissions that made no run, or none that is safe yet."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from runner.ledger.keys import Keys
 
 
 class RunsScripts(Protocol):
-    """What a script needs of a Redis client."""
+    """The part of a Redis client that scripts need."""
 
     def evalsha(self, sha: str, numkeys: int, *keys_and_args: Any) -> Any: ...
     def eval(self, script: str, numkeys: int, *keys_and_args: Any) -> Any: ...

@@ -53,7 +53,7 @@ def _spellings(text: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What was found, in order. ``cursor`` leads to the next page; None: there is none.
+    """A page of runs, in order. ``cursor`` leads to the next page; None if this is the last.
 
     ``looked_at`` counts runs; ``reached`` is the submission, in Unix ms, of the last of them. ``cut`` tells that the
     page ended because it had looked at enough, not because it was full.

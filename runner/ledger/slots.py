@@ -1,4 +1,4 @@
-"""What the ledger knows of schedules: how far each job's slots were handled, and since when a schedule is in use."""
+"""The ledger's marks of schedules: the last handled slot of each job, and since when a schedule is in use."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Version(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """How far schedules were handled. Times are Unix milliseconds; ``now`` is Redis' clock."""
+    """The marks of schedules. Times are Unix milliseconds; ``now`` is Redis' clock."""
 
     now: int
     last: Mapping[str, int]
@@ -58,7 +58,7 @@ class Marks:
 
 
 class Note(NamedTuple):
-    """What is noted of a job: the digest of its schedule (None: nothing), and a slot that needs no run."""
+    """A note about a job: the digest of its schedule (None: nothing), and a slot that needs no run."""
 
     job: str
     digest: str | None = None

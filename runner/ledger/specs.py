@@ -1,4 +1,4 @@
-"""What workers run, in Redis: a catalog once for all workers that have it, gone some time after the last of them."""
+"""Publish catalogs in Redis: once for all workers that share one, removed some time after the last of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How jobs stand: what waits and runs, and how the last run ended, at a cost that no number of runs changes."""
+"""Read the standing of jobs: waiting and active runs, and the last outcome, at constant cost."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PORTION = 500
 
 @dataclass(frozen=True, slots=True)
 class Last:
-    """How the ended run of a job that was submitted last ended. ``finished_at`` is a Unix time in ms."""
+    """The outcome of the newest ended run of a job. ``finished_at`` is a Unix time in ms."""
 
     id: str
     state: State
@@ -35,7 +35,7 @@ class Last:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a job stands.
+    """The standing of a job.
 
     ``oldest`` is the waiting run that was submitted first, at ``oldest_at`` (Unix ms). ``failed`` is the last run that
     ended in FAILURE, None if a later one ended in SUCCESS.

@@ -23,7 +23,7 @@ CONFIRM_MILLISECONDS = 5000
 
 
 class Store:
-    """What readers and writers of the ledger need of Redis; they are in modules of their own.
+    """The connection, scripts, and clock that readers and writers of the ledger share.
 
     Every method raises :class:`~runner.errors.Unavailable` if Redis cannot be reached in a bounded time.
     """

@@ -20,7 +20,7 @@ from runner.settings import Settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """What is submitted. Times are seconds; ``eta`` is a Unix time.
+    """A submission. Times are seconds; ``eta`` is a Unix time.
 
     ``params`` are checked already, defaults filled in. ``expires`` counts from ``eta``, else from
     the submission. The id is made by the submitter, so that it can be named even if no answer
@@ -54,7 +54,7 @@ class Submission:
 
 
 class Entry(NamedTuple):
-    """What tells one run of a bulk submission from the others. The fields are those of a submission."""
+    """The fields by which runs of a bulk submission differ. They are those of a submission."""
 
     id: str
     params: Mapping[str, Any]

@@ -1,4 +1,4 @@
-"""What a taker does between two runs, in one round trip: settle the last one, and start the next."""
+"""Settle a taker's last run and start its next one, in one round trip."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Answer = Sequence[Any]
 
 
 class Ask(NamedTuple):
-    """Who asks for the next run, and of which queues."""
+    """The taker that asks for the next run, and its queues."""
 
     token: str
     """Of the claim to make: random, new for each run that is asked for, and known to the worker before it is used."""

@@ -26,7 +26,7 @@ class Day(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What is known of a job's runs that are kept.
+    """Counts of a job's kept runs.
 
     ``last_success`` is a Unix time in ms, and outlives the run. ``waits`` and ``durations`` are seconds, of the newest
     runs that ended in SUCCESS or FAILURE; a wait is told of those that were started once.

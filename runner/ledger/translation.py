@@ -1,4 +1,4 @@
-"""What redis-py's errors mean: one error for each, with a remedy."""
+"""Translate redis-py's errors into errors with a remedy."""
 
 from __future__ import annotations
 

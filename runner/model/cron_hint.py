@@ -1,4 +1,4 @@
-"""What to write instead of a time of another tool: of Celery, APScheduler, Quartz, systemd, supercronic, and others."""
+"""Translate times of other tools: Celery, APScheduler, Quartz, systemd, supercronic, and others."""
 
 from __future__ import annotations
 

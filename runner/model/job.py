@@ -1,4 +1,4 @@
-"""What a job is. Each option of ``jobs.d`` is declared here once; all else derives from it."""
+"""The job. Each option of ``jobs.d`` is declared here once; everything else derives from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How values are checked and described: text, numbers, durations, lists, mappings.
+"""Kinds of values, which check and describe them: text, numbers, durations, lists, mappings.
 
 A kind reports what is wrong through a ``Report`` and goes on, so that one reading finds all problems;
 it never raises for bad input.
@@ -43,7 +43,7 @@ INVALID: Final[Any] = _Invalid()
 
 
 class Kind(Protocol):
-    """How a value is checked and described."""
+    """A kind of value: it checks and describes values."""
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         """Return the value as the model holds it, or report and return INVALID."""

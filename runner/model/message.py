@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 class Message(str):
-    """What is wrong, as text, with what to do about it as data.
+    """A message about a fault, with the remedy as data.
 
     It is a string, so code that needs only the text (an exception, a log, JSON) can ignore the rest.
     Adding to it gives a plain text: use :meth:`after` to put words before it.

@@ -1,4 +1,4 @@
-"""What an option is: one declaration that yields its type, default, bounds, help and JSON Schema.
+"""Declare an option once: its type, default, bounds, help, and JSON Schema derive from that.
 
 An option is a dataclass field made by :func:`option`. Its *kind* knows how to check a plain value
 (as YAML gave it) and how to say the same rule in JSON Schema; everything else (validation,

@@ -1,4 +1,4 @@
-"""What a submitter may give: a name and a JSON Schema each."""
+"""Params: the values that a submitter may give, each with a name and a JSON Schema."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Param:
 
     @property
     def description(self) -> str | None:
-        """What a person should know before giving it, or None."""
+        """The description for a person who gives the param, or None."""
         return self.schema.get("description")
 
     @property

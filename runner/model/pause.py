@@ -14,7 +14,7 @@ ALL = "*"
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Who paused ``job`` (``*``: all), since when and until when; Unix times in milliseconds."""
+    """A pause of ``job`` (``*``: all): by whom, since when, and until when. Unix times in milliseconds."""
 
     job: str
     by: str

@@ -1,4 +1,4 @@
-"""How a run says where it waits: the name of a queue, and a priority in it."""
+"""Read and write a run's place: the name of a queue, and a priority in it."""
 
 from __future__ import annotations
 

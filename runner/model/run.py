@@ -1,4 +1,4 @@
-"""What a run is: its states, the reasons it ends for, and the document everybody reads.
+"""The run: its states, the reasons for its end, and its document.
 
 The same document is printed by ``--json``, given to hooks and returned by the Python API; fields
 are only ever added.
@@ -44,7 +44,7 @@ TRANSITIONS: dict[State, frozenset[State]] = {
 
 
 class FailureReason(StrEnum):
-    """Why a run ended in FAILURE."""
+    """The reason why a run ended in FAILURE."""
 
     EXCEPTION = "exception"
     TIMEOUT = "timeout"
@@ -58,7 +58,7 @@ class FailureReason(StrEnum):
 
 
 class RevokedReason(StrEnum):
-    """Why a run ended in REVOKED."""
+    """The reason why a run ended in REVOKED."""
 
     CANCELLED = "cancelled"
     TERMINATED = "terminated"
@@ -125,7 +125,7 @@ class Run:
 
     @property
     def damaged(self) -> str | None:
-        """What of the run's record cannot be read, in words; None if it is sound."""
+        """The unreadable part of the run's record, in words; None if the record is sound."""
         return None
 
     def document(self) -> dict[str, Any]:
@@ -156,7 +156,7 @@ class DamagedRun(Run):
 
     @property
     def damaged(self) -> str | None:
-        """What cannot be read."""
+        """The unreadable part."""
         return self.faults
 
     def document(self) -> dict[str, Any]:

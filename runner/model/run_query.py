@@ -1,4 +1,4 @@
-"""What a list of runs may be filtered by, declared once.
+"""The filters of a list of runs, declared once.
 
 The options of ``runner runs``, the query of the REST API and its description, the filters of the dashboard, the
 keywords of :func:`runner.get_runs`, and the reference pages derive from :class:`RunQuery`. How each of them reads
@@ -44,7 +44,7 @@ class StateName:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunQuery:
-    """What is looked for; None asks for nothing. Times are Unix times in seconds, of the submission.
+    """A query; None sets no filter. Times are Unix times in seconds, of the submission.
 
     ``grep`` is looked for in type, message and traceback of the error. ``longest`` orders what one page looks at by how
     long it took. ``worker`` is its name, or the part after the ``@``.

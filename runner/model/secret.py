@@ -1,4 +1,4 @@
-"""Where a secret comes from: ``env:NAME`` or ``file:PATH``, never its value."""
+"""The source of a secret (``env:NAME`` or ``file:PATH``), never its value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a submitter may ask for besides params, declared once.
+"""The options of a submission besides params, declared once.
 
 The options of ``runner submit``, the body of the REST API and its description, the form of the dashboard, the keywords
 of :func:`runner.submit` and :func:`runner.submit_many`, and the reference pages derive from :class:`SubmitOptions`. How
@@ -46,7 +46,7 @@ KEY: Final = Key()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmitOptions:
-    """What a submission asks for. Durations are seconds, ``at`` is a Unix time; None leaves it to the job.
+    """The options of a submission. Durations are seconds, ``at`` is a Unix time; None leaves it to the job.
 
     The fields are the keywords of the Python API; a name that differs on the command line is the option's ``key``.
     """

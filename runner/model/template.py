@@ -34,7 +34,7 @@ class Unset(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """What placeholders stand for in one run. ``slot`` is RFC 3339, ``env`` the worker's environment."""
+    """The values of placeholders in one run. ``slot`` is RFC 3339, ``env`` the worker's environment."""
 
     run_id: str | None = None
     slot: str | None = None

@@ -1,4 +1,4 @@
-"""Which values an option takes, in words: for problems and for the reference pages."""
+"""Describe the values that an option takes, for problems and for the reference pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong with the params of one submission, all of it in one error."""
+"""Collect all faults in the params of one submission into one error."""
 
 from __future__ import annotations
 

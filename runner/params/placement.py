@@ -52,7 +52,7 @@ class Misplaced:
 
     @property
     def message(self) -> str:
-        """What is wrong, and the ways out."""
+        """The fault, and the remedies."""
         return f"{self.why}, {_UNSAFE}" if self.waivable else self.why
 
 

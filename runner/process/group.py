@@ -107,7 +107,7 @@ class _Lent(_Supervisor):
 
 
 class _State:
-    """What this process guards. One per process: a forked child starts with an empty one."""
+    """The process groups that this process guards. A forked child starts with none."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -130,7 +130,7 @@ os.register_at_fork(after_in_child=_forget_after_fork)
 
 
 def guard(pgid: int) -> None:
-    """Have process group ``pgid`` killed (SIGKILL) once this process vanishes, however it dies.
+    """Kill process group ``pgid`` (SIGKILL) when this process vanishes, however it dies.
 
     Guarding a group twice is the same as once. When this returns, the registration holds.
 

@@ -1,1 +1,1 @@
-"""What follows from a declared schedule: its slots. Pure; stands right above the model, since cronsim is a library."""
+"""Compute the slots of schedules. Pure; right above the model, since cronsim is a library."""

@@ -1,4 +1,4 @@
-"""What only computing can find wrong with a schedule."""
+"""Find the faults of a schedule that only computing its slots shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which slots are run now, and which are left out. Pure."""
+"""Decide which slots run now, and which are left out. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_AT_ONCE = 1000
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """What is to be done about the slots of a job.
+    """The decision about the slots of a job.
 
     ``run``: the slots, and when their runs start (later by jitter). ``handled``: the last slot that needs nothing
     more once these are submitted, or None if that is the last of ``run``. ``more``: there are more to run.

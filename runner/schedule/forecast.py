@@ -1,4 +1,4 @@
-"""What scheduled runs will do to each other, if they take as long as they did. Pure."""
+"""Forecast how scheduled runs overlap if they take as long as before. Pure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Overlap:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How many ``runs`` come; ``peak`` of them at a time, first at ``peak_at`` (Unix ms); ``busy`` seconds in all."""
+    """The number of ``runs``; ``peak`` of them at once, first at ``peak_at`` (Unix ms); ``busy`` seconds in all."""
 
     runs: int
     peak: int

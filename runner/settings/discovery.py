@@ -1,4 +1,4 @@
-"""Which folder is the project: ``--project``, ``RUNNER_PROJECT``, or upwards from the working folder."""
+"""Find the project's folder: ``--project``, ``RUNNER_PROJECT``, or upwards from the working folder."""
 
 from __future__ import annotations
 

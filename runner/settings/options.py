@@ -219,7 +219,7 @@ _WEB = WebSettings()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What a project says of itself, all defaults in. All paths are absolute."""
+    """The settings of a project, with all defaults. Paths are absolute."""
 
     project: Path
     """The project's folder."""
@@ -332,7 +332,7 @@ class Settings:
 
     @property
     def trust(self) -> Trust:
-        """Whose files are obeyed."""
+        """The trust in other users' files."""
         return Trust(self.found, (*self.vouched, *map(str, self.trusted_folders)))
 
     @property

@@ -1,4 +1,4 @@
-"""What ``redis_url`` may say, and where its value comes from."""
+"""Read ``redis_url``, and find its value."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _LONGEST = 8192
 
 
 class BadUrl(ValueError):
-    """What is wrong with a URL, and the remedy. Never holds a password."""
+    """A fault of a URL, with the remedy. It never holds a password."""
 
 
 def mask(url: str) -> str:
@@ -167,7 +167,7 @@ def _with_cert_reqs(url: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SentinelUrl:
-    """What a ``sentinel://`` URL says: which Sentinels to ask for which primary, and how to log in to each kind.
+    """A ``sentinel://`` URL: the Sentinels, the name of the primary, and the logins.
 
     ``options`` are those of a connection to the primary: ``db``, ``username``, ``password``, ``ssl``, …
     """

@@ -1,4 +1,4 @@
-"""What a command writes: passed on as it comes, and its tail kept."""
+"""Pass a command's output on as it comes, and keep its tail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may do what: tokens, the token of this start, a trusted proxy, or everybody on this host; never nothing.
+"""Decide who may do what: by tokens, the token of this start, a trusted proxy, or access from this host.
 
 Roles: ``read`` looks; ``operate`` submits, revokes and reruns too; ``admin`` pauses and forgets too.
 """
@@ -32,7 +32,7 @@ _WILDCARDS = ("", "0.0.0.0", "::")  # noqa: S104 - to tell them apart, not to li
 
 
 class Role(IntEnum):
-    """What somebody may do; each includes those before it."""
+    """The permissions of a person; each role includes those before it."""
 
     READ = 1
     OPERATE = 2
@@ -52,7 +52,7 @@ class NotAllowed(RunnerError):
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Who asks. ``session`` is what their forms are bound to."""
+    """The person who makes a request. Their forms are bound to ``session``."""
 
     name: str
     role: Role

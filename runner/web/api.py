@@ -75,7 +75,7 @@ class NewRun(BaseModel):
 
 
 class Revocation(BaseModel):
-    """How to revoke."""
+    """The options of a revocation."""
 
     model_config = ConfigDict(extra="forbid")
 

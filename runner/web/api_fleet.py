@@ -33,7 +33,7 @@ Job = Annotated[str | None, Query(max_length=64)]
 
 
 class NewPause(BaseModel):
-    """How to pause."""
+    """The options of a pause."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -1,4 +1,4 @@
-"""What comes by schedule: the next run of each job, and the runs of a day. Kept as long as the files of jobs stay."""
+"""Scheduled runs: the next of each job, and those of a day. Cached until the job files change."""
 
 from __future__ import annotations
 

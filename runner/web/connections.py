@@ -1,4 +1,4 @@
-"""How many connections one server keeps, and which one goes when there is one too many.
+"""Limit the connections of the server, and choose the one to close when there are too many.
 
 A connection whose peer is awaited gives way to a new one: it idles, sends slowly, takes nothing of its response, or has
 sent more requests than were answered (browsers and proxies do not). So those who hold connections without using them
@@ -20,7 +20,7 @@ OTHER_FILES = 24
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What there are descriptors for."""
+    """The limits that follow from the number of descriptors."""
 
     connections: int
     backlog: int
@@ -36,7 +36,7 @@ def room_of(files: int) -> Room:
 
 
 class Connection(Protocol):
-    """What is asked of a connection."""
+    """The part of a connection that is used here."""
 
     peer: str
     """The address that it is counted under."""

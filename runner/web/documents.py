@@ -23,7 +23,7 @@ CLOSED = ConfigDict(extra="forbid")
 
 
 class Error(TypedDict):
-    """What went wrong, and what to do about it."""
+    """An error, and what to do about it."""
 
     __pydantic_config__ = CLOSED  # type: ignore[misc]
 
@@ -81,7 +81,7 @@ class Log(TypedDict):
 
 
 class Pause(TypedDict):
-    """Who holds a job (``*``: all), since when and until when."""
+    """A pause of a job (``*``: all): by whom, since when, and until when."""
 
     __pydantic_config__ = CLOSED  # type: ignore[misc]
 
@@ -93,7 +93,7 @@ class Pause(TypedDict):
 
 
 class Last(TypedDict):
-    """How the last run of a job ended."""
+    """The outcome of a job's last run."""
 
     __pydantic_config__ = CLOSED  # type: ignore[misc]
 
@@ -104,7 +104,7 @@ class Last(TypedDict):
 
 
 class Facts(TypedDict):
-    """What is known around a run."""
+    """The facts about a run."""
 
     __pydantic_config__ = CLOSED  # type: ignore[misc]
 
@@ -125,7 +125,7 @@ class Facts(TypedDict):
 
 
 class Why(TypedDict):
-    """What a run waits for, or why it ended, and what to do about it."""
+    """The reason why a run waits or ended, and what to do about it."""
 
     __pydantic_config__ = CLOSED  # type: ignore[misc]
 
@@ -218,7 +218,7 @@ class Percentiles(TypedDict):
 
 
 class Day(TypedDict):
-    """How runs submitted on a day ended."""
+    """The outcomes of runs that were submitted on a day."""
 
     __pydantic_config__ = CLOSED  # type: ignore[misc]
 
@@ -253,7 +253,7 @@ class Stats(TypedDict):
 
 
 class Act(TypedDict):
-    """What somebody did; ``job`` is ``*`` for all jobs."""
+    """An act of a person; ``job`` is ``*`` for all jobs."""
 
     __pydantic_config__ = CLOSED  # type: ignore[misc]
 

@@ -1,4 +1,4 @@
-"""What the list of runs was asked for: the same as ``runner runs``."""
+"""The filters of the list of runs, the same as those of ``runner runs``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the forms of the dashboard do: submit, revoke, rerun, forget, pause; and who comes and goes."""
+"""The forms of the dashboard: submit, revoke, rerun, forget, pause, login, and logout."""
 
 from __future__ import annotations
 

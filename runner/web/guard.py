@@ -1,4 +1,4 @@
-"""What every request passes before anything looks at it: whence it comes, who asks, how much it may send."""
+"""Check every request first: its origin, its person, and its size."""
 
 from __future__ import annotations
 
@@ -237,7 +237,7 @@ def session_cookie(request: Request) -> str:
 
 
 def keep_session(request: Request, response: Response, session: str) -> None:
-    """Have the browser keep the id of a session."""
+    """Make the browser keep the id of a session."""
     # Not strict: who comes by a link in a message stays logged in. Looking changes nothing, and what does has a token.
     response.set_cookie(
         session_cookie(request),

@@ -1,4 +1,4 @@
-"""What the first page counts, in few round trips, however many runs there are."""
+"""The counts on the first page, in few round trips, however many runs there are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the dashboard shows. Each page is whole as it comes, and readable without JavaScript."""
+"""The pages of the dashboard. Each one is complete when it arrives, and readable without JavaScript."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ AN_HOUR = 4
 
 @router.get("/")
 def show_overview(request: Request) -> Response:
-    """What runs now, what failed lately, what comes next, who works."""
+    """Show active runs, recent failures, next starts, and workers."""
     state = state_of(request)
     project, ledger = state.project, state.project.ledger
     now = time.time()
@@ -140,7 +140,7 @@ def show_job(name: JobName, request: Request, like: Annotated[str | None, Query(
 
 
 def _gone_page(request: Request, name: str) -> Response:
-    """What is known of a job that is declared no more, or wrongly: its runs, and what is wrong."""
+    """Show a job that is no longer declared, or not correctly: its runs and its problems."""
     project = state_of(request).project
     history = search(project.ledger, RunQuery(job=name), limit=HISTORY).runs
     if not history and name not in project.catalog.broken:

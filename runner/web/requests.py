@@ -1,4 +1,4 @@
-"""What the requests of the API have in common: who asks, what stands in their bodies, how they are answered."""
+"""The common parts of API requests: the person, the body, and the answer."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class _Problem(RunnerError):
 
 
 class _Bug(RunnerError):
-    """What must not happen."""
+    """An error that must not happen."""
 
 
 OPENAPI = "/api/v1/openapi.json"

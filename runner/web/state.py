@@ -1,4 +1,4 @@
-"""What all requests of one web process share."""
+"""The state that all requests of one web process share."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class State:
 
     @property
     def calendar(self) -> Calendar:
-        """What comes by the schedules of these jobs."""
+        """The calendar of these jobs."""
         catalog = self.catalog
         found = self._calendar
         if found is None or found[0] is not catalog:
@@ -50,5 +50,5 @@ class State:
 
     @cached_property
     def hub(self) -> Hub:
-        """What hands events to browsers."""
+        """The hub that sends events to browsers."""
         return Hub(self._project.ledger)

@@ -55,7 +55,7 @@ _shown: list[ActiveRun | Waiting] = []
 
 
 def refresh(board: Board, hostname: str, waits: int = 0) -> None:
-    """Have Celery's own lists be what the board shows now. In the main loop only.
+    """Make Celery's own lists match the board. Call this only in the main loop.
 
     Args:
         board: of the worker.

@@ -20,7 +20,7 @@ class Hub(Protocol):
 
 
 class Timer(Protocol):
-    """What the main loop does now and then."""
+    """The timer of the main loop."""
 
     def call_repeatedly(self, seconds: float, callback: Callable[..., object], args: tuple[object, ...]) -> object: ...
 
@@ -71,7 +71,7 @@ class Connection(Protocol):
 
 
 class Transport(Protocol):
-    """What messages go through (Kombu's)."""
+    """Kombu's transport."""
 
     channels: list[object]
 
@@ -108,7 +108,7 @@ class Consumer(Protocol):
 
 
 class Panel(Protocol):
-    """What a command of remote control is called with."""
+    """The first argument of a command of remote control."""
 
     app: RunnerApp
     consumer: Consumer

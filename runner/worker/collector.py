@@ -51,7 +51,7 @@ Line = tuple[int, str | None, str]
 
 @dataclass(slots=True)
 class AttemptLog:
-    """What came of one attempt and is not sent yet."""
+    """The output of one attempt that is not sent yet."""
 
     run_id: str
     job: str

@@ -72,7 +72,7 @@ class Drain:
         return self._since is not None
 
     def step(self) -> None:
-        """Do what is to be done now."""
+        """Take the next step of the drain."""
         if self._asked == 0:
             return
         takers = self._takers

@@ -34,7 +34,7 @@ HANDED_BACK = "handed back by a worker that was stopped"
 
 
 class Cause(Enum):
-    """Why the parent ended a taker's process."""
+    """The reason why the parent ended a taker's process."""
 
     TIMEOUT = "timeout"
     OUT_OF_MEMORY = "out of memory"
@@ -65,7 +65,7 @@ class ShownAttempt:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What is known of an attempt whose process was ended on purpose."""
+    """The facts about an attempt whose process was ended on purpose."""
 
     cause: Cause
     attempt: ShownAttempt | None
@@ -191,7 +191,7 @@ class Outcomes:
         )
 
     def _tell(self, attempt: ShownAttempt, error: BaseException) -> None:
-        """Have the main loop send the event of what became of an attempt, for Flower and its like."""
+        """Let the main loop send the event of an attempt's outcome, for monitors such as Flower."""
         if not self._head.sends_events:
             return
         with contextlib.suppress(RunnerError):

@@ -19,7 +19,7 @@ log = get_logger(__name__)
 
 
 class TakerPool(BasePool):
-    """What the pools have in common."""
+    """The common base of the pools."""
 
     state: WorkerState
     takers: Takers
@@ -48,16 +48,16 @@ class TakerPool(BasePool):
     on_terminate = on_stop
 
     def grow(self, n: int = 1) -> None:
-        """Have more takers."""
+        """Add takers."""
         self.takers.grow(n)
 
     def shrink(self, n: int = 1) -> None:
-        """Have fewer takers; those that run something leave after it."""
+        """Remove takers; busy ones leave after their run."""
         self.takers.shrink(n)
 
     @property
     def num_processes(self) -> int:
-        """How many takers there are."""
+        """The number of takers."""
         return self.takers.count
 
     def _get_info(self) -> Words:

@@ -1,4 +1,4 @@
-"""What a worker answers to Celery's remote control.
+"""Answer Celery's remote control.
 
 ``worker.remote_control: safe`` leaves the commands that look. Revoked tasks and tasks with an eta, which Celery keeps
 in a worker's memory, are in the ledger: a worker answers that it has none. Revoking goes to the ledger, where it holds

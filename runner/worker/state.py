@@ -24,7 +24,7 @@ from runner.worker.waiter import Waiter
 
 @dataclass(slots=True)
 class WorkerState:
-    """What the parent of a worker knows."""
+    """The state of a worker's parent."""
 
     shared: SharedState
     ledger: Ledger

@@ -85,7 +85,7 @@ class Supervise(bootsteps.StartStopStep):
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """What a worker has from when it first consumes."""
+    """The parts that a worker has once it consumes."""
 
     waiter: Waiter
     drain: Drain

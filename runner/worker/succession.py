@@ -55,7 +55,7 @@ class Succession:
             yield self._template_at
 
     def hear_template(self) -> None:
-        """Do what follows from what the template tells."""
+        """Act on a message from the template."""
         for told in self._takers.template.hear():
             if isinstance(told, Born):
                 self._takers.born(told.index, told.pid)

@@ -1,4 +1,4 @@
-"""What a worker does while its takers perform runs: it hears them, keeps their leases, and beats.
+"""Supervise the takers of a worker: hear them, renew their leases, and beat.
 
 One thread, which starts when the worker consumes and ends when the worker does; it goes on through lost connections. It
 does nothing on the path of a run: it looks at the board twice a second while a taker is busy, and else for its turns.
@@ -96,7 +96,7 @@ class Supervision(threading.Thread):
     # -- from other threads
 
     def wake(self) -> None:
-        """Have the thread look around now."""
+        """Wake the thread."""
         with contextlib.suppress(OSError):
             self._waking.send(b".")
 
@@ -113,7 +113,7 @@ class Supervision(threading.Thread):
         self.wake()
 
     def send_event(self, kind: str, run_id: str, fields: Words) -> None:
-        """Have the main loop send an event of Celery's."""
+        """Let the main loop send a Celery event."""
         # The main loop does what it is given in any order.
         self._events.append((kind, run_id, fields))
         self._consumer.call_soon(self._send_events)

@@ -145,7 +145,7 @@ class Takers:
 
     @property
     def idle(self) -> int:
-        """How many are idle."""
+        """The number of idle takers."""
         return len(self._idle)
 
     def wake(self) -> bool:
@@ -198,13 +198,13 @@ class Takers:
     # -- fewer, more, none
 
     def grow(self, count: int) -> None:
-        """Have so many more."""
+        """Add ``count`` takers."""
         for _ in range(count):
             self._add()
             self.count += 1
 
     def shrink(self, count: int) -> None:
-        """Have so many fewer: those that run something leave after it.
+        """Remove ``count`` takers; busy ones leave after their run.
 
         Raises:
             ValueError: there are not so many.
@@ -218,7 +218,7 @@ class Takers:
         self.wake_all()
 
     def drain(self) -> None:
-        """Have all of them leave, each after its run."""
+        """Ask all takers to leave, each after its run."""
         self.board.head.write(draining=True)
         self.begin()
         self.wake_all()
@@ -409,6 +409,6 @@ class SoloTaker(Takers):
         self._end.close()
 
     def _go_on(self) -> None:
-        """Have the main loop come back at once: what it is given to do later waits for its next event."""
+        """Wake the main loop, which otherwise starts a new call only with its next event."""
         with contextlib.suppress(BlockingIOError):
             self._going_on.send(b".")

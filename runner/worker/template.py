@@ -36,7 +36,7 @@ _DEAF_TO = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """How a taker has died."""
+    """The death of a taker."""
 
     index: int
     pid: int
@@ -198,7 +198,7 @@ class Template:
         return [_read(json.loads(line)) for line in lines]
 
     def close(self) -> None:
-        """Have it end, if it has not."""
+        """End it, if it has not ended."""
         if self._end is not None:
             self._end.close()
             self._end = None

@@ -1,4 +1,4 @@
-"""Which part of an attempt's log is kept: its first half and its last, by bytes and by lines."""
+"""Choose the part of an attempt's log to keep: the first and the last half, by bytes and by lines."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Window:
-    """What is kept of one attempt; the first chunks stay, later ones push out those between.
+    """The kept log of one attempt; the first chunks stay, later ones replace those in the middle.
 
     ``most_bytes`` and ``most_lines`` bound the whole. Of a chunk only its place is known here.
     """

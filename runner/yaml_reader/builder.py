@@ -160,7 +160,7 @@ class Builder:
             frame.held[key] = value
 
     def path(self) -> Path:
-        """Where the parser stands."""
+        """The path at which the parser is."""
         steps: list[str | int] = []
         for frame in self.stack:
             if not frame.is_map:

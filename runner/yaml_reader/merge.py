@@ -1,4 +1,4 @@
-"""How a job's options merge over the defaults it inherits.
+"""Merge a job's options over the defaults it inherits.
 
 Mappings merge by key, lists and scalars replace, null resets to the built-in default. Null is a value
 only where JSON values stand: in ``args``, inside ``kwargs``, and as ``default`` or ``const`` of a param.

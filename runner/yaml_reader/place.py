@@ -1,4 +1,4 @@
-"""Where each key and value of a YAML text stands.
+"""Find the position of each key and value of a YAML text.
 
 Only a file with a problem needs this, so the text is parsed a second time for it.
 """
@@ -113,7 +113,7 @@ def _add(frame: list[Any], place: Place, event: Any) -> None:
 
 
 class _Merged(Place):
-    """What ``<<`` names: a mapping or a list of mappings."""
+    """The value of ``<<``: a mapping or a list of mappings."""
 
     __slots__ = ("of",)
 

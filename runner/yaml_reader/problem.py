@@ -1,4 +1,4 @@
-"""What is wrong in a file, where, and what to do: one line each."""
+"""Problems of files: what is wrong, where, and what to do, in one line each."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Problem:
 
     @property
     def index(self) -> int:
-        """Where it stands in ``source``: a character index from 0."""
+        """The position in ``source``: a character index from 0."""
         for index in range(len(self.source) + 1):
             if display_column(self.source, index) >= self.column:
                 return index
@@ -67,7 +67,7 @@ class Problem:
 
     @property
     def fix(self) -> str:
-        """What to do, in one line: the corrected line where it is known, else the remedy."""
+        """The advice in one line: the corrected line if it is known, otherwise the remedy."""
         return self.corrected.strip() or self.remedy
 
     def as_dict(self) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""What a plain (unquoted) YAML scalar means: YAML 1.2's core schema, minus what YAML 1.1 reads otherwise.
+"""Read plain (unquoted) YAML scalars: YAML 1.2's core schema, without values that YAML 1.1 reads differently.
 
 Where the two versions of YAML disagree, or JSON has no such value, the text is refused with a remedy: a
 person who wrote ``no``, ``010`` or ``1:30`` meant something, and each tool would guess differently.

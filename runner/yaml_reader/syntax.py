@@ -1,4 +1,4 @@
-"""What a YAML parser's complaint means to a person, and what to do about it."""
+"""Explain the errors of the YAML parser to a person, with the remedy."""
 
 from __future__ import annotations
 

@@ -225,7 +225,7 @@ class WorkerLog:
     # In place: who sets an attribute of a logger has all of them looked at (`runner/attempt/loggers.py`).
 
     def turn(self, records: Records) -> None:
-        """Have the run's log take all records."""
+        """Send all log records to the run's log."""
         now = self._logger.handlers
         if now != self._between:
             others = self._others()
@@ -233,7 +233,7 @@ class WorkerLog:
         now[:] = self._during
 
     def turn_back(self) -> None:
-        """Have the worker's own log take all records."""
+        """Send all log records to the worker's own log."""
         now = self._logger.handlers
         if self._between is not None and now == self._during:
             now[:] = self._between

@@ -40,7 +40,7 @@ class Streams:
         self.end()
 
     def turn(self) -> None:
-        """Have descriptors 1 and 2 be the pipe, whatever became of them, and 0 what it was."""
+        """Make descriptors 1 and 2 the pipe again, whatever became of them, and restore 0."""
         os.dup2(self._own[0], 0)
         # A job, or a program that it has started, may have changed what all copies of the pipe share.
         os.set_blocking(self._pipe, True)
@@ -123,7 +123,7 @@ class _Texts:
         self._holders = list(map(sys.getrefcount, self._layers))
 
     def spoil(self) -> None:
-        """Have no other attempt find these."""
+        """Make sure that no other attempt finds these streams."""
         self._noted = []
 
     def are_as_new(self) -> bool:

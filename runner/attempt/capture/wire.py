@@ -1,4 +1,4 @@
-"""What passes through the pipe between a taker and the collector.
+"""The format of the pipe between a taker and the collector.
 
 Plain bytes are what the run wrote. Between them stand marks: a token that only this child and the collector know,
 a letter, JSON, and the end of the line. A job that writes such bytes by chance, or on purpose, does not know the

@@ -1,1 +1,1 @@
-"""What the commands share: the group that loads them, options, output, times, faults and following a run."""
+"""Code that the commands share: the group that loads them, options, output, times, faults, following a run."""

@@ -26,7 +26,7 @@ _FORM = "write one JSON object a line"
 
 
 class Lines:
-    """What one command has done with the lines of a file so far."""
+    """The progress of one command through the lines of a file."""
 
     def __init__(self, project: Project, out: Output, bulk: BulkSubmission, name: str, *, wait: bool) -> None:
         self.project = project

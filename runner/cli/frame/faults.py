@@ -1,4 +1,4 @@
-"""What went wrong, told apart: a fault with a remedy, an interrupt, a bug. Each has its exit code."""
+"""Tell faults with a remedy, interrupts, and bugs apart. Each has its exit code."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PRECEDENCE = (BUG, 69, 2, 4, 1, 5, 3, 124)
 
 
 class OutputLost(RunnerError):
-    """What stdout was to carry could not be written."""
+    """The output could not be written to stdout."""
 
     code = "output"
 

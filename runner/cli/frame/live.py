@@ -25,7 +25,7 @@ from runner.model.run import Run, State, to_datetime
 
 
 class TimeLeftColumn(ProgressColumn):
-    """How long a run is expected to take yet; nothing while that is not known."""
+    """The estimated time left of a run; empty while it is unknown."""
 
     def render(self, task: Task) -> Text:
         """Return the remaining time estimated at the last progress report, less the time since then."""

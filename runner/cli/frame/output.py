@@ -1,4 +1,4 @@
-"""Where a command prints: data to stdout, all else to stderr; for people, or as JSON."""
+"""Print the output of commands: data to stdout, everything else to stderr, for people or as JSON."""
 
 from __future__ import annotations
 

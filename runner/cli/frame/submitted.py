@@ -1,4 +1,4 @@
-"""What ``submit`` and ``rerun`` say of a submission."""
+"""The output of ``submit`` and ``rerun`` about a submission."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one check of the doctor found."""
+"""The findings of the doctor's checks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ EXAMPLES = 3
 
 
 class Level(StrEnum):
-    """How much attention a finding needs: none, some, or now."""
+    """The urgency of a finding."""
 
     OK = "ok"
     WARNING = "warning"
@@ -21,7 +21,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What a check found. ``what`` says it in words, ``remedy`` what to do about it.
+    """The finding of a check. ``what`` describes it, and ``remedy`` says what to do.
 
     ``count`` tells how many things a repair would mend; ``examples`` name some of them.
     """

@@ -10,7 +10,7 @@ from runner.model.plural import things
 
 @dataclass(slots=True)
 class Tally:
-    """How many were found, and the first of them."""
+    """The number of things found, and the first of them."""
 
     count: int = 0
     examples: list[str] = field(default_factory=list)

@@ -26,7 +26,7 @@ _CONFIGURED = ("maxmemory-policy", "appendonly", "appendfsync", "save", "min-rep
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What a server says of itself. ``config`` lacks what this user may not ask (managed servers)."""
+    """A server's description of itself. ``config`` lacks values that this user may not read (managed servers)."""
 
     info: Mapping[str, Any]
     config: Mapping[str, str]
