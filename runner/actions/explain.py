@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from runner.model.duration import format_duration
 from runner.model.pause import ALL, Pause
 from runner.model.plural import things
 from runner.model.run import Run, State, to_datetime, to_timestamp
@@ -55,9 +56,14 @@ class Facts:
     pause: Pause | None = None
     """What holds its job."""
     before: int | None = None
-    """It was put aside, and so many before it, to wait for a slot of concurrency or the end of a pause."""
+    """It was put aside, and so many before it, to wait for a slot of concurrency, its rate, or the end of a pause."""
     holders: Sequence[str] | None = None
     """Runs that hold the slots it waits for; ten at most."""
+    rate_limit: int = 0
+    rate_per: int = 0
+    """Milliseconds in which so many runs may start."""
+    rate_free: int | None = None
+    """It waits for its rate, and cannot start before that."""
     workers: int = 0
     """Live workers."""
     takers: Sequence[str] = ()
@@ -91,6 +97,7 @@ class Facts:
             "pause": self.pause.document() if self.pause is not None else None,
             "put_aside_before": self.before,
             "slot_holders": list(self.holders) if self.holders is not None else None,
+            "rate_free": to_timestamp(self.rate_free),
             "workers": self.workers,
             "takers": list(self.takers),
             "declared": self.declared,
@@ -196,6 +203,12 @@ def _waits(facts: Facts) -> tuple[str, list[str], list[tuple[str, ...]]]:
         because = [f"held by run {holder}" for holder in facts.holders]
         because += [f"{_count(facts.before)} waiting before it"] if facts.before else ["it is the next one to get it"]
         return "it waits for a concurrency slot of its job", [*because, *unserved], []
+    if facts.before is not None and facts.rate_free is not None:
+        rate = f"{things(facts.rate_limit, 'start')} in {format_duration(facts.rate_per / 1000)}"
+        summary = f"it waits for its rate limit ({rate}), until {facts.moment(facts.rate_free)}"
+        summary += f", in {facts.left(facts.rate_free)}" if facts.rate_free > facts.now else " at the earliest"
+        because = [f"{_count(facts.before)} waiting before it"] if facts.before else ["it is the next one to start"]
+        return summary, [*because, *unserved], []
     if facts.before is not None:
         return "it was held while its job was paused, and goes into its queue soon", unserved, []
     if facts.due is not None:

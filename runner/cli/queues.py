@@ -14,7 +14,7 @@ from runner.model.queue import Queue
 @json_option
 @jsonl_option
 def command(as_json: bool, jsonl: bool) -> int:
-    """List the queues: what waits, by priority; what will be put into them later; who takes from them."""
+    """List the queues: what waits, by priority; what will be put into them later or is held; who takes from them."""
     from runner.ledger.fleet import read_queues  # start-up time: --help needs no ledger
 
     in_one_form(json=as_json, jsonl=jsonl)
@@ -25,7 +25,10 @@ def command(as_json: bool, jsonl: bool) -> int:
         out.listed([each.document() for each in queues], as_lines=jsonl)
     elif queues:
         table(
-            out, ("QUEUE", "WAITING", "PRIORITIES", "DELAYED", "WORKERS", "OLDEST"), [_row(each) for each in queues], {}
+            out,
+            ("QUEUE", "WAITING", "PRIORITIES", "DELAYED", "HELD", "WORKERS", "OLDEST"),
+            [_row(each) for each in queues],
+            {},
         )
     else:
         out.note("no queues")
@@ -42,6 +45,7 @@ def _row(queue: Queue) -> tuple[str, ...]:
         str(queue.waiting),
         ", ".join(f"{priority}: {count}" for priority, count in queue.priorities.items()),
         str(queue.delayed),
+        str(queue.held),
         f"{queue.workers} ({queue.running} of {queue.concurrency} busy)" if queue.workers else "none",
         show_seconds(queue.oldest) if queue.oldest is not None else "",
     )

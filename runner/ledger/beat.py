@@ -23,7 +23,7 @@ class Beat:
     """The result of a beat."""
 
     next_due: float | None
-    """Seconds until the next delayed run is due; None if there is none."""
+    """Seconds until the next run is due, or may be due by its rate; None if there is none."""
     terminating: Mapping[str, str]
     """The ids of runs to end, with the name of the signal."""
     more: bool

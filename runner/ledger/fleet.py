@@ -17,7 +17,7 @@ from runner.model.run import to_timestamp
 from runner.model.worker import Problems, Worker
 
 MOST_DELAYED = 10_000
-"""Delayed runs that are looked at, those that are due first."""
+"""Delayed runs that are looked at, those that are due first; and as many of those that are held."""
 
 _PRIORITIES = 10
 _STATES: Mapping[str, Literal["running", "stopping"]] = {"running": "running", "stopping": "stopping"}
@@ -139,7 +139,7 @@ def read_queues(store: Store) -> list[Queue]:
                 pipe.llen(key)
                 pipe.lindex(key, -1)
             (seconds, micros), *found = pipe.execute()
-        delayed = _delayed(store)
+        delayed, held = _delayed(store), _held(store)
         waiting: dict[str, dict[int, int]] = {name: {} for name in names}
         heads: dict[str, list[str]] = {name: [] for name in names}
         for (name, priority, _), length, head in zip(keys, found[::2], found[1::2], strict=True):
@@ -149,12 +149,12 @@ def read_queues(store: Store) -> list[Queue]:
         submitted = _submitted(store, [run_id for ids in heads.values() for run_id in ids])
     now = seconds * 1000 + micros // 1000
     shown = []
-    for name in [*names, *sorted(set(delayed) - set(names))]:
+    for name in [*names, *sorted((delayed.keys() | held.keys()) - set(names))]:
         named = [worker for worker in workers if name in worker.queues]
         takers = workers if name == INBOX else named
         ages = [now - submitted[run_id] for run_id in heads.get(name, ()) if run_id in submitted]
         counts = waiting.get(name, {})
-        if not (named or counts or delayed.get(name)):
+        if not (named or counts or delayed.get(name) or held.get(name)):
             continue
         shown.append(
             Queue(
@@ -162,6 +162,7 @@ def read_queues(store: Store) -> list[Queue]:
                 waiting=sum(counts.values()),
                 priorities={str(priority): counts[priority] for priority in sorted(counts, reverse=True)},
                 delayed=delayed.get(name, 0),
+                held=held.get(name, 0),
                 workers=len(takers),
                 concurrency=sum(worker.concurrency for worker in takers),
                 running=sum(worker.running for worker in takers),
@@ -195,7 +196,33 @@ def _submitted(store: Store, ids: list[str]) -> dict[str, int]:
 
 def _delayed(store: Store) -> dict[str, int]:
     """Count the delayed runs of each queue."""
-    ids: list[str] = store.client.zrange(store.keys.delayed, 0, MOST_DELAYED - 1)  # type: ignore[assignment]
+    return _by_queue(store, store.client.zrange(store.keys.delayed, 0, MOST_DELAYED - 1))  # type: ignore[arg-type]
+
+
+def _held(store: Store) -> dict[str, int]:
+    """Count the runs of each queue that were set aside."""
+    client, keys = store.client, store.keys
+    with client.pipeline(transaction=False) as pipe:
+        pipe.hkeys(keys.limits)
+        pipe.zrange(keys.rates, 0, MOST_DELAYED - 1)
+        pipe.smembers(keys.parked)
+        groups, rated, parked = pipe.execute()
+    sets = [*map(keys.waiting, groups), *map(keys.rated, rated), *(f"{keys.parked}:{job}" for job in parked)]
+    ids: list[str] = []
+    for first in range(0, len(sets), 100):
+        with client.pipeline(transaction=False) as pipe:
+            for key in sets[first : first + 100]:
+                pipe.zrange(key, 0, MOST_DELAYED - len(ids) - 1)
+            # A damaged one is left to the doctor.
+            found = [each for each in pipe.execute(raise_on_error=False) if isinstance(each, list)]
+        ids += [run_id for each in found for run_id in each]
+        if len(ids) >= MOST_DELAYED:
+            break
+    return _by_queue(store, ids[:MOST_DELAYED])
+
+
+def _by_queue(store: Store, ids: list[str]) -> dict[str, int]:
+    """Count the runs with these ids by their queue."""
     with store.client.pipeline(transaction=False) as pipe:
         for run_id in ids:
             pipe.hget(store.keys.run(run_id), "queue")

@@ -38,8 +38,10 @@ class Keys:
     outbox = _Named()
     overfull = _Named()
     overfull_rules = _Named()
+    parked = _Named()
     paused = _Named()
     queues = _Named()
+    rates = _Named()
     succeeded = _Named()
     terminating = _Named()
     workers = _Named()
@@ -97,6 +99,14 @@ class Keys:
     def permanent_binding(self, queue: str) -> str:
         """Return the key in which Kombu notes that a queue's bindings stay."""
         return self.named(f"binding-permanent:{queue}")
+
+    def waiting(self, group: str) -> str:
+        """Return the runs of a group that wait for a slot of concurrency."""
+        return self.named(f"waiting:{group}")
+
+    def rated(self, group: str) -> str:
+        """Return the runs of a group that wait for their rate."""
+        return self.named(f"rated:{group}")
 
     def worker(self, worker: str) -> str:
         """Return the key of a worker's record."""

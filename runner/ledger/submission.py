@@ -173,6 +173,7 @@ def _common(submission: Submission, settings: Settings) -> dict[str, str | int |
         "adopted": 1 if submission.adopted and unique is not None else None,
         "limit": job.concurrency.limit if job.concurrency is not None else None,
         "policy": job.concurrency.policy if job.concurrency is not None else None,
+        "rate": f"{job.rate.limit} {milliseconds(job.rate.per)}" if job.rate is not None else None,
         "forced": 1 if submission.forced else None,
         "drop_result": 1 if submission.drop_result else None,
         "spec_digest": pack_digest(job.digest),
@@ -200,8 +201,10 @@ def _own(submission: Submission, entry: Entry, params: str, *, traced: bool) -> 
     if job.unique is not None and submission.rerun_of is None:
         values = {name: entry.params.get(name) for name in job.unique.by} if job.unique.by else entry.params
         fields["unique"] = hashlib.sha256(write_params(values).encode()).hexdigest()[:32]
+    slot = (to_timestamp(submission.slot) or "") if submission.slot is not None else ""
+    if job.rate is not None:
+        fields["rate_group"] = job.rate.group(job.name, entry.params, run_id=entry.id, slot=slot)
     if job.concurrency is not None:
-        slot = (to_timestamp(submission.slot) or "") if submission.slot is not None else ""
         fields["group"] = job.concurrency.group(job.name, entry.params, run_id=entry.id, slot=slot)
     if traced:
         fields["traceparent"] = tracing.submitted(job.name, entry.id, submission.trigger) or ""

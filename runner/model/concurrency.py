@@ -42,14 +42,19 @@ class Concurrency:
 
     def group(self, job: str, params: Mapping[str, Any], *, run_id: str, slot: str = "") -> str:
         """Return the name of the group that a run is counted in."""
-        if self.key is None:
-            return job
-        values = {"run.id": run_id, "run.slot": slot, **{f"params.{name}": value for name, value in params.items()}}
-        # In a text, so that a key that is one placeholder becomes text too.
-        key = render(f"{job}:{self.key}", lambda name: values.get(name, ""))
-        if len(key) <= len(job) + 1 + LONGEST_KEY and key.isprintable():
-            return str(key)
-        return f"{job}:sha256:{hashlib.sha256(key.encode()).hexdigest()}"
+        return group_of(job, self.key, params, run_id=run_id, slot=slot)
+
+
+def group_of(job: str, key: str | None, params: Mapping[str, Any], *, run_id: str, slot: str) -> str:
+    """Return the name of the group that a key puts a run of a job into: of all runs of the job without one."""
+    if key is None:
+        return job
+    values = {"run.id": run_id, "run.slot": slot, **{f"params.{name}": value for name, value in params.items()}}
+    # In a text, so that a key that is one placeholder becomes text too.
+    rendered = render(f"{job}:{key}", lambda name: values.get(name, ""))
+    if len(rendered) <= len(job) + 1 + LONGEST_KEY and rendered.isprintable():
+        return str(rendered)
+    return f"{job}:sha256:{hashlib.sha256(rendered.encode()).hexdigest()}"
 
 
 CONCURRENCY_ALIASES = {

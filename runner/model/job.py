@@ -29,6 +29,7 @@ from runner.model.option import (
 )
 from runner.model.param import PARAMS, Param
 from runner.model.queue_name import PRIORITY, QUEUE_NAME
+from runner.model.rate import RATE_ALIASES, Rate
 from runner.model.retry import RetryPolicy
 from runner.model.schedule import SCHEDULES, Schedule
 from runner.model.secret import SECRET
@@ -124,7 +125,7 @@ JOB_ALIASES = {
     "handler_on": "hooks",
     "on_failure": "hooks.failure",
     "on_success": "hooks.success",
-    "rate_limit": hint("it is not supported, remove it"),
+    "rate_limit": "rate",
     "name": hint("the name of a job is the key that its options stand under"),
     "depends": hint("jobs do not depend on each other, remove it"),
     "type": hint("a job has no type, task says what runs"),
@@ -303,6 +304,12 @@ class JobSpec:
         help="How many runs of the job may be under way at once, over the whole fleet.",
         examples=({"limit": 1}, {"limit": 2, "policy": "skip", "key": "${params.region}"}),
     )
+    rate: Rate | None = option(
+        Section(Rate, RATE_ALIASES),
+        default=None,
+        help="How many runs of the job may start within a time, over the whole fleet; the others wait in their order.",
+        examples=({"limit": 100, "per": "1m"}, {"limit": 10, "per": "1s", "key": "${params.tenant}"}),
+    )
     unique: Unique | None = option(
         Section(Unique, UNIQUE_ALIASES),
         default=None,
@@ -382,6 +389,8 @@ def check_job(job: JobSpec, path: Path, report: Report) -> bool:
         sound &= params_known(getattr(job, option_name), job.params, (*path, option_name), report)
     if job.concurrency is not None and job.concurrency.key is not None:
         sound &= check_key(job.concurrency.key, job.params, (*path, "concurrency", "key"), report)
+    if job.rate is not None and job.rate.key is not None:
+        sound &= check_key(job.rate.key, job.params, (*path, "rate", "key"), report)
     for number, name in enumerate(job.unique.by if job.unique else ()):
         if name not in job.params:
             what, close = f"{name} is no param of the job", closest(name, job.params)

@@ -226,10 +226,11 @@ class Section:
 
     def _expected(self, value: Any) -> Message:
         what = f"expected a mapping, got {describe(value)}"
-        for declared in options_of(self.cls):
-            if declared.examples and not isinstance(declared.examples[0], dict | list):
-                return told(what, f"write {{{declared.key}: {declared.examples[0]}}}")
-        return Message(what)
+        shown = [
+            each for each in options_of(self.cls) if each.examples and not isinstance(each.examples[0], dict | list)
+        ]
+        example = [f"{each.key}: {each.examples[0]}" for each in [each for each in shown if each.required] or shown[:1]]
+        return told(what, f"write {{{', '.join(example)}}}") if example else Message(what)
 
     def schema(self) -> dict[str, Any]:
         declared = options_of(self.cls)

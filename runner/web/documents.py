@@ -117,6 +117,7 @@ class Facts(TypedDict):
     pause: Pause | None
     put_aside_before: int | None
     slot_holders: list[str] | None
+    rate_free: str | None
     workers: int
     takers: list[str]
     declared: bool

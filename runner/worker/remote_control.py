@@ -134,7 +134,7 @@ def _shutdown(_panel: object, **_: object) -> Words:
 
 
 def _no_rate_limit(_panel: object, **_: object) -> Words:
-    return {"error": "rate_limit is not supported: concurrency in jobs.d limits how many runs there are at once"}
+    return {"error": "rate_limit is not supported: rate in jobs.d limits how many runs start, over all workers"}
 
 
 def _no_time_limit(_panel: object, **_: object) -> Words:

@@ -11,6 +11,8 @@ from runner.actions.project import Project
 from runner.actions.why import why
 from runner.ledger.pauses import pause, resume
 from runner.model.concurrency import Concurrency
+from runner.model.rate import Rate
+from runner.model.run import to_datetime
 from runner.settings import Settings
 from tests.support.bench import ERROR, Bench
 
@@ -100,6 +102,20 @@ def test_retry_and_ends(bench: Bench, project: Project) -> None:
     run = bench.submit(expires=1000.0)
     bench.make_expire(run.id)
     assert "it ended in REVOKED, expired" in told(project, run.id)
+
+
+def test_waiting_for_its_rate(bench: Bench, project: Project) -> None:
+    job = replace(bench.job(), rate=Rate(limit=2, per=60.0))
+    runs = [bench.submit(job=job) for _ in range(6)]
+    for run in runs[:2]:
+        bench.attempts.succeed(run.id, bench.start(run), "1")
+    text = told(project, runs[3].id)
+    assert "it waits for its rate limit (2 starts in 1m), until" in text
+    assert "1 run is waiting before it" in text
+    assert "it is the next one to start" in told(project, runs[2].id)
+    free = [why(project, run.id)[0].rate_free or 0 for run in runs[2:]]
+    begun = [to_datetime(bench.ledger.get(run.id).started_at or "").timestamp() for run in runs[:2]]
+    assert free == [round((at + later) * 1000) for later in (60, 120) for at in begun]
 
 
 @pytest.mark.parametrize("note", ["the worker stops", "scheduled for maintenance", "waiting in queue for a GPU"])

@@ -113,6 +113,7 @@ def test_an_unknown_option_of_a_job_without_a_value(tmp_path: Path, path: tuple[
         "retry": {"delay": "5s"},
         "schedule": {"every": "1h"},
         "concurrency": {"limit": 1},
+        "rate": {"limit": 1, "per": "1s"},
         "unique": {"for": "1h"},
         "hooks": {"success": []},
         "retention": {"runs": 5},

@@ -16,11 +16,14 @@ def test_queues(make_project: Callable[..., Project]) -> None:
     project.submit("hello", "--in", "1h")
     project.submit("hello", "--queue", "other")
     first, other = project.cli("queues", "--json").check().json
-    assert set(first) == {"name", "waiting", "priorities", "delayed", "workers", "concurrency", "running", "oldest"}
+    assert set(first) == {"name", "waiting", "priorities", "delayed", "held", "workers"} | {
+        *("concurrency", "running", "oldest")
+    }
     assert (first["name"], first["waiting"], first["priorities"]) == ("default", 3, {"9": 2, "2": 1})
     assert (first["delayed"], first["workers"], first["concurrency"]) == (1, 0, 0)
     assert first["oldest"] > 0
     assert (other["name"], other["waiting"]) == ("other", 1)
     result = project.cli("queues").check()
-    assert result.stdout.splitlines()[0].split() == ["QUEUE", "WAITING", "PRIORITIES", "DELAYED", "WORKERS", "OLDEST"]
+    headings = ["QUEUE", "WAITING", "PRIORITIES", "DELAYED", "HELD", "WORKERS", "OLDEST"]
+    assert result.stdout.splitlines()[0].split() == headings
     assert f"no worker takes from queue other: runner worker -Q other --project {project.path}\n" in result.stderr

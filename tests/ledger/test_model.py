@@ -16,20 +16,29 @@ from runner.ledger.ledger import Ledger
 from runner.ledger.pauses import pause, resume
 from runner.model.concurrency import Concurrency
 from runner.model.job import JobSpec
+from runner.model.rate import Rate
 from runner.model.run import FINAL, TRANSITIONS, Run, State
 from runner.settings import Settings
 from tests.support.answers import text, texts
 from tests.support.bench import ERROR, Bench
 from tests.support.servers import Server
 
+RATES = {
+    "rated": Rate(limit=2, per=1000.0),
+    "rated-one": Rate(limit=3, per=1000.0),
+    "rated-skip": Rate(limit=1, per=1000.0),
+}
 JOBS = {
-    name: JobSpec(name=name, task="m:a", digest="sha256:0", concurrency=concurrency)
+    name: JobSpec(name=name, task="m:a", digest="sha256:0", concurrency=concurrency, rate=RATES.get(name))
     for name, concurrency in {
         "job": None,
         "one": Concurrency(limit=1),
         "two": Concurrency(limit=2),
         "skip": Concurrency(limit=1, policy="skip"),
         "replace": Concurrency(limit=1, policy="replace"),
+        "rated": None,
+        "rated-one": Concurrency(limit=1),
+        "rated-skip": Concurrency(limit=1, policy="skip"),
     }.items()
 }
 
@@ -124,6 +133,12 @@ class Runs(RuleBasedStateMachine):
     def comes_due(self, run_id: str) -> None:
         self.bench.make_due(run_id)
 
+    @rule(job=st.sampled_from(list(RATES)))
+    def time_of_a_rate_passes(self, job: str) -> None:
+        client, keys = self.bench.ledger.client, self.bench.ledger.keys
+        client.delete(keys.named(f"starts:{job}"))
+        client.zadd(keys.rates, {job: 1}, xx=True)
+
     @rule(run_id=submitted)
     def expires_now(self, run_id: str) -> None:
         self.bench.make_expire(run_id)
@@ -160,6 +175,15 @@ class Runs(RuleBasedStateMachine):
         aside += [
             run_id for key in client.scan_iter(f"{namespace}:parked:*") for run_id in texts(client.zrange(key, 0, -1))
         ]
+        aside += [
+            run_id for key in client.scan_iter(f"{namespace}:rated:*") for run_id in texts(client.zrange(key, 0, -1))
+        ]
+        for job, rate in RATES.items():
+            passes = texts(client.zrange(f"{namespace}:passes:{job}", 0, -1))
+            assert len(passes) + client.llen(f"{namespace}:starts:{job}") <= rate.limit, "more start than may"
+            assert all(runs[run_id].state in (State.PENDING, State.RETRY) for run_id in passes), "a pass leaked"
+            if client.exists(f"{namespace}:rated:{job}"):
+                assert client.zscore(f"{namespace}:rates", job) is not None, "nothing lets runs go on"
         for key in client.scan_iter(f"{namespace}:holders:*"):
             group = JOBS[key.rsplit(":", 1)[1]].concurrency
             assert group is not None

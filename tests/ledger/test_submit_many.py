@@ -19,6 +19,7 @@ from runner.ledger.submission import Entry, Submission, Submitted
 from runner.model.concurrency import Concurrency
 from runner.model.hooks import Hook, Hooks, Unique
 from runner.model.job import JobSpec
+from runner.model.rate import Rate
 from runner.model.run import State
 from tests.support.answers import text
 from tests.support.bench import Bench
@@ -33,6 +34,7 @@ JOBS: dict[str, JobSpec] = {
         f"concurrency, {policy}": replace(PLAIN, concurrency=Concurrency(limit=2, policy=policy, key="${params.n}"))
         for policy in ("queue", "skip", "replace")
     },
+    "rate": replace(PLAIN, rate=Rate(limit=2, per=3600.0, key="${params.n}")),
 }
 OPTIONS: dict[str, dict[str, Any]] = {
     "now": {},

@@ -52,6 +52,8 @@ class Reconciliation:
         """Run ids, and the lists in which a message was seen, once for each."""
         self._newest: dict[str, str] = {}
         """Lists, and the id of the newest message when the walk through them began."""
+        self._rated: set[str] = set()
+        """Groups of runs whose starts are limited."""
 
     def findings(self) -> Iterator[Finding]:
         """Walk, and yield what was found (and mended, if that was asked for).
@@ -91,6 +93,8 @@ class Reconciliation:
                     ids.append(rest)
                 elif kind == "queue":
                     self._newest[str(key)] = ""
+                elif kind in ("passes", "rated"):
+                    self._rated.add(rest)
                 elif kind == "job":
                     job, _, state = rest.rpartition(":")
                     self._walk_index("job", str(key), job, state)
@@ -182,6 +186,8 @@ class Reconciliation:
         groups = (group for group, _ in self._client.hscan_iter(self._keys.limits, count=PORTION))
         for page in _portions(groups, BATCH):
             self._tallies["slots"].add(*self._script("groups", *page))
+        for page in _portions(iter(self._rated), BATCH):
+            self._tallies["slots"].add(*self._script("rates", *page))
 
     def _walk_queue_names(self) -> None:
         consumed = consumed_queues(self._store)

@@ -1,15 +1,15 @@
 #!lua flags=allow-oom
 -- What workers do for all, whichever comes first in each half second: nobody is the leader, anybody may be gone.
 --
--- Says that this worker lives; moves due runs from the delayed set to their queues; ends what expired; puts
--- back what dead workers held; rings for messages that nobody was told of. Each in small portions, so that Redis never
--- waits for it.
+-- Says that this worker lives; moves due runs from the delayed set to their queues, and those that their rate lets go on;
+-- ends what expired; puts back what dead workers held; rings for messages that nobody was told of. Each in small
+-- portions, so that Redis never waits for it.
 --
 -- ARGV: worker ('' for none), ms the worker counts as alive, lease in ms, the worker's record as name, value, …
--- Returns {ms until the next delayed run is due | '', ids to terminate and their signals as a flat list, more to do,
+-- Returns {ms until the next run is due, or may be due by its rate | '', ids to terminate and their signals as a flat list, more to do,
 -- hooks to fire, runs and jobs to prune, ms until this worker's next turn, how many have a turn before it}
 --
--- Uses: clock, keys, records, queues, claims, waiting, endings, arrivals, losses, inbox, pauses, revoking.
+-- Uses: clock, keys, records, queues, claims, waiting, endings, arrivals, losses, inbox, pauses, rates, revoking.
 
 local worker, lease = ARGV[1], tonumber(ARGV[3])
 local PORTION = 200
@@ -62,6 +62,41 @@ for _, id in ipairs(late) do
   if not (run and expired(run) and pcall(revoke_run, run, 'expired')) then redis.call('ZREM', EXPIRING, id) end
 end
 if #late == PORTION then more = 1 end
+
+-- Gives passes to runs that wait for their rate, in their order.
+local passable = PORTION
+local function let_pass(group)
+  local key = rated_key(group)
+  for _, id in ipairs(passable > 0 and redis.call('ZRANGE', key, 0, passable - 1) or {}) do
+    passable = passable - 1
+    local run = load_run(id)
+    if run and run.message and run.aside == key and not FINAL[run.state] then
+      local at = next_pass(run)
+      if at > NOW then return redis.call('ZADD', RATES, at, group) end
+      if not pause_of(run) then hold_pass(run) end
+      if not pcall(go_on, run) then redis.call('ZREM', key, id) end
+    else
+      redis.call('ZREM', key, id)
+    end
+  end
+  if redis.call('EXISTS', key) == 1 then
+    redis.call('ZADD', RATES, NOW, group)
+    more = 1
+  else
+    redis.call('ZREM', RATES, group)
+  end
+end
+
+-- One group that waits is looked at, too: a pass that a failover left behind is taken back.
+local rated = redis.call('ZRANDMEMBER', RATES)
+if rated then
+  for _, id in ipairs(redis.call('ZRANGE', passes_key(rated), 0, PORTION - 1)) do
+    local state = redis.pcall('HGET', run_key(id), 'state')
+    if state ~= 'PENDING' and state ~= 'RETRY' then redis.call('ZREM', passes_key(rated), id) end
+  end
+  let_pass(rated)
+end
+for _, each in ipairs(redis.call('ZRANGE', RATES, '-inf', NOW, 'BYSCORE', 'LIMIT', 0, PORTION)) do let_pass(each) end
 
 -- After a pause of this server, a restart, a failover or a step of its clock, leases look older than they are:
 -- nothing is reaped for one full lease, so that live workers can renew first.
@@ -122,8 +157,11 @@ if worker ~= '' then
   end
 end
 
-local next_due = redis.call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')
-return { next_due[2] and tostring(math.max(0, tonumber(next_due[2]) - NOW)) or '',
+local next_due = math.huge
+for _, key in ipairs({ DELAYED, RATES }) do
+  next_due = math.min(next_due, tonumber(redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2] or math.huge))
+end
+return { next_due < math.huge and tostring(math.max(0, next_due - NOW)) or '',
   redis.call('HGETALL', TERMINATING), more, redis.call('ZCOUNT', OUTBOX, '-inf', NOW),
   redis.call('ZCOUNT', PRUNABLE, '-inf', NOW) + redis.call('ZCOUNT', OVERFULL, '-inf', NOW),
   math.floor(turn), before }

@@ -1,15 +1,16 @@
 -- Tells where a run is: what it waits behind, or who holds it. Changes nothing.
 --
--- Keys: NS:run:ID, NS:delayed, NS:paused, NS:holders:GROUP, the set that the run was put aside into, NS:claims,
+-- Keys: NS:run:ID, NS:delayed, NS:paused, NS:holders:GROUP, NS:starts:GROUP, NS:passes:GROUP, the set that the run was put aside into, NS:claims,
 -- NS:leases, and of the run's queue the lists NS:queue:Q:P. So many messages and claims are looked through, not more.
 --
 -- ARGV: id, how many messages and claims to look through
 -- Returns facts as name, value, …: now; due (ms, in the delayed set); ahead (messages before its own in its list),
 -- higher (messages in lists served first), behind (only if its message was not found: messages that were not looked
 -- at); holder and lease (ms of its end, of the claim on it); refused_since; detail (as the record has it); paused (if
--- its job is); before (how many were put aside before it); holders (JSON, of the slots it waits for; up to ten)
+-- its job is); before (how many were put aside before it); holders (JSON, of the slots it waits for; up to ten);
+-- rate_limit and rate_per (ms), if it waits for its rate, and rate_free (ms, before which it cannot start)
 --
--- Uses: clock, keys, records, pauses.
+-- Uses: clock, keys, records, pauses, rates.
 
 local id, look = ARGV[1], tonumber(ARGV[2])
 local facts = { 'now', tostring(NOW) }
@@ -22,6 +23,19 @@ local run = load_run(id)
 if not run or FINAL[run.state] then return facts end
 if run.refused_since then tell('refused_since', run.refused_since) end
 if run.detail then tell('detail', run.detail) end
+
+-- The earliest time at which a run may start that so many of its group wait before.
+local function pass_of(waits, before)
+  local group, limit, per = rate_of(waits)
+  local free = {}
+  for _ = 1, redis.call('ZCARD', passes_key(group)) do free[#free + 1] = NOW + per end
+  for _, at in ipairs(redis.call('LRANGE', starts_key(group), -limit, -1)) do
+    free[#free + 1] = math.max(NOW, math.min(NOW, tonumber(at)) + per)
+  end
+  for _ = #free + 1, limit do free[#free + 1] = NOW end
+  table.sort(free)
+  return free[before % limit + 1] + math.floor(before / limit) * per
+end
 
 local function tell_claim(token, worker)
   tell('holder', worker)
@@ -39,6 +53,12 @@ if place then
   tell('before', place)
   if run.group and run.aside == waiting_key(run.group) then
     tell('holders', cjson.encode(redis.call('ZRANGE', holders_key(run.group), 0, 9)))
+  end
+  if run.rate and run.aside == rated_key(rate_of(run)) then
+    local _, limit, per = rate_of(run)
+    tell('rate_limit', limit)
+    tell('rate_per', per)
+    tell('rate_free', pass_of(run, place))
   end
   return facts
 end

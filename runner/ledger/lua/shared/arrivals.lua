@@ -1,6 +1,6 @@
 -- How runs come to their queues.
 --
--- Uses: clock, keys, records, events, claims, waiting, pauses, revoking.
+-- Uses: clock, keys, records, events, claims, waiting, pauses, rates, revoking.
 
 -- Makes room for a run whose policy is `replace`: the oldest ones of its group go, so that it is one of `limit`.
 -- STARTED ones are terminated, and keep their slots until they are dead.
@@ -28,9 +28,9 @@ local function replace_oldest(run)
   end
 end
 
--- A run that was never started comes to its queue: here its policy acts.
+-- A run that was never started comes to its queue: here its policy acts, if its rate lets it go on.
 local function arrive(run, message)
-  if run.group and not pause_of(run) and not holds_slot(run) then
+  if run.group and not pause_of(run) and not holds_slot(run) and (not run.rate or take_pass(run)) then
     if run.policy == 'replace' then replace_oldest(run) end
     if run.policy == 'skip' and redis.call('ZCARD', holders_key(run.group)) >= limit_of(run) then
       return revoke_run(run, 'skipped')

@@ -13,6 +13,7 @@ local PRUNABLE = NS .. ':prunable'
 local PAUSED = NS .. ':paused'
 local PARKED = NS .. ':parked'
 local LIMITS = NS .. ':limits'
+local RATES = NS .. ':rates'
 local TERMINATING = NS .. ':terminating'
 local IDS = NS .. ':ids'
 local QUEUES = NS .. ':queues'
@@ -46,6 +47,9 @@ local function permanent_binding_key(queue) return NS .. ':binding-permanent:' .
 local function parked_key(job) return NS .. ':parked:' .. job end
 local function holders_key(group) return NS .. ':holders:' .. group end
 local function waiting_key(group) return NS .. ':waiting:' .. group end
+local function starts_key(group) return NS .. ':starts:' .. group end
+local function passes_key(group) return NS .. ':passes:' .. group end
+local function rated_key(group) return NS .. ':rated:' .. group end
 local function worker_key(worker) return NS .. ':worker:' .. worker end
 local function known_key(digest) return NS .. ':known:' .. digest end
 local function audit_key(kind) return NS .. ':audit' .. kind end

@@ -1,10 +1,11 @@
 -- The guard before every attempt, and its start, in one step.
 --
 -- PENDING | RETRY -> STARTED, if nothing speaks against it. Else the message is dropped (its claim released), and a run that
--- has expired, or was revoked, ends here. One of a paused job, or one that holds no slot where none is free, is set aside.
+-- has expired, or was revoked, ends here. One of a paused job is set aside, and so is one that its concurrency or its rate
+-- does not let start.
 --
 -- Uses: clock, keys, records, events, counts, claims, pauses, transitions, outbox, endings.
--- Seldom: waiting (park, take_slot, wait_for_slot), revoking (revoke_run), losses (lose).
+-- Seldom: waiting (park, may_start), revoking (revoke_run), losses (lose).
 
 -- What a worker needs of a run that it may start.
 local function gone(run)
@@ -45,10 +46,7 @@ local function start(id, token, claim, worker, pid, job, digest)
     park(run, claim.message)
     return drop('paused')
   end
-  if run.group and not take_slot(run) then
-    wait_for_slot(run, claim.message, true)
-    return drop('waiting')
-  end
+  if (run.group or run.rate) and not may_start(run, claim.message) then return drop('waiting') end
 
   local key = run_key(id)
   enter(run, 'STARTED')

@@ -1,6 +1,6 @@
--- Where runs wait: for their time, for the end of a pause, for a slot of concurrency.
+-- Where runs wait: for their time, for the end of a pause, for a slot of concurrency, for their rate.
 --
--- Uses: clock, keys, records, queues, pauses.
+-- Uses: clock, keys, records, queues, pauses, rates.
 
 local function delay(run, due, message)
   run.message = message
@@ -76,10 +76,16 @@ local function leave_slot(run)
   if run.group and redis.call('ZREM', holders_key(run.group), run.id) == 1 then promote(run.group) end
 end
 
+-- What a run that does not go on for now, or that has ended, leaves to others.
+local function leave_places(run)
+  if run.rate then leave_pass(run) end
+  leave_slot(run)
+end
+
 local function park(run, message, front)
   put_aside(run, parked_key(run.job), message, 'the job is paused', front)
   redis.call('SADD', PARKED, run.job)
-  leave_slot(run)
+  leave_places(run)
 end
 
 local function wait_for_slot(run, message, front)
@@ -87,10 +93,36 @@ local function wait_for_slot(run, message, front)
   put_aside(run, waiting_key(run.group), message, 'waiting for a concurrency slot', front)
 end
 
--- Lets the message of a run into a queue; sets it aside if the job is paused or no slot is free.
+local function wait_for_rate(run, message, front)
+  put_aside(run, rated_key(rate_of(run)), message, 'waiting for its rate limit', front)
+  expect_pass(run, next_pass(run))
+end
+
+-- Whether a run may go on, by its rate and by its concurrency; if not, it is set aside. A run that waits for a slot keeps
+-- its pass: it is the next one to start all the same.
+local function has_places(run, message, front)
+  if run.rate and not take_pass(run, front) then
+    wait_for_rate(run, message, front)
+    return false
+  end
+  if run.group and not take_slot(run) then
+    wait_for_slot(run, message, front)
+    return false
+  end
+  return true
+end
+
+-- The same for a run that starts now.
+local function may_start(run, message)
+  if not has_places(run, message, true) then return false end
+  if run.rate then spend_pass(run) end
+  return true
+end
+
+-- Lets the message of a run into a queue; sets it aside if the job is paused, or if its rate or its concurrency says so.
 local function admit(run, queue, priority, message, front)
   local first = front or run.state == 'RETRY'
   if pause_of(run) then return park(run, message, first) end
-  if run.group and not take_slot(run) then return wait_for_slot(run, message, first) end
+  if not has_places(run, message, first) then return end
   enqueue(queue, priority, message, front)
 end

@@ -1,0 +1,46 @@
+"""The ``rate:`` section of a job: how many of its runs may start within a time, over the whole fleet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from runner.model.concurrency import group_of
+from runner.model.message import hint
+from runner.model.option import Duration, Integer, Text, option
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """At most ``limit`` starts in any ``per`` seconds for each value of ``key``."""
+
+    limit: int = option(
+        Integer(1, 10_000), help="How many runs may start within that time, over all workers.", examples=(100,)
+    )
+    per: float = option(
+        Duration(0.1), help="The length of the window; none of that length has more starts.", examples=("1m",)
+    )
+    key: str | None = option(
+        Text(min_length=1, max_length=512),
+        default=None,
+        help="Runs with different keys do not count against each other.",
+        examples=("${params.tenant}",),
+    )
+
+    def group(self, job: str, params: Mapping[str, Any], *, run_id: str, slot: str = "") -> str:
+        """Return the name of the group whose starts are counted together with that of the run."""
+        return group_of(job, self.key, params, run_id=run_id, slot=slot)
+
+
+RATE_ALIASES = {
+    "max": "limit",
+    "count": "limit",
+    "burst": hint("as many as limit may start at once"),
+    "period": "per",
+    "interval": "per",
+    "duration": "per",
+    "window": "per",
+    "within": "per",
+    "group": "key",
+}
