@@ -161,6 +161,7 @@ FOREIGN_JOB_NAMES = {
     "schedule_interval": "schedule",
     "catchup": "schedule.catchup",
     "max_active_runs": "concurrency.limit",
+    "max_consecutive_failed_dag_runs": "pause_after",
     "execution_timeout": "timeout",
     "retry_delay": "retry.delay",
     "retry_exponential_backoff": "retry.backoff",

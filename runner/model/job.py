@@ -114,6 +114,10 @@ JOB_ALIASES = {
     "max_concurrency": "concurrency.limit",
     "maxActiveRuns": "concurrency.limit",
     "max_instances": "concurrency.limit",
+    "max_failures": "pause_after",
+    "max_consecutive_failures": "pause_after",
+    "disable_after": "pause_after",
+    "circuit_breaker": "pause_after",
     "cron": "schedule",
     "crontab": "schedule",
     "schedules": "schedule",
@@ -321,6 +325,12 @@ class JobSpec:
         default=_NO_HOOKS,
         help="Jobs to submit when a run has an outcome; their param run is the run document.",
         examples=({"failure": ["page-oncall"]},),
+    )
+    pause_after: int | None = option(
+        Integer(1, 1_000_000),
+        default=None,
+        help="Pause the job after this many runs in a row ended in FAILURE; resuming it begins the count anew.",
+        examples=(5,),
     )
     alert_if_no_success: float | None = option(
         Duration(1.0),
