@@ -50,6 +50,7 @@ ALIKE = [
 PASSING = re.compile(r"^(PENDING|STARTED) ")
 
 TOUR = ROOT / "docs" / "tutorials" / "tour.md"
+FIRST_PROJECT = ROOT / "docs" / "tutorials" / "first-project.md"
 
 LEFT_OUT = {
     "make ": "these run in CI by themselves, or for many minutes",
@@ -257,13 +258,15 @@ def reader(redis_server: Server, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 @pytest.mark.parametrize(
-    "page", [page for page in PAGES if page.name != "README.md" and page != TOUR], ids=lambda page: page.stem
+    "page",
+    [page for page in PAGES if page.name != "README.md" and page not in (TOUR, FIRST_PROJECT)],
+    ids=lambda page: page.stem,
 )
 def test_what_a_page_says_works(reader: Reader, page: Path) -> None:
     folder = reader.folder / f"{page.parent.name}-{page.stem}"
     folder.mkdir()
     (folder / "old-crontab.txt").write_text(MODULES["old-crontab.txt"])
-    first = page.stem in ("first-project", "from-crontab")
+    first = page.stem == "from-crontab"
     reader.cwd = folder if first else reader.project.path
     project = reader.variables.pop("RUNNER_PROJECT")
     if not first:
@@ -327,6 +330,33 @@ def test_the_tour_shows_what_is_printed(make_embedded_project: Callable[..., Pro
     del reader.variables["RUNNER_PROJECT"]
     try:
         assert follow(reader, TOUR) > 8
+    finally:
+        reader.run("runner down")
+
+
+def test_the_first_project_shows_what_is_printed(make_embedded_project: Callable[..., Project], tmp_path: Path) -> None:
+    reader = Reader(make_embedded_project(), tmp_path, "")
+    del reader.variables["RUNNER_PROJECT"]
+    reader.cwd = tmp_path / "mine"
+    reader.cwd.mkdir()
+    block = re.compile(r"(?:Put this into\s`(\S+)`:\n\n)?^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    try:
+        for name, kind, text in block.findall(FIRST_PROJECT.read_text("utf-8")):
+            if kind == "python":
+                (reader.cwd / text.split()[1]).write_text(text, "utf-8")  # its first line is: # reports.py
+            elif name:
+                (reader.cwd / name).write_text(text, "utf-8")
+            elif kind == "text":
+                # Two lines that take the place of the last one.
+                jobs = reader.cwd / "jobs.d" / "reports.yaml"
+                jobs.write_text("".join(jobs.read_text("utf-8").splitlines(keepends=True)[:-1]) + text, "utf-8")
+            elif kind == "console":
+                reader.show(text)
+            else:
+                for line in lines(text):
+                    if not left_out(line):
+                        reader.type(reader.real(line))
+        assert (reader.cwd / "jobs.d" / "reports.yaml").exists()
     finally:
         reader.run("runner down")
 
