@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -224,7 +225,7 @@ def _needs_of_jobs(project: Project) -> Iterator[Finding]:
     """Say which files and commands that jobs need are missing on this host."""
     jobs = project.catalog.jobs
     names = sorted({name for option in ("env_file", "secrets") for name in jobs.with_option(option)})
-    told = [f"{name}: {each}" for name in names for each in host_complaints(jobs[name], project.settings)]
+    told = [f"{name}: {each}" for name in names for each in host_complaints(jobs[name], project.settings, os.environ)]
     for text in told[:EXAMPLES]:
         yield warning("needs", f"job {text}", "correct it, if workers of the job run on this host")
     if len(told) > EXAMPLES:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from runner.app.env_file import read_env_file
-from runner.app.secret_sources import MissingSecret, complaints
+from runner.app.secret_sources import MissingSecret, command_faults, complaints
 from runner.model.job import JobSpec
 from runner.settings import Settings
 
@@ -13,13 +13,18 @@ from runner.settings import Settings
 def worker_complaints(job: JobSpec, settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
     """Yield the warnings of a worker."""
     yield from complaints(job, settings.project, environ)
-    for complaint in host_complaints(job, settings):
+    for complaint in _env_file(job, settings):
         yield f"its runs end in FAILURE/missing_secret: {complaint}"
 
 
-def host_complaints(job: JobSpec, settings: Settings) -> Iterator[MissingSecret]:
-    """Yield why the job would fail on this host, whatever the environment of the worker is."""
+def host_complaints(job: JobSpec, settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield why the job would fail on this host, whatever variables its worker has."""
+    yield from _env_file(job, settings)
+    yield from command_faults(job, settings.project, environ)
+
+
+def _env_file(job: JobSpec, settings: Settings) -> Iterator[str]:
     try:
         read_env_file(job, settings.project, settings.trust)
     except MissingSecret as missing:
-        yield missing
+        yield str(missing)

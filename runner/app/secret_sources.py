@@ -8,12 +8,14 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from runner.app.secret_command import CommandFailed, command_fault, read_from_command
 from runner.host.regular import open_regular, read_at_most
 from runner.host.trust import is_read_only
 from runner.host.users import NoHome, expand_home
 from runner.model.job import JobSpec
-from runner.model.masking import SHORTEST
+from runner.model.masking import SHORTEST, Masker
 
+COMMAND = "exec:"
 LARGEST = 64 * 1024
 """Bytes of a file that holds a secret; Linux takes no environment variable of more than twice that."""
 
@@ -30,13 +32,21 @@ def look_up_secrets(job: JobSpec, project: Path, environ: Mapping[str, str]) -> 
     """
     found: dict[str, str] = {}
     faults: list[str] = []
+    said: list[str] = []
     for name, source in job.secrets.items():
         try:
-            found[name] = _look_up(source, project, environ)
+            if source.startswith(COMMAND):
+                found[name] = read_from_command(source.removeprefix(COMMAND), project, environ)
+            else:
+                found[name] = _look_up(source, project, environ)
         except MissingSecret as missing:
             faults.append(f"{name}: {missing}")
+        except CommandFailed as failed:
+            faults.append(f"{name}: {failed}")
+            said += failed.said.splitlines()
     if faults:
-        raise MissingSecret("; ".join(faults))
+        # A command may repeat on its standard error what it was given, or would have given.
+        raise MissingSecret(Masker([*found.values(), *said]).text("; ".join(faults)))
     return found
 
 
@@ -86,14 +96,30 @@ def secret_variables(jobs: Iterable[JobSpec]) -> frozenset[str]:
     return frozenset(source[4:] for job in jobs for source in job.secrets.values() if source.startswith("env:"))
 
 
+def command_faults(job: JobSpec, project: Path, environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield the secrets of ``job`` whose command is not found on this host."""
+    for name, source in job.secrets.items():
+        if source.startswith(COMMAND):
+            fault = command_fault(source.removeprefix(COMMAND), project, environ)
+            if fault is not None:
+                yield f"{name}: {fault}"
+
+
 def complaints(job: JobSpec, project: Path, environ: Mapping[str, str]) -> Iterator[str]:
     """Yield warnings about a job's secrets before it runs."""
     if not job.secrets:
         return
-    try:
-        found = look_up_secrets(job, project, environ)
-    except MissingSecret as missing:
-        yield f"its runs end in FAILURE/missing_secret: {missing}"
+    found: dict[str, str] = {}
+    faults = list(command_faults(job, project, environ))
+    for name, source in job.secrets.items():
+        if source.startswith(COMMAND):
+            continue  # nothing is started before a run needs it
+        try:
+            found[name] = _look_up(source, project, environ)
+        except MissingSecret as missing:
+            faults.append(f"{name}: {missing}")
+    if faults:
+        yield f"its runs end in FAILURE/missing_secret: {'; '.join(faults)}"
         return
     for name, value in found.items():
         if len(value) < SHORTEST:

@@ -250,8 +250,10 @@ class JobSpec:
         MapOf(ENV_NAME, SECRET, null_resets=True, dangling=False),  # a forgotten source is no secret
         default={},
         help="Environment variables for the duration of the run, from a variable (env:NAME) or a file (file:PATH) of "
-        "the worker; masked wherever the run shows them.",
-        examples=({"API_KEY": "env:REPORT_API_KEY", "DB_PASSWORD": "file:/run/secrets/db"},),
+        "the worker, or a command (exec:COMMAND) that it runs without a shell; masked wherever the run shows them.",
+        examples=(
+            {"API_KEY": "env:REPORT_API_KEY", "DB_PASSWORD": "file:/run/secrets/db", "PIN": "exec:pass show pin"},
+        ),
     )
     queue: str = option(QUEUE_NAME, default="default", help="The queue that workers take the run from.")
     priority: int = option(PRIORITY, default=5, help="0 to 9, 9 is served first.")

@@ -1,37 +1,61 @@
-"""The source of a secret (``env:NAME`` or ``file:PATH``), never its value."""
+"""The source of a secret (``env:NAME``, ``file:PATH``, or ``exec:COMMAND``), never its value."""
 
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 from typing import Any
 
 from runner.model.kind import INVALID, Path, Report, describe, editor_message
 from runner.model.message import told
 
-_PATTERN = r"^(?:env:[A-Za-z_][A-Za-z0-9_]*|file:[^\x00]+)$"
-_FITS = re.compile(_PATTERN[:-1] + r"\Z")
-_ADVICE = "write env:NAME or file:PATH, where the worker finds it; the secret itself does not belong here"
+_PLACES = r"env:[A-Za-z_][A-Za-z0-9_]*|file:[^\x00]+"
+_COMMAND = r"exec:[^\x00\r\n]*[^\x00\s][^\x00\r\n]*"
 
 
 @dataclass(frozen=True, slots=True)
 class SecretSource:
-    """``env:NAME`` or ``file:PATH``. A message never repeats the value: it may be the secret itself."""
+    """``env:NAME``, ``file:PATH``, or with ``commands`` also ``exec:COMMAND``.
+
+    A message never repeats the value: it may be the secret itself.
+    """
+
+    commands: bool = True
+
+    @property
+    def places(self) -> str:
+        """The forms that are accepted, for a sentence."""
+        return "env:NAME, file:PATH, or exec:COMMAND" if self.commands else "env:NAME or file:PATH"
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if not isinstance(value, str):
-            report(path, told(f"expected text, got {describe(value)}", _ADVICE, "; "))
+            report(path, told(f"expected text, got {describe(value)}", self._advice, "; "))
             return INVALID
-        if not _FITS.match(value):
-            report(path, told("is no place of a secret", _ADVICE))
+        if not re.fullmatch(self._pattern, value):
+            report(path, told("is no place of a secret", self._advice))
             return INVALID
+        if value.startswith("exec:"):
+            try:
+                shlex.split(value[5:])
+            except ValueError:
+                report(path, told("a quote is not closed", "quote arguments as a shell takes them"))
+                return INVALID
         return value
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "string", "pattern": _PATTERN, **editor_message(_ADVICE)}
+        return {"type": "string", "pattern": f"^(?:{self._pattern})$", **editor_message(self._advice)}
 
     def write(self, value: Any) -> Any:
         return value
+
+    @property
+    def _pattern(self) -> str:
+        return f"{_PLACES}|{_COMMAND}" if self.commands else _PLACES
+
+    @property
+    def _advice(self) -> str:
+        return f"write {self.places}, where the worker finds it; the secret itself does not belong here"
 
 
 SECRET = SecretSource()

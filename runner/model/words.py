@@ -48,7 +48,7 @@ def kind_words(kind: Kind) -> str:
         case SlotTemplate():
             return "any value of JSON; may hold `${run.slot…}`, `$${` stands for a literal `${`"
         case SecretSource():
-            return "`env:NAME` or `file:PATH`"
+            return "`env:NAME`, `file:PATH`, or `exec:COMMAND`" if kind.commands else "`env:NAME` or `file:PATH`"
         case StartTime():
             return "time ahead, such as `2026-11-24T02:00`, or the next `02:00`"
         case PastTime():
