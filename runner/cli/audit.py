@@ -23,12 +23,18 @@ MOST = 20_000
 
 
 @verb(example="runner audit --since 24h\nrunner audit --job nightly-report --act revoke")
-@click.option("--job", "-j", type=JOB, help="Only on this job.")
-@click.option("--act", type=click.Choice(ACTS), help="Only this act.")
-@click.option("--by", metavar="USER[@HOST]", help="Only by this user.")
-@click.option("--id", "run_id", metavar="ID", help="Only on this run: its full id, also after it was forgotten.")
-@click.option("--since", metavar="DURATION|TIME", help="Only since then: 24h, 2026-11-23, 02:00.")
-@click.option("--limit", "-n", type=click.IntRange(1, MOST), default=20, show_default=True, help="How many at most.")
+@click.option("--job", "-j", type=JOB, help="Only actions on this job.")
+@click.option("--act", type=click.Choice(ACTS), help="Only actions of this kind.")
+@click.option("--by", metavar="USER[@HOST]", help="Only actions of this user.")
+@click.option(
+    "--id", "run_id", metavar="ID", help="Only actions on the run with this full id, even if it was forgotten."
+)
+@click.option(
+    "--since", metavar="DURATION|TIME", help="Only actions since this time, such as 24h, 2026-11-23, or 02:00."
+)
+@click.option(
+    "--limit", "-n", type=click.IntRange(1, MOST), default=20, show_default=True, help="The maximum number of entries."
+)
 @json_option
 @jsonl_option
 @utc_option
@@ -43,11 +49,10 @@ def command(
     jsonl: bool,
     utc: bool,
 ) -> int:
-    """Show who submitted, reran, revoked or forgot runs, paused or resumed jobs, and when; newest first.
+    """Show who submitted, reran, revoked, or forgot runs, or paused or resumed jobs; newest first.
 
-    What schedules, hooks and plain Celery clients submit is not shown. Asking again for what was asked already is
-    no act. About 10,000 acts of each kind are kept, and 1,000 tokens that runner web refused: no kind pushes another
-    out.
+    Runs that schedules, hooks, and plain Celery clients submit are not listed. A request that changed nothing is not
+    listed either. The last 10,000 or so entries of each kind are kept, and 1,000 failed logins to runner web.
     """
     from runner.ledger.audit import read_acts  # start-up time: --help reads no settings
 

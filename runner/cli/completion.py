@@ -17,7 +17,7 @@ SHELLS = ("bash", "zsh", "fish")
 @verb(example='eval "$(runner completion bash)"      # in ~/.bashrc')
 @click.argument("shell", required=False, type=click.Choice(SHELLS))
 def command(shell: str | None) -> int:
-    """Print the script that completes commands, options and names of jobs; $SHELL says for which shell."""
+    """Print the script that completes commands, options, and job names in your shell, by default the one in $SHELL."""
     from click.shell_completion import get_completion_class  # start-up time: only this command needs it
 
     from runner.cli.main import PROGRAM, root

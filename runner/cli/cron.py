@@ -25,20 +25,20 @@ ATTENTION = 1
     "runner cron show --systemd"
 )
 @click.argument("action", type=click.Choice(["show", "install", "remove", "check"]))
-@click.option("--per-job", is_flag=True, help="A line (or timer) for each schedule instead of one that ticks.")
-@click.option("--systemd", is_flag=True, help="show: print units of systemd, for timers, scheduler and worker.")
-@click.option("--user", is_flag=True, help="With --systemd: for systemctl --user, so without a user's name.")
+@click.option("--per-job", is_flag=True, help="One line (or timer) for each schedule, not one tick for all.")
+@click.option("--systemd", is_flag=True, help="With show: print systemd units of timers, scheduler, and worker.")
+@click.option("--user", is_flag=True, help="With --systemd: units for systemctl --user, without User=.")
 @click.option("--into", type=click.Path(), metavar="DIR", help="With --systemd: write the units into DIR.")
 @json_option
 def command(action: str, per_job: bool, systemd: bool, user: bool, into: str | None, as_json: bool) -> int:
     """Let cron or systemd call the runner for the project.
 
-    show prints the block of a crontab: one line that calls runner tick every minute. install puts it into your
-    crontab and leaves all other lines as they are; remove takes it out. check exits 0 if what is installed is what
-    should be, else 1, and prints the difference.
+    show prints the lines for a crontab: one line calls runner tick every minute. install adds them to your crontab, and
+    leaves all other lines as they are. remove deletes them. check compares your crontab with these lines: it exits with
+    0 if they are the same, otherwise it prints the difference and exits with 1.
 
-    --per-job submits each job from a line of its own, and is refused for what cron can't say: another zone than the
-    host's, seconds, jitter, start, end, L, or an interval that divides neither hour nor day.
+    With --per-job, each job has its own line. cron cannot express every schedule, so this is refused for another time
+    zone than the host's, seconds, jitter, start, end, L, and intervals that do not divide an hour or a day.
     """
     _check_options(action, per_job=per_job, systemd=systemd, user=user, into=into, as_json=as_json)
     from runner.actions import cron  # start-up time: --help reads no settings

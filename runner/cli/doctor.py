@@ -20,13 +20,14 @@ STYLES = {"ok": "green", "warning": "yellow", "problem": "red"}
 
 
 @verb(example="runner doctor\nrunner doctor --repair")
-@click.option("--repair", is_flag=True, help="Mend what can be mended without losing a run; safe beside live workers.")
+@click.option("--repair", is_flag=True, help="Repair problems without losing runs; safe while workers are running.")
 @json_option
 def command(repair: bool, as_json: bool) -> int:
-    """Check server, settings, workers, and whether ledger and queues agree.
+    """Check the server, the settings, and the workers, and whether the ledger and the queues match.
 
-    Exits 0 if nothing needs attention, else 1. With --repair: 0 if nothing is left that does. Where claims of dead
-    workers are left and no worker lives, a repair takes a lease (worker.lease) and a little more.
+    Exits with 0 if nothing needs attention, otherwise with 1. With --repair, exits with 0 if nothing needs attention
+    after the repair. If dead workers left claims and no worker is alive, a repair takes a little longer than a lease
+    (worker.lease).
     """
     from runner.actions.doctor import examine  # start-up time: --help reads no settings
 

@@ -9,7 +9,7 @@ from runner.cli.frame.output import Output
 
 @verb(example="runner down")
 def command() -> int:
-    """Stop the worker that `up -d` started, gracefully, and the embedded server. What is recorded stays."""
+    """Stop the worker that `up -d` started, gracefully, and the embedded server. All runs and results are kept."""
     from runner.actions.detached import stop_detached  # start-up time: --help reads no settings
 
     project = open_project()

@@ -17,7 +17,10 @@ from runner.cli.frame.output import Output
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 @json_option
 def command(ids: tuple[str, ...], as_json: bool) -> int:
-    """Remove all that is known of finished runs. One that has not finished is refused with exit code 5."""
+    """Remove the records, results, and logs of finished runs.
+
+    If a run has not finished, it is refused with exit code 5.
+    """
     from runner.actions.forget import forget  # start-up time: --help reads no settings
 
     project = open_project()

@@ -35,16 +35,17 @@ MINE = "\0"
     is_flag=False,
     flag_value=MINE,
     metavar="[FILE|-]",
-    help="Write jobs.d/crontab.yaml: a job for each line of your crontab, of FILE, or of stdin.",
+    help="Write jobs.d/crontab.yaml with a job for each line of your crontab, of FILE, or of stdin.",
 )
-@click.option("--system", is_flag=True, help="Its lines name a user, as those of /etc/crontab and /etc/cron.d do.")
+@click.option("--system", is_flag=True, help="The lines contain a user name, as in /etc/crontab and /etc/cron.d.")
 def command(folder: str | None, source: str | None, system: bool) -> int:
-    """Make a project in DIR, the working folder by default: settings, an example job, schemas for editors.
+    """Create a project in DIR (by default the working folder): settings, an example job, and schemas for editors.
 
-    Nothing is overwritten: if one of the files exists, nothing is written and the exit code is 2.
+    If one of the files exists, nothing is written, and the exit code is 2.
 
-    With --from-crontab, crontab.yaml comes instead of the example, and a project that exists gains that file alone.
-    What could not be carried over is shown, and stands in the file. Write DIR before --from-crontab.
+    With --from-crontab, the project gets jobs.d/crontab.yaml instead of the example. In an existing project, only this
+    file is added. Lines that cannot be converted are printed, and are comments in the file. Write DIR before
+    --from-crontab.
     """
     if system and source is None:
         raise UsageError("--system says how a crontab is read", hint="add --from-crontab FILE")

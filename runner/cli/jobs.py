@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 @jsonl_option
 @utc_option
 def command(job: str | None, as_json: bool, jsonl: bool, utc: bool) -> int:
-    """List the jobs of the project with their schedules, or show all options of one, with its defaults merged in.
+    """List the jobs of the project with their schedules, or show all options of one job, including defaults.
 
-    LAST is how the last run ended, NEXT when the next slot is. How jobs ended, and which are paused, is known if Redis
+    LAST shows how the last run ended, and NEXT shows the time of the next slot. LAST and pauses are shown only if Redis
     can be reached.
     """
     from runner.actions.job_list import describe_jobs  # start-up time: --help reads no settings

@@ -20,12 +20,12 @@ STYLES = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red", "DEBUG": "brig
 
 @verb(example="runner logs @nightly-report\nrunner logs 3f2a9c41 -f\nrunner logs @nightly-report --raw | tail -20")
 @click.argument("reference", type=READ_REFERENCE, metavar="ID")
-@click.option("--follow", "-f", is_flag=True, help="Go on with what comes, until the run has ended.")
-@click.option("--attempt", type=click.IntRange(1, MOST), help="Only of this attempt.")
-@click.option("--since", metavar="DURATION|TIME", help="Only written since then: 10m, 02:00.")
+@click.option("--follow", "-f", is_flag=True, help="Show new output as it comes, until the run ends.")
+@click.option("--attempt", type=click.IntRange(1, MOST), help="Only the output of this attempt.")
+@click.option("--since", metavar="DURATION|TIME", help="Only output since this time, such as 10m or 02:00.")
 @click.option("--tail", "-n", type=click.IntRange(1, MOST), help="Show only the last N lines.")
-@click.option("--raw", is_flag=True, help="Print the text only, without time and level.")
-@click.option("--jsonl", is_flag=True, help="Print one JSON object a line: at, attempt, level, text, cut.")
+@click.option("--raw", is_flag=True, help="Print only the text, without time and level.")
+@click.option("--jsonl", is_flag=True, help="Print one JSON object per line: at, attempt, level, text, cut.")
 @utc_option
 def command(
     reference: str,
@@ -37,7 +37,7 @@ def command(
     jsonl: bool,
     utc: bool,
 ) -> int:
-    """Show what a run wrote: prints, logging, its subprocesses; attempt by attempt, in order.
+    """Show the output of a run: prints, logging, and its subprocesses, in order of the attempts.
 
     An ID is a full id, a unique prefix of 8 or more characters, or @JOB: the latest run of that job.
     """

@@ -37,7 +37,7 @@ def _show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> N
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show the version."
 )
 def root() -> None:
-    """Run jobs that are declared in YAML, on Celery and Redis, and know what became of every run."""
+    """Run jobs that are declared in YAML on Celery and Redis, and learn what happened to every run."""
 
 
 def run(words: Sequence[str]) -> int:

@@ -13,12 +13,16 @@ from runner.cli.frame.output import Output
 
 @verb(example="runner metrics\nrunner metrics --output /var/lib/prometheus/node-exporter/runner.prom")
 @click.option(
-    "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write them to a file, at once."
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the metrics to a file, atomically.",
 )
 def command(output: Path | None) -> int:
-    """Print metrics in Prometheus' text format: what runner web serves under /metrics.
+    """Print metrics in Prometheus' text format, as runner web serves them under /metrics.
 
-    With --output from cron or a timer, node_exporter's textfile collector reads them: no port is open then.
+    Call it with --output from cron or a timer to let node_exporter's textfile collector read the file, without an open
+    port.
     """
     from runner.actions.metrics import exposition, write  # start-up time: --help needs no ledger
 

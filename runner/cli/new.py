@@ -19,17 +19,17 @@ from runner.cli.frame.output import Output, command_line
     "--file",
     type=click.Path(path_type=Path),
     metavar="PATH",
-    help="The file of jobs to write to, at its end; NAME.yaml in jobs.d by default.",
+    help="The job file to add the job to; by default NAME.yaml in jobs.d.",
 )
-@click.option("--print", "show", is_flag=True, help="Print what the file would hold, and write nothing.")
+@click.option("--print", "show", is_flag=True, help="Print the new contents of the file, and write nothing.")
 @click.option(
-    "--import-timeout", type=POSITIVE_DURATION, metavar="DURATION", help="How long the import may take; 10s by default."
+    "--import-timeout", type=POSITIVE_DURATION, metavar="DURATION", help="Time limit of the import; 10s by default."
 )
 def command(name: str, task: str, file: Path | None, show: bool, import_timeout: float | None) -> int:
-    """Write a job for a function: its params from the signature, type hints, defaults and docstring.
+    """Write a job for a function. Its params come from the signature, type hints, defaults, and docstring.
 
-    The function is imported in a process of its own. Nothing is overwritten: a file that exists gets the job at the
-    end of its jobs, and keeps all else byte for byte.
+    The function is imported in a separate process. Nothing is overwritten: if the file exists, the job is added at the
+    end of its jobs, and the rest stays byte for byte.
     """
     from runner.authoring.new_job import IMPORT_SECONDS, new_job  # start-up time: --help reads no settings
 

@@ -15,18 +15,20 @@ from runner.model.pause import ALL
 
 @verb(example='runner pause nightly-report --for 2h --comment "database is moving"\nrunner pause --all')
 @click.argument("job", required=False, type=JOB)
-@click.option("--all", "everything", is_flag=True, help="All jobs of the project.")
-@click.option("--for", "seconds", type=POSITIVE_DURATION, metavar="DURATION", help="Go on by itself after this time.")
-@click.option("--comment", metavar="TEXT", help="Why; shown wherever the pause is.")
+@click.option("--all", "everything", is_flag=True, help="Pause all jobs of the project.")
+@click.option(
+    "--for", "seconds", type=POSITIVE_DURATION, metavar="DURATION", help="Resume automatically after this time."
+)
+@click.option("--comment", metavar="TEXT", help="The reason; shown wherever the pause is shown.")
 @json_option
 @utc_option
 def command(
     job: str | None, everything: bool, seconds: float | None, comment: str | None, as_json: bool, utc: bool
 ) -> int:
-    """Hold a job, at once and on all hosts.
+    """Pause a job, at once and on all hosts.
 
-    Its schedule does not fire, its runs that wait do not start, and submit is refused unless --force is given. Runs
-    that have started go on. runner resume ends it.
+    While it is paused, its schedule submits nothing, its waiting runs do not start, and submit refuses it without
+    --force. Runs in progress continue. To end the pause, use runner resume.
     """
     from runner.actions.pause import pause  # start-up time: --help reads no settings
 

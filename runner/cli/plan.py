@@ -25,11 +25,11 @@ INVALID = 2
 @json_option
 @utc_option
 def command(as_json: bool, utc: bool) -> int:
-    """Show what differs between the files of jobs here and what the workers run; change nothing.
+    """Compare the job files here with the jobs that the workers run. Nothing is changed.
 
-    Jobs added (+), changed (~), option by option, and removed (-); schedules that move; waiting runs that were
-    submitted under another spec; workers that are behind; jobs with unsafe: true. Exits 0 if nothing differs, 1 if
-    something does, 2 if files here have problems.
+    Shows added (+), changed (~), and removed (-) jobs, changed options, moved schedules, waiting runs that were
+    submitted under another spec, workers that have not loaded the latest files, and jobs with unsafe: true. Exits with
+    0 if there is no difference, with 1 if there is one, and with 2 if the files here have problems.
     """
     from runner.actions.plan import plan  # start-up time: --help reads no settings
 

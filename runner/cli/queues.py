@@ -14,7 +14,10 @@ from runner.model.queue import Queue
 @json_option
 @jsonl_option
 def command(as_json: bool, jsonl: bool) -> int:
-    """List the queues: what waits, by priority; what will be put into them later or is held; who takes from them."""
+    """List the queues, with their runs and their workers.
+
+    The runs are those that wait, by priority, those that enter the queue later, and those that are held.
+    """
     from runner.ledger.fleet import read_queues  # start-up time: --help needs no ledger
 
     in_one_form(json=as_json, jsonl=jsonl)

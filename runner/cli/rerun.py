@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 @verb(example="runner rerun $(runner runs --job nightly-report --state failure --ids) --wait")
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
-@click.option("--wait", is_flag=True, help="Wait for the end; the exit code tells the outcome.")
+@click.option("--wait", is_flag=True, help="Wait until the runs end; the exit code tells the outcome.")
 @timeout_option
 @quiet_option
 @json_option
 def command(ids: tuple[str, ...], wait: bool, timeout: float | None, quiet: bool, as_json: bool) -> int:
-    """Submit finished runs again, with the same params, and print the new ids.
+    """Submit finished runs again with the same params, and print the new ids.
 
-    The job's options are those of today. A run that has not finished is refused with exit code 5.
+    The new runs use the current options of their jobs. If a run has not finished, it is refused with exit code 5.
     """
     from runner.actions.rerun import rerun  # start-up time: --help reads no settings
     from runner.actions.submit import new_id, submitted_document

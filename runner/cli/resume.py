@@ -14,9 +14,9 @@ from runner.model.pause import ALL
 
 @verb(example="runner resume nightly-report\nrunner resume --all")
 @click.argument("job", required=False, type=JOB)
-@click.option("--all", "everything", is_flag=True, help="End the pause of all jobs; those paused by name stay so.")
+@click.option("--all", "everything", is_flag=True, help="End the pause of all jobs; jobs paused by name stay paused.")
 def command(job: str | None, everything: bool) -> int:
-    """Let a paused job go on: what waited starts, in its order."""
+    """Resume a paused job. Its waiting runs start in order."""
     from runner.actions.pause import resume  # start-up time: --help reads no settings
 
     if (job is None) == (not everything):

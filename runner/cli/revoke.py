@@ -17,15 +17,17 @@ from runner.errors import UsageError
 
 @verb(example='runner revoke 3f2a9c41 --terminate --comment "wrong day"')
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
-@click.option("--terminate", is_flag=True, help="End it also if it is running, with all its processes.")
-@click.option("--signal", "signal_name", metavar="NAME", help="What --terminate sends first.  [default: TERM]")
-@click.option("--comment", metavar="TEXT", help="Why; kept with the run.")
+@click.option("--terminate", is_flag=True, help="Also kill a run in progress, with all its processes.")
+@click.option(
+    "--signal", "signal_name", metavar="NAME", help="The signal that --terminate sends first.  [default: TERM]"
+)
+@click.option("--comment", metavar="TEXT", help="The reason; stored with the run.")
 @json_option
 def command(ids: tuple[str, ...], terminate: bool, signal_name: str | None, comment: str | None, as_json: bool) -> int:
     """Revoke runs.
 
-    One that waits never starts, whether or not a worker is online now. One that runs goes on, and no retry follows
-    it, unless --terminate ends it. A finished run does not change.
+    A waiting run never starts, even if no worker is online now. A run in progress continues but is not retried; with
+    --terminate, it is killed. A finished run does not change.
     """
     from runner.actions.revoke import revoke  # start-up time: --help reads no settings
 

@@ -25,7 +25,9 @@ from runner.model.run import State
 @verb(example="runner run nightly-report -p day=2026-11-23 > report.json")
 @click.argument("job", type=JOB)
 @params_options
-@click.option("--timeout", type=DURATION, metavar="DURATION", help="Terminate the run after this time; exit code 124.")
+@click.option(
+    "--timeout", type=DURATION, metavar="DURATION", help="Terminate the run after this time, with exit code 124."
+)
 @click.option("--verbose", "-v", is_flag=True, help="Show the whole log of the run's worker.")
 @quiet_option
 @json_option
@@ -40,7 +42,7 @@ def command(
 ) -> int:
     """Run JOB here and now, and print its result as JSON.
 
-    The run has a queue and a worker of its own, and ends with this command. What the job prints goes to stderr.
+    The command starts its own worker for this run, and exits when the run ends. The job's output goes to stderr.
     """
     from runner.actions.run_here import STDERR, run_here  # start-up time: --help reads no settings
 

@@ -32,9 +32,11 @@ MORE_COLUMNS = ("queue", "worker", "trigger", "submitted_by", "key")
     "runner runs --reason timeout --tag finance --csv > timeouts.csv"
 )
 @declared_options(RunQuery, short={"job": "-j", "state": "-s"}, types={"job": JOB})
-@click.option("--limit", "-n", type=click.IntRange(1, MOST), default=20, show_default=True, help="How many at most.")
-@click.option("--cursor", metavar="TEXT", help="Go on where the page before ended, which told this text.")
-@click.option("--ids", "ids_only", is_flag=True, help="Print the ids only.")
+@click.option(
+    "--limit", "-n", type=click.IntRange(1, MOST), default=20, show_default=True, help="The maximum number of runs."
+)
+@click.option("--cursor", metavar="TEXT", help="Show the next page, after the one that printed this cursor.")
+@click.option("--ids", "ids_only", is_flag=True, help="Print only the ids.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values, for spreadsheets.")
 @json_option
 @jsonl_option
@@ -49,10 +51,10 @@ def command(
     jsonl: bool,
     utc: bool,
 ) -> int:
-    """List runs, newest submission first, a page at a time.
+    """List runs, newest submission first, one page at a time.
 
-    Job, state and time are looked up in an index. What fits the other conditions is looked for among 10,000 runs at a
-    time; where that was not enough, the command that looks further is told on stderr.
+    Job, state, and time are looked up in an index. For the other filters, up to 10,000 runs are examined at a time. If
+    that was not enough, stderr shows the command that continues the search.
     """
     from runner.actions.find import list_runs  # start-up time: --help reads no settings
 

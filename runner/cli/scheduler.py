@@ -16,10 +16,10 @@ from runner.cli.frame.output import Output, warn_of_problems
 @click.option("--parent", type=int, hidden=True, help="End when this process is no longer the parent.")
 @log_format_option
 def command(parent: int | None, log_format: str) -> int:
-    """Submit scheduled runs when they are due, until SIGTERM or Ctrl-C; its log goes to stderr.
+    """Submit scheduled runs when they are due, until SIGTERM or Ctrl-C. The log goes to stderr.
 
-    It notices changed files, and waits while Redis is away. Any number may run, on any number of hosts, beside any
-    number of ticks: a slot of a job's schedule makes one run.
+    The scheduler reloads changed files, and waits while Redis is unreachable. You can run any number of schedulers and
+    ticks on any number of hosts, because each slot of a schedule makes only one run.
     """
     from runner.actions.scheduler import Scheduler  # start-up time: --help reads no settings
     from runner.process.systemd import notify

@@ -29,9 +29,10 @@ PLAIN_BARS = ".:-=+*#@"
 @jsonl_option
 @utc_option
 def command(job: str | None, as_json: bool, jsonl: bool, utc: bool) -> int:
-    """Show how many runs there are of a job, or of all, how often they succeed, how long they wait and run.
+    """Show the number of runs of a job or of all jobs, the success rate, and the wait and run times.
 
-    Counted is what retention keeps. Half of the last runs were not slower than p50, 95 of 100 not slower than p95.
+    Only runs that retention keeps are counted. p50 and p95 are percentiles: 50 or 95 percent of the last runs took this
+    long or less.
     """
     from runner.actions.stats import stats  # start-up time: --help reads no settings
 

@@ -27,16 +27,16 @@ ATTENTION = 1
 @click.option(
     "--exit-status",
     is_flag=True,
-    help="Exit as wait would; 5 if a run has not finished yet. Without ID: 1 if something needs attention.",
+    help="Use the exit codes of wait, or 5 if a run has not finished. Without ID: 1 if something needs attention.",
 )
 @json_option
 @utc_option
 def command(ids: tuple[str, ...], exit_status: bool, as_json: bool, utc: bool) -> int:
-    """Show the project at a glance, or all that is known of runs.
+    """Show an overview of the project, or all details of runs.
 
-    Without ID, 20 lines tell which jobs fail, what runs, what waits and why, the next slots, workers, pauses, and what
-    the doctor finds without looking at each run. An ID is a full id, a unique prefix of 8 or more characters, or @JOB:
-    the latest run of that job.
+    Without ID, 20 lines show failing jobs, active runs, waiting runs and the reasons, the next slots, workers, pauses,
+    and the doctor's findings except those that need a look at every run. An ID is a full id, a unique prefix of 8 or
+    more characters, or @JOB: the latest run of that job.
     """
     if not ids:
         return _glance(exit_status=exit_status, as_json=as_json, utc=utc)

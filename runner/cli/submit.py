@@ -24,13 +24,13 @@ from runner.model.submit_options import SubmitOptions
 )
 @click.argument("job", type=JOB)
 @params_options
-@click.option("--wait", is_flag=True, help="Wait for the end; the exit code tells the outcome.")
+@click.option("--wait", is_flag=True, help="Wait until the run ends; the exit code tells the outcome.")
 @timeout_option
 @declared_options(SubmitOptions)
 @click.option(
-    "--params-file", "file", metavar="FILE|-", help="Submit a run for each line: a JSON object of its params. -: stdin."
+    "--params-file", "file", metavar="FILE|-", help="Submit a run for each line, a JSON object of params. -: stdin."
 )
-@click.option("--key-from", metavar="PARAM", help="With --params-file: take each run's key from this param.")
+@click.option("--key-from", metavar="PARAM", help="With --params-file: use this param's value as the run's key.")
 @quiet_option
 @json_option
 def command(
@@ -47,12 +47,12 @@ def command(
 ) -> int:
     """Submit a run of JOB and print its id.
 
-    With --wait, changes and the outcome go to stderr, and the exit code is 0 for SUCCESS, 1 for FAILURE, 3 for
-    REVOKED and 124 if --timeout passed; the run goes on then.
+    With --wait, state changes and the outcome go to stderr, and the exit code is 0 for SUCCESS, 1 for FAILURE, and 3
+    for REVOKED. If --timeout passes first, it is 124, and the run continues.
 
-    With --params-file, a run is submitted for each line that is not blank, and the ids are printed in the order of the
-    lines. A line that is refused is reported by its number, and the exit code is 2 then; the others are submitted all
-    the same. --params has what the lines leave out, and -p comes before both.
+    With --params-file, each line that is not blank submits a run, and the ids are printed in the order of the lines. If
+    a line is refused, its number is reported and the exit code is 2; the other lines are still submitted. Params from
+    -p override those of the line, and those of the line override --params.
     """
     from runner.actions.submit import new_id, submit  # start-up time: --help reads no settings
     from runner.params.reading import read_params

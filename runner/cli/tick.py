@@ -13,13 +13,13 @@ from runner.model.run import to_timestamp
 
 
 @verb(example="* * * * *  runner tick --project /srv/reports   (in a crontab)")
-@click.option("--verbose", "-v", is_flag=True, help="Say what was submitted.")
+@click.option("--verbose", "-v", is_flag=True, help="Print the submitted runs.")
 @json_option
 def command(verbose: bool, as_json: bool) -> int:
-    """Submit the scheduled runs that are due since the last tick.
+    """Submit the scheduled runs that became due since the last tick.
 
-    Silent when all is well. It may be called at any frequency and on any number of hosts: a slot of a job's schedule
-    makes one run.
+    Prints nothing if there is no problem. You can call it at any frequency and on any number of hosts, because each
+    slot of a schedule makes only one run.
     """
     from runner.actions.tick import tick  # start-up time: --help reads no settings
 

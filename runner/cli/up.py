@@ -11,7 +11,7 @@ from runner.cli.frame.output import Output, command_line, warn_of_problems
 
 
 @verb(example="runner up -d && runner submit hello --wait && runner down")
-@click.option("--detach", "-d", is_flag=True, help="Go to the background once the worker takes runs.")
+@click.option("--detach", "-d", is_flag=True, help="Go to the background when the worker is ready.")
 @worker_options
 def command(
     detach: bool,
@@ -22,10 +22,10 @@ def command(
     log_format: str,
     no_wait: bool,
 ) -> int:
-    """Start a worker and a scheduler, and the embedded server if the project has one.
+    """Start a worker and a scheduler, and the embedded server if the project uses it.
 
-    In the foreground until Ctrl-C; with -d in the background, its log in .runner/log/worker.log. `runner down` stops
-    them. In the foreground it waits for a Redis that is down; -d never does.
+    They run in the foreground until Ctrl-C. With -d, they run in the background, log to .runner/log/worker.log, and
+    stop with `runner down`. If Redis is down, the foreground command waits for it; -d does not.
     """
     project = open_project()
     out = Output()

@@ -32,14 +32,16 @@ COLUMNS = ("SLOT", "JOB", "START", "QUEUE", "STATE", "PARAMS")
 
 
 @verb(example="runner upcoming\nrunner upcoming --to 08:00\nrunner upcoming --simulate")
-@click.option("--from", "since", metavar="TIME", help="From then on instead of from now: 2026-11-24, 02:00.")
-@click.option("--to", "until", metavar="TIME", help="Until then: 2026-11-25, or 06:00, the first after --from.")
+@click.option("--from", "since", metavar="TIME", help="Only runs from this time on, such as 2026-11-24 or 02:00.")
+@click.option("--to", "until", metavar="TIME", help="Only runs until this time, such as 2026-11-25, or the next 06:00.")
 @click.option("--job", "-j", type=JOB, help="Only runs of this job.")
 @click.option(
-    "--all", "every", is_flag=True, help="All runs, not only the next one of each job. --job and --to imply it."
+    "--all", "every", is_flag=True, help="All runs, not only the next of each job; implied by --job and --to."
 )
-@click.option("--limit", "-n", type=click.IntRange(1, MOST), default=20, show_default=True, help="How many at most.")
-@click.option("--simulate", is_flag=True, help="Predict overlaps and load, by how long runs took; a day by default.")
+@click.option(
+    "--limit", "-n", type=click.IntRange(1, MOST), default=20, show_default=True, help="The maximum number of runs."
+)
+@click.option("--simulate", is_flag=True, help="Predict overlaps and load from past run times, by default for a day.")
 @json_option
 @jsonl_option
 @utc_option
@@ -54,10 +56,10 @@ def command(
     jsonl: bool,
     utc: bool,
 ) -> int:
-    """Show the next run of each scheduled job in time order, and the missed ones: due, and not submitted yet.
+    """Show the next run of each scheduled job in order of time, and missed runs.
 
-    MISSED: it is due, and nobody has submitted it. PAUSED: its job is paused then, and it is left out. NO WORKER: no
-    live worker takes from its queue, and it will wait.
+    MISSED: the run is due, but nobody has submitted it. PAUSED: the job is paused at that time, so the slot is skipped.
+    NO WORKER: no live worker takes from the queue, so the run will wait.
     """
     from runner.actions.upcoming import upcoming  # start-up time: --help reads no settings
 

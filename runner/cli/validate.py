@@ -21,13 +21,13 @@ INVALID = 2
 @click.option(
     "--imports",
     is_flag=True,
-    help="Also import what jobs name, each module in a process of its own, and compare it with what they give.",
+    help="Also import the modules of jobs, each in a separate process, and compare params with signatures.",
 )
 @click.option(
     "--import-timeout",
     type=POSITIVE_DURATION,
     metavar="DURATION",
-    help="How long the import of one module may take; 10s by default.",
+    help="Time limit for the import of one module; 10s by default.",
 )
 @click.option(
     "--format",
@@ -35,14 +35,14 @@ INVALID = 2
     type=click.Choice(["text", "github", "sarif"]),
     default="text",
     show_default=True,
-    help="For people, as annotations of GitHub Actions, or as SARIF 2.1.0.",
+    help="Text for people, annotations for GitHub Actions, or SARIF 2.1.0.",
 )
 @json_option
 def command(paths: tuple[str, ...], imports: bool, import_timeout: float | None, form: str, as_json: bool) -> int:
-    """Check the project, or the named files and folders of jobs.
+    """Check the project, or only the given job files and folders.
 
-    Prints nothing and exits 0 if all is well; else every problem with its line and column, and exit code 2. A warning
-    changes nothing about the exit code.
+    Prints nothing and exits with 0 if there is no problem. Otherwise, prints each problem with its line and column, and
+    exits with 2. Warnings do not change the exit code.
     """
     from runner.actions.validate import IMPORT_SECONDS, validate  # start-up time: --help reads no settings
     from runner.cli.frame.problem_text import show_problems

@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 
 @verb(example="runner watch\nrunner watch nightly-report\nrunner watch 3f2a9c41 --jsonl | jq .state")
 @click.argument("what", required=False, type=READ_REFERENCE, metavar="[ID|JOB]")
-@click.option("--from", "after", metavar="EVENT", help="Go on after this event, which --jsonl showed; 0: all kept.")
+@click.option(
+    "--from", "after", metavar="EVENT", help="Start after the event with this id, from --jsonl; 0: the oldest stored."
+)
 @jsonl_option
 @utc_option
 def command(what: str | None, after: str | None, jsonl: bool, utc: bool) -> int:
-    """Show what happens, as it happens: of a run until it has ended, of a job, or of all.
+    """Show state changes as they happen: of a run until it ends, of a job, or of all jobs.
 
-    It outlives an outage of Redis, and leaves nothing out. An ID is a full id, a unique prefix of 8 or more
+    It continues after an outage of Redis without missing a change. An ID is a full id, a unique prefix of 8 or more
     characters, or @JOB: the latest run of that job.
     """
     from runner.actions.watch import watch, watched  # start-up time: --help reads no settings

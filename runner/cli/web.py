@@ -13,25 +13,30 @@ from runner.errors import UsageError
 
 
 @verb(example="runner web\nrunner web --new-token alice --role operate")
-@click.option("--host", metavar="ADDRESS", help="Listen here instead of web.host (127.0.0.1).")
-@click.option("--port", type=click.IntRange(0, 65535), help="Listen here instead of web.port (8420); 0: a free one.")
+@click.option("--host", metavar="ADDRESS", help="Listen on this address instead of web.host (127.0.0.1).")
 @click.option(
-    "--no-token", is_flag=True, help="Let every user of this host in, where neither tokens nor a proxy say who may."
+    "--port", type=click.IntRange(0, 65535), help="Listen on this port instead of web.port (8420); 0: any free port."
 )
-@click.option("--new-token", "name", metavar="NAME", help="Make a token for somebody, and the lines to paste.")
+@click.option(
+    "--no-token", is_flag=True, help="Let every user of this host in, if neither tokens nor a trusted proxy are set."
+)
+@click.option(
+    "--new-token", "name", metavar="NAME", help="Create a token for this user, and the lines for runner.yaml."
+)
 @click.option(
     "--role",
     type=click.Choice(["read", "operate", "admin"]),
     default="read",
     show_default=True,
-    help="What the new token allows.",
+    help="The role of the new token.",
 )
 @json_option
 def command(host: str | None, port: int | None, no_token: bool, name: str | None, role: str, as_json: bool) -> int:
     """Serve the dashboard and the REST API until Ctrl-C.
 
-    Only this host can reach it unless --host says otherwise; then tokens, or a trusted proxy, say who may. Without
-    either it prints a link with a token when it starts. The link works once; API clients send the token as a bearer.
+    By default, only this host can reach it. To use another --host, set tokens or a trusted proxy in runner.yaml.
+    Without either, it prints a link with a token when it starts. The link works once. API clients send the token as a
+    bearer token.
     """
     try:
         # an extra: no other command needs these

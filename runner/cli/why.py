@@ -17,7 +17,7 @@ from runner.cli.frame.run_text import state_text
 @json_option
 @utc_option
 def command(reference: str, as_json: bool, utc: bool) -> int:
-    """Say what a run waits for, or why it ended, and what to do about it.
+    """Explain why a run waits or why it ended, and what you can do about it.
 
     An ID is a full id, a unique prefix of 8 or more characters, or @JOB: the latest run of that job.
     """

@@ -29,9 +29,9 @@ _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
     "--name",
     "-n",
     metavar="NAME",
-    help="The worker's name in lists and logs, such as reports@%h; by default one that no other worker has.",
+    help="The worker's name in lists and logs, such as reports@%h; unique by default.",
 )
-@click.option("--reload-code", is_flag=True, help="Start anew when Python files change; for development.")
+@click.option("--reload-code", is_flag=True, help="Restart when Python files change; for development.")
 @click.option("--plain", is_flag=True, hidden=True, help="What runs write is passed on as it is.")
 @click.option("--hold", type=int, hidden=True, help="A descriptor whose lock this process holds.")
 @click.option("--with-scheduler", is_flag=True, hidden=True, help="Run a scheduler beside it, as up does.")
@@ -48,12 +48,12 @@ def command(
     hold: int | None,
     with_scheduler: bool,
 ) -> int:
-    """Start a worker in the foreground; its log goes to stderr.
+    """Start a worker in the foreground. Its log goes to stderr.
 
-    Changes in files of jobs take effect within a second, and what runs goes on as it started.
+    Changes in job files take effect within a second. Runs in progress are not affected.
 
-    It waits for a Redis that is down, at its start and later. SIGTERM or Ctrl-C ends it: it takes no new runs, and
-    those that run have worker.shutdown_grace to end.
+    The worker waits while Redis is down, at its start and later. SIGTERM or Ctrl-C stops it: it takes no new runs, and
+    runs in progress have worker.shutdown_grace to end.
     """
     if hold is not None:
         # The lock is this process's and its pool's: what a job starts must not keep it.

@@ -21,7 +21,10 @@ STYLES = {"running": "green", "stopping": "yellow", "lost": "red"}
 @jsonl_option
 @utc_option
 def command(as_json: bool, jsonl: bool, utc: bool) -> int:
-    """List the workers by what they last told the ledger; one that went without a word is lost, and shown for a day."""
+    """List the workers with their last reported state.
+
+    A worker that is silent for a lease counts as lost. It is listed for another day.
+    """
     from runner.ledger.fleet import read_workers  # start-up time: --help needs no ledger
 
     in_one_form(json=as_json, jsonl=jsonl)

@@ -52,24 +52,34 @@ class RunQuery:
 
     job: str | None = option(Text(max_length=64), default=None, help="Only runs of this job.")
     state: Sequence[State] = option(
-        ListOf(StateName(), most=len(State)), default=(), help="Only in this state; may be repeated."
+        ListOf(StateName(), most=len(State)), default=(), help="Only runs in this state; may be repeated."
     )
     grep: str | None = option(
-        Text(max_length=200), former=("text",), default=None, help="Only with this text in their error, in any case."
+        Text(max_length=200),
+        former=("text",),
+        default=None,
+        help="Only runs with this text in their error; case does not matter.",
     )
-    since: float | None = option(PastTime(), default=None, help="Only submitted since then: 24h, 2026-11-23, 02:00.")
-    until: float | None = option(PastTime(), default=None, help="Only submitted until then.")
+    since: float | None = option(
+        PastTime(), default=None, help="Only runs submitted since this time, such as 24h, 2026-11-23, or 02:00."
+    )
+    until: float | None = option(PastTime(), default=None, help="Only runs submitted until this time.")
     reason: str | None = option(
-        _REASONS, default=None, help="Only those that ended for this reason, such as timeout or expired."
+        _REASONS, default=None, help="Only runs that ended for this reason, such as timeout or expired."
     )
-    tag: str | None = option(Text(max_length=64), default=None, help="Only with this tag.")
+    tag: str | None = option(Text(max_length=64), default=None, help="Only runs with this tag.")
     worker: str | None = option(
-        Text(max_length=256), default=None, help="Only those that a worker, or a host, started last."
+        Text(max_length=256), default=None, help="Only runs whose last attempt was on this worker or host."
     )
-    trigger: str | None = option(Choice(get_args(Trigger)), default=None, help="Only submitted in this way.")
-    key: str | None = option(Text(max_length=256), default=None, help="Only submitted with this key.")
+    trigger: str | None = option(
+        Choice(get_args(Trigger)), default=None, help="Only runs that were submitted in this way."
+    )
+    key: str | None = option(Text(max_length=256), default=None, help="Only runs with this idempotency key.")
     sort: Order = option(
-        Choice(get_args(Order)), former=("order",), default="newest", help="Which come first; longest has one page."
+        Choice(get_args(Order)),
+        former=("order",),
+        default="newest",
+        help="The order of the list; longest has only one page.",
     )
 
     ALTERNATIVES: ClassVar = ()

@@ -54,14 +54,20 @@ class SubmitOptions:
     delay: float | None = option(
         Duration(), key="in", former=("delay",), default=None, help="Start after this time, such as 10m."
     )
-    at: float | None = option(StartTime(), default=None, help="Start then; without an offset in the project's zone.")
+    at: float | None = option(
+        StartTime(), default=None, help="Start at this time; without an offset, in the project's time zone."
+    )
     expires: float | None = option(
         Duration(0.001), default=None, help="Do not start later than this after the start time, such as 1h."
     )
-    queue: str | None = option(QUEUE_NAME, default=None, help="Instead of the job's queue.")
-    priority: int | None = option(PRIORITY, default=None, help="0 to 9, instead of the job's; 9 is served first.")
-    key: str | None = option(KEY, default=None, help="Submitting the same key of a job again gives the first run.")
-    force: bool = option(Flag(), default=False, help="Run it although the job is paused.")
+    queue: str | None = option(QUEUE_NAME, default=None, help="Use this queue instead of the job's.")
+    priority: int | None = option(
+        PRIORITY, default=None, help="Use this priority (0 to 9, 9 is served first) instead of the job's."
+    )
+    key: str | None = option(
+        KEY, default=None, help="Idempotency key: the same job and key return the first run again."
+    )
+    force: bool = option(Flag(), default=False, help="Run the job although it is paused.")
 
     # What only clients of Celery can ask for.
     drop_result: bool = False

@@ -34,12 +34,12 @@ project_option = click.option(
     expose_value=False,
     is_eager=True,
     type=click.Path(),
-    help="The project's folder; found upwards from here by default.",
+    help="The project's folder; by default searched from here upward.",
 )
 """Stands before and after the verb."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-jsonl_option = click.option("--jsonl", is_flag=True, help="Print one JSON object a line.")
+jsonl_option = click.option("--jsonl", is_flag=True, help="Print one JSON object per line.")
 utc_option = click.option("--utc", is_flag=True, help="Show times in UTC.")
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="Print nothing when the exit code is 0.")
 
@@ -93,7 +93,7 @@ def _queues(_ctx: click.Context, _param: click.Parameter, value: tuple[str, ...]
 
 
 timeout_option = click.option(
-    "--timeout", type=DURATION, metavar="DURATION", help="Give up waiting after this time; the run goes on."
+    "--timeout", type=DURATION, metavar="DURATION", help="Stop waiting after this time; the run continues."
 )
 
 
@@ -135,10 +135,15 @@ READ_REFERENCE = ReferenceType()
 def params_options(function: F) -> F:
     """Add ``-p`` and ``--params``."""
     words = click.option(
-        "-p", "--param", "words", multiple=True, metavar="NAME=VALUE", help="A param, read as its declared type."
+        "-p",
+        "--param",
+        "words",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="A param; the value is read as its declared type.",
     )
     document = click.option(
-        "--params", "document", metavar="JSON|@FILE|-", help="Params as a JSON object; -p comes before it."
+        "--params", "document", metavar="JSON|@FILE|-", help="Params as a JSON object; -p overrides them."
     )
     return words(document(function))
 
@@ -148,7 +153,7 @@ log_format_option = click.option(
     type=click.Choice(["text", "json"]),
     default="text",
     show_default=True,
-    help="json: an object a line, for machines.",
+    help="Log text, or one JSON object per line.",
 )
 
 
@@ -160,7 +165,7 @@ def worker_options(function: F) -> F:
             type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False),
             default="INFO",
             show_default=True,
-            help="What the log tells.",
+            help="Log messages of this level and above.",
         ),
         log_format_option,
         click.option(
@@ -169,7 +174,7 @@ def worker_options(function: F) -> F:
             type=click.Choice(["prefork", "threads", "solo"]),
             default="prefork",
             show_default=True,
-            help="How runs are performed; only prefork honors timeout, env and --terminate.",
+            help="How runs are performed; only prefork supports timeout, env, and --terminate.",
         ),
         click.option(
             "--queue",
@@ -178,13 +183,13 @@ def worker_options(function: F) -> F:
             multiple=True,
             metavar="NAME",
             callback=_queues,
-            help="A queue to take runs from; may be repeated, or several names with commas.",
+            help="A queue to take runs from; repeat it, or separate names with commas.",
         ),
-        click.option("--concurrency", "-c", type=click.IntRange(1, 1024), help="How many runs at a time."),
+        click.option("--concurrency", "-c", type=click.IntRange(1, 1024), help="The number of runs at the same time."),
         click.option(
             "--no-wait",
             is_flag=True,
-            help="Exit with 69 if Redis cannot be reached at the start; otherwise wait for it.",
+            help="Exit with 69 if Redis cannot be reached at the start; the default is to wait.",
         ),
     ):
         function = add(function)
