@@ -276,6 +276,8 @@ def _slot(facts: Facts) -> Iterator[str]:
 
 def _history(facts: Facts) -> Iterator[str]:
     run = facts.run
+    if run.overran_at:
+        yield f"it took longer than its job's overrun at {facts.show(run.overran_at)}"
     if run.error:
         yield f"last error: {run.error['type']}: {run.error['message']}"
     if run.retries:

@@ -38,6 +38,7 @@ class Keys:
     outbox = _Named()
     overfull = _Named()
     overfull_rules = _Named()
+    overrunning = _Named()
     parked = _Named()
     paused = _Named()
     queues = _Named()

@@ -168,6 +168,7 @@ def _common(submission: Submission, settings: Settings) -> dict[str, str | int |
         "rerun_of": submission.rerun_of,
         "hook_of": submission.hook_of,
         "hooks": ",".join(job.hooks.names()) or None,
+        "overrun": milliseconds(job.overrun) if job.overrun is not None else None,
         "count_failures": job.pause_after or (0 if job.hooks.counts_failures else None),
         "unique_for": milliseconds(unique.for_) if unique is not None else None,
         "adopted": 1 if submission.adopted and unique is not None else None,

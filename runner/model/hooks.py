@@ -99,6 +99,7 @@ class Hooks:
     )
     revoked: tuple[Hook, ...] = option(_PLAIN, default=(), help="After REVOKED.")
     retry: tuple[Hook, ...] = option(_PLAIN, default=(), help="After an attempt that another one follows.")
+    overrun: tuple[Hook, ...] = option(_PLAIN, default=(), help="When a run takes longer than overrun; once.")
 
     def entries(self) -> dict[str, tuple[Hook, ...]]:
         """Return the hooks of each outcome that has any."""
@@ -123,6 +124,10 @@ HOOKS_ALIASES = {
     "started": "start",
     "before": "start",
     "init": "start",
+    "on_overrun": "overrun",
+    "late": "overrun",
+    "slow": "overrun",
+    "timeout": hint("a run that ends because of timeout ends in FAILURE: name the job under failure"),
     "on_recovery": "recovered",
     "recovery": "recovered",
     "resolved": "recovered",

@@ -157,6 +157,9 @@ JOB_ALIASES = {
     "mem_limit": "memory",
     "worker_max_memory_per_child": hint("set worker.recycle.memory in runner.yaml"),
     "worker_max_tasks_per_child": hint("set worker.recycle.runs in runner.yaml"),
+    "max_runtime": "overrun",
+    "expected_duration": "overrun",
+    "warn_after": "overrun",
     "timeoutSec": "timeout",
     "activeDeadlineSeconds": "timeout",
     "startingDeadlineSeconds": "expires",
@@ -275,6 +278,12 @@ class JobSpec:
         help="After this time SoftTimeLimitExceeded is raised in the job, so that it can clean up.",
         examples=("14m",),
     )
+    overrun: float | None = option(
+        Duration(0.1),
+        default=None,
+        help="A run whose attempt takes longer fires the hook overrun, is marked in every list, and goes on.",
+        examples=("30m",),
+    )
     memory: int | None = option(
         MEMORY,
         default=None,
@@ -388,6 +397,12 @@ def check_job(job: JobSpec, path: Path, report: Report) -> bool:
     sound = True
     if job.timeout is not None and job.soft_timeout is not None and job.soft_timeout >= job.timeout:
         report((*path, "soft_timeout"), "must be shorter than timeout, or the job has no time to clean up")
+        sound = False
+    if job.timeout is not None and job.overrun is not None and job.overrun >= job.timeout:
+        report((*path, "overrun"), "must be shorter than timeout, or no run gets that far")
+        sound = False
+    if job.hooks.overrun and job.overrun is None:
+        report((*path, "hooks", "overrun"), told("never fires", "add overrun to the job, such as overrun: 30m"))
         sound = False
     for name in job.params:
         if name in job.kwargs:

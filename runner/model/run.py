@@ -114,6 +114,7 @@ class Run:
     started_at: str | None = None
     finished_at: str | None = None
     past_attempts: list[dict[str, Any]] = field(default_factory=list)
+    overran_at: str | None = None
     failures_in_row: int | None = None
     """How many runs of the job in a row have ended in FAILURE with this one; of a SUCCESS, how many it ended. None if
     the job's options need no such count."""

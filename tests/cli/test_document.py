@@ -40,6 +40,7 @@ FIELDS = [
     "started_at",
     "finished_at",
     "past_attempts",
+    "overran_at",
     "failures_in_row",
 ]
 

@@ -75,6 +75,19 @@ def test_a_run_stays_until_its_start_is_told(bench: Bench) -> None:
     assert [run.id for run in bench.ledger.runs(job="job")] == [last.id]
 
 
+def test_an_overrun_is_told_once_while_the_run_goes_on(bench: Bench) -> None:
+    catalog = catalog_with(overrun=HERE, success=HERE)
+    job = replace(catalog.jobs["job"], overrun=0.001, retention=Retention(runs=1, keep_at_least=0.0))
+    run = bench.submit(job=job)
+    token = bench.start(run)
+    bench.wait_until(lambda: bench.ledger.get(run.id).overran_at is not None)
+    [hook] = fired(bench, catalog)["told"]
+    assert (hook.params["run"]["hook"], hook.params["run"]["state"], hook.hook_of) == ("overrun", "STARTED", run.id)
+    come_again(bench)
+    bench.attempts.succeed(run.id, token, "1")
+    assert told(bench, catalog) == [("overrun", run.id), ("success", run.id)]
+
+
 def test_the_first_success_after_a_failure_has_recovered(bench: Bench) -> None:
     catalog = catalog_with(recovered=HERE)
     ids = ends(bench, catalog, SUCCESS, FAILURE, FAILURE, REVOKED, SUCCESS, SUCCESS, FAILURE, SUCCESS)

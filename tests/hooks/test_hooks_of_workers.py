@@ -27,6 +27,7 @@ HOOKED: dict[str, Any] = {
         "params": {"fails": {"type": "boolean"}},
         "hooks": {"start": ["tell"], "failure": [{"job": "tell", "after": 2}], "recovered": ["tell"]},
     },
+    "slow": {**JOBS["sleep"], "overrun": "100ms", "hooks": {"overrun": ["tell"]}},
     "tell": {"task": "hooked:tell", "params": TAKES_RUN},
     "page": {"task": "hooked:tell", "params": TAKES_RUN},
 }
@@ -116,3 +117,24 @@ def test_workers_killed_between_lose_no_alert_and_repeat_none(
         )
     made = [run for run in project.ledger().runs(limit=100) if run.trigger == "hook"]
     assert sorted((run.params["run"]["hook"], run.hook_of or "") for run in made) == sorted(expected)
+
+
+def test_a_run_that_takes_too_long_is_told_of_and_shown_while_its_worker_is_killed(
+    make_project: Callable[..., Project], tmp_path: Path
+) -> None:
+    project = make_project(HOOKED, {**FILES, "hooked.py": HOOK}, {"worker": {"lease": "2s"}})
+    path = tmp_path / "told.jsonl"
+    with project.worker(env={"TOLD": str(path)}) as worker:
+        run_id = project.submit("slow")
+        wait_until(lambda: project.document(run_id)["overran_at"], 60.0, "the run is marked")
+        os.kill(worker.pid, signal.SIGKILL)
+    with project.worker("-c", "2", env={"TOLD": str(path)}):
+        wait_until(lambda: project.document(run_id)["losses"] == 1, 60.0, "the lost attempt is seen")
+        project.wait_for_state(run_id, "STARTED")
+        wait_until(lambda: told(path), 60.0, "the hook has run")
+        assert "STARTED, overran" in project.cli("runs", "--job", "slow").check().stdout
+        assert "took longer than its job's overrun" in project.cli("why", run_id).check().stdout
+        project.cli("revoke", run_id, "--terminate").check()
+        assert project.wait_for_state(run_id, "REVOKED")["overran_at"]
+    [hook] = [run for run in project.ledger().runs(limit=100) if run.trigger == "hook"]
+    assert (hook.hook_of, hook.params["run"]["hook"]) == (run_id, "overrun")

@@ -153,6 +153,7 @@ def test_the_run_document_has_exactly_these_fields() -> None:
         "started_at",
         "finished_at",
         "past_attempts",
+        "overran_at",
         "failures_in_row",
     ]
 

@@ -23,6 +23,7 @@ LONGEST_CELL = 60
 def state_text(run: Run) -> str:
     """Return the state and what qualifies it: ``FAILURE (timeout)``."""
     told = f"{run.state} ({run.reason})" if run.reason else str(run.state)
+    told += ", overran" if run.overran_at else ""
     return f"{told}, damaged" if run.damaged else told
 
 
@@ -38,6 +39,7 @@ def change_line(run: Run) -> str:
     parts = [f"{run.state:<8}", run.job, run.id]
     if run.state is State.STARTED:
         parts.append(f"attempt {run.attempts}" + (f" on {run.worker}" if run.worker else ""))
+        parts.append("takes longer than its overrun" if run.overran_at else "")
     elif run.state is State.RETRY:
         parts.append(f"{run.detail or ''}{_cause(run)}".strip())
     elif run.state is State.PENDING:
@@ -96,6 +98,7 @@ def block(run: Run, *, utc: bool) -> list[tuple[str, str]]:
         ("eta", show_moment(run.eta, utc=utc)),
         ("expires", show_moment(run.expires_at, utc=utc)),
         ("started", show_moment(run.started_at, utc=utc)),
+        ("overran", show_moment(run.overran_at, utc=utc)),
         ("finished", show_moment(run.finished_at, utc=utc) + (f", after {spent}" if spent else "")),
         ("revoked", _revoked(revocation, utc=utc)),
         ("tags", ", ".join(run.tags)),

@@ -9,7 +9,7 @@
 -- Returns {ms until the next run is due, or may be due by its rate | '', ids to terminate and their signals as a flat list, more to do,
 -- hooks to fire, runs and jobs to prune, ms until this worker's next turn, how many have a turn before it}
 --
--- Uses: clock, keys, records, queues, claims, waiting, endings, arrivals, losses, inbox, pauses, rates, revoking.
+-- Uses: clock, keys, records, queues, claims, waiting, endings, arrivals, losses, inbox, pauses, rates, revoking, events, overruns.
 
 local worker, lease = ARGV[1], tonumber(ARGV[3])
 local PORTION = 200
@@ -55,6 +55,13 @@ if group then
   end
   promote(group)
 end
+
+local slow = redis.call('ZRANGE', OVERRUNNING, '-inf', NOW, 'BYSCORE', 'LIMIT', 0, PORTION)
+for _, id in ipairs(slow) do
+  local run = load_run(id)
+  if run and overruns(run) and pcall(mark_overrun, run) then announce(run) else redis.call('ZREM', OVERRUNNING, id) end
+end
+if #slow == PORTION then more = 1 end
 
 local late = redis.call('ZRANGE', EXPIRING, '-inf', NOW, 'BYSCORE', 'LIMIT', 0, PORTION)
 for _, id in ipairs(late) do

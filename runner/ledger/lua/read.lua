@@ -1,10 +1,12 @@
 #!lua flags=allow-oom
--- Reads runs, and settles what is overdue about them first: an expired run reads REVOKED though nobody looked.
+-- Reads runs, and settles what is overdue about them first: an expired run reads REVOKED though nobody looked, and one
+-- that takes longer than `overrun` is marked.
 --
 -- ARGV: ids
 -- Returns for each id {fields of the record as a flat list, result in Celery's format | ''}, or {} if unknown
 --
--- Uses: keys, records, endings, revoking.
+-- Uses: keys, records, endings, revoking, events.
+-- Seldom: overruns (overruns, mark_overrun).
 
 local function read(id)
   local fields = redis.pcall('HGETALL', run_key(id))
@@ -13,6 +15,9 @@ local function read(id)
   if #fields == 0 then return {} end
   local run = load_run(id, fields)
   if run and expired(run) and pcall(revoke_run, run, 'expired') then
+    fields = redis.call('HGETALL', run_key(id))
+  elseif run and run.overrun and not run.overran_at and overruns(run) and pcall(mark_overrun, run) then
+    announce(run)
     fields = redis.call('HGETALL', run_key(id))
   end
   local meta = run and run.state == 'SUCCESS' and redis.pcall('GET', meta_key(id))

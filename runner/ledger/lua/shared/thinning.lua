@@ -7,7 +7,7 @@ local function fires_yet(run)
   local held = redis.pcall('HMGET', run_key(run.id), 'attempts', 'hooks')
   run.attempts = held[1] or nil
   return redis.call('ZSCORE', OUTBOX, entry(run, string.lower(run.state)))
-    or held[2] and redis.call('ZSCORE', OUTBOX, once(run, 'start'))
+    or held[2] and (redis.call('ZSCORE', OUTBOX, once(run, 'start')) or redis.call('ZSCORE', OUTBOX, once(run, 'overrun')))
 end
 
 local LOOKED_AT = 20            -- oldest runs of each state, in one call

@@ -1,6 +1,7 @@
 -- From which state a run may go to which.
 --
 -- Uses: records.
+-- Seldom: overruns (watch_overrun).
 
 local ORIGINS = {
   STARTED = 'PENDING RETRY',
@@ -15,6 +16,7 @@ local function enter(run, state)
   if not string.find(ORIGINS[state], run.state, 1, true) then
     error('run ' .. run.id .. ' cannot go from ' .. run.state .. ' to ' .. state)
   end
+  if run.overrun then watch_overrun(run, state) end
   unindex(run)
   index(run, state)
   run.state = state
