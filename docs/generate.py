@@ -23,7 +23,7 @@ from runner.model.hooks import JOB_NAME
 from runner.model.job import JOB_ALIASES, JobSpec
 from runner.model.keyword import FORMATS, PARAM_KEYWORDS, TYPES
 from runner.model.kind import Kind
-from runner.model.option import Option, Section, options_of
+from runner.model.option import ListOf, Option, Section, options_of
 from runner.model.param import Params
 from runner.model.run_query import RunQuery
 from runner.model.schedule import CronExpression, Schedules
@@ -109,6 +109,8 @@ def sections(section: type) -> Iterator[tuple[str, Section]]:
             yield declared.key, declared.kind
         elif isinstance(declared.kind, Schedules):
             yield declared.key, declared.kind.section
+        elif isinstance(declared.kind, ListOf) and isinstance(declared.kind.item, Section):
+            yield declared.key, declared.kind.item
 
 
 _VALUES = """\

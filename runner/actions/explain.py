@@ -56,9 +56,15 @@ class Facts:
     pause: Pause | None = None
     """What holds its job."""
     before: int | None = None
-    """It was put aside, and so many before it, to wait for a slot of concurrency, its rate, or the end of a pause."""
+    """It was put aside, and so many before it, to wait for another job, its rate, a slot, or the end of a pause."""
     holders: Sequence[str] | None = None
     """Runs that hold the slots it waits for; ten at most."""
+    required: str | None = None
+    """It waits for a success of this job."""
+    required_within: int = 0
+    """Milliseconds within which the success must be."""
+    succeeded: int | None = None
+    """When that job last succeeded."""
     rate_limit: int = 0
     rate_per: int = 0
     """Milliseconds in which so many runs may start."""
@@ -98,6 +104,8 @@ class Facts:
             "put_aside_before": self.before,
             "slot_holders": list(self.holders) if self.holders is not None else None,
             "rate_free": to_timestamp(self.rate_free),
+            "required_job": self.required,
+            "required_job_succeeded": to_timestamp(self.succeeded),
             "workers": self.workers,
             "takers": list(self.takers),
             "declared": self.declared,
@@ -203,6 +211,8 @@ def _waits(facts: Facts) -> tuple[str, list[str], list[tuple[str, ...]]]:
         because = [f"held by run {holder}" for holder in facts.holders]
         because += [f"{_count(facts.before)} waiting before it"] if facts.before else ["it is the next one to get it"]
         return "it waits for a concurrency slot of its job", [*because, *unserved], []
+    if facts.required is not None:
+        return _requires(facts, facts.required, unserved)
     if facts.before is not None and facts.rate_free is not None:
         rate = f"{things(facts.rate_limit, 'start')} in {format_duration(facts.rate_per / 1000)}"
         summary = f"it waits for its rate limit ({rate}), until {facts.moment(facts.rate_free)}"
@@ -250,6 +260,22 @@ def _held(facts: Facts, pause: Pause) -> tuple[str, list[str], list[tuple[str, .
     summary += f" until {facts.show(told['until'])}" if told["until"] else ""
     because = [f"paused by {pause.by} at {facts.show(told['since'])}" + (f": {pause.comment}" if pause.comment else "")]
     return summary, because, [("resume", "--all" if pause.job == ALL else run.job)]
+
+
+def _requires(facts: Facts, job: str, unserved: Sequence[str]) -> tuple[str, list[str], list[tuple[str, ...]]]:
+    run = facts.run
+    within = format_duration(facts.required_within / 1000)
+    because = [
+        f"{job} last succeeded at {facts.moment(facts.succeeded)}" if facts.succeeded else f"{job} never succeeded"
+    ]
+    if run.expires_at:
+        because.append(f"it waits until {facts.show(run.expires_at)}, when it expires")
+    commands: list[tuple[str, ...]] = [("runs", "--job", job), ("submit", job)]
+    return (
+        f"it waits for job {job} to succeed: {run.job} requires that within {within}",
+        [*because, *unserved],
+        commands,
+    )
 
 
 def _place(facts: Facts) -> list[str]:

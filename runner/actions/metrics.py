@@ -146,7 +146,7 @@ def _queues(queues: list[Queue]) -> Iterator[Metric]:
     for name, field, words in (
         ("runner_queue_waiting", "waiting", "Messages that wait in a queue."),
         ("runner_queue_delayed", "delayed", "Runs that come to a queue later."),
-        ("runner_queue_held", "held", "Runs that wait for a slot, their rate, or the end of a pause."),
+        ("runner_queue_held", "held", "Runs that wait for a job, their rate, a slot, or the end of a pause."),
         ("runner_queue_workers", "workers", "Live workers that take from a queue."),
         ("runner_queue_oldest_seconds", "oldest", "How long the run that is next in a queue waits."),
     ):

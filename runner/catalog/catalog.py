@@ -307,7 +307,7 @@ def assemble(listing: Listing, read: Mapping[str, CachedFile]) -> Catalog:
         for shown, at in places:
             message = f"is declared in {broken[name]} too, which disables both; rename or remove one"
             problems.append(Problem(shown, at, 1, f"jobs.{one_line(name)}", message))
-    problems += _check_hooks(listing, lines, broken)
+    problems += _check_references(listing, lines, broken)
     misplaced = {
         line[: line.index("\t")]: (line, found.shown)
         for found in listing.files
@@ -333,15 +333,31 @@ def assemble(listing: Listing, read: Mapping[str, CachedFile]) -> Catalog:
     )
 
 
-def _check_hooks(listing: Listing, lines: dict[str, tuple[str, str]], broken: dict[str, str]) -> list[Problem]:
-    """Take the jobs whose hooks cannot be followed out of ``lines``; return what is wrong with them."""
-    jobs = Jobs(lines)
-    hooked = {name: jobs[name] for name in jobs.with_option("hooks")}
-    if not any(job.hooks.names() for job in hooked.values()):
-        return []
-    from runner.catalog.hooks import check_hooks  # start-up time: most projects have no hooks
+class _Fault(Protocol):
+    """What is wrong with a name of another job, in ``job``, at ``path`` below it."""
 
-    faults = check_hooks(hooked, jobs.get, [*lines, *broken])
+    @property
+    def job(self) -> str: ...
+    @property
+    def path(self) -> OptionPath: ...
+    @property
+    def message(self) -> str: ...
+
+
+def _check_references(listing: Listing, lines: dict[str, tuple[str, str]], broken: dict[str, str]) -> list[Problem]:
+    """Take the jobs out of ``lines`` that name others wrongly, as hooks or under ``require``; return the problems."""
+    jobs, names = Jobs(lines), [*lines, *broken]
+    faults: list[_Fault] = []
+    hooked = {name: jobs[name] for name in jobs.with_option("hooks")}
+    if any(job.hooks.names() for job in hooked.values()):
+        from runner.catalog.hooks import check_hooks  # start-up time: most projects have no hooks
+
+        faults += check_hooks(hooked, jobs.get, names)
+    requiring = {name: jobs[name] for name in jobs.with_option("require")}
+    if requiring:
+        from runner.catalog.requirements import check_required  # start-up time: as with hooks
+
+        faults += check_required(requiring, names)
     problems: list[Problem] = []
     for shown in dict.fromkeys(lines[fault.job][1] for fault in faults):
         # Only now, since positions cost another reading.
@@ -349,8 +365,7 @@ def _check_hooks(listing: Listing, lines: dict[str, tuple[str, str]], broken: di
         known = len(document.problems)
         for fault in faults:
             if lines[fault.job][1] == shown:
-                path = ("jobs", fault.job, "hooks", fault.outcome, fault.number)
-                document.report(path, fault.message, fits=True)
+                document.report(("jobs", fault.job, *fault.path), fault.message, fits=True)
         # The file's own problems are told already.
         problems += document.problems[known:]
     for name in dict.fromkeys(fault.job for fault in faults):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from graphlib import CycleError, TopologicalSorter
-from itertools import pairwise
 
+from runner.catalog.circles import circles
 from runner.model.job import JobSpec
 from runner.model.message import Message, told
 from runner.model.option import closest
@@ -23,6 +22,11 @@ class Fault:
     outcome: str
     number: int
     message: str
+
+    @property
+    def path(self) -> tuple[str | int, ...]:
+        """Where in the job it stands."""
+        return ("hooks", self.outcome, self.number)
 
 
 def check_hooks(hooked: Mapping[str, JobSpec], find: Callable[[str], JobSpec | None], names: list[str]) -> list[Fault]:
@@ -43,7 +47,8 @@ def check_hooks(hooked: Mapping[str, JobSpec], find: Callable[[str], JobSpec | N
             message = Message(f"{message}, did you mean {close}?", replacement=close if fits else "")
         if message is not None:
             faults.append(Fault(job, outcome, number, message))
-    return faults + list(_cycles(hooked))
+    edges = {(job, target): (outcome, number) for job, outcome, number, target in _edges(hooked)}
+    return faults + [Fault(job, *where, message) for job, where, message in circles(edges)]
 
 
 def _edges(hooked: Mapping[str, JobSpec]) -> Iterator[tuple[str, str, int, str]]:
@@ -69,22 +74,3 @@ def _refused(name: str, target: JobSpec | None, names: list[str]) -> str | None:
         what = f"{name} requires {', '.join(missing)} as well, which a hook does not give"
         return told(what, "give it a default", "; ")
     return None
-
-
-def _cycles(hooked: Mapping[str, JobSpec]) -> Iterator[Fault]:
-    """Yield a fault for each hook that closes a circle, one circle after the other."""
-    edges = {(job, target): (outcome, number) for job, outcome, number, target in _edges(hooked)}
-    while True:
-        graph: dict[str, set[str]] = {}
-        for job, target in edges:
-            graph.setdefault(job, set()).add(target)
-        try:
-            TopologicalSorter(graph).prepare()
-        except CycleError as error:
-            # A list of names, each the predecessor of the next: the hooks lead the other way.
-            circle = list(reversed(error.args[1]))
-            for job, target in pairwise(circle):
-                outcome, number = edges.pop((job, target))
-                yield Fault(job, outcome, number, f"leads in a circle: {' -> '.join(circle)}")
-        else:
-            return

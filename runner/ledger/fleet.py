@@ -206,8 +206,10 @@ def _held(store: Store) -> dict[str, int]:
         pipe.hkeys(keys.limits)
         pipe.zrange(keys.rates, 0, MOST_DELAYED - 1)
         pipe.smembers(keys.parked)
-        groups, rated, parked = pipe.execute()
+        pipe.smembers(keys.required)
+        groups, rated, parked, required = pipe.execute()
     sets = [*map(keys.waiting, groups), *map(keys.rated, rated), *(f"{keys.parked}:{job}" for job in parked)]
+    sets += [keys.requiring(*name.rpartition(":")[::2]) for name in required]
     ids: list[str] = []
     for first in range(0, len(sets), 100):
         with client.pipeline(transaction=False) as pipe:

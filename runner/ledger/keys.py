@@ -43,6 +43,7 @@ class Keys:
     paused = _Named()
     queues = _Named()
     rates = _Named()
+    required = _Named()
     succeeded = _Named()
     terminating = _Named()
     workers = _Named()
@@ -108,6 +109,10 @@ class Keys:
     def rated(self, group: str) -> str:
         """Return the runs of a group that wait for their rate."""
         return self.named(f"rated:{group}")
+
+    def requiring(self, job: str, within: int | str) -> str:
+        """Return the key of the runs that wait for a success of a job within so many milliseconds."""
+        return self.named(f"requiring:{job}:{within}")
 
     def worker(self, worker: str) -> str:
         """Return the key of a worker's record."""

@@ -175,6 +175,7 @@ def _common(submission: Submission, settings: Settings) -> dict[str, str | int |
         "limit": job.concurrency.limit if job.concurrency is not None else None,
         "policy": job.concurrency.policy if job.concurrency is not None else None,
         "rate": f"{job.rate.limit} {milliseconds(job.rate.per)}" if job.rate is not None else None,
+        "requires": " ".join(f"{each.job} {milliseconds(each.within)}" for each in job.require) or None,
         "forced": 1 if submission.forced else None,
         "drop_result": 1 if submission.drop_result else None,
         "spec_digest": pack_digest(job.digest),

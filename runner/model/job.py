@@ -30,6 +30,7 @@ from runner.model.option import (
 from runner.model.param import PARAMS, Param
 from runner.model.queue_name import PRIORITY, QUEUE_NAME
 from runner.model.rate import RATE_ALIASES, Rate
+from runner.model.require import REQUIRED, Require
 from runner.model.retry import RetryPolicy
 from runner.model.schedule import SCHEDULES, Schedule
 from runner.model.secret import SECRET
@@ -131,7 +132,7 @@ JOB_ALIASES = {
     "on_success": "hooks.success",
     "rate_limit": "rate",
     "name": hint("the name of a job is the key that its options stand under"),
-    "depends": hint("jobs do not depend on each other, remove it"),
+    "depends": hint("write require: [{job: NAME, within: 1d}]"),
     "type": hint("a job has no type, task says what runs"),
     "restartPolicy": "retry",
     "retry_policy": "retry",
@@ -324,6 +325,12 @@ class JobSpec:
         default=None,
         help="How many runs of the job may start within a time, over the whole fleet; the others wait in their order.",
         examples=({"limit": 100, "per": "1m"}, {"limit": 10, "per": "1s", "key": "${params.tenant}"}),
+    )
+    require: tuple[Require, ...] = option(
+        REQUIRED,
+        default=(),
+        help="Jobs that must have succeeded within a time; a run waits until they have, or until it expires.",
+        examples=([{"job": "extract", "within": "20h"}],),
     )
     unique: Unique | None = option(
         Section(Unique, UNIQUE_ALIASES),

@@ -11,10 +11,10 @@ class Queue:
     """A queue: what waits by priority, what comes later, who takes from it; ``oldest`` in seconds.
 
     ``waiting`` counts messages, ``priorities`` those of each priority that has any, by its number as text. ``delayed``
-    counts runs to be put into it later, and ``held`` those that were set aside: for a slot of concurrency, for their
-    rate, or for the end of a pause. ``workers`` take from it. They perform ``concurrency`` runs at once in all,
-    and ``running`` now, of whatever queue. ``oldest`` tells how long ago the next run was submitted. It is None if
-    nothing waits, or if that is not known.
+    counts runs to be put into it later, and ``held`` those that were set aside: for a job that they require, for their
+    rate, for a slot of concurrency, or for the end of a pause. ``workers`` take from it. They perform ``concurrency``
+    runs at once in all, and ``running`` now, of whatever queue. ``oldest`` tells how long ago the next run was
+    submitted. It is None if nothing waits, or if that is not known.
     """
 
     name: str

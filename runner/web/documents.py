@@ -118,6 +118,8 @@ class Facts(TypedDict):
     put_aside_before: int | None
     slot_holders: list[str] | None
     rate_free: str | None
+    required_job: str | None
+    required_job_succeeded: str | None
     workers: int
     takers: list[str]
     declared: bool

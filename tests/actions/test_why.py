@@ -12,7 +12,8 @@ from runner.actions.why import why
 from runner.ledger.pauses import pause, resume
 from runner.model.concurrency import Concurrency
 from runner.model.rate import Rate
-from runner.model.run import to_datetime
+from runner.model.require import Require
+from runner.model.run import State, to_datetime
 from runner.settings import Settings
 from tests.support.bench import ERROR, Bench
 
@@ -102,6 +103,24 @@ def test_retry_and_ends(bench: Bench, project: Project) -> None:
     run = bench.submit(expires=1000.0)
     bench.make_expire(run.id)
     assert "it ended in REVOKED, expired" in told(project, run.id)
+
+
+def test_waiting_for_another_job(bench: Bench, project: Project) -> None:
+    job = replace(bench.job(), require=(Require(job="extract", within=72_000.0),))
+    first, second = bench.submit(job=job, expires=1000.0), bench.submit(job=job)
+    text = told(project, first.id)
+    assert "it waits for job extract to succeed: job requires that within 20h" in text
+    assert "extract never succeeded" in text
+    assert "it waits until" in text
+    assert "submit extract" in text
+    bench.ledger.client.hset(bench.ledger.keys.succeeded, "extract", 1_700_000_000_000)
+    assert "extract last succeeded at 2023-11-14" in told(project, second.id)
+    facts, _ = why(project, second.id)
+    assert facts.document()["required_job"] == "extract"
+    assert facts.document()["required_job_succeeded"] == "2023-11-14T22:13:20.000Z"
+    bench.end(State.SUCCESS, job=bench.job("extract"))
+    bench.beat()
+    assert "is waiting" not in told(project, second.id)
 
 
 def test_waiting_for_its_rate(bench: Bench, project: Project) -> None:

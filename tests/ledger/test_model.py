@@ -17,6 +17,7 @@ from runner.ledger.pauses import pause, resume
 from runner.model.concurrency import Concurrency
 from runner.model.job import JobSpec
 from runner.model.rate import Rate
+from runner.model.require import Require
 from runner.model.run import FINAL, TRANSITIONS, Run, State
 from runner.settings import Settings
 from tests.support.answers import text, texts
@@ -27,9 +28,21 @@ RATES = {
     "rated": Rate(limit=2, per=1000.0),
     "rated-one": Rate(limit=3, per=1000.0),
     "rated-skip": Rate(limit=1, per=1000.0),
+    "held-one": Rate(limit=2, per=1000.0),
+}
+REQUIRED = {
+    "held": (Require(job="job", within=1000.0),),
+    "held-one": (Require(job="job", within=1000.0), Require(job="one", within=500.0)),
 }
 JOBS = {
-    name: JobSpec(name=name, task="m:a", digest="sha256:0", concurrency=concurrency, rate=RATES.get(name))
+    name: JobSpec(
+        name=name,
+        task="m:a",
+        digest="sha256:0",
+        concurrency=concurrency,
+        rate=RATES.get(name),
+        require=REQUIRED.get(name, ()),
+    )
     for name, concurrency in {
         "job": None,
         "one": Concurrency(limit=1),
@@ -39,6 +52,8 @@ JOBS = {
         "rated": None,
         "rated-one": Concurrency(limit=1),
         "rated-skip": Concurrency(limit=1, policy="skip"),
+        "held": None,
+        "held-one": Concurrency(limit=1),
     }.items()
 }
 
@@ -139,6 +154,11 @@ class Runs(RuleBasedStateMachine):
         client.delete(keys.named(f"starts:{job}"))
         client.zadd(keys.rates, {job: 1}, xx=True)
 
+    @rule(job=st.sampled_from(["job", "one"]), succeeded=st.booleans())
+    def a_required_job_succeeded_lately_or_not(self, job: str, succeeded: bool) -> None:
+        now = round(self.bench.now() * 1000)
+        self.bench.ledger.client.hset(self.bench.ledger.keys.succeeded, job, now if succeeded else 1)
+
     @rule(run_id=submitted)
     def expires_now(self, run_id: str) -> None:
         self.bench.make_expire(run_id)
@@ -178,6 +198,9 @@ class Runs(RuleBasedStateMachine):
         aside += [
             run_id for key in client.scan_iter(f"{namespace}:rated:*") for run_id in texts(client.zrange(key, 0, -1))
         ]
+        for key in client.scan_iter(f"{namespace}:requiring:*"):
+            aside += texts(client.zrange(key, 0, -1))
+            assert client.sismember(f"{namespace}:required", key.partition(":requiring:")[2]), "nobody looks at it"
         for job, rate in RATES.items():
             passes = texts(client.zrange(f"{namespace}:passes:{job}", 0, -1))
             assert len(passes) + client.llen(f"{namespace}:starts:{job}") <= rate.limit, "more start than may"

@@ -20,6 +20,7 @@ from runner.model.concurrency import Concurrency
 from runner.model.hooks import Hook, Hooks, Unique
 from runner.model.job import JobSpec
 from runner.model.rate import Rate
+from runner.model.require import Require
 from runner.model.run import State
 from tests.support.answers import text
 from tests.support.bench import Bench
@@ -34,6 +35,7 @@ JOBS: dict[str, JobSpec] = {
         f"concurrency, {policy}": replace(PLAIN, concurrency=Concurrency(limit=2, policy=policy, key="${params.n}"))
         for policy in ("queue", "skip", "replace")
     },
+    "requires": replace(PLAIN, require=(Require(job="other", within=3600.0),)),
     "rate": replace(PLAIN, rate=Rate(limit=2, per=3600.0, key="${params.n}")),
 }
 OPTIONS: dict[str, dict[str, Any]] = {

@@ -93,7 +93,7 @@ KINDS = (
     Kind(
         "slots",
         Level.PROBLEM,
-        "{runs} with a slot or pass (concurrency, rate) that they have no right to, or waiting though one is free",
+        "{runs} with a slot or pass that they have no right to, or waiting for one, or for a job, without need",
         "free those, start these",
         "every slot belongs to a run",
     ),

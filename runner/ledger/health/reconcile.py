@@ -54,6 +54,8 @@ class Reconciliation:
         """Lists, and the id of the newest message when the walk through them began."""
         self._rated: set[str] = set()
         """Groups of runs whose starts are limited."""
+        self._required: set[str] = set()
+        """Names of sets of runs that wait for a success of a job."""
 
     def findings(self) -> Iterator[Finding]:
         """Walk, and yield what was found (and mended, if that was asked for).
@@ -95,6 +97,8 @@ class Reconciliation:
                     self._newest[str(key)] = ""
                 elif kind in ("passes", "rated"):
                     self._rated.add(rest)
+                elif kind == "requiring":
+                    self._required.add(rest)
                 elif kind == "job":
                     job, _, state = rest.rpartition(":")
                     self._walk_index("job", str(key), job, state)
@@ -188,6 +192,8 @@ class Reconciliation:
             self._tallies["slots"].add(*self._script("groups", *page))
         for page in _portions(iter(self._rated), BATCH):
             self._tallies["slots"].add(*self._script("rates", *page))
+        for page in _portions(iter(self._required), BATCH):
+            self._tallies["slots"].add(*self._script("requiring", *page))
 
     def _walk_queue_names(self) -> None:
         consumed = consumed_queues(self._store)

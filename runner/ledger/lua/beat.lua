@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- What workers do for all, whichever comes first in each half second: nobody is the leader, anybody may be gone.
 --
--- Says that this worker lives; moves due runs from the delayed set to their queues, and those that their rate lets go on;
+-- Says that this worker lives; moves due runs from the delayed set to their queues, and those that wait no more for a job or their rate;
 -- ends what expired; puts back what dead workers held; rings for messages that nobody was told of. Each in small
 -- portions, so that Redis never waits for it.
 --
@@ -9,7 +9,7 @@
 -- Returns {ms until the next run is due, or may be due by its rate | '', ids to terminate and their signals as a flat list, more to do,
 -- hooks to fire, runs and jobs to prune, ms until this worker's next turn, how many have a turn before it}
 --
--- Uses: clock, keys, records, queues, claims, waiting, endings, arrivals, losses, inbox, pauses, rates, revoking, events, overruns.
+-- Uses: clock, keys, records, queues, claims, waiting, endings, arrivals, losses, inbox, pauses, rates, requires, revoking, events, overruns.
 
 local worker, lease = ARGV[1], tonumber(ARGV[3])
 local PORTION = 200
@@ -69,6 +69,25 @@ for _, id in ipairs(late) do
   if not (run and expired(run) and pcall(revoke_run, run, 'expired')) then redis.call('ZREM', EXPIRING, id) end
 end
 if #late == PORTION then more = 1 end
+
+-- Runs that wait for a success of a job, once there is one.
+local released = 0
+for _, name in ipairs(redis.call('SRANDMEMBER', REQUIRED, PORTION)) do
+  local job, within = string.match(name, '^(.*):(%d+)$')
+  local key = requiring_key(job or '', within or '')
+  local missing = not job or missing_success({ requires = job .. ' ' .. within })
+  for _, id in ipairs(not missing and released < PORTION and redis.call('ZRANGE', key, 0, PORTION - 1) or {}) do
+    released = released + 1
+    redis.call('ZREM', key, id)
+    local run = load_run(id)
+    if run and run.message and run.aside == key then pcall(go_on, run) end
+  end
+  if redis.call('EXISTS', key) == 0 then
+    redis.call('SREM', REQUIRED, name)
+  elseif not missing then
+    more = 1
+  end
+end
 
 -- Gives passes to runs that wait for their rate, in their order.
 local passable = PORTION

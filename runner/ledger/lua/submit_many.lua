@@ -28,7 +28,7 @@ end
 local asked = { keep_key = ARGV[2], eta = read_start(ARGV[3]), expires = tonumber(ARGV[4]) }
 local inherits = { __index = common }
 -- Where none of the runs may have to wait, their messages go into the queue together.
-local together = not common.policy and not common.rate and not (asked.eta and asked.eta > NOW)
+local together = not (common.policy or common.rate or common.requires) and not (asked.eta and asked.eta > NOW)
 local first, made, messages, paused_by, others = nil, 0, {}, '', {}
 
 for at = 7 + commons + own, #ARGV, 4 + own do

@@ -8,7 +8,7 @@
 -- higher (messages in lists served first), behind (only if its message was not found: messages that were not looked
 -- at); holder and lease (ms of its end, of the claim on it); refused_since; detail (as the record has it); paused (if
 -- its job is); before (how many were put aside before it); holders (JSON, of the slots it waits for; up to ten);
--- rate_limit and rate_per (ms), if it waits for its rate, and rate_free (ms, before which it cannot start)
+-- required (a job), required_within (ms), and succeeded (ms, its last success), if it waits for that; rate_limit and rate_per (ms), if it waits for its rate, and rate_free (ms, before which it cannot start)
 --
 -- Uses: clock, keys, records, pauses, rates.
 
@@ -53,6 +53,13 @@ if place then
   tell('before', place)
   if run.group and run.aside == waiting_key(run.group) then
     tell('holders', cjson.encode(redis.call('ZRANGE', holders_key(run.group), 0, 9)))
+  end
+  local job, within = string.match(run.aside, ':requiring:(.*):(%d+)$')
+  if job then
+    tell('required', job)
+    tell('required_within', within)
+    tell('succeeded', redis.call('HGET', SUCCEEDED, job) or '')
+    return facts
   end
   if run.rate and run.aside == rated_key(rate_of(run)) then
     local _, limit, per = rate_of(run)

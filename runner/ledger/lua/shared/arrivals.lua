@@ -28,8 +28,10 @@ local function replace_oldest(run)
   end
 end
 
--- A run that was never started comes to its queue: here its policy acts, if its rate lets it go on.
+-- A run that was never started comes to its queue: here its policy acts, if the run need not wait for another job or for
+-- its rate.
 local function arrive(run, message)
+  if run.requires and not pause_of(run) and held_back(run, message) then return end
   if run.group and not pause_of(run) and not holds_slot(run) and (not run.rate or take_pass(run)) then
     if run.policy == 'replace' then replace_oldest(run) end
     if run.policy == 'skip' and redis.call('ZCARD', holders_key(run.group)) >= limit_of(run) then

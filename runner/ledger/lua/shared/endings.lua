@@ -26,7 +26,7 @@ local function finish(run, state, reason, meta, fields)
   redis.call('HSET', run_key(run.id), 'state', state, 'finished_at', AT, unpack(fields))
   -- What only a run that goes on needs: there may be a million that have ended.
   local over = { 'detail', 'retry_at', 'message', 'aside', 'deaths_in_row', 'keep_result', 'keep_runs', 'keep_least',
-    'max_deliveries', 'delivery', 'token', 'unique', 'unique_for', 'limit', 'policy', 'group', 'rate', 'rate_group',
+    'max_deliveries', 'delivery', 'token', 'unique', 'unique_for', 'limit', 'policy', 'group', 'rate', 'rate_group', 'requires',
     'traceparent', 'drop_result', 'count_failures', 'overrun', state == 'SUCCESS' and 'error' or nil }
   if not (run.hooks and fires_early(run)) then over[#over + 1] = 'hooks' end
   drop_fields(run, over)

@@ -14,6 +14,7 @@ local PAUSED = NS .. ':paused'
 local PARKED = NS .. ':parked'
 local LIMITS = NS .. ':limits'
 local RATES = NS .. ':rates'
+local REQUIRED = NS .. ':required'
 local TERMINATING = NS .. ':terminating'
 local IDS = NS .. ':ids'
 local QUEUES = NS .. ':queues'
@@ -51,6 +52,7 @@ local function waiting_key(group) return NS .. ':waiting:' .. group end
 local function starts_key(group) return NS .. ':starts:' .. group end
 local function passes_key(group) return NS .. ':passes:' .. group end
 local function rated_key(group) return NS .. ':rated:' .. group end
+local function requiring_key(job, within) return NS .. ':requiring:' .. job .. ':' .. within end
 local function worker_key(worker) return NS .. ':worker:' .. worker end
 local function known_key(digest) return NS .. ':known:' .. digest end
 local function audit_key(kind) return NS .. ':audit' .. kind end

@@ -1,8 +1,8 @@
 -- The guard before every attempt, and its start, in one step.
 --
 -- PENDING | RETRY -> STARTED, if nothing speaks against it. Else the message is dropped (its claim released), and a run that
--- has expired, or was revoked, ends here. One of a paused job is set aside, and so is one that its concurrency or its rate
--- does not let start.
+-- has expired, or was revoked, ends here. One of a paused job is set aside, and so is one that has to wait for another
+-- job, its rate, or a slot of concurrency.
 --
 -- Uses: clock, keys, records, events, counts, claims, pauses, transitions, outbox, endings.
 -- Seldom: waiting (park, may_start), revoking (revoke_run), losses (lose).
@@ -46,7 +46,7 @@ local function start(id, token, claim, worker, pid, job, digest)
     park(run, claim.message)
     return drop('paused')
   end
-  if (run.group or run.rate) and not may_start(run, claim.message) then return drop('waiting') end
+  if (run.group or run.rate or run.requires) and not may_start(run, claim.message) then return drop('waiting') end
 
   local key = run_key(id)
   enter(run, 'STARTED')

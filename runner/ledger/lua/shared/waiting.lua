@@ -1,6 +1,7 @@
--- Where runs wait: for their time, for the end of a pause, for a slot of concurrency, for their rate.
+-- Where runs wait: for their time, for the end of a pause, for another job, for their rate, for a slot of
+-- concurrency.
 --
--- Uses: clock, keys, records, queues, pauses, rates.
+-- Uses: clock, keys, records, queues, pauses, rates, requires.
 
 local function delay(run, due, message)
   run.message = message
@@ -93,14 +94,26 @@ local function wait_for_slot(run, message, front)
   put_aside(run, waiting_key(run.group), message, 'waiting for a concurrency slot', front)
 end
 
+-- Sets a run aside that never started, if a job that it requires has not succeeded in time; returns whether it did.
+local function held_back(run, message, front)
+  if not run.requires or run.state ~= 'PENDING' then return false end
+  local job, within = missing_success(run)
+  if not job then return false end
+  put_aside(run, requiring_key(job, within), message, 'waiting for job ' .. job .. ' to succeed', front)
+  redis.call('SADD', REQUIRED, job .. ':' .. within)
+  leave_places(run)
+  return true
+end
+
 local function wait_for_rate(run, message, front)
   put_aside(run, rated_key(rate_of(run)), message, 'waiting for its rate limit', front)
   expect_pass(run, next_pass(run))
 end
 
--- Whether a run may go on, by its rate and by its concurrency; if not, it is set aside. A run that waits for a slot keeps
+-- Whether a run may go on, by what it requires, its rate, and its concurrency; if not, it is set aside. A run that waits for a slot keeps
 -- its pass: it is the next one to start all the same.
 local function has_places(run, message, front)
+  if held_back(run, message, front) then return false end
   if run.rate and not take_pass(run, front) then
     wait_for_rate(run, message, front)
     return false
@@ -119,7 +132,7 @@ local function may_start(run, message)
   return true
 end
 
--- Lets the message of a run into a queue; sets it aside if the job is paused, or if its rate or its concurrency says so.
+-- Lets the message of a run into a queue; sets it aside if the job is paused, or if it has to wait for others.
 local function admit(run, queue, priority, message, front)
   local first = front or run.state == 'RETRY'
   if pause_of(run) then return park(run, message, first) end

@@ -1,0 +1,28 @@
+#!lua flags=allow-oom
+-- Looks at runs that wait for a success of a job; with '1', has the beat look at those that it does not know of.
+--
+-- Keys: NS:required, NS:requiring:JOB:MS, NS:run:ID. No run changes its state.
+--
+-- ARGV: '1' to mend, names of sets of such runs, as JOB:MS
+-- Returns the ids of runs in them that do not wait there, and one of each set that no beat looks at
+--
+-- Uses: keys, records.
+
+local found = {}
+
+for i = 2, #ARGV do
+  local job, within = string.match(ARGV[i], '^(.*):(%d+)$')
+  local key = requiring_key(job or '', within or '')
+  for _, id in ipairs(redis.call('ZRANGE', key, 0, -1)) do
+    local run = load_run(id)
+    if not (run and run.aside == key and run.message) or FINAL[run.state] then
+      found[#found + 1] = id
+      if ARGV[1] == '1' then redis.call('ZREM', key, id) end
+    end
+  end
+  if redis.call('EXISTS', key) == 1 and redis.call('SISMEMBER', REQUIRED, ARGV[i]) == 0 then
+    found[#found + 1] = redis.call('ZRANGE', key, 0, 0)[1]
+    if ARGV[1] == '1' then redis.call('SADD', REQUIRED, ARGV[i]) end
+  end
+end
+return found

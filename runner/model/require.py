@@ -1,0 +1,46 @@
+"""The ``require:`` list of a job: jobs that must have succeeded before a run of it starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from runner.model.hooks import JOB_NAME
+from runner.model.kind import ignore
+from runner.model.message import told
+from runner.model.option import INVALID, Duration, ListOf, Path, Report, Section, describe, option
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Require:
+    """A job, and how long ago its last success may be, in seconds."""
+
+    job: str = option(JOB_NAME, help="The job that must have succeeded.", examples=("extract",))
+    within: float = option(Duration(0.001), help="How long ago its last success may be.", examples=("20h",))
+
+
+REQUIRE_ALIASES = {"name": "job", "task": "job", "since": "within", "for": "within", "max_age": "within"}
+
+
+@dataclass(frozen=True, slots=True)
+class RequireList(ListOf):
+    """A list of requirements, no job twice."""
+
+    def read(self, value: Any, path: Path, report: Report) -> Any:
+        if not isinstance(value, list):
+            name = value if isinstance(value, str) and JOB_NAME.read(value, (), ignore) is not INVALID else "extract"
+            report(path, told(f"expected a list, got {describe(value)}", f"write [{{job: {name}, within: 1d}}]"))
+            return INVALID
+        required = ListOf.read(self, value, path, report)
+        if required is INVALID:
+            return INVALID
+        seen = set()
+        for index, each in enumerate(required):
+            if each.job in seen:
+                report((*path, index, "job"), told(f"{each.job!r} stands twice", "remove one"))
+                return INVALID
+            seen.add(each.job)
+        return required
+
+
+REQUIRED = RequireList(Section(Require, REQUIRE_ALIASES), most=20)
