@@ -12,6 +12,7 @@ from runner.actions.project import Project
 from runner.actions.tick import Engine, Ticked, sweep
 from runner.catalog.live import LiveCatalog
 from runner.errors import RunnerError, Unavailable
+from runner.hooks.silent import Silences
 from runner.ledger.translation import may_come_back
 from runner.model.plural import things
 from runner.model.run import to_timestamp
@@ -48,6 +49,7 @@ class Scheduler:
         self._say = say
         self._settings_seen = _settings_files(project.settings)
         self._engine = Engine(project)
+        self._silences = Silences()
         self._live = LiveCatalog(project.settings, project.catalog)
         self._next: float | None = None
         self._looked = self._swept = self._listed = float("-inf")
@@ -102,7 +104,7 @@ class Scheduler:
             if full or (self._next is not None and time.time() >= self._next):
                 self._tick(full=full or bool(self._failures))
         if time.monotonic() - self._swept >= self._sweep_every():
-            sweep(self._project)
+            sweep(self._project, silences=self._silences)
             self._swept = time.monotonic()
 
     def _tick(self, *, full: bool) -> None:

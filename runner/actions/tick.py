@@ -25,6 +25,7 @@ from runner.schedule.timetable import from_milliseconds, milliseconds, params_of
 if TYPE_CHECKING:
     from runner.actions.project import Project
     from runner.catalog.catalog import Catalog
+    from runner.hooks.silent import Silences
     from runner.ledger.submission import Submission
     from runner.model.job import JobSpec
 
@@ -255,12 +256,18 @@ def tick(project: Project, clock: Clock | None = None) -> Ticked:
     return ticked
 
 
-def sweep(project: Project, patience: float = 0.0) -> None:
+def sweep(project: Project, patience: float = 0.0, silences: Silences | None = None) -> None:
     """End what expired, move what is due to its queue, take back what dead workers held, fire hooks.
 
     Also on a host without workers. Who does this less often than every third of a lease has some ``patience``.
     """
     hooks = project.ledger.sweep(patience)
+    if silences is None and next(project.catalog.jobs.with_option("alert_if_no_success"), None) is not None:
+        from runner.hooks.silent import Silences  # start-up time: most projects have no such jobs
+
+        silences = Silences()
+    if silences is not None:
+        hooks += silences.look(project.ledger, project.catalog)
     if hooks:
         from runner.hooks.fire import fire_hooks  # start-up time: most ticks have none to fire
 

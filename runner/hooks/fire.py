@@ -20,7 +20,7 @@ from runner.ledger.admission import Origin, admit
 from runner.ledger.ledger import Ledger
 from runner.ledger.run_log import RunLog
 from runner.model.job import JobSpec
-from runner.model.run import Run
+from runner.model.run import FIELDS, Run, to_timestamp
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,10 @@ def fire_hooks(ledger: Ledger, catalog: Catalog, *, by: str) -> int:
             continue
         outcome, attempt = rest
         try:
-            _fire(ledger, catalog, run_id, outcome, attempt, by)
+            if outcome == "silent":
+                _fire_silence(ledger, catalog, run_id, attempt, by)
+            else:
+                _fire(ledger, catalog, run_id, outcome, attempt, by)
         except Unavailable:
             raise
         except RunnerError as error:
@@ -93,6 +96,25 @@ def _fire(ledger: Ledger, catalog: Catalog, run_id: str, outcome: str, attempt: 
             log.error("hook %s of run %s of %s is not fired: %s", name, run.id, run.job, error)
 
 
+def _fire_silence(ledger: Ledger, catalog: Catalog, job: str, last: str, by: str) -> None:
+    """Fire the hook ``silent`` of a job that succeeded last at ``last`` (Unix ms, or 0)."""
+    latest = next(iter(ledger.runs(job=job, limit=1)), None)
+    if latest is None:
+        about: dict[str, Any] = {**dict.fromkeys(FIELDS), "job": job, "params": {}}
+        lines: list[str] = []
+    else:
+        about = latest.document()
+        lines = [line.text for line in RunLog(ledger, latest.id).tail(LOG_LINES)]
+    succeeded = to_timestamp(int(last)) if last.isdecimal() and last != "0" else None
+    told = {**about, "hook": "silent", "last_success_at": succeeded, "log": lines}
+    document = fit(told, ledger.settings.limits.params - 64)
+    for name in catalog.get(job).hooks.names().get("silent", ()):
+        try:
+            _submit(ledger, catalog.get(name), latest, document, str(uuid5(_IDS, f"{job} silent {last} {name}")), by)
+        except UsageError as error:
+            log.error("hook %s (silent) of %s is not fired: %s", name, job, error)
+
+
 def _called(job: JobSpec, run: Run, outcome: str) -> Iterator[tuple[str, str]]:
     """Yield the hooks that an outcome of a run calls: which hook it is, and the job to submit."""
     hooks = job.hooks.entries()
@@ -105,9 +127,9 @@ def _called(job: JobSpec, run: Run, outcome: str) -> Iterator[tuple[str, str]]:
         yield from (("recovered", hook.job) for hook in hooks.get("recovered", ()) if hook.after <= in_row)
 
 
-def _submit(ledger: Ledger, job: JobSpec, run: Run, document: dict[str, Any], run_id: str, by: str) -> None:
+def _submit(ledger: Ledger, job: JobSpec, run: Run | None, document: dict[str, Any], run_id: str, by: str) -> None:
     by = by or f"pid{os.getpid()}@{os.uname().nodename}"
-    origin = Origin(trigger="hook", submitted_by=by, hook_of=run.id)
+    origin = Origin(trigger="hook", submitted_by=by, hook_of=run.id if run is not None else None)
     ledger.submit(admit(job, {PARAM: document}, ledger.settings, run_id=run_id, origin=origin))
 
 

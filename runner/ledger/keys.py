@@ -44,6 +44,7 @@ class Keys:
     queues = _Named()
     rates = _Named()
     required = _Named()
+    silent = _Named()
     succeeded = _Named()
     terminating = _Named()
     workers = _Named()

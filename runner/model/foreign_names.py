@@ -168,6 +168,7 @@ FOREIGN_JOB_NAMES = {
     "on_failure_callback": "hooks.failure",
     "on_success_callback": "hooks.success",
     "on_execute_callback": "hooks.start",
+    "sla_miss_callback": "hooks.silent",
     "python_callable": "task",
     "op_kwargs": "kwargs",
     "op_args": "args",

@@ -100,6 +100,9 @@ class Hooks:
     revoked: tuple[Hook, ...] = option(_PLAIN, default=(), help="After REVOKED.")
     retry: tuple[Hook, ...] = option(_PLAIN, default=(), help="After an attempt that another one follows.")
     overrun: tuple[Hook, ...] = option(_PLAIN, default=(), help="When a run takes longer than overrun; once.")
+    silent: tuple[Hook, ...] = option(
+        _PLAIN, default=(), help="When no run has succeeded within alert_if_no_success; once until the next SUCCESS."
+    )
 
     def entries(self) -> dict[str, tuple[Hook, ...]]:
         """Return the hooks of each outcome that has any."""
@@ -126,6 +129,9 @@ HOOKS_ALIASES = {
     "init": "start",
     "on_overrun": "overrun",
     "late": "overrun",
+    "missed": "silent",
+    "stale": "silent",
+    "no_success": "silent",
     "slow": "overrun",
     "timeout": hint("a run that ends because of timeout ends in FAILURE: name the job under failure"),
     "on_recovery": "recovered",

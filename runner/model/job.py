@@ -353,7 +353,8 @@ class JobSpec:
     alert_if_no_success: float | None = option(
         Duration(1.0),
         default=None,
-        help="runner doctor, dashboard and metrics name the job when no run of it has succeeded for so long.",
+        help="When no run of the job has succeeded for so long, runner doctor, dashboard and metrics name it, and the "
+        "hook silent fires.",
         examples=("26h",),
     )
     isolation: str | None = option(
@@ -407,6 +408,10 @@ def check_job(job: JobSpec, path: Path, report: Report) -> bool:
         sound = False
     if job.timeout is not None and job.overrun is not None and job.overrun >= job.timeout:
         report((*path, "overrun"), "must be shorter than timeout, or no run gets that far")
+        sound = False
+    if job.hooks.silent and job.alert_if_no_success is None:
+        advice = "add alert_if_no_success to the job, such as alert_if_no_success: 26h"
+        report((*path, "hooks", "silent"), told("never fires", advice))
         sound = False
     if job.hooks.overrun and job.overrun is None:
         report((*path, "hooks", "overrun"), told("never fires", "add overrun to the job, such as overrun: 30m"))

@@ -25,6 +25,7 @@ from runner.app.celery_types import Words
 from runner.attempt.slot import LOOK_SECONDS
 from runner.errors import RunnerError
 from runner.hooks.fire import MOST_HOOKS, fire_hooks
+from runner.hooks.silent import LOOKERS, Silences
 from runner.ledger.ledger import WORKER_RECORD_SECONDS
 from runner.process.orphans import Orphans, adopts_orphans
 from runner.worker.celery_types import Consumer, autoscaler_of
@@ -72,6 +73,7 @@ class Supervision(threading.Thread):
         self._succession: Succession | None = None
         if isinstance(self._takers, ProcessTakers):
             self._succession = Succession(self._takers, self._dead, self._leaves, self._obey)
+        self._silences = Silences()
         self._attentive_until = self._sleeps_until = 0.0
         self.waiting = 0
         """How many runs wait for a taker, where Celery's autoscaler asks."""
@@ -269,7 +271,10 @@ class Supervision(threading.Thread):
         self._state.listed.set()
         self._endings.terminate(beat.terminating)
         more = beat.more
-        if beat.hooks and self._state.connected:
+        hooks = beat.hooks
+        if beat.before < LOOKERS:
+            hooks += self._silences.look(self._ledger, self._shared.app.catalog)
+        if hooks and self._state.connected:
             more |= fire_hooks(self._ledger, self._shared.app.catalog, by=worker) == MOST_HOOKS
         pause = beat.turn
         if beat.next_due is not None:

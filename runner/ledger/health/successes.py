@@ -10,7 +10,7 @@ from runner.ledger.pauses import read_pauses
 from runner.ledger.reach import reaching
 from runner.ledger.slots import read_marks
 from runner.ledger.store import Store
-from runner.model.duration import format_duration
+from runner.model.duration import format_duration, milliseconds
 from runner.model.pause import paused
 from runner.model.plural import things
 from runner.model.run import State, to_timestamp
@@ -30,6 +30,23 @@ def overdue_successes(store: Store, deadlines: Mapping[str, float]) -> dict[str,
     """
     late = {job for job, _, age in _judged(store, deadlines) if age is not None and age > deadlines[job] * 1000}
     return {job: job in late for job in deadlines}
+
+
+def note_silences(store: Store, deadlines: Mapping[str, float]) -> int:
+    """Note in the outbox the jobs that have not succeeded in time, once in each outage; return how many were noted.
+
+    Args:
+        store: the record of the runs.
+        deadlines: by job, the seconds within which a run is to succeed.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    late: list[str | int] = []
+    for job, last, age in _judged(store, deadlines):
+        if age is not None and age > deadlines[job] * 1000:
+            late += job, milliseconds(deadlines[job]), "" if last else "1"
+    return int(store.script("silent", *late)) if late else 0
 
 
 def check_successes(store: Store, deadlines: Mapping[str, float]) -> Iterator[Finding]:
