@@ -101,6 +101,12 @@ class CrontabError(UsageError):
     code = "crontab"
 
 
+class SystemdError(UsageError):
+    """systemd does not run here, or refuses what is asked of it."""
+
+    code = "systemd"
+
+
 class UnknownRun(RunnerError):
     """No such run: never submitted, forgotten, or pruned by retention."""
 

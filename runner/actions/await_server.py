@@ -21,24 +21,25 @@ _STARTING = "STATUS=waiting for Redis\nEXTEND_TIMEOUT_USEC=60000000"
 """For systemd, which would otherwise end the process for starting too slowly."""
 
 
-def await_server(project: Project, say: Callable[[str], None]) -> None:
+def await_server(project: Project, say: Callable[[str], None], patience: float | None = None) -> None:
     """Return once the project's Redis answers.
 
     Args:
         project: whose Redis.
         say: takes a line for the log, when the wait begins and when it is over.
+        patience: for how many seconds; None: for ever.
 
     Raises:
         Unavailable: it cannot be reached, and waiting would not help: wrong password, an embedded server that does
-            not start.
+            not start; or the patience is over.
         InvalidSettings: its user lacks permissions.
     """
-    pause = 0.0
+    pause, deadline = 0.0, None if patience is None else time.monotonic() + patience
     while True:
         try:
             refuse_missing_permissions(project.ledger)
         except Unavailable as error:
-            if not may_come_back(error):
+            if not may_come_back(error) or (deadline is not None and time.monotonic() >= deadline):
                 raise
             if not pause:
                 say(f"{error.message} ({error.hint}); waiting for it")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from runner.authoring.init import host_timezone
 from runner.crontab.block import BrokenBlock, lines_of, put_in, setting_above, take_out, written
 from runner.crontab.calendar import on_calendar
 from runner.crontab.fields import Inexpressible
-from runner.crontab.line import cron_time, job_line, same_zone, tick_line
+from runner.crontab.line import boot_line, cron_time, job_line, same_zone, tick_line
 from runner.crontab.unit import Host, job_units, scheduler_units, tick_units, worker_units
 from runner.errors import CrontabError, InvalidSpec
 from runner.host.users import current_user
@@ -51,8 +51,14 @@ def program() -> list[str]:
     return [str(script)] if os.access(script, os.X_OK) else [sys.executable, "-m", "runner"]
 
 
-def lines(project: Project, *, per_job: bool) -> list[str]:
+def lines(project: Project, *, per_job: bool, worker: bool = False) -> list[str]:
     """Return the lines of the project's block: one that ticks, or one for each schedule of an enabled job.
+
+    Args:
+        project: whose block.
+        per_job: a line for each schedule instead of the tick.
+        worker: also a line that starts a worker when the host does; not with ``per_job``, whose jobs a scheduler
+            would submit a second time.
 
     Raises:
         CrontabError: a crontab cannot say what is to be said; the message says why.
@@ -61,29 +67,38 @@ def lines(project: Project, *, per_job: bool) -> list[str]:
     folder = str(project.settings.project)
     try:
         if not per_job:
-            return [tick_line(program(), folder, project.settings.environment)]
+            made = [tick_line] + ([boot_line] if worker else [])
+            return [make(program(), folder, project.settings.environment) for make in made]
         return list(_job_lines(project, folder))
     except Inexpressible as wrong:
         raise CrontabError(str(wrong), hint="move the project to another folder") from None
 
 
-def block(project: Project, *, per_job: bool) -> str:
-    """Return the project's block as text. Raises as :func:`lines`."""
-    return os.fsdecode(written(str(project.settings.project), lines(project, per_job=per_job)))
+def block(project: Project, *, per_job: bool, worker: bool = False) -> str:
+    """Return the project's block as text. Takes and raises what :func:`lines` does."""
+    return os.fsdecode(written(str(project.settings.project), lines(project, per_job=per_job, worker=worker)))
 
 
-def install(project: Project, *, per_job: bool) -> bool:
+def install(project: Project, *, per_job: bool, worker: bool | None = None) -> bool:
     """Put the project's block into the crontab of this user; return whether that changed it.
+
+    Args:
+        project: whose block.
+        per_job: as for :func:`lines`.
+        worker: as for :func:`lines`; None: as the block is that stands there.
 
     Raises:
         CrontabError, InvalidSpec: as :func:`lines`; also if the crontab cannot be read or written.
     """
-    folder, wanted = str(project.settings.project), lines(project, per_job=per_job)
+    folder = str(project.settings.project)
+    with_worker = lines(project, per_job=per_job, worker=True)
+    without = lines(project, per_job=per_job)
 
     def edit(text: bytes) -> bytes:
         if per_job:
             _check_settings(text, folder)
-        return put_in(text, folder, wanted)
+        wanted = _boots(lines_of(text, folder)) if worker is None else worker
+        return put_in(text, folder, with_worker if wanted else without)
 
     return _guarded(edit)
 
@@ -115,13 +130,18 @@ def check(project: Project, *, per_job: bool | None = None) -> Installed:
         # The line that ticks ends with the word; that of a job ends with its key.
         per_job = found is not None and not any(line.rstrip().endswith(" tick") for line in found)
     try:
-        wanted = lines(project, per_job=per_job)
+        wanted = lines(project, per_job=per_job, worker=_boots(found))
     except (CrontabError, InvalidSpec) as error:
         if found is None:
             raise
         return Installed(True, (error.message,))
     difference = difflib.unified_diff(found or [], wanted, "installed", "should be", lineterm="", n=0)
     return Installed(found is not None, tuple(difference))
+
+
+def _boots(found: Sequence[str] | None) -> bool:
+    """Return whether a block has the line that starts a worker."""
+    return any(line.startswith("@reboot ") for line in found or ())
 
 
 def units(project: Project, *, per_job: bool, user: bool) -> dict[str, str]:

@@ -161,7 +161,7 @@ def _schedules(project: Project) -> Iterator[Finding]:
     else:
         yield ok("schedules", f"{things(len(scheduled), 'job')} with a schedule, all that was due is submitted")
         return
-    yield warning("schedules", what, "runner cron install, or runner scheduler")
+    yield warning("schedules", what, "runner cron install, or runner up --systemd, or runner scheduler")
 
 
 def _repair(project: Project) -> list[Finding]:

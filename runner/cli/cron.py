@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runner.cli.frame.group import verb
+from runner.cli.frame.missing_text import tell_missing
 from runner.cli.frame.opening import open_project
 from runner.cli.frame.options import json_option
 from runner.cli.frame.output import Output, command_line, printable
@@ -26,21 +27,27 @@ ATTENTION = 1
 )
 @click.argument("action", type=click.Choice(["show", "install", "remove", "check"]))
 @click.option("--per-job", is_flag=True, help="One line (or timer) for each schedule, not one tick for all.")
+@click.option("--worker/--no-worker", default=None, help="With show, install: a line that starts a worker at boot.")
 @click.option("--systemd", is_flag=True, help="With show: print systemd units of timers, scheduler, and worker.")
 @click.option("--user", is_flag=True, help="With --systemd: units for systemctl --user, without User=.")
 @click.option("--into", type=click.Path(), metavar="DIR", help="With --systemd: write the units into DIR.")
 @json_option
-def command(action: str, per_job: bool, systemd: bool, user: bool, into: str | None, as_json: bool) -> int:
+def command(
+    action: str, per_job: bool, worker: bool | None, systemd: bool, user: bool, into: str | None, as_json: bool
+) -> int:
     """Let cron or systemd call the runner for the project.
 
-    show prints the lines for a crontab: one line calls runner tick every minute. install adds them to your crontab, and
-    leaves all other lines as they are. remove deletes them. check compares your crontab with these lines: it exits with
-    0 if they are the same, otherwise it prints the difference and exits with 1.
+    show prints the lines for a crontab: one line calls runner tick every minute. install adds them to your crontab,
+    leaves all other lines as they are, and says whether a worker is missing. remove deletes them. check compares your
+    crontab with these lines: it exits with 0 if they are the same, otherwise it prints the difference and exits with 1.
+
+    With --worker, another line starts a worker and a scheduler when the host boots (@reboot). Later calls of install
+    keep that line, until --no-worker.
 
     With --per-job, each job has its own line. cron cannot express every schedule, so this is refused for another time
     zone than the host's, seconds, jitter, start, end, L, and intervals that do not divide an hour or a day.
     """
-    _check_options(action, per_job=per_job, systemd=systemd, user=user, into=into, as_json=as_json)
+    _check_options(action, per_job=per_job, worker=worker, systemd=systemd, user=user, into=into, as_json=as_json)
     from runner.actions import cron  # start-up time: --help reads no settings
 
     project = open_project()
@@ -54,20 +61,37 @@ def command(action: str, per_job: bool, systemd: bool, user: bool, into: str | N
     if systemd:
         _show_units(out, project, per_job=per_job, user=user, into=into)
     elif action == "show":
-        out.data(printable(cron.block(project, per_job=per_job)).rstrip("\n"))
+        out.data(printable(cron.block(project, per_job=per_job, worker=bool(worker))).rstrip("\n"))
     else:
-        changed = cron.install(project, per_job=per_job)
+        changed = cron.install(project, per_job=per_job, worker=worker)
         out.note("installed; crontab -l shows it" if changed else "installed already, nothing was changed")
     _warn(out, project)
+    if action == "install":
+        tell_missing(out, project)
     return 0
 
 
-def _check_options(action: str, *, per_job: bool, systemd: bool, user: bool, into: str | None, as_json: bool) -> None:
+def _check_options(
+    action: str,
+    *,
+    per_job: bool,
+    worker: bool | None,
+    systemd: bool,
+    user: bool,
+    into: str | None,
+    as_json: bool,
+) -> None:
+    if worker and per_job:
+        raise UsageError(
+            "--worker starts a scheduler as well, which would submit what --per-job submits",
+            hint="leave out --per-job; or keep a worker running: runner worker",
+        )
     for given, name, fits in (
         (systemd, "--systemd", action == "show"),
         (user, "--user", systemd),
         (into is not None, "--into", systemd),
         (per_job, "--per-job", action != "remove"),
+        (worker is not None, "--worker" if worker else "--no-worker", action in ("install", "show") and not systemd),
         (as_json, "--json", action == "check"),
     ):
         if given and not fits:

@@ -11,8 +11,9 @@ from typing import IO
 import click
 
 from runner.cli.frame.group import verb
+from runner.cli.frame.missing_text import tell_missing
 from runner.cli.frame.opening import named_project
-from runner.cli.frame.output import Output, printable
+from runner.cli.frame.output import Output, command_line, printable
 from runner.errors import InvalidSettings, UsageError
 from runner.model.plural import things
 
@@ -83,7 +84,9 @@ def _refused(folder: Path) -> str | None:
 
 
 def _from_crontab(out: Output, folder: str, source: str, *, system: bool) -> int:
-    from runner.actions.from_crontab import from_crontab  # start-up time: --help reads no settings
+    # start-up time: --help reads no settings
+    from runner.actions.from_crontab import from_crontab
+    from runner.actions.project import Project
 
     carried = from_crontab(Path(folder), _read(source), system=system)
     for path in carried.files:
@@ -93,8 +96,10 @@ def _from_crontab(out: Output, folder: str, source: str, *, system: bool) -> int
         out.note("could not be carried over:")
     for each in carried.left:
         out.note(f"  line {each.line}: {printable(each.source)}\n    {printable(each.why)}")
-    install = shlex.join(["runner", "cron", "install", "--project", str(Path(folder).absolute())])
-    out.note(f"now: read the file, comment those lines of the crontab out, then {install}")
+    project = Project.open(Path(folder).absolute())
+    out.note("now: read the file, and comment those lines of the crontab out. Then have the schedules submitted:")
+    out.note(f"  {command_line(project, 'cron', 'install')}   # cron does, every minute")
+    tell_missing(out, project)
     return 0
 
 

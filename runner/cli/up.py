@@ -2,19 +2,59 @@
 
 from __future__ import annotations
 
+import os
+from typing import TYPE_CHECKING
+
 import click
+from click.core import ParameterSource
 
 from runner.cli.frame.group import verb
 from runner.cli.frame.opening import open_project
-from runner.cli.frame.options import worker_options
-from runner.cli.frame.output import Output, command_line, warn_of_problems
+from runner.cli.frame.options import POSITIVE_DURATION, quiet_option, worker_options
+from runner.cli.frame.output import Output, command_line, table, warn_of_problems
+from runner.errors import UsageError
+
+if TYPE_CHECKING:
+    from runner.actions.project import Project
+    from runner.actions.services import Service
+    from runner.actions.systemctl import Manager
+
+ATTENTION = 1
+_OF_A_WORKER = ("concurrency", "queues", "pool", "log_level", "log_format", "no_wait")
 
 
-@verb(example="runner up -d && runner submit hello --wait && runner down")
+@verb(
+    example="runner up -d && runner submit hello --wait && runner down\n"
+    "sudo runner up --systemd --project /srv/reports\n"
+    "runner up --systemd status --project /srv/reports"
+)
 @click.option("--detach", "-d", is_flag=True, help="Go to the background when the worker is ready.")
+@click.option(
+    "--await",
+    "patience",
+    type=POSITIVE_DURATION,
+    metavar="DURATION",
+    help="With -d: wait up to this long for a Redis that is down.",
+)
+@click.option(
+    "--systemd",
+    "service",
+    is_flag=False,
+    flag_value="enable",
+    type=click.Choice(["enable", "status", "remove"]),
+    metavar="[enable|status|remove]",
+    help="Run worker and scheduler as systemd services: start them (the default), show them, or remove them.",
+)
+@click.option("--user", "of", flag_value="user", help="With --systemd: your services; the default, except for root.")
+@click.option("--system", "of", flag_value="system", help="With --systemd: services of the host; root's default.")
+@quiet_option
 @worker_options
 def command(
     detach: bool,
+    patience: float | None,
+    service: str | None,
+    of: str | None,
+    quiet: bool,
     concurrency: int | None,
     queues: tuple[str, ...],
     pool: str,
@@ -25,10 +65,16 @@ def command(
     """Start a worker and a scheduler, and the embedded server if the project uses it.
 
     They run in the foreground until Ctrl-C. With -d, they run in the background, log to .runner/log/worker.log, and
-    stop with `runner down`. If Redis is down, the foreground command waits for it; -d does not.
+    stop with `runner down`. If Redis is down, the foreground command waits for it; -d does only with --await.
+
+    With --systemd, they are services. enable writes their units, starts them now, and starts them at each boot. status
+    exits with 0 if they run as they should, otherwise with 1. Services of the host run as the owner of the project.
     """
+    _check_options(detach=detach, patience=patience, service=service, of=of, quiet=quiet)
     project = open_project()
-    out = Output()
+    out = Output(quiet=quiet)
+    if service is not None:
+        return _systemd(out, project, service, of)
     warn_of_problems(out, project)
     if not detach:
         from runner.cli.worker import start  # start-up time: -d starts the worker in another process
@@ -43,16 +89,87 @@ def command(
             with_scheduler=True,
             wait=not no_wait,
         )
-    from runner.actions.detached import start_detached  # start-up time: --help reads no settings
+    # start-up time: --help reads no settings
+    from runner.actions.await_server import await_server
+    from runner.actions.detached import start_detached
 
     arguments = ["--with-scheduler", "--pool", pool, "--log-level", log_level]
     arguments += ["--log-format", log_format]
     arguments += ["--concurrency", str(concurrency)] if concurrency else []
     for queue in queues:
         arguments += ["--queue", queue]
+    if patience is not None:
+        await_server(project, out.note, patience)
     up = start_detached(project, arguments)
     if up.started:
         out.note(f"up: worker {up.pid} takes runs; its log is {up.log}; to stop it: {command_line(project, 'down')}")
     else:
         out.note(f"up already: worker {up.pid}; its log is {up.log}")
+    return out.finish(0)
+
+
+def _check_options(*, detach: bool, patience: float | None, service: str | None, of: str | None, quiet: bool) -> None:
+    if service is None:
+        if of is not None:
+            raise UsageError(f"--{of} says whose services are meant", hint="add --systemd")
+        if patience is not None and not detach:
+            raise UsageError("--await fits -d; in the foreground it waits for Redis anyway", hint="leave it out")
+        if quiet and not detach:
+            raise UsageError("--quiet fits -d; in the foreground the log is printed", hint="--log-level WARNING")
+        return
+    if detach or patience is not None or quiet:
+        raise UsageError("--systemd starts services, which -d, --await, and --quiet do not fit", hint="leave them out")
+    ctx = click.get_current_context()
+    given = [name for name in _OF_A_WORKER if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT]
+    if given:
+        names = {each.name: each.opts[0] for each in ctx.command.params}
+        raise UsageError(
+            f"{names[given[0]]} does not fit --systemd: a service reads runner.yaml",
+            hint="write worker.concurrency and worker.queues into runner.yaml, or edit the service: systemctl edit",
+        )
+
+
+def _systemd(out: Output, project: Project, service: str, of: str | None) -> int:
+    # start-up time: --help reads no settings
+    from runner.actions.services import enable, remove
+    from runner.actions.systemctl import Manager, lingers
+
+    manager = Manager(user=of == "user" or (of is None and os.geteuid() != 0))
+    if service == "status":
+        return _status(out, project, manager)
+    if service == "remove":
+        removed = remove(project, manager)
+        out.note(f"removed {', '.join(removed)}" if removed else "nothing was there to remove")
+        return 0
+    warn_of_problems(out, project)
+    done = enable(project, manager)
+    for path in done.written:
+        out.note(f"wrote {path}")
+    out.note(f"up: {' and '.join(done.services)} run as {done.user}, and start with the host")
+    if manager.user and not lingers(done.user):
+        out.warn(f"they end when you log out, until you type: loginctl enable-linger {done.user}")
+    if not project.settings.schedules:
+        out.warn("runner.yaml says schedules: false, so there is no scheduler")
     return 0
+
+
+def _status(out: Output, project: Project, manager: Manager) -> int:
+    from runner.actions.services import services  # start-up time: --help reads no settings
+
+    found = services(project, manager)
+    headings = ("SERVICE", "STATE", "AT START", "PROCESS", "UNIT")
+    table(out, headings, [_row(each) for each in found], {"active": "green", "failed": "red", "not": "yellow"})
+    if all(each.well for each in found):
+        return 0
+    whose = "--user" if manager.user else "--system"
+    out.note(f"hint: {command_line(project, 'up', '--systemd', 'enable', whose)}")
+    for each in found:
+        if each.installed and each.active != "active":
+            out.note(f"hint: its log: journalctl {'--user ' if manager.user else ''}-n 30 -u {each.name}")
+    return ATTENTION
+
+
+def _row(each: Service) -> tuple[str, ...]:
+    unit = "current" if each.current else "differs from what it should be" if each.installed else "not installed"
+    state = f"{each.active} ({each.sub})"
+    return (each.name, state, each.enabled, str(each.pid) if each.pid else "", unit)

@@ -17,6 +17,9 @@ LONGEST = 990
 KEY = '"$(date -u +%FT%H:%MZ)"'
 """The minute is the slot: the same on all hosts, and once only in an hour that the clock shows twice."""
 
+BOOT_PATIENCE = "10m"
+"""How long the worker of :func:`boot_line` waits for Redis."""
+
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _LOOK_AHEAD = timedelta(days=2 * 366)
 
@@ -28,6 +31,16 @@ def tick_line(program: Sequence[str], project: str, environment: str | None = No
         Inexpressible: the paths have what a crontab cannot hold.
     """
     return _line("* * * * *", program, shlex.join([*program, "--project", project, "tick"]), project, environment)
+
+
+def boot_line(program: Sequence[str], project: str, environment: str | None = None) -> str:
+    """Return the line that starts a worker when the host does. It waits for a Redis that starts more slowly.
+
+    Raises:
+        Inexpressible: see :func:`tick_line`.
+    """
+    words = [*program, "--project", project, "up", "-d", "--await", BOOT_PATIENCE, "--quiet"]
+    return _line("@reboot", program, shlex.join(words), project, environment)
 
 
 def job_line(program: Sequence[str], project: str, job: str, when: str, environment: str | None = None) -> str:

@@ -22,7 +22,10 @@ _MAILED = (
     "a job that mails failures stands in the file as a comment, and so do the hooks that call it: remove the # there "
     "once it names your mail server; what a run prints is in runner logs"
 )
-_BOOT = "it runs when the machine starts, which is no time; a unit of systemd can call runner submit"
+_BOOT = (
+    "it runs when the machine starts, which is no time: leave it in the crontab, or have a unit of systemd call "
+    "runner submit"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.crontab_host import Host
-from tests.support.project import clean_environment
+from tests.support.project import Project, clean_environment
 
 OTHERS = b"# mine\nMAILTO=ops@example.org\nSHELL=/bin/bash\n0 2 * * * echo '100\\%' \xff\r\n\n5 5 * * * no line end"
 
@@ -34,7 +34,7 @@ def test_show_is_what_install_installs(host: Host) -> None:
         "installed": True,
         "difference": [],
     }
-    assert host.cli(project, "cron", "install").check().stderr == "installed already, nothing was changed\n"
+    assert host.cli(project, "cron", "install").check().stderr.startswith("installed already, nothing was changed\n")
     host.cli(project, "cron", "remove").check()
     assert not host.table.exists()
     assert "has no block" in host.cli(project, "cron", "remove").check().stderr
@@ -173,6 +173,38 @@ def test_units_of_systemd(host: Host, tmp_path: Path, needed: Callable[[str], st
 def test_options_that_do_not_fit(host: Host, words: list[str]) -> None:
     host.cli(host.project(), "cron", *words).check(2)
     assert not host.table.exists()
+
+
+def test_a_line_that_starts_a_worker_with_the_host(host: Host) -> None:
+    project = host.project()
+    shown = host.cli(project, "cron", "show", "--worker").check().stdout
+    [boot] = [line for line in shown.splitlines() if line.startswith("@reboot ")]
+    assert boot.endswith(f"--project {project.path} up -d --await 10m --quiet")
+    host.cli(project, "cron", "install", "--worker").check()
+    assert host.table.read_text() == shown
+    host.cli(project, "cron", "check").check()
+    # It stays until it is taken out, also when the block is written anew.
+    host.cli(project, "cron", "install").check()
+    assert host.table.read_text() == shown
+    host.cli(project, "cron", "install", "--no-worker").check()
+    assert "@reboot" not in host.table.read_text()
+    host.cli(project, "cron", "check").check()
+    for words in (["install", "--worker", "--per-job"], ["check", "--worker"], ["show", "--systemd", "--worker"]):
+        assert "--worker" in host.cli(project, "cron", *words).check(2).stderr
+
+
+def test_install_says_what_is_still_missing(host: Host, make_project: Callable[..., Project]) -> None:
+    project = host.project(jobs={"a": {"task": "os:getcwd", "schedule": "@daily", "queue": "far"}})
+    said = host.cli(project, "cron", "install").check().stderr
+    assert "still missing: a worker that takes from far." in said
+    assert f"runner up -d --project {project.path}" in said
+    assert not (project.path / ".runner" / "redis.sock").exists(), "a server was started to ask"
+    jobs = {"near": {"task": "os:getcwd", "schedule": "@daily"}, "far": {"task": "os:getcwd", "queue": "far"}}
+    reachable = make_project(jobs)
+    with reachable.worker():
+        assert "missing" not in host.cli(reachable, "cron", "install").check().stderr, "far has no schedule"
+    reachable.write({"runner.yaml": "redis_url: redis://127.0.0.1:1/0\n"})
+    assert "is not known" in host.cli(reachable, "cron", "install").check().stderr
 
 
 def test_schedules_that_are_off_are_told(host: Host) -> None:

@@ -148,7 +148,8 @@ def test_a_starting_worker_warns_of_settings_that_lose_data(make_project: Callab
 def test_schedules_that_nobody_looks_at(make_project: Callable[..., Project]) -> None:
     project = make_project('jobs:\n  hello: {task: "clijobs:hello", schedule: {every: 1m}}\n', FILES)
     told = checks(project.cli("doctor", "--json").check(1))["schedules"]
-    assert (told["level"], told["remedy"]) == ("warning", "runner cron install, or runner scheduler")
+    remedy = "runner cron install, or runner up --systemd, or runner scheduler"
+    assert (told["level"], told["remedy"]) == ("warning", remedy)
     assert told["what"].endswith("yet: hello")
     project.cli("tick").check(0)
     # There is no worker either, which is told by itself.

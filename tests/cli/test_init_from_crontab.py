@@ -14,7 +14,8 @@ def test_a_crontab_becomes_a_project(host: Host) -> None:
     host.table.write_text("@reboot start\n# Writes\n* * * * * echo it works; cat%in\n")
     said = init(host, "new", "--from-crontab").stderr
     assert "\n1 job: writes\n" in said
-    assert said.endswith(f"then runner cron install --project {host.folder / 'new'}\n")
+    assert f"\n  runner cron install --project {host.folder / 'new'}   # cron does, every minute\n" in said
+    assert "\nstill missing: a worker that takes from default. To start one:\n" in said
     assert "line 1: @reboot start" in said
     new = Project(host.folder / "new", "runner", "embedded")
     assert host.cli(new, "validate").check().stdout == ""

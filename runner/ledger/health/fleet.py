@@ -118,7 +118,7 @@ def check_served(store: Store, queues: Mapping[str, Sequence[str]], scheduled: S
     if not consumed:
         if scheduled:
             what = f"no worker is alive, so that nothing performs {things(len(scheduled), 'job')} with a schedule"
-            yield warning("served", f"{what}: {named(scheduled)}", "runner up -d, or runner worker")
+            yield warning("served", f"{what}: {named(scheduled)}", "runner up --systemd, or runner up -d")
         return
     unserved = {queue: jobs for queue, jobs in queues.items() if queue not in consumed}
     for queue, jobs in sorted(unserved.items()):

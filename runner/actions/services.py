@@ -1,0 +1,158 @@
+"""Worker and scheduler of a project as services of systemd: written, started, looked at, removed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runner.actions.cron import program
+from runner.actions.systemctl import Manager
+from runner.crontab.fields import Inexpressible
+from runner.crontab.unit import Host, scheduler_units, worker_units
+from runner.errors import SystemdError
+from runner.host.regular import read_regular, write_regular
+from runner.host.users import account
+
+if TYPE_CHECKING:
+    from runner.actions.project import Project
+
+_LARGEST = 1024**2
+"""Bytes of a unit."""
+_PROPERTIES = ("Id", "ActiveState", "SubState", "UnitFileState", "MainPID", "Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service: what systemd says of it, and whether its file is there and as it should be."""
+
+    name: str
+    active: str
+    sub: str
+    enabled: str
+    pid: int
+    result: str
+    installed: bool
+    current: bool
+
+    @property
+    def well(self) -> bool:
+        """Whether it runs, starts with the host, and is what it should be."""
+        return self.active == "active" and self.enabled == "enabled" and self.current
+
+
+@dataclass(frozen=True, slots=True)
+class Enabled:
+    """What :func:`enable` did: files that it wrote, all services, and the user that they run as."""
+
+    written: tuple[Path, ...]
+    services: tuple[str, ...]
+    user: str
+
+
+def wanted_units(project: Project, *, user: bool) -> dict[str, str]:
+    """Return the units of worker and scheduler by their file names.
+
+    Those of the host run as the owner of the project: whoever installs them need not be the one.
+
+    Raises:
+        SystemdError: a unit cannot hold a name or a path.
+    """
+    settings = project.settings
+    host = Host(program(), str(settings.project), None if user else owner(project), settings.environment)
+    try:
+        found = worker_units(host, settings.worker.shutdown_grace)
+        return found | (scheduler_units(host) if settings.schedules else {})
+    except Inexpressible as wrong:
+        raise SystemdError(str(wrong), hint="rename it") from None
+
+
+def owner(project: Project) -> str:
+    """Return whom the project's folder belongs to."""
+    return account(project.settings.project.stat().st_uid)
+
+
+def enable(project: Project, manager: Manager) -> Enabled:
+    """Write the units, and have them run now and whenever the host starts. What is as it should be stays.
+
+    A service whose unit has changed is started anew; its runs get their grace.
+
+    Raises:
+        SystemdError: a unit cannot be written, or systemd refuses.
+    """
+    units = wanted_units(project, user=manager.user)
+    changed = [name for name, text in units.items() if not _is_current(manager.folder / name, text)]
+    for name in changed:
+        path = manager.folder / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_regular(path, units[name].encode())
+        except OSError as error:
+            raise SystemdError(f"{path} cannot be written: {error.strerror}", hint=_WHOSE) from None
+    manager.tell("daemon-reload")
+    manager.tell("enable", *units)
+    if changed:
+        manager.tell("restart", *changed)
+    manager.tell("start", *units)
+    user = account(os.geteuid()) if manager.user else owner(project)
+    return Enabled(tuple(manager.folder / name for name in changed), tuple(units), user)
+
+
+_WHOSE = "units of the host are for root: sudo runner up --systemd; or add --user"
+
+
+def services(project: Project, manager: Manager) -> list[Service]:
+    """Return the services of a project as they are.
+
+    Raises:
+        SystemdError: systemd cannot be asked.
+    """
+    units = wanted_units(project, user=manager.user)
+    told = manager.show(list(units), _PROPERTIES)
+    return [
+        _service(name, values, manager.folder / name, text)
+        for (name, text), values in zip(units.items(), told, strict=True)
+    ]
+
+
+def remove(project: Project, manager: Manager) -> list[str]:
+    """Stop the services of a project and remove their units; return the names of those that there were.
+
+    Raises:
+        SystemdError: systemd refuses, or a unit cannot be removed.
+    """
+    host = Host(program(), str(project.settings.project), None)
+    names = [*worker_units(host, 0.0), *scheduler_units(host)]  # also what `schedules: false` leaves out now
+    found = [name for name in names if os.path.lexists(manager.folder / name)]
+    if found:
+        manager.tell("disable", "--now", *found)
+        for name in found:
+            try:
+                (manager.folder / name).unlink(missing_ok=True)
+            except OSError as error:
+                raise SystemdError(f"{error.filename} cannot be removed: {error.strerror}", hint=_WHOSE) from None
+        manager.tell("daemon-reload")
+        manager.tell("reset-failed")
+    return found
+
+
+def _service(name: str, told: Mapping[str, str], path: Path, text: str) -> Service:
+    return Service(
+        name=name,
+        active=told.get("ActiveState", "?"),
+        sub=told.get("SubState", "?"),
+        enabled=told.get("UnitFileState", "") or "not installed",
+        pid=int(told.get("MainPID") or 0),
+        result=told.get("Result", ""),
+        installed=os.path.lexists(path),
+        current=_is_current(path, text),
+    )
+
+
+def _is_current(path: Path, text: str) -> bool:
+    try:
+        return read_regular(path, _LARGEST) == text.encode()
+    except OSError:
+        return False
