@@ -1,0 +1,3 @@
+#!/bin/sh
+# Stands for what a host does once when it starts.
+echo "the cache is warm"
