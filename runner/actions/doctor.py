@@ -224,7 +224,7 @@ def _jobs(project: Project) -> Iterator[Finding]:
 def _needs_of_jobs(project: Project) -> Iterator[Finding]:
     """Say which files and commands that jobs need are missing on this host."""
     jobs = project.catalog.jobs
-    names = sorted({name for option in ("env_file", "secrets") for name in jobs.with_option(option)})
+    names = sorted({name for option in ("env_file", "secrets", "watch") for name in jobs.with_option(option)})
     told = [f"{name}: {each}" for name in names for each in host_complaints(jobs[name], project.settings, os.environ)]
     for text in told[:EXAMPLES]:
         yield warning("needs", f"job {text}", "correct it, if workers of the job run on this host")

@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner.actions.project import Project
+from runner.actions.submit import submitter
 from runner.actions.tick import Engine, Ticked, sweep
 from runner.catalog.live import LiveCatalog
 from runner.errors import RunnerError, Unavailable
 from runner.hooks.silent import Silences
+from runner.ledger.ledger import Ledger
 from runner.ledger.translation import may_come_back
 from runner.model.plural import things
 from runner.model.run import to_timestamp
 from runner.process.systemd import Watchdog, notify
 from runner.settings import load_again
+from runner.triggers.watch import WatchThread
 
 if TYPE_CHECKING:
     from runner.catalog.catalog import Catalog
@@ -56,6 +59,9 @@ class Scheduler:
         self._failures = 0
         self._ready = False
         self._faults: dict[str, str] = {}
+        self._watch = WatchThread(
+            lambda: Ledger.open(self._project.settings), lambda: self._engine.catalog, submitter(), say
+        )
 
     def run(self, parent: int | None = None) -> None:
         """Work until an exception ends it (SIGTERM is one).
@@ -66,9 +72,17 @@ class Scheduler:
         Raises:
             Unavailable: as :meth:`step`.
         """
+        try:
+            self._run(parent)
+        finally:
+            self._watch.end()
+
+    def _run(self, parent: int | None) -> None:
         watchdog = Watchdog()
         while parent is None or os.getppid() == parent:
             pause = self.step()
+            if self._ready and self._watch.ident is None:
+                self._watch.start()
             end = time.monotonic() + pause
             while (left := end - time.monotonic()) > 0:
                 watchdog.pet()
@@ -176,6 +190,7 @@ class Scheduler:
         live = LiveCatalog(project.settings, project.catalog)
         self._project.ledger.close()
         self._project, self._engine, self._live = project, Engine(project), live
+        self._watch.renew()
         self._take_over(project.catalog)
 
     def _take_over(self, catalog: Catalog) -> None:

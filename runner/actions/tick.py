@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from runner.actions.schedule_table import Row, ScheduleTable, fault_text
@@ -16,7 +16,8 @@ from runner.actions.submit import submitter
 from runner.errors import Refused, UsageError
 from runner.ledger.admission import Origin, admit, refused
 from runner.ledger.pauses import read_pauses
-from runner.ledger.slots import NO_SCHEDULE, Marks, Note, note, read_marks, slot_id, submit_slots
+from runner.ledger.slots import NO_SCHEDULE, Marks, Note, note, read_marks, slot_id
+from runner.ledger.together import submit_each
 from runner.model.pause import Pause, paused
 from runner.model.submit_options import SubmitOptions
 from runner.schedule.due import Due, due_slots
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 TICK_PATIENCE = 45.0
 """Seconds that a tick may take for what a dead worker held: less than cron's minute."""
 
+SETTLE_PATIENCE = 10.0
+"""Seconds that a tick waits for watched files to settle; the next tick submits the others."""
+
 Clock = Callable[[], int]
 """Returns the time in Unix milliseconds."""
 
@@ -41,14 +45,16 @@ class Ticked:
     """The result of one tick. Times are Unix milliseconds.
 
     ``now``: the time it was done for. ``next``: the next slot of any job, None if there is none, ``now`` if there is
-    more to do at once. ``submitted``: job, slot and id of each run that it made. ``faults``: by job, what kept the
-    slots of this one from being computed or submitted.
+    more to do at once. ``submitted``: job, slot and id of each run that it made. ``files``: job, path, and id
+    of each run of a watched file. ``faults``: by job, what kept its slots from being computed, or its runs from being
+    submitted.
     """
 
     now: int
     next: int | None
     submitted: tuple[tuple[str, int, str], ...] = ()
     faults: Mapping[str, str] = field(default_factory=dict)
+    files: tuple[tuple[str, str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +118,7 @@ class Engine:
                 submissions.append(self._submission(name, milliseconds(slot), milliseconds(start), now))
             except Exception as error:  # noqa: BLE001 - that of one job; the others are submitted
                 self._cannot_submit(name, error)
-        made = submit_slots(ledger, submissions)
+        made = submit_each(ledger, submissions)
         for each, new in zip(submissions, made, strict=True):
             if isinstance(new, Exception):
                 self._cannot_submit(each.job.name, new)
@@ -127,7 +133,7 @@ class Engine:
         submitted = tuple(
             (each.job.name, each.slot, each.id)
             for each, new in zip(submissions, made, strict=True)
-            if new is True and each.slot is not None
+            if new == "new" and each.slot is not None
         )
         following = now if more else self.table.next(without=self.faults)
         return Ticked(now, following, submitted, {**self.table.faults, **self.faults})
@@ -253,7 +259,25 @@ def tick(project: Project, clock: Clock | None = None) -> Ticked:
         return Ticked(0, None)
     ticked = Engine(project, clock).tick()
     sweep(project, TICK_PATIENCE)
-    return ticked
+    return _watch_files(project, ticked)
+
+
+def _watch_files(project: Project, ticked: Ticked) -> Ticked:
+    """Submit runs of watched files, and wait a little for files that have just come."""
+    if next(project.catalog.jobs.with_option("watch"), None) is None:
+        return ticked
+    from runner.triggers.watch import FileWatch  # start-up time: most projects watch no files
+
+    watch = FileWatch(project.ledger, submitter())
+    submitted: list[tuple[str, str, str]] = []
+    end = time.monotonic() + SETTLE_PATIENCE
+    while True:
+        looked = watch.look(project.catalog)
+        submitted += looked.submitted
+        if looked.again is None or time.monotonic() + looked.again > end:
+            break
+        time.sleep(looked.again)
+    return replace(ticked, files=tuple(submitted), faults={**ticked.faults, **looked.faults})
 
 
 def sweep(project: Project, patience: float = 0.0, silences: Silences | None = None) -> None:

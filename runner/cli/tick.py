@@ -19,7 +19,7 @@ def command(verbose: bool, as_json: bool) -> int:
     """Submit the scheduled runs that became due since the last tick.
 
     Prints nothing if there is no problem. You can call it at any frequency and on any number of hosts, because each
-    slot of a schedule makes only one run.
+    slot of a schedule, and each version of a watched file, makes only one run.
     """
     from runner.actions.tick import tick  # start-up time: --help reads no settings
 
@@ -31,8 +31,12 @@ def command(verbose: bool, as_json: bool) -> int:
         out.warn(f"job {job} is left out, {fault}")
     if as_json:
         submitted = [{"job": job, "slot": to_timestamp(slot), "id": run_id} for job, slot, run_id in ticked.submitted]
-        out.document({"submitted": submitted, "next": to_timestamp(ticked.next)})
+        files = [{"job": job, "path": path, "id": run_id} for job, path, run_id in ticked.files]
+        watched = {"files": files} if any(project.catalog.jobs.with_option("watch")) else {}
+        out.document({"submitted": submitted, **watched, "next": to_timestamp(ticked.next)})
     elif verbose:
         for job, slot, run_id in ticked.submitted:
             out.note(f"submitted {job} for {show_moment(to_timestamp(slot), utc=False)}: {run_id}")
+        for job, path, run_id in ticked.files:
+            out.note(f"submitted {job} for {path!r}: {run_id}")
     return 0

@@ -7,7 +7,7 @@ plain Celery clients all call :func:`admit`. What it lets through can be recorde
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from runner.errors import JobDisabled, RunnerError
@@ -42,8 +42,11 @@ def admit(
     run_id: str,
     origin: Origin,
     options: SubmitOptions = NO_OPTIONS,
+    keep_key: float | None = None,
 ) -> Submission:
     """Return the submission of a run of ``job``.
+
+    ``keep_key``: see :class:`~runner.ledger.submission.Submission`.
 
     Raises:
         JobDisabled: the job says ``enabled: false``.
@@ -53,7 +56,7 @@ def admit(
     _check_enabled(job)
     require_run_id(run_id)
     given = admit_params(job, params, settings)
-    return _submission(job, origin, options, run_id, given)
+    return replace(_submission(job, origin, options, run_id, given), keep_key=keep_key)
 
 
 def admit_many(job: JobSpec, *, origin: Origin, options: SubmitOptions = NO_OPTIONS) -> Submission:
@@ -106,7 +109,15 @@ def _submission(
     )
 
 
-def refused(job: JobSpec, error: RunnerError, *, run_id: str, origin: Origin) -> Submission:
+def refused(
+    job: JobSpec,
+    error: RunnerError,
+    *,
+    run_id: str,
+    origin: Origin,
+    key: str | None = None,
+    keep_key: float | None = None,
+) -> Submission:
     """Return the submission that records a refusal where nobody can be told: FAILURE, invalid_params."""
     return Submission(
         id=require_run_id(run_id),
@@ -120,6 +131,8 @@ def refused(job: JobSpec, error: RunnerError, *, run_id: str, origin: Origin) ->
         hook_of=origin.hook_of,
         adopted=origin.adopted,
         refusal=_failure(error),
+        key=key,
+        keep_key=keep_key,
     )
 
 

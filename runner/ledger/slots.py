@@ -5,20 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID, uuid5
 
-import redis
-
-from runner.ledger.reach import reaching
 from runner.ledger.record import pairs
-from runner.ledger.scripts import digest, source
 from runner.ledger.store import Store
-from runner.ledger.submission import arguments_of
 from runner.model.run import to_timestamp
-
-if TYPE_CHECKING:
-    from runner.ledger.submission import Submission
 
 _SLOTS = UUID("8f2b5a0e-6c1d-5d0a-9a53-3f0e7c5b21d4")
 """The name space of the ids of scheduled runs (RFC 9562, version 5)."""
@@ -34,8 +26,6 @@ FARTHEST_AHEAD = 86_400_000
 
 _PORTION = 1000
 _VERSION = re.compile(r"(\S+) ([0-9]+) ([0-9]+)")
-_OF_A_SCRIPT = re.compile(r"^WRONGTYPE|\buser_script\b|\bscript: ", re.IGNORECASE)
-"""What Redis answers where a script met keys of the wrong type or values that it cannot read."""
 
 
 class Version(NamedTuple):
@@ -119,46 +109,3 @@ def note(store: Store, now: int, notes: Sequence[Note]) -> None:
             for part in (each.job, each.digest or "", "" if each.slot is None else each.slot)
         ]
         store.script("schedules", now, VERSIONS_KEPT, *flat)
-
-
-def submit_slots(store: Store, submissions: Sequence[Submission]) -> list[bool | Exception]:
-    """Submit runs of slots, in this order and in few round trips.
-
-    Return for each whether it made a run, or what kept this one alone from being submitted. Each is one step of its
-    own: whatever is cut off in between, the rest can be submitted again.
-
-    Raises:
-        Unavailable: Redis cannot be reached; some may have been submitted.
-    """
-    made: list[bool | Exception] = []
-    with reaching(store.settings):
-        for first in range(0, len(submissions), _PORTION):
-            portion = submissions[first : first + _PORTION]
-            with store.client.pipeline(transaction=False) as pipe:
-                # Loading is cheap, and saves asking whether this server knows the script.
-                pipe.script_load(source("runner.ledger", "submit"))
-                unsent: dict[int, Exception] = {}
-                for number, each in enumerate(portion):
-                    try:
-                        arguments = arguments_of(each, store.settings)
-                        "".join(each for each in arguments if isinstance(each, str)).encode()
-                    except Exception as error:  # noqa: BLE001 - that of one job; the others are submitted
-                        unsent[number] = error
-                        continue
-                    pipe.evalsha(digest("runner.ledger", "submit"), 1, store.namespace, *arguments)
-                waiting = iter([_made(answer) for answer in pipe.execute(raise_on_error=False)][1:])
-                made += [unsent[number] if number in unsent else next(waiting) for number in range(len(portion))]
-    return made
-
-
-def _made(answer: Any) -> bool | Exception:
-    """Return whether an answer tells of a new run, or the error that damaged keys of this job caused.
-
-    Raises:
-        redis.RedisError: one that others would meet too.
-    """
-    if not isinstance(answer, Exception):
-        return bool(answer[0] == "new")
-    if type(answer) is redis.ResponseError and _OF_A_SCRIPT.search(str(answer)):
-        return answer
-    raise answer

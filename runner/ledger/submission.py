@@ -35,6 +35,8 @@ class Submission:
     trigger: str
     submitted_by: str | None = None
     key: str | None = None
+    keep_key: float | None = None
+    """Seconds for which the key is known; ``retention.key`` by default."""
     eta: float | None = None
     delay: float | None = None
     """Seconds to wait, counted by Redis' clock; instead of ``eta``."""
@@ -90,7 +92,7 @@ def arguments_of(submission: Submission, settings: Settings) -> list[Any]:
         _message(submission, entry),
         entry.key or "",
         _digest(params),
-        milliseconds(settings.retention.key),
+        milliseconds(settings.retention.key if submission.keep_key is None else submission.keep_key),
         _start(submission),
         milliseconds(submission.expires) if submission.expires is not None else "",
         submission.refusal.meta(submission.id, State.FAILURE) if submission.refusal is not None else "",

@@ -35,6 +35,7 @@ from runner.model.retry import RetryPolicy
 from runner.model.schedule import SCHEDULES, Schedule
 from runner.model.secret import SECRET
 from runner.model.template import Template, params_known
+from runner.model.watch import WATCH_ALIASES, Watch, check_watch
 
 # Python lets letters of any script into a name; these ranges hold them and no punctuation, in Python's
 # regular expressions and in ECMA-262 alike.
@@ -314,6 +315,13 @@ class JobSpec:
         help="When the job runs by itself: a cron expression, a mapping with cron or every, or a list of them.",
         examples=("0 2 * * *", {"every": "15m"}, {"cron": "@daily", "timezone": "Europe/Berlin", "jitter": "5m"}),
     )
+    watch: Watch | None = option(
+        Section(Watch, WATCH_ALIASES),
+        default=None,
+        help="Files that each get a run, with its path as the param path: one for each version of a file, once it "
+        "has stopped growing.",
+        examples=({"path": "inbox/*.csv", "settle": "30s"},),
+    )
     concurrency: Concurrency | None = option(
         Section(Concurrency, CONCURRENCY_ALIASES),
         default=None,
@@ -430,6 +438,8 @@ def check_job(job: JobSpec, path: Path, report: Report) -> bool:
         sound &= check_key(job.concurrency.key, job.params, (*path, "concurrency", "key"), report)
     if job.rate is not None and job.rate.key is not None:
         sound &= check_key(job.rate.key, job.params, (*path, "rate", "key"), report)
+    if job.watch is not None:
+        sound &= check_watch(job.params, (*path, "watch"), report)
     for number, name in enumerate(job.unique.by if job.unique else ()):
         if name not in job.params:
             what, close = f"{name} is no param of the job", closest(name, job.params)

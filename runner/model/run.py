@@ -67,7 +67,7 @@ class RevokedReason(StrEnum):
     REPLACED = "replaced"
 
 
-Trigger = Literal["cli", "schedule", "cron", "api", "web", "hook", "rerun", "celery"]
+Trigger = Literal["cli", "schedule", "cron", "api", "web", "hook", "rerun", "celery", "watch"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from celery.utils.log import get_logger
 
 from runner.errors import RunnerError
 from runner.ledger.specs import KEPT_SECONDS
+from runner.triggers.watch import WatchThread
 from runner.worker.celery_types import Consumer
 from runner.worker.follow import follow
 from runner.worker.state import WorkerState, state_of
@@ -43,6 +44,7 @@ class Reload(bootsteps.StartStopStep):
     def __init__(self, consumer: Consumer, **kwargs: object) -> None:
         super().__init__(consumer, **kwargs)
         self._threads: list[threading.Thread] = []
+        self._watch: WatchThread | None = None
         self._ended = threading.Event()
 
     def start(self, consumer: Consumer) -> None:
@@ -50,6 +52,10 @@ class Reload(bootsteps.StartStopStep):
         state = state_of(consumer)
         if not self._threads:
             self._threads = [FollowJobs(state, self._ended)]
+            app, settings = state.shared.app, state.shared.settings
+            if settings.schedules:
+                self._watch = WatchThread(app.open_ledger, lambda: app.catalog, state.shared.worker, log.info)
+                self._threads.append(self._watch)
             if state.reload_code:
                 self._threads.append(FollowCode(state, self._ended))
             for thread in self._threads:
@@ -63,6 +69,8 @@ class Reload(bootsteps.StartStopStep):
     def shutdown(self, consumer: Consumer) -> None:
         """End the threads."""
         self._ended.set()
+        if self._watch is not None:
+            self._watch.end()
         for thread in self._threads:
             thread.join(2.0)
 

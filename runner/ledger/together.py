@@ -1,0 +1,65 @@
+"""Submissions of several jobs in few round trips, each a step of its own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import redis
+
+from runner.ledger.reach import reaching
+from runner.ledger.scripts import digest, source
+from runner.ledger.store import Store
+from runner.ledger.submission import arguments_of
+
+if TYPE_CHECKING:
+    from runner.ledger.submission import Submission
+
+_PORTION = 1000
+_OF_A_SCRIPT = re.compile(r"^WRONGTYPE|\buser_script\b|\bscript: ", re.IGNORECASE)
+"""What Redis answers where a script met keys of the wrong type or values that it cannot read."""
+
+
+def submit_each(store: Store, submissions: Sequence[Submission]) -> list[str | Exception]:
+    """Submit runs in this order and in few round trips.
+
+    Return for each the verdict of ``submit.lua`` (``new``, ``known``, ``conflict``, ``paused``), or what kept this one
+    alone from being submitted. Each is one step of its own: whatever is cut off in between, the rest can be submitted
+    again.
+
+    Raises:
+        Unavailable: Redis cannot be reached; some may have been submitted.
+    """
+    made: list[str | Exception] = []
+    with reaching(store.settings):
+        for first in range(0, len(submissions), _PORTION):
+            portion = submissions[first : first + _PORTION]
+            with store.client.pipeline(transaction=False) as pipe:
+                # Loading is cheap, and saves asking whether this server knows the script.
+                pipe.script_load(source("runner.ledger", "submit"))
+                unsent: dict[int, Exception] = {}
+                for number, each in enumerate(portion):
+                    try:
+                        arguments = arguments_of(each, store.settings)
+                        "".join(each for each in arguments if isinstance(each, str)).encode()
+                    except Exception as error:  # noqa: BLE001 - that of one job; the others are submitted
+                        unsent[number] = error
+                        continue
+                    pipe.evalsha(digest("runner.ledger", "submit"), 1, store.namespace, *arguments)
+                waiting = iter([_verdict(answer) for answer in pipe.execute(raise_on_error=False)[1:]])
+                made += [unsent[number] if number in unsent else next(waiting) for number in range(len(portion))]
+    return made
+
+
+def _verdict(answer: Any) -> str | Exception:
+    """Return the verdict, or the error that damaged keys of this job caused.
+
+    Raises:
+        redis.RedisError: one that others would meet too.
+    """
+    if not isinstance(answer, Exception):
+        return str(answer[0])
+    if type(answer) is redis.ResponseError and _OF_A_SCRIPT.search(str(answer)):
+        return answer
+    raise answer

@@ -1,0 +1,66 @@
+"""The ``watch:`` section of a job: files that each get a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from runner.model.kind import Path, Report
+from runner.model.message import told
+from runner.model.option import Duration, Text, option
+from runner.model.param import Param
+
+PARAM = "path"
+"""The param that a run gets the path of its file as."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """Files that each get a run. Durations are seconds."""
+
+    path: str = option(
+        Text(pattern=r"^[^\x00-\x1f\x7f]*[^\x00-\x1f\x7f/]$", advice="write the path of files, such as inbox/*.csv"),
+        help="The files, relative to the project: * and ? stand for parts of a name, ** for any number of folders. "
+        "Names that begin with a dot must be written out.",
+        examples=("inbox/*.csv", "/srv/upload/**/*.xml"),
+    )
+    settle: float = option(
+        Duration(0.1),
+        default=5.0,
+        help="How long a file must not have changed before it gets its run.",
+        examples=("30s",),
+    )
+
+
+WATCH_ALIASES = {
+    "paths": "path",
+    "file": "path",
+    "files": "path",
+    "glob": "path",
+    "pattern": "path",
+    "filepath": "path",
+    "delay": "settle",
+    "debounce": "settle",
+    "stable_for": "settle",
+    "interval": "settle",
+}
+
+
+def check_watch(params: Mapping[str, Param], path: Path, report: Report) -> bool:
+    """Report why a run of a watched file could not start; return whether nothing is wrong."""
+    param = params.get(PARAM)
+    if param is None:
+        report(path, told(f"gives each run the param {PARAM}, which the job does not declare", _DECLARE), on_key=True)
+        return False
+    sound = True
+    if param.types and "string" not in param.types:
+        report(path, told(f"gives the param {PARAM} a text, which its type does not take", _DECLARE), on_key=True)
+        sound = False
+    for name, other in params.items():
+        if name != PARAM and other.required:
+            report(path, told(f"gives a run no {name}, which is required", "give it a default"), on_key=True)
+            sound = False
+    return sound
+
+
+_DECLARE = f"write params: {{{PARAM}: {{type: string, required: true}}}}"

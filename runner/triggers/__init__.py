@@ -1,0 +1,1 @@
+"""Submits runs for what happens outside: files that appear."""

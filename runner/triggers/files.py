@@ -1,0 +1,109 @@
+"""The files that a watch names, and whether each has stopped growing. Nothing here changes anything."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from runner.host.users import NoHome, expand_home
+from runner.model.watch import Watch
+
+MOST_FILES = 10_000
+"""Files of one job that are looked at; more wait until some of these are gone."""
+
+CONFIRM_SECONDS = 1.0
+"""How long a file is observed in any case: the clock of a network file system may differ from this host's."""
+
+
+class Version(NamedTuple):
+    """What changes when a file is written. ``mtime`` is in ns."""
+
+    inode: int
+    mtime: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file that a watch names.
+
+    ``name``: its path as the watch names it, relative to the project where the watch is. ``changed_at``: Unix seconds
+    of the last change that the file system tells of.
+    """
+
+    name: str
+    path: str
+    version: Version
+    changed_at: float
+
+    @property
+    def key(self) -> str:
+        """The idempotency key of the run of this version."""
+        said = f"{self.name}\0{self.version.inode}\0{self.version.mtime}\0{self.version.size}"
+        return "watch:" + hashlib.sha256(said.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+class WatchFault(Exception):
+    """The files of a watch cannot be looked at."""
+
+
+def find_files(watch: Watch, project: Path) -> tuple[list[Found], bool]:
+    """Return the regular files that a watch names, oldest change first, and whether there are more.
+
+    Raises:
+        WatchFault: the path begins with a home folder that there is not.
+    """
+    try:
+        pattern = str(expand_home(Path(watch.path)))
+    except NoHome as error:
+        raise WatchFault(str(error)) from None
+    # Not Path.glob, which follows no links with **, and finds names that begin with a dot.
+    names = glob.iglob(pattern, root_dir=project, recursive=True)  # noqa: PTH207
+    found = list(islice(_regular(names, project), MOST_FILES + 1))
+    order = sorted(found[:MOST_FILES], key=lambda each: (each.version.mtime, each.name))
+    return order, len(found) > MOST_FILES
+
+
+def _regular(names: Iterator[str], project: Path) -> Iterator[Found]:
+    for name in names:
+        path = project / name
+        try:
+            status = path.stat()
+        except OSError:
+            continue  # it is gone, or a link to nothing
+        if stat.S_ISREG(status.st_mode):
+            version = Version(status.st_ino, status.st_mtime_ns, status.st_size)
+            yield Found(name, str(path), version, max(status.st_mtime, status.st_ctime))
+
+
+def folder_of(watch: Watch, project: Path) -> Path:
+    """Return the folder above the first name with a wildcard, or above the file.
+
+    Raises:
+        NoHome: the path begins with a home folder that there is not.
+    """
+    parts = (project / expand_home(Path(watch.path))).parts
+    plain = parts[:-1]
+    first = next((number for number, part in enumerate(plain) if glob.has_magic(part)), len(plain))
+    return Path(*plain[:first])
+
+
+def seconds_left(settle: float, unchanged: float, changed_at: float, now: float) -> float:
+    """Return the seconds after which a file counts as settled if it does not change; 0 or less: it does now.
+
+    Args:
+        settle: how long it must not have changed.
+        unchanged: how long it was observed not to change.
+        changed_at: the time of its last change by its file system.
+        now: the time by this host's clock.
+    """
+    # By the observation alone, or by the file's own times and a short observation.
+    observed = settle - unchanged
+    told = max(settle - (now - changed_at), min(settle, CONFIRM_SECONDS) - unchanged)
+    return min(observed, told)
