@@ -13,13 +13,18 @@ from __future__ import annotations
 import contextlib
 import gc
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from celery.exceptions import SoftTimeLimitExceeded
 from celery.utils.log import get_logger
 
 log = get_logger(__name__)
+
+ASYNC_PATIENCE = 5.0
+"""Seconds to wait for the thread of async code, in which a call of an ended run may go on."""
 
 
 def with_fresh_connections(call: Callable[..., Any], *args: Any) -> Any:
@@ -29,9 +34,11 @@ def with_fresh_connections(call: Callable[..., Any], *args: Any) -> Any:
     whether it still works, which costs a round trip to the database: a run is worth more than a request.
     """
     _each(_renew)
+    _in_thread_of_async_code(_renew)
     try:
         return call(*args)
     finally:
+        _in_thread_of_async_code(_release)
         _each(_release)
         _close_caches()
 
@@ -39,6 +46,8 @@ def with_fresh_connections(call: Callable[..., Any], *args: Any) -> Any:
 def close_before_forks() -> None:
     """Close the connections that ``setup`` and imports have opened in the parent: its children would share them."""
     _each(_close)
+    _in_thread_of_async_code(_close)
+    _end_thread_of_async_code()
     engine = sys.modules.get("sqlalchemy.engine")
     if engine is None:
         return
@@ -73,6 +82,37 @@ def _each(act: Callable[[Any], None]) -> None:
                 raise
         except Exception as error:  # noqa: BLE001 - of somebody's driver; the run itself goes on, or has ended
             log.warning("the connection %s of Django cannot be closed: %s", connection.alias, type(error).__name__)
+
+
+def _in_thread_of_async_code(act: Callable[[Any], None]) -> None:
+    """Do the same with the connections of the thread in which ``sync_to_async`` calls Django from coroutines.
+
+    All coroutines of a process share it, so nothing is done while another thread may perform a run as well.
+    """
+    executor = _executor_of_async_code()
+    if executor is None or threading.current_thread() is not threading.main_thread():
+        return
+    try:
+        executor.submit(_each, act).result(ASYNC_PATIENCE)
+    except SoftTimeLimitExceeded:
+        if act is _renew:
+            raise
+    except Exception as error:  # noqa: BLE001 - a call that a run has left there does not end, or it was shut down
+        log.warning("Django's connections of async code cannot be closed: %s", type(error).__name__)
+
+
+def _end_thread_of_async_code() -> None:
+    """Have each fork start a thread of its own: it would wait forever for that of its parent."""
+    if (executor := _executor_of_async_code()) is not None:
+        executor.shutdown()
+        sys.modules["asgiref.sync"].SyncToAsync.single_thread_executor = ThreadPoolExecutor(max_workers=1)
+
+
+def _executor_of_async_code() -> ThreadPoolExecutor | None:
+    """Return what runs that thread, if it was started."""
+    found = getattr(getattr(sys.modules.get("asgiref.sync"), "SyncToAsync", None), "single_thread_executor", None)
+    started = isinstance(found, ThreadPoolExecutor) and any(each.is_alive() for each in found._threads)
+    return found if started else None
 
 
 def _renew(connection: Any) -> None:

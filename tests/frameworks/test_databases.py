@@ -94,6 +94,31 @@ def test_a_connection_that_stays_open(bank: Project, database: Postgres, age: st
         assert run(bank, "look")["process"] == first["process"]
 
 
+@pytest.mark.parametrize("pool", ["prefork", "solo"])
+def test_a_connection_of_async_code_is_closed_after_each_run(bank: Project, database: Postgres, pool: str) -> None:
+    with bank.worker("-P", pool, concurrency=1):
+        first = run(bank, "look-async")
+        none_open(database)
+        database.restart()
+        second = run(bank, "look-async")
+        assert second["process"] == first["process"]
+        none_open(database)
+
+
+@pytest.mark.parametrize("age", ["0", "null"])
+def test_no_transaction_of_async_code_reaches_the_next_run(bank: Project, database: Postgres, age: str) -> None:
+    bank.environment["BANK_MAX_AGE"] = age
+    with bank.worker(concurrency=1):
+        before = run(bank, "look-async")
+        for how in LEFT:
+            run(bank, "leave-async", "-p", f"how={how}", state="FAILURE" if how in ("raise", "cut") else "SUCCESS")
+            database.ask("SELECT 1 FROM paid")  # not locked
+            after = run(bank, "look-async")
+            assert (after["atomic"], after["autocommit"], after["alone"]) == (False, True, True), how
+            assert after["paid"] == (1 if how == "cut" else 0), how
+            assert after["process"] == before["process"], how
+
+
 @pytest.mark.parametrize("age", ["0", "null"])
 def test_no_transaction_reaches_the_next_run(bank: Project, database: Postgres, age: str) -> None:
     bank.environment["BANK_MAX_AGE"] = age

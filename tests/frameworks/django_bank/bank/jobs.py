@@ -6,6 +6,7 @@ import os
 from contextlib import suppress
 from typing import Any
 
+from asgiref.sync import sync_to_async
 from django.db import connection, transaction
 from django.db.utils import DatabaseError
 
@@ -41,3 +42,13 @@ def leave(how: str) -> int:
     if how == "raise":
         raise ValueError("in the middle")
     return int(backend)
+
+
+async def look_async() -> dict[str, object]:
+    """As `look`, with Django's ORM in the thread that async code has for it."""
+    return await sync_to_async(look)()
+
+
+async def leave_async(how: str) -> None:
+    """As `leave`, in that thread."""
+    await sync_to_async(leave)(how)
