@@ -1,4 +1,4 @@
-"""Wait for a Redis that is down, resets connections, or loads its data."""
+"""Wait for a Redis that is down, resets connections, loads its data, or takes no writes."""
 
 from __future__ import annotations
 

@@ -23,6 +23,14 @@ _TEMPORARY_CLASSES = (
 )
 """What redis-py makes of such answers, if it knows them: it cuts off their first word."""
 
+_PASSING = ("BUSY ", "UNKILLABLE ", "MISCONF ", "NOREPLICAS ")
+_PASSING_CLASSES = (
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.OutOfMemoryError,
+    redis.exceptions.MasterDownError,
+)
+"""Those of these answers that a server gives during a failover, or in an emergency, and that mean no wrong setting."""
+
 _REFUSAL_HINTS = (
     # (part of the error's class or text, what it means to a person); the first that fits
     ("loading the dataset", "Redis is loading its data, try again in a moment"),
@@ -106,10 +114,17 @@ def hung_up(error: Unavailable) -> bool:
 
 
 def may_come_back(error: Unavailable) -> bool:
-    """Return whether waiting may help: no connection, no answer, or a server that still loads its data."""
+    """Return whether waiting may help.
+
+    It does if there is no connection or no answer, if the server still loads its data, and if it takes no writes now:
+    after a failover, without memory or disk, or during a long script.
+    """
     cause = error.__cause__
-    refused = redis.AuthenticationError | redis.exceptions.AuthorizationError
-    return isinstance(cause, redis.ConnectionError | redis.TimeoutError) and not isinstance(cause, refused)
+    if isinstance(cause, redis.AuthenticationError | redis.exceptions.AuthorizationError):
+        return False
+    if isinstance(cause, redis.ResponseError):
+        return isinstance(cause, _PASSING_CLASSES) or str(cause).startswith(_PASSING)
+    return isinstance(cause, redis.ConnectionError | redis.TimeoutError)
 
 
 def error_of(answer: str) -> redis.RedisError:

@@ -38,6 +38,29 @@ class Resetting(socketserver.BaseRequestHandler):
         self.request.recv(1)
 
 
+def answering(error: str) -> type[socketserver.BaseRequestHandler]:
+    """Return what answers each command with an error."""
+
+    class Answering(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            while self.request.recv(65536):
+                self.request.sendall(f"-{error}\r\n".encode())
+
+    return Answering
+
+
+EMERGENCIES = {
+    "busy": "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
+    "replica": "READONLY You can't write against a read only replica.",
+    "replica alone": "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+    "no replicas": "NOREPLICAS Not enough good replicas to write.",
+    "no memory": "OOM command not allowed when used memory > 'maxmemory'.",
+    "no disk": "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.",
+    "full": "ERR max number of clients reached",
+}
+"""What a running worker waits out as well."""
+
+
 class Threaded(socketserver.ThreadingTCPServer):
     daemon_threads = True
     allow_reuse_address = True
@@ -78,6 +101,25 @@ def test_a_starting_worker_waits_for_redis(absent: Absent, verb: str, tmp_path: 
             worker.wait_for("runner worker ready", 60.0)
             project.cli("submit", "add", "--wait").check()
             assert worker.terminate() == 0
+
+
+@pytest.mark.parametrize("kind", EMERGENCIES)
+def test_a_starting_worker_waits_as_a_running_one(kind: str, tmp_path: Path) -> None:
+    refusing = stub(answering(EMERGENCIES[kind]))
+    with RedisServer(tmp_path, fsync="no") as server, refusing as upstream, Proxy(upstream) as proxy:
+        project = at_port(tmp_path, proxy.port)
+        with project.start("worker", "-c", "1") as worker:
+            worker.wait_for("waiting for it", 40.0)
+            proxy.upstream = ("127.0.0.1", server.port)
+            proxy.cut()
+            worker.wait_for("runner worker ready", 60.0)
+            assert worker.terminate() == 0
+
+
+@pytest.mark.parametrize("answer", ["CLUSTERDOWN The cluster is down", "DENIED Redis is running in protected mode"])
+def test_a_worker_does_not_wait_for_other_settings(answer: str, tmp_path: Path) -> None:
+    with stub(answering(answer)) as (_, port):
+        at_port(tmp_path, port).cli("worker").check(69)
 
 
 def test_a_waiting_worker_obeys_signals(tmp_path: Path) -> None:
