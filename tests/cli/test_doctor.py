@@ -180,6 +180,11 @@ def test_messages_of_celery_clients_that_nobody_takes(
     told = checks(project.cli("doctor", "--json").check(1))["queues"]
     assert told["what"].endswith("plain Celery clients wait")
     client.delete("celery\x06\x166")
+    # As a client with ten priority_steps sends it.
+    client.rpush("celery\x06\x167", "left by a client")
+    told = checks(project.cli("doctor", "--json").check(1))["plain-queues"]
+    assert told["what"].startswith("1 message of plain Celery clients with priority_steps of their own")
+    client.delete("celery\x06\x167")
     client.close()
 
 

@@ -16,7 +16,7 @@ from runner.host.state import state_folder
 from runner.ledger.fleet import clock_skews, consumed_queues, live_workers
 from runner.ledger.health.finding import EXAMPLES, Finding, Level, named, ok, problem, warning
 from runner.ledger.health.server import SKEW_SECONDS
-from runner.ledger.inbox import INBOX_KEYS
+from runner.ledger.inbox import INBOX_KEYS, UNREAD_KEYS
 from runner.ledger.pauses import read_pauses
 from runner.ledger.reach import reaching
 from runner.ledger.store import Store
@@ -160,7 +160,9 @@ def check_queues(store: Store) -> Iterator[Finding]:
 
 
 def check_plain_queues(store: Store, queues: Iterable[str]) -> Iterator[Finding]:
-    """Yield a finding about messages that plain Celery clients sent to a queue of the runner by its name.
+    """Yield findings about messages of plain Celery clients that no worker reads.
+
+    They were sent to a queue of the runner by its name, or with steps of priority that only the client knows.
 
     Args:
         store: where the messages are.
@@ -176,7 +178,7 @@ def check_plain_queues(store: Store, queues: Iterable[str]) -> Iterator[Finding]
         for queue in queues:
             keys = (queue, *(f"{queue}\x06\x16{step}" for step in (3, 6, 9)))
             if queue not in INBOX_KEYS:
-                found[queue] = sum(int(client.llen(key)) for key in keys if client.type(key) == "list")
+                found[queue] = _messages_in(client, keys)
     total = sum(found.values())
     if total:
         names = ", ".join(sorted(queue for queue, count in found.items() if count))
@@ -185,6 +187,18 @@ def check_plain_queues(store: Store, queues: Iterable[str]) -> Iterator[Finding]
             f"{things(total, 'message')} of plain Celery clients in {names}, which no worker reads",
             "have them send to the queue celery: without queue=",
         )
+    with reaching(store.settings), suppress(NoPermissionError):
+        if unread := _messages_in(client, UNREAD_KEYS):
+            yield warning(
+                "plain-queues",
+                f"{things(unread, 'message')} of plain Celery clients with priority_steps of their own, "
+                "which no worker reads",
+                "remove priority_steps from broker_transport_options of the client",
+            )
+
+
+def _messages_in(client: Any, keys: Iterable[str]) -> int:
+    return sum(int(client.llen(key)) for key in keys if client.type(key) == "list")
 
 
 def check_dead_letters(store: Store) -> Finding:
