@@ -30,11 +30,12 @@ class AttemptBackend(LedgerBackend):
 
         Raises:
             ResultNotKept: Redis refuses to store the result.
+            UsageError: see the base class.
         """
         attempt = current_attempt()
         if attempt is None or attempt.taken.run_id != task_id or state == states.STARTED:
             # STARTED was written by the guard. Without a token nobody may change a run.
-            return result
+            return super().store_result(task_id, result, state)
         settlement = attempt.settlement
         if state != states.SUCCESS or settlement.result is None:
             _report(attempt, state, result)

@@ -26,6 +26,9 @@ log = get_logger(__name__)
 
 T = TypeVar("T")
 
+_ABORTED = "ABORTED"
+"""A state of ``celery.contrib.abortable``, which is not imported for its name."""
+
 
 class LedgerBackend(RedisBackend):
     """Reads the ledger where Celery reads results."""
@@ -66,7 +69,13 @@ class LedgerBackend(RedisBackend):
     def store_result(
         self, task_id: str, result: T, state: str, traceback: object = None, request: object = None, **_: object
     ) -> T:
-        """Do nothing: only who performs a run may write its outcome."""
+        """Do nothing: only who performs a run may write its outcome.
+
+        Raises:
+            UsageError: it is what ``AbortableAsyncResult.abort`` writes, of which no run would hear.
+        """
+        if state == _ABORTED:
+            raise UsageError("abort is not supported: no run hears of it", hint="call revoke(terminate=True)")
         return result
 
     def mark_as_started(self, task_id: str, **meta: Any) -> Any:

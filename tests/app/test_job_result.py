@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from celery.contrib.abortable import AbortableAsyncResult
 from celery.exceptions import TaskRevokedError
 
 import runner
@@ -132,6 +133,12 @@ def test_forgetting_through_celery(app: RunnerApp) -> None:
     result.get(timeout=30)
     result.forget()
     assert not app.AsyncResult(result.id).exists()
+
+
+def test_aborting_is_refused_since_no_run_hears_of_it(app: RunnerApp) -> None:
+    result = app.tasks["shared"].delay()
+    with pytest.raises(UsageError, match="abort is not supported"):
+        AbortableAsyncResult(result.id, app=app).abort()
 
 
 def test_a_job_can_be_called_as_a_function(app: RunnerApp) -> None:
