@@ -415,7 +415,10 @@ _RULES: Mapping[str, Mapping[str, Rule]] = {
     "runner.tasks.shell.run": {**_COMMAND, "script": _in_script, "command": _in_command},
     "runner.tasks.python.script": {**_COMMAND, "args": _in_args, "file": _in_code, "venv": _in_code},
     "runner.tasks.http.request": _REQUEST,
-    "runner.tasks.notify.webhook": {"url": _in_url, "headers": _in_headers, "run": _everywhere},
+    **{
+        f"runner.tasks.notify.{name}": {"url": _in_url, "headers": _in_headers, "run": _everywhere}
+        for name in ("webhook", "ping", "slack", "teams")
+    },
     "runner.tasks.notify.email": {"to": _in_address, "sender": _in_address, "subject": _everywhere, "run": _everywhere},
 }
 """The rules of each stock task by kwarg; in any other kwarg a placeholder of a submitter is refused."""

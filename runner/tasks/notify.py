@@ -1,4 +1,4 @@
-"""``runner.tasks.notify:webhook`` and ``:email``: tell people of a run. Made for ``hooks``.
+"""``runner.tasks.notify``: tell people, chats, and services of a run. Made for ``hooks``.
 
 jobs:
   nightly-report:
@@ -16,8 +16,7 @@ jobs:
 
 from __future__ import annotations
 
-import os
-import shlex
+import re
 import smtplib
 import ssl
 from collections.abc import Iterator, Mapping
@@ -26,13 +25,19 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid, parseaddr
 from typing import Any, Literal
+from urllib.parse import urlsplit, urlunsplit
 
 from runner.model.duration import parse_duration
 from runner.tasks import http
+from runner.tasks.chat_formats import slack_message, teams_message
+from runner.tasks.notice import event, title, words
 
-LINES = 20
-"""How many of the last lines of a run's log a notice shows."""
+SUFFIXES: Mapping[str, str] = {"start": "/start", "success": "", "failure": "/fail", "log": "/log"}
+"""What :func:`ping` adds to the URL, as healthchecks reads it."""
 PORTS = {"none": 25, "starttls": 587, "tls": 465}
+
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 class MailError(Exception):
@@ -72,8 +77,7 @@ def webhook(
         ValueError: an option makes no sense.
     """
     sent = run if body == "run" else {"text": f"{title(run)}\n{words(run)}"}
-    answer = http.request(url=url, method="POST", json=sent, headers=headers, timeout=timeout, redirects=redirects)
-    return {"status": answer["status"]}
+    return _post(url, sent, headers, timeout, redirects)
 
 
 def email(
@@ -140,42 +144,142 @@ def email(
     return {"to": addresses, "message_id": letter["Message-ID"]}
 
 
-def title(run: Mapping[str, Any]) -> str:
-    """Return one line about a run: state, job and reason."""
-    return f"{run.get('state', 'UNKNOWN')}: {run.get('job', 'a run')}{_because(run)}"
+def ping(
+    *,
+    url: str,
+    run: dict[str, Any],
+    suffixes: Mapping[str, str] | None = None,
+    rid: bool = True,
+    headers: Mapping[str, str] | None = None,
+    timeout: str = "30s",
+    redirects: Literal["none", "same-host", "all"] = "same-host",
+) -> dict[str, Any]:
+    """Tell a service such as healthchecks that a job has started, succeeded, or failed; the last lines are the body.
+
+    Under the hook ``start``, it pings ``URL/start``; under success and recovered, ``URL``; under failure and silent,
+    ``URL/fail``; under any other, ``URL/log``. A start is not sent if the run has ended meanwhile.
+
+    Args:
+        url: of the check; a secret comes into it by ``${env.NAME}``.
+        run: the run document that a hook gets.
+        suffixes: what to add to the URL for start, success, failure, and log: a path, or a query such as
+            ``?state=run``.
+        rid: adds ``?rid=`` and the run's id, so that the service can tell runs apart that overlap.
+        headers: of the request.
+        timeout: for the connection, and for each wait for a part of the answer, such as ``30s``.
+        redirects: which redirects are followed: none, same-host, or all, as for ``runner.tasks.http:request``.
+
+    Returns:
+        ``{"event": start, success, failure, or log, "status": of the answer, or null if nothing was sent}``.
+
+    Raises:
+        NoAnswerError: no connection, no answer in time.
+        UnexpectedStatusError: a status that another try may change.
+        RefusedError: any other status that is not a 2xx; not retried.
+        ValueError: an option makes no sense.
+    """
+    for option, message in _wrong_suffixes(suffixes or {}):
+        raise ValueError(f"{option}: {message}")
+    about = event(run)
+    if about == "start" and run.get("finished_at"):
+        return {"event": about, "status": None}
+    target = _ping_url(url, {**SUFFIXES, **(suffixes or {})}[about], str(run.get("id")) if rid else "")
+    sent = {"Content-Type": "text/plain; charset=utf-8", **(headers or {})}
+    body = f"{title(run)}\n{words(run)}"
+    answer = http.request(url=target, method="POST", body=body, headers=sent, timeout=timeout, redirects=redirects)
+    return {"event": about, "status": answer["status"]}
 
 
-def words(run: Mapping[str, Any]) -> str:
-    """Return a message about a run, with the commands that help further."""
-    error = run.get("error") or {}
-    facts = [
-        ("run", run.get("id")),
-        ("state", f"{run.get('state', 'UNKNOWN')}{_because(run)}"),
-        ("error", f"{error.get('type')}: {error.get('message')}" if error else None),
-        ("params", ", ".join(f"{name}={value!r}" for name, value in (run.get("params") or {}).items())),
-        ("attempts", run.get("attempts")),
-        ("worker", run.get("worker")),
-        ("submitted", run.get("submitted_at")),
-        ("finished", run.get("finished_at")),
-    ]
-    lines = [f"{name + ':':<11}{value}" for name, value in facts if value]
-    log = [str(line) for line in run.get("log") or ()][-LINES:]
-    if log:
-        lines += ["", "its last lines:", *(f"  {line}" for line in log)]
-    if run.get("id"):
-        lines += ["", "to go on:", *(f"  {line}" for line in _commands(str(run["id"])))]
-    return "\n".join(lines)
+def slack(
+    *,
+    url: str,
+    run: dict[str, Any],
+    headers: Mapping[str, str] | None = None,
+    timeout: str = "30s",
+    redirects: Literal["none", "same-host", "all"] = "same-host",
+) -> dict[str, Any]:
+    """Post a run to an incoming webhook of Slack: title, facts, last lines, and a color.
+
+    Args:
+        url: of the webhook; a secret comes into it by ``${env.NAME}``.
+        run: the run document that a hook gets.
+        headers: of the request.
+        timeout: for the connection, and for each wait for a part of the answer, such as ``30s``.
+        redirects: which redirects are followed: none, same-host, or all, as for ``runner.tasks.http:request``.
+
+    Returns:
+        ``{"status": of the answer}``.
+
+    Raises:
+        NoAnswerError: no connection, no answer in time.
+        UnexpectedStatusError: a status that another try may change.
+        RefusedError: any other status that is not a 2xx; not retried.
+        ValueError: an option makes no sense.
+    """
+    return _post(url, slack_message(run), headers, timeout, redirects)
 
 
-def _because(run: Mapping[str, Any]) -> str:
-    return f" ({run['reason']})" if run.get("reason") else ""
+def teams(
+    *,
+    url: str,
+    run: dict[str, Any],
+    headers: Mapping[str, str] | None = None,
+    timeout: str = "30s",
+    redirects: Literal["none", "same-host", "all"] = "same-host",
+) -> dict[str, Any]:
+    """Post a run to a webhook of a Microsoft Teams workflow, as an Adaptive Card.
+
+    Args:
+        url: of the webhook; a secret comes into it by ``${env.NAME}``.
+        run: the run document that a hook gets.
+        headers: of the request.
+        timeout: for the connection, and for each wait for a part of the answer, such as ``30s``.
+        redirects: which redirects are followed: none, same-host, or all, as for ``runner.tasks.http:request``.
+
+    Returns:
+        ``{"status": of the answer}``.
+
+    Raises:
+        NoAnswerError: no connection, no answer in time.
+        UnexpectedStatusError: a status that another try may change.
+        RefusedError: any other status that is not a 2xx; not retried.
+        ValueError: an option makes no sense.
+    """
+    return _post(url, teams_message(run), headers, timeout, redirects)
 
 
-def _commands(run_id: str) -> Iterator[str]:
-    project = os.environ.get("RUNNER_PROJECT")
-    place = f" --project {shlex.quote(project)}" if project else ""
-    for verb in ("why", "logs", "rerun"):
-        yield f"runner {verb} {shlex.quote(run_id)}{place}"
+def _post(
+    url: str,
+    message: Any,
+    headers: Mapping[str, str] | None,
+    timeout: str,
+    redirects: Literal["none", "same-host", "all"],
+) -> dict[str, Any]:
+    answer = http.request(url=url, method="POST", json=message, headers=headers, timeout=timeout, redirects=redirects)
+    return {"status": answer["status"]}
+
+
+def _ping_url(url: str, suffix: str, run_id: str) -> str:
+    parts = urlsplit(url)
+    path, _, query = suffix.partition("?")
+    queries = [parts.query, query, f"rid={run_id}" if _UUID.fullmatch(run_id) else ""]
+    path = parts.path.rstrip("/") + path if path else parts.path
+    return urlunsplit(parts._replace(path=path, query="&".join(each for each in queries if each)))
+
+
+def _wrong_suffixes(suffixes: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, suffix in suffixes.items():
+        if name not in SUFFIXES:
+            yield "suffixes", f"{name} is not known, use {', '.join(SUFFIXES)}"
+        elif isinstance(suffix, str) and suffix and suffix[0] not in "/?" and "${" not in suffix:
+            yield "suffixes", f"{suffix!r} is neither a path nor a query, write /{suffix} or ?state={suffix}"
+
+
+def _check_ping(kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the fixed options of a job: the option's name, and a message."""
+    yield from http.check_kwargs({name: value for name, value in kwargs.items() if name not in ("suffixes", "rid")})
+    if isinstance(kwargs.get("suffixes"), Mapping):
+        yield from _wrong_suffixes(kwargs["suffixes"])
 
 
 def _check_webhook(kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -189,6 +293,17 @@ webhook.reserved = _TO_A_HOOK  # type: ignore[attr-defined]  # names that no par
 email.reserved = _BY_MAIL  # type: ignore[attr-defined]
 webhook.example = {"url": "https://chat.example.com/hooks/KEY", "body": "text"}  # type: ignore[attr-defined]  # for `new`
 email.example = {"to": ["oncall@example.com"], "sender": "runner@example.com"}  # type: ignore[attr-defined]
+_TO_A_CHAT = frozenset({"url", "headers", "timeout", "redirects"})
+ping.reserved = _TO_A_CHAT | {"suffixes", "rid"}  # type: ignore[attr-defined]
+ping.example = {"url": "https://hc-ping.com/KEY"}  # type: ignore[attr-defined]
+ping.check_kwargs = _check_ping  # type: ignore[attr-defined]
+ping.not_retried = (http.RefusedError, ValueError)  # type: ignore[attr-defined]
+slack.example = {"url": "https://hooks.slack.com/services/KEY"}  # type: ignore[attr-defined]
+teams.example = {"url": "https://example.logic.azure.com/workflows/KEY"}  # type: ignore[attr-defined]
+for _chat in (slack, teams):
+    _chat.reserved = _TO_A_CHAT  # type: ignore[attr-defined]
+    _chat.check_kwargs = http.check_kwargs  # type: ignore[attr-defined]
+    _chat.not_retried = (http.RefusedError, ValueError)  # type: ignore[attr-defined]
 webhook.check_kwargs = _check_webhook  # type: ignore[attr-defined]  # what `runner validate` asks
 webhook.not_retried = (http.RefusedError, ValueError)  # type: ignore[attr-defined]  # unless `retry.for` is given
 email.check_kwargs = lambda kwargs: _wrong(kwargs)  # type: ignore[attr-defined]

@@ -471,6 +471,9 @@ def test_each_is_told_with_line_and_column_also_in_defaults(tmp_path: Path) -> N
         (python.script, {"file": "${params.text}"}),
         (http.request, {"url": "https://${params.text}/"}),
         (notify.webhook, {"url": "https://${params.text}/"}),
+        (notify.ping, {"url": "https://${params.text}/"}),
+        (notify.slack, {"url": "https://${params.text}/"}),
+        (notify.teams, {"url": "https://${params.text}/"}),
         (notify.email, {"to": "${params.text}"}),
     ],
 )
