@@ -203,7 +203,7 @@ def _held(store: Store) -> dict[str, int]:
     """Count the runs of each queue that were set aside."""
     client, keys = store.client, store.keys
     with client.pipeline(transaction=False) as pipe:
-        pipe.hkeys(keys.limits)
+        pipe.hgetall(keys.limits)
         pipe.zrange(keys.rates, 0, MOST_DELAYED - 1)
         pipe.smembers(keys.parked)
         pipe.smembers(keys.required)

@@ -199,6 +199,14 @@ def test_another_command_says_where_to_look(project: Project, allow: Allow) -> N
     assert "doctor" in done.stderr
 
 
+def test_each_command_of_a_script_is_among_them() -> None:
+    called = re.compile(r"redis\.p?call\((?:\w+ and )?'([A-Z]+)'(?: or '([A-Z]+)')?")
+    scripts = [path.read_text("utf-8") for path in (ROOT / "runner").rglob("*.lua")]
+    used = {name for text in scripts for found in called.findall(text) for name in found if name}
+    assert {"RPUSH", "LPUSH", "ZADD"} <= used
+    assert used <= {name for name, *_ in NEEDS.commands}
+
+
 def test_the_docs_have_the_rules() -> None:
     text = (ROOT / "docs" / "how-to" / "redis-permissions.md").read_text("utf-8")
     block = re.search(r"```text\n(ACL SETUSER .*?)```", text, re.DOTALL)
