@@ -65,6 +65,8 @@ class Facts:
     """Milliseconds within which the success must be."""
     succeeded: int | None = None
     """When that job last succeeded."""
+    required_stands: str | None = None
+    """What keeps that job from running: it is not declared, disabled, or paused."""
     rate_limit: int = 0
     rate_per: int = 0
     """Milliseconds in which so many runs may start."""
@@ -268,6 +270,8 @@ def _requires(facts: Facts, job: str, unserved: Sequence[str]) -> tuple[str, lis
     because = [
         f"{job} last succeeded at {facts.moment(facts.succeeded)}" if facts.succeeded else f"{job} never succeeded"
     ]
+    if facts.required_stands:
+        because.append(f"job {job} is {facts.required_stands}")
     if run.expires_at:
         because.append(f"it waits until {facts.show(run.expires_at)}, when it expires")
     commands: list[tuple[str, ...]] = [("runs", "--job", job), ("submit", job)]

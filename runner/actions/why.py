@@ -46,6 +46,7 @@ def why(project: Project, reference: str, show: Callable[[str], str] = str) -> t
         note=note,
         holder=holder,
         required=required,
+        required_stands=_stands(project, required) if required else None,
         pause=paused(read_pauses(project.ledger), run.job) if held else None,
         holders=list(json.loads(holders)) if holders else None,
         workers=len(workers),
@@ -58,3 +59,13 @@ def why(project: Project, reference: str, show: Callable[[str], str] = str) -> t
         **told,
     )
     return facts, explain(facts)
+
+
+def _stands(project: Project, name: str) -> str | None:
+    """Return what keeps a job from running, in words; None if nothing does."""
+    job = project.catalog.jobs.get(name)
+    if job is None:
+        return "not declared in this project's files"
+    if not job.enabled:
+        return "disabled"
+    return "paused" if paused(read_pauses(project.ledger), name) is not None else None

@@ -111,6 +111,13 @@ def test_waiting_for_another_job(bench: Bench, project: Project) -> None:
     text = told(project, first.id)
     assert "it waits for job extract to succeed: job requires that within 20h" in text
     assert "extract never succeeded" in text
+    assert "job extract is not declared in this project's files" in text
+    idle = bench.submit(job=replace(job, require=(Require(job="idle", within=60.0),)))
+    assert "job idle is disabled" in told(project, idle.id)
+    pause(bench.ledger, "job", by="me")
+    other = bench.submit(job=replace(bench.job("other"), require=(Require(job="job", within=60.0),)))
+    assert "job job is paused" in told(project, other.id)
+    resume(bench.ledger, "job")
     assert "it waits until" in text
     assert "submit extract" in text
     bench.ledger.client.hset(bench.ledger.keys.succeeded, "extract", 1_700_000_000_000)

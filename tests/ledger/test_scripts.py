@@ -76,7 +76,7 @@ def test_what_is_called_seldom_are_functions_of_that_part(text: str) -> None:
 def test_a_script_defines_in_each_call_only_what_it_mostly_needs() -> None:
     always, _, rest = source("runner.ledger", "take").partition("local function define_the_rest()")
     assert "local function finish(" in always
-    for name in ("lose", "park", "thin_out", "promote"):
+    for name in ("lose", "park", "thin_out", "promote", "take_pass", "missing_success"):
         assert f"local function {name}(" not in always
         assert f"local function {name}(" in rest
     assert "local DELAYED = " in always
