@@ -32,6 +32,10 @@ ENDS = {
 """What each reason means."""
 
 
+IN_BACKFILL = "waiting for its turn in a backfill"
+"""What ``lua/shared/waiting.lua`` notes of a run that has no place in its backfill yet."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """The facts about a run. Times are Unix ms by Redis' clock."""
@@ -212,6 +216,9 @@ def _waits(facts: Facts) -> tuple[str, list[str], list[tuple[str, ...]]]:
     if facts.before is not None and facts.holders is not None:
         because = [f"held by run {holder}" for holder in facts.holders]
         because += [f"{_count(facts.before)} waiting before it"] if facts.before else ["it is the next one to get it"]
+        if facts.run.backfill and facts.note == IN_BACKFILL:
+            commands: list[tuple[str, ...]] = [("runs", "--backfill", facts.run.backfill)]
+            return f"it waits for its turn in backfill {facts.run.backfill}", [*because, *unserved], commands
         return "it waits for a concurrency slot of its job", [*because, *unserved], []
     if facts.required is not None:
         return _requires(facts, facts.required, unserved)

@@ -17,6 +17,8 @@ COMMANDS = {
     "resume": "Resume a paused job.",
     "forget": "Forget finished runs.",
     "rerun": "Submit finished runs again with the same params.",
+    "backfill": "Submit a run for each past slot of a schedule.",
+    "backfills": "List backfills, newest first.",
     "audit": "Show who did what.",
     "jobs": "List the jobs, or show one job.",
     "validate": "Check the job files.",

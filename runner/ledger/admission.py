@@ -31,6 +31,9 @@ class Origin:
     slot: int | None = None
     rerun_of: str | None = None
     hook_of: str | None = None
+    backfill: str | None = None
+    at_once: int | None = None
+    again: bool = False
     adopted: bool = False
 
 
@@ -99,14 +102,26 @@ def _submission(
         key=options.key,
         eta=options.at,
         delay=options.delay,
-        expires=0.0 if options.expired else job.expires if options.expires is None else options.expires,
+        expires=_expires(job, origin, options),
         slot=origin.slot,
         rerun_of=origin.rerun_of,
         hook_of=origin.hook_of,
+        backfill=origin.backfill,
+        at_once=origin.at_once,
+        again=origin.again,
         forced=options.force,
         adopted=origin.adopted,
         drop_result=options.drop_result,
     )
+
+
+def _expires(job: JobSpec, origin: Origin, options: SubmitOptions) -> float | None:
+    if options.expired:
+        return 0.0
+    if options.expires is not None:
+        return options.expires
+    # What is run for a slot of the past is late anyway, and may have to wait for many others.
+    return None if origin.backfill is not None else job.expires
 
 
 def refused(
@@ -129,6 +144,8 @@ def refused(
         submitted_by=origin.submitted_by,
         slot=origin.slot,
         hook_of=origin.hook_of,
+        backfill=origin.backfill,
+        again=origin.again,
         adopted=origin.adopted,
         refusal=_failure(error),
         key=key,

@@ -26,6 +26,7 @@ class Keys:
 
     namespace: str
 
+    backfills = _Named()
     claims = _Named()
     dead_letters = _Named()
     delayed = _Named()
@@ -78,6 +79,14 @@ class Keys:
     def job(self, job: str, state: str) -> str:
         """Return the index of a job's runs in a state."""
         return self.named(f"job:{job}:{state}")
+
+    def slot(self, job: str, slot: int | str) -> str:
+        """Return where the id of the run of a slot is (Unix ms)."""
+        return self.named(f"slot:{job}:{slot}")
+
+    def backfill(self, backfill: str) -> str:
+        """Return where a backfill is."""
+        return self.named(f"backfill:{backfill}")
 
     def queue(self, queue: str, priority: int | str) -> str:
         """Return the list of the messages that wait in a queue with that priority."""

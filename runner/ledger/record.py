@@ -19,7 +19,7 @@ from runner.model.queue_name import QUEUE_NAME
 from runner.model.run import FINAL, DamagedRun, Run, State, to_timestamp
 from runner.model.run_id import is_run_id
 
-_TEXT = ("reason", "detail", "worker", "submitted_by", "key", "rerun_of", "hook_of")
+_TEXT = ("reason", "detail", "worker", "submitted_by", "key", "rerun_of", "hook_of", "backfill")
 _TIMES = ("retry_at", "slot", "submitted_at", "eta", "expires_at", "started_at", "finished_at", "overran_at")
 _COUNTS = ("attempts", "retries", "losses")
 _NUMBER = re.compile(r"[0-9.eE+-]+")

@@ -38,6 +38,7 @@ def conditions(query: RunQuery) -> list[str]:
         "reason": query.reason,
         "trigger": query.trigger,
         "key": query.key,
+        "backfill": query.backfill,
         "worker": query.worker,
         # As they stand in the record, which is JSON.
         "tags": json.dumps(query.tag) if query.tag is not None else None,

@@ -45,6 +45,11 @@ class Submission:
     """Unix time in milliseconds; a job's slots are submitted in order, each makes one run."""
     rerun_of: str | None = None
     hook_of: str | None = None
+    backfill: str | None = None
+    at_once: int | None = None
+    """How many runs of its backfill may be under way at once; None: any number."""
+    again: bool = False
+    """It runs its slot although that had a run before."""
     forced: bool = False
     """It runs although its job is paused."""
     adopted: bool = False
@@ -160,7 +165,7 @@ def _flat(fields: Mapping[str, str | int | None]) -> list[str | int]:
 def _common(submission: Submission, settings: Settings) -> dict[str, str | int | None]:
     """Return the fields of a record that are the same for all runs of a bulk submission."""
     job, kept, default = submission.job, submission.job.retention, settings.retention
-    unique = job.unique if submission.rerun_of is None else None
+    unique = job.unique if _may_repeat(submission) else None
     return {
         "queue": submission.queue,
         "priority": submission.priority,
@@ -169,13 +174,17 @@ def _common(submission: Submission, settings: Settings) -> dict[str, str | int |
         "slot": submission.slot,
         "rerun_of": submission.rerun_of,
         "hook_of": submission.hook_of,
+        "backfill": submission.backfill,
+        "at_once": submission.at_once,
+        "again": 1 if submission.again else None,
         "hooks": ",".join(job.hooks.names()) or None,
         "overrun": milliseconds(job.overrun) if job.overrun is not None else None,
         "count_failures": job.pause_after or (0 if job.hooks.counts_failures else None),
         "unique_for": milliseconds(unique.for_) if unique is not None else None,
         "adopted": 1 if submission.adopted and unique is not None else None,
         "limit": job.concurrency.limit if job.concurrency is not None else None,
-        "policy": job.concurrency.policy if job.concurrency is not None else None,
+        # Each slot of a backfill is to have a run: none is skipped, and none replaces another.
+        "policy": ("queue" if submission.backfill else job.concurrency.policy) if job.concurrency is not None else None,
         "rate": f"{job.rate.limit} {milliseconds(job.rate.per)}" if job.rate is not None else None,
         "requires": " ".join(f"{each.job} {milliseconds(each.within)}" for each in job.require) or None,
         "forced": 1 if submission.forced else None,
@@ -192,6 +201,11 @@ def _common(submission: Submission, settings: Settings) -> dict[str, str | int |
     }
 
 
+def _may_repeat(submission: Submission) -> bool:
+    """Return whether a submission may be the same as another. A rerun, and a slot of a backfill, is meant to run."""
+    return submission.rerun_of is None and submission.backfill is None
+
+
 def _own(submission: Submission, entry: Entry, params: str, *, traced: bool) -> dict[str, str]:
     """Return the fields of a record that each run has for itself.
 
@@ -202,7 +216,7 @@ def _own(submission: Submission, entry: Entry, params: str, *, traced: bool) -> 
     fields = {"params": params}
     if entry.key is not None:
         fields["key"] = entry.key
-    if job.unique is not None and submission.rerun_of is None:
+    if job.unique is not None and _may_repeat(submission):
         values = {name: entry.params.get(name) for name in job.unique.by} if job.unique.by else entry.params
         fields["unique"] = hashlib.sha256(write_params(values).encode()).hexdigest()[:32]
     slot = (to_timestamp(submission.slot) or "") if submission.slot is not None else ""

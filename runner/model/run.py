@@ -67,7 +67,7 @@ class RevokedReason(StrEnum):
     REPLACED = "replaced"
 
 
-Trigger = Literal["cli", "schedule", "cron", "api", "web", "hook", "rerun", "celery", "watch"]
+Trigger = Literal["cli", "schedule", "cron", "api", "web", "hook", "rerun", "backfill", "celery", "watch"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +106,7 @@ class Run:
     slot: str | None = None
     rerun_of: str | None = None
     hook_of: str | None = None
+    backfill: str | None = None
     revocation: dict[str, Any] | None = None
     spec_digest: str | None = None
     submitted_at: str | None = None

@@ -75,6 +75,7 @@ class RunQuery:
         Choice(get_args(Trigger)), default=None, help="Only runs that were submitted in this way."
     )
     key: str | None = option(Text(max_length=256), default=None, help="Only runs with this idempotency key.")
+    backfill: str | None = option(Text(max_length=64), default=None, help="Only runs of the backfill with this id.")
     sort: Order = option(
         Choice(get_args(Order)),
         former=("order",),
@@ -98,4 +99,5 @@ class RunKeywords(TypedDict, total=False):
     worker: str | None
     trigger: str | None
     key: str | None
+    backfill: str | None
     sort: Order

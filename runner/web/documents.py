@@ -211,6 +211,63 @@ class Upcoming(TypedDict):
     upcoming: list[UpcomingRun]
 
 
+class BackfillSlot(TypedDict):
+    """A slot of a backfill, and whether it had a run before."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+
+    slot: str
+    id: str
+    params: dict[str, Any]
+    known: bool
+
+
+# Two of the keys cannot be names in Python.
+Backfilled = TypedDict(
+    "Backfilled",
+    {
+        "id": str,
+        "job": str,
+        "from": str,
+        "to": str,
+        "at_once": int | None,
+        "again": bool,
+        "dry_run": bool,
+        "submitted": int,
+        "skipped": int,
+        "slots": list[BackfillSlot],
+    },
+)
+Backfill = TypedDict(
+    "Backfill",
+    {
+        "id": str,
+        "job": str,
+        "from": str,
+        "to": str,
+        "at_once": int | None,
+        "again": bool,
+        "submitted_by": str | None,
+        "submitted_at": str,
+        "slots": int,
+        "runs": int,
+        "unfinished": int,
+        "SUCCESS": int,
+        "FAILURE": int,
+        "REVOKED": int,
+        "revoked": bool,
+    },
+)
+
+
+class Backfills(TypedDict):
+    """Backfills, the newest first."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+
+    backfills: list[Backfill]
+
+
 class Percentiles(TypedDict):
     """Seconds."""
 

@@ -32,6 +32,7 @@ FIELDS = [
     "slot",
     "rerun_of",
     "hook_of",
+    "backfill",
     "revocation",
     "spec_digest",
     "submitted_at",

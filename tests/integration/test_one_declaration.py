@@ -325,6 +325,7 @@ FILTERS: dict[str, Filter] = {
     "worker": Filter("nobody", "nobody", lambda run: False, "w" * 257, "is 257 characters long, at most 256"),
     "trigger": Filter("web", "web", lambda run: run["trigger"] == "web", "fax", "'fax' is not one of cli, schedule"),
     "key": Filter("filtered", "filtered", lambda run: run["key"] == "filtered", "k" * 257, "is 257 characters long"),
+    "backfill": Filter("none", "none", lambda run: False, "b" * 65, "is 65 characters long, at most 64"),
     "sort": Filter("oldest", "oldest", lambda run: True, "shortest", "'shortest' is not one of newest, oldest"),
 }
 

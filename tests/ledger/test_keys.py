@@ -15,7 +15,7 @@ ROOT = Path(runner.__file__).parent
 LUA = ROOT / "ledger" / "lua" / "shared"
 ONLY_LUA = {  # scripts alone use them
     *("prunable", "expiring", "schedules", "slots", "sweep"),
-    *("submission_key", "slot_key", "unique_key", "parked_key", "holders_key"),
+    *("submission_key", "unique_key", "parked_key", "holders_key"),
     *("starts_key", "passes_key"),
 }
 ONLY_PYTHON = {"binding_deadlines", "confirm", "touch", "wake_key", "specs_key"}

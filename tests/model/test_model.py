@@ -145,6 +145,7 @@ def test_the_run_document_has_exactly_these_fields() -> None:
         "slot",
         "rerun_of",
         "hook_of",
+        "backfill",
         "revocation",
         "spec_digest",
         "submitted_at",

@@ -100,6 +100,7 @@ JOBS: dict[str, Any] = {
     "garbled": {"task": "web_jobs:garbled"},
     "gated": {"task": "web_jobs:gated", "params": {"gate": {"type": "string", "required": True}}},
     "scheduled": {"task": "web_jobs:greet", "schedule": {"every": "1h"}},
+    "leap-day": {"task": "web_jobs:greet", "schedule": "0 0 29 2 *"},
     "hostile": {"task": "web_jobs:greet"},
     "paged": {"task": "web_jobs:greet"},
     "off": {"task": "web_jobs:greet", "enabled": False},

@@ -312,6 +312,30 @@ def test_lists_are_those_of_the_command_line_and_as_described(web: Web, client: 
     assert ours
 
 
+def test_a_backfill(web: Web, client: httpx.Client) -> None:
+    asked: dict[str, Any] = {"from": "2020-01-01", "to": "2024-12-31", "at_once": 1}
+    dry = client.post(f"{API}/jobs/leap-day/backfills", json={**asked, "dry_run": True}).json()
+    assert ([each["slot"][:10] for each in dry["slots"]], dry["submitted"]) == (["2020-02-29", "2024-02-29"], 0)
+    made = client.post(f"{API}/jobs/leap-day/backfills", json=asked).json()
+    assert (made["submitted"], made["skipped"]) == (2, 0)
+    again = client.post(f"{API}/jobs/leap-day/backfills", json=asked).json()
+    assert (again["submitted"], again["skipped"]) == (0, 2)
+    assert set(again) == set(dry)
+    runs = client.get(f"{API}/runs", params={"backfill": made["id"]}).json()["runs"]
+    assert {run["id"] for run in runs} == {each["id"] for each in made["slots"]}
+    for run in runs:
+        finished(client, run["id"])
+    told = Contract(client).get("/backfills", "/backfills")["backfills"]
+    assert told == web.project.cli("backfills", "--json").check().json
+    assert (told[0]["id"], told[0]["SUCCESS"], told[0]["unfinished"]) == (made["id"], 2, 0)
+    revoked = client.post(f"{API}/backfills/{made['id'][:8]}/revoke").json()
+    assert (revoked["SUCCESS"], revoked["revoked"]) == (2, True)
+    assert client.post(f"{API}/backfills/00000000/revoke").status_code == 404
+    assert client.post(f"{API}/jobs/greet/backfills", json=asked).status_code == 422
+    page = client.get("/runs", params={"backfill": made["id"]})
+    assert page.text.count('href="/jobs/leap-day"') >= 2
+
+
 def test_every_error_has_the_shape_that_is_described(client: httpx.Client) -> None:
     document = client.get(f"{API}/openapi.json").json()
     for path, methods in document["paths"].items():

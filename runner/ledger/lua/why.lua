@@ -51,8 +51,9 @@ if pause_of(run) then tell('paused', 1) end
 local place = run.aside and redis.call('ZRANK', run.aside, id)
 if place then
   tell('before', place)
-  if run.group and run.aside == waiting_key(run.group) then
-    tell('holders', cjson.encode(redis.call('ZRANGE', holders_key(run.group), 0, 9)))
+  local waits = waiting_key('')
+  if string.sub(run.aside, 1, #waits) == waits then
+    tell('holders', cjson.encode(redis.call('ZRANGE', holders_key(string.sub(run.aside, #waits + 1)), 0, 9)))
   end
   local job, within = string.match(run.aside, ':requiring:(.*):(%d+)$')
   if job then

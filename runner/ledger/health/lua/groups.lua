@@ -24,7 +24,9 @@ end
 for i = 2, #ARGV do
   local group = ARGV[i]
   local waiting = waiting_key(group)
-  look(holders_key(group), function(run) return run.group == group end)
+  look(holders_key(group), function(run)
+    return run.group == group or run.at_once and places_of(run) == group
+  end)
   look(waiting, function(run) return run.aside == waiting and run.message end)
   local free = tonumber(redis.call('HGET', LIMITS, group) or '0') - redis.call('ZCARD', holders_key(group))
   if free > 0 then

@@ -32,7 +32,7 @@ end
 -- its rate.
 local function arrive(run, message)
   if run.requires and not pause_of(run) and held_back(run, message) then return end
-  if run.group and not pause_of(run) and not holds_slot(run) and (not run.rate or take_pass(run)) then
+  if run.group and not run.at_once and not pause_of(run) and not holds_slot(run) and (not run.rate or take_pass(run)) then
     if run.policy == 'replace' then replace_oldest(run) end
     if run.policy == 'skip' and redis.call('ZCARD', holders_key(run.group)) >= limit_of(run) then
       return revoke_run(run, 'skipped')

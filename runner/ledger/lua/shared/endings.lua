@@ -1,7 +1,7 @@
 -- How runs end.
 --
 -- Uses: clock, keys, records, events, counts, claims, transitions, outbox, retention.
--- Seldom: waiting (leave_places), thinning (thin_out), streaks (count_in_row).
+-- Seldom: waiting (leave_places, leave_backfill), thinning (thin_out), streaks (count_in_row).
 
 local function expired(run)
   return (run.state == 'PENDING' or run.state == 'RETRY') and run.expires_at and tonumber(run.expires_at) <= NOW
@@ -27,7 +27,7 @@ local function finish(run, state, reason, meta, fields)
   -- What only a run that goes on needs: there may be a million that have ended.
   local over = { 'detail', 'retry_at', 'message', 'aside', 'deaths_in_row', 'keep_result', 'keep_runs', 'keep_least',
     'max_deliveries', 'delivery', 'token', 'unique', 'unique_for', 'limit', 'policy', 'group', 'rate', 'rate_group', 'requires',
-    'traceparent', 'drop_result', 'count_failures', 'overrun', state == 'SUCCESS' and 'error' or nil }
+    'traceparent', 'drop_result', 'count_failures', 'overrun', 'at_once', state == 'SUCCESS' and 'error' or nil }
   if not (run.hooks and fires_early(run)) then over[#over + 1] = 'hooks' end
   drop_fields(run, over)
   if run.aside then redis.call('ZREM', run.aside, run.id) end
@@ -38,6 +38,7 @@ local function finish(run, state, reason, meta, fields)
   redis.call('ZADD', PRUNABLE, NOW + tonumber(run.keep_history or KEEP_HISTORY), run.id)
   if run.token then release(run.token) end
   if run.group or run.rate then leave_places(run) end
+  if run.backfill then leave_backfill(run, state) end
   if state == 'SUCCESS' then redis.call('HSET', SUCCEEDED, run.job, AT) end
   count('runs', run.job, state .. ' ' .. (reason or ''))
   if ran then observe('ran', run.job, ran) end

@@ -30,6 +30,7 @@ local OVERFULL = NS .. ':overfull'
 local OVERFULL_RULES = NS .. ':overfull-rules'
 local SCHEDULES = NS .. ':schedules'
 local SLOTS = NS .. ':slots'
+local BACKFILLS = NS .. ':backfills'
 local WORKERS = NS .. ':workers'
 local SWEEP = NS .. ':sweep'
 
@@ -41,6 +42,7 @@ local function state_key(state) return NS .. ':state:' .. state end
 local function job_key(job, state) return NS .. ':job:' .. job .. ':' .. state end
 local function submission_key(job, key) return NS .. ':key:' .. job .. ':' .. key end
 local function slot_key(job, slot) return NS .. ':slot:' .. job .. ':' .. slot end
+local function backfill_key(id) return NS .. ':backfill:' .. id end
 local function unique_key(job, digest) return NS .. ':unique:' .. job .. ':' .. digest end
 local function queue_key(queue, priority) return NS .. ':queue:' .. queue .. ':' .. priority end
 local function ring_key(queue) return NS .. ':ring:' .. queue end

@@ -1,10 +1,11 @@
 -- How runs are made, once each.
 --
 -- Nothing is made of a known id, and of what stands for a run that was made: a key of the job (NS:key:JOB:KEY); a slot
--- of its schedule (NS:slot:JOB:SLOT; NS:slots has the last slot of each job, which earlier ones never come after, so
--- that a slot whose record has expired stays known too); the same values within the time that the job says
--- (NS:unique:JOB:DIGEST). Of the last, an adopted one is recorded all the same, since a client waits under its id, and
--- ends at once: REVOKED (skipped). So is one that is refused: FAILURE (invalid_params), whatever else is asked for.
+-- of its schedule (NS:slot:JOB:SLOT); the same values within the time that the job says (NS:unique:JOB:DIGEST). NS:slots
+-- has the last slot of each job, which earlier ones never come after, so that a slot whose record has expired stays known
+-- too; a backfill may come after it, and leaves that mark alone. Of the same values, an adopted one is recorded all the
+-- same, since a client waits under its id, and ends at once: REVOKED (skipped). So is one that is refused: FAILURE
+-- (invalid_params), whatever else is asked for.
 -- Nor is a run of a paused job made, unless it was forced or nobody can be told.
 --
 -- Uses: clock, keys, records, events, counts, acts, waiting, endings, arrivals, pauses, revoking.
@@ -26,7 +27,11 @@ local function record(run, fields, asked)
   local by_key = asked.key ~= '' and submission_key(job, asked.key)
   local by_slot = run.slot and slot_key(job, run.slot)
   local by_values = run.unique and unique_key(job, run.unique)
-  if by_slot then
+  if run.backfill then
+    if redis.call('HGET', backfill_key(run.backfill), 'revoked') == '1' then return 'known', id end
+    local known = by_slot and not run.again and redis.call('GET', by_slot)
+    if known then return 'known', known end
+  elseif by_slot then
     local known, last = redis.call('GET', by_slot), tonumber(redis.call('HGET', SLOTS, job) or '')
     if not last or last < tonumber(run.slot) then redis.call('HSET', SLOTS, job, run.slot) end
     if known then return 'known', known end
@@ -43,13 +48,16 @@ local function record(run, fields, asked)
   local nobody_to_tell = run.trigger == 'schedule' or run.trigger == 'hook' or run.trigger == 'celery'
   local pause = not same and not nobody_to_tell and pause_of(run)
   if pause then return 'paused', cjson.encode(pause) end
-  if by_slot then redis.call('SET', by_slot, same or id, 'PX', asked.keep_key) end
+  if by_slot and not (run.again and redis.call('EXISTS', by_slot) == 1) then
+    redis.call('SET', by_slot, same or id, 'PX', asked.keep_key)
+  end
   if by_key then redis.call('SET', by_key, (same or id) .. ' ' .. asked.digest, 'PX', asked.keep_key) end
   if same and not run.adopted then return 'known', same end
 
   redis.call('HSET', run_key(id), unpack(fields))
   redis.call('ZADD', IDS, 0, id)
   index(run, 'PENDING')
+  if run.backfill then redis.call('HINCRBY', backfill_key(run.backfill), 'made', 1) end
   if asked.refusal then
     finish(run, 'FAILURE', 'invalid_params', asked.refusal)
     return 'ended', id

@@ -1,5 +1,5 @@
--- Where runs wait: for their time, for the end of a pause, for another job, for their rate, for a slot of
--- concurrency.
+-- Where runs wait: for their time, for the end of a pause, for another job, for a place in their backfill, for their rate,
+-- for a slot of concurrency.
 --
 -- Uses: clock, keys, records, queues, pauses, rates, requires.
 
@@ -58,7 +58,24 @@ local function take_slot(run)
   return true
 end
 
--- Gives free slots to those that wait, in their order.
+-- The places of a backfill are slots of a group of its own, which no job can have. A place belongs to a run from when
+-- its message first comes to a queue until the run ends.
+local function places_of(run) return '@' .. run.backfill end
+
+local function take_place(run)
+  local group = places_of(run)
+  if redis.call('ZSCORE', holders_key(group), run.id) then return true end
+  local limit = tonumber(redis.call('HGET', LIMITS, group) or run.at_once) or 1
+  redis.call('HSETNX', LIMITS, group, limit)
+  if redis.call('ZCARD', holders_key(group)) >= limit then return false end
+  hold_slot(group, run.id)
+  return true
+end
+
+local has_places
+
+-- Gives free slots to those that wait, in their order. One that gets a place in its backfill may still have to wait for
+-- its rate, or for a slot of concurrency.
 local function promote(group)
   local limit = tonumber(redis.call('HGET', LIMITS, group) or '0')
   while redis.call('ZCARD', holders_key(group)) < limit do
@@ -67,7 +84,8 @@ local function promote(group)
     local run = load_run(id)
     if run and run.message and not FINAL[run.state] then
       hold_slot(group, id)
-      enqueue(run.queue, run.priority, pick_up(run))
+      local message = pick_up(run)
+      if run.group == group or has_places(run, message) then enqueue(run.queue, run.priority, message) end
     end
   end
   if redis.call('EXISTS', holders_key(group), waiting_key(group)) == 0 then redis.call('HDEL', LIMITS, group) end
@@ -81,6 +99,14 @@ end
 local function leave_places(run)
   if run.rate then leave_pass(run) end
   leave_slot(run)
+end
+
+-- Counts a run of a backfill that ends, and gives its place to the next one.
+local function leave_backfill(run, state)
+  local key = backfill_key(run.backfill)
+  if redis.call('EXISTS', key) == 1 then redis.pcall('HINCRBY', key, state, 1) end
+  local group = places_of(run)
+  if run.at_once and redis.call('ZREM', holders_key(group), run.id) == 1 then promote(group) end
 end
 
 local function park(run, message, front)
@@ -112,7 +138,7 @@ end
 
 -- Whether a run may go on, by what it requires, its rate, and its concurrency; if not, it is set aside. A run that waits for a slot keeps
 -- its pass: it is the next one to start all the same.
-local function has_places(run, message, front)
+function has_places(run, message, front)
   if held_back(run, message, front) then return false end
   if run.rate and not take_pass(run, front) then
     wait_for_rate(run, message, front)
@@ -136,6 +162,9 @@ end
 local function admit(run, queue, priority, message, front)
   local first = front or run.state == 'RETRY'
   if pause_of(run) then return park(run, message, first) end
+  if run.at_once and not take_place(run) then
+    return put_aside(run, waiting_key(places_of(run)), message, 'waiting for its turn in a backfill', first)
+  end
   if not has_places(run, message, first) then return end
   enqueue(queue, priority, message, front)
 end

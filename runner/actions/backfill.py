@@ -1,0 +1,279 @@
+"""Run a job for slots of the past, as one group that the fleet works off."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from runner.actions.submit import submitter
+from runner.errors import InvalidParams, JobDisabled, JobPaused, UsageError
+from runner.ledger.admission import Origin, admit, refused
+from runner.ledger.backfills import (
+    Backfill,
+    backfill_id,
+    begin_backfill,
+    find_backfill,
+    have_run,
+    read_backfills,
+    revoke_backfill,
+)
+from runner.ledger.pauses import read_pauses
+from runner.ledger.refusals import paused as refuse_paused
+from runner.ledger.search import search
+from runner.ledger.slots import slot_id
+from runner.ledger.together import submit_each
+from runner.model.moment import read_moment
+from runner.model.pause import paused
+from runner.model.run import State, to_timestamp
+from runner.model.run_query import RunQuery
+from runner.schedule.timetable import Timetable, from_milliseconds, merged, milliseconds, params_of, timetables
+from runner.schedule.zone import first_instant
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+    from runner.actions.project import Project
+    from runner.ledger.submission import Submission
+    from runner.model.job import JobSpec
+
+MOST_SLOTS = 100_000
+"""Slots of one backfill."""
+MOST_AT_ONCE = 10_000
+_PORTION = 1000
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A slot of a backfill (Unix ms), with the id and the params of its run. ``known``: it had a run before."""
+
+    slot: int
+    id: str
+    params: dict[str, Any]
+    known: bool = False
+
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON shows it."""
+        return {"slot": to_timestamp(self.slot), "id": self.id, "params": self.params, "known": self.known}
+
+
+@dataclass(frozen=True, slots=True)
+class Backfilled:
+    """What was asked for, its slots, and how many runs were made now. ``ahead``: the range goes beyond the present."""
+
+    backfill: Backfill
+    slots: tuple[Slot, ...]
+    submitted: int
+    ahead: bool
+    dry_run: bool = False
+
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON shows it."""
+        return {
+            **{name: self.backfill.document()[name] for name in ("id", "job", "from", "to", "at_once", "again")},
+            "dry_run": self.dry_run,
+            "submitted": self.submitted,
+            "skipped": sum(each.known for each in self.slots),
+            "slots": [each.document() for each in self.slots],
+        }
+
+
+def backfill(
+    project: Project,
+    job_name: str,
+    begin: str,
+    end: str,
+    *,
+    at_once: int | None = None,
+    again: bool = False,
+    dry_run: bool = False,
+    by: str | None = None,
+) -> Backfilled:
+    """Submit a run for each slot of a job in a range that has not had one, and return what was done.
+
+    Whoever asks may be killed at any moment: asked again, the rest is made, and each slot has one run. The fleet takes
+    the runs in the order of their slots, ``at_once`` at a time.
+
+    Args:
+        project: where the job is declared.
+        job_name: the job; it has a schedule.
+        begin: the first time; a date, or a time, in the zone of the schedule.
+        end: the last time, included; a date means its end. Slots that lie ahead are left to the schedule.
+        at_once: how many runs may be under way at once; as many as the job allows by default.
+        again: make a run also for slots that have had one.
+        dry_run: change nothing.
+        by: who; ``user@host`` by default.
+
+    Raises:
+        UnknownJob, UsageError: there is no such job, it has no schedule, or a time is wrong.
+        JobDisabled, JobPaused: nothing can be submitted; or somebody paused it meanwhile, when some may have been.
+        Unavailable: Redis cannot be reached; some may have been submitted.
+    """
+    job = project.catalog.get(job_name)
+    if not job.schedule:
+        raise UsageError(f"job {job.name} has no schedule, so there are no slots", hint="give it one, or use submit")
+    if at_once is not None and not 1 <= at_once <= MOST_AT_ONCE:
+        raise UsageError(f"at once {at_once} is out of range", hint=f"use 1 to {MOST_AT_ONCE:,}")
+    tables = timetables(job.schedule, project.settings.timezone)
+    first, last = _range(tables, begin, end)
+    now = from_milliseconds(round(time.time() * 1000))
+    times = [milliseconds(first), milliseconds(last)]
+    namespace = project.settings.namespace
+    wanted = Backfill(
+        id=str(uuid4()) if again else backfill_id(namespace, job.name, *times),
+        job=job.name,
+        begin=times[0],
+        end=times[1],
+        slots=0,
+        at_once=at_once,
+        again=again,
+        by=by or submitter(),
+        ended={},
+    )
+    slots = _slots(project, job, tables, first, min(last, now), wanted)
+    wanted = replace(wanted, slots=len(slots))
+    left = [each for each in slots if not each.known]
+    ahead = last > now
+    if dry_run or not left:
+        return Backfilled(wanted, tuple(slots), 0, ahead, dry_run)
+    _check_open(project, job)
+    begin_backfill(project.ledger, wanted)
+    submitted = 0
+    for number in range(0, len(left), _PORTION):
+        portion = [_submission(project, job, each, wanted) for each in left[number : number + _PORTION]]
+        made = submit_each(project.ledger, portion)
+        for fault in (each for each in made if isinstance(each, Exception)):
+            raise fault
+        submitted += made.count("new")
+        if "paused" in made:
+            _check_open(project, job)
+            raise JobPaused(f"job {job.name} was paused meanwhile", hint="repeat the command")
+    return Backfilled(wanted, tuple(slots), submitted, ahead)
+
+
+def _range(tables: tuple[Timetable, ...], begin: str, end: str) -> tuple[datetime, datetime]:
+    # Of several zones, that of the first schedule.
+    zone = tables[0].zone
+    first = _day(begin, zone) or _instant(begin, zone)
+    day_after = _day(end, zone, 1)
+    last = day_after - _MILLISECOND if day_after is not None else _instant(end, zone)
+    if last < first:
+        raise UsageError(f"{end} lies before {begin}", hint="swap or correct them")
+    return first, last
+
+
+def _day(text: str, zone: ZoneInfo, later: int = 0) -> datetime | None:
+    """Return when a day begins that is written as a date, or one ``later``; None if the text is no date."""
+    if not _DATE.fullmatch(text.strip()):
+        return None
+    _instant(f"{text.strip()}T12:00", zone)  # says what is wrong with it
+    wall = datetime.fromisoformat(text.strip()) + timedelta(days=later)
+    return first_instant(wall, zone) or wall.replace(tzinfo=zone).astimezone(UTC)
+
+
+def _instant(text: str, zone: ZoneInfo) -> datetime:
+    return datetime.fromtimestamp(read_moment(text, zone.key), UTC)
+
+
+def _slots(
+    project: Project, job: JobSpec, tables: tuple[Timetable, ...], first: datetime, last: datetime, wanted: Backfill
+) -> list[Slot]:
+    found = list(islice(merged(tables, first - _MILLISECOND, last), MOST_SLOTS + 1))
+    if len(found) > MOST_SLOTS:
+        raise UsageError(f"the range has more than {MOST_SLOTS:,} slots", hint="ask for a shorter one at a time")
+    namespace = project.settings.namespace
+    times = [(milliseconds(each), slot_id(namespace, job.name, milliseconds(each))) for each in found]
+    known = [False] * len(times) if wanted.again else have_run(project.ledger, job.name, times)
+    return [
+        Slot(slot, _again_id(wanted, slot) if wanted.again else run_id, _params(tables, at), had_one)
+        for at, (slot, run_id), had_one in zip(found, times, known, strict=True)
+    ]
+
+
+def _again_id(wanted: Backfill, slot: int) -> str:
+    return slot_id(wanted.id, wanted.job, slot)
+
+
+def _params(tables: tuple[Timetable, ...], slot: datetime) -> dict[str, Any]:
+    try:
+        return params_of(tables, slot)
+    except InvalidParams:
+        return {}  # as for any other value that does not fit, the run says so
+
+
+def _check_open(project: Project, job: JobSpec) -> None:
+    if not job.enabled:
+        raise JobDisabled(f"job {job.name} is disabled", hint=f"set enabled: true in {job.file}, line {job.line}")
+    if (pause := paused(read_pauses(project.ledger), job.name)) is not None:
+        raise refuse_paused(job.name, pause)
+
+
+def _submission(project: Project, job: JobSpec, each: Slot, wanted: Backfill) -> Submission:
+    origin = Origin(
+        trigger="backfill",
+        submitted_by=wanted.by,
+        slot=each.slot,
+        backfill=wanted.id,
+        at_once=wanted.at_once,
+        again=wanted.again,
+    )
+    try:
+        return admit(job, each.params, project.settings, run_id=each.id, origin=origin)
+    except InvalidParams as error:
+        return refused(job, error, run_id=each.id, origin=origin)
+
+
+def backfills(project: Project, limit: int) -> list[Backfill]:
+    """Return the last backfills, the newest first.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    return read_backfills(project.ledger, limit)
+
+
+def revoke_all(
+    project: Project,
+    reference: str,
+    *,
+    terminate: bool = False,
+    signal: str = "TERM",
+    comment: str | None = None,
+    by: str | None = None,
+) -> tuple[Backfill, int, int]:
+    """Revoke what has not ended of a backfill; return it, how many runs ended, and how many go on.
+
+    Raises:
+        UnknownRun, AmbiguousId: the reference names no backfill, or several.
+        UsageError: no such signal.
+        Unavailable: Redis cannot be reached; some may have been revoked.
+    """
+    ledger = project.ledger
+    found = find_backfill(ledger, reference)
+    who = by or submitter()
+    revoke_backfill(ledger, found.id, by=who, comment=comment)
+    ended = going_on = 0
+    for run_id in _unfinished(project, found):
+        run, changed = ledger.revoke(run_id, by=who, comment=comment, terminate=terminate, signal=signal)
+        ended += changed and run.final
+        going_on += not run.final
+    return find_backfill(ledger, found.id), ended, going_on
+
+
+def _unfinished(project: Project, found: Backfill) -> Iterator[str]:
+    """Yield the runs of a backfill that have not ended; those that are to start last come first."""
+    query = RunQuery(job=found.job, backfill=found.id, state=(State.PENDING, State.RETRY, State.STARTED))
+    cursor: str | None = None
+    while True:
+        page = search(project.ledger, query, limit=_PORTION, cursor=cursor)
+        yield from (run.id for run in page.runs)
+        cursor = page.cursor
+        if cursor is None:
+            return
