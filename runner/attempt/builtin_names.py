@@ -17,6 +17,7 @@ _Anything = BaseException
 _kept: dict[str, Any] = {}
 _values: object = ()
 _changed = False
+_shared = False
 
 
 def _nothing(_: object) -> object:
@@ -35,6 +36,14 @@ def note() -> None:
     _changed = False
 
 
+def note_shared() -> None:
+    """Note them for a process in which several runs may go on at once; only what is missing is restored there."""
+    global _shared
+    if not _kept:
+        _shared = True
+        note()
+
+
 def put_back() -> None:
     """Restore the names that were noted, if there are any."""
     global _changed
@@ -44,6 +53,12 @@ def put_back() -> None:
     except _Anything:
         # One is missing, or cannot be compared.
         _changed = True
+    if _shared:
+        # Another run may have replaced one for its own time.
+        for name, value in _kept.items():
+            if _table.get(name) is None:
+                _table[name] = value
+        return
     _table.update(_kept)
     _changed = True
 

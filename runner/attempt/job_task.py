@@ -278,6 +278,8 @@ class JobTask(Task):
             id=run_id, job=job.name, attempt=started.attempt, params=params, report=report, mask=masker.text
         )
         own = shared.process
+        if own is None:
+            builtin_names.note_shared()
         capture, process = (own.capture, own.state) if own else (None, None)
         changed: list[str] = []
         captured = capture.attempt(run_id, job.name, started.attempt, hidden, changed) if capture else nullcontext()

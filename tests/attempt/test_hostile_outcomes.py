@@ -16,7 +16,7 @@ from tests.support.servers import Server
 from tests.support.work import Work
 
 MODULE = '''
-import asyncio, importlib.util, os, sys
+import asyncio, builtins, importlib.util, os, sys
 from decimal import Decimal
 from pathlib import Path
 
@@ -434,6 +434,16 @@ def generator_exit_result():
     return Lying(GeneratorExit())
 
 
+def clears_builtins():
+    vars(builtins).clear()
+    return 1
+
+
+def unsets_builtins():
+    vars(builtins).update(dict.fromkeys(vars(builtins)))
+    return 1
+
+
 def no_attribute_at_all():
     raise NoAttributeAtAll("said")
 
@@ -687,7 +697,10 @@ SEARCHED = [
 ]
 """Jobs that run with a secret too, which is searched for in all that they raise."""
 
-GOOD = {"half_characters": {}, "progress": {"params": {"kind": {"type": "string"}}}, "echo": {}}
+CLEARING: dict[str, Any] = {"clears_builtins": {}, "unsets_builtins": {}}
+"""Jobs after which hardly any line of Python runs."""
+
+GOOD = {**CLEARING, "half_characters": {}, "progress": {"params": {"kind": {"type": "string"}}}, "echo": {}}
 
 JOBS: dict[str, Any] = {name: {"task": f"hostile:{name}"} for name in FAILURES} | {
     name: {"task": f"hostile:{name}", **options} for name, options in GOOD.items()
@@ -818,10 +831,13 @@ def test_progress_has_a_limit_and_can_be_read(hostile: tuple[Work, Running], kin
 def test_pools_without_children_outlive_the_same(
     make_project: Callable[..., Project], pool: str, tmp_path: Path
 ) -> None:
-    jobs = {name: JOBS[name] for name in (*FAILURES, "echo")}
+    jobs = {name: JOBS[name] for name in (*FAILURES, *CLEARING, "echo")}
     project = make_project(jobs, {"hostile.py": MODULE})
     work = Work(project)
     with project.worker("-P", pool, concurrency=1) as worker:
+        # In threads, another one may find the process so.
+        for name in CLEARING if pool == "solo" else ():
+            assert work.run(name).result == 1
         handles = {name: work.submit(name) for name in FAILURES}
         for name, handle in handles.items():
             run = handle.wait(60.0)
