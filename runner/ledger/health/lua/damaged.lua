@@ -14,7 +14,7 @@ local function remove(id, job)
     redis.pcall('ZREM', state_key(state), id)
     redis.pcall('ZREM', job_key(job, state), id)
   end
-  for _, index in ipairs({ IDS, PRUNABLE, EXPIRING, DELAYED }) do redis.pcall('ZREM', index, id) end
+  for _, index in ipairs({ IDS, PRUNABLE, EXPIRING, DELAYED, OVERRUNNING }) do redis.pcall('ZREM', index, id) end
   redis.pcall('HDEL', TERMINATING, id)
   redis.call('UNLINK', run_key(id), meta_key(id), log_key(id))
 end

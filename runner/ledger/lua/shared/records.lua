@@ -15,7 +15,8 @@ local function mend(run)
   local NUMBERS = { submitted_at = TIME, eta = TIME, expires_at = TIME, started_at = TIME, finished_at = TIME,
     retry_at = TIME, slot = TIME, refused_since = TIME, attempts = COUNT, retries = COUNT, losses = COUNT,
     deaths_in_row = COUNT, max_deliveries = COUNT, limit = COUNT, keep_result = COUNT, keep_history = COUNT,
-    keep_runs = COUNT, keep_least = COUNT, unique_for = COUNT, priority = 9 }
+    keep_runs = COUNT, keep_least = COUNT, unique_for = COUNT, overrun = COUNT, overran_at = TIME,
+    count_failures = COUNT, failures_in_row = COUNT, priority = 9 }
   for name, most in pairs(NUMBERS) do
     local text = run[name]
     if text and not (string.find(text, '^%d+$') and tonumber(text) <= most) then run[name] = nil end
