@@ -32,7 +32,19 @@ NAMES = (
     "fairness",
 )
 """What ``make bench`` prints: the runner beside its peers."""
-MORE = ("start_up", "attempt", "growth", "loading", "imports", "ticking", "reloading", "streams", "chatter", "scraping")
+MORE = (
+    "start_up",
+    "attempt",
+    "growth",
+    "loading",
+    "imports",
+    "ticking",
+    "upcoming",
+    "reloading",
+    "streams",
+    "chatter",
+    "scraping",
+)
 """What is measured when it is asked for by name, or with ``--all``."""
 PEERS = ("celery", "huey", "dramatiq", "rq")
 

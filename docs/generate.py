@@ -27,6 +27,7 @@ from runner.model.option import ListOf, Option, Section, options_of
 from runner.model.param import Params
 from runner.model.run_query import RunQuery
 from runner.model.schedule import CronExpression, Schedules
+from runner.model.slot_rule import WINDOW, SlotRules
 from runner.model.submit_options import SubmitOptions
 from runner.model.timezone import Moment, Timezone
 from runner.settings.celery_settings import OWNED, CelerySettings
@@ -111,6 +112,8 @@ def sections(section: type) -> Iterator[tuple[str, Section]]:
             yield declared.key, declared.kind.section
         elif isinstance(declared.kind, ListOf) and isinstance(declared.kind.item, Section):
             yield declared.key, declared.kind.item
+        elif declared.kind == SlotRules():
+            yield f"{declared.key}[]", WINDOW
 
 
 _VALUES = """\
@@ -159,6 +162,9 @@ that they can hold anchors.
         yield f"## {key}\n\n"
         # Only the section `retention` has options without a default of their own.
         yield from option_table(kind.cls, f"{key}.", none="that of [`runner.yaml`](settings.md)")
+        for inner, nested in sections(kind.cls):
+            yield f"A window of `{key}.except` or `{key}.only`:\n\n"
+            yield from option_table(nested.cls, f"{key}.{inner}.")
     yield f"""\
 ## params
 

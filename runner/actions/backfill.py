@@ -32,6 +32,7 @@ from runner.model.moment import read_moment
 from runner.model.pause import paused
 from runner.model.run import State, to_timestamp
 from runner.model.run_query import RunQuery
+from runner.schedule.coverage import CalendarFault
 from runner.schedule.timetable import Timetable, from_milliseconds, merged, milliseconds, params_of, timetables
 from runner.schedule.zone import first_instant
 
@@ -112,7 +113,8 @@ def backfill(
         by: who; ``user@host`` by default.
 
     Raises:
-        UnknownJob, UsageError: there is no such job, it has no schedule, or a time is wrong.
+        UnknownJob, UsageError: there is no such job, it has no schedule, a calendar of it cannot be read, or a time is
+            wrong.
         JobDisabled, JobPaused: nothing can be submitted; or somebody paused it meanwhile, when some may have been.
         Unavailable: Redis cannot be reached; some may have been submitted.
     """
@@ -121,7 +123,7 @@ def backfill(
         raise UsageError(f"job {job.name} has no schedule, so there are no slots", hint="give it one, or use submit")
     if at_once is not None and not 1 <= at_once <= MOST_AT_ONCE:
         raise UsageError(f"at once {at_once} is out of range", hint=f"use 1 to {MOST_AT_ONCE:,}")
-    tables = timetables(job.schedule, project.settings.timezone)
+    tables = _tables(project, job)
     first, last = _range(tables, begin, end)
     now = from_milliseconds(round(time.time() * 1000))
     times = [milliseconds(first), milliseconds(last)]
@@ -156,6 +158,15 @@ def backfill(
             _check_open(project, job)
             raise JobPaused(f"job {job.name} was paused meanwhile", hint="repeat the command")
     return Backfilled(wanted, tuple(slots), submitted, ahead)
+
+
+def _tables(project: Project, job: JobSpec) -> tuple[Timetable, ...]:
+    try:
+        return timetables(job.schedule, project.settings.timezone, project.catalog.calendars)
+    except CalendarFault as fault:
+        raise UsageError(
+            f"the slots of job {job.name} are not known: {fault}", hint="runner validate says where it is named"
+        ) from None
 
 
 def _range(tables: tuple[Timetable, ...], begin: str, end: str) -> tuple[datetime, datetime]:

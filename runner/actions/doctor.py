@@ -201,10 +201,11 @@ def _settings(project: Project) -> Iterator[Finding]:
 
 def _jobs(project: Project) -> Iterator[Finding]:
     catalog = project.catalog
-    if catalog.problems:
+    problems = catalog.all_problems()
+    if problems:
         yield problem(
             "jobs",
-            f"{things(len(catalog.problems), 'problem')} in files of jobs: {catalog.problems[0]}",
+            f"{things(len(problems), 'problem')} in files of jobs: {problems[0]}",
             "runner validate lists them all",
         )
     for text in catalog.warnings:
@@ -217,7 +218,7 @@ def _jobs(project: Project) -> Iterator[Finding]:
             "runner validate says where; write it so that unsafe can be removed",
         )
     yield from _needs_of_jobs(project)
-    if not catalog.problems and not catalog.warnings:
+    if not problems and not catalog.warnings:
         yield ok("jobs", f"{things(len(catalog.jobs), 'job')} in {things(catalog.files, 'file')}")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -85,6 +85,8 @@ class Facts:
     enabled: bool = True
     changed: bool = False
     """Whether the job was changed since the run was submitted."""
+    left_out: Sequence[Mapping[str, str]] = ()
+    """Slots around now that ``except`` or ``only`` of the job's schedule leaves out, as documents; only for @JOB."""
     log: Sequence[str] = ()
     show: Callable[[str], str] = str
     """Writes a time of a run document as whoever reads the explanation wants it."""
@@ -117,6 +119,7 @@ class Facts:
             "declared": self.declared,
             "enabled": self.enabled,
             "changed_since_submission": self.changed,
+            "left_out": list(self.left_out),
         }
 
 
@@ -335,6 +338,8 @@ def _spec(facts: Facts) -> Iterator[str]:
         yield f"job {facts.run.job} is disabled now: what was submitted before still runs"
     elif facts.changed:
         yield f"job {facts.run.job} was changed since this run was submitted"
+    for each in facts.left_out:
+        yield f"its schedule leaves out {facts.show(each['slot'])}, until {facts.show(each['until'])}: {each['reason']}"
 
 
 def _ago(facts: Facts, moment: int) -> str:

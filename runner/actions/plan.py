@@ -7,8 +7,10 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from runner.actions.skipped import LOOK_AHEAD, SkippedSlots, skipped_slots
 from runner.catalog.live import catalog_digest
 from runner.catalog.published import Published, publish, read_published
 from runner.ledger.reach import reaching
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 
 NEXT_RUNS = 3
 """How many runs to come are shown of a schedule that moves."""
+
+MOST_SKIPPED = 10
+"""How many stretches that are left out are shown of a schedule that moves."""
 
 MOST_QUEUED = 10_000
 """How many waiting runs are looked at, the newest."""
@@ -49,6 +54,8 @@ class Moved:
     job: str
     before: tuple[int, ...]
     after: tuple[int, ...]
+    skipped: tuple[SkippedSlots, ...] = ()
+    """What ``except`` and ``only`` leave out up to the last of ``after``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +97,7 @@ class Plan:
                     "job": each.job,
                     "before": [to_timestamp(moment) for moment in each.before],
                     "after": [to_timestamp(moment) for moment in each.after],
+                    "skipped": [slots.document() for slots in each.skipped],
                 }
                 for each in self.schedules
             ],
@@ -125,7 +133,7 @@ def plan(project: Project) -> Plan:
         added=tuple(sorted(name for name in here if name not in there)),
         changed=changed,
         removed=tuple(sorted(name for name in there if name not in known)),
-        schedules=tuple(_moved(here, there, known, project.settings.timezone)),
+        schedules=tuple(_moved(project, here, there, known)),
         queued=_queued(project, here),
         workers=tuple(
             {
@@ -136,7 +144,7 @@ def plan(project: Project) -> Plan:
             }
             for worker in workers
         ),
-        problems=tuple(problem for problem in catalog.problems if problem.severity == "error"),
+        problems=tuple(problem for problem in catalog.all_problems() if problem.severity == "error"),
         unsafe=tuple(sorted(catalog.unsafe())),
     )
 
@@ -182,7 +190,7 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any], path: str = "")
 
 
 def _moved(
-    here: Mapping[str, Published], there: Mapping[str, Published], known: set[str], timezone: str
+    project: Project, here: Mapping[str, Published], there: Mapping[str, Published], known: set[str]
 ) -> Iterator[Moved]:
     now = round(time.time() * 1000)
     for name in sorted({*here, *there}):
@@ -190,7 +198,8 @@ def _moved(
         # What is broken here stays as it is.
         new = here[name].options if name in here else old if name in known else {}
         if _fires(old) != _fires(new):
-            yield Moved(name, _next_runs(old, timezone, now), _next_runs(new, timezone, now))
+            after = _next_runs(project, new, now)
+            yield Moved(name, _next_runs(project, old, now), after, _skipped(project, name, now, after))
 
 
 def _fires(options: Mapping[str, Any]) -> Any:
@@ -208,7 +217,18 @@ def _when(written: Any) -> Any:
     return left["cron"] if list(left) == ["cron"] else left
 
 
-def _next_runs(options: Mapping[str, Any], timezone: str, now: int) -> tuple[int, ...]:
+def _skipped(project: Project, name: str, now: int, after: Sequence[int]) -> tuple[SkippedSlots, ...]:
+    job = project.catalog.jobs.get(name)
+    if job is None or not job.enabled:
+        return ()
+    found: list[SkippedSlots] = []
+    with contextlib.suppress(Exception):
+        until = after[-1] if after else now + LOOK_AHEAD
+        found += islice(skipped_slots(project, job, now, until), MOST_SKIPPED)
+    return tuple(found)
+
+
+def _next_runs(project: Project, options: Mapping[str, Any], now: int) -> tuple[int, ...]:
     written = _fires(options)
     if written is None:
         return ()
@@ -216,7 +236,8 @@ def _next_runs(options: Mapping[str, Any], timezone: str, now: int) -> tuple[int
     slot = from_milliseconds(now)
     # What another host published may be no schedule here: it may have zones that this host does not know.
     with contextlib.suppress(Exception):
-        tables = timetables(SCHEDULES.read(written, (), lambda *_, **__: None), timezone)
+        schedules = SCHEDULES.read(written, (), lambda *_, **__: None)
+        tables = timetables(schedules, project.settings.timezone, project.catalog.calendars)
         while len(found) < NEXT_RUNS and (following := next_slot(tables, slot)) is not None:
             slot = following
             found.append(milliseconds(slot))

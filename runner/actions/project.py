@@ -57,6 +57,7 @@ class Project:
                 found = load_catalog(self.settings)
                 if not found.same_as(known):
                     # Else the one that is there stays, and with it the jobs that it has built.
+                    found.calendars.keep(known.calendars)
                     self.catalog = found
 
     @property

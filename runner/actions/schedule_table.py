@@ -7,6 +7,7 @@ good as absent, and what is due is decided by the ledger.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import zoneinfo
@@ -16,14 +17,22 @@ from typing import TYPE_CHECKING
 
 from runner._version import __version__
 from runner.host.state import read_private, replace_private
-from runner.schedule.timetable import digest_of, from_milliseconds, milliseconds, next_slot, timetables
+from runner.schedule.coverage import CalendarFault
+from runner.schedule.rules import Calendars
+from runner.schedule.timetable import (
+    digest_of,
+    from_milliseconds,
+    milliseconds,
+    next_and_skipped,
+    timetables,
+)
 
 if TYPE_CHECKING:
     from runner.catalog.catalog import Catalog
     from runner.model.job import JobSpec
     from runner.settings import Settings
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(slots=True)
@@ -31,21 +40,25 @@ class Row:
     """A scheduled job. Times are Unix milliseconds: there is no slot after ``since`` and before ``next``."""
 
     spec: str
-    """The digest of the job."""
+    """The digest of the job, and what its calendars were read from."""
     schedule: str
     """The digest of its schedule; empty if it has none."""
     enabled: bool
     since: int
     next: int | None
+    skipped: int | None = None
+    """The first slot between the two that ``except`` or ``only`` leaves out; only what upcoming shows depends on it."""
     fault: str | None = None
     """Why the next slot cannot be computed on this host, or None. Such a row is not saved, and looked at again."""
 
-    def look_from(self, job: JobSpec, timezone: str, since: int) -> None:
+    def look_from(self, job: JobSpec, timezone: str, calendars: Calendars, since: int) -> None:
         """Compute the next slot after ``since`` anew."""
-        self.since, self.next, self.fault = since, None, None
+        self.since, self.next, self.skipped, self.fault = since, None, None, None
         try:
-            slot = next_slot(timetables(job.schedule, timezone), from_milliseconds(since))
+            tables, after = timetables(job.schedule, timezone, calendars), from_milliseconds(since)
+            slot, left_out = next_and_skipped(tables, after)
             self.next = None if slot is None else milliseconds(slot)
+            self.skipped = None if left_out is None else milliseconds(left_out)
         except Exception as error:  # noqa: BLE001 - whatever it is, the schedules of other jobs go on
             self.fault = fault_text(error)
 
@@ -53,9 +66,17 @@ class Row:
         """Return whether ``next`` is the first slot after ``since`` too."""
         return self.fault is None and self.since <= since and (self.next is None or since < self.next)
 
+    def first_after(self, since: int) -> int | None:
+        """Return a time before which no slot after ``since`` is left out; None if none ever is."""
+        if not self.knows(since) or (self.skipped is not None and self.skipped <= since):
+            return since
+        return self.next if self.skipped is None else self.skipped
+
 
 def fault_text(error: Exception) -> str:
     """Return the words for what went wrong with the schedule of one job."""
+    if isinstance(error, CalendarFault):
+        return str(error)
     if isinstance(error, zoneinfo.ZoneInfoNotFoundError):
         return f"this host does not know its time zone: {error.args[0]}"
     return f"its schedule cannot be computed: {type(error).__name__}: {error}"
@@ -79,14 +100,18 @@ class ScheduleTable:
         if catalog is self._catalog:
             return
         rows: dict[str, Row] = {}
+        calendars = ""
         for name, spec in catalog.scheduled():
+            if catalog.names_calendars(name):
+                calendars = calendars or _digest(catalog.calendars.fingerprint)
+                spec = f"{spec} {calendars}"
             row = self.rows.get(name)
             if row is None or row.spec != spec:
                 job = catalog.jobs[name]
                 digest = digest_of(job.schedule, self.timezone) if job.schedule else ""
                 row = Row(spec, digest, job.enabled, now, None)
                 if job.schedule:
-                    row.look_from(job, self.timezone, now)
+                    row.look_from(job, self.timezone, catalog.calendars, now)
                 self._changed = True
             rows[name] = row
         self._changed |= len(rows) != len(self.rows)
@@ -94,8 +119,9 @@ class ScheduleTable:
 
     def look_from(self, name: str, job: JobSpec, since: int) -> Row:
         """Compute the next slot of a job after ``since`` anew; return its row."""
+        assert self._catalog is not None
         row = self.rows[name]
-        row.look_from(job, self.timezone, since)
+        row.look_from(job, self.timezone, self._catalog.calendars, since)
         self._changed = True
         return row
 
@@ -128,7 +154,7 @@ class ScheduleTable:
         if folder.stat().st_uid != os.geteuid():
             return  # the catalog's cache makes the folder, and not for a guest
         rows = {
-            name: [row.spec, row.schedule, row.enabled, row.since, row.next]
+            name: [row.spec, row.schedule, row.enabled, row.since, row.next, row.skipped]
             for name, row in self.rows.items()
             if row.fault is None
         }
@@ -136,12 +162,16 @@ class ScheduleTable:
 
 
 def _row(values: list[object]) -> Row:
-    spec, schedule, enabled, since, following = values
+    spec, schedule, enabled, since, following, left_out = values
     if not (isinstance(spec, str) and isinstance(schedule, str) and isinstance(enabled, bool)):
         raise TypeError("not a row")
-    if not isinstance(since, int) or not isinstance(following, int | None):
+    if not isinstance(since, int) or not isinstance(following, int | None) or not isinstance(left_out, int | None):
         raise TypeError("not a row")
-    return Row(spec, schedule, enabled, since, following)
+    return Row(spec, schedule, enabled, since, following, left_out)
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
 
 
 def _zone_data() -> list[int]:

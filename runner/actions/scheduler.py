@@ -33,6 +33,8 @@ FULL_LOOK_SECONDS = 60.0
 LONGEST_BACK_OFF = 30.0
 """Seconds between two attempts to reach Redis."""
 
+_NOTHING_KEPT = "jobs that name it are left out"
+
 _TOLD = 20
 """Runs submitted together that the log names."""
 
@@ -62,6 +64,9 @@ class Scheduler:
         self._watch = WatchThread(
             lambda: Ledger.open(self._project.settings), lambda: self._engine.catalog, submitter(), say
         )
+        self._calendar_faults: dict[str, str] = {}
+        # Now, so that there is a last good state, whenever one of them is asked for first.
+        self._read_calendars(project.catalog)
 
     def run(self, parent: int | None = None) -> None:
         """Work until an exception ends it (SIGTERM is one).
@@ -187,6 +192,7 @@ class Scheduler:
             return
         self._settings_seen = found
         project = Project(load_again(self._project.settings))
+        project.catalog.calendars.keep(self._live.catalog.calendars)
         live = LiveCatalog(project.settings, project.catalog)
         self._project.ledger.close()
         self._project, self._engine, self._live = project, Engine(project), live
@@ -197,6 +203,15 @@ class Scheduler:
         self._engine.catalog = catalog
         self._looked = float("-inf")
         self._say(f"files have changed: {_problems(catalog)}")
+        self._read_calendars(catalog)
+
+    def _read_calendars(self, catalog: Catalog) -> None:
+        faults = catalog.calendars.read_all()
+        for name, fault in faults.items():
+            if self._calendar_faults.get(name) != fault:
+                kept = "what was read before stays in force" if catalog.calendars.has(name) else _NOTHING_KEPT
+                self._say(f"calendar {name} cannot be read: {fault}; {kept}")
+        self._calendar_faults = faults
 
 
 def _problems(catalog: Catalog) -> str:

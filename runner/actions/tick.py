@@ -217,7 +217,7 @@ class Engine:
             if row.next is None or row.next > now:
                 continue
             try:
-                tables = timetables(job.schedule, self.table.timezone)
+                tables = timetables(job.schedule, self.table.timezone, self.catalog.calendars)
                 found = due_slots(name, tables, from_milliseconds(since), from_milliseconds(now))
             except Exception as error:  # noqa: BLE001 - whatever it is, the schedules of other jobs go on
                 self.faults[name] = fault_text(error)
@@ -235,7 +235,8 @@ class Engine:
         origin = Origin(trigger="schedule", submitted_by=submitter(), slot=slot)
         try:
             options = SubmitOptions(at=start / 1000 if start > now else None)
-            params = params_of(timetables(job.schedule, self.table.timezone), from_milliseconds(slot))
+            tables = timetables(job.schedule, self.table.timezone, self.catalog.calendars)
+            params = params_of(tables, from_milliseconds(slot))
             return admit(job, params, self.project.settings, run_id=run_id, origin=origin, options=options)
         except (UsageError, Refused) as error:
             return refused(job, error, run_id=run_id, origin=origin)  # a failure that can be seen, as any other

@@ -89,6 +89,7 @@ def upcoming(
     job: str | None = None,
     faults: dict[str, str] | None = None,
     first: bool = False,
+    table: ScheduleTable | None = None,
 ) -> Iterator[Upcoming]:
     """Yield the runs to come of all enabled jobs in time order, without end if ``until`` is None.
 
@@ -99,6 +100,7 @@ def upcoming(
         job: only of this job.
         faults: takes, by job, why its runs cannot be computed on this host; such a job is left out.
         first: only the first one of each job.
+        table: of the project, to share with others who look at it.
 
     Raises:
         UnknownJob: there is no such job.
@@ -106,7 +108,7 @@ def upcoming(
     faults = {} if faults is None else faults
     after = round((time.time() if since is None else since) * 1000)
     last = None if until is None else round(until * 1000)
-    table = ScheduleTable(project.settings)
+    table = table or ScheduleTable(project.settings)
     table.follow(project.catalog, after)
     names = [project.catalog.get(job).name] if job is not None else list(table.rows)
     waiting: list[tuple[int, str]] = []
@@ -114,12 +116,14 @@ def upcoming(
         row = table.rows.get(name)
         if row is None or not row.schedule or not row.enabled:
             continue
-        if not row.knows(after):
+        if not row.knows(after) or (row.skipped is not None and row.skipped <= after):
             row = table.look_from(name, project.catalog.jobs[name], after)
         if row.fault is not None:
             faults[name] = row.fault
         if row.next is not None:
             waiting.append((row.next, name))
+    if since is None:
+        table.save()  # ticks look at the present, too
     heapq.heapify(waiting)
     tables: dict[str, tuple[Timetable, ...]] = {}
     while waiting:
@@ -129,7 +133,7 @@ def upcoming(
         spec = project.catalog.jobs[name]
         try:
             if name not in tables:
-                tables[name] = timetables(spec.schedule, project.settings.timezone)
+                tables[name] = timetables(spec.schedule, project.settings.timezone, project.catalog.calendars)
             found = _upcoming(project, spec, tables[name], slot)
             following = None if first else next_slot(tables[name], from_milliseconds(slot))
         except Exception as error:  # noqa: BLE001 - whatever it is, the schedules of other jobs go on
@@ -216,7 +220,7 @@ def missed(project: Project, job: str | None = None) -> list[Upcoming]:
             start,
             slot_id(namespace, spec.name, slot),
             missed=True,
-            params=_given(timetables(spec.schedule, zone), from_milliseconds(slot)),
+            params=_given(timetables(spec.schedule, zone, project.catalog.calendars), from_milliseconds(slot)),
         )
         for spec, slot, start in Engine(project).missed()
         if job is None or spec.name == job

@@ -14,7 +14,7 @@ from runner.authoring.advice import advice_for
 from runner.authoring.code_check import IMPORT_SECONDS, Finding, SetupFailed, check_code
 from runner.authoring.schema import JOBS_FILE, RUNNER_FILE, as_text, jobs_schema, runner_schema
 from runner.authoring.signature import Fault, faults_of
-from runner.catalog.catalog import Catalog, load_catalog, load_files
+from runner.catalog.catalog import Catalog, calendars_of, load_catalog, load_files
 from runner.catalog.files import Found, open_file
 from runner.errors import InvalidSettings, NoProject, UsageError
 from runner.host.regular import read_regular
@@ -86,6 +86,7 @@ def validate(
             defaults=settings.defaults if settings else {},
             settings_files=settings.files if settings else (),
             trust=settings.trust if settings else NAMED,
+            calendars=calendars_of(settings) if settings else None,
         )
     # Jobs with a misplaced placeholder too, so that all problems are reported at once.
     jobs = [*catalog.jobs.values(), *catalog.misplaced.values()]
@@ -98,7 +99,7 @@ def validate(
                 "there is no project, so it is not known where modules are", hint="name it with --project DIR"
             )
         findings += check_code(settings, jobs, import_seconds)
-    problems = sorted([*catalog.problems, *_located(findings, catalog, base)])
+    problems = sorted([*(catalog.problems if paths else catalog.all_problems()), *_located(findings, catalog, base)])
     warnings = [*catalog.warnings, *(stale_schemas(settings) if settings else ())]
     return Verdict(tuple(problems), tuple(warnings), len(catalog.jobs), catalog.files, base)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
 
 from runner.catalog.cache import Cache, CachedFile, entry_of, matches
+from runner.catalog.calendars import Calendars
 from runner.catalog.files import Found, Listing, find_files, open_file
 from runner.catalog.jobs_file import Entry, build, read_defaults, read_jobs
 from runner.errors import InvalidSpec, NoProject, UnknownJob
@@ -24,6 +26,7 @@ from runner.yaml_reader.reader import MAX_BYTES, read_bytes
 __all__ = ["Catalog", "Problem", "load_catalog", "load_files"]
 
 MAX_JOBS = 100_000
+_NAMED = re.compile(r'"calendar:([^"]*)"')
 
 
 class Project(Protocol):
@@ -109,6 +112,8 @@ class Catalog:
     """The broken jobs whose only fault is a misplaced placeholder; known only without the cache."""
     read: Mapping[str, CachedFile] = field(default_factory=lambda: MappingProxyType({}), compare=False, repr=False)
     """The files as read, by path: the starting point for a live catalog."""
+    calendars: Calendars = field(default_factory=Calendars, compare=False, repr=False)
+    """What schedules name with ``calendar:``; files of calendars are read when one is asked for."""
 
     def get(self, name: str) -> JobSpec:
         """Return the job of that name.
@@ -138,7 +143,10 @@ class Catalog:
 
     def same_as(self, other: Catalog) -> bool:
         """Whether the files still say the same, told without building any job."""
-        mine, theirs = ((each.jobs.lines, each.problems, each.warnings, each.broken) for each in (self, other))
+        mine, theirs = (
+            (each.jobs.lines, each.problems, each.warnings, each.broken, each.calendars.fingerprint)
+            for each in (self, other)
+        )
         return mine == theirs
 
     def digests(self) -> dict[str, str]:
@@ -150,6 +158,10 @@ class Catalog:
         for name in self.jobs.with_option("schedule"):
             yield name, self.jobs.digest(name)
 
+    def names_calendars(self, name: str) -> bool:
+        """Return whether the schedule of a job may name a calendar, without building the job."""
+        return '"calendar:' in self.jobs.line(name)[0]
+
     def with_secrets(self) -> Iterator[JobSpec]:
         """Yield the jobs that have secrets, without building the others."""
         yield from (self.jobs[name] for name in self.jobs.with_option("secrets"))
@@ -157,6 +169,10 @@ class Catalog:
     def unsafe(self) -> Iterator[str]:
         """Yield the names of the jobs with ``unsafe: true``, without building any."""
         return self.jobs.with_option("unsafe")
+
+    def all_problems(self) -> tuple[Problem, ...]:
+        """Return the problems, those of calendars too, for which every calendar is read."""
+        return tuple(sorted([*self.problems, *self.calendars.problems()]))
 
     def check(self) -> None:
         """Raise InvalidSpec if there is any problem, with all of them in its message."""
@@ -181,19 +197,19 @@ def load_catalog(settings: Project, *, use_cache: bool = True) -> Catalog:
                 f"the folder of jobs {folder} does not exist",
                 hint="Create it, set jobs_dir in runner.yaml, or run: runner init",
             )
-    trust = trust_of(settings)
+    trust, calendars = trust_of(settings), calendars_of(settings)
     listing = find_files(settings.jobs_dir, settings.project, trust)
     defaults, problems = check_defaults(settings.defaults, settings.files)
     if problems:
         listing.problems += problems
-        return assemble(listing, _disabled(read_all(listing.files, defaults)))
+        return assemble(listing, _disabled(read_all(listing.files, defaults)), calendars)
     if not use_cache:
-        return assemble(listing, read_all(listing.files, defaults))
+        return assemble(listing, read_all(listing.files, defaults), calendars)
     cache = Cache(settings.project, defaults, trust, getattr(settings, "state_dir", None))
     cached = cache.load()
     changed = [found for found in listing.files if not matches(cached.get(found.path), found)]
     if not changed and len(cached) == len(listing.files):
-        return assemble(listing, cached)
+        return assemble(listing, cached, calendars)
     read = read_all(changed, defaults)
     current = {
         found.path: read.get(found.path) or cached[found.path]
@@ -201,13 +217,18 @@ def load_catalog(settings: Project, *, use_cache: bool = True) -> Catalog:
         if found.path in read or found.path in cached
     }
     cache.save(current)
-    return assemble(listing, current)
+    return assemble(listing, current, calendars)
 
 
 def trust_of(settings: Project) -> Trust:
     """Return the users whose files this project trusts."""
     found: Trust = getattr(settings, "trust", NAMED)
     return found
+
+
+def calendars_of(settings: Project) -> Calendars:
+    """Return the calendars of a project; none is read yet."""
+    return Calendars(getattr(settings, "calendars", {}), settings.project, trust_of(settings), settings.files)
 
 
 def load_files(
@@ -217,6 +238,7 @@ def load_files(
     defaults: Mapping[str, Any] | None = None,
     settings_files: Sequence[Path] = (),
     trust: Trust = NAMED,
+    calendars: Calendars | None = None,
 ) -> Catalog:
     """Read files and folders that were named, without the cache; what cannot be found is a problem.
 
@@ -226,6 +248,7 @@ def load_files(
         defaults: ``defaults`` of ``runner.yaml``.
         settings_files: that file and those merged over it, to tell where a problem of ``defaults`` stands.
         trust: whose files are read.
+        calendars: those that schedules may name; None if that is not known.
     """
     listing = find_files([Path(path) for path in paths], base or Path.cwd(), trust)
     sound, problems = check_defaults(defaults or {}, settings_files)
@@ -233,7 +256,7 @@ def load_files(
     if problems:
         listing.problems += problems
         read = _disabled(read)
-    return assemble(listing, read)
+    return assemble(listing, read, calendars)
 
 
 def check_defaults(defaults: Mapping[str, Any], files: Sequence[Path]) -> tuple[dict[str, Any], list[Problem]]:
@@ -276,8 +299,8 @@ def read_all(files: Iterable[Found], defaults: Mapping[str, Any]) -> dict[str, C
     return read
 
 
-def assemble(listing: Listing, read: Mapping[str, CachedFile]) -> Catalog:
-    """Return the catalog of files that were read."""
+def assemble(listing: Listing, read: Mapping[str, CachedFile], calendars: Calendars | None = None) -> Catalog:
+    """Return the catalog of files that were read; without ``calendars``, schedules may name any."""
     lines: dict[str, tuple[str, str]] = {}
     broken: dict[str, str] = {}
     twice: dict[str, list[tuple[str, int]]] = {}
@@ -307,7 +330,7 @@ def assemble(listing: Listing, read: Mapping[str, CachedFile]) -> Catalog:
         for shown, at in places:
             message = f"is declared in {broken[name]} too, which disables both; rename or remove one"
             problems.append(Problem(shown, at, 1, f"jobs.{one_line(name)}", message))
-    problems += _check_references(listing, lines, broken)
+    problems += _check_references(listing, lines, broken, None if calendars is None else calendars.declared)
     misplaced = {
         line[: line.index("\t")]: (line, found.shown)
         for found in listing.files
@@ -330,11 +353,12 @@ def assemble(listing: Listing, read: Mapping[str, CachedFile]) -> Catalog:
         MappingProxyType(broken),
         Jobs(misplaced),
         MappingProxyType(dict(read)),
+        calendars or Calendars(),
     )
 
 
 class _Fault(Protocol):
-    """What is wrong with a name of another job, in ``job``, at ``path`` below it."""
+    """What is wrong with a name of another job, or of a calendar, in ``job``, at ``path`` below it."""
 
     @property
     def job(self) -> str: ...
@@ -344,8 +368,16 @@ class _Fault(Protocol):
     def message(self) -> str: ...
 
 
-def _check_references(listing: Listing, lines: dict[str, tuple[str, str]], broken: dict[str, str]) -> list[Problem]:
-    """Take the jobs out of ``lines`` that name others wrongly, as hooks or under ``require``; return the problems."""
+def _check_references(
+    listing: Listing,
+    lines: dict[str, tuple[str, str]],
+    broken: dict[str, str],
+    calendars: Collection[str] | None,
+) -> list[Problem]:
+    """Take the jobs out of ``lines`` that name others wrongly, as hooks or under ``require``; return the problems.
+
+    Jobs that name none of ``calendars`` are taken out, too; None if these are not known.
+    """
     jobs, names = Jobs(lines), [*lines, *broken]
     faults: list[_Fault] = []
     hooked = {name: jobs[name] for name in jobs.with_option("hooks")}
@@ -358,6 +390,11 @@ def _check_references(listing: Listing, lines: dict[str, tuple[str, str]], broke
         from runner.catalog.requirements import check_required  # start-up time: as with hooks
 
         faults += check_required(requiring, names)
+    doubtful = () if calendars is None else [name for name, (line, _) in lines.items() if _names_other(line, calendars)]
+    if calendars is not None and doubtful:
+        from runner.catalog.unknown_calendars import unknown_calendars  # start-up time: a problem is rare
+
+        faults += (fault for name in doubtful for fault in unknown_calendars(jobs[name], calendars))
     problems: list[Problem] = []
     for shown in dict.fromkeys(lines[fault.job][1] for fault in faults):
         # Only now, since positions cost another reading.
@@ -372,3 +409,8 @@ def _check_references(listing: Listing, lines: dict[str, tuple[str, str]], broke
         line, shown = lines.pop(name)
         broken[name] = f"{shown}:{entry_of(line).line}"
     return problems
+
+
+def _names_other(line: str, calendars: Collection[str]) -> bool:
+    """Return whether a job, as a line of the cache, may name a calendar that is none of these."""
+    return '"calendar:' in line and any(each not in calendars for each in _NAMED.findall(line))

@@ -14,7 +14,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from runner.catalog.cache import Cache, CachedFile, is_young, matches
-from runner.catalog.catalog import Catalog, Project, assemble, check_defaults, read_all, trust_of
+from runner.catalog.catalog import Catalog, Project, assemble, calendars_of, check_defaults, read_all, trust_of
 from runner.catalog.files import Found, Listing, find_files, shown_as
 from runner.host.regular import open_regular
 
@@ -36,6 +36,7 @@ class LiveCatalog:
         self.kept: tuple[str, ...] = ()
         """Files with problems, of which an earlier state is in force, as messages name them."""
         self._settings = settings
+        self._calendars = catalog.calendars
         self._cache: Mapping[str, CachedFile] | None = None
         self._read: dict[str, CachedFile] = {}
         # A file that was edited since `catalog` was read has its last good state there.
@@ -51,18 +52,23 @@ class LiveCatalog:
         return bool(self._waiting or self._young)
 
     def follow(self, settings: Project) -> None:
-        """Go by the ``defaults`` of other settings from the next look."""
+        """Go by the ``defaults`` and ``calendars`` of other settings from the next look."""
         if settings.defaults != self._settings.defaults:
             self._listed, self._cache = (), {}
             self._young.update(self._read)
+        if calendars_of(settings).declared != self._calendars.declared:
+            former, self._calendars = self._calendars, calendars_of(settings)
+            self._calendars.keep(former)
+            self._listed = ()
         self._settings = settings
 
     def look(self) -> bool:
         """Read what changed; return whether :attr:`catalog` is another one now."""
         listing = find_files(self._settings.jobs_dir, self._settings.project, trust_of(self._settings))
         listed = ([(each.path, each.signature) for each in listing.files], list(listing.problems))
+        self._calendars = self._calendars.renewed()
         if listed == self._listed and not self.unsettled:
-            return False
+            return self._take_calendars()
         # Until all of it was read: what is broken off is read again.
         self._listed = ()
         self._read = dict(self._settle(listing, self._read_changed(listing)))
@@ -76,13 +82,22 @@ class LiveCatalog:
         self.kept = tuple(
             each.shown for each in listing.files if in_force.get(each.path) is not self._read.get(each.path)
         )
-        former, found = self.catalog, assemble(listing, self._read)
-        catalog = assemble(listing, in_force)
+        former, found = self.catalog, assemble(listing, self._read, self._calendars)
+        catalog = assemble(listing, in_force, self._calendars)
         if not catalog.jobs and any(each.lines for each in in_force.values()) and not catalog.broken:
-            catalog = former  # more jobs than there may be
+            catalog = replace(former, calendars=self._calendars)  # more jobs than there may be
         self.catalog = _with_former(catalog, found, former)
         self._listed = listed
-        return self.catalog.digests() != former.digests() or self.catalog.problems != former.problems
+        if self.catalog.digests() != former.digests() or self.catalog.problems != former.problems:
+            return True
+        return self.catalog.calendars is not former.calendars
+
+    def _take_calendars(self) -> bool:
+        """Put the calendars in force; return whether they are other ones now."""
+        if self.catalog.calendars is self._calendars:
+            return False
+        self.catalog = replace(self.catalog, calendars=self._calendars)
+        return True
 
     def _read_changed(self, listing: Listing) -> dict[str, CachedFile]:
         """Return the files that are not those that were read, as they are now."""

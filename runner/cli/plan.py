@@ -61,6 +61,9 @@ def _show(out: Output, found: Plan) -> None:
         for what, slots in (("before", moved.before), ("after", moved.after)):
             shown = ", ".join(show_moment(to_timestamp(slot), utc=out.utc) for slot in slots)
             out.data(f"    next runs {what}: {shown or 'none'}")
+        for left_out in moved.skipped:
+            slot, until = (show_moment(to_timestamp(each), utc=out.utc) for each in (left_out.slot, left_out.until))
+            out.data(f"    left out: {slot}, until {until}: {one_line(left_out.reason)}")
     for name, count in found.queued.items():
         out.data(f"waiting under another spec: {count} of {name}")
     for worker in found.workers:

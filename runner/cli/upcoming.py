@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from runner.model.run import to_timestamp
 
 if TYPE_CHECKING:
     from runner.actions.project import Project
+    from runner.actions.skipped import SkippedSlots
     from runner.actions.upcoming import Upcoming
     from runner.schedule.forecast import Forecast, Load
 
@@ -27,7 +29,7 @@ MOST = 100_000
 SIMULATED_SECONDS = 86400.0
 """What --simulate looks at without --to."""
 SHOWN_OVERLAPS = 20
-STYLES = {"MISSED": "red", "PAUSED": "yellow", "NO": "yellow"}
+STYLES = {"MISSED": "red", "PAUSED": "yellow", "NO": "yellow", "EXCEPT": "yellow"}
 COLUMNS = ("SLOT", "JOB", "START", "QUEUE", "STATE", "PARAMS")
 
 
@@ -59,9 +61,12 @@ def command(
     """Show the next run of each scheduled job in order of time, and missed runs.
 
     MISSED: the run is due, but nobody has submitted it. PAUSED: the job is paused at that time, so the slot is skipped.
-    NO WORKER: no live worker takes from the queue, so the run will wait.
+    NO WORKER: no live worker takes from the queue, so the run will wait. EXCEPT: except or only of the schedule leaves
+    out the slot.
     """
-    from runner.actions.upcoming import upcoming  # start-up time: --help reads no settings
+    from runner.actions.schedule_table import ScheduleTable  # start-up time: --help reads no settings
+    from runner.actions.skipped import all_skipped
+    from runner.actions.upcoming import upcoming
 
     in_one_form(json=as_json, jsonl=jsonl)
     if simulate and jsonl:
@@ -83,17 +88,49 @@ def command(
     found = _missed(out, project, job) if begin is None else []
     faults: dict[str, str] = {}
     first = not (every or job is not None or end is not None)
-    ahead = upcoming(project, since=begin, until=end, job=job, faults=faults, first=first)
-    found = _looked_up(out, project, [*found, *islice(ahead, limit)][:limit])
+    rows = ScheduleTable(project.settings)
+    ahead = upcoming(project, since=begin, until=end, job=job, faults=faults, first=first, table=rows)
+    coming = list(islice(ahead, limit))
+    last = coming[-1].slot if len(coming) == limit else None if end is None else round(end * 1000)
+    after = round((time.time() if begin is None else begin) * 1000)
+    left_out = all_skipped(project, rows, after, last, limit=limit, job=job, before_next=first)
+    found = _looked_up(out, project, [*found, *coming][:limit])
     _tell(out, faults)
+    entries = [_Entry.of_run(out, each) for each in found] + [_Entry.of_skipped(out, each) for each in left_out]
+    shown = sorted(entries, key=lambda each: each.order)[:limit]
     if out.as_json:
-        out.listed([each.document() for each in found], as_lines=jsonl)
-    elif found:
+        out.listed([each.document for each in shown], as_lines=jsonl)
+    elif shown:
         columns = COLUMNS if any(each.params for each in found) else COLUMNS[:-1]
-        table(out, columns, [_row(out, each)[: len(columns)] for each in found], STYLES)
+        table(out, columns, [each.row[: len(columns)] for each in shown], STYLES)
     else:
         out.note("no runs to come")
     return 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A line of the list, in each form."""
+
+    order: tuple[bool, int, str]
+    """Missed ones come first, whatever their slots."""
+    document: dict[str, Any]
+    row: tuple[str, ...]
+
+    @classmethod
+    def of_run(cls, out: Output, each: Upcoming) -> _Entry:
+        order = (not each.missed, each.slot, each.job.name)
+        return cls(order, each.document(), _row(out, each))
+
+    @classmethod
+    def of_skipped(cls, out: Output, each: SkippedSlots) -> _Entry:
+        document: dict[str, Any] = {**each.document()}
+        skipped = {"until": document.pop("until"), "reason": document.pop("reason")}
+        document |= {"start": None, "missed": False, "paused": False, "served": None, "id": None}
+        document |= {"queue": each.job.queue, "skipped": skipped}
+        slot, until = (show_moment(to_timestamp(moment), utc=out.utc) for moment in (each.slot, each.until))
+        state = f"EXCEPT {one_line(each.reason.removeprefix('except '))}, until {until}"
+        return cls((True, each.slot, each.job.name), document, (slot, each.job.name, "", each.job.queue, state, ""))
 
 
 def _missed(out: Output, project: Project, job: str | None) -> list[Upcoming]:

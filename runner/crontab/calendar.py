@@ -21,6 +21,8 @@ def on_calendar(schedule: Schedule, timezone: str) -> list[str]:
     """
     if schedule.start is not None or schedule.end is not None:
         raise Inexpressible("start and end: a timer has neither beginning nor end")
+    if schedule.excepted or schedule.only:
+        raise Inexpressible("except and only: a timer knows no calendar")
     if schedule.jitter:
         raise Inexpressible("jitter: that of a timer differs from host to host")
     if schedule.every is not None:

@@ -82,6 +82,8 @@ def cron_time(schedule: Schedule, timezone: str, host: str, now: datetime) -> st
     """
     if schedule.start is not None or schedule.end is not None:
         raise Inexpressible("start and end: a line of a crontab has neither beginning nor end")
+    if schedule.excepted or schedule.only:
+        raise Inexpressible("except and only: a line of a crontab knows no calendar")
     if schedule.jitter:
         raise Inexpressible("jitter: cron starts all at the full minute")
     if schedule.every is not None:

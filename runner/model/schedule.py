@@ -16,6 +16,7 @@ from runner.model.message import hint, told
 from runner.model.option import Section, option
 from runner.model.param import PARAM_NAME
 from runner.model.plural import things
+from runner.model.slot_rule import SlotRules, Window
 from runner.model.slot_template import SlotTemplate
 from runner.model.timezone import Moment, Timezone
 
@@ -103,6 +104,19 @@ class Schedule:
         help="No slot after this; a date alone means the end of that day.",
         examples=("2026-12-31T18:00",),
     )
+    excepted: tuple[str | Window, ...] = option(
+        SlotRules(),
+        key="except",
+        default=(),
+        help="Slots that are left out: dates, calendar:NAME, or windows of time, in the schedule's zone.",
+        examples=(["2026-12-24", "calendar:holidays", {"from": "22:00", "to": "06:00", "days": ["sat", "sun"]}],),
+    )
+    only: tuple[str | Window, ...] = option(
+        SlotRules(some=True),
+        default=(),
+        help="The only slots that are run: on these dates, on days of calendar:NAME, or within these windows.",
+        examples=(["calendar:trading"], [{"from": "09:00", "to": "17:30"}]),
+    )
     catchup: str = option(
         Choice(("none", "last", "all"), ((True, "all"), (False, "none"), ("latest", "last"))),
         default="last",
@@ -133,6 +147,10 @@ SCHEDULE_ALIASES = {
     "until": "end",
     "end_date": "end",
     "ends_at": "end",
+    "exclude": "except",
+    "skip": "except",
+    "blackout": "except",
+    "include": "only",
     "splay": "jitter",
     "RandomizedDelaySec": "jitter",
     "catch_up": "catchup",
@@ -215,5 +233,11 @@ SCHEDULES = Schedules()
 
 
 def schedule_text(schedules: Sequence[Schedule]) -> str:
-    """Return the times of a job's schedules in a few words: ``0 2 * * *, every 15m``."""
-    return ", ".join(each.cron or f"every {format_duration(each.every or 0.0)}" for each in schedules)
+    """Return the times of a job's schedules in a few words: ``0 2 * * * with except, every 15m``."""
+    return ", ".join(map(_one_text, schedules))
+
+
+def _one_text(schedule: Schedule) -> str:
+    text = schedule.cron or f"every {format_duration(schedule.every or 0.0)}"
+    rules = " and ".join(name for name, held in (("except", schedule.excepted), ("only", schedule.only)) if held)
+    return f"{text} with {rules}" if rules else text

@@ -14,6 +14,7 @@ from runner.model.param import Params
 from runner.model.run import State
 from runner.model.run_query import StateName
 from runner.model.secret import SecretSource
+from runner.model.slot_rule import CalendarSources, SlotRules, TimeOfDay
 from runner.model.slot_template import SlotTemplate
 from runner.model.submit_options import Key
 from runner.model.template import Template
@@ -47,6 +48,12 @@ def kind_words(kind: Kind) -> str:
             return f"{kind_words(kind.of)}; may hold `${{…}}`, `$${{` stands for a literal `${{`"
         case SlotTemplate():
             return "any value of JSON; may hold `${run.slot…}`, `$${` stands for a literal `${`"
+        case SlotRules():
+            return 'list of dates, `calendar:NAME`, and windows such as `{from: "22:00", to: "06:00", days: [sat]}`'
+        case TimeOfDay():
+            return "time of day in quotes"
+        case CalendarSources():
+            return "mapping of names to lists of dates, `file:PATH`, or `holidays:COUNTRY-PART`"
         case SecretSource():
             return "`env:NAME`, `file:PATH`, or `exec:COMMAND`" if kind.commands else "`env:NAME` or `file:PATH`"
         case StartTime():

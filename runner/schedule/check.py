@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from runner.model.message import message_of, told
 from runner.model.option import Path, Report
 from runner.model.schedule import Schedule
+from runner.model.slot_rule import names_calendar
 from runner.model.timezone import unknown_zone
 from runner.schedule.cron import BadExpression, Cron
 from runner.schedule.timetable import Timetable
 
 _MOMENT = timedelta(milliseconds=1)
+_TWO_DAYS = timedelta(days=2)
+_SOME_TIME = datetime(2024, 1, 1, tzinfo=UTC)
 
 
 def check_schedules(schedules: Sequence[Schedule], written: Any, path: Path, report: Report) -> bool:
@@ -48,9 +52,9 @@ def _sound(schedule: Schedule, written: Any, path: Path, report: Report) -> bool
     if not _one_clock(schedule):
         return True
     # Without a zone of its own, that of the project counts, which is not known here; the order is the same in all.
-    table = Timetable(schedule, "UTC")
+    table = Timetable(replace(schedule, excepted=(), only=()), "UTC")
     if table.begin is None or table.finish is None:
-        return True
+        return _some_left(schedule, path, report)
     if table.finish < table.begin:
         report((*path, "end"), told(f"{schedule.end} is before start, {schedule.start}", "swap or correct them", "; "))
         return False
@@ -59,7 +63,28 @@ def _sound(schedule: Schedule, written: Any, path: Path, report: Report) -> bool
     if next(table.slots(table.begin - _MOMENT, table.finish), None) is None:
         report((*path, "end"), "comes before the first slot, so that the schedule never fires")
         return False
-    return True
+    return _some_left(schedule, path, report)
+
+
+def _some_left(schedule: Schedule, path: Path, report: Report) -> bool:
+    """Report ``except`` or ``only`` if they leave no slot, whatever is in the calendars that they name."""
+    excepted = tuple(rule for rule in schedule.excepted if not names_calendar(rule))
+    only = () if any(map(names_calendar, schedule.only)) else schedule.only
+    schedule = replace(schedule, excepted=excepted, only=only)
+    if not (excepted or only):
+        return True
+    if schedule.every is not None and schedule.timezone is None:
+        return True  # which of its slots lie in a window depends on the project's zone
+    table = Timetable(schedule, schedule.timezone or "UTC")
+    dates = [rule for rule in schedule.only if isinstance(rule, str)]
+    begin = datetime.fromisoformat(min(dates)).replace(tzinfo=UTC) - _TWO_DAYS if dates else _SOME_TIME
+    begin = begin if table.begin is None else min(begin, table.begin - _MOMENT)
+    if table.fires(begin):
+        return True
+    option = "only" if schedule.only else "except"
+    shown = "every" if schedule.cron is None else repr(schedule.cron)
+    report((*path, option), f"leaves no slot of {shown}, so that the schedule never fires")
+    return False
 
 
 def _one_clock(schedule: Schedule) -> bool:

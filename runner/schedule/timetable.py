@@ -6,9 +6,10 @@ import hashlib
 import heapq
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -16,12 +17,15 @@ from runner.errors import InvalidParams
 from runner.model.schedule import ONE_SCHEDULE, Schedule
 from runner.model.slot_template import resolve
 from runner.schedule.cron import Cron
+from runner.schedule.rules import Calendars, Rules, no_calendars
 from runner.schedule.zone import first_instant, next_change, wall_clock
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _HORIZON = timedelta(days=51 * 366)
 """How far ahead the next slot is looked for: February 29 on a given weekday comes every 28 or 40 years."""
+_MOST_LEFT_OUT = 2500
+"""Days of slots that are all left out, after which no other one comes: seven years, and more than there are dates."""
 _FIRST_LOOK_BACK = timedelta(hours=1)
 CALENDAR_BEGIN = datetime(2, 1, 1, tzinfo=UTC)
 CALENDAR_END = datetime(9980, 1, 1, tzinfo=UTC)
@@ -30,15 +34,28 @@ _FIRST_MILLISECOND = (CALENDAR_BEGIN - _EPOCH) // _MILLISECOND
 _LAST_MILLISECOND = (CALENDAR_END - _EPOCH) // _MILLISECOND
 
 
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Slots that ``except`` or ``only`` leave out: the first one, and the time up to which the reason is the same."""
+
+    slot: datetime
+    until: datetime
+    reason: str
+
+
 class Timetable:
     """One schedule in its zone.
 
     Args:
         schedule: as declared, and checked by :func:`runner.schedule.check.check_schedule`.
         timezone: of the project, for a schedule that names none.
+        calendars: finds the calendars that it names.
+
+    Raises:
+        CalendarFault: a calendar that it names cannot be read.
     """
 
-    def __init__(self, schedule: Schedule, timezone: str) -> None:
+    def __init__(self, schedule: Schedule, timezone: str, calendars: Calendars = no_calendars) -> None:
         self.schedule = schedule
         self.zone = _zone(schedule.timezone or timezone)
         self._cron = _cron(schedule.cron) if schedule.cron is not None else None
@@ -46,12 +63,68 @@ class Timetable:
         """The first instant that may be a slot, or None."""
         self.finish = _read_end(schedule, self.zone)
         """The last instant that may be a slot, or None."""
+        self._rules = Rules(schedule, self.zone, calendars) if schedule.excepted or schedule.only else None
 
     def slots(self, after: datetime, until: datetime) -> Iterator[datetime]:
         """Yield the slots with ``after < slot <= until``, in order, as aware datetimes in UTC.
 
         The interval may be cut anywhere: the slots of the parts are those of the whole.
         """
+        if self._rules is None:
+            return self._declared(after, until)
+        found = self._ruled(self._rules, after, until, whole=False)
+        return (each for each in found if isinstance(each, datetime))
+
+    def skipped(self, after: datetime, until: datetime) -> Iterator[Skipped]:
+        """Yield what ``except`` and ``only`` leave out of ``after < slot <= until``, in order."""
+        if self._rules is not None:
+            found = self._ruled(self._rules, after, until, whole=True)
+            yield from (each for each in found if isinstance(each, Skipped))
+
+    def next_and_skipped(self, after: datetime) -> tuple[datetime | None, datetime | None]:
+        """Return the first slot after ``after``, as :meth:`next`, and the first that is left out before it."""
+        after = _clamped(after)
+        if self._rules is None:
+            return self.next(after), None
+        left_out = None
+        for each in self._ruled(self._rules, after, _clamped(after, _HORIZON), whole=False):
+            if isinstance(each, datetime):
+                return each, left_out
+            left_out = left_out or each.slot
+        return None, left_out
+
+    def fires(self, after: datetime) -> bool:
+        """Return whether there is a slot after ``after``; looks at no more than rules without calendars can vary."""
+        after = _clamped(after)
+        if self._rules is None:
+            return self.next(after) is not None
+        found = self._ruled(self._rules, after, _clamped(after, _HORIZON), whole=False)
+        return any(isinstance(each, datetime) for each in islice(found, _MOST_LEFT_OUT))
+
+    def _ruled(self, rules: Rules, after: datetime, until: datetime, *, whole: bool) -> Iterator[datetime | Skipped]:
+        """Yield slots, and what is left out between them; ``whole``: as few stretches as there are reasons."""
+        after, until = _clamped(after), _clamped(until)
+        slots = self._declared(after, until)
+        slot, verdict = next(slots, None), None
+        while slot is not None:
+            if verdict is None or slot >= verdict.until:
+                verdict = rules.at(slot)
+            if verdict.reason is None:
+                yield slot
+                slot = next(slots, None)
+                continue
+            end = verdict.until
+            while whole and end <= until and (following := rules.at(end)).reason == verdict.reason:
+                end = following.until
+            yield Skipped(slot, end, verdict.reason)
+            slot = next(slots, None)
+            if slot is not None and slot < end:
+                # Slots are not looked at one by one: a closed night may have 30,000 of them.
+                slots = self._declared(end - _MILLISECOND, until)
+                slot = next(slots, None)
+
+    def _declared(self, after: datetime, until: datetime) -> Iterator[datetime]:
+        """Yield the slots of cron or every, whatever ``except`` and ``only`` say."""
         if self.begin is not None:
             after = max(after, self.begin - _MILLISECOND)
         if self.finish is not None:
@@ -152,9 +225,9 @@ class Timetable:
             begin = end - _MILLISECOND
 
 
-def timetables(schedules: Sequence[Schedule], timezone: str) -> tuple[Timetable, ...]:
-    """Return the timetables of a job's schedules."""
-    return tuple(Timetable(schedule, timezone) for schedule in schedules)
+def timetables(schedules: Sequence[Schedule], timezone: str, calendars: Calendars) -> tuple[Timetable, ...]:
+    """Return the timetables of a job's schedules. Raises as :class:`Timetable`."""
+    return tuple(Timetable(schedule, timezone, calendars) for schedule in schedules)
 
 
 def merged(tables: Sequence[Timetable], after: datetime, until: datetime) -> Iterator[datetime]:
@@ -183,10 +256,25 @@ def params_of(tables: Sequence[Timetable], slot: datetime) -> dict[str, Any]:
     return {} if owner is None else owner.params(slot)
 
 
+def skipped(tables: Sequence[Timetable], after: datetime, until: datetime) -> Iterator[Skipped]:
+    """Yield what is left out of all tables in order, but for what another one runs at the same instant."""
+    for each in heapq.merge(*(table.skipped(after, until) for table in tables), key=lambda each: each.slot):
+        if not any(any(table.slots(each.slot - _MILLISECOND, each.slot)) for table in tables):
+            yield each
+
+
 def next_slot(tables: Sequence[Timetable], after: datetime) -> datetime | None:
     """Return the first slot of any table after ``after``."""
     found = [slot for table in tables if (slot := table.next(after)) is not None]
     return min(found, default=None)
+
+
+def next_and_skipped(tables: Sequence[Timetable], after: datetime) -> tuple[datetime | None, datetime | None]:
+    """Return the first slot of any table after ``after``, and the first that one of them leaves out before it."""
+    found = [table.next_and_skipped(after) for table in tables]
+    slot = min((slot for slot, _ in found if slot is not None), default=None)
+    left_out = min((each for _, each in found if each is not None), default=None)
+    return slot, left_out if slot is None or left_out is None or left_out < slot else None
 
 
 def digest_of(schedules: Sequence[Schedule], timezone: str) -> str:

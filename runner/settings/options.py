@@ -28,6 +28,7 @@ from runner.model.option import (
 )
 from runner.model.option import Path as OptionPath
 from runner.model.queue_name import QUEUE_NAME
+from runner.model.slot_rule import CalendarSources
 from runner.model.timezone import Timezone
 from runner.settings.celery_settings import CelerySettings
 from runner.settings.discovery import JOBS_FOLDER
@@ -296,6 +297,13 @@ class Settings:
     )
     schedules: bool = option(
         Flag(), default=True, help="false: nothing here submits scheduled runs, as on a staging host."
+    )
+    calendars: Mapping[str, str | tuple[str, ...]] = option(
+        CalendarSources(),
+        default={},
+        help="Days by name, for except and only of schedules: a list of dates, file:PATH (dates in lines, or .ics), or "
+        "holidays: and a country.",
+        examples=({"holidays": ["2026-12-25"], "trading": "file:trading.ics", "bavaria": "holidays:DE-BY"},),
     )
     retention: SettingsRetention = option(
         Section(SettingsRetention, {"results": "result", "keep": "history", "max_runs": "runs", "keys": "key"}),

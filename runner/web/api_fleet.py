@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from itertools import islice
 from typing import Annotated
 
@@ -11,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from runner.actions.job_list import describe_jobs
 from runner.actions.metrics import exposition
 from runner.actions.pause import pause, resume
+from runner.actions.schedule_table import ScheduleTable
+from runner.actions.skipped import all_skipped
 from runner.actions.stats import stats
 from runner.actions.upcoming import looked_up, missed, upcoming
 from runner.errors import Unavailable, UsageError
@@ -96,7 +99,7 @@ def list_upcoming(
     end: Annotated[str | None, Query(alias="to", description="Until then.", max_length=64)] = None,
     limit: Annotated[int, Query(ge=1, le=MOST)] = 50,
 ) -> Response:
-    """Return the next runs of all schedules in time order, those that were missed first."""
+    """Return the next runs of all schedules in time order, those that were missed first, and what is left out."""
     project = state_of(request).project
     zone = project.settings.timezone
     first = read_moment(begin, zone) if begin is not None else None
@@ -104,8 +107,16 @@ def list_upcoming(
     if first is not None and last is not None and last < first:
         raise UsageError("to lies before from", hint="swap or correct them")
     late = missed(project, job) if first is None else []
-    found = [*late, *islice(upcoming(project, since=first, until=last, job=job), limit)]
-    return answer({"upcoming": [each.document() for each in looked_up(project.ledger, found[:limit])]})
+    table = ScheduleTable(project.settings)
+    coming = list(islice(upcoming(project, since=first, until=last, job=job, table=table), limit))
+    since = round((time.time() if first is None else first) * 1000)
+    until = coming[-1].slot if len(coming) == limit else None if last is None else round(last * 1000)
+    return answer(
+        {
+            "upcoming": [each.document() for each in looked_up(project.ledger, [*late, *coming][:limit])],
+            "skipped": [each.document() for each in all_skipped(project, table, since, until, limit=limit, job=job)],
+        }
+    )
 
 
 @router.get("/workers", **answers(documents.Workers))

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from runner.catalog.catalog import Catalog
 from runner.errors import InvalidParams
-from runner.schedule.timetable import Timetable, merged, next_slot, owner_of, timetables
+from runner.schedule.timetable import Timetable, merged, next_slot, owner_of, skipped, timetables
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,16 @@ class Due:
     params: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class LeftOut:
+    """Slots of a job that are left out: the first one, the time up to which the reason holds, and the reason."""
+
+    slot: datetime
+    job: str
+    until: datetime
+    reason: str
+
+
 class Calendar:
     """The schedules of the enabled jobs of a catalog; one that cannot be computed is logged, and left out."""
 
@@ -43,9 +53,10 @@ class Calendar:
             job = catalog.jobs[name]
             if job.enabled and job.schedule:
                 with self._alone(name):
-                    self.tables[name] = timetables(job.schedule, timezone)
+                    self.tables[name] = timetables(job.schedule, timezone, catalog.calendars)
         self._next: dict[str, datetime | None] = {}
         self._day = lru_cache(DAYS_KEPT)(self._read_day)
+        self._left_out = lru_cache(DAYS_KEPT)(self._read_left_out)
 
     def next_of(self, job: str, now: datetime) -> Due | None:
         """Return the next run of a job after ``now``, if there is any."""
@@ -79,6 +90,18 @@ class Calendar:
         """Return the runs of a day in the project's zone, in order, and the jobs that run more often than hourly."""
         return self._day(day)
 
+    def left_out(self, day: date) -> list[LeftOut]:
+        """Return what ``except`` and ``only`` leave out of a day in the project's zone, in order."""
+        return self._left_out(day)
+
+    def left_out_of(self, job: str, begin: datetime, end: datetime, most: int) -> list[LeftOut]:
+        """Return the first stretches that are left out of a job between two times."""
+        found: list[LeftOut] = []
+        with self._alone(job):
+            slots = skipped(self.tables.get(job, ()), begin, end)
+            found += [LeftOut(each.slot, job, each.until, each.reason) for each in islice(slots, most)]
+        return found
+
     def hours(self, day: date) -> dict[datetime, dict[str, list[Due]]]:
         """Return the hours of a day in which anything runs, often or not, and their runs by job."""
         begin, end = self._bounds(day)
@@ -110,6 +133,13 @@ class Calendar:
                 else:
                     found += [self._due(job, slot) for slot in slots]
         return sorted(found), sorted(often)
+
+    def _read_left_out(self, day: date) -> list[LeftOut]:
+        begin, end = self._bounds(day)
+        tick = timedelta(milliseconds=1)
+        return sorted(
+            each for job in list(self.tables) for each in self.left_out_of(job, begin - tick, end - tick, OFTEN)
+        )
 
     @contextmanager
     def _alone(self, job: str) -> Iterator[None]:

@@ -103,6 +103,17 @@ class Last(TypedDict):
     finished_at: str | None
 
 
+class SkippedSlots(TypedDict):
+    """Slots that ``except`` or ``only`` of a schedule leaves out: the first one, and until when the reason holds."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+
+    job: str
+    slot: str
+    until: str
+    reason: str
+
+
 class Facts(TypedDict):
     """The facts about a run."""
 
@@ -125,6 +136,7 @@ class Facts(TypedDict):
     declared: bool
     enabled: bool
     changed_since_submission: bool
+    left_out: list[SkippedSlots]
 
 
 class Why(TypedDict):
@@ -204,11 +216,12 @@ class UpcomingRun(TypedDict):
 
 
 class Upcoming(TypedDict):
-    """The runs to come, in time order."""
+    """The runs to come, and the slots that are left out, each in time order."""
 
     __pydantic_config__ = CLOSED  # type: ignore[misc]
 
     upcoming: list[UpcomingRun]
+    skipped: list[SkippedSlots]
 
 
 class BackfillSlot(TypedDict):

@@ -168,6 +168,9 @@ def job_page(
     project = state.project
     history = search(project.ledger, RunQuery(job=job.name), limit=HISTORY).runs
     pause_of = paused(read_pauses(project.ledger), job.name)
+    now = datetime.now(UTC)
+    due = state.calendar.coming(job.name, now, 5) if job.schedule else []
+    left_out = state.calendar.left_out_of(job.name, now, due[-1].start if due else now + timedelta(days=366), 5)
     return page(
         request,
         "job",
@@ -182,7 +185,8 @@ def job_page(
         history=history,
         bars=bars(history),
         stats=stats(project, job.name)[0],
-        due=state.calendar.coming(job.name, datetime.now(UTC), 5) if job.schedule else [],
+        due=due,
+        left_out=left_out,
         schedules=state.settings.schedules,
         pause=pause_of.document() if pause_of is not None else None,
         overdue=_overdue(project, job.name),
@@ -252,8 +256,8 @@ def show_schedule(request: Request, day: Annotated[str, Query(max_length=32)] = 
     calendar, today = state.calendar, state.calendar.today(datetime.now(UTC))
     first = read_day(day) if day else today
     week = [first + timedelta(days=number) for number in range(7)]
-    days = [(each, *calendar.day(each)) for each in week]
-    often = {name for _, _, names in days for name in names}
+    days = [(each, *calendar.day(each), calendar.left_out(each)) for each in week]
+    often = {name for _, _, names, _ in days for name in names}
     jobs = state.catalog.jobs
     return page(
         request,
@@ -279,6 +283,7 @@ def show_day(day: Annotated[str, Path(max_length=32)], request: Request) -> Resp
         "day",
         day=shown,
         hours=state.calendar.hours(shown),
+        left_out=state.calendar.left_out(shown),
         before=shown - timedelta(days=1),
         after=shown + timedelta(days=1),
         few=AN_HOUR,

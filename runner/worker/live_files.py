@@ -220,9 +220,9 @@ class LiveFiles:
         except RunnerError as error:
             log.error("%s; what was read before stays in force", error.message)
             return
-        if replace(new, defaults=self._settings.defaults) != self._settings:
+        if replace(new, defaults=self._settings.defaults, calendars=self._settings.calendars) != self._settings:
             log.warning("runner.yaml changed: its defaults hold from now on, the rest once this worker starts anew")
-        self._live.follow(replace(self._settings, defaults=new.defaults))
+        self._live.follow(replace(self._settings, defaults=new.defaults, calendars=new.calendars))
 
     # -- what others read
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from runner.ledger.slots import VERSIONS_KEPT, Note, note, read_marks, slot_id
+from runner.schedule.rules import no_calendars
 from runner.schedule.timetable import merged, milliseconds, timetables
 from tests.ledger.schedules import Place, ms, swarm_clock
 from tests.support.bench import Bench
@@ -177,7 +178,7 @@ def test_jitter_delays_the_run_and_not_its_slot(place: Place) -> None:
     place.now = slot
     assert len(place.tick()) == 1
     run = place.runs("job")[0]
-    [table] = timetables(place.engine().catalog.jobs["job"].schedule, "UTC")
+    [table] = timetables(place.engine().catalog.jobs["job"].schedule, "UTC", no_calendars)
     moment = datetime.fromtimestamp(slot / 1000, UTC)
     start = moment + table.jitter("job", moment)
     assert place.slots("job") == [moment]
@@ -313,6 +314,6 @@ def test_ten_days_of_schedulers_and_ticks_that_are_killed(place: Place) -> None:
     assert kills >= 5
     for name, job in place.engine().catalog.jobs.items():
         after, until = (datetime.fromtimestamp(each / 1000, UTC) for each in (begin, end))
-        assert place.slots(name) == list(merged(timetables(job.schedule, "UTC"), after, until)), name
+        assert place.slots(name) == list(merged(timetables(job.schedule, "UTC", no_calendars), after, until)), name
     # One of them has 25 hours.
     assert [run.params for run in place.runs("day")] == [{"day": f"2026-10-{day:02}"} for day in range(20, 30)]

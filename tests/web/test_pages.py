@@ -34,6 +34,12 @@ jobs:
   # Not of the one above.
   often: {task: "web_jobs:greet", schedule: {every: 5m}}
 """
+RULED = """
+jobs:
+  ruled: {task: "web_jobs:greet", schedule: {cron: "0 4 * * *", except: ["calendar:closed"]}}
+  # Its slots are those of the one above.
+  shadow: {task: "web_jobs:greet", enabled: false, schedule: {cron: "0 4 * * *", except: ["calendar:closed"]}}
+"""
 BROKEN = "jobs:\n  broken: {task: 'web_jobs:greet', timeout: 30}\n"
 
 FORM: dict[str, Any] = {
@@ -61,8 +67,13 @@ def own(tmp_path_factory: pytest.TempPathFactory, redis_server: Server) -> Itera
         tmp_path_factory.mktemp("pages") / "p",
         redis_server.url,
         {"form": {"task": "web_jobs:take", "params": FORM}},
-        {"web_jobs.py": module, "jobs.d/nightly.yaml": NIGHTLY, "jobs.d/broken.yaml": BROKEN},
-        {"timezone": "Asia/Tokyo"},
+        {
+            "web_jobs.py": module,
+            "jobs.d/nightly.yaml": NIGHTLY,
+            "jobs.d/broken.yaml": BROKEN,
+            "jobs.d/ruled.yaml": RULED,
+        },
+        {"timezone": "Asia/Tokyo", "calendars": {"closed": ["2026-11-27", "2100-01-01"]}},
         f"w{uuid.uuid4().hex[:10]}",
     )
     with serving(project) as web:
@@ -185,6 +196,40 @@ def test_a_calendar_shows_a_week_and_a_day(own: Web) -> None:
         r'href="/jobs/nightly">nightly</a></td><td class="wide">02:30 <code>.*2026-11-25.*</code></td>', day
     )
     text_of(own, "/schedule/never", 422)
+
+
+def test_a_calendar_shows_what_is_left_out_and_why(own: Web) -> None:
+    html = text_of(own, "/schedule?day=2026-11-26")
+    assert len(re.findall(r'>04:00</time> <a href="/jobs/ruled">', html)) == 7
+    [place] = re.findall(r'<ul class="left-out">(.*?)</ul>', html, re.DOTALL)
+    assert '<span class="help">except calendar:closed</span>' in place
+    assert "shadow" not in html
+    day = text_of(own, "/schedule/2026-11-27")
+    assert re.search(r'href="/jobs/ruled">ruled</a></td><td>.*2026-11-28 00:00:00</time></td>', day)
+    assert "except calendar:closed" in day
+    assert "Left out" not in text_of(own, "/schedule/2026-11-28")
+    with own.client() as client:
+        window = {"job": "ruled", "from": "2026-11-26 00:00", "to": "2026-11-28 00:00"}
+        told = client.get("/api/v1/upcoming", params=window).json()
+    assert [each["slot"] for each in told["upcoming"]] == ["2026-11-25T19:00:00.000Z"]
+    [left_out] = told["skipped"]
+    assert left_out == {
+        "job": "ruled",
+        "slot": "2026-11-26T19:00:00.000Z",
+        "until": "2026-11-27T15:00:00.000Z",
+        "reason": "except calendar:closed",
+    }
+
+
+def test_a_job_shows_what_is_left_out_before_its_next_runs(own: Web) -> None:
+    days = [datetime.now(UTC).date() + timedelta(days=number) for number in range(-1, 3)]
+    rules = ", ".join(map(str, days))
+    schedule = f"{{every: 8h, except: [{rules}]}}"
+    own.project.write({"jobs.d/soon.yaml": f"jobs: {{soon: {{task: 'web_jobs:greet', schedule: {schedule}}}}}\n"})
+    wait_until(lambda: "soon" in text_of(own, "/jobs"), 10.0, "the job is there")
+    html = text_of(own, "/jobs/soon")
+    assert "Left out:" in html
+    assert f"except {days[2]}" in html
 
 
 def test_an_hour_that_the_clock_repeats_or_skips(tmp_path: Path) -> None:

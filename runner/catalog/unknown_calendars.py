@@ -1,0 +1,38 @@
+"""Schedules reach over files: the calendars that they name stand in ``runner.yaml``."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from runner.model.job import JobSpec
+from runner.model.message import Message, told
+from runner.model.option import Path, closest
+from runner.model.slot_rule import CALENDAR, calendar_names
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with the name of a calendar, in ``job``, at ``path`` below it."""
+
+    job: str
+    path: Path
+    message: str
+
+
+def unknown_calendars(job: JobSpec, declared: Collection[str]) -> Iterator[Fault]:
+    """Yield a fault for each calendar that a job names, and that is not declared."""
+    for index, schedule in enumerate(job.schedule):
+        place: Path = ("schedule",) if len(job.schedule) == 1 else ("schedule", index)
+        for option, rules in (("except", schedule.excepted), ("only", schedule.only)):
+            for number, name in calendar_names(rules):
+                if name not in declared:
+                    yield Fault(job.name, (*place, option, number), _message(name, declared))
+
+
+def _message(name: str, declared: Collection[str]) -> str:
+    what = f"runner.yaml declares no calendar {name}"
+    close = closest(name, declared)
+    if close is not None:
+        return Message(f"{what}, did you mean {CALENDAR}{close}?", replacement=CALENDAR + close)
+    return told(what, f"write calendars: {{{name}: [2026-12-25]}} there")

@@ -1,0 +1,133 @@
+"""Which moments dates, windows, and calendars cover. Pure: whoever reads files hands in what they say."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Protocol
+
+from runner.model.slot_rule import WEEKDAYS, Window
+
+_DAY = timedelta(days=1)
+NEVER = datetime.max
+"""Later than any time on a wall clock."""
+
+
+class CalendarFault(Exception):
+    """A calendar is not there or cannot be read, so nobody knows which slots it leaves out; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cover:
+    """What covers a moment.
+
+    ``name``: its name, empty if it has none, and None if nothing covers the moment. ``until``: a later time on the same
+    wall clock; up to there the answer is the same.
+    """
+
+    name: str | None
+    until: datetime
+
+
+class Coverage(Protocol):
+    """Something that covers some moments."""
+
+    def at(self, wall: datetime, offset: timedelta) -> Cover:
+        """Return what covers the time ``wall`` of a clock that is ``offset`` ahead of UTC, as if that never changed."""
+
+
+class Days:
+    """Whole days of the wall clock, and their names."""
+
+    def __init__(self, names: Mapping[date, str]) -> None:
+        self._names = dict(names)
+        self._ordered = sorted(self._names)
+
+    def at(self, wall: datetime, offset: timedelta) -> Cover:  # noqa: ARG002 - days are those of the wall clock
+        day = wall.date()
+        name = self._names.get(day)
+        if name is not None:
+            return Cover(name, _midnight(day) + _DAY)
+        place = bisect_right(self._ordered, day)
+        return Cover(None, _midnight(self._ordered[place]) if place < len(self._ordered) else NEVER)
+
+
+class Windows:
+    """A window of the wall clock."""
+
+    def __init__(self, window: Window) -> None:
+        self._days = frozenset(map(WEEKDAYS.index, window.days or WEEKDAYS))
+        self._begin = timedelta(minutes=window.start)
+        self._end = timedelta(minutes=window.end) + (_DAY if window.end <= window.start else timedelta(0))
+
+    def at(self, wall: datetime, offset: timedelta) -> Cover:  # noqa: ARG002 - times are those of the wall clock
+        today = _midnight(wall.date())
+        until = today + _DAY
+        for midnight in (today - _DAY, today):
+            if midnight.weekday() in self._days:
+                begin, end = midnight + self._begin, midnight + self._end
+                if begin <= wall < end:
+                    return Cover("", end)
+                if wall < begin:
+                    until = min(until, begin)
+        return Cover(None, until)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of time with a name, ``end`` left out; aware, or in the time of whatever wall clock is asked."""
+
+    start: datetime
+    end: datetime
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Year:
+    """What a calendar holds of one year."""
+
+    days: Mapping[date, str]
+    spans: Sequence[Span] = ()
+
+
+class Calendar:
+    """A calendar that is computed a year at a time.
+
+    Args:
+        read: returns what it holds of a year; spans also if they only touch it in some time zone.
+    """
+
+    def __init__(self, read: Callable[[int], Year]) -> None:
+        self._read = read
+        self._years: dict[int, tuple[Days, Sequence[Span]]] = {}
+
+    def at(self, wall: datetime, offset: timedelta) -> Cover:
+        days, spans = self._year(wall.year)
+        found = days.at(wall, offset)
+        if found.name is not None:
+            return found
+        until = min(found.until, datetime(wall.year + 1, 1, 1))
+        for span in spans:
+            start, end = _on_wall(span.start, offset), _on_wall(span.end, offset)
+            if start <= wall < end:
+                return Cover(span.name, min(until, end))
+            if wall < start:
+                until = min(until, start)
+        return Cover(None, until)
+
+    def _year(self, number: int) -> tuple[Days, Sequence[Span]]:
+        known = self._years.get(number)
+        if known is None:
+            read = self._read(number)
+            known = self._years[number] = (Days(read.days), tuple(read.spans))
+        return known
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time())
+
+
+def _on_wall(moment: datetime, offset: timedelta) -> datetime:
+    return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None) + offset
