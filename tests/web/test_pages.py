@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support.answers import text
 from tests.support.deadline import wait_until
 from tests.support.project import write_project
 from tests.support.servers import Server
@@ -358,3 +359,15 @@ def test_each_attempt_is_in_the_timeline(web: Web, client: httpx.Client) -> None
     words = re.sub(r"<[^>]+>", "", timeline)
     assert re.findall(r"attempt (\d) started on", words) == ["1", "2", "3"]
     assert re.findall(r"failed after .*?: (\S+: try \d)", words) == ["ConnectionError: try 1", "ConnectionError: try 2"]
+
+
+def test_a_run_that_overran_is_marked_in_lists_and_on_its_page(web: Web, client: httpx.Client) -> None:
+    run_id = web.project.cli("submit", "flaky", "--wait").check().id
+    assert "overran" not in client.get(f"/runs/{run_id}").text.partition("<details><summary>The whole document")[0]
+    key = f"{web.project.ledger().namespace}:run:{run_id}"
+    web.project.redis().hset(key, "overran_at", text(web.project.redis().hget(key, "finished_at")))
+    shown = client.get(f"/runs/{run_id}").text
+    assert "took longer than its <code>overrun</code>" in shown
+    assert '<span class="reason">overran</span>' in shown
+    assert '<span class="reason">overran</span>' in client.get("/runs", params={"job": "flaky"}).text
+    assert client.get(f"/api/v1/runs/{run_id}").json()["overran_at"]
