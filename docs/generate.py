@@ -379,7 +379,7 @@ a key names one run, so `--key-from` or `key_from` takes its place. The REST API
     yield from _asking_table(SubmitOptions)
     yield """\
 In Python, durations are seconds or such a text, and `at` is an aware `datetime` or a text. A `datetime` that has passed
-means now; a text that lies in the past is refused.
+means now; a text that is in the past is refused.
 
 ## Filters of runs
 

@@ -241,4 +241,4 @@ def _guarded(edit: crontab.Edit) -> bool:
 
 
 def _broken(broken: BrokenBlock) -> CrontabError:
-    return CrontabError(f"the marks in the crontab do not fit: {broken}", hint="mend them: crontab -e")
+    return CrontabError(f"the runner's marks in the crontab do not match: {broken}", hint="correct them: crontab -e")

@@ -37,7 +37,7 @@ def read() -> bytes | None:
         return done.stdout
     if any(words in _said(done).lower() for words in _NONE):
         return None
-    raise CrontabError(f"crontab -l: {_said(done)}", hint="ask who looks after this host; see crontab(1)")
+    raise CrontabError(f"crontab -l: {_said(done)}", hint="ask the administrator of this host; see crontab(1)")
 
 
 def change(edit: Edit) -> bool:
@@ -57,11 +57,11 @@ def change(edit: Edit) -> bool:
         if done.returncode != 0:
             raise CrontabError(
                 f"crontab: {_said(done)}",
-                hint="nothing was changed; crontab -l prints what stands there, crontab -e mends it",
+                hint="nothing was changed; see crontab -l, and correct it with crontab -e",
             )
         if (read() or b"") != after:
             raise CrontabError(
-                "the crontab is not what was written: somebody else changed it at the same time",
+                "the crontab is not what was written: another process changed it at the same time",
                 hint="look at crontab -l, then try again",
             )
         return True

@@ -60,7 +60,9 @@ def from_crontab(folder: Path, text: bytes | None, *, system: bool = False) -> C
     try:
         reading = read_crontab(text, system=system, is_user=_is_user)
     except BrokenBlock as broken:
-        raise CrontabError(f"the marks in the crontab do not fit: {broken}", hint="mend them: crontab -e") from None
+        raise CrontabError(
+            f"the runner's marks in the crontab do not match: {broken}", hint="correct them: crontab -e"
+        ) from None
     if not reading.entries:
         why = "".join(f"\nline {each.line}: {each.source}: {each.why}" for each in reading.left)
         raise CrontabError(

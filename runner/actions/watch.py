@@ -53,7 +53,7 @@ def watch(
 
     Raises:
         UnknownRun: the run is not known (any more).
-        UsageError: ``after`` is no id of an event.
+        UsageError: ``after`` is not the id of an event.
         Unavailable: Redis cannot be reached at the beginning.
     """
     events = Events(project.ledger, after)

@@ -212,4 +212,4 @@ def read_time(name: str, value: Any) -> datetime:
             return aware
     except (ValueError, OverflowError):
         pass
-    raise UsageError(f"{name} is {str(value)[:60]!r}, which is no time", hint="give a datetime or an ISO 8601 text")
+    raise UsageError(f"{name} is {str(value)[:60]!r}, which is not a time", hint="give a datetime or an ISO 8601 text")

@@ -45,7 +45,7 @@ def read_env_file(job: JobSpec, project: Path, trust: Trust) -> dict[str, str]:
     except Malformed as fault:
         raise Malformed(f"env_file: {path}: {fault}") from None
     except OSError as error:
-        reason = "is no regular file" if error.errno == errno.EINVAL else f"cannot be read: {error.strerror}"
+        reason = "is not a regular file" if error.errno == errno.EINVAL else f"cannot be read: {error.strerror}"
         raise MissingSecret(f"env_file: {path} {reason}") from None
 
 

@@ -159,7 +159,7 @@ class RunnerApp(Celery):
         if args:
             raise InvalidParams(f"job {name} takes keyword arguments only", hint="pass params as kwargs")
         if kwargs is not None and not isinstance(kwargs, dict):
-            raise InvalidParams(f"job {name}: kwargs are no mapping of names to values")
+            raise InvalidParams(f"job {name}: kwargs are not a mapping of names to values")
         asked = {option: value for option, value in options.items() if option != "task_id"}
         run_id = options.get("task_id")
         return admit(

@@ -75,7 +75,7 @@ def _read(path: Path) -> str:
         descriptor = open_regular(path)
     except OSError as error:
         if error.errno == errno.EINVAL:
-            raise MissingSecret(f"{path} is no regular file") from None
+            raise MissingSecret(f"{path} is not a regular file") from None
         raise
     try:
         if os.fstat(descriptor).st_mode & stat.S_IWOTH and not is_read_only(path):

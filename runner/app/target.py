@@ -55,7 +55,7 @@ def load_exceptions(names: Iterable[str]) -> tuple[type[BaseException], ...]:
         if cls is None and ("." in name or ":" in name):
             cls = load_target(name)
         if not (isinstance(cls, type) and issubclass(cls, BaseException)):
-            raise TargetError(f"retry names {name}, which is no exception class")
+            raise TargetError(f"retry names {name}, which is not an exception class")
         found.append(cls)
     return tuple(found)
 

@@ -185,7 +185,7 @@ class JobTask(Task):
         if isinstance(caught, Exception):
             return self._decide(_clean(attempt, caught), attempt)
         # It would end the process, and count as a lost attempt.
-        aborted = JobAborted(f"the job raised {names_of(type(caught))[1]}, which is no Exception")
+        aborted = JobAborted(f"the job raised {names_of(type(caught))[1]}, which is not an Exception")
         aborted.__traceback__ = caught.__traceback__  # where in the job that was
         aborted.__cause__ = _clean(attempt, caught)
         return self._decide(aborted, attempt)
@@ -451,7 +451,9 @@ def refuse_reserved(job: JobSpec, target: object) -> None:
     """
     taken = sorted(set(job.params) & set(getattr(target, "reserved", ())))
     if taken:
-        raise TargetError(f"params {', '.join(taken)} would let a submitter set what only YAML may: rename them")
+        raise TargetError(
+            f"params {', '.join(taken)} would let a submitter set an option that only YAML may set: rename them"
+        )
     refuse_misplaced(job, target)
 
 

@@ -151,7 +151,7 @@ def _exception_fault(name: str, error: TargetError) -> str:
         return told(f"{name} cannot be imported: {type(cause).__name__}: {cause}", "write module.Class", "; ")
     known = [each for each, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, Exception)]
     if "." in name or ":" in name or hasattr(builtins, name):
-        return f"{name} is no exception class"
+        return f"{name} is not an exception class"
     what, close = f"there is no exception {name}", closest(name, known)
     if close is None:
         return told(what, "write module.Class", "; ")

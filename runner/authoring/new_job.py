@@ -68,7 +68,7 @@ def new_job(
     catalog = load_catalog(settings, use_cache=False)
     if name in catalog.broken or name in catalog.jobs:
         where = catalog.broken.get(name) or f"{catalog.jobs[name].file}:{catalog.jobs[name].line}"
-        raise UsageError(f"job {name} is declared in {where} already", hint="take another name; nothing was written")
+        raise UsageError(f"job {name} is declared in {where} already", hint="choose another name; nothing was written")
     described = describe_code(settings, task, import_seconds)
     options, notes = _options(task, described)
     before = _read(path)
@@ -164,11 +164,11 @@ def _verify(settings: Settings, path: Path, before: str | None, text: str, name:
     kept = {entry.name: entry.digest for entry in new.entries if entry.name != name}
     if len(new.problems) > len(old.problems):
         told = next(problem for problem in new.problems if problem not in old.problems)
-        raise InvalidSpec(f"what would be written is not sound, so nothing was: {told}")
+        raise InvalidSpec(f"the new job would have problems, so nothing was written: {told}")
     sound = any(entry.name == name for entry in new.entries)
     if not sound or kept != {entry.name: entry.digest for entry in old.entries}:
         raise UsageError(
-            f"{path} is written in a way that no job can be added to it", hint="name another file with --file"
+            f"{path} is written in such a way that a job cannot be added", hint="name another file with --file"
         )
 
 

@@ -77,7 +77,7 @@ def kind_faults(target: Any) -> Iterator[Fault]:
     if any(_generates(each) for each in _behind(target)):
         yield Fault(
             ("task",),
-            told("is a generator function, of which nothing would run", "write a function without yield", "; "),
+            told("is a generator function, so its body would never run", "write a function without yield", "; "),
         )
 
 
@@ -154,7 +154,7 @@ class _Comparison:
     def _param(self, name: str, param: Param) -> Iterator[Fault]:
         path = ("params", name)
         if name in self.reserved:
-            yield Fault(path, told("would let a submitter set what only YAML may", "rename it"), True)
+            yield Fault(path, told("would let a submitter set an option that only YAML may set", "rename it"), True)
             return
         if (fault := self._unknown(name)) is not None:
             yield Fault(path, fault, True)

@@ -156,7 +156,7 @@ def open_file(found: Found) -> tuple[Document, Signature]:
         descriptor = open_regular(found.path)
     except OSError as error:
         if error.errno == errno.EINVAL:
-            return document.refuse(told("is no regular file", "remove it or rename it")), found.signature
+            return document.refuse(told("is not a regular file", "remove it or rename it")), found.signature
         return document.refuse(f"cannot be read: {_reason(error)}"), found.signature
     try:
         status = os.fstat(descriptor)

@@ -68,7 +68,7 @@ def _refused(name: str, target: JobSpec | None, names: list[str]) -> str | None:
         return told(f"{name} takes no param {PARAM}", f"declare it there: params: {{{PARAM}: {{type: object}}}}")
     kinds = param.schema.get("type", "object")
     if "object" not in ([kinds] if isinstance(kinds, str) else kinds):
-        return told(f"the param {PARAM} of {name} is no object", f"write {PARAM}: {{type: object}}")
+        return told(f"the param {PARAM} of {name} is not an object", f"write {PARAM}: {{type: object}}")
     missing = [each for each, param in target.params.items() if each != PARAM and param.required]
     if missing:
         what = f"{name} requires {', '.join(missing)} as well, which a hook does not give"

@@ -39,7 +39,7 @@ def _fits(params: Mapping[str, Param], schedule: Schedule, path: Path, report: R
     sound = True
     for name in schedule.params:
         if name not in params:
-            what, close = f"{name} is no param of the job", closest(name, params)
+            what, close = f"{name} is not a param of the job", closest(name, params)
             fits_there = close is not None and close not in schedule.params
             meant = Message(f"{what}, did you mean {close}?", replacement=close if close and fits_there else "")
             report((*path, "params", name), meant if close else told(what, "declare it under params"), on_key=True)

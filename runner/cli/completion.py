@@ -25,6 +25,6 @@ def command(shell: str | None) -> int:
     name = shell or Path(os.environ.get("SHELL", "")).name
     found = get_completion_class(name) if name in SHELLS else None
     if found is None:
-        raise UsageError("it is not known which shell you use", hint=f"name it: runner completion {'|'.join(SHELLS)}")
+        raise UsageError("cannot tell which shell you use", hint=f"name it: runner completion {'|'.join(SHELLS)}")
     Output().data(found(root, {}, PROGRAM, f"_{PROGRAM.upper()}_COMPLETE").source())
     return 0

@@ -54,7 +54,7 @@ def command(
     out = Output(as_json=as_json)
     if action == "remove":
         folder = project.settings.project
-        out.note(f"took the block of {folder} out" if cron.remove(project) else f"the crontab has no block of {folder}")
+        out.note(f"removed the lines of {folder}" if cron.remove(project) else f"the crontab has no lines of {folder}")
         return 0
     if action == "check":
         return _check(out, project, per_job=per_job)
@@ -97,8 +97,8 @@ def _check_options(
         if given and not fits:
             needed = {"--user": "--systemd", "--into": "--systemd"}.get(name)
             raise UsageError(
-                f"{name} does not fit {action}" + (f" without {needed}" if needed else ""),
-                hint="runner cron --help says what does",
+                f"{name} cannot be used with {action}" + (f" without {needed}" if needed else ""),
+                hint="runner cron --help lists the combinations",
             )
 
 
@@ -142,8 +142,6 @@ def _warn(out: Output, project: Project) -> None:
 
     lost = cron.lost_variables()
     if lost:
-        out.warn(
-            f"{', '.join(lost)}: set here, and not known to cron or systemd; runner.yaml is the place for settings"
-        )
+        out.warn(f"{', '.join(lost)}: set here, but not in cron or systemd; write settings into runner.yaml")
     if not project.settings.schedules:
         out.warn("runner.yaml says schedules: false, so nothing is submitted")

@@ -49,7 +49,7 @@ def _show(out: Output, report: Report) -> None:
         STYLES,
     )
     for finding in report.mended:
-        out.note(f"mended: {finding.name}: {_words(finding)}")
+        out.note(f"repaired: {finding.name}: {_words(finding)}")
     for finding in report.findings:
         if finding.remedy and finding.level != "ok":
             out.note(f"hint: {finding.name}: {with_project(finding.remedy)}")

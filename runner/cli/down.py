@@ -16,12 +16,12 @@ def command() -> int:
     out = Output()
     down = stop_detached(
         project,
-        lambda pid, grace: out.note(f"stopping worker {pid}; what runs has {grace:g} s to end"),
+        lambda pid, grace: out.note(f"stopping worker {pid}; runs in progress have {grace:g} s to end"),
     )
     if down.killed:
         out.warn(f"worker {down.pid} did not end in time and was killed; its runs start again elsewhere")
     if down.server:
-        out.note("the embedded server is stopped; its data stays")
+        out.note("the embedded server is stopped; its data is kept")
     if down.pid is None and not down.server:
-        out.note("nothing was up")
+        out.note("nothing was running")
     return 0

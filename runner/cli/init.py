@@ -49,7 +49,7 @@ def command(folder: str | None, source: str | None, system: bool) -> int:
     --from-crontab.
     """
     if system and source is None:
-        raise UsageError("--system says how a crontab is read", hint="add --from-crontab FILE")
+        raise UsageError("--system needs --from-crontab", hint="add --from-crontab FILE")
     named = named_project()
     if folder is not None and named is not None:
         raise UsageError("DIR and --project both name the folder", hint="use one of them")
@@ -93,11 +93,11 @@ def _from_crontab(out: Output, folder: str, source: str, *, system: bool) -> int
         out.note(f"wrote {path}")
     out.note(f"{things(len(carried.jobs), 'job')}: {', '.join(carried.jobs)}")
     if carried.left:
-        out.note("could not be carried over:")
+        out.note("could not be converted:")
     for each in carried.left:
         out.note(f"  line {each.line}: {printable(each.source)}\n    {printable(each.why)}")
     project = Project.open(Path(folder).absolute())
-    out.note("now: read the file, and comment those lines of the crontab out. Then have the schedules submitted:")
+    out.note("now: read the file, and comment out those lines of the crontab. Then have the schedules submitted:")
     out.note(f"  {command_line(project, 'cron', 'install')}   # cron does, every minute")
     tell_missing(out, project)
     return 0

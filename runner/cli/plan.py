@@ -74,9 +74,9 @@ def _show(out: Output, found: Plan) -> None:
     for problem in found.problems:
         out.note(str(problem))
     if found.problems:
-        out.note(f"{summary(found.problems)}; what they concern is left out above")
+        out.note(f"{summary(found.problems)}; jobs with problems are left out above")
     if not found.workers:
-        out.note("no worker is alive: whatever is here is new to the fleet")
+        out.note("no worker is alive, so every job here is new to the fleet")
     elif not found.differs:
         out.note(f"no changes: {things(len(found.workers), 'worker')}")
 

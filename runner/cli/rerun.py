@@ -35,7 +35,7 @@ def command(ids: tuple[str, ...], wait: bool, timeout: float | None, quiet: bool
     from runner.actions.submit import new_id, submitted_document
 
     if timeout is not None and not wait:
-        raise UsageError("--timeout says how long to wait", hint="add --wait")
+        raise UsageError("--timeout needs --wait", hint="add --wait")
     project = open_project()
     out = Output(as_json=as_json, quiet=quiet)
 

@@ -44,7 +44,7 @@ def command(
     from runner.actions.revoke import revoke  # start-up time: --help reads no settings
 
     if signal_name is not None and not terminate:
-        raise UsageError("--signal is what --terminate sends", hint="add --terminate")
+        raise UsageError("--signal needs --terminate", hint="add --terminate")
     if bool(ids) == (backfill is not None):
         raise UsageError("name runs, or a backfill", hint="runner revoke ID…, or: runner revoke --backfill ID")
     project = open_project()
@@ -55,7 +55,7 @@ def command(
     def one(reference: str) -> dict[str, Any]:
         run, changed = revoke(project, reference, terminate=terminate, signal=signal_name or "TERM", comment=comment)
         if not changed:
-            out.note(f"run {run.id} of {run.job} had ended already: {state_text(run)}, nothing changed")
+            out.note(f"run {run.id} of {run.job} had already ended: {state_text(run)}, nothing changed")
         elif run.final:
             out.note(f"run {run.id} of {run.job}: {state_text(run)}")
         else:

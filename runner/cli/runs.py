@@ -81,9 +81,9 @@ def command(
 def _tell_of_more(out: Output, page: Page) -> None:
     if page.cut:
         reached = show_moment(to_timestamp(page.reached), utc=out.utc)
-        out.note(f"looked at {page.looked_at} runs, as far as {reached}; there are more")
+        out.note(f"examined {page.looked_at} runs, back to {reached}; there are more")
     if page.cursor is not None:
-        out.note(f"for more, the same with: --cursor {page.cursor}")
+        out.note(f"for the next page, add: --cursor {page.cursor}")
 
 
 def _row(out: Output, run: Run) -> tuple[str, ...]:

@@ -96,9 +96,9 @@ def _check_together(
     document: str | None,
 ) -> None:
     if timeout is not None and not wait:
-        raise UsageError("--timeout says how long to wait", hint="add --wait; a job's own limit is timeout in jobs.d")
+        raise UsageError("--timeout needs --wait", hint="add --wait; a job's own limit is timeout in jobs.d")
     if key_from is not None and file is None:
-        raise UsageError("--key-from is for --params-file", hint="give the key of a single run with --key")
+        raise UsageError("--key-from needs --params-file", hint="give the key of a single run with --key")
     if keyed and file is not None:
         raise UsageError("--key names one run, and --params-file submits many", hint="use --key-from PARAM")
     if file == document == "-":

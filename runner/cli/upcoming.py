@@ -78,7 +78,7 @@ def command(
     begin = read_moment(since, zone) if since is not None else None
     end = read_moment(until, zone, begin) if until is not None else None
     if end is not None and end < (time.time() if begin is None else begin):
-        raise UsageError("--to lies before --from, or in the past", hint="swap or correct them")
+        raise UsageError("--to is before --from, or in the past", hint="swap or correct them")
     if not project.settings.schedules:
         out.note("schedules: false in runner.yaml: nothing is submitted from here")
     if simulate and every:
@@ -104,7 +104,7 @@ def command(
         columns = COLUMNS if any(each.params for each in found) else COLUMNS[:-1]
         table(out, columns, [each.row[: len(columns)] for each in shown], STYLES)
     else:
-        out.note("no runs to come")
+        out.note("no scheduled runs")
     return 0
 
 
@@ -186,7 +186,7 @@ def _simulate(out: Output, project: Project, begin: float | None, end: float | N
         return 0
     rows = [_load_row(out, name, load, capacity[name]) for name, load in found.queues.items()]
     if not rows:
-        out.note("no runs to come")
+        out.note("no scheduled runs")
         return 0
     table(out, ("QUEUE", "RUNS", "BUSY", "AT ONCE", "FIRST AT", "WORKERS TAKE"), rows, {})
     for each in found.overlaps[:SHOWN_OVERLAPS]:
@@ -196,7 +196,7 @@ def _simulate(out: Output, project: Project, begin: float | None, end: float | N
         out.data(f"… and {len(found.overlaps) - SHOWN_OVERLAPS} more overlaps")
     if found.unknown:
         shown = ", ".join(found.unknown[:SHOWN_OVERLAPS])
-        out.note(f"no run has ended yet of {shown}: counted as taking no time")
+        out.note(f"no run of {shown} has ended yet, so its run time counts as 0")
     return 0
 
 

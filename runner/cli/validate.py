@@ -49,7 +49,7 @@ def command(paths: tuple[str, ...], imports: bool, import_timeout: float | None,
     from runner.yaml_reader.problem import summary
 
     if as_json and form != "text":
-        raise UsageError("--json and --format each say what to print", hint="use one of them")
+        raise UsageError("--json and --format cannot be combined", hint="use one of them")
     if import_timeout is not None and not imports:
         raise UsageError("--import-timeout needs --imports", hint="add --imports")
     verdict = validate(paths, named_project(), imports=imports, import_seconds=import_timeout or IMPORT_SECONDS)

@@ -39,7 +39,7 @@ def command(what: str | None, after: str | None, jsonl: bool, utc: bool) -> int:
     job, run_id = watched(project, what)
     for event in watch(project, job=job, run_id=run_id, after=after):
         if isinstance(event, Gap):
-            out.warn(f"some events after {event.after} are kept no longer")
+            out.warn(f"some events after {event.after} are no longer stored")
         elif jsonl:
             out.lines([event.document()])
         else:

@@ -72,7 +72,7 @@ def jobs_file(reading: Reading, taken: Iterable[str], around: Surroundings) -> t
     left.sort(key=lambda each: each.line)
     told = "".join(f"#   line {each.line}: {_comment(each.source)}\n#     {_comment(each.why)}\n" for each in left)
     parts += ["\n".join(_mailing_job(name, mailto, reading, around)) for mailto, name in mailing.items()]
-    head = HEAD + (f"#\n# What could not be carried over:\n{told}" if told else "")
+    head = HEAD + (f"#\n# What could not be converted:\n{told}" if told else "")
     return f"{head}jobs:\n" + "\n\n".join(parts) + "\n", names, left
 
 

@@ -23,7 +23,7 @@ _MAILED = (
     "once it names your mail server; what a run prints is in runner logs"
 )
 _BOOT = (
-    "it runs when the machine starts, which is no time: leave it in the crontab, or have a unit of systemd call "
+    "it runs when the machine starts, which is not a time: leave it in the crontab, or have a unit of systemd call "
     "runner submit"
 )
 
@@ -242,7 +242,7 @@ class _Reader:
         user = words[count] if len(words) > count else ""
         if self.system:
             if not _USER_NAME.fullmatch(user):
-                return f"{user!r} is no name of a user: is this a crontab of one user? Read it without --system"
+                return f"{user!r} is not a user name: is this a crontab of one user? Read it without --system"
             return None
         following = words[count + 1] if len(words) > count + 1 else ""
         looks_so = _COMMAND_WORD if user in _ALSO_PROGRAMS else _ANY_WORD

@@ -58,7 +58,7 @@ def read_envelope(raw: bytes | str, token: str) -> dict[str, Any]:
     try:
         found = json.loads(raw)
     except (ValueError, RecursionError) as error:
-        raise UnreadableError(f"it is no JSON: {error}") from error
+        raise UnreadableError(f"it is not JSON: {error}") from error
     headers = found.get("headers") if isinstance(found, dict) else None
     if not isinstance(headers, dict):
         raise UnreadableError("it has no headers")

@@ -65,7 +65,7 @@ class Events:
         """Start after the event ``after``; None: with what comes from now on.
 
         Raises:
-            UsageError: ``after`` is no id of an event.
+            UsageError: ``after`` is not the id of an event.
             Unavailable: Redis cannot be reached.
         """
         self._store = store
@@ -76,7 +76,9 @@ class Events:
         elif _ID.fullmatch(after):
             self.last = after if "-" in after else f"{after}-0"
         else:
-            raise UsageError(f"{after!r} is no id of an event", hint="give one that watch --jsonl showed, or 0 for all")
+            raise UsageError(
+                f"{after!r} is not the id of an event", hint="give one that watch --jsonl showed, or 0 for all"
+            )
 
     def follow(self, patience: float | None = None) -> Iterator[Event | Gap | None]:
         """Yield each event, and None when there was none for two seconds or after Redis was away.

@@ -171,7 +171,7 @@ def _plain(value: Any) -> Any:
         return _with_text_keys(value.value)
     if isinstance(value, set | frozenset):
         return sorted(value, key=repr)
-    raise TypeError(f"{type(value).__name__} is no JSON")
+    raise TypeError(f"{type(value).__name__} is not a JSON type")
 
 
 _HOLDERS = (dict, list, tuple)

@@ -119,5 +119,5 @@ def _read_cursor(cursor: str | None) -> tuple[str, str]:
         return "", ""
     at, colon, after = cursor.partition(":")
     if not (colon and after and at.isascii() and at.isdigit() and len(at) < 16):
-        raise UsageError(f"{cursor!r} is no cursor", hint="give the one that the page before ended with")
+        raise UsageError(f"{cursor!r} is not a cursor", hint="give the one that the page before ended with")
     return at, after

@@ -81,7 +81,7 @@ _REFUSAL_HINTS = (
     ("refused", "is Redis running there, and is the port right?"),
     ("Timeout", "no answer in time: check host, port and firewall"),
     ("timed out", "no answer in time: check host, port and firewall"),
-    ("unreachable", "there is no way to that host: check the network"),
+    ("unreachable", "the host is unreachable: check the network"),
 )
 
 

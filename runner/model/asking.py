@@ -73,7 +73,7 @@ def ask(cls: type[T], given: Mapping[str, object], door: Door, *, zone: str) -> 
             shown = [door.spell(each) for each in options_of(cls)]
             raise UsageError(
                 f"{door.prefix}{name}: unknown option{did_you_mean(f'{door.prefix}{name}', shown)}",
-                hint=f"known are {', '.join(shown)}",
+                hint=f"use one of {', '.join(shown)}",
             )
         if value is None:
             continue

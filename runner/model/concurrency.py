@@ -79,6 +79,6 @@ def check_key(key: str, params: Mapping[str, Any], path: Path, report: Report) -
         report(path, message_of(error))
         return False
     for name in unknown:
-        guess = did_you_mean(name, known) or f", known are {', '.join(known)}"
+        guess = did_you_mean(name, known) or f", use one of {', '.join(known)}"
         report(path, f"${{{name}}} is not known here{guess}")
     return not unknown

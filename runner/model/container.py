@@ -44,7 +44,7 @@ class ListOf:
                 if item not in seen:
                     seen.add(item)
                 else:
-                    report((*path, index), told(f"{item!r} stands twice", "remove one"))
+                    report((*path, index), told(f"{item!r} appears twice", "remove one"))
                     return INVALID
         return tuple(items)
 

@@ -69,7 +69,7 @@ class HookList(ListOf):
         seen = set()
         for index, hook in enumerate(hooks):
             if hook.job in seen:
-                report((*path, index), told(f"{hook.job!r} stands twice", "remove one"))
+                report((*path, index), told(f"{hook.job!r} appears twice", "remove one"))
                 return INVALID
             seen.add(hook.job)
         return hooks

@@ -132,7 +132,7 @@ JOB_ALIASES = {
     "on_failure": "hooks.failure",
     "on_success": "hooks.success",
     "rate_limit": "rate",
-    "name": hint("the name of a job is the key that its options stand under"),
+    "name": hint("the name of a job is the key above its options"),
     "depends": hint("write require: [{job: NAME, within: 1d}]"),
     "type": hint("a job has no type, task says what runs"),
     "restartPolicy": "retry",
@@ -442,7 +442,7 @@ def check_job(job: JobSpec, path: Path, report: Report) -> bool:
         sound &= check_watch(job.params, (*path, "watch"), report)
     for number, name in enumerate(job.unique.by if job.unique else ()):
         if name not in job.params:
-            what, close = f"{name} is no param of the job", closest(name, job.params)
+            what, close = f"{name} is not a param of the job", closest(name, job.params)
             at = (*path, "unique", "by", number)
             if close is None:
                 report(at, told(what, "declare it under params"))

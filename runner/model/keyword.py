@@ -115,7 +115,7 @@ class _NonEmpty:
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if isinstance(value, list) and not value:
-            report(path, told("is empty, so that nothing would ever fit", "list at least one item", "; "))
+            report(path, told("is empty, so no value can ever match", "list at least one item", "; "))
             return INVALID
         return ListOf(self.item).read(value, path, report)
 
@@ -217,7 +217,7 @@ KEYWORD_HELP = {
     "maxContains": "The most items that fit contains.",
     "minItems": "The fewest items.",
     "maxItems": "The most items.",
-    "uniqueItems": "true: no item stands twice.",
+    "uniqueItems": "true: no item appears twice.",
     "properties": "The schema of each key, by name.",
     "patternProperties": "Schemas of keys, by regular expressions that their names match.",
     "additionalProperties": "The schema of the other keys; false refuses them.",
@@ -317,7 +317,7 @@ def keywords_sound(declared: Mapping[str, Any], known: dict[str, Kind], path: Pa
             if low in declared and high in declared and declared[low] > declared[high]:
                 report(
                     (*path, low),
-                    told(f"is more than {high}, so that nothing would ever fit", "swap or correct them", "; "),
+                    told(f"is more than {high}, so no value can ever match", "swap or correct them", "; "),
                 )
                 sound = False
     return sound
@@ -329,7 +329,7 @@ def _unknown_keyword(key: str, known: dict[str, Kind], declared: Mapping[str, An
     what = "unknown keyword of JSON Schema"
     meant = _ALIASES.get(key) or closest(key, known)
     if meant is None:
-        return Message(f"{what}, known are {', '.join(sorted(known))}")
+        return Message(f"{what}, use one of {', '.join(sorted(known))}")
     kind = known.get(meant)
     fits = kind is not None and meant not in declared and kind.read(declared[key], (), ignore) is not INVALID
     return Message(f"{what}, did you mean {meant}?", replacement=meant if fits else "")

@@ -111,7 +111,7 @@ class Text:
             report(path, f"is {len(value)} characters long, at most {self.max_length} are allowed")
             return INVALID
         if self.pattern is not None and not self._fits(self.pattern, value):
-            report(path, self._advised(f"{value!r} does not fit", self.advice or f"it must match {self.pattern}"))
+            report(path, self._advised(f"{value!r} is not valid", self.advice or f"it must match {self.pattern}"))
             return INVALID
         return value
 

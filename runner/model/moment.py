@@ -42,9 +42,7 @@ def read_moment(text: str, zone: str, now: float | None = None) -> float:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=here)
     if not FIRST_YEAR <= moment.year <= LAST_YEAR:
-        raise UsageError(
-            f"{text} does not lie within the years {FIRST_YEAR} to {LAST_YEAR}", hint="choose another time"
-        )
+        raise UsageError(f"{text} is not within the years {FIRST_YEAR} to {LAST_YEAR}", hint="choose another time")
     if moment.astimezone(UTC).astimezone(moment.tzinfo).replace(tzinfo=None) != moment.replace(tzinfo=None):
         raise UsageError(f"the clock of {zone} skips {text}", hint="write the time with its offset")
     return moment.timestamp()
@@ -61,7 +59,7 @@ def read_day(text: str) -> date:
     except ValueError:
         raise UsageError(f"{text!r} is not a day", hint="write 2026-11-24") from None
     if not FIRST_YEAR <= day.year <= LAST_YEAR:
-        raise UsageError(f"{text} does not lie within the years {FIRST_YEAR} to {LAST_YEAR}", hint="choose another day")
+        raise UsageError(f"{text} is not within the years {FIRST_YEAR} to {LAST_YEAR}", hint="choose another day")
     return day
 
 
@@ -69,11 +67,11 @@ def read_future(text: str, zone: str) -> float:
     """Return the Unix time in seconds that ``text`` means, which lies ahead.
 
     Raises:
-        UsageError: it is not a time, or lies in the past.
+        UsageError: it is not a time, or is in the past.
     """
     moment = read_moment(text, zone)
     if moment <= time.time():
-        raise UsageError(f"{text} lies in the past", hint="leave it out to run now")
+        raise UsageError(f"{text} is in the past", hint="leave it out to run now")
     return moment
 
 

@@ -219,7 +219,7 @@ class Section:
             return alias.after("unknown option ")
         meant = alias or closest(key, known)
         if meant is None:
-            return Message(f"unknown option, known are {', '.join(known)}")
+            return Message(f"unknown option, use one of {', '.join(known)}")
         declared = known.get(meant)
         fits = declared is not None and meant not in given and declared.takes(given.get(key))
         return Message(f"unknown option, did you mean {meant}?", replacement=meant if fits else "")

@@ -37,7 +37,7 @@ class RequireList(ListOf):
         seen = set()
         for index, each in enumerate(required):
             if each.job in seen:
-                report((*path, index, "job"), told(f"{each.job!r} stands twice", "remove one"))
+                report((*path, index, "job"), told(f"{each.job!r} appears twice", "remove one"))
                 return INVALID
             seen.add(each.job)
         return required

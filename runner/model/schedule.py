@@ -57,7 +57,7 @@ class CronExpression:
 def _explain(text: str) -> str:
     if text == "@reboot":
         return told(
-            "@reboot is no time, so nothing can be scheduled for it", "write when the job runs, such as @daily", "; "
+            "@reboot is not a time, so it cannot be a schedule", "write when the job runs, such as @daily", "; "
         )
     if (instead := instead_of(text)) is not None:
         return told(f"{text!r} is not a cron expression", instead.words)
@@ -165,12 +165,12 @@ SCHEDULE_ALIASES = {
 
 def _check_schedule(schedule: Schedule, path: Path, report: Report) -> bool:
     if schedule.cron is None and schedule.every is None:
-        report(path, told("says not when", 'write cron: "0 2 * * *" or every: 15m'), on_key=True)
+        report(path, told("has neither cron nor every", 'write cron: "0 2 * * *" or every: 15m'), on_key=True)
         return False
     if schedule.cron is not None and schedule.every is not None:
         report(
             (*path, "every"),
-            told("stands beside cron", "remove one of them; a list holds several schedules"),
+            told("cannot be used together with cron", "remove one of them; a list holds several schedules"),
             on_key=True,
         )
         return False

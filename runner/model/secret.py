@@ -33,7 +33,7 @@ class SecretSource:
             report(path, told(f"expected text, got {describe(value)}", self._advice, "; "))
             return INVALID
         if not re.fullmatch(self._pattern, value):
-            report(path, told("is no place of a secret", self._advice))
+            report(path, told("is not a source of a secret", self._advice))
             return INVALID
         if value.startswith("exec:"):
             try:

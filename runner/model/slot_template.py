@@ -119,8 +119,8 @@ def _parse(name: str) -> _Placeholder:
     part, offsets, written = found[1], found[2], found[3]
     if part is not None and part not in _PARTS:
         close = closest(part, PARTS)
-        what = f"{part!r} is no part of a slot"
-        raise _Bad(f"{what}, did you mean run.slot.{close}?" if close else told(what, f"known are {', '.join(PARTS)}"))
+        what = f"{part!r} is not a part of a slot"
+        raise _Bad(f"{what}, did you mean run.slot.{close}?" if close else told(what, f"use one of {', '.join(PARTS)}"))
     if written is not None:
         written = written.strip()
         _check_format(part or "", written)
@@ -143,7 +143,7 @@ def _offset(found: re.Match[str]) -> tuple[int, str]:
     if not unit:
         raise _Bad(told(f"the offset {sign} {number} has no unit", f"write {number}d, or another one of m h d w mo y"))
     if unit not in _UNITS:
-        raise _Bad(told(f"{unit!r} is no unit of an offset", "write one of m h d w mo y"))
+        raise _Bad(told(f"{unit!r} is not a unit of an offset", "write one of m h d w mo y"))
     if len(number) > 4:
         raise _Bad(f"the offset {number[:20]}{unit} is too large, at most {LONGEST_OFFSET} is allowed")
     return int(sign + number), unit
@@ -157,7 +157,7 @@ def _check_format(part: str, written: str) -> None:
     for found in _DIRECTIVE.finditer(written):
         if found[1] not in _DIRECTIVES:
             known = " ".join(f"%{each}" for each in DIRECTIVES)
-            raise _Bad(told(f"{found[0]!r} is not known in a format", f"known are {known}"))
+            raise _Bad(told(f"{found[0]!r} is not known in a format", f"use one of {known}"))
 
 
 def _moved(at: datetime, number: int, unit: str) -> datetime:

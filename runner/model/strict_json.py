@@ -25,7 +25,7 @@ def fault_of(value: Any) -> str | None:
         below: list[Any] = []
         for each in level:
             if isinstance(each, float) and not math.isfinite(each):
-                return f"holds {each}, which is no number that JSON can hold"
+                return f"holds {each}, which is not a number that JSON can hold"
             if isinstance(each, int) and abs(each) > LARGEST:
                 return "holds a number that does not fit into 64 bits, give it as text if it is an account number"
             if isinstance(each, dict):
@@ -81,4 +81,4 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON value")
+    raise ValueError(f"{name} is not a JSON value")

@@ -21,7 +21,7 @@ PLACEHOLDER = re.compile(r"\$(\$?)\{([^{}]*)(\}?)")
 _NAME = "[A-Za-z_][A-Za-z0-9_]*"
 _KNOWN = re.compile(rf"run\.(?:id|slot)|(?:params|env)\.{_NAME}")
 _RUN = ("run.id", "run.slot")
-_ALL = "known are ${run.id}, ${run.slot}, ${params.NAME} and ${env.NAME}"
+_ALL = "use ${run.id}, ${run.slot}, ${params.NAME}, or ${env.NAME}"
 LITERAL = "write $${ for a literal ${"
 
 TEMPLATE_REF = "#/$defs/template"

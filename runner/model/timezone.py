@@ -108,7 +108,7 @@ class Moment:
             return INVALID
         if text.startswith("0001"):
             # In a zone east or west of Greenwich it may be no time at all.
-            report(path, told(f"{value!r} lies before the year 2", "leave it out to have no bound"))
+            report(path, told(f"{value!r} is before the year 2", "leave it out to have no bound"))
             return INVALID
         return text
 

@@ -201,7 +201,7 @@ def _is_harmless(job: JobSpec, name: str) -> bool:
 
 def _no_param(job: JobSpec, judged: str, param: Param) -> str:
     if judged.startswith(_STOCK):
-        return f"would reach {job.task}, which is no task of its own: use one of the stock tasks"
+        return f"would reach {job.task}, which is not a stock task: use one of the stock tasks"
     instead = f"use task runner.tasks.shell:run, where a program finds it in PARAM_{param.name.upper()}"
     return f"would become code or a command, since {job.task} runs what it is given: {instead}"
 

@@ -108,5 +108,5 @@ def _explain(message: str, fields: list[str], text: str) -> str:
     if name == "day-of-month" and given.isdigit() and 29 < int(given) <= 31:
         return f"{text!r} never fires: month {fields[4]} has no day {given}"
     return told(
-        f"{name} {given!r} does not fit", f"write {_FIELDS[name]}, a range (low first), a list, or * with a step"
+        f"{name} {given!r} is not valid", f"write {_FIELDS[name]}, a range (low first), a list, or * with a step"
     )

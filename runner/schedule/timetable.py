@@ -178,7 +178,7 @@ class Timetable:
             found: dict[str, Any] = resolve(self.schedule.params, slot.astimezone(self.zone))
         except (OverflowError, ValueError):
             raise InvalidParams(
-                f"the params of slot {slot.isoformat()} lead out of the calendar",
+                f"the params of slot {slot.isoformat()} are outside the calendar",
                 hint="correct the offsets under schedule.params",
             ) from None
         return found

@@ -134,7 +134,7 @@ def canonical(url: str) -> str:
     if not colon or scheme not in _SCHEMES:
         if not colon:
             # Not shown: it may be a password that came from a file or a variable.
-            raise BadUrl(f"is no URL{did_you_mean(url, [EMBEDDED]) or ', write ' + _FORMS}")
+            raise BadUrl(f"is not a URL{did_you_mean(url, [EMBEDDED]) or ', write ' + _FORMS}")
         swap = {
             "redis+tls": "rediss",
             "valkey+tls": "rediss",

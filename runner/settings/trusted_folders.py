@@ -63,7 +63,7 @@ def _read(file: Path) -> list[str]:
             hint=f"write {SETTING}: [/srv/reports]",
         )
     if not isinstance(folders, list) or not all(isinstance(each, str) and each for each in folders):
-        raise InvalidSettings(f"{file}: {SETTING} is no list of folders", hint=f"write {SETTING}: [/srv/reports]")
+        raise InvalidSettings(f"{file}: {SETTING} is not a list of folders", hint=f"write {SETTING}: [/srv/reports]")
     return folders
 
 

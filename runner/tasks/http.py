@@ -159,13 +159,13 @@ def _wrong(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield from _wrong_url(url)
     if isinstance(method, str) and "${" not in method and method not in METHODS:
         known = f"write {method.upper()}" if method.upper() in METHODS else f"use one of {', '.join(sorted(METHODS))}"
-        yield "method", f"{method} is no method, {known}"
+        yield "method", f"{method} is not a method, {known}"
     if options.get("json") is not None and options.get("body") is not None:
         yield "body", "give either json or body"
     expected = options.get("expected_status")
     for status in expected if isinstance(expected, list) else [expected]:
         if isinstance(status, int) and not 100 <= status <= 599:
-            yield "expected_status", f"{status} is no HTTP status, write 100 to 599"
+            yield "expected_status", f"{status} is not an HTTP status, write 100 to 599"
     redirects = options.get("redirects", "same-host")
     if isinstance(redirects, str) and "${" not in redirects and redirects not in REDIRECTS:
         yield "redirects", f"{redirects!r} is not known, use one of {', '.join(REDIRECTS)}"
@@ -186,7 +186,7 @@ def _wrong_url(url: str) -> Iterator[tuple[str, str]]:
     if "@" in parts.netloc:
         yield "url", "holds a user or a password, give them in headers, which are never shown"
     elif parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or not parts.netloc.isascii():
-        yield "url", "is no http or https URL, write it as https://HOST/PATH"
+        yield "url", "is not an http or https URL, write it as https://HOST/PATH"
     elif any(character.isspace() or ord(character) < 32 for character in url):
         yield "url", "holds a space, write it as %20"
 

@@ -315,12 +315,12 @@ def _wrong(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     named = [("to", address) for address in (to if isinstance(to, list) else [to])]
     for option, address in [*named, ("sender", options.get("sender"))]:
         if isinstance(address, str) and "${" not in address and not _is_address(address):
-            yield option, f"{address} is no address, write NAME@HOST"
+            yield option, f"{address} is not an email address, write NAME@HOST"
     if isinstance(to, list) and not to:
         yield "to", "names nobody"
     port = options.get("port")
     if isinstance(port, int) and not 1 <= port <= 65535:
-        yield "port", f"{port} is no port, write 1 to 65535"
+        yield "port", f"{port} is not a port, write 1 to 65535"
     local = options.get("host", "localhost") in ("localhost", "127.0.0.1", "::1")
     if options.get("password") is not None and options.get("security", "none") == "none" and not local:
         yield "password", "would be sent in the clear, add security: starttls, or tls"

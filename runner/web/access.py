@@ -93,8 +93,8 @@ class Access:
             )
         if self.settings.trusted_header is not None and not self.settings.hosts and not is_loopback(self.host):
             raise InvalidSettings(
-                f"web.trusted_header needs web.hosts to listen on {self.host}: a page of another site could act for "
-                "its readers under a name of its own",
+                f"web.trusted_header needs web.hosts to listen on {self.host}: a page of another site could send "
+                "requests in the name of its visitors",
                 hint="add the names that browsers use, such as hosts: [runner.example.com]; or listen on 127.0.0.1",
             )
         own = () if is_wildcard(self.host) else (self.host,)

@@ -146,7 +146,7 @@ def revoke_run(reference: Reference, request: Request, person: Operator, body: R
     """Revoke a run; a finished one does not change."""
     given = body or Revocation()
     if given.signal is not None and not given.terminate:
-        raise UsageError("signal is what terminate sends", hint="add terminate")
+        raise UsageError("signal needs terminate", hint="add terminate")
     run, _ = revoke(
         state_of(request).project,
         reference,

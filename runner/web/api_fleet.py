@@ -105,7 +105,7 @@ def list_upcoming(
     first = read_moment(begin, zone) if begin is not None else None
     last = read_moment(end, zone, first) if end is not None else None
     if first is not None and last is not None and last < first:
-        raise UsageError("to lies before from", hint="swap or correct them")
+        raise UsageError("to is before from", hint="swap or correct them")
     late = missed(project, job) if first is None else []
     table = ScheduleTable(project.settings)
     coming = list(islice(upcoming(project, since=first, until=last, job=job, table=table), limit))

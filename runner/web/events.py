@@ -117,7 +117,7 @@ class Hub:
         """Return a reader of the events after ``after``, the last one that a browser saw; None: after the newest.
 
         Raises:
-            UsageError: that is no id of an event.
+            UsageError: that is not the id of an event.
             Unavailable: Redis cannot be reached.
         """
         return Events(self._ledger, after)
@@ -303,7 +303,7 @@ class EventStream(StreamingResponse):
         try:
             await super().stream_response(patient)
         except TimeoutError:
-            _log.info("somebody followed events without taking them")
+            _log.info("closed an event stream, its client did not read")
 
 
 def _wanted(event: Event | Gap | None, job: str | None, run: str | None) -> bool:

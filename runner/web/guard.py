@@ -276,7 +276,7 @@ def _log_in_first(request: Request) -> Response:
 
 
 def _split(url: str) -> tuple[str | None, str | None]:
-    """Return the name of a URL's host, and with its port; None of what is no URL."""
+    """Return the name of a URL's host, and with its port; None of what is not a URL."""
     try:
         found = urlsplit(url)
         return found.hostname, found.netloc

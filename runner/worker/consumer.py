@@ -81,7 +81,7 @@ class JobConsumer(Consumer):
 
     def on_invalid_task(self, body: object, message: Message, exc: BaseException) -> None:
         """Put what is no valid task message to the dead letters."""
-        bury(message, f"it is no valid task message: {exc}")
+        bury(message, f"it is not a valid task message: {exc}")
 
     def on_unknown_message(self, body: object, message: Message) -> None:
         """Put a message without a task's name to the dead letters."""

@@ -111,7 +111,7 @@ class Drain:
             return True
         if self._late_since is None or time.monotonic() - self._late_since < SETTLING_SECONDS:
             return False
-        log.warning("what became of attempts cannot be written, their leases will run out")
+        log.warning("outcomes of attempts cannot be written, their leases will run out")
         self._state.shared.ends = True
         return True
 
@@ -132,7 +132,7 @@ class Drain:
             consumer.cancel()
             consumer.channel.hand_back_waiting(self._state.waiting_here)
         except lost as error:
-            log.warning("could not hand back what waits here, its leases will run out: %s", error)
+            log.warning("could not hand back waiting messages, their leases will run out: %s", error)
 
     def _hand_back(self) -> None:
         """End what runs, and give it back: dead before it is given away, so that it never runs twice at once."""
@@ -151,4 +151,4 @@ class Drain:
         try:
             self._state.shared.claims.hand_back(tokens, detail=HANDED_BACK)
         except RunnerError as error:
-            log.warning("could not hand back what ran, its leases will run out: %s", error)
+            log.warning("could not hand back runs in progress, their leases will run out: %s", error)

@@ -198,7 +198,7 @@ class LiveFiles:
             kept = ", ".join(self._live.kept)
             log.error("%s", f"the last good state of {kept} stays in force" if kept else "sound jobs are run")
         elif self._told and not self._problems:
-            log.info("files of jobs have no problems any more")
+            log.info("the job files have no problems any more")
         self._told = frozenset(self._problems)
 
     # -- defaults of runner.yaml
@@ -221,7 +221,7 @@ class LiveFiles:
             log.error("%s; what was read before stays in force", error.message)
             return
         if replace(new, defaults=self._settings.defaults, calendars=self._settings.calendars) != self._settings:
-            log.warning("runner.yaml changed: its defaults hold from now on, the rest once this worker starts anew")
+            log.warning("runner.yaml changed: its defaults and calendars apply from now on, the rest after a restart")
         self._live.follow(replace(self._settings, defaults=new.defaults, calendars=new.calendars))
 
     # -- what others read

@@ -134,5 +134,5 @@ class FollowCode(threading.Thread):
                 while not self._state.takers.board.head.draining and not self._ended.wait(DRAIN_LOOK_SECONDS):
                     pass
                 # Said once nothing more is taken: whoever reads it may rely on the new code from now on.
-                log.warning("Python files changed: this worker starts anew once what runs has ended")
+                log.warning("Python files changed: this worker restarts when its runs have ended")
                 return

@@ -104,7 +104,7 @@ def _terminate(panel: Panel, signal: str | int | None = None, task_id: str | Ite
 def _add_consumer(panel: Panel, queue: object = None, **options: object) -> Words:
     """Take runs from one more queue."""
     if not isinstance(queue, str) or not re.fullmatch(str(QUEUE_NAME.pattern), queue):
-        return {"error": f"{str(queue)[:100]!r} is no name of a queue, {QUEUE_NAME.advice}"}
+        return {"error": f"{str(queue)[:100]!r} is not a valid queue name, {QUEUE_NAME.advice}"}
     if given := sorted(name for name, value in options.items() if value is not None):
         return {"error": f"a queue of runs has no options, leave out {', '.join(given)[:200]}"}
     panel.consumer.call_soon(panel.consumer.add_task_queue, queue)

@@ -273,7 +273,7 @@ class ProcessTakers(Takers):
         try:
             guard(pid)
         except OSError as error:
-            log.error("what process %s starts may outlive this worker: %s", pid, error)
+            log.error("processes that %s starts may outlive this worker: %s", pid, error)
         self.pids[index] = pid
         with self._changed:
             begins = self._begun and index in self._ready

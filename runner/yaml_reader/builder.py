@@ -184,14 +184,14 @@ class Builder:
         path = (*self.path(), key)
         self._fault(
             event,
-            told(f"stands twice, first in line {self.document.line_of(path)}", "remove one or merge the two", "; "),
+            told(f"appears twice, first in line {self.document.line_of(path)}", "remove one or merge the two", "; "),
             path,
         )
 
     def _odd_key(self, event: Any, frame: _Frame, value: Any) -> Any:
         if value == "<<" and not event.style:
             if frame.merges is not None:
-                self._fault(event, told("<< stands twice", "write <<: [*first, *second]"))
+                self._fault(event, told("<< appears twice", "write <<: [*first, *second]"))
                 return _BAD_KEY
             frame.merges = []
             return _MERGE
@@ -226,7 +226,7 @@ class Builder:
 
     def _anchor(self, event: Any, name: str) -> None:
         if name in self.anchors or name in self.open_anchors:
-            self._fault(event, told(f"the anchor &{name} stands twice", "give one of them another name"))
+            self._fault(event, told(f"the anchor &{name} appears twice", "give one of them another name"))
 
     def _alias(self, event: Any) -> None:
         name = event.anchor

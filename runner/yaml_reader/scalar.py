@@ -160,6 +160,6 @@ def _refuse_other_spellings(text: str) -> Any:
             _as_text(text),
         )
     if _NO_NUMBER.match(text):
-        message = told(f"{text} is no number that JSON can hold", f'quote it if text is meant: "{text}"')
+        message = told(f"{text} is not a number that JSON can hold", f'quote it if text is meant: "{text}"')
         raise Doubtful(message, _as_text(text))
     return text

@@ -71,7 +71,7 @@ def test_a_file_that_is_none(file: Path, tmp_path: Path) -> None:
 
     assert told() == f"env_file: {file} cannot be read: No such file or directory"
     os.mkfifo(file)
-    assert told() == f"env_file: {file} is no regular file"
+    assert told() == f"env_file: {file} is not a regular file"
     file.unlink()
     file.mkdir()
     assert "env_file" in told()

@@ -65,7 +65,7 @@ def test_all_that_is_missing_is_told_at_once(tmp_path: Path) -> None:
         f"C: {tmp_path}/none cannot be read: No such file",
         f"D: {tmp_path}/open can be written by anybody, run: chmod o-w",
         f"E: {tmp_path}/empty is empty",
-        f"F: {tmp_path}/pipe is no regular file",
+        f"F: {tmp_path}/pipe is not a regular file",
         f"G: {tmp_path}/large has more than 64 KiB",
         f"H: {tmp_path}/nul holds NUL",
         "I: ",

@@ -68,7 +68,7 @@ def test_what_is_no_exception_is_an_outcome_as_any_other(work: Work) -> None:
     run = work.run("cancelled")
     assert (run.state, run.reason, run.attempts, run.losses) == (State.FAILURE, "exception", 1, 0)
     assert run.error is not None
-    assert run.error["message"] == "the job raised CancelledError, which is no Exception"
+    assert run.error["message"] == "the job raised CancelledError, which is not an Exception"
     assert "by itself" in run.error["traceback"]
 
 

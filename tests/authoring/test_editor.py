@@ -58,7 +58,7 @@ def test_a_sound_file_is_not_marked(editor: Editor) -> None:
         assert editor.problems(text) == [], name
 
 
-TEMPLATE = "known are ${run.id}, ${run.slot}, ${params.NAME} and ${env.NAME}; write $${ for a literal ${"
+TEMPLATE = "use ${run.id}, ${run.slot}, ${params.NAME}, or ${env.NAME}; write $${ for a literal ${"
 MARKS = {
     "timeout: 30": (5, 14, "write a duration with a unit, such as 90s, 15m, 1h30m or 2d"),
     "timeout: 30 minutes": (5, 14, "write a duration with a unit, such as 90s, 15m, 1h30m or 2d"),

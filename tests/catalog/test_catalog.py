@@ -111,7 +111,7 @@ def test_a_dangling_link_a_folder_and_a_pipe(project: Project) -> None:
     os.mkfifo(project.project / "jobs.d" / "pipe.yaml", 0o644)
     assert told(project.load()) == [
         "jobs.d/gone.yaml:1:1: cannot be read: the file it links to does not exist",
-        "jobs.d/pipe.yaml:1:1: is no regular file, remove it or rename it",
+        "jobs.d/pipe.yaml:1:1: is not a regular file, remove it or rename it",
     ]
 
 

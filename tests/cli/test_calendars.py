@@ -136,7 +136,7 @@ def test_a_wrong_declaration(ruled: Project) -> None:
         "none": "is empty, write a list of dates",
         "date": "'2026-13-01' is not a date",
         "number": "expected a list of dates or a text, got a whole number",
-        "a b": "as a name, 'a b' does not fit",
+        "a b": "as a name, 'a b' is not valid",
     }
     ruled.write(
         {

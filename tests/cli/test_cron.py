@@ -37,7 +37,7 @@ def test_show_is_what_install_installs(host: Host) -> None:
     assert host.cli(project, "cron", "install").check().stderr.startswith("installed already, nothing was changed\n")
     host.cli(project, "cron", "remove").check()
     assert not host.table.exists()
-    assert "has no block" in host.cli(project, "cron", "remove").check().stderr
+    assert "has no lines" in host.cli(project, "cron", "remove").check().stderr
 
 
 def test_other_lines_stay_as_they_are(host: Host) -> None:

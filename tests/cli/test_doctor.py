@@ -89,7 +89,7 @@ def test_exit_code_0_if_all_was_mended(sound: Project) -> None:
     client.close()
     sound.cli("doctor").check(1)
     result = sound.cli("doctor", "--repair").check(0)
-    assert "mended: strays: 1 entry" in result.stderr
+    assert "repaired: strays: 1 entry" in result.stderr
     sound.cli("doctor").check(0)
 
 

@@ -90,7 +90,7 @@ def test_submit_imports_no_celery(project: Project) -> None:
         (["submit", "hello", "-p", "nam=x"], "did you mean name?"),
         (["submit", "hello", "--in", "10"], "10 has no unit"),
         (["submit", "hello", "--in", "10m", "--at", "02:00"], "use one of them"),
-        (["submit", "hello", "--at", "2020-01-01 00:00"], "lies in the past"),
+        (["submit", "hello", "--at", "2020-01-01 00:00"], "is in the past"),
         (["submit", "hello", "--at", "someday"], "is not a time"),
         (["submit", "hello", "--timeout", "10s"], "add --wait"),
         (["submit", "hello", "--queue", "a b"], "queue"),

@@ -227,7 +227,7 @@ def test_print_writes_nothing(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("Bad_", "work:bare"), "the name of a job: 'Bad_' does not fit"),
+        (("Bad_", "work:bare"), "the name of a job: 'Bad_' is not valid"),
         (("x", "work"), "the path of a function"),
         (("x", "work:baer"), "work has no baer, did you mean bare?"),
         (("x", "wokr:bare"), "No module named 'wokr'"),

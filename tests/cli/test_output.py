@@ -55,7 +55,7 @@ def test_a_list_has_the_same_documents_as_an_array_and_line_by_line(served: Proj
     lines = [json.loads(line) for line in served.cli(verb, "--jsonl").check().stdout.splitlines()]
     assert [steady(each) for each in lines] == [steady(each) for each in array]
     assert [each.keys() for each in lines] == [each.keys() for each in array]
-    assert "--json and --jsonl each say what to print" in served.cli(verb, "--json", "--jsonl").check(2).stdout
+    assert "--json and --jsonl cannot be combined" in served.cli(verb, "--json", "--jsonl").check(2).stdout
 
 
 def test_quiet_success_is_silent(served: Project) -> None:

@@ -126,9 +126,9 @@ def test_keys_from_a_param_make_each_run_once(counting: Project) -> None:
     ("words", "told"),
     [
         ("--params-file - --key k", "--key-from PARAM"),
-        ("--key-from n", "--key-from is for --params-file"),
+        ("--key-from n", "--key-from needs --params-file"),
         ("--params-file - --params -", "both read stdin"),
-        ("--params-file - --timeout 1m", "--timeout says how long to wait"),
+        ("--params-file - --timeout 1m", "--timeout needs --wait"),
         ("--params-file - --key-from nn", "did you mean n?"),
         ("--params-file - -p m=1", "m: is not declared"),
         ("--params-file missing.jsonl", "missing.jsonl cannot be read: No such file"),

@@ -38,7 +38,7 @@ def test_init_up_submit_down(folder: Path) -> None:
     assert f"stopping worker {pid}" in down.stderr
     assert "server is stopped" in down.stderr
     assert not alive(pid)
-    assert "nothing was up" in cli(folder, "down").stderr
+    assert "nothing was running" in cli(folder, "down").stderr
     # What is recorded stays.
     assert cli(folder, "status", done.json["id"], "--json").json["state"] == "SUCCESS"
 
@@ -79,7 +79,7 @@ def test_a_worker_that_cannot_start_is_told(folder: Path) -> None:
     failed = runner_cli("up", "-d", cwd=folder)
     assert failed.exit_code == 70
     assert "no_such_module" in failed.stderr
-    assert "nothing was up" not in cli(folder, "down").stderr
+    assert "nothing was running" not in cli(folder, "down").stderr
 
 
 def test_up_in_the_foreground(folder: Path) -> None:

@@ -23,7 +23,7 @@ def test_upcoming(scheduled: Project) -> None:
     text = scheduled.cli("upcoming", "--all", "-n", "3", "--utc").check().stdout.splitlines()
     assert text[0].split()[:2] == ["SLOT", "JOB"]
     assert len(text) == 4
-    assert scheduled.cli("upcoming", "--job", "by-hand").check().stderr == "no runs to come\n"
+    assert scheduled.cli("upcoming", "--job", "by-hand").check().stderr == "no scheduled runs\n"
     assert scheduled.cli("upcoming", "--job", "idle", "--json").check().json == []
     scheduled.cli("upcoming", "--job", "nihgt").check(2)
     scheduled.cli("upcoming", "--to", "2020-01-01").check(2)

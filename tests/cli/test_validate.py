@@ -37,7 +37,7 @@ def test_each_problem_has_its_line_a_caret_and_a_fix(folder: Path) -> None:
     write(folder, BROKEN)
     done = runner_cli("validate", cwd=folder).check(2)
     assert done.stdout.splitlines() == [
-        "jobs.d/a.yaml:4:14: jobs.x.kwargs.说明: '说明' does not fit, a keyword argument is a Python identifier",
+        "jobs.d/a.yaml:4:14: jobs.x.kwargs.说明: '说明' is not valid, a keyword argument is a Python identifier",
         "    4 |     kwargs: {说明: 1}",
         "      |              ^",
         "jobs.d/a.yaml:5:14: jobs.x.timeout: 30 has no unit, write 30s, 30m or 30h",

@@ -302,8 +302,8 @@ def test_what_is_nested_too_deeply_is_refused_where_it_comes_in() -> None:
     [
         ('{"a": 1, "b": 2, "a": 3}', "'a' is given twice"),
         ('{"a": {"b": 1, "b": 1}}', "'b' is given twice"),
-        ("[NaN]", "NaN is no JSON value"),
-        ("[-Infinity]", "-Infinity is no JSON value"),
+        ("[NaN]", "NaN is not a JSON value"),
+        ("[-Infinity]", "-Infinity is not a JSON value"),
         ("[1e999]", "Out of range"),
         (r'["\ud800"]', "half of a surrogate pair"),
         (r'{"\udcff": 1}', "half of a surrogate pair"),

@@ -141,7 +141,7 @@ def test_leap_days_and_seconds() -> None:
 @pytest.mark.parametrize(
     ("cron", "message"),
     [
-        ("60 * * * *", "minute '60' does not fit, write 0 to 59"),
+        ("60 * * * *", "minute '60' is not valid, write 0 to 59"),
         ("* 24 * * *", "hour '24'"),
         ("* * 0 * *", "day-of-month '0'"),
         ("* * * foo *", "month 'foo'"),

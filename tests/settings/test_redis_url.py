@@ -51,7 +51,7 @@ def test_sound_urls(given: str, means: str) -> None:
     [
         ("", "is empty"),
         ("embeded", "did you mean embedded?"),
-        ("localhost:6379", "is no URL, write embedded, redis://"),
+        ("localhost:6379", "is not a URL, write embedded, redis://"),
         ("amqp://host", "amqp:// is not supported"),
         ("redis://host?ssl_cert_reqs=CERT_NONE", "has ssl_cert_reqs in a URL without TLS, write rediss://"),
         ("valkey://host/0?ssl=true", "has ssl in a URL without TLS"),

@@ -370,7 +370,7 @@ def test_faults_of_both_files_are_told_where_they_stand(project: Path) -> None:
 def test_the_file_of_an_environment_is_read_as_strictly(project: Path) -> None:
     (project / "runner.prod.yaml").write_text("worker: {lease: 5s}\nworker: {lease: 6s}\n")
     (line,) = complaints(project, "namespace: x\n", RUNNER_ENV="prod")
-    assert line.startswith("runner.prod.yaml:2:1: worker: stands twice")
+    assert line.startswith("runner.prod.yaml:2:1: worker: appears twice")
 
 
 @pytest.mark.parametrize(

@@ -164,8 +164,8 @@ def test_no_answer(site: Site) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"url": "ftp://x/"}, "no http or https URL"),
-        ({"url": "http://m\u00fcnchen.example/"}, "no http or https URL"),
+        ({"url": "ftp://x/"}, "not an http or https URL"),
+        ({"url": "http://m\u00fcnchen.example/"}, "not an http or https URL"),
         ({"url": "http://me:hunter2@127.0.0.1/x"}, "give them in headers"),
         ({"url": "http://x/", "headers": {"A": "\u65e5"}}, "headers.A: not a text of one line in Latin letters"),
         ({"url": "http://x/", "method": "get"}, "write GET"),
@@ -296,12 +296,12 @@ def test_a_mail_server_that_is_away() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"to": "nobody"}, "no address"),
+        ({"to": "nobody"}, "not an email address"),
         ({"to": []}, "names nobody"),
-        ({"sender": "x"}, "no address"),
+        ({"sender": "x"}, "not an email address"),
         ({"host": "mail.example.com", "user": "me", "password": "x"}, "in the clear"),
         ({"user": "me"}, "belong together"),
-        ({"port": 0}, "is no port"),
+        ({"port": 0}, "is not a port"),
     ],
 )
 def test_mail_options_that_make_no_sense(options: dict[str, Any], words: str) -> None:
@@ -350,12 +350,12 @@ def test_validate_knows_the_options_of_stock_tasks(tmp_path: Path) -> None:
         "expected_status",
         "would let a submitter choose the code",
         "args: True is not text",
-        "me is no address",
+        "me is not an email address",
         "kwargs.security",
         "needs run; add it to params",
-        "no http or https URL",
+        "not an http or https URL",
         "kwargs.body",
     ):
         assert any(words in each for each in told), (words, told)
-    assert sum("would let a submitter set what only YAML may" in each for each in told) == 2
+    assert sum("would let a submitter set an option that only YAML may set" in each for each in told) == 2
     assert all(each.startswith("jobs.d/stock.yaml:") for each in told)

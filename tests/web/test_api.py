@@ -105,7 +105,7 @@ def test_errors_have_the_shape_of_the_command_line(
         (b"[]", "valid dictionary"),
         (b'"text"', "valid dictionary"),
         (b'{"params": {"name": "a", "name": "b"}}', "'name' is given twice"),
-        (b'{"params": {"name": NaN}}', "NaN is no JSON value"),
+        (b'{"params": {"name": NaN}}', "NaN is not a JSON value"),
         (b'{"params": {"name": 1e999}}', "Out of range"),
         (b'{"params": {"name": "\\ud800"}}', "half of a surrogate pair"),
         (b'{"params": {"name": "\xff"}}', "not UTF-8"),

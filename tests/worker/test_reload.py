@@ -233,7 +233,7 @@ def test_a_worker_starts_anew_when_its_code_changes(make_project: Callable[..., 
         assert result_of(project, project.submit("say")) == ["one", "one"]
         pid = worker.pid
         (project.path / "work.py").write_text("def say(word):\n    return 'changed'\n")
-        worker.wait_for("starts anew")
+        worker.wait_for("restarts when")
         assert result_of(project, project.submit("say")) == "changed"
         assert worker.pid == pid
 
@@ -246,7 +246,7 @@ def test_it_starts_anew_under_a_relative_path_too(make_project: Callable[..., Pr
         worker.wait_for("runner worker ready", 60.0)
         assert result_of(project, project.submit("say")) == ["one", "one"]
         (project.path / "work.py").write_text("def say(word):\n    return 'changed'\n")
-        worker.wait_for("starts anew")
+        worker.wait_for("restarts when")
         assert result_of(project, project.submit("say")) == "changed"
 
 

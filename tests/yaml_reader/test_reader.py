@@ -125,7 +125,7 @@ def test_too_long_a_file() -> None:
 
 def test_a_message_is_one_line() -> None:
     found = problems('a: 1\n"a\\nb\\e[31m": 1\n"a\\nb\\e[31m": 2\n')
-    assert found == ["f.yaml:3:1: a\\nb\\x1b[31m: stands twice, first in line 2; remove one or merge the two"]
+    assert found == ["f.yaml:3:1: a\\nb\\x1b[31m: appears twice, first in line 2; remove one or merge the two"]
     assert len(one_line("x" * 10_000)) == 500
 
 

@@ -64,7 +64,7 @@ class Lines:
         if self.out.as_json and not self.wait:
             self.out.data("]" if self._begun else "[]")
         if self.duplicates:
-            self.out.note(f"{_lines(self.duplicates)} submitted before: the runs that exist stand for them")
+            self.out.note(f"{_lines(self.duplicates)} submitted before; no runs were added for them")
         if self.refused:
             self.out.note(f"{_lines(self.refused)} refused; runs submitted: {self.submitted:,}")
         return worst([code, _REFUSED if self.refused else 0])

@@ -52,7 +52,7 @@ def in_one_form(**asked: bool) -> None:
     """
     if sum(asked.values()) > 1:
         *names, last = (f"--{name}" for name in asked)
-        raise UsageError(f"{', '.join(names)} and {last} each say what to print", hint="use one of them")
+        raise UsageError(f"{', '.join(names)} and {last} cannot be combined", hint="use one of them")
 
 
 class DurationType(ParamType):
@@ -88,7 +88,7 @@ def _queues(_ctx: click.Context, _param: click.Parameter, value: tuple[str, ...]
     names = [name.strip() for each in value for name in each.split(",")]
     for name in names:
         if not re.fullmatch(str(QUEUE_NAME.pattern), name):
-            raise click.BadParameter(f"{name!r} is no name of a queue, {QUEUE_NAME.advice}.")
+            raise click.BadParameter(f"{name!r} is not a valid queue name, {QUEUE_NAME.advice}.")
     return tuple(dict.fromkeys(names))
 
 

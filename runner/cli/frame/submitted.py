@@ -54,7 +54,7 @@ def print_submitted(project: Project, out: Output, submitted: Submitted, *, wait
         OutputLost: stdout takes nothing; the id stands on stderr.
     """
     if submitted.duplicate:
-        out.note(f"this was submitted before: run {submitted.id} stands for it, nothing was added")
+        out.note(f"this was submitted before, as run {submitted.id}; no run was added")
     try:
         if not out.as_json:
             out.data(submitted.id)
@@ -65,7 +65,7 @@ def print_submitted(project: Project, out: Output, submitted: Submitted, *, wait
 
             out.document(submitted_document(project, submitted))
     except OutputLost:
-        out.note(f"run {submitted.id} is submitted, and goes on")
+        out.note(f"run {submitted.id} is submitted and continues")
         raise
 
 

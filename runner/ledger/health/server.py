@@ -150,7 +150,7 @@ def _writes(server: Server) -> Finding:
 
 def _replication(server: Server) -> Finding:
     if server["cluster_enabled"]:
-        return problem("replication", "this is Redis Cluster, which is not supported", "use a server that is no part")
+        return problem("replication", "this is Redis Cluster, which is not supported", "use a server that is not part")
     if server["role"] not in (None, "master"):
         return problem("replication", "this is a replica, which takes no writes", "write the primary into redis_url")
     replicas = int(server["connected_slaves"] or 0)
