@@ -315,16 +315,28 @@ def test_a_rerun_does_not_repeat_bad_params(house: House, name: str) -> None:
     house.ledger.client.hset(key, "params", "{}")
 
 
-@pytest.mark.parametrize("job", [{"a": {"required": True}}, {"a": {"type": "string", "default": KIB_70}}])
-def test_a_schedule_records_what_it_cannot_submit(make_project: Callable[..., Project], job: dict[str, Any]) -> None:
-    project = make_project({"scheduled": {"task": "doors_work:take", "params": job, "schedule": {"every": "1m"}}})
-    opened, at = Opened.open(project.path), [1_800_000_000_000]
+@pytest.mark.parametrize(
+    ("params", "given"),
+    [
+        # Sound today, and wrong in the year 2096.
+        ({"a": {"type": "integer", "maximum": 2090}}, {"a": "${run.slot.year}"}),
+        ({"a": {"type": "string", "default": KIB_70}}, {}),
+    ],
+    ids=["given", "default"],
+)
+def test_a_schedule_records_what_it_cannot_submit(
+    make_project: Callable[..., Project], params: dict[str, Any], given: dict[str, Any]
+) -> None:
+    job = {"task": "doors_work:take", "params": params, "schedule": {"every": "1m", "params": given}}
+    project = make_project({"scheduled": job})
+    opened, at = Opened.open(project.path), [4_000_000_000_000]
     engine = Engine(opened, clock=lambda: at[0])
     engine.tick()
     at[0] += 61_000
     [(_, _, run_id)] = engine.tick().submitted
     run = opened.ledger.get(run_id)
-    assert (run.state, run.reason, run.attempts, run.params) == ("FAILURE", "invalid_params", 0, {})
+    assert (run.state, run.reason, run.attempts) == ("FAILURE", "invalid_params", 0)
+    assert run.params == {}
     assert run.error is not None
     assert run.error["type"] == "runner.errors.InvalidParams"
 
