@@ -76,9 +76,10 @@ def _fault(param: Param, schedule: Schedule, value: Any) -> str | None:
 
 
 def _tried(schedule: Schedule) -> Iterator[datetime]:
-    from runner.schedule.timetable import Timetable  # start-up time: most commands read the cache
+    from runner.schedule.rules import without_calendars  # start-up time: most commands read the cache
+    from runner.schedule.timetable import Timetable
 
-    table = Timetable(schedule, "UTC")
+    table = Timetable(without_calendars(schedule), "UTC")
     for year in _TRIED:
         slot = table.next(datetime(year, 1, 1, tzinfo=UTC))
         if slot is None:

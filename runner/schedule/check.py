@@ -10,9 +10,9 @@ from typing import Any
 from runner.model.message import message_of, told
 from runner.model.option import Path, Report
 from runner.model.schedule import Schedule
-from runner.model.slot_rule import names_calendar
 from runner.model.timezone import unknown_zone
 from runner.schedule.cron import BadExpression, Cron
+from runner.schedule.rules import without_calendars
 from runner.schedule.timetable import Timetable
 
 _MOMENT = timedelta(milliseconds=1)
@@ -68,10 +68,8 @@ def _sound(schedule: Schedule, written: Any, path: Path, report: Report) -> bool
 
 def _some_left(schedule: Schedule, path: Path, report: Report) -> bool:
     """Report ``except`` or ``only`` if they leave no slot, whatever is in the calendars that they name."""
-    excepted = tuple(rule for rule in schedule.excepted if not names_calendar(rule))
-    only = () if any(map(names_calendar, schedule.only)) else schedule.only
-    schedule = replace(schedule, excepted=excepted, only=only)
-    if not (excepted or only):
+    schedule = without_calendars(schedule)
+    if not (schedule.excepted or schedule.only):
         return True
     if schedule.every is not None and schedule.timezone is None:
         return True  # which of its slots lie in a window depends on the project's zone

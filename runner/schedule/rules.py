@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from runner.model.schedule import Schedule
-from runner.model.slot_rule import CALENDAR, Window
+from runner.model.slot_rule import CALENDAR, Window, names_calendar
 from runner.schedule.coverage import NEVER, CalendarFault, Coverage, Days, Windows
 from runner.schedule.zone import next_change
 
@@ -22,6 +22,13 @@ Calendars = Callable[[str], Coverage]
 def no_calendars(name: str) -> Coverage:
     """Refuse any calendar: for schedules that are known to name none."""
     raise CalendarFault(f"there is no calendar {name}")
+
+
+def without_calendars(schedule: Schedule) -> Schedule:
+    """Return the schedule with all slots that it may have, whatever is in the calendars that it names."""
+    excepted = tuple(rule for rule in schedule.excepted if not names_calendar(rule))
+    only = () if any(map(names_calendar, schedule.only)) else schedule.only
+    return replace(schedule, excepted=excepted, only=only)
 
 
 @dataclass(frozen=True, slots=True)
