@@ -38,7 +38,7 @@ def look_up_secrets(job: JobSpec, project: Path, environ: Mapping[str, str]) -> 
             if source.startswith(COMMAND):
                 found[name] = read_from_command(source.removeprefix(COMMAND), project, environ)
             else:
-                found[name] = _look_up(source, project, environ)
+                found[name] = look_up(source, project, environ)
         except MissingSecret as missing:
             faults.append(f"{name}: {missing}")
         except CommandFailed as failed:
@@ -50,7 +50,12 @@ def look_up_secrets(job: JobSpec, project: Path, environ: Mapping[str, str]) -> 
     return found
 
 
-def _look_up(source: str, project: Path, environ: Mapping[str, str]) -> str:
+def look_up(source: str, project: Path, environ: Mapping[str, str]) -> str:
+    """Return the secret of ``env:NAME`` or ``file:PATH``.
+
+    Raises:
+        MissingSecret: it is missing or empty, or comes from a file that others may write.
+    """
     kind, _, place = source.partition(":")
     if kind == "env":
         if not environ.get(place):
@@ -115,7 +120,7 @@ def complaints(job: JobSpec, project: Path, environ: Mapping[str, str]) -> Itera
         if source.startswith(COMMAND):
             continue  # nothing is started before a run needs it
         try:
-            found[name] = _look_up(source, project, environ)
+            found[name] = look_up(source, project, environ)
         except MissingSecret as missing:
             faults.append(f"{name}: {missing}")
     if faults:

@@ -36,6 +36,7 @@ from runner.model.schedule import SCHEDULES, Schedule
 from runner.model.secret import SECRET
 from runner.model.template import Template, params_known
 from runner.model.watch import WATCH_ALIASES, Watch, check_watch
+from runner.model.webhook import WEBHOOK_ALIASES, Webhook, check_webhook
 
 # Python lets letters of any script into a name; these ranges hold them and no punctuation, in Python's
 # regular expressions and in ECMA-262 alike.
@@ -110,6 +111,8 @@ JOB_ALIASES = {
     "secretRef": "secrets",
     "secretKeyRef": "secrets",
     "envFile": "env_file",
+    "webhooks": "webhook",
+    "on_webhook": "webhook",
     "env_files": "env_file",
     "envFrom": hint("name what the job needs under secrets"),
     "concurrencyPolicy": "concurrency.policy",
@@ -322,6 +325,12 @@ class JobSpec:
         "has stopped growing.",
         examples=({"path": "inbox/*.csv", "settle": "30s"},),
     )
+    webhook: Webhook | None = option(
+        Section(Webhook, WEBHOOK_ALIASES),
+        default=None,
+        help="Requests to POST /hooks/JOB of runner web that each submit a run, once for each delivery.",
+        examples=({"signature": "github", "secret": "env:GITHUB_WEBHOOK_SECRET", "params": {"branch": "ref"}},),
+    )
     concurrency: Concurrency | None = option(
         Section(Concurrency, CONCURRENCY_ALIASES),
         default=None,
@@ -440,6 +449,8 @@ def check_job(job: JobSpec, path: Path, report: Report) -> bool:
         sound &= check_key(job.rate.key, job.params, (*path, "rate", "key"), report)
     if job.watch is not None:
         sound &= check_watch(job.params, (*path, "watch"), report)
+    if job.webhook is not None:
+        sound &= check_webhook(job.webhook, job.params, (*path, "webhook"), report)
     for number, name in enumerate(job.unique.by if job.unique else ()):
         if name not in job.params:
             what, close = f"{name} is not a param of the job", closest(name, job.params)

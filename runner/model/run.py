@@ -67,7 +67,7 @@ class RevokedReason(StrEnum):
     REPLACED = "replaced"
 
 
-Trigger = Literal["cli", "schedule", "cron", "api", "web", "hook", "rerun", "backfill", "celery", "watch"]
+Trigger = Literal["cli", "schedule", "cron", "api", "web", "hook", "rerun", "backfill", "celery", "watch", "webhook"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ class SecretSource:
     """
 
     commands: bool = True
+    reader: str = "the worker"
 
     @property
     def places(self) -> str:
@@ -55,7 +56,7 @@ class SecretSource:
 
     @property
     def _advice(self) -> str:
-        return f"write {self.places}, where the worker finds it; the secret itself does not belong here"
+        return f"write {self.places}, where {self.reader} finds it; the secret itself does not belong here"
 
 
 SECRET = SecretSource()
@@ -63,4 +64,5 @@ SECRET = SecretSource()
 
 def is_secret(path: Path) -> bool:
     """Whether the value at ``path`` of a jobs file is a secret's, so that its line is not shown."""
-    return "secrets" in (path[1:2] if path[:1] == ("defaults",) else path[2:3])
+    option = path[1:] if path[:1] == ("defaults",) else path[2:]
+    return "secrets" in option[:1] or option[:2] == ("webhook", "secret")

@@ -128,9 +128,17 @@ class Access:
             if hmac.compare_digest(digest, known.sha256):
                 found = Person(name, Role[known.role.upper()], f"token:{name}")
         if found is None:
-            self._refuse_guessing(address)
-            self._note_failure(address)
+            self.refuse(address)
         return found
+
+    def refuse(self, address: str) -> None:
+        """Note that a request from ``address`` proved nothing.
+
+        Raises:
+            NotAllowed: too many did.
+        """
+        self._refuse_guessing(address)
+        self._note_failure(address)
 
     def open_link(self, token: str, address: str) -> str | None:
         """Return the id of a new session for whoever opens the link with the token of this start.

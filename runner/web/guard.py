@@ -42,6 +42,10 @@ HEADERS = {
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 PUBLIC = ("/login", "/healthz")
 """What is shown to anybody, beside ``/static/``."""
+HOOKS = "/hooks/"
+"""Where requests prove themselves what they are."""
+HOOK_BYTES = 1024 * 1024
+"""What the body of a webhook may have."""
 LINK = "token"
 """The parameter of the link that is printed at the start."""
 
@@ -82,7 +86,7 @@ class Guard:
         if answer is not None:
             await answer(scope, receive, send)
         else:
-            await self._app(scope, self._limited(receive), send)
+            await self._app(scope, self._limited(receive, self._most_of(request)), send)
 
     def _admit(self, request: Request, *, opens_links: bool) -> Response | None:
         request.state.person = None
@@ -91,14 +95,21 @@ class Guard:
         path = path_of(request)
         if len(path) > MOST_PATH or len(request.scope["query_string"]) > MOST_QUERY:
             raise HTTPException(414, f"a path has {MOST_PATH} bytes at most, and a query {MOST_QUERY}")
-        if _length(request) > self._most:
-            raise HTTPException(413, f"a body has {self._most} bytes at most")
+        most = self._most_of(request)
+        if _length(request) > most:
+            raise HTTPException(413, f"a body has {most} bytes at most")
+        if path.startswith(HOOKS):
+            # Not by a token or session of a person: a webhook checks the proof of its own.
+            return None
         request.state.person = self._who(request)
         if opens_links and (opened := self._open_link(request)) is not None:
             return opened
         if request.state.person is None and path not in PUBLIC and not path.startswith("/static/"):
             return _log_in_first(request)
         return None
+
+    def _most_of(self, request: Request) -> int:
+        return max(self._most, HOOK_BYTES) if path_of(request).startswith(HOOKS) else self._most
 
     def _who(self, request: Request) -> Person | None:
         access = self._access
@@ -167,8 +178,8 @@ class Guard:
         if foreign:
             raise NotAllowed("sent from another site")
 
-    def _limited(self, receive: Receive) -> Receive:
-        left, complete, deadline = self._most, False, asyncio.get_running_loop().time() + BODY_SECONDS
+    def _limited(self, receive: Receive, most: int) -> Receive:
+        left, complete, deadline = most, False, asyncio.get_running_loop().time() + BODY_SECONDS
 
         async def limited() -> Message:
             nonlocal left, complete
@@ -182,7 +193,7 @@ class Guard:
             left -= len(message.get("body", b""))
             complete = not message.get("more_body", False)
             if left < 0:
-                raise HTTPException(413, f"a body has {self._most} bytes at most")
+                raise HTTPException(413, f"a body has {most} bytes at most")
             return message
 
         return limited
@@ -260,7 +271,7 @@ def is_secure(request: Request) -> bool:
 def wants_json(request: Request) -> bool:
     """Whether a program asks, not a person."""
     path = path_of(request)
-    return path in ("/healthz", "/metrics", "/api") or path.startswith("/api/")
+    return path in ("/healthz", "/metrics", "/api") or path.startswith(("/api/", HOOKS))
 
 
 def _length(request: Request) -> int:

@@ -55,7 +55,7 @@ class StrictRoute(APIRoute):
         takes_body = self.body_field is not None
 
         async def strictly(request: Request) -> Response:
-            if takes_body and not _is_json(request.headers.get("Content-Type")) and await request.body():
+            if takes_body and not is_json(request.headers.get("Content-Type")) and await request.body():
                 raise HTTPException(415, "the body is not said to be JSON: send Content-Type: application/json")
             # What was read stays read: the body can be had from the request alone.
             strict = _StrictRequest(request.scope, request.receive)
@@ -66,7 +66,8 @@ class StrictRoute(APIRoute):
         return strictly
 
 
-def _is_json(content_type: str | None) -> bool:
+def is_json(content_type: str | None) -> bool:
+    """Whether a body is said to be JSON."""
     said = Message()
     said["Content-Type"] = content_type or ""
     subtype = said.get_content_subtype()

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from runner._version import __version__
 from runner.actions.project import Project
 from runner.errors import RunnerError, Unavailable, UnknownJob, UsageError
-from runner.web import api, api_backfills, api_fleet, forms, pages
+from runner.web import api, api_backfills, api_fleet, forms, inbound, pages
 from runner.web.access import Access, NotAllowed
 from runner.web.guard import HEADERS, Guard, headers_of, path_of, wants_json
 from runner.web.journal import Journal
@@ -27,7 +27,16 @@ HERE = Path(__file__).parent
 STATUS = {2: 422, 4: 404, 5: 409, 69: 503}
 """HTTP status by exit code: both say the same of an error."""
 
-ROUTERS = (api.router, api_fleet.router, api_backfills.router, api_fleet.health, pages.router, forms.router, forms.door)
+ROUTERS = (
+    api.router,
+    api_fleet.router,
+    api_backfills.router,
+    api_fleet.health,
+    pages.router,
+    forms.router,
+    forms.door,
+    inbound.router,
+)
 
 FORM_BYTES = 64 * 1024
 """What a body may have beside the params; these may take three times their size, escaped."""
@@ -73,7 +82,7 @@ def create_web_app(project: Project, *, host: str, start_token: str | None = Non
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     for router in ROUTERS:
         # Pages are not described, and what is open needs no token.
-        described = not access.open and router not in (pages.router, forms.router, forms.door)
+        described = not access.open and router not in (pages.router, forms.router, forms.door, inbound.router)
         app.include_router(router, dependencies=[BEARER] if described else [])
     app.add_api_route(OPENAPI, lambda: JSONResponse(app.openapi()), dependencies=[Reader], include_in_schema=False)
     most = 3 * project.settings.limits.params + FORM_BYTES

@@ -92,7 +92,7 @@ end
 -- Counts runs that were made together, and keeps who made them if a person did. run: the first; number: how many.
 local function note_submission(run, number)
   count('submissions', run.job, run.trigger, number)
-  local act = ({ cli = 'submit', api = 'submit', web = 'submit', rerun = 'rerun' })[run.trigger]
+  local act = ({ cli = 'submit', api = 'submit', web = 'submit', rerun = 'rerun', webhook = 'submit' })[run.trigger]
   if not act then return end
   local words = {}
   if number > 1 then words[1] = 'the first of ' .. number .. ' runs' end

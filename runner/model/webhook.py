@@ -1,0 +1,112 @@
+"""The ``webhook:`` section of a job: requests of other services that each submit a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from runner.model.kind import Path, Report, closest
+from runner.model.message import Message, hint, told
+from runner.model.option import Choice, Duration, MapOf, Text, option
+from runner.model.param import PARAM_NAME, Param
+from runner.model.secret import SecretSource
+
+TOLERANCE = 300.0
+HEADER = "header:"
+WHOLE = "."
+
+FIELD = Text(
+    pattern=r"^(\.|header:[A-Za-z0-9-]{1,100}|[^.\s:]+(\.[^.\s:]+)*)$",
+    advice="write a field of the body such as repository.full_name or commits.0.id, header:NAME, or . for the body",
+    max_length=256,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Webhook:
+    """Requests that each submit a run. Durations are seconds."""
+
+    signature: str = option(
+        Choice(("github", "stripe", "token")),
+        help="How a request proves where it comes from: github is the HMAC in X-Hub-Signature-256, stripe that in "
+        "Stripe-Signature, token the secret itself in Authorization: Bearer.",
+        examples=("github",),
+    )
+    secret: str = option(
+        SecretSource(commands=False, reader="runner web"),
+        help="The key of the HMAC, or the token: a variable (env:NAME) or a file (file:PATH) of runner web.",
+        examples=("env:GITHUB_WEBHOOK_SECRET",),
+    )
+    params: Mapping[str, str] = option(
+        MapOf(PARAM_NAME, FIELD),
+        default={},
+        help="The params of the run: for each a field of the body, header:NAME, or . for the whole body.",
+        examples=({"branch": "ref", "event": "header:X-GitHub-Event"},),
+    )
+    tolerance: float = option(
+        Duration(1.0),
+        default=TOLERANCE,
+        help="How far the time of a request with signature: stripe may be from that of this host.",
+        examples=("10m",),
+    )
+
+
+WEBHOOK_ALIASES = {
+    "token": hint("write signature: token, and secret: env:NAME"),
+    "key": "secret",
+    "hmac": "signature",
+    "type": "signature",
+    "format": "signature",
+    "provider": "signature",
+    "mapping": "params",
+    "map": "params",
+    "max_age": "tolerance",
+}
+
+
+def check_webhook(webhook: Webhook, params: Mapping[str, Param], path: Path, report: Report) -> bool:
+    """Report the options that do not fit the job or each other; return whether all do."""
+    sound = True
+    for name in webhook.params:
+        if name not in params:
+            what, close = f"{name} is no param of the job", closest(name, params)
+            fits = close is not None and close not in webhook.params
+            message = Message(f"{what}, did you mean {close}?", replacement=close if fits and close else "")
+            report((*path, "params", name), message if close else told(what, "declare it under params"), on_key=True)
+            sound = False
+    for name, param in params.items():
+        if param.required and name not in webhook.params:
+            report(path, told(f"gives a run no {name}, which is required", "name its field under params"), on_key=True)
+            sound = False
+    if webhook.tolerance != TOLERANCE and webhook.signature != "stripe":
+        what = f"has no effect, since requests with signature: {webhook.signature} have no time"
+        report((*path, "tolerance"), told(what, "remove it"), on_key=True)
+        sound = False
+    return sound
+
+
+def params_of(webhook: Webhook, body: Any, headers: Mapping[str, str]) -> dict[str, Any]:
+    """Return the params of a run; what is missing or null in the request is left out.
+
+    Args:
+        webhook: says which.
+        body: as read from JSON.
+        headers: whose names are compared without regard to case.
+    """
+    found = {name: _value(field, body, headers) for name, field in webhook.params.items()}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _value(field: str, body: Any, headers: Mapping[str, str]) -> Any:
+    if field.startswith(HEADER):
+        return headers.get(field.removeprefix(HEADER))
+    value = body
+    for part in () if field == WHOLE else field.split("."):
+        if isinstance(value, Mapping):
+            value = value.get(part)
+        elif isinstance(value, list) and part.isascii() and part.isdigit() and len(part) < 10:
+            value = value[int(part)] if int(part) < len(value) else None
+        else:
+            return None
+    return value

@@ -1,0 +1,90 @@
+"""Inbound webhooks: ``POST /hooks/JOB`` submits a run of a job that declares ``webhook``."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Request, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+
+from runner.actions.submit import submit
+from runner.app.secret_sources import MissingSecret, look_up
+from runner.errors import UnknownJob
+from runner.model.strict_json import read_json
+from runner.model.submit_options import SubmitOptions
+from runner.model.webhook import params_of
+from runner.web.access import NotAllowed
+from runner.web.guard import address_of
+from runner.web.requests import JobName, answer, is_json, state_of
+from runner.web.signatures import BadRequest, delivery_of, verify
+
+if TYPE_CHECKING:
+    from runner.model.job import JobSpec
+
+router = APIRouter(prefix="/hooks")
+
+_log = logging.getLogger("runner.web")
+
+
+@router.post("/{job}", include_in_schema=False)
+async def receive(job: JobName, request: Request) -> Response:
+    """Submit a run, once for each delivery."""
+    body = await request.body()
+    return await run_in_threadpool(_receive, job, request, body)
+
+
+def _receive(name: str, request: Request, body: bytes) -> Response:
+    state = state_of(request)
+    project = state.project
+    job = _job(name, request)
+    webhook, headers = job.webhook, request.headers
+    assert webhook is not None
+    try:
+        secret = look_up(webhook.secret, project.settings.project, os.environ)
+    except MissingSecret as missing:
+        _log.error("the secret of the webhook of job %s: %s", job.name, missing)
+        raise HTTPException(503, "the secret of this webhook is not there, the log of runner web says more") from None
+    try:
+        verify(webhook, secret.encode("utf-8", "surrogateescape"), headers, body, time.time())
+    except BadRequest as bad:
+        _log.warning("a request to the webhook of job %s was refused: %s", job.name, bad)
+        state.access.refuse(address_of(request))
+        raise NotAllowed(str(bad), hint="is the secret on both sides the same?", status=401) from None
+    if not is_json(headers.get("Content-Type")):
+        raise HTTPException(415, "the body is not said to be JSON: send Content-Type: application/json")
+    content = _read(body)
+    try:
+        delivery = delivery_of(webhook, headers, content)
+    except BadRequest as bad:
+        raise HTTPException(400, str(bad)) from None
+    submitted = submit(
+        project,
+        job.name,
+        params_of(webhook, content, headers),
+        options=SubmitOptions(key=None if delivery is None else f"webhook:{delivery}"),
+        trigger="webhook",
+        by=f"webhook:{webhook.signature}",
+    )
+    return answer({"id": submitted.id, "duplicate": submitted.duplicate}, 200 if submitted.duplicate else 201)
+
+
+def _job(name: str, request: Request) -> JobSpec:
+    """Return a job with a webhook; whether there is a job without one, nobody learns here."""
+    try:
+        job = state_of(request).catalog.get(name)
+    except UnknownJob:
+        job = None
+    if job is None or job.webhook is None:
+        raise HTTPException(404)
+    return job
+
+
+def _read(body: bytes) -> Any:
+    try:
+        return read_json(body)
+    except ValueError as error:
+        raise HTTPException(422, f"the body is not JSON: {error}") from None

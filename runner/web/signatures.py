@@ -1,0 +1,90 @@
+"""Whether a request comes from whom its signature names. Compared in constant time; nothing here keeps anything."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from runner.model.webhook import Webhook
+
+_TIME = re.compile(r"[0-9]{1,15}", re.ASCII)
+_HEX = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_DELIVERY = re.compile(r"[A-Za-z0-9._:/+=-]{1,200}", re.ASCII)
+_MOST_SIGNATURES = 20
+
+
+class BadRequest(Exception):
+    """A request proves nothing, or does not say which delivery it is."""
+
+
+def verify(webhook: Webhook, secret: bytes, headers: Mapping[str, str], body: bytes, now: float) -> None:
+    """Return if the request was made by somebody who knows the secret.
+
+    Args:
+        webhook: whose signature is checked.
+        secret: of the webhook.
+        headers: whose names are compared without regard to case.
+        body: as it was sent.
+        now: Unix seconds.
+
+    Raises:
+        BadRequest: it was not, or too long ago.
+    """
+    if webhook.signature == "github":
+        given = headers.get("X-Hub-Signature-256", "")
+        if not _same("sha256=" + _hmac(secret, body), given):
+            raise BadRequest("X-Hub-Signature-256 is missing or wrong")
+    elif webhook.signature == "stripe":
+        _verify_stripe(headers.get("Stripe-Signature", ""), secret, body, now, webhook.tolerance)
+    else:
+        scheme, _, token = headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not _same(secret, token.strip()):
+            raise BadRequest("the token is missing or wrong")
+
+
+def _verify_stripe(header: str, secret: bytes, body: bytes, now: float, tolerance: float) -> None:
+    """Check ``t=TIME,v1=HEX,v1=HEX``: see https://docs.stripe.com/webhooks#verify-manually."""
+    parts = [part.strip().partition("=") for part in header.split(",")]
+    times = [value for name, _, value in parts if name == "t"]
+    if len(times) != 1 or not _TIME.fullmatch(times[0]):
+        raise BadRequest("Stripe-Signature is missing or has no time")
+    expected = _hmac(secret, times[0].encode() + b"." + body)
+    signatures = [value for name, _, value in parts if name == "v1" and _HEX.fullmatch(value)]
+    # All of them, so that the time tells nothing. While a secret is exchanged, there are two.
+    if not any([_same(expected, value) for value in signatures[:_MOST_SIGNATURES]]):  # noqa: C419
+        raise BadRequest("Stripe-Signature is wrong")
+    if abs(now - int(times[0])) > tolerance:
+        raise BadRequest("the time in Stripe-Signature is too far from now")
+
+
+def delivery_of(webhook: Webhook, headers: Mapping[str, str], body: Any) -> str | None:
+    """Return the id of the delivery; None with ``signature: token`` if the request has none.
+
+    Raises:
+        BadRequest: it has no id, or one that is no plain text.
+    """
+    if webhook.signature == "stripe":
+        where, given = "id of the body", body.get("id") if isinstance(body, dict) else None
+    else:
+        where = "X-GitHub-Delivery" if webhook.signature == "github" else "Idempotency-Key"
+        given = headers.get(where)
+    if given is None and webhook.signature == "token":
+        return None
+    if not isinstance(given, str) or not _DELIVERY.fullmatch(given):
+        raise BadRequest(f"{where} is missing, or is not 1 to 200 letters, digits, and ._:/+=-")
+    return given
+
+
+def _hmac(secret: bytes, body: bytes) -> str:
+    return hmac.new(secret, body, hashlib.sha256).hexdigest()
+
+
+def _same(expected: str | bytes, given: str) -> bool:
+    wanted = expected.encode() if isinstance(expected, str) else expected
+    # Digests of both, so that not even the length of a token shows. Headers come as Latin-1.
+    return hmac.compare_digest(
+        hashlib.sha256(wanted).digest(), hashlib.sha256(given.encode("latin-1", "replace")).digest()
+    )
