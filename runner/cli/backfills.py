@@ -13,7 +13,7 @@ from runner.cli.frame.output import Output, table
 COLUMNS = ("ID", "JOB", "FROM", "TO", "AT ONCE", "RUNS", "UNFINISHED", "SUCCESS", "FAILURE", "REVOKED")
 
 
-@verb(example="runner backfills\nrunner revoke --backfill 3f2a9c41")
+@verb(example="runner backfills --limit 5")
 @click.option("--limit", "-n", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many at most.")
 @json_option
 @utc_option
