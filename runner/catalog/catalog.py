@@ -402,13 +402,21 @@ def _check_references(
         known = len(document.problems)
         for fault in faults:
             if lines[fault.job][1] == shown:
-                document.report(("jobs", fault.job, *fault.path), fault.message, fits=True)
+                document.report(("jobs", fault.job, *_as_written(document, fault)), fault.message, fits=True)
         # The file's own problems are told already.
         problems += document.problems[known:]
     for name in dict.fromkeys(fault.job for fault in faults):
         line, shown = lines.pop(name)
         broken[name] = f"{shown}:{entry_of(line).line}"
     return problems
+
+
+def _as_written(document: Document, fault: _Fault) -> OptionPath:
+    """Return the path of a fault in the file, where the only schedule of a job may stand in a list."""
+    first, *rest = fault.path
+    job = document.value["jobs"][fault.job]
+    listed = first == "schedule" and isinstance(job, dict) and isinstance(job.get("schedule"), list)
+    return ("schedule", 0, *rest) if listed and not isinstance(rest[0], int) else fault.path
 
 
 def _names_other(line: str, calendars: Collection[str]) -> bool:

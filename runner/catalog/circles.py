@@ -7,6 +7,8 @@ from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 from typing import TypeVar
 
+from runner.model.message import told
+
 Where = TypeVar("Where", bound=Hashable)
 
 
@@ -30,6 +32,7 @@ def circles(edges: Mapping[tuple[str, str], Where]) -> Iterator[tuple[str, Where
             first = found.index(min(found))
             circle = [*found[first:], *found[:first], found[first]]
             for job, target in pairwise(circle):
-                yield job, left.pop((job, target)), f"leads in a circle: {' -> '.join(circle)}"
+                what = f"leads in a circle: {' -> '.join(circle)}"
+                yield job, left.pop((job, target)), told(what, "remove this entry, or another one of the circle", "; ")
         else:
             return

@@ -68,7 +68,7 @@ def _fault(param: Param, schedule: Schedule, value: Any) -> str | None:
         try:
             fault = fits(param, resolve(value, slot))
         except (OverflowError, ValueError):
-            return "an offset leads out of the calendar"
+            return told("an offset leads out of the calendar", "write a smaller one")
         if fault is None:
             return None
         first = first or f"does not fit the param: {fault}"

@@ -240,6 +240,20 @@ def test_a_calendar_that_nobody_declares(project: Path) -> None:
     assert load_files([project / "jobs.d"], base=project).problems == ()
 
 
+@pytest.mark.parametrize(
+    ("schedule", "place"),
+    [
+        ("[{cron: '@daily', except: [calendar:days]}]", "2:63: jobs.nightly.schedule[0].except[0]"),
+        ("[{every: 1h}, {every: 2h, only: [calendar:days]}]", "2:69: jobs.nightly.schedule[1].only[0]"),
+    ],
+)
+def test_a_calendar_that_nobody_declares_in_a_list_of_schedules(project: Path, schedule: str, place: str) -> None:
+    (project / "runner.yaml").write_text("namespace: a\n")
+    (project / "jobs.d/jobs.yaml").write_text(f"jobs:\n  nightly: {{task: 'a:b', schedule: {schedule}}}\n")
+    [problem] = load_catalog(load_settings(project)).problems
+    assert str(problem).startswith(f"jobs.d/jobs.yaml:{place}: runner.yaml declares no calendar days")
+
+
 def test_a_file_that_cannot_be_read_is_told_where_it_is_named(project: Path) -> None:
     (project / "days.txt").unlink()
     catalog = load_catalog(load_settings(project))
