@@ -50,8 +50,8 @@ def look_up_secrets(job: JobSpec, project: Path, environ: Mapping[str, str]) -> 
     return found
 
 
-def look_up(source: str, project: Path, environ: Mapping[str, str]) -> str:
-    """Return the secret of ``env:NAME`` or ``file:PATH``.
+def look_up(source: str, project: Path, environ: Mapping[str, str], reader: str = "the worker") -> str:
+    """Return the secret of ``env:NAME`` or ``file:PATH``; ``reader`` names this process in errors.
 
     Raises:
         MissingSecret: it is missing or empty, or comes from a file that others may write.
@@ -60,7 +60,7 @@ def look_up(source: str, project: Path, environ: Mapping[str, str]) -> str:
     if kind == "env":
         if not environ.get(place):
             how = "set but empty" if place in environ else "not set"
-            raise MissingSecret(f"the variable {place} is {how} in the environment of the worker")
+            raise MissingSecret(f"the variable {place} is {how} in the environment of {reader}")
         return environ[place]
     try:
         path = project / expand_home(Path(place))

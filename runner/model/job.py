@@ -448,7 +448,7 @@ def check_job(job: JobSpec, path: Path, report: Report) -> bool:
     if job.rate is not None and job.rate.key is not None:
         sound &= check_key(job.rate.key, job.params, (*path, "rate", "key"), report)
     if job.watch is not None:
-        sound &= check_watch(job.params, (*path, "watch"), report)
+        sound &= check_watch(job.watch, job.params, (*path, "watch"), report)
     if job.webhook is not None:
         sound &= check_webhook(job.webhook, job.params, (*path, "webhook"), report)
     for number, name in enumerate(job.unique.by if job.unique else ()):

@@ -68,6 +68,10 @@ def read_json(text: str | bytes) -> Any:
         raise ValueError("it holds half of a surrogate pair") from None
     except RecursionError:
         raise ValueError(f"it is nested more than {MOST_NESTED} deep") from None
+    except ValueError as error:
+        if "set_int_max_str_digits" in str(error):  # advice to programmers of Python
+            raise ValueError("it holds a number of thousands of digits, give it as text") from None
+        raise
     return value
 
 

@@ -46,8 +46,11 @@ WATCH_ALIASES = {
 }
 
 
-def check_watch(params: Mapping[str, Param], path: Path, report: Report) -> bool:
-    """Report why a run of a watched file could not start; return whether nothing is wrong."""
+def check_watch(watch: Watch, params: Mapping[str, Param], path: Path, report: Report) -> bool:
+    """Report why no run of a watched file could start; return whether nothing is wrong."""
+    if "${" in watch.path:
+        report((*path, "path"), told("placeholders are not replaced here", "write the path itself"))
+        return False
     param = params.get(PARAM)
     if param is None:
         report(path, told(f"gives each run the param {PARAM}, which the job does not declare", _DECLARE), on_key=True)

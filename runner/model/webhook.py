@@ -15,6 +15,8 @@ from runner.model.secret import SecretSource
 TOLERANCE = 300.0
 HEADER = "header:"
 WHOLE = "."
+CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie"})
+"""Headers that no run may have as a param, since params are stored."""
 
 FIELD = Text(
     pattern=r"^(\.|header:[A-Za-z0-9-]{1,100}|[^.\s:]+(\.[^.\s:]+)*)$",
@@ -68,7 +70,11 @@ WEBHOOK_ALIASES = {
 def check_webhook(webhook: Webhook, params: Mapping[str, Param], path: Path, report: Report) -> bool:
     """Report the options that do not fit the job or each other; return whether all do."""
     sound = True
-    for name in webhook.params:
+    for name, field in webhook.params.items():
+        if field.startswith(HEADER) and field.removeprefix(HEADER).lower() in CREDENTIALS:
+            what = f"{field} holds a secret of the sender, which would be stored with the run"
+            report((*path, "params", name), told(what, "name another header"))
+            sound = False
         if name not in params:
             what, close = f"{name} is no param of the job", closest(name, params)
             fits = close is not None and close not in webhook.params

@@ -44,7 +44,7 @@ def _receive(name: str, request: Request, body: bytes) -> Response:
     webhook, headers = job.webhook, request.headers
     assert webhook is not None
     try:
-        secret = look_up(webhook.secret, project.settings.project, os.environ)
+        secret = look_up(webhook.secret, project.settings.project, os.environ, "runner web")
     except MissingSecret as missing:
         _log.error("the secret of the webhook of job %s: %s", job.name, missing)
         raise HTTPException(503, "the secret of this webhook is not there, the log of runner web says more") from None

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.app.secret_sources import MissingSecret, complaints, look_up_secrets
+from runner.app.secret_sources import MissingSecret, complaints, look_up, look_up_secrets
 from runner.app.secret_values import mask_result, scrub
 from runner.catalog.catalog import load_files
 from runner.ledger.outcome import describe_exception
@@ -37,6 +37,11 @@ def test_variables_and_files(tmp_path: Path) -> None:
     absolute = write(tmp_path / "two", "line one\r\nline two\r\n")
     found = look_up_secrets(job(A="env:X", B="file:db", C=f"file:{absolute}"), tmp_path, {"X": " as it is "})
     assert found == {"A": " as it is ", "B": "of the file", "C": "line one\r\nline two"}
+
+
+def test_an_error_names_the_process_that_lacks_the_variable(tmp_path: Path) -> None:
+    with pytest.raises(MissingSecret, match="the variable UNSET is not set in the environment of runner web"):
+        look_up("env:UNSET", tmp_path, {}, "runner web")
 
 
 def test_all_that_is_missing_is_told_at_once(tmp_path: Path) -> None:

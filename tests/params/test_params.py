@@ -310,6 +310,7 @@ def test_what_is_nested_too_deeply_is_refused_where_it_comes_in() -> None:
         (b'["\xff"]', "not UTF-8"),
         ("[" * 100_000, "nested more than 64 deep"),
         ("[" * 65 + "]" * 65, "nested more than 64 deep"),
+        (f"[{'9' * 5000}]", "a number of thousands of digits, give it as text"),
         ("", "Expecting value"),
         ("{", "Expecting"),
     ],
