@@ -7,10 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from runner.model.concurrency import Concurrency
 from runner.model.job import JobSpec
 from runner.model.keyword import PARAM_KEYWORDS, TYPES
 from runner.model.option import known_options, options_of
+from runner.model.rate import Rate
 from runner.model.retry import RetryPolicy
+from runner.model.schedule import Schedule
+from runner.model.watch import Watch
+from runner.model.webhook import Webhook
 from tests.support.language_server import Editor
 from tests.support.project import runner_cli
 
@@ -32,9 +37,20 @@ def test_options_of_a_job_are_offered_with_their_help(editor: Editor) -> None:
     assert {name: offered.get(name) for name in wanted} == wanted
 
 
-def test_options_of_a_section_are_offered_with_their_help(editor: Editor) -> None:
-    offered = editor.completions(JOB + "    retry:\n      ")
-    wanted = {option.key: option.help for option in options_of(RetryPolicy)}
+SECTIONS: dict[str, type] = {
+    "concurrency": Concurrency,
+    "rate": Rate,
+    "retry": RetryPolicy,
+    "schedule": Schedule,
+    "watch": Watch,
+    "webhook": Webhook,
+}
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_options_of_a_section_are_offered_with_their_help(editor: Editor, section: str) -> None:
+    offered = editor.completions(JOB + f"    {section}:\n      ")
+    wanted = {option.key: option.help for option in options_of(SECTIONS[section])}
     assert {name: offered.get(name) for name in wanted} == wanted
 
 
@@ -52,13 +68,27 @@ def test_the_help_is_shown_for_a_word(editor: Editor) -> None:
 
 def test_a_sound_file_is_not_marked(editor: Editor) -> None:
     specs = Path(__file__).parents[1] / "specs" / "valid"
-    for name in ("all-options", "anchors", "durations", "japanese", "flow-style"):
+    sound = ("all-options", "anchors", "durations", "japanese", "flow-style")
+    for name in (
+        *sound,
+        "env-file",
+        "hooks",
+        "rate",
+        "require",
+        "schedule-params",
+        "schedule-rules",
+        "watch",
+        "webhook",
+    ):
         text = (specs / f"{name}.yaml").read_text("utf-8")
         text = "\n".join(line for line in text.splitlines() if "yaml-language-server" not in line) + "\n"
         assert editor.problems(text) == [], name
 
 
 TEMPLATE = "use ${run.id}, ${run.slot}, ${params.NAME}, or ${env.NAME}; write $${ for a literal ${"
+SLOT_TEMPLATE = (
+    "write ${run.slot.date}, ${run.slot.date - 1d}, or ${run.slot - 1d | %Y%m%d}; write $${ for a literal ${"
+)
 MARKS = {
     "timeout: 30": (5, 14, "write a duration with a unit, such as 90s, 15m, 1h30m or 2d"),
     "timeout: 30 minutes": (5, 14, "write a duration with a unit, such as 90s, 15m, 1h30m or 2d"),
@@ -73,8 +103,28 @@ MARKS = {
     "secrets: {A: hunter2}": (
         5,
         18,
-        "write env:NAME or file:PATH, where the worker finds it; the secret itself does not belong here",
+        "write env:NAME, file:PATH, or exec:COMMAND, where the worker finds it; the secret itself does not belong here",
     ),
+    "overrun: 30": (5, 14, "write a duration with a unit, such as 90s, 15m, 1h30m or 2d"),
+    "pause_after: 0": (5, 18, "Value is below the minimum of 1."),
+    "rate: {limit: 0, per: 1m}": (5, 19, "Value is below the minimum of 1."),
+    "rate: {limit: 5}": (5, 5, 'Missing property "per".'),
+    "require: [extract]": (5, 15, 'Incorrect type. Expected "object(Jobs of celery-runner)".'),
+    "env_file: 5": (5, 15, "Incorrect type. Expected one of string, null."),
+    "watch: {settle: 5s}": (5, 5, 'Missing property "path".'),
+    'webhook: {signature: gitlab, secret: "env:A"}': (
+        5,
+        26,
+        'Value is not accepted. Valid values: "github", "stripe", "token".',
+    ),
+    'schedule: {every: 1h, params: {day: "${run.slot.dat}"}}': (5, 41, SLOT_TEMPLATE),
+    "schedule: {every: 1h, except: [2026-13]}": (
+        5,
+        36,
+        'write a date such as 2026-12-25, calendar:NAME, or {from: "22:00", to: "06:00"}',
+    ),
+    "schedule: {every: 1h, only: [{from: 22}]}": (5, 41, 'write a time in quotes, such as "22:00"'),
+    "hooks: {failure: [{job: a, after: 0}]}": (5, 39, "Value is below the minimum of 1."),
     "params: {p: {minLenght: 3}}": (5, 18, "Property minLenght is not allowed."),
     "params: {p: {type: strin}}": (5, 24, "Value is not accepted. Valid values: " + ", ".join(f'"{t}"' for t in TYPES)),
     "params: {p: {type: string, required: true, default: x}}": (
