@@ -172,9 +172,9 @@ def _tables(project: Project, job: JobSpec) -> tuple[Timetable, ...]:
 def _range(tables: tuple[Timetable, ...], begin: str, end: str) -> tuple[datetime, datetime]:
     # Of several zones, that of the first schedule.
     zone = tables[0].zone
-    first = _day(begin, zone) or _instant(begin, zone)
+    first = _day(begin, zone) or _instant(begin, zone, datetime.now(zone) - timedelta(days=1))
     day_after = _day(end, zone, 1)
-    last = day_after - _MILLISECOND if day_after is not None else _instant(end, zone)
+    last = day_after - _MILLISECOND if day_after is not None else _instant(end, zone, first)
     if last < first:
         raise UsageError(f"{end} lies before {begin}", hint="swap or correct them")
     return first, last
@@ -184,13 +184,14 @@ def _day(text: str, zone: ZoneInfo, later: int = 0) -> datetime | None:
     """Return when a day begins that is written as a date, or one ``later``; None if the text is no date."""
     if not _DATE.fullmatch(text.strip()):
         return None
-    _instant(f"{text.strip()}T12:00", zone)  # says what is wrong with it
+    _instant(f"{text.strip()}T12:00", zone, datetime.now(UTC))  # says what is wrong with it
     wall = datetime.fromisoformat(text.strip()) + timedelta(days=later)
     return first_instant(wall, zone) or wall.replace(tzinfo=zone).astimezone(UTC)
 
 
-def _instant(text: str, zone: ZoneInfo) -> datetime:
-    return datetime.fromtimestamp(read_moment(text, zone.key), UTC)
+def _instant(text: str, zone: ZoneInfo, after: datetime) -> datetime:
+    """Return the instant that is meant; a time of day alone is the next one after ``after``."""
+    return datetime.fromtimestamp(read_moment(text, zone.key, after.timestamp()), UTC)
 
 
 def _slots(

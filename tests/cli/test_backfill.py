@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +99,13 @@ def test_each_slot_gets_a_run_with_its_params_once(project: Project) -> None:
     assert (repeated["submitted"], repeated["skipped"]) == (5, 0)
     assert not {each["id"] for each in repeated["slots"]} & {run["id"] for run in found}
     assert len(runs(project, "daily")) == 11
+
+
+def test_a_time_of_day_is_the_last_one_and_ends_the_range_after_it(project: Project) -> None:
+    shown = project.cli("backfill", "daily", "--from", "12:00", "--to", "11:00", "--dry-run", "--json").check().json
+    begin, end = (datetime.fromisoformat(shown[each]) for each in ("from", "to"))
+    assert begin <= datetime.now(UTC) < begin + timedelta(hours=26)
+    assert timedelta(hours=22) <= end - begin <= timedelta(hours=24)
 
 
 def test_a_year_of_days_killed_ten_times_is_365_runs(project: Project) -> None:
