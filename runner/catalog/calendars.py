@@ -14,7 +14,7 @@ from runner.catalog.files import signature_of
 from runner.host.regular import open_regular, read_at_most, read_regular
 from runner.host.trust import NAMED, Trust, closing_hint
 from runner.model.kind import did_you_mean
-from runner.model.message import told
+from runner.model.message import message_of, told
 from runner.schedule.coverage import CalendarFault, Coverage, Days
 from runner.yaml_reader.document import Document, source_of
 from runner.yaml_reader.reader import MAX_BYTES, read_bytes
@@ -125,7 +125,7 @@ class Calendars:
         try:
             self._read[name] = self._coverage(self.declared[name])
         except CalendarFault as fault:
-            self._faults[name] = str(fault)
+            self._faults[name] = message_of(fault)
             if name in self._former:
                 self._read[name] = self._former[name]
 

@@ -261,6 +261,7 @@ def test_a_file_that_cannot_be_read_is_told_where_it_is_named(project: Path) -> 
     [problem] = catalog.all_problems()
     assert (problem.file, problem.line, problem.column, problem.path) == ("runner.yaml", 3, 9, "calendars.days")
     assert f"{project / 'days.txt'} cannot be read: No such file or directory" in problem.message
+    assert problem.remedy == "correct the path or its mode"
     with pytest.raises(CalendarFault, match="its calendar days cannot be read"):
         nightly(catalog)
 
