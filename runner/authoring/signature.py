@@ -133,7 +133,9 @@ class _Comparison:
             elif (fault := self._unknown(name)) is not None:
                 yield Fault(path, fault, True)
             elif not _has_placeholder(value) and not fits_value(self._hint(name), value):
-                yield Fault(path, f"{self.name} takes {self._shown(name)}, not {show_value(value)}")
+                what = f"{self.name} takes {self._shown(name)}, not {show_value(value)}"
+                advice = self._instead(name, value)
+                yield Fault(path, told(what, f"write {advice}") if advice else what)
         for name, param in self.job.params.items():
             yield from self._param(name, param)
         yield from self._missing()
@@ -223,6 +225,14 @@ class _Comparison:
             return False
         renamed = {close if each == name else each: given for each, given in kwargs.items()}
         return set(self.check(renamed)) <= set(self.check(dict(kwargs)))
+
+    def _instead(self, name: str, value: Any) -> str:
+        """Return a value that fits in place of one of a wrong type, as YAML, or nothing."""
+        texts = [f"{value}", f"{value}s"] if type(value) in (int, float) else []
+        for each in [*texts, *([[value]] if isinstance(value, str) else [])]:
+            if fits_value(self._hint(name), each) and all(at != name for at, _ in self.check({name: each})):
+                return show_value(each)
+        return ""
 
     def _hint(self, name: str) -> Any:
         return self.hints.get(name, Any)

@@ -30,7 +30,10 @@ class ListOf:
                 return INVALID
             elif isinstance(shown, str) and shown.startswith("[") and shown.endswith("]"):
                 shown = shown[1:-1]  # a list in quotes
-            report(path, told(f"expected a list, got {describe(value)}", f"write [{shown}]"))
+            advice = f"write [{shown}]"
+            if isinstance(value, dict) and self._is_item(value) and not self._is_item({}):
+                advice = "put it into a list, within [ and ]"
+            report(path, told(f"expected a list, got {describe(value)}", advice))
             return INVALID
         if self.most is not None and len(value) > self.most:
             report(path, f"has {len(value)} items, at most {self.most} are allowed")
@@ -47,6 +50,9 @@ class ListOf:
                     report((*path, index), told(f"{item!r} appears twice", "remove one"))
                     return INVALID
         return tuple(items)
+
+    def _is_item(self, value: Any) -> bool:
+        return self.item.read(value, (), lambda *_, **__: None) is not INVALID
 
     def schema(self) -> dict[str, Any]:
         schema: dict[str, Any] = {"type": "array", "items": self.item.schema()}
