@@ -19,7 +19,10 @@ _FOLDER = hint("a working folder is kwargs.cwd of task runner.tasks.shell:run")
 _STEPS = _instead(
     "a job runs one task", "write each step as a job of its own, and name the next one under hooks.success"
 )
-_DEPENDS = hint("write require: [{job: NAME, within: 1d}], or name this job under hooks.success of the other one")
+_DEPENDS = _instead(
+    "a job waits for others by require",
+    "write require: [{job: NAME, within: 1d}], or name this job under hooks.success of the other one",
+)
 _FIELDS = hint('write all fields as one expression, schedule: "0 2 * * *"')
 _NO_CONTAINER = hint("jobs run in the worker, there are no containers")
 _COALESCE = hint("write catchup: last in schedule, which is the default: missed slots become one run")

@@ -57,7 +57,10 @@ def test_each_problem_has_its_line_a_caret_and_a_fix(folder: Path) -> None:
         ("    enabled: yes", "enabled: true"),
         ("    retry: {max_retries: 010}", "retry: {max_retries: 10}"),
         ("    steps: [a]", "write each step as a job of its own, and name the next one under hooks.success"),
-        ("    depends_on: a", "name this job under hooks.success of the one before"),
+        (
+            "    depends_on: a",
+            "write require: [{job: NAME, within: 1d}], or name this job under hooks.success of the other one",
+        ),
         ("    env: {VERSION: 1.10}", 'env: {VERSION: "1.10"}'),
         ("    retry: 5", "write {max_retries: 5}"),
         ("    queue: q，", "type that"),
