@@ -127,7 +127,7 @@ class _Entry:
         document: dict[str, Any] = {**each.document()}
         skipped = {"until": document.pop("until"), "reason": document.pop("reason")}
         document |= {"start": None, "missed": False, "paused": False, "served": None, "id": None}
-        document |= {"queue": each.job.queue, "skipped": skipped}
+        document |= {"queue": each.job.queue, "params": {}, "skipped": skipped}
         slot, until = (show_moment(to_timestamp(moment), utc=out.utc) for moment in (each.slot, each.until))
         state = f"EXCEPT {one_line(each.reason.removeprefix('except '))}, until {until}"
         return cls((True, each.slot, each.job.name), document, (slot, each.job.name, "", each.job.queue, state, ""))

@@ -61,6 +61,7 @@ def test_upcoming_shows_what_is_left_out(ruled: Project) -> None:
     out = found[0]
     assert (out["id"], out["start"], out["missed"], out["queue"]) == (None, None, False, "default")
     assert out["skipped"]["until"] == "2026-11-24T23:00:00.000Z"
+    assert set(out) == {*found[1], "skipped"}
     lines = ruled.cli(*asked, "--utc").check().stdout.splitlines()
     assert "EXCEPT calendar:closed: Inventory, until 2026-11-26 23:00:00+00:00" in lines[3]
     assert "EXCEPT" not in lines[2]
