@@ -66,12 +66,15 @@ def _fault(param: Param, schedule: Schedule, value: Any) -> str | None:
     first: str | None = None
     for slot in _tried(schedule):
         try:
-            fault = fits(param, resolve(value, slot))
+            given = resolve(value, slot)
         except (OverflowError, ValueError):
             return told("an offset leads out of the calendar", "write a smaller one")
+        fault = fits(param, given)
         if fault is None:
             return None
-        first = first or f"does not fit the param: {fault}"
+        what = f"does not fit the param: {fault}"
+        text_fits = isinstance(given, int) and fits(param, str(given)) is None
+        first = first or (told(what, "write a format for text, such as ${run.slot | %Y}") if text_fits else what)
     return first
 
 
