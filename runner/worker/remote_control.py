@@ -128,7 +128,7 @@ def _active_queues(panel: Panel, **_: object) -> list[Words]:
 
 
 def _shutdown(_panel: object, **_: object) -> Words:
-    """Stop as SIGTERM does: what runs has its grace."""
+    """Stop as SIGTERM does: runs in progress have their grace."""
     os.kill(os.getpid(), signal.SIGTERM)
     return {"ok": "stopping"}
 

@@ -58,6 +58,7 @@ LEFT_OUT = {
     "sudo ": "changes the host",
     "systemctl ": "changes the host",
     "ssh ": "needs another host",
+    "curl -X POST https://": "needs another host; tests/web/test_inbound.py sends such requests",
     "runner up --systemd": "changes the host; tests/system/test_services.py does it",
 }
 
