@@ -73,7 +73,7 @@ class Needs:
             _COMMANDS + (_REPLICATED if replicated else ()),
             # The inbox of plain clients has a list for each of Kombu's priorities: its name, two bytes, a digit.
             # Their remote control has a set and lists of answers.
-            (namespace, f"{namespace}:*", INBOX, f"{INBOX}??[369]", meta_key("*"), f"*.{PLAIN_REPLIES}"),
+            (namespace, f"{namespace}:*", INBOX, f"{INBOX}??[1-9]", meta_key("*"), f"*.{PLAIN_REPLIES}"),
             (
                 f"{namespace}:changed:*",
                 meta_key("*"),
@@ -153,7 +153,7 @@ def _ask(connection: Any, needs: Needs, namespace: str) -> Iterator[str]:
             command = tuple(each.format(key=key, channel=channel, pattern=pattern) for each in words)
             asked.append((f"+{name.lower()}", (*name.split("|"), *command)))
     for pattern in needs.keys:
-        sample = pattern.replace("*", "permissions").replace("??", "\x06\x16").replace("[369]", "3")
+        sample = pattern.replace("*", "permissions").replace("??", "\x06\x16").replace("[1-9]", "3")
         asked += [(f"~{pattern}", ("GET", sample)), (f"~{pattern}", ("SET", sample, "x"))]
     for pattern in needs.channels:
         asked.append((f"&{pattern}", ("PUBLISH", pattern.replace("*", "permissions"), "x")))

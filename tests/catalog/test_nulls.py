@@ -117,7 +117,12 @@ def test_an_unknown_option_of_a_job_without_a_value(tmp_path: Path, path: tuple[
         "unique": {"for": "1h"},
         "hooks": {"success": []},
         "retention": {"runs": 5},
+        "params": {"path": {"type": "string"}},
+        "watch": {"path": "inbox/*"},
+        "webhook": {"signature": "token", "secret": "env:TOKEN"},
     }
+    if path == ("watch",):
+        unknown["params"] = known["params"]
     needed = {name: {**known[name], **unknown[name]} for name in unknown if isinstance(known.get(name), dict)}
     option = ".".join((*path, "zzz_unknown"))
     for content, where in (

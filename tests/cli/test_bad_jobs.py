@@ -143,6 +143,8 @@ def gone_zone(place: Project) -> Path:
 
     wait_until(cached, 30.0, "the catalog is cached")
     zone.unlink()
+    # runner jobs has computed the next slot already.
+    (cache / "schedules.json").unlink(missing_ok=True)
     return zone
 
 

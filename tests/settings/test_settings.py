@@ -184,7 +184,7 @@ def test_the_schema_has_every_option_with_help() -> None:
     schema = SETTINGS.schema()
     assert set(schema["properties"]) == {
         *("redis_url", "namespace", "jobs_dir", "defaults", "python_path", "setup", "timezone", "retention", "limits"),
-        *("schedules", "worker", "web", "celery", "durability", "trusted_folders", "state_dir"),
+        *("schedules", "calendars", "worker", "web", "celery", "durability", "trusted_folders", "state_dir"),
     }
     assert all(each["description"] for each in schema["properties"].values())
     assert schema["properties"]["jobs_dir"]["default"] == "jobs.d"

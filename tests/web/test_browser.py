@@ -262,7 +262,8 @@ jobs:
   nightly-report:
     description: Revenue report of one day
     task: shop:report
-    schedule: {cron: "0 2 * * *", jitter: 5m}  # when the orders are in
+    # when the orders are in
+    schedule: {cron: "0 2 * * *", jitter: 5m, params: {day: "${run.slot.date - 1d}"}}
     retry: {max_retries: 3, delay: 1s}
     params:
       day: {type: string, format: date, required: true, description: Day to report}
