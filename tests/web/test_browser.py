@@ -215,6 +215,7 @@ def test_a_change_of_state_is_said_once_and_nothing_else_is(page: Page, web: Web
     run_id = web.project.cli("submit", "gated", "-p", f"gate={gate}").check().id
     page.goto(f"/runs/{run_id}")
     expect(page.locator(".headline .state")).to_have_text("STARTED")
+    expect(page.locator("#live")).to_have_text("live")
     page.evaluate(
         """() => { window.heard = []; for (const each of document.querySelectorAll('[role=status], [aria-live]'))
         new MutationObserver(() => heard.push(each.textContent)).observe(each, {childList: true, characterData: true,
