@@ -334,7 +334,7 @@ class Work:
         return RunHandle(self.opened, submitted.id, submitted.run.job, submitted.run)
 
     def run(self, job: str, **params: Any) -> Run:
-        return self.submit(job, **params).wait(60.0)
+        return self.submit(job, **params).wait(120.0)
 
 
 @pytest.fixture(scope="module")
