@@ -11,18 +11,12 @@ import pytest
 
 from runner.model.run import State
 from tests.support.deadline import wait_until
+from tests.support.processes import is_alive
 from tests.support.work import Work
 
 
 def read(notes: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in notes.read_text().splitlines()]
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def test_fixed_arguments_and_params_reach_the_target(work: Work) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from runner.ledger.run_log import RunLog
 from tests.support.deadline import wait_until
+from tests.support.processes import is_alive, is_dead
 from tests.support.project import Project, write_project
 from tests.support.servers import Server
 from tests.support.work import Work
@@ -225,13 +226,6 @@ def noted(notes: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in notes.read_text().splitlines()]
 
 
-def gone(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
-
-
 def test_each_run_has_a_process_that_no_other_run_has_used(work: Work) -> None:
     runs = [work.run(job).result for job in ("count", "count", "shared-count", "shared-count", "count", "shared-count")]
     apart = [runs[0], runs[1], runs[4]]
@@ -239,7 +233,7 @@ def test_each_run_has_a_process_that_no_other_run_has_used(work: Work) -> None:
     assert len({each[2] for each in runs}) == 5
     assert runs[2][2] == runs[3][2]
     assert all(each[3] for each in runs)
-    assert all(gone(each[2]) for each in apart)
+    assert not any(is_alive(each[2]) for each in apart)
     assert runs[0][4] == runs[1][4]
 
 
@@ -250,7 +244,7 @@ def test_each_run_draws_numbers_of_its_own(work: Work) -> None:
 def test_a_timeout_ends_all_that_the_run_has_started(work: Work, notes: Path) -> None:
     run = work.run("timeout", notes=str(notes))
     assert (run.state, run.reason) == ("FAILURE", "timeout")
-    assert all(map(gone, noted(notes)[0].values()))
+    assert all(map(is_dead, noted(notes)[0].values()))
 
 
 def test_a_soft_timeout_lets_the_run_clean_up(work: Work, notes: Path) -> None:
@@ -267,7 +261,7 @@ def test_a_run_is_terminated(work: Work, notes: Path, job: str) -> None:
     run = handle.wait(60.0)
     assert (run.state, run.reason) == ("REVOKED", "terminated")
     started, *cleaned = noted(notes)
-    assert all(map(gone, started.values()))
+    assert all(map(is_dead, started.values()))
     assert cleaned == ([{"cleaned": True}] if job == "unwinds" else [])
 
 
@@ -329,7 +323,7 @@ def test_a_process_in_which_hardly_anything_can_be_done_tells_its_outcome(work: 
 
 def test_what_a_run_leaves_behind_ends_with_it(work: Work) -> None:
     pid = work.run("leaves-behind").result
-    wait_until(lambda: gone(pid), 30.0, "what it has left behind is ended")
+    wait_until(lambda: not is_alive(pid), 30.0, "what it has left behind is ended")
 
 
 def test_what_a_shell_job_has_started_is_dead_when_its_run_ends(work: Work) -> None:
@@ -337,7 +331,7 @@ def test_what_a_shell_job_has_started_is_dead_when_its_run_ends(work: Work) -> N
     wait_until(lambda: texts(work, handle.id), 30.0, "the script starts")
     handle.revoke(terminate=True)
     assert handle.wait(60.0).reason == "terminated"
-    assert gone(int(texts(work, handle.id)[0]))
+    assert not is_alive(int(texts(work, handle.id)[0]))
 
 
 @pytest.mark.parametrize("victim", ["parent", "child", "run"])
@@ -352,12 +346,12 @@ def test_whoever_is_killed_the_run_starts_again(make_project: Callable[..., Proj
         owner = worker if f"-{worker.pid}-" in project.document(run_id)["worker"] else other
         os.kill({"parent": owner.pid, "child": child, "run": pid}[victim], signal.SIGKILL)
         wait_until(lambda: len(noted(notes)) == 2, 60.0, "the run starts again")
-        assert gone(pid)
-        assert gone(noted(notes)[0]["child"])
+        assert not is_alive(pid)
+        assert not is_alive(noted(notes)[0]["child"])
         project.cli("revoke", run_id, "--terminate").check()
         done = project.wait_for_state(run_id, "REVOKED")
         assert (done["losses"], done["attempts"]) == (1, 2)
-    assert all(gone(each[name]) for each in noted(notes) for name in ("pid", "child"))
+    assert not any(is_alive(each[name]) for each in noted(notes) for name in ("pid", "child"))
 
 
 @pytest.mark.parametrize("pool", ["solo", "threads"])

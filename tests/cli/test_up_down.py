@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.cli.folder import cli
 from tests.support.deadline import wait_until
-from tests.support.processes import processes
+from tests.support.processes import is_alive, processes
 from tests.support.project import COMMAND, Result, clean_environment, runner_cli
 
 
@@ -19,17 +19,13 @@ def worker_of(up: Result) -> int:
     return int(named[1])
 
 
-def alive(pid: int) -> bool:
-    return any(each.pid == pid for each in processes())
-
-
 def test_init_up_submit_down(folder: Path) -> None:
     runner_cli("init", "demo", cwd=folder.parent).check()
     assert cli(folder, "validate").stdout == ""
     assert ".runner/" in (folder / ".gitignore").read_text().splitlines()
     up = cli(folder, "up", "-d", "-c", "1")
     pid = worker_of(up)
-    assert alive(pid)
+    assert is_alive(pid)
     assert os.getsid(pid) == pid
     assert "up already" in cli(folder, "up", "-d").stderr
     done = cli(folder, "submit", "hello", "--wait", "--json", "-p", "name=you")
@@ -37,7 +33,7 @@ def test_init_up_submit_down(folder: Path) -> None:
     down = cli(folder, "down")
     assert f"stopping worker {pid}" in down.stderr
     assert "server is stopped" in down.stderr
-    assert not alive(pid)
+    assert not is_alive(pid)
     assert "nothing was running" in cli(folder, "down").stderr
     # What is recorded stays.
     assert cli(folder, "status", done.json["id"], "--json").json["state"] == "SUCCESS"
@@ -68,7 +64,7 @@ def test_a_killed_worker_is_not_mistaken_for_one_that_is_up(folder: Path) -> Non
     runner_cli("init", "demo", cwd=folder.parent).check()
     pid = worker_of(cli(folder, "up", "-d", "-c", "1"))
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not alive(pid))
+    wait_until(lambda: not is_alive(pid))
     wait_until(lambda: "up: worker" in cli(folder, "up", "-d", "-c", "1").stderr, what="it is up again")
 
 

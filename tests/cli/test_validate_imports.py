@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 from runner.actions.validate import validate
 from runner.yaml_reader.problem import Problem
 from tests.support.deadline import wait_until
+from tests.support.processes import is_alive
 from tests.support.project import COMMAND, clean_environment, runner_cli
 from tests.support.running import Running
 
@@ -195,12 +195,4 @@ def test_whoever_ends_it_leaves_no_process(tmp_path: Path, number: int) -> None:
         wait_until(pid.exists, what="the import begins")
         running.signal(number)
         running.wait()
-        wait_until(lambda: not alive(int(pid.read_text())), what="the import is ended")
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+        wait_until(lambda: not is_alive(int(pid.read_text())), what="the import is ended")

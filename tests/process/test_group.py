@@ -9,7 +9,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -18,26 +17,10 @@ import pytest
 
 from runner.process import group as process_group
 from tests.support.deadline import wait_until
+from tests.support.processes import is_dead
 
 REPOSITORY = Path(__file__).parents[2]
 DEADLINE = 20.0
-
-
-def eventually(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {DEADLINE} s: {what}"
-        time.sleep(0.005)
-
-
-def dead(pid: int) -> bool:
-    """Gone, or a zombie that nobody has reaped yet."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text() if sys.platform == "linux" else ""
-        os.kill(pid, 0)
-    except (ProcessLookupError, FileNotFoundError):
-        return True
-    return ") Z " in stat
 
 
 class Guarded:
@@ -119,10 +102,10 @@ def wait():
 def test_group_dies_with_its_guard_however_that_died(guarded: Callable[[str], Guarded], ending: str) -> None:
     process = guarded(START + f"a = sleeper()\nprocess_group.guard(a)\nsay(a, supervisor())\nwait()\n{ending}")
     group, supervisor = process.numbers()
-    assert not dead(group)
+    assert not is_dead(group)
     process.go_on()
-    eventually(lambda: dead(group), "the group is killed")
-    eventually(lambda: dead(supervisor), "the supervisor ends")
+    wait_until(lambda: is_dead(group), DEADLINE, "the group is killed")
+    wait_until(lambda: is_dead(supervisor), DEADLINE, "the supervisor ends")
 
 
 def test_every_group_is_killed_and_own_group_too(guarded: Callable[[str], Guarded]) -> None:
@@ -139,7 +122,7 @@ say(*groups, same_group); wait()
     pids = process.numbers()
     os.kill(process.pid, signal.SIGKILL)
     for pid in pids:
-        eventually(partial(dead, pid), f"{pid} is killed")
+        wait_until(partial(is_dead, pid), DEADLINE, f"{pid} is killed")
 
 
 def test_double_forked_grandchildren_of_the_group_die(guarded: Callable[[str], Guarded]) -> None:
@@ -155,10 +138,10 @@ say(shell.pid, grandchild); wait()
 """
     )
     leader, grandchild = process.numbers()
-    assert dead(leader)
-    assert not dead(grandchild)
+    assert is_dead(leader)
+    assert not is_dead(grandchild)
     os.kill(process.pid, signal.SIGKILL)
-    eventually(lambda: dead(grandchild), "the orphan is killed")
+    wait_until(lambda: is_dead(grandchild), DEADLINE, "the orphan is killed")
 
 
 def test_released_group_lives_on(guarded: Callable[[str], Guarded]) -> None:
@@ -169,9 +152,9 @@ def test_released_group_lives_on(guarded: Callable[[str], Guarded]) -> None:
     )
     released, kept, supervisor = process.numbers()
     os.kill(process.pid, signal.SIGKILL)
-    eventually(lambda: dead(kept), "the guarded group is killed")
-    eventually(lambda: dead(supervisor), "the supervisor ends")
-    assert not dead(released)
+    wait_until(lambda: is_dead(kept), DEADLINE, "the guarded group is killed")
+    wait_until(lambda: is_dead(supervisor), DEADLINE, "the supervisor ends")
+    assert not is_dead(released)
 
 
 def test_death_is_seen_although_a_forked_child_holds_the_pipe(guarded: Callable[[str], Guarded]) -> None:
@@ -188,9 +171,9 @@ say(a, holder, supervisor()); wait()
     )
     group, holder, supervisor = process.numbers()
     os.kill(process.pid, signal.SIGKILL)
-    eventually(lambda: dead(group), "the group is killed")
-    eventually(lambda: dead(supervisor), "the supervisor ends")
-    assert not dead(holder)
+    wait_until(lambda: is_dead(group), DEADLINE, "the group is killed")
+    wait_until(lambda: is_dead(supervisor), DEADLINE, "the supervisor ends")
+    assert not is_dead(holder)
 
 
 def test_death_is_seen_where_there_is_no_pidfd(tmp_path: Path) -> None:
@@ -210,8 +193,8 @@ def test_death_is_seen_where_there_is_no_pidfd(tmp_path: Path) -> None:
     try:
         group, _, supervisor = process.numbers()
         os.kill(process.pid, signal.SIGKILL)
-        eventually(lambda: dead(group), "the group is killed")
-        eventually(lambda: dead(supervisor), "the supervisor ends")
+        wait_until(lambda: is_dead(group), DEADLINE, "the group is killed")
+        wait_until(lambda: is_dead(supervisor), DEADLINE, "the supervisor ends")
     finally:
         process.close()
 
@@ -243,9 +226,9 @@ say(a, mine); os.waitpid(child, 0); wait()
     assert held == 0
     assert its_supervisor != supervisor
     os.kill(child, signal.SIGKILL)
-    eventually(lambda: dead(its_group), "the child's group is killed")
-    eventually(lambda: dead(its_supervisor), "the child's supervisor ends")
-    assert not dead(group)
+    wait_until(lambda: is_dead(its_group), DEADLINE, "the child's group is killed")
+    wait_until(lambda: is_dead(its_supervisor), DEADLINE, "the child's supervisor ends")
+    assert not is_dead(group)
 
 
 @pytest.mark.parametrize("step", ["process_group.guard(b)", "process_group.renew()"])
@@ -257,13 +240,13 @@ def test_killed_supervisor_is_replaced_and_knows_all_groups(guarded: Callable[[s
     )
     group, _, first = process.numbers()
     os.kill(first, signal.SIGKILL)
-    eventually(lambda: dead(first), "the supervisor is dead")
-    assert not dead(group)
+    wait_until(lambda: is_dead(first), DEADLINE, "the supervisor is dead")
+    assert not is_dead(group)
     process.go_on()
     (second,) = process.numbers()
     assert second != first
     os.kill(process.pid, signal.SIGKILL)
-    eventually(lambda: dead(group), "the group guarded by the first is killed by the second")
+    wait_until(lambda: is_dead(group), DEADLINE, "the group guarded by the first is killed by the second")
 
 
 def test_stopped_supervisor_with_a_full_pipe_is_replaced(guarded: Callable[[str], Guarded]) -> None:
@@ -283,8 +266,8 @@ say(a, first, supervisor()); wait()
     )
     group, first, second = process.numbers()
     assert first != second
-    assert dead(first)
-    assert not dead(group)
+    assert is_dead(first)
+    assert not is_dead(group)
 
 
 def test_supervisor_ignores_signals_and_holds_nothing_of_the_parent(guarded: Callable[[str], Guarded]) -> None:
@@ -299,13 +282,14 @@ def test_supervisor_ignores_signals_and_holds_nothing_of_the_parent(guarded: Cal
         def held() -> set[str]:
             return {str(each.readlink()) for each in Path(f"/proc/{supervisor}/fd").iterdir()}
 
-        eventually(
+        wait_until(
             lambda: all(each.startswith(("pipe:", "anon_inode:", "/dev/null")) for each in held()),
+            DEADLINE,
             "only its pipe, its pidfd and /dev/null are open",
         )
         assert sum(each.startswith("pipe:") for each in held()) == 1
     os.kill(process.pid, signal.SIGKILL)
-    eventually(lambda: dead(group), "the group is killed all the same")
+    wait_until(lambda: is_dead(group), DEADLINE, "the group is killed all the same")
 
 
 def test_command_line_of_the_supervisor_is_not_the_guards(guarded: Callable[[str], Guarded]) -> None:
@@ -326,7 +310,7 @@ say(child.pid); wait()
     )
     (group,) = process.numbers()
     os.kill(process.pid, signal.SIGKILL)
-    eventually(lambda: dead(group), "the group is killed")
+    wait_until(lambda: is_dead(group), DEADLINE, "the group is killed")
 
 
 def test_child_that_enters_after_its_parents_death_is_killed(guarded: Callable[[str], Guarded]) -> None:
@@ -345,7 +329,7 @@ with process_group.entering() as enter:
     )
     (child,) = process.numbers()
     os.kill(process.pid, signal.SIGKILL)
-    eventually(lambda: dead(child), "the child is killed when it registers")
+    wait_until(lambda: is_dead(child), DEADLINE, "the child is killed when it registers")
 
 
 def test_a_start_that_fails_leaves_no_registration() -> None:
@@ -390,7 +374,7 @@ print("joined")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=REPOSITORY)
     assert done.stdout.endswith("joined\n"), done.stderr
     for pid in {int(word) for line in done.stdout.splitlines()[:-1] for word in line.split()}:
-        eventually(partial(dead, pid), f"{pid} ends with the pool")
+        wait_until(partial(is_dead, pid), DEADLINE, f"{pid} ends with the pool")
 
 
 # kill_group
@@ -431,7 +415,7 @@ def test_kill_group_waits_for_the_group_not_only_for_the_leader() -> None:
 
 def test_kill_group_counts_an_unreaped_leader_as_dead() -> None:
     process = subprocess.Popen(["true"], start_new_session=True)
-    eventually(lambda: dead(process.pid), "a zombie")
+    wait_until(lambda: is_dead(process.pid), DEADLINE, "a zombie")
     assert not process_group.group_alive(process.pid)
     assert process_group.kill_group(process.pid, signal.SIGTERM, 60)
     process.wait(DEADLINE)

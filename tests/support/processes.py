@@ -52,6 +52,20 @@ def processes() -> Iterator[Process]:
             )
 
 
+def is_alive(pid: int) -> bool:
+    """Return whether a process runs. A zombie, which nobody has reaped yet, does not."""
+    try:
+        os.kill(pid, 0)
+        return not (PROC / "self" / "stat").exists() or ") Z " not in (PROC / str(pid) / "stat").read_text()
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+
+
+def is_dead(pid: int) -> bool:
+    """Return whether a process is gone, or a zombie."""
+    return not is_alive(pid)
+
+
 def marked(marker: str, folder: Path | None = None) -> list[Process]:
     """Return the processes started by tests: those that carry the marker, or work below ``folder``."""
     wanted = f"{MARKER}={marker}".encode()

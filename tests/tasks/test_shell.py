@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -24,26 +23,11 @@ from runner.process import group as process_group
 from runner.tasks import shell
 from runner.tasks.output import LINE_LIMIT, Output
 from runner.tasks.shell import RESERVED, ShellError, ShellStartError, run
+from tests.support.deadline import wait_until
+from tests.support.processes import is_dead
 
 REPOSITORY = Path(__file__).parents[2]
 DEADLINE = 20.0
-
-
-def eventually(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {DEADLINE} s: {what}"
-        time.sleep(0.005)
-
-
-def dead(pid: int) -> bool:
-    """Gone, or a zombie that nobody has reaped yet."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text() if sys.platform == "linux" else ""
-        os.kill(pid, 0)
-    except (ProcessLookupError, FileNotFoundError):
-        return True
-    return ") Z " in stat
 
 
 def written(path: Path) -> bool:
@@ -369,7 +353,7 @@ def test_background_children_end_with_the_command(tmp_path: Path) -> None:
     script = f'sh -c "{child}" & echo $! > pid; while ! [ -e ready ]; do sleep 0.01; done; echo done'
     # A shell may add that its `sleep` was ended too.
     assert run(script=script, cwd=str(tmp_path))["output"].startswith("done\n")
-    assert dead(int((tmp_path / "pid").read_text()))
+    assert is_dead(int((tmp_path / "pid").read_text()))
     assert (tmp_path / "asked").exists(), "SIGTERM comes first"
 
 
@@ -377,7 +361,7 @@ def test_background_children_that_ignore_sigterm_are_killed(tmp_path: Path) -> N
     script = "(trap '' TERM; echo ready > ready; while :; do sleep 600; done) & echo $! > pid\n"
     script += "while ! [ -s ready ]; do sleep 0.01; done"
     run(script=script, cwd=str(tmp_path), grace="100ms")
-    assert dead(int((tmp_path / "pid").read_text()))
+    assert is_dead(int((tmp_path / "pid").read_text()))
 
 
 def test_pipe_held_open_by_a_process_that_left_the_group_does_not_hang(tmp_path: Path) -> None:
@@ -385,7 +369,7 @@ def test_pipe_held_open_by_a_process_that_left_the_group_does_not_hang(tmp_path:
     script = f"{sys.executable} -c '{leave}' & while ! [ -s pid ]; do sleep 0.01; done; echo out"
     try:
         assert run(script=script, cwd=str(tmp_path))["output"] == "out\n"
-        assert not dead(int((tmp_path / "pid").read_text()))
+        assert not is_dead(int((tmp_path / "pid").read_text()))
     finally:
         os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
 
@@ -406,7 +390,7 @@ def soft_timeout() -> Iterator[Callable[[Path], None]]:
 
     def after(path: Path) -> None:
         def watch() -> None:
-            eventually(lambda: written(path), f"{path} is written")
+            wait_until(lambda: written(path), DEADLINE, f"{path} is written")
             os.kill(os.getpid(), signal.SIGUSR1)
 
         threads.append(threading.Thread(target=watch))
@@ -425,8 +409,8 @@ def test_soft_timeout_ends_the_group_with_sigterm_first(
     script = "trap 'echo cleaned up; exit 1' TERM\nsleep 600 & echo $! > child\necho $$ > ready\nwait"
     with pytest.raises(SoftTimeout):
         run(script=script, cwd=str(tmp_path))
-    assert dead(int((tmp_path / "ready").read_text()))
-    assert dead(int((tmp_path / "child").read_text()))
+    assert is_dead(int((tmp_path / "ready").read_text()))
+    assert is_dead(int((tmp_path / "child").read_text()))
     assert capfd.readouterr().out == "cleaned up\n", "what it says while it ends is passed on"
 
 
@@ -434,7 +418,7 @@ def test_soft_timeout_kills_what_ignores_sigterm(tmp_path: Path, soft_timeout: S
     soft_timeout(tmp_path / "ready")
     with pytest.raises(SoftTimeout):
         run(script="trap '' TERM\necho $$ > ready\nwhile :; do sleep 600; done", cwd=str(tmp_path), grace="50ms")
-    assert dead(int((tmp_path / "ready").read_text()))
+    assert is_dead(int((tmp_path / "ready").read_text()))
 
 
 def test_second_interrupt_kills_at_once(tmp_path: Path, soft_timeout: SoftTimeoutAfter) -> None:
@@ -443,7 +427,7 @@ def test_second_interrupt_kills_at_once(tmp_path: Path, soft_timeout: SoftTimeou
     script = "trap 'echo now > asked' TERM\necho $$ > ready\nwhile :; do sleep 0.05 || true; done"
     with pytest.raises(SoftTimeout):
         run(script=script, cwd=str(tmp_path), grace="10m")
-    eventually(lambda: dead(int((tmp_path / "ready").read_text())), "killed")
+    wait_until(lambda: is_dead(int((tmp_path / "ready").read_text())), DEADLINE, "killed")
 
 
 def test_interrupt_at_any_moment_leaves_nothing() -> None:
@@ -490,7 +474,7 @@ def start_job(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]
     def start(script: str, prelude: str = "") -> subprocess.Popen[bytes]:
         code = f"{prelude}\nfrom runner.tasks.shell import run\nrun(script={script!r}, cwd={str(tmp_path)!r})"
         started.append(subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY, stdout=subprocess.DEVNULL))
-        eventually(lambda: written(tmp_path / "ready"), "the command runs")
+        wait_until(lambda: written(tmp_path / "ready"), DEADLINE, "the command runs")
         return started[-1]
 
     yield start
@@ -509,7 +493,7 @@ def test_command_dies_when_its_process_vanishes(tmp_path: Path, start_job: Start
     assert process.wait(DEADLINE) == -signum
     for name in ("ready", "child"):
         pid = int((tmp_path / name).read_text())
-        eventually(partial(dead, pid), f"{name} is killed")
+        wait_until(partial(is_dead, pid), DEADLINE, f"{name} is killed")
 
 
 def test_command_is_guarded_again_after_its_supervisor_was_killed(tmp_path: Path, start_job: StartJob) -> None:
@@ -530,13 +514,13 @@ def test_command_is_guarded_again_after_its_supervisor_was_killed(tmp_path: Path
     def supervisors() -> list[int]:
         return [int(line) for line in (tmp_path / "supervisors").read_text().split()]
 
-    eventually(lambda: written(tmp_path / "supervisors"), "the first supervisor is known")
+    wait_until(lambda: written(tmp_path / "supervisors"), DEADLINE, "the first supervisor is known")
     os.kill(supervisors()[-1], signal.SIGKILL)
-    eventually(lambda: len(supervisors()) == 2, "another supervisor while the command runs")
+    wait_until(lambda: len(supervisors()) == 2, DEADLINE, "another supervisor while the command runs")
     process.kill()
     process.wait(DEADLINE)
     command = int((tmp_path / "ready").read_text())
-    eventually(lambda: dead(command), "the command is killed by the second one")
+    wait_until(lambda: is_dead(command), DEADLINE, "the command is killed by the second one")
 
 
 def test_termination_as_in_a_pool_child_lets_the_command_clean_up(tmp_path: Path, start_job: StartJob) -> None:
@@ -546,7 +530,7 @@ def test_termination_as_in_a_pool_child_lets_the_command_clean_up(tmp_path: Path
     process.terminate()
     assert process.wait(DEADLINE) != 0
     assert (tmp_path / "cleaned").read_text() == "bye\n"
-    assert dead(int((tmp_path / "ready").read_text()))
+    assert is_dead(int((tmp_path / "ready").read_text()))
 
 
 def test_where_the_kernel_has_no_pidfd_and_no_waitid(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -554,7 +538,7 @@ def test_where_the_kernel_has_no_pidfd_and_no_waitid(monkeypatch: pytest.MonkeyP
     monkeypatch.delattr(os, "waitid")
     assert run(command=["echo", "x"])["output"] == "x\n"
     run(script="sleep 600 & echo $! > pid", cwd=str(tmp_path))
-    assert dead(int((tmp_path / "pid").read_text()))
+    assert is_dead(int((tmp_path / "pid").read_text()))
     with pytest.raises(ShellError, match="exit status 4"):
         run(script="exec >&- 2>&-; exit 4")
 

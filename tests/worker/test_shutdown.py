@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.deadline import wait_until
+from tests.support.processes import is_alive
 from tests.support.project import Project
 from tests.support.work import FILES, JOBS
 
@@ -22,13 +23,6 @@ WEEK = "168h"
 
 def read(notes: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in notes.read_text().splitlines()]
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support.deadline import wait_until
+from tests.support.processes import is_alive
 from tests.support.project import Project, clean_environment
 from tests.support.running import Running
 from tests.support.work import FILES, JOBS
@@ -24,13 +25,6 @@ LEASE = {"worker": {"lease": "2s", "shutdown_grace": "20s"}}
 
 def read(notes: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in notes.read_text().splitlines()]
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 @pytest.fixture
