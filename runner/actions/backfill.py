@@ -28,7 +28,7 @@ from runner.ledger.refusals import paused as refuse_paused
 from runner.ledger.search import search
 from runner.ledger.slots import slot_id
 from runner.ledger.together import submit_each
-from runner.model.moment import read_moment
+from runner.model.moment import read_day, read_moment
 from runner.model.pause import paused
 from runner.model.run import State, to_timestamp
 from runner.model.run_query import RunQuery
@@ -181,11 +181,10 @@ def _range(tables: tuple[Timetable, ...], begin: str, end: str) -> tuple[datetim
 
 
 def _day(text: str, zone: ZoneInfo, later: int = 0) -> datetime | None:
-    """Return when a day begins that is written as a date, or one ``later``; None if the text is no date."""
+    """Return the first instant of a date, or of a day ``later`` days after it; None if the text is not a date."""
     if not _DATE.fullmatch(text.strip()):
         return None
-    _instant(f"{text.strip()}T12:00", zone, datetime.now(UTC))  # says what is wrong with it
-    wall = datetime.fromisoformat(text.strip()) + timedelta(days=later)
+    wall = datetime.combine(read_day(text), datetime.min.time()) + timedelta(days=later)
     return first_instant(wall, zone) or wall.replace(tzinfo=zone).astimezone(UTC)
 
 
