@@ -216,6 +216,9 @@ def test_events_are_switched_while_a_worker_runs(make_project: Callable[..., Pro
             ((answer,),) = (each.values() for each in control.broadcast(command, reply=True, limit=1, timeout=30.0))
             return answer
 
+        # A worker is ready a moment before its main loop listens, as Celery's own is.
+        wait_until(lambda: control.ping(timeout=0.5), 30.0, "the worker listens")
+
         def run_silently() -> Run:
             run = shop.run("where")
             # The run is settled before the worker would tell of it.

@@ -123,6 +123,11 @@ def test_rings_are_heard_in_both_protocols(server: Server, write: Callable[..., 
     ledger.close()
 
 
+def wait_until_heard(client: Celery, workers: int = 1) -> None:
+    """Wait until ``workers`` workers listen: like Celery's own, they are ready a moment before their main loops do."""
+    wait_until(lambda: len(client.control.ping(timeout=0.5)) >= workers, PATIENCE, "the workers listen")
+
+
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "query_task": {"ids": ["none"]},
     "revoke": {"task_id": "none"},
@@ -143,6 +148,7 @@ def test_remote_control_looks_and_does_no_more(write: Callable[..., Project], cl
             )
             return answer[name]
 
+        wait_until_heard(client)
         for command in sorted(LOOKING - {"revoke", "terminate"}):
             answer = ask(command)
             assert not (isinstance(answer, dict) and "error" in answer), command
@@ -164,6 +170,7 @@ def test_workers_of_all_projects_answer_but_for_silent_ones(write: Callable[...,
         write("other").worker(concurrency=1) as other,
         write("silent", remote_control="none").worker(concurrency=1),
     ):
+        wait_until_heard(client, workers=2)
         answers = client.control.ping(timeout=5)
         names = sorted(name for answer in answers for name in answer)
         assert len(names) == len(set(names)) == 2
@@ -177,6 +184,7 @@ def test_revoking_reaches_the_ledger(write: Callable[..., Project], client: Cele
     with project.worker(concurrency=2) as worker:
         holding = client.send_task("hold")
         wait_until(lambda: holding.state == "STARTED", PATIENCE, "it runs")
+        wait_until_heard(client)
         waiting = client.send_task("add", countdown=3600)
         project.wait_for_state(waiting.id, "PENDING")
         waiting.revoke()
