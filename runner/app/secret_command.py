@@ -86,14 +86,6 @@ class _Command:
         self.overfull = False
         self._output, self._errors = bytearray(), bytearray()
         with process_group.uninterrupted() as mask, process_group.entering() as enter:
-
-            def prepare() -> None:
-                enter()
-                # A signal that this process ignores would stay so across exec.
-                for signum in process_group.INTERRUPTS:
-                    signal.signal(signum, signal.SIG_DFL)
-                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-
             self._process = subprocess.Popen(
                 argv,
                 cwd=project,
@@ -102,7 +94,7 @@ class _Command:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 start_new_session=True,
-                preexec_fn=prepare,
+                preexec_fn=process_group.before_exec(enter, mask),
             )
         self._selector = selectors.DefaultSelector()
         for stream, held in ((self._process.stdout, self._output), (self._process.stderr, self._errors)):

@@ -12,18 +12,10 @@ from runner.model.job import JobSpec
 from runner.model.message import Message, as_message, told
 from runner.model.option import Path, closest
 from runner.model.param import Param
+from runner.params.values import ARTICLES
 from runner.params.values import show as show_value
 from runner.yaml_reader.problem import Severity
 
-_TYPE_WORDS = {
-    "string": "text",
-    "integer": "a whole number",
-    "number": "a number",
-    "boolean": "true or false",
-    "array": "a list",
-    "object": "a mapping",
-    "null": "null",
-}
 _KEYWORD = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -170,7 +162,7 @@ class _Comparison:
                 if wrong:
                     yield Fault((*path, keyword), f"{takes}, not {show_value(wrong[0])}")
                 return
-        wrong_types = [_TYPE_WORDS[each] for each in param.types if not fits_type(hint, each)]
+        wrong_types = [ARTICLES[each] for each in param.types if not fits_type(hint, each)]
         if wrong_types:
             advice = "change the type, or the annotation in the code"
             what = f"{takes}, and the param may be {' or '.join(wrong_types)}"

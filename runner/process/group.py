@@ -175,6 +175,24 @@ def renew() -> None:
             _restart()
 
 
+def before_exec(enter: Callable[[], None], mask: set[int | signal.Signals]) -> Callable[[], None]:
+    """Return the ``preexec_fn`` of a program that :func:`entering` and :func:`uninterrupted` surround.
+
+    Args:
+        enter: from :func:`entering`.
+        mask: from :func:`uninterrupted`.
+    """
+
+    def prepare() -> None:
+        enter()
+        # A signal that this process ignores would stay so across exec.
+        for signum in INTERRUPTS:
+            signal.signal(signum, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    return prepare
+
+
 @contextlib.contextmanager
 def entering() -> Iterator[Callable[[], None]]:
     """Guard the group of a process from before its program starts: yield the ``preexec_fn`` that does it.

@@ -96,14 +96,6 @@ class Command:
         os.set_blocking(reading, False)
         try:
             with _input(self._stdin) as source, process_group.entering() as enter:
-
-                def prepare() -> None:
-                    enter()
-                    # A signal that this process ignores would stay so across exec.
-                    for signum in process_group.INTERRUPTS:
-                        signal.signal(signum, signal.SIG_DFL)
-                    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-
                 self._process = subprocess.Popen(
                     self._argv,
                     cwd=self._cwd,
@@ -112,7 +104,7 @@ class Command:
                     stdout=writing,
                     stderr=writing,
                     start_new_session=True,
-                    preexec_fn=prepare,
+                    preexec_fn=process_group.before_exec(enter, mask),
                 )
         finally:
             os.close(writing)

@@ -5,45 +5,7 @@ from __future__ import annotations
 import re
 
 from tests.support.project import Project
-
-FIELDS = [
-    "id",
-    "job",
-    "state",
-    "reason",
-    "detail",
-    "tags",
-    "params",
-    "result",
-    "result_expired",
-    "error",
-    "attempts",
-    "retries",
-    "losses",
-    "retry_at",
-    "deaths",
-    "progress",
-    "queue",
-    "priority",
-    "worker",
-    "trigger",
-    "submitted_by",
-    "key",
-    "slot",
-    "rerun_of",
-    "hook_of",
-    "backfill",
-    "revocation",
-    "spec_digest",
-    "submitted_at",
-    "eta",
-    "expires_at",
-    "started_at",
-    "finished_at",
-    "past_attempts",
-    "overran_at",
-    "failures_in_row",
-]
+from tests.support.run_document import FIELDS
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 

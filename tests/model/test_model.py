@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from runner.model.duration import format_duration, format_size, parse_duration, parse_size
 from runner.model.retry import GiveUp, RetryAt, RetryPolicy
 from runner.model.run import FINAL, TRANSITIONS, Run, State, to_datetime, to_timestamp
+from tests.support.run_document import FIELDS
 
 
 @pytest.mark.parametrize(
@@ -119,44 +120,7 @@ def test_transitions() -> None:
 
 def test_the_run_document_has_exactly_these_fields() -> None:
     document = Run(id="x", job="j", state=State.PENDING).document()
-    assert list(document) == [
-        "id",
-        "job",
-        "state",
-        "reason",
-        "detail",
-        "tags",
-        "params",
-        "result",
-        "result_expired",
-        "error",
-        "attempts",
-        "retries",
-        "losses",
-        "retry_at",
-        "deaths",
-        "progress",
-        "queue",
-        "priority",
-        "worker",
-        "trigger",
-        "submitted_by",
-        "key",
-        "slot",
-        "rerun_of",
-        "hook_of",
-        "backfill",
-        "revocation",
-        "spec_digest",
-        "submitted_at",
-        "eta",
-        "expires_at",
-        "started_at",
-        "finished_at",
-        "past_attempts",
-        "overran_at",
-        "failures_in_row",
-    ]
+    assert list(document) == FIELDS
 
 
 @given(st.integers(0, 4_000_000_000_000))

@@ -7,27 +7,17 @@
 -- Returns the ids of runs that hold a slot, or wait for one, without a right to it, and of those that wait though one
 -- is free
 --
--- Uses: keys, records, waiting.
+-- Uses: keys, members, waiting.
 
 local found = {}
-
-local function look(key, belongs)
-  for _, id in ipairs(redis.call('ZRANGE', key, 0, -1)) do
-    local run = load_run(id)
-    if not run or FINAL[run.state] or not belongs(run) then
-      found[#found + 1] = id
-      if ARGV[1] == '1' then redis.call('ZREM', key, id) end
-    end
-  end
-end
 
 for i = 2, #ARGV do
   local group = ARGV[i]
   local waiting = waiting_key(group)
-  look(holders_key(group), function(run)
+  find_strays(found, ARGV[1], holders_key(group), function(run)
     return run.group == group or run.at_once and places_of(run) == group
   end)
-  look(waiting, function(run) return run.aside == waiting and run.message end)
+  find_strays(found, ARGV[1], waiting, function(run) return run.aside == waiting and run.message end)
   local free = tonumber(redis.call('HGET', LIMITS, group) or '0') - redis.call('ZCARD', holders_key(group))
   if free > 0 then
     for _, id in ipairs(redis.call('ZRANGE', waiting, 0, free - 1)) do found[#found + 1] = id end

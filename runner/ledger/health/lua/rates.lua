@@ -7,25 +7,15 @@
 -- Returns the ids of runs that have a pass, or wait for one, without a right to it, and of those that wait although
 -- nothing would let them go on
 --
--- Uses: clock, keys, records.
+-- Uses: clock, keys, members.
 
 local found = {}
-
-local function look(key, belongs)
-  for _, id in ipairs(redis.call('ZRANGE', key, 0, -1)) do
-    local run = load_run(id)
-    if not run or FINAL[run.state] or not belongs(run) then
-      found[#found + 1] = id
-      if ARGV[1] == '1' then redis.call('ZREM', key, id) end
-    end
-  end
-end
 
 for i = 2, #ARGV do
   local group = ARGV[i]
   local rated = rated_key(group)
-  look(passes_key(group), function(run) return run.rate_group == group and run.state ~= 'STARTED' end)
-  look(rated, function(run) return run.aside == rated and run.message end)
+  find_strays(found, ARGV[1], passes_key(group), function(run) return run.rate_group == group and run.state ~= 'STARTED' end)
+  find_strays(found, ARGV[1], rated, function(run) return run.aside == rated and run.message end)
   if redis.call('EXISTS', rated) == 1 and not redis.call('ZSCORE', RATES, group) then
     found[#found + 1] = redis.call('ZRANGE', rated, 0, 0)[1]
     if ARGV[1] == '1' then redis.call('ZADD', RATES, NOW, group) end

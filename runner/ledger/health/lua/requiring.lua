@@ -6,20 +6,14 @@
 -- ARGV: '1' to mend, names of sets of such runs, as JOB:MS
 -- Returns the ids of runs in them that do not wait there, and one of each set that no beat looks at
 --
--- Uses: keys, records.
+-- Uses: keys, members.
 
 local found = {}
 
 for i = 2, #ARGV do
   local job, within = string.match(ARGV[i], '^(.*):(%d+)$')
   local key = requiring_key(job or '', within or '')
-  for _, id in ipairs(redis.call('ZRANGE', key, 0, -1)) do
-    local run = load_run(id)
-    if not (run and run.aside == key and run.message) or FINAL[run.state] then
-      found[#found + 1] = id
-      if ARGV[1] == '1' then redis.call('ZREM', key, id) end
-    end
-  end
+  find_strays(found, ARGV[1], key, function(run) return run.aside == key and run.message end)
   if redis.call('EXISTS', key) == 1 and redis.call('SISMEMBER', REQUIRED, ARGV[i]) == 0 then
     found[#found + 1] = redis.call('ZRANGE', key, 0, 0)[1]
     if ARGV[1] == '1' then redis.call('SADD', REQUIRED, ARGV[i]) end
