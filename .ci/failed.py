@@ -1,6 +1,6 @@
 """Print the tests of a checkout that failed last, one a line: python .ci/failed.py FOLDER.
 
-The exit code is 1 if there are none (the run itself went wrong), or so many that no busy machine explains them.
+The exit code is 1 if there are none (the run itself went wrong), or too many for a busy machine to explain.
 """
 
 import json

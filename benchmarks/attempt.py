@@ -101,7 +101,7 @@ class Stopwatch:
         self._now.clear()
 
     def call(self, part: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Return what ``function`` returns, charged to ``part``."""
+        """Call ``function``, and charge its time to ``part``."""
         self._enter(part)
         try:
             return function(*args, **kwargs)

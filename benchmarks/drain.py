@@ -134,7 +134,7 @@ def work_off(place: Place, system: System, concurrency: int, runs: int) -> Pace:
 
 
 def load_of(client: redis.Redis) -> Load:
-    """Return what the server has counted, the three commands that ask for it included."""
+    """Return the server's counters, which include the three commands that read them."""
     with client.pipeline(transaction=False) as pipe:
         told: Any = {}
         for section in ("stats", "commandstats", "cpu"):

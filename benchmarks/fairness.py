@@ -56,7 +56,7 @@ def _started_before_the_urgent(place: Place) -> int:
 
 
 def _ended_beside_a_long_run(place: Place) -> int:
-    """Return how many short runs end while a long one, submitted before them, goes on."""
+    """Count the short runs that end while a long one, submitted before them, goes on."""
     gate = place.folder / "gate"
     long = _submit(place, "held", {"gate": str(gate)})
     _wait_until(lambda: long.state is State.STARTED, "the long run has started")

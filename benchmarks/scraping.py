@@ -61,7 +61,7 @@ def measure(place: Place) -> list[Row]:
 
 
 def _scrape(project: Project) -> tuple[int, float, float]:
-    """Return how often something was sent to Redis, the processor's seconds, and those that Redis worked."""
+    """Return the number of commands sent to Redis, the CPU seconds, and the CPU seconds of Redis."""
     sent = 0
     connection: Any = AbstractConnection
     send = connection.send_packed_command

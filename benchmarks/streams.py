@@ -34,7 +34,7 @@ MOST_MEBIBYTES = 150.0
 def measure(place: Place) -> list[Row]:
     """Compare when the ledger says that something happened with when each browser heard of it."""
     browsers, runs = place.some(BROWSERS, 5), place.some(RUNS, 5)
-    # A process for each of so many would take more than what is measured.
+    # A process for each stream would cost more than the figure that is measured.
     with place.web() as (url, pid), place.worker(place.our_worker(runs, "bulk", "threads")):
         begin, spent = time.monotonic(), _cpu_seconds(pid)
         late, lines = asyncio.run(_listen(place, url, browsers, runs))
@@ -51,7 +51,7 @@ def measure(place: Place) -> list[Row]:
 
 
 async def _listen(place: Place, url: str, browsers: int, runs: int) -> tuple[list[float], list[float]]:
-    """Return how late events and lines came, in seconds, sorted."""
+    """Return the delays of events and lines in seconds, sorted."""
     late: list[float] = []
     lines: list[float] = []
     ready = asyncio.Semaphore(0)

@@ -25,13 +25,13 @@ class System(Protocol):
     client: redis.Redis
 
     def worker(self, concurrency: int) -> list[str]:
-        """Return the words that start a worker with so many processes, and as little in its log as can be."""
+        """Return the command of a worker with ``concurrency`` processes and a minimal log."""
 
     def submit(self, runs: int) -> None:
         """Submit runs one by one."""
 
     def left(self) -> int:
-        """Return how many of the submitted runs have not ended; cheap to ask."""
+        """Count the submitted runs that have not ended, cheaply."""
 
     def check(self) -> None:
         """Raise AssertionError unless the result of each submitted run is there."""

@@ -51,7 +51,7 @@ class Facts:
     higher: int = 0
     """Messages in its queue of a higher priority."""
     behind: int | None = None
-    """Its message was not found, and so many were not looked at."""
+    """Its message was not found; this many messages were not looked at."""
     holder: str | None = None
     """The worker that has claimed it."""
     lease: int | None = None
@@ -60,7 +60,7 @@ class Facts:
     pause: Pause | None = None
     """What holds its job."""
     before: int | None = None
-    """It was put aside, and so many before it, to wait for another job, its rate, a slot, or the end of a pause."""
+    """The number of runs put aside before it, to wait for another job, its rate, a slot, or the end of a pause."""
     holders: Sequence[str] | None = None
     """Runs that hold the slots it waits for; ten at most."""
     required: str | None = None
@@ -73,7 +73,7 @@ class Facts:
     """What keeps that job from running: it is not declared, disabled, or paused."""
     rate_limit: int = 0
     rate_per: int = 0
-    """Milliseconds in which so many runs may start."""
+    """Milliseconds in which ``rate_limit`` runs may start."""
     rate_free: int | None = None
     """It waits for its rate, and cannot start before that."""
     workers: int = 0

@@ -30,7 +30,7 @@ def read_log(
         follow: go on with what comes, until the run has ended.
         attempt: only of this one, counted from 1.
         since: only what was written at or after this Unix time in seconds.
-        tail: of what is there already, only so many of the last lines.
+        tail: how many of the last recorded lines to show first.
 
     Raises:
         UnknownRun: there is no such run.

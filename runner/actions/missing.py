@@ -36,7 +36,7 @@ class Missing:
 
 
 def missing(project: Project) -> Missing:
-    """Return what is missing. No embedded server is started: where none runs, no worker does."""
+    """Return the missing parts. No embedded server is started: if none runs, there is no worker either."""
     jobs = [job for job in project.catalog.jobs.values() if job.enabled]
     wanted = sorted({job.queue for job in jobs if job.schedule} or {job.queue for job in jobs})
     if project.settings.redis_url == EMBEDDED and embedded.running(project.settings) is None:

@@ -203,7 +203,7 @@ def _moved(
 
 
 def _fires(options: Mapping[str, Any]) -> Any:
-    """Return what decides when a job runs, as it is written: its schedules without their params."""
+    """Return the times of a job as they are written: its schedules without their params."""
     written = options.get("schedule") or None if options.get("enabled", True) else None
     if isinstance(written, list):
         return [_when(each) for each in written]

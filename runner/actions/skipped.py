@@ -42,7 +42,7 @@ class SkippedSlots:
 
 
 def skipped_slots(project: Project, job: JobSpec, since: int, until: int) -> Iterator[SkippedSlots]:
-    """Yield what is left out of ``since < slot <= until`` (Unix ms) of one job, in order.
+    """Yield the slots of one job in ``since < slot <= until`` (Unix ms) that are left out, in order.
 
     Raises:
         CalendarFault: a calendar of it cannot be read.
@@ -82,7 +82,7 @@ def all_skipped(
     job: str | None = None,
     before_next: bool = False,
 ) -> list[SkippedSlots]:
-    """Return what is left out first of ``since < slot <= until`` (Unix ms) of all enabled jobs, in time order.
+    """Return the first slots of all enabled jobs in ``since < slot <= until`` (Unix ms) that are left out, in order.
 
     Args:
         project: whose.

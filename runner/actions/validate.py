@@ -132,7 +132,7 @@ def _stock_findings(jobs: Iterable[JobSpec]) -> Iterator[Finding]:
 
 
 def _faulty_env_files(settings: Settings, jobs: Iterable[JobSpec]) -> Iterator[Finding]:
-    """Yield what is wrong in files of variables that are here; others may be on the hosts of workers alone."""
+    """Yield the faults in env files on this host; others may exist only on the hosts of workers."""
     for job in jobs:
         if job.env_file is not None:
             try:

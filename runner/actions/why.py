@@ -68,7 +68,7 @@ def why(project: Project, reference: str, show: Callable[[str], str] = str) -> t
 
 
 def _stands(project: Project, name: str) -> str | None:
-    """Return what keeps a job from running, in words; None if nothing does."""
+    """Return the reason why a job cannot run, in words, or None."""
     job = project.catalog.jobs.get(name)
     if job is None:
         return "not declared in this project's files"

@@ -83,7 +83,7 @@ def _values(text: str) -> dict[str, str]:
 
 
 def _faults(text: str) -> Iterator[str]:
-    """Yield what is wrong, without any value: somebody may have written a password into the file."""
+    """Yield the faults without any value, since the file may hold a password."""
     # start-up time: as above
     from dotenv.parser import parse_stream
 

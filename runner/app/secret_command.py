@@ -36,7 +36,7 @@ class CommandFailed(Exception):
 
 
 def command_fault(command: str, project: Path, environ: Mapping[str, str]) -> str | None:
-    """Return why a command cannot be started on this host, or None. Starts nothing."""
+    """Return the reason why a command cannot be started on this host, or None. Nothing is started."""
     program = shlex.split(command)[0]
     place = str(project / program) if "/" in program else program
     if shutil.which(place, path=environ.get("PATH", os.defpath)) is None:
@@ -117,7 +117,7 @@ class _Command:
         return status
 
     def texts(self) -> tuple[str, str]:
-        """Return what was written to standard output and to standard error, without line ends."""
+        """Return the output and the standard error, without trailing line ends."""
         said = bytes(self._output[:LARGEST]).decode("utf-8", "surrogateescape").rstrip("\r\n")
         complaint = bytes(self._errors).decode("utf-8", "replace").strip()
         return said, complaint

@@ -135,7 +135,7 @@ class Calendars:
         return self._versions[name]
 
     def _look(self, name: str) -> Any:
-        """Return what changes when the source of a calendar does."""
+        """Return a value that changes whenever the source of a calendar changes."""
         source = self.declared[name]
         if isinstance(source, tuple):
             return None

@@ -59,7 +59,7 @@ def _fits(params: Mapping[str, Param], schedule: Schedule, path: Path, report: R
 
 
 def _fault(param: Param, schedule: Schedule, value: Any) -> str | None:
-    """Return why a value does not fit, for none of the slots that are tried; None if it fits."""
+    """Return the reason why a value fits for none of the slots that are tried, or None."""
     if not has_placeholders(value):
         fault = fits(param, resolve(value, _ANY_SLOT))
         return None if fault is None else f"does not fit the param: {fault}"

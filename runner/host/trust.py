@@ -69,7 +69,7 @@ def closing_hint(path: Path | str, status: os.stat_result, shown: str, run: str 
 
 
 def untrusted(trust: Trust, path: Path | str, status: os.stat_result, shown: str) -> str | None:
-    """Return why an open file is not obeyed, or None."""
+    """Return the reason why an open file is not trusted, or None."""
     if trust.is_open(path, status):
         return f"anybody may write to this file, {closing_hint(path, status, shown)}"
     owner = trust.stranger(path, status.st_uid)
@@ -83,7 +83,7 @@ def untrusted(trust: Trust, path: Path | str, status: os.stat_result, shown: str
 
 
 def belongs(owner: str, what: str) -> str:
-    """Return why a file or folder (``what``) of a stranger is not read."""
+    """Return the reason for not reading a stranger's file or folder (``what``)."""
     return (
         f"this {what} belongs to {owner}, and is not read in a project that was found by searching; if you trust "
         f"{owner}, name the project with --project, or its folder in {SETTING}"

@@ -152,7 +152,7 @@ def find_backfill(store: Store, reference: str) -> Backfill:
 
 
 def _read(backfill: str, fields: dict[str, str]) -> Backfill | None:
-    """Return what Redis holds; None if somebody else wrote it."""
+    """Return the backfill that Redis holds; None if the record is not ours."""
 
     def number(name: str, otherwise: int = 0) -> int:
         text = fields.get(name, "")

@@ -81,11 +81,11 @@ class Keys:
         return self.named(f"job:{job}:{state}")
 
     def slot(self, job: str, slot: int | str) -> str:
-        """Return where the id of the run of a slot is (Unix ms)."""
+        """Return the key of the run id of a slot (Unix ms)."""
         return self.named(f"slot:{job}:{slot}")
 
     def backfill(self, backfill: str) -> str:
-        """Return where a backfill is."""
+        """Return the key of a backfill."""
         return self.named(f"backfill:{backfill}")
 
     def queue(self, queue: str, priority: int | str) -> str:
@@ -121,7 +121,7 @@ class Keys:
         return self.named(f"rated:{group}")
 
     def requiring(self, job: str, within: int | str) -> str:
-        """Return the key of the runs that wait for a success of a job within so many milliseconds."""
+        """Return the key of the runs that wait for a success of a job within the last ``within`` milliseconds."""
         return self.named(f"requiring:{job}:{within}")
 
     def worker(self, worker: str) -> str:

@@ -101,7 +101,7 @@ def _shorten(error: BaseException) -> bool:
     """Cut the chain behind ``error`` after :data:`MOST_EXCEPTIONS`; return whether that left any out.
 
     Raises:
-        ValueError: a group has so many members; those cannot be cut.
+        ValueError: a group has too many members, which cannot be cut.
     """
     kept: dict[int, BaseException] = {id(error): error}
     waiting = _behind(error)

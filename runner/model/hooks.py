@@ -23,7 +23,7 @@ class Hook:
     after: int = option(
         Integer(1, 1_000_000),
         default=1,
-        help="Only from this many runs in a row on that ended in FAILURE; under recovered: only after so many.",
+        help="Fire only once this many runs in a row have ended in FAILURE; under recovered: have ended so before.",
         examples=(3,),
     )
 

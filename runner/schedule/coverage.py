@@ -35,7 +35,7 @@ class Coverage(Protocol):
     """Something that covers some moments."""
 
     def at(self, wall: datetime, offset: timedelta) -> Cover:
-        """Return what covers the time ``wall`` of a clock that is ``offset`` ahead of UTC, as if that never changed."""
+        """Return the coverage of the local time ``wall``, as if its ``offset`` from UTC never changed."""
 
 
 class Days:

@@ -76,7 +76,7 @@ class Timetable:
         return (each for each in found if isinstance(each, datetime))
 
     def skipped(self, after: datetime, until: datetime) -> Iterator[Skipped]:
-        """Yield what ``except`` and ``only`` leave out of ``after < slot <= until``, in order."""
+        """Yield the slots in ``after < slot <= until`` that ``except`` and ``only`` leave out, in order."""
         if self._rules is not None:
             found = self._ruled(self._rules, after, until, whole=True)
             yield from (each for each in found if isinstance(each, Skipped))
@@ -257,7 +257,7 @@ def params_of(tables: Sequence[Timetable], slot: datetime) -> dict[str, Any]:
 
 
 def skipped(tables: Sequence[Timetable], after: datetime, until: datetime) -> Iterator[Skipped]:
-    """Yield what is left out of all tables in order, but for what another one runs at the same instant."""
+    """Yield the slots that all tables leave out, in order, without those that another table runs."""
     for each in heapq.merge(*(table.skipped(after, until) for table in tables), key=lambda each: each.slot):
         if not any(any(table.slots(each.slot - _MILLISECOND, each.slot)) for table in tables):
             yield each

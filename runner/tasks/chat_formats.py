@@ -19,7 +19,7 @@ _TEAMS_COLORS = {"success": "Good", "failure": "Attention", "start": "Accent", "
 
 
 def slack_message(run: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what an incoming webhook of Slack takes. Nothing in it mentions anybody or becomes a link."""
+    """Return the message for an incoming webhook of Slack. Nothing in it mentions anybody or becomes a link."""
     fields = [_slack_text(f"*{name}*\n{_slack_escaped(_cut(value, FACT))}") for name, value in facts(run)]
     blocks: list[dict[str, Any]] = [{"type": "section", "fields": fields[:10]}]
     log = _slack_escaped("\n".join(_cut(line, LINE) for line in last_lines(run)))[-_SLACK_BLOCK:]
@@ -33,7 +33,7 @@ def slack_message(run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def teams_message(run: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a webhook of a Teams workflow takes. Only the title may hold Markdown, and has none."""
+    """Return the message for a webhook of a Teams workflow. Only the title may hold Markdown, and has none."""
     lines = [_teams_line(_teams_run(f"{name}: ", weight="Bolder"), _teams_run(value)) for name, value in facts(run)]
     lines += [_teams_line(_teams_run(_cut(line, LINE) or " ", fontType="Monospace")) for line in last_lines(run)]
     if run.get("id"):

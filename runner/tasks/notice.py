@@ -17,7 +17,7 @@ _EVENTS_OF_STATES = {"SUCCESS": "success", "FAILURE": "failure"}
 
 
 def event(run: Mapping[str, Any]) -> str:
-    """Return what a notice is about: start, success, failure, or log for anything else."""
+    """Return the subject of a notice: start, success, failure, or log for anything else."""
     hook = run.get("hook")
     return _EVENTS.get(hook, "log") if hook else _EVENTS_OF_STATES.get(str(run.get("state")), "log")
 
@@ -39,7 +39,7 @@ def title(run: Mapping[str, Any]) -> str:
 
 
 def facts(run: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return what a person wants to know of a run, as names and texts."""
+    """Return the facts about a run for a person, as names and texts."""
     error = run.get("error") or {}
     in_row = run.get("failures_in_row")
     told = [

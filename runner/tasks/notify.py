@@ -276,7 +276,7 @@ def _wrong_suffixes(suffixes: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _check_ping(kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with the fixed options of a job: the option's name, and a message."""
+    """Yield the faults in a job's fixed options: the option's name and a message."""
     yield from http.check_kwargs({name: value for name, value in kwargs.items() if name not in ("suffixes", "rid")})
     if isinstance(kwargs.get("suffixes"), Mapping):
         yield from _wrong_suffixes(kwargs["suffixes"])

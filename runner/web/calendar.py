@@ -91,7 +91,7 @@ class Calendar:
         return self._day(day)
 
     def left_out(self, day: date) -> list[LeftOut]:
-        """Return what ``except`` and ``only`` leave out of a day in the project's zone, in order."""
+        """Return the slots of a day, in the project's zone, that ``except`` and ``only`` leave out, in order."""
         return self._left_out(day)
 
     def left_out_of(self, job: str, begin: datetime, end: datetime, most: int) -> list[LeftOut]:

@@ -248,7 +248,7 @@ async def log_stream(ledger: Ledger, run_id: str, after: str | None, attempt: in
 
 
 class EventStream(StreamingResponse):
-    """An answer of server-sent events: there are only so many at a time, and who takes nothing is given up."""
+    """An answer of server-sent events: their number is limited, and a reader that takes nothing is dropped."""
 
     open = 0
     _room = MOST_STREAMS

@@ -26,7 +26,7 @@ PAUSES = (0.2, 2.0)
 """The least and the most seconds between two readings of the process table. In between, 50 times what one takes."""
 
 REST = 5
-"""A run near its limit is measured no sooner than so many times what the last measurement took."""
+"""A run near its limit is measured again after this many times the duration of the last measurement."""
 
 
 class Exceeded(NamedTuple):

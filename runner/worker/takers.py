@@ -207,7 +207,7 @@ class Takers:
         """Remove ``count`` takers; busy ones leave after their run.
 
         Raises:
-            ValueError: there are not so many.
+            ValueError: there are fewer than ``count``.
         """
         if count >= self.count:
             raise ValueError("a worker keeps at least one taker")

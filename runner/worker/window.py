@@ -24,7 +24,7 @@ class Window:
     _pushed_out: list[str] = field(default_factory=list)
 
     def make_room(self, size: int, lines: int) -> list[str]:
-        """Return the ids of the chunks that a new one of ``size`` bytes and so many lines pushes out.
+        """Return the ids of the chunks that a new one of ``size`` bytes and ``lines`` lines pushes out.
 
         They are told again until a chunk was added: the one that they made room for may not have come through.
         """

@@ -353,7 +353,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory, redis_server: Server) -> Ite
 
 
 def seen(alone: Alone) -> tuple[Any, list[str]]:
-    """Return what a run finds, and what it has written."""
+    """Return the findings of a run, and its output."""
     run = alone.run("look")
     assert run.state == "SUCCESS", run.error
     return run.result, [line.text for line in RunLog(alone.opened.ledger, run.id).lines()]

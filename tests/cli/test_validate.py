@@ -90,7 +90,7 @@ def test_nothing_acts_on_the_terminal_and_colour_needs_one(folder: Path) -> None
 
 
 def on_terminal(folder: Path, env: dict[str, str]) -> bytes:
-    """Return what ``runner validate`` writes to a terminal."""
+    """Return the output of ``runner validate`` on a terminal."""
     parent, child = pty.openpty()
     environment = clean_environment({"TERM": "xterm-256color", **env})
     process = subprocess.Popen(

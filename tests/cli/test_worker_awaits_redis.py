@@ -39,7 +39,7 @@ class Resetting(socketserver.BaseRequestHandler):
 
 
 def answering(error: str) -> type[socketserver.BaseRequestHandler]:
-    """Return what answers each command with an error."""
+    """Return a server that answers each command with an error."""
 
     class Answering(socketserver.BaseRequestHandler):
         def handle(self) -> None:

@@ -107,7 +107,7 @@ class Heard(Work):
         self._path = project.path / "heard.jsonl"
 
     def lines(self, *signals: str) -> list[Line]:
-        """Return what was heard, of these signals alone if any are named."""
+        """Return the signals that were heard, only the named ones if there are any."""
         if not self._path.exists():
             return []
         whole = self._path.read_text().rpartition("\n")[0]
@@ -115,12 +115,12 @@ class Heard(Work):
         return [line for line in lines if not signals or line["signal"] in signals]
 
     def wait_for(self, enough: Callable[[list[Line]], bool], what: str, *signals: str) -> list[Line]:
-        """Return what was heard of these signals, once it is enough."""
+        """Return the named signals that were heard, once there are enough."""
         wait_until(lambda: enough(self.lines(*signals)), 30.0, what)
         return self.lines(*signals)
 
     def of_run(self, run_id: str, attempts: int = 1) -> list[Line]:
-        """Return what the process of a run heard of it, once each of its attempts has ended."""
+        """Return the signals that the process of a run heard, once each of its attempts has ended."""
 
         def ended(lines: list[Line]) -> bool:
             return [line["signal"] for line in lines if run_of(line) == run_id].count("task_postrun") == attempts

@@ -151,7 +151,7 @@ class RunnerSystem(System):
 
 
 def live_messages(client: Any, namespace: str) -> Counter[str]:
-    """Return how many live messages each run has: in a queue, in the delayed set, or under a claim."""
+    """Count the live messages of each run: in a queue, in the delayed set, or under a claim."""
     counted: Counter[str] = Counter()
     for key in client.scan_iter(f"{namespace}:queue:*", count=1000):
         counted.update(_id_of(raw) for raw in client.lrange(key, 0, -1))

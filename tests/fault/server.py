@@ -132,7 +132,7 @@ class RedisServer:
             client.replicaof("127.0.0.1", primary.port)
 
     def offset(self) -> int:
-        """Return how much of its primary's data it has."""
+        """Return the offset up to which it has its primary's data."""
         with self.client() as client:
             return int(client.info("replication").get("slave_repl_offset", 0))
 
@@ -166,7 +166,7 @@ int clock_gettime(clockid_t id, struct timespec *ts) {
 
 
 def other_clock(folder: Path, seconds: int) -> dict[str, str]:
-    """Return what makes a program's clock go ``seconds`` before ours; nothing where there is no C compiler."""
+    """Return the variables that set a program's clock ``seconds`` ahead; none without a C compiler."""
     compiler = shutil.which("cc")
     if compiler is None:
         return {}

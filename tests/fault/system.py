@@ -125,11 +125,11 @@ class System(ABC):
 
     @abstractmethod
     def unfinished(self) -> int:
-        """Return how many accepted runs have no outcome yet, cheaply."""
+        """Count the accepted runs without an outcome, cheaply."""
 
     @abstractmethod
     def report(self) -> Report:
-        """Return what the system says of all accepted runs."""
+        """Return the system's reports of all accepted runs."""
 
     ready_line = ""
 

@@ -172,7 +172,7 @@ def _verdict(row: Row) -> str:
 
 
 def details(row: Row, most: int = 5) -> str:
-    """Return which runs broke a promise, a few of each kind."""
+    """Return the runs that broke a promise, a few of each kind."""
     found = [f"  {note}" for note in row.notes]
     for name in ("lost", "stuck", "unexplained", "wrong"):
         ids: tuple[str, ...] = getattr(row, name)

@@ -99,7 +99,7 @@ class Testimony:
         return cls(dict(starts))
 
     def duplicates(self, deaths: Deaths) -> tuple[int, list[Start]]:
-        """Return how many starts beyond one a death explains, and the list of those that nothing explains.
+        """Count the second starts that a death explains, and list those that nothing explains.
 
         A start after one that failed and asked for a retry is none beyond.
         """

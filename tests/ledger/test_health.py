@@ -27,7 +27,7 @@ from tests.support.project import Project
 
 
 def found(findings: list[Finding]) -> dict[str, int]:
-    """Return what was found and how often; names of queues that nobody takes from are found in every test."""
+    """Count the findings by name; queues that nobody takes from are found in every test."""
     return {finding.name: finding.count for finding in findings if finding.count and finding.name != "queue-names"}
 
 

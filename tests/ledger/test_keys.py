@@ -32,7 +32,7 @@ def in_lua() -> dict[str, str]:
 
 
 def joined(words: str) -> str:
-    """Return what ``NS .. ':run:' .. id`` gives, with ``{}`` for an argument."""
+    """Return the key that ``NS .. ':run:' .. id`` makes, with ``{}`` for an argument."""
     parts = words.split(" .. ")
     return "".join(part.strip("'") if part[0] == "'" else "ns" if part == "NS" else "{}" for part in parts)
 

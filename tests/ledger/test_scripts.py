@@ -35,7 +35,7 @@ def bare(text: str) -> str:
 
 
 def given_by(part: str) -> set[str]:
-    """Return what a part defines for others."""
+    """Return the names that a part defines for others."""
     return set().union(*(names(found[1]) for found in _LOCAL.finditer(bare((SHARED / f"{part}.lua").read_text()))))
 
 

@@ -90,7 +90,7 @@ SECRETS = [
 
 
 def left(secret: str, chain: tuple[str, ...], before: str = "<", after: str = ">") -> tuple[str, int]:
-    """Return what is left of an encoded secret when it is masked, and how long that may be."""
+    """Return the rest of a masked, encoded secret, and its greatest length."""
     text, around = before + secret + after, before + after
     slack = 0
     for name in chain:

@@ -71,7 +71,7 @@ def _function_imports(tree: ast.Module) -> Iterator[ast.Import | ast.ImportFrom]
 
 
 def imports_of(trees: Mapping[str, ast.Module]) -> dict[str, set[str]]:
-    """Return which files each file imports, wherever in it; those for type checkers alone are left out."""
+    """Return the imports of each file, at any place in it, without those for type checkers alone."""
     paths = {_module(path): path for path in trees}
     found: dict[str, set[str]] = {}
     for path, tree in trees.items():

@@ -70,7 +70,7 @@ def child(mib: int, **options: object) -> str:
 
 @contextmanager
 def holders() -> Iterator[Callable[..., Holder]]:
-    """Yield what starts a holder; all that it has started end with the block."""
+    """Yield a function that starts holders; they end with the block."""
     started: list[Holder] = []
 
     def start(code: str = "") -> Holder:

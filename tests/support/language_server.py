@@ -69,7 +69,7 @@ class Editor:
         self._process.wait()
 
     def problems(self, text: str) -> list[tuple[int, int, str]]:
-        """Return what is marked in a jobs file: line and column, from 1, and the message."""
+        """Return the marks in a jobs file: line and column, from 1, and the message."""
         uri = self._open(text)
         end = time.monotonic() + PATIENCE
         while uri not in self._diagnostics:
@@ -81,13 +81,13 @@ class Editor:
         ]
 
     def completions(self, text: str) -> dict[str, str]:
-        """Return what is offered at the end of ``text``: labels and their help."""
+        """Return the completions at the end of ``text``: labels and their help."""
         answer = self._request("textDocument/completion", self._at_end(text))
         items = answer["items"] if isinstance(answer, dict) else answer
         return {item["label"]: _words(item.get("documentation")) for item in items}
 
     def hover(self, text: str, word: str) -> str:
-        """Return what is shown for a word of ``text``."""
+        """Return the hover text for a word of ``text``."""
         before = text[: text.index(word) + 1].split("\n")
         position = {"line": len(before), "character": len(before[-1])}
         document = {"uri": self._open(text)}

@@ -15,13 +15,13 @@ from runner.worker.takers import Takers
 
 
 def shared_of(claims: Any = None) -> SharedState:
-    """Return what a worker and its takers know."""
+    """Return the state that a worker and its takers share."""
     app: Any = SimpleNamespace(open_ledger=lambda: None, runner_settings=SimpleNamespace(durability="local"))
     return SharedState(app, "w", claims)
 
 
 def state_of(shared: SharedState, takers: Takers, settler: Settler | None = None) -> Any:
-    """Return what the parent of a worker knows."""
+    """Return the state of a worker's parent."""
     return SimpleNamespace(
         shared=shared,
         ledger=None,

@@ -83,7 +83,7 @@ def lacking(project: Project, **options: Any) -> Missing:
 
 
 def refusals(admin: redis.Redis) -> set[str]:
-    """Return what was refused, but for what is asked of a server that may say no."""
+    """Return the refused commands and keys, without those that a server may refuse."""
     found = {f"{each['reason']} {each['object']} ({each['context']})" for each in admin.acl_log()}
     asked = {"command config|get (toplevel)", *(f"key {name} (toplevel)" for name in ("default", "default\x06\x163"))}
     return {each for each in found - asked if not each.startswith(("key default", "key reports"))}

@@ -24,7 +24,7 @@ if not run or FINAL[run.state] then return facts end
 if run.refused_since then tell('refused_since', run.refused_since) end
 if run.detail then tell('detail', run.detail) end
 
--- The earliest time at which a run may start that so many of its group wait before.
+-- The earliest time at which a run may start if ``before`` runs of its group wait before it.
 local function pass_of(waits, before)
   local group, limit, per = rate_of(waits)
   local free = {}

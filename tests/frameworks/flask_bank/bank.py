@@ -25,7 +25,7 @@ def create_app() -> Flask:
 
 
 def look() -> dict[str, Any]:
-    """Return which connection this is, and what is open on it."""
+    """Return the number of this connection, and the requests that are open on it."""
     with create_app().app_context():
         asked = "SELECT pg_backend_pid(), now() = statement_timestamp(), (SELECT count(*) FROM paid)"
         backend, alone, paid = db.session.execute(text(asked)).one()

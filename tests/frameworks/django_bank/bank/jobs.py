@@ -12,7 +12,7 @@ from django.db.utils import DatabaseError
 
 
 def look() -> dict[str, Any]:
-    """Return which connection this is, and what is open on it."""
+    """Return the number of this connection, and the requests that are open on it."""
     found = {"atomic": connection.in_atomic_block, "autocommit": connection.get_autocommit()}
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid(), now() = statement_timestamp(), (SELECT count(*) FROM paid)")
