@@ -23,7 +23,7 @@ class Hook:
     after: int = option(
         Integer(1, 1_000_000),
         default=1,
-        help="Fire only once this many runs in a row have ended in FAILURE; under recovered: have ended so before.",
+        help="Fire only if at least this many runs in a row ended in FAILURE; under recovered: before the SUCCESS.",
         examples=(3,),
     )
 

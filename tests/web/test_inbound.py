@@ -42,6 +42,8 @@ JOBS: dict[str, Any] = {
         "webhook": {"signature": "token", "secret": "env:HOOK_SECRET", "params": {"n": "n"}},
     },
     "no-secret": {**TASK, "webhook": {"signature": "token", "secret": "env:NOT_SET"}},
+    "empty-token": {**TASK, "webhook": {"signature": "token", "secret": "env:EMPTY_SECRET"}},
+    "empty-key": {**TASK, "webhook": {"signature": "github", "secret": "file:empty"}},
     "off": {**TASK, "enabled": False, "webhook": {"signature": "token", "secret": "env:HOOK_SECRET"}},
     "greet": TASK,
 }
@@ -50,9 +52,10 @@ JOBS: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory, redis_server: Server) -> Project:
     folder = tmp_path_factory.mktemp("inbound")
-    files = {"web_jobs.py": MODULE, "stripe": SECRET + "\n"}
+    files = {"web_jobs.py": MODULE, "stripe": SECRET + "\n", "empty": "\n"}
     project = write_project(folder / "p", redis_server.url, JOBS, files)
     project.environment["HOOK_SECRET"] = SECRET
+    project.environment["EMPTY_SECRET"] = ""
     return project
 
 
@@ -212,6 +215,14 @@ def test_jobs_that_take_no_runs_now(client: httpx.Client, project: Project) -> N
     told = bearer(client, "no-secret", {})
     assert told.status_code == 503
     assert "NOT_SET" not in told.text
+
+
+def test_an_empty_secret_lets_nobody_in(client: httpx.Client) -> None:
+    told = client.post("/hooks/empty-token", content=b"{}", headers={"Authorization": "Bearer"})
+    assert told.status_code == 503
+    forged = hmac.new(b"", b"{}", hashlib.sha256).hexdigest()
+    headers = {"X-Hub-Signature-256": f"sha256={forged}", "X-GitHub-Delivery": "d-empty"}
+    assert client.post("/hooks/empty-key", content=b"{}", headers=headers).status_code == 503
 
 
 def test_an_edit_of_the_job_counts_without_a_restart(client: httpx.Client, project: Project) -> None:
