@@ -8,7 +8,6 @@ gives its last day. Offsets in minutes and hours count the time that passes. A t
 
 from __future__ import annotations
 
-import calendar
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -166,6 +165,8 @@ def _moved(at: datetime, number: int, unit: str) -> datetime:
         return (at.astimezone(UTC) + passed).astimezone(at.tzinfo)
     if unit in ("d", "w"):
         return (at + timedelta(days=number * (7 if unit == "w" else 1))).replace(fold=0)
+    import calendar  # start-up time: few schedules count in months
+
     months = at.year * 12 + at.month - 1 + number * (12 if unit == "y" else 1)
     year, month = months // 12, months % 12 + 1
     last = calendar.monthrange(year, month)[1] if 1 <= year <= 9999 else 1
