@@ -29,6 +29,8 @@ UNCOVERED_FILES := $(addprefix tests/house/test_,benchmarks.py docs_run.py pre_c
   $(filter-out tests/actions/%,$(SERVED_FILES))
 COVERED_TESTS := $(COVERED_ROOMS) $(COVERED_FILES) $(UNSERVED_FILES) $(SOCKET_TESTS) \
   $(addprefix --ignore=,$(UNCOVERED_FILES))
+# Without bytecode, each of the test processes would rewrite the assertions of all tests anew.
+unexport PYTHONDONTWRITEBYTECODE
 # Percent of the statements of runner/. Code that only commands and workers run, in processes of their own, is not counted.
 COVERAGE_FLOOR := 58
 COVERAGE := --cov=runner --cov-fail-under=$(COVERAGE_FLOOR)
