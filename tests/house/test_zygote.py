@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.command import COMMAND, clean_environment
 from tests.support.project import write_project
-from tests.support.zygote import Forked, can_fork
+from tests.support.zygote import ROOMS, Forked, can_fork
 
 JOBS = "jobs:\n  hello: {task: 'm:f', description: Grüße}\n  broken: {tsak: 'm:f'}\n"
 
@@ -27,6 +27,7 @@ JOBS = "jobs:\n  hello: {task: 'm:f', description: Grüße}\n  broken: {tsak: 'm
         ["nope"],
         ["submit", "nope"],
         ["status"],
+        ["web", "--new-token", "no name"],
     ],
     ids=" ".join,
 )
@@ -35,7 +36,7 @@ def test_it_prints_the_same_and_ends_with_the_same_code(tmp_path: Path, args: li
     text = b"jobs: {a: {task: 'm:f', timeout: 3}}"
     env = clean_environment({"TZ": "Asia/Tokyo"})
     new = subprocess.run([*COMMAND, *args], cwd=project.path, env=env, input=text, capture_output=True, check=False)
-    forked = Forked(args, cwd=project.path, env=env)
+    forked = Forked(args, cwd=project.path, env=env, room=args[0] if args[0] in ROOMS else "")
     out, err = forked.communicate(text, 60.0)
     assert (forked.wait(), out, err) == (new.returncode, new.stdout, new.stderr)
     forked.close()

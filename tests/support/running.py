@@ -15,7 +15,7 @@ from typing import IO, Self
 
 from tests.support.command import COMMAND
 from tests.support.processes import end_session
-from tests.support.zygote import Forked, can_fork
+from tests.support.zygote import ROOMS, Forked, can_fork
 
 
 class Running:
@@ -49,8 +49,8 @@ class Running:
         with Path(os.devnull).open("rb") as nothing:
             if self.command[: len(COMMAND)] == COMMAND and env is not None and can_fork(env):
                 args = self.command[len(COMMAND) :]
-                celery = args[:1] == ["worker"]
-                return Forked(args, cwd=cwd, env=env, stdin=nothing.fileno(), session=True, celery=celery)
+                room = args[0] if args[0] in ROOMS else ""
+                return Forked(args, cwd=cwd, env=env, stdin=nothing.fileno(), session=True, room=room)
             return subprocess.Popen(
                 self.command,
                 cwd=cwd,

@@ -1,10 +1,10 @@
 """Processes of the command line that start in milliseconds: forked from one that has imported it already.
 
 The suite starts ``python -m runner`` thousands of times, and most of the time of such a process goes into the same
-imports. Each test process therefore keeps two *zygotes*: processes with one thread that have imported the command line,
-or a worker, and fork a copy for each command. The copy is a process of its own in every way that a test can see: pid,
-session, working folder, environment, standard streams, signals, exit code. What only a new interpreter can show is
-tested with new ones; see :func:`can_fork`.
+imports. Each test process therefore keeps *zygotes*: processes with one thread that have imported the command line, and
+some of them a worker or the web too, and fork a copy for each command. The copy is a process of its own in every way
+that a test can see: pid, session, working folder, environment, standard streams, signals, exit code. What only a new
+interpreter can show is tested with new ones; see :func:`can_fork`.
 
 The protocol, over a socket pair: four bytes of length, with four descriptors (stdin, stdout, stderr, and a pipe for the
 exit status), then JSON: ``{"args", "cwd", "env", "session"}``. The answer is the pid, as text. The status that
@@ -40,6 +40,9 @@ _SETTLED = ("PYTHON", "LANG", "LC_", "LD_", "MALLOC_", "GLIBC_")
 """Variables that an interpreter reads when it starts begin like this."""
 _RUNNER = Path(__file__).parents[2] / "runner" / "__main__.py"
 
+ROOMS = ("worker", "web")
+"""What takes long to import, and only the command of the same name does: Celery, and a web server."""
+
 
 def can_fork(env: Mapping[str, str]) -> bool:
     """Return whether a forked process would be the same as a new one under this environment.
@@ -64,8 +67,8 @@ class Forked:
         env: its whole environment; see :func:`can_fork`.
         stdin: a descriptor; its own end of a pipe if None.
         session: whether it leads a session of its own.
-        celery: whether Celery, and what a worker consists of, is imported already. For a worker alone: no other
-            command needs it.
+        room: one of :data:`ROOMS` that is imported already, beside the command line. For the command of this name
+            alone: no other needs it.
     """
 
     def __init__(
@@ -76,7 +79,7 @@ class Forked:
         env: Mapping[str, str],
         stdin: int | None = None,
         session: bool = False,
-        celery: bool = False,
+        room: str = "",
     ) -> None:
         self.args = list(args)
         self.returncode: int | None = None
@@ -93,7 +96,7 @@ class Forked:
                 theirs.append(read)
                 stdin = read
             request = {"args": self.args, "cwd": str(cwd), "env": dict(env), "session": session}
-            self.pid = _Zygote.shared(celery).fork(request, [stdin, *theirs[:3]])
+            self.pid = _Zygote.shared(room).fork(request, [stdin, *theirs[:3]])
         except BaseException:
             for each in ours:
                 os.close(each)
@@ -189,14 +192,14 @@ class Forked:
 class _Zygote:
     """A zygote of this test process, as this process sees it."""
 
-    _made: ClassVar[dict[bool, _Zygote]] = {}
+    _made: ClassVar[dict[str, _Zygote]] = {}
     _making = threading.Lock()
 
-    def __init__(self, celery: bool) -> None:
+    def __init__(self, room: str) -> None:
         self._socket, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.zygote", str(theirs.fileno()), *["celery"] * celery],
+                [sys.executable, "-m", "tests.support.zygote", str(theirs.fileno()), room],
                 cwd=Path(__file__).parents[2],
                 env=clean_environment(),
                 stdin=subprocess.DEVNULL,
@@ -205,13 +208,13 @@ class _Zygote:
         self._mutex = threading.Lock()
 
     @classmethod
-    def shared(cls, celery: bool) -> _Zygote:
+    def shared(cls, room: str) -> _Zygote:
         """Return one of this process; it is made when it is first needed, and ends with this process."""
         with cls._making:
-            if celery not in cls._made:
-                cls._made[celery] = cls(celery)
+            if room not in cls._made:
+                cls._made[room] = cls(room)
                 atexit.register(stop)
-            return cls._made[celery]
+            return cls._made[room]
 
     def fork(self, request: Mapping[str, Any], descriptors: Sequence[int]) -> int:
         """Return the pid of a new process."""
@@ -237,10 +240,10 @@ def stop() -> None:
 # -- the zygote itself
 
 
-def serve(connection: socket.socket, celery: bool) -> None:
+def serve(connection: socket.socket, room: str) -> None:
     """Fork a process for each request until the connection ends."""
-    _import_everything(["cli", "actions", *["worker"] * celery])
-    assert celery or "celery" not in sys.modules, "the command line imports Celery only where it is needed"
+    _import_everything(["cli", "actions", *([room] if room else [])])
+    assert room == "worker" or "celery" not in sys.modules, "only a worker imports Celery"
     gc.freeze()
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
@@ -365,4 +368,4 @@ def _import_everything(rooms: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    serve(socket.socket(fileno=int(sys.argv[1])), "celery" in sys.argv[2:])
+    serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2])
