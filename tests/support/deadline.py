@@ -9,6 +9,7 @@ from typing import Literal, TypeVar
 T = TypeVar("T")
 
 PAUSE = 0.02
+LONGEST_PAUSE = 0.1
 
 
 def wait_until(condition: Callable[[], T | Literal[False] | None], deadline: float = 30.0, what: str = "") -> T:
@@ -16,11 +17,14 @@ def wait_until(condition: Callable[[], T | Literal[False] | None], deadline: flo
 
     For what gives no event to wait on; where there is one (a line in a log, a run's change), wait for that.
     """
-    end = time.monotonic() + deadline
+    begun = time.monotonic()
     while True:
+        asked = time.monotonic()
         value = condition()
         if value:
             return value
-        if time.monotonic() > end:
+        now = time.monotonic()
+        if now > begun + deadline:
             raise AssertionError(f"did not happen within {deadline:g} s: {what or condition}; last answer {value!r}")
-        time.sleep(PAUSE)
+        # Looking takes the processor from what is waited for.
+        time.sleep(max(PAUSE, now - asked, min((now - begun) / 10, LONGEST_PAUSE)))

@@ -37,19 +37,23 @@ def processes() -> Iterator[Process]:
     if not (PROC / "self" / "stat").exists():
         return
     for entry in PROC.iterdir():
-        if not entry.name.isdecimal():
-            continue
         with suppress(OSError, ValueError, IndexError):
-            words = (entry / "stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
-            if words[0] in ("Z", "X"):
-                continue
-            yield Process(
-                pid=int(entry.name),
-                session=int(words[3]),
-                command=(entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip(),
-                folder=str((entry / "cwd").readlink()),
-                environment=(entry / "environ").read_bytes(),
-            )
+            if (session := _session_of(entry)) is not None:
+                yield Process(
+                    pid=int(entry.name),
+                    session=session,
+                    command=(entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip(),
+                    folder=str((entry / "cwd").readlink()),
+                    environment=(entry / "environ").read_bytes(),
+                )
+
+
+def _session_of(entry: Path) -> int | None:
+    """Return the session of a process, or None if it has ended, or this is no process."""
+    if not entry.name.isdecimal():
+        return None
+    words = (entry / "stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+    return None if words[0] in ("Z", "X") else int(words[3])
 
 
 def is_alive(pid: int) -> bool:
@@ -82,7 +86,13 @@ def marked(marker: str, folder: Path | None = None) -> list[Process]:
 
 def in_session(session: int) -> list[int]:
     """Return the ids of the live processes of a session (setsid)."""
-    return [process.pid for process in processes() if process.session == session]
+    found: list[int] = []
+    for entry in PROC.iterdir() if (PROC / "self" / "stat").exists() else ():
+        # Nothing else is read: this is asked at the end of each program that a test has started.
+        with suppress(OSError, ValueError, IndexError):
+            if _session_of(entry) == session:
+                found.append(int(entry.name))
+    return found
 
 
 def end_session(session: int, grace: float = 0.0) -> list[int]:
