@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
+from functools import lru_cache
 from itertools import islice
 from pathlib import PurePath
 from typing import Any
@@ -229,6 +230,8 @@ def describe_exception(
         mask: takes secrets out of a text; called before anything is cut.
     """
     module, name = names_of(type(error))
+    # The message is the end of the traceback too, and mostly the first argument; it may have megabytes.
+    mask = lru_cache(maxsize=2)(mask)
     # Celery's own errors come from billiard; people know them by Celery's name.
     module = module.replace("billiard.exceptions", "celery.exceptions")
     return Failure(

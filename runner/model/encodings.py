@@ -155,7 +155,7 @@ def _undo(
     return "".join(parts), back
 
 
-def from_base64(text: str, token: re.Pattern[str], worth: re.Pattern[bytes]) -> Iterator[tuple[str, Back]]:
+def from_base64(text: str, token: re.Pattern[str], worth: Callable[[bytes], bool]) -> Iterator[tuple[str, Back]]:
     """Yield the bytes that each ``token`` in ``text`` may stand for, from each of its first four characters on.
 
     Bytes that are not ``worth`` a look are left out.
@@ -166,11 +166,11 @@ def from_base64(text: str, token: re.Pattern[str], worth: re.Pattern[bytes]) -> 
             part = word[shift:]
             part = part[: len(part) - (len(part) % 4 == 1)]
             data = binascii.a2b_base64(part + "=" * (-len(part) % 4))
-            if worth.search(data):
+            if worth(data):
                 yield data.decode("latin-1"), _groups(match.start() + shift, match.end())
 
 
-def from_hex(text: str, least: int, worth: re.Pattern[bytes]) -> Iterator[tuple[str, Back]]:
+def from_hex(text: str, least: int, worth: Callable[[bytes], bool]) -> Iterator[tuple[str, Back]]:
     """Yield the bytes that each hexadecimal number of ``least`` bytes or more in ``text`` stands for.
 
     Bytes that are not ``worth`` a look are left out.
@@ -178,7 +178,7 @@ def from_hex(text: str, least: int, worth: re.Pattern[bytes]) -> Iterator[tuple[
     for match in _HEX.finditer(text):
         for shift in range(2):
             start, size = match.start() + shift, (len(match[0]) - shift) // 2
-            if size >= least and worth.search(data := bytes.fromhex(text[start : start + 2 * size])):
+            if size >= least and worth(data := bytes.fromhex(text[start : start + 2 * size])):
                 yield data.decode("latin-1"), partial(_pairs, start)
 
 
@@ -186,7 +186,7 @@ def _pairs(start: int, first: int, last: int) -> tuple[int, int]:
     return start + 2 * first, start + 2 * last
 
 
-_HEX = re.compile("(?:[0-9a-fA-F]{2})+[0-9a-fA-F]?")
+_HEX = re.compile("[0-9a-fA-F]{2,}")
 _STANDARD = str.maketrans("-_", "+/")
 
 

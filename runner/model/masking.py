@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -42,7 +42,7 @@ class Masker:
         # What base64 makes of the shortest one: no shorter word can hold any.
         token = f"[A-Za-z0-9+/_-]{{{-(-least * 4 // 3)},}}"
         self._token = re.compile(token)
-        self._worth = re.compile(_text_of(self._forms))
+        self._worth = _worth(self._forms)
         signs = re.escape("".join(sorted({code[0] for code in self._codes})))
         self._hides = re.compile(f"[{signs}{'' if self._ascii else chr(0x80) + '-' + chr(0x10FFFF)}]|{token}")
 
@@ -169,17 +169,25 @@ def _merged(spans: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     yield start, end
 
 
-def _text_of(forms: Sequence[str]) -> bytes:
-    """Return an expression for bytes that any of ``forms``, or an encoding of it, stands in."""
+def _worth(forms: Sequence[str]) -> Callable[[bytes], bool]:
+    """Return what tells whether any of ``forms``, or an encoding of it, may stand in some bytes."""
     least = min(map(len, forms), default=1)
-    data = [form.encode("utf-8", "surrogatepass") for form in forms]
-    controls = {byte for each in data for byte in each if byte < 32 or byte == 127} | set(b"\t\r\n")
-    one = b"[ -~" + b"".join(b"\\x%02x" % byte for byte in sorted(controls)) + b"]"
+    encoded = b"".join(form.encode("utf-8", "surrogatepass") for form in forms)
+    known = {*range(32, 127), *b"\t\r\n", *(byte for byte in encoded if byte < 32 or byte == 127)}
+    whole = None
     if any("\udc80" <= character <= "\udcff" for form in forms for character in form):
-        one = one[:-1] + b"\\x80-\\xff]"  # the value is no UTF-8
-    elif not all(map(bytes.isascii, data)):
-        one = b"(?:" + one + b"|[\\xc2-\\xf4][\\x80-\\xbf]{1,3})"
-    return one + b"{%d}" % least
+        known |= set(range(0x80, 0x100))  # the value is no UTF-8
+    elif not encoded.isascii():
+        ascii = b"".join(b"\\x%02x" % byte for byte in sorted(known))
+        whole = re.compile(b"(?:[%b]|[\\xc2-\\xf4][\\x80-\\xbf]{1,3}){%d}" % (ascii, least))
+        known |= set(range(0x80, 0xF5))
+    # Looking for a run of bytes that may be text is many times as fast as an expression, and there is seldom one.
+    table, run = bytes(byte in known for byte in range(256)), bytes([True] * least)
+
+    def worth(data: bytes) -> bool:
+        return run in data.translate(table) and (whole is None or whole.search(data) is not None)
+
+    return worth
 
 
 def _forms(value: str) -> Iterator[str]:
