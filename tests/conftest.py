@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, settings
 from tests.support import zygote
 from tests.support.language_server import NO_EDITOR
 from tests.support.need import need
+from tests.support.order import first
 from tests.support.processes import MARKER, wait_for_none
 from tests.support.project import Project, write_project
 from tests.support.servers import Server, chosen_kind, serving
@@ -46,13 +47,19 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[MARKER] = os.environ[_RUN]
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what needs a right that no installation gives: CI takes a skipped test for one that was forgotten."""
-    if may_make_cgroups():
-        return
-    left_out = [item for item in items if item.get_closest_marker("cgroups")]
-    items[:] = [item for item in items if not item.get_closest_marker("cgroups")]
-    config.hook.pytest_deselected(items=left_out)
+    """Leave out what needs a right that no installation gives, and begin with what waits for the clock.
+
+    CI takes a skipped test for one that was forgotten.
+    """
+    if not may_make_cgroups():
+        left_out = [item for item in items if item.get_closest_marker("cgroups")]
+        items[:] = [item for item in items if not item.get_closest_marker("cgroups")]
+        config.hook.pytest_deselected(items=left_out)
+    waiting = [item for item in items if item.get_closest_marker("clock")]
+    others = [item for item in items if not item.get_closest_marker("clock")]
+    items[:] = first(waiting, others, getattr(config, "workerinput", {}).get("workercount", 1))
 
 
 def may_make_cgroups() -> bool:

@@ -67,6 +67,7 @@ exec {cron} -f
 
 
 @pytest.mark.cron
+@pytest.mark.clock
 @pytest.mark.timeout(400)
 def test_two_projects_and_two_crons_for_two_minutes(make_embedded_project: Callable[..., Project]) -> None:
     cron = need("cron")

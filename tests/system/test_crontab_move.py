@@ -92,6 +92,7 @@ def test_the_example_is_what_init_makes_of_its_crontab(move: Move) -> None:
 
 
 @pytest.mark.cron
+@pytest.mark.clock
 @pytest.mark.timeout(400)
 def test_the_move_ends_with_jobs_that_run_under_cron(move: Move, tmp_path: Path) -> None:
     cron = need("cron")
@@ -128,6 +129,7 @@ def test_the_move_ends_with_jobs_that_run_under_cron(move: Move, tmp_path: Path)
     assert "still missing: a worker that takes from default" in said.read_text()
 
 
+@pytest.mark.clock
 @pytest.mark.timeout(400)
 def test_the_move_ends_with_jobs_that_run_under_systemd(move: Move, user_manager: dict[str, str] | None) -> None:
     move.init()
