@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -44,10 +45,13 @@ def test_it_prints_the_same_and_ends_with_the_same_code(tmp_path: Path, args: li
 
 def test_it_has_a_session_folder_and_end_of_its_own(tmp_path: Path) -> None:
     project = write_project(tmp_path / "p", "redis://127.0.0.1:1/0", JOBS)
-    waiting = Forked(["submit", "hello", "--params", "-"], cwd=project.path, env=clean_environment(), session=True)
+    waiting = Forked(
+        ["submit", "hello", "--params", "-"], cwd=project.path, env=clean_environment(), session=True, files=64
+    )
     assert os.getsid(waiting.pid) == waiting.pid
     if Path("/proc/self").exists():
         assert Path(f"/proc/{waiting.pid}/cwd").resolve() == project.path.resolve()
+        assert re.search(r"^Max open files +64 +64 ", Path(f"/proc/{waiting.pid}/limits").read_text(), re.MULTILINE)
     assert waiting.poll() is None
     with pytest.raises(subprocess.TimeoutExpired):
         waiting.wait(0.05)

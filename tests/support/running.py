@@ -26,16 +26,23 @@ class Running:
         cwd: its working folder.
         env: its whole environment; None is that of the test.
         grace: seconds to end by itself after SIGTERM at the end of the ``with``.
+        files: how many descriptors it may have.
     """
 
     def __init__(
-        self, command: Sequence[str], *, cwd: Path, env: Mapping[str, str] | None = None, grace: float = 20.0
+        self,
+        command: Sequence[str],
+        *,
+        cwd: Path,
+        env: Mapping[str, str] | None = None,
+        grace: float = 20.0,
+        files: int | None = None,
     ) -> None:
         self.command = list(command)
         self.grace = grace
         self._lines: dict[str, list[str]] = {"out": [], "err": []}
         self._news = threading.Condition()
-        self.process = self._start(cwd, env)
+        self.process = self._start(cwd, env, files)
         assert self.process.stdout is not None
         assert self.process.stderr is not None
         self._readers = [
@@ -45,14 +52,15 @@ class Running:
         for reader in self._readers:
             reader.start()
 
-    def _start(self, cwd: Path, env: Mapping[str, str] | None) -> subprocess.Popen[bytes] | Forked:
+    def _start(self, cwd: Path, env: Mapping[str, str] | None, files: int | None) -> subprocess.Popen[bytes] | Forked:
         with Path(os.devnull).open("rb") as nothing:
             if self.command[: len(COMMAND)] == COMMAND and env is not None and can_fork(env):
                 args = self.command[len(COMMAND) :]
                 room = args[0] if args[0] in ROOMS else ""
-                return Forked(args, cwd=cwd, env=env, stdin=nothing.fileno(), session=True, room=room)
+                return Forked(args, cwd=cwd, env=env, stdin=nothing.fileno(), session=True, room=room, files=files)
+            limited = [] if files is None else ["/bin/sh", "-c", f'ulimit -n {files}; exec "$@"', "sh"]
             return subprocess.Popen(
-                self.command,
+                [*limited, *self.command],
                 cwd=cwd,
                 env=None if env is None else dict(env),
                 stdin=nothing,

@@ -7,7 +7,7 @@ that a test can see: pid, session, working folder, environment, standard streams
 interpreter can show is tested with new ones; see :func:`can_fork`.
 
 The protocol, over a socket pair: four bytes of length, with four descriptors (stdin, stdout, stderr, and a pipe for the
-exit status), then JSON: ``{"args", "cwd", "env", "session"}``. The answer is the pid, as text. The status that
+exit status), then JSON: ``{"args", "cwd", "env", "session", "files"}``. The answer is the pid, as text. The status that
 ``waitpid`` gives is written to the pipe when the process has ended.
 """
 
@@ -21,6 +21,7 @@ import io
 import json
 import os
 import pkgutil
+import resource
 import runpy
 import select
 import signal
@@ -69,6 +70,7 @@ class Forked:
         session: whether it leads a session of its own.
         room: one of :data:`ROOMS` that is imported already, beside the command line. For the command of this name
             alone: no other needs it.
+        files: how many descriptors it may have, as ``ulimit -n`` of a shell says.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Forked:
         stdin: int | None = None,
         session: bool = False,
         room: str = "",
+        files: int | None = None,
     ) -> None:
         self.args = list(args)
         self.returncode: int | None = None
@@ -95,7 +98,7 @@ class Forked:
                 read, own_stdin = os.pipe()
                 theirs.append(read)
                 stdin = read
-            request = {"args": self.args, "cwd": str(cwd), "env": dict(env), "session": session}
+            request = {"args": self.args, "cwd": str(cwd), "env": dict(env), "session": session, "files": files}
             self.pid = _Zygote.shared(room).fork(request, [stdin, *theirs[:3]])
         except BaseException:
             for each in ours:
@@ -306,6 +309,8 @@ def _set_up(request: Mapping[str, Any], streams: Sequence[int]) -> None:
     for number, each in enumerate(streams):
         os.dup2(each, number)
         os.close(each)
+    if request["files"] is not None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (request["files"], request["files"]))
     os.environ.clear()
     os.environ.update(request["env"])
     time.tzset()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
 import signal
 import socket
-import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,7 +13,7 @@ import httpx
 import pytest
 
 from tests.support.deadline import wait_until
-from tests.support.project import clean_environment, write_project
+from tests.support.project import COMMAND, clean_environment, write_project
 from tests.support.running import Running
 from tests.support.servers import Server
 from tests.web.conftest import JOBS, MODULE
@@ -44,9 +42,8 @@ def limited(folder: Path, server: Server, files: int) -> Iterator[tuple[Running,
     project = write_project(
         folder / "p", server.url, {**JOBS}, {"web_jobs.py": MODULE}, {}, f"w{uuid.uuid4().hex[:10]}"
     )
-    command = shlex.join([sys.executable, "-m", "runner", "web", "--port", "0", "--no-token"])
-    shell = ["/bin/sh", "-c", f"ulimit -n {files}; exec {command}"]
-    with Running(shell, cwd=project.path, env=clean_environment()) as process:
+    command = [*COMMAND, "web", "--port", "0", "--no-token"]
+    with Running(command, cwd=project.path, env=clean_environment(), files=files) as process:
         process.wait_for("runner web ready", 40.0)
         yield process, int(process.stderr.partition("ready: http://127.0.0.1:")[2].partition("/")[0])
 
