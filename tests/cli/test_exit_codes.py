@@ -1,4 +1,4 @@
-"""Every exit code, seen from a shell, and as cron would call: no environment, another folder, --project absolute."""
+"""Every exit code, seen from a program, and as cron would call: no environment, another folder, --project absolute."""
 
 from __future__ import annotations
 
@@ -14,17 +14,25 @@ import pytest
 
 from tests.cli.jobs import FILES, JOBS
 from tests.support.deadline import wait_until
-from tests.support.project import Project, clean_environment
+from tests.support.project import Project, Result, clean_environment, runner_cli
 from tests.support.servers import free_port
 
 
-def shell(project: Project, words: str, *, bare: bool = False) -> subprocess.CompletedProcess[str]:
-    """Run ``runner WORDS`` by /bin/sh; ``bare`` as cron does, with no environment and in another folder."""
+def called(project: Project, words: str, *, bare: bool = False) -> Result:
+    """Run ``runner WORDS`` in another folder; ``bare`` as cron does, by /bin/sh and with no environment."""
+    if not bare:
+        return runner_cli(*shlex.split(words), cwd=Path("/"), project=project.path)
     command = f"{shlex.quote(sys.executable)} -m runner --project {shlex.quote(str(project.path))} {words}"
-    line = ["env", "-i", "/bin/sh", "-c", command] if bare else ["/bin/sh", "-c", command]
-    return subprocess.run(
-        line, cwd="/", env=clean_environment(), capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL
+    done = subprocess.run(
+        ["env", "-i", "/bin/sh", "-c", command],
+        cwd="/",
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        stdin=subprocess.DEVNULL,
     )
+    return Result((words,), done.returncode, done.stdout, done.stderr)
 
 
 CASES = [
@@ -41,11 +49,11 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("bare", [False, True], ids=["shell", "cron"])
+@pytest.mark.parametrize("bare", [False, True], ids=["program", "cron"])
 @pytest.mark.parametrize(("code", "words"), CASES, ids=[f"{code} {words}" for code, words in CASES])
 def test_exit_code(served: Project, code: int, words: str, bare: bool) -> None:
-    done = shell(served, words, bare=bare)
-    assert done.returncode == code, done.stderr
+    done = called(served, words, bare=bare)
+    assert done.exit_code == code, done.stderr
     # A failed job's traceback is data and stands behind a bar; one of the runner's own would not.
     assert not re.search("^Traceback", done.stderr, re.MULTILINE)
     if code in (2, 4, 5):
@@ -58,16 +66,16 @@ def test_exit_code(served: Project, code: int, words: str, bare: bool) -> None:
 )
 def test_a_time_beyond_the_calendar_is_wrong_usage(served: Project, words: str) -> None:
     for moment in ("9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59"):
-        done = shell(served, words.format(moment))
-        assert done.returncode == 2, done.stderr
+        done = called(served, words.format(moment))
+        assert done.exit_code == 2, done.stderr
         assert "is not within the years" in done.stderr
 
 
-@pytest.mark.parametrize("bare", [False, True], ids=["shell", "cron"])
+@pytest.mark.parametrize("bare", [False, True], ids=["program", "cron"])
 def test_69_names_the_id_when_redis_cannot_be_reached(make_project: Callable[..., Project], bare: bool) -> None:
     project = make_project(JOBS, FILES, settings={"redis_url": f"redis://127.0.0.1:{free_port()}/0"})
-    done = shell(project, "submit hello --wait", bare=bare)
-    assert done.returncode == 69
+    done = called(project, "submit hello --wait", bare=bare)
+    assert done.exit_code == 69
     assert done.stdout == ""
     assert re.search(r"runner status [0-9a-f-]{36} --project " + re.escape(str(project.path)), done.stderr)
 
@@ -109,10 +117,10 @@ def test_70_keeps_the_traceback_in_a_log(project: Project) -> None:
 
 def test_cold_embedded_server_from_cron(make_embedded_project: Callable[..., Project]) -> None:
     project = make_embedded_project(JOBS, FILES)
-    done = shell(project, "submit hello", bare=True)
-    assert done.returncode == 0, done.stderr
+    done = called(project, "submit hello", bare=True)
+    assert done.exit_code == 0, done.stderr
     assert re.fullmatch(r"[0-9a-f-]{36}\n", done.stdout)
-    assert shell(project, f"status {done.stdout.strip()} --json", bare=True).returncode == 0
+    assert called(project, f"status {done.stdout.strip()} --json", bare=True).exit_code == 0
 
 
 def test_several_ids_give_the_first_code_that_applies(served: Project) -> None:
