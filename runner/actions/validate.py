@@ -16,6 +16,7 @@ from runner.authoring.schema import JOBS_FILE, RUNNER_FILE, as_text, jobs_schema
 from runner.authoring.signature import Fault, faults_of
 from runner.catalog.catalog import Catalog, calendars_of, load_catalog, load_files
 from runner.catalog.files import Found, open_file
+from runner.catalog.steps import place_of
 from runner.errors import InvalidSettings, NoProject, UsageError
 from runner.host.regular import read_regular
 from runner.host.trust import NAMED
@@ -89,7 +90,7 @@ def validate(
             calendars=calendars_of(settings) if settings else None,
         )
     # Jobs with a misplaced placeholder too, so that all problems are reported at once.
-    jobs = [*catalog.jobs.values(), *catalog.misplaced.values()]
+    jobs = [*catalog.jobs.all(), *catalog.misplaced.all()]
     findings = [*_stock_findings(jobs), *((job.name, advice) for job in jobs for advice in advice_for(job))]
     if settings is not None:
         findings += _faulty_env_files(settings, jobs)
@@ -120,7 +121,7 @@ def _settings(paths: Sequence[str], project: str | None) -> Settings | None:
 def _stock_findings(jobs: Iterable[JobSpec]) -> Iterator[Finding]:
     """Yield the faults in options of stock tasks. Their code is ours, so no process of its own is needed."""
     for job in jobs:
-        module, _, name = job.task.replace(":", ".").rpartition(".")
+        module, _, name = job.import_path.replace(":", ".").rpartition(".")
         if not module.startswith(STOCK_TASKS):
             continue
         try:
@@ -147,14 +148,15 @@ def _located(findings: Iterable[Finding], catalog: Catalog, base: Path) -> list[
     """Return findings as problems, each where it stands in its file."""
     by_file: dict[str, list[Finding]] = {}
     for finding in dict.fromkeys(findings):
-        job = catalog.jobs.get(finding[0]) or catalog.misplaced[finding[0]]
+        name = finding[0].partition("/")[0]
+        job = catalog.jobs.get(name) or catalog.misplaced[name]
         by_file.setdefault(job.file, []).append(finding)
     problems: list[Problem] = []
     for file, found in by_file.items():
         document = _open(base / file, file)
         for name, fault in found:
             document.report(
-                ("jobs", name, *fault.path),
+                (*place_of(name), *fault.path),
                 fault.message,
                 on_key=fault.on_key,
                 severity=fault.severity,

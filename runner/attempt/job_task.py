@@ -121,7 +121,7 @@ class JobTask(Task):
         """Import the target and the exceptions of the retry policy; return what went wrong, or None."""
         try:
             with ending_forks(), project_app_current(self.app):
-                target = load_target(self.job.task)
+                target = load_target(self.job.import_path)
             self._retry_for = load_exceptions(self.job.retry.for_) or (Exception,)
             self._never_for = load_exceptions(self.job.retry.not_for)
             refuse_reserved(self.job, target)
@@ -284,7 +284,7 @@ class JobTask(Task):
         changed: list[str] = []
         captured = capture.attempt(run_id, job.name, started.attempt, hidden, changed) if capture else nullcontext()
         attempted = process.attempt(run_id, job.name, env, changed) if process else nullcontext()
-        performed = process.job(job.task) if process else nullcontext()
+        performed = process.job(job.import_path) if process else nullcontext()
         limited = process.soft_limit if process else nullcontext()
         told = {"run_id": run_id, "attempt": started.attempt, "worker": shared.worker}
         span = tracing.attempt(started.traceparent, job.name, told, masker.text)

@@ -49,6 +49,8 @@ def check_code(settings: Settings, jobs: Iterable[JobSpec], seconds: float = IMP
     groups: dict[str, list[dict[str, Any]]] = {}
     names: dict[str, str] = {}
     for job in jobs:
+        if job.task is None:
+            continue  # a flow: its steps are jobs of their own here
         names[job.name] = job.task
         groups.setdefault(_module(job.task), []).append({"name": job.name, "options": JOB.write(job)})
     if not groups:

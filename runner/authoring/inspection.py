@@ -37,7 +37,7 @@ def examine(name: str, options: dict[str, Any], stage: Callable[[str], None]) ->
     job = JobSpec(name=name, **values)
     faults: list[Fault] = []
     stage("task")
-    target, fault = _load(job.task)
+    target, fault = _load(job.import_path)
     if fault is not None:
         faults.append(Fault(("task",), _if_it_fits(fault, job)))
     elif target is not None:

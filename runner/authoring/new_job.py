@@ -17,8 +17,8 @@ from runner.catalog.jobs_file import JobsFile, read_defaults, read_jobs
 from runner.errors import InvalidSpec, UsageError
 from runner.host.regular import read_regular
 from runner.model.hooks import JOB_NAME
-from runner.model.job import IMPORT_PATH
 from runner.model.option import INVALID, ignore
+from runner.model.task_options import IMPORT_PATH
 from runner.settings import Settings
 from runner.yaml_reader.reader import MAX_BYTES, read_text
 

@@ -6,10 +6,10 @@ import json
 from typing import Any
 
 from runner.model.hooks import JOB_NAME
-from runner.model.job import DEFAULTS, JOB
+from runner.model.job import DEFAULTS, JOB, NOT_OF_FLOWS
 from runner.model.keyword import subschema
 from runner.model.slot_template import slot_template_schema
-from runner.model.template import template_schema
+from runner.model.template import SCOPES, template_schema
 from runner.settings import SETTINGS
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -20,8 +20,10 @@ _IGNORED = {"^x-": {"description": "Ignored, so that it can hold anchors."}}
 
 def jobs_schema() -> dict[str, Any]:
     """Return the schema of a file in ``jobs.d``."""
-    job = JOB.schema()
-    del job["required"]  # below: only where `defaults` does not give it
+    steps = {"required": ["steps"], "properties": {"steps": {"type": "object"}}}
+    # That there is a task is said below: only where `defaults` does not give it.
+    not_of_flows = {name: {"type": "null"} for name in NOT_OF_FLOWS}
+    job = {**JOB.schema(), "if": steps, "then": {"properties": not_of_flows}}
     names = {key: rule for key, rule in JOB_NAME.schema().items() if key != "type"}
     named = {"type": ["object", "null"], "propertyNames": names}
     return {
@@ -52,7 +54,7 @@ def jobs_schema() -> dict[str, Any]:
             },
             "required": ["defaults"],
         },
-        "else": {"properties": {"jobs": {"additionalProperties": {"required": ["task"]}}}},
+        "else": {"properties": {"jobs": {"additionalProperties": {"if": steps, "else": {"required": ["task"]}}}}},
         "$defs": {"job": job, **_shared()},
     }
 
@@ -76,7 +78,8 @@ def runner_schema() -> dict[str, Any]:
 
 
 def _shared() -> dict[str, Any]:
-    return {"schema": subschema(), "template": template_schema(), "slot_template": slot_template_schema()}
+    templates = {scope.name: template_schema(scope) for scope in SCOPES}
+    return {"schema": subschema(), **templates, "slot_template": slot_template_schema()}
 
 
 def _nullable(schema: dict[str, Any]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from runner.host.state import is_own, is_private, may_make, read_private, replac
 from runner.host.trust import NAMED, Trust
 from runner.yaml_reader.problem import Problem
 
-_FORMAT = 4
+_FORMAT = 5
 _FINE_SECONDS = 0.1
 """File systems that keep fractions of a second step with the kernel's tick, 10 ms at most."""
 _COARSE_SECONDS = 2.5

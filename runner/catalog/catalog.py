@@ -13,6 +13,7 @@ from runner.catalog.cache import Cache, CachedFile, entry_of, matches
 from runner.catalog.calendars import Calendars
 from runner.catalog.files import Found, Listing, find_files, open_file
 from runner.catalog.jobs_file import Entry, build, read_defaults, read_jobs
+from runner.catalog.steps import step_job, step_spec, step_specs
 from runner.errors import InvalidSpec, NoProject, UnknownJob
 from runner.host.regular import read_regular
 from runner.host.trust import NAMED, Trust
@@ -43,32 +44,64 @@ class Project(Protocol):
 
 
 class Jobs(Mapping[str, JobSpec]):
-    """The sound jobs by name. Each is built when it is asked for, since most commands need one of thousands."""
+    """The sound jobs by name. Each is built when it is asked for, since most commands need one of thousands.
+
+    The job of a task step, ``FLOW/STEP``, can be asked for too; only declared jobs are listed.
+    """
 
     def __init__(self, lines: dict[str, tuple[str, str]]) -> None:
         self._lines = lines
         self._built: dict[str, JobSpec] = {}
+        self._step_digests: dict[str, str] | None = None
 
     def __getitem__(self, name: str) -> JobSpec:
         job = self._built.get(name)
         if job is None:
-            line, file = self._lines[name]
-            job = self._built[name] = build(entry_of(line), file)
+            flow, slash, step = name.partition("/")
+            if slash:
+                job = step_spec(self[flow], step)
+            else:
+                line, file = self._lines[name]
+                job = build(entry_of(line), file)
+            self._built[name] = job
         return job
 
     def with_option(self, option: str) -> Iterator[str]:
-        """Yield the names of the jobs that have an option, without building any."""
+        """Yield the names of the jobs that have an option, without building any.
+
+        Of a flow these are the jobs of its steps, where the option is one that steps have.
+        """
         for name, (line, _) in self._lines.items():
-            if f",{option}," in line.split("\t", 4)[3]:
+            given = line.split("\t", 4)[3]
+            if f",{option}," in given:
                 yield name
+            if f"/{option}," in given:
+                yield from (
+                    step_job(name, step)
+                    for step, _, has in (each.partition("/") for each in given.split(","))
+                    if has == option
+                )
+
+    def all(self) -> Iterator[JobSpec]:
+        """Yield every job, and after a flow the jobs of its task steps."""
+        for job in self.values():
+            yield job
+            yield from (self[step_job(job.name, name)] for name, step in job.steps.items() if step.task is not None)
+
+    def flows(self) -> Iterator[str]:
+        """Yield the names of the jobs with steps, without building any."""
+        return self.with_option("steps")
 
     def digests(self) -> dict[str, str]:
-        """Return the digest of each job by its name."""
-        return {name: line.split("\t", 3)[2] for name, (line, _) in self._lines.items()}
+        """Return the digest of each job by its name, and of each task step."""
+        found = {name: line.split("\t", 3)[2] for name, (line, _) in self._lines.items()}
+        if self._step_digests is None:
+            self._step_digests = {each.name: each.digest for name in self.flows() for each in step_specs(self[name])}
+        return {**found, **self._step_digests} if self._step_digests else found
 
     def digest(self, name: str) -> str:
         """Return the digest of a job."""
-        return self._lines[name][0].split("\t", 3)[2]
+        return self[name].digest if "/" in name else self._lines[name][0].split("\t", 3)[2]
 
     def entry(self, name: str) -> tuple[Entry, str]:
         """Return the entry that declares a job, and its file."""
@@ -95,7 +128,10 @@ class Jobs(Mapping[str, JobSpec]):
         return len(self._lines)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._lines
+        if name in self._lines or not isinstance(name, str) or "/" not in name:
+            return name in self._lines
+        flow, _, step = name.partition("/")
+        return flow in self._lines and f",{step}/task," in self._lines[flow][0].split("\t", 4)[3]
 
 
 @dataclass(frozen=True)
@@ -150,7 +186,7 @@ class Catalog:
         return mine == theirs
 
     def digests(self) -> dict[str, str]:
-        """Return the digest of each job by its name, without building any."""
+        """Return the digest of each job by its name, and of each task step: all that a worker may start."""
         return self.jobs.digests()
 
     def scheduled(self) -> Iterator[tuple[str, str]]:

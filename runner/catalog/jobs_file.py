@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from runner.catalog.digest import digest_of
+from runner.catalog.step_defaults import SHARED, inherited_by, merge_into_steps
 from runner.model.foreign_names import FOREIGN_TOP_NAMES
 from runner.model.hooks import JOB_NAME
-from runner.model.job import DEFAULTS, IMPORT_PATH, JOB, JobSpec, check_job
+from runner.model.job import DEFAULTS, JOB, JobSpec, check_job
 from runner.model.message import Message, as_message, told
 from runner.model.option import INVALID, Path, Report, closest, describe, ignore, known_options
 from runner.model.param import PARAMS, Param
 from runner.model.schedule import SCHEDULES, Schedule
+from runner.model.task_options import IMPORT_PATH
 from runner.params.check import fits
 from runner.params.placement import report_misplaced
 from runner.yaml_reader.document import Document
@@ -23,7 +25,6 @@ from runner.yaml_reader.merge import merge_options
 from runner.yaml_reader.problem import Problem
 
 _AS_DECLARED = json.JSONEncoder(separators=(",", ":"))
-_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 _TOP = ("defaults", "jobs")
 
 
@@ -34,7 +35,10 @@ class Entry(NamedTuple):
     line: int
     digest: str
     given: str
-    """Names of the options that it has, each between commas: an index, so that nobody parses all to find a few."""
+    """Names of the options that it has, each between commas: an index, so that nobody parses all to find a few.
+
+    Of a flow: without those that its steps share, and with ``STEP/OPTION`` for each option of a step.
+    """
     options: str
 
 
@@ -169,7 +173,7 @@ def read_job(report: Report, name: str, own: Any, defaults: Mapping[str, Any]) -
             on_key=own is None,
         )
         return None, True
-    options = merge_options(defaults, own) if defaults else own
+    options = merge_into_steps(merge_options(inherited_by(own, defaults), own) if defaults else own)
     values, complete = JOB.read_fields(options, path, report)
     # What can be checked of a job with faults is checked, so that the next reading brings no new ones.
     params = values.get("params") or _sound_params(options.get("params"))
@@ -179,7 +183,11 @@ def read_job(report: Report, name: str, own: Any, defaults: Mapping[str, Any]) -
     declared = values.get("params") or _named_params(options.get("params"))
     if "schedule" in values and sound:
         sound &= _schedule_gives(declared, values["schedule"], options["schedule"], path, report)
-    job = JobSpec(name=name, **{"task": "", **values, "params": declared})
+    # A task or steps with a fault are not missing.
+    absent = {} if options.get("task") is None and options.get("steps") is None else {"task": ""}
+    if "steps" in values:
+        absent = {}
+    job = JobSpec(name=name, **{**absent, **values, "params": declared})
     sound &= check_job(job, path, report)
     # Of params with faults it is not known what they admit.
     placed = ("params" not in values and bool(declared)) or report_misplaced(job, path, report)
@@ -239,14 +247,20 @@ def _schedule_gives(
 def entry_for(name: str, values: Mapping[str, Any], line: int = 0) -> Entry:
     """Return the entry of a job from the fields of :class:`JobSpec` that it sets."""
     written = JOB.write_fields(values)
-    given = "," + "".join(f"{option}," for option in written)
+    given = "," + "".join(f"{option}," for option in _given(written))
     # The order changes nothing that a job does, but people meet its params in the order in which they were declared.
-    return Entry(name, line, digest_of(_CANONICAL.encode(written)), given, _AS_DECLARED.encode(written))
+    return Entry(name, line, digest_of(written), given, _AS_DECLARED.encode(written))
 
 
-def digest_of(options: str) -> str:
-    """Return the digest of a job from its options as canonical JSON."""
-    return "sha256:" + hashlib.sha256(options.encode()).hexdigest()
+def _given(written: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the options that a job has, and ``STEP/OPTION`` for those of its steps, which have what they share."""
+    steps = written.get("steps")
+    if steps is None:
+        yield from written
+        return
+    yield from (option for option in written if option not in SHARED)
+    for name, step in steps.items():
+        yield from (f"{name}/{option}" for option in step)
 
 
 def build(entry: Entry, file: str) -> JobSpec:

@@ -4,60 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 from runner.model.concurrency import CONCURRENCY_ALIASES, Concurrency, check_key
 from runner.model.foreign_names import FOREIGN_JOB_NAMES
 from runner.model.hooks import HOOKS_ALIASES, UNIQUE_ALIASES, Hooks, Unique
 from runner.model.message import Message, hint, told
 from runner.model.option import (
-    AnyJson,
-    Choice,
     Defaults,
     Duration,
     Flag,
     Integer,
     ListOf,
-    MapOf,
     Path,
     Report,
     Section,
-    Size,
     Text,
     closest,
+    known_options,
     option,
 )
 from runner.model.param import PARAMS, Param
-from runner.model.queue_name import PRIORITY, QUEUE_NAME
 from runner.model.rate import RATE_ALIASES, Rate
 from runner.model.require import REQUIRED, Require
-from runner.model.retry import RetryPolicy
 from runner.model.schedule import SCHEDULES, Schedule
-from runner.model.secret import SECRET
-from runner.model.template import Template, params_known
+from runner.model.step import STEPS, OnFailure, Step
+from runner.model.task_options import TaskOptions, check_task_options
+from runner.model.template import params_known
 from runner.model.watch import WATCH_ALIASES, Watch, check_watch
 from runner.model.webhook import WEBHOOK_ALIASES, Webhook, check_webhook
-
-# Python lets letters of any script into a name; these ranges hold them and no punctuation, in Python's
-# regular expressions and in ECMA-262 alike.
-_LETTER = r"A-Za-z_\u00c0-\u1fff\u3040-\ud7ff"
-_NAME = f"[{_LETTER}][{_LETTER}0-9]*"
-_ASCII_NAME = "[A-Za-z_][A-Za-z0-9_]*"
-IMPORT_PATH = Text(
-    pattern=rf"^{_NAME}(\.{_NAME})*[:.]{_NAME}(\.{_NAME})*$",
-    advice="write module:attribute, such as reports.nightly:build",
-    usual=rf"^{_ASCII_NAME}(\.{_ASCII_NAME})*[:.]{_ASCII_NAME}(\.{_ASCII_NAME})*$",
-)
-ENV_NAME = Text(
-    pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
-    advice="use letters, digits and underscores, no digit first",
-)
-FILE_PATH = Text(pattern=r"^[^\x00-\x1f\x7f]+$", advice="write the path of one file")
-MEMORY = Size(32 * 1024**2, 1024**4)
-"""Memory of processes: one that performs runs needs 20 to 30 MiB itself."""
-KWARG_NAME = Text(
-    pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", advice="a keyword argument is a Python identifier", tells_how=False
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,28 +58,6 @@ class Retention:
         examples=("1h",),
     )
 
-
-RETRY_ALIASES = {
-    "autoretry_for": "for",
-    "dont_autoretry_for": "not_for",
-    "exceptions": "for",
-    "on": "for",
-    "retry_backoff": "backoff",
-    "retry_backoff_max": "max_delay",
-    "retry_jitter": "jitter",
-    "default_retry_delay": "delay",
-    "countdown": "delay",
-    "interval": "delay",
-    "intervalSec": "delay",
-    "backoffLimit": "max_retries",
-    "limit": "max_retries",
-    "retries": "max_retries",
-    "attempts": "max_retries",
-    "maxRetries": "max_retries",
-    "maxAttempt": "max_retries",
-    "maxAttempts": "max_retries",
-    "maxDuration": "max_delay",
-}
 
 JOB_ALIASES = {
     "secret": "secrets",
@@ -132,7 +85,6 @@ JOB_ALIASES = {
     "timeZone": "schedule.timezone",
     "handlerOn": "hooks",
     "handler_on": "hooks",
-    "on_failure": "hooks.failure",
     "on_success": "hooks.success",
     "rate_limit": "rate",
     "name": hint("the name of a job is the key above its options"),
@@ -205,22 +157,30 @@ RETENTION_ALIASES = {
     "histRetentionDays": "history",
 }
 
-_NO_RETRY = RetryPolicy()
 _NO_HOOKS = Hooks()
 _PROJECT_RETENTION = Retention()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobSpec:
-    """A job as declared, all defaults merged in. Durations are seconds."""
+class JobSpec(TaskOptions):
+    """A job as declared, all defaults merged in: it has either a task or steps. Durations are seconds."""
+
+    FIRST: ClassVar = ("task", "steps", "on_failure", "description", "tags", "enabled", "args", "kwargs", "params")
 
     name: str
-    task: str = option(
-        IMPORT_PATH,
-        help="What to run, as module:attribute; any importable callable.",
-        examples=("reports.nightly:build", "runner.tasks.shell:run"),
+    steps: Mapping[str, Step] = option(
+        STEPS,
+        default={},
+        help="Instead of task: steps, each a task, another job, or an approval; each starts when those that it needs "
+        "have ended. A run of such a job is a flow.",
+        examples=({"load": {"task": "etl:load"}, "check": {"needs": ["load"], "job": "quality-check"}},),
     )
-    description: str | None = option(Text(max_length=4096), default=None, help="What the job is for.")
+    on_failure: str = option(
+        OnFailure(("finish", "stop")),
+        default="finish",
+        help="What follows when a step of a flow fails: finish lets steps go on that do not need it; stop terminates "
+        "those that run, and starts no more, except steps with when: failed or ended.",
+    )
     tags: tuple[str, ...] = option(
         ListOf(Text(min_length=1, max_length=64), unique=True),
         default=(),
@@ -228,89 +188,11 @@ class JobSpec:
         examples=(["finance"],),
     )
     enabled: bool = option(Flag(), default=True, help="false: submit refuses the job, and its schedule does not fire.")
-    args: tuple[Any, ...] = option(ListOf(AnyJson()), default=(), help="Fixed positional arguments.")
-    kwargs: Mapping[str, Any] = option(
-        MapOf(KWARG_NAME, Template(AnyJson(), any_depth=True)),
-        default={},
-        help="Fixed keyword arguments; ${…} stands for what a run brings.",
-        examples=({"currency": "EUR"}, {"target": "reports/${params.day}.csv"}),
-    )
     params: Mapping[str, Param] = option(
         PARAMS,
         default={},
         help="What a submitter may give: a name and a JSON Schema each, with required, default and description.",
         examples=({"day": {"type": "string", "format": "date", "required": True}},),
-    )
-    env: Mapping[str, str] = option(
-        MapOf(ENV_NAME, Template(Text(pattern=r"^[^\x00]*$", advice="write one text without NUL")), null_resets=True),
-        default={},
-        help="Environment variables for the duration of the run; ${…} stands for what a run brings.",
-        examples=({"REPORT_MODE": "full"},),
-    )
-    env_file: str | None = option(
-        FILE_PATH,
-        default=None,
-        help="A file of environment variables for the duration of the run, in dotenv format, relative to the project. "
-        "For values that are not secret; env and secrets win over it.",
-        examples=(".env",),
-    )
-    secrets: Mapping[str, str] = option(
-        MapOf(ENV_NAME, SECRET, null_resets=True, dangling=False),  # a forgotten source is no secret
-        default={},
-        help="Environment variables for the duration of the run, from a variable (env:NAME) or a file (file:PATH) of "
-        "the worker, or a command (exec:COMMAND) that it runs without a shell; masked wherever the run shows them.",
-        examples=(
-            {"API_KEY": "env:REPORT_API_KEY", "DB_PASSWORD": "file:/run/secrets/db", "PIN": "exec:pass show pin"},
-        ),
-    )
-    queue: str = option(QUEUE_NAME, default="default", help="The queue that workers take the run from.")
-    priority: int = option(PRIORITY, default=5, help="0 to 9, 9 is served first.")
-    expires: float | None = option(
-        Duration(0.001),
-        default=None,
-        help="No start after this time, counted from eta, else from submission; the run ends REVOKED, expired.",
-        examples=("1h",),
-    )
-    timeout: float | None = option(
-        Duration(0.1),
-        default=None,
-        help="A run longer than this is killed and ends in FAILURE, reason timeout.",
-        examples=("15m",),
-    )
-    soft_timeout: float | None = option(
-        Duration(0.1),
-        default=None,
-        help="After this time SoftTimeLimitExceeded is raised in the job, so that it can clean up.",
-        examples=("14m",),
-    )
-    overrun: float | None = option(
-        Duration(0.1),
-        default=None,
-        help="A run whose attempt takes longer fires the hook overrun, is marked in every list, and goes on.",
-        examples=("30m",),
-    )
-    memory: int | None = option(
-        MEMORY,
-        default=None,
-        help="When the processes of a run hold more memory than this, they are killed, and the run ends in FAILURE, "
-        "reason out_of_memory.",
-        examples=("512MiB",),
-    )
-    retry: RetryPolicy = option(
-        Section(RetryPolicy, RETRY_ALIASES),
-        default=_NO_RETRY,
-        help="What follows a failed attempt.",
-    )
-    delivery: str = option(
-        Choice(("at_least_once", "at_most_once")),
-        default="at_least_once",
-        help="What follows when the worker of a started run dies: at_least_once starts it again; at_most_once ends it "
-        "in FAILURE, reason worker_lost.",
-    )
-    max_deliveries: int = option(
-        Integer(1, 100),
-        default=3,
-        help="So many attempts lost with their worker since the last retry, and the run ends in FAILURE, poisoned.",
     )
     schedule: tuple[Schedule, ...] = option(
         SCHEDULES,
@@ -374,29 +256,10 @@ class JobSpec:
         "hook silent fires.",
         examples=("26h",),
     )
-    isolation: str | None = option(
-        Choice(("process",)),
-        default=None,
-        help="process: each run has a process of its own, that ends with the run. By default runs share processes one "
-        "after the other, and each is put back after a run.",
-    )
-    result: str = option(
-        Choice(("keep", "drop", "repr")),
-        default="keep",
-        help="What is stored of a result: keep stores JSON, and a run whose result is not JSON fails; drop stores "
-        "nothing; repr stores the text that Python shows for a result that is not JSON.",
-    )
     retention: Retention = option(
         Section(Retention, RETENTION_ALIASES),
         default=_PROJECT_RETENTION,
         help="How long what is known of a run is kept.",
-    )
-
-    unsafe: bool = option(
-        Flag(),
-        default=False,
-        help="true: ${params.NAME} and ${run.id} may stand where a program takes them for code, options, or a host; "
-        "validate, plan, and doctor report it.",
     )
 
     digest: str = ""
@@ -405,10 +268,26 @@ class JobSpec:
     """The file that declares the job, relative to the project."""
     line: int = 0
     """The line of the job's name in that file, counted from 1."""
+    flow: str | None = None
+    """Of the job of a step: the job whose step it is; such a job is made by :mod:`runner.catalog.steps`."""
+    step: str | None = None
+    """Of the job of a step: the name of the step."""
+
+    @property
+    def import_path(self) -> str:
+        """What to run; empty if the job has steps."""
+        return self.task or ""
+
+    @property
+    def is_flow(self) -> bool:
+        """Whether a run of the job is a flow."""
+        return bool(self.steps)
 
     @property
     def needs_prefork(self) -> str | None:
-        """The first option that only the prefork pool can honor, or None."""
+        """The first option that only the prefork pool can honor, or None; the steps of a flow have their own."""
+        if self.steps:
+            return None
         for name in ("timeout", "soft_timeout", "memory", "env", "env_file", "secrets", "isolation"):
             if getattr(self, name):
                 return name
@@ -419,12 +298,15 @@ class JobSpec:
 
 def check_job(job: JobSpec, path: Path, report: Report) -> bool:
     """Report what is wrong between options of one job; return whether nothing is."""
-    sound = True
-    if job.timeout is not None and job.soft_timeout is not None and job.soft_timeout >= job.timeout:
-        report((*path, "soft_timeout"), "must be shorter than timeout, or the job has no time to clean up")
+    sound = check_task_options(job, path, report)
+    if job.steps:
+        sound &= _check_flow(job, path, report)
+    elif job.task is None:
+        help = known_options(JobSpec)["task"].help
+        report(path, told("task is missing", f"add it: {help}"), on_key=True)
         sound = False
-    if job.timeout is not None and job.overrun is not None and job.overrun >= job.timeout:
-        report((*path, "overrun"), "must be shorter than timeout, or no run gets that far")
+    if not job.steps and job.on_failure != "finish":
+        report((*path, "on_failure"), told("has no effect without steps", "remove it"), on_key=True)
         sound = False
     if job.hooks.silent and job.alert_if_no_success is None:
         advice = "add alert_if_no_success to the job, such as alert_if_no_success: 26h"
@@ -436,10 +318,6 @@ def check_job(job: JobSpec, path: Path, report: Report) -> bool:
     for name in job.params:
         if name in job.kwargs:
             report((*path, "params", name), told("is a fixed kwarg too", "remove one of them"), on_key=True)
-            sound = False
-    for name in job.secrets:
-        if name in job.env:
-            report((*path, "secrets", name), told("is set by env too", "remove one of them"), on_key=True)
             sound = False
     for option_name in ("kwargs", "env"):
         sound &= params_known(getattr(job, option_name), job.params, (*path, option_name), report)
@@ -460,6 +338,23 @@ def check_job(job: JobSpec, path: Path, report: Report) -> bool:
             else:
                 fits = close not in (job.unique.by if job.unique else ())
                 report(at, Message(f"{what}, did you mean {close}?", replacement=close if fits else ""))
+            sound = False
+    return sound
+
+
+NOT_OF_FLOWS = {
+    "task": "write it as one of the steps",
+    "args": "write it below the step that needs it",
+    "kwargs": "write it below the step that needs it",
+    "soft_timeout": "write it below the step that needs it",
+}
+
+
+def _check_flow(job: JobSpec, path: Path, report: Report) -> bool:
+    sound = True
+    for name, advice in NOT_OF_FLOWS.items():
+        if getattr(job, name):
+            report((*path, name), told("cannot be used together with steps", advice), on_key=True)
             sound = False
     return sound
 

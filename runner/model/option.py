@@ -124,6 +124,13 @@ def option(
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def option_like(section: type, name: str, kind: Kind) -> Any:
+    """Declare an option just as ``section`` declares it, with another kind."""
+    field = next(each for each in dataclasses.fields(section) if each.name == name)
+    metadata = {"option": {**field.metadata["option"], "kind": kind}}
+    return dataclasses.field(default=field.default, default_factory=field.default_factory, metadata=metadata)
+
+
 _options_of: dict[type, tuple[Option, ...]] = {}
 _known_options: dict[type, dict[str, Option]] = {}
 
@@ -145,7 +152,9 @@ def options_of(section: type) -> tuple[Option, ...]:
 
 
 def _collect(section: type) -> Iterable[Option]:
-    for field in dataclasses.fields(section):
+    # Those of a base class would come first.
+    first = {name: number for number, name in enumerate(getattr(section, "FIRST", ()))}
+    for field in sorted(dataclasses.fields(section), key=lambda each: first.get(each.name, len(first))):
         declared = field.metadata.get("option")
         if declared is None:
             continue

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from runner.model.kind import INVALID, Kind, Path, Report, closest, editor_message
@@ -19,13 +20,59 @@ from runner.model.message import Message, told
 PLACEHOLDER = re.compile(r"\$(\$?)\{([^{}]*)(\}?)")
 """What escapes it, the name, and what closes it."""
 _NAME = "[A-Za-z_][A-Za-z0-9_]*"
-_KNOWN = re.compile(rf"run\.(?:id|slot)|(?:params|env)\.{_NAME}")
 _RUN = ("run.id", "run.slot")
-_ALL = "use ${run.id}, ${run.slot}, ${params.NAME}, or ${env.NAME}"
+STEP_WORD = "[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?"
+"""The name of a step; it stands in placeholders, so it has no dots."""
+_BELOW = r"(?:\.[A-Za-z0-9_-]+|\[[0-9]{1,6}\])*"
+"""What may follow a value in JSON: ``.key`` and ``[0]``."""
+_GIVEN = rf"run\.(?:id|slot)|params\.{_NAME}"
+_OF_STEPS = rf"item{_BELOW}|steps\.{STEP_WORD}\.(?:state|(?:result|results){_BELOW})"
 LITERAL = "write $${ for a literal ${"
 
-TEMPLATE_REF = "#/$defs/template"
-"""Where the JSON Schema of a jobs file keeps the rule for a JSON value with ``${…}``."""
+_ALL_OF_STEPS = "${item}, ${steps.NAME.result}, ${steps.NAME.results}, or ${steps.NAME.state}"
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """A part of a jobs file in which some placeholders are known."""
+
+    name: str
+    """Under this name the JSON Schema of a jobs file keeps the rule for a JSON value with ``${…}``."""
+    known: str
+    """A regular expression of the names, in Python and ECMA-262 alike."""
+    all: str
+    """What may be used, in words."""
+    has_env: bool = True
+    of_steps: bool = False
+
+    @property
+    def ref(self) -> str:
+        """A reference to that rule."""
+        return f"#/$defs/{self.name}"
+
+    def knows(self, name: str) -> bool:
+        """Return whether ``${name}`` may stand here."""
+        return _compiled(self.known).fullmatch(name) is not None
+
+
+IN_JOB = Scope("template", rf"{_GIVEN}|env\.{_NAME}", "use ${run.id}, ${run.slot}, ${params.NAME}, or ${env.NAME}")
+"""The options of a job."""
+IN_TASK_STEP = Scope(
+    "step_template",
+    rf"{_GIVEN}|env\.{_NAME}|{_OF_STEPS}",
+    "use ${run.id}, ${run.slot}, ${params.NAME}, ${env.NAME}, " + _ALL_OF_STEPS,
+    of_steps=True,
+)
+"""The options of a step that its task gets."""
+IN_FLOW = Scope(
+    "flow_template",
+    rf"{_GIVEN}|{_OF_STEPS}",
+    "use ${run.id}, ${run.slot}, ${params.NAME}, " + _ALL_OF_STEPS,
+    has_env=False,
+    of_steps=True,
+)
+"""The options of a step that are resolved before it starts, outside of any worker's environment."""
+SCOPES = (IN_JOB, IN_TASK_STEP, IN_FLOW)
 
 
 class Unset(LookupError):
@@ -140,18 +187,23 @@ def params_known(value: Any, params: Iterable[str], path: Path, report: Report) 
     return sound
 
 
-def _faults(text: str) -> Iterator[str]:
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)
+
+
+def _faults(text: str, scope: Scope) -> Iterator[str]:
     for found in PLACEHOLDER.finditer(text):
         if found[1]:
             continue
         name = found[2].strip()
         if not found[3]:
             yield not_closed(found)
-        elif not _KNOWN.fullmatch(name):
-            yield _meant(name).after(f"{found[0][:60]}: ")
+        elif not scope.knows(name):
+            yield _meant(name, scope).after(f"{found[0][:60]}: ")
 
 
-def _meant(name: str) -> Message:
+def _meant(name: str, scope: Scope) -> Message:
     bare = name
     root, _, rest = bare.partition(".")
     if name.startswith("run.slot"):
@@ -159,37 +211,59 @@ def _meant(name: str) -> Message:
         return told(what, "declare a param, and let schedule.params give it")
     if root in ("secrets", "secret"):
         return Message("a secret is an environment variable of the run, the job reads it there")
-    if rest and (close := closest(root, ("run", "params", "env"))):
+    if not scope.of_steps and IN_FLOW.knows(name):
+        return told("only the steps of a flow have it", "use it below steps, or remove it")
+    if not scope.has_env and IN_JOB.knows(name):
+        what = "only a task knows the environment of its worker"
+        return told(what, "use it in kwargs or env of a step with task, or declare a param")
+    if scope.of_steps and root in ("steps", "step", "needs", "item", "items", "matrix", "outputs"):
+        return _meant_of_steps(name)
+    if rest and (close := closest(root, ("run", "params", "env", *(("steps",) if scope.of_steps else ())))):
         bare = f"{close}.{rest}"
-    if not _KNOWN.fullmatch(bare):
+    if not scope.knows(bare):
         if f"run.{bare}" in _RUN:
             bare = f"run.{bare}"
         elif close := closest(bare, _RUN):
             bare = close
         elif re.fullmatch(_NAME, bare):
             bare = f"env.{bare}" if bare.isupper() else f"params.{bare}"
-    if bare.startswith("env.") and bare == f"env.{name}":
+    if scope.has_env and bare.startswith("env.") and bare == f"env.{name}":
         write = f"write ${name} for a shell, ${{{bare}}} for a variable of the worker; {LITERAL}"
         return told("there is no such name", write)
-    if _KNOWN.fullmatch(bare):
+    if scope.knows(bare):
         return Message(f"there is no such name, did you mean ${{{bare}}}? W{LITERAL[1:]}")
-    return told(f"there is no such name, {_ALL}", LITERAL, "; ")
+    return told(f"there is no such name, {scope.all}", LITERAL, "; ")
 
 
-_PATTERN = (
-    r"^(?![\s\S]*(?:^|[^$])\$\{(?!\s*(?:run\.(?:id|slot)|params\."
-    rf"{_NAME}|env\.{_NAME})\s*\}}))"
-)
+_NOT_OF_STEP = re.compile(rf"(?:steps?|needs)\.(?P<step>{STEP_WORD})(?P<rest>(?:[.\[].*)?)")
 
 
-def template_schema() -> dict[str, Any]:
-    """Return the rule for a JSON value with ``${…}`` at any depth, to stand at :data:`TEMPLATE_REF`."""
-    here = {"$ref": TEMPLATE_REF}
-    return {**_rule(), "items": here, "additionalProperties": here}
+def _meant_of_steps(name: str) -> Message:
+    found = _NOT_OF_STEP.fullmatch(name)
+    if found is None:
+        below = name.partition(".")[2]
+        if IN_FLOW.knows(bare := f"item.{below}" if below else "item"):
+            return Message(f"there is no such name, did you mean ${{{bare}}}?")
+        return told("cannot be read", "write ${item}, ${item.key}, or ${item[0]}")
+    step, rest = found["step"], found["rest"]
+    word = re.match(r"\.?([A-Za-z_]*)", rest)
+    meant = closest(word[1] if word else "", ("result", "results", "state")) or "result"
+    below = re.sub(r"^\.(?:outputs?|values?|returns?|[A-Za-z_]*)(?=[.\[]|$)", "", rest)
+    bare = f"steps.{step}.{meant}" + (below if meant != "state" else "")
+    if not IN_FLOW.knows(bare):
+        bare = f"steps.{step}.{meant}"
+    return Message(f"there is no such name, did you mean ${{{bare}}}?")
 
 
-def _rule() -> dict[str, Any]:
-    return {"pattern": _PATTERN, **editor_message(f"{_ALL}; {LITERAL}")}
+def template_schema(scope: Scope) -> dict[str, Any]:
+    """Return the rule for a JSON value with ``${…}`` at any depth, to stand where ``scope`` says."""
+    here = {"$ref": scope.ref}
+    return {**_rule(scope), "items": here, "additionalProperties": here}
+
+
+def _rule(scope: Scope) -> dict[str, Any]:
+    pattern = r"^(?![\s\S]*(?:^|[^$])\$\{(?!\s*(?:" + scope.known + r")\s*\}))"
+    return {"pattern": pattern, **editor_message(f"{scope.all}; {LITERAL}")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +275,7 @@ class Template:
 
     of: Kind
     any_depth: bool = False
+    scope: Scope = IN_JOB
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         read = self.of.read(value, path, report)
@@ -208,7 +283,7 @@ class Template:
 
     def _sound(self, value: Any, path: Path, report: Report) -> bool:
         if isinstance(value, str):
-            faults = list(_faults(value)) if "${" in value else []
+            faults = list(_faults(value, self.scope)) if "${" in value else []
             for fault in faults:
                 report(path, fault)
             return not faults
@@ -221,7 +296,7 @@ class Template:
         return False not in [self._sound(item, (*path, key), report) for key, item in items]
 
     def schema(self) -> dict[str, Any]:
-        return {"$ref": TEMPLATE_REF} if self.any_depth else {**self.of.schema(), **_rule()}
+        return {"$ref": self.scope.ref} if self.any_depth else {**self.of.schema(), **_rule(self.scope)}
 
     def write(self, value: Any) -> Any:
         return value

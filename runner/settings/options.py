@@ -10,7 +10,7 @@ from typing import Any
 
 from runner.host.trust import Trust
 from runner.model.foreign_names import FOREIGN_SETTING_NAMES
-from runner.model.job import IMPORT_PATH, MEMORY, JobSpec
+from runner.model.job import JobSpec
 from runner.model.message import hint, told
 from runner.model.option import (
     Choice,
@@ -29,6 +29,7 @@ from runner.model.option import (
 from runner.model.option import Path as OptionPath
 from runner.model.queue_name import QUEUE_NAME
 from runner.model.slot_rule import CalendarSources
+from runner.model.task_options import IMPORT_PATH, MEMORY
 from runner.model.timezone import Timezone
 from runner.settings.celery_settings import CelerySettings
 from runner.settings.discovery import JOBS_FOLDER

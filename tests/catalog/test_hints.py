@@ -12,11 +12,12 @@ from runner.catalog.catalog import load_files
 from runner.errors import InvalidSettings
 from runner.model import foreign_names
 from runner.model.hooks import HOOKS_ALIASES, UNIQUE_ALIASES
-from runner.model.job import JOB, RETENTION_ALIASES, RETRY_ALIASES, JobSpec
+from runner.model.job import JOB, RETENTION_ALIASES, JobSpec
 from runner.model.message import Message
 from runner.model.option import Section, known_options
 from runner.model.retry import RetryPolicy
 from runner.model.schedule import ONE_SCHEDULE, SCHEDULES, Schedule
+from runner.model.task_options import RETRY_ALIASES
 from runner.model.timezone import unknown_zone
 from runner.settings import Settings, load_settings
 from runner.settings.options import SETTINGS

@@ -37,7 +37,7 @@ def live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Live:
 
 
 def tasks(live: LiveCatalog) -> dict[str, str]:
-    return {name: live.catalog.jobs[name].task.removeprefix("m:") for name in live.catalog.jobs}
+    return {name: live.catalog.jobs[name].import_path.removeprefix("m:") for name in live.catalog.jobs}
 
 
 def settle(live: LiveCatalog) -> None:

@@ -38,7 +38,7 @@ def test_examples_are_sound_and_described() -> None:
 
 def test_targets_and_the_exceptions_to_retry_can_be_imported() -> None:
     for job in CATALOG.jobs.values():
-        assert callable(load_target(job.task))
+        assert callable(load_target(job.import_path))
         load_exceptions(job.retry.for_)
 
 

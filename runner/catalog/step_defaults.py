@@ -1,0 +1,56 @@
+"""The options of a flow that describe how a task runs are the defaults of its task steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from runner.model.job import JobSpec
+from runner.model.option import known_options
+from runner.yaml_reader.merge import merge_options
+
+SHARED = (
+    "queue",
+    "priority",
+    "env",
+    "env_file",
+    "secrets",
+    "retry",
+    "delivery",
+    "max_deliveries",
+    "memory",
+    "isolation",
+    "result",
+    "unsafe",
+)
+_OF_TASKS = frozenset({"task", "args", "kwargs", "soft_timeout"})
+_OF_FLOWS = frozenset({"steps", "on_failure"})
+
+
+def inherited_by(own: Mapping[str, Any], defaults: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the defaults that a job inherits: a job with a task no steps, and a job with steps no task."""
+    unfit = _OF_TASKS if own.get("steps") is not None else _OF_FLOWS if own.get("task") is not None else frozenset()
+    if unfit.isdisjoint(defaults):
+        return defaults
+    return {name: value for name, value in defaults.items() if name not in unfit}
+
+
+def merge_into_steps(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the options of a job, those of a flow merged under each of its task steps.
+
+    A wrong option is not merged: it is reported once, where it stands.
+    """
+    steps = options.get("steps")
+    if not isinstance(steps, Mapping):
+        return options
+    known = known_options(JobSpec)
+    shared = {
+        name: options[name] for name in SHARED if options.get(name) is not None and known[name].takes(options[name])
+    }
+    if "env" in shared and "secrets" in shared:
+        shared["secrets"] = {name: value for name, value in shared["secrets"].items() if name not in shared["env"]}
+    merged = {
+        name: merge_options(shared, step) if isinstance(step, Mapping) and step.get("task") is not None else step
+        for name, step in steps.items()
+    }
+    return {**options, "steps": merged}

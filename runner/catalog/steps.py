@@ -1,0 +1,86 @@
+"""The job of a step: what a worker runs, under the name ``FLOW/STEP``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from runner.catalog.digest import digest_of
+from runner.model.job import JOB, JobSpec
+from runner.model.option import options_of
+from runner.model.param import Param
+from runner.model.step import Step
+from runner.model.task_options import TaskOptions
+from runner.model.template import placeholders
+
+ITEM = "item"
+"""The param that holds the item of a run of a step with ``each``."""
+
+
+def step_spec(flow: JobSpec, name: str) -> JobSpec:
+    """Return the job of a task step: its options, and as params those of the flow that it names, and its item.
+
+    Raises:
+        KeyError: the flow has no step of that name, or the step is another job or an approval.
+    """
+    step = flow.steps[name]
+    if step.task is None:
+        raise KeyError(name)
+    options = {each.field: getattr(step, each.field) for each in options_of(TaskOptions)}
+    params = {each: flow.params[each] for each in params_of(step) if each in flow.params}
+    if step.each is not None:
+        params[ITEM] = Param(ITEM, {})
+    spec = JobSpec(
+        name=step_job(flow.name, name),
+        **options,
+        params=params,
+        retention=flow.retention,
+        flow=flow.name,
+        step=name,
+        file=flow.file,
+        line=flow.line,
+    )
+    return replace(spec, digest=digest_of(JOB.write(spec)))
+
+
+def step_job(flow: str, step: str) -> str:
+    """Return the name of the job of a step."""
+    return f"{flow}/{step}"
+
+
+def place_of(name: str) -> tuple[str, ...]:
+    """Return the path in a jobs file of a job, or of the step that a name such as ``nightly/load`` means."""
+    flow, slash, step = name.partition("/")
+    return ("jobs", flow, "steps", step) if slash else ("jobs", name)
+
+
+def step_specs(flow: JobSpec) -> Iterator[JobSpec]:
+    """Yield the jobs of the task steps of a flow, in their order."""
+    for name, step in flow.steps.items():
+        if step.task is not None:
+            yield step_spec(flow, name)
+
+
+def params_of(step: Step) -> list[str]:
+    """Return the params of the flow that a step names in what its task gets, in their order."""
+    found = (name for value in (step.kwargs, step.env) for _, name in placeholders(value))
+    return list(dict.fromkeys(name.removeprefix("params.") for name in found if name.startswith("params.")))
+
+
+def flow_of(name: str, graph: Mapping[str, Any]) -> JobSpec:
+    """Return a flow's job as it was frozen at submission.
+
+    Args:
+        name: of the job.
+        graph: its options, as ``JOB.write`` wrote them.
+
+    Raises:
+        ValueError: the options are not those of a sound job.
+    """
+
+    def refuse(path: tuple[str | int, ...], message: str, *, on_key: bool = False) -> None:  # noqa: ARG001
+        raise ValueError(message)
+
+    values, _ = JOB.read_fields(graph, (), refuse)
+    return JobSpec(name=name, digest=digest_of(graph), **values)

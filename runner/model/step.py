@@ -1,0 +1,347 @@
+"""The steps of a flow: each is a task, another job, or an approval. What they say about each other: :mod:`graph`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+from runner.model.container import MapOf
+from runner.model.hooks import JOB_NAME
+from runner.model.message import Message, hint, told
+from runner.model.option import (
+    INVALID,
+    AnyJson,
+    Choice,
+    Duration,
+    Flag,
+    Integer,
+    ListOf,
+    Path,
+    Report,
+    Section,
+    Text,
+    closest,
+    describe,
+    ignore,
+    known_options,
+    on_keys,
+    option,
+    option_like,
+)
+from runner.model.param import PARAM_NAME
+from runner.model.task_options import ENV_NAME, ENV_VALUE, KWARG_NAME, TaskOptions, check_task_options
+from runner.model.template import IN_FLOW, IN_TASK_STEP, STEP_WORD, Template, is_placeholder
+
+STEP_NAME = Text(
+    pattern=rf"^{STEP_WORD}$",
+    advice="use 1 to 64 lower-case letters, digits, dashes or underscores, a letter or digit first and last",
+)
+MOST_STEPS = 1000
+MOST_ITEMS = 10_000
+"""Items of one step."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    """The ``approval:`` section: a step that waits for a person. Durations are seconds."""
+
+    within: float | None = option(
+        Duration(1.0),
+        default=None,
+        help="How long the step waits; after that it ends REVOKED, expired. Without it, it waits for as long as the "
+        "flow.",
+        examples=("12h",),
+    )
+
+
+APPROVAL_ALIASES = {
+    "timeout": "within",
+    "expires": "within",
+    "approvers": hint("whoever has the role operate may approve"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One placeholder, whose value decides whether a step runs."""
+
+    def read(self, value: Any, path: Path, report: Report) -> Any:
+        if isinstance(value, str) and is_placeholder(value.strip()):
+            return _IN_FLOW.read(value.strip(), path, report)
+        what = f"expected one placeholder, got {describe(value)}"
+        if isinstance(value, str):
+            what = f"{value[:60]!r} is not one placeholder, and there are no expressions"
+        report(path, told(what, 'write one such as "${steps.check.result.ok}", which must give true or false', "; "))
+        return INVALID
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "pattern": r"^\s*\$\{[^{}]*\}\s*$", **_described(_IN_FLOW.schema())}
+
+    def write(self, value: Any) -> Any:
+        return value
+
+
+def _described(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"allOf": [schema]}
+
+
+@dataclass(frozen=True, slots=True)
+class Each:
+    """A placeholder that gives a list, a list, or a mapping of names to these, for every combination."""
+
+    def read(self, value: Any, path: Path, report: Report) -> Any:
+        if not isinstance(value, Mapping):
+            return self._list(value, path, report)
+        found = {}
+        if not value:
+            report(path, told("is empty, so the step would never run", "name a list, such as {region: [eu, us]}", "; "))
+            return INVALID
+        for name, items in value.items():
+            key = _ITEM_NAME.read(name, (*path, name), on_keys(report))
+            read = self._list(items, (*path, name), report)
+            found[key] = read
+        return INVALID if INVALID in (*found, *found.values()) else MappingProxyType(found)
+
+    def _list(self, value: Any, path: Path, report: Report) -> Any:
+        if isinstance(value, list):
+            return _ITEMS.read(value, path, report)
+        if isinstance(value, str) and is_placeholder(value.strip()):
+            return _IN_FLOW.read(value.strip(), path, report)
+        what = f"expected a list, got {describe(value)}"
+        remedy = 'write [one, two], or one placeholder such as "${steps.extract.result.files}"'
+        report(path, told(what, remedy, "; "))
+        return INVALID
+
+    def schema(self) -> dict[str, Any]:
+        text = {"if": {"type": "string"}, "then": {"pattern": r"^\s*\$\{[^{}]*\}\s*$"}}
+        one = {"type": ["string", "array"], "maxItems": MOST_ITEMS, "allOf": [_IN_FLOW.schema()], **text}
+        return {
+            **one,
+            "type": ["string", "array", "object"],
+            "minProperties": 1,
+            "propertyNames": {"pattern": _ITEM_NAME.pattern},
+            "additionalProperties": one,
+        }
+
+    def write(self, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {name: self.write(items) for name, items in value.items()}
+        return list(value) if isinstance(value, tuple) else value
+
+
+_IN_FLOW = Template(AnyJson(), any_depth=True, scope=IN_FLOW)
+_ITEMS = ListOf(_IN_FLOW, most=MOST_ITEMS)
+_ITEM_NAME = Text(
+    pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$", advice="use letters, digits, dashes and underscores, a letter first"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step(TaskOptions):
+    """A step: exactly one of ``task``, ``job``, and ``approval`` is set. Durations are seconds."""
+
+    FIRST: ClassVar = ("needs", "when", "if_", "may_fail", "each", "at_once", "task", "job", "params", "approval")
+
+    needs: tuple[str, ...] = option(
+        ListOf(STEP_NAME, unique=True),
+        default=(),
+        help="The steps that must have ended before this one starts; without it, it starts with the flow.",
+        examples=(["extract"],),
+    )
+    when: str = option(
+        Choice(
+            ("succeeded", "failed", "ended"),
+            (
+                ("success", "succeeded"),
+                ("on_success", "succeeded"),
+                ("all_success", "succeeded"),
+                ("all_failed", "failed"),
+                ("failure", "failed"),
+                ("on_failure", "failed"),
+                ("always", "ended"),
+                ("all_done", "ended"),
+                ("done", "ended"),
+                ("finished", "ended"),
+            ),
+        ),
+        default="succeeded",
+        help="How all of needs must have ended for the step to run: succeeded, failed, or ended in any way.",
+    )
+    if_: str | None = option(
+        Condition(),
+        key="if",
+        default=None,
+        help="A placeholder that gives true or false; if it gives false, the step is skipped, and those that need it "
+        "go on.",
+        examples=("${steps.check.result.ok}",),
+    )
+    may_fail: bool = option(
+        Flag(), default=False, help="true: when the step fails, those that need it run, and the flow can succeed."
+    )
+    each: Any = option(
+        Each(),
+        default=None,
+        help="Run the step once for each item of a list, at most 10,000: a placeholder that gives a list, a list, or a "
+        "mapping of names to lists for every combination. ${item} stands for the item.",
+        examples=("${steps.extract.result.files}", ["eu", "us"], {"region": ["eu", "us"], "year": [2025, 2026]}),
+    )
+    at_once: int | None = option(
+        Integer(1, MOST_ITEMS),
+        default=None,
+        help="How many items of the step may be under way at once; all by default.",
+        examples=(8,),
+    )
+    job: str | None = option(
+        JOB_NAME,
+        default=None,
+        help="Instead of task: the job to run; it may have steps itself.",
+        examples=("quality-check",),
+    )
+    params: Mapping[str, Any] = option(
+        MapOf(PARAM_NAME, _IN_FLOW),
+        default={},
+        help="The params of the run of job; ${…} stands for what the flow, the item, and other steps bring.",
+        examples=({"day": "${params.day}", "rows": "${steps.load.results}"},),
+    )
+    approval: Approval | None = option(
+        Section(Approval, APPROVAL_ALIASES),
+        default=None,
+        help="Instead of task: wait until somebody approves, with runner approve or in the dashboard.",
+        examples=({"within": "12h"},),
+    )
+    kwargs: Mapping[str, Any] = option_like(
+        TaskOptions, "kwargs", MapOf(KWARG_NAME, Template(AnyJson(), any_depth=True, scope=IN_TASK_STEP))
+    )
+    env: Mapping[str, str] = option_like(
+        TaskOptions, "env", MapOf(ENV_NAME, Template(ENV_VALUE, scope=IN_TASK_STEP), null_resets=True)
+    )
+
+    @property
+    def kind(self) -> str:
+        """Return ``task``, ``job``, or ``approval``."""
+        return "task" if self.task is not None else "job" if self.job is not None else "approval"
+
+
+_KINDS = ("task", "job", "approval")
+_OF_ALL = frozenset({"description"})
+_OF_TASKS = tuple(each for each in known_options(TaskOptions) if each not in _KINDS and each not in _OF_ALL)
+"""Options that a step has only if it is a task."""
+
+
+def _check_step(step: Step, path: Path, report: Report) -> bool:
+    kinds = [each for each in _KINDS if getattr(step, each) is not None]
+    if not kinds:
+        what = "has neither task, job, nor approval"
+        report(path, told(what, "add task: module:attribute, job: NAME, or approval: {}"), on_key=True)
+        return False
+    if len(kinds) > 1:
+        report(
+            (*path, kinds[1]),
+            told(f"cannot be used together with {kinds[0]}", "make it a step of its own"),
+            on_key=True,
+        )
+        return False
+    sound = check_task_options(step, path, report)
+    own = {declared.field: declared.default for declared in known_options(Step).values()}
+    if step.task is None:
+        for name in _OF_TASKS:
+            if getattr(step, name) != own[name]:
+                report((*path, name), _not_of_a_task(step, name), on_key=True)
+                sound = False
+    if step.job is None and step.params:
+        advice = "write kwargs" if step.task is not None else "remove it"
+        report((*path, "params"), told("is for a step with job", advice), on_key=True)
+        sound = False
+    if step.approval is not None and step.each is not None:
+        report(
+            (*path, "each"), told("has no meaning for an approval, which is asked for once", "remove it"), on_key=True
+        )
+        sound = False
+    if step.at_once is not None and step.each is None:
+        report((*path, "at_once"), told("has no effect without each", "remove it, or add each"), on_key=True)
+        sound = False
+    if step.when != "succeeded" and not step.needs:
+        report((*path, "when"), told("has no effect without needs", "name the steps under needs"), on_key=True)
+        sound = False
+    return sound
+
+
+def _not_of_a_task(step: Step, name: str) -> Message:
+    if step.approval is not None:
+        if name in ("expires", "timeout"):
+            return told("is for a step with task", "write approval: {within: 12h}")
+        return told("is for a step with task", "remove it")
+    if name in ("args", "kwargs"):
+        return told("is for a step with task", f"give params that {step.job} declares, under params")
+    return told("is for a step with task", f"set it in the job {step.job} itself")
+
+
+STEP_ALIASES: dict[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class StepSection(Section):
+    """A step, with the rules of which options go together."""
+
+    def schema(self) -> dict[str, Any]:
+        schema = Section.schema(self)
+        others = {"properties": {name: {"type": "null"} for name in (*_OF_TASKS, "task")}}
+        of_jobs = {"properties": {"params": {"type": "null"}}}
+        return {
+            **schema,
+            "if": {"anyOf": [_has("job"), _has("approval")]},
+            "then": others,
+            "else": {"required": ["task"], **of_jobs},
+            "dependentSchemas": {
+                "approval": {
+                    "if": _has("approval"),
+                    "then": {
+                        "properties": {"job": {"type": "null"}, "each": {"type": "null"}, "params": {"type": "null"}}
+                    },
+                }
+            },
+            "dependentRequired": {"at_once": ["each"]},
+        }
+
+
+def _has(name: str) -> dict[str, Any]:
+    return {"required": [name], "properties": {name: {"not": {"type": "null"}}}}
+
+
+STEP = StepSection(Step, STEP_ALIASES, _check_step)
+
+
+@dataclass(frozen=True, slots=True)
+class Steps(MapOf):
+    """The ``steps:`` section: names to steps, in the order of the file."""
+
+    def read(self, value: Any, path: Path, report: Report) -> Any:
+        if isinstance(value, Mapping) and not value:
+            report(path, told("is empty", "add a step such as load: {task: etl:load}, or write task instead"))
+            return INVALID
+        if isinstance(value, Mapping) and len(value) > MOST_STEPS:
+            report(path, told(f"has {len(value):,} steps, at most {MOST_STEPS:,} are allowed", "use each, or job"))
+            return INVALID
+        return MapOf.read(self, value, path, report)
+
+    def schema(self) -> dict[str, Any]:
+        return {**MapOf.schema(self), "minProperties": 1, "maxProperties": MOST_STEPS}
+
+
+STEPS = Steps(STEP_NAME, STEP)
+
+
+@dataclass(frozen=True, slots=True)
+class OnFailure(Choice):
+    """What a flow does when a step fails; other tools write jobs or commands there."""
+
+    def read(self, value: Any, path: Path, report: Report) -> Any:
+        named = [value] if isinstance(value, str) else value if isinstance(value, list) else []
+        jobs = [each for each in named if JOB_NAME.read(each, (), ignore) is not INVALID]
+        if value in self.words or (isinstance(value, str) and closest(value, self.words)) or len(jobs) != len(named):
+            return Choice.read(self, value, path, report)
+        remedy = f"write hooks: {{failure: [{', '.join(jobs)}]}} for jobs to submit"
+        report(path, told(f"says what a flow does when a step fails: {' or '.join(self.words)}", remedy, "; "))
+        return INVALID
