@@ -115,7 +115,7 @@ def _ledger(project: Project, *, quick: bool) -> Iterator[Finding]:
     if not quick:
         yield from check_queues(project.ledger)
     yield from _served(project)
-    declared = {job.queue for job in project.catalog.jobs.values()}
+    declared = {job.queue for job in project.catalog.jobs.all()}
     yield from check_plain_queues(project.ledger, {*declared, *project.settings.worker.queues})
     yield from check_hooks(project.ledger)
     yield from check_pauses(project.ledger)
@@ -130,9 +130,9 @@ def _ledger(project: Project, *, quick: bool) -> Iterator[Finding]:
 def _served(project: Project) -> Iterator[Finding]:
     """Say whether workers take from the queues of the jobs, before anything waits in them."""
     queues: dict[str, list[str]] = {}
-    for name, job in sorted(project.catalog.jobs.items()):
+    for job in sorted(project.catalog.jobs.all(), key=lambda job: job.name):
         if job.enabled:
-            queues.setdefault(job.queue, []).append(name)
+            queues.setdefault(job.queue, []).append(job.name)
     yield from check_served(project.ledger, queues, _scheduled(project))
 
 

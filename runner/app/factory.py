@@ -1,4 +1,4 @@
-"""Generates the Celery app of a project: a task a job, and the settings that the runner owns."""
+"""Generates the Celery app of a project: a task for each job and each task step, and the settings of the runner."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ class RunnerApp(Celery):
         if self.in_worker:
             return
         before, after = self.catalog.digests(), found.digests()
-        self.catalog, self.job_names = found, frozenset(found.jobs)
+        self.catalog, self.job_names = found, frozenset(after)
         for name in before.keys() - after.keys():
             self.tasks.pop(name, None)
         for name, digest in after.items():
@@ -215,10 +215,10 @@ def create_app(settings: Settings, catalog: Catalog) -> RunnerApp:
     app.runner_settings = settings
     app.catalog = catalog
     app._files_mutex, app._looked_at = threading.Lock(), time.monotonic()
-    app.job_names = frozenset(catalog.jobs)
+    app.job_names = frozenset(catalog.digests())
     app.conf.update(dict(settings.celery))
     app.conf.update(_owned(settings, catalog))
-    for job in catalog.jobs.values():
+    for job in catalog.jobs.all():
         make_task(app, job)
     return app
 
@@ -237,7 +237,7 @@ def _owned(settings: Settings, catalog: Catalog) -> dict[str, Any]:
     """Return the Celery settings that the runner owns (``settings.OWNED`` refuses them in YAML)."""
     namespace = settings.namespace
     exchange = Exchange(f"{namespace}.runs", type="direct")
-    names = {*settings.worker.queues, *(job.queue for job in catalog.jobs.values())}
+    names = {*settings.worker.queues, *(job.queue for job in catalog.jobs.all())}
     return {
         "broker_url": resolve_url(settings),
         "broker_transport_options": {

@@ -119,6 +119,8 @@ class JobTask(Task):
 
     def prepare(self) -> str | None:
         """Import the target and the exceptions of the retry policy; return what went wrong, or None."""
+        if self.job.is_flow:
+            return None  # nothing is called for it: its steps are tasks of their own
         try:
             with ending_forks(), project_app_current(self.app):
                 target = load_target(self.job.import_path)

@@ -9,6 +9,7 @@ from runner.model.hooks import JOB_NAME
 from runner.model.job import DEFAULTS, JOB, NOT_OF_FLOWS
 from runner.model.keyword import subschema
 from runner.model.slot_template import slot_template_schema
+from runner.model.step import STEP
 from runner.model.template import SCOPES, template_schema
 from runner.settings import SETTINGS
 
@@ -79,7 +80,12 @@ def runner_schema() -> dict[str, Any]:
 
 def _shared() -> dict[str, Any]:
     templates = {scope.name: template_schema(scope) for scope in SCOPES}
-    return {"schema": subschema(), **templates, "slot_template": slot_template_schema()}
+    return {
+        "schema": subschema(),
+        **templates,
+        "slot_template": slot_template_schema(),
+        "step": STEP.full_schema(),
+    }
 
 
 def _nullable(schema: dict[str, Any]) -> dict[str, Any]:

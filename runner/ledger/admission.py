@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from runner.errors import JobDisabled, RunnerError
+from runner.errors import JobDisabled, RunnerError, UsageError
 from runner.ledger.failure import Failure
 from runner.ledger.submission import Submission
 from runner.model.job import JobSpec
@@ -54,9 +54,9 @@ def admit(
     Raises:
         JobDisabled: the job says ``enabled: false``.
         InvalidParams: ``params`` do not fit what the job declares, or are larger than ``limits.params``.
-        UsageError: the id is one that no run can have.
+        UsageError: the id is one that no run can have, or the job is a step of another one.
     """
-    _check_enabled(job)
+    _check_admitted(job)
     require_run_id(run_id)
     given = admit_params(job, params, settings)
     return replace(_submission(job, origin, options, run_id, given), keep_key=keep_key)
@@ -67,8 +67,9 @@ def admit_many(job: JobSpec, *, origin: Origin, options: SubmitOptions = NO_OPTI
 
     Raises:
         JobDisabled: the job says ``enabled: false``.
+        UsageError: the job is a step of another one.
     """
-    _check_enabled(job)
+    _check_admitted(job)
     return _submission(job, origin, options, "", {})
 
 
@@ -83,7 +84,11 @@ def admit_params(job: JobSpec, params: Mapping[str, Any], settings: Settings) ->
     return given
 
 
-def _check_enabled(job: JobSpec) -> None:
+def _check_admitted(job: JobSpec) -> None:
+    if job.flow is not None:
+        raise UsageError(
+            f"{job.name} is a step, which runs within its flow alone", hint=f"run: runner submit {job.flow}"
+        )
     if not job.enabled:
         raise JobDisabled(f"job {job.name} is disabled", hint=f"set enabled: true in {job.file}, line {job.line}")
 

@@ -38,6 +38,8 @@ STEP_NAME = Text(
     pattern=rf"^{STEP_WORD}$",
     advice="use 1 to 64 lower-case letters, digits, dashes or underscores, a letter or digit first and last",
 )
+STEP_REF = "#/$defs/step"
+"""Where the JSON Schema of a jobs file keeps the rule for a step."""
 MOST_STEPS = 1000
 MOST_ITEMS = 10_000
 """Items of one step."""
@@ -286,6 +288,10 @@ class StepSection(Section):
     """A step, with the rules of which options go together."""
 
     def schema(self) -> dict[str, Any]:
+        return {"$ref": STEP_REF}
+
+    def full_schema(self) -> dict[str, Any]:
+        """Return the rule of a step, to stand at :data:`STEP_REF`."""
         schema = Section.schema(self)
         others = {"properties": {name: {"type": "null"} for name in (*_OF_TASKS, "task")}}
         of_jobs = {"properties": {"params": {"type": "null"}}}

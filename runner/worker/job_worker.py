@@ -6,7 +6,7 @@ Celery's signals would be the usual place for this, but they swallow what a rece
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from celery.apps.worker import Worker
@@ -75,7 +75,7 @@ class JobWorker(Worker):
         os.environ |= project_variables(settings.project, found=settings.found)
         pool = str(self.pool_cls.__module__).rpartition(".")[2]
         pool_of(pool)
-        refuse_pool(pool, app.catalog.jobs, settings)
+        refuse_pool(pool, app.catalog.jobs.all(), settings)
         if pool == "prefork":
             check_for_children()
         set_commands(settings.worker.remote_control)
@@ -202,7 +202,7 @@ def warn_of_namesake(app: RunnerApp, name: str) -> None:
         ledger.close()
 
 
-def refuse_pool(pool: str, jobs: Mapping[str, JobSpec], settings: Settings) -> None:
+def refuse_pool(pool: str, jobs: Iterable[JobSpec], settings: Settings) -> None:
     """Refuse to start with a pool that cannot honor what a job or ``runner.yaml`` declares.
 
     Raises:
@@ -215,7 +215,7 @@ def refuse_pool(pool: str, jobs: Mapping[str, JobSpec], settings: Settings) -> N
             f"the {pool} pool cannot honor worker.recycle: it has no processes of its own",
             hint="use the prefork pool (-P prefork), or remove worker.recycle",
         )
-    needing = {job.name: job.needs_prefork for job in jobs.values() if job.needs_prefork}
+    needing = {job.name: job.needs_prefork for job in jobs if job.needs_prefork}
     if needing:
         named = ", ".join(f"{name} ({option})" for name, option in sorted(needing.items()))
         raise InvalidSettings(

@@ -9,11 +9,14 @@ from runner.app.factory import RunnerApp
 from runner.attempt.state import Known, SharedState
 from runner.catalog.catalog import Catalog
 from runner.catalog.jobs_file import Entry, build
+from runner.catalog.steps import step_specs
 
 
 def changes(app: RunnerApp, catalog: Catalog, names: Iterable[str], removed: Iterable[str]) -> Words:
     """Return the changes of a worker's jobs."""
-    entries = [[list(entry), file] for entry, file in map(catalog.jobs.entry, names)]
+    # A job of a step is made of its flow's entry, which has changed with any of its steps.
+    declared = (name for name in names if "/" not in name)
+    entries = [[list(entry), file] for entry, file in map(catalog.jobs.entry, declared)]
     return {
         "jobs": entries,
         "removed": list(removed),
@@ -25,7 +28,9 @@ def changes(app: RunnerApp, catalog: Catalog, names: Iterable[str], removed: Ite
 def take_over(shared: SharedState, changed: Words) -> None:
     """Put in force what :func:`changes` has told; nothing is imported for a job here."""
     app = shared.app
-    app.put_jobs(build(Entry(*entry), file) for entry, file in changed["jobs"])
+    for entry, file in changed["jobs"]:
+        job = build(Entry(*entry), file)
+        app.put_jobs([job, *step_specs(job)])
     app.remove_jobs(changed["removed"])
     app.fix_secret_variables(frozenset(changed["secret_variables"]))
     shared.known = Known(changed["known"])
