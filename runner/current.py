@@ -15,6 +15,19 @@ TRACK_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
+class FlowRef:
+    """The flow that a run is a step of."""
+
+    id: str
+    """The run id of the flow."""
+    job: str
+    """The job that declares its steps."""
+    step: str
+    item: int | None = None
+    """The position of the item that this run is for, counted from 0; None if the step has no ``each``."""
+
+
+@dataclass(frozen=True)
 class CurrentRun:
     """The run that this code is part of.
 
@@ -25,6 +38,8 @@ class CurrentRun:
     job: str | None = None
     attempt: int = 0
     params: Mapping[str, Any] = field(default_factory=dict)
+    flow: FlowRef | None = None
+    """The flow that this run is a step of; None outside of flows."""
     report: Callable[[float | None, str | None], None] | None = field(default=None, repr=False)
     mask: Callable[[str], str] = field(default=str, repr=False)
     """Takes the secrets of the run out of a text. The runner does so with all it keeps; a job needs it for what it

@@ -11,7 +11,7 @@ from runner.app.celery_types import Words
 from runner.attempt.state import Attempt, current_attempt
 from runner.attempt.told import LONGEST_WORDS, End, Told
 from runner.errors import WriteRefused
-from runner.ledger.attempt import success_meta
+from runner.ledger.attempt import Settled, success_meta
 from runner.ledger.backend import LedgerBackend
 from runner.ledger.outcome import ResultNotKept
 from runner.ledger.take import Success
@@ -48,10 +48,10 @@ class AttemptBackend(LedgerBackend):
                 settlement.told = _succeeded(settlement.result)
                 return result
         try:
-            attempt.shared.attempts.succeed(task_id, token, settlement.result)
+            done = attempt.shared.attempts.succeed(task_id, token, settlement.result)
         except WriteRefused as refused:
             raise ResultNotKept(f"the job ran, but Redis refuses to store its result: {refused.message}") from refused
-        settlement.told = _succeeded(settlement.result)
+        settlement.told = _succeeded(settlement.result)._replace(advances=done is Settled.ADVANCES)
         return result
 
 

@@ -82,7 +82,7 @@ def _perform(task: DeclaredTask, attempt: Attempt) -> Told:
             return give_up(attempt.shared)
         return settlement.told
     if info is None:
-        return Told(End.SUCCEEDED, words, None, seconds)
+        return Told(End.SUCCEEDED, words, None, seconds, settlement.told is not None and settlement.told.advances)
     told: Told = getattr(info, "told", None) or Told(End.NOT_STARTED)
     return give_up(attempt.shared) if told.end is End.UNSETTLED else told
 

@@ -21,6 +21,7 @@ from runner.app.worker_log import about
 from runner.attempt.state import Attempt, current_attempt
 from runner.attempt.told import LONGEST_WORDS, End, Told
 from runner.errors import Unavailable, WriteRefused
+from runner.ledger.attempt import Settled
 from runner.ledger.failure import Failure
 from runner.ledger.outcome import describe_exception
 from runner.model.masking import Masker
@@ -77,8 +78,8 @@ def settle_failure(task: DeclaredTask, request: Request, error: BaseException) -
     if terminate_handler_fired():
         # The signal came while somebody's code was asked for words, and may have got lost in it.
         sys.exit(1)
-    end = _write(attempt, failure, retried)
-    settlement.told = Told(end, words, failure.traceback)
+    end, advances = _write(attempt, failure, retried)
+    settlement.told = Told(end, words, failure.traceback, advances=advances)
     _log(attempt, settlement.told)
     _send_signal(task, request, error, cause, retried)
     return settlement.told
@@ -94,9 +95,11 @@ def _describe(error: BaseException, limit: int, message: str | None, masker: Mas
         return Failure(kind, message or UNDESCRIBED, None, celery)
 
 
-def _write(attempt: Attempt, failure: Failure, retried: bool) -> End:
+def _write(attempt: Attempt, failure: Failure, retried: bool) -> tuple[End, bool]:
+    """Return how the attempt ended, and whether that lets a flow go on."""
     taken, settlement, attempts = attempt.taken, attempt.settlement, attempt.shared.attempts
     run_id, token = taken.run_id, taken.token
+    done: Settled | bool
     try:
         try:
             if retried:
@@ -108,11 +111,11 @@ def _write(attempt: Attempt, failure: Failure, retried: bool) -> End:
             done = attempts.fail(run_id, token, str(FailureReason.EXCEPTION), _refused(failure, refused))
     except Unavailable as error:
         log.error("run %s: its outcome cannot be written: %s", run_id, error, extra=about(run_id, taken.job))
-        return End.UNSETTLED
+        return End.UNSETTLED, False
     if not done:
         state = "RETRY" if retried else "FAILURE"
         log.warning("run %s: this attempt had lost its claim, its %s was refused", run_id, state)
-    return End.RETRIED if retried else End.FAILED
+    return (End.RETRIED, False) if retried else (End.FAILED, done is Settled.ADVANCES)
 
 
 def _refused(failure: Failure, refused: WriteRefused) -> Failure:

@@ -33,6 +33,8 @@ class Told(NamedTuple):
     words: str = ""
     traceback: str | None = None
     seconds: float | None = None
+    advances: bool = False
+    """Whether the run was a step of a flow that can go on now."""
 
     def plain(self) -> tuple[Any, ...]:
         """Return it for the pipe to the parent: a class of its own takes four times as long to pickle."""

@@ -9,8 +9,10 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any, NamedTuple
 
+from runner.current import FlowRef
 from runner.errors import InvalidParams, Unavailable, WriteRefused
 from runner.ledger.failure import Failure
 from runner.ledger.record import celery_meta, now_text, pack_digest
@@ -36,11 +38,21 @@ MOST_HANG_UPS = 3
 """How often in a row a server that answers all else may hang up on a large write before it counts as refused."""
 
 
+class Settled(IntEnum):
+    """The answer to a worker that ends a run."""
+
+    STALE = 0
+    """Its token is stale; nothing was written."""
+    DONE = 1
+    ADVANCES = 2
+    """The run was a step of a flow that can go on now."""
+
+
 class Started(NamedTuple):
     """The guard let an attempt start. ``attempt`` counts from 1, ``expires_at`` is a Unix time in seconds.
 
     ``slot`` is that of the run's schedule, RFC 3339, or None. ``traceparent`` leads to the span of the submission.
-    ``drop_result``: the submitter does not want the result stored.
+    ``drop_result``: the submitter does not want the result stored. ``flow`` is the one that the run is a step of.
     """
 
     attempt: int
@@ -50,6 +62,8 @@ class Started(NamedTuple):
     slot: str | None = None
     traceparent: str | None = None
     drop_result: bool = False
+    flow: FlowRef | None = None
+    is_flow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +79,7 @@ def started_of(answer: Sequence[Any]) -> Started:
     Raises:
         InvalidParams: its record is damaged.
     """
-    attempt, retries, params, expires_at, slot, traceparent, drop_result = answer
+    attempt, retries, params, expires_at, slot, traceparent, drop_result, *_ = answer
     return Started(
         attempt=int(attempt),
         retries=int(retries),
@@ -74,7 +88,26 @@ def started_of(answer: Sequence[Any]) -> Started:
         slot=to_timestamp(int(float(slot))) if slot else None,
         traceparent=traceparent or None,
         drop_result=bool(drop_result),
+        flow=flow_of(answer),
+        is_flow=is_flow(answer),
     )
+
+
+def flow_of(answer: Sequence[Any]) -> FlowRef | None:
+    """Return the flow that a run is a step of, from a script's answer about a run that it started."""
+    if len(answer) == _PLAIN_ANSWER or not answer[7]:
+        return None
+    flow, job, step, item = answer[7:11]
+    return FlowRef(flow, job, step, int(item) if item != "" else None)
+
+
+def is_flow(answer: Sequence[Any]) -> bool:
+    """Return whether a run that a script started has steps of its own."""
+    return len(answer) > _PLAIN_ANSWER and bool(answer[11])
+
+
+_PLAIN_ANSWER = 7
+"""The length of the answer about a run that is neither a flow nor a step of one."""
 
 
 def success_meta(run_id: str, result: str) -> str:
@@ -120,25 +153,25 @@ class Attempts:
         )
         return answer[1:] if answer[0] == "go" else Dropped(answer[0])
 
-    def succeed(self, run_id: str, token: str, result: str) -> bool:
-        """STARTED -> SUCCESS; ``result`` is JSON text. False: the token is stale, nothing was written."""
+    def succeed(self, run_id: str, token: str, result: str) -> Settled:
+        """STARTED -> SUCCESS; ``result`` is JSON text."""
         done = self.settle(run_id, token, success_meta(run_id, result))
         if not done:
             self.tell_refused(run_id, "SUCCESS")
         return done
 
-    def settle(self, run_id: str, token: str, meta: str) -> bool:
-        """STARTED -> SUCCESS; ``meta`` is the result in Celery's format. False: the token is stale."""
-        return bool(self._write("settle", run_id, token, "SUCCESS", "", meta, ""))
+    def settle(self, run_id: str, token: str, meta: str) -> Settled:
+        """STARTED -> SUCCESS; ``meta`` is the result in Celery's format."""
+        return Settled(self._write("settle", run_id, token, "SUCCESS", "", meta, ""))
 
     def tell_refused(self, run_id: str, state: str) -> None:
         """Log that another attempt has the run by now."""
         log.warning("run %s: this attempt had lost its claim, its %s was refused", run_id, state)
 
-    def fail(self, run_id: str, token: str, reason: str, failure: Failure) -> bool:
-        """STARTED -> FAILURE. False: the token is stale, nothing was written."""
+    def fail(self, run_id: str, token: str, reason: str, failure: Failure) -> Settled:
+        """STARTED -> FAILURE."""
         meta = failure.meta(run_id, State.FAILURE)
-        return bool(self._write("settle", run_id, token, "FAILURE", reason, meta, failure.error()))
+        return Settled(self._write("settle", run_id, token, "FAILURE", reason, meta, failure.error()))
 
     def fail_waiting(self, run_id: str, token: str, reason: str, failure: Failure) -> bool:
         """PENDING | RETRY -> FAILURE, for a run that no attempt can be made of."""

@@ -6,8 +6,9 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from runner.current import FlowRef
 from runner.errors import Unavailable, WriteRefused
-from runner.ledger.attempt import LARGE, Attempts, Started, started_of
+from runner.ledger.attempt import LARGE, Attempts, Settled, Started, flow_of, is_flow, started_of
 
 Answer = Sequence[Any]
 
@@ -56,6 +57,16 @@ class Taken(NamedTuple):
         """
         return self.answer if isinstance(self.answer, Started) else started_of(self.answer)
 
+    @property
+    def flow(self) -> FlowRef | None:
+        """The flow that the run is a step of."""
+        return self.answer.flow if isinstance(self.answer, Started) else flow_of(self.answer)
+
+    @property
+    def is_flow(self) -> bool:
+        """Whether the run has steps of its own."""
+        return self.answer.is_flow if isinstance(self.answer, Started) else is_flow(self.answer)
+
 
 class Held(NamedTuple):
     """A message that was claimed under ``token`` and of which no run was started: that is for the worker to decide."""
@@ -77,6 +88,8 @@ class Takes:
     def __init__(self, attempts: Attempts, on_refused: Callable[[Success, WriteRefused], None]) -> None:
         self._attempts = attempts
         self._on_refused = on_refused
+        self.settled = Settled.STALE
+        """The answer about the success that was settled last."""
 
     def take(self, last: Success | None, ask: Ask) -> Taken | Held | None:
         """Settle ``last``, and return what there is to do next; None if nothing waits.
@@ -107,11 +120,11 @@ class Takes:
             Unavailable: Redis cannot be reached, and the worker does not wait for it any more.
         """
         try:
-            done = self._attempts.settle(last.run_id, last.token, last.meta)
+            self.settled = self._attempts.settle(last.run_id, last.token, last.meta)
         except WriteRefused as refused:
             self._on_refused(last, refused)
             return
-        if not (done or again):
+        if not (self.settled or again):
             self._attempts.tell_refused(last.run_id, "SUCCESS")
 
     def _ask(self, last: Success | None, ask: Ask) -> Answer:
@@ -129,6 +142,8 @@ class Takes:
         answer: Answer = self._attempts.store.script(
             "take", *settled, ask.token, ask.lease, ask.worker, os.getpid(), ask.known, *ask.queues
         )
-        if answer[0] == 0:
-            self._attempts.tell_refused(last.run_id if last else "", "SUCCESS")
+        if answer[0] != "":
+            self.settled = Settled(answer[0])
+            if not self.settled:
+                self._attempts.tell_refused(last.run_id if last else "", "SUCCESS")
         return answer

@@ -94,7 +94,7 @@ class LiveFiles:
         return {
             "catalog": self.published,
             "catalog_since": self._since,
-            "jobs": len(self._app.job_names),
+            "jobs": sum("/" not in name for name in self._app.job_names),
             "problems": json.dumps({"count": len(problems), "first": problems[:PROBLEMS_TOLD]}),
             "kept": json.dumps(list(self._live.kept[:PROBLEMS_TOLD])),
         }

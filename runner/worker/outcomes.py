@@ -149,7 +149,8 @@ class Outcomes:
         if isinstance(decision, RetryAt):
             state, done = "RETRY", attempts.retry(attempt.run_id, attempt.token, decision.delay, failure)
         else:
-            state, done = "FAILURE", attempts.fail(attempt.run_id, attempt.token, str(reason), failure)
+            # Of a step this leaves an entry in the outbox, to which the next beat comes at once.
+            state, done = "FAILURE", bool(attempts.fail(attempt.run_id, attempt.token, str(reason), failure))
         if not done:
             attempts.tell_refused(attempt.run_id, state)
         self._tell(attempt, error)
