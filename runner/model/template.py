@@ -23,10 +23,10 @@ _NAME = "[A-Za-z_][A-Za-z0-9_]*"
 _RUN = ("run.id", "run.slot")
 STEP_WORD = "[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?"
 """The name of a step; it stands in placeholders, so it has no dots."""
-_BELOW = r"(?:\.[A-Za-z0-9_-]+|\[[0-9]{1,6}\])*"
+BELOW = r"(?:\.[A-Za-z0-9_-]+|\[[0-9]{1,6}\])*"
 """What may follow a value in JSON: ``.key`` and ``[0]``."""
 _GIVEN = rf"run\.(?:id|slot)|params\.{_NAME}"
-_OF_STEPS = rf"item{_BELOW}|steps\.{STEP_WORD}\.(?:state|(?:result|results){_BELOW})"
+_OF_STEPS = rf"item{BELOW}|steps\.{STEP_WORD}\.(?:state|(?:result|results){BELOW})"
 LITERAL = "write $${ for a literal ${"
 
 _ALL_OF_STEPS = "${item}, ${steps.NAME.result}, ${steps.NAME.results}, or ${steps.NAME.state}"

@@ -1,0 +1,258 @@
+"""Decide what a flow does next. Pure and total: any graph and any counts give a decision, in any order of events.
+
+A step has ended when as many of its runs have a final state as it has items. Counts come from sets of runs, so a run
+that ends twice counts once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal, NamedTuple, Protocol
+
+from runner.model.run import State
+
+STEP_FAILED: Final = "step_failed"
+SkipReason = Literal["skipped", "upstream_failed", "cancelled"]
+
+OPEN: Final = ("PENDING", "STARTED", "RETRY")
+FAILING: Final = ("FAILURE", "REVOKED", "UPSTREAM")
+FINAL_COUNTS: Final = ("SUCCESS", "SKIPPED", *FAILING)
+COUNTS: Final = (*OPEN, *FINAL_COUNTS)
+"""The states that step runs are counted by: those of a run, with REVOKED/skipped and REVOKED/upstream_failed apart."""
+
+
+class Node(Protocol):
+    """The options of a step that decide when it runs."""
+
+    @property
+    def needs(self) -> Sequence[str]: ...
+    @property
+    def when(self) -> str: ...
+    @property
+    def may_fail(self) -> bool: ...
+    @property
+    def job(self) -> str | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StepState:
+    """The runs of one step.
+
+    ``items`` is None until the step is admitted; then the number of its runs, of which ``made`` are recorded.
+    ``counts`` has the number of runs in each of :data:`COUNTS`.
+    """
+
+    items: int | None = None
+    made: int = 0
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+    def count(self, *names: str) -> int:
+        """Return the number of runs in any of these states."""
+        return sum(self.counts.get(name, 0) for name in names)
+
+    @property
+    def ended(self) -> bool:
+        """Whether every item has a run in a final state."""
+        return self.items is not None and self.count(*FINAL_COUNTS) >= self.items
+
+    @property
+    def failed(self) -> bool:
+        """Whether a run has failed; true before the other runs have ended."""
+        return self.count(*FAILING) > 0
+
+    @property
+    def state(self) -> State:
+        """The state of the step as people see it.
+
+        PENDING until the first run starts, STARTED until the last one ends; then FAILURE if a run failed, REVOKED if
+        one was revoked or all were skipped, and SUCCESS otherwise, also without items.
+        """
+        if not self.ended:
+            begun = self.count("STARTED", "RETRY", *FINAL_COUNTS)
+            return State.STARTED if begun else State.PENDING
+        if self.count("FAILURE"):
+            return State.FAILURE
+        if self.failed or (self.count("SKIPPED") and not self.count("SUCCESS")):
+            return State.REVOKED
+        return State.SUCCESS
+
+
+class Outcome(NamedTuple):
+    """How a flow ends; ``failed`` names the steps that are to blame, in the order of the graph."""
+
+    state: State
+    reason: str | None
+    failed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do now; all of it can be done twice without harm.
+
+    ``skip``: do this first. Each step gets one more run, with the next item, which ends REVOKED at once with the given
+    reason, and the step has no items beyond it. That also cuts off a step whose runs are only recorded in part.
+    ``admit``: steps whose needs are met, so evaluate ``if`` and ``each``, and record runs; or go on recording them.
+    ``cancel``: steps whose waiting runs are to be revoked. A started run that is a flow is revoked without terminating.
+    ``terminate``: steps whose started runs are to be terminated.
+    ``end``: the flow ends so; nothing else is to be done then.
+    """
+
+    admit: tuple[str, ...] = ()
+    skip: tuple[tuple[str, SkipReason], ...] = ()
+    terminate: tuple[str, ...] = ()
+    cancel: tuple[str, ...] = ()
+    end: Outcome | None = None
+
+
+def decide(
+    graph: Mapping[str, Node],
+    states: Mapping[str, StepState],
+    *,
+    on_failure: str = "finish",
+    stopping: str | None = None,
+) -> Decision:
+    """Return what a flow does next.
+
+    Args:
+        graph: its steps, in their order.
+        states: the runs of its steps; a missing one is not admitted.
+        on_failure: ``finish`` lets other branches go on after a failure, ``stop`` ends them. Steps with ``when:
+            failed`` or ``ended``, and the steps after them, run in any case.
+        stopping: why the whole flow is to end: ``cancelled`` lets started runs finish; ``timeout``, ``terminated``,
+            and any other reason terminate them. Nothing more is admitted.
+    """
+    known = {name: states.get(name, _UNKNOWN) for name in graph}
+    stopped = _stopped(graph, known, on_failure, stopping)
+    skip: dict[str, SkipReason] = {}
+    admit: set[str] = set()
+    for name in in_order(graph):
+        state = known[name]
+        if state.items is not None and (state.made >= state.items or state.ended):
+            continue
+        reason: SkipReason | None = None
+        if name in stopped:
+            reason = "upstream_failed" if stopping is None and _upstream_failed(graph, known, name) else "cancelled"
+        elif state.items is None:
+            verdict = _verdict(graph, known, name)
+            if verdict is None:
+                continue
+            reason = None if verdict == "admit" else verdict
+        if reason is None:
+            admit.add(name)
+        else:
+            skip[name] = reason
+            known[name] = _with_skipped(state, reason)
+    end = None
+    if not skip and not admit and all(state.ended for state in known.values()):
+        end = _outcome(graph, known, on_failure, stopping)
+    gently = stopping == "cancelled"
+    return Decision(
+        admit=tuple(name for name in graph if name in admit),
+        skip=tuple((name, skip[name]) for name in graph if name in skip),
+        terminate=() if gently else tuple(name for name in graph if name in stopped and known[name].count("STARTED")),
+        cancel=tuple(name for name in graph if name in stopped and _can_cancel(graph[name], known[name])),
+        end=end,
+    )
+
+
+def waits_for(graph: Mapping[str, Node], states: Mapping[str, StepState], name: str) -> tuple[str, ...]:
+    """Return the needs of a step that have not ended; empty once it is admitted."""
+    if states.get(name, _UNKNOWN).items is not None:
+        return ()
+    return tuple(need for need in graph[name].needs if not states.get(need, _UNKNOWN).ended)
+
+
+def in_order(graph: Mapping[str, Node]) -> Iterator[str]:
+    """Yield the steps, each after those that it needs; a circle, and what needs it, last."""
+    before = {name: {need for need in step.needs if need in graph} for name, step in graph.items()}
+    after: dict[str, list[str]] = {name: [] for name in graph}
+    for name, needs in before.items():
+        for need in needs:
+            after[need].append(name)
+    ready = deque(name for name, needs in before.items() if not needs)
+    while ready:
+        name = ready.popleft()
+        del before[name]
+        yield name
+        for following in after[name]:
+            before[following].discard(name)
+            if not before[following]:
+                ready.append(following)
+    yield from before
+
+
+_UNKNOWN: Final = StepState()
+_NO_SUCH_STEP: Final = StepState(1, 1, {"UPSTREAM": 1})
+"""What a need counts as that is no step of the graph: nothing runs that hopes for it."""
+
+
+def _stopped(
+    graph: Mapping[str, Node], known: Mapping[str, StepState], on_failure: str, stopping: str | None
+) -> set[str]:
+    """Return the steps that are to end as soon as possible."""
+    if stopping is not None:
+        return set(graph)
+    if on_failure != "stop" or not any(known[name].failed and not graph[name].may_fail for name in graph):
+        return set()
+    cleanup: set[str] = set()
+    for name in in_order(graph):
+        if graph[name].when != "succeeded" or not cleanup.isdisjoint(graph[name].needs):
+            cleanup.add(name)
+    return set(graph) - cleanup
+
+
+def _verdict(
+    graph: Mapping[str, Node], known: Mapping[str, StepState], name: str
+) -> Literal["admit", "skipped", "upstream_failed"] | None:
+    """Return what becomes of a step that is not admitted; None if it waits."""
+    step = graph[name]
+    needs = [known.get(need, _NO_SUCH_STEP) for need in step.needs]
+    if step.when == "failed":
+        if any(need.ended and not need.failed for need in needs):
+            return "skipped"
+    elif step.when != "ended" and _upstream_failed(graph, known, name):
+        return "upstream_failed"
+    return "admit" if all(need.ended for need in needs) else None
+
+
+def _upstream_failed(graph: Mapping[str, Node], known: Mapping[str, StepState], name: str) -> bool:
+    """Whether a step that this one needs to succeed has failed."""
+    return graph[name].when not in ("failed", "ended") and any(
+        need not in graph or (known[need].failed and not graph[need].may_fail) for need in graph[name].needs
+    )
+
+
+def _with_skipped(state: StepState, reason: SkipReason) -> StepState:
+    """Return the state once one more run has ended REVOKED, and no more will follow."""
+    name = {"skipped": "SKIPPED", "upstream_failed": "UPSTREAM", "cancelled": "REVOKED"}[reason]
+    made = state.made + 1
+    return StepState(made, made, {**state.counts, name: state.count(name) + 1})
+
+
+def _can_cancel(step: Node, state: StepState) -> bool:
+    return state.count("PENDING", "RETRY") > 0 or (step.job is not None and state.count("STARTED") > 0)
+
+
+def _outcome(
+    graph: Mapping[str, Node], known: Mapping[str, StepState], on_failure: str, stopping: str | None
+) -> Outcome:
+    failing = [name for name in graph if known[name].failed and not graph[name].may_fail]
+    if stopping is not None and (failing or any(state.count("REVOKED") for state in known.values())):
+        failed = tuple(name for name in failing if known[name].count("FAILURE"))
+        return Outcome(State.FAILURE if stopping == "timeout" else State.REVOKED, stopping, failed)
+    if failing:
+        return Outcome(State.FAILURE, STEP_FAILED, _to_blame(known, failing, on_failure))
+    return Outcome(State.SUCCESS, None)
+
+
+def _to_blame(known: Mapping[str, StepState], failing: Sequence[str], on_failure: str) -> tuple[str, ...]:
+    """Return the steps that failed themselves.
+
+    With ``on_failure: stop``, steps that were revoked are named only if none failed: most were revoked by the stop.
+    """
+    by_failure = tuple(name for name in failing if known[name].count("FAILURE"))
+    if on_failure == "stop" and by_failure:
+        return by_failure
+    return tuple(name for name in failing if known[name].count("FAILURE", "REVOKED")) or tuple(failing)
