@@ -18,6 +18,7 @@ from runner.authoring.signature import Fault, faults_of, kind_faults
 from runner.model.job import JOB, JobSpec
 from runner.model.message import Message, as_message, told
 from runner.model.option import closest, ignore
+from runner.model.step import STEP
 from runner.params.placement import judged_name, misplaced
 
 _MACHINERY = ("/runner/app/target.py", "/pkgutil.py", "/importlib/__init__.py")
@@ -34,7 +35,12 @@ def examine(name: str, options: dict[str, Any], stage: Callable[[str], None]) ->
         stage: is told what is about to be imported.
     """
     values, _ = JOB.read_fields(options, (), ignore)
-    job = JobSpec(name=name, **values)
+    flow, _, step = name.partition("/")
+    if step:
+        # There, placeholders may name the item and other steps.
+        own, _ = STEP.read_fields({key: options[key] for key in ("kwargs", "env") if key in options}, (), ignore)
+        values |= {key: own[key] for key in ("kwargs", "env") if key in own}
+    job = JobSpec(name=name, flow=flow if step else None, step=step or None, **values)
     faults: list[Fault] = []
     stage("task")
     target, fault = _load(job.import_path)

@@ -104,6 +104,8 @@ def _behind(target: Any) -> Iterator[Any]:
 class _Comparison:
     def __init__(self, job: JobSpec, target: Any, parameters: Mapping[str, inspect.Parameter]) -> None:
         self.job = job
+        # A step gets what its kwargs name; params are for these alone.
+        self.params: Mapping[str, Param] = job.params if job.step is None else {}
         self.check = _check_of(target)
         self.parameters = parameters
         self.hints = hints_of(target)
@@ -128,7 +130,7 @@ class _Comparison:
                 what = f"{self.name} takes {self._shown(name)}, not {show_value(value)}"
                 advice = self._instead(name, value)
                 yield Fault(path, told(what, f"write {advice}") if advice else what)
-        for name, param in self.job.params.items():
+        for name, param in self.params.items():
             yield from self._param(name, param)
         yield from self._missing()
 
@@ -175,14 +177,13 @@ class _Comparison:
             needed = each.default is inspect.Parameter.empty and each.kind in (*_POSITIONAL, *_KEYWORD)
             if not needed or each.name in self.taken or each.name in self.job.kwargs:
                 continue
-            param = self.job.params.get(each.name)
+            param = self.params.get(each.name)
             if each.kind is inspect.Parameter.POSITIONAL_ONLY:
                 if param is None:
                     yield Fault(("task",), told(f"{self.name} needs {each.name} by position", "add it to args"))
             elif param is None:
-                yield Fault(
-                    ("task",), told(f"{self.name} needs {each.name}", "add it to params, or fix it in kwargs", "; ")
-                )
+                advice = "add it to params, or fix it in kwargs" if self.job.step is None else "add it to kwargs"
+                yield Fault(("task",), told(f"{self.name} needs {each.name}", advice, "; "))
             elif not param.required and not param.has_default:
                 advice = "add required: true, or a default"
                 what = f"may be left out, but {self.name} has no default for it"
@@ -208,10 +209,10 @@ class _Comparison:
 
     def _free(self, name: str, close: str) -> bool:
         """Return whether a kwarg or param called ``close`` would be right where ``name`` stands."""
-        if close in self.taken or close in self.job.kwargs or close in self.job.params:
+        if close in self.taken or close in self.job.kwargs or close in self.params:
             return False
         if name not in self.job.kwargs:
-            return not list(self._param(close, self.job.params[name]))
+            return not list(self._param(close, self.params[name]))
         value, kwargs = self.job.kwargs[name], self.job.kwargs
         if not _has_placeholder(value) and not fits_value(self._hint(close), value):
             return False
