@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from examples import backup, behaviour, repo_report
+from examples import backup, behaviour, page_index, repo_report
 from runner.app.target import load_exceptions, load_target
 from runner.catalog.catalog import load_catalog
+from runner.catalog.steps import step_specs
 from runner.current import CurrentRun, running
+from runner.model.job import JobSpec
 from runner.params.check import check_params
 from runner.settings import load_settings
 from runner.tasks import shell
@@ -27,23 +30,37 @@ def run_shell_job(name: str, **params: object) -> dict[str, object]:
     return shell.run(**job.kwargs, **check_params(job, params))
 
 
+def tasks() -> Iterator[JobSpec]:
+    """The jobs, and the task steps of flows."""
+    for job in CATALOG.jobs.values():
+        yield from step_specs(job) if job.is_flow else [job]
+
+
 def test_examples_are_sound_and_described() -> None:
     assert not CATALOG.problems
     assert not CATALOG.warnings
-    assert {*CATALOG.jobs} == {"repo-report", "backup-folder", "disk-usage", "flaky", "slow-count", "broken-example"}
+    assert {*CATALOG.jobs} == {
+        "repo-report",
+        "backup-folder",
+        "disk-usage",
+        "index-docs",
+        "flaky",
+        "slow-count",
+        "broken-example",
+    }
     for job in CATALOG.jobs.values():
         assert job.description
         check_params(job, {})
 
 
 def test_targets_and_the_exceptions_to_retry_can_be_imported() -> None:
-    for job in CATALOG.jobs.values():
+    for job in tasks():
         assert callable(load_target(job.import_path))
         load_exceptions(job.retry.for_)
 
 
 def test_no_shell_job_hands_its_command_to_the_submitter() -> None:
-    for job in CATALOG.jobs.values():
+    for job in tasks():
         if job.task == "runner.tasks.shell:run":
             assert not shell.RESERVED & {*job.params}
 
@@ -126,6 +143,45 @@ def test_backup_of_a_file_that_changes_is_refused(project: Path, monkeypatch: py
     with pytest.raises(backup.ChangedMeanwhileError, match=r"a\.md"):
         backup.backup("docs", project=project)
     assert not list((project / ".runner/backups").iterdir())
+
+
+def index(project: Path) -> dict[str, object]:
+    pages = [page_index.count_words("docs", page, project) for page in page_index.list_pages("docs", project)]
+    return page_index.join_pages("docs", pages, project)
+
+
+def test_the_index_has_the_words_of_all_pages(project: Path) -> None:
+    (project / "docs" / "a.md").write_text("Runs and runs. [b](inner/b.md) [c](c.md) [d](https://x.example/d.md)")
+    (project / "docs" / "inner" / "b.md").write_text("Every run runs.")
+    # Four words of four letters or more, and those of the links: inner, https, and example.
+    assert index(project) == {
+        "pages": 2,
+        "words": 7,
+        "different": 5,
+        "broken": {"docs/a.md": ["c.md"]},
+        "changed": True,
+    }
+    assert page_index.publish("docs", project) == ".runner/page-index.json"
+    found = json.loads((project / ".runner/page-index.json").read_text())
+    assert found["runs"] == {"docs/a.md": 2, "docs/inner/b.md": 1}
+    assert index(project)["changed"] is False
+
+
+def test_the_scratch_folder_is_kept_after_a_failure(project: Path) -> None:
+    index(project)
+    scratch = page_index.scratch_of("docs", project)
+    (scratch / "x.partial").touch()
+    assert page_index.clean_up("docs", "REVOKED", "REVOKED", project) == ["x.partial"]
+    assert page_index.clean_up("docs", "SUCCESS", "FAILURE", project) == []
+    assert len(page_index.clean_up("docs", "SUCCESS", "REVOKED", project)) == 3
+    assert not scratch.exists()
+
+
+@pytest.mark.parametrize("folder", ["..", "/etc", "no-such", "docs/a.md", "empty"])
+def test_the_index_refuses_what_has_no_pages(project: Path, folder: str) -> None:
+    (project / "empty").mkdir()
+    with pytest.raises(page_index.PageIndexError):
+        page_index.list_pages(folder, project)
 
 
 def test_flaky_fails_twice_and_then_succeeds() -> None:
