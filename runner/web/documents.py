@@ -48,6 +48,15 @@ class SubmittedRun(Run):
     duplicate: bool
 
 
+class Received(TypedDict):
+    """The run of a delivery of a webhook, and whether an earlier delivery made it."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+
+    id: str
+    duplicate: bool
+
+
 class Runs(TypedDict):
     """A page of runs. ``cut`` tells that it ended because it had looked at enough runs, not because it was full."""
 

@@ -17,7 +17,9 @@ from runner.errors import UnknownJob
 from runner.model.strict_json import read_json
 from runner.model.submit_options import SubmitOptions
 from runner.model.webhook import params_of
+from runner.web import documents
 from runner.web.access import NotAllowed
+from runner.web.documents import answers
 from runner.web.guard import address_of
 from runner.web.requests import JobName, answer, is_json, state_of
 from runner.web.signatures import BadRequest, delivery_of, verify
@@ -30,9 +32,32 @@ router = APIRouter(prefix="/hooks")
 _log = logging.getLogger("runner.web")
 
 
-@router.post("/{job}", include_in_schema=False)
+MADE_BEFORE = {"model": documents.Received, "description": "An earlier delivery of the same id made the run."}
+BODY = {
+    "required": True,
+    "description": "What the sender sends; `webhook.params` of the job says which fields become params.",
+    "content": {"application/json": {"schema": {}}},
+}
+PROOFS: tuple[tuple[str, str], ...] = (
+    ("X-Hub-Signature-256", "With `signature: github`: `sha256=` and the HMAC-SHA256 of the body, in hexadecimal."),
+    ("X-GitHub-Delivery", "With `signature: github`: the id of the delivery."),
+    ("Stripe-Signature", "With `signature: stripe`: the time, and the HMAC-SHA256 of time and body."),
+    ("Idempotency-Key", "With `signature: token`: the id of the delivery. Such requests send `Authorization: Bearer`."),
+)
+DESCRIBED: dict[str, Any] = {
+    "requestBody": BODY,
+    "parameters": [
+        {"name": name, "in": "header", "required": False, "description": words, "schema": {"type": "string"}}
+        for name, words in PROOFS
+    ],
+    "security": [],
+}
+"""What OpenAPI cannot learn from the signature. A token of a person does not help here."""
+
+
+@router.post("/{job}", **answers(documents.Received, 201, **{"200": MADE_BEFORE}), openapi_extra=DESCRIBED)
 async def receive(job: JobName, request: Request) -> Response:
-    """Submit a run, once for each delivery."""
+    """Submit a run of a job that declares `webhook`, once for each delivery."""
     body = await request.body()
     return await run_in_threadpool(_receive, job, request, body)
 

@@ -336,6 +336,21 @@ def test_a_backfill(web: Web, client: httpx.Client) -> None:
     assert page.text.count('href="/jobs/leap-day"') >= 2
 
 
+def test_webhooks_are_described(client: httpx.Client) -> None:
+    document = client.get(f"{API}/openapi.json").json()
+    told = document["paths"]["/hooks/{job}"]["post"]
+    named = {each["name"]: each for each in told["parameters"]}
+    assert named["job"]["required"]
+    assert {"X-Hub-Signature-256", "X-GitHub-Delivery", "Stripe-Signature", "Idempotency-Key"} < set(named)
+    assert told["requestBody"]["required"]
+    assert told["security"] == []  # a token of a person does not help there
+    for status in ("200", "201"):
+        schema = told["responses"][status]["content"]["application/json"]["schema"]
+        checked = Draft202012Validator({**schema, "components": document["components"]})
+        assert checked.is_valid({"id": "x", "duplicate": True})
+        assert not checked.is_valid({"id": "x"})
+
+
 def test_every_error_has_the_shape_that_is_described(client: httpx.Client) -> None:
     document = client.get(f"{API}/openapi.json").json()
     for path, methods in document["paths"].items():
