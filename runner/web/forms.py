@@ -1,4 +1,4 @@
-"""The forms of the dashboard: submit, revoke, rerun, forget, pause, login, and logout."""
+"""The forms of the dashboard: submit, backfill, revoke, rerun, forget, pause, login, and logout."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
+from runner.actions.backfill import MOST_AT_ONCE, backfill
 from runner.actions.forget import forget
 from runner.actions.pause import pause, resume
 from runner.actions.rerun import rerun
 from runner.actions.revoke import revoke
 from runner.actions.submit import submit
-from runner.errors import InvalidParams, RunnerError
+from runner.errors import InvalidParams, RunnerError, UsageError
 from runner.model.duration import format_size
 from runner.model.pause import ALL
 from runner.model.submit_options import SubmitOptions
@@ -24,7 +25,7 @@ from runner.web.access import NotAllowed, Person, Role
 from runner.web.asked import ask_query
 from runner.web.guard import MOST_QUERY, address_of, keep_session, session_cookie
 from runner.web.jobs import form_of
-from runner.web.pages import job_page
+from runner.web.pages import Past, job_page
 from runner.web.render import page
 from runner.web.requests import JobName, Reader, Reference, seconds, state_of
 
@@ -86,6 +87,42 @@ def _check_lengths(words: list[str], most: int) -> None:
                 f"{name}: has {len(word):,} characters, params have at most {format_size(most)} in all",
                 hint="raise limits.params in runner.yaml, or give the name of a file",
             )
+
+
+@router.post("/jobs/{name}/backfill")
+def backfill_form(
+    name: JobName,
+    request: Request,
+    begin: Annotated[str, Form(alias="from", max_length=64)] = "",
+    end: Annotated[str, Form(alias="to", max_length=64)] = "",
+    at_once: Annotated[str, Form(max_length=8)] = "",
+    again: Flag = "",
+    look: Flag = "",
+    csrf: Csrf = "",
+) -> Response:
+    """Submit a run for each slot of a range, or show the slots first."""
+    person = _check_form(request, Role.OPERATE, csrf)
+    project = state_of(request).project
+    job = project.catalog.get(name)
+    typed = {"from": begin, "to": end, "at_once": at_once, "again": again}
+    try:
+        limit = _whole(at_once, "at once")
+        found = backfill(
+            project, name, begin, end, at_once=limit, again=again == "on", dry_run=look != "", by=person.name
+        )
+    except RunnerError as error:
+        return job_page(request, job, form_of(job), None, 422, past=Past(typed, error))
+    if look or not found.submitted:
+        return job_page(request, job, form_of(job), None, 200, past=Past(typed, found=found))
+    return _back(f"/runs?backfill={found.backfill.id}")
+
+
+def _whole(text: str, name: str) -> int | None:
+    if not text.strip():
+        return None
+    if not (text.strip().isascii() and text.strip().isdigit()):
+        raise UsageError(f"{name} {text!r} is not a whole number", hint=f"use 1 to {MOST_AT_ONCE:,}")
+    return int(text)
 
 
 @router.post("/runs/{reference}/revoke")

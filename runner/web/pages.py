@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -12,6 +13,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
+from runner.actions.backfill import MOST_AT_ONCE, Backfilled
 from runner.actions.find import find_id
 from runner.actions.logs import read_log
 from runner.actions.metrics import deadlines
@@ -52,6 +54,17 @@ A_DAY = 40
 """Runs that the calendar shows of one day of a week."""
 AN_HOUR = 4
 """Times of one job in an hour that are shown one by one."""
+SLOTS = 50
+"""Slots of a backfill that are shown before they are submitted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """The form of a backfill: what was typed, and what is wrong with it or would be submitted."""
+
+    typed: Mapping[str, str]
+    error: RunnerError | None = None
+    found: Backfilled | None = None
 
 
 @router.get("/")
@@ -163,7 +176,9 @@ def job_page(
     error: RunnerError | None,
     status: int,
     typed: Mapping[str, list[str]] | None = None,
+    past: Past | None = None,
 ) -> Response:
+    """Show a job, with what a form of it was sent with, and what is wrong with that."""
     state = state_of(request)
     project = state.project
     history = search(project.ledger, RunQuery(job=job.name), limit=HISTORY).runs
@@ -190,6 +205,9 @@ def job_page(
         schedules=state.settings.schedules,
         pause=pause_of.document() if pause_of is not None else None,
         overdue=_overdue(project, job.name),
+        past=past or Past({}),
+        most_at_once=MOST_AT_ONCE,
+        most_slots=SLOTS,
     )
 
 

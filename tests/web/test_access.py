@@ -75,6 +75,7 @@ ROUTES: dict[tuple[str, str], Role | None] = {
         [
             *[("POST", f"/{part}") for part in ("jobs/{name}/submit", "runs/{reference}/revoke")],
             *[("POST", f"/api/v1/{part}") for part in ("jobs/{job}/runs", "runs/{reference}/revoke")],
+            ("POST", "/jobs/{name}/backfill"),
             ("POST", "/runs/{reference}/rerun"),
             ("POST", "/api/v1/runs/{reference}/rerun"),
             *[("POST", f"/api/v1/{part}") for part in ("jobs/{job}/backfills", "backfills/{reference}/revoke")],

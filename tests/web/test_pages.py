@@ -306,6 +306,44 @@ def test_pages_follow_each_other_and_keep_what_was_asked(own: Web) -> None:
     assert 'href="/runs?job=often">First page' in second
 
 
+def test_a_form_submits_runs_for_past_slots_and_shows_them_first(own: Web) -> None:
+    asked = {"from": "2026-05-01", "to": "2026-05-03", "at_once": "2"}
+    with own.client() as client:
+        html = client.get("/jobs/nightly").text
+        csrf = re.search(r'name="csrf" value="([^"]+)"', html)
+        assert csrf is not None
+        data = {"csrf": csrf[1], **asked}
+        first = client.post("/jobs/nightly/backfill", data={**data, "look": "on"})
+        assert "3 slots to run, 0 skipped" in first.text
+        assert "2026-05-01 02:30:00" in first.text
+        assert "day=2026-04-30" in first.text
+        assert 'name="from" required maxlength="64" size="16"' in first.text
+        assert 'value="2026-05-01"' in first.text
+        backfills = client.get("/api/v1/backfills").json()["backfills"]
+        assert backfills == []
+        made = client.post("/jobs/nightly/backfill", data=data)
+        assert made.status_code == 303, made.text
+        assert text_of(own, made.headers["Location"]).count("<tr data-key") == 3
+        [backfill] = client.get("/api/v1/backfills").json()["backfills"]
+        assert (backfill["slots"], backfill["at_once"]) == (3, 2)
+        again = client.post("/jobs/nightly/backfill", data=data)
+        assert "0 slots to run, 3 skipped" in again.text
+        again = client.post("/jobs/nightly/backfill", data={**data, "again": "on"})
+        assert again.status_code == 303
+        for wrong, words in (
+            ({"at_once": "many"}, "is not a whole number"),
+            ({"at_once": "0"}, "out of range"),
+            ({"from": "never"}, "never"),
+            ({"from": ""}, "time"),
+            ({"to": "2026-04-01"}, "lies before"),
+        ):
+            refused = client.post("/jobs/nightly/backfill", data={**data, **wrong})
+            assert refused.status_code == 422, wrong
+            assert 'role="alert"' in refused.text
+            assert words in refused.text
+        assert "backfill" not in client.get("/jobs/form").text  # it has no schedule
+
+
 def test_a_thousand_jobs_come_in_portions_and_are_found(tmp_path: Path, redis_server: Server) -> None:
     jobs: dict[str, Any] = {
         f"job-{number:04}": {"task": "web_jobs:greet", "tags": [f"t{number % 10}"], "schedule": "7 3 * * *"}
