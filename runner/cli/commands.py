@@ -21,6 +21,7 @@ COMMANDS = {
     "backfills": "List backfills, newest first.",
     "audit": "Show who did what.",
     "jobs": "List the jobs, or show one job.",
+    "graph": "Print the steps of a job and what they need.",
     "validate": "Check the job files.",
     "new": "Write a job for a function.",
     "schema": "Print the JSON Schema of jobs.d or runner.yaml.",
