@@ -21,7 +21,8 @@ _IGNORED = {"^x-": {"description": "Ignored, so that it can hold anchors."}}
 
 def jobs_schema() -> dict[str, Any]:
     """Return the schema of a file in ``jobs.d``."""
-    steps = {"required": ["steps"], "properties": {"steps": {"type": "object"}}}
+    steps = {"required": ["steps"], "properties": {"steps": {"type": "object", "minProperties": 1}}}
+    task = {"required": ["task"], "properties": {"task": {"type": "string"}}}
     # That there is a task is said below: only where `defaults` does not give it.
     not_of_flows = {name: {"type": "null"} for name in NOT_OF_FLOWS}
     job = {**JOB.schema(), "if": steps, "then": {"properties": not_of_flows}}
@@ -55,7 +56,7 @@ def jobs_schema() -> dict[str, Any]:
             },
             "required": ["defaults"],
         },
-        "else": {"properties": {"jobs": {"additionalProperties": {"if": steps, "else": {"required": ["task"]}}}}},
+        "else": {"properties": {"jobs": {"additionalProperties": {"if": steps, "else": task}}}},
         "$defs": {"job": job, **_shared()},
     }
 

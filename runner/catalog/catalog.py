@@ -19,7 +19,7 @@ from runner.host.regular import read_regular
 from runner.host.trust import NAMED, Trust
 from runner.model.job import JobSpec
 from runner.model.option import Path as OptionPath
-from runner.model.option import did_you_mean
+from runner.model.option import closest, did_you_mean
 from runner.yaml_reader.document import Document, source_of
 from runner.yaml_reader.problem import Problem, one_line, summary
 from runner.yaml_reader.reader import MAX_BYTES, read_bytes
@@ -164,6 +164,9 @@ class Catalog:
                 f"job {name} is declared in {self.broken[name]} but has problems",
                 hint="runner validate lists them.",
             )
+        flow = self.jobs.get(name.partition("/")[0]) if "/" in name else None
+        if flow is not None:
+            raise _unknown_step(name, flow)
         guess = did_you_mean(name, self.jobs)
         if guess:
             hint = guess.removeprefix(", ")[0].upper() + guess.removeprefix(", ")[1:]
@@ -215,6 +218,19 @@ class Catalog:
         if self.problems:
             lines = "\n".join(str(problem) for problem in self.problems)
             raise InvalidSpec(f"{lines}\n{summary(self.problems)}")
+
+
+def _unknown_step(name: str, flow: JobSpec) -> UnknownJob:
+    step = name.partition("/")[2]
+    if step in flow.steps:
+        ran = flow.steps[step].job
+        return UnknownJob(
+            f"step {step} of {flow.name} is {f'the job {ran}' if ran else 'an approval'}, not a job of its own",
+            hint=f"runner jobs {flow.name} shows its steps.",
+        )
+    close = closest(step, flow.steps)
+    hint = f"Did you mean {flow.name}/{close}?" if close else f"runner jobs {flow.name} shows its steps."
+    return UnknownJob(f"no job is named {name!r}", hint=hint)
 
 
 def load_catalog(settings: Project, *, use_cache: bool = True) -> Catalog:
@@ -410,9 +426,9 @@ def _check_references(
     broken: dict[str, str],
     calendars: Collection[str] | None,
 ) -> list[Problem]:
-    """Take the jobs out of ``lines`` that name others wrongly, as hooks or under ``require``; return the problems.
+    """Take the jobs out of ``lines`` that name others wrongly, as hooks, under ``require``, or in steps.
 
-    Jobs that name none of ``calendars`` are taken out, too; None if these are not known.
+    Jobs that name none of ``calendars`` are taken out, too; None if these are not known. Return the problems.
     """
     jobs, names = Jobs(lines), [*lines, *broken]
     faults: list[_Fault] = []
@@ -426,6 +442,11 @@ def _check_references(
         from runner.catalog.requirements import check_required  # start-up time: as with hooks
 
         faults += check_required(requiring, names)
+    flows = {name: jobs[name] for name in jobs.flows()}
+    if flows:
+        from runner.catalog.subflows import check_subflows  # start-up time: as with hooks
+
+        faults += check_subflows(flows, jobs.get, names)
     doubtful = () if calendars is None else [name for name, (line, _) in lines.items() if _names_other(line, calendars)]
     if calendars is not None and doubtful:
         from runner.catalog.unknown_calendars import unknown_calendars  # start-up time: a problem is rare
@@ -438,7 +459,8 @@ def _check_references(
         known = len(document.problems)
         for fault in faults:
             if lines[fault.job][1] == shown:
-                document.report(("jobs", fault.job, *_as_written(document, fault)), fault.message, fits=True)
+                at = ("jobs", fault.job, *_as_written(document, fault))
+                document.report(at, fault.message, on_key=getattr(fault, "on_key", False), fits=True)
         # The file's own problems are told already.
         problems += document.problems[known:]
     for name in dict.fromkeys(fault.job for fault in faults):

@@ -17,6 +17,7 @@ from runner.model.message import Message, as_message, told
 from runner.model.option import INVALID, Path, Report, closest, describe, ignore, known_options
 from runner.model.param import PARAMS, Param
 from runner.model.schedule import SCHEDULES, Schedule
+from runner.model.step import STEP
 from runner.model.task_options import IMPORT_PATH
 from runner.params.check import fits
 from runner.params.placement import report_misplaced
@@ -189,6 +190,8 @@ def read_job(report: Report, name: str, own: Any, defaults: Mapping[str, Any]) -
         absent = {}
     job = JobSpec(name=name, **{**absent, **values, "params": declared})
     sound &= check_job(job, path, report)
+    if isinstance(options.get("steps"), Mapping):
+        sound &= _steps_fit(options["steps"], declared, (*path, "steps"), report)
     # Of params with faults it is not known what they admit.
     placed = ("params" not in values and bool(declared)) or report_misplaced(job, path, report)
     if not complete or not sound:
@@ -242,6 +245,14 @@ def _schedule_gives(
     from runner.catalog.schedule_params import check_schedule_params  # start-up time: most commands read the cache
 
     return check_schedule_params(declared, schedules, written, (*path, "schedule"), report)
+
+
+def _steps_fit(written: Mapping[str, Any], params: Mapping[str, Param], path: Path, report: Report) -> bool:
+    from runner.catalog.graph import check_graph  # start-up time: most commands read the cache
+
+    read = {name: STEP.read(step, (), ignore) for name, step in written.items()}
+    sound = {name: step for name, step in read.items() if step is not INVALID}
+    return check_graph(sound, written, params, path, report)
 
 
 def entry_for(name: str, values: Mapping[str, Any], line: int = 0) -> Entry:

@@ -29,7 +29,8 @@ _OF_FLOWS = frozenset({"steps", "on_failure"})
 
 def inherited_by(own: Mapping[str, Any], defaults: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the defaults that a job inherits: a job with a task no steps, and a job with steps no task."""
-    unfit = _OF_TASKS if own.get("steps") is not None else _OF_FLOWS if own.get("task") is not None else frozenset()
+    has_steps = own.get("steps") is not None or (own.get("task") is None and defaults.get("steps") is not None)
+    unfit = _OF_TASKS if has_steps else _OF_FLOWS
     if unfit.isdisjoint(defaults):
         return defaults
     return {name: value for name, value in defaults.items() if name not in unfit}
@@ -48,7 +49,7 @@ def merge_into_steps(options: Mapping[str, Any]) -> Mapping[str, Any]:
         name: options[name] for name in SHARED if options.get(name) is not None and known[name].takes(options[name])
     }
     if "env" in shared and "secrets" in shared:
-        shared["secrets"] = {name: value for name, value in shared["secrets"].items() if name not in shared["env"]}
+        shared["env"] = {name: value for name, value in shared["env"].items() if name not in shared["secrets"]}
     merged = {
         name: merge_options(shared, step) if isinstance(step, Mapping) and step.get("task") is not None else step
         for name, step in steps.items()

@@ -16,12 +16,9 @@ def _instead(what: str, remedy: str) -> Message:
 _COMMAND = hint("a shell command is kwargs.command of task runner.tasks.shell:run")
 _SCRIPT = hint("a shell script is kwargs.script of task runner.tasks.shell:run")
 _FOLDER = hint("a working folder is kwargs.cwd of task runner.tasks.shell:run")
-_STEPS = _instead(
-    "a job runs one task", "write each step as a job of its own, and name the next one under hooks.success"
-)
 _DEPENDS = _instead(
     "a job waits for others by require",
-    "write require: [{job: NAME, within: 1d}], or name this job under hooks.success of the other one",
+    "write require: [{job: NAME, within: 1d}], or write both as steps of one job",
 )
 _FIELDS = hint('write all fields as one expression, schedule: "0 2 * * *"')
 _NO_CONTAINER = hint("jobs run in the worker, there are no containers")
@@ -45,7 +42,7 @@ FOREIGN_JOB_NAMES = {
     "serializer": _NOT_NEEDED,
     "track_started": _NOT_NEEDED,
     "bind": _NOT_NEEDED,
-    "chain": "hooks.success",
+    "chain": "steps",
     "callbacks": "hooks.success",
     "errbacks": "hooks.failure",
     "result_serializer": _NOT_NEEDED,
@@ -101,7 +98,7 @@ FOREIGN_JOB_NAMES = {
     "shell": _SCRIPT,
     "uses": "task",
     "with": "kwargs",
-    "steps": _STEPS,
+    **dict.fromkeys(("tasks", "stages", "dag", "pipeline", "workflow", "chord"), "steps"),
     "needs": _DEPENDS,
     "depends_on": _DEPENDS,
     "dependsOn": _DEPENDS,
@@ -191,6 +188,78 @@ FOREIGN_JOB_NAMES = {
     "when": "schedule",
 }
 
+_BY_JOB = hint("it is an option of the job, not of a step: write it beside steps")
+_OF_JOB = (
+    *("schedule", "watch", "webhook", "concurrency", "rate", "require", "unique", "hooks", "pause_after"),
+    *("alert_if_no_success", "retention", "tags", "enabled", "on_failure", "steps", "cron", "notify"),
+)
+
+FOREIGN_STEP_NAMES = {
+    **dict.fromkeys(_OF_JOB, _BY_JOB),
+    "concurrency": hint("write at_once for the items of a step; concurrency is an option of the job"),
+    "name": hint("the name of a step is the key above its options"),
+    "id": hint("the name of a step is the key above its options"),
+    "task_id": hint("the name of a step is the key above its options"),
+    # What it needs
+    **dict.fromkeys(("depends", "depends_on", "dependsOn", "dependencies", "after", "upstream", "parents"), "needs"),
+    **dict.fromkeys(("require", "requires", "wait_for", "waitFor"), "needs"),
+    "trigger_rule": "when",
+    **dict.fromkeys(("condition", "preconditions", "precondition", "only_if", "runIf", "run_if"), "if"),
+    **dict.fromkeys(("unless", "skip_if", "skipIf"), hint("write if, with a placeholder that gives false to skip")),
+    **dict.fromkeys(("always", "always_run", "alwaysRun"), hint("write when: ended")),
+    **dict.fromkeys(("continue_on_error", "continue-on-error", "continueOn", "continue_on"), "may_fail"),
+    **dict.fromkeys(("allow_failure", "allowFailure", "ignore_errors", "ignore_failure", "optional"), "may_fail"),
+    # Items
+    **dict.fromkeys(("foreach", "for_each", "forEach", "with_items", "withItems", "with_param", "withParam"), "each"),
+    **dict.fromkeys(("withSequence", "items", "loop", "map", "expand", "fan_out"), "each"),
+    "parallel": hint("write each for the items, and at_once for how many may be under way"),
+    "matrix": hint("write each: {NAME: [one, two], …} for every combination"),
+    "strategy": hint("write each: {NAME: [one, two], …} for every combination, and at_once in place of max-parallel"),
+    **dict.fromkeys(("max-parallel", "max_parallel", "maxParallel", "parallelism", "batch_size"), "at_once"),
+    **dict.fromkeys(("maxConcurrent", "max_concurrent", "maxActiveSteps", "concurrency_limit"), "at_once"),
+    # What it runs
+    **dict.fromkeys(("run", "script", "shell", "bash_command"), _SCRIPT),
+    **dict.fromkeys(("command", "cmd", "exec", "entrypoint"), _COMMAND),
+    **dict.fromkeys(("uses", "func", "function", "callable", "python_callable", "call", "path", "target"), "task"),
+    "action": hint("write task for a function, or job for another job"),
+    **dict.fromkeys(("template", "templateRef", "subworkflow", "workflow", "dag", "sub_dag", "flow", "child"), "job"),
+    **dict.fromkeys(("container", "containers", "image", "services", "volumes"), _NO_CONTAINER),
+    **dict.fromkeys(("executor", "runs-on", "runs_on", "pool"), "queue"),
+    **dict.fromkeys(
+        ("with", "arguments", "inputs", "op_kwargs", "input"), hint("write kwargs for a task, params for a job")
+    ),
+    "parameters": "params",
+    **dict.fromkeys(("working-directory", "workingDir", "working_dir", "workdir", "dir", "cwd"), _FOLDER),
+    **dict.fromkeys(("environ", "environment", "environment_variables"), "env"),
+    "envFile": "env_file",
+    "dotenv": "env_file",
+    "secret": "secrets",
+    **dict.fromkeys(
+        ("output", "outputs", "return", "save_as"),
+        hint("a task's return value is its result: ${steps.NAME.result}"),
+    ),
+    **dict.fromkeys(("wait", "manual", "suspend", "pause", "human", "approve", "confirm"), "approval"),
+    # How it runs
+    **dict.fromkeys(
+        ("timeout-minutes", "timeoutSec", "time_limit", "execution_timeout", "activeDeadlineSeconds"), "timeout"
+    ),
+    "soft_time_limit": "soft_timeout",
+    **dict.fromkeys(("retries", "max_retries", "maxRetries", "attempts"), "retry.max_retries"),
+    **dict.fromkeys(("retryPolicy", "retry_policy", "retryStrategy"), "retry"),
+    **dict.fromkeys(("retry_delay", "default_retry_delay", "delay"), "retry.delay"),
+    "autoretry_for": "retry.for",
+    "repeatPolicy": hint("a flow has no loops: write each, or schedule the job"),
+    "signalOnStop": hint("use runner revoke --terminate --signal NAME"),
+    **dict.fromkeys(("desc", "title", "label", "comment"), "description"),
+    **dict.fromkeys(("stdout", "stderr", "log"), hint("runner logs shows what a run writes")),
+    **dict.fromkeys(
+        ("link", "on_success", "next", "then", "downstream"), hint("the next step names this one under needs")
+    ),
+    **dict.fromkeys(
+        ("link_error", "on_error", "on_failure_callback"), hint("write a step with needs, and when: failed")
+    ),
+}
+
 FOREIGN_SCHEDULE_NAMES = {
     "coalesce": hint("write catchup: last, which is the default: missed slots become one run"),
     "trigger": hint("write cron or every"),
@@ -240,7 +309,7 @@ FOREIGN_TOP_NAMES = {
     "CELERY_BEAT_SCHEDULE": "jobs",
     "spec": "jobs",
     "services": "jobs",
-    "steps": hint("each step is a job of its own: write it under jobs, and name the next one under hooks.success"),
+    "steps": hint("steps belong to a job: write them below its name, under jobs"),
     **dict.fromkeys(("pipeline", "pipelines", "stages", "workflow", "cron", "crons", "scheduler", "periodic"), "jobs"),
     **dict.fromkeys(("run", "command", "script"), _OF_FILE),
     **dict.fromkeys(("Unit", "Timer", "Service", "type", "logDir", "group"), _OF_FILE),

@@ -176,7 +176,9 @@ class JobSpec(TaskOptions):
         examples=({"load": {"task": "etl:load"}, "check": {"needs": ["load"], "job": "quality-check"}},),
     )
     on_failure: str = option(
-        OnFailure(("finish", "stop")),
+        OnFailure(
+            ("finish", "stop"), (("terminate", "stop"), ("cancel", "stop"), ("fail", "stop"), ("continue", "finish"))
+        ),
         default="finish",
         help="What follows when a step of a flow fails: finish lets steps go on that do not need it; stop terminates "
         "those that run, and starts no more, except steps with when: failed or ended.",

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from runner.model.container import MapOf
+from runner.model.foreign_names import FOREIGN_STEP_NAMES
 from runner.model.hooks import JOB_NAME
 from runner.model.message import Message, hint, told
 from runner.model.option import (
@@ -31,7 +32,7 @@ from runner.model.option import (
     option_like,
 )
 from runner.model.param import PARAM_NAME
-from runner.model.task_options import ENV_NAME, ENV_VALUE, KWARG_NAME, TaskOptions, check_task_options
+from runner.model.task_options import ENV_NAME, ENV_VALUE, IMPORT_PATH, KWARG_NAME, TaskOptions, check_task_options
 from runner.model.template import IN_FLOW, IN_TASK_STEP, STEP_WORD, Template, is_placeholder
 
 STEP_NAME = Text(
@@ -71,7 +72,7 @@ class Condition:
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if isinstance(value, str) and is_placeholder(value.strip()):
-            return _IN_FLOW.read(value.strip(), path, report)
+            return _IN_FLOW.read(_normal(value), path, report)
         what = f"expected one placeholder, got {describe(value)}"
         if isinstance(value, str):
             what = f"{value[:60]!r} is not one placeholder, and there are no expressions"
@@ -79,14 +80,15 @@ class Condition:
         return INVALID
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "string", "pattern": r"^\s*\$\{[^{}]*\}\s*$", **_described(_IN_FLOW.schema())}
+        return {"type": "string", "pattern": r"^\s*\$\{[^{}]*\}\s*$", "allOf": [_IN_FLOW.schema()]}
 
     def write(self, value: Any) -> Any:
         return value
 
 
-def _described(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"allOf": [schema]}
+def _normal(placeholder: str) -> str:
+    """Return a text that is one placeholder without the spaces that may stand in it."""
+    return f"${{{placeholder.strip()[2:-1].strip()}}}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ class Each:
         if isinstance(value, list):
             return _ITEMS.read(value, path, report)
         if isinstance(value, str) and is_placeholder(value.strip()):
-            return _IN_FLOW.read(value.strip(), path, report)
+            return _IN_FLOW.read(_normal(value), path, report)
         what = f"expected a list, got {describe(value)}"
         remedy = 'write [one, two], or one placeholder such as "${steps.extract.result.files}"'
         report(path, told(what, remedy, "; "))
@@ -280,12 +282,13 @@ def _not_of_a_task(step: Step, name: str) -> Message:
     return told("is for a step with task", f"set it in the job {step.job} itself")
 
 
-STEP_ALIASES: dict[str, str] = {}
-
-
 @dataclass(frozen=True, slots=True)
 class StepSection(Section):
     """A step, with the rules of which options go together."""
+
+    def _expected(self, value: Any) -> Message:
+        task = value if isinstance(value, str) and IMPORT_PATH.read(value, (), ignore) is not INVALID else None
+        return told(f"expected a mapping, got {describe(value)}", f"write {{task: {task or 'module:attribute'}}}")
 
     def schema(self) -> dict[str, Any]:
         return {"$ref": STEP_REF}
@@ -316,7 +319,7 @@ def _has(name: str) -> dict[str, Any]:
     return {"required": [name], "properties": {name: {"not": {"type": "null"}}}}
 
 
-STEP = StepSection(Step, STEP_ALIASES, _check_step)
+STEP = StepSection(Step, FOREIGN_STEP_NAMES, _check_step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,8 +327,11 @@ class Steps(MapOf):
     """The ``steps:`` section: names to steps, in the order of the file."""
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
-        if isinstance(value, Mapping) and not value:
-            report(path, told("is empty", "add a step such as load: {task: etl:load}, or write task instead"))
+        if isinstance(value, list):
+            names = [each["name"] for each in value if isinstance(each, Mapping) and isinstance(each.get("name"), str)]
+            first = next((name for name in names if STEP_NAME.read(name, (), ignore) is not INVALID), "load")
+            what = "expected a mapping of names to steps, got a list"
+            report(path, told(what, f"write the name of each as its key, such as {first}: {{…}}", "; "))
             return INVALID
         if isinstance(value, Mapping) and len(value) > MOST_STEPS:
             report(path, told(f"has {len(value):,} steps, at most {MOST_STEPS:,} are allowed", "use each, or job"))
@@ -333,7 +339,7 @@ class Steps(MapOf):
         return MapOf.read(self, value, path, report)
 
     def schema(self) -> dict[str, Any]:
-        return {**MapOf.schema(self), "minProperties": 1, "maxProperties": MOST_STEPS}
+        return {**MapOf.schema(self), "maxProperties": MOST_STEPS}
 
 
 STEPS = Steps(STEP_NAME, STEP)
@@ -346,7 +352,8 @@ class OnFailure(Choice):
     def read(self, value: Any, path: Path, report: Report) -> Any:
         named = [value] if isinstance(value, str) else value if isinstance(value, list) else []
         jobs = [each for each in named if JOB_NAME.read(each, (), ignore) is not INVALID]
-        if value in self.words or (isinstance(value, str) and closest(value, self.words)) or len(jobs) != len(named):
+        known = [*self.words, *(word for word, _ in self.other)]
+        if value in known or (isinstance(value, str) and closest(value, self.words)) or len(jobs) != len(named):
             return Choice.read(self, value, path, report)
         remedy = f"write hooks: {{failure: [{', '.join(jobs)}]}} for jobs to submit"
         report(path, told(f"says what a flow does when a step fails: {' or '.join(self.words)}", remedy, "; "))

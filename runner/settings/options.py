@@ -369,8 +369,8 @@ SETTINGS = Section(
         "tz": "timezone",
         "concurrency": "worker.concurrency",
         "queues": "worker.queues",
-        **FOREIGN_SETTING_NAMES,
         **{each.key: f"defaults.{each.key}" for each in options_of(JobSpec) if each.key not in _OWN},
+        **FOREIGN_SETTING_NAMES,
     },
 )
 """The whole of ``runner.yaml``. Keys that begin with ``x-`` are ignored, so that they can hold anchors."""

@@ -14,7 +14,8 @@ from jsonschema import Draft202012Validator
 
 from runner.authoring.schema import JOBS_FILE, RUNNER_FILE, as_text, jobs_schema, runner_schema
 from runner.model.job import JOB, JobSpec
-from runner.model.option import options_of
+from runner.model.option import INVALID, ignore, options_of
+from runner.model.step import STEP, Step
 
 FOLDER = Path(__file__).parents[2] / "schema"
 
@@ -39,8 +40,46 @@ def test_each_option_has_help_and_examples_that_it_accepts() -> None:
         assert rule["description"].endswith(".")
         if not option.required and option.default is not None:
             assert validator.is_valid({"jobs": {"a": {"task": "a:b", option.key: rule["default"]}}})
+        task = {} if option.key == "steps" else {"task": "a:b"}
         for example in option.examples:
-            assert validator.is_valid({"jobs": {"a": {"task": "a:b", option.key: example}}}), (option.key, example)
+            assert validator.is_valid({"jobs": {"a": {**task, option.key: example}}}), (option.key, example)
+
+
+def test_each_option_of_a_step_has_help_and_examples_that_it_accepts() -> None:
+    validator = Draft202012Validator(jobs_schema())
+    for option in options_of(Step):
+        rule = jobs_schema()["$defs"]["step"]["properties"][option.key]
+        assert rule["description"].endswith(".")
+        kind: dict[str, Any] = {} if option.key in ("task", "job", "approval") else {"task": "a:b"}
+        if option.key == "params":
+            kind = {"job": "other"}
+        if option.key == "at_once":
+            kind["each"] = ["a"]
+        for example in option.examples:
+            step = {**kind, option.key: example}
+            assert validator.is_valid({"jobs": {"a": {"steps": {"one": step}}}}), (option.key, example)
+            assert STEP.read(step, (), ignore) is not INVALID, (option.key, example)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        {},
+        {"task": "a:b", "job": "other"} | {"approval": {}},
+        {"job": "other", "queue": "q"},
+        {"approval": {}, "each": ["a"]},
+        {"task": "a:b", "params": {"a": 1}},
+        {"task": "a:b", "at_once": 2},
+        {"task": "a:b", "each": "eu"},
+        {"task": "a:b", "if": "${params.a} and more"},
+        {"task": "a:b", "when": "always"},
+        {"task": "a:b", "kwargs": {"a": "${steps.load.output}"}},
+        {"job": "other", "params": {"a": "${env.A}"}},
+    ],
+    ids=str,
+)
+def test_a_step_that_is_wrong_is_refused_by_the_schema_too(step: dict[str, Any]) -> None:
+    assert not Draft202012Validator(jobs_schema()).is_valid({"jobs": {"a": {"steps": {"one": step}}}})
 
 
 def test_every_mapping_of_options_refuses_unknown_keys() -> None:
@@ -67,14 +106,33 @@ def test_options_written_and_read_again_are_the_same() -> None:
         "retention": {"runs": 5},
     }
 
+    flow: dict[str, Any] = {
+        "on_failure": "stop",
+        "steps": {
+            "ask": {"approval": {}},
+            "load": {
+                "needs": ["ask"],
+                "when": "ended",
+                "if": "${params.p}",
+                "each": {"a": ["$${x}", 1], "b": "${params.q}"},
+                "at_once": 2,
+                "task": "a.b:c",
+                "kwargs": {"a": {"b": ["${item.a}", "${steps.ask.result.comment}"]}},
+                "timeout": "90s",
+            },
+            "other": {"each": [1, [2]], "job": "other", "params": {"a": "${item}"}},
+        },
+    }
+
     def refuse(path: Any, message: str, *, on_key: bool = False) -> None:
         raise AssertionError(f"{path}: {message}")
 
-    values, _ = JOB.read_fields(options, (), refuse)
-    written = JOB.write_fields(values)
-    again, _ = JOB.read_fields(json.loads(json.dumps(written)), (), refuse)
-    assert again == values
-    assert values["kwargs"]["x"] == "$${y}"
+    for given in (options, flow):
+        values, _ = JOB.read_fields(given, (), refuse)
+        written = JOB.write_fields(values)
+        again, _ = JOB.read_fields(json.loads(json.dumps(written)), (), refuse)
+        assert again == values
+        assert set(written) == set(given)
 
 
 @pytest.mark.parametrize(("name", "schema"), [("jobs", jobs_schema()), ("runner", runner_schema())])

@@ -17,6 +17,7 @@ from runner.model.message import Message
 from runner.model.option import Section, known_options
 from runner.model.retry import RetryPolicy
 from runner.model.schedule import ONE_SCHEDULE, SCHEDULES, Schedule
+from runner.model.step import APPROVAL_ALIASES, STEP, Approval, Step
 from runner.model.task_options import RETRY_ALIASES
 from runner.model.timezone import unknown_zone
 from runner.settings import Settings, load_settings
@@ -66,8 +67,9 @@ OPTIONS = [
     ("startingDeadlineSeconds: 30", "did you mean expires?"),
     # GitHub Actions
     ("run: echo hello", "a shell script is kwargs.script of task runner.tasks.shell:run"),
-    ("steps: [{run: echo}]", "write each step as a job of its own"),
-    ("needs: [build]", "name this job under hooks.success"),
+    ("steps: [{run: echo}]", "write the name of each as its key, such as load: {…}"),
+    ("steps: [{name: build, run: echo}]", "such as build: {…}"),
+    ("needs: [build]", "write both as steps of one job"),
     ("runs-on: ubuntu", "did you mean queue?"),
     ("timeout-minutes: 5", "did you mean timeout?"),
     # systemd timers
@@ -157,7 +159,7 @@ def test_a_tuple_among_the_arguments_is_told(tmp_path: Path, args: str, pair: st
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
-        ("steps: [{run: echo}]", "each step is a job of its own"),
+        ("steps: [{run: echo}]", "steps belong to a job"),
         ("apiVersion: batch/v1", "a file has jobs"),
         ("beat_schedule: {}", "did you mean jobs?"),
         ("'on': push", "use schedule in the job"),
@@ -186,6 +188,8 @@ def test_what_users_of_other_tools_write_at_the_top(tmp_path: Path, text: str, h
         (SETTINGS.aliases, Settings),
         (ONE_SCHEDULE.aliases, Schedule),
         (RETRY_ALIASES, RetryPolicy),
+        (STEP.aliases, Step),
+        (APPROVAL_ALIASES, Approval),
         (RETENTION_ALIASES, known_options(JobSpec)["retention"].kind.cls),  # type: ignore[attr-defined]
         (HOOKS_ALIASES, known_options(JobSpec)["hooks"].kind.cls),  # type: ignore[attr-defined]
         (UNIQUE_ALIASES, known_options(JobSpec)["unique"].kind.cls),  # type: ignore[attr-defined]

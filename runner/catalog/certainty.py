@@ -1,0 +1,77 @@
+"""Which steps of a flow have certainly run, or succeeded, whenever another one runs. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from runner.model.step import Step
+
+
+class Known(NamedTuple):
+    """What is certain when a step runs: these have succeeded; these have run all their items, whatever came of it."""
+
+    succeeded: frozenset[str] = frozenset()
+    ran: frozenset[str] = frozenset()
+
+
+class Certainty:
+    """Answers for the steps of one flow, without circles among those that are asked for."""
+
+    def __init__(self, steps: Mapping[str, Step]) -> None:
+        self._steps = steps
+        self._known: dict[str, Known] = {}
+
+    def of(self, name: str, *, with_if: bool = True) -> Known:
+        """Return what is certain when a step runs.
+
+        ``with_if``: its own ``if`` gave true, so that a step with the same one was not skipped.
+        """
+        step = self._steps[name]
+        known = self._before(name)
+        if not with_if or step.if_ is None or step.when != "succeeded":
+            return known
+        succeeded, ran = set(known.succeeded), set(known.ran)
+        for each in step.needs:
+            other = self._steps[each]
+            if other.if_ == step.if_ and other.when != "failed" and not other.may_fail:
+                succeeded.add(each)
+                ran.add(each)
+        return Known(frozenset(succeeded), frozenset(ran))
+
+    def _before(self, name: str) -> Known:
+        """Return what is certain when the needs of a step are met."""
+        if name not in self._known:
+            self._known[name] = Known()  # in a circle nothing is
+            self._known[name] = self._follow(name)
+        return self._known[name]
+
+    def _follow(self, name: str) -> Known:
+        step = self._steps[name]
+        needs = {each: self._steps[each] for each in step.needs if each in self._steps}
+        succeeded: set[str] = set()
+        ran: set[str] = set()
+        if step.when == "succeeded":
+            for each, other in needs.items():
+                if other.may_fail or other.when == "failed":
+                    continue
+                # It succeeded, or its needs were met and its `if` gave false.
+                before = self._before(each)
+                succeeded |= before.succeeded
+                ran |= before.ran
+                if other.if_ is None:
+                    succeeded.add(each)
+                    ran.add(each)
+        met = {each for each in needs if step.when == "succeeded"} | succeeded
+        for each, other in needs.items():
+            if each not in ran and other.if_ is None and self._was_admitted(other, met):
+                before = self._before(each)
+                succeeded |= before.succeeded
+                ran |= {*before.ran, each}
+        return Known(frozenset(succeeded), frozenset(ran))
+
+    def _was_admitted(self, step: Step, met: set[str]) -> bool:
+        """Return whether a step that has ended was started; ``met``: steps that held nobody up."""
+        if step.when == "succeeded":
+            return all(each in met or self._steps[each].may_fail for each in step.needs if each in self._steps)
+        return step.when == "ended"

@@ -1,0 +1,319 @@
+"""What the steps of a flow say about each other: needs, conditions, items, and placeholders. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import Any, NamedTuple
+
+from runner.catalog.certainty import Certainty
+from runner.catalog.circles import circles
+from runner.catalog.steps import ITEM
+from runner.model.message import Message, told
+from runner.model.option import Path, Report, closest
+from runner.model.param import Param
+from runner.model.step import MOST_ITEMS, Step
+from runner.model.template import STEP_WORD, is_placeholder, params_known, placeholders
+from runner.params.values import ARTICLES, show
+
+OF_STEP = re.compile(rf"steps\.({STEP_WORD})\.(state|results|result)((?:[.\[].*)?)", re.DOTALL)
+"""The name of a placeholder of another step: the step, the word, and the path below the value."""
+_PART = re.compile(r"\.([A-Za-z0-9_-]+)|\[([0-9]+)\]")
+_RUN_ID = "${run.id}"
+_PLACES = ("if_", "each", "params", "kwargs", "env")
+_APPROVED = ("approved_by", "comment")
+"""The keys of an approval's result."""
+
+
+class Reference(NamedTuple):
+    """A placeholder of a step: where it stands below the step, and its name."""
+
+    path: Path
+    name: str
+
+    @property
+    def shown(self) -> str:
+        return f"${{{self.name}}}"
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The steps of a job, as far as they are sound.
+
+    ``names`` are all that are declared: what is said of a step with a fault of its own is taken as right.
+    """
+
+    steps: Mapping[str, Step]
+    names: tuple[str, ...]
+    params: Mapping[str, Param]
+
+    @cached_property
+    def needed(self) -> dict[str, frozenset[str]]:
+        """By step all that it needs, directly or indirectly, itself too if it is in a circle."""
+        return {name: frozenset(self._needed(name)) for name in self.steps}
+
+    def _needed(self, name: str) -> set[str]:
+        found: set[str] = set()
+        left = list(self.steps[name].needs)
+        while left:
+            each = left.pop()
+            if each not in found and each in self.names:
+                found.add(each)
+                left += self.steps[each].needs if each in self.steps else ()
+        return found
+
+    def is_known(self, name: str) -> bool:
+        """Whether everything that a step needs is sound."""
+        return self.needed[name].issubset(self.steps)
+
+    @cached_property
+    def certainty(self) -> Certainty:
+        """What is certain of other steps when one runs."""
+        return Certainty(self.steps)
+
+
+def check_graph(
+    steps: Mapping[str, Step], names: Iterable[str], params: Mapping[str, Param], path: Path, report: Report
+) -> bool:
+    """Report what is wrong between the steps of a job; return whether nothing is.
+
+    Args:
+        steps: those that are sound by themselves.
+        names: all that are declared.
+        params: those of the job.
+        path: where the steps stand.
+        report: takes the problems.
+    """
+    graph = Graph(steps, tuple(names), params)
+    faults = [*_needs(graph), *(fault for name in steps for fault in _step(graph, name))]
+    for below, message in faults:
+        report((*path, *below), message)
+    sound = not faults
+    for name, step in steps.items():
+        for place in ("if", "each", "params", "kwargs", "env"):
+            value = getattr(step, "if_" if place == "if" else place)
+            sound &= params_known(value, params, (*path, name, place), report)
+    if ITEM in params and any(step.each is not None for step in steps.values()):
+        what = f"{ITEM} is the item of a step with each"
+        report((*path[:-1], "params", ITEM), told(what, "give the param another name"), on_key=True)
+        sound = False
+    return sound
+
+
+Faults = Iterator[tuple[Path, str]]
+
+
+def _needs(graph: Graph) -> Faults:
+    edges: dict[tuple[str, str], int] = {}
+    for name, step in graph.steps.items():
+        for number, each in enumerate(step.needs):
+            at = (name, "needs", number)
+            if each == name:
+                yield at, told("a step cannot need itself", "remove it")
+            elif each in graph.names:
+                edges[name, each] = number
+            else:
+                what, close = f"no step is named {each}", closest(each, graph.names)
+                if close is None:
+                    yield at, told(what, f"use one of {_listed(graph.names)}, or add the step")
+                else:
+                    fits = close not in (name, *step.needs) and name not in graph.needed.get(close, ())
+                    yield at, Message(f"{what}, did you mean {close}?", replacement=close if fits else "")
+    for name, number, message in circles(edges):
+        yield (name, "needs", number), message
+
+
+def _listed(names: Iterable[str]) -> str:
+    shown = list(names)
+    return ", ".join(shown[:8]) + (", …" if len(shown) > 8 else "")
+
+
+def references(step: Step) -> Iterator[Reference]:
+    """Yield the placeholders of a step, each with the option that it stands in."""
+    for field in _PLACES:
+        for below, name in placeholders(getattr(step, field)):
+            yield Reference(("if" if field == "if_" else field, *below), name)
+
+
+def _step(graph: Graph, name: str) -> Faults:
+    step = graph.steps[name]
+    for each in references(step):
+        fault = _reference(graph, name, each)
+        if fault is not None:
+            yield (
+                (name, *each.path),
+                f"{each.shown}: {fault}" if not isinstance(fault, Message) else fault.after(f"{each.shown}: "),
+            )
+    if step.each is not None:
+        yield from (((name, "each", *below), fault) for below, fault in _each(graph, name))
+    if step.if_ is not None:
+        types = types_of(graph, name, step.if_)
+        if step.if_ != _RUN_ID and types and "boolean" not in types:
+            what = f"{step.if_} is {named_types(types)}, and if takes true or false"
+            yield (name, "if"), told(what, "let the step return true or false, or declare type: boolean")
+
+
+def named_types(types: Iterable[str]) -> str:
+    """Return types of JSON in words."""
+    return " or ".join(ARTICLES[each] for each in types)
+
+
+def _each(graph: Graph, name: str) -> Iterator[tuple[Path, str]]:
+    written = graph.steps[name].each
+    places: list[tuple[Path, Any]] = [((), written)]
+    if isinstance(written, Mapping):
+        places = [((key,), value) for key, value in written.items()]
+    for path, value in places:
+        if isinstance(value, tuple):
+            if not value:
+                yield path, told("is empty, so the step would never run", "list at least one item", "; ")
+            continue
+        types = types_of(graph, name, value)
+        if value != _RUN_ID and types and "array" not in types:
+            what = f"{value} is {named_types(types)}, and each takes a list"
+            yield path, told(what, 'write a placeholder that gives one, such as "${steps.extract.result.files}"', "; ")
+    count = prod(len(value) for _, value in places if isinstance(value, tuple))
+    if len(places) > 1 and count > MOST_ITEMS:
+        yield (), told(f"has {count:,} combinations, at most {MOST_ITEMS:,} are allowed", "use two steps")
+
+
+def types_of(graph: Graph, name: str, text: str) -> tuple[str, ...]:
+    """Return the JSON types that a text, nothing but a placeholder, may have in a step; empty if they are not known."""
+    inner = text.strip()[2:-1].strip()
+    if inner in ("run.id", "run.slot"):
+        return ("string",)
+    root, _, rest = inner.partition(".")
+    if root == "params":
+        return graph.params[rest].types if rest in graph.params else ()
+    found = OF_STEP.fullmatch(inner)
+    if found is None:
+        return ()
+    of, word, below = found.groups()
+    step = graph.steps.get(of)
+    if word == "state":
+        return ("string",)
+    if below or step is None or of == name:
+        return ()
+    if word == "results":
+        return ("array",)
+    return ("object",) if step.approval is not None else ()
+
+
+def _reference(graph: Graph, name: str, each: Reference) -> str | None:
+    """Return the fault of a placeholder, or None."""
+    step, place = graph.steps[name], str(each.path[0])
+    if each.name == "run.id" and place in ("if", "each"):
+        return told("the run of a step has no id before if and each are known", "use it in kwargs, env, or params")
+    if each.name.startswith(ITEM) and not each.name.startswith("params"):
+        return _item(step, place, each.name.removeprefix(ITEM))
+    found = OF_STEP.fullmatch(each.name)
+    if found is None:
+        return None
+    of, word, below = found.groups()
+    if of not in graph.names:
+        close = closest(of, graph.names)
+        if close is None:
+            return told(f"no step is named {of}", "name one that is needed")
+        return f"no step is named {of}, did you mean ${{steps.{close}.{word}{below}}}?"
+    if of == name:
+        return told("a step has no result before it has ended", "name a step that it needs")
+    if of not in graph.needed[name]:
+        if not graph.is_known(name):
+            return None
+        if name in graph.needed.get(of, ()):
+            return told(f"{of} needs this step, so it has not ended", "name a step that this one needs")
+        return told(f"the step does not need {of}, which may not have ended", f"add {of} to needs")
+    other = graph.steps.get(of)
+    if other is None or word == "state" or name in graph.needed[name]:
+        return None
+    fault = _value(other, of, word, below)
+    return fault or (_uncertain(graph, name, place, of, word) if graph.is_known(name) else None)
+
+
+def _item(step: Step, place: str, below: str) -> str | None:
+    if place in ("if", "each"):
+        what = "the items of a step are not known before if and each are"
+        return told(what, "use it in kwargs, env, or params")
+    if step.each is None:
+        return told("the step has no each, so it has no items", "add each, or remove this")
+    if isinstance(step.each, Mapping):
+        part = _PART.match(below)
+        names = tuple(step.each)
+        if part is None:
+            return None
+        if part[1] is None or part[1] not in names:
+            close = closest(part[1] or "", names)
+            what = f"the items have {_listed(names)}"
+            return (
+                f"{what}, did you mean ${{item.{close}{below[part.end() :]}}}?"
+                if close
+                else told(what, f"write ${{item.{names[0]}}}")
+            )
+        return None
+    if isinstance(step.each, tuple):
+        for number, item in enumerate(step.each):
+            if (fault := _missing(item, below)) is not None:
+                return f"item {number}, {show(item)}, has no {fault}"
+    return None
+
+
+def _missing(value: Any, below: str) -> str | None:
+    """Return the first part of a path that a literal value does not have, or None."""
+    for part in _PART.finditer(below):
+        if isinstance(value, str) and is_placeholder(value):
+            return None
+        key, index = part[1], part[2]
+        if key is not None and isinstance(value, Mapping) and key in value:
+            value = value[key]
+        elif index is not None and isinstance(value, list | tuple) and int(index) < len(value):
+            value = value[int(index)]
+        else:
+            return f"key {key}" if key is not None else f"index {index}"
+    return None
+
+
+def _value(other: Step, of: str, word: str, below: str) -> str | None:
+    """Return the reason why a step never has such a value, or None."""
+    if word == "result" and other.each is not None:
+        return f"{of} has each, so it has a result for each item, did you mean ${{steps.{of}.results}}?"
+    if word == "results" and other.each is None:
+        return f"{of} runs once, did you mean ${{steps.{of}.result}}?"
+    if other.result == "drop":
+        return told(f"{of} stores no result", f"write result: keep in {of}")
+    part = _PART.match(below)
+    if other.approval is not None and part is not None and part[1] not in _APPROVED:
+        return told(f"the result of an approval has {' and '.join(_APPROVED)}", "use one of them")
+    return None
+
+
+def _uncertain(graph: Graph, name: str, place: str, of: str, word: str) -> str | None:
+    """Return the reason why a step may have no result when another one runs, or None."""
+    step, other = graph.steps[name], graph.steps[of]
+    known = graph.certainty.of(name, with_if=place != "if")
+    if of in (known.ran if word == "results" else known.succeeded):
+        return None
+    state = f"use ${{steps.{of}.state}}"
+    if step.when != "succeeded":
+        what = f"this step runs with when: {step.when} even if {of} has no result"
+        return told(what, f"{state}, or remove when")
+    if other.if_ is not None:
+        what = f"{of} may be skipped by its if, and have no result"
+        same = f"give this step the same if, {other.if_}" if place != "if" else "remove that if"
+        return told(what, f"{same}, or {state}", "; ")
+    if other.when == "failed":
+        return told(f"{of} runs after a failure alone, and may have no result", state)
+    if other.may_fail and word == "result":
+        return told(f"{of} may fail, and have no result", f"remove its may_fail, or {state}")
+    if of not in step.needs:
+        between = " and ".join(each for each in step.needs if of in graph.needed[each])
+        what = f"{of} may have no result: this step needs it through {between} alone, which may fail or be skipped"
+        return told(what, f"add {of} to needs", "; ")
+    causes = [each for each in other.needs if not graph.steps[each].may_fail and each not in step.needs]
+    what = f"{of} may not have run, since {' or '.join(causes)} may fail"
+    return told(what, f"add {', '.join(causes)} to needs", "; ")
+
+
+__all__ = ["OF_STEP", "Graph", "Reference", "check_graph", "references", "types_of"]

@@ -1,0 +1,142 @@
+"""The jobs of task steps: what the catalog knows of them, and what they inherit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from runner.catalog.catalog import Catalog, load_files
+from runner.catalog.steps import flow_of, place_of, step_spec
+from runner.errors import UnknownJob
+from runner.model.job import JOB
+
+FLOW = """\
+jobs:
+  check: {task: "a.b:check"}
+  nightly:
+    params: {day: {type: string}, region: {type: string}}
+    queue: etl
+    priority: 7
+    timeout: 3h
+    env: {LEVEL: info, REGION: "${params.region}"}
+    secrets: {KEY: "env:KEY"}
+    retry: {max_retries: 2, delay: 5s}
+    unsafe: true
+    steps:
+      extract: {task: "a.b:extract", kwargs: {day: "${params.day}"}, retry: {delay: 1s}}
+      load:
+        needs: [extract]
+        each: "${steps.extract.result}"
+        task: a.b:load
+        queue: default
+        env: {LEVEL: null, REGION: eu}
+        secrets: {KEY: null}
+        unsafe: false
+        timeout: 5m
+      check: {needs: [load], job: check}
+      ask: {needs: [check], approval: {}}
+"""
+
+
+def catalog(tmp_path: Path, text: str = FLOW) -> Catalog:
+    path = tmp_path / "jobs.yaml"
+    path.write_text(text)
+    found = load_files([path], base=tmp_path)
+    assert not found.problems
+    return found
+
+
+def test_a_task_step_is_a_job_that_can_be_asked_for_and_is_not_listed(tmp_path: Path) -> None:
+    jobs = catalog(tmp_path).jobs
+    assert list(jobs) == ["check", "nightly"]
+    assert len(jobs) == 2
+    assert "nightly/load" in jobs
+    assert "nightly/check" not in jobs
+    assert "nightly/ask" not in jobs
+    assert "nightly/none" not in jobs
+    assert "check/load" not in jobs
+    assert "none/load" not in jobs
+    job = jobs["nightly/load"]
+    assert (job.name, job.flow, job.step, job.task) == ("nightly/load", "nightly", "load", "a.b:load")
+    assert not job.is_flow
+    assert jobs["nightly"].is_flow
+    assert [each.name for each in jobs.all()] == ["check", "nightly", "nightly/extract", "nightly/load"]
+    assert place_of("nightly/load") == ("jobs", "nightly", "steps", "load")
+
+
+def test_a_step_inherits_how_the_job_runs_tasks_and_may_reset_it(tmp_path: Path) -> None:
+    jobs = catalog(tmp_path).jobs
+    extract, load = jobs["nightly/extract"], jobs["nightly/load"]
+    assert (extract.queue, extract.priority, extract.timeout, extract.unsafe) == ("etl", 7, None, True)
+    assert dict(extract.env) == {"LEVEL": "info", "REGION": "${params.region}"}
+    assert dict(extract.secrets) == {"KEY": "env:KEY"}
+    assert (extract.retry.max_retries, extract.retry.delay) == (2, 1.0)
+    assert (load.queue, load.priority, load.timeout, load.unsafe) == ("default", 7, 300.0, False)
+    assert dict(load.env) == {"REGION": "eu"}
+    assert dict(load.secrets) == {}
+
+
+def test_the_params_of_a_step_are_those_that_it_names_and_its_item(tmp_path: Path) -> None:
+    jobs = catalog(tmp_path).jobs
+    assert list(jobs["nightly/extract"].params) == ["day", "region"]
+    assert jobs["nightly/extract"].params["day"].types == ("string",)
+    assert list(jobs["nightly/load"].params) == ["item"]
+
+
+def test_the_digest_of_a_step_tells_what_it_runs_alone(tmp_path: Path) -> None:
+    before = catalog(tmp_path).digests()
+    assert list(before) == ["check", "nightly", "nightly/extract", "nightly/load"]
+    after = catalog(tmp_path, FLOW.replace("timeout: 5m", "timeout: 6m")).digests()
+    assert {name for name in before if before[name] != after[name]} == {"nightly", "nightly/load"}
+    after = catalog(tmp_path, FLOW.replace("needs: [check]", "needs: [load]")).digests()
+    assert {name for name in before if before[name] != after[name]} == {"nightly"}
+    after = catalog(tmp_path, FLOW.replace("LEVEL: info", "LEVEL: debug")).digests()
+    assert {name for name in before if before[name] != after[name]} == {"nightly", "nightly/extract"}
+    jobs = catalog(tmp_path).jobs
+    assert {name: jobs.digest(name) for name in before} == before
+    assert {name: jobs[name].digest for name in before} == before
+
+
+def test_options_of_steps_are_found_without_building_them(tmp_path: Path) -> None:
+    found = catalog(tmp_path)
+    assert list(found.jobs.with_option("secrets")) == ["nightly/extract"]
+    assert list(found.unsafe()) == ["nightly/extract"]
+    assert [job.name for job in found.with_secrets()] == ["nightly/extract"]
+    assert list(found.jobs.flows()) == ["nightly"]
+
+
+def test_a_frozen_graph_is_the_flow_that_it_was(tmp_path: Path) -> None:
+    flow = catalog(tmp_path).jobs["nightly"]
+    frozen = flow_of("nightly", json.loads(json.dumps(JOB.write(flow))))
+    assert frozen.steps == flow.steps
+    assert frozen.digest == flow.digest
+    assert step_spec(frozen, "load").digest == step_spec(flow, "load").digest
+
+
+def test_only_a_task_step_has_a_job_of_its_own(tmp_path: Path) -> None:
+    found = catalog(tmp_path)
+    with pytest.raises(KeyError):
+        step_spec(found.jobs["nightly"], "check")
+    with pytest.raises(UnknownJob, match="no job is named 'nightly/laod'") as raised:
+        found.get("nightly/laod")
+    assert raised.value.hint == "Did you mean nightly/load?"
+
+
+def test_a_fault_of_an_inherited_option_is_told_once(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.yaml"
+    path.write_text(
+        FLOW.replace("env: {LEVEL: info,", "env: {KEY: a, LEVEL: info,").replace("priority: 7", "priority: 17")
+    )
+    assert [problem.path for problem in load_files([path], base=tmp_path).problems] == [
+        "jobs.nightly.priority",
+        "jobs.nightly.secrets.KEY",
+    ]
+
+
+def test_a_job_without_steps_pays_for_none(tmp_path: Path) -> None:
+    found = catalog(tmp_path, 'jobs: {plain: {task: "a.b:c", unsafe: true}}\n')
+    job = found.jobs["plain"]
+    assert (job.steps, job.flow, job.step) == ({}, None, None)
+    assert list(found.digests()) == ["plain"]
