@@ -1,4 +1,4 @@
-"""Fires hooks: submits the jobs that a run's outcome calls for, each once.
+"""Fires hooks: submits the jobs that a run's outcome calls for, each once. Advances flows whose steps have ended.
 
 What is to be fired stands in the outbox, which the script that ended the run wrote. Which jobs those are says the YAML
 of whoever fires them. Celery is not needed here: workers do it, and so do the scheduler and ``runner tick``.
@@ -15,7 +15,8 @@ from uuid import UUID, uuid5
 
 from runner.catalog.catalog import Catalog
 from runner.catalog.hooks import PARAM
-from runner.errors import JobDisabled, RunnerError, Unavailable, UnknownRun, UsageError
+from runner.errors import JobDisabled, RunnerError, Unavailable, UnknownRun, UsageError, WriteRefused
+from runner.flows.advance import advance
 from runner.ledger.admission import Origin, admit
 from runner.ledger.ledger import Ledger
 from runner.ledger.run_log import RunLog
@@ -30,6 +31,9 @@ MOST_HOOKS = 20
 LEND_SECONDS = 30.0
 """After this time others fire what was taken and not done with."""
 
+ADVANCE = "advance"
+"""The outcome of an entry that names a flow to advance."""
+
 LOG_LINES = 20
 """How many of the last lines of its log a run document carries to a hook."""
 
@@ -40,7 +44,7 @@ _IDS = UUID("b4a7c6d2-5f0e-4c7b-9a54-0c1de5e3a5f1")
 
 
 def fire_hooks(ledger: Ledger, catalog: Catalog, *, by: str) -> int:
-    """Fire what is due; return how many entries of the outbox were done with.
+    """Fire what is due, and advance what is; return how many entries of the outbox were done with.
 
     Args:
         ledger: where the runs are.
@@ -51,15 +55,22 @@ def fire_hooks(ledger: Ledger, catalog: Catalog, *, by: str) -> int:
         Unavailable: Redis cannot be reached; what was not done with is fired later.
     """
     entries = ledger.outbox(MOST_HOOKS, LEND_SECONDS)
+    done = []
     for entry in entries:
         # Older versions adopted ids with spaces in them.
         run_id, *rest = entry.rsplit(" ", 2)
         if len(rest) != 2:
             log.warning("an entry of the outbox names no run and outcome: %r", entry[:100])
+            done.append(entry)
             continue
         outcome, attempt = rest
+        if outcome != ADVANCE:
+            done.append(entry)
         try:
-            if outcome == "silent":
+            if outcome == ADVANCE:
+                # It takes its entry out itself, unless there is more to do meanwhile.
+                _advance(ledger, catalog, run_id, by)
+            elif outcome == "silent":
                 _fire_silence(ledger, catalog, run_id, attempt, by)
             else:
                 _fire(ledger, catalog, run_id, outcome, attempt, by)
@@ -67,9 +78,17 @@ def fire_hooks(ledger: Ledger, catalog: Catalog, *, by: str) -> int:
             raise
         except RunnerError as error:
             log.warning("hooks of run %s (%s) are not fired: %s", run_id, outcome, error)
-    if entries:
-        ledger.outbox(0, LEND_SECONDS, entries)
+    if done:
+        ledger.outbox(0, LEND_SECONDS, done)
     return len(entries)
+
+
+def _advance(ledger: Ledger, catalog: Catalog, flow_id: str, by: str) -> None:
+    try:
+        advance(ledger, catalog, flow_id, by=by)
+    except WriteRefused as error:
+        # Of this flow alone: the others go on, and this one is tried again.
+        log.error("flow %s cannot be advanced: %s", flow_id, error.message)
 
 
 def hook_id(run_id: str, outcome: str, attempt: str, hook: str) -> str:

@@ -152,13 +152,14 @@ def refused(
         backfill=origin.backfill,
         again=origin.again,
         adopted=origin.adopted,
-        refusal=_failure(error),
+        refusal=failure_of(error),
         key=key,
         keep_key=keep_key,
     )
 
 
-def _failure(error: RunnerError) -> Failure:
+def failure_of(error: RunnerError) -> Failure:
+    """Return an error of ours as a run's record has it."""
     name = type(error).__name__
     return Failure(
         type=f"{type(error).__module__}.{name}",

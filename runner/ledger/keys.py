@@ -32,6 +32,7 @@ class Keys:
     delayed = _Named()
     events = _Named()
     failed_in_row = _Named()
+    flows = _Named()
     ids = _Named()
     leases = _Named()
     limits = _Named()
@@ -44,6 +45,7 @@ class Keys:
     paused = _Named()
     queues = _Named()
     rates = _Named()
+    removed_flows = _Named()
     required = _Named()
     silent = _Named()
     succeeded = _Named()
@@ -79,6 +81,26 @@ class Keys:
     def job(self, job: str, state: str) -> str:
         """Return the index of a job's runs in a state."""
         return self.named(f"job:{job}:{state}")
+
+    def step_state(self, state: str) -> str:
+        """Return the index of the step runs in a state."""
+        return self.named(f"step-state:{state}")
+
+    def step_job(self, job: str, state: str) -> str:
+        """Return the index of the step runs, in a state, of a job that flows name."""
+        return self.named(f"step-job:{job}:{state}")
+
+    def flow(self, flow: str) -> str:
+        """Return the key of how far a flow is."""
+        return self.named(f"flow:{flow}")
+
+    def flow_runs(self, flow: str) -> str:
+        """Return the list of the step runs of a flow."""
+        return self.named(f"flow-runs:{flow}")
+
+    def flow_states(self, flow: str, state: str) -> str:
+        """Return the bits that tell which step runs of a flow are in a state."""
+        return self.named(f"flow-states:{flow}:{state}")
 
     def slot(self, job: str, slot: int | str) -> str:
         """Return the key of the run id of a slot (Unix ms)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from runner.errors import UnknownRun
+from runner.ledger.flow_progress import FlowProgress
 from runner.ledger.record import pairs, read_record
 from runner.ledger.store import Store
 from runner.model.run import Run
@@ -20,7 +21,7 @@ def read_runs(store: Store, ids: Sequence[str]) -> list[Run]:
         return []
     answer = store.script("read", *ids)
     return [
-        read_record(run_id, pairs(found[0]), found[1] or None)
+        read_record(run_id, pairs(found[0]), found[1] or None, FlowProgress.of(*found[2:]) if found[2:] else None)
         for run_id, found in zip(ids, answer, strict=True)
         if found
     ]

@@ -13,13 +13,26 @@ from functools import lru_cache
 from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any
 
+from runner.ledger.flow_progress import FlowProgress, progress_of, step_documents
 from runner.model.hooks import JOB_NAME
 from runner.model.option import INVALID, Text, ignore
 from runner.model.queue_name import QUEUE_NAME
 from runner.model.run import FINAL, DamagedRun, Run, State, to_timestamp
 from runner.model.run_id import is_run_id
 
-_TEXT = ("reason", "detail", "worker", "submitted_by", "key", "rerun_of", "hook_of", "backfill")
+_TEXT = (
+    "reason",
+    "detail",
+    "worker",
+    "submitted_by",
+    "key",
+    "rerun_of",
+    "hook_of",
+    "backfill",
+    "flow",
+    "step",
+    "reused_from",
+)
 _TIMES = ("retry_at", "slot", "submitted_at", "eta", "expires_at", "started_at", "finished_at", "overran_at")
 _COUNTS = ("attempts", "retries", "losses")
 _NUMBER = re.compile(r"[0-9.eE+-]+")
@@ -65,8 +78,11 @@ def pairs(flat: Sequence[str]) -> dict[str, str]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
-def read_record(run_id: str, record: Mapping[str, str], meta: str | None) -> Run:
-    """Return the run of a record; ``meta`` is its result in Celery's format, if that is still kept.
+def read_record(run_id: str, record: Mapping[str, str], meta: str | None, progress: FlowProgress | None = None) -> Run:
+    """Return the run of a record.
+
+    ``meta`` is its result in Celery's format, if that is still kept, and ``progress`` how far it is, of a flow that has
+    begun.
 
     Anybody who can write to Redis may have written into it. What cannot be read is left out, and the run that comes
     back is a :class:`~runner.model.run.DamagedRun` that names it.
@@ -90,6 +106,7 @@ def read_record(run_id: str, record: Mapping[str, str], meta: str | None) -> Run
         params=fields.read("params", _mapping, {}),
         error=fields.read("error", _error, None) if state is not State.SUCCESS else None,
         deaths=fields.read("deaths", lambda text: [_death(each) for each in _list(text)], []),
+        item=fields.read("item", _count, None),
         failures_in_row=fields.read("failures_in_row", _count, None),
         past_attempts=fields.read("past", lambda text: [_attempt(each) for each in _list(text)], []),
         progress=fields.read("progress", _progress, None),
@@ -100,6 +117,9 @@ def read_record(run_id: str, record: Mapping[str, str], meta: str | None) -> Run
         trigger=record.get("trigger", "cli"),
         **values,
     )
+    if record.get("graph"):
+        steps = fields.read("graph", lambda text: step_documents(run_id, _mapping(text), progress), None)
+        run = replace(run, steps=steps, progress=progress_of(steps) if steps and progress else None)
     if fields.faults:
         return DamagedRun.of(run, "; ".join(fields.faults))
     if state not in FINAL and not run.detail:
@@ -159,7 +179,10 @@ def _priority(text: str) -> int:
 
 
 def _job(text: str) -> str:
-    return _fitting(JOB_NAME, text)
+    # That of a step is named FLOW/STEP.
+    for part in text.split("/", 1):
+        _fitting(JOB_NAME, part)
+    return text
 
 
 def _queue(text: str) -> str:

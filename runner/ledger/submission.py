@@ -13,7 +13,7 @@ from runner.ledger.failure import Failure
 from runner.ledger.message import write_message
 from runner.ledger.record import DEFAULTS, pack_digest, pairs, read_record
 from runner.model.duration import milliseconds
-from runner.model.job import JobSpec
+from runner.model.job import JOB, JobSpec
 from runner.model.run import Run, State, to_timestamp
 from runner.settings import Settings
 
@@ -58,6 +58,22 @@ class Submission:
     """The submitter does not want the result stored, whatever the job says."""
     refusal: Failure | None = None
     """Why it is recorded and never starts: FAILURE, invalid_params."""
+    reuse: str | None = None
+    """Of a flow: another one, whose results are taken where they would be the same."""
+    step_of: StepOf | None = None
+    """The step whose run it is; such runs are made by :func:`runner.ledger.flows.make_steps`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepOf:
+    """A step of a flow, of which a run is made. ``job`` is that of the flow, ``level`` counts from 1."""
+
+    flow: str
+    job: str
+    step: str
+    level: int = 1
+    approval: bool = False
+    traceparent: str | None = None
 
 
 class Entry(NamedTuple):
@@ -66,6 +82,20 @@ class Entry(NamedTuple):
     id: str
     params: Mapping[str, Any]
     key: str | None = None
+
+
+class StepEntry(NamedTuple):
+    """One run of a step.
+
+    ``how`` it begins: ``run``; ``revoke`` ends it REVOKED at once, for the reason ``detail``; ``refuse`` ends it in
+    FAILURE, for the reason ``detail`` with the error ``refusal``; ``reuse`` takes the result of the run ``detail``.
+    """
+
+    id: str
+    params: Mapping[str, Any]
+    how: str = "run"
+    detail: str = ""
+    refusal: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +166,35 @@ def arguments_of_many(common: Submission, entries: Sequence[Entry], settings: Se
     ]
 
 
-def _message(submission: Submission, entry: Entry) -> str:
+def arguments_of_steps(common: Submission, entries: Sequence[StepEntry], settings: Settings) -> list[Any]:
+    """Return the arguments of ``advance.lua``, from the job on, for runs of one step.
+
+    Args:
+        common: a submission of the step's job; its own id, params, and key are not used.
+        entries: the runs in the order of the items, maybe none.
+        settings: of the project.
+    """
+    shared = _flat(_common(common, settings))
+    reuses, refuses = (any(each.how == how for each in entries) for how in ("reuse", "refuse"))
+    approval = common.step_of is not None and common.step_of.approval
+    names: list[str] = []
+    runs: list[Any] = []
+    for entry in entries:
+        fields = _own(common, Entry(entry.id, entry.params), write_params(entry.params), traced=False)
+        if reuses:
+            fields["reused_from"] = entry.detail if entry.how == "reuse" else ""
+        if refuses:
+            fields["error"] = entry.refusal.error() if entry.refusal is not None else ""
+        message = "" if approval else _message(common, entry)
+        if entry.refusal is not None:
+            message = entry.refusal.meta(entry.id, State.FAILURE)
+        names = names or list(fields)
+        runs += (entry.id, entry.how, entry.detail, message, *fields.values())
+    expires = milliseconds(common.expires) if common.expires is not None else ""
+    return [common.job.name, expires, len(shared), len(names), *shared, *names, *runs]
+
+
+def _message(submission: Submission, entry: Entry | StepEntry) -> str:
     return write_message(run_id=entry.id, job=submission.job.name, digest=pack_digest(submission.job.digest))
 
 
@@ -166,6 +224,9 @@ def _common(submission: Submission, settings: Settings) -> dict[str, str | int |
     """Return the fields of a record that are the same for all runs of a bulk submission."""
     job, kept, default = submission.job, submission.job.retention, settings.retention
     unique = job.unique if _may_repeat(submission) else None
+    step = submission.step_of
+    # What is kept of a step run is kept as long as its flow.
+    keeps = step is None
     return {
         "queue": submission.queue,
         "priority": submission.priority,
@@ -183,27 +244,59 @@ def _common(submission: Submission, settings: Settings) -> dict[str, str | int |
         "unique_for": milliseconds(unique.for_) if unique is not None else None,
         "adopted": 1 if submission.adopted and unique is not None else None,
         "limit": job.concurrency.limit if job.concurrency is not None else None,
-        # Each slot of a backfill is to have a run: none is skipped, and none replaces another.
-        "policy": ("queue" if submission.backfill else job.concurrency.policy) if job.concurrency is not None else None,
+        # Each slot of a backfill, and each item of a step, is to have a run: none is skipped, or replaces another.
+        "policy": (
+            ("queue" if submission.backfill or step is not None else job.concurrency.policy)
+            if job.concurrency is not None
+            else None
+        ),
         "rate": f"{job.rate.limit} {milliseconds(job.rate.per)}" if job.rate is not None else None,
         "requires": " ".join(f"{each.job} {milliseconds(each.within)}" for each in job.require) or None,
         "forced": 1 if submission.forced else None,
         "drop_result": 1 if submission.drop_result else None,
         "spec_digest": pack_digest(job.digest),
         "tags": json.dumps(list(job.tags)) if job.tags else None,
-        "delivery": job.delivery if job.delivery != "at_least_once" else None,
-        "max_deliveries": job.max_deliveries,
-        "keep_result": milliseconds(kept.result if kept.result is not None else default.result),
-        "keep_history": milliseconds(kept.history if kept.history is not None else default.history),
-        "keep_least": milliseconds(kept.keep_at_least if kept.keep_at_least is not None else default.keep_at_least),
-        "keep_runs": kept.runs if kept.runs is not None else default.runs,
+        # A flow is begun as often as it takes: that performs nothing. Its steps have these options.
+        "delivery": job.delivery if job.delivery != "at_least_once" and not job.is_flow else None,
+        "max_deliveries": _OFTEN if job.is_flow else job.max_deliveries,
+        "keep_result": milliseconds(kept.result if kept.result is not None else default.result) if keeps else None,
+        "keep_history": milliseconds(kept.history if kept.history is not None else default.history) if keeps else None,
+        "keep_least": milliseconds(kept.keep_at_least if kept.keep_at_least is not None else default.keep_at_least)
+        if keeps
+        else None,
+        "keep_runs": (kept.runs if kept.runs is not None else default.runs) if keeps else None,
         "error": submission.refusal.error() if submission.refusal is not None else None,
+        **(_of_flow(submission) if job.is_flow else {}),
+        **(_of_step(step, job) if step is not None else {}),
+    }
+
+
+def _of_flow(submission: Submission) -> dict[str, str | int | None]:
+    """Return the fields that the record of a flow has: its job as it is now, and what limits it."""
+    job = submission.job
+    return {
+        "graph": _to_text(JOB.write(job)),
+        "timeout": milliseconds(job.timeout) if job.timeout is not None else None,
+        "reuse": submission.reuse,
+    }
+
+
+def _of_step(step: StepOf, job: JobSpec) -> dict[str, str | int | None]:
+    """Return the fields that the record of a step run has."""
+    return {
+        "flow": step.flow,
+        # Of the run of a step's task it stands in the name of the run's job.
+        "flow_job": step.job if "/" not in job.name else None,
+        "step": step.step,
+        "level": step.level if job.is_flow else None,
+        "approval": 1 if step.approval else None,
+        "traceparent": step.traceparent,
     }
 
 
 def _may_repeat(submission: Submission) -> bool:
-    """Return whether a submission may be the same as another. A rerun, and a slot of a backfill, is meant to run."""
-    return submission.rerun_of is None and submission.backfill is None
+    """Return whether a submission may be the same as another. A rerun, a slot of a backfill, and a step are to run."""
+    return submission.rerun_of is None and submission.backfill is None and submission.step_of is None
 
 
 def _own(submission: Submission, entry: Entry, params: str, *, traced: bool) -> dict[str, str]:
@@ -229,6 +322,10 @@ def _own(submission: Submission, entry: Entry, params: str, *, traced: bool) -> 
     return fields
 
 
+_OFTEN = 1_000_000
+"""Attempts lost in a row, which no flow sees."""
+_to_text = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+"""Keeps the order, which that of the steps is."""
 _to_json = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 
 

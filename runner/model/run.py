@@ -55,6 +55,8 @@ class FailureReason(StrEnum):
     UNKNOWN_JOB = "unknown_job"
     IMPORT_ERROR = "import_error"
     MISSING_SECRET = "missing_secret"  # noqa: S105
+    STEP_FAILED = "step_failed"
+    REJECTED = "rejected"
 
 
 class RevokedReason(StrEnum):
@@ -65,9 +67,12 @@ class RevokedReason(StrEnum):
     EXPIRED = "expired"
     SKIPPED = "skipped"
     REPLACED = "replaced"
+    UPSTREAM_FAILED = "upstream_failed"
 
 
-Trigger = Literal["cli", "schedule", "cron", "api", "web", "hook", "rerun", "backfill", "celery", "watch", "webhook"]
+Trigger = Literal[
+    "cli", "schedule", "cron", "api", "web", "hook", "rerun", "backfill", "celery", "watch", "webhook", "flow"
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +83,8 @@ class Run:
     ``error`` is ``{"type", "message", "traceback"}``, ``progress`` ``{"fraction", "message"}``,
     ``revocation`` ``{"by", "comment", "at"}``; a death is ``{"at", "worker", "signal",
     "exit_code", "max_rss", "oom_killed"}``. A past attempt, which ended while the run went on, is ``{"attempt",
-    "worker", "started_at", "ended_at", "outcome", "error"}``.
+    "worker", "started_at", "ended_at", "outcome", "error"}``. ``steps`` of a flow are ``{"name", "kind", "state",
+    "reason", "items", "counts", "started_at", "finished_at", "run"}``.
     """
 
     id: str
@@ -107,6 +113,13 @@ class Run:
     rerun_of: str | None = None
     hook_of: str | None = None
     backfill: str | None = None
+    flow: str | None = None
+    """Of the run of a step: the flow."""
+    step: str | None = None
+    item: int | None = None
+    """Of the run of a step with items: which one, counted from 0."""
+    reused_from: str | None = None
+    """The run whose result was taken instead of running the step again."""
     revocation: dict[str, Any] | None = None
     spec_digest: str | None = None
     submitted_at: str | None = None
@@ -119,6 +132,8 @@ class Run:
     failures_in_row: int | None = None
     """How many runs of the job in a row have ended in FAILURE with this one; of a SUCCESS, how many it ended. None if
     the job's options need no such count."""
+    steps: list[dict[str, Any]] | None = None
+    """Of a flow: its steps, in the order of the file."""
 
     @property
     def final(self) -> bool:

@@ -553,7 +553,7 @@ def test_runs_on_the_move_are_never_taken_for_lost(settings: Settings, edge: int
                 token = bench.try_claim()
                 if token is None:
                     continue
-                run_id = bench._claimed[token]
+                run_id = bench.claimed[token]
                 if int(token, 16) % 3:
                     bench.ledger.script("hand_back", 0, "not now", "", token)
                 else:

@@ -98,7 +98,7 @@ class Runs(RuleBasedStateMachine):
     @rule(target=claimed)
     def claim(self):  # type: ignore[no-untyped-def]
         token = self.bench.try_claim()
-        return multiple() if token is None else (self.bench._claimed[token], token)
+        return multiple() if token is None else (self.bench.claimed[token], token)
 
     @rule(claim=claimed)
     def start(self, claim: tuple[str, str]) -> None:

@@ -620,7 +620,7 @@ def test_1500_runs_that_end_within_a_second_can_all_be_read(bench: Bench) -> Non
     job = bench.job("burst")
     runs = [bench.submit(job=job) for _ in range(1500)]
     while (token := bench.try_claim()) is not None:
-        run_id = bench._claimed[token]
+        run_id = bench.claimed[token]
         bench.attempts.start(run_id, token, "w1", "burst")
         bench.attempts.succeed(run_id, token, "1")
     bench.beat()

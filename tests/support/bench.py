@@ -35,7 +35,7 @@ class Bench:
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
         self.attempts = Attempts(ledger)
-        self._claimed: dict[str, str] = {}
+        self.claimed: dict[str, str] = {}
 
     # -- submitting
 
@@ -71,18 +71,18 @@ class Bench:
         answer = claim(self.ledger, token, LEASE, "w1")
         if answer is None:
             return None
-        self._claimed[token] = json.loads(answer[1])["headers"]["id"]
+        self.claimed[token] = json.loads(answer[1])["headers"]["id"]
         return token
 
     def claimed_id(self) -> str:
-        return self._claimed[self.claim()]
+        return self.claimed[self.claim()]
 
     def claim_of(self, run: Run) -> str:
         """Claim the message of this very run, or return a token that holds nothing."""
         found = "none"
         others = []
         while (token := self.try_claim()) is not None:
-            if self._claimed[token] == run.id:
+            if self.claimed[token] == run.id:
                 found = token
                 break
             others.append(token)

@@ -3,13 +3,13 @@
 --
 -- Says that this worker lives; moves due runs from the delayed set to their queues, and those that wait no more for a job or their rate;
 -- ends what expired; puts back what dead workers held; rings for messages that nobody was told of. Each in small
--- portions, so that Redis never waits for it.
+-- portions, so that Redis never waits for it. Has flows advanced of which nothing was heard for a while, or whose time is up.
 --
 -- ARGV: worker ('' for none), ms the worker counts as alive, lease in ms, the worker's record as name, value, …
 -- Returns {ms until the next run is due, or may be due by its rate | '', ids to terminate and their signals as a flat list, more to do,
 -- hooks to fire, runs and jobs to prune, ms until this worker's next turn, how many have a turn before it}
 --
--- Uses: clock, keys, records, queues, claims, waiting, endings, arrivals, losses, inbox, pauses, rates, requires, revoking, events, overruns.
+-- Uses: clock, keys, records, queues, claims, waiting, endings, arrivals, losses, inbox, pauses, rates, requires, revoking, events, overruns, flows.
 
 local worker, lease = ARGV[1], tonumber(ARGV[3])
 local PORTION = 200
@@ -62,6 +62,21 @@ for _, id in ipairs(slow) do
   if run and overruns(run) and pcall(mark_overrun, run) then announce(run) else redis.call('ZREM', OVERRUNNING, id) end
 end
 if #slow == PORTION then more = 1 end
+
+local unheard = redis.call('ZRANGE', FLOWS, '-inf', NOW, 'BYSCORE', 'LIMIT', 0, PORTION)
+for _, id in ipairs(unheard) do
+  local state, begun = unpack(redis.pcall('HMGET', run_key(id), 'state', 'begun'))
+  if state == 'STARTED' and begun then
+    local deadline = redis.pcall('HGET', flow_key(id), 'deadline')
+    deadline = whole(deadline)
+    local look = NOW + LOOK_AGAIN
+    redis.call('ZADD', FLOWS, deadline and deadline > NOW and math.min(deadline, look) or look, id)
+    redis.call('ZADD', OUTBOX, 'NX', AT, advance_entry(id))
+  else
+    leave_flows({ id = id })
+  end
+end
+if #unheard == PORTION then more = 1 end
 
 local late = redis.call('ZRANGE', EXPIRING, '-inf', NOW, 'BYSCORE', 'LIMIT', 0, PORTION)
 for _, id in ipairs(late) do
@@ -189,5 +204,5 @@ for _, key in ipairs({ DELAYED, RATES }) do
 end
 return { next_due < math.huge and tostring(math.max(0, next_due - NOW)) or '',
   redis.call('HGETALL', TERMINATING), more, redis.call('ZCOUNT', OUTBOX, '-inf', NOW),
-  redis.call('ZCOUNT', PRUNABLE, '-inf', NOW) + redis.call('ZCOUNT', OVERFULL, '-inf', NOW),
+  redis.call('ZCOUNT', PRUNABLE, '-inf', NOW) + redis.call('ZCOUNT', OVERFULL, '-inf', NOW) + redis.call('EXISTS', REMOVED_FLOWS),
   math.floor(turn), before }

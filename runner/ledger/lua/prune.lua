@@ -1,25 +1,46 @@
 #!lua flags=allow-oom
--- Removes the runs that retention no longer keeps, the oldest first: by age, then by their number. No run changes its
--- state.
+-- Removes the runs that retention no longer keeps, the oldest first: by age, then by their number; and the step runs of
+-- flows that are removed. No run changes its state.
 --
--- Keys: NS:prunable, NS:overfull, and all that is known of each of those runs. Apart from the beat, so that it stays
+-- Keys: NS:prunable, NS:overfull, NS:removed-flows, and all that is known of each of those runs. Apart from the beat, so that it stays
 -- short: there may be thousands a second.
 --
 -- ARGV: how many at most
 -- Returns 1 if there is more to do now, or 0
 --
--- Uses: clock, keys, removal, thinning.
+-- Uses: clock, keys, records, removal, thinning, flows.
 
 local most = tonumber(ARGV[1])
 local JOBS = 5                  -- looked at in one call
 
 local old = redis.call('ZRANGE', PRUNABLE, '-inf', NOW, 'BYSCORE', 'LIMIT', 0, most)
 for _, id in ipairs(old) do
-  local job, state = unpack(redis.pcall('HMGET', run_key(id), 'job', 'state'))
-  if job and state then remove_run({ id = id, job = job, state = state }) else redis.call('ZREM', PRUNABLE, id) end
+  local job, state, begun = unpack(redis.pcall('HMGET', run_key(id), 'job', 'state', 'begun'))
+  if job and state then remove_run({ id = id, job = job, state = state, begun = begun }) else redis.call('ZREM', PRUNABLE, id) end
 end
 
 local left = most - #old
+for _, flow in ipairs(redis.call('SRANDMEMBER', REMOVED_FLOWS, 1)) do
+  local ids = left > 0 and redis.pcall('RPOP', flow_runs_key(flow), left) or {}
+  for _, id in ipairs(ids or {}) do
+    local run = load_run(id)
+    if run and run.flow == flow then
+      left = left - 1
+      -- Flows end after their step runs; where something else has ended them, what is known of those goes all the same.
+      redis.call('ZREM', EXPIRING, id)
+      redis.call('ZREM', DELAYED, id)
+      if run.aside then redis.call('ZREM', run.aside, id) end
+      remove_run(run)
+    end
+  end
+  if left > 0 and redis.pcall('LLEN', flow_runs_key(flow)) ~= 0 then
+    left = 0
+  elseif left > 0 then
+    redis.call('UNLINK', flow_key(flow), flow_runs_key(flow))
+    for _, state in ipairs(STEP_STATES) do redis.call('UNLINK', flow_states_key(flow, state)) end
+    redis.call('SREM', REMOVED_FLOWS, flow)
+  end
+end
 for _, job in ipairs(redis.call('ZRANGE', OVERFULL, '-inf', NOW, 'BYSCORE', 'LIMIT', 0, JOBS)) do
   if left == 0 then break end
   local limit, least = string.match(redis.call('HGET', OVERFULL_RULES, job) or '', '^(%d+) (%d+)$')
@@ -29,5 +50,5 @@ for _, job in ipairs(redis.call('ZRANGE', OVERFULL, '-inf', NOW, 'BYSCORE', 'LIM
     redis.call('ZREM', OVERFULL, job)
   end
 end
-local more = redis.call('ZCOUNT', PRUNABLE, '-inf', NOW) + redis.call('ZCOUNT', OVERFULL, '-inf', NOW)
+local more = redis.call('ZCOUNT', PRUNABLE, '-inf', NOW) + redis.call('ZCOUNT', OVERFULL, '-inf', NOW) + redis.call('EXISTS', REMOVED_FLOWS)
 return more > 0 and 1 or 0

@@ -3,10 +3,11 @@
 -- that takes longer than `overrun` is marked.
 --
 -- ARGV: ids
--- Returns for each id {fields of the record as a flat list, result in Celery's format | ''}, or {} if unknown
+-- Returns for each id {fields of the record as a flat list, result in Celery's format | ''}, of a flow that has begun also
+-- its hash and its steps as read_flow.lua gives them; or {} if unknown
 --
 -- Uses: keys, records, endings, revoking, events.
--- Seldom: overruns (overruns, mark_overrun).
+-- Seldom: overruns (overruns, mark_overrun), stages (read_steps).
 
 local function read(id)
   local fields = redis.pcall('HGETALL', run_key(id))
@@ -21,7 +22,9 @@ local function read(id)
     fields = redis.call('HGETALL', run_key(id))
   end
   local meta = run and run.state == 'SUCCESS' and redis.pcall('GET', meta_key(id))
-  return { fields, type(meta) == 'string' and meta or '' }
+  local told = { fields, type(meta) == 'string' and meta or '' }
+  if run and run.begun then told[3], told[4] = read_steps(id) end
+  return told
 end
 
 local answer = {}

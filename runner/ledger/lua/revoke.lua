@@ -2,14 +2,14 @@
 -- Revokes a run. It is a field of the record, so it holds with no worker online and across restarts.
 --
 -- PENDING | RETRY -> REVOKED (cancelled), now. STARTED stays: its outcome stands, and nothing follows it; with
--- terminate, its worker is asked to end it. A final run does not change. Nor does one of which the same was asked
--- before: that is no act, and no event.
+-- terminate, its worker is asked to end it. A flow in STARTED starts no more steps, and ends when its step runs have. A
+-- final run does not change. Nor does one of which the same was asked before: that is no act, and no event.
 --
 -- ARGV: id, by, comment, '1' to terminate, signal
 -- Returns {'unknown' | 'final' | 'revoked'}, or of one that runs {'asked' | 'again' (the same was asked before), its pool
 -- if that cannot end it as asked | ''}: it goes on, and nothing follows it
 --
--- Uses: clock, keys, records, events, acts, claims, endings, revoking.
+-- Uses: clock, keys, records, events, acts, claims, endings, flows, revoking.
 
 local run = load_run(ARGV[1])
 if not run then return { 'unknown' } end
@@ -17,7 +17,7 @@ if expired(run) then revoke_run(run, 'expired') end
 if FINAL[run.state] then return { 'final' } end
 
 -- Only the prefork pool has a process to end.
-local pool = redis.call('HGET', worker_key(run.worker or ''), 'pool')
+local pool = not run.graph and redis.call('HGET', worker_key(run.worker or ''), 'pool')
 local unable = ARGV[4] == '1' and run.state == 'STARTED' and pool and pool ~= 'prefork'
 
 -- Each signal counts once, or taking turns with them would be an act each time.
@@ -44,7 +44,9 @@ if terminates then
   redis.call('HSET', run_key(run.id), 'terminate', ARGV[5], 'detail', 'terminating', 'signals', cjson.encode(signals))
   end_attempt(run, ARGV[5])
 else
-  redis.call('HSET', run_key(run.id), 'detail', 'revoked: no retry or redelivery will follow this attempt')
+  local words = run.graph and 'no more steps are started' or 'no retry or redelivery will follow this attempt'
+  redis.call('HSET', run_key(run.id), 'detail', 'revoked: ' .. words)
+  if run.graph then wake_flow(run.id) end
 end
 announce(run)
 return { 'asked', unable and pool or '' }

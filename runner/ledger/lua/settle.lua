@@ -4,7 +4,7 @@
 -- STARTED -> SUCCESS | FAILURE. Refused to a stale token: a redelivered run has one outcome.
 --
 -- ARGV: id, token, state, reason ('' for none), result in Celery's format, error as JSON ('' for none)
--- Returns 1, or 0 if the token is stale
+-- Returns 1, or 2 if the flow of a step run is to be advanced now, or 0 if the token is stale
 --
 -- Uses: settling.
 

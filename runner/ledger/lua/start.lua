@@ -5,7 +5,8 @@
 -- ARGV: id, token, worker, pid, job that the message names, digest of the spec that the worker has of it ('' keeps
 --       that of the submission)
 -- Returns {'go', attempts, retries, params, expires_at | '', slot | '', traceparent | '',
--- '1' if the submitter does not want the result stored | ''} or {why not}
+-- '1' if the submitter does not want the result stored | '', and of a flow or a step run
+-- its flow | '', the flow's job | '', its step | '', its item | '', '1' if it is a flow | ''} or {why not}
 --
 -- Uses: claims, starting.
 

@@ -10,7 +10,7 @@
 --
 -- ARGV: last run's id ('' for none), its token, its result in Celery's format; new token ('' to take nothing), lease in ms,
 --       worker, pid, digest of the worker's catalog, queues
--- Returns {settled: 1, 0 if its token is stale, '' for none; and one of: 'idle'; 'again': there may be more;
+-- Returns {settled: 1, 2 if its flow is to be advanced now, 0 if its token is stale, '' for none; and one of: 'idle'; 'again': there may be more;
 -- 'held', queue, priority, message; 'go', id, job, queue, priority, attempts and so on as shared/starting.lua gives them}
 --
 -- Uses: keys, claims, claiming, settling, starting.

@@ -1,6 +1,7 @@
 -- The claims that workers hold on messages, and their leases.
 --
 -- Uses: clock, keys.
+-- Seldom: flows (wake_flow).
 
 -- A claim is a line of JSON (id, queue, priority, worker) and the message as it stood in its queue.
 local function load_claim(token)
@@ -22,7 +23,9 @@ local function lease_live(token)
   return ends and tonumber(ends) > NOW
 end
 
--- Has the worker that performs a run end it, by a signal of that name; it looks twice a second.
+-- Has the worker that performs a run end it, by a signal of that name; it looks twice a second. A flow is ended by
+-- whoever advances it.
 local function end_attempt(run, signal)
+  if run.graph then return wake_flow(run.id) end
   redis.call('HSET', TERMINATING, run.id, signal)
 end

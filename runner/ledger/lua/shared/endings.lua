@@ -1,17 +1,18 @@
 -- How runs end.
 --
 -- Uses: clock, keys, records, events, counts, claims, transitions, outbox, retention.
--- Seldom: waiting (leave_places, leave_backfill), thinning (thin_out), streaks (count_in_row).
+-- Seldom: waiting (leave_places, leave_backfill, leave_turn), thinning (thin_out), streaks (count_in_row), flows (end_step, leave_flows).
 
 local function expired(run)
   return (run.state == 'PENDING' or run.state == 'RETRY') and run.expires_at and tonumber(run.expires_at) <= NOW
 end
 
 -- Ends a run: state, indexes, result, event, retention and the claim in one go.
--- meta: the result in Celery's format; fields: more fields to write, as a flat list.
+-- meta: the result in Celery's format, nil if it stands there already; fields: more fields to write, as a flat list.
+-- Returns of a step run whether its flow is to be advanced now.
 local function finish(run, state, reason, meta, fields)
   local ran = run.state == 'STARTED' and run.started_at and NOW - tonumber(run.started_at)  -- not what it waits for a retry
-  enter(run, state)
+  enter(run, state, reason)
   run.reason = reason
   fields = fields or {}
   if reason then
@@ -34,11 +35,17 @@ local function finish(run, state, reason, meta, fields)
   if run.expires_at then redis.call('ZREM', EXPIRING, run.id) end
   if run.message then redis.call('ZREM', DELAYED, run.id) end
   if run.terminate then redis.call('HDEL', TERMINATING, run.id) end
-  redis.call('SET', meta_key(run.id), meta, 'PX', run.keep_result or KEEP_RESULT)
-  redis.call('ZADD', PRUNABLE, NOW + tonumber(run.keep_history or KEEP_HISTORY), run.id)
+  if not run.flow then
+    redis.call('SET', meta_key(run.id), meta, 'PX', run.keep_result or KEEP_RESULT)
+    redis.call('ZADD', PRUNABLE, NOW + tonumber(run.keep_history or KEEP_HISTORY), run.id)
+  elseif meta then
+    redis.call('SET', meta_key(run.id), meta)
+  end
   if run.token then release(run.token) end
   if run.group or run.rate then leave_places(run) end
   if run.backfill then leave_backfill(run, state) end
+  if run.flow and run.at_once then leave_turn(run) end
+  if run.graph then leave_flows(run) end
   if state == 'SUCCESS' then redis.call('HSET', SUCCEEDED, run.job, AT) end
   count('runs', run.job, state .. ' ' .. (reason or ''))
   if ran then observe('ran', run.job, ran) end
@@ -48,6 +55,7 @@ local function finish(run, state, reason, meta, fields)
   fire(run, string.lower(state), state == 'SUCCESS' and in_row and in_row > 0 and 'recovered')
   local limit, least = tonumber(run.keep_runs) or 1000, tonumber(run.keep_least) or 3600000
   -- A few at a time, so that it stays short.
-  if has_excess(run.job, limit, least) then thin_out(run.job, limit, least, 10, run.id) end
+  if not run.flow and has_excess(run.job, limit, least) then thin_out(run.job, limit, least, 10, run.id) end
   announce(run, meta)
+  return run.flow and end_step(run, state, reason)
 end

@@ -31,6 +31,8 @@ local OVERFULL_RULES = NS .. ':overfull-rules'
 local SCHEDULES = NS .. ':schedules'
 local SLOTS = NS .. ':slots'
 local BACKFILLS = NS .. ':backfills'
+local FLOWS = NS .. ':flows'
+local REMOVED_FLOWS = NS .. ':removed-flows'
 local WORKERS = NS .. ':workers'
 local SWEEP = NS .. ':sweep'
 
@@ -40,9 +42,14 @@ local function meta_key(id) return 'celery-task-meta-' .. id end
 local function changed_key(id) return NS .. ':changed:' .. id end
 local function state_key(state) return NS .. ':state:' .. state end
 local function job_key(job, state) return NS .. ':job:' .. job .. ':' .. state end
+local function step_state_key(state) return NS .. ':step-state:' .. state end
+local function step_job_key(job, state) return NS .. ':step-job:' .. job .. ':' .. state end
 local function submission_key(job, key) return NS .. ':key:' .. job .. ':' .. key end
 local function slot_key(job, slot) return NS .. ':slot:' .. job .. ':' .. slot end
 local function backfill_key(id) return NS .. ':backfill:' .. id end
+local function flow_key(id) return NS .. ':flow:' .. id end
+local function flow_runs_key(id) return NS .. ':flow-runs:' .. id end
+local function flow_states_key(id, state) return NS .. ':flow-states:' .. id .. ':' .. state end
 local function unique_key(job, digest) return NS .. ':unique:' .. job .. ':' .. digest end
 local function queue_key(queue, priority) return NS .. ':queue:' .. queue .. ':' .. priority end
 local function ring_key(queue) return NS .. ':ring:' .. queue end

@@ -6,7 +6,8 @@
 -- too; a backfill may come after it, and leaves that mark alone. Of the same values, an adopted one is recorded all the
 -- same, since a client waits under its id, and ends at once: REVOKED (skipped). So is one that is refused: FAILURE
 -- (invalid_params), whatever else is asked for.
--- Nor is a run of a paused job made, unless it was forced or nobody can be told.
+-- Nor is a run of a paused job made, unless it was forced or nobody can be told. A step run has the slot of its flow, which
+-- stands for nothing.
 --
 -- Uses: clock, keys, records, events, counts, acts, waiting, endings, arrivals, pauses, revoking.
 
@@ -25,7 +26,7 @@ end
 local function record(run, fields, asked)
   local id, job = run.id, run.job
   local by_key = asked.key ~= '' and submission_key(job, asked.key)
-  local by_slot = run.slot and slot_key(job, run.slot)
+  local by_slot = run.slot and not run.flow and slot_key(job, run.slot)
   local by_values = run.unique and unique_key(job, run.unique)
   if run.backfill then
     if redis.call('HGET', backfill_key(run.backfill), 'revoked') == '1' then return 'known', id end
@@ -46,6 +47,7 @@ local function record(run, fields, asked)
   end
   local same = not asked.refusal and by_values and redis.call('GET', by_values)
   local nobody_to_tell = run.trigger == 'schedule' or run.trigger == 'hook' or run.trigger == 'celery'
+    or run.trigger == 'flow'
   local pause = not same and not nobody_to_tell and pause_of(run)
   if pause then return 'paused', cjson.encode(pause) end
   if by_slot and not (run.again and redis.call('EXISTS', by_slot) == 1) then

@@ -62,12 +62,20 @@ local function drop_fields(run, names)
   if had[1] then redis.call('HDEL', run_key(run.id), unpack(had)) end
 end
 
+-- Step runs have indexes of their own, so that they are not listed, and not pruned, with the other runs. A job FLOW/STEP
+-- has no others.
+local function state_index(run, state) return run.flow and step_state_key(state) or state_key(state) end
+
+local function job_index(run, state)
+  return (run.flow and not string.find(run.job, '/', 1, true) and step_job_key or job_key)(run.job, state)
+end
+
 local function index(run, state)
-  redis.call('ZADD', state_key(state), run.submitted_at, run.id)
-  redis.call('ZADD', job_key(run.job, state), run.submitted_at, run.id)
+  redis.call('ZADD', state_index(run, state), run.submitted_at, run.id)
+  redis.call('ZADD', job_index(run, state), run.submitted_at, run.id)
 end
 
 local function unindex(run)
-  redis.call('ZREM', state_key(run.state), run.id)
-  redis.call('ZREM', job_key(run.job, run.state), run.id)
+  redis.call('ZREM', state_index(run, run.state), run.id)
+  redis.call('ZREM', job_index(run, run.state), run.id)
 end

@@ -1,4 +1,4 @@
--- How runs are removed.
+-- How runs are removed. The step runs of a flow follow in portions, by prune.lua: NS:removed-flows has those flows.
 --
 -- Uses: keys, records.
 
@@ -8,4 +8,5 @@ local function remove_run(run)
   redis.call('ZREM', PRUNABLE, run.id)
   -- A log may be long: its memory is given back beside the main thread.
   redis.call('UNLINK', run_key(run.id), meta_key(run.id), log_key(run.id))
+  if run.begun then redis.call('SADD', REMOVED_FLOWS, run.id) end
 end

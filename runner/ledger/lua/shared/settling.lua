@@ -4,11 +4,10 @@
 
 -- STARTED -> SUCCESS | FAILURE. Refused to a stale token: a redelivered run has one outcome.
 -- reason: '' for none; meta: the result in Celery's format; failure: the error as JSON, '' for none
--- Returns 1, or 0 if the token is stale
+-- Returns 1, or 2 if a flow is to be advanced now, or 0 if the token is stale
 local function settle(id, token, state, reason, meta, failure)
   local run = load_run(id)
   if not run or run.state ~= 'STARTED' or run.token ~= token then return 0 end
   local fields = failure ~= '' and { 'error', failure } or {}
-  finish(run, state, reason ~= '' and reason or nil, meta, fields)
-  return 1
+  return finish(run, state, reason ~= '' and reason or nil, meta, fields) and 2 or 1
 end

@@ -9,8 +9,13 @@
 
 -- What a worker needs of a run that it may start.
 local function gone(run)
-  return { 'go', run.attempts, run.retries or '0', run.params or '{}', run.expires_at or '', run.slot or '',
+  local told = { 'go', run.attempts, run.retries or '0', run.params or '{}', run.expires_at or '', run.slot or '',
     run.traceparent or '', run.drop_result or '' }
+  if run.flow or run.graph then
+    told[9], told[10] = run.flow or '', run.flow_job or string.match(run.job, '^(.-)/') or ''
+    told[11], told[12], told[13] = run.step or '', run.item or '', run.graph and '1' or ''
+  end
+  return told
 end
 
 -- Starts the run `id`, whose message was claimed under `token`.
@@ -32,7 +37,8 @@ local function start(id, token, claim, worker, pid, job, digest)
     if run.token == token then
       return gone(run)
     end
-    if lease_live(run.token) then return drop('duplicate') end
+    -- A flow that has begun is held by nobody.
+    if lease_live(run.token) or run.begun then return drop('duplicate') end
     -- The former holder is gone and no sweep has come by yet.
     lose(run, claim.message, cjson.encode({ worker = run.worker }))
     return drop('lost')

@@ -4,8 +4,8 @@
 
 -- Whether hooks of a final run are not fired yet: they need its record.
 local function fires_yet(run)
-  local held = redis.pcall('HMGET', run_key(run.id), 'attempts', 'hooks')
-  run.attempts = held[1] or nil
+  local held = redis.pcall('HMGET', run_key(run.id), 'attempts', 'hooks', 'begun')
+  run.attempts, run.begun = held[1] or nil, held[3]
   return redis.call('ZSCORE', OUTBOX, entry(run, string.lower(run.state)))
     or held[2] and (redis.call('ZSCORE', OUTBOX, once(run, 'start')) or redis.call('ZSCORE', OUTBOX, once(run, 'overrun')))
 end

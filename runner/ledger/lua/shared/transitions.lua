@@ -1,7 +1,7 @@
 -- From which state a run may go to which.
 --
 -- Uses: records.
--- Seldom: overruns (watch_overrun).
+-- Seldom: overruns (watch_overrun), flows (move_step).
 
 local ORIGINS = {
   STARTED = 'PENDING RETRY',
@@ -11,12 +11,13 @@ local ORIGINS = {
   REVOKED = 'PENDING STARTED RETRY',
 }
 
--- Moves a run to another state. The caller has checked who may; this checks where from.
-local function enter(run, state)
+-- Moves a run to another state. The caller has checked who may; this checks where from. reason: why, if it ends.
+local function enter(run, state, reason)
   if not string.find(ORIGINS[state], run.state, 1, true) then
     error('run ' .. run.id .. ' cannot go from ' .. run.state .. ' to ' .. state)
   end
   if run.overrun then watch_overrun(run, state) end
+  if run.flow then move_step(run, state, reason) end
   unindex(run)
   index(run, state)
   run.state = state

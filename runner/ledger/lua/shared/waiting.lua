@@ -58,9 +58,11 @@ local function take_slot(run)
   return true
 end
 
--- The places of a backfill are slots of a group of its own, which no job can have. A place belongs to a run from when
--- its message first comes to a queue until the run ends.
-local function places_of(run) return '@' .. run.backfill end
+-- The places of a backfill, and those of a step of a flow, are slots of a group of their own, which no job can have. A place
+-- belongs to a run from when its message first comes to a queue until the run ends.
+local function places_of(run)
+  return run.backfill and '@' .. run.backfill or '@flow ' .. (run.flow or '') .. ' ' .. (run.step or '')
+end
 
 local function take_place(run)
   local group = places_of(run)
@@ -101,12 +103,16 @@ local function leave_places(run)
   leave_slot(run)
 end
 
+local function leave_turn(run)
+  local group = places_of(run)
+  if run.at_once and redis.call('ZREM', holders_key(group), run.id) == 1 then promote(group) end
+end
+
 -- Counts a run of a backfill that ends, and gives its place to the next one.
 local function leave_backfill(run, state)
   local key = backfill_key(run.backfill)
   if redis.call('EXISTS', key) == 1 then redis.pcall('HINCRBY', key, state, 1) end
-  local group = places_of(run)
-  if run.at_once and redis.call('ZREM', holders_key(group), run.id) == 1 then promote(group) end
+  leave_turn(run)
 end
 
 local function park(run, message, front)
@@ -163,7 +169,8 @@ local function admit(run, queue, priority, message, front)
   local first = front or run.state == 'RETRY'
   if pause_of(run) then return park(run, message, first) end
   if run.at_once and not take_place(run) then
-    return put_aside(run, waiting_key(places_of(run)), message, 'waiting for its turn in a backfill', first)
+    local whose = run.backfill and 'a backfill' or 'its step'
+    return put_aside(run, waiting_key(places_of(run)), message, 'waiting for its turn in ' .. whose, first)
   end
   if not has_places(run, message, first) then return end
   enqueue(queue, priority, message, front)

@@ -1,0 +1,232 @@
+"""Flows under way: begun, read, advanced, and ended, each by one script; and what their steps have brought.
+
+Which steps are to run is decided above this layer: :mod:`runner.flows.advance`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from runner.ledger.flow_progress import FlowProgress, step_run_id
+from runner.ledger.keys import meta_key
+from runner.ledger.reach import reaching
+from runner.ledger.record import pairs, read_record
+from runner.ledger.store import Store
+from runner.ledger.submission import StepEntry, Submission, arguments_of_steps
+from runner.model.run import Run, State
+
+MADE_AT_ONCE = 50
+"""Step runs that one script makes, so that Redis is not kept for long."""
+
+STOPPED_AT_ONCE = 30
+"""Step runs that one script stops."""
+
+_READ_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """A flow under way, as it was read. ``stopping`` says why it is to end early; None if it is not."""
+
+    id: str
+    record: Mapping[str, str]
+    progress: FlowProgress
+    stopping: str | None
+    paused: bool
+
+    @property
+    def run(self) -> Run:
+        """Its run; of a damaged record what can be read of it."""
+        return read_record(self.id, self.record, None)
+
+
+def begin_flow(store: Store, run_id: str, token: str) -> bool:
+    """Begin a flow that was started under ``token``, and let go of it; return False for a stale token.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    return bool(store.script("begin_flow", run_id, token))
+
+
+def read_flow(store: Store, flow_id: str) -> Flow | None:
+    """Return a flow; None if it is not under way.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    answer = store.script("read_flow", flow_id)
+    if not answer:
+        return None
+    record, held, steps, stopping, paused = answer
+    return Flow(flow_id, pairs(record), FlowProgress.of(held, steps), stopping or None, bool(paused))
+
+
+def make_steps(
+    store: Store, flow: Flow, common: Submission, entries: Sequence[StepEntry], *, items: int, each: bool, admit: bool
+) -> tuple[str, Flow]:
+    """Make runs of one step, the next ones in the order of its items.
+
+    Args:
+        store: where they are recorded.
+        flow: as it was read; if somebody has advanced it since, nothing is made.
+        common: a submission of the step's job, with ``step_of``; its own id, params, and key are not used.
+        entries: the runs, at most :data:`MADE_AT_ONCE`.
+        items: how many runs the step is to have.
+        each: whether they have items.
+        admit: whether they are to run; other runs are made of paused flows, and of those that are to end, too.
+
+    Returns:
+        ``done``, ``stale``, ``over``, ``paused``, or ``stopping``, and the flow as it is after ``done``.
+
+    Raises:
+        Unavailable: Redis cannot be reached, or refuses to write.
+    """
+    assert common.step_of is not None
+    verdict, *rest = store.script(
+        "advance",
+        flow.id,
+        flow.progress.version,
+        common.step_of.step,
+        "admit" if admit else "skip",
+        items,
+        "1" if each else "",
+        *arguments_of_steps(common, entries, store.settings),
+    )
+    if not rest:
+        return str(verdict), flow
+    held, steps, stopping, paused = rest
+    progress = FlowProgress.of(held, steps)
+    return str(verdict), replace(flow, progress=progress, stopping=stopping or None, paused=bool(paused))
+
+
+def stop_step(store: Store, flow_id: str, step: str, *, terminate: bool, comment: str) -> None:
+    """Revoke the runs of a step that wait, and let nothing follow those that run; ``terminate`` ends these.
+
+    Raises:
+        Unavailable: Redis cannot be reached; some may have been stopped.
+    """
+    looked: Any = 0
+    while looked != "":
+        looked = store.script("stop_step", flow_id, step, "1" if terminate else "", looked, STOPPED_AT_ONCE, comment)
+
+
+def end_flow(
+    store: Store, flow: Flow, state: State, *, reason: str | None, meta: str, error: str = ""
+) -> tuple[str, str | None]:
+    """End a flow.
+
+    Args:
+        store: where it is recorded.
+        flow: as it was read; if somebody has advanced it since, it does not end.
+        state: SUCCESS, FAILURE, or REVOKED.
+        reason: why it does not end in SUCCESS.
+        meta: its result in Celery's format.
+        error: as JSON.
+
+    Returns:
+        ``done``, ``stale``, or ``over``, and the flow whose step it is, if that is to be advanced now.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    verdict, *parent = store.script("end_flow", flow.id, flow.progress.version, str(state), reason or "", meta, error)
+    return str(verdict), next(iter(parent), "") or None
+
+
+def rest_flow(store: Store, flow: Flow) -> bool:
+    """Take the entry of a flow out of the outbox; return False if there is something new since it was read.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    return bool(store.script("rest_flow", flow.id, flow.progress.version, flow.progress.news))
+
+
+class StepBrought:
+    """What a step of a flow has brought, read when it is asked for. It never changes once the step has ended.
+
+    Args:
+        store: where it is recorded.
+        flow: the id of the flow.
+        step: its name.
+        items: how many runs it has; None if it has no items.
+        state: of the step.
+    """
+
+    def __init__(self, store: Store, flow: str, step: str, items: int | None, state: State) -> None:
+        self._store, self._flow, self._step = store, flow, step
+        self._items = items
+        self.state = str(state)
+
+    @cached_property
+    def result(self) -> Any:
+        """The result of its only run; None if that has not succeeded.
+
+        Raises:
+            Unavailable: Redis cannot be reached.
+        """
+        return next(self._read([step_run_id(self._flow, self._step)]))
+
+    @cached_property
+    def results(self) -> list[Any]:
+        """The results of its runs in the order of the items, None where one has not succeeded.
+
+        Raises:
+            Unavailable: Redis cannot be reached.
+        """
+        return list(self._read([step_run_id(self._flow, self._step, item) for item in range(self._items or 0)]))
+
+    def _read(self, ids: Sequence[str]) -> Iterator[Any]:
+        for first in range(0, len(ids), _READ_AT_ONCE):
+            with reaching(self._store.settings), self._store.client.pipeline(transaction=False) as pipe:
+                for run_id in ids[first : first + _READ_AT_ONCE]:
+                    pipe.get(meta_key(run_id))
+                found = pipe.execute(raise_on_error=False)
+            yield from map(_result, found)
+
+
+def _result(meta: Any) -> Any:
+    """Return the result of a run that has succeeded; None of others, and of one that cannot be read."""
+    try:
+        held = json.loads(meta) if isinstance(meta, str) else {}
+        return held["result"] if held.get("status") == State.SUCCESS else None
+    except (ValueError, KeyError, AttributeError, RecursionError):
+        return None
+
+
+def brought_by(store: Store, flow: Flow, steps: Mapping[str, bool]) -> dict[str, StepBrought]:
+    """Return what steps of a flow have brought, of those that were admitted.
+
+    Args:
+        store: where they are recorded.
+        flow: as it was read.
+        steps: their names, and whether they have items.
+    """
+    found = ((name, each, flow.progress.steps.get(name)) for name, each in steps.items())
+    return {
+        name: StepBrought(store, flow.id, name, held.items if each else None, held.state)
+        for name, each, held in found
+        if held is not None
+    }
+
+
+def read_results(store: Store, flow_id: str) -> dict[str, StepBrought]:
+    """Return what the steps of a flow have brought so far, for a run of one of its steps.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    flow = read_flow(store, flow_id)
+    if flow is None:
+        return {}
+    try:
+        steps = json.loads(flow.record["graph"])["steps"]
+        each = {str(name): "each" in step for name, step in steps.items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
+    return brought_by(store, flow, each)

@@ -1,0 +1,43 @@
+-- What those who advance a flow, and those who show it, are told of it.
+--
+-- Uses: clock, keys, flows.
+
+-- In which states the runs of a step are, as numbers in the order of STEP_STATES.
+local function count_states(id, first, made)
+  local found = {}
+  for i = 1, #STEP_STATES do found[i] = 0 end
+  for i, state in ipairs(made == 0 and {} or STEP_STATES) do
+    found[i] = count_bits(id, state, first, first + made - 1)
+    -- Most steps have one run.
+    if found[i] == made then break end
+  end
+  return found
+end
+
+-- Returns the hash of a flow as a flat list, and for each step of which runs were made its name and its numbers.
+local function read_steps(id)
+  local fields, held, steps = redis.pcall('HGETALL', flow_key(id)), {}, {}
+  if fields.err then fields = {} end
+  for i = 1, #fields, 2 do held[fields[i]] = fields[i + 1] end
+  for name, text in pairs(held) do
+    local step = string.match(name, '^first:(.*)$')
+    local first, made = whole(text), whole(held['made:' .. (step or '')])
+    if step and first and made and first + made <= MOST_STEP_RUNS then
+      steps[#steps + 1] = { step, unpack(count_states(id, first, made)) }
+    end
+  end
+  return fields, steps
+end
+
+-- Whether a flow is under way: it has begun, and has not ended.
+local function is_under_way(run) return run and run.state == 'STARTED' and run.begun end
+
+-- Why a flow is to end although steps are left; '' if it is not.
+local function why_stopping(run)
+  if run.replaced then return 'replaced' end
+  if run.terminate then return 'terminated' end
+  local deadline = redis.pcall('HGET', flow_key(run.id), 'deadline')
+  deadline = whole(deadline)
+  if deadline and deadline <= NOW then return 'timeout' end
+  return run.revocation and 'cancelled' or ''
+end
