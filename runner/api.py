@@ -119,6 +119,7 @@ class RunHandle:
 
         Raises:
             NotFinished: it is not final.
+            BelongsToFlow: it is a step run.
         """
         from runner.actions.submit import submitter  # start-up time: `import runner` in a job must cost little
 

@@ -146,6 +146,12 @@ class JobPaused(Refused):
     code = "job_paused"
 
 
+class BelongsToFlow(Refused):
+    """The run is a step run: it is forgotten, and run again, with its flow."""
+
+    code = "belongs_to_flow"
+
+
 class NotFinished(Refused):
     """``forget`` and ``rerun`` want a run in a final state."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from runner.actions.explain_flow import OpenStep, explain_flow, explain_step, failed_steps, waits_for_approval
 from runner.model.duration import format_duration
 from runner.model.pause import ALL, Pause
 from runner.model.plural import things
@@ -23,13 +24,24 @@ ENDS = {
     "unknown_job": "no worker knew the job for five minutes",
     "import_error": "the worker could not import what the job names",
     "missing_secret": "an environment variable or a secret that the job needs was not there",
+    "step_failed": "a step of it failed",
+    "rejected": "its approval was refused",
     "cancelled": "it was revoked",
     "terminated": "it was revoked with --terminate while it ran",
     "expired": "it had not started by the time that expires allows",
     "skipped": "another run stood in its place when it was submitted",
     "replaced": "a newer run took its place",
+    "upstream_failed": "a step that it needs failed",
 }
 """What each reason means."""
+
+STEP_ENDS = {
+    **ENDS,
+    "skipped": "its `if` or its `when` did not hold",
+    "cancelled": "it was revoked, or its flow ended before it started",
+    "expired": "it had not started, or nobody had approved it, in time",
+}
+"""What each reason means for a step run."""
 
 
 IN_BACKFILL = "waiting for its turn in a backfill"
@@ -88,6 +100,10 @@ class Facts:
     left_out: Sequence[Mapping[str, str]] = ()
     """Slots around now that ``except`` or ``only`` of the job's schedule leaves out, as documents; only for @JOB."""
     log: Sequence[str] = ()
+    flow: Run | None = None
+    """The flow of a step run."""
+    open_steps: Sequence[OpenStep] = ()
+    """Of a flow that has started: the steps that were admitted and have not ended."""
     show: Callable[[str], str] = str
     """Writes a time of a run document as whoever reads the explanation wants it."""
 
@@ -120,6 +136,7 @@ class Facts:
             "enabled": self.enabled,
             "changed_since_submission": self.changed,
             "left_out": list(self.left_out),
+            "open_steps": [each.document() for each in self.open_steps],
         }
 
 
@@ -156,7 +173,10 @@ def explain(facts: Facts) -> Explanation:
     if run.final:
         summary, because = _ended(facts)
         if run.state is State.FAILURE:
-            commands = [("logs", run.id), ("rerun", run.id)]
+            commands = _after_failure(run)
+    elif run.state is State.STARTED and run.steps is not None:
+        held = _paused(facts, facts.pause) if facts.pause is not None else None
+        summary, because, commands = explain_flow(run, facts.open_steps, paused=held, workers=facts.workers)
     elif run.state is State.STARTED:
         summary, because = _runs(facts)
         commands = [("logs", run.id, "--follow")]
@@ -167,12 +187,22 @@ def explain(facts: Facts) -> Explanation:
     return Explanation(summary, [*because, *_slot(facts), *_history(facts), *_spec(facts)], commands)
 
 
+def _after_failure(run: Run) -> list[tuple[str, ...]]:
+    """Return the commands to go on with after a failure."""
+    if run.flow is not None:
+        return [("logs", run.id), ("rerun", run.flow, "--from-failed")]
+    if run.steps is not None:
+        return [("status", run.id), ("logs", run.id), ("rerun", run.id, "--from-failed")]
+    return [("logs", run.id), ("rerun", run.id)]
+
+
 def _ended(facts: Facts) -> tuple[str, list[str]]:
     run = facts.run
     if run.state is State.SUCCESS:
         return f"it succeeded{_after(run)}", []
-    summary = f"it ended in {run.state}, {run.reason}: {ENDS.get(run.reason or '', 'no more is known')}"
-    because = []
+    ends = ENDS if run.flow is None else STEP_ENDS
+    summary = f"it ended in {run.state}, {run.reason}: {ends.get(run.reason or '', 'no more is known')}"
+    because = list(failed_steps(run))
     if run.reason == "expired" and run.expires_at:
         because.append(f"it was not to start after {facts.show(run.expires_at)}")
     if run.revocation:
@@ -211,6 +241,9 @@ def _runs(facts: Facts) -> tuple[str, list[str]]:
 
 def _waits(facts: Facts) -> tuple[str, list[str], list[tuple[str, ...]]]:
     run = facts.run
+    if waits_for_approval(run):
+        until = f" until {facts.show(run.expires_at)}" if run.expires_at else ""
+        return f"it waits for approval{until}", [], [("approve", run.id), ("reject", run.id)]
     served = bool(facts.takers)
     start: list[tuple[str, ...]] = [("worker",) if run.queue == "default" else ("worker", "-Q", run.queue)]
     unserved = [] if served else [f"no live worker takes runs from queue {run.queue}"]
@@ -268,10 +301,15 @@ def _waits(facts: Facts) -> tuple[str, list[str], list[tuple[str, ...]]]:
 
 def _held(facts: Facts, pause: Pause) -> tuple[str, list[str], list[tuple[str, ...]]]:
     run, told = facts.run, pause.document()
-    summary = f"{'all jobs are' if pause.job == ALL else f'job {run.job} is'} paused"
-    summary += f" until {facts.show(told['until'])}" if told["until"] else ""
+    summary = _paused(facts, pause)
     because = [f"paused by {pause.by} at {facts.show(told['since'])}" + (f": {pause.comment}" if pause.comment else "")]
     return summary, because, [("resume", "--all" if pause.job == ALL else run.job)]
+
+
+def _paused(facts: Facts, pause: Pause) -> str:
+    until = pause.document()["until"]
+    whom = "all jobs are" if pause.job == ALL else f"job {pause.job} is"
+    return f"{whom} paused" + (f" until {facts.show(until)}" if until else "")
 
 
 def _requires(facts: Facts, job: str, unserved: Sequence[str]) -> tuple[str, list[str], list[tuple[str, ...]]]:
@@ -316,6 +354,8 @@ def _slot(facts: Facts) -> Iterator[str]:
 
 def _history(facts: Facts) -> Iterator[str]:
     run = facts.run
+    if run.flow is not None:
+        yield from explain_step(run, facts.flow)
     if run.overran_at:
         yield f"it took longer than its job's overrun at {facts.show(run.overran_at)}"
     if run.error:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from runner.errors import UsageError
+from runner.errors import UnknownJob, UsageError
+from runner.model.option import did_you_mean
 from runner.model.run import Run
 from runner.model.run_id import require_run_id
 
@@ -54,13 +56,46 @@ def list_runs(project: Project, query: RunQuery, *, limit: int = 20, cursor: str
         cursor: of the page before.
 
     Raises:
-        UsageError: the cursor is none.
+        UsageError: the cursor is none, or what is named as a flow is another run.
         UnknownJob: no run matches, and no job has the requested name.
+        UnknownRun, AmbiguousId: no flow has that id, or more than one.
         Unavailable: Redis cannot be reached.
     """
     from runner.ledger.search import search  # start-up time: only lists search
 
+    if query.flow is not None:
+        query = replace(query, flow=_find_flow(project, query.flow))
     page = search(project.ledger, query, limit=limit, cursor=cursor)
     if not page.runs and query.job is not None:
-        project.catalog.get(query.job)  # a name that was mistyped is no empty list
+        require_known(project, query.job)  # a name that was mistyped is no empty list
     return page
+
+
+def require_known(project: Project, name: str) -> None:
+    """Check that a name is that of a job, or of a step such as ``nightly/load``.
+
+    Raises:
+        UnknownJob: it is neither, or the runs of that step have another name.
+    """
+    flow, slash, step = name.partition("/")
+    declared = project.catalog.get(flow)
+    if not slash:
+        return
+    if step not in declared.steps:
+        raise UnknownJob(
+            f"{flow} has no step {step!r}{did_you_mean(step, declared.steps)}",
+            hint=f"its steps: {', '.join(declared.steps)}" if declared.steps else f"job {flow} is not a flow",
+        )
+    job = declared.steps[step].job
+    if job is not None:
+        raise UnknownJob(
+            f"step {step} of {flow} is job {job}, and its runs have that name",
+            hint=f"runner runs --job {job} --steps",
+        )
+
+
+def _find_flow(project: Project, reference: str) -> str:
+    run = find_run(project, reference)
+    if run.steps is None:
+        raise UsageError(f"run {run.id} of {run.job} is not a flow", hint="name the run of a job with steps")
+    return run.id

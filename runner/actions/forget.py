@@ -16,6 +16,7 @@ def forget(project: Project, reference: str, *, by: str | None = None) -> str:
 
     Raises:
         NotFinished: it is not in a final state.
+        BelongsToFlow: it is a step run.
         UnknownRun, AmbiguousId: see :func:`runner.actions.find.find_id`.
     """
     run_id = find_id(project, reference, reading=False)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from runner.actions.approvals import Approvals, waiting_approvals
 from runner.actions.doctor import examine
 from runner.actions.upcoming import Upcoming, looked_up, missed, upcoming
 from runner.actions.why import why
@@ -57,7 +58,7 @@ class Glance:
     ``failing`` has the last failed runs of enabled jobs whose last outcome is FAILURE, the latest first, and
     ``failing_jobs`` counts those. ``running`` has the runs that were submitted first. ``waiting`` has the jobs whose
     runs wait longest, of ``waiting_jobs``. ``elsewhere`` counts waiting runs of jobs that this project does not
-    declare.
+    declare. ``approvals`` has the approval steps for which somebody is awaited, the longest first.
     """
 
     states: Mapping[State, int]
@@ -67,6 +68,7 @@ class Glance:
     waiting: Sequence[Waiting]
     waiting_jobs: int
     elsewhere: int
+    approvals: Sequence[Approvals]
     following: Sequence[Upcoming]
     workers: Sequence[Worker]
     pauses: Sequence[Pause]
@@ -76,6 +78,11 @@ class Glance:
     def waiting_count(self) -> int:
         """The number of waiting runs, for any reason."""
         return self.states[State.PENDING] + self.states[State.RETRY]
+
+    @property
+    def approvals_count(self) -> int:
+        """The number of step runs that wait for an approval."""
+        return sum(each.count for each in self.approvals)
 
     @property
     def healthy(self) -> bool:
@@ -93,6 +100,10 @@ class Glance:
                 "count": self.waiting_count,
                 "jobs": [each.document() for each in self.waiting],
                 "undeclared": self.elsewhere,
+            },
+            "approvals": {
+                "count": self.approvals_count,
+                "steps": [each.document() for each in self.approvals],
             },
             "next": [each.document() for each in self.following],
             "workers": [each.document() for each in self.workers],
@@ -127,6 +138,7 @@ def glance(project: Project, show: Callable[[str], str] = str) -> Glance:
         waiting=_waiting(project, standings, show),
         waiting_jobs=sum(each.waiting > 0 for each in standings.values()),
         elsewhere=max(0, states[State.PENDING] + states[State.RETRY] - declared),
+        approvals=waiting_approvals(project),
         following=ahead if project.settings.schedules else [],
         workers=read_workers(ledger),
         pauses=list(read_pauses(ledger).values()),

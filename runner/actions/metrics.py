@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner._version import __version__
+from runner.actions.approvals import waiting_approvals
 from runner.actions.tick import Engine
 from runner.errors import UsageError
 from runner.ledger.fleet import read_queues, read_workers
@@ -99,7 +100,7 @@ def families(project: Project) -> Iterator[Metric]:
 
 def _from_the_start(counts: Counts, catalog: Catalog) -> Counts:
     """Return the counts with a 0 for what declared jobs may come to: rate() and increase() see no first step else."""
-    for job in catalog.jobs:
+    for job in catalog.jobs.digests():
         counts.runs.setdefault((job, str(State.SUCCESS), ""), 0)
         for reason in FailureReason:
             counts.runs.setdefault((job, str(State.FAILURE), str(reason)), 0)
@@ -132,9 +133,15 @@ def _counted(counts: Counts) -> Iterator[Metric]:
 def _standing(counts: Counts) -> Iterator[Metric]:
     yield _gauge(
         "runner_active_runs",
-        "Runs that have not ended.",
+        "Runs that have not ended, without step runs.",
         ("state",),
         {str(state): number for state, number in counts.active.items()},
+    )
+    yield _gauge(
+        "runner_active_step_runs",
+        "Step runs of flows that have not ended.",
+        ("state",),
+        {str(state): number for state, number in counts.active_steps.items()},
     )
     yield _gauge("runner_leases", "Messages that workers hold.", (), {(): counts.leases})
     yield _gauge("runner_dead_letters", "Messages that no worker could act on.", (), {(): counts.dead_letters})
@@ -176,6 +183,9 @@ def _jobs(project: Project) -> Iterator[Metric]:
         ("job",),
         {job: int(is_late) for job, is_late in late.items()},
     )
+    waiting = {each.job: each.count for each in waiting_approvals(project)}
+    steps = dict.fromkeys(project.catalog.jobs.with_option("approval"), 0)
+    yield _gauge("runner_waiting_approvals", "Runs of an approval step that wait.", ("job",), {**steps, **waiting})
     pauses = dict.fromkeys(read_pauses(project.ledger), 1)
     yield _gauge("runner_paused", "1 for each job that is paused; * stands for all.", ("job",), pauses)
     scheduled = [job.name for job in project.catalog.jobs.values() if job.schedule and job.enabled]

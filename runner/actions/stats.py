@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+from runner.actions.find import require_known
 from runner.ledger.tally import Tally, tally
 from runner.model.run import State, to_timestamp
 
 if TYPE_CHECKING:
     from runner.actions.project import Project
+    from runner.model.job import JobSpec
 
 DAYS = 14
 SAMPLE = 250
@@ -29,6 +31,10 @@ class Stats:
     tally: Tally
     dates: Sequence[str]
     """The days of ``tally.days``, as YYYY-MM-DD in the project's zone, oldest first."""
+    step: str | None = None
+    """The name of the step, where these are the figures of one."""
+    steps: Sequence[Stats] = ()
+    """The figures of the steps of a flow, if they were asked for."""
 
     @property
     def runs(self) -> int:
@@ -56,6 +62,12 @@ class Stats:
 
     def document(self) -> dict[str, Any]:
         """Return the figures as JSON shows them."""
+        told = self._figures()
+        if self.step is not None:
+            return {"step": self.step, **told}
+        return {**told, "steps": [each.document() for each in self.steps]}
+
+    def _figures(self) -> dict[str, Any]:
         return {
             "job": self.tally.job,
             "runs": self.runs,
@@ -73,7 +85,7 @@ class Stats:
 
 
 def stats(project: Project, job: str | None = None, *, now: datetime | None = None) -> list[Stats]:
-    """Return the figures of a job, or of all jobs of the project by name.
+    """Return the figures of a job, or of all jobs of the project by name; of one flow also those of its steps.
 
     Raises:
         UnknownJob: there is no such job, and no run of one.
@@ -83,8 +95,23 @@ def stats(project: Project, job: str | None = None, *, now: datetime | None = No
     dates, bounds = last_days(project.settings.timezone, DAYS, now)
     found = [Stats(each, dates) for each in tally(project.ledger, jobs, bounds, sample_of(len(jobs)))]
     if job is not None and not found[0].runs:
-        project.catalog.get(job)  # a name that was mistyped has no figures
+        require_known(project, job)  # a name that was mistyped has no figures
+    if job is not None and (declared := project.catalog.jobs.get(job)) is not None and declared.is_flow:
+        found = [replace(found[0], steps=_steps(project, declared, dates, bounds))]
     return found
+
+
+def _steps(project: Project, flow: JobSpec, dates: Sequence[str], bounds: Sequence[int]) -> list[Stats]:
+    """Return the figures of the steps of a flow. Those of a step that is another job count all flows that name it."""
+    named = {name: step.job for name, step in flow.steps.items() if step.job is not None}
+    own = [name for name in flow.steps if name not in named]
+    jobs = sorted(set(named.values()))
+    sample = sample_of(len(own) + len(jobs))
+    tallies = dict(
+        zip(own, tally(project.ledger, [f"{flow.name}/{name}" for name in own], bounds, sample), strict=True)
+    )
+    shared = dict(zip(jobs, tally(project.ledger, jobs, bounds, sample, as_steps=True), strict=True))
+    return [Stats(shared[named[name]] if name in named else tallies[name], dates, step=name) for name in flow.steps]
 
 
 def sample_of(jobs: int) -> int:

@@ -43,7 +43,7 @@ def watch(
     """Yield events as they happen, each once and in order, also after Redis was away.
 
     With a run it begins with where that run is now (or with its events after ``after``), and ends when the run has
-    ended. Else it goes on for ever.
+    ended. Else it goes on for ever. With a flow, the events of its step runs are shown too.
 
     Args:
         project: whose runs.
@@ -58,6 +58,7 @@ def watch(
     """
     events = Events(project.ledger, after)
     seen: tuple[str, int] | None = None
+    flows = {run_id}
     if run_id is not None:
         run = project.ledger.get(run_id)
         if after is None:
@@ -70,6 +71,10 @@ def watch(
             if run_id is None:
                 if job is None or event.job == job:
                     yield event
+            elif event.flow in flows:
+                # It may be a flow itself.
+                flows.add(event.id)
+                yield event
             elif event.id == run_id and (event.state, event.attempt) != seen:
                 seen = (event.state, event.attempt)
                 yield event

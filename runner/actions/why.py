@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from runner.actions.explain import Explanation, Facts, explain
+from runner.actions.explain_flow import MOST_BLOCKING, OpenStep
 from runner.actions.find import find_run
-from runner.actions.logs import last_lines
 from runner.actions.skipped import SkippedSlots, skipped_around
 from runner.errors import UnknownRun
+from runner.ledger.flow_log import last_lines
 from runner.ledger.pauses import read_pauses
 from runner.ledger.record import pairs
+from runner.ledger.search import search
 from runner.model.pause import paused
-from runner.model.run import Run, to_datetime, to_timestamp
+from runner.model.run import FINAL, Run, State, to_datetime, to_timestamp
+from runner.model.run_query import RunQuery
 from runner.schedule.timetable import milliseconds
 
 if TYPE_CHECKING:
@@ -40,31 +43,69 @@ def why(project: Project, reference: str, show: Callable[[str], str] = str) -> t
         Unavailable: Redis cannot be reached.
     """
     run = _find(project, reference)
+    facts = _facts(project, run, reference, show)
+    return facts, explain(facts)
+
+
+def _facts(project: Project, run: Run, reference: str, show: Callable[[str], str]) -> Facts:
     found = pairs(project.ledger.script("why", run.id, LOOK))
     words = ("holder", "paused", "holders", "detail", "required")
     holder, held, holders, note, required = (found.pop(name, None) for name in words)
     told: dict[str, Any] = {name: int(float(value)) for name, value in found.items() if value}
     workers = [] if run.final else project.ledger.workers()
     job = project.catalog.jobs.get(run.job)
-    facts = Facts(
+    stays = run.steps is not None and run.state is State.STARTED
+    return Facts(
         run=run,
         note=note,
         holder=holder,
         required=required,
         required_stands=_stands(project, required) if required else None,
-        pause=paused(read_pauses(project.ledger), run.job) if held else None,
+        pause=paused(read_pauses(project.ledger), run.job) if held or stays else None,
         holders=list(json.loads(holders)) if holders else None,
         workers=len(workers),
         takers=[each.name for each in workers if run.queue in each.queues],
-        declared=job is not None,
+        declared=job is not None or _flow_of(run.job) in project.catalog.jobs,
         enabled=job is None or job.enabled,
         changed=job is not None and run.spec_digest is not None and run.spec_digest != job.digest,
         left_out=[each.document() for each in _left_out(project, reference, run, told["now"])],
-        log=[line.text for line in last_lines(project, run.id, LOG_LINES)] if run.attempts else [],
+        log=[line.labeled() for line in last_lines(project.ledger, run, LOG_LINES)] if run.attempts else [],
+        flow=next(iter(project.ledger.read([run.flow])), None) if run.flow is not None else None,
+        open_steps=_open_steps(project, run, show) if stays else [],
         show=show,
         **told,
     )
-    return facts, explain(facts)
+
+
+def _flow_of(name: str) -> str | None:
+    """Return the job whose step a job is: ``nightly`` of ``nightly/approve``."""
+    flow, slash, _ = name.partition("/")
+    return flow if slash else None
+
+
+def _open_steps(project: Project, flow: Run, show: Callable[[str], str]) -> list[OpenStep]:
+    """Return the steps of a flow that were admitted and have not ended, each with the run of it that waits longest."""
+    found: list[OpenStep] = []
+    for step in flow.steps or ():
+        if len(found) == MOST_BLOCKING:
+            break
+        run = None if step["state"] in FINAL else _open_run(project, flow, step)
+        if run is not None:
+            told = explain(_facts(project, run, run.id, show))
+            found.append(OpenStep(step, run, told.summary, told.because, told.commands))
+    return found
+
+
+def _open_run(project: Project, flow: Run, step: Mapping[str, Any]) -> Run | None:
+    """Return the oldest run of a step that waits; if none does, the oldest that runs."""
+    if step.get("run"):
+        return next((run for run in project.ledger.read([step["run"]]) if not run.final), None)
+    for states in ([State.PENDING, State.RETRY], [State.STARTED]):
+        if any((step.get("counts") or {}).get(state) for state in states):
+            query = RunQuery(flow=flow.id, step=step["name"], state=states, sort="oldest")
+            if runs := search(project.ledger, query, limit=1).runs:
+                return runs[0]
+    return None
 
 
 def _stands(project: Project, name: str) -> str | None:

@@ -84,7 +84,8 @@ def _show(out: Output, found: ListedJob) -> None:
 
     out.data(f"# {job.file}, line {job.line}")
     values = {each.field: getattr(job, each.field) for each in options_of(JobSpec)}
-    written = {"task": job.task, **JOB.write_fields(values), "enabled": job.enabled, "queue": job.queue}
+    task = {} if job.is_flow else {"task": job.task}
+    written = {**task, **JOB.write_fields(values), "enabled": job.enabled, "queue": job.queue}
     written["priority"] = job.priority
     out.data(yaml.safe_dump({job.name: written}, sort_keys=False, allow_unicode=True, width=100).rstrip())
     if found.last is not None:

@@ -22,15 +22,17 @@ STYLES = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red", "DEBUG": "brig
 @click.argument("reference", type=READ_REFERENCE, metavar="ID")
 @click.option("--follow", "-f", is_flag=True, help="Show new output as it comes, until the run ends.")
 @click.option("--attempt", type=click.IntRange(1, MOST), help="Only the output of this attempt.")
+@click.option("--step", metavar="NAME", help="Only the output of this step of a flow, or of one item: load[3].")
 @click.option("--since", metavar="DURATION|TIME", help="Only output since this time, such as 10m or 02:00.")
 @click.option("--tail", "-n", type=click.IntRange(1, MOST), help="Show only the last N lines.")
 @click.option("--raw", is_flag=True, help="Print only the text, without time and level.")
-@click.option("--jsonl", is_flag=True, help="Print one JSON object per line: at, attempt, level, text, cut.")
+@click.option("--jsonl", is_flag=True, help="Print one JSON object per line: at, attempt, level, text, cut, step, run.")
 @utc_option
 def command(
     reference: str,
     follow: bool,
     attempt: int | None,
+    step: str | None,
     since: str | None,
     tail: int | None,
     raw: bool,
@@ -38,6 +40,8 @@ def command(
     utc: bool,
 ) -> int:
     """Show the output of a run: prints, logging, and its subprocesses, in order of the attempts.
+
+    The output of a flow is that of its steps in order of time, each line with the name of its step.
 
     An ID is a full id, a unique prefix of 8 or more characters, or @JOB: the latest run of that job.
     """
@@ -48,14 +52,14 @@ def command(
     out = Output(as_json=jsonl, utc=utc)
     run_id = find_id(project, reference)
     oldest = read_since(since, project.settings.timezone) if since is not None else None
-    lines = read_log(project, run_id, follow=follow, attempt=attempt, since=oldest, tail=tail)
+    lines = read_log(project, run_id, follow=follow, attempt=attempt, since=oldest, tail=tail, step=step)
     shown = False
     for line in lines:
         shown = True
         _show(out, line, raw=raw)
     if not shown:
         project.ledger.get(run_id)  # an unknown run is no empty log
-        out.note(f"run {run_id} has written nothing" + (" in that time" if since or attempt else ""))
+        out.note(f"run {run_id} has written nothing" + (" in that time" if since or attempt or step else ""))
     return 0
 
 
@@ -73,6 +77,7 @@ def _text(line: LogLine, *, utc: bool) -> str:
     zone: tzinfo | None = UTC if utc else None
     at = datetime.fromtimestamp(line.at / 1000, UTC).astimezone(zone)
     head = f"{at.isoformat(' ', 'milliseconds')}  #{line.attempt}  {line.level or '-':<8}"
+    head += f"  {line.step} |" if line.step is not None else ""
     first, *rest = printable(line.text).split("\n")
     return "\n".join([f"{head}  {first}".rstrip(), *(f"{'':<{len(head)}}  {each}".rstrip() for each in rest)])
 

@@ -18,17 +18,19 @@ from runner.cli.frame.output import STYLES, Output, table
 from runner.cli.frame.run_text import LONGEST_CELL, one_line, params_text, state_text, took
 from runner.model.run import Run, to_timestamp
 from runner.model.run_query import RunQuery
+from runner.model.step_run import step_name
 
 if TYPE_CHECKING:
     from runner.ledger.search import Page
 
 MOST = 100_000
 COLUMNS = ("id", "job", "state", "reason", "submitted_at", "started_at", "finished_at", "attempts", "retries", "losses")
-MORE_COLUMNS = ("queue", "worker", "trigger", "submitted_by", "key")
+MORE_COLUMNS = ("queue", "worker", "trigger", "submitted_by", "key", "flow", "step", "item")
 
 
 @verb(
     example="runner runs --job nightly-report --state failure --since 24h\n"
+    "runner runs --flow @nightly --state failure\n"
     "runner runs --reason timeout --tag finance --csv > timeouts.csv"
 )
 @declared_options(RunQuery, short={"job": "-j", "state": "-s"}, types={"job": JOB})
@@ -53,6 +55,8 @@ def command(
 ) -> int:
     """List runs, newest submission first, one page at a time.
 
+    Step runs of flows are left out; --steps lists them too, and --flow those of one flow.
+
     Job, state, and time are looked up in an index. For the other filters, up to 10,000 runs are examined at a time. If
     that was not enough, stderr shows the command that continues the search.
     """
@@ -70,8 +74,9 @@ def command(
         for run in page.runs:
             out.data(run.id)
     elif page.runs:
-        headings = ("SUBMITTED", "ID", "JOB", "STATE", "TOOK", "PARAMS")
-        table(out, headings, [_row(out, run) for run in page.runs], STYLES)
+        steps = any(run.step for run in page.runs)
+        headings = ("SUBMITTED", "ID", "JOB", *(["STEP"] if steps else []), "STATE", "TOOK", "PARAMS")
+        table(out, headings, [_row(out, run, steps=steps) for run in page.runs], STYLES)
     else:
         out.note("no runs")
     _tell_of_more(out, page)
@@ -81,16 +86,19 @@ def command(
 def _tell_of_more(out: Output, page: Page) -> None:
     if page.cut:
         reached = show_moment(to_timestamp(page.reached), utc=out.utc)
-        out.note(f"examined {page.looked_at} runs, back to {reached}; there are more")
+        back = f", back to {reached}" if reached else ""
+        out.note(f"examined {page.looked_at} runs{back}; there are more")
     if page.cursor is not None:
         out.note(f"for the next page, add: --cursor {page.cursor}")
 
 
-def _row(out: Output, run: Run) -> tuple[str, ...]:
+def _row(out: Output, run: Run, *, steps: bool) -> tuple[str, ...]:
     # On a terminal the start of an id is enough to copy; a program gets all of it.
     shown = run.id[:13] if out.for_people else run.id
     submitted = show_moment(run.submitted_at, utc=out.utc)
-    return (submitted, shown, run.job, state_text(run), took(run), one_line(params_text(run.params), LONGEST_CELL))
+    step = [step_name(run.step, run.item) if run.step else ""] if steps else []
+    params = one_line(params_text(run.params), LONGEST_CELL)
+    return (submitted, shown, run.job, *step, state_text(run), took(run), params)
 
 
 def _print_csv(out: Output, runs: list[Run]) -> None:

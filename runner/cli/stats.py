@@ -31,6 +31,8 @@ PLAIN_BARS = ".:-=+*#@"
 def command(job: str | None, as_json: bool, jsonl: bool, utc: bool) -> int:
     """Show the number of runs of a job or of all jobs, the success rate, and the wait and run times.
 
+    A flow has a row for each of its steps. That of a step that is another job counts the runs of that job in all flows.
+
     Only runs that retention keeps are counted. p50 and p95 are percentiles: 50 or 95 percent of the last runs took this
     long or less.
     """
@@ -46,6 +48,10 @@ def command(job: str | None, as_json: bool, jsonl: bool, utc: bool) -> int:
         out.documents([each.document() for each in found], single=job is not None)
     elif job is not None:
         _show(out, found[0])
+        if found[0].steps:
+            out.data("")
+            columns = ("STEP", "JOB", "RUNS", "ACTIVE", "SUCCESS", "WAIT P95", "RUN P50", "RUN P95", "LAST DAYS")
+            table(out, columns, [(each.step or "", *_row(each)) for each in found[0].steps], {})
     elif found:
         headings = ("JOB", "RUNS", "ACTIVE", "SUCCESS", "WAIT P95", "RUN P50", "RUN P95", "LAST DAYS")
         table(out, headings, [_row(each) for each in found], {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,8 +16,12 @@ from runner.cli.frame.opening import open_project
 from runner.cli.frame.options import READ_REFERENCE, json_option, utc_option
 from runner.cli.frame.output import STYLES, Output
 from runner.cli.frame.run_text import aligned, block
+from runner.cli.frame.step_text import tree_lines
 from runner.errors import RunnerError, Unavailable
 from runner.model.run import Run
+
+if TYPE_CHECKING:
+    from runner.actions.project import Project
 
 ATTENTION = 1
 
@@ -36,7 +40,7 @@ def command(ids: tuple[str, ...], exit_status: bool, as_json: bool, utc: bool) -
 
     Without ID, 20 lines show failing jobs, active runs, waiting runs and the reasons, the next slots, workers, pauses,
     and the doctor's findings except those that need a look at every run. An ID is a full id, a unique prefix of 8 or
-    more characters, or @JOB: the latest run of that job.
+    more characters, or @JOB: the latest run of that job. A flow is shown with its steps.
     """
     if not ids:
         return _glance(exit_status=exit_status, as_json=as_json, utc=utc)
@@ -60,7 +64,7 @@ def command(ids: tuple[str, ...], exit_status: bool, as_json: bool, utc: bool) -
         codes.append(exit_code_of(run) if exit_status else 0)
         answers.append(run.document())
         if not as_json:
-            _show(out, run, first=number == 0)
+            _show(project, out, run, first=number == 0)
     if as_json:
         out.documents(answers, single=len(ids) == 1)
     return worst(codes)
@@ -81,10 +85,13 @@ def _glance(*, exit_status: bool, as_json: bool, utc: bool) -> int:
     return ATTENTION if exit_status and not found.healthy else 0
 
 
-def _show(out: Output, run: Run, *, first: bool) -> None:
+def _show(project: Project, out: Output, run: Run, *, first: bool) -> None:
+    from runner.actions.step_tree import read_branches  # start-up time: --help reads no settings
+
     if not first:
         out.data("")
-    _print(out, block(run, utc=out.utc), styles={"state": STYLES[run.state]})
+    steps = tree_lines(read_branches(project.ledger, run)) if run.steps else ()
+    _print(out, block(run, utc=out.utc, steps=steps), styles={"state": STYLES[run.state]})
 
 
 def _print(out: Output, rows: list[tuple[str, str]], styles: Mapping[str, str] | None = None) -> None:
@@ -101,5 +108,9 @@ def _print(out: Output, rows: list[tuple[str, str]], styles: Mapping[str, str] |
     drawn.add_column(style="bold", no_wrap=True)
     drawn.add_column(overflow="fold")
     for name, text in rows:
-        drawn.add_row(name, Text(text, style=styles.get(name, "")))
+        shown = Text(text, style=styles.get(name, ""))
+        if name == "steps":
+            for state, style in STYLES.items():
+                shown.highlight_regex(rf"(?m)^ *\S+ +{state}\b.*$", style)
+        drawn.add_row(name, shown)
     Console().print(drawn)

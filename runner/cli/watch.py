@@ -13,8 +13,10 @@ from runner.cli.frame.opening import open_project
 from runner.cli.frame.options import READ_REFERENCE, jsonl_option, utc_option
 from runner.cli.frame.output import STYLES, Output, printable
 from runner.model.run import to_timestamp
+from runner.model.step_run import step_name
 
 if TYPE_CHECKING:
+    from runner.actions.project import Project
     from runner.ledger.events import Event
 
 
@@ -28,8 +30,8 @@ if TYPE_CHECKING:
 def command(what: str | None, after: str | None, jsonl: bool, utc: bool) -> int:
     """Show state changes as they happen: of a run until it ends, of a job, or of all jobs.
 
-    It continues after an outage of Redis without missing a change. An ID is a full id, a unique prefix of 8 or more
-    characters, or @JOB: the latest run of that job.
+    A flow is shown with its steps. The command continues after an outage of Redis without missing a change. An ID is a
+    full id, a unique prefix of 8 or more characters, or @JOB: the latest run of that job.
     """
     from runner.actions.watch import watch, watched  # start-up time: --help reads no settings
     from runner.ledger.events import Gap  # start-up time: as above
@@ -37,6 +39,8 @@ def command(what: str | None, after: str | None, jsonl: bool, utc: bool) -> int:
     project = open_project()
     out = Output(as_json=jsonl, utc=utc)
     job, run_id = watched(project, what)
+    if run_id is not None and after is None and out.for_people and project.ledger.get(run_id).steps is not None:
+        return _watch_flow(project, run_id)
     for event in watch(project, job=job, run_id=run_id, after=after):
         if isinstance(event, Gap):
             out.warn(f"some events after {event.after} are no longer stored")
@@ -47,10 +51,26 @@ def command(what: str | None, after: str | None, jsonl: bool, utc: bool) -> int:
     return 0
 
 
+def _watch_flow(project: Project, flow: str) -> int:
+    """Show a flow and its steps on a terminal until it has ended."""
+    from runner.actions.wait import wait  # start-up time: --help reads no settings
+    from runner.cli.frame.live import LiveRuns  # start-up time: rich is for terminals only
+
+    with LiveRuns(stderr=False) as display:
+        wait(project.ledger, [flow], on_change=display.see, patience=None)
+    return 0
+
+
 def _line(out: Output, event: Event) -> str:
     state = f"{event.state:<8}"
     if out.for_people and not os.environ.get("NO_COLOR"):
         state = click.style(state, fg=STYLES[event.state])
-    parts = [show_moment(to_timestamp(event.at), utc=out.utc), state, printable(event.job), printable(event.id)]
+    parts = [show_moment(to_timestamp(event.at), utc=out.utc), state, printable(_name(event)), printable(event.id)]
     parts.append(f"attempt {event.attempt}" if event.state == "STARTED" else printable(event.reason or ""))
     return "  ".join(parts).rstrip()
+
+
+def _name(event: Event) -> str:
+    if event.item is not None or (event.step is not None and "/" not in event.job):
+        return f"{event.job} ({step_name(event.step or '?', event.item)})"
+    return event.job

@@ -24,7 +24,10 @@ _ID = re.compile(r"[0-9]{1,19}(-[0-9]{1,19})?")
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A run went into a state. ``at`` is Unix ms by Redis' clock; ``event`` is what to go on after."""
+    """A run went into a state. ``at`` is Unix ms by Redis' clock; ``event`` is what to go on after.
+
+    ``flow``, ``step``, and ``item`` are those of a step run.
+    """
 
     event: str
     at: int
@@ -33,6 +36,9 @@ class Event:
     state: str
     reason: str | None
     attempt: int
+    flow: str | None = None
+    step: str | None = None
+    item: int | None = None
 
     def document(self) -> dict[str, Any]:
         """Return it as JSON shows it."""
@@ -44,6 +50,9 @@ class Event:
             "state": self.state,
             "reason": self.reason,
             "attempt": self.attempt,
+            "flow": self.flow,
+            "step": self.step,
+            "item": self.item,
         }
 
 
@@ -171,7 +180,7 @@ def _order(event_id: str) -> tuple[int, int]:
 
 
 def _event(event_id: str, fields: dict[str, str]) -> Event:
-    attempt = fields.get("attempt", "0")
+    attempt, item = fields.get("attempt", "0"), fields.get("item", "")
     return Event(
         event_id,
         _order(event_id)[0],
@@ -180,4 +189,7 @@ def _event(event_id: str, fields: dict[str, str]) -> Event:
         fields.get("state", "?"),
         fields.get("reason") or None,
         int(attempt) if attempt.isascii() and attempt.isdigit() else 0,
+        fields.get("flow") or None,
+        fields.get("step") or None,
+        int(item) if item.isascii() and item.isdigit() else None,
     )

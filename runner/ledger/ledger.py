@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from runner.errors import AmbiguousId, CannotTerminate, NotFinished, UnknownRun
+from runner.errors import AmbiguousId, BelongsToFlow, CannotTerminate, NotFinished, UnknownRun
 from runner.ledger.audit import BY_PEOPLE, tell
 from runner.ledger.beat import Beat, beat, sweep
 from runner.ledger.fleet import consumed_queues, live_workers
@@ -182,10 +182,16 @@ class Ledger(Store):
         Raises:
             UnknownRun: there is no such run.
             NotFinished: it is not in a final state.
+            BelongsToFlow: it is a step run.
         """
-        answer = self.script("forget", run_id, by or "")
+        answer = str(self.script("forget", run_id, by or ""))
         if answer == "unknown":
             raise unknown_run(run_id)
+        if answer.startswith("FLOW "):
+            flow = answer.removeprefix("FLOW ")
+            raise BelongsToFlow(
+                f"run {run_id} is a step run of flow {flow} and is forgotten with it", hint=f"runner forget {flow}"
+            )
         if answer != "forgotten":
             raise NotFinished(
                 f"run {run_id} is {answer}, only a finished run can be forgotten",

@@ -41,6 +41,7 @@ class Counts:
     succeeded: dict[str, int] = field(default_factory=dict)
     """When each job succeeded last, Unix ms."""
     active: dict[State, int] = field(default_factory=dict)
+    active_steps: dict[State, int] = field(default_factory=dict)
     leases: int = 0
     dead_letters: int = 0
 
@@ -59,8 +60,12 @@ def read_counts(store: Store) -> Counts:
         pipe.llen(keys.dead_letters)
         for state in ACTIVE:
             pipe.zcard(keys.state(state))
+        for state in ACTIVE:
+            pipe.zcard(keys.step_state(state))
         kept, succeeded, leases, letters, *active = pipe.execute()
-    counts = Counts(leases=leases, dead_letters=letters, active=dict(zip(ACTIVE, active, strict=True)))
+    counts = Counts(leases=leases, dead_letters=letters)
+    counts.active = dict(zip(ACTIVE, active, strict=False))
+    counts.active_steps = dict(zip(ACTIVE, active[len(ACTIVE) :], strict=True))
     # What is no number says as little as nothing.
     counts.succeeded = {job: int(at) for job, at in succeeded.items() if at.isascii() and at.isdigit()}
     for name, value in kept.items():

@@ -39,6 +39,7 @@ def conditions(query: RunQuery) -> list[str]:
         "trigger": query.trigger,
         "key": query.key,
         "backfill": query.backfill,
+        "step": query.step,
         "worker": query.worker,
         # As they stand in the record, which is JSON.
         "tags": json.dumps(query.tag) if query.tag is not None else None,
@@ -56,8 +57,8 @@ def _spellings(text: str) -> list[str]:
 class Page:
     """A page of runs, in order. ``cursor`` leads to the next page; None if this is the last.
 
-    ``looked_at`` counts runs; ``reached`` is the submission, in Unix ms, of the last of them. ``cut`` tells that the
-    page ended because it had looked at enough, not because it was full.
+    ``looked_at`` counts runs; ``reached`` is the submission, in Unix ms, of the last of them, None in a flow. ``cut``
+    tells that the page ended because it had looked at enough, not because it was full.
     """
 
     runs: list[Run]
@@ -71,7 +72,7 @@ def search(store: Store, query: RunQuery, *, limit: int, cursor: str | None = No
     """Return up to ``limit`` runs that fit.
 
     Its cost does not depend on how many runs there are: conditions on job, state and time use an index, the others
-    are asked of at most ``look`` runs.
+    are asked of at most ``look`` runs. In a flow, all are asked, and the order is that of its step runs.
 
     Raises:
         UsageError: the cursor is none, or there are no pages.
@@ -98,6 +99,8 @@ def search(store: Store, query: RunQuery, *, limit: int, cursor: str | None = No
             query.job or "",
             ",".join(states),
             "1" if longest else "",
+            query.flow or "",
+            "1" if query.steps or query.step is not None else "",
             *wanted,
         )
         looked += int(count)
@@ -106,7 +109,8 @@ def search(store: Store, query: RunQuery, *, limit: int, cursor: str | None = No
         found = sorted(found, key=lambda each: each[1], reverse=True)[:limit]
     runs = [run for run in _read(store, [run_id for run_id, _ in found]) if not states or run.state in states]
     cut = not over and looked >= look and (longest or len(found) < limit)
-    return Page(runs, None if over or longest else f"{at}:{after}", looked, int(at) if at else None, cut)
+    reached = int(at) if at and query.flow is None else None
+    return Page(runs, None if over or longest else f"{at}:{after}", looked, reached, cut)
 
 
 def _read(store: Store, ids: Sequence[str]) -> list[Run]:

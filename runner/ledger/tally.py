@@ -40,7 +40,9 @@ class Tally:
     durations: list[float]
 
 
-def tally(store: Store, jobs: Sequence[str], days: Sequence[int], sample: int) -> list[Tally]:
+def tally(
+    store: Store, jobs: Sequence[str], days: Sequence[int], sample: int, *, as_steps: bool = False
+) -> list[Tally]:
     """Return the tallies of jobs.
 
     Args:
@@ -48,6 +50,7 @@ def tally(store: Store, jobs: Sequence[str], days: Sequence[int], sample: int) -
         jobs: names.
         days: Unix ms at which days begin, and that at which the last of them ends.
         sample: how many of the newest runs of a job to look at.
+        as_steps: count the runs that are step runs of flows instead of the others.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -59,7 +62,9 @@ def tally(store: Store, jobs: Sequence[str], days: Sequence[int], sample: int) -
                 # Loading is cheap, and saves asking whether this server knows the script.
                 pipe.script_load(source("runner.ledger", "tally"))
                 for job in jobs[first : first + _PORTION]:
-                    pipe.evalsha(digest("runner.ledger", "tally"), 1, store.namespace, job, sample, *days)
+                    pipe.evalsha(
+                        digest("runner.ledger", "tally"), 1, store.namespace, job, sample, int(as_steps), *days
+                    )
                 found += pipe.execute()[1:]
     return [_tally(job, answer, sample) for job, answer in zip(jobs, found, strict=True)]
 

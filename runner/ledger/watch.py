@@ -15,6 +15,9 @@ from runner.model.run import FINAL, Run, to_datetime
 LONGEST_SILENCE = 15.0
 """Seconds after which a run is read again though no event came, should one have been lost."""
 
+FLOW_PAUSE = 0.2
+"""Seconds for which the changes of a flow are collected before it is read again: it may have thousands of step runs."""
+
 RECONNECT_PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0)
 """Seconds between tries to reach Redis again; the last one repeats."""
 
@@ -70,6 +73,8 @@ class Watch:
                 if seen.get(run.id) != run:
                     seen[run.id] = run
                     yield run
+            if not ends_only and any(run.steps is not None and not run.final for run in found):
+                self._pause(FLOW_PAUSE, None)
 
     def _next(self, seen: dict[str, Run], deadline: float | None, ends_only: bool) -> list[str]:
         """Return the ids to read now: all after (re)connecting or a silence, else those that changed."""

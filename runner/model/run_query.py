@@ -12,13 +12,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypedDict, get_args
 
 from runner.model.container import ListOf
-from runner.model.kind import INVALID, Choice, Path, Report, Text
+from runner.model.kind import INVALID, Choice, Flag, Path, Report, Text
 from runner.model.option import option
 from runner.model.run import FailureReason, RevokedReason, State, Trigger
 from runner.model.time_kinds import PastTime
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+LONGEST_JOB = 129
+"""Characters of the name of a job and a step: ``nightly/load``."""
 
 Order = Literal["newest", "oldest", "longest"]
 
@@ -47,10 +50,13 @@ class RunQuery:
     """A query; None sets no filter. Times are Unix times in seconds, of the submission.
 
     ``grep`` is looked for in type, message and traceback of the error. ``longest`` orders what one page looks at by how
-    long it took. ``worker`` is its name, or the part after the ``@``.
+    long it took. ``worker`` is its name, or the part after the ``@``. Step runs are left out unless ``steps``,
+    ``step``, ``flow``, or the name of a step as ``job`` (``nightly/load``) asks for them.
     """
 
-    job: str | None = option(Text(max_length=64), default=None, help="Only runs of this job.")
+    job: str | None = option(
+        Text(max_length=LONGEST_JOB), default=None, help="Only runs of this job, or of a step such as nightly/load."
+    )
     state: Sequence[State] = option(
         ListOf(StateName(), most=len(State)), default=(), help="Only runs in this state; may be repeated."
     )
@@ -76,6 +82,13 @@ class RunQuery:
     )
     key: str | None = option(Text(max_length=256), default=None, help="Only runs with this idempotency key.")
     backfill: str | None = option(Text(max_length=64), default=None, help="Only runs of the backfill with this id.")
+    flow: str | None = option(
+        Text(max_length=128),
+        default=None,
+        help="Only the step runs of this flow: its id, or a prefix of 8 or more characters.",
+    )
+    step: str | None = option(Text(max_length=64), default=None, help="Only runs of this step of a flow.")
+    steps: bool = option(Flag(), default=False, help="Also list the step runs of flows.")
     sort: Order = option(
         Choice(get_args(Order)),
         former=("order",),
@@ -100,4 +113,7 @@ class RunKeywords(TypedDict, total=False):
     trigger: str | None
     key: str | None
     backfill: str | None
+    flow: str | None
+    step: str | None
+    steps: bool
     sort: Order

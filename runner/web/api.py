@@ -180,12 +180,13 @@ def show_log(
     attempt: Annotated[int | None, Query(ge=1, le=100_000)] = None,
     since: Annotated[str | None, Moment] = None,
     tail: Annotated[int, Query(ge=1, le=LOG_LINES)] = 1000,
+    step: Annotated[str | None, Query(description="A step of a flow, or an item: load[3].", max_length=300)] = None,
 ) -> Response:
-    """Return the last lines that a run wrote."""
+    """Return the last lines that a run wrote; of a flow those of its step runs, in order of time."""
     project = state_of(request).project
     run = find_run(project, reference)
     oldest = read_since(since, project.settings.timezone) if since is not None else None
-    lines = read_log(project, run.id, attempt=attempt, since=oldest, tail=tail)
+    lines = read_log(project, run.id, attempt=attempt, since=oldest, tail=tail, step=step)
     return answer({"lines": [line.document() for line in lines]})
 
 

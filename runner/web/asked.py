@@ -22,6 +22,7 @@ LABELS = {
     "grep": "Error has",
     "worker": "Worker or host",
     "sort": "Order",
+    "steps": "Step runs too",
 }
 """What people read where the name of an option says too little."""
 

@@ -70,7 +70,7 @@ class Runs(TypedDict):
 
 
 class Line(TypedDict):
-    """A line that a run wrote; ``cut`` counts lines that are not kept."""
+    """A line that a run wrote; ``cut`` counts lines that are not kept. In a flow, ``step`` and ``run`` wrote it."""
 
     __pydantic_config__ = CLOSED  # type: ignore[misc]
 
@@ -79,6 +79,8 @@ class Line(TypedDict):
     level: str | None
     text: str
     cut: int
+    step: str | None
+    run: str | None
 
 
 class Log(TypedDict):
@@ -123,6 +125,18 @@ class SkippedSlots(TypedDict):
     reason: str
 
 
+class OpenStep(TypedDict):
+    """A step of a flow that was admitted and has not ended, and what its longest waiting run waits for."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+
+    step: str
+    item: int | None
+    id: str
+    state: State
+    summary: str
+
+
 class Facts(TypedDict):
     """The facts about a run."""
 
@@ -146,6 +160,7 @@ class Facts(TypedDict):
     enabled: bool
     changed_since_submission: bool
     left_out: list[SkippedSlots]
+    open_steps: list[OpenStep]
 
 
 class Why(TypedDict):
@@ -310,8 +325,8 @@ class Day(TypedDict):
     revoked: int
 
 
-class JobStats(TypedDict):
-    """The figures of a job."""
+class Figures(TypedDict):
+    """Counts and times of runs."""
 
     __pydantic_config__ = CLOSED  # type: ignore[misc]
 
@@ -324,6 +339,18 @@ class JobStats(TypedDict):
     run_seconds: Percentiles
     sampled: int
     days: list[Day]
+
+
+class StepStats(Figures):
+    """The figures of a step of a flow; those of a step that is another job count all flows that name it."""
+
+    step: str
+
+
+class JobStats(Figures):
+    """The figures of a job; of a flow asked for by its name also those of its steps."""
+
+    steps: list[StepStats]
 
 
 class Stats(TypedDict):

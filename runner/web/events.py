@@ -11,8 +11,9 @@ import json
 import logging
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, ClassVar
 
 from starlette.concurrency import run_in_threadpool
@@ -21,6 +22,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from runner.errors import Unavailable, UnknownRun, UsageError
 from runner.ledger.events import Event, Events, Gap
+from runner.ledger.flow_log import FlowLog
 from runner.ledger.ledger import Ledger
 from runner.ledger.run_log import RunLog
 from runner.model.log_line import LogLine
@@ -34,6 +36,12 @@ KEEP_ALIVE_SECONDS = 15.0
 
 LOG_SECONDS = 0.4
 """Between two looks at a log that is followed."""
+
+MOST_LINES = 10_000
+"""Lines of a log that are sent at once."""
+
+LATE_MILLISECONDS = 2000
+"""How much later than another one a line of a flow's log may be recorded."""
 
 PATIENCE_SECONDS = 60.0
 """A browser that takes nothing for so long is given up."""
@@ -219,14 +227,19 @@ def _wire(those: list[Told], job: str | None, run: str | None) -> str:
 
 
 async def log_stream(ledger: Ledger, run_id: str, after: str | None, attempt: int | None = None) -> AsyncIterator[str]:
-    """Yield the lines of a run's log, or of one attempt, and then its end."""
-    log = RunLog(ledger, run_id, after=after)
+    """Yield the lines of a run's log, or of one attempt, and then its end; of a flow those of its step runs."""
+    log: RunLog | _FlowLines | None = None
     quiet = 0.0
 
     def look() -> tuple[bool, list[LogLine]]:
+        nonlocal log
         # Asked first: what a run wrote is there no later than its end.
-        final = ledger.get(run_id).final
-        return final, list(log.lines())
+        run = ledger.get(run_id)
+        if log is None:
+            flow = run.steps is not None
+            log = _FlowLines(ledger, run_id, after) if flow else RunLog(ledger, run_id, after=after)
+        lines = list(log.lines())
+        return run.final and len(lines) < MOST_LINES, lines
 
     while True:
         try:
@@ -234,6 +247,7 @@ async def log_stream(ledger: Ledger, run_id: str, after: str | None, attempt: in
         except (Unavailable, UnknownRun):
             return
         wanted = [line.document() for line in lines if attempt in (None, line.attempt)]
+        assert log is not None
         if wanted:
             quiet = 0.0
             yield message(log.last, "lines", wanted)
@@ -245,6 +259,30 @@ async def log_stream(ledger: Ledger, run_id: str, after: str | None, attempt: in
             quiet = 0.0
             yield ": still here\n\n"
         await asyncio.sleep(LOG_SECONDS)
+
+
+class _FlowLines:
+    """The log of a flow, which has no ids of its own: :attr:`last` is the time of its last line.
+
+    Whoever goes on after that gets the lines of the seconds before it again, as others may have come late.
+    """
+
+    def __init__(self, ledger: Ledger, flow: str, after: str | None) -> None:
+        self._log = FlowLog(ledger, flow)
+        self._since = int(after.partition("-")[0]) - LATE_MILLISECONDS if after else 0
+        self._lines: Iterator[LogLine] | None = None
+        self.last = after or "0-0"
+
+    def lines(self) -> Iterator[LogLine]:
+        """Yield new lines; of more than :data:`MOST_LINES` the others come the next time."""
+        self._lines = self._lines or self._log.lines()
+        found = list(islice(self._lines, MOST_LINES))
+        if len(found) < MOST_LINES:
+            self._lines = None
+        for line in found:
+            if line.at >= self._since:
+                self.last = f"{line.at}-0"
+                yield line
 
 
 class EventStream(StreamingResponse):
@@ -307,7 +345,10 @@ class EventStream(StreamingResponse):
 
 
 def _wanted(event: Event | Gap | None, job: str | None, run: str | None) -> bool:
-    return not isinstance(event, Event) or ((job is None or event.job == job) and (run is None or event.id == run))
+    # What happens to the steps of a flow happens to it.
+    return not isinstance(event, Event) or (
+        (job is None or event.job == job) and (run is None or run in (event.id, event.flow))
+    )
 
 
 def _is_news(told: Told, seen: str) -> bool:

@@ -53,6 +53,7 @@ class House:
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory, redis_server: Server) -> Iterator[House]:
     jobs: dict[str, Any] = {name: {"task": "work:take", "tags": ["finance"]} for name in ("job", "held", "other")}
+    jobs["stepped"] = {"steps": {"one": {"task": "work:take"}}, "tags": ["finance"]}
     jobs["job"]["params"] = {"n": {"type": "integer"}}
     project = write_project(
         tmp_path_factory.mktemp("declared") / "p", redis_server.url, jobs, {"work.py": "take = dict"}
@@ -311,7 +312,9 @@ class Filter:
 
 
 FILTERS: dict[str, Filter] = {
-    "job": Filter("other", "other", lambda run: run["job"] == "other", "j" * 65, "is 65 characters long, at most 64"),
+    "job": Filter(
+        "other", "other", lambda run: run["job"] == "other", "j" * 130, "is 130 characters long, at most 129"
+    ),
     "state": Filter(
         "revoked", ["REVOKED"], lambda run: run["state"] == "REVOKED", "DONE", "'DONE' is not one of PENDING, STARTED"
     ),
@@ -326,6 +329,9 @@ FILTERS: dict[str, Filter] = {
     "trigger": Filter("web", "web", lambda run: run["trigger"] == "web", "fax", "'fax' is not one of cli, schedule"),
     "key": Filter("filtered", "filtered", lambda run: run["key"] == "filtered", "k" * 257, "is 257 characters long"),
     "backfill": Filter("none", "none", lambda run: False, "b" * 65, "is 65 characters long, at most 64"),
+    "flow": Filter("@stepped", "@stepped", lambda run: False, "f" * 129, "is 129 characters long, at most 128"),
+    "step": Filter("one", "one", lambda run: False, "s" * 65, "is 65 characters long, at most 64"),
+    "steps": Filter("on", True, lambda run: True, "perhaps", "expected true or false"),
     "sort": Filter("oldest", "oldest", lambda run: True, "shortest", "'shortest' is not one of newest, oldest"),
 }
 
@@ -335,6 +341,7 @@ def runs(house: House) -> list[dict[str, Any]]:
     """All runs, newest first: of two jobs, two ways in, two states, one with a key."""
     typed = {"csrf": house.form_token()}
     house.web.post("/jobs/other/submit", data=typed, follow_redirects=False)
+    house.project.cli("submit", "stepped").check()
     house.project.cli("submit", "other", "--key", "filtered").check()
     house.project.cli("revoke", house.project.cli("submit", "job").check().id).check()
     return [run.document() for run in house.opened.ledger.runs(limit=10_000)]
@@ -344,9 +351,8 @@ def runs(house: House) -> list[dict[str, Any]]:
 def test_every_list_takes_every_filter(house: House, runs: list[dict[str, Any]], field: str) -> None:
     declared, asked = known_options(RunQuery)[field], FILTERS[field]
     expected = [run["id"] for run in runs if asked.finds(run)][:: -1 if asked.text == "oldest" else 1][:40]
-    found = {
-        "command line": house.project.cli("runs", "--ids", "-n", "40", f"--{field}", asked.text).check().stdout.split()
-    }
+    words = [f"--{field}"] if asked.python is True else [f"--{field}", asked.text]
+    found = {"command line": house.project.cli("runs", "--ids", "-n", "40", *words).check().stdout.split()}
     for name in (field, *declared.former):
         answer = house.web.get("/api/v1/runs", params={name: asked.text, "limit": 40})
         found[f"REST {name}"] = [run["id"] for run in answer.json()["runs"]]
@@ -355,9 +361,9 @@ def test_every_list_takes_every_filter(house: House, runs: list[dict[str, Any]],
         assert f'name="{field}"' in page
     given: dict[str, Any] = {field: asked.python}
     found["Python"] = [run.id for run in runner.get_runs(limit=40, project=house.project.path, **given)]
-    found["Python as text"] = [
-        run.id for run in runner.get_runs(limit=40, project=house.project.path, **{**given, field: asked.text})
-    ]
+    if asked.python is not True:
+        given[field] = asked.text
+    found["Python as text"] = [run.id for run in runner.get_runs(limit=40, project=house.project.path, **given)]
     assert found == dict.fromkeys(found, expected)
 
 
@@ -365,14 +371,15 @@ def test_every_list_takes_every_filter(house: House, runs: list[dict[str, Any]],
 def test_every_list_refuses_the_same_filters_with_the_same_words(house: House, field: str) -> None:
     declared, asked = known_options(RunQuery)[field], FILTERS[field]
     told = house.project.cli("runs", f"--{field}={asked.wrong}").check(2)
-    assert told.stderr.startswith(f"error: --{field}: ") or field == "job"
+    assert told.stderr.startswith(f"error: --{field}: ") or field in ("job", "steps")
     for name in (field, *declared.former):
         answer = house.web.get("/api/v1/runs", params={name: asked.wrong})
         assert answer.status_code == 422
         assert answer.json()["error"]["message"].startswith(f"{field}: ")
         page = house.web.get("/runs", params={name: asked.wrong})
         assert page.status_code == 422
-        for text in (told.stderr, answer.json()["error"]["message"], html.unescape(page.text)):
+        refused = told.stderr if field != "steps" else asked.told  # a flag takes no value on the command line
+        for text in (refused, answer.json()["error"]["message"], html.unescape(page.text)):
             assert asked.told in text
     given: dict[str, Any] = {field: asked.wrong}
     with pytest.raises(UsageError, match=f"^{field}: ") as raised:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from runner.cli.frame.faults import worst
 from runner.cli.frame.interrupts import Terminated
 from runner.cli.frame.output import Output, command_line, is_terminal
-from runner.cli.frame.run_text import change_line, failure_report
+from runner.cli.frame.run_text import failure_report
+from runner.cli.frame.step_text import StepChanges, flow_line, tree_lines
 from runner.errors import RunnerError, Unavailable, UnknownRun, WaitTimeout
 from runner.model.run import Run, State
 
@@ -46,13 +47,24 @@ class Follower:
         self.out = out
         self.latest: dict[str, Run] = {}
         self._shown: dict[str, tuple[Any, ...]] = {}
+        self._steps = StepChanges()
 
     def see(self, run: Run) -> None:
         """Take a run as it is now."""
         self.latest[run.id] = run
         told = (run.state, run.attempts)
-        if not self.out.quiet and self._shown.get(run.id) != told:
-            self.out.note(change_line(run))
+        if self.out.quiet:
+            return
+        steps = [line for _, line in self._steps.lines(run)]
+        if run.final:
+            # They ended first.
+            for line in steps:
+                self.out.note(line)
+            steps = []
+        if self._shown.get(run.id) != told:
+            self.out.note(flow_line(run))
+        for line in steps:
+            self.out.note(line)
         self._shown[run.id] = told
 
     def sum_up(self, runs: Sequence[Run]) -> None:
@@ -63,18 +75,24 @@ class Follower:
     def report(self, run: Run) -> None:
         """Say what a person needs to know of a run that did not succeed."""
         if run.final and run.state is not State.SUCCESS:
-            log = self._last_lines(run)
             status, logs = (command_line(self.project, verb, run.id) for verb in ("status", "logs"))
-            self.out.note(failure_report(run, status, logs, log))
+            try:
+                log, steps = self._last_lines(run), self._tree(run)
+            except RunnerError:
+                # Redis has gone since: the outcome is known, and is what counts.
+                log, steps = [], []
+            self.out.note(failure_report(run, status, logs, log, steps))
 
     def _last_lines(self, run: Run) -> list[str]:
-        from runner.actions.logs import last_lines  # start-up time: most commands show no log
+        from runner.ledger.flow_log import last_lines  # start-up time: most commands show no log
 
-        try:
-            return [text for line in last_lines(self.project, run.id, LOG_LINES) for text in line.text.splitlines()]
-        except RunnerError:
-            # Redis has gone since: the outcome is known, and is what counts.
-            return []
+        lines = last_lines(self.project.ledger, run, LOG_LINES)
+        return [text for line in lines for text in line.labeled().splitlines()]
+
+    def _tree(self, run: Run) -> list[str]:
+        from runner.actions.step_tree import read_branches  # start-up time: as above
+
+        return tree_lines(read_branches(self.project.ledger, run)) if run.steps else []
 
     @contextmanager
     def showing(self) -> Iterator[Callable[[Run], None]]:

@@ -15,6 +15,7 @@ from runner.model.plural import things
 from runner.model.run import Run, State, to_datetime, to_timestamp
 
 if TYPE_CHECKING:
+    from runner.actions.approvals import Approvals
     from runner.actions.glance import Glance, Waiting
     from runner.actions.upcoming import Upcoming
     from runner.model.worker import Worker
@@ -83,6 +84,14 @@ def _sections(found: Glance, *, utc: bool) -> Iterator[Section]:
     jobs = found.waiting_jobs + bool(found.elsewhere)
     head = things(found.waiting_count, "run") if found.waiting_count else "none"
     yield Section("waiting", head, waiting, jobs, "runner runs --state pending --state retry")
+    if found.approvals:
+        yield Section(
+            "approvals",
+            f"{found.approvals_count} waiting",
+            [_approval(each) for each in found.approvals],
+            len(found.approvals),
+            "runner runs --steps --state pending",
+        )
     yield Section(
         "running",
         things(running, "run") if running else "none",
@@ -118,14 +127,24 @@ def _failed(run: Run) -> str:
 
 def _running(run: Run) -> str:
     since = f"for {_ago(run.started_at).removesuffix(' ago')}" if run.started_at else ""
-    fraction = (run.progress or {}).get("fraction")
+    progress = run.progress or {}
+    fraction = progress.get("fraction")
     told = f"  {fraction:.0%}" if fraction is not None else ""
+    if run.steps is not None:
+        # No worker holds a flow.
+        return f"{run.job}  {since}  {_short(run.id)}  {progress.get('message') or things(len(run.steps), 'step')}"
     return f"{run.job}  {since} on {run.worker or '?'}  {_short(run.id)}{told}"
 
 
 def _waiting(each: Waiting) -> str:
     count = things(each.count, "run") if each.count > 1 else _short(each.oldest)
     return f"{each.job}  {count}, since {_ago(to_timestamp(each.since)).removesuffix(' ago')}: {each.why}"
+
+
+def _approval(each: Approvals) -> str:
+    count = f"{each.count} runs" if each.count > 1 else _short(each.oldest)
+    since = _ago(to_timestamp(each.since)).removesuffix(" ago")
+    return f"{each.job}  {count}, since {since}: {with_project(f'runner approve {_short(each.oldest)}')}"
 
 
 def _slot(each: Upcoming, *, utc: bool) -> str:

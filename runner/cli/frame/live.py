@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any, Self
 
 from rich.console import Console
@@ -20,8 +21,10 @@ from rich.text import Text
 
 from runner.cli.frame.moments import show_seconds
 from runner.cli.frame.output import STYLES
-from runner.cli.frame.run_text import change_line, one_line
-from runner.model.run import Run, State, to_datetime
+from runner.cli.frame.run_text import one_line
+from runner.cli.frame.step_text import StepChanges, counts_text, flow_line
+from runner.model.run import FINAL, Run, State, to_datetime
+from runner.model.step_run import ended
 
 
 class TimeLeftColumn(ProgressColumn):
@@ -49,11 +52,16 @@ def expected_left(run: Run, now: float) -> float | None:
     return float(passed * (1.0 - fraction) / fraction)
 
 
-class LiveRuns:
-    """A line a run with state, progress and time; each change of state stays above it."""
+MOST_STEPS = 15
+"""Steps of flows that all have a line; of more, those that run or failed."""
 
-    def __init__(self) -> None:
-        self._console = Console(stderr=True)
+
+class LiveRuns:
+    """A line a run with state, progress and time, and one for each step of a flow; each change stays above them."""
+
+    def __init__(self, *, stderr: bool = True) -> None:
+        """Draw on stderr, or on stdout."""
+        self._console = Console(stderr=stderr)
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.fields[state]}"),
@@ -68,6 +76,7 @@ class LiveRuns:
         self._rows: dict[str, TaskID] = {}
         self._told: dict[str, tuple[Any, ...]] = {}
         self._progress_told: dict[str, dict[str, Any]] = {}
+        self._steps = StepChanges()
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -81,7 +90,7 @@ class LiveRuns:
         told = (run.state, run.attempts)
         if self._told.get(run.id) != told:
             self._told[run.id] = told
-            self._progress.console.print(Text(change_line(run), style=STYLES[run.state]))
+            self._progress.console.print(Text(flow_line(run), style=STYLES[run.state]))
         if run.id not in self._rows:
             self._rows[run.id] = self._progress.add_task(one_line(run.job, 40), total=None, state="", note="")
         progress = run.progress or {}
@@ -96,4 +105,31 @@ class LiveRuns:
             completed=fraction or 0.0,
             note=one_line(progress.get("message") or run.detail or "", 60),
             visible=not run.final,
+        )
+        for state, line in self._steps.lines(run):
+            self._progress.console.print(Text(line, style=STYLES[state]))
+        for step in run.steps or ():
+            self._see_step(run, step)
+
+    def _see_step(self, run: Run, step: Mapping[str, Any]) -> None:
+        key, state, items = f"{run.id}/{step['name']}", State(step["state"]), step.get("items")
+        counts = step.get("counts") or {}
+        wide = not step.get("run") and isinstance(items, int)
+        total = float(max(1, items or 0)) if wide else 1.0 if state in FINAL else None
+        if key not in self._rows:
+            name = one_line(f"  {step['name']}", 40)
+            self._rows[key] = self._progress.add_task(name, start=False, total=None, state="", note="")
+        task = self._rows[key]
+        if state is not State.PENDING:
+            self._progress.start_task(task)
+        if state in FINAL:
+            self._progress.stop_task(task)
+        told = state is not State.PENDING and state is not State.SUCCESS
+        self._progress.update(
+            task,
+            state=f"[{STYLES[state]}]{state}[/]",
+            total=total,
+            completed=(ended(counts) if items else 1) if wide else 1.0 if state in FINAL else 0.0,
+            note=counts_text(items or 0, counts) if wide else step.get("reason") or "",
+            visible=not run.final and (told or len(run.steps or ()) <= MOST_STEPS),
         )

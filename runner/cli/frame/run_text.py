@@ -10,6 +10,7 @@ from runner.cli.frame.moments import show_moment, show_seconds
 from runner.cli.frame.output import printable
 from runner.model.pause import ALL, Pause
 from runner.model.run import Run, State, to_datetime
+from runner.model.step_run import step_name
 
 TRACEBACK_LINES = 10
 """How many of a traceback's last lines a failure report shows."""
@@ -68,8 +69,14 @@ def _value(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def block(run: Run, *, utc: bool) -> list[tuple[str, str]]:
-    """Return all that is known of a run as names and texts; what says nothing is left out."""
+def block(run: Run, *, utc: bool, steps: Sequence[str] = ()) -> list[tuple[str, str]]:
+    """Return all that is known of a run as names and texts; what says nothing is left out.
+
+    Args:
+        run: the run.
+        utc: show times in UTC.
+        steps: the lines that tell of its steps.
+    """
     error = run.error or {}
     progress = run.progress or {}
     fraction = progress.get("fraction")
@@ -87,6 +94,7 @@ def block(run: Run, *, utc: bool) -> list[tuple[str, str]]:
         ("result", _result(run)),
         ("error", f"{error['type']}: {error['message']}" if error else ""),
         ("progress", " ".join(part for part in told if part)),
+        ("steps", "\n".join(steps)),
         ("attempts", ", ".join(part for part in counts if part)),
         ("retry at", show_moment(run.retry_at, utc=utc)),
         ("queue", f"{run.queue}, priority {run.priority}"),
@@ -94,6 +102,9 @@ def block(run: Run, *, utc: bool) -> list[tuple[str, str]]:
         ("submitted", f"{show_moment(run.submitted_at, utc=utc)} by {run.submitted_by or '?'} ({run.trigger})"),
         ("slot", _slot(run, utc=utc)),
         ("key", run.key or ""),
+        ("flow", run.flow or ""),
+        ("step", step_name(run.step, run.item) if run.step else ""),
+        ("reused from", run.reused_from or ""),
         ("rerun of", run.rerun_of or ""),
         ("eta", show_moment(run.eta, utc=utc)),
         ("expires", show_moment(run.expires_at, utc=utc)),
@@ -128,7 +139,9 @@ def _revoked(revocation: dict[str, Any], *, utc: bool) -> str:
     return f"{show_moment(revocation['at'], utc=utc)} by {revocation.get('by') or '?'}{comment}"
 
 
-def failure_report(run: Run, command: str, log_command: str = "", log: Sequence[str] = ()) -> str:
+def failure_report(
+    run: Run, command: str, log_command: str = "", log: Sequence[str] = (), steps: Sequence[str] = ()
+) -> str:
     """Return a report about a run that did not succeed.
 
     Args:
@@ -136,6 +149,7 @@ def failure_report(run: Run, command: str, log_command: str = "", log: Sequence[
         command: that shows more.
         log_command: that shows all it wrote.
         log: the last lines of that, if it wrote any.
+        steps: the lines that tell of its steps, if it is a flow.
     """
     rows = [("run", run.id)]
     if run.params:
@@ -145,6 +159,8 @@ def failure_report(run: Run, command: str, log_command: str = "", log: Sequence[
         rows.append(("error", f"{error['type']}: {error['message']}"))
     if run.detail:
         rows.append(("detail", run.detail))
+    if steps:
+        rows.append(("steps", "\n".join(steps)))
     if run.revocation:
         rows.append(("revoked", _revoked(run.revocation, utc=False)))
     told = aligned([*rows, *([("log", log_command)] if log else [])], indent="  ")

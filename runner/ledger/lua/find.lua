@@ -1,11 +1,13 @@
 -- Looks through an index for runs that fit, in order of submission. No run changes its state here.
 --
--- Keys: NS:state:STATE, or NS:job:JOB:STATE with a job; then NS:run:ID of each run that a condition is asked of. So
--- many are looked at in one call that it stays short; the caller calls again from the place that was reached.
+-- Keys: NS:state:STATE, with a job NS:job:JOB:STATE; NS:step-state:STATE or NS:step-job:JOB:STATE too if step runs are
+-- wanted; with a flow only NS:flow-runs:ID, whose order counts then. NS:run:ID of each run that a condition is asked of. So many are looked
+-- at in one call that it stays short; the caller calls again from the place that was reached.
 --
 -- ARGV: 'newest' | 'oldest' (which come first), first and last ms of submission ('-inf', '+inf'), ms and id of the run
 --       to go on after ('' for none), how many to find, how many to look at, job ('' for any), states with commas
---       between, '1' to tell how long each took, then conditions as field, text, …
+--       between, '1' to tell how long each took, flow ('' for none), '1' for step runs too, then conditions as field,
+--       text, …. In a flow, a place is an ordinal instead of ms.
 -- Returns {found as id, ms it took | '', …; ms and id of the last one looked at | ''; how many were looked at;
 -- 1 if none are left}
 --
@@ -14,9 +16,10 @@
 local newest = ARGV[1] == 'newest'
 local low, high, at, after = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local most, look, job, timed = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8], ARGV[10] == '1'
+local flow, steps = ARGV[11], ARGV[12] == '1'
 
 local names, wanted = {}, {}
-for i = 11, #ARGV, 2 do
+for i = 13, #ARGV, 2 do
   names[#names + 1] = ARGV[i]
   wanted[#wanted + 1] = ARGV[i + 1]
 end
@@ -49,7 +52,17 @@ local fits = {
   worker = function(held, text) return held == text or string.match(held, '@(.*)$') == text end,
 }
 
+-- The list of a flow's step runs is no index of anything.
+local function fits_in_flow(id)
+  local held = redis.pcall('HMGET', run_key(id), 'state', 'job', 'submitted_at')
+  if held.err or not held[1] or not string.find(',' .. ARGV[9] .. ',', ',' .. held[1] .. ',', 1, true) then return false end
+  local submitted = tonumber(held[3] or '') or 0
+  return (job == '' or held[2] == job)
+    and (low == '-inf' or submitted >= tonumber(low)) and (high == '+inf' or submitted <= tonumber(high))
+end
+
 local function satisfies(id)
+  if flow ~= '' and not fits_in_flow(id) then return false end
   if #names == 0 then return true end
   local held = redis.pcall('HMGET', run_key(id), unpack(names))
   if held.err then return false end
@@ -69,8 +82,7 @@ local function took(id)
 end
 
 local lists = {}
-for state in string.gmatch(ARGV[9], '[^,]+') do
-  local key = job ~= '' and job_key(job, state) or state_key(state)
+local function look_through(key)
   local from, to, count = newest and high or low, newest and low or high, look
   if at ~= '' then
     from = at
@@ -89,6 +101,28 @@ for state in string.gmatch(ARGV[9], '[^,]+') do
     place = place + 2
   end
   lists[#lists + 1] = { entries = entries, place = place, whole = #entries < 2 * count }
+end
+
+local function look_through_flow()
+  local key, entries = flow_runs_key(flow), {}
+  local length = redis.call('LLEN', key)
+  local first = newest and math.max(0, (tonumber(at) or length) - look) or (tonumber(at) or -1) + 1
+  local last = newest and (tonumber(at) or length) - 1 or first + look - 1
+  local ids = last >= first and redis.call('LRANGE', key, first, last) or {}
+  for i = 1, #ids do
+    local place = newest and #ids + 1 - i or i
+    entries[2 * i - 1], entries[2 * i] = ids[place], tostring(first + place - 1)
+  end
+  lists[1] = { entries = entries, place = 1, whole = newest and first == 0 or last >= length - 1 }
+end
+
+if flow ~= '' then
+  look_through_flow()
+else
+  for state in string.gmatch(ARGV[9], '[^,]+') do
+    look_through(job ~= '' and job_key(job, state) or state_key(state))
+    if steps then look_through(job ~= '' and step_job_key(job, state) or step_state_key(state)) end
+  end
 end
 
 local found, looked, last_at, last_id, none_left = {}, 0, at, after, 0

@@ -1,14 +1,14 @@
 #!lua flags=allow-oom
--- Removes all that is known of a finished run. Keys and slots stay: they outlive it. A step run goes with its flow.
+-- Removes all that is known of a finished run. Keys and slots stay: they outlive it.
 --
 -- ARGV: id, by
--- Returns 'unknown' | 'forgotten' | 'step' | the state that forbids it
+-- Returns 'unknown' | 'forgotten' | the state that forbids it | 'FLOW' and the id of the flow that it goes with
 --
 -- Uses: records, acts, endings, removal, revoking.
 
 local run = load_run(ARGV[1])
 if not run then return 'unknown' end
-if run.flow then return 'step' end
+if run.flow then return 'FLOW ' .. run.flow end
 if expired(run) then revoke_run(run, 'expired') end
 if not FINAL[run.state] then return run.state end
 remove_run(run)

@@ -1,0 +1,41 @@
+"""The approvals that somebody is awaited for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from runner.ledger.standings import read_standings
+from runner.model.run import to_timestamp
+
+if TYPE_CHECKING:
+    from runner.actions.project import Project
+
+
+@dataclass(frozen=True, slots=True)
+class Approvals:
+    """The step runs of an approval step that wait for somebody: how many, and the one that was there first."""
+
+    job: str
+    count: int
+    oldest: str
+    since: int
+
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON shows it."""
+        return {"job": self.job, "count": self.count, "oldest": self.oldest, "since": to_timestamp(self.since)}
+
+
+def waiting_approvals(project: Project) -> list[Approvals]:
+    """Return the declared approval steps for which somebody is awaited, the longest first.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    names = list(project.catalog.jobs.with_option("approval"))
+    found = [
+        Approvals(each.job, each.waiting, each.oldest, each.oldest_at)
+        for each in read_standings(project.ledger, names).values()
+        if each.oldest is not None and each.oldest_at is not None
+    ]
+    return sorted(found, key=lambda each: each.since)

@@ -1,0 +1,90 @@
+"""Read the steps of a flow for people: each with its only run, its failed items, or the steps of its own flow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from runner.ledger.ledger import Ledger
+from runner.ledger.search import search
+from runner.model.run import Run, State
+from runner.model.run_query import RunQuery
+
+DEEPEST = 4
+"""Levels of flows within flows that a catalog allows."""
+MOST_FAILED = 5
+"""Failed items of a step that are told of."""
+_LOOK = 500
+"""Failed step runs of a flow that are looked at for that."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Branch:
+    """A step of a flow, as ``steps`` of the run document has it."""
+
+    name: str
+    state: State
+    reason: str | None = None
+    needs: Sequence[str] = ()
+    items: int | None = None
+    """How many runs it has; None if that is not known yet."""
+    counts: Mapping[str, int]
+    started_at: str | None = None
+    finished_at: str | None = None
+    run: Run | None = None
+    """The run of a step without ``each``, once there is one."""
+    failed: Sequence[Run] = ()
+    """Some of its failed items."""
+    branches: Sequence[Branch] = ()
+    """The steps of the flow that is its run."""
+
+    @property
+    def fans_out(self) -> bool:
+        """Whether it has a run for each item of a list."""
+        return self.run is None and self.items is not None
+
+
+def branch_of(document: Mapping[str, Any]) -> Branch:
+    """Return a step as the run document tells it, without its run."""
+    return Branch(
+        name=document["name"],
+        state=State(document["state"]),
+        reason=document.get("reason"),
+        needs=document.get("needs") or (),
+        items=document.get("items"),
+        counts=document.get("counts") or {},
+        started_at=document.get("started_at"),
+        finished_at=document.get("finished_at"),
+    )
+
+
+def read_branches(ledger: Ledger, flow: Run, *, deepest: int = DEEPEST) -> list[Branch]:
+    """Return the steps of a flow, in its order; none of a run that is no flow.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    documents = flow.steps or []
+    ids = [each["run"] for each in documents if each.get("run")]
+    runs = {run.id: run for run in ledger.read(ids)}
+    failed = _failed(ledger, flow)
+    found = []
+    for each in documents:
+        run = runs.get(each.get("run") or "")
+        plain = branch_of(each)
+        below = read_branches(ledger, run, deepest=deepest - 1) if run is not None and run.steps and deepest > 1 else ()
+        items = () if run is not None else [item for item in failed if item.step == plain.name][:MOST_FAILED]
+        values = {name: getattr(plain, name) for name in _PLAIN}
+        found.append(Branch(**values, run=run, failed=items, branches=below))
+    return found
+
+
+_PLAIN = ("name", "state", "reason", "needs", "items", "counts", "started_at", "finished_at")
+
+
+def _failed(ledger: Ledger, flow: Run) -> list[Run]:
+    wide = any(not each.get("run") and (each.get("counts") or {}).get(State.FAILURE) for each in flow.steps or ())
+    if not wide:
+        return []
+    return search(ledger, RunQuery(flow=flow.id, state=[State.FAILURE], sort="oldest"), limit=_LOOK).runs

@@ -1,0 +1,200 @@
+"""The log of a flow: what its step runs wrote, in order of time. Flows among its steps are read in the same way."""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from runner.errors import Unavailable
+from runner.ledger.reach import reaching
+from runner.ledger.reading import get_run, read_runs
+from runner.ledger.run_log import LOOK_SECONDS, RunLog
+from runner.ledger.search import search
+from runner.ledger.store import Store
+from runner.ledger.watch import RECONNECT_PAUSES
+from runner.model.log_line import LogLine
+from runner.model.run import FINAL, Run, State, to_datetime
+from runner.model.run_query import RunQuery
+from runner.model.step_run import step_name
+
+_READ_AT_ONCE = 200
+_WATCHED = 500
+"""Logs that are waited for at once; the others are looked at as often."""
+
+BEGUN = (State.STARTED, State.RETRY, State.SUCCESS, State.FAILURE, State.REVOKED)
+"""States in which a step run may have written something."""
+
+
+def everything(name: str) -> bool:  # noqa: ARG001
+    """Want all steps."""
+    return True
+
+
+@dataclass(slots=True)
+class _Source:
+    """The log of a step run."""
+
+    name: str
+    log: RunLog
+    run_id: str
+    begin: float
+    """When it first started, Unix ms."""
+    ended: bool
+
+    def named(self, line: LogLine) -> LogLine:
+        """Return the line with its origin."""
+        return replace(line, step=self.name, run=self.run_id)
+
+
+class FlowLog:
+    """The log of one flow.
+
+    Every method raises :class:`~runner.errors.Unavailable` if Redis cannot be reached in a bounded time.
+    """
+
+    def __init__(self, store: Store, flow_id: str, wanted: Callable[[str], bool] = everything) -> None:
+        """Read the log of the flow; ``wanted`` is asked of the names of step runs, such as ``load[3]``."""
+        self._store = store
+        self._flow_id = flow_id
+        self._wanted = wanted
+        self._flows: dict[str, str] = {flow_id: ""}
+        """What stands before the names of its steps, by flow."""
+        self._seen: dict[str, set[int]] = {}
+        """The ordinals of the step runs whose logs were opened, by flow."""
+        self._open: dict[str, _Source] = {}
+        """By the id of the step run."""
+
+    def lines(self) -> Iterator[LogLine]:
+        """Yield the new lines that have been recorded so far, in order of time."""
+        self._discover()
+        ready = sorted(self._open.values(), key=lambda each: each.begin)
+        heap: list[tuple[int, int, LogLine, Iterator[LogLine], _Source]] = []
+        place = number = 0
+        while heap or place < len(ready):
+            # A log is opened when its turn comes: there may be ten thousand of them.
+            while place < len(ready) and (not heap or ready[place].begin <= heap[0][0]):
+                source = ready[place]
+                lines = source.log.lines()
+                if (first := next(lines, None)) is not None:
+                    heapq.heappush(heap, (first.at, number, first, lines, source))
+                place, number = place + 1, number + 1
+            if not heap:
+                continue
+            _, order, line, lines, source = heap[0]
+            yield source.named(line)
+            if (after := next(lines, None)) is not None:
+                heapq.heapreplace(heap, (after.at, order, after, lines, source))
+            else:
+                heapq.heappop(heap)
+        self._close(ready)
+
+    def follow(self) -> Iterator[LogLine]:
+        """Yield recorded lines and then new ones until the flow has ended. A lost connection is made again.
+
+        Raises:
+            UnknownRun: the flow is not known (any more).
+            Unavailable: Redis could not be reached from the beginning.
+        """
+        reached, failures, final = False, 0, False
+        while not final:
+            try:
+                # Asked first: what its step runs wrote is there no later than its end.
+                final = get_run(self._store, self._flow_id).final
+                yield from self.lines()
+                reached, failures = True, 0
+                if not final:
+                    self._wait()
+            except Unavailable:
+                if not reached:
+                    raise
+                final = False
+                time.sleep(RECONNECT_PAUSES[min(failures, len(RECONNECT_PAUSES) - 1)])
+                failures += 1
+
+    def _wait(self) -> None:
+        """Wait until a step run writes something, no longer than until others may have started."""
+        keys = {self._store.keys.log(each.run_id): each.log.last for each in list(self._open.values())[:_WATCHED]}
+        if not keys:
+            time.sleep(LOOK_SECONDS)
+            return
+        with reaching(self._store.settings):
+            self._store.client.xread(keys, count=1, block=int(LOOK_SECONDS * 1000))  # type: ignore[arg-type]
+
+    def _close(self, sources: Sequence[_Source]) -> None:
+        for each in sources:
+            if each.ended:
+                self._open.pop(each.run_id, None)
+
+    def _discover(self) -> None:
+        """Open the logs of the step runs that have started since, and note which of them have ended."""
+        looked: set[str] = set()
+        while left := [flow for flow in self._flows if flow not in looked]:
+            for flow in left:
+                looked.add(flow)
+                self._discover_in(flow)
+
+    def _discover_in(self, flow: str) -> None:
+        keys = self._store.keys
+        with reaching(self._store.settings), self._store.client.pipeline(transaction=False) as pipe:
+            pipe.lrange(keys.flow_runs(flow), 0, -1)
+            for state in BEGUN:
+                pipe.get(keys.flow_states(flow, state))
+            ids, *bitmaps = pipe.execute()
+        seen = self._seen.setdefault(flow, set())
+        by_state = {state: set(_bits(bitmap)) for state, bitmap in zip(BEGUN, bitmaps, strict=True)}
+        for state, ordinals in by_state.items():
+            for ordinal in ordinals & seen:
+                source = self._open.get(ids[ordinal]) if ordinal < len(ids) else None
+                if source is not None and state in FINAL:
+                    source.ended = True
+        new = sorted(ordinal for ordinal in set().union(*by_state.values()) - seen if ordinal < len(ids))
+        for first in range(0, len(new), _READ_AT_ONCE):
+            portion = new[first : first + _READ_AT_ONCE]
+            for run in read_runs(self._store, [ids[ordinal] for ordinal in portion]):
+                self._take(flow, run)
+            seen.update(portion)
+
+    def _take(self, flow: str, run: Run) -> None:
+        name = self._flows[flow] + step_name(run.step or "?", run.item)
+        if run.steps is not None:
+            self._flows[run.id] = f"{name}/"
+        elif run.attempts and self._wanted(name):
+            log = RunLog(self._store, run.id)
+            self._open[run.id] = _Source(name, log, run.id, _begin(run), run.final)
+
+
+def last_lines(store: Store, run: Run, count: int) -> list[LogLine]:
+    """Return the last lines that a run wrote; of a flow those of the first of its step runs that failed.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    if run.steps is None:
+        return RunLog(store, run.id).tail(count)
+    if not any(each["state"] == State.FAILURE for each in run.steps):
+        return []
+    found = search(store, RunQuery(flow=run.id, state=[State.FAILURE], sort="oldest"), limit=1).runs
+    return [_below(run, line) for run in found for line in last_lines(store, run, count)]
+
+
+def _below(run: Run, line: LogLine) -> LogLine:
+    name = step_name(run.step or "?", run.item)
+    return replace(line, step=f"{name}/{line.step}" if line.step else name, run=line.run or run.id)
+
+
+def _begin(run: Run) -> float:
+    times = [each["started_at"] for each in run.past_attempts if each.get("started_at")]
+    first = min([*times, *([run.started_at] if run.started_at else [])], default=None)
+    return to_datetime(first).timestamp() * 1000 if first is not None else 0.0
+
+
+def _bits(bitmap: Any) -> Iterator[int]:
+    """Yield the places of the bits that are set, as Redis counts them; of text whose bytes are its characters."""
+    held = bitmap if isinstance(bitmap, bytes) else (bitmap or "").encode("utf-8", "surrogateescape")
+    for place, byte in enumerate(held):
+        for bit in range(8):
+            if byte & (0x80 >> bit):
+                yield place * 8 + bit
