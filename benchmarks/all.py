@@ -35,6 +35,7 @@ NAMES = (
 MORE = (
     "start_up",
     "attempt",
+    "flows",
     "growth",
     "loading",
     "imports",
