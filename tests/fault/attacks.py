@@ -13,10 +13,12 @@ from random import Random
 from tests.fault.boundaries import break_off_everywhere
 from tests.fault.delayed import delay_many
 from tests.fault.fencing import fence
+from tests.fault.flows import attack_flows, judge_flows
 from tests.fault.forge import forge
 from tests.fault.ours import RunnerSystem
 from tests.fault.server import Fsync, RedisServer
 from tests.fault.system import Order, System, orders
+from tests.fault.verdict import Judge, judge
 from tests.support.deadline import wait_until
 from tests.support.proxy import Proxy
 
@@ -47,7 +49,11 @@ class Field:
 
     def load(self, longest: float = 0.1) -> Load:
         """Return a load to submit beside the attack."""
-        return Load(self, orders(self.size.runs, self.random, longest))
+        return self.load_of(orders(self.size.runs, self.random, longest))
+
+    def load_of(self, todo: list[Order]) -> Load:
+        """Return a load of these runs."""
+        return Load(self, todo)
 
 
 class Load:
@@ -185,7 +191,7 @@ def cut_all_the_while(field: Field) -> None:
     system, size = field.system, field.size
     system.start_workers(size.workers, size.concurrency)
     todo = [replace(each, job=field.random.choice(("work", "once"))) for each in orders(size.runs, field.random, 0.3)]
-    with Load(field, todo):
+    with field.load_of(todo):
         pause = size.seconds / max(1, size.kills)
         for _ in range(max(1, size.kills)):
             time.sleep(field.random.uniform(0.2, 1.8) * pause)
@@ -341,6 +347,8 @@ class Attack:
     """Whether it attacks something that stock Celery does not have."""
     pace: float | None = None
     """Of ``--seconds``; that of ``--kills`` if it has none of its own."""
+    judge: Judge = judge
+    """Tells what became of the runs."""
 
 
 ATTACKS = (
@@ -355,6 +363,18 @@ ATTACKS = (
         90.0,
         runner_only=True,
         pace=3.0,
+    ),
+    Attack(
+        "flows",
+        "flows end as they should",
+        "SIGKILL, all processes, Redis",
+        attack_flows,
+        0.1,
+        2.0,
+        120.0,
+        runner_only=True,
+        pace=1.0,
+        judge=judge_flows,
     ),
     Attack("freeze", "a lost lease is fenced", "SIGSTOP, worker, 2.5 leases", freeze_a_worker, 0.1, 0.05, 60.0),
     Attack("redis-kill", "AOF always loses nothing", "SIGKILL, Redis, restarted", kill_redis, 0.1, 0.05, 60.0),

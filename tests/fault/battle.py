@@ -14,7 +14,7 @@ from tests.fault.ours import RunnerSystem
 from tests.fault.server import RedisServer
 from tests.fault.stock import StockSystem
 from tests.fault.system import System
-from tests.fault.verdict import Row, judge
+from tests.fault.verdict import Row
 from tests.support.proxy import Proxy
 
 SYSTEMS: dict[str, type[RunnerSystem] | type[StockSystem]] = {"runner": RunnerSystem, "celery": StockSystem}
@@ -55,7 +55,7 @@ def fight(
             if alarms and not victim.deaths and not attack.may_lose_leases:
                 notes.append(f"{alarms} false alarms: leases called lost that were settled")
             _keep_logs(victim, folder)
-            row = judge(
+            row = attack.judge(
                 victim,
                 f"{attack.promise}",
                 attack.words,

@@ -13,6 +13,7 @@ from runner.ledger.ledger import Ledger
 from runner.ledger.submission import Submission
 from runner.model.job import JobSpec
 from runner.settings import load_settings
+from tests.fault.flow_jobs import flow_jobs
 from tests.fault.forgery import CANARY_MODULE
 from tests.fault.server import RedisServer
 from tests.fault.system import Order, Report, System, Worker
@@ -36,6 +37,7 @@ def jobs(witness: Path) -> dict[str, Any]:
         "work": work,
         "once": {**work, "delivery": "at_most_once"},
         "timed": {**work, "timeout": "5500ms"},
+        **flow_jobs(witness),
         # Its module declares a task that no job names.
         "neighbour": {"task": "canary_tasks:run", "kwargs": {"witness": str(witness)}, "params": {"kind": {}}},
         "canary": {"task": "work:canary", "kwargs": {"witness": str(witness)}, "enabled": False},
@@ -72,13 +74,17 @@ class RunnerSystem(System):
             "worker": {"lease": f"{lease:g}s", "shutdown_grace": f"{grace:g}s"},
             "retention": {"runs": 1_000_000},
         }
-        work = Path(__file__).with_name("work.py").read_text()
+        work, steps = (Path(__file__).with_name(f"{name}.py").read_text() for name in ("work", "flow_steps"))
         url = f"redis://127.0.0.1:{worker_port}/0"
         self.project = write_project(
             folder / "project",
             url,
             jobs(self.witness),
-            {"work.py": work, "canary_tasks.py": CANARY_MODULE.format(witness=str(self.witness))},
+            {
+                "work.py": work,
+                "flow_steps.py": steps,
+                "canary_tasks.py": CANARY_MODULE.format(witness=str(self.witness)),
+            },
             settings,
             NAMESPACE,
         )

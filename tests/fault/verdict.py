@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from tests.fault.system import EXPECTED, System
 from tests.fault.witness import Testimony
@@ -47,6 +48,23 @@ class Row:
         if self.rollback:
             return not (self.stuck or self.wrong or self.notes or (self.confirmed and self.lost))
         return not (self.lost or self.stuck or self.unexplained or self.wrong or self.notes)
+
+
+class Judge(Protocol):
+    """Tells what became of the runs of an attack that is over."""
+
+    def __call__(
+        self,
+        system: System,
+        promise: str,
+        attack: str,
+        seconds: float,
+        notes: Sequence[str] = (),
+        *,
+        rollback: bool = False,
+        confirmed: bool = False,
+    ) -> Row:
+        """Return the row of the attack."""
 
 
 def judge(
