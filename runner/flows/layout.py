@@ -71,8 +71,8 @@ _Key = tuple[str, str, int]
 """A step, or the place where a line crosses a layer: its ends and the layer."""
 
 
-def layout(graph: Mapping[str, Node]) -> Layout:
-    """Return where the steps of a graph and the lines between them stand."""
+def layout(graph: Mapping[str, Node], *, narrowest: float = NARROWEST) -> Layout:
+    """Return where the steps of a graph and the lines between them stand; boxes are at least ``narrowest`` wide."""
     layers = layers_of(graph)
     columns: list[list[_Key]] = [[] for _ in range(max(layers.values(), default=-1) + 1)]
     for name, layer in layers.items():
@@ -94,7 +94,7 @@ def layout(graph: Mapping[str, Node]) -> Layout:
                 before.setdefault(right, []).append(left)
     if sum(map(len, after.values())) <= MOST_LINES_SWEPT:
         columns = _untangled(columns, before, after)
-    return _placed(graph, layers, columns, before, after, courses)
+    return _placed(graph, layers, columns, before, after, courses, narrowest)
 
 
 def _untangled(
@@ -139,6 +139,7 @@ def _placed(
     before: Mapping[_Key, list[_Key]],
     after: Mapping[_Key, list[_Key]],
     courses: Mapping[tuple[str, str], list[_Key]],
+    narrowest: float,
 ) -> Layout:
     middles = {key: place * (HEIGHT + BETWEEN_BOXES) for column in columns for place, key in enumerate(column)}
     for sweep in range(SWEEPS):
@@ -148,7 +149,7 @@ def _placed(
             middles.update(zip(column, _apart(column, wanted), strict=True))
     top = min(middles.values(), default=0.0) - HEIGHT / 2 - MARGIN
     middles = {key: middle - top for key, middle in middles.items()}
-    widths = [max((_width(name) for name, to, _ in column if not to), default=NARROWEST) for column in columns]
+    widths = [max([narrowest, *(_width(name) for name, to, _ in column if not to)]) for column in columns]
     lefts = [MARGIN + sum(widths[:layer]) + layer * BETWEEN_LAYERS for layer in range(len(widths))]
     boxes = {}
     for name in graph:

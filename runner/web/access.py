@@ -1,6 +1,6 @@
 """Decide who may do what: by tokens, the token of this start, a trusted proxy, or access from this host.
 
-Roles: ``read`` looks; ``operate`` submits, revokes and reruns too; ``admin`` pauses and forgets too.
+Roles: ``read`` looks; ``operate`` submits, revokes, reruns, and approves too; ``admin`` pauses and forgets too.
 """
 
 from __future__ import annotations

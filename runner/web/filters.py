@@ -13,7 +13,7 @@ from runner.model.run_query import RunQuery
 from runner.web.asked import ask_query, fields_of, texts_of
 from runner.web.jobs import Field
 
-COMMON = ("job", "since", "grep", "state")
+COMMON = ("job", "since", "grep", "state", "steps")
 """What most people filter by; the rest is folded away."""
 
 

@@ -35,6 +35,7 @@ door = APIRouter(include_in_schema=False)
 
 Csrf = Annotated[str, Form(max_length=128)]
 Flag = Annotated[str, Form(max_length=8)]
+Comment = Annotated[str, Form(max_length=1000)]
 MOST_FIELDS = 1000
 
 
@@ -131,7 +132,7 @@ def revoke_form(
     request: Request,
     csrf: Csrf = "",
     terminate: Flag = "",
-    comment: Annotated[str, Form(max_length=1000)] = "",
+    comment: Comment = "",
 ) -> Response:
     """Revoke a run."""
     person = _check_form(request, Role.OPERATE, csrf)
@@ -162,7 +163,7 @@ def pause_form(
     request: Request,
     csrf: Csrf = "",
     duration: Annotated[str, Form(max_length=32)] = "",
-    comment: Annotated[str, Form(max_length=1000)] = "",
+    comment: Comment = "",
 ) -> Response:
     """Hold a job."""
     person = _check_form(request, Role.ADMIN, csrf)

@@ -20,7 +20,8 @@ from runner.yaml_reader.reader import MAX_BYTES
 def job_yaml(job: JobSpec) -> str:
     """Return the options of a job as YAML, defaults of its file merged in."""
     values = {each.field: getattr(job, each.field) for each in options_of(JobSpec)}
-    written = {"task": job.task, **JOB.write_fields(values)}
+    # What it runs comes first, also where it is the default of a file.
+    written = {**({"task": job.task} if job.task is not None else {}), **JOB.write_fields(values)}
     return str(yaml.safe_dump({job.name: written}, sort_keys=False, allow_unicode=True, width=90))
 
 

@@ -82,6 +82,11 @@ def pretty(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, indent=2)
 
 
+def compact(value: Any) -> str:
+    """Return a declared value as JSON on one line."""
+    return json.dumps(value, ensure_ascii=False, default=dict)
+
+
 def brief(params: dict[str, Any]) -> str:
     """Return params in a few words."""
     text = " ".join(
@@ -100,4 +105,5 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "between": between,
     "pretty": pretty,
     "brief": brief,
+    "compact": compact,
 }

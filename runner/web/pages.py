@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
@@ -38,10 +39,12 @@ from runner.model.submit_options import SubmitOptions
 from runner.web import overview
 from runner.web.asked import fields_of
 from runner.web.filters import Filters
+from runner.web.flows import approvals_of, declared_graph, flow_page, shown_document
 from runner.web.jobs import Field, form_of, job_source, job_yaml
 from runner.web.overview import bars, hours
 from runner.web.render import page
 from runner.web.requests import JobName, Reader, ReadReference, state_of
+from runner.web.steps import items_href
 
 router = APIRouter(include_in_schema=False, dependencies=[Reader])
 
@@ -206,6 +209,7 @@ def job_page(
         pause=pause_of.document() if pause_of is not None else None,
         overdue=_overdue(project, job.name),
         past=past or Past({}),
+        drawing=declared_graph(job.steps),
         most_at_once=MOST_AT_ONCE,
         most_slots=SLOTS,
     )
@@ -234,11 +238,12 @@ def show_runs(request: Request) -> Response:
 
 
 @router.get("/runs/{reference}")
-def show_run(reference: ReadReference, request: Request) -> Response:
-    """One run: what it did, attempt by attempt, and what it wrote."""
+def show_run(reference: ReadReference, request: Request, steps: Annotated[str, Query(max_length=8)] = "") -> Response:
+    """One run: what it did, attempt by attempt, or step by step, and what it wrote."""
     project = state_of(request).project
     facts, explanation = why(project, reference)
     run = facts.run
+    flow = flow_page(project.ledger, run, ZoneInfo(project.settings.timezone), whole=steps == "all")
     log = RunLog(project.ledger, run.id)
     count, lines = 0, deque[LogLine](maxlen=LOG_LINES)
     for line in log.lines():
@@ -250,7 +255,10 @@ def show_run(reference: ReadReference, request: Request) -> Response:
         "run",
         run=run,
         explanation=explanation,
-        document=run.document(),
+        document=shown_document(run),
+        flow=flow,
+        approvals=approvals_of(project.ledger, run, flow),
+        items=items_href(run.flow, run.job) if run.flow is not None and run.item is not None else None,
         lines=lines,
         count=count,
         last=log.last,

@@ -243,22 +243,6 @@ def test_stop_ends_the_other_items_and_records_no_more() -> None:
     assert decided(graph, "stop", a=cut).end == Outcome(State.FAILURE, "step_failed", ("a",))
 
 
-def test_cleanup_waits_for_the_open_runs_of_a_step_that_is_cut_off() -> None:
-    graph = {"bad": node(), "a": node(), "tidy": node("a", "ended")}
-    partly = StepState(250, 100, {"SUCCESS": 90, "STARTED": 10})
-    decision = decided(graph, "stop", bad=FAILED, a=partly)
-    assert decision == Decision(skip=(("a", "cancelled"),), terminate=("a",))
-    cut = StepState(101, 101, {"SUCCESS": 90, "STARTED": 9, "REVOKED": 2})
-    assert decided(graph, "stop", bad=FAILED, a=cut) == Decision(terminate=("a",))
-    assert decided(graph, "stop", bad=FAILED, a=runs(SUCCESS=90, REVOKED=11)).admit == ("tidy",)
-
-
-def test_the_end_comes_once_nothing_else_is_to_be_done() -> None:
-    graph = chain("a", "b")
-    assert decided(graph, a=FAILED) == Decision(skip=(("b", "upstream_failed"),))
-    assert decided(graph, a=FAILED, b=UPSTREAM) == Decision(end=Outcome(State.FAILURE, "step_failed", ("a",)))
-
-
 @pytest.mark.parametrize(
     ("stopping", "state", "terminates"),
     [

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -15,6 +17,15 @@ import pytest
 from tests.support.project import Project, write_project
 from tests.support.running import Running
 from tests.support.servers import Server
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+MILLISECONDS = 30_000
+needs_chromium = pytest.mark.skipif(
+    CHROMIUM is None and not os.environ.get("CI"), reason="needs Chromium on PATH; never skipped in CI"
+)
 
 MODULE = '''
 import logging, time
@@ -148,3 +159,31 @@ def web(project: Project) -> Iterator[Web]:
 def client(web: Web) -> Iterator[httpx.Client]:
     with web.client() as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    from playwright.sync_api import sync_playwright  # most tests need none
+
+    with sync_playwright() as playwright:
+        # Without its sandbox, which needs rights that a container's root does not have.
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, web: Web) -> Iterator[Page]:
+    """A page of a browser; an error of a script, or one that the content security policy reports, fails the test."""
+    from playwright.sync_api import expect
+
+    context = browser.new_context(base_url=web.url, locale="en-GB")
+    page = context.new_page()
+    page.set_default_timeout(MILLISECONDS)
+    expect.set_options(timeout=MILLISECONDS)
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda message: faults.append(message.text) if "Content Security" in message.text else None)
+    yield page
+    assert faults == []
+    context.close()

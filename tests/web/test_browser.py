@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import threading
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -13,43 +11,16 @@ from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.support.deadline import wait_until
 from tests.support.project import Project, write_project
 from tests.support.servers import Server
-from tests.web.conftest import JOBS, MODULE, Web, serving
+from tests.web.conftest import JOBS, MILLISECONDS, MODULE, Web, needs_chromium, serving
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-MILLISECONDS = 30_000
 PAGES = ("/", "/jobs", "/jobs/typed", "/jobs/scheduled", "/runs", "/schedule", "/schedule/2026-11-26", "/fleet")
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None and not os.environ.get("CI"), reason="needs Chromium on PATH; never skipped in CI"
-)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        # Without its sandbox, which needs rights that a container's root does not have.
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser: Browser, web: Web) -> Iterator[Page]:
-    context = browser.new_context(base_url=web.url, locale="en-GB")
-    page = context.new_page()
-    page.set_default_timeout(MILLISECONDS)
-    expect.set_options(timeout=MILLISECONDS)
-    faults: list[str] = []
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("console", lambda message: faults.append(message.text) if "Content Security" in message.text else None)
-    yield page
-    assert faults == []
-    context.close()
+pytestmark = needs_chromium
 
 
 def test_submit_by_form_and_watch_to_the_end(page: Page, tmp_path: Path) -> None:

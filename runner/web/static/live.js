@@ -104,6 +104,8 @@
   });
   // What no event tells: a worker that died, the time that passes.
   setInterval(() => { if (!away) later(); }, TICK);
+  // Bars of steps that run grow with the time.
+  setInterval(() => { if (!away && "tick" in main.dataset) later(); }, PROGRESS_TICK);
 
   // The log grows at its end; it follows only whoever looks at its end.
   const log = document.getElementById("log");

@@ -1,0 +1,82 @@
+"""A flow's graph as a picture: its boxes and lines in pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from runner.flows.layout import Box, Layout, layout
+from runner.flows.picture import marks, what
+from runner.model.step import Step
+from runner.web.steps import StepRow
+
+WHOLE_WIDTH = 1500.0
+"""A picture up to this width is made smaller where there is less room; a wider one is scrolled."""
+_NARROWEST = 148.0
+"""Of a box: it has a state in words."""
+_LONGEST_LINE = 20
+"""Characters of the second line of a box."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A step, as a box of two lines."""
+
+    box: Box
+    line: str
+    title: str
+    state: str | None
+    """None for a step that is only declared."""
+    href: str | None
+    many: bool
+    """It has a run for each item."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """A picture: where its parts stand, and what is in its boxes."""
+
+    layout: Layout
+    nodes: list[Node]
+
+    @property
+    def fits(self) -> bool:
+        """Whether it may be made smaller to fit."""
+        return self.layout.width <= WHOLE_WIDTH
+
+
+def draw(graph: Mapping[str, Step], rows: Iterable[StepRow] | None = None, now: int = 0) -> Drawing:
+    """Return the picture of a graph.
+
+    Args:
+        graph: the steps.
+        rows: what the steps of a flow do; None for a graph that is only declared.
+        now: until when those that go on have run, in Unix milliseconds.
+    """
+    places = layout(graph, narrowest=_NARROWEST)
+    known = {row.name: row for row in rows or ()}
+    nodes = [_node(box, graph[box.name], known.get(box.name), now) for box in places.boxes]
+    return Drawing(places, nodes)
+
+
+def _node(box: Box, step: Step, row: StepRow | None, now: int) -> Node:
+    notes = [*([] if row is None else [row.line(now)]), what(step), *marks(step)]
+    href = f"/jobs/{step.job}" if step.job is not None else None
+    return Node(
+        box=box,
+        line=row.short(now) if row is not None else _declared(step),
+        title=f"{box.name}: {', '.join(notes)}",
+        state=None if row is None else row.state,
+        href=href if row is None else row.href,
+        many=step.each is not None,
+    )
+
+
+def _declared(step: Step) -> str:
+    words = step.kind if step.job is None else f"job {step.job}"
+    return shortened(f"{words} for each item" if step.each is not None else words, _LONGEST_LINE)
+
+
+def shortened(text: str, most: int) -> str:
+    """Return a text that fits, its end cut off where it is too long."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -1,0 +1,148 @@
+"""The steps of a flow as the rows of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from runner.model.plural import things
+from runner.model.run import Run, State, to_datetime
+from runner.model.step import Step
+from runner.web.moments import span
+
+MOST_ROWS = 40
+"""Steps of a larger flow are shown in part, so that its page stays small."""
+
+OPEN = (State.PENDING, State.STARTED, State.RETRY)
+_FAILING = ("FAILURE", "REVOKED")
+WAITS = "waits for approval"
+_FIRST_SHOWN = ("FAILURE", "STARTED", "RETRY")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRow:
+    """A step of a flow. Times are Unix milliseconds; ``ended`` is None while it goes on."""
+
+    name: str
+    kind: str
+    """``task``, ``job``, or ``approval``."""
+    state: str
+    reason: str | None
+    done: tuple[int, int] | None
+    """How many runs of an ``each`` step have ended, or have failed once all have ended, and how many there are."""
+    counts: str
+    """How many runs of an ``each`` step are in which state; empty for other steps."""
+    began: int | None
+    ended: int | None
+    began_at: str | None
+    ended_at: str | None
+    href: str | None
+    """Its only run, or the list of its runs; None before it has any."""
+    run: str | None
+    waits: bool
+    """It is an approval that nobody has given yet."""
+
+    def seconds(self, now: int) -> float | None:
+        """Return how long it took, so far if it goes on."""
+        if self.began is None:
+            return None
+        return max(0, (now if self.ended is None else self.ended) - self.began) / 1000
+
+    def line(self, now: int) -> str:
+        """Return state, reason, items, and duration."""
+        words = [WAITS if self.waits else f"{self.state} {self.reason}" if self.reason else self.state]
+        if self.done is not None:
+            some, every = self.done
+            failed = " failed" if some and self.state not in OPEN else ""
+            words.append(f"{some:,} of {every:,}{failed}" if some or self.state in OPEN else things(every, "item"))
+        return ", ".join([*words, *self._took(now)])
+
+    def short(self, now: int) -> str:
+        """Return as much of it as fits into a box."""
+        words = [WAITS if self.waits else self.state]
+        if self.done is not None:
+            some, every = self.done
+            words.append(f"{some}/{every}" if some or self.state in OPEN else f"×{every}")
+        return " ".join([*words, *([] if self.waits else self._took(now))])
+
+    def _took(self, now: int) -> list[str]:
+        seconds = self.seconds(now)
+        return [span(seconds)] if seconds is not None and (self.waits or self.state != State.PENDING) else []
+
+
+def step_rows(flow: Run, graph: Mapping[str, Step]) -> list[StepRow]:
+    """Return the rows of a flow's steps, in the order of its graph.
+
+    Args:
+        flow: the run, whose document has ``steps``.
+        graph: the steps as they were when it was submitted; those that are missing are taken for simple ones.
+    """
+    steps = flow.steps or []
+    ended = {str(each["name"]): each["finished_at"] for each in steps}
+    return [_row(flow, each, graph.get(str(each["name"])), ended) for each in steps]
+
+
+def _row(flow: Run, step: Mapping[str, Any], planned: Step | None, ended: Mapping[str, str | None]) -> StepRow:
+    name, state = str(step["name"]), str(step["state"])
+    kind = "task" if planned is None else planned.kind
+    needed = [] if planned is None else [ended.get(need) for need in planned.needs]
+    items: int | None = step["items"]
+    counts: dict[str, int] = {key: count for key, count in (step["counts"] or {}).items() if count}
+    began_at, ended_at = step["started_at"], step["finished_at"]
+    if kind == "approval" and began_at is None and items and state != State.REVOKED:
+        began_at = max((at for at in needed if at is not None), default=flow.started_at)
+    # The id is known before there is a run.
+    run_id = step["run"] if items else None
+    many = items is not None and (items > 1 or (planned is not None and planned.each is not None))
+    job = f"{flow.job}/{name}" if planned is None or planned.job is None else planned.job
+    return StepRow(
+        name=name,
+        kind=kind,
+        state=state,
+        reason=step["reason"],
+        done=_done(state, items, counts) if many and items is not None else None,
+        counts=_in_words(counts) if many else "",
+        began=_milliseconds(began_at),
+        ended=_milliseconds(ended_at) if state not in OPEN else None,
+        began_at=began_at,
+        ended_at=ended_at,
+        run=run_id,
+        href=f"/runs/{quote(str(run_id))}" if run_id else items_href(flow.id, job) if many and items else None,
+        waits=kind == "approval" and state == State.PENDING and items is not None,
+    )
+
+
+def items_href(flow_id: str, job: str) -> str:
+    """Return the address of the list of a step's runs, which are those of a job within a flow."""
+    return "/runs?" + urlencode({"flow": flow_id, "job": job})
+
+
+def _done(state: str, items: int, counts: Mapping[str, int]) -> tuple[int, int]:
+    if state in OPEN:
+        return sum(count for key, count in counts.items() if key not in OPEN), items
+    return 0 if state == State.SUCCESS else sum(count for key, count in counts.items() if key in _FAILING), items
+
+
+def _in_words(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {key}" for key, count in counts.items())
+
+
+def _milliseconds(timestamp: str | None) -> int | None:
+    return None if timestamp is None else round(to_datetime(timestamp).timestamp() * 1000)
+
+
+def shown_rows(rows: Sequence[StepRow], *, whole: bool) -> list[StepRow]:
+    """Return the rows to show: of a large flow those that matter most, in their order."""
+    if whole or len(rows) <= MOST_ROWS:
+        return list(rows)
+    ranks = [(_rank(row), number) for number, row in enumerate(rows)]
+    chosen = {number for _, number in sorted(ranks)[:MOST_ROWS]}
+    return [row for number, row in enumerate(rows) if number in chosen]
+
+
+def _rank(row: StepRow) -> int:
+    if row.waits or row.state in _FIRST_SHOWN:
+        return 0
+    return 1 if row.state == State.REVOKED else 2
