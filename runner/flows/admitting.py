@@ -112,7 +112,7 @@ class Admitting:
             if name not in self._brought and name in self.job.steps
         }
         # Those that have ended never change.
-        self._brought |= brought_by(self.store, flow, new)
+        self._brought |= brought_by(self.store, flow.id, flow.progress, new)
         return self._brought
 
     def _spec(self, flow: Flow, name: str) -> JobSpec:

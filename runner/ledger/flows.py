@@ -26,6 +26,8 @@ STOPPED_AT_ONCE = 30
 """Step runs that one script stops."""
 
 _READ_AT_ONCE = 500
+_OF_A_FLOW = 4
+"""Parts of what is read of a flow that has begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,34 +201,35 @@ def _result(meta: Any) -> Any:
         return None
 
 
-def brought_by(store: Store, flow: Flow, steps: Mapping[str, bool]) -> dict[str, StepBrought]:
+def brought_by(store: Store, flow_id: str, progress: FlowProgress, steps: Mapping[str, bool]) -> dict[str, StepBrought]:
     """Return what steps of a flow have brought, of those that were admitted.
 
     Args:
         store: where they are recorded.
-        flow: as it was read.
+        flow_id: the id of the flow.
+        progress: how far it is.
         steps: their names, and whether they have items.
     """
-    found = ((name, each, flow.progress.steps.get(name)) for name, each in steps.items())
+    found = ((name, each, progress.steps.get(name)) for name, each in steps.items())
     return {
-        name: StepBrought(store, flow.id, name, held.items if each else None, held.state)
+        name: StepBrought(store, flow_id, name, held.items if each else None, held.state)
         for name, each, held in found
         if held is not None
     }
 
 
 def read_results(store: Store, flow_id: str) -> dict[str, StepBrought]:
-    """Return what the steps of a flow have brought so far, for a run of one of its steps.
+    """Return what the steps of a flow have brought so far, also after its end; nothing of a run that is no flow.
 
     Raises:
         Unavailable: Redis cannot be reached.
     """
-    flow = read_flow(store, flow_id)
-    if flow is None:
+    [found] = store.script("read", flow_id)
+    if len(found) < _OF_A_FLOW:
         return {}
     try:
-        steps = json.loads(flow.record["graph"])["steps"]
+        steps = json.loads(pairs(found[0])["graph"])["steps"]
         each = {str(name): "each" in step for name, step in steps.items()}
     except (ValueError, KeyError, TypeError, AttributeError):
         return {}
-    return brought_by(store, flow, each)
+    return brought_by(store, flow_id, FlowProgress.of(*found[2:]), each)

@@ -130,6 +130,6 @@ class FlowBench:
         entries = self.ledger.client.zrange(self.ledger.keys.outbox, 0, -1)
         return [str(entry).split(" ")[0] for entry in entries if " advance " in str(entry)]
 
-    def keys(self) -> list[str]:
+    def all_keys(self) -> list[str]:
         """Return all keys of the namespace."""
         return sorted(str(key) for key in self.ledger.client.scan_iter(f"{self.ledger.namespace}:*"))
