@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from runner.actions.project import Project
     from runner.actions.submit_many import NotSubmitted
 
+_PAGE = 1000
+"""Runs that are read at once."""
+
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -79,6 +82,11 @@ class RunHandle:
         """``{"type", "message", "traceback"}`` of a run that failed, else None."""
         return self.refresh().error
 
+    @property
+    def steps(self) -> dict[str, StepHandle]:
+        """The steps of a flow by their names, in the order of the graph; empty if the run is no flow."""
+        return {row["name"]: StepHandle(self, row["name"]) for row in self.refresh().steps or ()}
+
     def document(self) -> dict[str, Any]:
         """Return the run document."""
         return self.refresh().document()
@@ -127,6 +135,67 @@ class RunHandle:
 
     def __repr__(self) -> str:
         return f"<run {self.id} of {self._job}{f': {self._run.state}' if self._run is not None else ''}>"
+
+
+class StepHandle:
+    """A step of a flow. Attributes read it anew until the flow is final."""
+
+    __slots__ = ("_flow", "name")
+
+    def __init__(self, flow: RunHandle, name: str) -> None:
+        self._flow = flow
+        self.name = name
+
+    @property
+    def state(self) -> State:
+        """PENDING until the first of its runs starts, STARTED until the last one has ended, and then the outcome."""
+        return State(self._row["state"])
+
+    @property
+    def reason(self) -> str | None:
+        """The reason why it did not succeed, if so."""
+        reason: str | None = self._row["reason"]
+        return reason
+
+    @property
+    def result(self) -> Any:
+        """The result of its only run; None if that has not succeeded.
+
+        Raises:
+            UsageError: the step has ``each``, and so a run for each item.
+        """
+        if self._row["run"] is None:
+            raise UsageError(f"step {self.name} has a result for each item", hint="read results instead of result")
+        found = self._runs()
+        return found[0].result if found else None
+
+    @property
+    def results(self) -> list[Any]:
+        """The results of its runs in the order of the items, None where one has not succeeded."""
+        return [run.result for run in self._runs()]
+
+    @property
+    def runs(self) -> list[RunHandle]:
+        """Its runs in the order of the items."""
+        return [RunHandle(self._flow._project, run.id, run.job, run) for run in self._runs()]
+
+    @property
+    def _row(self) -> dict[str, Any]:
+        return next(row for row in self._flow.refresh().steps or () if row["name"] == self.name)
+
+    def _runs(self) -> list[Run]:
+        from runner.ledger.flow_progress import step_run_id  # start-up time: few programs look at steps
+
+        row = self._row
+        ids = [row["run"]] if row["run"] is not None else []
+        if not ids:
+            ids = [step_run_id(self._flow.id, self.name, item) for item in range(row["items"] or 0)]
+        ledger = self._flow._project.ledger
+        # Not get_many: of a flow that is going on, some may not be made yet.
+        return [run for first in range(0, len(ids), _PAGE) for run in ledger.read(ids[first : first + _PAGE])]
+
+    def __repr__(self) -> str:
+        return f"<step {self.name} of run {self._flow.id}>"
 
 
 @cache

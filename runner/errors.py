@@ -158,6 +158,12 @@ class NotFinished(Refused):
     code = "not_finished"
 
 
+class NotWaiting(Refused):
+    """``approve`` and ``reject`` want a step that waits for an approval."""
+
+    code = "not_waiting"
+
+
 class Unavailable(RunnerError):
     """Redis cannot be reached, or did not confirm in time.
 

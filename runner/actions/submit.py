@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -45,6 +46,7 @@ def submit(
     options: SubmitOptions = NO_OPTIONS,
     trigger: str = "cli",
     rerun_of: str | None = None,
+    reuse: str | None = None,
     by: str | None = None,
 ) -> Submitted:
     """Record a run of ``job_name`` and put it into its queue.
@@ -58,6 +60,7 @@ def submit(
         options: what else is asked for.
         trigger: what made the submission, see :data:`runner.model.run.Trigger`.
         rerun_of: the id of the run that this one repeats.
+        reuse: the id of a flow, whose results are taken where they would be the same.
         by: who submits; ``user@host`` by default.
 
     Raises:
@@ -76,6 +79,8 @@ def submit(
         origin=Origin(trigger=trigger, submitted_by=by or submitter(), rerun_of=rerun_of),
         options=options,
     )
+    if reuse is not None:
+        submission = replace(submission, reuse=reuse)
     ledger = project.ledger
     try:
         return ledger.submit(submission)

@@ -36,8 +36,9 @@ from runner.attempt.honest import honest
 from runner.attempt.run_values import ParamsRefused, expand_env, expand_kwargs
 from runner.attempt.settlement import JobInfo
 from runner.attempt.state import Attempt, SharedState, current_attempt
+from runner.attempt.step_sources import sources_of
 from runner.attempt.told import LONGEST_WORDS, PlumbingFault
-from runner.current import CurrentRun, running
+from runner.current import CurrentRun, FlowRef, running
 from runner.errors import InvalidParams, UsageError
 from runner.ledger.outcome import ResultNotKept, shape_result, write_result
 from runner.model.job import JobSpec
@@ -193,7 +194,17 @@ class JobTask(Task):
         return self._decide(aborted, attempt)
 
     def _run_outside(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        """Call the target as a function, outside of any run."""
+        """Call the target as a function, outside of any run.
+
+        Raises:
+            UsageError: the job has steps, or is one.
+        """
+        if self.job.is_flow or self.job.step is not None:
+            what = "is a step of a flow" if self.job.step is not None else "has steps"
+            raise UsageError(
+                f"{self.name} {what}, which only workers run one after the other",
+                hint=f"submit it: runner submit {self.job.flow or self.name}",
+            )
         attempt = current_attempt()
         self._require_target(attempt.shared if attempt else None)
         sources = Sources(params=kwargs, env=os.environ)
@@ -232,7 +243,7 @@ class JobTask(Task):
             InvalidParams: ``kwargs`` do not fit the job's params.
             UsageError: an option is not supported, or the job has one that only a taker's own process can honor.
         """
-        if self.job.needs_prefork:
+        if self.job.needs_prefork and not self.job.is_flow:
             raise UsageError(
                 f"job {self.name} has {self.job.needs_prefork}, which apply() cannot honor",
                 hint="call apply_async(), or: runner run " + self.name,
@@ -266,18 +277,30 @@ class JobTask(Task):
         secrets = look_up_secrets(job, settings.project, os.environ)
         file = read_env_file(job, settings.project, settings.trust) if job.env_file is not None else {}
         # They are variables of the run: a stock task has no other way to them.
-        sources = Sources(run_id, started.slot, params, ChainMap(secrets, file, os.environ))
+        known = ChainMap(secrets, file, os.environ)
         if secrets:
             hidden = (*hidden, *secrets.values())
             masker = attempt.masker = masker_of(hidden)
-        kwargs, env = expand_kwargs(job, sources, self._target), {**file, **expand_env(job, sources), **secrets}
+
+        def fill_in() -> tuple[dict[str, Any], dict[str, str]]:
+            sources = sources_of(job, attempt, params, known)
+            return expand_kwargs(job, sources, self._target), {**file, **expand_env(job, sources), **secrets}
+
+        # Of a step the ledger is asked, which may be away for a while.
+        kwargs, env = shared.attempts.persist(fill_in) if job.step is not None else fill_in()
 
         def report(fraction: float | None, message: str | None) -> None:
             words = None if message is None else words_of(message, LONGEST_WORDS, say=str, mask=masker.text)
             shared.attempts.progress(run_id, token, None if fraction is None else float(fraction), words)
 
         current = CurrentRun(
-            id=run_id, job=job.name, attempt=started.attempt, params=params, report=report, mask=masker.text
+            id=run_id,
+            job=job.name,
+            attempt=started.attempt,
+            params=params,
+            flow=started.flow,
+            report=report,
+            mask=masker.text,
         )
         own = shared.process
         if own is None:
@@ -288,7 +311,9 @@ class JobTask(Task):
         attempted = process.attempt(run_id, job.name, env, changed) if process else nullcontext()
         performed = process.job(job.import_path) if process else nullcontext()
         limited = process.soft_limit if process else nullcontext()
-        told = {"run_id": run_id, "attempt": started.attempt, "worker": shared.worker}
+        told = {"run_id": run_id, "attempt": started.attempt, "worker": shared.worker, **_of_flow(started.flow)}
+        # A step takes nothing but what its kwargs say.
+        given = kwargs if job.step is not None else {**kwargs, **params}
         span = tracing.attempt(started.traceparent, job.name, told, masker.text)
         call, around = _Call(), _Call()
         fault: BaseException | None = None
@@ -297,7 +322,7 @@ class JobTask(Task):
                 # What the soft limit raises counts as raised by the job.
                 with performed, call, limited:
                     # What a job sets in a context variable is no other run's either.
-                    call.result = copy_context().run(with_fresh_connections, self._call, job, {**kwargs, **params})
+                    call.result = copy_context().run(with_fresh_connections, self._call, job, given)
                 if call.error is not None:
                     call.error = honest(call.error)
                     raise call.error
@@ -428,6 +453,13 @@ def _is_success(leaving: SystemExit) -> bool:
     if isinstance(leaving, WorkerShutdown | WorkerTerminate):
         return False
     return leaving.code is None or (type(leaving.code) is int and leaving.code == 0)
+
+
+def _of_flow(flow: FlowRef | None) -> dict[str, Any]:
+    """Return what a span says of the flow of a step."""
+    if flow is None:
+        return {}
+    return {"flow": flow.id, "step": flow.step, **({} if flow.item is None else {"item": flow.item})}
 
 
 def _left(leaving: SystemExit) -> JobExit:

@@ -10,6 +10,7 @@ from typing import Any
 from runner.app.secret_sources import MissingSecret
 from runner.model.job import JobSpec
 from runner.model.template import Sources, Unset, as_text, expand
+from runner.model.value_path import NoValue
 from runner.params.placement import UnsafeValue, fill_in
 
 
@@ -27,7 +28,7 @@ def expand_kwargs(job: JobSpec, sources: Sources, target: object = None) -> dict
 
     Raises:
         MissingSecret: a variable that ``${env.NAME}`` names is not set.
-        ParamsRefused: a param gives a text that may not stand where it would.
+        ParamsRefused: a param gives a text that may not stand where it would, or a step has no such value.
     """
     return {name: _told(f"kwargs.{name}", partial(fill_in, job, name, sources, target)) for name in job.kwargs}
 
@@ -37,7 +38,7 @@ def expand_env(job: JobSpec, sources: Sources) -> dict[str, str]:
 
     Raises:
         MissingSecret: a variable that ``${env.NAME}`` names is not set.
-        ParamsRefused: a param gives a text that no environment variable can hold.
+        ParamsRefused: a param gives a text that no environment variable can hold, or a step has no such value.
     """
     found = {}
     for name, value in job.env.items():
@@ -61,5 +62,5 @@ def _told(where: str, fill: Callable[[], Any]) -> Any:
         raise MissingSecret(
             f"{where}: ${{env.{name}}}: the variable {name} is not set in the environment of the worker"
         ) from None
-    except UnsafeValue as error:
+    except (NoValue, UnsafeValue) as error:
         raise ParamsRefused(f"{where}: {error}") from None

@@ -19,15 +19,17 @@ from celery.utils.log import get_logger
 
 from runner.app.celery_types import DeclaredTask
 from runner.attempt.channel import Channel
+from runner.attempt.flows import Flows
 from runner.attempt.held import HeldMessages, JobsChanged, Looked
 from runner.attempt.limits import Limits, is_full
 from runner.attempt.perform import give_up, perform
 from runner.attempt.reports import Reports
 from runner.attempt.slot import NOTHING, Head, Shown, Slot, TakerState
 from runner.attempt.state import Attempt, Settlement, SharedState
+from runner.current import FlowRef
 from runner.delivery.claims import Claims
 from runner.errors import Unavailable, WriteRefused
-from runner.ledger.attempt import Attempts
+from runner.ledger.attempt import Attempts, Settled
 from runner.ledger.outcome import ResultNotKept, describe_exception
 from runner.ledger.take import Ask, Held, Success, Taken, Takes
 from runner.model.duration import milliseconds
@@ -82,6 +84,7 @@ class Taker:
         ledger = shared.ledger if enforced else shared.app.open_ledger()
         self._attempts = Attempts(ledger, lambda: not shared.ends)
         self._takes = Takes(self._attempts, self._refused)
+        self._flows = Flows(shared, ledger, self._attempts)
         self._held = HeldMessages(shared, Claims(lambda: ledger, self._lease), self._look)
         self._reports = Reports(shared.worker, place.head, place.channel)
         self._may_wait = shared.settings.durability == "local"
@@ -89,6 +92,8 @@ class Taker:
         self._queues: deque[str] = deque()
         self._known = ""
         self._last: Success | None = None
+        self._last_flow: FlowRef | None = None
+        """That the run of :attr:`_last` is a step of."""
         self._passed_on = ""
         self._performed = 0
         self.performing = False
@@ -184,11 +189,17 @@ class Taker:
         known = self._shared.known.digest if self._enforced else self._known
         ask = Ask(token, milliseconds(self._lease), self._shared.worker, known, tuple(self._queues))
         last, self._last = self._last, None
-        found = self._takes.take(last, ask)
+        advanced = False
+        try:
+            found = self._takes.take(last, ask)
+        finally:
+            if last is not None:
+                advanced = self._advance_after(self._takes.settled)
         if isinstance(found, Taken | Held) and found.queue in self._queues:
             # Queues of one priority take turns: this one comes last now, wherever it stood.
             self._queues.rotate(-1 - self._queues.index(found.queue))
-        return found
+        # There may be something now.
+        return True if found is None and advanced else found
 
     def _decide(self, held: Held) -> Taken | bool:
         """Return the run of a message that the script did not start; True if there is none."""
@@ -212,16 +223,31 @@ class Taker:
         raise SystemExit(0)
 
     def _live(self, taken: Taken) -> None:
-        """Carry out one attempt, from the started run to the report of its outcome."""
+        """Carry out one attempt, from the started run to the report of its outcome. A flow is begun."""
+        if taken.is_flow:
+            self._flows.begin(taken)
+            return
         task = self._task_of(taken)
+        if task.job.is_flow:
+            self._flows.refuse(taken)
+            return
         attempt = Attempt(taken, self._shared, Settlement(may_wait=self._may_wait))
         shown = self._shown(task, taken)
         self._slot.show(shown)
         self._reports.begun(taken, task.job, shown)
         with self._performing(task):
             told = perform(task, attempt)
-        self._last = attempt.settlement.success
+        self._last, self._last_flow = attempt.settlement.success, taken.flow
         self._reports.ended(taken, told)
+        if taken.flow is None:
+            return
+        if self._last is None and told.advances:
+            self._show(TakerState.STARTING)
+            self._advance_after(Settled.ADVANCES)
+        elif self._last is not None and taken.flow.item is None:
+            # Nothing is taken until the flow has gone on: a run that is claimed by then would have to wait for that.
+            self._show(TakerState.STARTING)
+            self._settle()
 
     def _task_of(self, taken: Taken) -> DeclaredTask:
         """Return the job of a run. One that needs a process which nobody has used is passed on."""
@@ -272,13 +298,22 @@ class Taker:
             return
         with contextlib.suppress(Unavailable):
             self._takes.settle(last)
+            self._advance_after(self._takes.settled)
+
+    def _advance_after(self, settled: Settled) -> bool:
+        """Let the flow of the last run go on, if that run was a step whose end says so; return whether it was."""
+        flow, self._last_flow = self._last_flow, None
+        if flow is None or settled is not Settled.ADVANCES:
+            return False
+        self._flows.advance(flow.id)
+        return True
 
     def _refused(self, last: Success, refused: WriteRefused) -> None:
         """Fail a run whose result Redis refuses to store."""
         error = ResultNotKept(f"the job ran, but Redis refuses to store its result: {refused.message}")
         failure = describe_exception(error, self._shared.settings.limits.traceback)
         try:
-            self._attempts.fail(last.run_id, last.token, "exception", failure)
+            self._takes.settled = self._attempts.fail(last.run_id, last.token, "exception", failure)
         except WriteRefused as again:
             log.error("run %s: its outcome cannot be written: %s", last.run_id, again)
             # The parent counts a loss.

@@ -15,6 +15,8 @@ COMMANDS = {
     "revoke": "Revoke runs, so that waiting ones never start.",
     "pause": "Pause a job, or all jobs.",
     "resume": "Resume a paused job.",
+    "approve": "Approve steps that wait for it.",
+    "reject": "Reject steps that wait for an approval.",
     "forget": "Forget finished runs.",
     "rerun": "Submit finished runs again with the same params.",
     "backfill": "Submit a run for each past slot of a schedule.",

@@ -22,16 +22,26 @@ if TYPE_CHECKING:
 
 @verb(example="runner rerun $(runner runs --job nightly-report --state failure --ids) --wait")
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@click.option(
+    "--from-failed",
+    is_flag=True,
+    help="Of flows, run only the steps that did not succeed, and those that need them; keep the results of the others.",
+)
 @click.option("--wait", is_flag=True, help="Wait until the runs end; the exit code tells the outcome.")
 @timeout_option
 @quiet_option
 @json_option
-def command(ids: tuple[str, ...], wait: bool, timeout: float | None, quiet: bool, as_json: bool) -> int:
+def command(
+    ids: tuple[str, ...], from_failed: bool, wait: bool, timeout: float | None, quiet: bool, as_json: bool
+) -> int:
     """Submit finished runs again with the same params, and print the new ids.
 
     The new runs use the current options of their jobs. If a run has not finished, it is refused with exit code 5.
+
+    With --from-failed, a step that had succeeded runs again only if it has changed since, or if a step that it needs
+    runs again; the command says which, and why.
     """
-    from runner.actions.rerun import rerun  # start-up time: --help reads no settings
+    from runner.actions.rerun import rerun, steps_to_run  # start-up time: --help reads no settings
     from runner.actions.submit import new_id, submitted_document
 
     if timeout is not None and not wait:
@@ -40,9 +50,11 @@ def command(ids: tuple[str, ...], wait: bool, timeout: float | None, quiet: bool
     out = Output(as_json=as_json, quiet=quiet)
 
     def one(reference: str) -> Submitted:
+        if from_failed:
+            _tell(out, steps_to_run(project, reference))
         run_id = new_id()
         with submitting(project, out, run_id):
-            submitted = rerun(project, reference, run_id=run_id)
+            submitted = rerun(project, reference, from_failed=from_failed, run_id=run_id)
         if as_json:
             out.note(f"run {submitted.id}")
         else:
@@ -65,3 +77,9 @@ def command(ids: tuple[str, ...], wait: bool, timeout: float | None, quiet: bool
     if as_json and (code != 0 or not quiet):
         out.documents(answers, single=len(ids) == 1)
     return out.finish(code)
+
+
+def _tell(out: Output, steps: dict[str, str | None]) -> None:
+    """Say which steps run, and why those run that had succeeded."""
+    for name, reason in steps.items():
+        out.note(f"step {name} runs again: {reason}" if reason else f"step {name} runs")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
-from runner.catalog.catalog import Catalog
 from runner.catalog.digest import digest_of
 from runner.catalog.steps import ITEM, step_job, step_spec
 from runner.errors import InvalidParams, JobDisabled, RunnerError, UnknownJob
@@ -28,6 +27,17 @@ MOST_LEVELS = 4
 """Flows that may stand in one another."""
 
 
+class KnownJobs(Protocol):
+    """The jobs that steps with ``job`` name: those of a catalog, or of a process that follows one."""
+
+    def get(self, name: str) -> JobSpec:
+        """Return a job.
+
+        Raises:
+            UnknownJob: there is none of that name.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """The next runs of a step, to be made in one step. ``items`` are all that the step is to have."""
@@ -42,7 +52,7 @@ class Admitting:
     """Makes batches of the steps of one flow. What does not change while it goes on is read once."""
 
     store: Store
-    catalog: Catalog
+    catalog: KnownJobs
     job: JobSpec
     """Of the flow, as it was frozen."""
     run: Run
@@ -205,9 +215,9 @@ class Admitting:
         ]
 
     def _hangs_on_fresh(self, flow: Flow, name: str) -> bool:
-        """Whether a step uses what ran anew. A person approves what all steps that are needed have brought."""
+        """Whether a step hangs on one that ran anew: what it had done, it had done with what that one had left."""
         step = self.job.steps[name]
-        used = step.needs if step.approval is not None else _steps_in([step.each, step.params, step.kwargs, step.env])
+        used = (*step.needs, *_steps_in([step.if_, step.each, step.params, step.kwargs, step.env]))
         return any(each not in flow.progress.steps or flow.progress.steps[each].fresh for each in used)
 
 

@@ -11,10 +11,9 @@ import json
 import logging
 from functools import lru_cache
 
-from runner.catalog.catalog import Catalog
 from runner.catalog.steps import flow_of
 from runner.errors import WriteRefused
-from runner.flows.admitting import Admitting, Batch
+from runner.flows.admitting import Admitting, Batch, KnownJobs
 from runner.flows.decide import Decision, Outcome, StepState, decide
 from runner.ledger.failure import Failure
 from runner.ledger.flows import Flow, end_flow, make_steps, read_flow, rest_flow, stop_step
@@ -31,7 +30,7 @@ _WRONG_TYPE = "wrong kind of value"
 """Of Redis' words for a key of another type."""
 
 
-def advance(ledger: Store, catalog: Catalog, flow_id: str, *, by: str) -> bool:
+def advance(ledger: Store, catalog: KnownJobs, flow_id: str, *, by: str) -> bool:
     """Advance a flow as far as it goes now, and the flow whose step it is if it ends; return whether anything changed.
 
     Args:
@@ -58,7 +57,7 @@ class _Over(Exception):
 class _Advance:
     """Advances one flow."""
 
-    def __init__(self, ledger: Store, catalog: Catalog, flow_id: str, by: str) -> None:
+    def __init__(self, ledger: Store, catalog: KnownJobs, flow_id: str, by: str) -> None:
         self._ledger, self._catalog, self._by = ledger, catalog, by
         self._id = flow_id
         self._changed = False

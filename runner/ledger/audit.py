@@ -14,7 +14,7 @@ FAILED_LOGIN = "failed-login"
 BY_PEOPLE = {"cli": "submit", "api": "submit", "web": "submit", "rerun": "rerun"}
 """The act that a submission is, by its trigger; schedules, hooks and plain Celery clients are nobody."""
 
-_KINDS = ("", "-submissions", "-revocations", "-forgotten", "-failures")
+_KINDS = ("", "-submissions", "-revocations", "-forgotten", "-approvals", "-failures")
 _PAGE = 1000
 _FAILURES_KEPT = 1000
 

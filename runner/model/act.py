@@ -4,6 +4,18 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-ActName = Literal["submit", "rerun", "revoke", "terminate", "backfill", "forget", "pause", "resume", "failed-login"]
+ActName = Literal[
+    "submit",
+    "rerun",
+    "revoke",
+    "terminate",
+    "approve",
+    "reject",
+    "backfill",
+    "forget",
+    "pause",
+    "resume",
+    "failed-login",
+]
 
 ACTS: tuple[ActName, ...] = get_args(ActName)

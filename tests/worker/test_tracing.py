@@ -78,6 +78,31 @@ def test_one_trace_from_the_submission_to_each_attempt(make_project: Callable[..
     assert "traceparent" not in done
 
 
+def test_the_steps_of_a_flow_are_spans_of_its_trace(make_project: Callable[..., Project]) -> None:
+    steps = {
+        "one": {"task": "work:once"},
+        "many": {"needs": ["one"], "each": [1, 2], "task": "work:once"},
+        "job": {"needs": ["many"], "job": "plain"},
+    }
+    work = "def once():\n    return 1\n"
+    project = make_project({"flow": {"steps": steps}, "plain": {"task": "work:once"}}, {"work.py": work})
+    with collecting() as (endpoint, spans):
+        asked = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}
+        with project.worker(env=asked):
+            run_id = project.submit("flow", env=asked)
+            project.wait_for_state(run_id, "SUCCESS", deadline=40.0)
+            wait_until(lambda: len(spans) >= 5, 40.0, "all spans have come")
+    (submitted,) = [span for span in spans if span.name == "submit flow"]
+    assert {span.trace_id for span in spans} == {submitted.trace_id}
+    attempts = [span for span in spans if span.name.startswith("run ")]
+    assert sorted(span.name for span in attempts) == ["run flow/many", "run flow/many", "run flow/one", "run plain"]
+    assert {span.parent_span_id for span in attempts} == {submitted.span_id}
+    told = [{each.key: each.value for each in span.attributes} for span in attempts]
+    assert {each["runner.flow"].string_value for each in told} == {run_id}
+    assert sorted(each["runner.step"].string_value for each in told) == ["job", "many", "many", "one"]
+    assert sorted(each["runner.item"].int_value for each in told if "runner.item" in each) == [0, 1]
+
+
 def test_a_collector_that_is_away_fails_no_run(make_project: Callable[..., Project]) -> None:
     project = make_project({"hello": {"task": "os:getcwd"}})
     asked = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}

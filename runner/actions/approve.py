@@ -1,0 +1,53 @@
+"""Approve or reject a step of a flow that waits for a person."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runner.actions.find import find_id
+from runner.actions.submit import submitter
+from runner.errors import AmbiguousId
+from runner.flows.advance import advance
+from runner.ledger.approvals import answer_approval
+from runner.model.run import Run, State
+
+if TYPE_CHECKING:
+    from runner.actions.project import Project
+
+
+def approve(
+    project: Project, reference: str, *, approved: bool = True, comment: str | None = None, by: str | None = None
+) -> Run:
+    """End an approval, and let its flow go on; return the approval's run.
+
+    Args:
+        project: whose run.
+        reference: the id of the approval's run, or of its flow if that waits for one approval only; or a prefix.
+        approved: False rejects it: it ends in FAILURE, rejected.
+        comment: why.
+        by: who; ``user@host`` by default.
+
+    Raises:
+        NotWaiting: it is no approval, or does not wait for one now.
+        UnknownRun, AmbiguousId: see :func:`runner.actions.find.find_id`.
+        Unavailable: Redis cannot be reached.
+    """
+    run_id = _approval_of(project, find_id(project, reference, reading=False))
+    who = by or submitter()
+    run = answer_approval(project.ledger, run_id, approved=approved, by=who, comment=comment)
+    if run.flow is not None:
+        advance(project.ledger, project.catalog, run.flow, by=who)
+    return run
+
+
+def _approval_of(project: Project, run_id: str) -> str:
+    """Return the run of the approval that an id means."""
+    waiting = [
+        (step["name"], step["run"])
+        for step in project.ledger.get(run_id).steps or ()
+        if step["kind"] == "approval" and step["state"] is State.PENDING and step["counts"]
+    ]
+    if len(waiting) > 1:
+        named = ", ".join(f"{each} ({name})" for name, each in waiting)
+        raise AmbiguousId(f"flow {run_id} waits for more than one approval: {named}", hint="give the id of one")
+    return waiting[0][1] if waiting else run_id

@@ -1,0 +1,41 @@
+"""``runner approve``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from runner.cli.frame.each import each
+from runner.cli.frame.group import verb
+from runner.cli.frame.opening import open_project
+from runner.cli.frame.options import json_option
+from runner.cli.frame.output import Output
+
+
+@verb(example='runner approve 3f2a9c41 --comment "the numbers are right"')
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@click.option("--comment", metavar="TEXT", help="The reason; stored with the step and in the audit log.")
+@json_option
+def command(ids: tuple[str, ...], comment: str | None, as_json: bool) -> int:
+    """Approve steps that wait for it, so that their flows continue.
+
+    ID is the run of the step, or its flow if that waits for one approval only. A run that does not wait for an approval
+    is refused with exit code 5.
+    """
+    return answer(ids, approved=True, comment=comment, as_json=as_json)
+
+
+def answer(ids: tuple[str, ...], *, approved: bool, comment: str | None, as_json: bool) -> int:
+    """Approve or reject steps; return the exit code."""
+    from runner.actions.approve import approve  # start-up time: --help reads no settings
+
+    project = open_project()
+    out = Output(as_json=as_json)
+
+    def one(reference: str) -> dict[str, Any]:
+        run = approve(project, reference, approved=approved, comment=comment)
+        out.note(f"run {run.id}: {run.job} is {'approved' if approved else 'rejected'}, flow {run.flow} continues")
+        return run.document()
+
+    return each(out, ids, one)

@@ -1,0 +1,62 @@
+"""Approvals: steps of flows that wait for a person's answer."""
+
+from __future__ import annotations
+
+import json
+
+from runner.errors import NotWaiting
+from runner.ledger.attempt import success_meta
+from runner.ledger.audit import tell
+from runner.ledger.failure import Failure
+from runner.ledger.reading import get_run, unknown_run
+from runner.ledger.refusals import unconfirmed
+from runner.ledger.store import Store
+from runner.model.act import ActName
+from runner.model.run import Run, State
+from runner.model.storable import cut, storable
+
+LONGEST_COMMENT = 500
+"""Characters of a comment that are kept."""
+
+
+def answer_approval(store: Store, run_id: str, *, approved: bool, by: str, comment: str | None) -> Run:
+    """Approve or reject a step: PENDING -> SUCCESS | FAILURE; return its run.
+
+    Raises:
+        UnknownRun: there is no such run.
+        NotWaiting: it is no approval, or it has ended.
+        Unconfirmed: it was accepted, and no replica has it yet (``durability: replicated``).
+        Unavailable: Redis cannot be reached.
+    """
+    comment = cut(storable(comment), LONGEST_COMMENT) if comment else None
+    act: ActName = "approve" if approved else "reject"
+    error = ""
+    if approved:
+        meta = success_meta(run_id, json.dumps({"approved_by": by, "comment": comment}))
+    else:
+        words = f"rejected by {by}{f': {comment}' if comment else ''}"
+        celery = {"exc_type": "Rejected", "exc_message": [words], "exc_module": __name__}
+        failure = Failure("Rejected", words, None, celery)
+        meta, error = failure.meta(run_id, State.FAILURE), failure.error()
+    (answer, *state), confirmed = store.confirmed("approve", run_id, act, by, comment or "", meta, error)
+    if answer == "unknown":
+        raise unknown_run(run_id)
+    run = get_run(store, run_id)
+    if answer != "done":
+        raise _not_waiting(run, state[0] if state else None)
+    tell(act, by, job=run.job, run_id=run_id, comment=comment)
+    if not confirmed:
+        raise unconfirmed(f"the answer to approval {run_id}", run_id)
+    return run
+
+
+def _not_waiting(run: Run, state: str | None) -> NotWaiting:
+    if state is None:
+        what = "waits for its steps" if run.steps is not None and not run.final else "is no approval"
+        return NotWaiting(
+            f"run {run.id} of {run.job} does not wait for an approval: it {what}", hint=f"runner why {run.id}"
+        )
+    return NotWaiting(
+        f"run {run.id} of {run.job} does not wait for an approval any more: it is {state}",
+        hint=f"runner status {run.id}",
+    )
