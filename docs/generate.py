@@ -14,6 +14,8 @@ from typing import Any
 import click
 import yaml
 
+from runner.catalog.step_defaults import SHARED
+from runner.catalog.subflows import MOST_LEVELS
 from runner.cli.commands import COMMANDS
 from runner.cli.frame.group import WithExample
 from runner.cli.frame.options import DurationType
@@ -28,6 +30,7 @@ from runner.model.param import Params
 from runner.model.run_query import RunQuery
 from runner.model.schedule import CronExpression, Schedules
 from runner.model.slot_rule import WINDOW, SlotRules
+from runner.model.step import MOST_ITEMS, MOST_STEPS, Approval, Step, Steps
 from runner.model.submit_options import SubmitOptions
 from runner.model.timezone import Moment, Timezone
 from runner.settings.celery_settings import OWNED, CelerySettings
@@ -57,6 +60,8 @@ def value_words(kind: Kind) -> str:
             return "section, see below"
         case Params():
             return "mapping of names to schemas, see below"
+        case Steps():
+            return "mapping of names to steps, see below"
         case Schedules():
             return "cron expression, section, or list of them, see below"
         case CronExpression():
@@ -166,6 +171,32 @@ that they can hold anchors.
             yield f"A window of `{key}.except` or `{key}.only`:\n\n"
             yield from option_table(nested.cls, f"{key}.{inner}.")
     yield f"""\
+## steps
+
+The name of a step has lower-case letters, digits, dashes, and underscores, but no dots. A job has at most
+{MOST_STEPS:,} steps, and a step at most {MOST_ITEMS:,} items. A step has exactly one of `task`, `job`, and `approval`.
+These options of the job are the defaults of its steps with `task`, and mappings merge by key:
+{", ".join(f"`{name}`" for name in SHARED)}. [Flows](../how-to/flows.md) shows examples.
+
+"""
+    yield from option_table(Step, "steps.NAME.")
+    yield from option_table(Approval, "steps.NAME.approval.")
+    yield f"""\
+`${{run.id}}`, `${{run.slot}}`, and `${{params.NAME}}` mean what they mean in a job, and so does `${{env.NAME}}` in a
+step with `task`. Besides them, the steps of a job know:
+
+| placeholder | value |
+|---|---|
+| `${{item}}` | the item of a step with `each`, also `${{item.key}}` and `${{item[0]}}` |
+| `${{steps.NAME.result}}` | the result of another step, also a part of it: `${{steps.NAME.result.key[0]}}` |
+| `${{steps.NAME.results}}` | the results of a step with `each`, in the order of its items; null where an item failed |
+| `${{steps.NAME.state}}` | the state in which a step ended: `SUCCESS`, `FAILURE`, or `REVOKED` |
+
+A step can name another one only if it needs it, directly or indirectly. It can use a result only if that step has
+certainly run: not if it may have been skipped by its `if`, or may have failed. `if`, `each`, and `params` are resolved
+before the step starts, without the environment of a worker. A step may name a job that has steps itself, up to
+{MOST_LEVELS} flows one inside the other, and no circle.
+
 ## params
 
 A submitter may give the declared params and no other. A job without `params` takes none. Each one is a JSON Schema

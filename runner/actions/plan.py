@@ -134,7 +134,7 @@ def plan(project: Project) -> Plan:
         changed=changed,
         removed=tuple(sorted(name for name in there if name not in known)),
         schedules=tuple(_moved(project, here, there, known)),
-        queued=_queued(project, here),
+        queued=_queued(project),
         workers=tuple(
             {
                 "name": worker.name,
@@ -178,12 +178,13 @@ def _behind(worker: Worker, reference: str | None) -> str | None:
 
 
 def compare(before: Mapping[str, Any], after: Mapping[str, Any], path: str = "") -> Iterator[OptionChange]:
-    """Yield the differences between two jobs, option by option."""
+    """Yield the differences between two jobs, option by option; a step that is added or removed is one difference."""
     for key in sorted({*before, *after}):
         old, new = before.get(key), after.get(key)
         if old == new:
             continue
-        if isinstance(old, Mapping | None) and isinstance(new, Mapping | None):
+        is_step = path == "steps." and (old is None or new is None)
+        if isinstance(old, Mapping | None) and isinstance(new, Mapping | None) and not is_step:
             yield from compare(old or {}, new or {}, f"{path}{key}.")
         else:
             yield OptionChange(f"{path}{key}", old, new)
@@ -244,9 +245,9 @@ def _next_runs(project: Project, options: Mapping[str, Any], now: int) -> tuple[
     return tuple(found)
 
 
-def _queued(project: Project, here: Mapping[str, Published]) -> dict[str, int]:
+def _queued(project: Project) -> dict[str, int]:
     """Count, for each job, the waiting runs that were submitted under another spec than the local one."""
-    ledger = project.ledger
+    ledger, here = project.ledger, project.catalog.digests()
     with reaching(ledger.settings):
         ids: list[Any] = []
         for state in ("PENDING", "RETRY"):
@@ -255,7 +256,16 @@ def _queued(project: Project, here: Mapping[str, Published]) -> dict[str, int]:
             for run_id in ids:
                 pipe.hmget(ledger.keys.run(run_id), "job", "spec_digest")
             records = pipe.execute()
+    # An approval is a step without a spec of its own.
     counts = Counter(
-        job for job, spec in records if job and (job not in here or here[job].digest != unpack_digest(spec))
+        job
+        for job, spec in records
+        if job and (here[job] != unpack_digest(spec) if job in here else not _is_step(project, job))
     )
     return dict(sorted(counts.items()))
+
+
+def _is_step(project: Project, name: str) -> bool:
+    flow, slash, step = name.partition("/")
+    job = project.catalog.jobs.get(flow) if slash else None
+    return job is not None and step in job.steps

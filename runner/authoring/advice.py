@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from runner.authoring.signature import Fault
+from runner.catalog.hooks import PARAM as HOOK_PARAM
 from runner.model.duration import format_duration
 from runner.model.job import JobSpec
+from runner.model.step import Step
 from runner.model.template import placeholders
 from runner.params.placement import admitted, shown_secrets
 from runner.yaml_reader.problem import show_path
@@ -16,11 +19,15 @@ _ROOTS = ("run", "params", "env")
 
 def advice_for(job: JobSpec) -> Iterator[Fault]:
     """Yield a warning for each option that does not do what its words seem to say."""
+    if job.is_flow:
+        # What it says of tasks is told of its steps.
+        yield from _unused_params(job)
+        return
     retry = job.retry
     if retry.max_retries and retry.delay > retry.max_delay:
         delay, most = format_duration(retry.delay), format_duration(retry.max_delay)
         yield _warning(("retry", "delay"), f"no delay is longer than max_delay, {most}: write max_delay: {delay} too")
-    if job.unsafe:
+    if job.unsafe and (job.step is None or admitted(job)):
         yield _warning(("unsafe",), _what_unsafe_admits(job), on_key=True)
     for shown in shown_secrets(job):
         yield _warning(shown.path, shown.message)
@@ -33,6 +40,21 @@ def advice_for(job: JobSpec) -> Iterator[Fault]:
         if name.partition(".")[0] not in _ROOTS:
             continue  # what a shell means, perhaps
         yield _warning(("args", *path), f"${{{name}}} stays as it is here: give it by name, under kwargs")
+
+
+def _unused_params(job: JobSpec) -> Iterator[Fault]:
+    keys = [each.key for each in (job.concurrency, job.rate) if each is not None]
+    written = [keys, *(_templates(step) for step in job.steps.values())]
+    used = {name.partition(".")[2] for _, name in placeholders(written)}
+    for name in job.params:
+        # A job that is a hook must take its run, needed or not.
+        if name not in used and name != HOOK_PARAM:
+            message = f"no step uses it: write ${{params.{name}}} in the step that needs it"
+            yield _warning(("params", name), message, on_key=True)
+
+
+def _templates(step: Step) -> list[Any]:
+    return [step.kwargs, step.env, step.if_, step.each, step.params]
 
 
 def _split_tuple(args: tuple[object, ...]) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from runner.catalog.digest import digest_of
 from runner.catalog.step_defaults import SHARED, inherited_by, merge_into_steps
+from runner.catalog.steps import step_spec
 from runner.model.foreign_names import FOREIGN_TOP_NAMES
 from runner.model.hooks import JOB_NAME
 from runner.model.job import DEFAULTS, JOB, JobSpec, check_job
@@ -20,7 +21,7 @@ from runner.model.schedule import SCHEDULES, Schedule
 from runner.model.step import STEP
 from runner.model.task_options import IMPORT_PATH
 from runner.params.check import fits
-from runner.params.placement import report_misplaced
+from runner.params.placement import misplaced, report_misplaced
 from runner.yaml_reader.document import Document
 from runner.yaml_reader.merge import merge_options
 from runner.yaml_reader.problem import Problem
@@ -193,7 +194,7 @@ def read_job(report: Report, name: str, own: Any, defaults: Mapping[str, Any]) -
     if isinstance(options.get("steps"), Mapping):
         sound &= _steps_fit(options["steps"], declared, (*path, "steps"), report)
     # Of params with faults it is not known what they admit.
-    placed = ("params" not in values and bool(declared)) or report_misplaced(job, path, report)
+    placed = ("params" not in values and bool(declared)) or _report_misplaced(job, path, report)
     if not complete or not sound:
         return None, placed
     return entry_for(name, values), placed
@@ -245,6 +246,19 @@ def _schedule_gives(
     from runner.catalog.schedule_params import check_schedule_params  # start-up time: most commands read the cache
 
     return check_schedule_params(declared, schedules, written, (*path, "schedule"), report)
+
+
+def _report_misplaced(job: JobSpec, path: Path, report: Report) -> bool:
+    placed = report_misplaced(job, path, report)
+    for step in job.steps:
+        if job.steps[step].task is not None:
+            for each in misplaced(step_spec(job, step)):
+                placed = False
+                option, name = each.path[0], each.path[-1]
+                if option != "env" or job.env.get(str(name)) != job.steps[step].env[str(name)]:
+                    # What all steps share is reported once, where it stands.
+                    report((*path, "steps", step, *each.path), each.message)
+    return placed
 
 
 def _steps_fit(written: Mapping[str, Any], params: Mapping[str, Param], path: Path, report: Report) -> bool:

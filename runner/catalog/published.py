@@ -40,7 +40,9 @@ def publish(catalog: Catalog, namespace: str) -> dict[str, Published]:
 def conceal(options: Mapping[str, Any], salt: str) -> dict[str, Any]:
     """Return options with digests in place of what may be a password."""
     return {
-        name: {key: _digest(value, f"{salt}\n{key}") for key, value in given.items()}
+        name: {step: conceal(own, f"{salt}\n{step}") for step, own in given.items()}
+        if name == "steps"
+        else {key: _digest(value, f"{salt}\n{key}") for key, value in given.items()}
         if name in CONCEALED and isinstance(given, Mapping)
         else given
         for name, given in options.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -30,7 +31,7 @@ def step_spec(flow: JobSpec, name: str) -> JobSpec:
     options = {each.field: getattr(step, each.field) for each in options_of(TaskOptions)}
     params = {each: flow.params[each] for each in params_of(step) if each in flow.params}
     if step.each is not None:
-        params[ITEM] = Param(ITEM, {})
+        params[ITEM] = Param(ITEM, item_schema(step.each, flow.params))
     spec = JobSpec(
         name=step_job(flow.name, name),
         **options,
@@ -42,6 +43,37 @@ def step_spec(flow: JobSpec, name: str) -> JobSpec:
         line=flow.line,
     )
     return replace(spec, digest=digest_of(JOB.write(spec)))
+
+
+def item_schema(each: Any, params: Mapping[str, Param]) -> dict[str, Any]:
+    """Return the JSON Schema of the items of a step, as far as it is known before a flow runs.
+
+    It stays the same when a list gets one more item of the same kind.
+    """
+    if isinstance(each, Mapping):
+        known = {name: one for name, items in each.items() if (one := item_schema(items, params))}
+        return {"type": "object", "properties": known} if known else {}
+    if isinstance(each, str):
+        param = params.get(each[2:-1].removeprefix("params."))
+        return dict(param.schema.get("items") or {}) if param is not None and param.types == ("array",) else {}
+    types = {_type(item) for item in each}
+    if None in types:
+        return {}
+    schema: dict[str, Any] = {"type": sorted(str(one) for one in types)}
+    texts = [item for item in each if isinstance(item, str)]
+    if texts and all(_PLAIN_TEXT.fullmatch(text) for text in texts):
+        schema["pattern"] = f"^{_PLAIN_TEXT.pattern}$"
+    return schema
+
+
+_PLAIN_TEXT = re.compile("[A-Za-z0-9_./][A-Za-z0-9_@%+=:,./-]*")
+
+
+def _type(item: Any) -> str | None:
+    """Return the JSON type of an item that is written out; None if it is not, or holds others."""
+    if isinstance(item, str):
+        return None if "${" in item else "string"
+    return "boolean" if isinstance(item, bool) else "number" if isinstance(item, int | float) else None
 
 
 def step_job(flow: str, step: str) -> str:

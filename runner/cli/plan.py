@@ -15,7 +15,7 @@ from runner.model.plural import things
 from runner.model.run import to_timestamp
 
 if TYPE_CHECKING:
-    from runner.actions.plan import Plan
+    from runner.actions.plan import OptionChange, Plan
 
 CHANGES = 1
 INVALID = 2
@@ -53,7 +53,7 @@ def _show(out: Output, found: Plan) -> None:
     for name, changes in found.changed.items():
         out.data(f"~ {name}")
         for each in changes:
-            out.data(f"    {each.option}: {_value(each.before)} -> {_value(each.after)}")
+            out.data(f"    {_change(each)}")
     for name in found.removed:
         out.data(f"- {name}")
     for moved in found.schedules:
@@ -79,6 +79,13 @@ def _show(out: Output, found: Plan) -> None:
         out.note("no worker is alive, so every job here is new to the fleet")
     elif not found.differs:
         out.note(f"no changes: {things(len(found.workers), 'worker')}")
+
+
+def _change(change: OptionChange) -> str:
+    section, _, step = change.option.partition(".")
+    if section == "steps" and "." not in step and (change.before is None or change.after is None):
+        return f"- step {step}" if change.after is None else f"+ step {step}"
+    return f"{change.option}: {_value(change.before)} -> {_value(change.after)}"
 
 
 def _value(value: Any) -> str:

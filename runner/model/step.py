@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from runner.model.container import MapOf
 from runner.model.foreign_names import FOREIGN_STEP_NAMES
 from runner.model.hooks import JOB_NAME
+from runner.model.kind import editor_message
 from runner.model.message import Message, hint, told
 from runner.model.option import (
     INVALID,
@@ -76,11 +77,11 @@ class Condition:
         what = f"expected one placeholder, got {describe(value)}"
         if isinstance(value, str):
             what = f"{value[:60]!r} is not one placeholder, and there are no expressions"
-        report(path, told(what, 'write one such as "${steps.check.result.ok}", which must give true or false', "; "))
+        report(path, told(what, _CONDITION, "; "))
         return INVALID
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "string", "pattern": r"^\s*\$\{[^{}]*\}\s*$", "allOf": [_IN_FLOW.schema()]}
+        return {"type": "string", "pattern": _ONE, **editor_message(_CONDITION), "allOf": [_IN_FLOW.schema()]}
 
     def write(self, value: Any) -> Any:
         return value
@@ -114,12 +115,11 @@ class Each:
         if isinstance(value, str) and is_placeholder(value.strip()):
             return _IN_FLOW.read(_normal(value), path, report)
         what = f"expected a list, got {describe(value)}"
-        remedy = 'write [one, two], or one placeholder such as "${steps.extract.result.files}"'
-        report(path, told(what, remedy, "; "))
+        report(path, told(what, _LIST, "; "))
         return INVALID
 
     def schema(self) -> dict[str, Any]:
-        text = {"if": {"type": "string"}, "then": {"pattern": r"^\s*\$\{[^{}]*\}\s*$"}}
+        text = {"if": {"type": "string"}, "then": {"pattern": _ONE, **editor_message(_LIST)}}
         one = {"type": ["string", "array"], "maxItems": MOST_ITEMS, "allOf": [_IN_FLOW.schema()], **text}
         return {
             **one,
@@ -135,6 +135,9 @@ class Each:
         return list(value) if isinstance(value, tuple) else value
 
 
+_ONE = r"^\s*\$\{[^{}]*\}\s*$"
+_CONDITION = 'write one such as "${steps.check.result.ok}", which must give true or false'
+_LIST = 'write [one, two], or one placeholder such as "${steps.extract.result.files}"'
 _IN_FLOW = Template(AnyJson(), any_depth=True, scope=IN_FLOW)
 _ITEMS = ListOf(_IN_FLOW, most=MOST_ITEMS)
 _ITEM_NAME = Text(
@@ -296,23 +299,23 @@ class StepSection(Section):
     def full_schema(self) -> dict[str, Any]:
         """Return the rule of a step, to stand at :data:`STEP_REF`."""
         schema = Section.schema(self)
-        others = {"properties": {name: {"type": "null"} for name in (*_OF_TASKS, "task")}}
-        of_jobs = {"properties": {"params": {"type": "null"}}}
         return {
             **schema,
             "if": {"anyOf": [_has("job"), _has("approval")]},
-            "then": others,
-            "else": {"required": ["task"], **of_jobs},
+            "then": _without((*_OF_TASKS, "task"), "is for a step with task"),
+            "else": {"required": ["task"], **_without(("params",), "is for a step with job, write kwargs")},
             "dependentSchemas": {
                 "approval": {
                     "if": _has("approval"),
-                    "then": {
-                        "properties": {"job": {"type": "null"}, "each": {"type": "null"}, "params": {"type": "null"}}
-                    },
-                }
+                    "then": _without(("job", "each", "params"), "is not for an approval"),
+                },
+                "at_once": {"if": _has("at_once"), "then": _has("each")},
             },
-            "dependentRequired": {"at_once": ["each"]},
         }
+
+
+def _without(names: Iterable[str], words: str) -> dict[str, Any]:
+    return {"properties": {name: {"type": "null", "errorMessage": words} for name in names}}
 
 
 def _has(name: str) -> dict[str, Any]:

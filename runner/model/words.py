@@ -16,6 +16,7 @@ from runner.model.run_query import StateName
 from runner.model.secret import SecretSource
 from runner.model.slot_rule import CalendarSources, SlotRules, TimeOfDay
 from runner.model.slot_template import SlotTemplate
+from runner.model.step import Condition, Each, Step, Steps
 from runner.model.submit_options import Key
 from runner.model.template import Template
 from runner.model.time_kinds import PastTime, StartTime
@@ -41,6 +42,12 @@ def kind_words(kind: Kind) -> str:
         case ListOf():
             item = kind_words(kind.item)
             return f"list of: {item}" + (", none twice" if kind.unique else "") if item else ""
+        case Steps():
+            return "mapping of names to steps, such as `{load: {task: etl:load}}`"
+        case Condition():
+            return "one placeholder, such as `${steps.check.result.ok}`"
+        case Each():
+            return "a list, a placeholder that gives one, or a mapping of names to these"
         case MapOf():
             value = kind_words(kind.value)
             return f"mapping of names to: {value}" if value else ""
@@ -118,13 +125,15 @@ def expected_at(path: Path) -> str:
     return _expected(path[1:]) if path[:1] == ("defaults",) else ""
 
 
-def _expected(steps: Path) -> str:
-    known = known_options(JobSpec)
+def _expected(steps: Path, section: type = JobSpec) -> str:
+    known = known_options(section)
     for depth, step in enumerate(steps):
         declared = known.get(str(step))
         if declared is None:
             return "one of " + ", ".join(f"`{name}`" for name in known)
         below = steps[depth + 1 :]
+        if isinstance(declared.kind, Steps) and len(below) > 1:
+            return _expected(below[1:], Step)
         if below and isinstance(declared.kind, Section):
             known = known_options(declared.kind.cls)
             continue

@@ -10,7 +10,8 @@ A placeholder is allowed only where this module says so:
   harmless values in headers;
 - in a mail, where its format cannot be broken: in the subject, and harmless values as an address.
 
-Everything else needs ``unsafe: true`` of the job. A function that runs what it is given, such as ``os.system``
+The item of a step and the results of other steps count as a submitter's; items that are written out are judged as they
+stand. Everything else needs ``unsafe: true`` of the job. A function that runs what it is given, such as ``os.system``
 (:mod:`runner.params.code_runners`), takes no placeholders, and no params except numbers and booleans. Other functions
 get any value. Pure: decides by the job alone, when files are read and again in each worker.
 """
@@ -134,7 +135,7 @@ def misplaced(job: JobSpec, target: object = None) -> Iterator[Misplaced]:
             yield Misplaced(("kwargs", *found.path), f"{found.shown} {why}", waivable=_is_given(found.name))
     if job.unsafe:
         return
-    if judged is not None and judged not in _RULES:
+    if judged is not None and judged not in _RULES and job.step is None:  # a step gets none by itself
         for param in job.params.values():
             if not is_number(param):
                 yield Misplaced(("params", param.name), _no_param(job, judged, param), waivable=True)
@@ -192,11 +193,26 @@ def _is_given(name: str) -> bool:
 
 
 def _is_harmless(job: JobSpec, name: str) -> bool:
+    param = _param_of(job, name)
+    if param is not None:
+        return is_harmless(param)
+    # An id has letters, digits, and ._:- alone, a slot is a time, and a state is a word.
+    return name in ("run.id", "run.slot") or _STATE.fullmatch(name) is not None
+
+
+_STATE = re.compile(r"steps\.[a-z0-9_-]+\.state")
+
+
+def _param_of(job: JobSpec, name: str) -> Param | None:
+    """Return the param that a placeholder names, or the item of a step as one."""
     root, _, rest = name.partition(".")
     if root == "params":
-        return rest in job.params and is_harmless(job.params[rest])
-    # An id has letters, digits, and ._:- alone, and a slot is a time.
-    return name in ("run.id", "run.slot")
+        return job.params.get(rest)
+    item = job.params.get("item") if root == "item" and job.step is not None else None
+    if item is None or not rest:
+        return item
+    below = item.schema.get("properties", {}).get(rest)
+    return None if below is None else Param(rest, below)
 
 
 def _no_param(job: JobSpec, judged: str, param: Param) -> str:
@@ -207,8 +223,8 @@ def _no_param(job: JobSpec, judged: str, param: Param) -> str:
 
 
 def _is_number(job: JobSpec, name: str) -> bool:
-    root, _, rest = name.partition(".")
-    return root == "params" and rest in job.params and is_number(job.params[rest])
+    param = _param_of(job, name)
+    return param is not None and is_number(param)
 
 
 def _why_not(job: JobSpec, stock: str, found: _Found) -> str | None:
@@ -266,15 +282,34 @@ def _everywhere(job: JobSpec, found: _Found) -> str | None:  # noqa: ARG001
     return None
 
 
-def _in_script(job: JobSpec, found: _Found) -> str | None:  # noqa: ARG001
+def _in_script(job: JobSpec, found: _Found) -> str | None:
     where = f'write "${found.variable}"'
-    if found.name == "run.slot":
-        where = 'set env: {SLOT: "${run.slot}"} and write "$SLOT"'
+    if (variable := _to_be_set(job, found)) is not None:
+        where = f'set env: {{{variable}: "{found.shown}"}} and write "${variable}"'
     return f"would become code that a submitter writes, {where}"
 
 
-def _in_stdin(job: JobSpec, found: _Found) -> str | None:  # noqa: ARG001
-    return f"would become input that a program may run, use the variable {found.variable}"
+def _in_stdin(job: JobSpec, found: _Found) -> str | None:
+    return f"would become input that a program may run, {_by_variable(job, found)}"
+
+
+def _by_variable(job: JobSpec, found: _Found) -> str:
+    """Return the advice by which variable a program finds a value."""
+    variable = _to_be_set(job, found)
+    if variable is None:
+        return f"use the variable {found.variable}"
+    return f'set env: {{{variable}: "{found.shown}"}} and use that variable'
+
+
+def _to_be_set(job: JobSpec, found: _Found) -> str | None:
+    """Return a variable for a value that has none by itself; a step gets what its ``kwargs`` and ``env`` name."""
+    if found.name == "run.slot":
+        return "SLOT"
+    if job.step is None or found.name == "run.id":
+        return None
+    words = re.findall(r"[A-Za-z0-9_]+", found.name)
+    word = words[1] if words[0] in ("params", "steps") else words[-1]
+    return word.upper() if is_safe_name(word) else f"JOB_{word.upper()}"
 
 
 def _in_command(job: JobSpec, found: _Found) -> str | None:
@@ -293,7 +328,7 @@ def _in_command(job: JobSpec, found: _Found) -> str | None:
     if why is None and "--" not in before and not _is_number(job, found.name):
         option = that_runs_next(_literals(before))
         why = option and f"would become code that a submitter writes: {option} runs what follows it"
-    return None if why is None else f"{why}; use the variable {found.variable}"
+    return None if why is None else f"{why}; {_by_variable(job, found)}"
 
 
 def _in_args(job: JobSpec, found: _Found) -> str | None:
@@ -301,7 +336,7 @@ def _in_args(job: JobSpec, found: _Found) -> str | None:
     if not isinstance(index, int):
         return "would let a submitter choose all arguments, write a list"
     why = _no_argument(job, found, job.kwargs["args"][:index])
-    return None if why is None else f"{why}; use the variable {found.variable}"
+    return None if why is None else f"{why}; {_by_variable(job, found)}"
 
 
 def _no_argument(job: JobSpec, found: _Found, before: list[Any]) -> str | None:
@@ -310,9 +345,12 @@ def _no_argument(job: JobSpec, found: _Found, before: list[Any]) -> str | None:
         return "is only a part of an argument, where a program may take it for code; make it an argument of its own"
     if "--" in before or _is_harmless(job, found.name):
         return None
+    why = 'may be taken for an option or code: write it after a "--"'
+    if not found.name.startswith("params."):
+        return why
     return (
-        'may be taken for an option or code: write it after a "--", or give the param a narrow schema (a number, enum, '
-        "format date or uuid, or a pattern such as ^[A-Za-z0-9][A-Za-z0-9._-]*$)"
+        f"{why}, or give the param a narrow schema (a number, enum, format date or uuid, or a pattern such as "
+        "^[A-Za-z0-9][A-Za-z0-9._-]*$)"
     )
 
 

@@ -14,6 +14,7 @@ from runner.model.option import known_options, options_of
 from runner.model.rate import Rate
 from runner.model.retry import RetryPolicy
 from runner.model.schedule import Schedule
+from runner.model.step import Step
 from runner.model.watch import Watch
 from runner.model.webhook import Webhook
 from tests.support.language_server import Editor
@@ -54,6 +55,19 @@ def test_options_of_a_section_are_offered_with_their_help(editor: Editor, sectio
     assert {name: offered.get(name) for name in wanted} == wanted
 
 
+STEP = "jobs:\n  a:\n    steps:\n      load:\n        task: a:b\n"
+
+
+def test_options_of_a_step_are_offered_with_their_help(editor: Editor) -> None:
+    offered = editor.completions(STEP + "        ")
+    wanted = {option.key: option.help for option in options_of(Step) if option.key != "task"}
+    assert {name: offered.get(name) for name in wanted} == wanted
+    offered = editor.completions(STEP + "      ask:\n        approval:\n          ")
+    assert set(offered) >= {"within"}
+    assert set(editor.completions(STEP + "        when: ")) >= {"succeeded", "failed", "ended"}
+    assert set(editor.completions("jobs:\n  a:\n    on_failure: ")) >= {"finish", "stop"}
+
+
 def test_values_and_keywords_are_offered(editor: Editor) -> None:
     assert set(editor.completions(JOB + "    delivery: ")) >= {"at_least_once", "at_most_once"}
     assert set(editor.completions(JOB + "    params:\n      p:\n        type: ")) >= set(TYPES)
@@ -77,6 +91,7 @@ def test_a_sound_file_is_not_marked(editor: Editor) -> None:
         "require",
         "schedule-params",
         "schedule-rules",
+        "steps",
         "watch",
         "webhook",
     ):
@@ -139,6 +154,35 @@ MARKS = {
 def test_a_wrong_value_is_marked_with_a_clear_message(editor: Editor, line: str) -> None:
     [(at, column, message)] = editor.problems(f"{JOB}    {line}\n")
     wanted = MARKS[line]
+    assert (at + 1, column) == wanted[:2]
+    assert message.removesuffix(".") == wanted[2].removesuffix(".")
+
+
+STEP_TEMPLATE = (
+    "use ${run.id}, ${run.slot}, ${params.NAME}, ${env.NAME}, ${item}, ${steps.NAME.result}, ${steps.NAME.results}, or "
+    "${steps.NAME.state}; write $${ for a literal ${"
+)
+STEP_MARKS = {
+    "needs: load": (7, 16, "Incorrect type. Expected one of array, null."),
+    "when: always": (7, 15, 'Value is not accepted. Valid values: "succeeded", "failed", "ended", null.'),
+    'kwargs: {a: "${steps.extract.output}"}': (7, 21, STEP_TEMPLATE),
+    "each: eu": (7, 15, 'write [one, two], or one placeholder such as "${steps.extract.result.files}"'),
+    'if: "${params.a} and more"': (
+        7,
+        13,
+        'write one such as "${steps.check.result.ok}", which must give true or false',
+    ),
+    "paralel: 4": (7, 9, "Property paralel is not allowed."),
+    "at_once: 4": (5, 7, 'Missing property "each".'),
+    "params: {a: 1}": (7, 17, "is for a step with job, write kwargs"),
+    "job: other": (6, 15, "is for a step with task"),
+}
+
+
+@pytest.mark.parametrize("line", STEP_MARKS)
+def test_a_wrong_value_in_a_step_is_marked_with_a_clear_message(editor: Editor, line: str) -> None:
+    [(at, column, message)] = editor.problems(f"{STEP}        {line}\n")
+    wanted = STEP_MARKS[line]
     assert (at + 1, column) == wanted[:2]
     assert message.removesuffix(".") == wanted[2].removesuffix(".")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.authoring.advice import advice_for
 from runner.catalog.catalog import Catalog, load_files
 from runner.catalog.steps import flow_of, place_of, step_spec
 from runner.errors import UnknownJob
@@ -140,3 +141,19 @@ def test_a_job_without_steps_pays_for_none(tmp_path: Path) -> None:
     job = found.jobs["plain"]
     assert (job.steps, job.flow, job.step) == ({}, None, None)
     assert list(found.digests()) == ["plain"]
+
+
+def test_a_param_that_no_step_uses_is_told(tmp_path: Path) -> None:
+    text = """\
+jobs:
+  flow:
+    unsafe: true
+    params: {day: {}, tenant: {type: string}, lost: {}, run: {type: object}, full: {type: boolean}, names: {}}
+    concurrency: {limit: 1, key: "${params.tenant}"}
+    steps:
+      one: {if: "${params.full}", task: "a.b:c", kwargs: {a: {b: ["${params.day}"]}}}
+      two: {each: {name: "${params.names}"}, task: "a.b:c"}
+"""
+    [job, *steps] = catalog(tmp_path, text).jobs.all()
+    assert [(each.path, each.severity) for each in advice_for(job)] == [(("params", "lost"), "warning")]
+    assert [list(advice_for(each)) for each in steps] == [[], []]

@@ -49,3 +49,19 @@ def test_schedule_last_outcome_and_next_start(make_project: Callable[..., Projec
     away = project.cli("jobs", "--json", env={"RUNNER_REDIS_URL": "redis://127.0.0.1:1/0"}).check().json
     assert {each["last"] for each in away} == {None}
     assert [each["next"] for each in away if each["name"] == "bad"] == [slots["bad"]]
+
+
+def test_a_job_with_steps(make_project: Callable[..., Project]) -> None:
+    steps = {"load": {"task": "os:getcwd"}, "ask": {"needs": ["load"], "approval": {}}}
+    project = make_project({"flow": {"queue": "etl", "steps": steps}})
+    document = project.cli("jobs", "flow", "--json").check().json
+    assert document["task"] is None
+    assert document["steps"] == {"load": {"task": "os:getcwd", "queue": "etl"}, "ask": steps["ask"]}
+    text = project.cli("jobs", "flow").check().stdout
+    assert "flow:\n  steps:\n    load:\n      task: os:getcwd\n" in text
+    assert [each["name"] for each in project.cli("jobs", "--json").check().json] == ["flow"]
+    refused = project.cli("submit", "flow/load").check(2)
+    assert refused.stderr.startswith("error: flow/load is a step, which runs within its flow alone\nhint: run: runner ")
+    assert refused.stderr.endswith(" submit flow\n")
+    assert "is an approval, not a job of its own" in project.cli("submit", "flow/ask").check(2).stderr
+    assert "Did you mean flow/load?" in project.cli("submit", "flow/laod").check(2).stderr

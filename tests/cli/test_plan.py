@@ -66,3 +66,38 @@ def test_plan_tells_who_is_behind(fleet: tuple[Project, Running], tmp_path: Path
         told = {each["current"] for each in project.cli("plan", "--json").check(1).json["workers"]}
         assert told == {True, False}
         assert "catalogs" in project.cli("doctor").check(1).stdout
+
+
+FLOW = (
+    JOBS
+    + """\
+  flow:
+    params: {day: {}}
+    steps:
+      load: {task: "clijobs:hello", kwargs: {name: "${params.day}"}, env: {PASSWORD: secret-of-a-step}}
+      old: {task: "clijobs:hello", env: {PASSWORD: secret-of-a-step}}
+"""
+)
+
+
+def test_plan_tells_what_changes_in_a_graph(make_project: Callable[..., Project], tmp_path: Path) -> None:
+    project = make_project(FLOW, FILES)
+    changed = (
+        FLOW.replace("${params.day}", "day ${params.day}")
+        .replace("old: {", "new: {needs: [load], ")
+        .replace("PASSWORD: secret-of-a-step}}\n      new", "PASSWORD: another-secret}}\n      new")
+    )
+    with project.worker(concurrency=1):
+        wait_until(lambda: any(each["catalog"] for each in workers(project)), 30.0, "the worker tells what it runs")
+        ahead = beside(project, changed, tmp_path)
+        shown = ahead.cli("plan").check(1).stdout
+        told = ahead.cli("plan", "--json").check(1).json
+    assert (told["added"], told["removed"], list(told["changed"])) == ([], [], ["flow"])
+    options = {each["option"]: (each["before"], each["after"]) for each in told["changed"]["flow"]}
+    assert set(options) == {"steps.load.env.PASSWORD", "steps.load.kwargs.name", "steps.new", "steps.old"}
+    assert options["steps.load.kwargs.name"] == ("${params.day}", "day ${params.day}")
+    assert options["steps.new"][0] is None
+    assert options["steps.new"][1]["needs"] == ["load"]
+    assert options["steps.old"][1] is None
+    assert {"    + step new", "    - step old"} <= set(shown.splitlines())
+    assert "secret" not in shown + json.dumps(told)

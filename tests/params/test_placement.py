@@ -15,10 +15,11 @@ from runner.attempt.job_task import refuse_misplaced
 from runner.attempt.run_values import ParamsRefused, expand_kwargs
 from runner.authoring.advice import advice_for
 from runner.catalog.catalog import load_files
+from runner.catalog.steps import item_schema
 from runner.model.job import JobSpec
 from runner.model.param import PARAMS, Param
 from runner.model.template import Sources
-from runner.params.harmless import is_harmless_pattern
+from runner.params.harmless import is_harmless, is_harmless_pattern, is_number
 from runner.params.placement import misplaced
 from runner.params.variables import is_safe_name
 from runner.tasks import http, notify, python, shell
@@ -588,3 +589,24 @@ def test_every_job_of_this_repository_is_allowed() -> None:
         catalog = load_files([path])
         assert not catalog.problems
         assert set(catalog.jobs) == set(yaml.safe_load(path.read_text())["jobs"])
+
+
+def test_items_that_are_written_out_are_judged_as_they_stand() -> None:
+    def schema(each: Any, **params: Any) -> dict[str, Any]:
+        return item_schema(each, {name: Param(name, schema) for name, schema in params.items()})
+
+    assert schema(("eu", "us-1")) == schema(("eu", "us-1", "de")) != {}
+    assert is_harmless(Param("item", schema(("eu", "us-1", 5, True))))
+    assert is_number(Param("item", schema((1, 2.5))))
+    for each in (
+        ("-x", "eu"),
+        ("eu", "a b"),
+        ("${params.x}",),
+        (None,),
+        ({"a": 1},),
+        "${steps.a.result}",
+        "${params.x}",
+    ):
+        assert not is_harmless(Param("item", schema(each))), each
+    assert schema("${params.x}", x={"type": "array", "items": {"enum": ["a"]}}) == {"enum": ["a"]}
+    assert schema({"a": ("eu",), "b": "${steps.c.result}"})["properties"].keys() == {"a"}

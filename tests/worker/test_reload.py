@@ -360,3 +360,19 @@ def test_what_a_submitter_may_not_choose_is_refused_each_time(make_project: Call
             assert (document["state"], document["reason"]) == ("FAILURE", "import_error")
         assert result_of(project, project.submit("say")) == ["one", "one"]
     assert not (project.path / "PWNED").exists()
+
+
+def test_a_changed_step_is_a_changed_job_of_its_own(make_project: Callable[..., Project]) -> None:
+    steps = "  flow: {steps: {first: {task: 'work:say'}, load: {task: 'work:say', kwargs: {word: one}}}}\n"
+    project = make_project(jobs(job("one"), steps), {"work.py": WORK})
+    file = project.path / "jobs.d" / "jobs.yaml"
+    with project.worker(concurrency=1) as worker:
+        assert result_of(project, project.submit("say")) == ["one", "one"]
+        file.write_text(jobs(job("one"), steps.replace("word: one", "word: two")))
+        worker.wait_for("jobs are reloaded: changed flow, flow/load")
+        file.write_text(jobs(job("one"), steps.replace("load:", "loads:")))
+        worker.wait_for("jobs are reloaded: added flow/loads; changed flow; removed flow/load")
+        assert result_of(project, project.submit("say")) == ["one", "one"]
+        file.write_text(jobs(job("one"), "  flow: {task: 'work:say'}\n"))
+        worker.wait_for("jobs are reloaded: changed flow; removed flow/first, flow/loads")
+        assert result_of(project, project.submit("flow")) == ["none", None]
