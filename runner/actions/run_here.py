@@ -13,6 +13,7 @@ from runner.actions.submit import new_id, submit, submitter
 from runner.actions.wait import wait
 from runner.actions.worker_process import start_worker
 from runner.errors import RunnerError, WaitTimeout
+from runner.flows.advance import advance
 from runner.host.places import check_for_children
 from runner.model.run import Run
 from runner.model.submit_options import SubmitOptions
@@ -66,9 +67,15 @@ def run_here(
     check_for_children()  # before the run is there: nobody else would take it
     run_id = new_id()
     queue = f"run-{run_id[:8]}"
-    submitted = submit(project, job_name, params, words=words, run_id=run_id, options=SubmitOptions(queue=queue))
+    options = SubmitOptions(queue=queue)
+    submitted = submit(project, job_name, params, words=words, run_id=run_id, options=options, steps_queue=queue)
+    # A job performs one run; a flow may perform several of its steps at once.
+    several = project.settings.worker.concurrency if project.catalog.get(job_name).is_flow else 1
     try:
-        with _worker(project, queue, output, verbose=verbose) as process, _watched(project, process, run_id) as died:
+        with (
+            _worker(project, queue, output, concurrency=several, verbose=verbose) as process,
+            _watched(project, process, run_id) as died,
+        ):
             [run] = wait(project.ledger, [submitted.id], timeout=timeout, on_change=on_change)
             if died.is_set() and run.reason == "cancelled":
                 raise PrivateWorkerEnded(
@@ -84,9 +91,12 @@ def run_here(
 
 
 @contextmanager
-def _worker(project: Project, queue: str, output: int, *, verbose: bool) -> Iterator[subprocess.Popen[bytes]]:
+def _worker(
+    project: Project, queue: str, output: int, *, concurrency: int, verbose: bool
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run a worker for one queue; it ends with the block, and when this process dies."""
-    arguments = ["--queue", queue, "--concurrency", "1", "--log-level", "INFO" if verbose else "WARNING", "--plain"]
+    level = "INFO" if verbose else "WARNING"
+    arguments = ["--queue", queue, "--concurrency", str(concurrency), "--log-level", level, "--plain"]
     # A group of its own: a terminal's Ctrl-C is for this process to answer. stdout is kept for the result.
     process = start_worker(project.settings, arguments, stdout=output, stderr=output, process_group=0)
     guard(process.pid)
@@ -115,6 +125,8 @@ def _watched(project: Project, process: subprocess.Popen[bytes], run_id: str) ->
             died.set()
             with contextlib.suppress(RunnerError):
                 project.ledger.revoke(run_id, by=submitter(), comment="its worker ended")
+                # Of a flow: what waits is revoked, and there may be nobody else to do so.
+                advance(project.ledger, project.catalog, run_id, by=submitter())
 
     threading.Thread(target=follow, name="runner-worker-watch", daemon=True).start()
     try:

@@ -47,6 +47,7 @@ def submit(
     trigger: str = "cli",
     rerun_of: str | None = None,
     reuse: str | None = None,
+    steps_queue: str | None = None,
     by: str | None = None,
 ) -> Submitted:
     """Record a run of ``job_name`` and put it into its queue.
@@ -61,6 +62,7 @@ def submit(
         trigger: what made the submission, see :data:`runner.model.run.Trigger`.
         rerun_of: the id of the run that this one repeats.
         reuse: the id of a flow, whose results are taken where they would be the same.
+        steps_queue: of a flow, the queue of all runs of its steps, whatever their jobs say.
         by: who submits; ``user@host`` by default.
 
     Raises:
@@ -79,8 +81,8 @@ def submit(
         origin=Origin(trigger=trigger, submitted_by=by or submitter(), rerun_of=rerun_of),
         options=options,
     )
-    if reuse is not None:
-        submission = replace(submission, reuse=reuse)
+    if reuse is not None or steps_queue is not None:
+        submission = replace(submission, reuse=reuse, steps_queue=steps_queue)
     ledger = project.ledger
     try:
         return ledger.submit(submission)

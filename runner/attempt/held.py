@@ -23,7 +23,7 @@ from runner.attempt.state import SharedState
 from runner.delivery.claims import Claims
 from runner.delivery.envelope import UnreadableError, read_envelope
 from runner.errors import InvalidParams, RunnerError
-from runner.ledger.attempt import Dropped
+from runner.ledger.attempt import Dropped, Settled
 from runner.ledger.message import MARK
 from runner.ledger.outcome import describe_exception
 from runner.ledger.record import pack_digest
@@ -81,6 +81,8 @@ class HeldMessages:
         self._shared = shared
         self._claims = claims
         self._look = look
+        self.settled = Settled.STALE
+        """The answer about the run that was ended last."""
 
     def decide(self, held: Held) -> Taken | None:
         """Return the run to perform, which is STARTED then; None if there is none.
@@ -177,13 +179,13 @@ class HeldMessages:
             return
         error = UnknownJobError(f"no worker knows job {name}, it may have been removed from jobs.d")
         failure = describe_exception(error, shared.settings.limits.traceback)
-        shared.attempts.fail_waiting(run_id, held.token, "unknown_job", failure)
+        self.settled = shared.attempts.fail_waiting(run_id, held.token, "unknown_job", failure)
 
     def _refuse_broken(self, held: Held, run_id: str, task: DeclaredTask) -> None:
         """End the run of a job whose target cannot be imported here: FAILURE, import_error."""
         shared = self._shared
         failure = describe_exception(JobImportError(task.broken), shared.settings.limits.traceback)
-        shared.attempts.fail_waiting(run_id, held.token, "import_error", failure)
+        self.settled = shared.attempts.fail_waiting(run_id, held.token, "import_error", failure)
         log.error("run %s of %s: import_error: %s", run_id, task.name, task.broken, extra=about(run_id, task.name))
 
     def _later(self, held: Held, pause: float, detail: str) -> None:

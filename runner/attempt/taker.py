@@ -209,13 +209,18 @@ class Taker:
             found: Taken | None = self._attempts.persist(lambda: self._held.decide(held))
             return found
 
+        self._held.settled = Settled.DONE
         try:
-            return decide() or True
+            found = decide()
         except JobsChanged:
             if self._enforced:
                 self._pass_on(held.token)
             # In the worker's own process the jobs are the new ones by now.
-            return decide() or True
+            found = decide()
+        if self._held.settled is Settled.ADVANCES:
+            # The next beat lets the flow go on.
+            self._channel.tell(beat=True)
+        return found or True
 
     def _pass_on(self, token: str) -> None:
         """Leave the run of a claim to the next taker in this place."""

@@ -42,7 +42,8 @@ def command(
 ) -> int:
     """Run JOB here and now, and print its result as JSON.
 
-    The command starts its own worker for this run, and exits when the run ends. The job's output goes to stderr.
+    The command starts its own worker for this run, and for its steps if it is a flow, and exits when the run ends. The
+    job's output goes to stderr.
     """
     from runner.actions.run_here import STDERR, run_here  # start-up time: --help reads no settings
 

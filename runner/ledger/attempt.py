@@ -173,10 +173,10 @@ class Attempts:
         meta = failure.meta(run_id, State.FAILURE)
         return Settled(self._write("settle", run_id, token, "FAILURE", reason, meta, failure.error()))
 
-    def fail_waiting(self, run_id: str, token: str, reason: str, failure: Failure) -> bool:
+    def fail_waiting(self, run_id: str, token: str, reason: str, failure: Failure) -> Settled:
         """PENDING | RETRY -> FAILURE, for a run that no attempt can be made of."""
         meta = failure.meta(run_id, State.FAILURE)
-        return bool(self.store.script("fail", run_id, token, reason, meta, failure.error()))
+        return Settled(self.store.script("fail", run_id, token, reason, meta, failure.error()))
 
     def retry(self, run_id: str, token: str, delay: float, failure: Failure) -> bool:
         """STARTED -> RETRY, due ``delay`` seconds from now. False: the token is stale, nothing was written."""

@@ -18,12 +18,16 @@ from runner.ledger.record import pairs, read_record
 from runner.ledger.store import Store
 from runner.ledger.submission import StepEntry, Submission, arguments_of_steps
 from runner.model.run import Run, State
+from runner.model.value_path import NoValue
 
 MADE_AT_ONCE = 50
 """Step runs that one script makes, so that Redis is not kept for long."""
 
 STOPPED_AT_ONCE = 30
 """Step runs that one script stops."""
+
+MOST_RESULTS = 64 * 1024**2
+"""Bytes of the results of one step that are read at once."""
 
 _READ_AT_ONCE = 500
 _OF_A_FLOW = 4
@@ -179,17 +183,33 @@ class StepBrought:
         """The results of its runs in the order of the items, None where one has not succeeded.
 
         Raises:
+            NoValue: they are larger than :data:`MOST_RESULTS`.
             Unavailable: Redis cannot be reached.
         """
-        return list(self._read([step_run_id(self._flow, self._step, item) for item in range(self._items or 0)]))
+        ids = [step_run_id(self._flow, self._step, item) for item in range(self._items or 0)]
+        self._check_size(ids)
+        return list(self._read(ids))
 
     def _read(self, ids: Sequence[str]) -> Iterator[Any]:
+        for found in self._ask("get", ids):
+            yield from map(_result, found)
+
+    def _ask(self, command: str, ids: Sequence[str]) -> Iterator[list[Any]]:
+        """Yield the answers to a command about the results of runs, some at a time."""
         for first in range(0, len(ids), _READ_AT_ONCE):
             with reaching(self._store.settings), self._store.client.pipeline(transaction=False) as pipe:
                 for run_id in ids[first : first + _READ_AT_ONCE]:
-                    pipe.get(meta_key(run_id))
+                    getattr(pipe, command)(meta_key(run_id))
                 found = pipe.execute(raise_on_error=False)
-            yield from map(_result, found)
+            yield found
+
+    def _check_size(self, ids: Sequence[str]) -> None:
+        size = sum(each for found in self._ask("strlen", ids) for each in found if isinstance(each, int))
+        if size > MOST_RESULTS:
+            raise NoValue(
+                f"${{steps.{self._step}.results}}: the {len(ids):,} results have {size:,} bytes, at most "
+                f"{MOST_RESULTS:,} can be handed over; let the step write files and return their paths"
+            )
 
 
 def _result(meta: Any) -> Any:

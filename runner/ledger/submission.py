@@ -58,6 +58,8 @@ class Submission:
     """The submitter does not want the result stored, whatever the job says."""
     refusal: Failure | None = None
     """Why it is recorded and never starts: FAILURE, invalid_params."""
+    steps_queue: str | None = None
+    """Of a flow: the queue of all runs of its steps, whatever their jobs say."""
     reuse: str | None = None
     """Of a flow: another one, whose results are taken where they would be the same."""
     step_of: StepOf | None = None
@@ -278,6 +280,7 @@ def _of_flow(submission: Submission) -> dict[str, str | int | None]:
         "graph": _to_text(JOB.write(job)),
         "timeout": milliseconds(job.timeout) if job.timeout is not None else None,
         "reuse": submission.reuse,
+        "steps_queue": submission.steps_queue,
     }
 
 

@@ -80,6 +80,11 @@ JOBS: dict[str, Any] = {
         },
     },
     "plain": {"task": "tasks:give"},
+    "apart": {
+        "queue": "nobody-takes-from-it",
+        "steps": {"own": {"task": "tasks:give"}, "inner": {"needs": ["own"], "job": "apart-too"}},
+    },
+    "apart-too": {"queue": "nor-from-this", "steps": {"own": {"task": "tasks:give"}}},
 }
 
 
@@ -203,27 +208,13 @@ def test_steps_from_python(flows: Flows) -> None:
     assert plain.steps == {}
 
 
-def test_a_flow_is_run_again_from_where_it_failed(flows: Flows, notes: Path, tmp_path: Path) -> None:
-    there = tmp_path / "there"
-    flow = flows.run("again", path=str(there), notes=str(notes))
-    assert flow.reason == "step_failed"
-    assert len(told(notes)) == 3
-    there.touch()
-    again = flows.project.cli("rerun", flow.id, "--from-failed", "--wait").check(0)
-    done = flows.opened.ledger.get(again.id)
-    assert (done.state, done.rerun_of) == (State.SUCCESS, flow.id)
-    assert flows.run_of(done, "last").result == ["at last", [1, 2]]
-    # What had succeeded did not run again.
-    assert len(told(notes)) == 3
-    assert flows.run_of(done, "list").document()["reused_from"] == flows.run_of(flow, "list").id
-    assert flows.run_of(done, "shaky").document()["reused_from"] is None
-
-
-def test_from_failed_is_for_flows(flows: Flows) -> None:
-    plain = flows.project.cli("submit", "plain", "--wait").check(0).id
-    assert "has no steps" in flows.project.cli("rerun", plain, "--from-failed").check(2).stderr
-
-
-def test_a_flow_in_the_foreground(flows: Flows) -> None:
-    done = flows.project.cli("run", "values").check(0)
-    assert json.loads(done.stdout) is None
+def test_a_flow_in_the_foreground_has_a_worker_of_its_own(flows: Flows, notes: Path) -> None:
+    cli = flows.project.cli
+    assert json.loads(cli("run", "values").check(0).stdout) is None
+    # No other worker takes from the queue of this step.
+    apart = json.loads(cli("run", "apart", "--json").check(0).stdout)
+    assert [row["state"] for row in apart["steps"]] == ["SUCCESS", "SUCCESS"]
+    inner = flows.opened.ledger.get(apart["steps"][1]["run"])
+    assert flows.run_of(inner, "own").queue.startswith("run-")
+    assert cli("run", "again", "-p", f"path={notes}.none", "-p", f"notes={notes}").check(1).stdout == ""
+    cli("run", "held", "-p", f"notes={notes}", "--timeout", "2s").check(124)

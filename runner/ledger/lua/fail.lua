@@ -5,7 +5,7 @@
 -- token: another worker may know better.
 --
 -- ARGV: id, token, reason, result in Celery's format, error as JSON
--- Returns 1, or 0 if the token is stale or the run is not waiting
+-- Returns 1, or 2 if the flow of a step run is to be advanced now, or 0 if the token is stale or the run is not waiting
 --
 -- Uses: records, claims, endings, revoking.
 
@@ -19,5 +19,4 @@ if expired(run) then
   revoke_run(run, 'expired')
   return 0
 end
-finish(run, 'FAILURE', ARGV[3], ARGV[4], { 'error', ARGV[5] })
-return 1
+return finish(run, 'FAILURE', ARGV[3], ARGV[4], { 'error', ARGV[5] }) and 2 or 1
