@@ -1,4 +1,4 @@
-"""The forms of the dashboard: submit, backfill, revoke, rerun, forget, pause, login, and logout."""
+"""The forms of the dashboard: submit, backfill, revoke, rerun, approve, reject, forget, pause, login, and logout."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
+from runner.actions.approve import approve
 from runner.actions.backfill import MOST_AT_ONCE, backfill
 from runner.actions.forget import forget
 from runner.actions.pause import pause, resume
@@ -143,10 +144,30 @@ def revoke_form(
 
 
 @router.post("/runs/{reference}/rerun")
-def rerun_form(reference: Reference, request: Request, csrf: Csrf = "") -> Response:
-    """Run it again."""
+def rerun_form(reference: Reference, request: Request, csrf: Csrf = "", from_failed: Flag = "") -> Response:
+    """Run it again; of a flow perhaps only what has not succeeded."""
     person = _check_form(request, Role.OPERATE, csrf)
-    return _back(f"/runs/{rerun(state_of(request).project, reference, by=person.name).id}")
+    made = rerun(state_of(request).project, reference, from_failed=from_failed == "on", by=person.name)
+    return _back(f"/runs/{made.id}")
+
+
+@router.post("/runs/{reference}/approve")
+def approve_form(reference: Reference, request: Request, csrf: Csrf = "", comment: Comment = "") -> Response:
+    """Approve a step that waits for it."""
+    return _answer_approval(reference, request, csrf, comment, approved=True)
+
+
+@router.post("/runs/{reference}/reject")
+def reject_form(reference: Reference, request: Request, csrf: Csrf = "", comment: Comment = "") -> Response:
+    """Reject a step that waits for approval."""
+    return _answer_approval(reference, request, csrf, comment, approved=False)
+
+
+def _answer_approval(reference: str, request: Request, csrf: str, comment: str, *, approved: bool) -> Response:
+    person = _check_form(request, Role.OPERATE, csrf)
+    project = state_of(request).project
+    run = approve(project, reference, approved=approved, comment=comment or None, by=person.name)
+    return _back(f"/runs/{quote(run.flow or run.id)}")
 
 
 @router.post("/runs/{reference}/forget")

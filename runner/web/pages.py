@@ -268,10 +268,13 @@ def show_run(reference: ReadReference, request: Request, steps: Annotated[str, Q
 
 @router.get("/runs/{reference}/log")
 def show_log(reference: ReadReference, request: Request) -> Response:
-    """All that a run wrote, as text."""
+    """All that a run wrote, or that the steps of a flow wrote, as text."""
     project = state_of(request).project
     run = project.ledger.get(find_id(project, reference, reading=False))
-    text = (f"{to_timestamp(line.at)} #{line.attempt} {line.text}\n" for line in read_log(project, run.id))
+    text = (
+        f"{to_timestamp(line.at)} {f'{line.step} ' if line.step else ''}#{line.attempt} {line.text}\n"
+        for line in read_log(project, run.id)
+    )
     return StreamingResponse(text, media_type="text/plain; charset=utf-8")
 
 

@@ -76,6 +76,7 @@ ROUTES: dict[tuple[str, str], Role | None] = {
             *[("POST", f"/{part}") for part in ("jobs/{name}/submit", "runs/{reference}/revoke")],
             *[("POST", f"/api/v1/{part}") for part in ("jobs/{job}/runs", "runs/{reference}/revoke")],
             ("POST", "/jobs/{name}/backfill"),
+            *[("POST", f"/runs/{{reference}}/{part}") for part in ("approve", "reject")],
             ("POST", "/runs/{reference}/rerun"),
             ("POST", "/api/v1/runs/{reference}/rerun"),
             *[("POST", f"/api/v1/{part}") for part in ("jobs/{job}/backfills", "backfills/{reference}/revoke")],
