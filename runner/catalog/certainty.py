@@ -18,8 +18,10 @@ class Known(NamedTuple):
 class Certainty:
     """Answers for the steps of one flow, without circles among those that are asked for."""
 
-    def __init__(self, steps: Mapping[str, Step]) -> None:
+    def __init__(self, steps: Mapping[str, Step], *, stops: bool = False) -> None:
+        """``stops``: after a failure, all steps are terminated but those that clean up, and those that need them."""
         self._steps = steps
+        self._stops = stops
         self._known: dict[str, Known] = {}
 
     def of(self, name: str, *, with_if: bool = True) -> Known:
@@ -62,6 +64,8 @@ class Certainty:
                 if other.if_ is None:
                     succeeded.add(each)
                     ran.add(each)
+        if self._stops and self._runs_after_a_stop(name):
+            return Known(frozenset(succeeded), frozenset(ran))
         met = {each for each in needs if step.when == "succeeded"} | succeeded
         for each, other in needs.items():
             if each not in ran and other.if_ is None and self._was_admitted(other, met):
@@ -69,6 +73,18 @@ class Certainty:
                 succeeded |= before.succeeded
                 ran |= {*before.ran, each}
         return Known(frozenset(succeeded), frozenset(ran))
+
+    def _runs_after_a_stop(self, name: str) -> bool:
+        seen: set[str] = set()
+        left = [name]
+        while left:
+            each = left.pop()
+            if each not in seen and each in self._steps:
+                seen.add(each)
+                if self._steps[each].when != "succeeded":
+                    return True
+                left += self._steps[each].needs
+        return False
 
     def _was_admitted(self, step: Step, met: set[str]) -> bool:
         """Return whether a step that has ended was started; ``met``: steps that held nobody up."""

@@ -49,6 +49,8 @@ class Graph:
     steps: Mapping[str, Step]
     names: tuple[str, ...]
     params: Mapping[str, Param]
+    stops: bool = False
+    """Whether the flow stops when a step fails."""
 
     @cached_property
     def needed(self) -> dict[str, frozenset[str]]:
@@ -72,11 +74,17 @@ class Graph:
     @cached_property
     def certainty(self) -> Certainty:
         """What is certain of other steps when one runs."""
-        return Certainty(self.steps)
+        return Certainty(self.steps, stops=self.stops)
 
 
 def check_graph(
-    steps: Mapping[str, Step], names: Iterable[str], params: Mapping[str, Param], path: Path, report: Report
+    steps: Mapping[str, Step],
+    names: Iterable[str],
+    params: Mapping[str, Param],
+    path: Path,
+    report: Report,
+    *,
+    stops: bool = False,
 ) -> bool:
     """Report what is wrong between the steps of a job; return whether nothing is.
 
@@ -86,8 +94,9 @@ def check_graph(
         params: those of the job.
         path: where the steps stand.
         report: takes the problems.
+        stops: whether the flow stops when a step fails.
     """
-    graph = Graph(steps, tuple(names), params)
+    graph = Graph(steps, tuple(names), params, stops)
     faults = [*_needs(graph), *(fault for name in steps for fault in _step(graph, name))]
     for below, message in faults:
         report((*path, *below), message)

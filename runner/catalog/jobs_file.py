@@ -192,7 +192,7 @@ def read_job(report: Report, name: str, own: Any, defaults: Mapping[str, Any]) -
     job = JobSpec(name=name, **{**absent, **values, "params": declared})
     sound &= check_job(job, path, report)
     if isinstance(options.get("steps"), Mapping):
-        sound &= _steps_fit(options["steps"], declared, (*path, "steps"), report)
+        sound &= _steps_fit(options, declared, (*path, "steps"), report)
     # Of params with faults it is not known what they admit.
     placed = ("params" not in values and bool(declared)) or _report_misplaced(job, path, report)
     if not complete or not sound:
@@ -261,12 +261,13 @@ def _report_misplaced(job: JobSpec, path: Path, report: Report) -> bool:
     return placed
 
 
-def _steps_fit(written: Mapping[str, Any], params: Mapping[str, Param], path: Path, report: Report) -> bool:
+def _steps_fit(options: Mapping[str, Any], params: Mapping[str, Param], path: Path, report: Report) -> bool:
     from runner.catalog.graph import check_graph  # start-up time: most commands read the cache
 
-    read = {name: STEP.read(step, (), ignore) for name, step in written.items()}
+    read = {name: STEP.read(step, (), ignore) for name, step in options["steps"].items()}
     sound = {name: step for name, step in read.items() if step is not INVALID}
-    return check_graph(sound, written, params, path, report)
+    stops = options.get("on_failure") == "stop"
+    return check_graph(sound, read, params, path, report, stops=stops)
 
 
 def entry_for(name: str, values: Mapping[str, Any], line: int = 0) -> Entry:
