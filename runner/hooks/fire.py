@@ -18,10 +18,10 @@ from runner.catalog.hooks import PARAM
 from runner.errors import JobDisabled, RunnerError, Unavailable, UnknownRun, UsageError, WriteRefused
 from runner.flows.advance import advance
 from runner.ledger.admission import Origin, admit
+from runner.ledger.flow_log import last_lines
 from runner.ledger.ledger import Ledger
-from runner.ledger.run_log import RunLog
 from runner.model.job import JobSpec
-from runner.model.run import FIELDS, Run, to_timestamp
+from runner.model.run import FIELDS, Run, State, to_timestamp
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,9 @@ LEND_SECONDS = 30.0
 
 ADVANCE = "advance"
 """The outcome of an entry that names a flow to advance."""
+
+FEW_STEPS = 20
+"""How many of the failed steps of a large flow a run document carries to a hook."""
 
 LOG_LINES = 20
 """How many of the last lines of its log a run document carries to a hook."""
@@ -103,7 +106,7 @@ def _fire(ledger: Ledger, catalog: Catalog, run_id: str, outcome: str, attempt: 
         log.warning("run %s is forgotten, its hooks (%s) are not fired", run_id, outcome)
         return
     hooks = list(_called(catalog.get(run.job), run, outcome))
-    lines = [line.text for line in RunLog(ledger, run.id).tail(LOG_LINES)] if hooks else []
+    lines = [line.labeled() for line in last_lines(ledger, run, LOG_LINES)] if hooks else []
     for event, name in hooks:
         try:
             job = catalog.get(name)
@@ -123,7 +126,7 @@ def _fire_silence(ledger: Ledger, catalog: Catalog, job: str, last: str, by: str
         lines: list[str] = []
     else:
         about = latest.document()
-        lines = [line.text for line in RunLog(ledger, latest.id).tail(LOG_LINES)]
+        lines = [line.labeled() for line in last_lines(ledger, latest, LOG_LINES)]
     succeeded = to_timestamp(int(last)) if last.isdecimal() and last != "0" else None
     told = {**about, "hook": "silent", "last_success_at": succeeded, "log": lines}
     document = fit(told, ledger.settings.limits.params - 64)
@@ -155,8 +158,8 @@ def _submit(ledger: Ledger, job: JobSpec, run: Run | None, document: dict[str, A
 def fit(document: dict[str, Any], limit: int) -> dict[str, Any]:
     """Return a run document with its log that has at most ``limit`` bytes as JSON.
 
-    What is too large is left out, one after the other: the result, most of the traceback, the log, the params, the
-    error's message; ``omitted`` names those.
+    What is too large is left out, one after the other: the result, most of the traceback, the log, the steps that did
+    not fail, the params, the error's message; ``omitted`` names those.
     """
     omitted: list[str] = []
     document = {**document, "omitted": omitted}
@@ -165,13 +168,16 @@ def fit(document: dict[str, Any], limit: int) -> dict[str, Any]:
         "result": {"result": None},
         "error.traceback": {"error": {**error, "traceback": (error.get("traceback") or "")[-TRACEBACK_TAIL:]}},
         "log": {"log": []},
+        "steps": {
+            "steps": [each for each in document.get("steps") or () if each["state"] == State.FAILURE][:FEW_STEPS]
+        },
         "params": {"params": {}},
         "error.message": {"error": {**error, "message": error.get("message", "")[:200], "traceback": None}},
     }
     for name, cut in cuts.items():
         if len(json.dumps(document)) <= limit:
             break
-        if error or not name.startswith("error."):
+        if (error or not name.startswith("error.")) and (document.get("steps") or name != "steps"):
             document.update(cut)
             omitted.append(name)
     return document

@@ -115,9 +115,10 @@ def step_documents(flow: str, graph: Mapping[str, Any], progress: FlowProgress |
 
 def _document(flow: str, name: str, step: Mapping[str, Any], progress: StepProgress | None) -> dict[str, Any]:
     kind = next(each for each in ("job", "approval", "task") if each in step or each == "task")
+    needs = [str(each) for each in step.get("needs", ())]
     if progress is None:
         none = dict.fromkeys(("reason", "items", "started_at", "finished_at", "run"))
-        return {"name": name, "kind": kind, "state": State.PENDING, **none, "counts": {}}
+        return {"name": name, "kind": kind, "needs": needs, "state": State.PENDING, **none, "counts": {}}
     state = progress.state
     counts: dict[str, int] = {}
     for counted, number in progress.counts.items():
@@ -128,6 +129,7 @@ def _document(flow: str, name: str, step: Mapping[str, Any], progress: StepProgr
     return {
         "name": name,
         "kind": kind,
+        "needs": needs,
         "state": state,
         "reason": progress.reason if ended and state is not State.SUCCESS else None,
         "items": progress.items,

@@ -83,8 +83,8 @@ class Run:
     ``error`` is ``{"type", "message", "traceback"}``, ``progress`` ``{"fraction", "message"}``,
     ``revocation`` ``{"by", "comment", "at"}``; a death is ``{"at", "worker", "signal",
     "exit_code", "max_rss", "oom_killed"}``. A past attempt, which ended while the run went on, is ``{"attempt",
-    "worker", "started_at", "ended_at", "outcome", "error"}``. ``steps`` of a flow are ``{"name", "kind", "state",
-    "reason", "items", "counts", "started_at", "finished_at", "run"}``.
+    "worker", "started_at", "ended_at", "outcome", "error"}``. ``steps`` of a flow are ``{"name", "kind", "needs",
+    "state", "reason", "items", "counts", "started_at", "finished_at", "run"}``.
     """
 
     id: str

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from runner.actions.approve import approve
 from runner.actions.find import find_id, find_run, list_runs
 from runner.actions.forget import forget
 from runner.actions.logs import read_log
@@ -21,10 +22,11 @@ from runner.ledger.submission import Submitted
 from runner.model.asking import BODY, ask
 from runner.model.command_line import command_line
 from runner.model.moment import read_since
-from runner.model.run import Run, to_timestamp
+from runner.model.run import to_timestamp
 from runner.model.run_query import RunQuery
 from runner.model.submit_options import SubmitOptions
 from runner.web import documents
+from runner.web.access import Person
 from runner.web.asked import ask_query, parameters_of, properties_of, texts_of
 from runner.web.documents import answers, streams
 from runner.web.events import EventStream, follow, log_stream
@@ -129,7 +131,7 @@ def show_runs(
     )
 
 
-@router.get("/runs/{reference}", **answers(Run))
+@router.get("/runs/{reference}", **answers(documents.Run))
 def show_run(reference: ReadReference, request: Request) -> Response:
     """Return a run."""
     return answer(find_run(state_of(request).project, reference).document())
@@ -141,7 +143,7 @@ def forget_run(reference: Reference, request: Request, person: Admin) -> None:
     forget(state_of(request).project, reference, by=person.name)
 
 
-@router.post("/runs/{reference}/revoke", **answers(Run))
+@router.post("/runs/{reference}/revoke", **answers(documents.Run))
 def revoke_run(reference: Reference, request: Request, person: Operator, body: Revocation | None = None) -> Response:
     """Revoke a run; a finished one does not change."""
     given = body or Revocation()
@@ -155,6 +157,32 @@ def revoke_run(reference: Reference, request: Request, person: Operator, body: R
         comment=given.comment,
         by=person.name,
     )
+    return answer(run.document())
+
+
+class Answer(BaseModel):
+    """The options of an approval and of its rejection."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    comment: Comment = Field(default=None, description="Why; kept with the step.")
+
+
+@router.post("/runs/{reference}/approve", **answers(documents.Run))
+def approve_run(reference: Reference, request: Request, person: Operator, body: Answer | None = None) -> Response:
+    """Approve a step of a flow that waits for it, named by its run, or by its flow if that waits for one only."""
+    return _answered(request, reference, person, body, approved=True)
+
+
+@router.post("/runs/{reference}/reject", **answers(documents.Run))
+def reject_run(reference: Reference, request: Request, person: Operator, body: Answer | None = None) -> Response:
+    """Reject a step of a flow that waits for approval: it ends in FAILURE."""
+    return _answered(request, reference, person, body, approved=False)
+
+
+def _answered(request: Request, reference: str, person: Person, body: Answer | None, *, approved: bool) -> Response:
+    comment = (body or Answer()).comment
+    run = approve(state_of(request).project, reference, approved=approved, comment=comment, by=person.name)
     return answer(run.document())
 
 

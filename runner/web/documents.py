@@ -16,7 +16,8 @@ from typing_extensions import TypedDict
 from runner.model.job import JobSpec
 from runner.model.option import options_of
 from runner.model.queue import Queue
-from runner.model.run import Run, State
+from runner.model.run import Run as PlainRun
+from runner.model.run import State
 from runner.model.worker import Worker
 
 CLOSED = ConfigDict(extra="forbid")
@@ -39,6 +40,33 @@ class Problem(TypedDict):
     __pydantic_config__ = CLOSED  # type: ignore[misc]
 
     error: Error
+
+
+class Step(TypedDict):
+    """A step of a flow: ``counts`` has the number of its runs in each state, and ``run`` the id of its only one.
+
+    ``items`` is null until the step is admitted, and ``run`` is null for a step with ``each``.
+    """
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+
+    name: str
+    kind: Literal["task", "job", "approval"]
+    needs: list[str]
+    state: State
+    reason: str | None
+    items: int | None
+    counts: dict[State, int]
+    started_at: str | None
+    finished_at: str | None
+    run: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run(PlainRun):
+    """A run; ``steps`` are those of a flow, in the order of the file."""
+
+    steps: list[Step] | None = None  # type: ignore[assignment]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
