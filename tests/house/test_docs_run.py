@@ -15,7 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.long
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(page for page in ROOT.glob("docs/**/*.md") if page.name != "cli.md")])
 FENCE = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-SHOWN = re.compile(r"^```(console|sh|yaml)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SHOWN = re.compile(r"^```(console|sh|yaml|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 ALIKE = [
     (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "ID"),
@@ -51,6 +51,7 @@ PASSING = re.compile(r"^(PENDING|STARTED) ")
 
 TOUR = ROOT / "docs" / "tutorials" / "tour.md"
 FIRST_PROJECT = ROOT / "docs" / "tutorials" / "first-project.md"
+FIRST_FLOW = ROOT / "docs" / "tutorials" / "first-flow.md"
 
 LEFT_OUT = {
     "make ": "these run in CI by themselves, or for many minutes",
@@ -77,6 +78,7 @@ ANSWERS = {
     "runner plan": {0, 1},
     "runner status --exit-status": {0, 1},
     "runner rerun": {1},
+    "runner reject": {5},
     "runner doctor": {0, 1},
     "runner validate --imports": {0},
 }
@@ -87,6 +89,8 @@ ALTERED = {
     "| jq .state": "| cat",
     "/var/lib/prometheus/node-exporter/": "",
     "--job nightly-report --state failure --ids": "--job broken-example --state failure --ids",
+    "approve 3f2a9c41": "approve 9c1e7a40",
+    " | dot -Tsvg > nightly.svg": "",
 }
 """What is changed about examples of commands."""
 
@@ -96,6 +100,14 @@ MODULES = {
     "shop/__init__.py": "",
     "shop/db.py": "engine = connect = None\n",
     "orders.py": "def close(least=0):\n    return least\n",
+    "etl.py": """def extract(day):
+    return {"files": ["eu.csv", "us.csv"], "day": day}
+
+
+def load(file):
+    print("loading", file)
+    assert file != "us.csv"
+""",
     "days.jsonl": '{"day": "2026-11-01"}\n{"day": "2026-11-02"}\n',
     "old-crontab.txt": "15 3 * * * ./backup.sh\n",
 }
@@ -110,6 +122,12 @@ JOBS = """jobs:
     task: runner.tasks.shell:run
     params: {run: {type: object, required: true}}
     kwargs: {command: ["true"]}
+  nightly:
+    params: {day: {type: string, format: date, default: "2026-11-27"}}
+    steps:
+      extract: {task: "etl:extract", kwargs: {day: "${params.day}"}}
+      load: {needs: [extract], each: "${steps.extract.result.files}", task: "etl:load", kwargs: {file: "${item}"}}
+  release: {steps: {approve: {approval: {within: 3d}}}}
   backup: {task: runner.tasks.shell:run, kwargs: {command: ["true"]}}
   close-orders: {task: "orders:close", params: {least: {type: integer, default: 0}}}
 """
@@ -118,8 +136,8 @@ JOBS = """jobs:
 class Reader:
     """Somebody who types what a page says."""
 
-    def __init__(self, project: Project, folder: Path, run_id: str) -> None:
-        self.project, self.folder, self.run_id = project, folder, run_id
+    def __init__(self, project: Project, folder: Path, run_id: str, flows: Sequence[tuple[str, str]] = ()) -> None:
+        self.project, self.folder, self.run_id, self.flows = project, folder, run_id, flows
         self.web_port = free_port()
         programs = folder / "bin"
         programs.mkdir()
@@ -138,6 +156,8 @@ class Reader:
         """Return a line with what an example only stands for replaced."""
         url = self.project.redis_url
         text = re.sub(r"redis://localhost:6379/\d", kombu_url(url) if "Celery(" in text else url, text)
+        for shown, flow in self.flows:
+            text = text.replace(shown, flow)
         text = text.replace("1f58ffd2-89f3-4af7-8f2d-5b72167ecdff", self.run_id).replace("3f2a9c41", self.run_id[:8])
         text = text.replace("/srv/reports/.venv/bin/", f"{Path(sys.executable).parent}/")
         text = text.replace("/srv/reports", str(self.project.path)).replace("--port=5555", f"--port={free_port()}")
@@ -251,7 +271,15 @@ def reading(redis_server: Server, folder: Path) -> Iterator[Reader]:
     with project.worker("-Q", "default,reports", concurrency=2):
         for job in ("nightly-report", "backup", "close-orders"):
             run_id = project.cli("submit", job, "--wait").check().id
-        yield Reader(project, folder / "reader", run_id)
+        nightly = project.cli("submit", "nightly", "--wait").check(1).id
+        release = project.cli("submit", "release").check().id
+
+        def waiting() -> bool:
+            return bool(project.cli("status", release, "--json").check().json["steps"][0]["run"])
+
+        wait_until(waiting, 30.0, "the flow waits for an approval")
+        flows = [(f"{verb} 3f2a9c41", f"{verb} {nightly}") for verb in ("--flow", "rerun")]
+        yield Reader(project, folder / "reader", run_id, [*flows, ("9c1e7a40", release)])
 
 
 @pytest.fixture(scope="module")
@@ -262,7 +290,7 @@ def reader(redis_server: Server, tmp_path_factory: pytest.TempPathFactory) -> It
 
 @pytest.mark.parametrize(
     "page",
-    [page for page in PAGES if page.name != "README.md" and page not in (TOUR, FIRST_PROJECT)],
+    [page for page in PAGES if page.name != "README.md" and page not in (TOUR, FIRST_PROJECT, FIRST_FLOW)],
     ids=lambda page: page.stem,
 )
 def test_what_a_page_says_works(reader: Reader, page: Path) -> None:
@@ -296,9 +324,9 @@ def follow(reader: Reader, page: Path) -> int:
     """Do what a page says from top to bottom; return how many blocks show commands and what they print."""
     seen = 0
     for kind, text in SHOWN.findall(page.read_text("utf-8")):
-        if kind == "yaml":
+        if kind in ("yaml", "python"):
             # A page names the file in the first line of what it tells people to write.
-            if found := re.match(r"# (jobs\.d/\S+\.yaml)\n", text):
+            if found := re.match(r"# (jobs\.d/\S+\.yaml|\w+\.py)\n", text):
                 (reader.cwd / found[1]).parent.mkdir(exist_ok=True)
                 (reader.cwd / found[1]).write_text(text, "utf-8")
         elif kind == "console":
@@ -362,6 +390,17 @@ def test_the_first_project_shows_what_is_printed(make_embedded_project: Callable
                     if not left_out(line):
                         reader.type(reader.real(line))
         assert (reader.cwd / "jobs.d" / "reports.yaml").exists()
+    finally:
+        reader.run("runner down")
+
+
+def test_the_first_flow_shows_what_is_printed(make_embedded_project: Callable[..., Project], tmp_path: Path) -> None:
+    reader = Reader(make_embedded_project(), tmp_path, "")
+    del reader.variables["RUNNER_PROJECT"]
+    reader.cwd = tmp_path / "mine"
+    reader.cwd.mkdir()
+    try:
+        assert follow(reader, FIRST_FLOW) > 4
     finally:
         reader.run("runner down")
 
