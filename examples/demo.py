@@ -151,8 +151,12 @@ def show() -> None:
         runner("revoke", run_id_of(slow.wait_for(RUN_ID)), "--terminate", "--comment", "the demo is over")
         slow.end(3)
 
+        title("A flow: list pages, count the words of each, join them, write an index if it has changed, clean up")
+        runner("graph", "index-docs")
+        runner("submit", "index-docs", "-p", "folder=docs/tutorials", "--wait")
+
         title("What happened")
-        runner("runs", "--limit", "4")
+        runner("runs", "--limit", "5")
 
 
 RUN_ID = r"^[0-9a-f]{8}-[0-9a-f-]{27}$"
