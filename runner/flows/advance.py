@@ -14,7 +14,7 @@ from functools import lru_cache
 from runner.catalog.steps import flow_of
 from runner.errors import WriteRefused
 from runner.flows.admitting import Admitting, Batch, KnownJobs
-from runner.flows.decide import Decision, Outcome, StepState, decide
+from runner.flows.decide import Decision, Outcome, StepState, decide, in_order
 from runner.ledger.failure import Failure
 from runner.ledger.flows import Flow, end_flow, make_steps, read_flow, rest_flow, stop_step
 from runner.ledger.record import celery_meta, now_text
@@ -218,7 +218,12 @@ def _is_sound(params: str) -> bool:
 @lru_cache(maxsize=64)
 def _frozen(name: str, graph: str) -> JobSpec:
     job = flow_of(name, json.loads(graph))
-    if not job.steps:
+    before: set[str] = set()
+    for step in in_order(job.steps):
+        if not before.issuperset(job.steps[step].needs):
+            raise ValueError("a step needs one that never ends")
+        before.add(step)
+    if not before:
         raise ValueError("it has no steps")
     return job
 

@@ -55,7 +55,8 @@ class FlowBench:
                 continue
             started = self.bench.attempts.start(run_id, token, "w1", run.job)
             if hasattr(started, "attempt"):
-                if run.step is not None:
+                # One that has steps itself may be started again, until it has begun.
+                if run.step is not None and run.steps is None:
                     self.started.append((run.step, run.item))
                 return Taken(self.ledger.get(run_id), token)
         return None

@@ -99,9 +99,9 @@ class Reconciliation:
                     self._rated.add(rest)
                 elif kind == "requiring":
                     self._required.add(rest)
-                elif kind == "job":
+                elif kind in ("job", "step-job"):
                     job, _, state = rest.rpartition(":")
-                    self._walk_index("job", str(key), job, state)
+                    self._walk_index(kind, str(key), job, state)
             self._look_at_records(ids, waiting)
         for key in list(self._newest):
             self._walk_queue(key)
@@ -178,7 +178,8 @@ class Reconciliation:
     def _walk_indexes(self) -> None:
         for state in STATES:
             self._walk_index("state", self._keys.state(state), "", state)
-        for kind in ("ids", "expiring", "delayed", "prunable", "terminating"):
+            self._walk_index("step-state", self._keys.step_state(state), "", state)
+        for kind in ("ids", "expiring", "delayed", "prunable", "flows", "terminating"):
             self._walk_index(kind, self._keys.named(kind), "", "")
 
     def _walk_index(self, kind: str, key: str, job: str, state: str) -> None:

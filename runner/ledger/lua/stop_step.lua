@@ -54,7 +54,8 @@ while looked < from + number and stopped < most do
   local ordinal = first + looked
   if open[1](ordinal) or open[2](ordinal) or open[3](ordinal) then
     stopped = stopped + 1
-    local run = load_run(redis.call('LINDEX', list, ordinal) or '')
+    local held = redis.pcall('LINDEX', list, ordinal)
+    local run = type(held) == 'string' and load_run(held)
     if run and run.flow == id and not FINAL[run.state] then
       stop(run)
     else

@@ -13,8 +13,10 @@ local function remove(id, job)
   for _, state in ipairs({ 'PENDING', 'STARTED', 'RETRY', 'SUCCESS', 'FAILURE', 'REVOKED' }) do
     redis.pcall('ZREM', state_key(state), id)
     redis.pcall('ZREM', job_key(job, state), id)
+    redis.pcall('ZREM', step_state_key(state), id)
+    redis.pcall('ZREM', step_job_key(job, state), id)
   end
-  for _, index in ipairs({ IDS, PRUNABLE, EXPIRING, DELAYED, OVERRUNNING }) do redis.pcall('ZREM', index, id) end
+  for _, index in ipairs({ IDS, PRUNABLE, EXPIRING, DELAYED, OVERRUNNING, FLOWS }) do redis.pcall('ZREM', index, id) end
   redis.pcall('HDEL', TERMINATING, id)
   redis.call('UNLINK', run_key(id), meta_key(id), log_key(id))
 end

@@ -4,7 +4,8 @@
 -- Keys: the lists given, NS:claims, NS:delayed, NS:run:ID. A message is always in Redis, and moves within one
 -- step, so what is not found here exists nowhere.
 -- PENDING | RETRY stay, and get their message again. STARTED whose claim is gone: its attempt is lost, as in a
--- sweep (RETRY, FAILURE or REVOKED), but it is redelivered a lease later, when its worker has surely noticed.
+-- sweep (RETRY, FAILURE or REVOKED), but it is redelivered a lease later, when its worker has surely noticed. A flow that
+-- has begun has neither claim nor message, and an approval has none.
 --
 -- A list longer than twice the edge is looked at up to `edge` messages from either end: the rest was walked through
 -- a moment ago, which holds if the newest message of that walk is still within the left edge. A run of which that
@@ -101,12 +102,12 @@ end
 
 local function judge(id, seen, message)
   local run = load_run(id)
-  if not run or FINAL[run.state] then return 'fine' end
+  if not run or FINAL[run.state] or run.approval then return 'fine' end
   local places = found[id]
   if partial and #places < seen then return 'unsure' end
   local delayed = is_aside(run)
   if run.state == 'STARTED' then
-    if run.token and redis.call('HEXISTS', CLAIMS, run.token) == 1 then
+    if run.begun or run.token and redis.call('HEXISTS', CLAIMS, run.token) == 1 then
       if #places == 0 then return 'fine' end
       if mend then take_out(places, 1) end
       return 'duplicate'

@@ -5,11 +5,12 @@
 --
 -- ARGV: '1' to mend, ids
 -- Returns for each id {id, state, queue, priority, place, fault, …}. Place: 'delayed' (its message waits in its record),
--- 'held' (STARTED, and its claim exists), 'queue' (a queue or a claim must have it), '' (final). Faults:
--- suspect (its record may be damaged), ids, state, job, expiring, prunable, terminating, message. An id without a
+-- 'held' (STARTED, and its claim exists, or it is a flow that has begun), 'queue' (a queue or a claim must have it), ''
+-- (final, or an approval). Faults: suspect (its record may be damaged), ids, state, job, expiring, prunable, terminating,
+-- flows (a flow that the beat does not look at), bit (of a step run, by which its flow counts it), message. An id without a
 -- record is left out.
 --
--- Uses: clock, keys, records, waiting.
+-- Uses: clock, keys, records, waiting, flows.
 
 local fix = ARGV[1] == '1'
 local answer = {}
@@ -28,25 +29,39 @@ local function look(run, key)
     if fix then redis.call('ZADD', index, score, member) end
   end
   lacks('ids', IDS, run.id, 0)
-  lacks('state', state_key(run.state), run.id, run.submitted_at)
-  lacks('job', job_key(run.job, run.state), run.id, run.submitted_at)
+  lacks('state', state_index(run, run.state), run.id, run.submitted_at)
+  lacks('job', job_index(run, run.state), run.id, run.submitted_at)
+  local ordinal = run.flow and whole(run.ordinal)
+  if ordinal and ordinal < MOST_STEP_RUNS and redis.call('EXISTS', flow_key(run.flow)) == 1 then
+    local state = step_state(run.state, run.reason)
+    if count_bits(run.flow, state, ordinal, ordinal) == 0 then
+      faults[#faults + 1] = 'bit'
+      if fix then
+        for _, other in ipairs(STEP_STATES) do set_bit(run.flow, other, ordinal, other == state and 1 or 0) end
+        wake_flow(run.flow)
+      end
+    end
+  end
   local place = ''
   if FINAL[run.state] then
     local ended = (tonumber(run.finished_at) or NOW)
-    lacks('prunable', PRUNABLE, run.id, ended + tonumber(run.keep_history or KEEP_HISTORY))
+    if not run.flow then lacks('prunable', PRUNABLE, run.id, ended + tonumber(run.keep_history or KEEP_HISTORY)) end
     if run.message then
       faults[#faults + 1] = 'message'
       if fix then redis.call('HDEL', key, 'message') end
     end
+  elseif run.state == 'STARTED' and run.begun then
+    place = 'held'
+    lacks('flows', FLOWS, run.id, NOW)
   elseif run.state == 'STARTED' then
     place = run.token and redis.call('HEXISTS', CLAIMS, run.token) == 1 and 'held' or 'queue'
-    if run.terminate and redis.call('HEXISTS', TERMINATING, run.id) == 0 then
+    if run.terminate and not run.graph and redis.call('HEXISTS', TERMINATING, run.id) == 0 then
       faults[#faults + 1] = 'terminating'
       if fix then redis.call('HSET', TERMINATING, run.id, run.terminate) end
     end
   else
     if run.expires_at then lacks('expiring', EXPIRING, run.id, run.expires_at) end
-    place = is_aside(run) and 'delayed' or 'queue'
+    place = run.approval and '' or is_aside(run) and 'delayed' or 'queue'
   end
   return place, faults
 end
@@ -82,13 +97,14 @@ local function suspect(run, raw)
     if text ~= '' and run[name] ~= text then return true end
   end
   local queue, digest = raw.queue or '', raw.spec_digest or ''
-  if #run.id > 128 or not string.match(run.id, '^%w[%w._:-]*$') or #run.job > 64 or #queue > 64
-    or not string.match(run.job, '^[a-z0-9][a-z0-9._-]*$') or not string.match(run.job, '[a-z0-9]$')
+  if #run.id > 128 or not string.match(run.id, '^%w[%w._:-]*$') or #run.job > 129 or #queue > 64
+    or not string.match(run.job, '^[a-z0-9][a-z0-9._/-]*$') or not string.match(run.job, '[a-z0-9]$')
     or not string.match(queue, '^%w[%w._-]*$') or not string.match(queue, '%w$')
     or not string.match(digest, '^[%w:_-]*$') then
     return true
   end
-  if raw.deaths or raw.past or raw.progress or raw.revocation then return true end
+  -- Those of a step run, too, where they are of no usual form.
+  if raw.graph or raw.deaths or raw.past or raw.progress or raw.revocation or #run.job > 64 then return true end
   for _, name in ipairs({ 'params', 'tags', 'error' }) do
     local text = raw[name] or ''
     if text ~= '' and (name == 'error' or text ~= '{}') and (name ~= 'tags' or text ~= '[]') then

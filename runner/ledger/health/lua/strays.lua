@@ -4,7 +4,8 @@
 -- Keys: the index given and NS:run:ID of each entry. No run changes its state; what an index lacks is for
 -- records.lua to add. An entry and its record are judged in one step, so a run that moves is never misjudged.
 --
--- ARGV: '1' to mend, kind (ids | state | job | expiring | delayed | prunable | terminating), the index's key,
+-- ARGV: '1' to mend, kind (ids | state | job | step-state | step-job | expiring | delayed | prunable | flows |
+--       terminating), the index's key,
 --       job ('' if none), state ('' if none), then ids
 -- Returns the ids that do not belong
 --
@@ -14,14 +15,17 @@ local mend, kind, key, job, state = ARGV[1] == '1', ARGV[2], ARGV[3], ARGV[4], A
 
 local BELONGS = {
   ids = function() return true end,
-  state = function(run) return run.state == state end,
-  job = function(run) return run.job == job and run.state == state end,
+  state = function(run) return run.state == state and not run.flow end,
+  job = function(run) return run.job == job and run.state == state and (not run.flow or string.find(job, '/', 1, true)) end,
+  ['step-state'] = function(run) return run.state == state and run.flow end,
+  ['step-job'] = function(run) return run.job == job and run.state == state and run.flow end,
   expiring = function(run) return (run.state == 'PENDING' or run.state == 'RETRY') and run.expires_at end,
   delayed = function(run) return (run.state == 'PENDING' or run.state == 'RETRY') and run.message end,
-  prunable = function(run) return FINAL[run.state] end,
+  prunable = function(run) return FINAL[run.state] and not run.flow end,
+  flows = function(run) return run.state == 'STARTED' and run.begun end,
   terminating = function(run) return run.state == 'STARTED' and run.terminate end,
 }
-local FIELDS = { 'job', 'state', 'expires_at', 'message', 'terminate' }
+local FIELDS = { 'job', 'state', 'expires_at', 'message', 'terminate', 'flow', 'begun' }
 
 -- It may have left since the index was read.
 local function still_there(id)

@@ -16,7 +16,7 @@ local function mend(run)
     retry_at = TIME, slot = TIME, refused_since = TIME, attempts = COUNT, retries = COUNT, losses = COUNT,
     deaths_in_row = COUNT, max_deliveries = COUNT, limit = COUNT, keep_result = COUNT, keep_history = COUNT,
     keep_runs = COUNT, keep_least = COUNT, unique_for = COUNT, overrun = COUNT, overran_at = TIME,
-    count_failures = COUNT, failures_in_row = COUNT, priority = 9 }
+    count_failures = COUNT, failures_in_row = COUNT, item = COUNT, ordinal = COUNT, timeout = TIME, begun = TIME, priority = 9 }
   for name, most in pairs(NUMBERS) do
     local text = run[name]
     if text and not (string.find(text, '^%d+$') and tonumber(text) <= most) then run[name] = nil end
