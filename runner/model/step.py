@@ -67,6 +67,14 @@ APPROVAL_ALIASES = {
 }
 
 
+_FUNCTIONS = {
+    "always()": "write when: ended",
+    "!cancelled()": "write when: ended",
+    "failure()": "write when: failed",
+    "success()": "remove it, since it is the default",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Condition:
     """One placeholder, whose value decides whether a step runs."""
@@ -75,6 +83,9 @@ class Condition:
         if isinstance(value, str) and is_placeholder(value.strip()):
             return _IN_FLOW.read(_normal(value), path, report)
         what = f"expected one placeholder, got {describe(value)}"
+        if isinstance(value, str) and (instead := _FUNCTIONS.get(value.strip(" ${}"))) is not None:
+            report(path, told(f"{value.strip()!r} is of GitHub Actions", instead, ", "))
+            return INVALID
         if isinstance(value, str):
             what = f"{value[:60]!r} is not one placeholder, and there are no expressions"
         report(path, told(what, _CONDITION, "; "))

@@ -197,7 +197,9 @@ def _faults(text: str, scope: Scope) -> Iterator[str]:
         if found[1]:
             continue
         name = found[2].strip()
-        if not found[3]:
+        if not found[3] and text.startswith("{", found.end()):
+            yield told("${{ is of GitHub Actions", f"write ${{…}} with one brace; {LITERAL}")
+        elif not found[3]:
             yield not_closed(found)
         elif not scope.knows(name):
             yield _meant(name, scope).after(f"{found[0][:60]}: ")

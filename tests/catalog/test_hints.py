@@ -136,6 +136,65 @@ def test_what_users_of_other_tools_write_in_a_job(tmp_path: Path, option: str, h
     assert any(hint in each.message and each.line == 4 for each in problems), problems
 
 
+STEP_OPTIONS = [
+    # GitHub Actions
+    ("run: make", "a shell script is kwargs.script of task runner.tasks.shell:run"),
+    ("uses: actions/checkout@v4", "did you mean task?"),
+    ("strategy: {matrix: {os: [a]}}", "write each: {NAME: [one, two], …} for every combination"),
+    ("continue-on-error: true", "did you mean may_fail?"),
+    ("timeout-minutes: 5", "did you mean timeout?"),
+    ("needs: other", "expected a list, got text, write [other]"),
+    ("if: always()", "'always()' is of GitHub Actions, write when: ended"),
+    ('if: "${{ failure() }}"', "is of GitHub Actions, write when: failed"),
+    ("if: success()", "is of GitHub Actions, remove it, since it is the default"),
+    ('kwargs: {os: "${{ matrix.os }}"}', "${{ is of GitHub Actions, write ${…} with one brace"),
+    ("with: {path: x}", "write kwargs for a task, params for a job"),
+    # Dagu
+    ("depends: [other]", "did you mean needs?"),
+    ("command: make", "a shell command is kwargs.command of task runner.tasks.shell:run"),
+    ("continueOn: {failure: true}", "did you mean may_fail?"),
+    ("parallel: {items: [a]}", "write each for the items, and at_once for how many may be under way"),
+    ("preconditions: []", "did you mean if?"),
+    ("output: FILES", "a task's return value is its result: ${steps.NAME.result}"),
+    ("repeatPolicy: {repeat: true}", "a flow has no loops"),
+    # Argo, Airflow, and others
+    ("dependencies: [other]", "did you mean needs?"),
+    ("dependsOn: [other]", "did you mean needs?"),
+    ("depends_on: [other]", "did you mean needs?"),
+    ("withItems: [a, b]", "did you mean each?"),
+    ("with_items: [a, b]", "did you mean each?"),
+    ("foreach: [a, b]", "did you mean each?"),
+    ("withParam: x", "did you mean each?"),
+    ("continue_on_error: true", "did you mean may_fail?"),
+    ("trigger_rule: all_done", "did you mean when?"),
+    ("when: all_done", "did you mean ended?"),
+    ("templateRef: x", "did you mean job?"),
+    ("suspend: {}", "did you mean approval?"),
+    ("retryStrategy: {limit: 3}", "did you mean retry?"),
+    ("parallelism: 4", "did you mean at_once?"),
+    ("name: load", "the name of a step is the key above its options"),
+    # Celery
+    ("link: other", "the next step names this one under needs"),
+    ("link_error: other", "write a step with needs, and when: failed"),
+    ("schedule: '@daily'", "it is an option of the job, not of a step: write it beside steps"),
+    ("hooks: {}", "it is an option of the job, not of a step: write it beside steps"),
+]
+
+
+@pytest.mark.parametrize(("option", "hint"), STEP_OPTIONS, ids=[option for option, _ in STEP_OPTIONS])
+def test_what_users_of_other_tools_write_in_a_step(tmp_path: Path, option: str, hint: str) -> None:
+    path = tmp_path / "jobs.yaml"
+    steps = f"      other: {{task: 'a:b'}}\n      load:\n        task: a:b\n        {option}\n"
+    path.write_text(f"jobs:\n  a:\n    steps:\n{steps}", "utf-8")
+    problems = load_files([path], base=tmp_path).problems
+    assert any(hint in each.message and each.line == 7 for each in problems), problems
+
+
+def test_every_option_of_a_job_alone_is_explained_in_a_step() -> None:
+    alone = set(known_options(JobSpec)) - set(known_options(Step))
+    assert {name for name in alone if name not in STEP.aliases} == set()
+
+
 @pytest.mark.parametrize(
     ("args", "pair"),
     [

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from runner.authoring.advice import advice_for
 from runner.catalog.catalog import Catalog, load_files
+from runner.catalog.jobs_file import build, read_jobs
 from runner.catalog.steps import flow_of, place_of, step_spec
 from runner.errors import UnknownJob
 from runner.model.job import JOB
+from runner.model.option import known_options
+from runner.model.step import Step
+from runner.yaml_reader.reader import read_text
 
 FLOW = """\
 jobs:
@@ -157,3 +166,81 @@ jobs:
     [job, *steps] = catalog(tmp_path, text).jobs.all()
     assert [(each.path, each.severity) for each in advice_for(job)] == [(("params", "lost"), "warning")]
     assert [list(advice_for(each)) for each in steps] == [[], []]
+
+
+@pytest.mark.parametrize(
+    ("each", "message"),
+    [
+        (list(range(10_001)), "has 10001 items, at most 10000 are allowed"),
+        (
+            {"a": list(range(101)), "b": list(range(100))},
+            "has 10,100 combinations, at most 10,000 are allowed, use two steps",
+        ),
+    ],
+    ids=["items", "combinations"],
+)
+def test_a_step_has_at_most_10_000_items(tmp_path: Path, each: Any, message: str) -> None:
+    step = {"task": "a.b:c", "each": each}
+    (tmp_path / "jobs.yaml").write_text(json.dumps({"jobs": {"flow": {"steps": {"load": step}}}}))
+    [problem] = load_files([tmp_path / "jobs.yaml"], base=tmp_path).problems
+    assert (problem.path, problem.message) == ("jobs.flow.steps.load.each", message)
+
+
+def test_a_job_has_at_most_1_000_steps(tmp_path: Path) -> None:
+    def problems(number: int) -> list[str]:
+        names = [f"s{index}" for index in range(number)]
+        steps = {name: {"task": "a.b:c", "needs": names[max(0, index - 1) : index]} for index, name in enumerate(names)}
+        (tmp_path / "jobs.yaml").write_text(json.dumps({"jobs": {"flow": {"steps": steps}}}))
+        return [problem.message for problem in load_files([tmp_path / "jobs.yaml"], base=tmp_path).problems]
+
+    assert problems(1000) == []
+    assert problems(1001) == ["has 1,001 steps, at most 1,000 are allowed, use each, or job"]
+
+
+@settings(max_examples=200, deadline=None)
+@given(random=st.randoms(use_true_random=False))
+def test_whatever_stands_in_steps_is_sound_or_told(random: Random) -> None:
+    document = yaml.safe_load((Path(__file__).parents[1] / "specs" / "valid" / "steps.yaml").read_text())
+    for _ in range(random.randint(1, 3)):
+        spoil(document["jobs"]["steps-all"]["steps"], random)
+    read = read_jobs(read_text(json.dumps(document), "jobs.yaml"), {})
+    names = {entry.name for entry in read.entries} | {name for name, _ in read.broken}
+    assert names == set(document["jobs"])
+    assert bool(read.problems) == bool(read.broken)
+    for entry in read.entries:
+        job = build(entry, "jobs.yaml")
+        for name, step in job.steps.items():
+            assert step.task is None or step_spec(job, name).digest.startswith("sha256:")
+
+
+def spoil(value: Any, random: Random) -> None:
+    """Put something else anywhere into mappings and lists."""
+    others: list[Any] = [
+        None,
+        True,
+        5,
+        "",
+        "x",
+        "${item}",
+        "${steps.load.results}",
+        "${steps.x.result}",
+        "${",
+        [],
+        {},
+        ["a"],
+    ]
+    while True:
+        keys = list(value) if isinstance(value, dict) else list(range(len(value)))
+        key = random.choice(keys)
+        inner = value[key]
+        if isinstance(inner, dict | list) and inner and random.random() < 0.8:
+            value = inner
+        elif isinstance(value, dict) and random.random() < 0.3:
+            value[random.choice((*STEP_KEYS, "zzz"))] = value.pop(key)
+            return
+        else:
+            value[key] = random.choice(others)
+            return
+
+
+STEP_KEYS = tuple(known_options(Step))
