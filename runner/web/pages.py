@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
+from runner.actions.approvals import waiting_approvals
 from runner.actions.backfill import MOST_AT_ONCE, Backfilled
 from runner.actions.find import find_id
 from runner.actions.logs import read_log
@@ -92,6 +93,7 @@ def show_overview(request: Request) -> Response:
         queues=read_queues(ledger),
         pauses=[each.document() for each in read_pauses(ledger).values()],
         overdue=_overdue(project),
+        approvals=waiting_approvals(project),
         problems=project.catalog.problems,
     )
 

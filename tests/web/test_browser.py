@@ -244,6 +244,21 @@ jobs:
   import-orders: {task: "shop:orders", description: Orders of the shops, schedule: {cron: "15 */3 * * *"}}
   clean-up: {task: "shop:clean", schedule: {cron: "30 4 * * sun"}}
   heartbeat: {task: "shop:clean", schedule: {every: 5m}}
+  close-books:
+    description: Invoices of a month, checked by a person before they are sent
+    params: {month: {type: string, required: true}}
+    steps:
+      list-shops: {task: "shop:shops"}
+      invoice:
+        needs: [list-shops]
+        each: "${steps.list-shops.result}"
+        task: "shop:invoice"
+        kwargs: {shop: "${item}"}
+      report: {needs: [invoice], task: "shop:total", kwargs: {amounts: "${steps.invoice.results}"}}
+      archive: {needs: [invoice], job: clean-up}
+      approve: {needs: [report], approval: {within: 12h}}
+      send: {needs: [approve], task: "shop:clean", delivery: at_most_once}
+      tell-finance: {needs: [send, archive], when: ended, task: "shop:clean"}
 """
 SHOP = """
 import os, time
@@ -266,6 +281,21 @@ def orders():
 
 def clean():
     print("nothing to do")
+
+
+def shops():
+    time.sleep(1)
+    return [f"shop-{number}" for number in range(1, 13)]
+
+
+def invoice(shop):
+    time.sleep(0.7)
+    return len(shop)
+
+
+def total(amounts):
+    time.sleep(1.2)
+    return sum(amounts)
 """
 
 
@@ -278,10 +308,12 @@ def test_pictures_for_the_documentation(browser: Browser, redis_server: Server, 
             project.cli("submit", "clean-up", "--wait").check()
         project.cli("submit", "import-orders", "--wait").check(1)
         run_id = project.cli("submit", "nightly-report", "-p", "day=2026-11-23").check().id
+        flow = project.cli("submit", "close-books", "-p", "month=2026-10").check().id
         context = browser.new_context(base_url=web.url, viewport={"width": 1100, "height": 760})
         page = context.new_page()
         for name, path, there in (
             ("run", f"/runs/{run_id}", page.get_by_role("progressbar")),
+            ("flow", f"/runs/{flow}", page.get_by_role("button", name="Approve")),
             ("overview", "/", page.locator("h1", has_text="Overview")),
             ("job", "/jobs/nightly-report", page.get_by_label("limit")),
             ("schedule", "/schedule", page.get_by_text("More often than hourly")),
@@ -289,7 +321,10 @@ def test_pictures_for_the_documentation(browser: Browser, redis_server: Server, 
             page.goto(path)
             expect(there).to_be_visible(timeout=MILLISECONDS)
             expect(page.locator("#live")).to_have_text("live", timeout=MILLISECONDS)
+            if name == "flow":
+                page.set_viewport_size({"width": 1100, "height": 1220})
             page.screenshot(path=folder / f"{name}.png")
+            page.set_viewport_size({"width": 1100, "height": 760})
             assert (folder / f"{name}.png").stat().st_size > 10_000
         (project.path / "gate").touch()
         project.cli("wait", run_id).check()

@@ -178,6 +178,7 @@ def test_an_approval_is_given_without_a_script_by_whoever_has_the_form(
     flow = waiting(web, tmp_path / "gate")
     approval = step_of(web.project.document(flow), "approve")["run"]
     assert client.post(f"/runs/{approval}/approve", data={"csrf": "0" * 64}).status_code == 403
+    assert "nightly/approve waits for approval since" in client.get("/").text
     for path in (f"/runs/{flow}", f"/runs/{approval}"):
         html = client.get(path).text
         assert f'action="/runs/{approval}/approve"' in html
