@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 from runner._version import __version__
 
 if TYPE_CHECKING:
-    from runner.api import RunHandle, RunPage, get_run, get_runs, submit, submit_many
-    from runner.current import CurrentRun, current_run
+    from runner.api import RunHandle, RunPage, StepHandle, get_run, get_runs, submit, submit_many
+    from runner.current import CurrentRun, FlowRef, current_run
 
 __all__ = [
     "CurrentRun",
+    "FlowRef",
     "RunHandle",
     "RunPage",
+    "StepHandle",
     "__version__",
     "current_run",
     "get_run",
@@ -33,8 +35,10 @@ _HOMES = {
     "get_runs": "runner.api",
     "RunHandle": "runner.api",
     "RunPage": "runner.api",
+    "StepHandle": "runner.api",
     "current_run": "runner.current",
     "CurrentRun": "runner.current",
+    "FlowRef": "runner.current",
 }
 
 

@@ -42,7 +42,13 @@ class Flows:
 
     def begin(self, taken: Taken) -> None:
         """Let go of a flow, which stays STARTED, and admit its first steps."""
-        if self._attempts.persist(lambda: begin(self._ledger, taken.run_id, taken.token)):
+        try:
+            begun = self._attempts.persist(lambda: begin(self._ledger, taken.run_id, taken.token))
+        except RunnerError as error:
+            # Its lease runs out, and another taker begins it.
+            log.error("flow %s of %s begins later: %s", taken.run_id, taken.job, error)
+            return
+        if begun:
             log.info("flow %s[%s] begins", taken.job, taken.run_id, extra=about(taken.run_id, taken.job))
             self.advance(taken.run_id)
 

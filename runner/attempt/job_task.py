@@ -199,16 +199,19 @@ class JobTask(Task):
         Raises:
             UsageError: the job has steps, or is one.
         """
-        if self.job.is_flow or self.job.step is not None:
-            what = "is a step of a flow" if self.job.step is not None else "has steps"
-            raise UsageError(
-                f"{self.name} {what}, which only workers run one after the other",
-                hint=f"submit it: runner submit {self.job.flow or self.name}",
-            )
+        self._refuse_steps()
         attempt = current_attempt()
         self._require_target(attempt.shared if attempt else None)
         sources = Sources(params=kwargs, env=os.environ)
         return self._call(self.job, {**expand_kwargs(self.job, sources, self._target), **kwargs}, args)
+
+    def _refuse_steps(self) -> None:
+        if self.job.is_flow or self.job.step is not None:
+            what = "is a step, which runs within its flow alone" if self.job.step is not None else "has steps"
+            raise UsageError(
+                f"job {self.name} {what}: it cannot be called as a function",
+                hint=f"submit it: runner submit {self.job.flow or self.name}",
+            )
 
     def apply(
         self,
@@ -243,7 +246,8 @@ class JobTask(Task):
             InvalidParams: ``kwargs`` do not fit the job's params.
             UsageError: an option is not supported, or the job has one that only a taker's own process can honor.
         """
-        if self.job.needs_prefork and not self.job.is_flow:
+        self._refuse_steps()
+        if self.job.needs_prefork:
             raise UsageError(
                 f"job {self.name} has {self.job.needs_prefork}, which apply() cannot honor",
                 hint="call apply_async(), or: runner run " + self.name,

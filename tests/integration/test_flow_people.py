@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import runner
+from runner.app.factory import create_app
 from runner.errors import UsageError
 from runner.model.run import State
 from tests.support.deadline import wait_until
@@ -80,6 +81,7 @@ JOBS: dict[str, Any] = {
         },
     },
     "plain": {"task": "tasks:give"},
+    "stubborn": {"steps": {"fails": {"task": "tasks:fail", "retry": {"max_retries": 3, "delay": "1h"}}}},
     "apart": {
         "queue": "nobody-takes-from-it",
         "steps": {"own": {"task": "tasks:give"}, "inner": {"needs": ["own"], "job": "apart-too"}},
@@ -106,6 +108,29 @@ def test_a_revoked_flow_lets_its_steps_end_and_starts_no_more(flows: Flows, note
     assert (done.state, done.reason) == (State.REVOKED, "cancelled")
     assert flows.steps(done) == {"hold": ("SUCCESS", None), "after": ("REVOKED", "cancelled")}
     flows.project.cli("wait", flow.id).check(3)
+
+
+def test_a_flow_that_waits_for_an_approval_is_revoked_at_once(flows: Flows) -> None:
+    cli = flows.project.cli
+    flow = cli("submit", "gate", "--wait", "--timeout", "2s").check(124).id
+    cli("revoke", flow).check(0)
+    cli("wait", flow, "--timeout", "30s").check(3)
+    run = flows.opened.ledger.get(flow)
+    assert run.reason == "cancelled"
+    assert flows.steps(run) == {
+        "before": ("SUCCESS", None),
+        "ask": ("REVOKED", "cancelled"),
+        "after": ("REVOKED", "cancelled"),
+    }
+
+
+def test_a_flow_is_revoked_while_a_step_waits_for_its_retry(flows: Flows) -> None:
+    flow = flows.submit("stubborn")
+    wait_until(lambda: flows.rows(flow)["fails"]["counts"].get("RETRY"), 30.0, "the step waits for its retry")
+    flows.project.cli("revoke", flow.id).check(0)
+    done = flow.wait(30.0)
+    assert (done.state, done.reason) == (State.REVOKED, "cancelled")
+    assert flows.steps(done)["fails"] == ("REVOKED", "cancelled")
 
 
 def test_a_terminated_flow_ends_with_its_steps(flows: Flows, notes: Path) -> None:
@@ -218,3 +243,16 @@ def test_a_flow_in_the_foreground_has_a_worker_of_its_own(flows: Flows, notes: P
     assert flows.run_of(inner, "own").queue.startswith("run-")
     assert cli("run", "again", "-p", f"path={notes}.none", "-p", f"notes={notes}").check(1).stdout == ""
     cli("run", "held", "-p", f"notes={notes}", "--timeout", "2s").check(124)
+
+
+def test_a_flow_and_a_step_cannot_be_called_as_functions(flows: Flows) -> None:
+    app = create_app(flows.project.settings, flows.project.catalog)
+    for name in ("values", "values/one"):
+        with pytest.raises(UsageError, match="cannot be called as a function"):
+            app.tasks[name].apply()
+        with pytest.raises(UsageError, match="cannot be called as a function"):
+            app.tasks[name]()
+    with pytest.raises(UsageError, match="runs within its flow alone"):
+        app.send_task("values/one")
+    sent = app.send_task("values")
+    flows.project.cli("wait", sent.id).check(0)
