@@ -24,7 +24,8 @@ def revoke(
 ) -> tuple[Run, bool]:
     """Revoke a run; return it, and whether anything was left to revoke.
 
-    One that waits is REVOKED at once. One that runs goes on and nothing follows it, unless ``terminate`` ends it.
+    One that waits is REVOKED at once. One that runs goes on and nothing follows it, unless ``terminate`` ends it. A
+    flow starts no more steps, and ends when none of its step runs goes on.
 
     Args:
         project: whose run.
@@ -40,4 +41,12 @@ def revoke(
     """
     name = signal_name(signal)
     run_id = find_id(project, reference, reading=False)
-    return project.ledger.revoke(run_id, by=by or submitter(), comment=comment, terminate=terminate, signal=name)
+    who = by or submitter()
+    run, changed = project.ledger.revoke(run_id, by=who, comment=comment, terminate=terminate, signal=name)
+    if changed and run.steps is not None and not run.final:
+        from runner.flows.advance import advance  # start-up time: most runs are no flows
+
+        # At once, whether or not a worker lives: what waits is revoked, and what runs is told to end.
+        advance(project.ledger, project.catalog, run.id, by=who)
+        run = project.ledger.get(run.id)
+    return run, changed

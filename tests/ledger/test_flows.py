@@ -11,6 +11,7 @@ import pytest
 from runner.errors import Unavailable
 from runner.ledger.flow_progress import STEP_STATES, FlowProgress, step_run_id
 from runner.ledger.flows import begin_flow, read_flow, rest_flow
+from runner.ledger.health.fleet import check_workers
 from runner.ledger.health.reconcile import reconcile
 from runner.ledger.ledger import Ledger
 from runner.ledger.scripts import source
@@ -59,6 +60,12 @@ def test_a_flow_under_way_is_sound(bench: Bench, flows: FlowBench) -> None:
     assert found(bench, mend=True) == {}
     assert flows.get(flow).state is State.STARTED
     assert flows.of(flow, "ask").state is State.PENDING
+
+
+def test_step_runs_that_wait_need_a_worker(bench: Bench, flows: FlowBench) -> None:
+    flows.run()
+    told = next(each for each in check_workers(bench.ledger, {"runner": "1"}) if each.name == "workers")
+    assert told.what.startswith("4 runs waiting, and no worker is alive")
 
 
 def test_a_flow_that_has_ended_is_sound(bench: Bench, flows: FlowBench) -> None:

@@ -44,7 +44,8 @@ def check_workers(store: Store, versions: Mapping[str, str]) -> Iterator[Finding
     """
     workers, client = live_workers(store), _client(store)
     with reaching(store.settings):
-        waiting = sum(int(client.zcard(store.keys.state(state))) for state in ("PENDING", "RETRY"))
+        indexes = [key(state) for state in ("PENDING", "RETRY") for key in (store.keys.state, store.keys.step_state)]
+        waiting = sum(int(client.zcard(key)) for key in indexes)
         seconds, micros = client.time()
     now = seconds + micros / 1e6
     if workers:
