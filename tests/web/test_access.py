@@ -78,7 +78,7 @@ ROUTES: dict[tuple[str, str], Role | None] = {
             ("POST", "/jobs/{name}/backfill"),
             *[("POST", f"/runs/{{reference}}/{part}") for part in ("approve", "reject")],
             ("POST", "/runs/{reference}/rerun"),
-            ("POST", "/api/v1/runs/{reference}/rerun"),
+            *[("POST", f"/api/v1/runs/{{reference}}/{part}") for part in ("rerun", "approve", "reject")],
             *[("POST", f"/api/v1/{part}") for part in ("jobs/{job}/backfills", "backfills/{reference}/revoke")],
         ],
         Role.OPERATE,
