@@ -85,10 +85,12 @@ def attack_flows(field: Field) -> None:
             if whom in ("scheduler", "tick"):
                 helpers.kill(whom)
             elif whom == "redis":
+                since = time.monotonic()
                 field.server.kill()
                 system.deaths.killed += 1
                 time.sleep(random.uniform(0.1, 0.5))
                 field.server.start()
+                system.deaths.outages.append((since, time.monotonic()))
             else:
                 _kill_one(field, whom)
 

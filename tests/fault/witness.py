@@ -12,6 +12,8 @@ from pathlib import Path
 
 GRACE = 1.0
 """Seconds after the end of a job during which a death still takes its outcome along."""
+AGAIN = 5.0
+"""Seconds after an outage of Redis within which a process that kept an outcome has written it."""
 
 
 @dataclass
@@ -34,6 +36,15 @@ class Deaths:
 
     _at: dict[int, list[tuple[float, float]]] = field(default_factory=lambda: defaultdict(list))
     killed: int = 0
+    outages: list[tuple[float, float]] = field(default_factory=list)
+    """When Redis did not answer: until then, and a little longer, outcomes are kept by the processes."""
+
+    def _last(self, start: Start) -> float:
+        """Return until when a death takes the outcome of a start along."""
+        if start.ended is None:
+            return float("inf")
+        last = start.ended + GRACE
+        return max([last, *(until + AGAIN for since, until in self.outages if since <= last and until >= start.ended)])
 
     def add(self, pids: list[int], since: float, until: float | None = None) -> None:
         """Note that processes were dead from ``since`` on, or frozen until ``until``."""
@@ -45,7 +56,7 @@ class Deaths:
 
     def explain(self, start: Start) -> bool:
         """Whether a death or a freeze of its process, or of its worker, broke off this start."""
-        last = float("inf") if start.ended is None else start.ended + GRACE
+        last = self._last(start)
         return any(
             since <= last and until >= start.at - 0.2
             for pid in (start.pid, start.parent)
@@ -54,7 +65,7 @@ class Deaths:
 
     def ended(self, start: Start) -> float | None:
         """Return when a death broke off this start for good; None if nothing did, or it was a freeze."""
-        last = float("inf") if start.ended is None else start.ended + GRACE
+        last = self._last(start)
         return min(
             (
                 since
