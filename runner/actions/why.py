@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from runner.actions.explain import Explanation, Facts, explain
-from runner.actions.explain_flow import MOST_BLOCKING, OpenStep
+from runner.actions.explain_flow import MOST_BLOCKING, OpenStep, explain_step
 from runner.actions.find import find_run
 from runner.actions.skipped import SkippedSlots, skipped_around
 from runner.errors import UnknownRun
@@ -92,7 +92,9 @@ def _open_steps(project: Project, flow: Run, show: Callable[[str], str]) -> list
         run = None if step["state"] in FINAL else _open_run(project, flow, step)
         if run is not None:
             told = explain(_facts(project, run, run.id, show))
-            found.append(OpenStep(step, run, told.summary, told.because, told.commands))
+            obvious = set(explain_step(run, flow))
+            because = [text for text in told.because if text not in obvious]
+            found.append(OpenStep(step, run, told.summary, because, told.commands))
     return found
 
 

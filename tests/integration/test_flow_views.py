@@ -255,7 +255,7 @@ def test_why_names_the_step_that_blocks(waiting: Waiting) -> None:
     assert told["summary"].startswith("step approve blocks it: it waits for approval until ")
     assert any(f"approve {approval}" in line for line in told["commands"])
     assert any(f"reject {approval}" in line for line in told["commands"])
-    assert "3 of 5 steps ended" in told["because"]
+    assert told["because"] == ["3 of 5 steps ended"]
     assert [each["step"] for each in told["facts"]["open_steps"]] == ["approve"]
     assert (
         waiting.web.get(f"/api/v1/runs/{waiting.id}/why").json()["facts"]["open_steps"] == told["facts"]["open_steps"]
