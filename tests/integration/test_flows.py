@@ -143,6 +143,14 @@ JOBS: dict[str, Any] = {
             "cleanup": {"needs": ["slow", "bad"], "when": "ended", "task": "tasks:give", "kwargs": {"value": "clean"}},
         },
     },
+    "slow-step": {
+        "params": NOTES,
+        "steps": {
+            "slow": {"task": "tasks:hold", "timeout": "500ms", "kwargs": {"notes": "${params.notes}"}},
+            "after": {"needs": ["slow"], "task": "tasks:give"},
+            "cleanup": {"needs": ["slow"], "when": "ended", "task": "tasks:give"},
+        },
+    },
     "isolated": {
         "isolation": "process",
         "steps": {
@@ -283,6 +291,16 @@ def test_a_flow_that_takes_too_long_is_ended_with_its_steps(flows: Flows, notes:
     assert not any("ended" in each for each in told(notes))
 
 
+def test_a_step_that_takes_too_long_is_killed_and_the_flow_goes_on(flows: Flows, notes: Path) -> None:
+    flow = flows.run("slow-step", notes=str(notes))
+    assert (flow.state, flow.reason) == (State.FAILURE, "step_failed")
+    assert flows.steps(flow) == {
+        "slow": ("FAILURE", "timeout"),
+        "after": ("REVOKED", "upstream_failed"),
+        "cleanup": DONE,
+    }
+
+
 def test_a_failure_stops_the_other_branches_where_the_flow_says_so(flows: Flows, notes: Path) -> None:
     flow = flows.run("strict", notes=str(notes))
     assert (flow.state, flow.reason) == (State.FAILURE, "step_failed")
@@ -324,7 +342,7 @@ def test_exit_codes_of_submit_wait(flows: Flows, notes: Path) -> None:
     cli("submit", "overdue", "-p", f"notes={notes}", "--wait").check(1)
     cli("submit", "choosy", "-p", "go=false", "--wait").check(0)
     refused = cli("submit", "line/first").check(2)
-    assert "runner submit line" in " ".join(refused.stderr.split())
+    assert "submit line" in " ".join(refused.stderr.split())
     cli("submit", "no-such-flow", "--wait").check(2)
 
 
