@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 MOST_DRAWN = 150
 """Steps of a graph that is drawn; a larger one is only listed."""
 
+MOST_LOGS = 500
+"""Step runs whose logs a page follows."""
+
 
 @dataclass(frozen=True, slots=True)
 class FlowPage:
@@ -35,6 +38,13 @@ class FlowPage:
     drawing: Drawing | None
     chart: Gantt | None
     now: int
+    runs: int
+    """How many step runs there are."""
+
+    @property
+    def log_shown(self) -> bool:
+        """Whether what they write is shown; the logs of more are read only by whoever asks for them."""
+        return self.runs <= MOST_LOGS
 
 
 def graph_of(ledger: Ledger, flow_id: str) -> Mapping[str, Step]:
@@ -98,7 +108,7 @@ def page_of(run: Run, graph: Mapping[str, Step], now: int, zone: ZoneInfo, *, wh
     if begin is not None and any(row.began is not None for row in shown):
         chart = gantt(shown, begin, now, now, zone)
     drawing = draw(graph, rows, now) if graph and len(graph) <= MOST_DRAWN else None
-    return FlowPage(rows, shown, drawing, chart, now)
+    return FlowPage(rows, shown, drawing, chart, now, sum(step["items"] or 0 for step in run.steps or ()))
 
 
 def declared_graph(steps: Mapping[str, Step]) -> Drawing | None:

@@ -45,7 +45,7 @@ from runner.web.jobs import Field, form_of, job_source, job_yaml
 from runner.web.overview import bars, hours
 from runner.web.render import page
 from runner.web.requests import JobName, Reader, ReadReference, state_of
-from runner.web.steps import items_href
+from runner.web.steps import MOST_ROWS, items_href
 
 router = APIRouter(include_in_schema=False, dependencies=[Reader])
 
@@ -190,6 +190,7 @@ def job_page(
     pause_of = paused(read_pauses(project.ledger), job.name)
     now = datetime.now(UTC)
     due = state.calendar.coming(job.name, now, 5) if job.schedule else []
+    figures = stats(project, job.name)[0]
     left_out = state.calendar.left_out_of(job.name, now, due[-1].start if due else now + timedelta(days=366), 5)
     return page(
         request,
@@ -204,7 +205,8 @@ def job_page(
         error=error,
         history=history,
         bars=bars(history),
-        stats=stats(project, job.name)[0],
+        stats=figures,
+        step_stats=figures.steps if len(figures.steps) <= MOST_ROWS else (),
         due=due,
         left_out=left_out,
         schedules=state.settings.schedules,

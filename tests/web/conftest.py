@@ -60,6 +60,14 @@ def flaky():
         raise ConnectionError(f"try {current_run().attempt}")
 
 
+def gated_flaky(gate):
+    print(f"attempt {current_run().attempt}")
+    while not Path(gate).exists():
+        time.sleep(0.05)
+    if current_run().attempt < 2:
+        raise ConnectionError("try again")
+
+
 def long():
     raise ValueError("x" * 3000)
 
@@ -106,6 +114,11 @@ JOBS: dict[str, Any] = {
     },
     "chatty": {"task": "web_jobs:chatty"},
     "flaky": {"task": "web_jobs:flaky", "retry": {"max_retries": 2, "delay": "1s", "jitter": False}},
+    "gated-flaky": {
+        "task": "web_jobs:gated_flaky",
+        "params": {"gate": {"type": "string", "required": True}},
+        "retry": {"max_retries": 1, "delay": "1s", "jitter": False},
+    },
     "long": {"task": "web_jobs:long"},
     "fails": {"task": "web_jobs:fails"},
     "garbled": {"task": "web_jobs:garbled"},

@@ -36,6 +36,17 @@ def test_submit_by_form_and_watch_to_the_end(page: Page, tmp_path: Path) -> None
     expect(page.locator("#log")).to_contain_text("through the gate")
 
 
+def test_a_log_goes_on_below_an_error_that_appears(page: Page, web: Web, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    run_id = web.project.cli("submit", "gated-flaky", "-p", f"gate={gate}").check().id
+    page.goto(f"/runs/{run_id}")
+    expect(page.locator("#log")).to_contain_text("#1 attempt 1")
+    gate.touch()
+    expect(page.get_by_role("heading", name="ConnectionError")).to_be_visible()
+    expect(page.locator(".headline .state")).to_have_text("SUCCESS")
+    expect(page.locator("#log")).to_contain_text("#2 attempt 2")
+
+
 def test_a_form_says_what_is_wrong_and_keeps_what_was_typed(page: Page) -> None:
     page.goto("/jobs/typed")
     page.get_by_label("name").select_option("bob")

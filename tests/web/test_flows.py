@@ -130,6 +130,7 @@ def test_a_flow_is_watched_and_approved(page: Page, web: Web, tmp_path: Path) ->
     bars = page.locator(".gantt li:not(.axis)")
     expect(bars).to_have_count(5)
     expect(bars.nth(1)).to_contain_text("STARTED, 0 of 3")
+    expect(page.locator("#log")).to_contain_text("load[1] #1 loading b.csv")
     grows = bars.nth(1).locator("rect")
     x = float((grows.get_attribute("x") or "").rstrip("%"))
     assert x + float((grows.get_attribute("width") or "").rstrip("%")) == pytest.approx(100, abs=0.5)
@@ -141,11 +142,15 @@ def test_a_flow_is_watched_and_approved(page: Page, web: Web, tmp_path: Path) ->
     approval.get_by_label("Comment").fill("looks fine")
     expect(graph.locator("text").filter(has_text="waits for approval")).to_be_visible()
     expect(page.locator(".headline .state")).to_have_text("STARTED")
+    expect(page.locator("main")).to_contain_text("Step approve blocks it: it waits for approval until")
     approval.get_by_role("button", name="Approve").click()
     expect(page.locator(".headline .state")).to_have_text("SUCCESS")
     expect(approval).to_have_count(0)
     expect(graph.locator("text.SUCCESS")).to_have_count(5)
     expect(bars.locator("rect.SUCCESS")).to_have_count(5)
+    expect(page.locator("#log .line")).to_have_count(3)
+    page.reload()
+    expect(page.locator("#log .line")).to_have_count(3)
     graph.get_by_role("link", name="approve").click()
     expect(page.locator("#result + pre")).to_contain_text("looks fine")
     page.get_by_role("link", name="approve", exact=True).click()
@@ -188,6 +193,10 @@ def test_an_approval_is_given_without_a_script_by_whoever_has_the_form(
     web.project.wait_for_state(flow, "SUCCESS")
     assert "no &lt;b&gt;script&lt;/b&gt;" in client.get(f"/runs/{approval}").text
     assert web.project.document(approval)["result"]["comment"] == "no <b>script</b>"
+    numbers = re.sub(r"<[^>]*>", " ", client.get("/jobs/nightly").text.partition("Its steps in numbers")[2])
+    assert re.search(r"load\s+\d+\s+100.0 %", numbers)
+    log = client.get(f"/runs/{flow}/log").text
+    assert "load[0] #1 loading a.csv" in log
     # It was decided; asking again changes nothing.
     assert sent(client, f"/runs/{flow}", f"/runs/{approval}/reject").status_code == 409
     assert "/approve" not in client.get(f"/runs/{flow}").text

@@ -116,8 +116,14 @@
   const ticking = setInterval(() => { if (!away) later(); }, PROGRESS_TICK);
   const clock = new Intl.DateTimeFormat("en-GB", { timeZone: main.dataset.zone, timeStyle: "medium" });
   const [address, from] = main.dataset.log.split("?after=");
+  const ofSteps = "steps" in main.dataset;
   let last = from;
-  keep(() => `${address}?after=${last}`, (source, stream) => {
+  keep(() => ofSteps ? address : `${address}?after=${last}`, (source, stream) => {
+    if (ofSteps) {
+      // The log of a flow is put together anew for each reader, so there is no place in it to go on from.
+      source.addEventListener("open", () => log.replaceChildren());
+      source.addEventListener("error", () => { stream.close(); if (!stream.over) stream.again = setTimeout(stream.open, REOPEN); });
+    }
     source.addEventListener("lines", (event) => {
       last = event.lastEventId || last;
       log.querySelector(".empty")?.remove();
@@ -130,7 +136,7 @@
         const time = document.createElement("time"), attempt = document.createElement("b");
         time.dateTime = line.at;
         time.textContent = clock.format(new Date(line.at));
-        attempt.textContent = `#${line.attempt}`;
+        attempt.textContent = line.step ? `${line.step} #${line.attempt}` : `#${line.attempt}`;
         row.append(time, " ", attempt, ` ${line.text}\n`);
         rows.append(row);
       }
