@@ -56,10 +56,10 @@ def test_each_problem_has_its_line_a_caret_and_a_fix(folder: Path) -> None:
         ('    env: {A: "x", B: yes}', 'env: {A: "x", B: "yes"}'),
         ("    enabled: yes", "enabled: true"),
         ("    retry: {max_retries: 010}", "retry: {max_retries: 10}"),
-        ("    steps: [a]", "write each step as a job of its own, and name the next one under hooks.success"),
+        ("    steps: [a]", "write the name of each as its key, such as load: {…}"),
         (
             "    depends_on: a",
-            "write require: [{job: NAME, within: 1d}], or name this job under hooks.success of the other one",
+            "write require: [{job: NAME, within: 1d}], or write both as steps of one job",
         ),
         ("    env: {VERSION: 1.10}", 'env: {VERSION: "1.10"}'),
         ("    retry: 5", "write {max_retries: 5}"),

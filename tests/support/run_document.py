@@ -29,6 +29,10 @@ FIELDS = [
     "rerun_of",
     "hook_of",
     "backfill",
+    "flow",
+    "step",
+    "item",
+    "reused_from",
     "revocation",
     "spec_digest",
     "submitted_at",
@@ -39,4 +43,5 @@ FIELDS = [
     "past_attempts",
     "overran_at",
     "failures_in_row",
+    "steps",
 ]
