@@ -111,6 +111,21 @@ def test_each_change_of_a_step_has_one_line() -> None:
     assert "upstream_failed" in next(line for _, line in changes.lines(flow(done, revoked)))
 
 
+def test_an_approval_that_waits_is_told_of_once() -> None:
+    changes = StepChanges()
+    approve = step("approve") | {"kind": "approval"}
+    assert list(changes.lines(flow(approve))) == []
+    waits = approve | {"run": CHECK, "items": 1, "counts": {"PENDING": 1}}
+    assert [line for _, line in changes.lines(flow(waits))] == [
+        f"PENDING   nightly/approve  {CHECK}  waits for approval"
+    ]
+    assert list(changes.lines(flow(waits))) == []
+    with LiveRuns() as display:
+        display.see(flow(waits))
+        [row] = [row for row in display._progress.tasks if row.description == "  approve"]
+        assert row.fields["note"] == "waits for approval"
+
+
 def test_a_flow_that_goes_on_has_no_worker() -> None:
     assert flow_line(flow(step("a"), step("b"))) == f"STARTED   nightly  {FLOW}  2 steps"
     assert flow_line(flow(state=State.SUCCESS)) == f"SUCCESS   nightly  {FLOW}"

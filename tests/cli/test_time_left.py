@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from runner.cli.frame.live import LiveRuns, expected_left
@@ -23,6 +25,10 @@ def test_expected(fraction: float | None, left: float | None) -> None:
 def test_a_run_that_does_not_run_takes_nobody_knows_how_long() -> None:
     assert expected_left(run(State.RETRY), START + 10) is None
     assert expected_left(run(), START - 10) == 0.0  # this host's clock is behind Redis'
+
+
+def test_a_flow_takes_as_long_as_its_steps_like() -> None:
+    assert expected_left(replace(run(), steps=[]), START + 10) is None
 
 
 def test_it_is_drawn(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -391,6 +391,7 @@ def test_a_flow_is_followed_to_its_end(make_project: Callable[..., Project]) -> 
             assert log.wait(60) == 0
             assert watch.wait(60) == 0
     told = waiter.stderr.splitlines()
+    assert f"PENDING   nightly/approve  {step}  waits for approval" in told
     assert [line.split()[:2] for line in told if "nightly/publish" in line][-1] == ["SUCCESS", "nightly/publish"]
     assert re.fullmatch(rf"SUCCESS   nightly  {flow}  after .*", told[-1])
     assert re.search(r"  publish \| +publishing$", log.stdout.rstrip())

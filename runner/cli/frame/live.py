@@ -22,7 +22,7 @@ from rich.text import Text
 from runner.cli.frame.moments import show_seconds
 from runner.cli.frame.output import STYLES
 from runner.cli.frame.run_text import one_line
-from runner.cli.frame.step_text import StepChanges, counts_text, flow_line
+from runner.cli.frame.step_text import StepChanges, counts_text, flow_line, waits_for_approval
 from runner.model.run import FINAL, Run, State, to_datetime
 from runner.model.step_run import ended
 
@@ -41,12 +41,14 @@ class TimeLeftColumn(ProgressColumn):
 def expected_left(run: Run, now: float) -> float | None:
     """Return the seconds that a run takes yet if it goes on as it went since its start; None if that is not known.
 
+    It is not known of a flow, whose steps take as long as they like.
+
     Args:
         run: the run.
         now: Unix time in seconds.
     """
     fraction = (run.progress or {}).get("fraction")
-    if run.state is not State.STARTED or not fraction or run.started_at is None:
+    if run.state is not State.STARTED or not fraction or run.started_at is None or run.steps is not None:
         return None
     passed = max(0.0, now - to_datetime(run.started_at).timestamp())
     return float(passed * (1.0 - fraction) / fraction)
@@ -124,12 +126,13 @@ class LiveRuns:
             self._progress.start_task(task)
         if state in FINAL:
             self._progress.stop_task(task)
-        told = state is not State.PENDING and state is not State.SUCCESS
+        waits = "waits for approval" if waits_for_approval(step) else ""
+        told = bool(waits) or (state is not State.PENDING and state is not State.SUCCESS)
         self._progress.update(
             task,
             state=f"[{STYLES[state]}]{state}[/]",
             total=total,
             completed=(ended(counts) if items else 1) if wide else 1.0 if state in FINAL else 0.0,
-            note=counts_text(items or 0, counts) if wide else step.get("reason") or "",
+            note=counts_text(items or 0, counts) if wide else step.get("reason") or waits,
             visible=not run.final and (told or len(run.steps or ()) <= MOST_STEPS),
         )

@@ -112,10 +112,16 @@ class StepChanges:
     def lines(self, run: Run) -> Iterator[tuple[State, str]]:
         """Yield the state and the line of each step that changed; a step that has not started is not told of."""
         for each in run.steps or ():
-            key, told = (run.id, each["name"]), (each["state"], each.get("reason"))
-            if self._seen.get(key) != told and (key in self._seen or each["state"] != State.PENDING):
+            waits = waits_for_approval(each)
+            key, told = (run.id, each["name"]), (each["state"], each.get("reason"), waits)
+            if self._seen.get(key) != told and (key in self._seen or each["state"] != State.PENDING or waits):
                 yield State(each["state"]), step_line(run, each)
             self._seen[key] = told
+
+
+def waits_for_approval(step: Mapping[str, Any]) -> bool:
+    """Whether a step of a flow waits until somebody approves or rejects it."""
+    return step.get("kind") == "approval" and step["state"] == State.PENDING and bool(step.get("run"))
 
 
 def step_line(flow: Run, step: Mapping[str, Any]) -> str:
@@ -126,6 +132,7 @@ def step_line(flow: Run, step: Mapping[str, Any]) -> str:
         f"{step['state']:<8}",
         f"{flow.job}/{step['name']}",
         step.get("run") or (counts_text(items, step.get("counts") or {}) if items is not None else ""),
+        "waits for approval" if waits_for_approval(step) else "",
         " ".join(part for part in (step.get("reason"), spent if step["state"] in FINAL else "") if part),
     ]
     return one_line("  ".join(part for part in parts if part))
