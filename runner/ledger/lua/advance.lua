@@ -16,7 +16,7 @@
 -- Returns {'done', and what read_flow.lua gives but the record}, {'stale'}, {'over'}: it has ended, {'paused'}, or
 -- {'stopping'}: it is to end, and nothing more is admitted
 --
--- Uses: clock, keys, records, transitions, making, endings, pauses, revoking, flows, stages.
+-- Uses: clock, keys, records, transitions, queues, making, endings, pauses, revoking, flows, stages.
 
 local id, version, step, items = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[5])
 local flow, key, list = load_run(id), flow_key(id), flow_runs_key(id)
@@ -58,6 +58,8 @@ redis.call('HSET', key, 'first:' .. step, first, 'items:' .. step, items, 'made:
 if items == 0 then redis.call('HSET', key, 'started:' .. step, AT, 'ended:' .. step, AT) end
 
 local fresh = false
+-- Where none of the runs may have to wait, their messages go into the queue together.
+local together, messages = not (common.policy or common.rate or common.requires or common.at_once or pause_of(common)), {}
 local asked, inherits = { key = '', digest = '', expires = tonumber(ARGV[8]) }, { __index = common }
 
 -- Takes the result of another run; returns whether that could be done.
@@ -78,7 +80,9 @@ local function begin(run, how, detail, message)
     finish(run, 'FAILURE', detail, message)
   else
     if how == 'reuse' then redis.call('HDEL', run_key(run.id), 'reused_from') end
-    if message ~= '' then
+    if message ~= '' and together then
+      messages[#messages + 1] = message
+    elseif message ~= '' then
       place(run, message)
     else
       redis.call('HSET', run_key(run.id), 'detail', 'waits for approval')
@@ -122,6 +126,7 @@ for i = 0, number - 1 do
     find_again(run)
   end
 end
+if messages[1] then enqueue(common.queue, common.priority, messages[1], false, unpack(messages, 2)) end
 if last then note_submission(last, number) end
 if fresh then redis.call('HSET', key, 'fresh:' .. step, 1) end
 local now, steps = read_steps(id)
