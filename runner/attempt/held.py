@@ -27,14 +27,12 @@ from runner.ledger.attempt import Dropped, Settled
 from runner.ledger.message import MARK
 from runner.ledger.outcome import describe_exception
 from runner.ledger.record import pack_digest
+from runner.ledger.specs import UNKNOWN_JOB_PATIENCE
 from runner.ledger.take import Held, Taken
 from runner.model.job import JobSpec
 from runner.params.check import check_params
 
 log = get_logger(__name__)
-
-UNKNOWN_JOB_PATIENCE = 300.0
-"""Seconds that a run of a job this worker does not know is handed back: a worker may be behind on YAML."""
 
 UNKNOWN_JOB_PAUSE = 5.0
 """Seconds before such a run is looked at again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -15,6 +16,7 @@ from runner.ledger.admission import admit_params, failure_of
 from runner.ledger.flow_progress import step_run_id
 from runner.ledger.flows import MADE_AT_ONCE, Flow, StepBrought, brought_by
 from runner.ledger.reading import read_runs
+from runner.ledger.specs import UNKNOWN_JOB_PATIENCE
 from runner.ledger.store import Store
 from runner.ledger.submission import StepEntry, StepOf, Submission, write_params
 from runner.model.job import JobSpec
@@ -22,6 +24,8 @@ from runner.model.run import FailureReason, Run, State
 from runner.model.step import Step
 from runner.model.template import Sources, Unset, expand, placeholders
 from runner.params.check import check_size
+
+log = logging.getLogger(__name__)
 
 MOST_LEVELS = 4
 """Flows that may stand in one another."""
@@ -66,8 +70,8 @@ class Admitting:
         entry = StepEntry(_id(flow, step, name, made), {}, "revoke", reason)
         return Batch(self._common(flow, name, _nothing(step, self.job, name)), [entry], made + 1)
 
-    def admitted(self, flow: Flow, name: str) -> Batch:
-        """Return the next runs of a step whose needs are met.
+    def admitted(self, flow: Flow, name: str) -> Batch | None:
+        """Return the next runs of a step whose needs are met; None if they are left to a process that knows its job.
 
         Raises:
             Unavailable: Redis cannot be reached.
@@ -83,6 +87,9 @@ class Admitting:
         try:
             spec = self._spec(flow, name)
         except RunnerError as error:
+            if isinstance(error, UnknownJob) and self._waited(flow, name) < UNKNOWN_JOB_PATIENCE:
+                log.warning("flow %s: job %s of step %s is not declared here", flow.id, step.job, name)
+                return None
             unknown = isinstance(error, UnknownJob | JobDisabled)
             reason = FailureReason.UNKNOWN_JOB if unknown else FailureReason.INVALID_PARAMS
             return self._refused(flow, name, error, str(reason))
@@ -142,6 +149,13 @@ class Admitting:
         if spec.is_flow and _level(flow) >= MOST_LEVELS:
             raise InvalidParams(f"job {spec.name} has steps, and there are {MOST_LEVELS} flows in one another already")
         return spec
+
+    def _waited(self, flow: Flow, name: str) -> float:
+        """Return for how many seconds the needs of a step have been met."""
+        ended = [known.ended or 0 for each in self.job.steps[name].needs if (known := flow.progress.steps.get(each))]
+        begun = flow.record.get("begun", "")
+        since = max([*ended, int(begun) if begun.isascii() and begun.isdigit() else 0])
+        return self.store.now() - since / 1000
 
     def _entry(
         self, flow: Flow, name: str, spec: JobSpec, item: Any, place: int, look: Callable[[Any, str], Any]

@@ -63,6 +63,8 @@ class _Advance:
         self._changed = False
         self._admitting: Admitting | None = None
         self._damaged = ""
+        self._left = False
+        """Whether a step is left to others, for whom the entry stays in the outbox."""
 
     def run(self) -> tuple[bool, str | None]:
         """Return whether anything changed, and the flow that is to be advanced next."""
@@ -71,7 +73,7 @@ class _Advance:
             try:
                 flow = flow or self._read()
                 following = self._step(flow)
-                if following is None and rest_flow(self._ledger, flow):
+                if following is None and (self._left or rest_flow(self._ledger, flow)):
                     return self._changed, None
                 flow = following
             except _Over as over:
@@ -118,8 +120,13 @@ class _Advance:
             flow = following
         if self._stop(flow, decision):
             return self._read()
+        self._left = False
         for name in () if flow.paused else decision.admit:
-            following = self._make(flow, name, admitting.admitted(flow, name), admit=True)
+            batch = admitting.admitted(flow, name)
+            if batch is None:
+                self._left = True
+                continue
+            following = self._make(flow, name, batch, admit=True)
             if following is None:
                 return self._read_again(flow)
             flow = following

@@ -12,6 +12,9 @@ from runner.ledger.store import Store
 KEPT_SECONDS = 120
 """How long a catalog is kept after a worker said that it has it."""
 
+UNKNOWN_JOB_PATIENCE = 300.0
+"""Seconds that what needs a job is left to others by a process that does not know it: it may be behind on YAML."""
+
 
 def keep_specs(store: Store, digest: str) -> bool:
     """Keep a catalog for :data:`KEPT_SECONDS` from now; False: it is not there.

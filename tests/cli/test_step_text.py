@@ -128,6 +128,7 @@ def test_an_approval_that_waits_is_told_of_once() -> None:
 
 def test_a_flow_that_goes_on_has_no_worker() -> None:
     assert flow_line(flow(step("a"), step("b"))) == f"STARTED   nightly  {FLOW}  2 steps"
+    assert flow_line(flow(step("a"))) == f"STARTED   nightly  {FLOW}  1 step"
     assert flow_line(flow(state=State.SUCCESS)) == f"SUCCESS   nightly  {FLOW}"
 
 

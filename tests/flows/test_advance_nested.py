@@ -89,17 +89,46 @@ def test_a_fifth_level_is_refused(bench: Bench) -> None:
     assert flows.get(flow).reason == "step_failed"
 
 
-@pytest.mark.parametrize("change", ["unknown", "disabled"])
-def test_a_job_that_is_gone_or_disabled_fails_its_step(bench: Bench, change: str) -> None:
-    jobs: dict[str, Any] = {"flow": {"steps": {"a": {"job": "other"}}}}
-    if change == "disabled":
-        jobs["other"] = {"task": "m:other", "enabled": False}
-    flows = FlowBench(bench, jobs)
-    flow = flows.run()
+def refusal(flows: FlowBench, flow: str) -> str:
+    """Return why step a failed, and with it the flow."""
     run = flows.of(flow, "a")
     assert (run.job, run.state, run.reason) == ("other", State.FAILURE, "unknown_job")
-    assert "other" in (run.error or {})["message"]
     assert flows.get(flow).state is State.FAILURE
+    return str((run.error or {})["message"])
+
+
+def test_a_job_that_is_disabled_fails_its_step(bench: Bench) -> None:
+    flows = FlowBench(
+        bench, {"flow": {"steps": {"a": {"job": "other"}}}, "other": {"task": "m:other", "enabled": False}}
+    )
+    assert refusal(flows, flows.run()) == "job other is disabled"
+
+
+def test_a_step_is_left_to_a_process_that_knows_its_job(bench: Bench) -> None:
+    jobs: dict[str, Any] = {
+        "flow": {
+            "steps": {"a": {"task": "m:a"}, "b": {"needs": ["a"], "job": "other"}, "c": {"needs": ["a"], "task": "m:c"}}
+        }
+    }
+    knowing, other = FlowBench(bench, {**jobs, "other": {"task": "m:other"}}), FlowBench(bench, jobs)
+    flow = other.run()
+    other.work()
+    assert other.steps(flow) == {"a": "SUCCESS", "b": "PENDING", "c": "SUCCESS"}
+    assert other.outbox() == [flow]
+    assert not other.advance(flow)
+    assert other.outbox() == [flow]
+    assert knowing.advance(flow)
+    knowing.work()
+    assert (knowing.get(flow).state, knowing.outbox()) == (State.SUCCESS, [])
+
+
+def test_a_job_that_nobody_knows_fails_its_step_in_the_end(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    flows = FlowBench(bench, {"flow": {"steps": {"a": {"job": "other"}}}})
+    flow = flows.run()
+    assert flows.steps(flow) == {"a": "PENDING"}
+    monkeypatch.setattr("runner.flows.admitting.UNKNOWN_JOB_PATIENCE", 0.0)
+    assert flows.advance(flow)
+    assert "other" in refusal(flows, flow)
 
 
 # -- many items

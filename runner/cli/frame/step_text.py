@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from runner.cli.frame.moments import show_seconds
 from runner.cli.frame.run_text import change_line, one_line
+from runner.model.plural import things
 from runner.model.run import FINAL, Run, State, to_datetime
 from runner.model.step_run import ended, step_name
 
@@ -142,4 +143,4 @@ def flow_line(run: Run) -> str:
     """Return the line that says what became of a flow, or of any other run, while it is waited for."""
     if run.steps is None or run.state is not State.STARTED:
         return change_line(run)
-    return one_line(f"{run.state:<8}  {run.job}  {run.id}  {len(run.steps)} steps")
+    return one_line(f"{run.state:<8}  {run.job}  {run.id}  {things(len(run.steps), 'step')}")
