@@ -487,7 +487,9 @@ def refuse_reserved(job: JobSpec, target: object) -> None:
     Raises:
         TargetError: a param has such a name, or stands in such a place.
     """
-    taken = sorted(set(job.params) & set(getattr(target, "reserved", ())))
+    # A step is called with its kwargs alone.
+    passed = set(job.params) if job.step is None else set()
+    taken = sorted(passed & set(getattr(target, "reserved", ())))
     if taken:
         raise TargetError(
             f"params {', '.join(taken)} would let a submitter set an option that only YAML may set: rename them"

@@ -172,14 +172,16 @@ def refuse_reserved(params: Mapping[str, Any], reserved: frozenset[str]) -> None
         InvalidParams: a param has the name of an option, or two are one variable.
         ValueError: what is no param has no option's name either.
     """
-    given = sorted(reserved & {*(current_run().params)})
+    current = current_run()
+    # A step is called with its kwargs alone: none of them is a param.
+    passed = set() if current.job is not None and "/" in current.job else {*current.params}
+    given = sorted(reserved & passed)
     if given:
         raise InvalidParams(
             f"{', '.join(given)}: not a param of such a job, since it would replace what its YAML fixes",
             hint="declare the param under another name; the command finds it in PARAM_<NAME>",
         )
-    current = current_run()
-    unknown = sorted({*params} - {*current.params}) if current.id is not None else []
+    unknown = sorted({*params} - passed) if current.id is not None else []
     if unknown:
         # A misspelt option would pass for a param, and do nothing.
         raise ValueError(f"kwargs.{unknown[0]}: unknown option{did_you_mean(unknown[0], reserved)}")

@@ -125,6 +125,16 @@ JOBS: dict[str, Any] = {
         },
     },
     "where": {"task": "tasks:where"},
+    "script-of": {
+        "params": {"script": {"type": "string", "required": True}},
+        "steps": {
+            "show": {
+                "task": "runner.tasks.shell:run",
+                "env": {"GIVEN": "${params.script}"},
+                "kwargs": {"script": 'test "$GIVEN" = "exit 3"'},
+            },
+        },
+    },
     "overdue": {
         "timeout": "500ms",
         "params": NOTES,
@@ -280,6 +290,11 @@ def test_a_step_knows_its_flow_and_is_called_with_its_kwargs_alone(flows: Flows)
     assert flows.run_of(flow, "job").result == [flow.id, "self-aware", "job", None, {}]
     assert flows.run_of(flow, "bare").result == {"only": 7}
     assert flows.run("where").result is None
+
+
+def test_a_param_of_a_flow_may_have_the_name_of_an_option_of_a_stock_task(flows: Flows) -> None:
+    flow = flows.run("script-of", script="exit 3")
+    assert flow.state is State.SUCCESS
 
 
 def test_a_flow_that_takes_too_long_is_ended_with_its_steps(flows: Flows, notes: Path) -> None:
