@@ -103,6 +103,22 @@ def test_bits_that_were_lost_are_found_and_written_anew(bench: Bench, flows: Flo
     assert flows.steps(flow)["b"] == "SUCCESS"
 
 
+@pytest.mark.parametrize("state", ["PENDING", "STARTED"])
+def test_a_flow_goes_on_without_a_step_run_that_the_doctor_removed(bench: Bench, flows: FlowBench, state: str) -> None:
+    flow = flows.run()
+    if state == "STARTED":
+        while (taken := flows.take()) is not None and taken.run.id != step_run_id(flow, "a", 0):
+            flows.settle(taken, 1)
+    bench.ledger.client.hset(bench.ledger.keys.run(step_run_id(flow, "a", 0)), "submitted_at", "soon")
+    assert found(bench, mend=True)["records"] == 1
+    assert found(bench, mend=True).keys() <= {"claims"}
+    flows.work()
+    ended = flows.get(flow)
+    assert (ended.state, ended.reason) == (State.STARTED, None)
+    assert ended.steps is not None
+    assert {each["name"]: each["state"] for each in ended.steps} == {"a": "FAILURE", "ask": "PENDING", "b": "REVOKED"}
+
+
 def test_a_message_of_a_flow_that_has_begun_starts_nothing(bench: Bench, flows: FlowBench) -> None:
     flow = flows.submit()
     [message] = bench.ledger.client.lrange(f"{bench.ledger.namespace}:queue:default:5", 0, -1)

@@ -1,13 +1,15 @@
 #!lua flags=allow-oom
 -- Removes records that are damaged, each with its result, its log, and its places in the indexes. A record that was
--- written anew since it was looked at stays.
+-- written anew since it was looked at stays. Where it was an open run of a flow's step, that step counts it as failed, so
+-- that the flow goes on.
 --
--- Keys: NS:run:ID, NS:log:ID, the result of each, and every index. No run changes its state.
+-- Keys: NS:run:ID, NS:log:ID, the result of each, and every index; see shared/flows.lua for those of its flow. No run
+-- changes its state.
 --
 -- ARGV: '1' to mend, then ids and digests of the records as they were seen
 -- Returns those that are damaged still, or were removed
 --
--- Uses: keys.
+-- Uses: keys, flows.
 
 local function remove(id, job)
   for _, state in ipairs({ 'PENDING', 'STARTED', 'RETRY', 'SUCCESS', 'FAILURE', 'REVOKED' }) do
@@ -21,17 +23,31 @@ local function remove(id, job)
   redis.call('UNLINK', run_key(id), meta_key(id), log_key(id))
 end
 
+-- id: of a step run whose record is gone; flow, step, item: what the record says of it
+local function fail_step(id, flow, step, item)
+  local ordinal = redis.pcall('LPOS', flow_runs_key(flow), id)
+  if type(ordinal) ~= 'number' then return end
+  local open = false
+  for _, state in ipairs({ 'PENDING', 'STARTED', 'RETRY' }) do
+    if redis.pcall('SETBIT', flow_states_key(flow, state), ordinal, 0) == 1 then open = true end
+  end
+  if not open then return end
+  set_bit(flow, 'FAILURE', ordinal, 1)
+  end_step({ flow = flow, step = step, item = item }, 'FAILURE', 'invalid_params')
+end
+
 local found = {}
 for i = 2, #ARGV, 2 do
   local id = ARGV[i]
   local fields = redis.pcall('HGETALL', run_key(id))
   if fields.err or redis.sha1hex(table.concat(fields, '\0')) == ARGV[i + 1] then
     found[#found + 1] = id
-    local job = ''
-    for j = 1, #fields, 2 do
-      if fields[j] == 'job' then job = fields[j + 1] end
+    local held = {}
+    for j = 1, #fields, 2 do held[fields[j]] = fields[j + 1] end
+    if ARGV[1] == '1' then
+      remove(id, held.job or '')
+      if held.flow then fail_step(id, held.flow, held.step, held.item) end
     end
-    if ARGV[1] == '1' then remove(id, job) end
   end
 end
 return found
