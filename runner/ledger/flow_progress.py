@@ -101,37 +101,43 @@ def _number(text: str | None) -> int | None:
     return int(text) if text and text.isascii() and text.isdigit() and len(text) <= _LARGEST else None
 
 
-def step_documents(flow: str, graph: Mapping[str, Any], progress: FlowProgress | None) -> list[dict[str, Any]]:
+def step_documents(
+    flow: str, graph: Mapping[str, Any], progress: FlowProgress | None, *, over: bool = False
+) -> list[dict[str, Any]]:
     """Return ``steps`` of a run document.
 
     Args:
         flow: the id of the flow.
         graph: the options of its job, as they stand in its record.
         progress: None if it has not begun.
+        over: it has ended, so a step without runs never gets any: it counts as revoked.
     """
     known = progress.steps if progress is not None else {}
-    return [_document(flow, name, step, known.get(name)) for name, step in graph["steps"].items()]
+    return [_document(flow, name, step, known.get(name), over) for name, step in graph["steps"].items()]
 
 
-def _document(flow: str, name: str, step: Mapping[str, Any], progress: StepProgress | None) -> dict[str, Any]:
+def _document(
+    flow: str, name: str, step: Mapping[str, Any], progress: StepProgress | None, over: bool
+) -> dict[str, Any]:
     kind = next(each for each in ("job", "approval", "task") if each in step or each == "task")
     needs = [str(each) for each in step.get("needs", ())]
     if progress is None:
-        none = dict.fromkeys(("reason", "items", "started_at", "finished_at", "run"))
-        return {"name": name, "kind": kind, "needs": needs, "state": State.PENDING, **none, "counts": {}}
-    state = progress.state
+        none = dict.fromkeys(("items", "started_at", "finished_at", "run"))
+        state, reason = (State.REVOKED, "cancelled") if over else (State.PENDING, None)
+        return {"name": name, "kind": kind, "needs": needs, "state": state, "reason": reason, **none, "counts": {}}
+    reached = progress.state
     counts: dict[str, int] = {}
     for counted, number in progress.counts.items():
         if number:
             shown = "REVOKED" if counted in ("SKIPPED", "UPSTREAM") else counted
             counts[shown] = counts.get(shown, 0) + number
-    ended = state in (State.SUCCESS, State.FAILURE, State.REVOKED)
+    ended = reached in (State.SUCCESS, State.FAILURE, State.REVOKED)
     return {
         "name": name,
         "kind": kind,
         "needs": needs,
-        "state": state,
-        "reason": progress.reason if ended and state is not State.SUCCESS else None,
+        "state": reached,
+        "reason": progress.reason if ended and reached is not State.SUCCESS else None,
         "items": progress.items,
         "counts": counts,
         "started_at": to_timestamp(progress.started),

@@ -30,3 +30,13 @@ def test_a_flow_ends_with_the_last_of_its_step_runs(make_project: Callable[..., 
     run = flows.get(flow)
     assert (run.state, run.reason) == ("REVOKED", "cancelled")
     ledger.close()
+
+
+def test_the_steps_of_a_flow_that_never_began_are_revoked_with_it(make_project: Callable[..., Project]) -> None:
+    project = make_project(JOBS)
+    flow = project.cli("submit", "flow").check().stdout.strip()
+    project.cli("revoke", flow).check()
+    told = project.cli("status", flow, "--json").check().json
+    assert {(each["state"], each["reason"], each["items"]) for each in told["steps"]} == {
+        ("REVOKED", "cancelled", None)
+    }
