@@ -42,10 +42,18 @@ class Certainty:
         return Known(frozenset(succeeded), frozenset(ran))
 
     def _before(self, name: str) -> Known:
-        """Return what is certain when the needs of a step are met."""
-        if name not in self._known:
-            self._known[name] = Known()  # in a circle nothing is
-            self._known[name] = self._follow(name)
+        """Return what is certain when the needs of a step are met. Without recursion: a chain may be long."""
+        left, opened = [name], set[str]()
+        while left:
+            each = left.pop()
+            if each in self._known:
+                continue
+            if each in opened:
+                self._known[each] = self._follow(each)
+            else:
+                opened.add(each)
+                left.append(each)
+                left += [need for need in self._steps[each].needs if need in self._steps and need not in opened]
         return self._known[name]
 
     def _follow(self, name: str) -> Known:
@@ -58,7 +66,7 @@ class Certainty:
                 if other.may_fail or other.when == "failed":
                     continue
                 # It succeeded, or its needs were met and its `if` gave false.
-                before = self._before(each)
+                before = self._known.get(each, Known())  # in a circle nothing is
                 succeeded |= before.succeeded
                 ran |= before.ran
                 if other.if_ is None:
@@ -69,7 +77,7 @@ class Certainty:
         met = {each for each in needs if step.when == "succeeded"} | succeeded
         for each, other in needs.items():
             if each not in ran and other.if_ is None and self._was_admitted(other, met):
-                before = self._before(each)
+                before = self._known.get(each, Known())
                 succeeded |= before.succeeded
                 ran |= {*before.ran, each}
         return Known(frozenset(succeeded), frozenset(ran))

@@ -105,3 +105,17 @@ def step(*needs: str, when: str = "succeeded", if_: str | None = None, may_fail:
 def test_what_is_certain(steps: dict[str, Step], succeeded: str, ran: str) -> None:
     known = Certainty(steps).of("x")
     assert (known.succeeded, known.ran) == (frozenset(succeeded.split()), frozenset(ran.split()))
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_chain_may_be_as_long_as_a_flow(*, backwards: bool) -> None:
+    chain = {f"s{n}": Step(task="m:f", needs=(f"s{n - 1}",) if n else ()) for n in range(1000)}
+    steps = dict(reversed(chain.items())) if backwards else chain
+    known = Certainty(steps).of("s999")
+    assert len(known.succeeded) == len(known.ran) == 999
+
+
+def test_nothing_is_certain_in_a_circle() -> None:
+    steps = {"a": Step(task="m:f", needs=("b",)), "b": Step(task="m:f", needs=("a",)), "c": Step(task="m:f")}
+    assert Certainty(steps).of("c") == Known()
+    Certainty(steps).of("a")
