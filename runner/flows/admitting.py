@@ -67,7 +67,9 @@ class Admitting:
     def skipped(self, flow: Flow, name: str, reason: str) -> Batch:
         """Return one more run of a step, that ends REVOKED at once, after which the step has no more."""
         step, made = self.job.steps[name], _made(flow, name)
-        entry = StepEntry(_id(flow, step, name, made), {}, "revoke", reason)
+        # As in the flow that is repeated: what needs it need not run for that.
+        same = reason == "skipped" and made == 0 and "reuse" in flow.record and not self._hangs_on_fresh(flow, name)
+        entry = StepEntry(_id(flow, step, name, made), {}, "pass" if same else "revoke", reason)
         return Batch(self._common(flow, name, _nothing(step, self.job, name)), [entry], made + 1)
 
     def admitted(self, flow: Flow, name: str) -> Batch | None:

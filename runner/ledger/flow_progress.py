@@ -102,7 +102,7 @@ def _number(text: str | None) -> int | None:
 
 
 def step_documents(
-    flow: str, graph: Mapping[str, Any], progress: FlowProgress | None, *, over: bool = False
+    flow: str, graph: Mapping[str, Any], progress: FlowProgress | None, over: State | None = None
 ) -> list[dict[str, Any]]:
     """Return ``steps`` of a run document.
 
@@ -110,20 +110,23 @@ def step_documents(
         flow: the id of the flow.
         graph: the options of its job, as they stand in its record.
         progress: None if it has not begun.
-        over: it has ended, so a step without runs never gets any: it counts as revoked.
+        over: the state in which the flow has ended, if it has. A step without runs never gets any then: it counts as
+            revoked, and in a flow that took the result of another, as succeeded.
     """
     known = progress.steps if progress is not None else {}
     return [_document(flow, name, step, known.get(name), over) for name, step in graph["steps"].items()]
 
 
 def _document(
-    flow: str, name: str, step: Mapping[str, Any], progress: StepProgress | None, over: bool
+    flow: str, name: str, step: Mapping[str, Any], progress: StepProgress | None, over: State | None
 ) -> dict[str, Any]:
     kind = next(each for each in ("job", "approval", "task") if each in step or each == "task")
     needs = [str(each) for each in step.get("needs", ())]
     if progress is None:
         none = dict.fromkeys(("items", "started_at", "finished_at", "run"))
-        state, reason = (State.REVOKED, "cancelled") if over else (State.PENDING, None)
+        state, reason = State.PENDING, None
+        if over is not None:
+            state, reason = (State.SUCCESS, None) if over is State.SUCCESS else (State.REVOKED, "cancelled")
         return {"name": name, "kind": kind, "needs": needs, "state": state, "reason": reason, **none, "counts": {}}
     reached = progress.state
     counts: dict[str, int] = {}

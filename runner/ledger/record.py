@@ -118,8 +118,8 @@ def read_record(run_id: str, record: Mapping[str, str], meta: str | None, progre
         **values,
     )
     if record.get("graph"):
-        over = state in FINAL
-        steps = fields.read("graph", lambda text: step_documents(run_id, _mapping(text), progress, over=over), None)
+        over = state if state in FINAL else None
+        steps = fields.read("graph", lambda text: step_documents(run_id, _mapping(text), progress, over), None)
         run = replace(run, steps=steps, progress=progress_of(steps) if steps and progress else None)
     if fields.faults:
         return DamagedRun.of(run, "; ".join(fields.faults))

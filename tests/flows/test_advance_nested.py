@@ -232,6 +232,64 @@ def test_what_uses_a_result_that_is_new_runs_anew(bench: Bench) -> None:
     assert flows.of(second, "b", 0).reused_from == step_run_id(first, "b", 0)
 
 
+SKIPPING: dict[str, Any] = {
+    "flow": {
+        "steps": {
+            "a": {"task": "m:a"},
+            "b": {"needs": ["a"], "if": "${steps.a.result}", "task": "m:b"},
+            "c": {"needs": ["b"], "task": "m:c"},
+            "d": {"task": "m:d"},
+            "undo": {"needs": ["c"], "when": "failed", "task": "m:undo"},
+            "tidy": {"needs": ["undo"], "when": "ended", "task": "m:tidy"},
+        },
+    },
+}
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_what_needs_a_step_that_was_skipped_runs_anew_only_if_that_hangs_on_something_new(
+    bench: Bench, *, changed: bool
+) -> None:
+    flows = FlowBench(bench, SKIPPING)
+    first = flows.submit()
+    failing = "a" if changed else "d"
+    flows.work(lambda run: ValueError("no") if run.step == failing else False)
+    if changed:
+        # Of the failed `a` all but the cleanup is left.
+        assert flows.steps(first)["c"] is State.REVOKED
+    flows.started.clear()
+    second = reusing(flows, first)
+    flows.work(lambda _: False)
+    assert flows.get(second).state is State.SUCCESS
+    assert flows.steps(second)["b"] is State.REVOKED
+    anew = [step for step, _ in flows.started]
+    assert sorted(anew) == (["a", "c", "tidy"] if changed else ["d"])
+    assert (flows.of(second, "c").reused_from is None) is changed
+
+
+def test_a_result_that_is_taken_over_is_no_new_success_of_its_job(bench: Bench) -> None:
+    jobs: dict[str, Any] = {
+        "flow": {"steps": {"e": {"job": "extract"}, "s": {"job": "sub"}, "f": {"needs": ["e", "s"], "task": "m:f"}}},
+        "extract": {"task": "m:e", "hooks": {"success": ["publish"]}, "pause_after": 2},
+        "publish": {"task": "m:p", "params": {"run": {"type": "object"}}},
+        "sub": {"steps": {"x": {"task": "m:x"}}},
+    }
+    flows = FlowBench(bench, jobs)
+    first = flows.submit()
+    flows.work(lambda run: ValueError("no") if run.step == "f" else None)
+    keys, client = bench.ledger.keys, bench.ledger.client
+    client.delete(keys.outbox)
+    client.hset(keys.succeeded, "extract", "1000")
+    second = reusing(flows, first)
+    flows.work()
+    assert flows.of(second, "e").reused_from == step_run_id(first, "e")
+    assert client.hget(keys.succeeded, "extract") == "1000"
+    assert not [entry for entry in client.zrange(keys.outbox, 0, -1) if " success " in entry]
+    sub = flows.of(second, "s")
+    assert sub.reused_from is not None
+    assert [(each["state"], each["reason"]) for each in sub.steps or []] == [("SUCCESS", None)]
+
+
 def test_a_step_that_has_changed_runs_anew_with_those_that_need_it(bench: Bench) -> None:
     flows = FlowBench(bench, JOIN)
     first = flows.submit()

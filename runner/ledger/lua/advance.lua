@@ -11,8 +11,9 @@
 -- ARGV: flow, its version as it was read, step, 'admit' | 'skip', how many runs the step is to have, '1' if it has items,
 --       job, ms until they expire ('' for never), how many arguments follow that are common fields of the records (name,
 --       value, …), how many then name the fields of each run, those two lists; then for each run: id, 'run' | 'revoke' |
---       'refuse' | 'reuse', a detail, message, the values of its fields. Detail: the reason, of 'reuse' the run whose result
---       is taken. Message: '' if the run waits for a person, of 'refuse' the result in Celery's format
+--       'pass' | 'refuse' | 'reuse', a detail, message, the values of its fields. 'pass' revokes as well, and nothing runs
+--       anew for it. Detail: the reason, of 'reuse' the run whose result is taken. Message: '' if the run waits for a
+--       person, of 'refuse' the result in Celery's format
 -- Returns {'done', and what read_flow.lua gives but the record}, {'stale'}, {'over'}: it has ended, {'paused'}, or
 -- {'stopping'}: it is to end, and nothing more is admitted
 --
@@ -67,14 +68,16 @@ local function reuse(run, from)
   if redis.pcall('HGET', run_key(from), 'state') ~= 'SUCCESS' then return false end
   if redis.pcall('COPY', meta_key(from), meta_key(run.id)) ~= 1 then return false end
   enter(run, 'STARTED')
+  -- Nothing was done: no hook, no new success of its job, no end of its failures in a row.
+  run.reused = true
   finish(run, 'SUCCESS')
   return true
 end
 
 local function begin(run, how, detail, message)
   if how == 'reuse' and reuse(run, detail) then return end
-  fresh = true
-  if how == 'revoke' then
+  fresh = fresh or how ~= 'pass'
+  if how == 'revoke' or how == 'pass' then
     revoke_run(run, detail)
   elseif how == 'refuse' then
     finish(run, 'FAILURE', detail, message)

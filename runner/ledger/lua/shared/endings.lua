@@ -19,7 +19,7 @@ local function finish(run, state, reason, meta, fields)
     fields[#fields + 1] = 'reason'
     fields[#fields + 1] = reason
   end
-  local in_row = run.count_failures and state ~= 'REVOKED' and count_in_row(run, state)
+  local in_row = run.count_failures and not run.reused and state ~= 'REVOKED' and count_in_row(run, state)
   if in_row then
     fields[#fields + 1] = 'failures_in_row'
     fields[#fields + 1] = in_row
@@ -46,13 +46,13 @@ local function finish(run, state, reason, meta, fields)
   if run.backfill then leave_backfill(run, state) end
   if run.flow and run.at_once then leave_turn(run) end
   if run.graph then leave_flows(run) end
-  if state == 'SUCCESS' then redis.call('HSET', SUCCEEDED, run.job, AT) end
+  if state == 'SUCCESS' and not run.reused then redis.call('HSET', SUCCEEDED, run.job, AT) end
   count('runs', run.job, state .. ' ' .. (reason or ''))
   if ran then observe('ran', run.job, ran) end
   if state == 'REVOKED' and run.unique and redis.call('GET', unique_key(run.job, run.unique)) == run.id then
     redis.call('DEL', unique_key(run.job, run.unique))
   end
-  fire(run, string.lower(state), state == 'SUCCESS' and in_row and in_row > 0 and 'recovered')
+  if not run.reused then fire(run, string.lower(state), state == 'SUCCESS' and in_row and in_row > 0 and 'recovered') end
   local limit, least = tonumber(run.keep_runs) or 1000, tonumber(run.keep_least) or 3600000
   -- A few at a time, so that it stays short.
   if not run.flow and has_excess(run.job, limit, least) then thin_out(run.job, limit, least, 10, run.id) end
