@@ -63,12 +63,21 @@ def list_runs(project: Project, query: RunQuery, *, limit: int = 20, cursor: str
     """
     from runner.ledger.search import search  # start-up time: only lists search
 
-    if query.flow is not None:
-        query = replace(query, flow=_find_flow(project, query.flow))
+    query = with_flow(project, query)
     page = search(project.ledger, query, limit=limit, cursor=cursor)
     if not page.runs and query.job is not None:
         require_known(project, query.job)  # a name that was mistyped is no empty list
     return page
+
+
+def with_flow(project: Project, query: RunQuery) -> RunQuery:
+    """Return a query with the full id of the flow that it names.
+
+    Raises:
+        UsageError: what is named as a flow is another run.
+        UnknownRun, AmbiguousId: no flow has that id, or more than one.
+    """
+    return query if query.flow is None else replace(query, flow=_find_flow(project, query.flow))
 
 
 def require_known(project: Project, name: str) -> None:

@@ -14,7 +14,7 @@ from runner.cli.frame.options import json_option
 @click.option("--comment", metavar="TEXT", help="The reason; stored with the step and in the audit log.")
 @json_option
 def command(ids: tuple[str, ...], comment: str | None, as_json: bool) -> int:
-    """Reject steps that wait for an approval: they end in FAILURE, rejected.
+    """Reject steps that wait for an approval: they end REVOKED, rejected.
 
     ID is the run of the step, or its flow if that waits for one approval only. A run that does not wait for an approval
     is refused with exit code 5.

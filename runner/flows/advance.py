@@ -22,7 +22,7 @@ from runner.ledger.store import Store
 from runner.model.duration import format_duration
 from runner.model.job import JobSpec
 from runner.model.plural import things
-from runner.model.run import FailureReason, State
+from runner.model.run import FailureReason, RevokedReason, State
 
 log = logging.getLogger(__name__)
 
@@ -248,6 +248,8 @@ def _blame(flow: Flow, name: str) -> str:
     failed = sum(known.counts.get(each, 0) for each in ("FAILURE", "REVOKED", "UPSTREAM"))
     if known.items > 1:
         return f"{name} failed ({failed} of {things(known.items, 'item')})"
+    if known.reason == RevokedReason.REJECTED:
+        return f"{name} was rejected"
     return f"{name} failed" if known.counts.get("FAILURE") else f"{name} was revoked ({known.reason})"
 
 

@@ -7,12 +7,11 @@ import json
 from runner.errors import NotWaiting
 from runner.ledger.attempt import success_meta
 from runner.ledger.audit import tell
-from runner.ledger.failure import Failure
 from runner.ledger.reading import get_run, unknown_run
 from runner.ledger.refusals import unconfirmed
 from runner.ledger.store import Store
 from runner.model.act import ActName
-from runner.model.run import Run, State
+from runner.model.run import Run
 from runner.model.storable import cut, storable
 
 LONGEST_COMMENT = 500
@@ -20,7 +19,7 @@ LONGEST_COMMENT = 500
 
 
 def answer_approval(store: Store, run_id: str, *, approved: bool, by: str, comment: str | None) -> Run:
-    """Approve or reject a step: PENDING -> SUCCESS | FAILURE; return its run.
+    """Approve or reject a step: PENDING -> SUCCESS | REVOKED; return its run.
 
     Raises:
         UnknownRun: there is no such run.
@@ -30,15 +29,8 @@ def answer_approval(store: Store, run_id: str, *, approved: bool, by: str, comme
     """
     comment = cut(storable(comment), LONGEST_COMMENT) if comment else None
     act: ActName = "approve" if approved else "reject"
-    error = ""
-    if approved:
-        meta = success_meta(run_id, json.dumps({"approved_by": by, "comment": comment}))
-    else:
-        words = f"rejected by {by}{f': {comment}' if comment else ''}"
-        celery = {"exc_type": "Rejected", "exc_message": [words], "exc_module": __name__}
-        failure = Failure("Rejected", words, None, celery)
-        meta, error = failure.meta(run_id, State.FAILURE), failure.error()
-    (answer, *state), confirmed = store.confirmed("approve", run_id, act, by, comment or "", meta, error)
+    meta = success_meta(run_id, json.dumps({"approved_by": by, "comment": comment})) if approved else ""
+    (answer, *state), confirmed = store.confirmed("approve", run_id, act, by, comment or "", meta)
     if answer == "unknown":
         raise unknown_run(run_id)
     run = get_run(store, run_id)

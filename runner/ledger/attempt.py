@@ -98,7 +98,7 @@ def flow_of(answer: Sequence[Any]) -> FlowRef | None:
     if len(answer) == _PLAIN_ANSWER or not answer[7]:
         return None
     flow, job, step, item = answer[7:11]
-    return FlowRef(flow, job, step, int(item) if item != "" else None)
+    return FlowRef(flow, job, step, int(item) if item.isascii() and item.isdigit() else None)
 
 
 def is_flow(answer: Sequence[Any]) -> bool:

@@ -56,7 +56,6 @@ class FailureReason(StrEnum):
     IMPORT_ERROR = "import_error"
     MISSING_SECRET = "missing_secret"  # noqa: S105
     STEP_FAILED = "step_failed"
-    REJECTED = "rejected"
 
 
 class RevokedReason(StrEnum):
@@ -68,6 +67,7 @@ class RevokedReason(StrEnum):
     SKIPPED = "skipped"
     REPLACED = "replaced"
     UPSTREAM_FAILED = "upstream_failed"
+    REJECTED = "rejected"
 
 
 Trigger = Literal[

@@ -239,7 +239,8 @@ async def log_stream(ledger: Ledger, run_id: str, after: str | None, attempt: in
             flow = run.steps is not None
             log = _FlowLines(ledger, run_id, after) if flow else RunLog(ledger, run_id, after=after)
         lines = list(log.lines())
-        return run.final and len(lines) < MOST_LINES, lines
+        more = log.more if isinstance(log, _FlowLines) else len(lines) >= MOST_LINES
+        return run.final and not more, lines
 
     while True:
         try:
@@ -272,12 +273,15 @@ class _FlowLines:
         self._since = int(after.partition("-")[0]) - LATE_MILLISECONDS if after else 0
         self._lines: Iterator[LogLine] | None = None
         self.last = after or "0-0"
+        self.more = False
+        """Whether lines are left for the next time."""
 
     def lines(self) -> Iterator[LogLine]:
         """Yield new lines; of more than :data:`MOST_LINES` the others come the next time."""
         self._lines = self._lines or self._log.lines()
         found = list(islice(self._lines, MOST_LINES))
-        if len(found) < MOST_LINES:
+        self.more = len(found) == MOST_LINES
+        if not self.more:
             self._lines = None
         for line in found:
             if line.at >= self._since:

@@ -16,12 +16,12 @@ from fastapi.responses import StreamingResponse
 
 from runner.actions.approvals import waiting_approvals
 from runner.actions.backfill import MOST_AT_ONCE, Backfilled
-from runner.actions.find import find_id
+from runner.actions.find import find_id, with_flow
 from runner.actions.logs import read_log
 from runner.actions.metrics import deadlines
 from runner.actions.stats import stats
 from runner.actions.why import why
-from runner.errors import RunnerError, UsageError
+from runner.errors import AmbiguousId, RunnerError, UnknownRun, UsageError
 from runner.ledger.fleet import read_queues, read_workers
 from runner.ledger.health.successes import overdue_successes
 from runner.ledger.pauses import read_pauses
@@ -224,9 +224,10 @@ def show_runs(request: Request) -> Response:
     """Runs, a page at a time."""
     state, asked = state_of(request), Filters.of(request)
     try:
-        found = search(state.project.ledger, asked.query(state.settings.timezone), limit=ROWS, cursor=asked.cursor)
+        query = with_flow(state.project, asked.query(state.settings.timezone))
+        found = search(state.project.ledger, query, limit=ROWS, cursor=asked.cursor)
         error = None
-    except UsageError as refused:
+    except (UsageError, UnknownRun, AmbiguousId) as refused:
         found, error = Page([], None, 0, None, cut=False), refused
     return page(
         request,

@@ -46,18 +46,18 @@ def test_an_approval_is_a_success_that_says_who_gave_it(bench: Bench) -> None:
     assert (act.by, act.job, act.id, act.comment) == ("ann@host", "flow/ask", asked, "go")
 
 
-def test_a_rejection_is_a_failure_that_says_who_gave_it(bench: Bench) -> None:
+def test_a_rejection_says_who_gave_it_and_fails_the_flow(bench: Bench) -> None:
     flows, flow, asked = waiting(bench)
-    done = answer_approval(flows.ledger, asked, approved=False, by="ann@host", comment=None)
-    assert (done.state, done.reason) == (State.FAILURE, "rejected")
-    assert done.error is not None
-    assert done.error["message"] == "rejected by ann@host"
+    done = answer_approval(flows.ledger, asked, approved=False, by="ann@host", comment="too early")
+    assert (done.state, done.reason) == (State.REVOKED, "rejected")
+    assert done.revocation is not None
+    assert (done.revocation["by"], done.revocation["comment"]) == ("ann@host", "too early")
     flows.drain()
     flows.work()
     assert (flows.get(flow).state, flows.get(flow).reason) == (State.FAILURE, "step_failed")
     assert flows.steps(flow) == {
         "before": State.SUCCESS,
-        "ask": State.FAILURE,
+        "ask": State.REVOKED,
         "after": State.REVOKED,
         "alarm": State.SUCCESS,
     }

@@ -193,10 +193,12 @@ def test_a_rejection_fails_the_flow(flows: Flows) -> None:
     flows.project.cli("reject", flow.id, "--comment", "rows are missing").check(0)
     done = flow.wait(60.0)
     assert (done.state, done.reason) == (State.FAILURE, "step_failed")
-    assert flows.steps(done)["ask"] == ("FAILURE", "rejected")
-    error = flows.run_of(done, "ask").error
-    assert error is not None
-    assert "rows are missing" in error["message"]
+    assert flows.steps(done)["ask"] == ("REVOKED", "rejected")
+    assert done.error is not None
+    assert done.error["message"] == "ask was rejected"
+    revocation = flows.run_of(done, "ask").revocation
+    assert revocation is not None
+    assert revocation["comment"] == "rows are missing"
 
 
 def test_an_approval_that_nobody_gives_expires(flows: Flows) -> None:

@@ -417,7 +417,7 @@ def test_a_rejected_flow_fails(make_project: Callable[..., Project]) -> None:
         answer = client.post(f"/api/v1/runs/{step}/reject", json={"comment": "not now"})
         assert (answer.status_code, answer.json()["reason"]) == (200, "rejected")
         told = project.cli("wait", flow).check(1).stderr
-    assert re.search(r"^ +approve +FAILURE \(rejected\)", told.replace("  steps", "       "), re.MULTILINE)
+    assert re.search(r"^ +approve +REVOKED \(rejected\)", told.replace("  steps", "       "), re.MULTILINE)
     assert re.search(r"publish +REVOKED \(upstream_failed\)", told)
     assert "its approval was refused" in project.cli("why", step).check().stdout
 

@@ -172,7 +172,7 @@ def test_a_rejection_is_final_and_a_comment_outlives_what_happens(page: Page, we
     page.get_by_role("button", name="Reject").click()
     expect(page.locator(".headline")).to_contain_text("FAILURE step_failed")
     steps = page.get_by_role("table", name="Steps of the flow")
-    expect(steps.get_by_role("row", name="approve")).to_contain_text("FAILURE rejected")
+    expect(steps.get_by_role("row", name="approve")).to_contain_text("REVOKED rejected")
     expect(steps.get_by_role("row", name="publish")).to_contain_text("REVOKED upstream_failed")
     expect(steps.get_by_role("row", name="tidy")).to_contain_text("SUCCESS")
 

@@ -1,14 +1,14 @@
 -- Ends a step of a flow that waits for a person.
 --
--- PENDING -> STARTED -> SUCCESS if it is approved, PENDING -> FAILURE (rejected) if not. Of several answers the first one
+-- PENDING -> STARTED -> SUCCESS if it is approved, PENDING -> REVOKED (rejected) if not. Of several answers the first one
 -- counts.
 --
 -- Keys: NS:run:ID, its result, NS:audit-approvals, and what shared/endings.lua names.
 --
--- ARGV: id, 'approve' | 'reject', by, comment, result in Celery's format, error as JSON ('' for none)
+-- ARGV: id, 'approve' | 'reject', by, comment, of an approval its result in Celery's format
 -- Returns {'unknown'}, {'other'}: it is no approval, {'ended', state}, or {'done'}
 --
--- Uses: records, acts, transitions, endings, revoking.
+-- Uses: clock, keys, records, acts, transitions, endings, revoking.
 
 local run = load_run(ARGV[1])
 if not run then return { 'unknown' } end
@@ -21,6 +21,8 @@ if ARGV[2] == 'approve' then
   enter(run, 'STARTED')
   finish(run, 'SUCCESS', nil, ARGV[5])
 else
-  finish(run, 'FAILURE', 'rejected', ARGV[5], { 'error', ARGV[6] })
+  local comment = ARGV[4] ~= '' and ARGV[4] or cjson.null
+  redis.call('HSET', run_key(run.id), 'revocation', cjson.encode({ by = ARGV[3], comment = comment, at = NOW }))
+  revoke_run(run, 'rejected')
 end
 return { 'done' }
