@@ -16,6 +16,7 @@ from runner.ledger.admission import admit_params, failure_of
 from runner.ledger.flow_progress import step_run_id
 from runner.ledger.flows import MADE_AT_ONCE, Flow, StepBrought, brought_by
 from runner.ledger.reading import read_runs
+from runner.ledger.record import LATEST
 from runner.ledger.specs import UNKNOWN_JOB_PATIENCE
 from runner.ledger.store import Store
 from runner.ledger.submission import StepEntry, StepOf, Submission, write_params
@@ -26,6 +27,9 @@ from runner.model.template import Sources, Unset, expand, placeholders
 from runner.params.check import check_size
 
 log = logging.getLogger(__name__)
+
+REUSED_AT_ONCE = 10
+"""Step runs that take over results together: those are read and copied, and may be large."""
 
 MOST_LEVELS = 4
 """Flows that may stand in one another."""
@@ -198,7 +202,7 @@ class Admitting:
             trigger="flow",
             submitted_by=record.get("submitted_by"),
             expires=step.approval.within if step.approval is not None else spec.expires,
-            slot=int(slot) if slot.isascii() and slot.isdigit() else None,
+            slot=int(slot) if slot.isascii() and slot.isdigit() and len(slot) < 15 and int(slot) <= LATEST else None,
             at_once=step.at_once,
             forced=record.get("forced") == "1",
             step_of=StepOf(
@@ -219,6 +223,7 @@ class Admitting:
         if not before or self._hangs_on_fresh(flow, name):
             return entries
         step, first = self.job.steps[name], _made(flow, name)
+        entries = entries[:REUSED_AT_ONCE]
         old = {
             place: step_run_id(before, name, None if step.each is None else place)
             for place in range(first, first + len(entries))

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+import time
 from functools import lru_cache
 
 from runner.catalog.steps import flow_of
@@ -30,7 +32,7 @@ _WRONG_TYPE = "wrong kind of value"
 """Of Redis' words for a key of another type."""
 
 
-def advance(ledger: Store, catalog: KnownJobs, flow_id: str, *, by: str) -> bool:
+def advance(ledger: Store, catalog: KnownJobs, flow_id: str, *, by: str, until: float = math.inf) -> bool:
     """Advance a flow as far as it goes now, and the flow whose step it is if it ends; return whether anything changed.
 
     Args:
@@ -38,6 +40,7 @@ def advance(ledger: Store, catalog: KnownJobs, flow_id: str, *, by: str) -> bool
         catalog: whose jobs the steps with ``job`` name; the flow's own steps are those that were submitted.
         flow_id: the id of a run. One that is no flow under way is left alone.
         by: who does it, for the log.
+        until: the time (``time.monotonic``) at which the rest is left to others; the flow's entry stays in the outbox.
 
     Raises:
         Unavailable: Redis cannot be reached, or refuses to write; what was not done is done later.
@@ -45,7 +48,7 @@ def advance(ledger: Store, catalog: KnownJobs, flow_id: str, *, by: str) -> bool
     changed = False
     flow: str | None = flow_id
     while flow is not None:
-        moved, flow = _Advance(ledger, catalog, flow, by).run()
+        moved, flow = _Advance(ledger, catalog, flow, by, until).run()
         changed |= moved
     return changed
 
@@ -57,12 +60,14 @@ class _Over(Exception):
 class _Advance:
     """Advances one flow."""
 
-    def __init__(self, ledger: Store, catalog: KnownJobs, flow_id: str, by: str) -> None:
-        self._ledger, self._catalog, self._by = ledger, catalog, by
+    def __init__(self, ledger: Store, catalog: KnownJobs, flow_id: str, by: str, until: float) -> None:
+        self._ledger, self._catalog, self._by, self._until = ledger, catalog, by, until
         self._id = flow_id
         self._changed = False
         self._admitting: Admitting | None = None
         self._damaged = ""
+        self._stale = False
+        """Whether what was to be made did not fit what stands there."""
         self._left = False
         """Whether a step is left to others, for whom the entry stays in the outbox."""
 
@@ -74,6 +79,8 @@ class _Advance:
                 flow = flow or self._read()
                 following = self._step(flow)
                 if following is None and (self._left or rest_flow(self._ledger, flow)):
+                    return self._changed, None
+                if time.monotonic() >= self._until:
                     return self._changed, None
                 flow = following
             except _Over as over:
@@ -113,6 +120,9 @@ class _Advance:
 
     def _apply(self, flow: Flow, decision: Decision, admitting: Admitting) -> Flow | None:
         before = flow
+        # Of a flow that is to end nothing more is admitted, and to end what runs takes no memory.
+        if flow.stopping and self._stop(flow, decision):
+            return self._read()
         for name, reason in decision.skip:
             following = self._make(flow, name, admitting.skipped(flow, name, reason), admit=False)
             if following is None:
@@ -135,7 +145,7 @@ class _Advance:
     def _read_again(self, flow: Flow) -> Flow:
         """Read a flow again of which no runs could be made."""
         again = self._read()
-        if again.progress.version == flow.progress.version and (again.paused, again.stopping) == (False, flow.stopping):
+        if self._stale and again.progress.version == flow.progress.version:
             # Nobody has advanced it, so what stands there does not fit its steps.
             self._damaged = "how far it is"
         return again
@@ -154,6 +164,7 @@ class _Advance:
         if verdict == "over":
             raise _Over(None)
         if verdict != "done":
+            self._stale = verdict == "stale"
             return None
         self._changed = True
         return flow

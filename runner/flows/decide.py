@@ -94,7 +94,8 @@ class Decision:
     ``skip``: do this first. Each step gets one more run, with the next item, which ends REVOKED at once with the given
     reason, and the step has no items beyond it. That also cuts off a step whose runs are only recorded in part.
     ``admit``: steps whose needs are met, so evaluate ``if`` and ``each``, and record runs; or go on recording them.
-    ``cancel``: steps whose waiting runs are to be revoked. A started run that is a flow is revoked without terminating.
+    ``cancel``: steps whose waiting runs are to be revoked. Started ones go on, and nothing follows them; a started run
+    that is a flow is revoked without terminating.
     ``terminate``: steps whose started runs are to be terminated.
     ``end``: the flow ends so; nothing else is to be done then.
     """
@@ -152,7 +153,7 @@ def decide(
         admit=tuple(name for name in graph if name in admit),
         skip=tuple((name, skip[name]) for name in graph if name in skip),
         terminate=() if gently else tuple(name for name in graph if name in stopped and known[name].count("STARTED")),
-        cancel=tuple(name for name in graph if name in stopped and _can_cancel(graph[name], known[name])),
+        cancel=tuple(name for name in graph if name in stopped and _can_cancel(graph[name], known[name], gently)),
         end=end,
     )
 
@@ -231,8 +232,9 @@ def _with_skipped(state: StepState, reason: SkipReason) -> StepState:
     return StepState(made, made, {**state.counts, name: state.count(name) + 1})
 
 
-def _can_cancel(step: Node, state: StepState) -> bool:
-    return state.count("PENDING", "RETRY") > 0 or (step.job is not None and state.count("STARTED") > 0)
+def _can_cancel(step: Node, state: StepState, gently: bool) -> bool:
+    # What runs goes on where it is not terminated, but no retry and no redelivery follows it.
+    return state.count("PENDING", "RETRY") > 0 or ((gently or step.job is not None) and state.count("STARTED") > 0)
 
 
 def _outcome(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import time
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID, uuid5
@@ -30,6 +31,9 @@ MOST_HOOKS = 20
 
 LEND_SECONDS = 30.0
 """After this time others fire what was taken and not done with."""
+
+PATIENCE = 0.5
+"""Seconds for which one call advances flows: whoever calls may have leases to renew. The rest is due again at once."""
 
 ADVANCE = "advance"
 """The outcome of an entry that names a flow to advance."""
@@ -58,7 +62,7 @@ def fire_hooks(ledger: Ledger, catalog: Catalog, *, by: str) -> int:
         Unavailable: Redis cannot be reached; what was not done with is fired later.
     """
     entries = ledger.outbox(MOST_HOOKS, LEND_SECONDS)
-    done = []
+    done, late, until = [], [], time.monotonic() + PATIENCE
     for entry in entries:
         # Older versions adopted ids with spaces in them.
         run_id, *rest = entry.rsplit(" ", 2)
@@ -72,7 +76,10 @@ def fire_hooks(ledger: Ledger, catalog: Catalog, *, by: str) -> int:
         try:
             if outcome == ADVANCE:
                 # It takes its entry out itself, unless there is more to do meanwhile.
-                _advance(ledger, catalog, run_id, by)
+                if time.monotonic() < until:
+                    _advance(ledger, catalog, run_id, by, until)
+                if time.monotonic() >= until:
+                    late.append(entry)
             elif outcome == "silent":
                 _fire_silence(ledger, catalog, run_id, attempt, by)
             else:
@@ -83,15 +90,21 @@ def fire_hooks(ledger: Ledger, catalog: Catalog, *, by: str) -> int:
             log.warning("hooks of run %s (%s) are not fired: %s", run_id, outcome, error)
     if done:
         ledger.outbox(0, LEND_SECONDS, done)
+    if late:
+        ledger.return_to_outbox(late)
     return len(entries)
 
 
-def _advance(ledger: Ledger, catalog: Catalog, flow_id: str, by: str) -> None:
+def _advance(ledger: Ledger, catalog: Catalog, flow_id: str, by: str, until: float) -> None:
     try:
-        advance(ledger, catalog, flow_id, by=by)
+        advance(ledger, catalog, flow_id, by=by, until=until)
     except WriteRefused as error:
         # Of this flow alone: the others go on, and this one is tried again.
         log.error("flow %s cannot be advanced: %s", flow_id, error.message)
+    except RunnerError:
+        raise
+    except Exception:
+        log.exception("flow %s cannot be advanced", flow_id)
 
 
 def hook_id(run_id: str, outcome: str, attempt: str, hook: str) -> str:

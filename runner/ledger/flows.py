@@ -201,6 +201,10 @@ class StepBrought:
                 for run_id in ids[first : first + _READ_AT_ONCE]:
                     getattr(pipe, command)(meta_key(run_id))
                 found = pipe.execute(raise_on_error=False)
+                for each in found:
+                    # A key of another type is no result. Whatever else Redis refuses may be there later.
+                    if isinstance(each, Exception) and "wrong kind of value" not in str(each):
+                        raise each
             yield found
 
     def _check_size(self, ids: Sequence[str]) -> None:

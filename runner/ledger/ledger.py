@@ -257,6 +257,11 @@ class Ledger(Store):
         """
         return [str(entry) for entry in self.script("outbox", most, milliseconds(lend), *done)]
 
+    def return_to_outbox(self, entries: Sequence[str]) -> None:
+        """Have entries due at once that were taken and not done with; those that are gone stay so."""
+        with reaching(self.settings):
+            self.client.zadd(self.keys.outbox, dict.fromkeys(entries, milliseconds(self.now())), xx=True, lt=True)
+
     def bury(self, letter: str) -> None:
         """Keep a message that nobody can act on; the newest 10,000 are kept."""
         self.script("bury", letter)

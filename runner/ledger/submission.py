@@ -89,8 +89,8 @@ class Entry(NamedTuple):
 class StepEntry(NamedTuple):
     """One run of a step.
 
-    ``how`` it begins: ``run``; ``revoke`` ends it REVOKED at once, for the reason ``detail``, and so does ``pass`` if it
-    ended so in the flow that is repeated; ``refuse`` ends it in FAILURE, for the reason ``detail`` with the error
+    ``how`` it begins: ``run``; ``revoke`` ends it REVOKED at once, for the reason ``detail``, and so does ``pass`` if
+    it ended so in the flow that is repeated; ``refuse`` ends it in FAILURE, for the reason ``detail`` with the error
     ``refusal``; ``reuse`` takes the result of the run ``detail``.
     """
 

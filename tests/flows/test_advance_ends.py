@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from runner.errors import Unavailable
 from runner.ledger.flow_progress import step_run_id
+from runner.ledger.flows import make_steps
 from runner.model.concurrency import Concurrency
 from runner.model.run import Run, State
 from tests.support.bench import ERROR, Bench
@@ -88,6 +91,62 @@ def test_a_retry_does_not_follow_in_a_flow_that_was_revoked(bench: Bench) -> Non
     bench.attempts.retry(first.run.id, first.token, 0.0, ERROR)
     flows.drain()
     assert flows.get(flow).state is State.REVOKED
+
+
+@pytest.mark.parametrize("how", ["retry", "lose", "hand_back"])
+def test_nothing_follows_the_only_attempt_of_a_flow_that_was_revoked(bench: Bench, how: str) -> None:
+    flows = FlowBench(bench, {"flow": {"steps": {"a": {"task": "m:a"}}}})
+    flow = flows.run()
+    [taken] = started(flows, flow)
+    bench.ledger.revoke(flow, by="anna")
+    flows.drain()
+    if how == "retry":
+        bench.attempts.retry(taken.run.id, taken.token, 0.0, ERROR)
+    elif how == "lose":
+        bench.attempts.lose(taken.run.id, taken.token, {"worker": "w1"})
+    else:
+        bench.ledger.script("hand_back", 0, "its worker stops", "", taken.token)
+    flows.drain()
+    assert flows.get(flow).state is State.REVOKED
+    assert flows.take() is None
+
+
+def test_without_memory_what_runs_is_terminated_all_the_same(bench: Bench) -> None:
+    flows = FlowBench(bench, {"flow": {"steps": {"a": {"task": "m:a"}, "b": {"needs": ["a"], "task": "m:b"}}}})
+    flow = flows.run()
+    [taken] = started(flows, flow)
+    client = bench.ledger.client
+    before = str(client.config_get("maxmemory")["maxmemory"])
+    client.config_set("maxmemory", 1)
+    try:
+        bench.ledger.revoke(flow, by="anna", terminate=True)
+        with suppress(Unavailable):
+            flows.advance(flow)
+        assert bench.beat().terminating == {taken.run.id: "TERM"}
+    finally:
+        client.config_set("maxmemory", before)
+
+
+def test_a_pause_that_ends_while_steps_are_made_damages_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    flows = FlowBench(bench, {"flow": {"steps": {"a": {"task": "m:a"}, "b": {"needs": ["a"], "task": "m:b"}}}})
+    flow = flows.run()
+    [taken] = started(flows, flow)
+    flows.settle(taken, 1)
+    paused: list[Any] = []
+
+    def make_while_paused(*args: Any, **options: Any) -> Any:
+        if paused:
+            return make_steps(*args, **options)
+        paused.append(bench.ledger.script("pause", "flow", "anna", "", ""))
+        answer = make_steps(*args, **options)
+        bench.ledger.script("resume", "flow", "anna")
+        return answer
+
+    monkeypatch.setattr("runner.flows.advance.make_steps", make_while_paused)
+    flows.drain()
+    flows.work()
+    assert paused
+    assert flows.get(flow).state is State.SUCCESS
 
 
 def test_terminating_ends_what_runs(bench: Bench) -> None:

@@ -258,7 +258,7 @@ def test_stopping_the_whole_flow(stopping: str, state: State, terminates: bool) 
     decision = decide(graph, states, stopping=stopping)
     assert decision.admit == ()
     assert decision.skip == (("c", "cancelled"), ("tidy", "cancelled"))
-    assert decision.cancel == ("waits", "child")
+    assert decision.cancel == (("waits", "child") if terminates else ("b", "waits", "child"))
     assert decision.terminate == (("b", "child") if terminates else ())
     assert decision.end is None
     ended = {"a": SUCCEEDED, **dict.fromkeys(("b", "c", "waits", "child", "tidy"), REVOKED)}
@@ -287,7 +287,7 @@ def test_stopping_before_anything_was_admitted() -> None:
 def test_stopping_records_no_more_runs() -> None:
     graph = {"a": node()}
     decision = decided(graph, "finish", "cancelled", a=StepState(250, 100, {"SUCCESS": 99, "STARTED": 1}))
-    assert decision == Decision(skip=(("a", "cancelled"),))
+    assert decision == Decision(skip=(("a", "cancelled"),), cancel=("a",))
 
 
 def test_what_is_not_of_the_graph_changes_nothing() -> None:

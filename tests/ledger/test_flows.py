@@ -7,8 +7,11 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from redis.client import Pipeline
+from redis.exceptions import ResponseError
 
 from runner.errors import Unavailable
+from runner.hooks import fire
 from runner.ledger.flow_progress import STEP_STATES, FlowProgress, step_run_id
 from runner.ledger.flows import begin_flow, read_flow, rest_flow
 from runner.ledger.health.fleet import check_workers
@@ -183,6 +186,8 @@ DAMAGES: dict[str, Callable[[Bench, str], None]] = {
     "fewer items": field("items:a", "1"),
     "more items": field("items:a", "30"),
     "more that are made": field("made:a", "30"),
+    "a slot that is none": record("slot", "9" * 20),
+    "a slot beyond all calendars": record("slot", "9" * 14),
     "a step of which nobody knows": field("first:x", "0"),
     "a deadline that is none": field("deadline", "soon"),
     "news that are none": field("news", "none"),
@@ -228,6 +233,76 @@ def test_a_damaged_flow_ends_or_is_told_of_and_stops_no_other(
     assert flows.get(other).final
     assert flows.steps(other)["b"] == "SUCCESS"
     assert flows.get(flow).final
+
+
+def test_what_cannot_be_removed_does_not_keep_the_fleet_busy(bench: Bench, flows: FlowBench) -> None:
+    flow = flows.run()
+    bench.ledger.client.set(bench.ledger.keys.flow_runs(flow), "x")
+    flows.work()
+    bench.make_expire(step_run_id(flow, "ask"))
+    bench.beat()
+    for _ in range(3):
+        look(bench, flow)
+        flows.drain()
+    assert flows.get(flow).final
+    bench.ledger.forget(flow)
+    beats = 0
+    while bench.beat().more:
+        beats += 1
+        assert beats < 10
+    assert bench.ledger.client.exists(bench.ledger.keys.named("removed-flows")) == 0
+
+
+def test_the_step_runs_of_a_flow_that_the_doctor_removed_go_with_it(bench: Bench, flows: FlowBench) -> None:
+    flow = flows.run()
+    bench.ledger.client.hset(bench.ledger.keys.run(flow), "submitted_at", "soon")
+    assert found(bench, mend=True)["records"] == 1
+    while bench.beat().more:
+        pass
+    assert bench.leftovers(step_run_id(flow, "ask")) == []
+    assert not list(bench.ledger.client.scan_iter(f"{bench.ledger.namespace}:flow*{flow}*"))
+
+
+def test_a_step_is_not_handed_what_could_not_be_read(
+    bench: Bench, flows: FlowBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = {"a": {"task": "m:a"}, "b": {"needs": ["a"], "each": "${steps.a.result}", "task": "m:b"}}
+    flows = FlowBench(bench, {"flow": {"steps": steps}})
+    flow = flows.run()
+    taken = flows.take()
+    assert taken is not None
+    flows.settle(taken, [1, 2])
+    answers = Pipeline.execute
+
+    def refuse(pipe: Pipeline, raise_on_error: bool = True) -> Any:
+        found = answers(pipe, raise_on_error)
+        return found if raise_on_error else [ResponseError("BUSY Redis is busy running a script") for _ in found]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Pipeline, "execute", refuse)
+        with suppress(Unavailable):
+            flows.advance(flow)
+    assert flows.step(flow, "b")["items"] is None
+    flows.advance(flow)
+    assert flows.step(flow, "b")["items"] == 2
+
+
+def test_whoever_drains_the_outbox_does_so_for_a_while_only(
+    bench: Bench, flows: FlowBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flows = FlowBench(bench, {"flow": {"steps": {"a": {"each": list(range(120)), "task": "m:a"}}}})
+    flow = flows.submit()
+    flows.begin(flow)
+    monkeypatch.setattr(fire, "PATIENCE", 0.0)
+    assert flows.drain() == 1
+    assert flows.step(flow, "a")["items"] is None
+    monkeypatch.setattr(fire, "PATIENCE", 1e-9)
+    # Due at once again, not only when what was lent comes back.
+    assert flows.drain() == 1
+    monkeypatch.undo()
+    flows.drain()
+    flows.work()
+    assert flows.steps(flow) == {"a": "SUCCESS"}
 
 
 def look(bench: Bench, flow: str) -> None:

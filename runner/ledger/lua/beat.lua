@@ -71,6 +71,8 @@ for _, id in ipairs(unheard) do
     deadline = whole(deadline)
     local look = NOW + LOOK_AGAIN
     redis.call('ZADD', FLOWS, deadline and deadline > NOW and math.min(deadline, look) or look, id)
+    -- Whoever advances it just now looks once more: what it waited for may have changed without a word.
+    if redis.call('EXISTS', flow_key(id)) == 1 then redis.pcall('HINCRBY', flow_key(id), 'news', 1) end
     redis.call('ZADD', OUTBOX, 'NX', AT, advance_entry(id))
   else
     leave_flows({ id = id })

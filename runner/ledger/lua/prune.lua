@@ -33,7 +33,9 @@ for _, flow in ipairs(redis.call('SRANDMEMBER', REMOVED_FLOWS, 1)) do
       remove_run(run)
     end
   end
-  if left > 0 and redis.pcall('LLEN', flow_runs_key(flow)) ~= 0 then
+  -- Of another type, it has none.
+  local length = redis.pcall('LLEN', flow_runs_key(flow))
+  if left > 0 and type(length) == 'number' and length > 0 then
     left = 0
   elseif left > 0 then
     redis.call('UNLINK', flow_key(flow), flow_runs_key(flow))

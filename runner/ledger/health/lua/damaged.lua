@@ -21,6 +21,7 @@ local function remove(id, job)
   for _, index in ipairs({ IDS, PRUNABLE, EXPIRING, DELAYED, OVERRUNNING, FLOWS }) do redis.pcall('ZREM', index, id) end
   redis.pcall('HDEL', TERMINATING, id)
   redis.call('UNLINK', run_key(id), meta_key(id), log_key(id))
+  if redis.call('EXISTS', flow_key(id), flow_runs_key(id)) > 0 then redis.call('SADD', REMOVED_FLOWS, id) end
 end
 
 -- id: of a step run whose record is gone; flow, step, item: what the record says of it
