@@ -37,7 +37,7 @@ unexport PYTHONDONTWRITEBYTECODE
 COVERAGE_FLOOR := 58
 COVERAGE := --cov=runner --cov-fail-under=$(COVERAGE_FLOOR)
 
-.PHONY: help install editor demo test test-long test-redis test-tcp test-unix test-lowest test-lowest-unix test-kernel coverage audit fault fault-compare lint types imports stale github check counts bench million lock schema docs dist site clean
+.PHONY: help install editor demo test test-long test-redis test-tcp test-unix test-lowest test-lowest-unix test-kernel histories coverage audit fault fault-compare lint types imports stale github check counts bench million lock schema docs dist site clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -101,6 +101,9 @@ audit: $(PY)  ## Look for known vulnerabilities in what requirements.lock names 
 	else \
 	  echo "WARNING: the audit is skipped: pip-audit cannot be installed, there may be no network" >&2; \
 	fi
+
+histories: $(INSTALLED)  ## Try 100,000 random histories of flows against a slow reference (ten minutes on 2 cores)
+	RUNNER_TEST_HISTORIES=100000 $(PY) -m pytest -q -n $(WORKERS) --dist worksteal -m long tests/flows/test_histories.py
 
 test-kernel: $(INSTALLED)  ## Run the tests of cgroups as root of a kernel of their own (needs user-mode-linux, no privileges)
 	sh tests/system/own_kernel.sh $(PY) tests/system/test_cgroups.py
