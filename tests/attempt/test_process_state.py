@@ -364,9 +364,11 @@ def test_what_a_run_leaves_behind_is_put_back(alone: Alone, name: str) -> None:
     pid, before = alone.run("pid").result, seen(alone)
     assert before[1] == SAID
     run = alone.run("do", code=PUT_BACK[name])
-    assert (run.state, run.result) == ("SUCCESS", 1), run.error
+    # Its own timer may strike it before it returns.
+    struck = name == "interval" and run.error is not None and run.error["type"] == "ZeroDivisionError"
+    assert struck or (run.state, run.result) == ("SUCCESS", 1), run.error
     assert seen(alone) == before
-    assert alone.run("pid").result == pid
+    assert struck or alone.run("pid").result == pid
 
 
 def test_a_run_that_only_writes_leaves_its_text_files_to_the_next_one(alone: Alone) -> None:
