@@ -24,10 +24,10 @@ local function remove(id, job)
   if redis.call('EXISTS', flow_key(id), flow_runs_key(id)) > 0 then redis.call('SADD', REMOVED_FLOWS, id) end
 end
 
--- id: of a step run whose record is gone; flow, step, item: what the record says of it
-local function fail_step(id, flow, step, item)
-  local ordinal = redis.pcall('LPOS', flow_runs_key(flow), id)
-  if type(ordinal) ~= 'number' then return end
+-- id: of a step run whose record is gone; flow, step, item, ordinal: what the record says of it
+local function fail_step(id, flow, step, item, ordinal)
+  ordinal = whole(ordinal)
+  if not ordinal or redis.pcall('LINDEX', flow_runs_key(flow), ordinal) ~= id then return end
   local open = false
   for _, state in ipairs({ 'PENDING', 'STARTED', 'RETRY' }) do
     if redis.pcall('SETBIT', flow_states_key(flow, state), ordinal, 0) == 1 then open = true end
@@ -47,7 +47,7 @@ for i = 2, #ARGV, 2 do
     for j = 1, #fields, 2 do held[fields[j]] = fields[j + 1] end
     if ARGV[1] == '1' then
       remove(id, held.job or '')
-      if held.flow then fail_step(id, held.flow, held.step, held.item) end
+      if held.flow then fail_step(id, held.flow, held.step, held.item, held.ordinal) end
     end
   end
 end
