@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from runner.errors import Unavailable
 from runner.ledger.reach import reaching
 from runner.ledger.reading import get_run, read_runs
-from runner.ledger.run_log import LOOK_SECONDS, RunLog
+from runner.ledger.run_log import LOOK_SECONDS, RunLog, follow_to_end
 from runner.ledger.search import search
 from runner.ledger.store import Store
-from runner.ledger.watch import RECONNECT_PAUSES
 from runner.model.log_line import LogLine
 from runner.model.run import FINAL, Run, State, to_datetime
 from runner.model.run_query import RunQuery
@@ -98,21 +96,15 @@ class FlowLog:
             UnknownRun: the flow is not known (any more).
             Unavailable: Redis could not be reached from the beginning.
         """
-        reached, failures, final = False, 0, False
-        while not final:
-            try:
-                # Asked first: what its step runs wrote is there no later than its end.
-                final = get_run(self._store, self._flow_id).final
-                yield from self.lines()
-                reached, failures = True, 0
-                if not final:
-                    self._wait()
-            except Unavailable:
-                if not reached:
-                    raise
-                final = False
-                time.sleep(RECONNECT_PAUSES[min(failures, len(RECONNECT_PAUSES) - 1)])
-                failures += 1
+        return follow_to_end(self._follow_on)
+
+    def _follow_on(self) -> Generator[LogLine, None, bool]:
+        # Asked first: what its step runs wrote is there no later than its end.
+        final = get_run(self._store, self._flow_id).final
+        yield from self.lines()
+        if not final:
+            self._wait()
+        return final
 
     def _wait(self) -> None:
         """Wait until a step run writes something, no longer than until others may have started."""

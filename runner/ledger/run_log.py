@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 from runner.errors import Unavailable
@@ -20,6 +20,26 @@ PAGE = 100
 
 LOOK_SECONDS = 0.5
 """How often, while a log is followed, the run is looked at: has it ended?"""
+
+
+def follow_to_end(follow_on: Callable[[], Generator[LogLine, None, bool]]) -> Iterator[LogLine]:
+    """Yield lines until ``follow_on``, which is called again and again, returns True. A lost connection is made again.
+
+    Raises:
+        UnknownRun: the run is not known (any more).
+        Unavailable: Redis could not be reached from the beginning.
+    """
+    reached, failures, final = False, 0, False
+    while not final:
+        try:
+            final = yield from follow_on()
+        except Unavailable:
+            if not reached:
+                raise
+            time.sleep(RECONNECT_PAUSES[min(failures, len(RECONNECT_PAUSES) - 1)])
+            failures += 1
+        else:
+            reached, failures = True, 0
 
 
 class RunLog:
@@ -73,17 +93,7 @@ class RunLog:
             UnknownRun: the run is not known (any more).
             Unavailable: Redis could not be reached from the beginning.
         """
-        reached, failures, final = False, 0, False
-        while not final:
-            try:
-                final = yield from self._follow_on()
-            except Unavailable:
-                if not reached:
-                    raise
-                time.sleep(RECONNECT_PAUSES[min(failures, len(RECONNECT_PAUSES) - 1)])
-                failures += 1
-            else:
-                reached, failures = True, 0
+        return follow_to_end(self._follow_on)
 
     def _follow_on(self) -> Generator[LogLine, None, bool]:
         # Asked first: what a run wrote is there no later than its end.
