@@ -19,7 +19,7 @@ SERVED_FILES := $(addprefix tests/,actions/test_why.py app/test_job_result.py ap
 UNSERVED_FILES := $(addprefix tests/attempt/test_,capture.py progress.py retry_clock.py soft_limit.py) \
   $(addprefix tests/ledger/test_,keys.py scripts.py) \
   $(addprefix tests/worker/test_,board.py follow.py forked_takers.py live_files.py memory_watch.py settling.py supervision.py)
-# What jobs raise and return: each server is told the same few kilobytes of it, in the same scripts.
+# What jobs raise and return: of that, each server gets the same few kilobytes, by the same scripts.
 SAME_FILES := $(addprefix tests/attempt/test_,hostile_outcomes.py inherited.py)
 TCP_TESTS := $(SERVED_ROOMS) $(SERVED_FILES) $(addprefix --ignore=,$(UNSERVED_FILES) $(SAME_FILES))
 SOCKET_TESTS := tests/integration $(addprefix tests/cli/test_,doctor.py init.py plan.py queues.py \

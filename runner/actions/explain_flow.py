@@ -14,7 +14,7 @@ WAITS_FOR_APPROVAL = "waits for approval"
 """The detail of a step run that somebody has to approve."""
 
 MOST_BLOCKING = 5
-"""Steps of a flow that are told of."""
+"""Steps of a flow that are named."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ def read_log(
 
 
 def _wanted(flow: Run, step: str) -> Callable[[str], bool]:
-    """Return what tells whether the name of a step run means ``step``, an item of it, or is within it.
+    """Return a test for names of step runs: whether one is ``step``, an item of it, or within it.
 
     Raises:
         UsageError: the flow has no such step.

@@ -46,7 +46,7 @@ def revoke(
     if changed and run.steps is not None and not run.final:
         from runner.flows.advance import advance  # start-up time: most runs are no flows
 
-        # At once, whether or not a worker lives: what waits is revoked, and what runs is told to end.
+        # At once, whether or not a worker lives: steps that wait are revoked.
         advance(project.ledger, project.catalog, run.id, by=who)
         run = project.ledger.get(run.id)
     return run, changed

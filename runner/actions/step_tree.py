@@ -14,7 +14,7 @@ from runner.model.run_query import RunQuery
 DEEPEST = 4
 """Levels of flows within flows that a catalog allows."""
 MOST_FAILED = 5
-"""Failed items of a step that are told of."""
+"""Failed items of a step that are shown."""
 _LOOK = 500
 """Failed step runs of a flow that are looked at for that."""
 

@@ -460,7 +460,7 @@ def _is_success(leaving: SystemExit) -> bool:
 
 
 def _of_flow(flow: FlowRef | None) -> dict[str, Any]:
-    """Return what a span says of the flow of a step."""
+    """Return the attributes of a span that name the flow of a step."""
     if flow is None:
         return {}
     return {"flow": flow.id, "step": flow.step, **({} if flow.item is None else {"item": flow.item})}

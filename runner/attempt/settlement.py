@@ -96,7 +96,7 @@ def _describe(error: BaseException, limit: int, message: str | None, masker: Mas
 
 
 def _write(attempt: Attempt, failure: Failure, retried: bool) -> tuple[End, bool]:
-    """Return how the attempt ended, and whether that lets a flow go on."""
+    """Return the end of the attempt, and whether its flow is to be advanced."""
     taken, settlement, attempts = attempt.taken, attempt.settlement, attempt.shared.attempts
     run_id, token = taken.run_id, taken.token
     done: Settled | bool

@@ -20,7 +20,7 @@ _ROOTS = ("run", "params", "env")
 def advice_for(job: JobSpec) -> Iterator[Fault]:
     """Yield a warning for each option that does not do what its words seem to say."""
     if job.is_flow:
-        # What it says of tasks is told of its steps.
+        # Its advice about tasks is given for its steps.
         yield from _unused_params(job)
         return
     retry = job.retry

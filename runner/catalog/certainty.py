@@ -25,7 +25,7 @@ class Certainty:
         self._known: dict[str, Known] = {}
 
     def of(self, name: str, *, with_if: bool = True) -> Known:
-        """Return what is certain when a step runs.
+        """Return the steps that have certainly succeeded, or run, when a step runs.
 
         ``with_if``: its own ``if`` gave true, so that a step with the same one was not skipped.
         """
@@ -42,7 +42,7 @@ class Certainty:
         return Known(frozenset(succeeded), frozenset(ran))
 
     def _before(self, name: str) -> Known:
-        """Return what is certain when the needs of a step are met. Without recursion: a chain may be long."""
+        """Return the same for when the needs of a step are met. Without recursion: a chain may be long."""
         left, opened = [name], set[str]()
         while left:
             each = left.pop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -13,10 +14,14 @@ from runner.cli.frame.options import json_option
 from runner.cli.frame.output import Output
 
 
+def takes_answer(function: Callable[..., int]) -> Callable[..., int]:
+    """Give a command the arguments of an answer."""
+    comment = click.option("--comment", metavar="TEXT", help="The reason; stored with the step and in the audit log.")
+    return click.argument("ids", nargs=-1, required=True, metavar="ID...")(comment(json_option(function)))
+
+
 @verb(example='runner approve 3f2a9c41 --comment "the numbers are right"')
-@click.argument("ids", nargs=-1, required=True, metavar="ID...")
-@click.option("--comment", metavar="TEXT", help="The reason; stored with the step and in the audit log.")
-@json_option
+@takes_answer
 def command(ids: tuple[str, ...], comment: str | None, as_json: bool) -> int:
     """Approve steps that wait for it, so that their flows continue.
 

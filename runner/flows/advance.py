@@ -67,7 +67,7 @@ class _Advance:
         self._admitting: Admitting | None = None
         self._damaged = ""
         self._stale = False
-        """Whether what was to be made did not fit what stands there."""
+        """Whether the last runs that were to be made did not fit the flow as it is."""
         self._left = False
         """Whether a step is left to others, for whom the entry stays in the outbox."""
 

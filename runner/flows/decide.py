@@ -114,7 +114,7 @@ def decide(
     on_failure: str = "finish",
     stopping: str | None = None,
 ) -> Decision:
-    """Return what a flow does next.
+    """Return the next acts of a flow.
 
     Args:
         graph: its steps, in their order.
@@ -207,7 +207,7 @@ def _stopped(
 def _verdict(
     graph: Mapping[str, Node], known: Mapping[str, StepState], name: str
 ) -> Literal["admit", "skipped", "upstream_failed"] | None:
-    """Return what becomes of a step that is not admitted; None if it waits."""
+    """Return the verdict on a step that is not admitted; None if it waits."""
     step = graph[name]
     needs = [known.get(need, _NO_SUCH_STEP) for need in step.needs]
     if step.when == "failed":

@@ -66,7 +66,7 @@ def as_text(flow: JobSpec) -> str:
 
 
 def what(step: Step) -> str:
-    """Return what a step runs: ``task etl:load``."""
+    """Return the kind and target of a step: ``task etl:load``."""
     if step.approval is not None:
         within = step.approval.within
         return "approval" if within is None else f"approval within {format_duration(within)}"

@@ -104,6 +104,7 @@ def _advance(ledger: Ledger, catalog: Catalog, flow_id: str, by: str, until: flo
     except RunnerError:
         raise
     except Exception:
+        # A fault of one flow, as of a forged record, keeps no other entry waiting; the log has its traceback.
         log.exception("flow %s cannot be advanced", flow_id)
 
 

@@ -226,7 +226,7 @@ def _result(meta: Any) -> Any:
 
 
 def brought_by(store: Store, flow_id: str, progress: FlowProgress, steps: Mapping[str, bool]) -> dict[str, StepBrought]:
-    """Return what steps of a flow have brought, of those that were admitted.
+    """Return the results and states of steps of a flow, of those that were admitted.
 
     Args:
         store: where they are recorded.
@@ -243,7 +243,7 @@ def brought_by(store: Store, flow_id: str, progress: FlowProgress, steps: Mappin
 
 
 def read_results(store: Store, flow_id: str) -> dict[str, StepBrought]:
-    """Return what the steps of a flow have brought so far, also after its end; nothing of a run that is no flow.
+    """Return the results and states of the steps of a flow so far, also after its end; empty for other runs.
 
     Raises:
         Unavailable: Redis cannot be reached.

@@ -170,7 +170,7 @@ def _merged(spans: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
 
 
 def _worth(forms: Sequence[str]) -> Callable[[bytes], bool]:
-    """Return what tells whether any of ``forms``, or an encoding of it, may stand in some bytes."""
+    """Return a test for bytes: whether any of ``forms``, or an encoding of it, may stand in them."""
     least = min(map(len, forms), default=1)
     encoded = b"".join(form.encode("utf-8", "surrogatepass") for form in forms)
     known = {*range(32, 127), *b"\t\r\n", *(byte for byte in encoded if byte < 32 or byte == 127)}

@@ -43,7 +43,7 @@ class ValuePath:
         return "item" if self.step is None else f"steps.{self.step}.{self.of}"
 
     def lead(self, value: Any) -> Any:
-        """Return what the keys lead to in the value of the root.
+        """Return the value at the end of the keys, from the value of the root.
 
         Raises:
             NoValue: a key or an index is not there.

@@ -43,7 +43,7 @@ class FlowPage:
 
     @property
     def log_shown(self) -> bool:
-        """Whether what they write is shown; the logs of more are read only by whoever asks for them."""
+        """Whether the output of the steps is shown; of larger flows it is read only on request."""
         return self.runs <= MOST_LOGS
 
 
@@ -82,7 +82,7 @@ def approvals_of(ledger: Ledger, run: Run, flow: FlowPage | None) -> list[Run]:
 
 
 def flow_page(ledger: Ledger, run: Run, zone: ZoneInfo, *, whole: bool) -> FlowPage | None:
-    """Return what to show of a flow; None for other runs.
+    """Return the view of a flow; None for other runs.
 
     Args:
         ledger: where its graph is.
@@ -99,7 +99,7 @@ def flow_page(ledger: Ledger, run: Run, zone: ZoneInfo, *, whole: bool) -> FlowP
 
 
 def page_of(run: Run, graph: Mapping[str, Step], now: int, zone: ZoneInfo, *, whole: bool) -> FlowPage:
-    """Return what to show of a flow at a time, in Unix milliseconds."""
+    """Return the view of a flow at a time, in Unix milliseconds."""
     now = _milliseconds(run.finished_at) or now
     rows = step_rows(run, graph)
     shown = shown_rows(rows, whole=whole)

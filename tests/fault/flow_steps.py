@@ -27,7 +27,7 @@ class Plan(NamedTuple):
 
 
 def plan(flow: str) -> Plan:
-    """Return what becomes of the flow of this id."""
+    """Return the end of the flow with this id."""
     digits = bytes.fromhex(flow.replace("-", ""))
     return Plan(digits[0] < 128, digits[1] < 64, digits[2] < 26, digits[3] < 13)
 

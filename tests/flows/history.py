@@ -59,7 +59,7 @@ class World:
     """A step and a need of it that had a run in no final state when the step was admitted."""
 
     def states(self) -> dict[str, StepState]:
-        """Return what a look at the ledger finds."""
+        """Return the counts as a look at the ledger finds them."""
         found = {}
         for name, number in self.items.items():
             held = [state for (step, _), state in self.runs.items() if step == name]

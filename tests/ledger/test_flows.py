@@ -37,7 +37,7 @@ def flows(bench: Bench) -> FlowBench:
 
 
 def found(bench: Bench, *, mend: bool = False) -> dict[str, int]:
-    """Return what the doctor finds, by name."""
+    """Return the findings of the doctor, by name."""
     return {
         each.name: each.count
         for each in reconcile(bench.ledger, mend=mend)
@@ -150,7 +150,7 @@ def test_a_step_run_among_other_runs_is_a_stray(bench: Bench, flows: FlowBench) 
 
 
 def write(key: Callable[[Ledger, str], str], kind: str) -> Callable[[Bench, str], None]:
-    """Return what writes something of another type."""
+    """Return a damage that writes something of another type."""
 
     def damage(bench: Bench, flow: str) -> None:
         name, client = key(bench.ledger, flow), bench.ledger.client
@@ -164,12 +164,12 @@ def write(key: Callable[[Ledger, str], str], kind: str) -> Callable[[Bench, str]
 
 
 def field(name: str, value: str) -> Callable[[Bench, str], None]:
-    """Return what writes a field of the flow's hash."""
+    """Return a damage to a field of the flow's hash."""
     return lambda bench, flow: bench.ledger.client.hset(bench.ledger.keys.flow(flow), name, value)  # type: ignore[return-value]
 
 
 def record(name: str, value: str) -> Callable[[Bench, str], None]:
-    """Return what writes a field of the flow's record."""
+    """Return a damage to a field of the flow's record."""
     return lambda bench, flow: bench.ledger.client.hset(bench.ledger.keys.run(flow), name, value)  # type: ignore[return-value]
 
 

@@ -131,7 +131,7 @@ class Flows:
         return {name: (row["state"], row["reason"]) for name, row in self.rows(flow).items()}
 
     def rows(self, flow: Run | RunHandle) -> dict[str, dict[str, Any]]:
-        """Return what the document of a flow says of each step."""
+        """Return the rows of the steps in the document of a flow, by name."""
         return {row["name"]: row for row in self.opened.ledger.get(flow.id).document()["steps"]}
 
     def run_of(self, flow: Run | RunHandle, step: str) -> Run:
@@ -139,7 +139,7 @@ class Flows:
         return self.opened.ledger.get(self.rows(flow)[step]["run"] or step_run_id(flow.id, step, 0))
 
     def wait_for_step(self, flow: Run | RunHandle, step: str, *states: str) -> dict[str, Any]:
-        """Return what the document says of a step, once it is in one of ``states``."""
+        """Return a step as the document has it, once it is in one of ``states``."""
 
         def arrived() -> dict[str, Any] | None:
             row = self.rows(flow)[step]
@@ -149,7 +149,7 @@ class Flows:
 
 
 def told(notes: Path) -> list[dict[str, Any]]:
-    """Return what tasks have noted."""
+    """Return the notes of tasks."""
     return [json.loads(line) for line in notes.read_text().splitlines()]
 
 

@@ -80,7 +80,7 @@ class FlowBench:
         return flow
 
     def settle(self, taken: Taken, result: Any = None) -> int:
-        """End an attempt with a result; an exception is a failure. Return what the script says."""
+        """End an attempt with a result; an exception is a failure. Return the answer of the script."""
         if isinstance(result, Exception):
             return int(self.bench.attempts.fail(taken.run.id, taken.token, "exception", ERROR))
         return int(self.bench.attempts.succeed(taken.run.id, taken.token, json.dumps(result)))

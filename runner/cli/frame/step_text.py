@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from runner.actions.step_tree import Branch
 
 _LONGEST = 120
-"""Characters of what is told of a step."""
+"""Characters of the note beside a step."""
 
 
 def counts_text(items: int, counts: Mapping[str, int]) -> str:
@@ -111,7 +111,7 @@ class StepChanges:
         self._seen: dict[tuple[str, str], tuple[Any, ...]] = {}
 
     def lines(self, run: Run) -> Iterator[tuple[State, str]]:
-        """Yield the state and the line of each step that changed; a step that has not started is not told of."""
+        """Yield the state and the line of each step that changed; steps that have not started are left out."""
         for each in run.steps or ():
             waits = waits_for_approval(each)
             key, told = (run.id, each["name"]), (each["state"], each.get("reason"), waits)

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Takes the entry of a flow out of the outbox, if nothing was told of it since it was read. No run changes its state.
+-- Takes the entry of a flow out of the outbox, if nothing of it has changed since it was read. No run changes its state.
 --
 -- Keys: NS:flow:ID, NS:outbox.
 --

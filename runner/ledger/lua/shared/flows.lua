@@ -1,6 +1,6 @@
 -- Flows: in which states their step runs are, and how those who advance flows hear of it.
 --
--- NS:flow:ID, a hash: version (how many decisions were applied), news (how many changes were told of), deadline (ms, if
+-- NS:flow:ID, a hash: version (how many decisions were applied), news (how many changes were noted), deadline (ms, if
 -- there is one), and of each step of which runs were made first:STEP (ordinal of its first one), items:STEP and made:STEP
 -- (how many it is to have, and has), started:STEP and ended:STEP (ms), reason:STEP (of its last run that did not
 -- succeed; one of FAILURE goes before one of REVOKED), stopped:STEP (how its open runs were stopped), and fresh:STEP (1 if a run of it

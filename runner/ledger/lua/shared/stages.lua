@@ -1,4 +1,4 @@
--- What those who advance a flow, and those who show it, are told of it.
+-- How far the steps of a flow are, for those who advance it, and for those who show it.
 --
 -- Uses: clock, keys, flows.
 
