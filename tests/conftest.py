@@ -1,4 +1,5 @@
-"""Fixtures. The server under test is chosen by ``RUNNER_TEST_SERVER``: embedded (default), redis-tcp, redis-unix.
+"""Fixtures. The server under test is chosen by ``RUNNER_TEST_SERVER``: embedded (default), redis-tcp, redis-unix;
+the broker by ``RUNNER_TEST_BROKER``: redis (default), rabbitmq.
 
 Each worker of pytest-xdist has a server of its own, each test a project and a namespace of its own, so that tests
 run in any order and beside one another. A test run that leaves a process behind fails.
@@ -22,6 +23,14 @@ from tests.support.need import need
 from tests.support.order import first
 from tests.support.processes import MARKER, wait_for_none
 from tests.support.project import Project, write_project
+from tests.support.rabbit import (
+    RabbitMQ,
+    VirtualHost,
+    chosen_broker,
+    close_shared_node,
+    shared_node,
+    virtual_host,
+)
 from tests.support.servers import Server, chosen_kind, serving
 
 _RUN = "RUNNER_TEST_RUN"
@@ -39,6 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     chosen_kind()
+    chosen_broker()
     is_worker = hasattr(config, "workerinput")
     if not is_worker:
         os.environ[_RUN] = uuid.uuid4().hex
@@ -75,6 +85,7 @@ def may_make_cgroups() -> bool:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail the run if a process that a test started is still there; in CI also if a test was skipped."""
     zygote.stop()
+    close_shared_node()
     config = session.config
     if hasattr(config, "workerinput") or config.option.collectonly:
         return
@@ -104,8 +115,30 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def rabbit_node() -> RabbitMQ:
+    """A RabbitMQ node; one for each worker of xdist. A test that stops one runs a node of its own: ``rabbit``."""
+    return shared_node()
+
+
 @pytest.fixture
-def make_project(tmp_path: Path, redis_server: Server) -> Callable[..., Project]:
+def rabbit_host(rabbit_node: RabbitMQ) -> Iterator[VirtualHost]:
+    """A virtual host of the test's own; its ``url`` is a ``broker_url``."""
+    with virtual_host(rabbit_node) as host:
+        yield host
+
+
+@pytest.fixture
+def broker_settings(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """What ``runner.yaml`` says of the broker under test: nothing where that is Redis."""
+    if chosen_broker() == "redis":
+        return {}
+    host: VirtualHost = request.getfixturevalue("rabbit_host")
+    return {"broker_url": host.url}
+
+
+@pytest.fixture
+def make_project(tmp_path: Path, redis_server: Server, broker_settings: dict[str, Any]) -> Callable[..., Project]:
     """Make a project on the server under test: ``make_project(jobs, files=None, settings=None, name="p")``."""
 
     def make(
@@ -115,7 +148,8 @@ def make_project(tmp_path: Path, redis_server: Server) -> Callable[..., Project]
         name: str = "p",
         namespace: str | None = None,
     ) -> Project:
-        return write_project(tmp_path / name, redis_server.url, jobs, files, settings, namespace)
+        everything = {**broker_settings, **(settings or {})}
+        return write_project(tmp_path / name, redis_server.url, jobs, files, everything, namespace)
 
     return make
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from tests.fault.server import RedisServer
 from tests.fault.system import Order, Report, System, Worker
 from tests.support.processes import takers_of, templates_of
 from tests.support.project import COMMAND, clean_environment, write_project
+from tests.support.rabbit import chosen_broker, shared_node, virtual_host
 
 LIVE = ("PENDING", "STARTED", "RETRY")
 NAMESPACE = "fault"
@@ -65,14 +67,25 @@ class RunnerSystem(System):
     ready_line = "runner worker ready"
 
     def __init__(
-        self, folder: Path, server: RedisServer, worker_port: int, *, lease: float = 3.0, grace: float = 30.0
+        self,
+        folder: Path,
+        server: RedisServer,
+        worker_port: int,
+        *,
+        lease: float = 3.0,
+        grace: float = 30.0,
+        broker_url: str | None = None,
     ) -> None:
         super().__init__(folder, server, worker_port)
         self.lease = lease
         self.environment: dict[str, str] = {}
+        self._ended = ExitStack()
+        if broker_url is None and chosen_broker() == "rabbitmq":
+            broker_url = self._ended.enter_context(virtual_host(shared_node())).url
         settings = {
             "worker": {"lease": f"{lease:g}s", "shutdown_grace": f"{grace:g}s"},
             "retention": {"runs": 1_000_000},
+            **({"broker_url": broker_url} if broker_url else {}),
         }
         work, steps = (Path(__file__).with_name(f"{name}.py").read_text() for name in ("work", "flow_steps"))
         url = f"redis://127.0.0.1:{worker_port}/0"
@@ -134,6 +147,11 @@ class RunnerSystem(System):
         """Start ``runner worker``."""
         command = [*COMMAND, "worker", "-c", str(concurrency)]
         return RunnerWorker(command, cwd=self.project.path, env=clean_environment(self.environment))
+
+    def close(self) -> None:
+        """End the workers, and remove what was made at the broker."""
+        super().close()
+        self._ended.close()
 
     def unfinished(self) -> int:
         """Count the runs that are in no final state."""

@@ -59,8 +59,9 @@ def project(make_project: Callable[..., Project]) -> Project:
 
 
 @pytest.fixture
-def client(redis_server: Server) -> Iterator[Celery]:
-    app = Celery("stranger", broker=redis_server.celery_url, backend=redis_server.celery_url, set_as_current=False)
+def client(redis_server: Server, broker_settings: dict[str, Any]) -> Iterator[Celery]:
+    broker = broker_settings.get("broker_url", redis_server.celery_url)
+    app = Celery("stranger", broker=broker, backend=redis_server.celery_url, set_as_current=False)
     app.conf.broker_connection_retry_on_startup = False
     yield app
     app.close()

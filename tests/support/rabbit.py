@@ -1,0 +1,370 @@
+"""A RabbitMQ node of a test: Debian's rabbitmq-server on free ports of loopback, in a folder of its own."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import amqp
+
+from tests.support.deadline import wait_until
+from tests.support.erlang import Erlang
+from tests.support.need import need
+from tests.support.processes import end_session
+from tests.support.servers import free_port
+
+USER = "runner"
+_SCRIPTS = Path("/usr/lib/rabbitmq/bin")
+"""Debian's commands on PATH insist on being root, and then become the user `rabbitmq`; these do not."""
+_WATERMARK = 0.4
+_FRUGAL = "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none"
+"""Idle schedulers of Erlang spin, which takes the processor from what is tested."""
+
+
+class RabbitMQ:
+    """A node that can be stopped, killed, and started again, with its data and at its ports.
+
+    Args:
+        folder: for its data, log, and cookie.
+        config: more of ``rabbitmq.conf``.
+    """
+
+    def __init__(self, folder: Path, config: Mapping[str, str] | None = None) -> None:
+        need("rabbitmq-server")
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.port, self._epmd_port, self._distribution_port = free_port(), free_port(), free_port()
+        self.password = secrets.token_hex(8)
+        self.node = f"t{uuid.uuid4().hex[:8]}@localhost"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._epmd: subprocess.Popen[bytes] | None = None
+        self._erlang: Erlang | None = None
+        own = {
+            "listeners.tcp.default": f"127.0.0.1:{self.port}",
+            "default_user": USER,
+            "default_pass": self.password,
+            "disk_free_limit.absolute": "1MB",
+            "vm_memory_high_watermark.relative": str(_WATERMARK),
+            **(config or {}),
+        }
+        (folder / "rabbitmq.conf").write_text("".join(f"{name} = {value}\n" for name, value in own.items()))
+        (folder / "enabled_plugins").write_text("[].\n")
+        cookie = folder / ".erlang.cookie"
+        cookie.write_text(secrets.token_hex(10))
+        cookie.chmod(0o400)
+
+    # -- its life
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        folder = str(self.folder)
+        return {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("RABBITMQ_", "ERL_"))},
+            "HOME": folder,
+            "LANG": "C.UTF-8",
+            "ERL_EPMD_PORT": str(self._epmd_port),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "ERL_CRASH_DUMP_SECONDS": "0",
+            "RABBITMQ_NODENAME": self.node,
+            "RABBITMQ_DIST_PORT": str(self._distribution_port),
+            "RABBITMQ_MNESIA_BASE": f"{folder}/mnesia",
+            "RABBITMQ_LOG_BASE": folder,
+            "RABBITMQ_LOGS": "-",
+            "RABBITMQ_CONF_ENV_FILE": f"{folder}/none",
+            "RABBITMQ_CONFIG_FILE": f"{folder}/rabbitmq.conf",
+            "RABBITMQ_ADVANCED_CONFIG_FILE": f"{folder}/none.config",
+            "RABBITMQ_GENERATED_CONFIG_DIR": f"{folder}/config",
+            "RABBITMQ_ENABLED_PLUGINS_FILE": f"{folder}/enabled_plugins",
+            "RABBITMQ_PID_FILE": f"{folder}/pid",
+            # The node is this very process, not a child of a shell that traps signals.
+            "RUNNING_UNDER_SYSTEMD": "true",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"{_FRUGAL} -kernel inet_dist_use_interface {{127,0,0,1}}",
+        }
+
+    def _begin(self, words: list[str]) -> subprocess.Popen[bytes]:
+        with (self.folder / "log").open("ab") as log:
+            return subprocess.Popen(
+                words,
+                cwd=self.folder,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def start(self) -> None:
+        """Start it, with the data of the last time; it answers when this returns."""
+        if self._epmd is None:
+            # Otherwise the node starts one that outlives it.
+            self._epmd = self._begin([need("epmd"), "-port", str(self._epmd_port), "-address", "127.0.0.1"])
+        self._process = self._begin([_program("rabbitmq-server")])
+        wait_until(self._answers, 90.0, "rabbitmq-server answers")
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, self.log[-6000:]
+        try:
+            self.connect().close()
+        except (OSError, amqp.AMQPError):
+            return False
+        return True
+
+    @property
+    def log(self) -> str:
+        """What it has logged so far."""
+        return (self.folder / "log").read_text(encoding="utf-8", errors="replace")
+
+    def stop(self) -> None:
+        """Stop it in order, as `systemctl stop` does: clients are told."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, number: int) -> None:
+        erlang, self._erlang = self._erlang, None
+        if erlang is not None:
+            erlang.close()
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(number)
+        try:
+            process.wait(30.0)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        end_session(process.pid)
+
+    def close(self) -> None:
+        """End it, and everything that it needed."""
+        self.kill()
+        epmd, self._epmd = self._epmd, None
+        if epmd is not None:
+            epmd.kill()
+            epmd.wait()
+
+    # -- its administration
+
+    def ctl(self, *words: str) -> str:
+        """Return what ``rabbitmqctl WORDS`` prints; takes a second or two."""
+        done = subprocess.run(
+            [_program("rabbitmqctl"), "--quiet", *words],
+            cwd=self.folder,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=60.0,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr.decode() or done.stdout.decode()
+        return done.stdout.decode()
+
+    def erlang(self, expressions: str) -> str:
+        """Return the value of Erlang expressions in the node; takes milliseconds."""
+        if self._erlang is None:
+            self._erlang = Erlang(self.node, self.folder, self._environment)
+        return self._erlang.ask(expressions)
+
+    def add_vhost(self, name: str) -> VirtualHost:
+        """Make a virtual host that the user of the tests may do everything in."""
+        self.erlang(f"rabbit_vhost:add({_text(name)}, {_text(USER)})")
+        host = VirtualHost(self, name)
+        host.permit(USER)
+        return host
+
+    def add_user(self, name: str, password: str) -> None:
+        """Make a user, who may do nothing yet."""
+        self.erlang(f"rabbit_auth_backend_internal:add_user({_text(name)}, {_text(password)}, {_text(USER)})")
+
+    def delete_user(self, name: str) -> None:
+        """Delete a user."""
+        self.erlang(f"rabbit_auth_backend_internal:delete_user({_text(name)}, {_text(USER)})")
+
+    @contextmanager
+    def out_of_memory(self) -> Iterator[None]:
+        """Raise the memory alarm for the time of the ``with``: whoever publishes is blocked."""
+        self.erlang("vm_memory_monitor:set_vm_memory_high_watermark(0.0)")
+        try:
+            yield
+        finally:
+            self.erlang(f"vm_memory_monitor:set_vm_memory_high_watermark({_WATERMARK})")
+
+    def consumer_timeout(self, milliseconds: int) -> None:
+        """Close channels opened from now on whose consumers hold a message for longer than this."""
+        self.erlang(
+            f"application:set_env(rabbit, consumer_timeout, {milliseconds}), "
+            f"application:set_env(rabbit, channel_tick_interval, {max(100, milliseconds // 4)})"
+        )
+
+    def connect(self, vhost: str = "/", user: str = USER, password: str | None = None) -> amqp.Connection:
+        """Return a new connection, for a test to look behind the curtain."""
+        connection = amqp.Connection(
+            f"127.0.0.1:{self.port}",
+            userid=user,
+            password=self.password if password is None else password,
+            virtual_host=vhost,
+            connect_timeout=5.0,
+            read_timeout=30.0,
+            write_timeout=30.0,
+        )
+        connection.connect()
+        return connection
+
+
+@dataclass(frozen=True)
+class VirtualHost:
+    """A virtual host of a node: what is in it, nobody else sees."""
+
+    node: RabbitMQ
+    name: str
+
+    @property
+    def url(self) -> str:
+        """Where the user of the tests reaches it."""
+        return self.url_of(USER, self.node.password)
+
+    def url_of(self, user: str, password: str, port: int | None = None) -> str:
+        """Where another user reaches it, or (``port``) through a proxy."""
+        where = f"{quote(user, '')}:{quote(password, '')}@127.0.0.1:{port or self.node.port}"
+        return f"amqp://{where}/{quote(self.name, '')}"
+
+    def connect(self) -> amqp.Connection:
+        """Return a new connection."""
+        return self.node.connect(self.name)
+
+    def permit(self, user: str, configure: str = ".*", write: str = ".*", read: str = ".*") -> None:
+        """Let a user configure, write, and read what matches; the empty text: nothing."""
+        words = ", ".join(_text(each) for each in (user, self.name, configure, write, read, USER))
+        self.node.erlang(f"rabbit_auth_backend_internal:set_permissions({words})")
+
+    def queues(self) -> dict[str, int]:
+        """Return how many messages each queue has, those that a consumer holds included."""
+        told = self.node.erlang(
+            "[begin [{name, {resource, _, queue, Name}}, {messages, Count}] = "
+            "rabbit_amqqueue:info(Q, [name, messages]), {Name, Count} end "
+            f"|| Q <- rabbit_amqqueue:list({_text(self.name)})]"
+        )
+        return {name: int(count) for name, count in re.findall(r'\{<<"([^"]*)">>,(\d+)\}', told)}
+
+    def declare(self, queue: str, *, durable: bool = True, exclusive: bool = False, **arguments: Any) -> None:
+        """Declare a queue, as somebody else would; ``x_max_priority=10`` is the argument ``x-max-priority``."""
+        named = {name.replace("_", "-"): value for name, value in arguments.items()}
+        with self.connect() as connection:
+            connection.channel().queue_declare(
+                queue, durable=durable, exclusive=exclusive, auto_delete=False, arguments=named
+            )
+
+    def publish(self, queue: str, *bodies: bytes | str, **properties: Any) -> None:
+        """Put messages into a queue, through the default exchange; they are there when this returns."""
+        with self.connect() as connection:
+            channel = connection.channel()
+            for body in bodies:
+                channel.basic_publish_confirm(amqp.Message(body, **properties), routing_key=queue)
+
+    def consumers(self, queue: str) -> int:
+        """Return how many consumers a queue has; 0 too if there is no such queue."""
+        try:
+            with self.connect() as connection:
+                return int(connection.channel().queue_declare(queue, passive=True).consumer_count)
+        except (OSError, amqp.AMQPError):
+            return 0
+
+    def purge(self, queue: str) -> int:
+        """Remove the messages of a queue that no consumer holds; return how many."""
+        with self.connect() as connection:
+            return int(connection.channel().queue_purge(queue))
+
+    def delete_queue(self, queue: str) -> None:
+        """Delete a queue with its messages."""
+        with self.connect() as connection:
+            connection.channel().queue_delete(queue)
+
+    def close_connections(self) -> int:
+        """Close every connection to this host from the server's side; return how many."""
+        told = self.node.erlang(
+            'length([rabbit_networking:close_connection(Pid, "closed by the test") || '
+            "Pid <- rabbit_networking:connections(), "
+            f"rabbit_networking:connection_info(Pid, [vhost]) =:= [{{vhost, {_text(self.name)}}}]])"
+        )
+        return int(told)
+
+    def delete(self) -> None:
+        """Delete it with everything in it."""
+        self.node.erlang(f"rabbit_vhost:delete({_text(self.name)}, {_text(USER)})")
+
+
+@contextmanager
+def rabbit(folder: Path, config: Mapping[str, str] | None = None) -> Iterator[RabbitMQ]:
+    """Run a node for the time of the ``with``, for a test that stops or configures it; it takes seconds to start."""
+    node = RabbitMQ(folder, config)
+    try:
+        node.start()
+        yield node
+    finally:
+        node.close()
+
+
+_shared: list[RabbitMQ] = []
+
+
+def shared_node() -> RabbitMQ:
+    """Return the node of this process, started when it is first asked for. Nobody may stop it."""
+    if not _shared:
+        # Not below the folder of the tests: fault suites use it without one.
+        node = RabbitMQ(Path(tempfile.mkdtemp(prefix="rabbit-", dir="/tmp")))
+        _shared.append(node)
+        atexit.register(close_shared_node)
+        node.start()
+    return _shared[0]
+
+
+def close_shared_node() -> None:
+    """End the node of this process, if there is one."""
+    while _shared:
+        node = _shared.pop()
+        node.close()
+        shutil.rmtree(node.folder, ignore_errors=True)
+
+
+def chosen_broker() -> str:
+    """Return which broker the suite runs on: ``RUNNER_TEST_BROKER``, redis (default) or rabbitmq."""
+    broker = os.environ.get("RUNNER_TEST_BROKER") or "redis"
+    if broker not in ("redis", "rabbitmq"):
+        raise ValueError(f"RUNNER_TEST_BROKER={broker}: write redis or rabbitmq")
+    return broker
+
+
+@contextmanager
+def virtual_host(node: RabbitMQ) -> Iterator[VirtualHost]:
+    """Have a virtual host for the time of the ``with``."""
+    host = node.add_vhost(f"t{uuid.uuid4().hex[:10]}")
+    try:
+        yield host
+    finally:
+        host.delete()
+
+
+def _program(name: str) -> str:
+    script = _SCRIPTS / name
+    return str(script) if script.exists() else need(name)
+
+
+def _text(text: str) -> str:
+    """Return a text as an Erlang binary."""
+    return '<<"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"/utf8>>'
