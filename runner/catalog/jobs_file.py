@@ -21,7 +21,6 @@ from runner.model.schedule import SCHEDULES, Schedule
 from runner.model.step import STEP
 from runner.model.task_options import IMPORT_PATH
 from runner.params.check import fits
-from runner.params.placement import misplaced, report_misplaced
 from runner.yaml_reader.document import Document
 from runner.yaml_reader.merge import merge_options
 from runner.yaml_reader.problem import Problem
@@ -249,6 +248,8 @@ def _schedule_gives(
 
 
 def _report_misplaced(job: JobSpec, path: Path, report: Report) -> bool:
+    from runner.params.placement import misplaced, report_misplaced  # start-up time: as above
+
     placed = report_misplaced(job, path, report)
     for step in job.steps:
         if job.steps[step].task is not None:

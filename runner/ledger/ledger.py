@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from runner.errors import AmbiguousId, BelongsToFlow, CannotTerminate, NotFinished, UnknownRun
 from runner.ledger.audit import BY_PEOPLE, tell
-from runner.ledger.beat import Beat, beat, sweep
 from runner.ledger.fleet import consumed_queues, live_workers
-from runner.ledger.health.queue_names import remove_queue_name
 from runner.ledger.pauses import read_pause
 from runner.ledger.reach import reaching
 from runner.ledger.reading import get_run, get_runs, read_runs, unknown_run
@@ -19,6 +18,9 @@ from runner.ledger.watch import Watch
 from runner.model.duration import milliseconds
 from runner.model.run import Run, State
 from runner.model.worker import Worker
+
+if TYPE_CHECKING:
+    from runner.ledger.beat import Beat
 
 SHORTEST_PREFIX = 8
 """Characters of an id that a prefix must have at least."""
@@ -216,10 +218,14 @@ class Ledger(Store):
 
     def remove_queue(self, name: str) -> None:
         """Take a queue that nobody takes from any more off all lists, unless something waits in it."""
+        from runner.ledger.health.queue_names import remove_queue_name  # start-up time: people seldom do this
+
         remove_queue_name(self, name)
 
     def beat(self, *, worker: str, keep: float, lease: float, record: Mapping[str, str | int]) -> Beat:
         """Do the fleet's chores: see :func:`runner.ledger.beat.beat`."""
+        from runner.ledger.beat import beat  # start-up time: only workers do this
+
         return beat(self, worker=worker, keep=keep, lease=lease, record=record)
 
     def terminating(self) -> dict[str, str]:
@@ -245,6 +251,8 @@ class Ledger(Store):
 
     def sweep(self, patience: float) -> int:
         """Do the fleet's chores from a process that is no worker: see :func:`runner.ledger.beat.sweep`."""
+        from runner.ledger.beat import sweep  # start-up time: few commands do this
+
         return sweep(self, patience)
 
     def outbox(self, most: int, lend: float, done: Sequence[str] = ()) -> list[str]:

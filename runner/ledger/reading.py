@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from runner.errors import UnknownRun
-from runner.ledger.flow_progress import FlowProgress
 from runner.ledger.record import pairs, read_record
 from runner.ledger.store import Store
 from runner.model.run import Run
+
+if TYPE_CHECKING:
+    from runner.ledger.flow_progress import FlowProgress
 
 
 def read_runs(store: Store, ids: Sequence[str]) -> list[Run]:
@@ -21,10 +24,16 @@ def read_runs(store: Store, ids: Sequence[str]) -> list[Run]:
         return []
     answer = store.script("read", *ids)
     return [
-        read_record(run_id, pairs(found[0]), found[1] or None, FlowProgress.of(*found[2:]) if found[2:] else None)
+        read_record(run_id, pairs(found[0]), found[1] or None, _progress(found[2:]) if found[2:] else None)
         for run_id, found in zip(ids, answer, strict=True)
         if found
     ]
+
+
+def _progress(found: Sequence[Any]) -> FlowProgress:
+    from runner.ledger.flow_progress import FlowProgress  # start-up time: most runs are no flows
+
+    return FlowProgress.of(*found)
 
 
 def get_run(store: Store, run_id: str) -> Run:

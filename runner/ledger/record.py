@@ -11,14 +11,16 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii as _quoted
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from runner.ledger.flow_progress import FlowProgress, progress_of, step_documents
 from runner.model.hooks import JOB_NAME
 from runner.model.option import INVALID, Text, ignore
 from runner.model.queue_name import QUEUE_NAME
 from runner.model.run import FINAL, DamagedRun, Run, State, to_timestamp
 from runner.model.run_id import is_run_id
+
+if TYPE_CHECKING:
+    from runner.ledger.flow_progress import FlowProgress
 
 _TEXT = (
     "reason",
@@ -118,6 +120,8 @@ def read_record(run_id: str, record: Mapping[str, str], meta: str | None, progre
         **values,
     )
     if record.get("graph"):
+        from runner.ledger.flow_progress import progress_of, step_documents  # start-up time: most runs are no flows
+
         over = state if state in FINAL else None
         steps = fields.read("graph", lambda text: step_documents(run_id, _mapping(text), progress, over), None)
         run = replace(run, steps=steps, progress=progress_of(steps) if steps and progress else None)
