@@ -34,7 +34,7 @@ from runner.model.step import MOST_ITEMS, MOST_STEPS, Approval, Step, Steps
 from runner.model.submit_options import SubmitOptions
 from runner.model.timezone import Moment, Timezone
 from runner.settings.celery_settings import OWNED, CelerySettings
-from runner.settings.environment import LATER, variables
+from runner.settings.environment import variables
 from runner.settings.kinds import Folders, JobDefaults, OneFolder
 from runner.settings.options import Settings
 
@@ -280,6 +280,19 @@ worker: {{concurrency: 8, queues: [default, reports]}}
 
 Redis Cluster is refused.
 
+## broker_url
+
+| value | means |
+|---|---|
+| absent, or the same as `redis_url` | Redis tells workers of waiting runs |
+| `amqp://USER:PASSWORD@HOST:5672/VHOST` | RabbitMQ does so; without a login `guest`, without a virtual host `/` |
+| `amqps://…?cacertfile=FILE&certfile=FILE&keyfile=FILE` | the same with TLS; the certificate is checked \
+unless `verify=verify_none` |
+| `amqp://…;amqp://…` | several servers of one cluster, tried in this order |
+| `env:NAME`, `file:PATH` | as for `redis_url` |
+
+Another Redis than that of `redis_url` is refused.
+
 ## Environment variables
 
 They override the file. Lists are written with commas, lists of folders with colons.
@@ -292,8 +305,6 @@ They override the file. Lists are written with commas, lists of folders with col
     yield "| `RUNNER_PROJECT` | the project's folder, as `--project` says it |\n"
     yield "| `RUNNER_EMBEDDED` | `0` forbids the embedded server |\n"
     yield "| `RUNNER_ENV` | `prod` merges `runner.prod.yaml` over `runner.yaml` |\n\n"
-    later = ", ".join(f"`{name}`" for name in sorted(LATER))
-    yield f"Refused, since a later version will obey them: {later}.\n\n"
     yield """\
 ## celery
 

@@ -165,7 +165,7 @@ class NotWaiting(Refused):
 
 
 class Unavailable(RunnerError):
-    """Redis cannot be reached, or did not confirm in time.
+    """Redis or RabbitMQ cannot be reached, or did not confirm in time.
 
     ``run_id`` is the id of the run whose submission got no answer: it may have been recorded.
     """
@@ -217,6 +217,16 @@ class Unconfirmed(Unavailable):
     """Redis accepted it, and no replica confirmed it in time (``durability: replicated``)."""
 
     code = "unconfirmed"
+
+
+class NotHandedOver(Unavailable):
+    """RabbitMQ did not confirm in time that it has told workers of a run; the run is recorded.
+
+    ``run_ids`` are the ids of the runs. Any worker tells of them once RabbitMQ is back.
+    """
+
+    code = "not_handed_over"
+    run_ids: tuple[str, ...] = ()
 
 
 class WriteRefused(Unavailable):

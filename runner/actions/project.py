@@ -72,6 +72,6 @@ class Project:
         Raises:
             Unavailable: the embedded server cannot be started.
         """
-        from runner.ledger.ledger import Ledger  # start-up time: `jobs` and completion need no Redis client
+        from runner.delivery.courier import open_ledger  # start-up time: `jobs` and completion need no Redis client
 
-        return Ledger.open_lightly(self.settings)
+        return open_ledger(self.settings, lightly=True)

@@ -15,6 +15,7 @@ from runner.actions.worker_process import start_worker
 from runner.errors import RunnerError, WaitTimeout
 from runner.flows.advance import advance
 from runner.host.places import check_for_children
+from runner.model.private_queue import private_queue
 from runner.model.run import Run
 from runner.model.submit_options import SubmitOptions
 from runner.process.group import guard, kill_group, release
@@ -66,7 +67,7 @@ def run_here(
     """
     check_for_children()  # before the run is there: nobody else would take it
     run_id = new_id()
-    queue = f"run-{run_id[:8]}"
+    queue = private_queue(run_id)
     options = SubmitOptions(queue=queue)
     submitted = submit(project, job_name, params, words=words, run_id=run_id, options=options, steps_queue=queue)
     # A job performs one run; a flow may perform several of its steps at once.

@@ -12,9 +12,9 @@ from runner.actions.project import Project
 from runner.actions.submit import submitter
 from runner.actions.tick import Engine, Ticked, sweep
 from runner.catalog.live import LiveCatalog
+from runner.delivery.courier import open_ledger
 from runner.errors import RunnerError, Unavailable
 from runner.hooks.silent import Silences
-from runner.ledger.ledger import Ledger
 from runner.ledger.translation import may_come_back
 from runner.model.plural import things
 from runner.model.run import to_timestamp
@@ -62,7 +62,7 @@ class Scheduler:
         self._ready = False
         self._faults: dict[str, str] = {}
         self._watch = WatchThread(
-            lambda: Ledger.open(self._project.settings), lambda: self._engine.catalog, submitter(), say
+            lambda: open_ledger(self._project.settings), lambda: self._engine.catalog, submitter(), say
         )
         self._calendar_faults: dict[str, str] = {}
         # Now, so that there is a last good state, whenever one of them is asked for first.

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from runner.actions.submit import new_id, submitter
-from runner.errors import InvalidParams, JobPaused, RunnerError, Unavailable, Unconfirmed, UsageError
+from runner.errors import InvalidParams, JobPaused, RunnerError, Unavailable, UsageError
 from runner.ledger.admission import Origin, admit_many, admit_params
 from runner.ledger.batch import Batch
 from runner.ledger.keys import Keys
@@ -156,7 +156,7 @@ class BulkSubmission:
             raise NotSubmitted(unconfirmed, outcomes)
         return outcomes
 
-    def _answers(self, batch: Batch) -> tuple[Sequence[Submitted | RunnerError], Unconfirmed | None]:
+    def _answers(self, batch: Batch) -> tuple[Sequence[Submitted | RunnerError], Unavailable | None]:
         run_id = batch.entries[0].id if batch.entries else None
         try:
             return batch.outcomes()

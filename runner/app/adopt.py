@@ -9,7 +9,7 @@ from typing import Any
 from celery.utils.log import get_logger
 
 from runner.app.celery_options import read_options
-from runner.app.celery_types import Message, Words
+from runner.app.celery_types import PlainMessage, Words
 from runner.app.factory import RunnerApp
 from runner.app.worker_log import about
 from runner.errors import InvalidParams, Refused, UsageError
@@ -19,7 +19,7 @@ from runner.model.job import JobSpec
 log = get_logger(__name__)
 
 
-def adopt(app: RunnerApp, job: JobSpec, message: Message) -> None:
+def adopt(app: RunnerApp, job: JobSpec, message: PlainMessage) -> None:
     """Submit a run for a message without our mark, or record why that is refused.
 
     The run gets the client's id, so that the client's ``AsyncResult`` follows it.
@@ -43,7 +43,7 @@ _LINKS = {"callbacks": "link", "errbacks": "link_error", "chain": "chain", "chor
 """The names of links in a message, and as options."""
 
 
-def _read_body(message: Message) -> tuple[Words, Words]:
+def _read_body(message: PlainMessage) -> tuple[Words, Words]:
     """Return the keyword arguments and the links; ``read_envelope`` has checked their types."""
     args, kwargs, embed = message.decode()
     if args:
@@ -51,6 +51,6 @@ def _read_body(message: Message) -> tuple[Words, Words]:
     return kwargs, {_LINKS[name]: link for name, link in (embed or {}).items() if name in _LINKS}
 
 
-def _sender(message: Message) -> str:
+def _sender(message: PlainMessage) -> str:
     origin = message.headers.get("origin")
     return origin[:128] if isinstance(origin, str) else f"celery@{socket.gethostname()}"

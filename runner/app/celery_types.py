@@ -55,10 +55,18 @@ class LettingGo(Protocol):
     def let_go(self, delivery_tag: str) -> None: ...
 
 
-class Message(Protocol):
-    """A message of a plain Celery client, as Kombu has it."""
+class PlainMessage(Protocol):
+    """A message of a plain Celery client, whose envelope was checked."""
 
-    headers: Mapping[str, Any]
+    @property
+    def headers(self) -> Mapping[str, Any]: ...
+
+    def decode(self) -> Any: ...
+
+
+class Message(PlainMessage, Protocol):
+    """The same as Kombu has it on Redis."""
+
     body: object
     delivery_tag: str
     channel: Claiming
@@ -66,5 +74,3 @@ class Message(Protocol):
     def ack(self) -> None: ...
 
     def requeue(self) -> None: ...
-
-    def decode(self) -> Any: ...

@@ -21,6 +21,7 @@ from runner.app.celery_types import DeclaredTask
 from runner.app.registry import make_task
 from runner.app.secret_sources import secret_variables
 from runner.catalog.catalog import Catalog, load_catalog
+from runner.delivery.courier import LeavingCourier, open_ledger, with_courier
 from runner.delivery.queue_keys import queue_key_options
 from runner.delivery.transport import MARKED_ARGUMENT
 from runner.errors import InvalidParams, Unavailable, UnknownJob
@@ -32,6 +33,7 @@ from runner.ledger.ledger import Ledger
 from runner.ledger.submission import Submission
 from runner.model.job import JobSpec
 from runner.settings import Settings
+from runner.settings.broker_url import broker_secrets, read_brokers
 from runner.settings.redis_url import secrets_of
 
 log = get_logger(__name__)
@@ -82,20 +84,25 @@ class RunnerApp(Celery):
 
     @cached_property
     def own_secrets(self) -> tuple[str, ...]:
-        """The runner's own secrets, which no run may show: the address and password of its Redis."""
-        return secrets_of(self.runner_settings.redis_url, hidden=self.runner_settings.hidden_url)
+        """The runner's own secrets, which no run may show: addresses and passwords of its Redis and RabbitMQ."""
+        settings = self.runner_settings
+        return (
+            *secrets_of(settings.redis_url, hidden=settings.hidden_url),
+            *broker_secrets(settings.broker_url, hidden=settings.hidden_broker_url),
+        )
 
     def open_ledger(self) -> Ledger:
         """Return a ledger with a connection of its own."""
-        return Ledger.open(self.runner_settings)
+        return open_ledger(self.runner_settings, in_worker=self.in_worker)
 
     def open_shared_ledger(self) -> Ledger:
         """Return a ledger for several threads, with one connection while none of them sends a command."""
-        return Ledger(connect(self.runner_settings, sparing=True), self.runner_settings)
+        ledger = Ledger(connect(self.runner_settings, sparing=True), self.runner_settings)
+        return with_courier(ledger, LeavingCourier)
 
     def _get_backend(self) -> LedgerBackend:
         cls: type[LedgerBackend] = symbol_by_name("runner.attempt.backend:AttemptBackend")
-        return cls(self, str(self.conf.broker_url), self.open_ledger)
+        return cls(self, resolve_url(self.runner_settings), self.open_ledger)
 
     def job_task(self, name: str) -> DeclaredTask | None:
         """Return the task of a job; None if no sound job has that name."""
@@ -210,7 +217,7 @@ def create_app(settings: Settings, catalog: Catalog) -> RunnerApp:
         settings.namespace,
         task_cls="runner.attempt.job_task:JobTask",
         set_as_current=True,
-        broker_transport="runner.delivery.transport:Transport",
+        broker_transport=f"runner.delivery.{'amqp.' if settings.on_amqp else ''}transport:Transport",
     )
     app.runner_settings = settings
     app.catalog = catalog
@@ -233,22 +240,45 @@ def extend_path(settings: Settings) -> None:
         sys.path.insert(0, str(folder))
 
 
-def _owned(settings: Settings, catalog: Catalog) -> dict[str, Any]:
-    """Return the Celery settings that the runner owns (``settings.OWNED`` refuses them in YAML)."""
-    namespace = settings.namespace
-    exchange = Exchange(f"{namespace}.runs", type="direct")
-    names = {*settings.worker.queues, *(job.queue for job in catalog.jobs.all())}
+def _of_redis(settings: Settings) -> dict[str, Any]:
     return {
         "broker_url": resolve_url(settings),
         "broker_transport_options": {
-            "namespace": namespace,
-            **queue_key_options(namespace),
+            "namespace": settings.namespace,
+            **queue_key_options(settings.namespace),
             "health_check_interval": 25,
             "socket_connect_timeout": 5,
             "socket_keepalive": True,
             "fanout_prefix": True,
             "fanout_patterns": True,
         },
+        "worker_consumer": "runner.worker.consumer:JobConsumer",
+    }
+
+
+def _of_rabbitmq(url: str) -> dict[str, Any]:
+    from runner.delivery.amqp.connection import tls_options  # start-up time: few projects have RabbitMQ
+
+    addresses = read_brokers(url)
+    return {
+        "broker_url": ";".join(each.url for each in addresses),
+        "broker_use_ssl": tls_options(addresses[0]),
+        "broker_transport_options": {},
+        "broker_heartbeat": 30,
+        # The queue of a lost connection may be locked until RabbitMQ has noticed its loss.
+        "broker_channel_error_retry": True,
+        "worker_detect_quorum_queues": False,
+        "worker_consumer": "runner.worker.amqp_consumer:AmqpConsumer",
+    }
+
+
+def _owned(settings: Settings, catalog: Catalog) -> dict[str, Any]:
+    """Return the Celery settings that the runner owns (``settings.OWNED`` refuses them in YAML)."""
+    namespace = settings.namespace
+    exchange = Exchange(f"{namespace}.runs", type="direct")
+    names = {*settings.worker.queues, *(job.queue for job in catalog.jobs.all())}
+    return {
+        **(_of_rabbitmq(settings.broker_url) if settings.broker_url is not None else _of_redis(settings)),
         "broker_connection_retry": True,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
@@ -273,7 +303,6 @@ def _owned(settings: Settings, catalog: Catalog) -> dict[str, Any]:
         "worker_enable_prefetch_count_reduction": False,
         "worker_redirect_stdouts": False,
         "worker_enable_remote_control": settings.worker.remote_control != "none",
-        "worker_consumer": "runner.worker.consumer:JobConsumer",
         "worker_concurrency": settings.worker.concurrency,
         "worker_prefetch_multiplier": 1,
         "worker_hijack_root_logger": settings.celery.get("worker_hijack_root_logger", True),

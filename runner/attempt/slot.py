@@ -177,6 +177,11 @@ class Slot:
         """The taker's state as a number; cheaper than :meth:`read`."""
         return self._memory[self._at + _COUNTER.size]
 
+    @property
+    def version(self) -> int:
+        """Changes by two with each state that the taker shows."""
+        return int(_COUNTER.unpack_from(self._memory, self._at)[0])
+
     def show(self, shown: Shown) -> None:
         """Write what the taker does."""
         memory, at = self._memory, self._at

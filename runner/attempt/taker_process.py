@@ -28,7 +28,7 @@ from runner.attempt.limits import Limits
 from runner.attempt.process_state import ProcessState
 from runner.attempt.state import SharedState, TakerProcess
 from runner.attempt.taker import Place, Taker
-from runner.ledger.ledger import Ledger
+from runner.delivery.courier import open_ledger
 
 log = get_logger(__name__)
 
@@ -81,7 +81,7 @@ def prepare(shared: SharedState, place: Place, limits: Limits, inherited: Inheri
     _begin_as_celery_does(shared)
     reset_signals()
     reset_signals_in_forks()
-    shared.app.backend.use(Ledger.open_lightly(shared.settings))
+    shared.app.backend.use(open_ledger(shared.settings, lightly=True))
     process = ProcessState()
     shared.process = TakerProcess(Capture(inherited.control), process, inherited.generators)
     inherited.generators.reseed()

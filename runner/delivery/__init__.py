@@ -1,5 +1,4 @@
-"""Bring messages to workers without losing any: claim, lease, beat.
+"""Bring runs to workers without losing any: claim, lease, beat.
 
-The seam for another broker is here: what the rest of the worker uses of Redis' queues is a message
-whose ``delivery_tag`` is the claim's token, and :class:`~runner.delivery.claims.Claims`.
+What waits, and who holds what, is in Redis. RabbitMQ, in ``amqp``, tells workers that something waits.
 """

@@ -187,4 +187,5 @@ class Claims:
 
     def _script(self, name: str, *args: object) -> Any:
         with reaching(self._ledger.settings):
-            return run_script(self._ledger.client, self._ledger.namespace, name, *args, package=PACKAGE)
+            ledger = self._ledger
+            return run_script(ledger.client, ledger.namespace, name, *args, package=PACKAGE, hints=ledger.hints)

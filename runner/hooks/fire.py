@@ -16,7 +16,7 @@ from uuid import UUID, uuid5
 
 from runner.catalog.catalog import Catalog
 from runner.catalog.hooks import PARAM
-from runner.errors import JobDisabled, RunnerError, Unavailable, UnknownRun, UsageError, WriteRefused
+from runner.errors import JobDisabled, NotHandedOver, RunnerError, Unavailable, UnknownRun, UsageError, WriteRefused
 from runner.flows.advance import advance
 from runner.ledger.admission import Origin, admit
 from runner.ledger.flow_log import last_lines
@@ -166,7 +166,10 @@ def _called(job: JobSpec, run: Run, outcome: str) -> Iterator[tuple[str, str]]:
 def _submit(ledger: Ledger, job: JobSpec, run: Run | None, document: dict[str, Any], run_id: str, by: str) -> None:
     by = by or f"pid{os.getpid()}@{os.uname().nodename}"
     origin = Origin(trigger="hook", submitted_by=by, hook_of=run.id if run is not None else None)
-    ledger.submit(admit(job, {PARAM: document}, ledger.settings, run_id=run_id, origin=origin))
+    try:
+        ledger.submit(admit(job, {PARAM: document}, ledger.settings, run_id=run_id, origin=origin))
+    except NotHandedOver as error:
+        log.warning("%s", error.message)
 
 
 def fit(document: dict[str, Any], limit: int) -> dict[str, Any]:

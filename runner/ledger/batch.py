@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from runner.errors import JobPaused, KeyConflict, Unconfirmed
+from runner.errors import JobPaused, KeyConflict, NotHandedOver, Unconfirmed
 from runner.ledger.audit import BY_PEOPLE, tell
+from runner.ledger.hint import Hint
 from runner.ledger.pauses import read_pause
-from runner.ledger.refusals import conflict, paused, unconfirmed
+from runner.ledger.refusals import conflict, not_handed_over, paused, unconfirmed
 from runner.ledger.store import Store
 from runner.ledger.submission import Entry, Submission, Submitted, arguments_of_many
 
@@ -35,12 +36,12 @@ class Batch:
         if self.entries and self._store.settings.durability == "local":
             self._answer = self._store.begin("submit_many", *self._arguments)
 
-    def outcomes(self) -> tuple[list[Submitted | KeyConflict | JobPaused], Unconfirmed | None]:
+    def outcomes(self) -> tuple[list[Submitted | KeyConflict | JobPaused], Unconfirmed | NotHandedOver | None]:
         """Wait for the answer. Called once more, it sends all of it again, which makes nothing twice.
 
         Returns:
             For each entry the run that was made or existed, or why none was made; and an error if all of this was
-            accepted, and no replica has it yet (``durability: replicated``).
+            accepted, and no replica has it yet (``durability: replicated``), or RabbitMQ has not told workers of it.
 
         Raises:
             Unavailable: Redis cannot be reached, or refuses to write.
@@ -52,6 +53,7 @@ class Batch:
         job = self._common.job.name
         outcomes: list[Submitted | KeyConflict | JobPaused] = [Submitted(each.id, False) for each in self.entries]
         made = len(outcomes)
+        others = set()
         for place, verdict, found in zip(told[1::3], told[2::3], told[3::3], strict=True):
             entry = self.entries[place - 1]
             if verdict == "paused":
@@ -63,6 +65,21 @@ class Batch:
             else:
                 continue  # this very submission made it: the answer to an earlier try was lost
             made -= 1
+            others.add(entry.id)
         if made and self._common.trigger in BY_PEOPLE:
             tell(BY_PEOPLE[self._common.trigger], self._common.submitted_by, job=job, comment=f"{made} runs")
-        return outcomes, None if confirmed else unconfirmed(f"{made} runs of {job}", self.entries[0].id)
+        if not confirmed:
+            return outcomes, unconfirmed(f"{made} runs of {job}", self.entries[0].id)
+        return outcomes, self._hand_over([each.id for each in self.entries if each.id not in others])
+
+    def _hand_over(self, made: Sequence[str]) -> NotHandedOver | None:
+        """Tell RabbitMQ of the runs that were made, unless they start later."""
+        common, courier = self._common, self._store.courier
+        if courier is None or common.eta is not None or common.delay is not None:
+            return None
+        # Those that wait for something else are told of too early, which wakes a taker for nothing.
+        left = self._store.hand_over([Hint(each, common.queue, common.priority) for each in made])
+        if not left:
+            return None
+        are = "runs are" if len(left) > 1 else "run is"
+        return not_handed_over(f"{len(left)} {are}", [each.id for each in left], courier.trouble)

@@ -34,6 +34,8 @@ class Beat:
     """Seconds until the worker's next turn."""
     before: int
     """How many workers have a turn before it in each round."""
+    waiting: int
+    """How many runs wait that this worker wakes its idle takers for; 0 where rings in Redis wake them."""
 
 
 def beat(store: Store, *, worker: str, keep: float, lease: float, record: Mapping[str, str | int]) -> Beat:
@@ -50,7 +52,7 @@ def beat(store: Store, *, worker: str, keep: float, lease: float, record: Mappin
         Unavailable: Redis cannot be reached.
     """
     flat = [part for pair in record.items() for part in pair]
-    next_due, terminating, more, hooks, prunable, turn, before = store.script(
+    next_due, terminating, more, hooks, prunable, turn, before, waiting = store.script(
         "beat", worker, milliseconds(keep), milliseconds(lease), *flat
     )
     left = _prune(store) if prunable else False
@@ -61,6 +63,7 @@ def beat(store: Store, *, worker: str, keep: float, lease: float, record: Mappin
         hooks=int(hooks),
         turn=float(turn) / 1000,
         before=int(before),
+        waiting=int(waiting),
     )
 
 

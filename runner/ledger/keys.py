@@ -33,6 +33,7 @@ class Keys:
     events = _Named()
     failed_in_row = _Named()
     flows = _Named()
+    hints = _Named()
     ids = _Named()
     leases = _Named()
     limits = _Named()
@@ -117,6 +118,11 @@ class Keys:
     def ring(self, queue: str) -> str:
         """Return the list that wakes who waits for a queue."""
         return self.named(f"ring:{queue}")
+
+    @property
+    def hints_ring(self) -> str:
+        """Return the list that wakes who publishes hints; no queue can have its name."""
+        return self.ring("@hints")
 
     def bell(self, queue: str) -> str:
         """Return the stream that tells all workers of a queue."""

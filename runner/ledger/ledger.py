@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from runner.errors import AmbiguousId, BelongsToFlow, CannotTerminate, NotFinished, UnknownRun
 from runner.ledger.audit import BY_PEOPLE, tell
 from runner.ledger.fleet import consumed_queues, live_workers
+from runner.ledger.hint import Hint
 from runner.ledger.pauses import read_pause
 from runner.ledger.reach import reaching
 from runner.ledger.reading import get_run, get_runs, read_runs, unknown_run
-from runner.ledger.refusals import conflict, paused, unconfirmed
+from runner.ledger.refusals import conflict, not_handed_over, paused, unconfirmed
 from runner.ledger.store import Store
 from runner.ledger.submission import Submission, Submitted, arguments_of
 from runner.ledger.watch import Watch
@@ -44,6 +45,7 @@ class Ledger(Store):
             KeyConflict: the key was used with other params.
             JobPaused: the job is paused, and ``forced`` is not set.
             Unconfirmed: it was accepted, and no replica has it yet (``durability: replicated``).
+            NotHandedOver: it is recorded, and RabbitMQ did not confirm in time that it has told workers of it.
         """
         job = submission.job
         told, confirmed = self.confirmed("submit", *arguments_of(submission, self.settings))
@@ -56,6 +58,11 @@ class Ledger(Store):
             tell(BY_PEOPLE[submission.trigger], submission.submitted_by, job=job.name, run_id=run_id)
         if not confirmed:
             raise unconfirmed(f"run {run_id} of {job.name}", run_id)
+        # One that is aside has its message in its record.
+        if self.courier is not None and answer == "new" and meta == "" and "message" not in record[::2]:
+            hint = Hint(run_id, submission.queue, submission.priority)
+            if self.hand_over([hint]):
+                raise not_handed_over(f"run {run_id} of {job.name} is", [run_id], self.courier.trouble)
         return Submitted(run_id, answer == "known", (record, meta or None))
 
     def read(self, ids: Sequence[str]) -> list[Run]:
@@ -239,14 +246,19 @@ class Ledger(Store):
         return found
 
     def rings(self, queues: Sequence[str]) -> int:
-        """Count the bells of these queues that no idle taker has heard, at most a thousand for each.
+        """Count what no idle taker has been woken for in these queues, at most a thousand for each.
+
+        Where RabbitMQ carries hints, count the runs that wait.
 
         Raises:
             Unavailable: Redis cannot be reached.
         """
         with reaching(self.settings), self.client.pipeline(transaction=False) as pipe:
             for queue in queues:
-                pipe.llen(self.keys.ring(queue))
+                if not self.hints:
+                    pipe.llen(self.keys.ring(queue))
+                for priority in range(10 if self.hints else 0):
+                    pipe.llen(self.keys.queue(queue, priority))
             return sum(pipe.execute())
 
     def sweep(self, patience: float) -> int:

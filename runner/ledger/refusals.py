@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from runner.errors import JobPaused, KeyConflict, Unconfirmed
+from collections.abc import Sequence
+
+from runner.errors import JobPaused, KeyConflict, NotHandedOver, Unconfirmed
 from runner.ledger.store import CONFIRM_MILLISECONDS
 from runner.model.pause import Pause
 from runner.model.run import to_timestamp
@@ -32,3 +34,14 @@ def unconfirmed(what: str, run_id: str) -> Unconfirmed:
         f"accepted, not confirmed: no replica has {what} after {CONFIRM_MILLISECONDS / 1000:g} s",
         hint=f"a failover now could lose it; runner status {run_id} tells, and runner doctor tells of replicas",
     )
+
+
+def not_handed_over(what: str, ids: Sequence[str], trouble: str) -> NotHandedOver:
+    """Return the error for runs that are recorded, and of which RabbitMQ has not confirmed that workers are told."""
+    error = NotHandedOver(
+        f"{what} recorded, not handed over: {trouble or 'RabbitMQ did not confirm'}",
+        hint=f"do not submit again: any worker hands over what is recorded, once RabbitMQ is back; "
+        f"runner status {ids[0]} tells",
+    )
+    error.run_id, error.run_ids = ids[0], tuple(ids)
+    return error

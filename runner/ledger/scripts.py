@@ -7,13 +7,17 @@ That is defined when it is called.
 Redis Functions would be defined once, but whoever may load functions into a server can replace them, and they run with
 the rights of the user that calls them: a tenant without any right to our keys could have us change them. A script is
 known by its digest, so nobody can. Functions also stay in the server, one library for each version that ever ran there.
+
+Where RabbitMQ is the broker, the parts in ``lua/amqp`` take the place of those of the same name (``hints``): they note
+hints to publish instead of ringing in Redis. A script that says ``-- Hints: held.`` leaves its hints to its caller for
+a while. Projects without RabbitMQ run none of that.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from functools import cache
+from collections.abc import Callable, Iterable
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,8 +32,14 @@ class RunsScripts(Protocol):
     def eval(self, script: str, numkeys: int, *keys_and_args: Any) -> Any: ...
 
 
+_Part = Callable[[str], str]
+"""Returns the text of a part."""
+
 _USES = re.compile(r"^-- Uses: ([a-z, ]+)\.$", re.MULTILINE)
 _SELDOM = re.compile(r"^-- Seldom: (.+)\.$", re.MULTILINE)
+_HELD = "-- Hints: held."
+HELD_SECONDS = 10
+"""How long the hints of a submission are its submitter's to publish, and then anybody's."""
 _FUNCTIONS_OF = re.compile(r"(\w+) \(([\w, ]+)\)")
 _KEY = re.compile(r"local (?:function )?(\w+)")
 _GROUND = ("keys", "clock")
@@ -46,42 +56,56 @@ _STUB = "{name} = function(...) define_the_rest() return {name}(...) end"
 
 
 @cache
-def source(package: str, name: str) -> str:
+def source(package: str, name: str, *, hints: bool = False) -> str:
     """Return the whole text of script ``name`` of a package (``runner.ledger`` or ``runner.delivery``)."""
     own = _read(package, f"{name}.lua")
     # `#!lua flags=allow-oom` must be the first line: the script gives back more than it takes, so it runs also
     # when Redis has no memory left.
     flags, own = own.split("\n", 1) if own.startswith("#!") else ("#!lua", own)
-    return f"{flags}\n{link(own)}"
+    return f"{flags}\n{link(own, hints=hints)}"
 
 
 def _read(package: str, name: str) -> str:
     # Not by importlib.resources, which takes as long to import as all scripts to read: it can read zipped packages.
-    return (Path(str(import_module(package).__file__)).parent / "lua" / name).read_text("utf-8")
+    return (_folder(package) / name).read_text("utf-8")
+
+
+def _folder(package: str) -> Path:
+    return Path(str(import_module(package).__file__)).parent / "lua"
 
 
 @cache
-def _part(name: str) -> str:
+def _part(name: str, hints: bool = False) -> str:
+    if hints and name in _parts_of_hints():
+        return _read("runner.ledger", f"amqp/{name}.lua")
     return _read("runner.ledger", f"shared/{name}.lua")
 
 
-def link(own: str) -> str:
+@cache
+def _parts_of_hints() -> frozenset[str]:
+    return frozenset(file.stem for file in (_folder("runner.ledger") / "amqp").glob("*.lua"))
+
+
+def link(own: str, *, hints: bool = False) -> str:
     """Return a script's own text behind the parts that it needs.
 
     Those that are needed seldom are inside a function, which defines them when one of their functions is called. The
     ground is outside of a function that has all else in it: what a function finds there costs it nothing when it is
     defined, as opposed to what is beside it.
     """
-    always = _reached(uses(own))
+    part = partial(_part, hints=hints)
+    always = _reached(uses(own), part)
     called: dict[str, str] = {}
-    for text in (*map(_part, sorted(always)), own):
-        called |= {name: part for part, names in seldom(text).items() if part not in always for name in names}
-    rest = _reached(called.values(), all_of_it=True) - always
-    texts, rest_texts = [*_texts(always), own], _texts(rest)
+    for text in (*map(part, sorted(always)), own):
+        called |= {name: each for each, names in seldom(text).items() if each not in always for name in names}
+    rest = _reached(called.values(), part, all_of_it=True) - always
+    texts, rest_texts = [*_texts(always, part), own], _texts(rest, part)
     said = "\n".join(texts)
     ground = ["local NS = KEYS[1]", *_keys_of(said)]
     if "clock" in always | rest:
-        ground.append(_part("clock"))
+        ground.append(part("clock"))
+    if hints and "queues" in always | rest:
+        ground.append(f"local HINTS_HELD = {HELD_SECONDS * 1000 if _HELD in own else 0}")
     if called:
         names = ", ".join(called)
         ground.append(f"local {names}")
@@ -90,36 +114,36 @@ def link(own: str) -> str:
     return "\n".join([*ground, "return (function()", *texts, "end)()"])
 
 
-def _texts(parts: set[str]) -> list[str]:
+def _texts(parts: set[str], part: _Part) -> list[str]:
     """Return the texts of parts, each after what it uses, without the ground."""
-    return [_part(name) for name in _ordered(parts) if name not in _GROUND]
+    return [part(name) for name in _ordered(parts, part) if name not in _GROUND]
 
 
-def _reached(parts: Iterable[str], *, all_of_it: bool = False) -> set[str]:
+def _reached(parts: Iterable[str], part: _Part, *, all_of_it: bool = False) -> set[str]:
     """Return the parts, and those that they use; ``all_of_it``: also those that they use seldom."""
     found: set[str] = set()
     left = list(parts)
     while left:
-        part = left.pop()
-        if part not in found:
-            found.add(part)
-            left += [*uses(_part(part)), *(seldom(_part(part)) if all_of_it else ())]
+        name = left.pop()
+        if name not in found:
+            found.add(name)
+            left += [*uses(part(name)), *(seldom(part(name)) if all_of_it else ())]
     return found
 
 
-def _ordered(parts: set[str]) -> list[str]:
+def _ordered(parts: set[str], part: _Part) -> list[str]:
     """Return the parts so that each comes after those that it uses, seldom or not."""
     order: dict[str, None] = {}
 
-    def add(part: str) -> None:
-        for other in (*uses(_part(part)), *seldom(_part(part))):
+    def add(name: str) -> None:
+        for other in (*uses(part(name)), *seldom(part(name))):
             if other in parts and other not in order:
                 add(other)
-        order[part] = None
+        order[name] = None
 
-    for part in sorted(parts):
-        if part not in order:
-            add(part)
+    for name in sorted(parts):
+        if name not in order:
+            add(name)
     return list(order)
 
 
@@ -145,31 +169,35 @@ def seldom(text: str) -> dict[str, list[str]]:
 
 
 @cache
-def digest(package: str, name: str) -> str:
+def digest(package: str, name: str, *, hints: bool = False) -> str:
     """Return the SHA-1 that Redis knows script ``name`` by."""
     import hashlib  # start-up time: `runner --help` runs no script
 
-    return hashlib.sha1(source(package, name).encode(), usedforsecurity=False).hexdigest()
+    return hashlib.sha1(source(package, name, hints=hints).encode(), usedforsecurity=False).hexdigest()
 
 
-def read_all() -> None:
+def read_all(*, hints: bool = False) -> None:
     """Read all scripts now: a job may have made files unreachable by the time when its process needs one."""
     for package in ("runner.ledger", "runner.delivery"):
-        for file in (Path(str(import_module(package).__file__)).parent / "lua").glob("*.lua"):
-            digest(package, file.stem)
+        for file in _folder(package).glob("*.lua"):
+            digest(package, file.stem, hints=hints)
 
 
-def run_script(client: RunsScripts, namespace: str, name: str, *args: Any, package: str = "runner.ledger") -> Any:
+def run_script(
+    client: RunsScripts, namespace: str, name: str, *args: Any, package: str = "runner.ledger", hints: bool = False
+) -> Any:
     """Run a script in one round trip, or two the first time a server sees it."""
     from redis.exceptions import NoScriptError  # start-up time: whoever has a client has imported it
 
     try:
-        return client.evalsha(digest(package, name), 1, namespace, *args)
+        return client.evalsha(digest(package, name, hints=hints), 1, namespace, *args)
     except NoScriptError:
-        return client.eval(source(package, name), 1, namespace, *args)
+        return client.eval(source(package, name, hints=hints), 1, namespace, *args)
 
 
-def run_confirmed(client: Any, namespace: str, name: str, *args: Any, milliseconds: int) -> tuple[Any, bool]:
+def run_confirmed(
+    client: Any, namespace: str, name: str, *args: Any, milliseconds: int, hints: bool = False
+) -> tuple[Any, bool]:
     """Run a script, and wait until a replica has what it wrote; return its answer, and whether one has.
 
     One round trip: the commands go over one connection, since ``WAIT`` speaks of what that connection wrote. The
@@ -180,13 +208,13 @@ def run_confirmed(client: Any, namespace: str, name: str, *args: Any, millisecon
 
     for _ in range(2):
         with client.pipeline(transaction=False) as pipe:
-            pipe.evalsha(digest("runner.ledger", name), 1, namespace, *args)
+            pipe.evalsha(digest("runner.ledger", name, hints=hints), 1, namespace, *args)
             pipe.set(Keys(namespace).confirm, "1", ex=60)
             pipe.execute_command("WAIT", 1, milliseconds)
             answer, _, replicas = pipe.execute(raise_on_error=False)
         if not isinstance(answer, NoScriptError):
             break
-        client.script_load(source("runner.ledger", name))
+        client.script_load(source("runner.ledger", name, hints=hints))
     for each in (answer, replicas):
         if isinstance(each, Exception):
             raise each

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 from runner.errors import RunnerError
 from runner.ledger.address import resolve_url
+from runner.ledger.hint import Courier, Hint
 from runner.ledger.keys import Keys
 from runner.ledger.line import Asked, Broken, Lines, Refused, read_address
 from runner.ledger.reach import reaching
 from runner.ledger.scripts import digest, run_confirmed, run_script, source
+from runner.model.private_queue import is_private
 from runner.settings import Settings
 
 if TYPE_CHECKING:
@@ -35,6 +37,10 @@ class Store:
         self.settings = settings
         self.namespace = settings.namespace
         self.keys = Keys(self.namespace)
+        self.hints = settings.on_amqp
+        """Whether RabbitMQ carries hints of what waits: scripts are linked for that."""
+        self.courier: Courier | None = None
+        """Hands hints over to RabbitMQ; None leaves them to workers, which take them after 10 s."""
 
     @classmethod
     def open(cls, settings: Settings, *, start: bool = True) -> Self:
@@ -60,10 +66,20 @@ class Store:
 
     def close(self) -> None:
         """Close all connections."""
+        if self.courier is not None:
+            self.courier.close()
         if self._lines is not None:
             self._lines.close()
         if self._client is not None:
             self._client.close()
+
+    def hand_over(self, hints: Sequence[Hint]) -> Sequence[Hint]:
+        """Tell RabbitMQ of runs that this process has queued; return the hints that it has not confirmed in time.
+
+        Where Redis is the broker, nothing is to be told.
+        """
+        hints = [each for each in hints if not is_private(each.queue)]
+        return self.courier.hand_over(hints) if self.courier is not None and hints else ()
 
     def now(self) -> float:
         """Return the Unix time in seconds by Redis' clock, which all times of runs are by.
@@ -110,7 +126,9 @@ class Store:
         if self._lines is None:
             return partial(self._run, self.client, name, args)
         try:
-            asked = self._lines.begin("EVALSHA", digest("runner.ledger", name), 1, self.namespace, *args)
+            asked = self._lines.begin(
+                "EVALSHA", digest("runner.ledger", name, hints=self.hints), 1, self.namespace, *args
+            )
         except Broken:
             return partial(self._run_again, name, args)
         return partial(self._answer, self._lines, asked, name, args)
@@ -122,7 +140,7 @@ class Store:
             except Refused as refused:
                 if not str(refused).startswith("NOSCRIPT"):
                     raise
-            return lines.ask("EVAL", source("runner.ledger", name), 1, self.namespace, *args)
+            return lines.ask("EVAL", source("runner.ledger", name, hints=self.hints), 1, self.namespace, *args)
         except Refused as refused:
             from runner.ledger.translation import error_of, translate  # start-up time: it imports redis-py
 
@@ -133,7 +151,7 @@ class Store:
 
     def _run(self, client: redis.Redis, name: str, args: Sequence[Any]) -> Any:
         with reaching(self.settings):
-            return run_script(client, self.namespace, name, *args)
+            return run_script(client, self.namespace, name, *args, hints=self.hints)
 
     def _run_again(self, name: str, args: Sequence[Any]) -> Any:
         """Run a script once more after a connection has failed; redis-py knows the words for what may be wrong."""
@@ -157,4 +175,6 @@ class Store:
         if self.settings.durability == "local":
             return self.script(name, *args), True
         with reaching(self.settings):
-            return run_confirmed(self.client, self.namespace, name, *args, milliseconds=CONFIRM_MILLISECONDS)
+            return run_confirmed(
+                self.client, self.namespace, name, *args, milliseconds=CONFIRM_MILLISECONDS, hints=self.hints
+            )

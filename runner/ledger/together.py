@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import redis
 
+from runner.ledger.hint import Hint
 from runner.ledger.reach import reaching
 from runner.ledger.scripts import digest, source
 from runner.ledger.store import Store
@@ -15,6 +17,8 @@ from runner.ledger.submission import arguments_of
 
 if TYPE_CHECKING:
     from runner.ledger.submission import Submission
+
+log = logging.getLogger(__name__)
 
 _PORTION = 1000
 _OF_A_SCRIPT = re.compile(r"^WRONGTYPE|\buser_script\b|\bscript: ", re.IGNORECASE)
@@ -37,7 +41,7 @@ def submit_each(store: Store, submissions: Sequence[Submission]) -> list[str | E
             portion = submissions[first : first + _PORTION]
             with store.client.pipeline(transaction=False) as pipe:
                 # Loading is cheap, and saves asking whether this server knows the script.
-                pipe.script_load(source("runner.ledger", "submit"))
+                pipe.script_load(source("runner.ledger", "submit", hints=store.hints))
                 unsent: dict[int, Exception] = {}
                 for number, each in enumerate(portion):
                     try:
@@ -46,10 +50,22 @@ def submit_each(store: Store, submissions: Sequence[Submission]) -> list[str | E
                     except Exception as error:  # noqa: BLE001 - that of one job; the others are submitted
                         unsent[number] = error
                         continue
-                    pipe.evalsha(digest("runner.ledger", "submit"), 1, store.namespace, *arguments)
+                    pipe.evalsha(digest("runner.ledger", "submit", hints=store.hints), 1, store.namespace, *arguments)
                 waiting = iter([_verdict(answer) for answer in pipe.execute(raise_on_error=False)[1:]])
                 made += [unsent[number] if number in unsent else next(waiting) for number in range(len(portion))]
+    _hand_over(store, [each for each, new in zip(submissions, made, strict=True) if new == "new"])
     return made
+
+
+def _hand_over(store: Store, submissions: Sequence[Submission]) -> None:
+    """Tell RabbitMQ of runs; where it does not confirm, workers do so later, and nobody is kept waiting."""
+    if store.courier is None:
+        return
+    left = store.hand_over(
+        [Hint(each.id, each.queue, each.priority) for each in submissions if each.eta is None and each.delay is None]
+    )
+    if left:
+        log.warning("%d runs are recorded, and handed over later: %s", len(left), store.courier.trouble)
 
 
 def _verdict(answer: Any) -> str | Exception:

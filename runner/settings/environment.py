@@ -16,9 +16,6 @@ from runner.model.option import Flag, Integer, Kind, ListOf, Section, did_you_me
 OTHERS = frozenset({"RUNNER_PROJECT", "RUNNER_EMBEDDED", "RUNNER_ENV"})
 """Variables of the runner that are no options."""
 
-LATER = frozenset({"RUNNER_BROKER_URL"})
-"""Variables that mean something in a later version; ignoring one would run jobs where they should not run."""
-
 _HANDED_DOWN = frozenset({"RUNNER_PROJECT_FOUND"})
 """Set for processes that the runner starts."""
 

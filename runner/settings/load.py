@@ -15,12 +15,15 @@ from runner.host.trust import NAMED, Trust, closing_hint
 from runner.model.message import told
 from runner.model.option import Path as OptionPath
 from runner.settings import environment
+from runner.settings.broker_url import look_up_broker
 from runner.settings.discovery import SETTINGS_FILE, Place, check_found, environment_file, find_project
 from runner.settings.options import SETTINGS, Settings
 from runner.settings.redis_url import BadUrl, look_up
 from runner.settings.trusted_folders import trusted_folders
 from runner.yaml_reader.merge import merge_options
 from runner.yaml_reader.reader import MAX_BYTES, Document, read_bytes, source_of
+
+_LOOKED_UP = ("env:", "file:")
 
 
 def load_settings(
@@ -168,8 +171,6 @@ class _Reading:
         return values
 
     def _apply_variables(self, given: dict[str, Any]) -> None:
-        for name in sorted(environment.LATER & self.environ.keys()):
-            self.wrong_variables.append(f"{name}: is not supported in this version, unset it")
         for name, path, kind in self._set:
             text = self.environ[name]
             if not text.strip():
@@ -240,6 +241,11 @@ def _look_around(settings: Settings, reading: _Reading) -> Settings:
     except BadUrl as bad:
         url = ""
         reading.report(("redis_url",), str(bad))
+    broker = None
+    try:
+        broker = look_up_broker(settings.broker_url, url, settings.project, reading.environ)
+    except BadUrl as bad:
+        reading.report(("broker_url",), str(bad))
     if not reading.sound:
         raise reading.error(settings.project)
     if missing:
@@ -247,7 +253,13 @@ def _look_around(settings: Settings, reading: _Reading) -> Settings:
             f"jobs_dir: there is no folder {missing[0]}",
             hint=f"mkdir {missing[0]}, or runner init makes a project with example jobs",
         )
-    return replace(settings, redis_url=url, hidden_url=settings.redis_url.startswith(("env:", "file:")))
+    return replace(
+        settings,
+        redis_url=url,
+        hidden_url=settings.redis_url.startswith(_LOOKED_UP),
+        broker_url=broker,
+        hidden_broker_url=broker is not None and str(settings.broker_url).startswith(_LOOKED_UP),
+    )
 
 
 def _check_python_folder(folder: Path, path: OptionPath, reading: _Reading) -> None:

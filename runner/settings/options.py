@@ -241,12 +241,21 @@ class Settings:
     """What deserves a word, but stops nothing."""
     hidden_url: bool = False
     """Whether ``redis_url`` came from ``env:NAME`` or ``file:PATH``."""
+    hidden_broker_url: bool = False
+    """Whether ``broker_url`` did."""
 
     redis_url: str = option(
         Text(min_length=1),
         default="embedded",
         help="Where ledger and queues are: embedded (a private server in .runner/), a URL, env:NAME or file:PATH.",
         examples=("embedded", "redis://localhost:6379/0", "env:REDIS_URL", "file:/run/secrets/redis_url"),
+    )
+    broker_url: str | None = option(
+        Text(min_length=1),
+        default=None,
+        help="RabbitMQ, which tells workers of waiting runs: amqp:// or amqps://, env:NAME or file:PATH. Without it, "
+        "Redis does so. Several servers are separated by ;.",
+        examples=("amqp://runner:password@localhost:5672/", "env:BROKER_URL", "file:/run/secrets/broker_url"),
     )
     namespace: str = option(
         NAMESPACE,
@@ -340,6 +349,11 @@ class Settings:
         object.__setattr__(self, "state_dir", Path(os.path.normpath(self.project / self.state_dir)))
 
     @property
+    def on_amqp(self) -> bool:
+        """Whether RabbitMQ carries hints of waiting runs; else Redis does all."""
+        return self.broker_url is not None
+
+    @property
     def trust(self) -> Trust:
         """The trust in other users' files."""
         return Trust(self.found, (*self.vouched, *map(str, self.trusted_folders)))
@@ -350,16 +364,14 @@ class Settings:
         return tuple(file for file in (self.file, self.environment_file) if file is not None)
 
 
-_LATER = hint("it is not in this version")
 _OWN = frozenset({"concurrency", *(each.key for each in options_of(Settings))})
 """Options of a job that mean something of their own here."""
 
 SETTINGS = Section(
     Settings,
     {
-        "broker_url": _LATER,
         "scheduler": "schedules",
-        "broker": "redis_url",
+        "broker": "broker_url",
         "redis": "redis_url",
         "result_backend": "redis_url",
         "url": "redis_url",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,19 +67,34 @@ def secrets_of(url: str, *, hidden: bool) -> tuple[str, ...]:
 _PASSWORDS = ("password", "ssl_password", "sentinel_password")
 
 
-def look_up(value: str, project: Path, environ: Mapping[str, str]) -> str:
+def look_up(
+    value: str,
+    project: Path,
+    environ: Mapping[str, str],
+    *,
+    of: str = "Redis",
+    read: Callable[[str], str] | None = None,
+) -> str:
     """Return the URL that ``value`` means, in canonical form: ``env:`` and ``file:`` are looked up.
+
+    Args:
+        value: of the option.
+        project: its folder.
+        environ: where variables are.
+        of: whose URL it is, for messages.
+        read: returns the canonical form of a URL; :func:`canonical` if absent.
 
     Raises:
         BadUrl: with a message that fits after the option's name.
     """
+    read = read or canonical
     if value.startswith("env:"):
         name = value[4:]
         if not environ.get(name):
             is_set = "set but empty" if name in environ else "not set"
-            raise BadUrl(f"the environment variable {name} is {is_set}, set it to the URL of your Redis")
+            raise BadUrl(f"the environment variable {name} is {is_set}, set it to the URL of your {of}")
         try:
-            return canonical(environ[name].strip())
+            return read(environ[name].strip())
         except BadUrl as bad:
             raise BadUrl(f"the environment variable {name}: {bad}") from None
     if value.startswith("file:"):
@@ -92,14 +107,14 @@ def look_up(value: str, project: Path, environ: Mapping[str, str]) -> str:
             text = data.decode("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             why = getattr(error, "strerror", None) or "is not UTF-8"
-            raise BadUrl(f"{path} cannot be read ({why}), write the URL of your Redis into it") from None
+            raise BadUrl(f"{path} cannot be read ({why}), write the URL of your {of} into it") from None
         if len(data) > _LONGEST:
-            raise BadUrl(f"{path} is longer than {_LONGEST:,} bytes, write the URL of your Redis into it and no more")
+            raise BadUrl(f"{path} is longer than {_LONGEST:,} bytes, write the URL of your {of} into it and no more")
         try:
-            return canonical(text)
+            return read(text)
         except BadUrl as bad:
             raise BadUrl(f"{path}: {bad}") from None
-    return canonical(value)
+    return read(value)
 
 
 def canonical(url: str) -> str:

@@ -49,7 +49,7 @@ class JobConsumer(Consumer):
         # Workers share a ledger; they need not talk to each other.
         options = {**(worker_options or {}), "without_gossip": True, "without_mingle": True}
         super().__init__(*args, worker_options=options, **kwargs)
-        self.strategies = _Handlers(self.app)
+        self.strategies: dict[str, Handler] = _Handlers(self.app)
 
     def ensure_connected(self, conn: Any) -> Any:
         """Wait for Redis, at most a few seconds between tries: Celery's own pauses grow to half a minute."""
@@ -77,15 +77,19 @@ class JobConsumer(Consumer):
 
     def on_decode_error(self, message: Message, exc: BaseException) -> None:
         """Put what cannot be decoded to the dead letters."""
-        bury(message, f"its body cannot be decoded: {exc}")
+        self.bury(message, f"its body cannot be decoded: {exc}")
 
     def on_invalid_task(self, body: object, message: Message, exc: BaseException) -> None:
         """Put what is no valid task message to the dead letters."""
-        bury(message, f"it is not a valid task message: {exc}")
+        self.bury(message, f"it is not a valid task message: {exc}")
 
     def on_unknown_message(self, body: object, message: Message) -> None:
         """Put a message without a task's name to the dead letters."""
-        bury(message, "it names no task")
+        self.bury(message, "it names no task")
+
+    def bury(self, message: Message, why: str) -> None:
+        """Keep a message that nobody can act on among the dead letters, and let the inbox go on."""
+        bury(message, why)
 
 
 def take_in(app: RunnerApp, task: DeclaredTask, message: Message) -> None:

@@ -130,7 +130,8 @@ class Drain:
         lost: tuple[type[Exception], ...] = (*self._consumer.connection_errors, RunnerError, AttributeError)
         try:
             consumer.cancel()
-            consumer.channel.hand_back_waiting(self._state.waiting_here)
+            if not self._state.shared.settings.on_amqp:
+                consumer.channel.hand_back_waiting(self._state.waiting_here)
         except lost as error:
             log.warning("could not hand back waiting messages, their leases will run out: %s", error)
 

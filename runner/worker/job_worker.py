@@ -128,6 +128,12 @@ class JobWorker(Worker):
     def _prepare_queues(self, state: WorkerState) -> None:
         app, settings = self.app, self.app.runner_settings
         # Takers take the runs. What plain clients send is taken in here.
+        if settings.on_amqp:
+            from runner.delivery.amqp.inbox import inbox as rabbitmq_inbox  # start-up time: few projects have RabbitMQ
+
+            app.amqp.queues.select_add(rabbitmq_inbox())
+            app.amqp.queues.select([INBOX])
+            return
         inbox = Queue(
             INBOX,
             Exchange(f"{settings.namespace}.inbox"),

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from celery import bootsteps
 from celery.worker.consumer.control import Control
 from celery.worker.pidbox import Pidbox
+from kombu import Queue
 from kombu.pidbox import Mailbox
 
 from runner.app.commands import ASKED_IN_PASSING
@@ -21,17 +22,47 @@ from runner.worker.celery_types import Consumer, Node
 from runner.worker.remote_control import plain_commands
 
 
+class PlainMailbox(Mailbox):
+    """The mailbox of plain clients. Projects share it, and each worker of each has a queue of its own at it."""
+
+    def __init__(self, consumer: Consumer) -> None:
+        self.project = consumer.app.conf.control_exchange
+        super().__init__(PLAIN_CONTROL, type="fanout", accept=["json"], serializer="json", clock=consumer.app.clock)
+
+    def get_queue(self, hostname: str) -> Queue:
+        """Return the queue of a worker; workers of two projects on one host may have the same name."""
+        return super().get_queue(f"{hostname}.{self.project}")
+
+
 class PlainPidbox(Pidbox):
     """The mailbox of a worker for plain clients."""
 
     node: Node
-    _own: Pidbox | None = None
-    """The mailbox of the project, which Celery has made."""
 
     def __init__(self, consumer: Consumer) -> None:
         super().__init__(consumer)
-        mailbox = Mailbox(PLAIN_CONTROL, type="fanout", accept=["json"], serializer="json", clock=consumer.app.clock)
+        mailbox = PlainMailbox(consumer)
         self.node = mailbox.Node(consumer.hostname, handlers=plain_commands(), state=self.node.state)
+
+    def on_message(self, body: object, message: object) -> None:
+        """Answer; say nothing to what workers of other Celery apps tell one another."""
+        method = body.get("method") if isinstance(body, Mapping) else None
+        if isinstance(method, str) and method in ASKED_IN_PASSING:
+            return
+        super().on_message(body, message)
+
+
+class RedisPlainPidbox(PlainPidbox):
+    """The same where Redis is the broker."""
+
+    _own: Pidbox | None = None
+    """The mailbox of the project, which Celery has made."""
+
+    def reset(self) -> None:
+        """Begin anew with both mailboxes, since the channel that they share is closed."""
+        self.stop(self.c)
+        self._reset_own()
+        self.start(self.c)
 
     def start(self, c: Consumer) -> None:
         """Listen by the channel of the project's own mailbox, and answer by another: one connection subscribes."""
@@ -44,19 +75,6 @@ class PlainPidbox(Pidbox):
         transport.channels.append(self.node.channel)
         self.consumer = self.node.listen(channel=own.node.channel, callback=self.on_message)
         self.consumer.on_decode_error = c.on_decode_error
-
-    def reset(self) -> None:
-        """Begin anew with both mailboxes, since the channel that they share is closed."""
-        self.stop(self.c)
-        self._reset_own()
-        self.start(self.c)
-
-    def on_message(self, body: object, message: object) -> None:
-        """Answer; say nothing to what workers of other Celery apps tell one another."""
-        method = body.get("method") if isinstance(body, Mapping) else None
-        if isinstance(method, str) and method in ASKED_IN_PASSING:
-            return
-        super().on_message(body, message)
 
 
 class PlainControl(bootsteps.StartStopStep):
@@ -71,5 +89,5 @@ class PlainControl(bootsteps.StartStopStep):
 
     def __init__(self, consumer: Consumer, **kwargs: object) -> None:
         super().__init__(consumer, **kwargs)
-        box = PlainPidbox(consumer)
+        box = (PlainPidbox if consumer.app.runner_settings.on_amqp else RedisPlainPidbox)(consumer)
         self.start, self.stop, self.shutdown = box.start, box.stop, box.shutdown

@@ -16,6 +16,7 @@ from runner.ledger.ledger import Ledger
 from runner.ledger.specs import write_known
 from runner.worker.celery_types import Consumer
 from runner.worker.collector import Collector
+from runner.worker.hint_waiter import HintWaiter
 from runner.worker.live_files import LiveFiles
 from runner.worker.settler import Settler
 from runner.worker.takers import ProcessTakers, Takers
@@ -50,7 +51,7 @@ class WorkerState:
     """Those that each taker's process seeds anew; None where takers have no process of their own."""
     listed: threading.Event = field(default_factory=threading.Event)
     """Set once the worker has beaten for the first time, so that everybody finds it in the ledger."""
-    waiter: Waiter | None = None
+    waiter: Waiter | HintWaiter | None = None
     """None until the worker consumes."""
     takers: Takers = field(init=False)
     """There once the pool has started."""

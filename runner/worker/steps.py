@@ -9,11 +9,14 @@ from celery import bootsteps
 from celery.utils.log import get_logger
 
 from runner.ledger.connection import connect
+from runner.model.private_queue import is_private
 from runner.process.systemd import Watchdog, notify
 from runner.worker.active_runs import refresh, tell_of_events
 from runner.worker.celery_types import Consumer, autoscaler_of
 from runner.worker.drain import Drain
 from runner.worker.endings import Endings
+from runner.worker.hint_publishing import HintPublishing
+from runner.worker.hint_waiter import HintWaiter
 from runner.worker.plain_control import PlainControl
 from runner.worker.state import WorkerState, state_of
 from runner.worker.supervision import Supervision
@@ -42,8 +45,9 @@ class Supervise(bootsteps.StartStopStep):
     def start(self, consumer: Consumer) -> None:
         """Start the threads once; after a lost connection, give back what messages this process holds."""
         state = state_of(consumer)
-        # The old channel has done so, unless its connection broke while it closed.
-        consumer.task_consumer.channel.hand_back_waiting(state.waiting_here)
+        if not state.shared.settings.on_amqp:
+            # The old channel has done so, unless its connection broke while it closed.
+            consumer.task_consumer.channel.hand_back_waiting(state.waiting_here)
         tell_of_events(consumer)
         state.connected = True
         if self._parts is None:
@@ -51,6 +55,8 @@ class Supervise(bootsteps.StartStopStep):
             state.tell_ledger()
             self._parts.supervision.start()
             self._parts.waiter.start()
+            if self._parts.publishing is not None:
+                self._parts.publishing.start()
         if isinstance(state.takers, SoloTaker) and consumer.hub is not None:
             state.takers.join(consumer.hub)
         if consumer.hub is not None:
@@ -80,6 +86,8 @@ class Supervise(bootsteps.StartStopStep):
             state.collector.end()
         if self._parts is not None:
             self._parts.waiter.end()
+            if self._parts.publishing is not None:
+                self._parts.publishing.end()
             self._parts.supervision.end()
 
 
@@ -87,17 +95,26 @@ class Supervise(bootsteps.StartStopStep):
 class _Parts:
     """The parts that a worker has once it consumes."""
 
-    waiter: Waiter
+    waiter: Waiter | HintWaiter
+    publishing: HintPublishing | None
+    """Of hints to RabbitMQ, if that is the broker."""
     drain: Drain
     supervision: Supervision
 
     @classmethod
     def of(cls, consumer: Consumer, state: WorkerState) -> _Parts:
         settings = state.shared.settings
-        state.waiter = Waiter(partial(connect, settings), settings.namespace, lambda: state.taken_queues, state.takers)
+        connecting = partial(connect, settings)
+        publishing = None
+        if settings.on_amqp:
+            publishing = HintPublishing(connecting, state.shared.app.open_ledger, settings)
+        if settings.on_amqp and not all(map(is_private, state.queues)):
+            state.waiter = HintWaiter(settings, lambda: state.taken_queues, state.takers)
+        else:
+            state.waiter = Waiter(connecting, settings.namespace, lambda: state.taken_queues, state.takers)
         endings = Endings(state.shared, state.takers)
         drain = Drain(consumer, state, endings, settings.worker.shutdown_grace)
-        return cls(state.waiter, drain, Supervision(consumer, state, endings, drain))
+        return cls(state.waiter, publishing, drain, Supervision(consumer, state, endings, drain))
 
 
 class Announce(bootsteps.StartStopStep):

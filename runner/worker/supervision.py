@@ -274,7 +274,10 @@ class Supervision(threading.Thread):
         hooks = beat.hooks
         if beat.before < LOOKERS:
             hooks += self._silences.look(self._ledger, self._shared.app.catalog)
-        if hooks and self._state.connected:
+        for _ in range(min(beat.waiting, self._takers.idle)):
+            self._takers.wake()
+        # Without RabbitMQ, Redis may be there all the same.
+        if hooks and (self._state.connected or self._ledger.hints):
             more |= fire_hooks(self._ledger, self._shared.app.catalog, by=worker) == MOST_HOOKS
         pause = beat.turn
         if beat.next_due is not None:

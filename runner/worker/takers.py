@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from celery import signals
 from celery.utils.log import get_logger
@@ -19,7 +19,7 @@ from celery.utils.log import get_logger
 from runner.app.celery_types import Words
 from runner.attempt.channel import Channel, ParentGone
 from runner.attempt.limits import Limits
-from runner.attempt.slot import NOTHING
+from runner.attempt.slot import NOTHING, Slot, TakerState
 from runner.attempt.state import SharedState
 from runner.attempt.taker import Place, Taker
 from runner.attempt.taker_process import Inherited, be_taker
@@ -38,6 +38,22 @@ TURN_SECONDS = 0.05
 
 FAILED_PAUSE = 1.0
 """Seconds before a taker in the worker's own process starts again after an error."""
+
+
+class Woken(NamedTuple):
+    """A taker that was woken. It showed that it was idle under ``version``."""
+
+    slot: Slot
+    version: int
+
+    @property
+    def has_asked(self) -> bool:
+        """Whether the ledger has answered it since, or it does not ask."""
+        shown = (self.slot.version - self.version) & 0xFFFFFFFF
+        return shown >= _ASKED_AND_ANSWERED or (shown > 1 and self.slot.state != TakerState.ASKING)
+
+
+_ASKED_AND_ANSWERED = 4
 
 
 class Takers:
@@ -150,14 +166,20 @@ class Takers:
 
     def wake(self) -> bool:
         """Wake an idle taker; False if there is none."""
+        return self.wake_one() is not None
+
+    def wake_one(self) -> Woken | None:
+        """Wake an idle taker, and return what tells when it has asked for work; None if there is none."""
         with self._changed:
             if not self._idle:
-                return False
+                return None
             # The last one: its memory is still at hand, and the others may sleep on.
             index, _ = self._idle.popitem()
+        slot = self.board.slot(index)
+        woken = Woken(slot, slot.version)
         self._tell(index, wake=True)
         self.on_wake()
-        return True
+        return woken
 
     def wake_all(self) -> None:
         """Wake all that are idle: there may be something that nobody rang for."""
@@ -243,7 +265,7 @@ class ProcessTakers(Takers):
 
     def start(self) -> None:
         """Fork the template, while this process has no threads, and ask it for the takers."""
-        read_all()
+        read_all(hints=self._shared.settings.on_amqp)
         self.template.start()
         super().start()
 

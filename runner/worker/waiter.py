@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 import redis
 from celery.utils.log import get_logger
-from redis.connection import AbstractConnection
+from redis.connection import Connection
 
 from runner.errors import RunnerError
 from runner.ledger.keys import Keys
@@ -31,6 +31,74 @@ AWAY_PAUSE = 1.0
 """Seconds before the next try while Redis is away."""
 
 
+class Bell:
+    """Waits at lists in Redis for somebody to ring.
+
+    Args:
+        connect: returns a client.
+        keys: returns the lists.
+    """
+
+    def __init__(self, connect: Callable[[], redis.Redis], keys: Callable[[], Sequence[str]]) -> None:
+        self._connect, self._keys = connect, keys
+        self._client: redis.Redis | None = None
+        self._connection: Connection | None = None
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether nothing that rings is missed."""
+        return self._connection is not None
+
+    def connect(self) -> None:
+        """Connect, if that is not so yet.
+
+        Raises:
+            redis.RedisError, RunnerError, OSError: Redis cannot be reached.
+        """
+        if self._connection is None:
+            self._client = self._client or self._connect()
+            self._connection = self._client.connection_pool.get_connection()
+
+    def wait(self) -> bool:
+        """Wait a few seconds for a ring; return whether there was one.
+
+        Raises:
+            redis.RedisError, RunnerError, OSError: Redis cannot be reached.
+        """
+        self.connect()
+        connection = self._connection
+        assert connection is not None
+        try:
+            connection.send_command("BLPOP", *self._keys(), BLOCK_SECONDS)
+            if not connection.can_read(BLOCK_SECONDS + ANSWER_SECONDS):
+                raise redis.TimeoutError("Redis does not answer")
+            return connection.read_response() is not None
+        except BaseException:
+            self.disconnect()
+            raise
+
+    def disconnect(self) -> None:
+        """Give up the connection; the next wait makes another one."""
+        connection, self._connection = self._connection, None
+        if connection is not None and self._client is not None:
+            connection.disconnect()
+            self._client.connection_pool.release(connection)
+
+    def interrupt(self) -> None:
+        """Have a wait of another thread fail."""
+        # Shut down, not closed: the thread may be reading from it, and then sees its end.
+        sock = getattr(self._connection, "_sock", None)
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close the client."""
+        self.disconnect()
+        if self._client is not None:
+            self._client.close()
+
+
 class Waiter(threading.Thread):
     """The waiter of one worker.
 
@@ -45,55 +113,32 @@ class Waiter(threading.Thread):
         self, connect: Callable[[], redis.Redis], namespace: str, queues: Callable[[], Sequence[str]], takers: Takers
     ) -> None:
         super().__init__(name="runner-waiter", daemon=True)
-        self._connect = connect
-        self._keys = Keys(namespace)
-        self._queues = queues
+        keys = Keys(namespace)
+        self._bell = Bell(connect, lambda: [keys.ring(queue) for queue in queues()])
         self._takers = takers
         self._ended = threading.Event()
-        self._connection: AbstractConnection | None = None
 
     def run(self) -> None:
         """Wait and wake until the worker ends."""
-        client: redis.Redis | None = None
         while not self._ended.is_set():
             if not self._takers.wait_for_idle(AWAY_PAUSE):
                 continue
             try:
-                client = client or self._connect()
-                self._wait(client)
+                if not self._bell.is_connected:
+                    self._bell.connect()
+                    # What came while nobody listened has rung, unless the connection was lost in that moment.
+                    self._takers.wake()
+                elif self._bell.wait():
+                    self._takers.wake()
             except (redis.RedisError, RunnerError, OSError) as error:
                 if not self._ended.is_set():
                     log.debug("cannot wait for work: %s", error)
                     self._ended.wait(AWAY_PAUSE)
-        if client is not None:
-            client.close()
-
-    def _wait(self, client: redis.Redis) -> None:
-        connection = self._connection = client.connection_pool.get_connection()
-        try:
-            # What came while nobody listened has rung, unless the connection was lost in that moment.
-            self._takers.wake()
-            while not self._ended.is_set():
-                if not self._takers.wait_for_idle(AWAY_PAUSE):
-                    continue
-                rings = [self._keys.ring(queue) for queue in self._queues()]
-                connection.send_command("BLPOP", *rings, BLOCK_SECONDS)
-                if not connection.can_read(BLOCK_SECONDS + ANSWER_SECONDS):
-                    raise redis.TimeoutError("Redis does not answer")
-                if connection.read_response() is not None:
-                    self._takers.wake()
-        finally:
-            self._connection = None
-            connection.disconnect()
-            client.connection_pool.release(connection)
+        self._bell.close()
 
     def renew(self) -> None:
         """Listen to other queues from now on."""
-        # Shut down, not closed: the thread may be reading from it, and then sees its end.
-        sock = getattr(self._connection, "_sock", None)
-        if sock is not None:
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
+        self._bell.interrupt()
 
     def end(self) -> None:
         """End the thread."""

@@ -113,7 +113,7 @@ def test_all_faults_come_at_once_with_line_and_column(project: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("broker_url: amqp://x\n", "not in this version"),
+        ("broker_url: amqp://\n", "has no host, write amqp://HOST:5672/VHOST"),
         ("durability: lokal\n", "is not one of local, replicated"),
         ("schedules: 1\n", "expected true or false"),
         ("concurrency: 4\n", "did you mean worker.concurrency?"),
@@ -183,7 +183,18 @@ def test_bytes_that_are_no_text_are_a_problem_with_a_place(project: Path) -> Non
 def test_the_schema_has_every_option_with_help() -> None:
     schema = SETTINGS.schema()
     assert set(schema["properties"]) == {
-        *("redis_url", "namespace", "jobs_dir", "defaults", "python_path", "setup", "timezone", "retention", "limits"),
+        *(
+            "redis_url",
+            "broker_url",
+            "namespace",
+            "jobs_dir",
+            "defaults",
+            "python_path",
+            "setup",
+            "timezone",
+            "retention",
+            "limits",
+        ),
         *("schedules", "calendars", "worker", "web", "celery", "durability", "trusted_folders", "state_dir"),
     }
     assert all(each["description"] for each in schema["properties"].values())
@@ -300,7 +311,7 @@ def test_variables_override_the_file(project: Path) -> None:
         ("RUNNER_REDIS_URL", "", "set but empty"),
         ("RUNNER_REDIS_URL", "redis://", "has no host"),
         ("RUNNER_NAMESPACE", "a b", "use 1 to 64"),
-        ("RUNNER_BROKER_URL", "amqp://x", "not supported in this version"),
+        ("RUNNER_BROKER_URL", "amqp://x?cafile=ca.pem", "has cafile in a URL without TLS"),
     ],
 )
 def test_a_wrong_variable_is_named(project: Path, name: str, value: str, part: str) -> None:

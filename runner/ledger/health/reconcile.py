@@ -81,7 +81,8 @@ class Reconciliation:
     # -- walking
 
     def _script(self, name: str, *args: Any) -> Any:
-        return run_script(self._client, self._namespace, name, "1" if self._mend else "", *args, package=PACKAGE)
+        words = ("1" if self._mend else "", *args)
+        return run_script(self._client, self._namespace, name, *words, package=PACKAGE, hints=self._store.hints)
 
     def _walk_records_and_queues(self) -> None:
         """Look at every key of the namespace once: records, queues, and the indexes by job."""

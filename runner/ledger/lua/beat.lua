@@ -7,13 +7,13 @@
 --
 -- ARGV: worker ('' for none), ms the worker counts as alive, lease in ms, the worker's record as name, value, …
 -- Returns {ms until the next run is due, or may be due by its rate | '', ids to terminate and their signals as a flat list, more to do,
--- hooks to fire, runs and jobs to prune, ms until this worker's next turn, how many have a turn before it}
+-- hooks to fire, runs and jobs to prune, ms until this worker's next turn, how many have a turn before it,
+-- how many runs wait that this worker shall wake its idle takers for by itself}
 --
--- Uses: clock, keys, records, queues, claims, waiting, endings, arrivals, losses, inbox, pauses, rates, requires, revoking, events, overruns, flows.
+-- Uses: clock, keys, records, rerings, claims, waiting, endings, arrivals, losses, inbox, pauses, rates, requires, revoking, events, overruns, flows.
 
 local worker, lease = ARGV[1], tonumber(ARGV[3])
 local PORTION = 200
-local MOST_RUNG_AGAIN = 10       -- in one queue
 local LOST_KEPT = 86400000      -- ms
 local more = 0
 
@@ -167,18 +167,11 @@ if NOW >= hold then
   if #dead == PORTION then more = 1 end
 end
 
--- A ring may be lost with the worker that heard it.
-for _, queue in ipairs(redis.call('SRANDMEMBER', QUEUES, 20)) do
-  if redis.call('EXISTS', ring_key(queue)) == 0 then
-    local waiting = 0
-    for priority = 0, 9 do
-      -- A damaged one is left to the doctor.
-      local length = redis.pcall('LLEN', queue_key(queue, priority))
-      waiting = waiting + (type(length) == 'number' and length or 0)
-    end
-    if waiting > 0 then ring(queue, math.min(waiting, MOST_RUNG_AGAIN)) end
-  end
+local own_queues = ''
+for i = 4, #ARGV, 2 do
+  if ARGV[i] == 'queues' then own_queues = ARGV[i + 1] end
 end
+local waiting = look_for_waiting(own_queues)
 
 -- Turns: ten workers, the first by name, come one after the other, half a second apart. The rest only say that they live.
 local FIRST = 10
@@ -207,4 +200,4 @@ end
 return { next_due < math.huge and tostring(math.max(0, next_due - NOW)) or '',
   redis.call('HGETALL', TERMINATING), more, redis.call('ZCOUNT', OUTBOX, '-inf', NOW),
   redis.call('ZCOUNT', PRUNABLE, '-inf', NOW) + redis.call('ZCOUNT', OVERFULL, '-inf', NOW) + redis.call('EXISTS', REMOVED_FLOWS),
-  math.floor(turn), before }
+  math.floor(turn), before, waiting }

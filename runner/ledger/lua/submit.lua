@@ -11,6 +11,7 @@
 -- {'paused', who paused it as JSON}
 --
 -- Uses: clock, keys, making.
+-- Hints: held.
 
 local run = { id = ARGV[1], job = ARGV[2], state = 'PENDING', submitted_at = tostring(NOW) }
 local fields = { 'job', run.job, 'state', 'PENDING', 'submitted_at', NOW }

@@ -11,6 +11,7 @@
 -- its place in the list (from 1), 'known' | 'conflict' | 'paused', the id of the run that there is ('' if paused).
 --
 -- Uses: clock, queues, making.
+-- Hints: held.
 
 local commons, own = tonumber(ARGV[5]), tonumber(ARGV[6])
 local common = { job = ARGV[1], state = 'PENDING', submitted_at = tostring(NOW) }

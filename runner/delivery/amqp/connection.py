@@ -1,0 +1,171 @@
+"""Connections to RabbitMQ, by py-amqp as Kombu uses it."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from amqp import Connection
+from amqp.exceptions import AccessRefused, AMQPError, NotAllowed
+
+from runner.errors import InvalidSettings, Unavailable
+from runner.settings import Settings
+from runner.settings.broker_url import BrokerAddress, read_brokers
+
+CONNECT_SECONDS = 5.0
+"""How long a connection may take, and how long an answer."""
+
+FAILURES = (AMQPError, OSError)
+"""What py-amqp raises where a connection or a channel fails."""
+
+TCP_USER_TIMEOUT_MS = 20_000
+"""How long sent bytes may stay unacknowledged before the kernel gives a connection up."""
+
+
+def tls_options(address: BrokerAddress) -> dict[str, Any] | bool:
+    """Return the options of TLS as py-amqp and Celery's ``broker_use_ssl`` take them."""
+    if address.tls is None:
+        return False
+    said = dict(address.tls)
+    checks = said.pop("verify", True)
+    options: dict[str, Any] = {"cert_reqs": ssl.CERT_REQUIRED if checks else ssl.CERT_NONE, **said}
+    if checks:
+        # Without a name py-amqp checks none.
+        options.setdefault("server_hostname", address.host)
+    else:
+        options.pop("server_hostname", None)
+    return options
+
+
+def open_connection(
+    settings: Settings,
+    *,
+    seconds: float = CONNECT_SECONDS,
+    heartbeat: float = 0.0,
+    on_blocked: Callable[[str], None] | None = None,
+    on_unblocked: Callable[[], None] | None = None,
+) -> Connection:
+    """Connect to the first server of ``broker_url`` that answers.
+
+    Args:
+        settings: of a project with RabbitMQ.
+        seconds: how long that may take, and any answer after it.
+        heartbeat: seconds; 0 for a connection whose owner does not look at it all the time.
+        on_blocked: called when RabbitMQ takes no more messages, since it is short of memory or disk.
+        on_unblocked: called when it does so again.
+
+    Raises:
+        Unavailable: none answers, or lets this user in.
+    """
+    assert settings.broker_url is not None
+    addresses = read_brokers(settings.broker_url)
+    for number, address in enumerate(addresses, 1):
+        try:
+            return _open(address, seconds, heartbeat, on_blocked, on_unblocked)
+        except FAILURES as error:
+            if number == len(addresses):
+                raise unavailable(settings, error, address) from error
+        except (ssl.SSLError, ValueError) as error:  # a file that is no certificate
+            raise InvalidSettings(f"broker_url: {address.shown}: {error}", hint="correct the part after ?") from error
+    raise AssertionError
+
+
+def _open(
+    address: BrokerAddress,
+    seconds: float,
+    heartbeat: float,
+    on_blocked: Callable[[str], None] | None,
+    on_unblocked: Callable[[], None] | None,
+) -> Connection:
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    connection = Connection(
+        host=f"{host}:{address.port}",
+        userid=address.user,
+        password=address.password,
+        login_method="PLAIN",
+        virtual_host=address.vhost,
+        ssl=tls_options(address),
+        connect_timeout=seconds,
+        heartbeat=heartbeat,
+        on_blocked=on_blocked,
+        on_unblocked=on_unblocked,
+        client_properties={"connection_name": f"runner@{socket.gethostname()}", "product": "runner"},
+        socket_settings=_socket_settings(),
+    )
+    try:
+        connection.connect()
+        # Each wait for an answer is bounded, also where py-amqp waits without a time.
+        connection.transport.sock.settimeout(seconds)
+    except BaseException:
+        connection.collect()
+        raise
+    return connection
+
+
+def _socket_settings() -> dict[int, int]:
+    option = getattr(socket, "TCP_USER_TIMEOUT", None)
+    return {option: TCP_USER_TIMEOUT_MS} if option is not None else {}
+
+
+def unavailable(settings: Settings, error: BaseException, address: BrokerAddress | None = None) -> Unavailable:
+    """Return the error for a failure of RabbitMQ, without any password."""
+    assert settings.broker_url is not None
+    addresses = read_brokers(settings.broker_url)
+    address = address or addresses[0]
+    where = "RabbitMQ" if settings.hidden_broker_url else f"RabbitMQ at {address.shown}"
+    if isinstance(error, AccessRefused):
+        return Unavailable(
+            f"{where} refuses user {address.user}: {words_of(error)}",
+            hint=f"check user, password, and virtual host in broker_url; rabbitmqctl authenticate_user {address.user}",
+        )
+    if isinstance(error, NotAllowed):
+        return Unavailable(
+            f"{where} does not let user {address.user} use virtual host {address.vhost}: {words_of(error)}",
+            hint=f"rabbitmqctl add_vhost {address.vhost}; rabbitmqctl set_permissions -p {address.vhost} "
+            f"{address.user} '.*' '.*' '.*'",
+        )
+    return Unavailable(
+        f"{where} cannot be reached: {words_of(error)}",
+        hint="start RabbitMQ, or correct broker_url; runner doctor looks at it",
+    )
+
+
+def words_of(error: BaseException) -> str:
+    """Return what an error of py-amqp, or of a socket, says."""
+    if isinstance(error, AMQPError):
+        return str(error.reply_text or error).strip() or type(error).__name__
+    if isinstance(error, TimeoutError):
+        return "it does not answer"
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return str(text)
+
+
+@contextmanager
+def asking(settings: Settings) -> Iterator[None]:
+    """Turn what py-amqp raises in the block into the runner's errors.
+
+    Raises:
+        Unavailable: RabbitMQ cannot be reached, or refuses.
+    """
+    try:
+        yield
+    except FAILURES as error:
+        raise unavailable(settings, error) from error
+
+
+def close_quietly(connection: Connection | None) -> None:
+    """Close a connection that may be broken."""
+    if connection is None:
+        return
+    try:
+        if connection.connected:
+            # The server may not answer any more.
+            connection.transport.sock.settimeout(1.0)
+            connection.close()
+    except (*FAILURES, AttributeError):
+        pass
+    finally:
+        connection.collect()

@@ -1,0 +1,90 @@
+"""The queues of hints in RabbitMQ: one for each queue of runs, named ``NAMESPACE.QUEUE``."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from amqp import Channel, Connection
+from amqp.exceptions import AccessRefused, ChannelError, NotFound
+
+from runner.delivery.amqp.connection import asking, words_of
+from runner.errors import Unavailable
+from runner.settings import Settings
+
+
+class NoQueue(Unavailable):
+    """A queue of hints cannot be declared, or cannot be used by this user."""
+
+    code = "no_queue"
+
+
+class Waiting(NamedTuple):
+    """The number of hints that wait in a queue of RabbitMQ, and of consumers that listen."""
+
+    hints: int
+    consumers: int
+
+
+def queue_name(namespace: str, queue: str) -> str:
+    """Return the name in RabbitMQ of the queue of hints for a queue of runs."""
+    return f"{namespace}.{queue}"
+
+
+def declare(connection: Connection, settings: Settings, queue: str) -> None:
+    """Make the queue of hints for a queue of runs. One that is there is used as it is, whatever its arguments.
+
+    Raises:
+        NoQueue: this user may not declare it.
+        amqp.AMQPError, OSError: the connection fails.
+    """
+    if count(connection, settings, queue) is not None:
+        return
+    name = queue_name(settings.namespace, queue)
+    channel: Channel = connection.channel()
+    try:
+        channel.queue_declare(name, durable=True, exclusive=False, auto_delete=False)
+        channel.close()
+    except AccessRefused as error:
+        raise no_permission(settings, queue, error) from error
+    except ChannelError as error:
+        # Somebody else has declared it meanwhile, with arguments of their own.
+        if count(connection, settings, queue) is None:
+            raise NoQueue(f"RabbitMQ refuses to declare queue {name}: {words_of(error)}") from error
+
+
+def count(connection: Connection, settings: Settings, queue: str) -> Waiting | None:
+    """Return how many hints wait in the queue of hints for a queue of runs; None if RabbitMQ has no such queue.
+
+    Raises:
+        NoQueue: this user may not look at it, or another connection has it for itself.
+        amqp.AMQPError, OSError: the connection fails.
+    """
+    channel: Channel = connection.channel()
+    try:
+        found = channel.queue_declare(queue_name(settings.namespace, queue), passive=True)
+        channel.close()
+    except NotFound:
+        return None
+    except ChannelError as error:
+        raise no_permission(settings, queue, error) from error
+    return Waiting(int(found.message_count), int(found.consumer_count))
+
+
+def count_all(connection: Connection, settings: Settings, queues: list[str]) -> dict[str, Waiting | None]:
+    """Return what :func:`count` says of several queues.
+
+    Raises:
+        Unavailable: RabbitMQ cannot be reached, or refuses.
+    """
+    with asking(settings):
+        return {queue: count(connection, settings, queue) for queue in queues}
+
+
+def no_permission(settings: Settings, queue: str, error: BaseException) -> NoQueue:
+    """Return the error for a queue of hints that this user may not declare or use, with the administrator's command."""
+    name = queue_name(settings.namespace, queue)
+    return NoQueue(
+        f"RabbitMQ refuses queue {name}: {words_of(error)}",
+        hint=f"let an administrator declare it (rabbitmqadmin declare queue name={name} durable=true), or allow it: "
+        f"rabbitmqctl set_permissions USER '^({settings.namespace}|celery|reply)\\b.*' '.*' '.*'",
+    )
