@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from runner import embedded
 from runner._version import __version__
@@ -16,7 +15,7 @@ from runner.actions.tick import Engine
 from runner.app.before_runs import host_complaints
 from runner.embedded.place import Place
 from runner.errors import InvalidSettings, RunnerError, Unavailable
-from runner.ledger.health.finding import EXAMPLES, Finding, Level, named, ok, problem, warning
+from runner.ledger.health.finding import EXAMPLES, Finding, Level, Report, named, ok, problem, warning
 from runner.ledger.health.fleet import (
     archive_dead_letters,
     check_dead_letters,
@@ -44,33 +43,6 @@ UNSUBMITTED_SECONDS = 150
 """Seconds after which a slot that was not submitted tells that nobody looks; a tick comes each minute."""
 LITTLE_SPACE = 256 * 1024**2
 """Bytes left on the embedded server's disk that deserve a word."""
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """The doctor's findings; after a repair, the remaining ones and the repairs."""
-
-    findings: tuple[Finding, ...]
-    mended: tuple[Finding, ...] = ()
-
-    @property
-    def healthy(self) -> bool:
-        """Whether nothing needs attention."""
-        return all(finding.level is Level.OK for finding in self.findings)
-
-    @property
-    def level(self) -> Level:
-        """The worst level of all findings."""
-        found = {finding.level for finding in self.findings}
-        return next(level for level in (Level.PROBLEM, Level.WARNING, Level.OK) if level in found or level is Level.OK)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the JSON object that ``--json`` prints."""
-        return {
-            "status": str(self.level),
-            "checks": [finding.as_dict() for finding in self.findings],
-            "mended": [finding.as_dict() for finding in self.mended],
-        }
 
 
 def examine(project: Project, *, repair: bool = False, quick: bool = False) -> Report:

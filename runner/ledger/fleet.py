@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from runner.ledger.inbox import INBOX, INBOX_KEYS
@@ -13,11 +14,14 @@ from runner.ledger.reach import reaching
 from runner.ledger.record import LATEST, pairs
 from runner.ledger.store import Store
 from runner.model.queue import Queue
-from runner.model.run import to_timestamp
+from runner.model.run import to_datetime, to_timestamp
 from runner.model.worker import Problems, Worker
 
 MOST_DELAYED = 10_000
 """Delayed runs that are looked at, those that are due first; and as many of those that are held."""
+
+SILENT_SECONDS = 10.0
+"""A worker that was silent for so long is in trouble; one of a large fleet beats every 7 s, see ``beat.lua``."""
 
 _PRIORITIES = 10
 _STATES: Mapping[str, Literal["running", "stopping"]] = {"running": "running", "stopping": "stopping"}
@@ -63,6 +67,33 @@ def clock_skews(store: Store) -> dict[str, float]:
             if clock and not lost:
                 skews[name] = (clock - seen) / 1000
     return skews
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """A worker of one host, and what tells whether it still lives there."""
+
+    worker: Worker
+    process: str
+    """When its process started (see :func:`runner.host.process.started_at`); empty if its runner is older."""
+    silent: float
+    """Seconds since it was last heard of."""
+
+
+def workers_of_host(store: Store, host: str) -> list[Local]:
+    """Return the workers that have recorded ``host`` as the name of their host.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    now, found = store.script("workers", host)
+    listed = []
+    for name, until, flat in found:
+        record = pairs(flat)
+        worker = _worker(name, record, lost=float(until) <= now)
+        silent = now / 1000 - to_datetime(worker.seen_at).timestamp()
+        listed.append(Local(worker, record.get("process", ""), silent))
+    return listed
 
 
 def _records(store: Store) -> list[tuple[str, Mapping[str, str], bool]]:

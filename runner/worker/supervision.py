@@ -26,6 +26,7 @@ from runner.attempt.slot import LOOK_SECONDS
 from runner.errors import RunnerError
 from runner.hooks.fire import MOST_HOOKS, fire_hooks
 from runner.hooks.silent import LOOKERS, Silences
+from runner.host.process import started_at
 from runner.ledger.ledger import WORKER_RECORD_SECONDS
 from runner.process.orphans import Orphans, adopts_orphans
 from runner.worker.celery_types import Consumer, autoscaler_of
@@ -90,6 +91,8 @@ class Supervision(threading.Thread):
         self._record: dict[str, str | int] = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
+            # Containers with one host name have processes of the same number.
+            "process": started_at(os.getpid()) or "",
             "pool": state.pool,
             "started_at": round(time.time() * 1000),
             "version": __version__,

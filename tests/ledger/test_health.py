@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
+from runner.ledger.fleet import SILENT_SECONDS
 from runner.ledger.health.finding import Finding, Level
 from runner.ledger.health.fleet import archive_dead_letters, check_dead_letters, check_queues, check_workers
 from runner.ledger.health.reconcile import Reconciliation, reconcile
 from runner.ledger.health.server import ask, check_server, losing_settings
-from runner.ledger.ledger import Ledger
+from runner.ledger.ledger import WORKER_RECORD_SECONDS, Ledger
 from runner.model.run import FINAL, Run, State
 from runner.settings import Settings
 from tests.support.answers import text
@@ -635,3 +636,13 @@ def test_repairs_beside_a_real_worker_start_nothing_twice(make_project: Callable
     assert starts == sorted(expected)
     assert sum(run.losses for run in runs) == 0
     ledger.close()
+
+
+def test_workers_of_a_large_fleet_beat_before_they_are_called_silent(bench: Bench) -> None:
+    """Ten take turns at the chores, and beat more often than the others."""
+    record: dict[str, str | int] = {"host": "h", "pid": 1, "queues": "", "concurrency": 1, "pool": "p", "started_at": 1}
+    turns = [
+        bench.ledger.beat(worker=f"w{number:02}", keep=WORKER_RECORD_SECONDS, lease=15.0, record=record).turn
+        for number in range(12)
+    ]
+    assert max(turns) < SILENT_SECONDS < WORKER_RECORD_SECONDS

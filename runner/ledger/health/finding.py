@@ -47,6 +47,33 @@ class Finding:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The doctor's findings; after a repair, the remaining ones and the repairs."""
+
+    findings: tuple[Finding, ...]
+    mended: tuple[Finding, ...] = ()
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing needs attention."""
+        return all(finding.level is Level.OK for finding in self.findings)
+
+    @property
+    def level(self) -> Level:
+        """The worst level of all findings."""
+        found = {finding.level for finding in self.findings}
+        return next(level for level in (Level.PROBLEM, Level.WARNING, Level.OK) if level in found or level is Level.OK)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON object that ``--json`` prints."""
+        return {
+            "status": str(self.level),
+            "checks": [finding.as_dict() for finding in self.findings],
+            "mended": [finding.as_dict() for finding in self.mended],
+        }
+
+
 def named(names: Sequence[str]) -> str:
     """Return the first few of ``names``: ``a, b, c, …``."""
     return ", ".join(names[:EXAMPLES]) + (", …" if len(names) > EXAMPLES else "")

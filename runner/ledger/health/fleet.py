@@ -13,7 +13,7 @@ from typing import Any
 from redis.exceptions import NoPermissionError
 
 from runner.host.state import state_folder
-from runner.ledger.fleet import clock_skews, consumed_queues, live_workers
+from runner.ledger.fleet import SILENT_SECONDS, clock_skews, consumed_queues, live_workers
 from runner.ledger.health.finding import EXAMPLES, Finding, Level, named, ok, problem, warning
 from runner.ledger.health.server import SKEW_SECONDS
 from runner.ledger.inbox import INBOX_KEYS, UNREAD_KEYS
@@ -25,8 +25,6 @@ from runner.model.plural import things
 from runner.model.run import to_datetime
 from runner.model.worker import Worker
 
-SILENT_SECONDS = 5.0
-"""A worker beats twice a second; one that was not heard of for so long is in trouble."""
 UNFIRED_SECONDS = 60
 """Workers fire hooks within a second; after so long nobody seems to."""
 _PORTION = 100
