@@ -293,6 +293,18 @@ unless `verify=verify_none` |
 
 Another Redis than that of `redis_url` is refused.
 
+## archive_url
+
+Finished runs are copied to this database. It needs the extra `archive`.
+
+| value | means |
+|---|---|
+| `sqlite:///FILE` | a file of SQLite; its path is relative to the project. Four slashes begin an absolute path |
+| `postgresql://[USER:PASSWORD@]HOST[:PORT]/DATABASE[?OPTION=VALUE]` | PostgreSQL 13 or newer; options are those of \
+libpq, such as `sslmode=verify-full` |
+| `postgresql:///DATABASE?host=/run/postgresql` | over a Unix socket |
+| `env:NAME`, `file:PATH` | as for `redis_url` |
+
 ## Environment variables
 
 They override the file. Lists are written with commas, lists of folders with colons.

@@ -235,6 +235,19 @@ class WriteRefused(Unavailable):
     code = "write_refused"
 
 
+class ArchiveUnavailable(RunnerError):
+    """The database of ``archive_url`` cannot be reached, or refuses what is asked of it."""
+
+    code = "archive_unavailable"
+    exit_code = 69
+
+
+class ArchiveMismatch(ArchiveUnavailable):
+    """The database has a newer schema than this version knows, or the ledger's runs are kept in another archive."""
+
+    code = "archive_mismatch"
+
+
 class WaitTimeout(RunnerError):
     """The time to wait has passed; the run goes on."""
 

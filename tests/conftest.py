@@ -21,6 +21,7 @@ from tests.support import zygote
 from tests.support.language_server import NO_EDITOR
 from tests.support.need import need
 from tests.support.order import first
+from tests.support.postgres import Postgres, postgres
 from tests.support.processes import MARKER, wait_for_none
 from tests.support.project import Project, write_project
 from tests.support.rabbit import (
@@ -119,6 +120,13 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def rabbit_node() -> RabbitMQ:
     """A RabbitMQ node; one for each worker of xdist. A test that stops one runs a node of its own: ``rabbit``."""
     return shared_node()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    """A PostgreSQL of this test run, started by the first test that asks; one for each worker of xdist."""
+    with postgres() as server:
+        yield server
 
 
 @pytest.fixture

@@ -84,11 +84,13 @@ class RunnerApp(Celery):
 
     @cached_property
     def own_secrets(self) -> tuple[str, ...]:
-        """The runner's own secrets, which no run may show: addresses and passwords of its Redis and RabbitMQ."""
+        """The runner's own secrets, which no run may show: addresses and passwords of its servers and its archive."""
         settings = self.runner_settings
+        archive = settings.archive_url
         return (
             *secrets_of(settings.redis_url, hidden=settings.hidden_url),
             *broker_secrets(settings.broker_url, hidden=settings.hidden_broker_url),
+            *(secrets_of(archive, hidden=settings.hidden_archive_url) if archive is not None else ()),
         )
 
     def open_ledger(self) -> Ledger:

@@ -15,6 +15,7 @@ from runner.host.trust import NAMED, Trust, closing_hint
 from runner.model.message import told
 from runner.model.option import Path as OptionPath
 from runner.settings import environment
+from runner.settings.archive_url import look_up_archive
 from runner.settings.broker_url import look_up_broker
 from runner.settings.discovery import SETTINGS_FILE, Place, check_found, environment_file, find_project
 from runner.settings.options import SETTINGS, Settings
@@ -246,6 +247,12 @@ def _look_around(settings: Settings, reading: _Reading) -> Settings:
         broker = look_up_broker(settings.broker_url, url, settings.project, reading.environ)
     except BadUrl as bad:
         reading.report(("broker_url",), str(bad))
+    archive = settings.archive_url
+    if archive is not None:
+        try:
+            archive = look_up_archive(archive, settings.project, reading.environ)
+        except BadUrl as bad:
+            reading.report(("archive_url",), str(bad))
     if not reading.sound:
         raise reading.error(settings.project)
     if missing:
@@ -259,6 +266,8 @@ def _look_around(settings: Settings, reading: _Reading) -> Settings:
         hidden_url=settings.redis_url.startswith(_LOOKED_UP),
         broker_url=broker,
         hidden_broker_url=broker is not None and str(settings.broker_url).startswith(_LOOKED_UP),
+        archive_url=archive,
+        hidden_archive_url=(settings.archive_url or "").startswith(_LOOKED_UP),
     )
 
 

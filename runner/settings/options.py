@@ -243,6 +243,8 @@ class Settings:
     """Whether ``redis_url`` came from ``env:NAME`` or ``file:PATH``."""
     hidden_broker_url: bool = False
     """Whether ``broker_url`` did."""
+    hidden_archive_url: bool = False
+    """Whether ``archive_url`` did."""
 
     redis_url: str = option(
         Text(min_length=1),
@@ -256,6 +258,13 @@ class Settings:
         help="RabbitMQ, which tells workers of waiting runs: amqp:// or amqps://, env:NAME or file:PATH. Without it, "
         "Redis does so. Several servers are separated by ;.",
         examples=("amqp://runner:password@localhost:5672/", "env:BROKER_URL", "file:/run/secrets/broker_url"),
+    )
+    archive_url: str | None = option(
+        Text(min_length=1),
+        default=None,
+        help="The database that finished runs are copied to: sqlite:///FILE (relative to the project), "
+        "postgresql://HOST/DATABASE, env:NAME or file:PATH. Without it, runs are gone when retention ends.",
+        examples=("sqlite:///runner.db", "postgresql://runner@db.example.com/runner", "env:ARCHIVE_URL"),
     )
     namespace: str = option(
         NAMESPACE,

@@ -45,7 +45,7 @@ class BadUrl(ValueError):
 def mask(url: str) -> str:
     """Return ``url`` with ``***`` in place of any password."""
     masked = re.sub(r"^([a-z+-]+://[^/?]*?:).*@", r"\1***@", url, count=1, flags=re.IGNORECASE)
-    return re.sub(r"([?&](?:password|ssl_password|sentinel_password)=)[^&]*", r"\1***", masked, flags=re.IGNORECASE)
+    return re.sub(r"([?&](?:password|ssl_?password|sentinel_password)=)[^&]*", r"\1***", masked, flags=re.IGNORECASE)
 
 
 def secrets_of(url: str, *, hidden: bool) -> tuple[str, ...]:
@@ -64,7 +64,7 @@ def secrets_of(url: str, *, hidden: bool) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*written, *([url.partition("://")[2]] if hidden else []))))
 
 
-_PASSWORDS = ("password", "ssl_password", "sentinel_password")
+_PASSWORDS = ("password", "ssl_password", "sentinel_password", "sslpassword")
 
 
 def look_up(

@@ -17,7 +17,7 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-TESTED_EXTRAS = ("embedded", "web", "metrics", "otel", "calendars", "test", "build")
+TESTED_EXTRAS = ("embedded", "web", "metrics", "otel", "calendars", "archive", "test", "build")
 
 
 def bounds() -> Iterator[Requirement]:

@@ -196,6 +196,7 @@ def test_the_schema_has_every_option_with_help() -> None:
             "limits",
         ),
         *("schedules", "calendars", "worker", "web", "celery", "durability", "trusted_folders", "state_dir"),
+        "archive_url",
     }
     assert all(each["description"] for each in schema["properties"].values())
     assert schema["properties"]["jobs_dir"]["default"] == "jobs.d"

@@ -1,0 +1,1 @@
+"""Finished runs in a SQL database, where they stay when the ledger no longer keeps them."""

@@ -1,0 +1,221 @@
+"""The connection to the archive's database: opening, migrating, and writing. ``reader.py`` reads."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from runner.archive.packages import require_packages
+from runner.errors import ArchiveMismatch
+from runner.settings.archive_url import sqlite_file
+from runner.settings.redis_url import mask
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+    from runner.archive.rows import Row
+
+_AT_ONCE = 500
+"""Ids of one statement."""
+
+
+class Archive:
+    """The archive's database. It connects when it is first used, and again after a connection was lost.
+
+    Every method raises :class:`~runner.errors.ArchiveUnavailable` if the database cannot be reached, or refuses.
+    """
+
+    def __init__(self, engine: Engine, url: str) -> None:
+        self.engine = engine
+        self.url = url
+
+    @classmethod
+    def open(cls, url: str) -> Self:
+        """Return the archive at ``archive_url``, as settings have it; nothing is connected yet.
+
+        Raises:
+            UsageError: a package is missing.
+        """
+        require_packages(url)
+        from runner.archive.engine import make_engine  # an extra: most projects have no archive
+
+        return cls(make_engine(url), url)
+
+    @property
+    def name(self) -> str:
+        """The URL without its password."""
+        return mask(self.url)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+    # -- the schema
+
+    def exists(self) -> bool:
+        """Whether there is a database; False only of SQLite, whose file is made by the first who writes."""
+        file = sqlite_file(self.url)
+        return file is None or file.exists()
+
+    def version(self) -> int:
+        """Return the version of the database's schema; 0 if it has none of our tables."""
+        from sqlalchemy import inspect, select  # an extra: as in open
+
+        from runner.archive.schema import SCHEMA
+
+        with self.reading() as connection:
+            if not inspect(connection).has_table(SCHEMA.name):
+                return 0
+            return connection.scalar(select(SCHEMA.c.version)) or 0
+
+    def prepare(self) -> None:
+        """Bring the schema to this version; any number of processes may do so at the same time.
+
+        Raises:
+            ArchiveMismatch: the schema is newer than this version knows.
+        """
+        from runner.archive.migrations import VERSION, migrate  # start-up time: few processes write
+
+        file = sqlite_file(self.url)
+        if file is not None:
+            _create(file)
+        version = self.version()
+        if version < VERSION:
+            if file is not None:
+                self._let_read_while_written()
+            with self.writing() as connection:
+                version = migrate(_executing(connection), self.engine.dialect.name)
+        self._refuse_newer(version)
+
+    def _let_read_while_written(self) -> None:
+        """Have SQLite write ahead, if its file system can: readers and the writer do not wait for one another."""
+        with self._reaching():
+            connection = self.engine.raw_connection()
+            try:
+                connection.cursor().execute("PRAGMA journal_mode = WAL")
+            finally:
+                connection.close()
+
+    def _refuse_newer(self, version: int) -> None:
+        from runner.archive.migrations import VERSION  # start-up time: as above
+
+        if version > VERSION:
+            raise ArchiveMismatch(
+                f"{self.name} has version {version} of the archive's schema, and this runner knows version {VERSION}",
+                hint="update the runner here",
+            )
+
+    def identity(self, namespace: str) -> str:
+        """Return what the ledger of a project knows this database by; made once."""
+        from sqlalchemy import select  # an extra: as in open
+
+        from runner.archive.engine import insert
+        from runner.archive.schema import ARCHIVE
+
+        with self.writing() as connection:
+            found = connection.scalar(select(ARCHIVE.c.identity).where(ARCHIVE.c.namespace == namespace))
+            if found is None:
+                made = {
+                    "namespace": namespace,
+                    "identity": uuid.uuid4().hex,
+                    "created_at": datetime.now(UTC),
+                    "copied": 0,
+                }
+                connection.execute(insert(ARCHIVE, self.engine).values(made).on_conflict_do_nothing())
+                found = connection.scalar(select(ARCHIVE.c.identity).where(ARCHIVE.c.namespace == namespace))
+            return str(found)
+
+    # -- writing
+
+    def put(self, namespace: str, rows: Sequence[Row]) -> None:
+        """Write rows in one transaction. One that is there is replaced, but a result that has expired since stays."""
+        from sqlalchemy import update  # an extra: as in open
+
+        from runner.archive.engine import insert
+        from runner.archive.schema import ARCHIVE, RUNS
+
+        if not rows:
+            return
+        now = datetime.now(UTC)
+        statement = insert(RUNS, self.engine)
+        new = statement.excluded
+        expired = new.result_expired & ~RUNS.c.result_expired & (new.finished_at == RUNS.c.finished_at)
+        upsert = statement.on_conflict_do_update(
+            index_elements=[RUNS.c.namespace, RUNS.c.id],
+            set_={each.name: new[each.name] for each in RUNS.c if not each.primary_key},
+            where=~expired,
+        )
+        # In one order, so that two who write the same rows never wait for one another.
+        values = [
+            {**row, "namespace": namespace, "archived_at": now} for row in sorted(rows, key=lambda row: row["id"])
+        ]
+        told = {"copied_at": now, "copied": ARCHIVE.c.copied + len(rows)}
+        with self.writing() as connection:
+            connection.execute(upsert, values)
+            connection.execute(update(ARCHIVE).where(ARCHIVE.c.namespace == namespace).values(told))
+
+    def remove(self, namespace: str, ids: Sequence[str]) -> int:
+        """Remove runs, and of flows all step runs; return how many rows are gone."""
+        from sqlalchemy import delete, select  # an extra: as in open
+
+        from runner.archive.schema import RUNS
+
+        gone = 0
+        with self.writing() as connection:
+            level = list(ids)
+            while level:
+                below: list[str] = []
+                for first in range(0, len(level), _AT_ONCE):
+                    portion = level[first : first + _AT_ONCE]
+                    steps = select(RUNS.c.id).where(RUNS.c.namespace == namespace, RUNS.c.flow.in_(portion))
+                    below += connection.scalars(steps)
+                    removed = delete(RUNS).where(RUNS.c.namespace == namespace, RUNS.c.id.in_(portion))
+                    gone += connection.execute(removed).rowcount
+                level = below
+        return gone
+
+    # -- transactions
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that reads."""
+        with self._reaching(), self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that writes; it is committed at the end. Of SQLite it is the only one from its beginning."""
+        with self._reaching(), self.engine.connect() as connection:
+            connection.execution_options(runner_writes=True)
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        from sqlalchemy.exc import SQLAlchemyError  # an extra: as in open
+
+        try:
+            yield
+        except SQLAlchemyError as error:
+            from runner.archive.translation import translate  # start-up time: most things go well
+
+            raise translate(error, self.name) from error
+
+
+def _create(file: Path) -> None:
+    """Create a database's file that only this user can read: params and results may be private."""
+    with suppress(OSError):
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+
+def _executing(connection: Connection) -> Callable[[str], Sequence[Sequence[Any]]]:
+    def execute(statement: str) -> Sequence[Sequence[Any]]:
+        result = connection.exec_driver_sql(statement)
+        return [tuple(row) for row in result] if result.returns_rows else []
+
+    return execute
