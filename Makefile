@@ -6,8 +6,12 @@ BIN := $(VENV)/bin
 PY := $(BIN)/python
 INSTALLED := $(VENV)/.installed
 LOWEST := $(VENV)/lowest
-# Two a core: the tests wait for other processes half of their time. An idle one takes over from a busy one.
+# Two a core: the tests wait for other processes half of their time.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 * (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2))')
+# Tests are collected once, and then run in processes that are forked from that one. A process of macOS is not to be
+# forked once it has called the system's frameworks, and coverage is measured in processes of their own.
+SEPARATE := -n $(WORKERS) --dist worksteal
+BESIDE := $(if $(filter Darwin,$(shell uname)),$(SEPARATE),--forks $(WORKERS))
 # What make test-lowest runs: all of it, unless told otherwise.
 LOWEST_TESTS ?= tests
 # What asks redis-server itself, and what connects to it, over TCP or a Unix socket. The rest of the suite talks to no
@@ -63,18 +67,18 @@ demo: $(INSTALLED)  ## Show the runner at work
 	@$(PY) -m examples.demo
 
 test: $(INSTALLED)  ## Run the tests on the embedded server
-	$(PY) -m pytest -q -n $(WORKERS) --dist worksteal -m "not long"
+	$(PY) -m pytest -q $(BESIDE) -m "not long"
 
 test-long: $(INSTALLED)  ## Run the tests that take a minute each: all that the docs say is typed, fuzzing, pre-commit
-	$(PY) -m pytest -q -n $(WORKERS) --dist worksteal -m long
+	$(PY) -m pytest -q $(BESIDE) -m long
 
 test-redis: test-tcp test-unix  ## Run the tests that need a server on redis-server: TCP with a password, Unix socket
 
 test-tcp: $(INSTALLED)
-	RUNNER_TEST_SERVER=redis-tcp $(PY) -m pytest -q -n $(WORKERS) --dist worksteal -m "not long" $(TCP_TESTS)
+	RUNNER_TEST_SERVER=redis-tcp $(PY) -m pytest -q $(BESIDE) -m "not long" $(TCP_TESTS)
 
 test-unix: $(INSTALLED)
-	RUNNER_TEST_SERVER=redis-unix $(PY) -m pytest -q -n $(WORKERS) --dist worksteal -m "not long" $(SOCKET_TESTS)
+	RUNNER_TEST_SERVER=redis-unix $(PY) -m pytest -q $(BESIDE) -m "not long" $(SOCKET_TESTS)
 
 $(LOWEST)/.installed: $(PY) requirements-lowest.lock pyproject.toml
 	@echo "installing into $(LOWEST) what requirements-lowest.lock names"
@@ -84,15 +88,15 @@ $(LOWEST)/.installed: $(PY) requirements-lowest.lock pyproject.toml
 	@touch $@
 
 test-lowest: $(LOWEST)/.installed  ## Run the tests with the lowest versions that pyproject.toml allows
-	$(LOWEST)/bin/python -m pytest -q -n $(WORKERS) --dist worksteal -m "not long" $(LOWEST_TESTS)
+	$(LOWEST)/bin/python -m pytest -q $(BESIDE) -m "not long" $(LOWEST_TESTS)
 
 # What CI has time for: the parts that use most libraries, and what make test-unix runs, on the same kind of server. They
 # run much of the code within the tests' own processes, so coverage is measured here, without running anything twice.
 test-lowest-unix:
-	RUNNER_TEST_SERVER=redis-unix $(MAKE) test-lowest LOWEST_TESTS="$(COVERED_TESTS) $(COVERAGE) --cov-report="
+	RUNNER_TEST_SERVER=redis-unix $(MAKE) test-lowest BESIDE="$(SEPARATE)" LOWEST_TESTS="$(COVERED_TESTS) $(COVERAGE) --cov-report="
 
 coverage: $(INSTALLED)  ## Run the tests that CI measures coverage with, and list the lines that they miss
-	$(PY) -m pytest -q -n $(WORKERS) --dist worksteal -m "not long" $(COVERED_TESTS) $(COVERAGE) --cov-report=term-missing:skip-covered
+	$(PY) -m pytest -q $(SEPARATE) -m "not long" $(COVERED_TESTS) $(COVERAGE) --cov-report=term-missing:skip-covered
 
 audit: $(PY)  ## Look for known vulnerabilities in what requirements.lock names (needs PyPI; skipped without it)
 	@$(PY) -m venv $(VENV)/audit
@@ -103,7 +107,7 @@ audit: $(PY)  ## Look for known vulnerabilities in what requirements.lock names 
 	fi
 
 histories: $(INSTALLED)  ## Try 100,000 random histories of flows against a slow reference (ten minutes on 2 cores)
-	RUNNER_TEST_HISTORIES=100000 $(PY) -m pytest -q -n $(WORKERS) --dist worksteal -m long tests/flows/test_histories.py
+	RUNNER_TEST_HISTORIES=100000 $(PY) -m pytest -q $(BESIDE) -m long tests/flows/test_histories.py
 
 test-kernel: $(INSTALLED)  ## Run the tests of cgroups as root of a kernel of their own (needs user-mode-linux, no privileges)
 	sh tests/system/own_kernel.sh $(PY) tests/system/test_cgroups.py

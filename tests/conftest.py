@@ -1,7 +1,7 @@
 """Fixtures. The server under test is chosen by ``RUNNER_TEST_SERVER``: embedded (default), redis-tcp, redis-unix;
 the broker by ``RUNNER_TEST_BROKER``: redis (default), rabbitmq.
 
-Each worker of pytest-xdist has a server of its own, each test a project and a namespace of its own, so that tests
+Each process that tests has a server of its own, each test a project and a namespace of its own, so that tests
 run in any order and beside one another. A test run that leaves a process behind fails.
 """
 
@@ -18,9 +18,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support import zygote
+from tests.support.forks import Forks
 from tests.support.language_server import NO_EDITOR
 from tests.support.need import need
-from tests.support.order import first
 from tests.support.postgres import Postgres, postgres
 from tests.support.processes import MARKER, wait_for_none
 from tests.support.project import Project, write_project
@@ -44,6 +44,11 @@ settings.register_profile("runner", settings.default, deadline=None, suppress_he
 settings.load_profile("runner")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--forks``, which needs less of the processor than xdist's ``-n``."""
+    parser.addoption("--forks", type=int, default=1, help="how many processes test; forked once tests are collected")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Mark what this test run starts, and let it be interrupted: `sh -c 'make test &'` has Ctrl-C ignored."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -54,13 +59,17 @@ def pytest_configure(config: pytest.Config) -> None:
     if not is_worker:
         os.environ[_RUN] = uuid.uuid4().hex
     if is_worker or config.getoption("dist", "no") == "no":
+        if (count := config.option.forks) > 1:
+            marked = {MARKER: os.environ[_RUN]}
+            config.pluginmanager.register(Forks(config, count, marked, lambda folder: zygote.share(folder, marked)))
+            return
         # Not in the process that starts the workers of xdist: they are no processes that a test started.
         os.environ[MARKER] = os.environ[_RUN]
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what needs a right that no installation gives, and begin with what waits for the clock.
+    """Leave out what needs a right that no installation gives.
 
     CI takes a skipped test for one that was forgotten.
     """
@@ -68,9 +77,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out = [item for item in items if item.get_closest_marker("cgroups")]
         items[:] = [item for item in items if not item.get_closest_marker("cgroups")]
         config.hook.pytest_deselected(items=left_out)
-    waiting = [item for item in items if item.get_closest_marker("clock")]
-    others = [item for item in items if not item.get_closest_marker("clock")]
-    items[:] = first(waiting, others, getattr(config, "workerinput", {}).get("workercount", 1))
 
 
 def may_make_cgroups() -> bool:
@@ -110,7 +116,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The server under test; one for each worker of xdist."""
+    """The server under test; one for each process that tests."""
     kind = chosen_kind()
     with serving(kind, tmp_path_factory.mktemp("srv")) as server:
         yield server

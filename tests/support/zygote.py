@@ -30,7 +30,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
@@ -197,25 +197,39 @@ class _Zygote:
 
     _made: ClassVar[dict[str, _Zygote]] = {}
     _making = threading.Lock()
+    _folder: ClassVar[Path | None] = None
+    """Where the sockets are of those that another test process has started for all; see :func:`share`."""
 
-    def __init__(self, room: str) -> None:
-        self._socket, theirs = socket.socketpair()
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.zygote", str(theirs.fileno()), room],
-                cwd=Path(__file__).parents[2],
-                env=clean_environment(),
-                stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-            )
+    def __init__(self, end: socket.socket, process: subprocess.Popen[bytes] | None) -> None:
+        self._socket, self._process = end, process
         self._mutex = threading.Lock()
+
+    @classmethod
+    def start(cls, room: str, env: Mapping[str, str], listener: socket.socket | None = None) -> _Zygote:
+        """Start one."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            inherited = [theirs, *([listener] if listener else [])]
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tests.support.zygote", room, *(str(each.fileno()) for each in inherited)],
+                cwd=Path(__file__).parents[2],
+                env=env,
+                stdin=subprocess.DEVNULL,
+                pass_fds=[each.fileno() for each in inherited],
+            )
+        return cls(ours, process)
 
     @classmethod
     def shared(cls, room: str) -> _Zygote:
         """Return one of this process; it is made when it is first needed, and ends with this process."""
         with cls._making:
             if room not in cls._made:
-                cls._made[room] = cls(room)
+                if cls._folder is None:
+                    cls._made[room] = cls.start(room, clean_environment())
+                else:
+                    end = socket.socket(socket.AF_UNIX)
+                    end.connect(str(_place(cls._folder, room)))
+                    cls._made[room] = cls(end, None)
                 atexit.register(stop)
             return cls._made[room]
 
@@ -228,9 +242,37 @@ class _Zygote:
             return int(self._socket.recv(32))
 
     def stop(self) -> None:
-        """End it; its processes go on."""
+        """End it, or leave it to those that share it; its processes go on."""
         self._socket.close()
-        self._process.wait()
+        if self._process is not None:
+            self._process.wait()
+
+
+@contextlib.contextmanager
+def share(folder: Path, extra: Mapping[str, str]) -> Iterator[None]:
+    """Start all zygotes now, for processes that are forked from this one within the ``with``.
+
+    Args:
+        folder: for their sockets.
+        extra: more of their environment.
+    """
+    made = []
+    for room in ("", *ROOMS):
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(_place(folder, room)))
+            listener.listen(64)
+            made.append(_Zygote.start(room, clean_environment(extra), listener))
+    _Zygote._folder = folder
+    try:
+        yield
+    finally:
+        _Zygote._folder = None
+        for each in made:
+            each.stop()
+
+
+def _place(folder: Path, room: str) -> Path:
+    return folder / f"zygote-{room}"
 
 
 def stop() -> None:
@@ -243,8 +285,8 @@ def stop() -> None:
 # -- the zygote itself
 
 
-def serve(connection: socket.socket, room: str) -> None:
-    """Fork a process for each request until the connection ends."""
+def serve(room: str, first: socket.socket, listener: socket.socket | None = None) -> None:
+    """Fork a process for each request until the first connection ends."""
     _import_everything(["cli", "actions", *([room] if room else [])])
     assert room == "worker" or "celery" not in sys.modules, "only a worker imports Celery"
     gc.freeze()
@@ -254,16 +296,23 @@ def serve(connection: socket.socket, room: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.set_wakeup_fd(wake)
     pipes: dict[int, int] = {}
-    watched: list[Any] = [connection, woken]
+    connections = [first]
     while True:
+        watched: list[Any] = [woken, *connections, *([listener] if listener else [])]
         ready, _, _ = select.select(watched, [], [])
         if woken in ready:
             os.read(woken, 4096)
             _report(pipes)
-        if connection in ready:
+        if listener is not None and listener in ready:
+            connections.append(listener.accept()[0])
+        for connection in [each for each in connections if each in ready]:
             size, descriptors, _, _ = socket.recv_fds(connection, 4, 4)
             if not size:
-                return
+                if connection is first:
+                    return
+                connections.remove(connection)
+                connection.close()
+                continue
             text = b""
             while len(text) < int.from_bytes(size, "big"):
                 text += connection.recv(_MOST)
@@ -275,6 +324,9 @@ def serve(connection: socket.socket, room: str) -> None:
                 signal.signal(signal.SIGINT, signal.default_int_handler)
                 for each in (woken, wake, pipe, *pipes.values()):
                     os.close(each)
+                for other in (*([listener] if listener else []), *connections):
+                    if other is not connection:
+                        other.close()
                 request = json.loads(text)
                 try:
                     _set_up(request, streams)
@@ -373,4 +425,4 @@ def _import_everything(rooms: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2])
+    serve(sys.argv[1], *(socket.socket(fileno=int(each)) for each in sys.argv[2:]))

@@ -1,0 +1,146 @@
+"""Tests that run in forked processes are run once each, and whatever happens to one of them is told."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.support.command import clean_environment
+from tests.support.forks import in_groups
+
+CONFTEST = """
+import contextlib, os
+import pytest
+from tests.support.forks import Forks
+
+def pytest_configure(config):
+    config.pluginmanager.register(Forks(config, 2, {"MARK": "x"}, lambda folder: contextlib.nullcontext()))
+
+@pytest.fixture(autouse=True)
+def note(request, ends):
+    assert os.environ["MARK"] == "x"
+    with open("begun", "a") as file:
+        file.write(f"{request.node.name} {os.getpid()}\\n")
+
+@pytest.fixture(scope="session")
+def ends():
+    yield
+    with open("ended", "a") as file:
+        file.write(f"{os.getpid()}\\n")
+"""
+MODULES = {
+    "test_shared.py": """
+import os, signal, pytest
+
+@pytest.fixture(scope="module")
+def shared():
+    return os.getpid()
+
+@pytest.mark.parametrize("number", range(9))
+def test_together(shared, number):
+    assert shared == os.getpid()
+    if number == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+""",
+    "test_alone.py": """
+import warnings, pytest
+
+@pytest.mark.parametrize("number", range(40))
+def test_apart(number, tmp_path):
+    (tmp_path / "file").touch()
+    if number == 20:
+        warnings.warn("from a test", UserWarning)
+    print("printed \\udcff")
+    assert number != 30
+""",
+}
+
+
+def run(folder: Path, *args: str) -> str:
+    root = Path(__file__).parents[2]
+    words = [
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:schemathesis",
+        "-c",
+        "/dev/null",
+        "--rootdir",
+        str(folder),
+        *args,
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *words, str(folder)],
+        cwd=folder,
+        env=clean_environment({"PYTHONPATH": str(root)}),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Path:
+    for name, text in {"conftest.py": CONFTEST, **MODULES}.items():
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def test_each_test_runs_once_also_after_one_that_ends_its_process(suite: Path) -> None:
+    said = run(suite)
+    assert "2 failed, 47 passed, 1 warning in" in said
+    assert "the test process ended with -9 meanwhile" in said
+    assert "FAILED test_shared.py::test_together[4]" in said
+    assert "FAILED test_alone.py::test_apart[30] - assert 30 != 30" in said
+    assert "printed \\udcff" in said
+    assert "UserWarning: from a test" in said
+    begun = [line.split() for line in (suite / "begun").read_text().splitlines()]
+    assert len({name for name, _ in begun}) == len(begun) == 49
+    pids = {pid for _, pid in begun}
+    assert len({pid for name, pid in begun if "together" in name}) == 2
+    # The one that was killed has ended nothing.
+    assert set((suite / "ended").read_text().split()) == pids - {
+        pid for name, pid in begun if name == "test_together[4]"
+    }
+
+
+def test_none_begins_after_a_failure_if_so_asked(suite: Path) -> None:
+    said = run(suite, "-x")
+    assert "stopping after 1 failures" in said
+    assert "test_apart[31] " not in (suite / "begun").read_text()
+
+
+def test_what_waits_for_the_clock_begins_first_and_what_shares_a_fixture_stays_together() -> None:
+    def item(path: str, name: str, scope: str = "function", served: bool = False, clock: bool = False) -> Any:
+        fixtures = {"redis_server": [SimpleNamespace(scope="session")]} if served else {}
+        return SimpleNamespace(
+            path=path,
+            name=name,
+            get_closest_marker=lambda marker: clock and marker == "clock",
+            _fixtureinfo=SimpleNamespace(name2fixturedefs={**fixtures, "it": [SimpleNamespace(scope=scope)]}),
+        )
+
+    items = [
+        *(item("a", f"a{number}") for number in range(9)),
+        *(item("b", f"b{number}", served=True) for number in range(9)),
+        *(item("c", f"c{number}", "module", served=True) for number in range(9)),
+        item("d", "d", clock=True),
+    ]
+    groups = in_groups(items)
+    assert [[each.name for each in group] for group in groups] == [
+        ["d"],
+        [f"b{number}" for number in range(8)],
+        ["b8"],
+        [f"c{number}" for number in range(9)],
+        [f"a{number}" for number in range(8)],
+        ["a8"],
+    ]

@@ -1,0 +1,318 @@
+"""Test processes that are forked from the one that has collected the tests: ``pytest --forks 4``.
+
+To collect this suite is to import three hundred modules and whatever they import, and to make nine thousand items. Done
+once, it is there in each process, which takes the next tests from a pipe until none are left. Where tests share a
+fixture of their module (a worker, say), they stay together; all others go to whichever process has time.
+
+Reports pass through pipes to the first process, which shows and counts them as if it had run the tests.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import mmap
+import os
+import random
+import selectors
+import signal
+import sys
+import threading
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from itertools import groupby
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NoReturn
+
+import pytest
+
+from tests.support import zygote
+
+_CHUNK = 8
+"""How many tests that share nothing a process takes at once."""
+_TOKEN = 4
+_PATIENCE = 30.0
+"""Seconds that interrupted test processes have to end."""
+
+
+def in_groups(items: Sequence[pytest.Item]) -> list[list[pytest.Item]]:
+    """Return the tests in the groups that one process takes at once, in the order in which they begin.
+
+    What waits for the clock comes first, and is tested beside everything else; then what talks to servers.
+    What keeps the processor busy and waits for nothing fills the gaps at the end.
+    """
+    clock = [[item] for item in items if item.get_closest_marker("clock")]
+    served: list[list[pytest.Item]] = []
+    others: list[list[pytest.Item]] = []
+    for _, found in groupby((item for item in items if not item.get_closest_marker("clock")), lambda item: item.path):
+        module = list(found)
+        size = len(module) if any(map(_shares, module)) else _CHUNK
+        parts = [module[at : at + size] for at in range(0, len(module), size)]
+        (served if any("redis_server" in _fixtures(item) for item in module) else others).extend(parts)
+    return [*clock, *served, *others]
+
+
+def _fixtures(item: Any) -> Mapping[str, Sequence[Any]]:
+    found: Mapping[str, Sequence[Any]] = item._fixtureinfo.name2fixturedefs
+    return found
+
+
+def _shares(item: pytest.Item) -> bool:
+    return any(found and found[-1].scope in ("class", "module") for found in _fixtures(item).values())
+
+
+class Forks:
+    """The plugin of the first process.
+
+    Args:
+        config: of the run.
+        count: how many processes test.
+        environment: more of their environment.
+        beside: what is there while they test; it gets the temporary folder.
+    """
+
+    def __init__(
+        self,
+        config: pytest.Config,
+        count: int,
+        environment: Mapping[str, str],
+        beside: Callable[[Path], AbstractContextManager[None]],
+    ) -> None:
+        self.config, self.count, self.environment, self.beside = config, count, environment, beside
+        self.over = mmap.mmap(-1, 1)
+        """Whether no more tests shall begin: one byte that all processes see."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
+        """Run the tests in processes of their own, unless there is nothing to be run."""
+        if self.config.option.collectonly or session.testsfailed or not session.items:
+            return None
+        self.session = session
+        self.groups = in_groups(session.items)
+        if reporter := self.config.pluginmanager.get_plugin("terminalreporter"):
+            # Tests of many files run at once.
+            reporter.showfspath = False
+        self.base: Path = self._factory.getbasetemp()
+        self.tokens, write = os.pipe()
+        os.write(write, b"".join(number.to_bytes(_TOKEN, "big") for number in range(len(self.groups))))
+        os.close(write)
+        assert threading.active_count() == 1, "a forked process has one thread: what it waits for, others may hold"
+        gc.collect()
+        gc.freeze()
+        with self.beside(self.base):
+            self._supervise()
+        if session.shouldfail:
+            raise session.Failed(session.shouldfail)
+        if session.shouldstop:
+            raise session.Interrupted(session.shouldstop)
+        return True
+
+    @property
+    def _factory(self) -> Any:
+        return self.config._tmp_path_factory  # type: ignore[attr-defined]
+
+    def _supervise(self) -> None:
+        children: dict[int, _Child] = {}
+        with selectors.DefaultSelector() as selector:
+
+            def start(number: int, rest: list[pytest.Item]) -> None:
+                child = self._fork(number, rest, list(children))
+                children[child.fd] = child
+                selector.register(child.fd, selectors.EVENT_READ)
+
+            try:
+                for number in range(min(self.count, len(self.groups))):
+                    start(number, [])
+                while children:
+                    for key, _ in selector.select():
+                        child = children[key.fd]
+                        if child.hear(self):
+                            continue
+                        selector.unregister(child.fd)
+                        del children[child.fd]
+                        if (rest := child.end(self)) is not None and not self.over[0]:
+                            start(child.number + self.count, rest)
+            finally:
+                self.over[0] = 1
+                self._end(list(children.values()))
+
+    def _end(self, children: list[_Child]) -> None:
+        """Wait for processes that were interrupted: a terminal has told them, too."""
+        end = time.monotonic() + _PATIENCE
+        for child in children:
+            with contextlib.suppress(ChildProcessError):
+                while os.waitpid(child.pid, os.WNOHANG) == (0, 0):
+                    if time.monotonic() > end:
+                        os.kill(child.pid, signal.SIGKILL)
+                    time.sleep(0.05)
+
+    def _fork(self, number: int, rest: list[pytest.Item], others: list[int]) -> _Child:
+        read, write = os.pipe()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        pid = os.fork()
+        if pid == 0:
+            for each in (read, *others):
+                os.close(each)
+            _run(self, number, rest, write)
+        os.close(write)
+        return _Child(number, pid, read)
+
+    def stop_if_told(self) -> None:
+        """Let no more tests begin once one has failed (``-x``), or the session shall stop."""
+        if self.session.shouldfail or self.session.shouldstop:
+            self.over[0] = 1
+
+    def take(self) -> list[pytest.Item]:
+        """Return the next group; an empty one at the end."""
+        token = os.read(self.tokens, _TOKEN)
+        return self.groups[int.from_bytes(token, "big")] if token and not self.over[0] else []
+
+
+class _Child:
+    """A test process, as the first process sees it."""
+
+    def __init__(self, number: int, pid: int, fd: int) -> None:
+        self.number, self.pid, self.fd = number, pid, fd
+        self._data = bytearray()
+        self._left: list[str] = []
+        """What it has taken and not begun."""
+        self._running: tuple[str, Any] | None = None
+        self._done = False
+
+    def hear(self, forks: Forks) -> bool:
+        """Treat what it has sent; return False once it has closed its pipe."""
+        data = os.read(self.fd, 1 << 16)
+        self._data += data
+        while b"\n" in self._data:
+            line, _, self._data = self._data.partition(b"\n")
+            self._treat(forks, json.loads(line))
+            forks.stop_if_told()
+        return bool(data)
+
+    def _treat(self, forks: Forks, words: dict[str, Any]) -> None:
+        hook = forks.config.hook
+        match words:
+            case {"took": ids}:
+                self._left = ids
+            case {"begun": [nodeid, location]}:
+                self._left.remove(nodeid)
+                self._running = nodeid, location
+                hook.pytest_runtest_logstart(nodeid=nodeid, location=tuple(location))
+            case {"report": data}:
+                report = hook.pytest_report_from_serializable(config=forks.config, data=data)
+                hook.pytest_runtest_logreport(report=report)
+            case {"ended": [nodeid, location]}:
+                self._running = None
+                hook.pytest_runtest_logfinish(nodeid=nodeid, location=tuple(location))
+            case {"warning": [message, name, file, line], "when": when, "nodeid": nodeid}:
+                category = type(name, (Warning,), {})
+                told = warnings.WarningMessage(message, category, file, line)
+                hook.pytest_warning_recorded.call_historic(
+                    kwargs={"warning_message": told, "when": when, "nodeid": nodeid, "location": None}
+                )
+            case {"broken": text}:
+                self._fail(forks, f"test process {self.number}", ("", None, ""), text)
+            case {"done": True}:
+                self._done = True
+
+    def end(self, forks: Forks) -> list[pytest.Item] | None:
+        """Reap it; return what another shall do in its place, or None if it was done."""
+        os.close(self.fd)
+        _, status = os.waitpid(self.pid, 0)
+        if self._done:
+            return None
+        code = os.waitstatus_to_exitcode(status)
+        if self._running:
+            nodeid, location = self._running
+            self._fail(forks, nodeid, tuple(location), f"the test process ended with {code} meanwhile")
+        forks.stop_if_told()
+        left = set(self._left)
+        return [item for item in forks.session.items if item.nodeid in left]
+
+    def _fail(self, forks: Forks, nodeid: str, location: Any, text: str) -> None:
+        report = pytest.TestReport(nodeid, location, {}, "failed", text, "call")
+        forks.config.hook.pytest_runtest_logreport(report=report)
+
+
+class _Teller:
+    """The plugin of a test process: passes on what happens there."""
+
+    def __init__(self, config: pytest.Config, fd: int) -> None:
+        self._config, self._fd = config, fd
+        self.begun = False
+        """Whether warnings are those of tests: a plugin hears of earlier ones, too, when it is registered."""
+
+    def tell(self, **words: Any) -> None:
+        data = json.dumps(words, default=str).encode() + b"\n"
+        while data:
+            data = data[os.write(self._fd, data) :]
+
+    def pytest_runtest_logstart(self, nodeid: str, location: tuple[str, int | None, str]) -> None:
+        self.tell(begun=[nodeid, location])
+
+    def pytest_runtest_logfinish(self, nodeid: str, location: tuple[str, int | None, str]) -> None:
+        self.tell(ended=[nodeid, location])
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.tell(report=self._config.hook.pytest_report_to_serializable(config=self._config, report=report))
+
+    def pytest_warning_recorded(self, warning_message: warnings.WarningMessage, when: str, nodeid: str) -> None:
+        each = warning_message
+        if self.begun:
+            told = [str(each.message), each.category.__name__, each.filename, each.lineno]
+            self.tell(warning=told, when=when, nodeid=nodeid)
+
+
+def _run(forks: Forks, number: int, rest: list[pytest.Item], fd: int) -> NoReturn:
+    """Be a test process."""
+    config, session = forks.config, forks.session
+    code = 1
+    teller = _Teller(config, fd)
+    try:
+        # What it prints is its own, as are its temporary folder and its random numbers.
+        capture: Any = config.pluginmanager.get_plugin("capturemanager")
+        if capture is not None:
+            capture.stop_global_capturing()
+            capture.start_global_capturing()
+        if (reporter := config.pluginmanager.get_plugin("terminalreporter")) is not None:
+            config.pluginmanager.unregister(reporter)
+        config.pluginmanager.unregister(forks)
+        factory = forks._factory
+        factory._basetemp = forks.base / f"f{number}"
+        factory._basetemp.mkdir(mode=0o700)
+        factory._exit_stack = ExitStack()
+        random.seed()
+        os.environ.update(forks.environment)
+        config.pluginmanager.register(teller)
+        teller.begun = True
+        # Whatever comes after a group: fixtures of the session stay, and no others.
+        other: Any = SimpleNamespace(listchain=lambda: [session])
+        for group in _groups(forks, rest):
+            teller.tell(took=[item.nodeid for item in group])
+            for item, follower in zip(group, [*group[1:], other], strict=True):
+                if forks.over[0]:
+                    break
+                config.hook.pytest_runtest_protocol(item=item, nextitem=follower)
+                if session.shouldfail or session.shouldstop:
+                    forks.over[0] = 1
+        session._setupstate.teardown_exact(None)
+        teller.tell(done=True)
+        code = 0
+    except BaseException:  # noqa: BLE001 - the first process shows it
+        teller.tell(broken=traceback.format_exc())
+    finally:
+        zygote.stop()
+        os._exit(code)
+
+
+def _groups(forks: Forks, rest: list[pytest.Item]) -> Iterator[list[pytest.Item]]:
+    if rest:
+        yield rest
+    while group := forks.take():
+        yield group
