@@ -17,7 +17,7 @@ from runner.params.reading import read_params
 
 if TYPE_CHECKING:
     from runner.actions.project import Project
-    from runner.ledger.submission import Submitted
+    from runner.ledger.submission import Submission, Submitted
 
 
 def new_id() -> str:
@@ -83,6 +83,41 @@ def submit(
     )
     if reuse is not None or steps_queue is not None:
         submission = replace(submission, reuse=reuse, steps_queue=steps_queue)
+    return record(project, submission)
+
+
+def prepare(
+    project: Project,
+    job_name: str,
+    params: Mapping[str, Any],
+    *,
+    run_id: str,
+    options: SubmitOptions = NO_OPTIONS,
+    trigger: str = "cli",
+) -> Submission:
+    """Return a submission that is recorded later, by :func:`record`.
+
+    Somebody keeps its id meanwhile. So a run is recorded under it even if the job's ``unique`` refuses another one:
+    REVOKED, skipped.
+
+    Raises: as :func:`submit` does, except for what Redis answers.
+    """
+    return admit(
+        project.catalog.get(job_name),
+        params,
+        project.settings,
+        run_id=run_id,
+        origin=Origin(trigger=trigger, submitted_by=submitter(), adopted=True),
+        options=options,
+    )
+
+
+def record(project: Project, submission: Submission) -> Submitted:
+    """Record a run and put it into its queue.
+
+    Raises:
+        JobPaused, KeyConflict, Unavailable: as :func:`submit` does.
+    """
     ledger = project.ledger
     try:
         return ledger.submit(submission)

@@ -11,6 +11,7 @@ from celery import exceptions as celery_exceptions
 from celery.app.task import Task
 from celery.local import Proxy
 
+from runner.app.django_task import function_of
 from runner.model.storable import names_of, words_of
 
 LONGEST_WORDS = 2000
@@ -24,6 +25,8 @@ class TargetError(Exception):
 def load_target(path: str) -> Callable[..., Any] | Task:
     """Load the callable or Celery task named by ``module:attribute`` (or ``module.attribute``).
 
+    Of a task of Django's task framework, this is its function.
+
     Raises:
         TargetError: it cannot be imported, or is no callable. What the import raised is the cause.
     """
@@ -36,6 +39,7 @@ def load_target(path: str) -> Callable[..., Any] | Task:
         raise TargetError(f"{path}: {names_of(type(error))[1]}: {words_of(error, LONGEST_WORDS, say=str)}") from error
     if isinstance(found, Proxy):
         found = found._get_current_object()
+    found = function_of(found)
     if not callable(found):
         raise TargetError(f"{path} is {type(found).__name__}, not something to call")
     return found

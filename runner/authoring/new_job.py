@@ -22,7 +22,7 @@ from runner.model.task_options import IMPORT_PATH
 from runner.settings import Settings
 from runner.yaml_reader.reader import MAX_BYTES, read_text
 
-__all__ = ["IMPORT_SECONDS", "NewJob", "new_job"]
+__all__ = ["IMPORT_SECONDS", "NewJob", "new_job", "options_of_new"]
 
 _MODE = 0o644
 
@@ -70,7 +70,7 @@ def new_job(
         where = catalog.broken.get(name) or f"{catalog.jobs[name].file}:{catalog.jobs[name].line}"
         raise UsageError(f"job {name} is declared in {where} already", hint="choose another name; nothing was written")
     described = describe_code(settings, task, import_seconds)
-    options, notes = _options(task, described)
+    options, notes = options_of_new(task, described)
     before = _read(path)
     try:
         text = insert(before if before is not None else _head(settings, path), name, options, notes)
@@ -108,8 +108,16 @@ def _path(settings: Settings, name: str, file: Path | None) -> Path:
     raise UsageError(f"{file} is in no folder of jobs", hint=f"name a file in {folders}")
 
 
-def _options(task: str, described: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the options of the job, and notes about its params."""
+def options_of_new(task: str, described: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the options of a job for a callable, and notes about its params.
+
+    Args:
+        task: its path.
+        described: what :func:`runner.authoring.inspection.describe` says of it.
+
+    Raises:
+        InvalidSpec: no params can be made for it.
+    """
     example = described["example"]
     if described["reserved"] and example is None:
         raise InvalidSpec(

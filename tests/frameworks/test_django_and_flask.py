@@ -6,14 +6,11 @@ by ``.delay()``, as it did before.
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from celery import Celery
@@ -21,6 +18,7 @@ from celery import Celery
 from tests.support.deadline import wait_until
 from tests.support.project import Project, clean_environment
 from tests.support.running import Running
+from tests.support.scripts import python
 from tests.support.servers import Server, kombu_url
 
 HERE = Path(__file__).parent
@@ -41,21 +39,6 @@ def shop(make_project: Callable[..., Project], redis_server: Server) -> Callable
         return project
 
     return make
-
-
-def python(project: Project, *words: str) -> Any:
-    """Run Python in the project; return what its last line says, as JSON."""
-    done = subprocess.run(
-        [sys.executable, *words],
-        cwd=project.path,
-        env=clean_environment(project.environment),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1]) if done.stdout.strip().endswith(("}", "]")) else None
 
 
 @contextmanager

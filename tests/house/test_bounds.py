@@ -17,7 +17,7 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-TESTED_EXTRAS = ("embedded", "web", "metrics", "otel", "calendars", "archive", "test", "build")
+TESTED_EXTRAS = ("embedded", "web", "metrics", "otel", "calendars", "archive", "django", "flask", "test", "build")
 
 
 def bounds() -> Iterator[Requirement]:
@@ -66,6 +66,5 @@ UNDECLARED = {
     "pydantic_core": "pydantic pins it",
     "anyio": "Starlette runs on it",
     "typing_extensions": "Pydantic needs its own TypedDict",
-    "django": "only where a project brings it",
     "flower": "only where a project brings it",
 }
