@@ -40,13 +40,18 @@ def root() -> None:
     """Run jobs that are declared in YAML on Celery and Redis, and learn what happened to every run."""
 
 
-def run(words: Sequence[str]) -> int:
-    """Run the command that ``words`` spell and return the exit code. Nothing is raised."""
+def run(words: Sequence[str], program: str = PROGRAM) -> int:
+    """Run the command that ``words`` spell and return the exit code. Nothing is raised.
+
+    Args:
+        words: the command line without the program.
+        program: its name, as help and usage show it.
+    """
     _open_standard_streams()
     install()
     as_json = _wants_json(words)
     try:
-        code = root.main(_readable(words), prog_name=PROGRAM, standalone_mode=False)
+        code = root.main(_readable(words), prog_name=program, standalone_mode=False)
         return code if isinstance(code, int) else 0
     except click.exceptions.Exit as exited:
         return exited.exit_code

@@ -13,7 +13,8 @@ from starlette.exceptions import HTTPException
 
 from runner._version import __version__
 from runner.actions.project import Project
-from runner.errors import RunnerError, Unavailable, UnknownJob, UsageError
+from runner.errors import RunnerError, Unavailable, UsageError
+from runner.model.http_status import http_status
 from runner.web import api, api_backfills, api_fleet, forms, inbound, pages
 from runner.web.access import Access, NotAllowed
 from runner.web.guard import HEADERS, Guard, headers_of, path_of, wants_json
@@ -23,9 +24,6 @@ from runner.web.requests import BEARER, BadBody, Reader
 from runner.web.state import State
 
 HERE = Path(__file__).parent
-
-STATUS = {2: 422, 4: 404, 5: 409, 69: 503}
-"""HTTP status by exit code: both say the same of an error."""
 
 ROUTERS = (
     api.router,
@@ -147,4 +145,4 @@ def status_of(error: RunnerError) -> int:
     """Return the HTTP status that says what the exit code says."""
     if isinstance(error, NotAllowed):
         return error.status
-    return 404 if isinstance(error, UnknownJob) else STATUS.get(error.exit_code, 500)
+    return http_status(error)

@@ -52,6 +52,9 @@ PASSING = re.compile(r"^(PENDING|STARTED) ")
 TOUR = ROOT / "docs" / "tutorials" / "tour.md"
 FIRST_PROJECT = ROOT / "docs" / "tutorials" / "first-project.md"
 FIRST_FLOW = ROOT / "docs" / "tutorials" / "first-flow.md"
+FRAMEWORKS = [ROOT / "docs" / "how-to" / name for name in ("django.md", "flask.md")]
+FROM_NOTHING = [TOUR, FIRST_PROJECT, FIRST_FLOW, *FRAMEWORKS]
+"""Pages that begin in an empty folder, or with `runner init`."""
 
 LEFT_OUT = {
     "make ": "these run in CI by themselves, or for many minutes",
@@ -67,6 +70,7 @@ GO_ON = {
     "runner worker": "runner worker ready",
     "celery -A runner worker": "transport:",
     "celery -A runner flower": "Visit me at",
+    "flask --app shop runner worker": "runner worker ready",
     "runner web": "runner web ready",
     "runner watch": "",
     "runner scheduler": "ready",
@@ -290,7 +294,7 @@ def reader(redis_server: Server, tmp_path_factory: pytest.TempPathFactory) -> It
 
 @pytest.mark.parametrize(
     "page",
-    [page for page in PAGES if page.name != "README.md" and page not in (TOUR, FIRST_PROJECT, FIRST_FLOW)],
+    [page for page in PAGES if page.name != "README.md" and page not in FROM_NOTHING],
     ids=lambda page: page.stem,
 )
 def test_what_a_page_says_works(reader: Reader, page: Path) -> None:
@@ -326,9 +330,10 @@ def follow(reader: Reader, page: Path) -> int:
     for kind, text in SHOWN.findall(page.read_text("utf-8")):
         if kind in ("yaml", "python"):
             # A page names the file in the first line of what it tells people to write.
-            if found := re.match(r"# (jobs\.d/\S+\.yaml|\w+\.py)\n", text):
+            if found := re.match(r"# ((?:jobs\.d/|\w+/)?[\w-]+\.(?:py|yaml))(, at the end)?\n", text):
                 (reader.cwd / found[1]).parent.mkdir(exist_ok=True)
-                (reader.cwd / found[1]).write_text(text, "utf-8")
+                with (reader.cwd / found[1]).open("a" if found[2] else "w", encoding="utf-8") as file:
+                    file.write(reader.real(text))
         elif kind == "console":
             reader.show(text)
             seen += 1
@@ -403,6 +408,20 @@ def test_the_first_flow_shows_what_is_printed(make_embedded_project: Callable[..
         assert follow(reader, FIRST_FLOW) > 4
     finally:
         reader.run("runner down")
+
+
+@pytest.mark.parametrize("page", FRAMEWORKS, ids=lambda page: page.stem)
+def test_a_page_about_a_framework_leads_to_a_project(
+    make_project: Callable[..., Project], tmp_path: Path, page: Path
+) -> None:
+    reader = Reader(make_project(), tmp_path, "")
+    reader.variables |= {"RUNNER_PROJECT": str(tmp_path / "mine"), "RUNNER_NAMESPACE": reader.project.namespace}
+    reader.cwd = tmp_path / "mine"
+    reader.cwd.mkdir()
+    try:
+        follow(reader, page)
+    finally:
+        reader.end()
 
 
 def test_a_wrong_output_is_noticed() -> None:
