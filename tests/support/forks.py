@@ -9,6 +9,7 @@ Reports pass through pipes to the first process, which shows and counts them as 
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import json
@@ -30,8 +31,6 @@ from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
-
-from tests.support import zygote
 
 _CHUNK = 8
 """How many tests that share nothing a process takes at once."""
@@ -287,6 +286,8 @@ def _run(forks: Forks, number: int, rest: list[pytest.Item], fd: int) -> NoRetur
         factory._basetemp = forks.base / f"f{number}"
         factory._basetemp.mkdir(mode=0o700)
         factory._exit_stack = ExitStack()
+        # What tests want to be called at the end of their process is called at its end; the rest is the first one's.
+        atexit._clear()
         random.seed()
         os.environ.update(forks.environment)
         config.pluginmanager.register(teller)
@@ -307,7 +308,8 @@ def _run(forks: Forks, number: int, rest: list[pytest.Item], fd: int) -> NoRetur
     except BaseException:  # noqa: BLE001 - the first process shows it
         teller.tell(broken=traceback.format_exc())
     finally:
-        zygote.stop()
+        with contextlib.suppress(Exception):
+            atexit._run_exitfuncs()
         os._exit(code)
 
 
