@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ import pytest
 
 from runner.app.factory import create_app
 from runner.model.run import Run
+from tests.support.command import CELERY
 from tests.support.deadline import wait_until
 from tests.support.project import Project, clean_environment, write_project
 from tests.support.running import Running
@@ -115,7 +115,7 @@ class Shop(Work):
 @contextmanager
 def watched(project: Project, *options: str) -> Iterator[tuple[Shop, Running]]:
     app = create_app(project.settings, project.catalog)
-    command = [sys.executable, "-m", "celery", "-A", "runner", "worker", "-c", "1", "-n", NAME, "-l", "INFO", *options]
+    command = [*CELERY, "worker", "-c", "1", "-n", NAME, "-l", "INFO", *options]
     with Monitor(app).watching() as monitor, Running(command, cwd=project.path, env=clean_environment()) as worker:
         worker.wait_for("runner worker ready", 40.0)
         yield Shop(project, monitor), worker

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -14,6 +13,7 @@ import pytest
 
 from runner.api import RunHandle
 from runner.app.factory import create_app
+from tests.support.command import CELERY
 from tests.support.deadline import wait_until
 from tests.support.project import Project, clean_environment, write_project
 from tests.support.running import Running
@@ -184,7 +184,7 @@ def test_a_pool_grows_and_shrinks_and_a_worker_is_shut_down(make_project: Callab
 def test_celery_inspect_prints_what_runs(shop: Start) -> None:
     asked = shop("prefork")
     run = asked.hold("printed")
-    command = [sys.executable, "-m", "celery", "-A", "runner", "inspect", "-d", NAME, "-t", "30", "active"]
+    command = [*CELERY, "inspect", "-d", NAME, "-t", "30", "active"]
     with Running(command, cwd=asked.project.path, env=clean_environment()) as printing:
         assert printing.wait(30.0) == 0
         assert f"{NAME}: OK" in printing.stdout

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from runner.api import RunHandle
+from tests.support.command import CELERY
 from tests.support.deadline import wait_until
 from tests.support.project import Project, clean_environment
 from tests.support.running import Running
@@ -46,7 +47,7 @@ def project(make_project: Make) -> Project:
 
 
 def worker(project: Project, *options: str, ready: bool = True) -> Running:
-    command = [sys.executable, "-m", "celery", "-A", "runner", "worker", "-l", "INFO", *options]
+    command = [*CELERY, "worker", "-l", "INFO", *options]
     started = Running(command, cwd=project.path, env=clean_environment())
     if ready:
         try:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.command import COMMAND, clean_environment
-from tests.support.project import write_project
+from tests.support.command import CELERY, COMMAND, clean_environment
+from tests.support.project import celery_cli, write_project
 from tests.support.zygote import ROOMS, Forked, can_fork
 
 JOBS = "jobs:\n  hello: {task: 'm:f', description: Grüße}\n  broken: {tsak: 'm:f'}\n"
@@ -41,6 +41,14 @@ def test_it_prints_the_same_and_ends_with_the_same_code(tmp_path: Path, args: li
     out, err = forked.communicate(text, 60.0)
     assert (forked.wait(), out, err) == (new.returncode, new.stdout, new.stderr)
     forked.close()
+
+
+@pytest.mark.parametrize("args", [["--version"], ["call", "nope"], ["inspect", "ping", "-t", "no"]], ids=" ".join)
+def test_so_is_celerys_program(tmp_path: Path, args: list[str]) -> None:
+    project = write_project(tmp_path / "p", "redis://127.0.0.1:1/0", JOBS)
+    new = subprocess.run([*CELERY, *args], cwd=project.path, env=clean_environment(), capture_output=True, text=True)
+    forked = celery_cli(*args, cwd=project.path)
+    assert (forked.exit_code, forked.stdout, forked.stderr) == (new.returncode, new.stdout, new.stderr)
 
 
 def test_it_has_a_session_folder_and_end_of_its_own(tmp_path: Path) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import inspect
 import re
-import subprocess
-import sys
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -25,7 +23,7 @@ from runner.app.factory import RunnerApp, create_app
 from runner.errors import RunnerError, Unavailable, UnknownJob, UnknownRun, UsageError
 from runner.ledger.ledger import Ledger
 from tests.support.deadline import wait_until
-from tests.support.project import Project, clean_environment, write_project
+from tests.support.project import Project, Result, celery_cli, write_project
 from tests.support.servers import Server
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "celery-clients.md"
@@ -364,15 +362,8 @@ def test_a_plain_clients_message_for_another_queue_is_named_by_the_doctor(
     assert "2 messages" in finding["what"]
 
 
-def celery_program(project: Project, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "celery", "-A", "runner", *words],
-        cwd=project.path,
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+def celery_program(project: Project, *words: str) -> Result:
+    return celery_cli(*words, cwd=project.path)
 
 
 @pytest.mark.parametrize(
@@ -393,7 +384,7 @@ def test_celerys_program_shows_errors_as_the_runner_does(
     project: Project, words: list[str], code: int, told: str
 ) -> None:
     done = celery_program(project, *words)
-    assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
+    assert (done.exit_code, "Traceback" in done.stderr) == (code, False), done.stderr
     assert done.stderr.startswith("error: ")
     assert told in done.stderr
 
@@ -406,17 +397,17 @@ def test_celerys_program_shows_what_is_wrong_with_the_project(tmp_path: Path, se
     else:
         (tmp_path / "runner.yaml").write_text(settings, encoding="utf-8")
     done = celery_program(Project(tmp_path, "", ""), "call", "job")
-    assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
+    assert (done.exit_code, "Traceback" in done.stderr) == (2, False), done.stderr
     assert done.stderr.startswith("error: ")
 
 
 def test_celerys_program_revokes(project: Project, app: RunnerApp) -> None:
     sent = app.send_task("add", countdown=3600)
     done = celery_program(project, "control", "revoke", sent.id)
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     assert sent.state == "REVOKED"
     done = celery_program(project, "control", "revoke", "never-submitted")
-    assert (done.returncode, "Traceback" in done.stderr) == (69, False)
+    assert (done.exit_code, "Traceback" in done.stderr) == (69, False)
     assert "no run never-submitted" in done.stderr
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 import signal
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -18,12 +16,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.fault.server import RedisServer
+from tests.support.command import CELERY, clean_environment
 from tests.support.deadline import wait_until
-from tests.support.project import Project, clean_environment, write_project
+from tests.support.project import Project, Result, celery_cli, write_project
 from tests.support.running import Running
 from tests.support.servers import Server, free_port
-
-CELERY = [sys.executable, "-m", "celery", "-A", "runner"]
 
 JOBS = {
     "add": {"task": "work:add", "params": {"a": {"type": "integer"}, "b": {"type": "integer", "default": 1}}},
@@ -37,23 +34,14 @@ def project(make_project: Callable[..., Project]) -> Project:
     return make_project(JOBS, {"work.py": WORK})
 
 
-def celery(project: Project, *words: str, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*CELERY, *words],
-        cwd=project.path,
-        env=clean_environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
+def celery(project: Project, *words: str, timeout: float = 60.0) -> Result:
+    return celery_cli(*words, cwd=project.path, timeout=timeout)
 
 
 def test_inspect_registered_names_the_jobs(project: Project) -> None:
     with project.worker():
         done = celery(project, "inspect", "registered", "--json")
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     (tasks,) = json.loads(done.stdout).values()
     assert {task.split(" ")[0] for task in tasks} >= {"add", "fail"}
     assert not [task for task in tasks if task.startswith("work")]
@@ -62,7 +50,7 @@ def test_inspect_registered_names_the_jobs(project: Project) -> None:
 def test_inspect_stats_tells_of_the_worker_and_keeps_secrets(project: Project, redis_server: Server) -> None:
     with project.worker(concurrency=2) as worker:
         done = celery(project, "inspect", "stats", "--json")
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     (stats,) = json.loads(done.stdout).values()
     assert stats["pool"]["max-concurrency"] == 2
     password = urlsplit(redis_server.url).password
@@ -72,23 +60,24 @@ def test_inspect_stats_tells_of_the_worker_and_keeps_secrets(project: Project, r
 def test_call_submits_a_run_and_result_reads_it(project: Project) -> None:
     with project.worker():
         called = celery(project, "call", "add", "--kwargs", '{"a": 4}')
-        assert called.returncode == 0, called.stderr
+        assert called.exit_code == 0, called.stderr
         run_id = called.stdout.split()[-1]
         project.wait_for_state(run_id, "SUCCESS")
         read = celery(project, "result", run_id)
-    assert read.returncode == 0, read.stderr
+    assert read.exit_code == 0, read.stderr
     assert read.stdout.strip() == "5"
     assert project.document(run_id)["trigger"] == "celery"
 
 
 def test_call_refuses_what_is_no_job(project: Project) -> None:
     done = celery(project, "call", "ad", "--kwargs", "{}")
-    assert done.returncode != 0
+    assert done.exit_code != 0
     assert "no job is named 'ad'" in done.stderr
 
 
 def test_celery_worker_runs_jobs(project: Project) -> None:
-    command = [*CELERY, "worker", "-c", "1", "-l", "INFO"]
+    # By a new interpreter: what nothing has imported before is seen here.
+    command = ["/usr/bin/env", *CELERY, "worker", "-c", "1", "-l", "INFO"]
     with Running(command, cwd=project.path, env=clean_environment()) as worker:
         worker.wait_for("runner worker ready", 40.0)
         done = project.cli("submit", "add", "-p", "a=2", "--wait", "--json").check()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +12,7 @@ from runner.actions.project import Project as Opened
 from runner.actions.submit import submit
 from runner.model.submit_options import SubmitOptions
 from tests.support.deadline import wait_until
-from tests.support.project import Project, clean_environment
+from tests.support.project import Project, celery_cli
 
 JOBS = {
     "hold": {"task": "work:hold"},
@@ -42,16 +40,7 @@ def project(make_project: Callable[..., Project]) -> Project:
 
 
 def control(project: Project, *words: str) -> list[dict[str, str]]:
-    done = subprocess.run(
-        [sys.executable, "-m", "celery", "-A", "runner", "control", *words, "--json"],
-        cwd=project.path,
-        env=clean_environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = celery_cli("control", *words, "--json", cwd=project.path)
     assert "Traceback" not in done.stderr
     return [answer for each in json.loads(done.stdout) for answer in each.values()]
 
@@ -128,15 +117,7 @@ def test_what_is_no_queue_of_runs_is_refused_with_an_answer(project: Project, wo
 
 def test_celery_purge_does_not_take_messages_from_runs(project: Project) -> None:
     run_id = project.submit("note", "-p", "name=a", "--priority", "9")
-    done = subprocess.run(
-        [sys.executable, "-m", "celery", "-A", "runner", "purge", "-f"],
-        cwd=project.path,
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = celery_cli("purge", "-f", cwd=project.path)
     assert "Traceback" not in done.stderr
     with project.worker(concurrency=1):
         project.wait_for_state(run_id, "SUCCESS")

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Mapping
 
 COMMAND = [sys.executable, "-m", "runner"]
+CELERY = [sys.executable, "-m", "celery", "-A", "runner"]
+"""Celery's own program, with the app of the project that it is called in."""
 
 
 def clean_environment(extra: Mapping[str, str | None] | None = None) -> dict[str, str]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from tests.support.command import CELERY
 from tests.support.command import COMMAND as COMMAND
 from tests.support.command import clean_environment as clean_environment
 from tests.support.deadline import wait_until
@@ -180,12 +181,25 @@ def runner_cli(
     input: str | None = None,
 ) -> Result:
     """Run ``python -m runner ARGS`` and wait for its end; ``project`` becomes ``--project``."""
-    words = [*(["--project", str(project)] if project else []), *map(str, args)]
+    return _run(
+        [*COMMAND, *(["--project", str(project)] if project else []), *map(str, args)], cwd, env, timeout, input
+    )
+
+
+def celery_cli(*args: str, cwd: Path, env: Mapping[str, str | None] | None = None, timeout: float = 60.0) -> Result:
+    """Run ``python -m celery -A runner ARGS`` and wait for its end."""
+    return _run([*CELERY, *args], cwd, env, timeout, None)
+
+
+def _run(
+    command: list[str], cwd: Path, env: Mapping[str, str | None] | None, timeout: float, input: str | None
+) -> Result:
     environment = clean_environment(env)
+    words = command[len(COMMAND) :]
     if can_fork(environment):
-        return _forked(words, cwd, environment, timeout, input)
+        return _forked(command, cwd, environment, timeout, input)
     done = subprocess.run(
-        [*COMMAND, *words],
+        command,
         cwd=cwd,
         env=environment,
         input=None if input is None else input.encode(),
@@ -197,9 +211,13 @@ def runner_cli(
     return Result(tuple(words), done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
-def _forked(words: list[str], cwd: Path, env: Mapping[str, str], timeout: float, input: str | None) -> Result:
+def _forked(command: list[str], cwd: Path, env: Mapping[str, str], timeout: float, input: str | None) -> Result:
+    words = command[len(COMMAND) :]
+    module = command[len(COMMAND) - 1]
+    room = "worker" if module == "celery" else ""
     with Path(os.devnull).open("rb") as nothing:
-        started = Forked(words, cwd=cwd, env=env, stdin=nothing.fileno() if input is None else None)
+        stdin = nothing.fileno() if input is None else None
+        started = Forked(words, cwd=cwd, env=env, stdin=stdin, room=room, module=module)
     try:
         out, err = started.communicate(None if input is None else input.encode(), timeout)
     except BaseException:

@@ -15,7 +15,7 @@ from typing import IO, Self
 
 from tests.support.command import COMMAND
 from tests.support.processes import end_session
-from tests.support.zygote import ROOMS, Forked, can_fork
+from tests.support.zygote import Forked, can_fork, what_is_forked
 
 
 class Running:
@@ -54,10 +54,12 @@ class Running:
 
     def _start(self, cwd: Path, env: Mapping[str, str] | None, files: int | None) -> subprocess.Popen[bytes] | Forked:
         with Path(os.devnull).open("rb") as nothing:
-            if self.command[: len(COMMAND)] == COMMAND and env is not None and can_fork(env):
+            module, room = what_is_forked(self.command)
+            if module and env is not None and can_fork(env):
                 args = self.command[len(COMMAND) :]
-                room = args[0] if args[0] in ROOMS else ""
-                return Forked(args, cwd=cwd, env=env, stdin=nothing.fileno(), session=True, room=room, files=files)
+                return Forked(
+                    args, cwd=cwd, env=env, stdin=nothing.fileno(), session=True, room=room, module=module, files=files
+                )
             limited = [] if files is None else ["/bin/sh", "-c", f'ulimit -n {files}; exec "$@"', "sh"]
             return subprocess.Popen(
                 [*limited, *self.command],

@@ -7,8 +7,8 @@ that a test can see: pid, session, working folder, environment, standard streams
 interpreter can show is tested with new ones; see :func:`can_fork`.
 
 The protocol, over a socket pair: four bytes of length, with four descriptors (stdin, stdout, stderr, and a pipe for the
-exit status), then JSON: ``{"args", "cwd", "env", "session", "files"}``. The answer is the pid, as text. The status that
-``waitpid`` gives is written to the pipe when the process has ended.
+exit status), then JSON: ``{"module", "args", "cwd", "env", "session", "files"}``. The answer is the pid, as text. The
+status that ``waitpid`` gives is written to the pipe when the process has ended.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import gc
-import importlib
+import importlib.util
 import io
 import json
 import os
@@ -34,12 +34,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
-from tests.support.command import COMMAND, clean_environment
+from tests.support.command import CELERY, COMMAND, clean_environment
 
 _MOST = 1 << 20
 _SETTLED = ("PYTHON", "LANG", "LC_", "LD_", "MALLOC_", "GLIBC_")
 """Variables that an interpreter reads when it starts begin like this."""
-_RUNNER = Path(__file__).parents[2] / "runner" / "__main__.py"
 
 ROOMS = ("worker", "web")
 """What takes long to import, and only the command of the same name does: Celery, and a web server."""
@@ -59,6 +58,16 @@ def can_fork(env: Mapping[str, str]) -> bool:
     return settled(env) == settled(clean_environment())
 
 
+def what_is_forked(command: Sequence[str]) -> tuple[str, str]:
+    """Return which module a command runs, and the room that it needs; two empty words if it is not to be forked.
+
+    That is the command line, and Celery's own with the app of the project. Other apps import what they like.
+    """
+    if list(command[: len(COMMAND)]) == COMMAND:
+        return "runner", command[3] if command[3] in ROOMS else ""
+    return ("celery", "worker") if list(command[:5]) == CELERY else ("", "")
+
+
 class Forked:
     """A process of the command line, with the part of ``subprocess.Popen`` that tests use.
 
@@ -69,7 +78,8 @@ class Forked:
         stdin: a descriptor; its own end of a pipe if None.
         session: whether it leads a session of its own.
         room: one of :data:`ROOMS` that is imported already, beside the command line. For the command of this name
-            alone: no other needs it.
+            alone, or for ``celery``: no other needs it.
+        module: what is run, as by ``python -m``: ``runner``, or ``celery``.
         files: how many descriptors it may have, as ``ulimit -n`` of a shell says.
     """
 
@@ -82,6 +92,7 @@ class Forked:
         stdin: int | None = None,
         session: bool = False,
         room: str = "",
+        module: str = "runner",
         files: int | None = None,
     ) -> None:
         self.args = list(args)
@@ -98,7 +109,14 @@ class Forked:
                 read, own_stdin = os.pipe()
                 theirs.append(read)
                 stdin = read
-            request = {"args": self.args, "cwd": str(cwd), "env": dict(env), "session": session, "files": files}
+            request = {
+                "module": module,
+                "args": self.args,
+                "cwd": str(cwd),
+                "env": dict(env),
+                "session": session,
+                "files": files,
+            }
             self.pid = _Zygote.shared(room).fork(request, [stdin, *theirs[:3]])
         except BaseException:
             for each in ours:
@@ -334,7 +352,7 @@ def serve(room: str, first: socket.socket, listener: socket.socket | None = None
                     # Now, as Popen returns once the new program is there: whoever asks for its session finds it.
                     connection.sendall(str(os.getpid()).encode())
                     connection.close()
-                _become(request["args"])
+                _become(request["module"], request["args"])
             for each in streams:
                 os.close(each)
             pipes[pid] = pipe
@@ -381,17 +399,19 @@ def _set_up(request: Mapping[str, Any], streams: Sequence[int]) -> None:
         setattr(sys, f"__{name}__", stream)
 
 
-def _become(args: list[str]) -> None:
-    """Do what ``python -m runner ARGS`` does."""
+def _become(module: str, args: list[str]) -> None:
+    """Do what ``python -m MODULE ARGS`` does."""
     for name in [name for name in sys.modules if name.split(".")[0] == "tests"]:
         del sys.modules[name]
     importlib.invalidate_caches()
     sys.path[0] = str(Path.cwd())
-    sys.argv = [str(_RUNNER), *args]
-    sys.orig_argv[:] = [*COMMAND, *args]
+    found = importlib.util.find_spec(f"{module}.__main__")
+    assert found is not None
+    sys.argv = [str(found.origin), *args]
+    sys.orig_argv[:] = [sys.executable, "-m", module, *args]
     code: Any = 1
     try:
-        runpy.run_module("runner", run_name="__main__", alter_sys=True)
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
         code = 0
     except SystemExit as end:
         code = end.code

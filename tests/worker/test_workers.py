@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.command import CELERY
 from tests.support.deadline import wait_until
 from tests.support.processes import is_alive
-from tests.support.project import Project, clean_environment
+from tests.support.project import Project, celery_cli, clean_environment
 from tests.support.running import Running
 from tests.support.work import FILES, JOBS
 
@@ -240,11 +239,10 @@ def test_a_run_of_a_job_the_worker_does_not_know_is_handed_back(make_project: Ca
 
 def _celery(project: Project, *args: str) -> Running:
     environment = clean_environment({"RUNNER_PROJECT": str(project.path)})
-    return Running([sys.executable, "-m", "celery", "-A", "runner", *args], cwd=project.path, env=environment)
+    return Running([*CELERY, *args], cwd=project.path, env=environment)
 
 
 def test_broadcasts_that_act_are_refused(project: Project) -> None:
-    environment = clean_environment({"RUNNER_PROJECT": str(project.path)})
     with project.worker(concurrency=1) as worker:
         for command in (
             ["shutdown"],
@@ -252,14 +250,7 @@ def test_broadcasts_that_act_are_refused(project: Project) -> None:
             ["cancel_consumer", "default"],
             ["rate_limit", "shared", "1/h"],
         ):
-            subprocess.run(
-                [sys.executable, "-m", "celery", "-A", "runner", "control", *command],
-                cwd=project.path,
-                env=environment,
-                capture_output=True,
-                timeout=60,
-                check=False,
-            )
+            celery_cli("control", *command, cwd=project.path, env={"RUNNER_PROJECT": str(project.path)})
         run_id = project.submit("shared")
         assert project.wait_for_state(run_id, "SUCCESS")["result"] == 2
         assert worker.process.poll() is None
