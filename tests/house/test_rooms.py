@@ -18,7 +18,7 @@ FILES = {path.relative_to(ROOT).as_posix(): path for path in sorted((ROOT / "run
 REASONS = ("# start-up time: ", "# an extra: ")
 CHANGES = ("beat", "begin", "bury", "forget", "outbox", "remove_queue", "remove_worker", "revoke", "script", "submit")
 """Methods of the ledger that change it, or may."""
-ACROSS = {"contract", "fault", "frameworks", "house", "integration", "specs", "support", "system"}
+ACROSS = {"contract", "deploy", "fault", "frameworks", "house", "integration", "specs", "support", "system"}
 """Folders of tests that stand across the rooms."""
 
 
