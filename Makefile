@@ -7,8 +7,8 @@ PY := $(BIN)/python
 INSTALLED := $(VENV)/.installed
 LOWEST := $(VENV)/lowest
 DEPLOY_TOOLS := $(VENV)/deploy
-# Two a core: the tests wait for other processes half of their time.
-WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 * (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2))')
+# Three a core: the tests wait for other processes most of their time.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(3 * (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2))')
 # Tests are collected once, and then run in processes that are forked from that one. A process of macOS is not to be
 # forked once it has called the system's frameworks, and coverage is measured in processes of their own.
 SEPARATE := -n $(WORKERS) --dist worksteal

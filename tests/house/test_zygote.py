@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,17 @@ def test_it_has_a_session_folder_and_end_of_its_own(tmp_path: Path) -> None:
     waiting.kill()
     assert waiting.wait(20.0) == -signal.SIGKILL
     waiting.close()
+
+
+def test_it_looks_for_time_zones_where_its_environment_says(tmp_path: Path) -> None:
+    zone = tmp_path / "zones" / "Test" / "Own"
+    zone.parent.mkdir(parents=True)
+    zone.write_bytes(files("tzdata.zoneinfo.Europe").joinpath("Berlin").read_bytes())
+    project = write_project(tmp_path / "p", "redis://127.0.0.1:1/0", JOBS, settings={"timezone": "Test/Own"})
+    env = {"PYTHONTZPATH": str(tmp_path / "zones")}
+    assert can_fork(clean_environment(env))
+    assert project.cli("jobs", env=env).exit_code == 0
+    assert project.cli("jobs").exit_code == 2
 
 
 @pytest.mark.parametrize("name", ["PYTHONPATH", "PYTHONUTF8", "LC_ALL", "LD_PRELOAD"])

@@ -30,6 +30,7 @@ import subprocess
 import sys
 import threading
 import time
+import zoneinfo
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, ClassVar
@@ -39,6 +40,8 @@ from tests.support.command import CELERY, COMMAND, clean_environment
 _MOST = 1 << 20
 _SETTLED = ("PYTHON", "LANG", "LC_", "LD_", "MALLOC_", "GLIBC_")
 """Variables that an interpreter reads when it starts begin like this."""
+_READ_AGAIN = ("PYTHONTZPATH",)
+"""Those that a forked process reads anew."""
 
 ROOMS = ("worker", "web")
 """What takes long to import, and only the command of the same name does: Celery, and a web server."""
@@ -53,7 +56,8 @@ def can_fork(env: Mapping[str, str]) -> bool:
         return False
 
     def settled(environment: Mapping[str, str]) -> dict[str, str]:
-        return {name: value for name, value in environment.items() if name.startswith(_SETTLED)}
+        kept = environment.items()
+        return {name: value for name, value in kept if name.startswith(_SETTLED) and name not in _READ_AGAIN}
 
     return settled(env) == settled(clean_environment())
 
@@ -307,6 +311,8 @@ def serve(room: str, first: socket.socket, listener: socket.socket | None = None
     """Fork a process for each request until the first connection ends."""
     _import_everything(["cli", "actions", *([room] if room else [])])
     assert room == "worker" or "celery" not in sys.modules, "only a worker imports Celery"
+    # Each command would read the scripts that it runs, and each worker all of them.
+    importlib.import_module("runner.ledger.scripts").read_all()
     gc.freeze()
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
@@ -384,6 +390,7 @@ def _set_up(request: Mapping[str, Any], streams: Sequence[int]) -> None:
     os.environ.clear()
     os.environ.update(request["env"])
     time.tzset()
+    zoneinfo.reset_tzpath()
     os.chdir(request["cwd"])
     for name, number, mode in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w")):
         old = getattr(sys, name)
