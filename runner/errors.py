@@ -83,6 +83,12 @@ class UnknownJob(UsageError):
     code = "unknown_job"
 
 
+class UnknownProject(UsageError):
+    """None of the projects that are shown together has that name."""
+
+    code = "unknown_project"
+
+
 class KeyConflict(UsageError):
     """The idempotency key was used before, with other params."""
 

@@ -9,11 +9,12 @@ import click
 
 from runner.cli.frame.group import verb
 from runner.cli.frame.moments import show_moment, show_seconds
-from runner.cli.frame.opening import open_project
+from runner.cli.frame.opening import open_projects
 from runner.cli.frame.options import JOB as JOB_NAME
 from runner.cli.frame.options import in_one_form, json_option, jsonl_option, utc_option
 from runner.cli.frame.output import STYLES, Output, table, warn_of_problems
 from runner.cli.frame.run_text import LONGEST_CELL, one_line, pause_text
+from runner.cli.frame.several import Shown
 from runner.model.job import JOB, JobSpec
 from runner.model.option import options_of
 from runner.model.run import to_timestamp
@@ -21,6 +22,7 @@ from runner.model.schedule import schedule_text
 
 if TYPE_CHECKING:
     from runner.actions.job_list import ListedJob
+    from runner.actions.project import Project
     from runner.ledger.standings import Last
 
 
@@ -38,25 +40,32 @@ def command(job: str | None, as_json: bool, jsonl: bool, utc: bool) -> int:
     from runner.actions.job_list import describe_jobs  # start-up time: --help reads no settings
 
     in_one_form(json=as_json, jsonl=jsonl)
-    project = open_project()
     out = Output(as_json=as_json or jsonl, utc=utc)
-    warn_of_problems(out, project)
-    for text in project.catalog.warnings:
-        out.warn(text)
-    names = sorted(project.catalog.jobs) if job is None else [project.catalog.get(job).name]
-    found = list(describe_jobs(project, names))
-    if job is not None:
-        _show(out, found[0])
-    elif out.as_json:
-        out.listed([each.document() for each in found], as_lines=jsonl)
+    shown = Shown(out, open_projects())
+
+    def described(project: Project) -> list[ListedJob]:
+        warn_of_problems(out, project)
+        for text in project.catalog.warnings:
+            out.warn(text)
+        names = sorted(project.catalog.jobs) if job is None else [project.catalog.get(job).name]
+        return list(describe_jobs(project, names))
+
+    found = [(of, each) for of in shown.read(described) for each in of.value]
+    if out.as_json and (job is None or shown.projects.several):
+        out.listed([shown.document(of, each.document()) for of, each in found], as_lines=jsonl)
+    elif job is not None:
+        for number, (of, each) in enumerate(found):
+            shown.title(of, first=number == 0)
+            _show(out, each)
     elif found:
-        headings = ("JOB", "SCHEDULE", "LAST", "NEXT", "QUEUE", "ENABLED", "DESCRIPTION")
-        table(out, headings, [_row(out, each) for each in found], {"no": "yellow", "paused": "yellow", **STYLES})
-        for pause in {each.pause.job: each.pause for each in found if each.pause is not None}.values():
+        headings = (*shown.heading, "JOB", "SCHEDULE", "LAST", "NEXT", "QUEUE", "ENABLED", "DESCRIPTION")
+        rows = [(*shown.cell(of), *_row(out, each)) for of, each in found]
+        table(out, headings, rows, {"no": "yellow", "paused": "yellow", **STYLES})
+        for pause in {(of.name, each.pause.job): each.pause for of, each in found if each.pause is not None}.values():
             out.note(pause_text(pause, utc=utc))
     else:
         out.note("no jobs")
-    return 0
+    return shown.code
 
 
 def _row(out: Output, each: ListedJob) -> tuple[str, ...]:

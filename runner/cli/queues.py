@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from runner.cli.frame.group import verb
 from runner.cli.frame.moments import show_seconds
-from runner.cli.frame.opening import open_project
+from runner.cli.frame.opening import open_projects
 from runner.cli.frame.options import in_one_form, json_option, jsonl_option
 from runner.cli.frame.output import Output, command_line, table
+from runner.cli.frame.several import Shown
 from runner.model.queue import Queue
 
 
@@ -21,25 +22,25 @@ def command(as_json: bool, jsonl: bool) -> int:
     from runner.ledger.fleet import read_queues  # start-up time: --help needs no ledger
 
     in_one_form(json=as_json, jsonl=jsonl)
-    project = open_project()
     out = Output(as_json=as_json or jsonl)
-    queues = read_queues(project.ledger)
+    shown = Shown(out, open_projects())
+    queues = [(of, each) for of in shown.read(lambda project: read_queues(project.ledger)) for each in of.value]
     if out.as_json:
-        out.listed([each.document() for each in queues], as_lines=jsonl)
+        out.listed([shown.document(of, each.document()) for of, each in queues], as_lines=jsonl)
     elif queues:
         table(
             out,
-            ("QUEUE", "WAITING", "PRIORITIES", "DELAYED", "HELD", "WORKERS", "OLDEST"),
-            [_row(each) for each in queues],
+            (*shown.heading, "QUEUE", "WAITING", "PRIORITIES", "DELAYED", "HELD", "WORKERS", "OLDEST"),
+            [(*shown.cell(of), *_row(each)) for of, each in queues],
             {},
         )
     else:
         out.note("no queues")
-    for each in queues:
+    for of, each in queues:
         if each.waiting and not each.workers:
-            start = command_line(project, "worker", "-Q", each.name)
+            start = command_line(of.project, "worker", "-Q", each.name)
             out.warn(f"no worker takes from queue {each.name}: {start}")
-    return 0
+    return shown.code
 
 
 def _row(queue: Queue) -> tuple[str, ...]:

@@ -12,15 +12,19 @@ import click
 from runner.cli.frame.declared import asked_for, declared_options
 from runner.cli.frame.group import verb
 from runner.cli.frame.moments import show_moment
-from runner.cli.frame.opening import open_project
+from runner.cli.frame.opening import open_projects
 from runner.cli.frame.options import JOB, in_one_form, json_option, jsonl_option, utc_option
 from runner.cli.frame.output import STYLES, Output, table
 from runner.cli.frame.run_text import LONGEST_CELL, one_line, params_text, state_text, took
+from runner.cli.frame.several import Shown
 from runner.model.run import Run, to_timestamp
 from runner.model.run_query import RunQuery
 from runner.model.step_run import step_name
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runner.actions.projects import Named
     from runner.ledger.search import Page
 
 MOST = 100_000
@@ -60,36 +64,40 @@ def command(
     Job, state, and time are looked up in an index. For the other filters, up to 10,000 runs are examined at a time. If
     that was not enough, stderr shows the command that continues the search.
     """
-    from runner.actions.find import list_runs  # start-up time: --help reads no settings
-
     in_one_form(ids=ids_only, csv=as_csv, json=as_json, jsonl=jsonl)
-    project = open_project()
     out = Output(as_json=as_json or jsonl, utc=utc)
-    page = list_runs(project, asked_for(RunQuery, project, asked), limit=limit, cursor=cursor)
+    shown = Shown(out, open_projects())
+    query = asked_for(RunQuery, shown.projects.first, asked)
+    page = shown.projects.list_runs(query, limit=limit, cursor=cursor)
+    shown.told(page.pages)
     if out.as_json:
-        out.listed([run.document() for run in page.runs], as_lines=jsonl)
+        out.listed([shown.document(of, of.value.document()) for of in page.runs], as_lines=jsonl)
     elif as_csv:
-        _print_csv(out, page.runs)
+        _print_csv(out, shown, page.runs)
     elif ids_only:
-        for run in page.runs:
-            out.data(run.id)
+        for of in page.runs:
+            out.data(of.value.id)
     elif page.runs:
-        steps = any(run.step for run in page.runs)
+        steps = any(of.value.step for of in page.runs)
         headings = ("SUBMITTED", "ID", "JOB", *(["STEP"] if steps else []), "STATE", "TOOK", "PARAMS")
-        table(out, headings, [_row(out, run, steps=steps) for run in page.runs], STYLES)
+        rows = [(*shown.cell(of), *_row(out, of.value, steps=steps)) for of in page.runs]
+        table(out, (*shown.heading, *headings), rows, STYLES)
     else:
         out.note("no runs")
-    _tell_of_more(out, page)
-    return 0
+    for each in page.pages:
+        _tell_of_cut(out, shown, each)
+    if page.cursor is not None:
+        out.note(f"for the next page, add: --cursor {page.cursor}")
+    return shown.code
 
 
-def _tell_of_more(out: Output, page: Page) -> None:
+def _tell_of_cut(out: Output, shown: Shown, of: Named[Page]) -> None:
+    page = of.value
     if page.cut:
         reached = show_moment(to_timestamp(page.reached), utc=out.utc)
         back = f", back to {reached}" if reached else ""
-        out.note(f"examined {page.looked_at} runs{back}; there are more")
-    if page.cursor is not None:
-        out.note(f"for the next page, add: --cursor {page.cursor}")
+        whose = f" of project {of.name}" if shown.projects.several else ""
+        out.note(f"examined {page.looked_at} runs{whose}{back}; there are more")
 
 
 def _row(out: Output, run: Run, *, steps: bool) -> tuple[str, ...]:
@@ -101,13 +109,14 @@ def _row(out: Output, run: Run, *, steps: bool) -> tuple[str, ...]:
     return (submitted, shown, run.job, *step, state_text(run), took(run), params)
 
 
-def _print_csv(out: Output, runs: list[Run]) -> None:
+def _print_csv(out: Output, shown: Shown, runs: Sequence[Named[Run]]) -> None:
     columns = (*COLUMNS, *MORE_COLUMNS)
-    out.data(_csv_line([*columns, "params", "error"]))
-    for run in runs:
+    out.data(_csv_line([*(["project"] if shown.heading else []), *columns, "params", "error"]))
+    for of in runs:
+        run = of.value
         error = f"{run.error['type']}: {run.error['message']}" if run.error else ""
         values = [getattr(run, column) for column in columns]
-        out.data(_csv_line([*values, json.dumps(run.params, ensure_ascii=False), error]))
+        out.data(_csv_line([*shown.cell(of), *values, json.dumps(run.params, ensure_ascii=False), error]))
 
 
 def _csv_line(values: list[object]) -> str:

@@ -10,10 +10,11 @@ import click
 
 from runner.cli.frame.group import verb
 from runner.cli.frame.moments import show_moment, show_seconds
-from runner.cli.frame.opening import open_project
+from runner.cli.frame.opening import open_projects
 from runner.cli.frame.options import JOB, in_one_form, json_option, jsonl_option, utc_option
 from runner.cli.frame.output import Output, table
 from runner.cli.frame.run_text import aligned
+from runner.cli.frame.several import Shown
 from runner.model.run import to_timestamp
 
 if TYPE_CHECKING:
@@ -39,25 +40,32 @@ def command(job: str | None, as_json: bool, jsonl: bool, utc: bool) -> int:
     from runner.actions.stats import stats  # start-up time: --help reads no settings
 
     in_one_form(json=as_json, jsonl=jsonl)
-    project = open_project()
     out = Output(as_json=as_json or jsonl, utc=utc)
-    found = stats(project, job)
+    shown = Shown(out, open_projects())
+    found = [(of, each) for of in shown.read(lambda project: stats(project, job)) for each in of.value]
     if jsonl:
-        out.lines(each.document() for each in found)
+        out.lines(shown.document(of, each.document()) for of, each in found)
     elif as_json:
-        out.documents([each.document() for each in found], single=job is not None)
+        single = job is not None and not shown.projects.several
+        out.documents([shown.document(of, each.document()) for of, each in found], single=single)
     elif job is not None:
-        _show(out, found[0])
-        if found[0].steps:
-            out.data("")
-            columns = ("STEP", "JOB", "RUNS", "ACTIVE", "SUCCESS", "WAIT P95", "RUN P50", "RUN P95", "LAST DAYS")
-            table(out, columns, [(each.step or "", *_row(each)) for each in found[0].steps], {})
+        for number, (of, each) in enumerate(found):
+            shown.title(of, first=number == 0)
+            _show(out, each)
+            _show_steps(out, each)
     elif found:
-        headings = ("JOB", "RUNS", "ACTIVE", "SUCCESS", "WAIT P95", "RUN P50", "RUN P95", "LAST DAYS")
-        table(out, headings, [_row(each) for each in found], {})
+        headings = (*shown.heading, "JOB", "RUNS", "ACTIVE", "SUCCESS", "WAIT P95", "RUN P50", "RUN P95", "LAST DAYS")
+        table(out, headings, [(*shown.cell(of), *_row(each)) for of, each in found], {})
     else:
         out.note("no jobs")
-    return 0
+    return shown.code
+
+
+def _show_steps(out: Output, found: Stats) -> None:
+    if found.steps:
+        out.data("")
+        columns = ("STEP", "JOB", "RUNS", "ACTIVE", "SUCCESS", "WAIT P95", "RUN P50", "RUN P95", "LAST DAYS")
+        table(out, columns, [(each.step or "", *_row(each)) for each in found.steps], {})
 
 
 def _row(each: Stats) -> tuple[str, ...]:

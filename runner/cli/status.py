@@ -11,17 +11,19 @@ import click
 from runner.cli.frame.faults import error_document, worst
 from runner.cli.frame.follow import exit_code_of
 from runner.cli.frame.group import verb
+from runner.cli.frame.hints import remember
 from runner.cli.frame.moments import show_moment
-from runner.cli.frame.opening import open_project
+from runner.cli.frame.opening import open_projects
 from runner.cli.frame.options import READ_REFERENCE, json_option, utc_option
 from runner.cli.frame.output import STYLES, Output
 from runner.cli.frame.run_text import aligned, block
+from runner.cli.frame.several import Shown
 from runner.cli.frame.step_text import tree_lines
 from runner.errors import RunnerError, Unavailable
 from runner.model.run import Run
 
 if TYPE_CHECKING:
-    from runner.actions.project import Project
+    from runner.actions.projects import Named
 
 ATTENTION = 1
 
@@ -40,34 +42,40 @@ def command(ids: tuple[str, ...], exit_status: bool, as_json: bool, utc: bool) -
 
     Without ID, 20 lines show failing jobs, active runs, waiting runs and the reasons, the next slots, workers, pauses,
     and the doctor's findings except those that need a look at every run. An ID is a full id, a unique prefix of 8 or
-    more characters, or @JOB: the latest run of that job. A flow is shown with its steps.
+    more characters, or @JOB: the latest run of that job. A flow is shown with its steps. With more than one --project,
+    an overview of each is shown, and an ID is looked for in all of them.
     """
     if not ids:
         return _glance(exit_status=exit_status, as_json=as_json, utc=utc)
-    from runner.actions.find import find_run  # start-up time: --help reads no settings
-
-    project = open_project()
     out = Output(as_json=as_json, utc=utc)
+    shown = Shown(out, open_projects())
     answers: list[dict[str, Any]] = []
     codes = []
     for number, reference in enumerate(ids):
         try:
-            run = find_run(project, reference)
-        except Unavailable:
-            raise
-        except RunnerError as error:
-            codes.append(error.exit_code)
-            answers.append(error_document(error))
-            if not as_json:
-                out.error(error)
+            of = shown.find(reference)
+        except Unavailable as error:
+            if not shown.projects.several:
+                raise
+            codes.append(_failed(out, error, answers))
             continue
-        codes.append(exit_code_of(run) if exit_status else 0)
-        answers.append(run.document())
+        except RunnerError as error:
+            codes.append(_failed(out, error, answers))
+            continue
+        codes.append(exit_code_of(of.value) if exit_status else 0)
+        answers.append(shown.document(of, of.value.document()))
         if not as_json:
-            _show(project, out, run, first=number == 0)
+            _show(shown, of, first=number == 0)
     if as_json:
         out.documents(answers, single=len(ids) == 1)
-    return worst(codes)
+    return worst([*codes, shown.code])
+
+
+def _failed(out: Output, error: RunnerError, answers: list[dict[str, Any]]) -> int:
+    answers.append(error_document(error))
+    if not out.as_json:
+        out.error(error)
+    return error.exit_code
 
 
 def _glance(*, exit_status: bool, as_json: bool, utc: bool) -> int:
@@ -75,23 +83,31 @@ def _glance(*, exit_status: bool, as_json: bool, utc: bool) -> int:
     from runner.actions.glance import glance
     from runner.cli.frame.glance_text import glance_rows
 
-    project = open_project()
     out = Output(as_json=as_json, utc=utc)
-    found = glance(project, str if as_json else partial(show_moment, utc=utc))
+    shown = Shown(out, open_projects())
+    show = str if as_json else partial(show_moment, utc=utc)
+    found = shown.read(lambda project: glance(project, show))
     if as_json:
-        out.document(found.document())
+        answers = [shown.document(of, of.value.document()) for of in found]
+        out.documents(answers, single=not shown.projects.several)
     else:
-        _print(out, glance_rows(found, utc=utc))
-    return ATTENTION if exit_status and not found.healthy else 0
+        for number, of in enumerate(found):
+            shown.title(of, first=number == 0)
+            remember(of.project.settings.project)
+            _print(out, glance_rows(of.value, utc=utc))
+    healthy = all(of.value.healthy for of in found)
+    return worst([shown.code, ATTENTION if exit_status and not healthy else 0])
 
 
-def _show(project: Project, out: Output, run: Run, *, first: bool) -> None:
+def _show(shown: Shown, of: Named[Run], *, first: bool) -> None:
     from runner.actions.step_tree import read_branches  # start-up time: --help reads no settings
 
+    out, run = shown.out, of.value
     if not first:
         out.data("")
-    steps = tree_lines(read_branches(project.ledger, run)) if run.steps else ()
-    _print(out, block(run, utc=out.utc, steps=steps), styles={"state": STYLES[run.state]})
+    steps = tree_lines(read_branches(of.project.ledger, run)) if run.steps else ()
+    whose = [("project", of.name)] if shown.projects.several else []
+    _print(out, [*whose, *block(run, utc=out.utc, steps=steps)], styles={"state": STYLES[run.state]})
 
 
 def _print(out: Output, rows: list[tuple[str, str]], styles: Mapping[str, str] | None = None) -> None:

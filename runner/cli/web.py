@@ -6,9 +6,10 @@ import click
 
 from runner.cli.frame.group import verb
 from runner.cli.frame.interrupts import release
-from runner.cli.frame.opening import open_project
+from runner.cli.frame.opening import open_projects
 from runner.cli.frame.options import json_option
 from runner.cli.frame.output import Output, warn_of_problems
+from runner.cli.frame.several import Shown
 from runner.errors import UsageError
 
 
@@ -37,6 +38,9 @@ def command(host: str | None, port: int | None, no_token: bool, name: str | None
     By default, only this host can reach it. To use another --host, set tokens or a trusted proxy in runner.yaml.
     Without either, it prints a link with a token when it starts. The link works once. API clients send the token as a
     bearer token.
+
+    With more than one --project, all of them are shown, and `web` in runner.yaml of the first one says who may use
+    them.
     """
     try:
         # an extra: no other command needs these
@@ -57,13 +61,15 @@ def command(host: str | None, port: int | None, no_token: bool, name: str | None
             out.data(token)
         out.note(f"into runner.yaml, under web: and tokens:\n  {name}: {{sha256: {digest}, role: {role}}}")
         return 0
-    project = open_project()
-    warn_of_problems(out, project)
-    settings = project.settings.web
+    projects = open_projects()
+    for project in projects.by_name.values():
+        warn_of_problems(out, project)
+    settings = projects.first.settings.web
     address = host or settings.host
     start_token = None if no_token or settings.tokens or settings.trusted_header else token
-    app = create_web_app(project, host=address, start_token=start_token)
-    project.ledger.workers()  # an unreachable Redis is told before anybody looks
+    app = create_web_app(projects, host=address, start_token=start_token)
+    # An unreachable Redis is told before anybody looks.
+    Shown(out, projects).read(lambda project: project.ledger.workers())
     if is_wildcard(address) and not settings.hosts:
         out.warn(
             "web.hosts is empty, so requests are answered only under localhost and addresses of this host; "

@@ -6,9 +6,10 @@ import time
 
 from runner.cli.frame.group import verb
 from runner.cli.frame.moments import show_moment, show_seconds
-from runner.cli.frame.opening import open_project
+from runner.cli.frame.opening import open_projects
 from runner.cli.frame.options import in_one_form, json_option, jsonl_option, utc_option
 from runner.cli.frame.output import Output, table
+from runner.cli.frame.several import Shown
 from runner.model.plural import things
 from runner.model.run import to_datetime
 from runner.model.worker import Worker
@@ -28,22 +29,22 @@ def command(as_json: bool, jsonl: bool, utc: bool) -> int:
     from runner.ledger.fleet import read_workers  # start-up time: --help needs no ledger
 
     in_one_form(json=as_json, jsonl=jsonl)
-    project = open_project()
     out = Output(as_json=as_json or jsonl, utc=utc)
-    workers = read_workers(project.ledger)
+    shown = Shown(out, open_projects())
+    workers = [(of, each) for of in shown.read(lambda project: read_workers(project.ledger)) for each in of.value]
     if out.as_json:
-        out.listed([each.document() for each in workers], as_lines=jsonl)
-        return 0
+        out.listed([shown.document(of, each.document()) for of, each in workers], as_lines=jsonl)
+        return shown.code
     if not workers:
         out.note("no workers")
-        return 0
-    headings = ("WORKER", "STATE", "RUNNING", "QUEUES", "JOBS", "CATALOG", "SINCE", "SEEN", "VERSION")
-    table(out, headings, [_row(out, each) for each in workers], STYLES)
-    for each in workers:
+        return shown.code
+    headings = (*shown.heading, "WORKER", "STATE", "RUNNING", "QUEUES", "JOBS", "CATALOG", "SINCE", "SEEN", "VERSION")
+    table(out, headings, [(*shown.cell(of), *_row(out, each)) for of, each in workers], STYLES)
+    for _, each in workers:
         if each.problems.count and not each.lost:
             kept = f"; an earlier state of {', '.join(each.kept)} is in force" if each.kept else ""
             out.warn(f"{each.name}: problems in files of jobs: {each.problems.first[0]}{kept}")
-    return 0
+    return shown.code
 
 
 def _row(out: Output, worker: Worker) -> tuple[str, ...]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from runner.errors import RunnerError, UnknownJob
+from runner.errors import RunnerError, UnknownJob, UnknownProject
 
 _OF_EXIT_CODES = {2: 422, 4: 404, 5: 409, 69: 503}
 
 
 def http_status(error: RunnerError) -> int:
     """Return the HTTP status that says what the exit code says."""
-    return 404 if isinstance(error, UnknownJob) else _OF_EXIT_CODES.get(error.exit_code, 500)
+    return 404 if isinstance(error, UnknownJob | UnknownProject) else _OF_EXIT_CODES.get(error.exit_code, 500)

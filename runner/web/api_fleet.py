@@ -25,6 +25,7 @@ from runner.web import documents
 from runner.web.api import MOST, Comment, Moment
 from runner.web.documents import PROBLEMS, answers
 from runner.web.requests import Admin, JobName, Reader, StrictRoute, answer, seconds, state_of
+from runner.web.state import states_of
 
 router = APIRouter(prefix="/api/v1", route_class=StrictRoute, dependencies=[Reader])
 health = APIRouter()
@@ -151,9 +152,13 @@ def list_acts(
 
 @health.get("/healthz", **answers(documents.Health))
 def healthz(request: Request) -> Response:
-    """Say whether Redis answers. Anybody may ask, so nothing is told of where it is."""
+    """Say whether Redis answers: of several projects, that of any. Anybody may ask, so nothing more is told."""
+    states = states_of(request)
     try:
-        state_of(request).project.ledger.read(["healthz"])
+        if states.chosen(request) is not None:
+            state_of(request).project.ledger.read(["healthz"])
+        elif not states.projects.read_at_once(lambda project: project.ledger.read(["healthz"])).found:
+            raise Unavailable("all of them are away")
     except Unavailable:
         raise Unavailable("Redis cannot be used", hint="runner doctor says more") from None
     return answer({"status": "ok"})

@@ -410,6 +410,26 @@ class Audit(TypedDict):
     acts: list[Act]
 
 
+class Project(TypedDict):
+    """A project that is served: ``states`` counts its runs, and is null while its Redis is away, as ``error`` says."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+
+    name: str
+    namespace: str
+    folder: str
+    states: dict[State, int] | None
+    error: Error | None
+
+
+class Projects(TypedDict):
+    """All projects, in the order in which they were named."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+
+    projects: list[Project]
+
+
 class Health(TypedDict):
     """Redis answers."""
 

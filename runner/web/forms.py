@@ -29,6 +29,7 @@ from runner.web.jobs import form_of
 from runner.web.pages import Past, job_page
 from runner.web.render import page
 from runner.web.requests import JobName, Reader, Reference, seconds, state_of
+from runner.web.state import base_of, states_of
 
 router = APIRouter(include_in_schema=False, dependencies=[Reader])
 door = APIRouter(include_in_schema=False)
@@ -44,13 +45,13 @@ def _check_form(request: Request, role: Role, token: str) -> Person:
     person: Person | None = request.state.person
     if person is None or person.role < role:
         raise NotAllowed(f"this needs {role.name.lower()}")
-    if not state_of(request).access.is_form_token(person, token):
+    if not states_of(request).access.is_form_token(person, token):
         raise NotAllowed("the form is too old", hint="load the page again")
     return person
 
 
-def _back(path: str) -> Response:
-    return RedirectResponse(path, 303)
+def _back(request: Request, path: str) -> Response:
+    return RedirectResponse(f"{base_of(request)}{path}", 303)
 
 
 @router.post("/jobs/{name}/submit")
@@ -77,7 +78,7 @@ def _submit(name: str, request: Request, person: Person, typed: Mapping[str, lis
     except RunnerError as error:
         given = {key: params.get(key, "") for key in job.params}
         return job_page(request, job, form_of(job, given), error, 422, typed)
-    return _back(f"/runs/{made.id}")
+    return _back(request, f"/runs/{made.id}")
 
 
 def _check_lengths(words: list[str], most: int) -> None:
@@ -116,7 +117,7 @@ def backfill_form(
         return job_page(request, job, form_of(job), None, 422, past=Past(typed, error))
     if look or not found.submitted:
         return job_page(request, job, form_of(job), None, 200, past=Past(typed, found=found))
-    return _back(f"/runs?backfill={found.backfill.id}")
+    return _back(request, f"/runs?backfill={found.backfill.id}")
 
 
 def _whole(text: str, name: str) -> int | None:
@@ -140,7 +141,7 @@ def revoke_form(
     run, _ = revoke(
         state_of(request).project, reference, terminate=terminate == "on", comment=comment or None, by=person.name
     )
-    return _back(f"/runs/{run.id}")
+    return _back(request, f"/runs/{run.id}")
 
 
 @router.post("/runs/{reference}/rerun")
@@ -148,7 +149,7 @@ def rerun_form(reference: Reference, request: Request, csrf: Csrf = "", from_fai
     """Run it again; of a flow perhaps only what has not succeeded."""
     person = _check_form(request, Role.OPERATE, csrf)
     made = rerun(state_of(request).project, reference, from_failed=from_failed == "on", by=person.name)
-    return _back(f"/runs/{made.id}")
+    return _back(request, f"/runs/{made.id}")
 
 
 @router.post("/runs/{reference}/approve")
@@ -167,7 +168,7 @@ def _answer_approval(reference: str, request: Request, csrf: str, comment: str, 
     person = _check_form(request, Role.OPERATE, csrf)
     project = state_of(request).project
     run = approve(project, reference, approved=approved, comment=comment or None, by=person.name)
-    return _back(f"/runs/{quote(run.flow or run.id)}")
+    return _back(request, f"/runs/{quote(run.flow or run.id)}")
 
 
 @router.post("/runs/{reference}/forget")
@@ -175,7 +176,7 @@ def forget_form(reference: Reference, request: Request, csrf: Csrf = "") -> Resp
     """Forget a finished run."""
     person = _check_form(request, Role.ADMIN, csrf)
     forget(state_of(request).project, reference, by=person.name)
-    return _back("/runs")
+    return _back(request, "/runs")
 
 
 @router.post("/jobs/{name}/pause")
@@ -190,7 +191,7 @@ def pause_form(
     person = _check_form(request, Role.ADMIN, csrf)
     length = seconds(duration or None, "for")
     pause(state_of(request).project, name, seconds=length, comment=comment or None, by=person.name)
-    return _back("/" if name == ALL else f"/jobs/{quote(name)}")
+    return _back(request, "/" if name == ALL else f"/jobs/{quote(name)}")
 
 
 @router.post("/jobs/{name}/resume")
@@ -198,14 +199,14 @@ def resume_form(name: JobName, request: Request, csrf: Csrf = "") -> Response:
     """Let a job go on."""
     person = _check_form(request, Role.ADMIN, csrf)
     resume(state_of(request).project, name, by=person.name)
-    return _back("/" if name == ALL else f"/jobs/{quote(name)}")
+    return _back(request, "/" if name == ALL else f"/jobs/{quote(name)}")
 
 
 # -- who
 
 
 def _login(request: Request, to: str, *, failed: bool = False, link: bool = False) -> Response:
-    starts = state_of(request).access.start_token is not None
+    starts = states_of(request).access.start_token is not None
     return page(request, "login", 401 if failed else 200, to=to, failed=failed, link=link, starts=starts)
 
 
@@ -226,11 +227,11 @@ def log_in(
     to: Annotated[str, Form(max_length=MOST_QUERY)] = "/",
 ) -> Response:
     """Begin a session."""
-    session = state_of(request).access.log_in(token.strip(), address_of(request))
+    session = states_of(request).access.log_in(token.strip(), address_of(request))
     if session is None:
         return _login(request, to, failed=True)
     # Only to a page of ours: `//elsewhere` is another host.
-    response = _back(to if to.startswith("/") and not to.startswith(("//", "/\\")) else "/")
+    response = RedirectResponse(to if to.startswith("/") and not to.startswith(("//", "/\\")) else "/", 303)
     keep_session(request, response, session)
     return response
 
@@ -239,7 +240,7 @@ def log_in(
 def log_out(request: Request, csrf: Csrf = "") -> Response:
     """End the session."""
     person = _check_form(request, Role.READ, csrf)
-    state_of(request).access.log_out(person.session)
-    response = _back("/login")
+    states_of(request).access.log_out(person.session)
+    response = RedirectResponse("/login", 303)
     response.delete_cookie(session_cookie(request))
     return response

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runner.errors import RunnerError
 from runner.web.access import SESSION_SECONDS, Access, NotAllowed, Person
+from runner.web.state import base_of
 
 SESSION = "runner_session"
 
@@ -137,7 +138,7 @@ class Guard:
         if token is None:
             return None
         rest = urlencode([(name, value) for name, value in given if name != LINK])
-        to = quote("/" + path_of(request).lstrip("/\\")) + (f"?{rest}" if rest else "")
+        to = base_of(request) + quote("/" + path_of(request).lstrip("/\\")) + (f"?{rest}" if rest else "")
         if request.state.person is not None:
             return RedirectResponse(to, 303)
         session = self._access.open_link(token, address_of(request))
@@ -283,7 +284,7 @@ def _log_in_first(request: Request) -> Response:
     if wants_json(request):
         raise NotAllowed("who are you?", hint="send Authorization: Bearer TOKEN", status=401)
     query = f"?{query}" if (query := query_of(request)) else ""
-    return RedirectResponse(f"/login?to={quote(path_of(request) + query, safe='')}", 303)
+    return RedirectResponse(f"/login?to={quote(base_of(request) + path_of(request) + query, safe='')}", 303)
 
 
 def _split(url: str) -> tuple[str | None, str | None]:

@@ -23,6 +23,7 @@ from runner.web.documents import answers
 from runner.web.guard import address_of
 from runner.web.requests import JobName, answer, is_json, state_of
 from runner.web.signatures import BadRequest, delivery_of, verify
+from runner.web.state import states_of
 
 if TYPE_CHECKING:
     from runner.model.job import JobSpec
@@ -77,7 +78,7 @@ def _receive(name: str, request: Request, body: bytes) -> Response:
         verify(webhook, secret.encode("utf-8", "surrogateescape"), headers, body, time.time())
     except BadRequest as bad:
         _log.warning("a request to the webhook of job %s was refused: %s", job.name, bad)
-        state.access.refuse(address_of(request))
+        states_of(request).access.refuse(address_of(request))
         raise NotAllowed(str(bad), hint="is the secret on both sides the same?", status=401) from None
     if not is_json(headers.get("Content-Type")):
         raise HTTPException(415, "the body is not said to be JSON: send Content-Type: application/json")

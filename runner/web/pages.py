@@ -43,8 +43,10 @@ from runner.web.filters import Filters
 from runner.web.flows import approvals_of, declared_graph, flow_page, shown_document
 from runner.web.jobs import Field, form_of, job_source, job_yaml
 from runner.web.overview import bars, hours
+from runner.web.projects import show_all
 from runner.web.render import page
 from runner.web.requests import JobName, Reader, ReadReference, state_of
+from runner.web.state import states_of
 from runner.web.steps import MOST_ROWS, items_href
 
 router = APIRouter(include_in_schema=False, dependencies=[Reader])
@@ -73,7 +75,9 @@ class Past:
 
 @router.get("/")
 def show_overview(request: Request) -> Response:
-    """Show active runs, recent failures, next starts, and workers."""
+    """Show active runs, recent failures, next starts, and workers; or all projects, if there are several."""
+    if states_of(request).chosen(request) is None:
+        return show_all(request)
     state = state_of(request)
     project, ledger = state.project, state.project.ledger
     now = time.time()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -10,13 +11,26 @@ from zoneinfo import ZoneInfo
 from fastapi import Request, Response
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from jinja2.ext import Extension
 
 from runner.web.access import Person, Role
 from runner.web.guard import path_of
 from runner.web.moments import FILTERS
-from runner.web.requests import state_of
+from runner.web.state import states_of
+
+_OWN_PATH = re.compile(r'((?:href|action|data-live|data-log|data-from)=")/(?!static/|log(?:in|out)"|projects/)')
+
+
+class WithBase(Extension):
+    """Lets each path that a template writes begin with that of its project, where there are several."""
+
+    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:  # noqa: ARG002
+        """Return the source of a template with ``{{ base }}`` before each path."""
+        return _OWN_PATH.sub(r"\1{{ base }}/", source)
+
 
 _templates = Environment(
+    extensions=[WithBase],
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=select_autoescape(default=True, default_for_string=True),
     undefined=StrictUndefined,
@@ -29,16 +43,20 @@ _templates.filters.update(FILTERS)
 def page(request: Request, name: str, http_status: int = 200, /, **values: Any) -> HTMLResponse:
     """Render a page."""
     person: Person | None = getattr(request.state, "person", None)
-    access = state_of(request).access
+    states = states_of(request)
+    access, chosen = states.access, states.chosen(request)
+    project = states.projects.by_name.get(chosen or "", states.projects.first)
     html = _templates.get_template(f"{name}.html").render(
         person=person,
         may=lambda role: person is not None and person.role >= Role[role.upper()],
         csrf=access.form_token(person) if person is not None else "",
         has_login=not access.open,
         path=path_of(request),
-        zone=ZoneInfo(state_of(request).settings.timezone),
+        zone=ZoneInfo(project.settings.timezone),
         quote=lambda text: quote(str(text), safe=""),
-        project=state_of(request).settings.project.name,
+        project=project.settings.project.name if not states.several else chosen or "",
+        projects=list(states.projects.by_name) if states.several else [],
+        base=states.base(request),
         **values,
     )
     # What a job wrote may hold what UTF-8 has no way to write, such as a name of a file that is none.

@@ -18,7 +18,7 @@ from runner.model.duration import parse_duration
 from runner.model.strict_json import read_json
 from runner.web.access import NotAllowed, Person, Role
 from runner.web.guard import address_of
-from runner.web.state import State
+from runner.web.state import State, states_of
 
 Reference = Annotated[
     str,
@@ -75,15 +75,14 @@ def is_json(content_type: str | None) -> bool:
 
 
 def state_of(request: Request) -> State:
-    """Return the state that all requests share."""
-    found: State = request.app.state.runner
-    return found
+    """Return the state of the project that a request is about. Raises as :meth:`runner.web.state.States.of` does."""
+    return states_of(request).of(request)
 
 
 def counted_address(request: Request) -> str | None:
     """Return the address that a request is counted under; None of a proxy that does not tell for whom it asks."""
     address = address_of(request)
-    return None if state_of(request).access.is_proxy(address) else address
+    return None if states_of(request).access.is_proxy(address) else address
 
 
 class AtLeast:

@@ -12,16 +12,17 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from runner._version import __version__
-from runner.actions.project import Project
+from runner.actions.projects import Projects
 from runner.errors import RunnerError, Unavailable, UsageError
 from runner.model.http_status import http_status
-from runner.web import api, api_backfills, api_fleet, forms, inbound, pages
+from runner.web import api, api_backfills, api_fleet, forms, inbound, pages, projects
 from runner.web.access import Access, NotAllowed
 from runner.web.guard import HEADERS, Guard, headers_of, path_of, wants_json
 from runner.web.journal import Journal
 from runner.web.render import error_page
 from runner.web.requests import BEARER, BadBody, Reader
-from runner.web.state import State
+from runner.web.state import States
+from runner.web.switch import Switch
 
 HERE = Path(__file__).parent
 
@@ -29,6 +30,7 @@ ROUTERS = (
     api.router,
     api_fleet.router,
     api_backfills.router,
+    projects.router,
     api_fleet.health,
     pages.router,
     forms.router,
@@ -54,11 +56,11 @@ class _Bug(RunnerError):
 OPENAPI = "/api/v1/openapi.json"
 
 
-def create_web_app(project: Project, *, host: str, start_token: str | None = None) -> FastAPI:
-    """Return the web application of a project.
+def create_web_app(projects: Projects, *, host: str, start_token: str | None = None) -> FastAPI:
+    """Return the web application of one or several projects.
 
     Args:
-        project: whose runs.
+        projects: whose runs; ``web:`` of the first one says who may do what with all of them.
         host: the address it will listen on.
         start_token: a token that makes its owner an administrator as long as this application runs.
 
@@ -74,17 +76,18 @@ def create_web_app(project: Project, *, host: str, start_token: str | None = Non
         openapi_url=None,  # below: that of FastAPI has no dependencies
         redirect_slashes=False,
     )
-    journal = Journal(project)
-    access = Access(project.settings.web, host, start_token, journal.failed)
-    app.state.runner = State(project, access, journal)
+    journal = Journal(projects.first)
+    access = Access(projects.first.settings.web, host, start_token, journal.failed)
+    app.state.runner = states = States(projects, access, journal)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     for router in ROUTERS:
         # Pages are not described, and what is open needs no token.
         described = not access.open and router not in (pages.router, forms.router, forms.door, inbound.router)
         app.include_router(router, dependencies=[BEARER] if described else [])
     app.add_api_route(OPENAPI, lambda: JSONResponse(app.openapi()), dependencies=[Reader], include_in_schema=False)
-    most = 3 * project.settings.limits.params + FORM_BYTES
+    most = 3 * max(each.settings.limits.params for each in projects.by_name.values()) + FORM_BYTES
     app.add_middleware(Guard, access=access, most=most, refuse=_refused)
+    app.add_middleware(Switch, states=states)  # the last one is the outermost
     app.exception_handler(RunnerError)(_refused)
     app.exception_handler(HTTPException)(_refused)
     app.exception_handler(RequestValidationError)(_refused)

@@ -94,6 +94,8 @@ ALTERED = {
     "/var/lib/prometheus/node-exporter/": "",
     "--job nightly-report --state failure --ids": "--job broken-example --state failure --ids",
     "approve 3f2a9c41": "approve 9c1e7a40",
+    "/srv/shop": "/srv/reports",
+    "/srv/bank": "/srv/reports",
     " | dot -Tsvg > nightly.svg": "",
 }
 """What is changed about examples of commands."""

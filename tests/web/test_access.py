@@ -18,6 +18,7 @@ from fastapi.routing import APIRoute
 from starlette.testclient import TestClient
 
 from runner.actions import project as actions
+from runner.actions.projects import Projects
 from runner.errors import InvalidSettings
 from runner.settings.options import WebSettings, WebToken
 from runner.web import guard
@@ -66,7 +67,10 @@ ROUTES: dict[tuple[str, str], Role | None] = {
             *[("GET", f"/api/v1/{part}") for part in ("runs", "runs/{reference}")],
             *[("GET", f"/api/v1/runs/{{reference}}/{part}") for part in ("why", "log", "log/stream")],
             *[("GET", f"/api/v1/{part}") for part in ("events", "jobs", "jobs/{job}", "jobs/{job}/stats", "stats")],
-            *[("GET", f"/api/v1/{part}") for part in ("upcoming", "workers", "queues", "audit", "backfills")],
+            *[
+                ("GET", f"/api/v1/{part}")
+                for part in ("upcoming", "workers", "queues", "audit", "backfills", "projects")
+            ],
             ("POST", "/logout"),
         ],
         Role.READ,
@@ -377,7 +381,9 @@ def without_redis(folder: Path) -> Iterator[httpx.Client]:
     """The application, in this process, of a project whose Redis is away."""
     port = free_port()
     project = write_project(folder / "p", f"redis://127.0.0.1:{port}/0", {**JOBS}, {"web_jobs.py": MODULE})
-    app = create_web_app(actions.Project(project.settings), host="127.0.0.1", start_token=TOKENS["admin"][0])
+    app = create_web_app(
+        Projects([actions.Project(project.settings)]), host="127.0.0.1", start_token=TOKENS["admin"][0]
+    )
     with TestClient(app, base_url=f"http://127.0.0.1:{port + 1}", follow_redirects=False) as client:
         client.headers["X-Port"] = str(port)
         yield client

@@ -8,14 +8,28 @@ import click
 
 from runner.cli.frame.hints import remember
 from runner.cli.frame.options import PROJECT
+from runner.errors import UsageError
 
 if TYPE_CHECKING:
     from runner.actions.project import Project
+    from runner.actions.projects import Projects
 
 
 def named_project() -> str | None:
-    """Return the value of ``--project``, given before or after the verb."""
-    found: str | None = click.get_current_context().meta.get(PROJECT)
+    """Return the value of ``--project``, given before or after the verb.
+
+    Raises:
+        UsageError: it was given more than once.
+    """
+    found = _named_projects()
+    if len(found) > 1:
+        verb = click.get_current_context().info_name
+        raise UsageError(f"{verb} works on one project, and --project names {len(found)}", hint="name one of them")
+    return found[0] if found else None
+
+
+def _named_projects() -> tuple[str, ...]:
+    found: tuple[str, ...] = click.get_current_context().meta.get(PROJECT, ())
     return found
 
 
@@ -30,3 +44,20 @@ def open_project() -> Project:
     project = Project.open(named_project())
     remember(project.settings.project)
     return project
+
+
+def open_projects() -> Projects:
+    """Return the projects that ``--project`` names, or the one found from the environment and the working folder.
+
+    Raises:
+        NoProject, InvalidSettings: see :func:`runner.settings.load_settings`.
+    """
+    # start-up time: --help of a command reads no settings
+    from runner.actions.project import Project
+    from runner.actions.projects import Projects
+
+    named = _named_projects()
+    found = Projects([Project.open(folder) for folder in named or (None,)])
+    if not found.several:
+        remember(found.first.settings.project)
+    return found

@@ -19,11 +19,12 @@ else:
 F = TypeVar("F", bound=Callable[..., Any])
 
 PROJECT = "runner.project"
-"""Where the context keeps the folder that ``--project`` named."""
+"""Where the context keeps the folders that ``--project`` named."""
 
 
-def _keep_project(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
-    if value is not None:
+def _keep_project(ctx: click.Context, _param: click.Parameter, value: tuple[str, ...]) -> None:
+    # What stands after the verb replaces what stands before it, as in an alias.
+    if value:
         ctx.meta[PROJECT] = value
 
 
@@ -33,10 +34,11 @@ project_option = click.option(
     callback=_keep_project,
     expose_value=False,
     is_eager=True,
+    multiple=True,
     type=click.Path(),
     help="The project's folder; by default searched from here upward.",
 )
-"""Stands before and after the verb."""
+"""Stands before and after the verb. Commands that show several projects take it more than once."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 jsonl_option = click.option("--jsonl", is_flag=True, help="Print one JSON object per line.")
@@ -123,7 +125,8 @@ def _job_names(ctx: click.Context) -> list[str]:
     from runner.actions.project import Project  # start-up time: only the shell asks for this
 
     try:
-        return sorted(Project.open(ctx.meta.get(PROJECT)).catalog.jobs)
+        folders = ctx.meta.get(PROJECT) or (None,)
+        return sorted({name for folder in folders for name in Project.open(folder).catalog.jobs})
     except Exception:  # noqa: BLE001 - whatever is wrong with the project, a prompt is no place to say so
         return []
 

@@ -5,7 +5,7 @@
   const status = document.getElementById("live");
   const said = document.getElementById("said");
   const GATHERING = 200, LEAST_PAUSE = 500, TICK = 15000, PROGRESS_TICK = 2000, REOPEN = 2000, MOST_LINES = 5000;
-  if (!main.dataset.live) return;
+  if (!main.dataset.live && !("poll" in main.dataset)) return;
 
   const say = (text) => {
     if (status.textContent !== text) { status.textContent = text; status.dataset.is = text; }
@@ -94,7 +94,7 @@
   window.addEventListener("pageshow", (event) => { if (event.persisted) { streams.forEach((each) => each.open()); later(); } });
 
   let lost = false, away = false;
-  keep(() => main.dataset.live, (source) => {
+  if (main.dataset.live) keep(() => main.dataset.live, (source) => {
     source.addEventListener("open", () => { away = false; say("live"); if (lost) later(); lost = false; });
     source.addEventListener("error", () => { lost = true; say("connecting again"); });
     source.addEventListener("away", () => { away = true; say("Redis is away"); });

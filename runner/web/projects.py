@@ -1,0 +1,92 @@
+"""All projects at once: the first page of several, and the list of them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Request, Response
+
+from runner.ledger.fleet import read_workers
+from runner.ledger.pauses import read_pauses
+from runner.ledger.search import search
+from runner.ledger.standings import count_states
+from runner.model.run import State as RunState
+from runner.model.run_query import RunQuery
+from runner.web import documents
+from runner.web.documents import answers
+from runner.web.render import page
+from runner.web.requests import Reader, StrictRoute, answer
+from runner.web.state import states_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from runner.actions.project import Project
+    from runner.model.run import Run
+
+router = APIRouter(prefix="/api/v1", route_class=StrictRoute, dependencies=[Reader])
+
+FEW = 10
+"""Failures of each project that the first page shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A project in the list of all: its runs by state, the failures of the last day, and what needs a look."""
+
+    counts: Mapping[RunState, int]
+    failed: Sequence[Run]
+    workers: int
+    pauses: int
+    problems: int
+
+    @classmethod
+    def of(cls, project: Project) -> Summary:
+        """Read the summary of a project.
+
+        Raises:
+            Unavailable: Redis cannot be reached.
+        """
+        project.look()
+        ledger = project.ledger
+        query = RunQuery(state=(RunState.FAILURE,), since=time.time() - 86400)
+        return cls(
+            counts=count_states(ledger),
+            failed=search(ledger, query, limit=FEW).runs,
+            workers=sum(not each.lost for each in read_workers(ledger)),
+            pauses=len(read_pauses(ledger)),
+            problems=len(project.catalog.problems),
+        )
+
+
+def show_all(request: Request) -> Response:
+    """Show all projects: how many runs, what failed, and whose Redis is away."""
+    found = states_of(request).projects.read_at_once(Summary.of)
+    failed = [(of.name, run) for of in found for run in of.value.failed]
+    failed.sort(key=lambda each: each[1].finished_at or "", reverse=True)
+    return page(request, "projects", found=found.found, away=found.away, failed=failed)
+
+
+@router.get("/projects", **answers(documents.Projects))
+def list_projects(request: Request) -> Response:
+    """Return the projects that are served, with their runs by state; one whose Redis is away has an error instead."""
+    projects = states_of(request).projects
+    found = projects.read_at_once(lambda project: count_states(project.ledger))
+    counts: dict[str, Any] = {of.name: of.value for of in found}
+    errors = {of.name: of.value.as_dict()["error"] for of in found.away}
+    return answer(
+        {
+            "projects": [
+                {
+                    "name": name,
+                    "namespace": project.settings.namespace,
+                    "folder": str(project.settings.project),
+                    "states": counts.get(name),
+                    "error": errors.get(name),
+                }
+                for name, project in projects.by_name.items()
+            ]
+        }
+    )
