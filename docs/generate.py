@@ -278,7 +278,7 @@ worker: {{concurrency: 8, queues: [default, reports]}}
 | `env:NAME` | the URL is in this environment variable; unset, it is an error |
 | `file:PATH` | the URL is in this file |
 
-Redis Cluster is refused.
+Redis Cluster is [refused](../explanation/redis-cluster.md).
 
 ## broker_url
 

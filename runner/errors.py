@@ -83,6 +83,12 @@ class UnknownJob(UsageError):
     code = "unknown_job"
 
 
+class ClusterRefused(UsageError):
+    """``redis_url`` names a node of a Redis Cluster."""
+
+    code = "cluster_refused"
+
+
 class UnknownProject(UsageError):
     """None of the projects that are shown together has that name."""
 

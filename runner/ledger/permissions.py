@@ -18,6 +18,7 @@ from runner.ledger.inbox import INBOX, PLAIN_CONTROL, PLAIN_REPLIES
 from runner.ledger.keys import meta_key
 from runner.ledger.reach import reaching
 from runner.ledger.store import Store
+from runner.ledger.translation import cluster_refused
 
 _KEY = "{key}"
 _CHANNEL = "{channel}"
@@ -122,15 +123,33 @@ def missing_permissions(store: Store) -> Missing:
 
 
 def refuse_missing_permissions(store: Store) -> None:
-    """Refuse to go on where the user of Redis lacks a permission.
+    """Refuse to go on where the user of Redis lacks a permission, and with a node of a Redis Cluster.
 
     Raises:
         InvalidSettings: with all that are missing.
+        ClusterRefused: it is a node of a Redis Cluster, even if it is the only one.
         Unavailable: Redis cannot be reached.
     """
+    refuse_cluster(store)
     missing = missing_permissions(store)
     if missing.rules:
         raise InvalidSettings(f"the user of redis_url lacks permissions: {missing}", hint=remedy(missing))
+
+
+def refuse_cluster(store: Store) -> None:
+    """Refuse a node of a Redis Cluster: some commands work there, until one needs keys of two nodes.
+
+    Raises:
+        ClusterRefused: it is one.
+        Unavailable: Redis cannot be reached.
+    """
+    with reaching(store.settings):
+        try:
+            told = store.client.info("cluster")
+        except NoPermissionError:
+            return
+    if isinstance(told, dict) and told.get("cluster_enabled"):
+        raise cluster_refused(store.settings.redis_url, "INFO says cluster_enabled:1")
 
 
 def remedy(missing: Missing) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import redis
 from redis.connection import DefaultParser
 
-from runner.errors import Unavailable, WriteRefused
+from runner.errors import ClusterRefused, Unavailable, WriteRefused
 from runner.settings.redis_url import EMBEDDED, mask
 
 _TEMPORARY = ("BUSY ", "UNKILLABLE ", "MISCONF ", "NOREPLICAS ", "DENIED ")
@@ -62,9 +62,6 @@ _REFUSAL_HINTS = (
     ("NOREPLICAS", "Redis has too few replicas in reach to accept writes"),
     ("MASTERDOWN", "that is a replica without its primary: write the primary's address into redis_url"),
     ("CLUSTERDOWN", "Redis Cluster is not supported, write the URL of one server into redis_url"),
-    ("MOVED", "Redis Cluster is not supported, write the URL of one server into redis_url"),
-    ("CROSSSLOT", "Redis Cluster is not supported, write the URL of one server into redis_url"),
-    ("cluster mode", "Redis Cluster is not supported, write the URL of one server into redis_url"),
     ("unknown command", "the runner needs Redis 7.0 or Valkey 8, or newer, with all its commands allowed"),
     ("max number of clients", "Redis has too many clients: raise its maxclients"),
     ("CERTIFICATE_VERIFY_FAILED", "its certificate is not trusted: add ?ssl_ca_certs=FILE to redis_url"),
@@ -85,12 +82,29 @@ _REFUSAL_HINTS = (
 )
 
 
-def translate(error: BaseException, url: str) -> Unavailable:
+_CLUSTER_CLASSES = (redis.exceptions.MovedError, redis.exceptions.AskError, redis.exceptions.ClusterCrossSlotError)
+_CLUSTER = ("in cluster mode", "in a cluster node", "do not hash to the same slot")
+"""What only the answers of a node of a Redis Cluster have in their text."""
+
+
+def cluster_refused(url: str, told: str) -> ClusterRefused:
+    """Return the error for a ``redis_url`` that names a node of a Redis Cluster, which ``told`` shows."""
+    return ClusterRefused(
+        f"Redis at {mask(url)} is a node of a Redis Cluster, which is not supported: {told}",
+        hint="write the URL of one server, or of Sentinels, into redis_url; docs/explanation/redis-cluster.md says why",
+    )
+
+
+def translate(error: BaseException, url: str) -> Unavailable | ClusterRefused:
     """Return the error that a person gets for one of redis-py's: what failed, where (no password), what to do."""
     text = str(error) or type(error).__name__
     where = "the embedded server" if url == EMBEDDED else mask(url)
     # redis-py takes the first word of Redis' answer (OOM, READONLY, …) away and makes a class of it.
     searched = f"{type(error).__name__} {text}".lower()
+    if isinstance(error, _CLUSTER_CLASSES) or (
+        isinstance(error, redis.ResponseError) and any(part in searched for part in _CLUSTER)
+    ):
+        return cluster_refused(url, mask(text).splitlines()[0].rstrip("."))
     hint = next((hint for part, hint in _REFUSAL_HINTS if part.lower() in searched), None)
     if hint is not None and url.startswith("rediss://") and "timed out" in searched.replace("timeout", "timed out"):
         hint += "; does that port speak TLS? Without it, write redis://"
