@@ -10,9 +10,8 @@ DEPLOY_TOOLS := $(VENV)/deploy
 # Three a core: the tests wait for other processes most of their time.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(3 * (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2))')
 # Tests are collected once, and then run in processes that are forked from that one. A process of macOS is not to be
-# forked once it has called the system's frameworks, and coverage is measured in processes of their own.
-SEPARATE := -n $(WORKERS) --dist worksteal
-BESIDE := $(if $(filter Darwin,$(shell uname)),$(SEPARATE),--forks $(WORKERS))
+# forked once it has called the system's frameworks.
+BESIDE := $(if $(filter Darwin,$(shell uname)),-n $(WORKERS) --dist worksteal,--forks $(WORKERS))
 # What make test-lowest runs: all of it, unless told otherwise.
 LOWEST_TESTS ?= tests
 # What asks redis-server itself, and what connects to it, over TCP or a Unix socket. The rest of the suite talks to no
@@ -43,7 +42,7 @@ COVERAGE_FLOOR := 58
 COVERAGE := --cov=runner --cov-fail-under=$(COVERAGE_FLOOR)
 
 .PHONY: deploy-tools deploy-check
-.PHONY: help install editor demo test test-long test-redis test-tcp test-unix test-lowest test-lowest-unix test-kernel histories coverage audit fault fault-compare lint types imports stale github check counts bench million lock schema docs dist site clean
+.PHONY: help install editor demo test test-long test-all test-redis test-tcp test-unix lowest test-lowest test-lowest-unix test-kernel histories coverage audit fault fault-compare lint types imports stale github check counts bench million lock schema docs dist site clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -59,7 +58,7 @@ $(PY):
 
 $(INSTALLED): $(PY) requirements.lock pyproject.toml
 	@echo "installing into $(VENV) what requirements.lock names"
-	@$(PY) -m pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(PY) -m pip install -qq --disable-pip-version-check --no-compile --require-hashes -r requirements.lock
 	@$(PY) -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -74,6 +73,9 @@ test: $(INSTALLED)  ## Run the tests on the embedded server
 test-long: $(INSTALLED)  ## Run the tests that take a minute each: all that the docs say is typed, fuzzing, pre-commit
 	$(PY) -m pytest -q $(BESIDE) -m long
 
+test-all: $(INSTALLED)  ## Run the tests on the embedded server, the long ones beside the others
+	$(PY) -m pytest -q $(BESIDE)
+
 test-redis: test-tcp test-unix  ## Run the tests that need a server on redis-server: TCP with a password, Unix socket
 
 test-tcp: $(INSTALLED)
@@ -82,10 +84,12 @@ test-tcp: $(INSTALLED)
 test-unix: $(INSTALLED)
 	RUNNER_TEST_SERVER=redis-unix $(PY) -m pytest -q $(BESIDE) -m "not long" $(SOCKET_TESTS)
 
+lowest: $(LOWEST)/.installed
+
 $(LOWEST)/.installed: $(PY) requirements-lowest.lock pyproject.toml
 	@echo "installing into $(LOWEST) what requirements-lowest.lock names"
 	@$(PY) -m venv $(LOWEST)
-	@$(LOWEST)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-lowest.lock
+	@$(LOWEST)/bin/python -m pip install -qq --disable-pip-version-check --no-compile --require-hashes -r requirements-lowest.lock
 	@$(LOWEST)/bin/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -95,10 +99,10 @@ test-lowest: $(LOWEST)/.installed  ## Run the tests with the lowest versions tha
 # What CI has time for: the parts that use most libraries, and what make test-unix runs, on the same kind of server. They
 # run much of the code within the tests' own processes, so coverage is measured here, without running anything twice.
 test-lowest-unix:
-	RUNNER_TEST_SERVER=redis-unix $(MAKE) test-lowest BESIDE="$(SEPARATE)" LOWEST_TESTS="$(COVERED_TESTS) $(COVERAGE) --cov-report="
+	RUNNER_TEST_SERVER=redis-unix $(MAKE) test-lowest LOWEST_TESTS="$(COVERED_TESTS) $(COVERAGE) --cov-report="
 
 coverage: $(INSTALLED)  ## Run the tests that CI measures coverage with, and list the lines that they miss
-	$(PY) -m pytest -q $(SEPARATE) -m "not long" $(COVERED_TESTS) $(COVERAGE) --cov-report=term-missing:skip-covered
+	$(PY) -m pytest -q $(BESIDE) -m "not long" $(COVERED_TESTS) $(COVERAGE) --cov-report=term-missing:skip-covered
 
 audit: $(PY)  ## Look for known vulnerabilities in what requirements.lock names (needs PyPI; skipped without it)
 	@$(PY) -m venv $(VENV)/audit

@@ -121,12 +121,12 @@ def test_none_begins_after_a_failure_if_so_asked(suite: Path) -> None:
 
 
 def test_what_waits_for_the_clock_begins_first_and_what_shares_a_fixture_stays_together() -> None:
-    def item(path: str, name: str, scope: str = "function", served: bool = False, clock: bool = False) -> Any:
+    def item(path: str, name: str, scope: str = "function", served: bool = False, mark: str = "") -> Any:
         fixtures = {"redis_server": [SimpleNamespace(scope="session")]} if served else {}
         return SimpleNamespace(
             path=path,
             name=name,
-            get_closest_marker=lambda marker: clock and marker == "clock",
+            get_closest_marker=lambda marker: marker == mark,
             _fixtureinfo=SimpleNamespace(name2fixturedefs={**fixtures, "it": [SimpleNamespace(scope=scope)]}),
         )
 
@@ -134,11 +134,14 @@ def test_what_waits_for_the_clock_begins_first_and_what_shares_a_fixture_stays_t
         *(item("a", f"a{number}") for number in range(9)),
         *(item("b", f"b{number}", served=True) for number in range(9)),
         *(item("c", f"c{number}", "module", served=True) for number in range(9)),
-        item("d", "d", clock=True),
+        item("d", "d", mark="clock"),
+        *(item("e", f"e{number}", mark="long") for number in range(2)),
     ]
     groups = in_groups(items)
     assert [[each.name for each in group] for group in groups] == [
         ["d"],
+        ["e0"],
+        ["e1"],
         [f"b{number}" for number in range(8)],
         ["b8"],
         [f"c{number}" for number in range(9)],

@@ -42,18 +42,22 @@ _PATIENCE = 30.0
 def in_groups(items: Sequence[pytest.Item]) -> list[list[pytest.Item]]:
     """Return the tests in the groups that one process takes at once, in the order in which they begin.
 
-    What waits for the clock comes first, and is tested beside everything else; then what talks to servers.
+    What waits for the clock comes first, and is tested beside everything else; then what takes a minute by itself, and
+    what talks to servers.
     What keeps the processor busy and waits for nothing fills the gaps at the end.
     """
     clock = [[item] for item in items if item.get_closest_marker("clock")]
+    long: list[list[pytest.Item]] = []
     served: list[list[pytest.Item]] = []
     others: list[list[pytest.Item]] = []
-    for _, found in groupby((item for item in items if not item.get_closest_marker("clock")), lambda item: item.path):
+    rest = [item for item in items if not item.get_closest_marker("clock")]
+    for (_, is_long), found in groupby(rest, lambda item: (item.path, bool(item.get_closest_marker("long")))):
         module = list(found)
-        size = len(module) if any(map(_shares, module)) else _CHUNK
+        size = len(module) if any(map(_shares, module)) else 1 if is_long else _CHUNK
         parts = [module[at : at + size] for at in range(0, len(module), size)]
-        (served if any("redis_server" in _fixtures(item) for item in module) else others).extend(parts)
-    return [*clock, *served, *others]
+        is_served = any("redis_server" in _fixtures(item) for item in module)
+        (long if is_long else served if is_served else others).extend(parts)
+    return [*clock, *long, *served, *others]
 
 
 def _fixtures(item: Any) -> Mapping[str, Sequence[Any]]:
