@@ -41,7 +41,7 @@ unexport PYTHONDONTWRITEBYTECODE
 COVERAGE_FLOOR := 58
 COVERAGE := --cov=runner --cov-fail-under=$(COVERAGE_FLOOR)
 
-.PHONY: deploy-tools deploy-check
+.PHONY: deploy-tools deploy-check image
 .PHONY: help install editor demo test test-long test-all test-redis test-tcp test-unix lowest test-lowest test-lowest-unix test-kernel histories coverage audit fault fault-compare lint types imports stale github check counts bench million lock schema docs dist site clean
 
 help:  ## Show this list
@@ -140,6 +140,9 @@ deploy-tools: $(DEPLOY_TOOLS)/.installed
 
 deploy-check: $(INSTALLED) deploy-tools  ## Check deploy/ with Helm, kubectl, hadolint, promtool, and schemas
 	RUNNER_TEST_DEPLOY_TOOLS=$(DEPLOY_TOOLS) $(PY) -m pytest -q -n 2 tests/deploy
+
+image: $(INSTALLED) deploy-tools dist  ## Build the image on a Debian base, and run it, alone and with Compose (needs root and podman)
+	$(PY) -m tests.deploy.image
 
 lint: $(INSTALLED)  ## Check style and format
 	$(BIN)/ruff check .
