@@ -18,21 +18,24 @@ LOWEST_TESTS ?= tests
 # server, asks it nothing of its own, or starts servers of its own.
 SERVED_ROOMS := $(addprefix tests/,attempt delivery hooks integration ledger worker)
 SERVED_FILES := $(addprefix tests/,actions/test_why.py app/test_job_result.py app/test_secrets_in_runs.py \
-  app/test_target.py process/test_orphans.py tasks/test_tasks_in_workers.py)
+  tasks/test_tasks_in_workers.py)
 # Files of the same rooms that need neither a server nor a worker.
 UNSERVED_FILES := $(addprefix tests/attempt/test_,capture.py progress.py retry_clock.py soft_limit.py) \
   $(addprefix tests/ledger/test_,keys.py scripts.py) \
   $(addprefix tests/worker/test_,board.py follow.py forked_takers.py live_files.py memory_watch.py settling.py supervision.py)
-# What jobs raise and return: of that, each server gets the same few kilobytes, by the same scripts.
-SAME_FILES := $(addprefix tests/attempt/test_,hostile_outcomes.py inherited.py)
+# What jobs raise and return, and do to their processes: of that, each server gets the same few kilobytes, by the same
+# scripts.
+SAME_FILES := $(addprefix tests/attempt/test_,hostile_outcomes.py inherited.py isolation.py plumbing.py process_state.py) \
+  $(addprefix tests/worker/test_,memory.py tracing.py)
 TCP_TESTS := $(SERVED_ROOMS) $(SERVED_FILES) $(addprefix --ignore=,$(UNSERVED_FILES) $(SAME_FILES))
-SOCKET_TESTS := tests/integration $(addprefix tests/cli/test_,doctor.py init.py plan.py queues.py \
-  scheduler.py tick.py up_down.py upcoming.py workers.py)
-COVERED_ROOMS := $(addprefix tests/,app catalog crontab house model params process schedule settings tasks web yaml_reader)
+# Flows are made by scripts and workers alone: over TCP, and on the embedded server, which has a Unix socket.
+SOCKET_TESTS := tests/integration $(addprefix --ignore=,$(wildcard tests/integration/test_*flow*.py)) \
+  $(addprefix tests/cli/test_,doctor.py init.py plan.py queues.py scheduler.py tick.py up_down.py upcoming.py workers.py)
+COVERED_ROOMS := $(addprefix tests/,app catalog crontab flows house model params process schedule settings tasks web yaml_reader)
 COVERED_FILES := tests/authoring/test_schema.py $(addprefix tests/cli/test_,failure_report.py moments.py time_left.py)
 # What takes long there, or runs mostly in processes of its own.
 UNCOVERED_FILES := $(addprefix tests/house/test_,benchmarks.py docs_run.py pre_commit.py) tests/web/test_browser.py \
-  $(filter-out tests/actions/%,$(SERVED_FILES))
+  tests/app/test_target.py tests/process/test_orphans.py $(filter-out tests/actions/%,$(SERVED_FILES))
 COVERED_TESTS := $(COVERED_ROOMS) $(COVERED_FILES) $(UNSERVED_FILES) $(SOCKET_TESTS) \
   $(addprefix --ignore=,$(UNCOVERED_FILES))
 # Without bytecode, each of the test processes would rewrite the assertions of all tests anew.
