@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +57,8 @@ def test_apart(number, tmp_path):
     (tmp_path / "file").touch()
     if number == 20:
         warnings.warn("from a test", UserWarning)
+    if number == 25:
+        pytest.skip("for a reason")
     print("printed \\udcff")
     assert number != 30
 """,
@@ -66,6 +69,7 @@ def run(folder: Path, *args: str) -> str:
     root = Path(__file__).parents[2]
     words = [
         "-q",
+        "-ra",
         "-p",
         "no:cacheprovider",
         "-p",
@@ -98,12 +102,13 @@ def suite(tmp_path: Path) -> Path:
 
 def test_each_test_runs_once_also_after_one_that_ends_its_process(suite: Path) -> None:
     said = run(suite)
-    assert "2 failed, 47 passed, 1 warning in" in said
+    assert "2 failed, 46 passed, 1 skipped, 1 warning in" in said
     assert "the test process ended with -9 meanwhile" in said
     assert "FAILED test_shared.py::test_together[4]" in said
     assert "FAILED test_alone.py::test_apart[30] - assert 30 != 30" in said
     assert "printed \\udcff" in said
     assert "UserWarning: from a test" in said
+    assert re.search(r"^SKIPPED \[1\] test_alone.py:\d+: for a reason$", said, re.MULTILINE)
     begun = [line.split() for line in (suite / "begun").read_text().splitlines()]
     assert len({name for name, _ in begun}) == len(begun) == 49
     pids = {pid for _, pid in begun}

@@ -209,6 +209,8 @@ class _Child:
                 hook.pytest_runtest_logstart(nodeid=nodeid, location=tuple(location))
             case {"report": data}:
                 report = hook.pytest_report_from_serializable(config=forks.config, data=data)
+                if isinstance(report.longrepr, list):
+                    report.longrepr = tuple(report.longrepr)  # where a skipped test is, and why it was
                 hook.pytest_runtest_logreport(report=report)
             case {"ended": [nodeid, location]}:
                 self._running = None
