@@ -126,8 +126,8 @@ def test_none_begins_after_a_failure_if_so_asked(suite: Path) -> None:
 
 
 def test_what_waits_for_the_clock_begins_first_and_what_shares_a_fixture_stays_together() -> None:
-    def item(path: str, name: str, scope: str = "function", served: bool = False, mark: str = "") -> Any:
-        fixtures = {"redis_server": [SimpleNamespace(scope="session")]} if served else {}
+    def item(path: str, name: str, scope: str = "function", server: str = "", mark: str = "") -> Any:
+        fixtures = {server: [SimpleNamespace(scope="session")]} if server else {}
         return SimpleNamespace(
             path=path,
             name=name,
@@ -137,14 +137,17 @@ def test_what_waits_for_the_clock_begins_first_and_what_shares_a_fixture_stays_t
 
     items = [
         *(item("a", f"a{number}") for number in range(9)),
-        *(item("b", f"b{number}", served=True) for number in range(9)),
-        *(item("c", f"c{number}", "module", served=True) for number in range(9)),
+        *(item("b", f"b{number}", server="redis_server") for number in range(9)),
+        *(item("c", f"c{number}", "module", server="redis_server") for number in range(9)),
         item("d", "d", mark="clock"),
+        *(item(f"f{number}", f"f{number}", server="rabbit_node") for number in range(3)),
         *(item("e", f"e{number}", mark="long") for number in range(2)),
     ]
     groups = in_groups(items)
     assert [[each.name for each in group] for group in groups] == [
         ["d"],
+        ["f0", "f2"],
+        ["f1"],
         ["e0"],
         ["e1"],
         [f"b{number}" for number in range(8)],

@@ -34,6 +34,9 @@ import pytest
 
 _CHUNK = 8
 """How many tests that share nothing a process takes at once."""
+_COSTLY = "rabbit_node"
+"""A server that takes many seconds to start, one for each process that asks."""
+_PROCESSES_WITH_COSTLY = 2
 _TOKEN = 4
 _PATIENCE = 30.0
 """Seconds that interrupted test processes have to end."""
@@ -42,22 +45,26 @@ _PATIENCE = 30.0
 def in_groups(items: Sequence[pytest.Item]) -> list[list[pytest.Item]]:
     """Return the tests in the groups that one process takes at once, in the order in which they begin.
 
-    What waits for the clock comes first, and is tested beside everything else; then what takes a minute by itself, and
-    what talks to servers.
+    What waits for the clock comes first, and is tested beside everything else; then what needs a server that is costly
+    to start, in few processes; then what takes a minute by itself, and what talks to servers.
     What keeps the processor busy and waits for nothing fills the gaps at the end.
     """
     clock = [[item] for item in items if item.get_closest_marker("clock")]
+    costly: list[list[pytest.Item]] = [[] for _ in range(_PROCESSES_WITH_COSTLY)]
     long: list[list[pytest.Item]] = []
     served: list[list[pytest.Item]] = []
     others: list[list[pytest.Item]] = []
     rest = [item for item in items if not item.get_closest_marker("clock")]
     for (_, is_long), found in groupby(rest, lambda item: (item.path, bool(item.get_closest_marker("long")))):
         module = list(found)
+        if any(_COSTLY in _fixtures(item) for item in module):
+            min(costly, key=len).extend(module)
+            continue
         size = len(module) if any(map(_shares, module)) else 1 if is_long else _CHUNK
         parts = [module[at : at + size] for at in range(0, len(module), size)]
         is_served = any("redis_server" in _fixtures(item) for item in module)
         (long if is_long else served if is_served else others).extend(parts)
-    return [*clock, *long, *served, *others]
+    return [*clock, *filter(None, costly), *long, *served, *others]
 
 
 def _fixtures(item: Any) -> Mapping[str, Sequence[Any]]:
