@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from runner.ledger.submission import Submission
 
 
-class RunnerBackend(BaseTaskBackend):  # type: ignore[misc]
+class RunnerBackend(BaseTaskBackend):
     """Submits tasks as runs, and reads results from the ledger.
 
     ``OPTIONS``: ``project``, the folder of the project, found as on the command line by default; ``database``, the

@@ -27,7 +27,7 @@ STATUS: dict[State, Any] = {
 _EXPIRED: Any = object()
 
 
-class RunnerResult(TaskResult):  # type: ignore[misc]
+class RunnerResult(TaskResult):
     """The result of a task that the runner runs."""
 
     __slots__ = ()

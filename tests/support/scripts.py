@@ -18,7 +18,7 @@ def python(project: Project, *words: str) -> Any:
         env=clean_environment(project.environment),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=150,
         check=False,
     )
     assert done.returncode == 0, done.stderr

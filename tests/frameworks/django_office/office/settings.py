@@ -15,6 +15,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.sessions",
     "office",
+    *os.environ.get("OFFICE_APPS", "").split(),
     *([] if django.VERSION >= (6,) else ["django_tasks"]),
 ]
 MIDDLEWARE = [

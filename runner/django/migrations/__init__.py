@@ -1,0 +1,1 @@
+"""Migrations of the app. One that changes tables runs the archive's own steps."""

@@ -1,0 +1,30 @@
+"""Makes the tables and the users, enqueues tasks, and prints their ids as JSON, with what the system checks say."""
+
+import json
+
+from office.boot import setup
+
+setup()
+
+from django.contrib.auth.models import Permission, User  # noqa: E402
+from django.core.checks import run_checks  # noqa: E402
+from django.core.management import call_command  # noqa: E402
+from office import tasks  # noqa: E402
+
+call_command("makemigrations", "runner", check_changes=True, dry_run=True, verbosity=0)
+call_command("migrate", run_syncdb=True, verbosity=0)
+User.objects.create_superuser("boss", password="boss")
+for name, wanted in {
+    "nobody": (),
+    "viewer": ("view_run",),
+    "operator": ("view_run", "revoke_run", "rerun_run"),
+}.items():
+    user = User.objects.create_user(name, password=name, is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(content_type__app_label="runner", codename__in=wanted))
+said = {
+    "done": tasks.count_invoices.enqueue(note="<b>bold</b>").id,
+    "failed": tasks.fail.enqueue().id,
+    "waiting": tasks.count_invoices.using(queue_name="nobody").enqueue().id,
+    "checks": [each.id for each in run_checks()],
+}
+print(json.dumps(said))

@@ -1,0 +1,105 @@
+"""Goes through the admin as several users, empties Redis, and goes on; prints what each saw as JSON."""
+
+import json
+import re
+import sys
+
+from office.boot import setup
+
+setup()
+
+from django.contrib.admin.models import LogEntry  # noqa: E402
+from django.test import Client  # noqa: E402
+
+import runner  # noqa: E402
+from runner.django.home import home_project  # noqa: E402
+from runner.django.models import ReadOnly, Run  # noqa: E402
+
+done, failed, waiting = sys.argv[1:]
+LIST = "/admin/runner/run/"
+
+
+def enter(name: str) -> Client:
+    """Log in."""
+    client = Client(enforce_csrf_checks=True)
+    assert client.login(username=name, password=name)
+    return client
+
+
+def see(client: Client, path: str = "") -> str:
+    """Return a page, or its status if that is not 200."""
+    answer = client.get(LIST + path)
+    return answer.content.decode() if answer.status_code == 200 else str(answer.status_code)
+
+
+def press(client: Client, run_id: str, button: str, **words: str) -> list[object]:
+    """Press a button of a run's page; return the status, and the messages that follow."""
+    see(client, f"{done}/change/")  # for the token of its forms
+    token = client.cookies["csrftoken"].value if "csrftoken" in client.cookies else ""
+    answer = client.post(f"{LIST}{run_id}/{button}/", {"csrfmiddlewaretoken": token, **words}, follow=True)
+    told = re.findall(r'<li class="(?:success|error)">(.*?)</li>', answer.content.decode(), re.DOTALL)
+    return [answer.redirect_chain[0][1] if answer.redirect_chain else answer.status_code, *told]
+
+
+def buttons(page: str) -> list[str]:
+    """Return the buttons of a run's page."""
+    return re.findall(r'<button class="button"[^>]*>(.*?)</button>', page)
+
+
+users = {name: enter(name) for name in ("boss", "nobody", "viewer", "operator")}
+operator, viewer = users["operator"], users["viewer"]
+said: dict[str, object] = {"nobody": [see(users["nobody"]), see(users["nobody"], f"{done}/change/")]}
+page = see(viewer)
+said["list"] = [each[:8] in page for each in (done, failed, waiting)]
+said["live"] = waiting[:8] in page.partition('id="changelist"')[0]
+said["failed only"] = [each[:8] in see(viewer, "?state=FAILURE") for each in (done, failed, waiting)]
+said["found"] = [each[:8] in see(viewer, f"?q={done[:12]}") for each in (done, failed)]
+said["buttons"] = {
+    name: {run: buttons(see(client, f"{run_id}/change/")) for run, run_id in (("done", done), ("waiting", waiting))}
+    for name, client in users.items()
+    if name != "nobody"
+}
+said["refused"] = [
+    press(viewer, waiting, "revoke"),
+    press(viewer, done, "rerun"),
+    press(users["nobody"], done, "rerun"),
+]
+bare = Client(enforce_csrf_checks=True)
+bare.login(username="operator", password="operator")
+said["forged"] = bare.post(f"{LIST}{waiting}/revoke/").status_code
+said["by link"] = operator.get(f"{LIST}{waiting}/revoke/").status_code
+said["still"] = runner.get_run(waiting).state
+said["revoked"] = press(operator, waiting, "revoke")
+said["state"] = [runner.get_run(waiting).state, home_project().ledger.get(waiting).revocation["by"]]
+said["again"] = press(operator, waiting, "revoke")
+
+home_project().ledger.client.flushall()
+page = see(viewer)
+said["flushed list"] = [each[:8] in page for each in (done, failed)]
+page = see(viewer, f"{failed}/change/")
+said["flushed page"] = ["no ink in attempt 2" in page, "Traceback" in page, "FAILURE" in page]
+page = see(viewer, f"{done}/change/")
+said["flushed log"] = ["counting" in page, "&lt;b&gt;bold" in page, "<b>bold" in page]
+run = Run.objects.get(id=done)
+said["model"] = [
+    run.state,
+    run.result,
+    run.params,
+    run.final,
+    run.took.total_seconds() >= 0,
+    run.document["id"] == done,
+]
+said["rerun"] = press(operator, done, "rerun")
+(made,) = runner.get_runs(job="count-invoices")
+said["made"] = [made.document()[name] for name in ("rerun_of", "params", "trigger", "submitted_by")]
+said["deleted"] = [see(users["boss"], f"{done}/delete/"), see(users["boss"], "add/")]
+said["unknown"] = see(viewer, "0000000000000000/change/")
+said["noted"] = sorted(LogEntry.objects.values_list("user__username", "object_id", "change_message"))
+refused = 0
+for act in (run.save, run.delete, Run.objects.all().delete, lambda: Run.objects.update(state="SUCCESS")):
+    try:
+        act()
+    except ReadOnly:
+        refused += 1
+said["read-only"] = refused
+print(json.dumps(said))
