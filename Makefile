@@ -31,6 +31,11 @@ TCP_TESTS := $(SERVED_ROOMS) $(SERVED_FILES) $(addprefix --ignore=,$(UNSERVED_FI
 # Flows are made by scripts and workers alone: over TCP, and on the embedded server, which has a Unix socket.
 SOCKET_TESTS := tests/integration $(addprefix --ignore=,$(wildcard tests/integration/test_*flow*.py)) \
   $(addprefix tests/cli/test_,doctor.py init.py plan.py queues.py scheduler.py tick.py up_down.py upcoming.py workers.py)
+# What RabbitMQ changes: how a run that waits reaches a taker, whoever has put it into its queue.
+RABBIT_TESTS := $(addprefix tests/fault/test_short_,forgery.py rate.py slots.py) \
+  $(addprefix tests/integration/test_,celery_client.py flows.py priority.py queues_at_run_time.py retry_delays.py) \
+  $(addprefix tests/ledger/test_,concurrency.py pauses.py rate.py submit_many.py) \
+  $(addprefix tests/worker/test_,concurrency.py pause_after.py require.py shutdown.py)
 COVERED_ROOMS := $(addprefix tests/,app catalog crontab flows house model params process schedule settings tasks web yaml_reader)
 COVERED_FILES := tests/authoring/test_schema.py $(addprefix tests/cli/test_,failure_report.py moments.py time_left.py)
 # What takes long there, or runs mostly in processes of its own.
@@ -45,7 +50,7 @@ COVERAGE_FLOOR := 58
 COVERAGE := --cov=runner --cov-fail-under=$(COVERAGE_FLOOR)
 
 .PHONY: deploy-tools deploy-check image
-.PHONY: help install editor demo test test-long test-all test-redis test-tcp test-unix lowest test-lowest test-lowest-unix test-kernel histories coverage audit fault fault-compare lint types imports stale github check counts bench million lock schema docs dist site clean
+.PHONY: help install editor demo test test-long test-all test-redis test-tcp test-unix test-rabbit lowest test-lowest test-lowest-unix test-kernel histories coverage audit fault fault-compare lint types imports stale github check counts bench million lock schema docs dist site clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -86,6 +91,9 @@ test-tcp: $(INSTALLED)
 
 test-unix: $(INSTALLED)
 	RUNNER_TEST_SERVER=redis-unix $(PY) -m pytest -q $(BESIDE) -m "not long" $(SOCKET_TESTS)
+
+test-rabbit: $(INSTALLED)  ## Run the tests of how runs reach workers with RabbitMQ as broker (needs rabbitmq-server)
+	RUNNER_TEST_BROKER=rabbitmq $(PY) -m pytest -q $(BESIDE) -m "not long" $(RABBIT_TESTS)
 
 lowest: $(LOWEST)/.installed
 

@@ -28,7 +28,7 @@ from tests.support.rabbit import (
     RabbitMQ,
     VirtualHost,
     chosen_broker,
-    close_shared_node,
+    end_shared_node,
     shared_node,
     virtual_host,
 )
@@ -92,10 +92,10 @@ def may_make_cgroups() -> bool:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail the run if a process that a test started is still there; in CI also if a test was skipped."""
     zygote.stop()
-    close_shared_node()
     config = session.config
     if hasattr(config, "workerinput") or config.option.collectonly:
         return
+    end_shared_node()
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     skipped = [] if reporter is None else reporter.stats.get("skipped", [])
     if reporter is not None and os.environ.get("CI") and any(NO_EDITOR not in str(each.longrepr) for each in skipped):
@@ -124,7 +124,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def rabbit_node() -> RabbitMQ:
-    """A RabbitMQ node; one for each worker of xdist. A test that stops one runs a node of its own: ``rabbit``."""
+    """A RabbitMQ node that all tests share. A test that stops or blocks one runs a node of its own: ``rabbit``."""
     return shared_node()
 
 

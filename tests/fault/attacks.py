@@ -16,11 +16,13 @@ from tests.fault.fencing import fence
 from tests.fault.flows import attack_flows, judge_flows
 from tests.fault.forge import forge
 from tests.fault.ours import RunnerSystem
+from tests.fault.rabbit import attack_rabbit
 from tests.fault.server import Fsync, RedisServer
 from tests.fault.system import Order, System, orders
 from tests.fault.verdict import Judge, judge
 from tests.support.deadline import wait_until
 from tests.support.proxy import Proxy
+from tests.support.rabbit import VirtualHost
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class Field:
     size: Size
     stack: ExitStack
     """What is to be ended with the attack."""
+    broker: VirtualHost | None = None
+    """Where RabbitMQ carries the hints."""
 
     def load(self, longest: float = 0.1) -> Load:
         """Return a load to submit beside the attack."""
@@ -345,6 +349,8 @@ class Attack:
     """Whether a worker may be away so long that its leases are given to others."""
     runner_only: bool = False
     """Whether it attacks something that stock Celery does not have."""
+    rabbit: bool = False
+    """Whether RabbitMQ carries the hints, on a node of the attack's own."""
     pace: float | None = None
     """Of ``--seconds``; that of ``--kills`` if it has none of its own."""
     judge: Judge = judge
@@ -452,6 +458,18 @@ ATTACKS = (
         60.0,
         fsync="everysec",
         runner_only=True,
+    ),
+    Attack(
+        "rabbit",
+        "a broker may do anything",
+        "RabbitMQ: cut, killed, blocked, purged",
+        attack_rabbit,
+        0.1,
+        0.4,
+        90.0,
+        runner_only=True,
+        rabbit=True,
+        pace=1.0,
     ),
     Attack("pause", "a live run starts once", "4 leases' pause, +60 s clock", pause_of_four_leases, 0.02, 0.0, 90.0),
     Attack(

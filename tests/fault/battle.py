@@ -16,6 +16,7 @@ from tests.fault.stock import StockSystem
 from tests.fault.system import System
 from tests.fault.verdict import Row
 from tests.support.proxy import Proxy
+from tests.support.rabbit import VirtualHost, rabbit
 
 SYSTEMS: dict[str, type[RunnerSystem] | type[StockSystem]] = {"runner": RunnerSystem, "celery": StockSystem}
 
@@ -39,12 +40,18 @@ def fight(
         with ExitStack() as stack:
             server = stack.enter_context(RedisServer(folder, fsync=attack.fsync))
             proxy = stack.enter_context(Proxy(("127.0.0.1", server.port)))
-            victim: System = SYSTEMS[system](folder, server, proxy.port, lease=lease)
+            broker: VirtualHost | None = None
+            victim: System
+            if attack.rabbit:
+                broker = stack.enter_context(rabbit(folder / "rabbit")).add_vhost("fault")
+                victim = RunnerSystem(folder, server, proxy.port, lease=lease, broker_url=broker.url)
+            else:
+                victim = SYSTEMS[system](folder, server, proxy.port, lease=lease)
             stack.callback(victim.close)
             begun = time.monotonic()
             notes = []
             try:
-                attack.act(Field(victim, server, proxy, Random(seed), size, stack))
+                attack.act(Field(victim, server, proxy, Random(seed), size, stack, broker))
             except (AssertionError, TimeoutError) as error:
                 notes.append(str(error).splitlines()[0][:120])
             victim.wait_for_all(attack.patience)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from runner.ledger.ledger import Ledger
+from runner.delivery.courier import open_ledger
 from runner.ledger.submission import Submission
 from runner.model.job import JobSpec
 from runner.settings import load_settings
@@ -114,7 +114,7 @@ class RunnerSystem(System):
         # Straight to the server: what is reported does not pass through what is attacked.
         self.server = server
         environment = {**self.environment, "RUNNER_REDIS_URL": server.url}
-        self.ledger = Ledger.open(load_settings(self.project.path, environ=environment))
+        self.ledger = open_ledger(load_settings(self.project.path, environ=environment))
 
     def job(self, name: str) -> JobSpec:
         """Return a job of the project."""

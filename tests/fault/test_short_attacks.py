@@ -16,6 +16,7 @@ SHORT = {
     "kill": Size(runs=250, kills=5, seconds=4.0, workers=2),
     "takers": Size(runs=250, kills=12, seconds=6.0, workers=2),
     "flows": Size(runs=25, kills=8, seconds=8.0, workers=2),
+    "rabbit": Size(runs=100, kills=8, seconds=8.0, workers=2),
     "redis-kill": Size(runs=100, kills=2, seconds=3.0, workers=2),
     "black-hole": Size(runs=60, kills=2, seconds=2.0, workers=2),
     "cut-live": Size(runs=120, kills=30, seconds=6.0, workers=2),

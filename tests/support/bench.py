@@ -7,12 +7,14 @@ import secrets
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from runner.delivery.claims import PACKAGE
+from runner.delivery.courier import open_ledger
 from runner.ledger.attempt import Attempts
 from runner.ledger.beat import Beat
 from runner.ledger.failure import Failure
@@ -23,6 +25,7 @@ from runner.model.job import JobSpec, Retention
 from runner.model.run import Run, State, to_datetime
 from runner.settings import Settings, load_settings
 from tests.support.claims import claim
+from tests.support.rabbit import chosen_broker, shared_node, virtual_host
 from tests.support.servers import Server
 
 LEASE = 3.0
@@ -198,11 +201,15 @@ class Bench:
 
 
 @pytest.fixture(scope="session")
-def server_settings(redis_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def server_settings(redis_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     folder = tmp_path_factory.mktemp("ledger")
     (folder / "jobs.d").mkdir()
-    (folder / "runner.yaml").write_text(f'redis_url: "{redis_server.url}"\n')
-    return load_settings(folder, environ={})
+    with ExitStack() as stack:
+        said = f'redis_url: "{redis_server.url}"\n'
+        if chosen_broker() == "rabbitmq":
+            said += f'broker_url: "{stack.enter_context(virtual_host(shared_node())).url}"\n'
+        (folder / "runner.yaml").write_text(said)
+        yield load_settings(folder, environ={})
 
 
 @pytest.fixture
@@ -212,13 +219,13 @@ def settings(server_settings: Settings) -> Settings:
 
 @pytest.fixture
 def bench(settings: Settings) -> Iterator[Bench]:
-    ledger = Ledger.open(settings)
+    ledger = open_ledger(settings)
     yield Bench(ledger)
     ledger.close()
 
 
 @pytest.fixture
 def other(server_settings: Settings) -> Iterator[Ledger]:
-    ledger = Ledger.open(replace(server_settings, namespace=f"t-{uuid.uuid4().hex[:12]}"))
+    ledger = open_ledger(replace(server_settings, namespace=f"t-{uuid.uuid4().hex[:12]}"))
     yield ledger
     ledger.close()

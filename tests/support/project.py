@@ -89,9 +89,9 @@ class Project:
 
     def ledger(self) -> Ledger:
         """Open the ledger; the caller closes it."""
-        from runner.ledger.ledger import Ledger
+        from runner.delivery.courier import open_ledger
 
-        return Ledger.open(self.settings)
+        return open_ledger(self.settings)
 
     def redis(self) -> redis.Redis:
         """Connect to the server; the caller closes it."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import atexit
+import fcntl
+import json
 import os
 import re
 import secrets
 import shutil
 import signal
 import subprocess
-import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,9 @@ from tests.support.need import need
 from tests.support.processes import end_session
 from tests.support.servers import free_port
 
-USER = "runner"
+USER = "tests"
+_RUN = "RUNNER_TEST_RUN"
+"""The variable with the name of this test run."""
 _SCRIPTS = Path("/usr/lib/rabbitmq/bin")
 """Debian's commands on PATH insist on being root, and then become the user `rabbitmq`; these do not."""
 _WATERMARK = 0.4
@@ -38,7 +41,7 @@ class RabbitMQ:
     """A node that can be stopped, killed, and started again, with its data and at its ports.
 
     Args:
-        folder: for its data, log, and cookie.
+        folder: for its data, log, and cookie. What another process has begun there is joined.
         config: more of ``rabbitmq.conf``.
     """
 
@@ -46,20 +49,28 @@ class RabbitMQ:
         need("rabbitmq-server")
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self.port, self._epmd_port, self._distribution_port = free_port(), free_port(), free_port()
-        self.password = secrets.token_hex(8)
-        self.node = f"t{uuid.uuid4().hex[:8]}@localhost"
+        begun = folder / "begun.json"
+        if not begun.exists():
+            ports = [free_port(), free_port(), free_port()]
+            begun.write_text(json.dumps([*ports, secrets.token_hex(8), f"t{uuid.uuid4().hex[:8]}@localhost"]))
+            self._configure(json.loads(begun.read_text()), config or {})
+        self.port, self._epmd_port, self._distribution_port, self.password, self.node = json.loads(begun.read_text())
         self._process: subprocess.Popen[bytes] | None = None
         self._epmd: subprocess.Popen[bytes] | None = None
         self._erlang: Erlang | None = None
-        own = {
-            "listeners.tcp.default": f"127.0.0.1:{self.port}",
-            "default_user": USER,
-            "default_pass": self.password,
-            "disk_free_limit.absolute": "1MB",
-            "vm_memory_high_watermark.relative": str(_WATERMARK),
-            **(config or {}),
-        }
+
+    def _configure(self, begun: Sequence[Any], config: Mapping[str, str]) -> None:
+        folder, own = (
+            self.folder,
+            {
+                "listeners.tcp.default": f"127.0.0.1:{begun[0]}",
+                "default_user": USER,
+                "default_pass": begun[3],
+                "disk_free_limit.absolute": "1MB",
+                "vm_memory_high_watermark.relative": str(_WATERMARK),
+                **config,
+            },
+        )
         (folder / "rabbitmq.conf").write_text("".join(f"{name} = {value}\n" for name, value in own.items()))
         (folder / "enabled_plugins").write_text("[].\n")
         cookie = folder / ".erlang.cookie"
@@ -69,7 +80,8 @@ class RabbitMQ:
     # -- its life
 
     @property
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """The environment of its programs, such as ``rabbitmqctl``."""
         folder = str(self.folder)
         return {
             **{name: value for name, value in os.environ.items() if not name.startswith(("RABBITMQ_", "ERL_"))},
@@ -99,20 +111,21 @@ class RabbitMQ:
             return subprocess.Popen(
                 words,
                 cwd=self.folder,
-                env=self._environment,
+                env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
 
-    def start(self) -> None:
-        """Start it, with the data of the last time; it answers when this returns."""
+    def start(self) -> tuple[int, int]:
+        """Start it, with the data of the last time; return the sessions of its processes once it answers."""
         if self._epmd is None:
             # Otherwise the node starts one that outlives it.
             self._epmd = self._begin([need("epmd"), "-port", str(self._epmd_port), "-address", "127.0.0.1"])
-        self._process = self._begin([_program("rabbitmq-server")])
-        wait_until(self._answers, 90.0, "rabbitmq-server answers")
+        self._process = self._begin([self.program("rabbitmq-server")])
+        wait_until(self._answers, 150.0, "rabbitmq-server answers")
+        return self._process.pid, self._epmd.pid
 
     def _answers(self) -> bool:
         assert self._process is not None
@@ -136,10 +149,14 @@ class RabbitMQ:
         """SIGKILL."""
         self._end(signal.SIGKILL)
 
-    def _end(self, number: int) -> None:
+    def leave(self) -> None:
+        """Ask it nothing more; it goes on."""
         erlang, self._erlang = self._erlang, None
         if erlang is not None:
             erlang.close()
+
+    def _end(self, number: int) -> None:
+        self.leave()
         process, self._process = self._process, None
         if process is None:
             return
@@ -161,12 +178,18 @@ class RabbitMQ:
 
     # -- its administration
 
+    @staticmethod
+    def program(name: str) -> str:
+        """Return the path of one of its programs, which needs :attr:`environment`."""
+        script = _SCRIPTS / name
+        return str(script) if script.exists() else need(name)
+
     def ctl(self, *words: str) -> str:
         """Return what ``rabbitmqctl WORDS`` prints; takes a second or two."""
         done = subprocess.run(
-            [_program("rabbitmqctl"), "--quiet", *words],
+            [self.program("rabbitmqctl"), "--quiet", *words],
             cwd=self.folder,
-            env=self._environment,
+            env=self.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=60.0,
@@ -178,7 +201,7 @@ class RabbitMQ:
     def erlang(self, expressions: str) -> str:
         """Return the value of Erlang expressions in the node; takes milliseconds."""
         if self._erlang is None:
-            self._erlang = Erlang(self.node, self.folder, self._environment)
+            self._erlang = Erlang(self.node, self.folder, self.environment)
         return self._erlang.ask(expressions)
 
     def add_vhost(self, name: str) -> VirtualHost:
@@ -324,22 +347,41 @@ _shared: list[RabbitMQ] = []
 
 
 def shared_node() -> RabbitMQ:
-    """Return the node of this process, started when it is first asked for. Nobody may stop it."""
+    """Return the node of this test run, started when a process first asks for it. Nobody may stop or block it."""
     if not _shared:
-        # Not below the folder of the tests: fault suites use it without one.
-        node = RabbitMQ(Path(tempfile.mkdtemp(prefix="rabbit-", dir="/tmp")))
+        folder = _shared_folder()
+        folder.mkdir(exist_ok=True)
+        with (folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            node = RabbitMQ(folder)
+            if not (folder / "sessions").exists():
+                try:
+                    (folder / "sessions").write_text(" ".join(map(str, node.start())))
+                except BaseException:
+                    # Nobody else would end it.
+                    node.close()
+                    raise
         _shared.append(node)
-        atexit.register(close_shared_node)
-        node.start()
+        atexit.register(node.leave)
+        if _RUN not in os.environ:
+            atexit.register(end_shared_node)
     return _shared[0]
 
 
-def close_shared_node() -> None:
-    """End the node of this process, if there is one."""
+def end_shared_node() -> None:
+    """End the node of this test run, if there is one; for the first process of the run."""
     while _shared:
-        node = _shared.pop()
-        node.close()
-        shutil.rmtree(node.folder, ignore_errors=True)
+        _shared.pop().leave()
+    folder = _shared_folder()
+    if folder.exists():
+        for session in (folder / "sessions").read_text().split() if (folder / "sessions").exists() else ():
+            end_session(int(session))
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _shared_folder() -> Path:
+    # Not below the folder of the tests: fault suites use it without one.
+    return Path("/tmp") / f"rabbit-{os.environ.get(_RUN) or os.getpid()}"
 
 
 def chosen_broker() -> str:
@@ -358,11 +400,6 @@ def virtual_host(node: RabbitMQ) -> Iterator[VirtualHost]:
         yield host
     finally:
         host.delete()
-
-
-def _program(name: str) -> str:
-    script = _SCRIPTS / name
-    return str(script) if script.exists() else need(name)
 
 
 def _text(text: str) -> str:
