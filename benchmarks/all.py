@@ -22,6 +22,7 @@ from benchmarks.server import describe
 NAMES = (
     "drain",
     "latency",
+    "rabbitmq",
     "submission",
     "calls",
     "bulk",

@@ -11,9 +11,10 @@ from celery.signals import worker_ready
 from benchmarks.peers import url_of
 
 
-def _make(name: str, **settings: Any) -> Celery:
+def make(name: str, broker: str | None = None, **settings: Any) -> Celery:
+    """Return an app with the tasks; ``broker`` is Redis unless it is given."""
     url = url_of("celery")
-    app = Celery(name, broker=url, backend=url, set_as_current=False)
+    app = Celery(name, broker=broker or url, backend=url, set_as_current=False)
     app.conf.update(task_default_queue=name, broker_connection_retry_on_startup=True, **settings)
 
     @app.task(name="add", shared=False)
@@ -27,8 +28,8 @@ def _make(name: str, **settings: Any) -> Celery:
     return app
 
 
-plain = _make("plain")
-late = _make("late", task_acks_late=True)
+plain = make("plain")
+late = make("late", task_acks_late=True)
 
 
 @worker_ready.connect
