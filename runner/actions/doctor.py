@@ -1,4 +1,4 @@
-"""Examine a project: its settings and specs, its server, its workers, and whether ledger and queues agree."""
+"""Examine a project: its settings and specs, its servers, its workers, and whether ledger and queues agree."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from runner import embedded
 from runner._version import __version__
+from runner.actions.broker import check_broker, check_hints
 from runner.actions.metrics import deadlines
 from runner.actions.tick import Engine
 from runner.app.before_runs import host_complaints
@@ -54,6 +55,7 @@ def examine(project: Project, *, repair: bool = False, quick: bool = False) -> R
         quick: leave out what looks at each run, or at each key in Redis.
     """
     local = [*_settings(project), *_jobs(project), *_former_server(project.settings)]
+    local += check_broker(project, quick=quick)
     try:
         lacking = _permissions(project)
         if lacking.level is not Level.OK:
@@ -89,6 +91,7 @@ def _ledger(project: Project, *, quick: bool) -> Iterator[Finding]:
     yield from _served(project)
     declared = {job.queue for job in project.catalog.jobs.all()}
     yield from check_plain_queues(project.ledger, {*declared, *project.settings.worker.queues})
+    yield from check_hints(project)
     yield from check_hooks(project.ledger)
     yield from check_pauses(project.ledger)
     yield from check_successes(project.ledger, deadlines(project.catalog))

@@ -99,6 +99,8 @@ class Facts:
     """Whether the job was changed since the run was submitted."""
     left_out: Sequence[Mapping[str, str]] = ()
     """Slots around now that ``except`` or ``only`` of the job's schedule leaves out, as documents; only for @JOB."""
+    broker: str | None = None
+    """What keeps RabbitMQ from telling workers of it: they look twice a second instead."""
     log: Sequence[str] = ()
     flow: Run | None = None
     """The flow of a step run."""
@@ -136,6 +138,7 @@ class Facts:
             "enabled": self.enabled,
             "changed_since_submission": self.changed,
             "left_out": list(self.left_out),
+            "broker": self.broker,
             "open_steps": [each.document() for each in self.open_steps],
         }
 
@@ -184,7 +187,12 @@ def explain(facts: Facts) -> Explanation:
             commands = [("worker",)]
     else:
         summary, because, commands = _waits(facts)
-    return Explanation(summary, [*because, *_slot(facts), *_history(facts), *_spec(facts)], commands)
+    told = [*because, *_broker(facts), *_slot(facts), *_history(facts), *_spec(facts)]
+    return Explanation(summary, told, commands)
+
+
+def _broker(facts: Facts) -> list[str]:
+    return [f"{facts.broker}; workers look for runs twice a second meanwhile"] if facts.broker else []
 
 
 def _after_failure(run: Run) -> list[tuple[str, ...]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from runner._version import __version__
 from runner.actions.approvals import waiting_approvals
+from runner.actions.broker import Told, ask_broker
 from runner.actions.tick import Engine
 from runner.errors import UsageError
 from runner.ledger.fleet import read_queues, read_workers
@@ -93,7 +94,9 @@ def families(project: Project) -> Iterator[Metric]:
     yield info
     yield from _counted(_from_the_start(counts, project.catalog))
     yield from _standing(counts)
-    yield from _queues(read_queues(project.ledger))
+    queues = read_queues(project.ledger)
+    yield from _queues(queues)
+    yield from _broker(ask_broker(project, [each.name for each in queues]))
     yield from _workers(read_workers(project.ledger))
     yield from _jobs(project)
 
@@ -158,6 +161,16 @@ def _queues(queues: list[Queue]) -> Iterator[Metric]:
         ("runner_queue_oldest_seconds", "oldest", "How long the run that is next in a queue waits."),
     ):
         yield _gauge(name, words, ("queue",), {each.name: getattr(each, field) or 0 for each in queues})
+
+
+def _broker(told: Told | None) -> Iterator[Metric]:
+    """Yield what RabbitMQ tells; nothing where Redis is the broker."""
+    if told is None:
+        return
+    yield _gauge("runner_broker_up", "1 if RabbitMQ answers.", (), {(): int(told.trouble is None)})
+    yield _gauge("runner_hints_unpublished", "Hints to publish to RabbitMQ.", (), {(): told.unpublished})
+    hints = {queue: seen.hints for queue, seen in (told.queues or {}).items() if seen.hints is not None}
+    yield _gauge("runner_queue_hints", "Hints in RabbitMQ, which wake idle workers.", ("queue",), hints)
 
 
 def _workers(workers: list[Worker]) -> Iterator[Metric]:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from runner.actions.broker import ask_broker
 from runner.actions.explain import Explanation, Facts, explain
 from runner.actions.explain_flow import MOST_BLOCKING, OpenStep, explain_step
 from runner.actions.find import find_run
@@ -69,12 +70,26 @@ def _facts(project: Project, run: Run, reference: str, show: Callable[[str], str
         enabled=job is None or job.enabled,
         changed=job is not None and run.spec_digest is not None and run.spec_digest != job.digest,
         left_out=[each.document() for each in _left_out(project, reference, run, told["now"])],
+        broker=_broker(project, run),
         log=[line.labeled() for line in last_lines(project.ledger, run, LOG_LINES)] if run.attempts else [],
         flow=next(iter(project.ledger.read([run.flow])), None) if run.flow is not None else None,
         open_steps=_open_steps(project, run, show) if stays else [],
         show=show,
         **told,
     )
+
+
+def _broker(project: Project, run: Run) -> str | None:
+    """Return the reason why no hint of a run that waits may reach an idle worker, or None."""
+    if run.state not in (State.PENDING, State.RETRY):
+        return None
+    told = ask_broker(project, [run.queue])
+    if told is None:
+        return None
+    if told.trouble is not None:
+        return told.trouble.message
+    refused = (told.queues or {})[run.queue].refused if run.queue in (told.queues or {}) else ""
+    return f"RabbitMQ refuses the queue of its hints: {refused}" if refused else None
 
 
 def _flow_of(name: str) -> str | None:

@@ -8,7 +8,10 @@ from runner.cli.frame.opening import open_projects
 from runner.cli.frame.options import in_one_form, json_option, jsonl_option
 from runner.cli.frame.output import Output, command_line, table
 from runner.cli.frame.several import Shown
+from runner.model.plural import things
 from runner.model.queue import Queue
+
+HEADINGS = ("QUEUE", "WAITING", "PRIORITIES", "DELAYED", "HELD", "WORKERS", "OLDEST")
 
 
 @verb(example="runner queues\nrunner queues --json")
@@ -17,25 +20,34 @@ from runner.model.queue import Queue
 def command(as_json: bool, jsonl: bool) -> int:
     """List the queues, with their runs and their workers.
 
-    The runs are those that wait, by priority, those that enter the queue later, and those that are held.
+    The runs are those that wait, by priority, those that enter the queue later, and those that are held. With RabbitMQ
+    as broker, HINTS are its messages, which wake idle workers.
     """
-    from runner.ledger.fleet import read_queues  # start-up time: --help needs no ledger
+    from runner.actions.broker import queues_and_hints  # start-up time: --help needs no ledger
 
     in_one_form(json=as_json, jsonl=jsonl)
     out = Output(as_json=as_json or jsonl)
     shown = Shown(out, open_projects())
-    queues = [(of, each) for of in shown.read(lambda project: read_queues(project.ledger)) for each in of.value]
+    answers = shown.read(queues_and_hints)
+    queues = [(of, each) for of in answers for each in of.value[0]]
+    hints = any(of.value[1] is not None for of in answers)
     if out.as_json:
         out.listed([shown.document(of, each.document()) for of, each in queues], as_lines=jsonl)
     elif queues:
         table(
             out,
-            (*shown.heading, "QUEUE", "WAITING", "PRIORITIES", "DELAYED", "HELD", "WORKERS", "OLDEST"),
-            [(*shown.cell(of), *_row(each)) for of, each in queues],
+            (*shown.heading, *HEADINGS, *(["HINTS"] if hints else [])),
+            [(*shown.cell(of), *_row(each), *([_hints(each)] if hints else [])) for of, each in queues],
             {},
         )
     else:
         out.note("no queues")
+    for of in answers:
+        told = of.value[1]
+        if told is not None and told.trouble is not None:
+            out.warn(f"{told.trouble.message}; workers look for runs twice a second meanwhile")
+        if told is not None and told.unpublished:
+            out.note(f"{things(told.unpublished, 'hint')} to publish to RabbitMQ")
     for of, each in queues:
         if each.waiting and not each.workers:
             start = command_line(of.project, "worker", "-Q", each.name)
@@ -53,3 +65,7 @@ def _row(queue: Queue) -> tuple[str, ...]:
         f"{queue.workers} ({queue.running} of {queue.concurrency} busy)" if queue.workers else "none",
         show_seconds(queue.oldest) if queue.oldest is not None else "",
     )
+
+
+def _hints(queue: Queue) -> str:
+    return str(queue.hints) if queue.hints is not None else ""

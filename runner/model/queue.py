@@ -14,7 +14,8 @@ class Queue:
     counts runs to be put into it later, and ``held`` those that were set aside: for a job that they require, for their
     rate, for a slot of concurrency, or for the end of a pause. ``workers`` take from it. They perform ``concurrency``
     runs at once in all, and ``running`` now, of whatever queue. ``oldest`` tells how long ago the next run was
-    submitted. It is None if nothing waits, or if that is not known.
+    submitted. It is None if nothing waits, or if that is not known. ``hints`` are in RabbitMQ, for idle workers; None
+    where Redis is the broker, or where RabbitMQ does not tell.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Queue:
     concurrency: int
     running: int
     oldest: float | None
+    hints: int | None = None
 
     def document(self) -> dict[str, Any]:
         """Return it as plain JSON values."""

@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from runner.actions.broker import queues_and_hints
 from runner.actions.job_list import describe_jobs
 from runner.actions.metrics import exposition
 from runner.actions.pause import pause, resume
@@ -18,7 +19,7 @@ from runner.actions.stats import stats
 from runner.actions.upcoming import looked_up, missed, upcoming
 from runner.errors import Unavailable, UsageError
 from runner.ledger.audit import read_acts
-from runner.ledger.fleet import read_queues, read_workers
+from runner.ledger.fleet import read_workers
 from runner.model.act import ActName
 from runner.model.moment import read_moment, read_since
 from runner.web import documents
@@ -130,7 +131,8 @@ def list_workers(request: Request) -> Response:
 @router.get("/queues", **answers(documents.Queues))
 def list_queues(request: Request) -> Response:
     """Return the queues: what waits, by priority; what will be put into them later; who takes from them."""
-    return answer({"queues": [each.document() for each in read_queues(state_of(request).project.ledger)]})
+    queues, _ = queues_and_hints(state_of(request).project)
+    return answer({"queues": [each.document() for each in queues]})
 
 
 @router.get("/audit", **answers(documents.Audit))

@@ -176,7 +176,7 @@ def warn_of_losses(app: RunnerApp) -> None:
 
 
 def refuse_permissions(app: RunnerApp) -> None:
-    """Refuse to start where the user of Redis lacks a permission. If Redis is away, the worker waits for it.
+    """Refuse to start where the user of Redis, or of RabbitMQ, lacks a permission. What is away is waited for.
 
     Raises:
         InvalidSettings: with all that are missing.
@@ -184,6 +184,10 @@ def refuse_permissions(app: RunnerApp) -> None:
     ledger = app.open_ledger()
     try:
         refuse_missing_permissions(ledger)
+        if app.runner_settings.on_amqp:
+            from runner.delivery.amqp import examine  # start-up time: it imports py-amqp
+
+            examine.refuse_missing_permissions(app.runner_settings, sorted(app.amqp.queues.consume_from))
     except Unavailable as error:
         log.debug("permissions are not looked at: %s", error)
     finally:

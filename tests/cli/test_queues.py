@@ -17,7 +17,7 @@ def test_queues(make_project: Callable[..., Project]) -> None:
     project.submit("hello", "--queue", "other")
     first, other = project.cli("queues", "--json").check().json
     assert set(first) == {"name", "waiting", "priorities", "delayed", "held", "workers"} | {
-        *("concurrency", "running", "oldest")
+        *("concurrency", "running", "oldest", "hints")
     }
     assert (first["name"], first["waiting"], first["priorities"]) == ("default", 3, {"9": 2, "2": 1})
     assert (first["delayed"], first["workers"], first["concurrency"]) == (1, 0, 0)

@@ -51,9 +51,11 @@ PASSING = re.compile(r"^(PENDING|STARTED) ")
 
 TOUR = ROOT / "docs" / "tutorials" / "tour.md"
 FIRST_PROJECT = ROOT / "docs" / "tutorials" / "first-project.md"
+RABBITMQ = ROOT / "docs" / "how-to" / "rabbitmq.md"
+"""Typed by test_docs_rabbitmq.py, on a RabbitMQ."""
 FIRST_FLOW = ROOT / "docs" / "tutorials" / "first-flow.md"
 FRAMEWORKS = [ROOT / "docs" / "how-to" / name for name in ("django.md", "flask.md")]
-FROM_NOTHING = [TOUR, FIRST_PROJECT, FIRST_FLOW, *FRAMEWORKS]
+FROM_NOTHING = [TOUR, FIRST_PROJECT, FIRST_FLOW, RABBITMQ, *FRAMEWORKS]
 """Pages that begin in an empty folder, or with `runner init`."""
 
 LEFT_OUT = {

@@ -1,0 +1,154 @@
+"""What RabbitMQ tells of itself, and of the hints in its queues, for the doctor, lists, and metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from runner.errors import Unavailable
+from runner.ledger.fleet import read_queues
+from runner.ledger.health.finding import Finding, named, ok, problem, warning
+from runner.ledger.hints import count_hints
+from runner.model.plural import things
+from runner.model.private_queue import is_private
+from runner.model.queue import Queue
+from runner.settings.broker_url import read_brokers
+
+if TYPE_CHECKING:
+    from runner.actions.project import Project
+    from runner.delivery.amqp.examine import Broker, HintQueue
+    from runner.settings import Settings
+
+LATE_SECONDS = 15.0
+"""A hint is published within 10 s at the latest; one that waits for longer tells that nobody does."""
+_TESTED = "3."
+"""What the versions that the tests run on begin with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What RabbitMQ told of queues of hints; ``trouble`` says why it told nothing. ``unpublished`` is of the ledger."""
+
+    unpublished: int = 0
+    queues: dict[str, HintQueue] | None = None
+    trouble: Unavailable | None = None
+
+    def shown(self, queues: Iterable[Queue]) -> list[Queue]:
+        """Return queues of runs with the number of their hints in RabbitMQ, as far as that is known."""
+        hints = {queue: seen.hints for queue, seen in (self.queues or {}).items()}
+        return [replace(each, hints=hints.get(each.name)) for each in queues]
+
+
+def ask_broker(project: Project, queues: Iterable[str]) -> Told | None:
+    """Return what RabbitMQ tells of the hints of queues; None where Redis is the broker.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    if not project.settings.on_amqp:
+        return None
+    unpublished, _ = count_hints(project.ledger)
+    try:
+        broker = _examine(project.settings, [each for each in queues if not is_private(each)])
+    except Unavailable as error:
+        return Told(unpublished, trouble=error)
+    return Told(unpublished, dict(broker.queues))
+
+
+def queues_and_hints(project: Project) -> tuple[list[Queue], Told | None]:
+    """Return the queues of runs with their hints, and what RabbitMQ told; None where Redis is the broker.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    queues = read_queues(project.ledger)
+    told = ask_broker(project, [each.name for each in queues])
+    return (queues if told is None else told.shown(queues)), told
+
+
+def check_broker(project: Project, *, quick: bool) -> Iterator[Finding]:
+    """Yield findings about RabbitMQ, where it is the broker: whether it answers, its queues, and permissions.
+
+    Args:
+        project: what to examine.
+        quick: leave out permissions and arguments of queues.
+    """
+    settings = project.settings
+    if not settings.on_amqp:
+        return
+    declared = {job.queue for job in project.catalog.jobs.all()}
+    try:
+        broker = _examine(settings, sorted({*declared, *settings.worker.queues}), thoroughly=not quick)
+    except Unavailable as error:
+        yield problem("broker", error.message, error.hint or "start it")
+        return
+    yield ok("broker", f"{_where(settings)} answers: {broker.version}{_untested(broker)}")
+    yield from _permissions(settings, broker)
+    yield from _queues(broker)
+
+
+def check_hints(project: Project) -> Iterator[Finding]:
+    """Yield whether hints are published.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    if not project.settings.on_amqp:
+        return
+    number, late = count_hints(project.ledger)
+    if number and late / 1000 > LATE_SECONDS:
+        yield warning(
+            "hints",
+            f"{things(number, 'hint')} to publish to RabbitMQ, the oldest for {late / 1000:.0f} s",
+            "workers publish them when RabbitMQ answers; start one if none runs: runner worker",
+        )
+    else:
+        yield ok("hints", f"{things(number, 'hint')} to publish to RabbitMQ")
+
+
+def _examine(settings: Settings, queues: Iterable[str], *, thoroughly: bool = False) -> Broker:
+    from runner.delivery.amqp.examine import examine  # start-up time: it imports py-amqp
+
+    return examine(settings, queues, thoroughly=thoroughly)
+
+
+def _where(settings: Settings) -> str:
+    assert settings.broker_url is not None
+    return "RabbitMQ" if settings.hidden_broker_url else read_brokers(settings.broker_url)[0].shown
+
+
+def _untested(broker: Broker) -> str:
+    version = broker.version.rpartition(" ")[2]
+    return "" if version.startswith(_TESTED) else f" (the runner is tested with RabbitMQ {_TESTED}x)"
+
+
+def _permissions(settings: Settings, broker: Broker) -> Iterator[Finding]:
+    from runner.delivery.amqp.examine import permission_command  # start-up time: as above
+
+    if broker.missing:
+        lacking = ", ".join(broker.missing)
+        remedy = permission_command(settings)
+        yield problem("broker-permissions", f"the user of broker_url lacks permissions: {lacking}", remedy)
+
+
+def _queues(broker: Broker) -> Iterator[Finding]:
+    for each in broker.queues.values():
+        if each.refused:
+            yield problem("hint-queues", f"queue {each.name} cannot be used: {each.refused}", _delete(each))
+        elif "'durable'" in each.differs:
+            yield warning(
+                "hint-queues", f"queue {each.name} is lost when RabbitMQ stops: {each.differs}", _delete(each)
+            )
+    others = [f"{each.name}: {each.differs}" for each in broker.queues.values() if each.differs]
+    others = [each for each in others if "'durable'" not in each]
+    seen = [each.name for each in broker.queues.values() if each.hints is not None]
+    hints = sum(each.hints or 0 for each in broker.queues.values())
+    words = f"{things(hints, 'hint')} in {things(len(seen), 'queue')} of RabbitMQ"
+    if others:
+        words += f"; declared by somebody else, used as declared: {named(others)}"
+    yield ok("hint-queues", words)
+
+
+def _delete(queue: HintQueue) -> str:
+    return f"rabbitmqctl delete_queue {queue.name} (workers declare it again; no run is lost with it)"

@@ -1,0 +1,172 @@
+"""Look at RabbitMQ without changing anything: its version, the queues of hints, and the permissions of the user."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from amqp import Channel, Connection
+from amqp.basic_message import Message
+from amqp.exceptions import AccessRefused, ChannelError, NotFound
+
+from runner.delivery.amqp.connection import asking, close_quietly, open_connection, words_of
+from runner.delivery.amqp.queues import queue_name
+from runner.errors import InvalidSettings
+from runner.ledger.inbox import INBOX
+from runner.model.private_queue import is_private
+from runner.settings import Settings
+from runner.settings.broker_url import read_brokers
+
+_ABSENT = "doctor.looks"
+"""The name of a queue that nobody has, after the namespace."""
+
+
+@dataclass(frozen=True, slots=True)
+class HintQueue:
+    """A queue of hints, as RabbitMQ tells."""
+
+    name: str
+    hints: int | None = None
+    """None if there is no such queue."""
+    consumers: int = 0
+    differs: str = ""
+    """What RabbitMQ says of arguments that are not the runner's."""
+    refused: str = ""
+    """Why it cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """RabbitMQ, as it was when it was looked at."""
+
+    version: str
+    queues: Mapping[str, HintQueue] = field(default_factory=dict)
+    """By queue of runs."""
+    missing: tuple[str, ...] = ()
+    """Permissions that the user lacks, such as ``configure runner.default``."""
+
+
+def examine(settings: Settings, queues: Iterable[str], *, thoroughly: bool = False) -> Broker:
+    """Return what RabbitMQ says of itself, and of the queues of hints for some queues of runs.
+
+    Args:
+        settings: of a project with RabbitMQ.
+        queues: of runs.
+        thoroughly: look for arguments that differ, and for missing permissions, too.
+
+    Raises:
+        Unavailable: it cannot be reached, or does not let this user in.
+    """
+    connection = open_connection(settings)
+    try:
+        with asking(settings):
+            named = {queue: queue_name(settings.namespace, queue) for queue in queues}
+            found = {queue: _look(connection, name, thoroughly=thoroughly) for queue, name in named.items()}
+            missing = tuple(_missing(connection, settings.namespace, list(found.values()))) if thoroughly else ()
+            told = connection.server_properties
+            return Broker(f"{told.get('product', 'broker')} {told.get('version', '?')}", found, missing)
+    finally:
+        close_quietly(connection)
+
+
+def _look(connection: Connection, name: str, *, thoroughly: bool) -> HintQueue:
+    try:
+        seen = _on_channel(connection, lambda channel: channel.queue_declare(name, passive=True))
+    except NotFound:
+        return HintQueue(name)
+    except ChannelError as error:
+        return HintQueue(name, refused=words_of(error))
+    differs = ""
+    if thoroughly:
+        try:
+            # Declared already, so this declares nothing: RabbitMQ compares the arguments.
+            _on_channel(connection, lambda channel: channel.queue_declare(name, durable=True, auto_delete=False))
+        except AccessRefused:
+            pass  # told with the permissions
+        except ChannelError as error:
+            differs = words_of(error)
+    return HintQueue(name, int(seen.message_count), int(seen.consumer_count), differs)
+
+
+def permission_pattern(namespace: str) -> str:
+    """Return the regular expression of all names that workers and clients configure, write, and read."""
+    name = namespace.replace(".", r"\.")
+    return rf"^({name}\..*|{INBOX}|(.*\.)?({name}|{INBOX})\.pidbox|amq\.default)$"
+
+
+def permission_command(settings: Settings) -> str:
+    """Return the command by which an administrator allows the user of ``broker_url`` what the runner needs."""
+    assert settings.broker_url is not None
+    address = read_brokers(settings.broker_url)[0]
+    pattern = permission_pattern(settings.namespace)
+    user = "USER" if settings.hidden_broker_url else address.user
+    vhost = "VHOST" if settings.hidden_broker_url else address.vhost
+    return f"rabbitmqctl set_permissions -p {vhost} {user} '{pattern}' '{pattern}' '{pattern}'"
+
+
+def refuse_missing_permissions(settings: Settings, queues: Iterable[str]) -> None:
+    """Refuse to go on where the user of ``broker_url`` lacks a permission.
+
+    Raises:
+        InvalidSettings: with all that are missing, and the command that grants them.
+        Unavailable: RabbitMQ cannot be reached.
+    """
+    missing = examine(settings, [each for each in queues if not is_private(each)], thoroughly=True).missing
+    if missing:
+        lacking = ", ".join(missing)
+        raise InvalidSettings(f"the user of broker_url lacks permissions: {lacking}", hint=permission_command(settings))
+
+
+def _missing(connection: Connection, namespace: str, queues: Sequence[HintQueue]) -> list[str]:
+    """Return the rights that are refused, by names that are in use, and by names that nobody has.
+
+    RabbitMQ compares the name with the pattern before it looks whether there is such a queue, so nothing is made. What
+    an administrator has declared need not be declared again.
+    """
+    hints = [each.name for each in queues]
+    inbox = _look(connection, INBOX, thoroughly=False)
+    made = [each.name for each in (*queues, inbox) if each.hints is None and not each.refused]
+    boxes = [f"{_ABSENT}.{each}.pidbox" for each in (namespace, INBOX)]
+    return [
+        *(f"configure {name}" for name in (*made, *boxes) if _refuses(connection, name, _configure)),
+        *(f"write {name}" for name in ("amq.default", *boxes) if _refuses(connection, name, _write)),
+        *(f"read {name}" for name in (*hints, INBOX, *boxes) if _refuses(connection, name, _read)),
+    ]
+
+
+def _configure(channel: Channel, name: str) -> None:
+    # There is none, so nothing is deleted.
+    channel.queue_delete(name, if_unused=True, if_empty=True)
+
+
+def _write(channel: Channel, name: str) -> None:
+    if name == "amq.default":
+        channel.confirm_select()
+        channel.basic_publish_confirm(Message(b""), routing_key=f"{_ABSENT}.nobody", confirm_timeout=5.0)
+    else:
+        channel.queue_bind(name, exchange="amq.direct")
+
+
+def _read(channel: Channel, name: str) -> None:
+    # A consumer with a priority that is none is refused after the permission was looked at.
+    channel.basic_consume(name, arguments={"x-priority": "none"})
+
+
+def _refuses(connection: Connection, name: str, ask: Callable[[Channel, str], None]) -> bool:
+    try:
+        _on_channel(connection, lambda channel: ask(channel, name))
+    except AccessRefused as error:
+        return f"'{name}'" in words_of(error) or "amq" in name
+    except (ChannelError, TimeoutError):
+        return False  # what is missing or different is told elsewhere; a broker that is short of memory takes nothing
+    return False
+
+
+def _on_channel(connection: Connection, ask: Callable[[Channel], Any]) -> Any:
+    """Ask on a channel of its own. RabbitMQ closes it where it refuses, and py-amqp opens it again."""
+    channel = connection.channel()
+    try:
+        return ask(channel)
+    finally:
+        channel.close()
