@@ -14,7 +14,7 @@ from runner.errors import InvalidParams, PartlySubmitted, RunFailed, RunnerError
 from runner.model.asking import PYTHON, ask
 from runner.model.option import did_you_mean, options_of
 from runner.model.run import Run, State
-from runner.model.run_query import RunKeywords, RunQuery
+from runner.model.run_query import Reading, ReadingKeywords, RunKeywords, RunQuery
 from runner.model.submit_options import BatchKeywords, SubmitKeywords, SubmitOptions
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class RunHandle:
             UnknownRun: it was forgotten or pruned.
         """
         if self._run is None or not self._run.final:
-            self._run = self._project.ledger.get(self.id)
+            self._run = self._project.records.get(self.id)
         return self._run
 
     @property
@@ -103,7 +103,7 @@ class RunHandle:
             RunFailed, RunRevoked: with ``check``.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        with self._project.ledger.watch([self.id]) as watch:
+        with self._project.ledger.watch([self.id], self._project.records.archived) as watch:
             for run in watch.changes(deadline=deadline, ends_only=True):
                 self._run = run
         run = self._run or self.refresh()
@@ -116,11 +116,10 @@ class RunHandle:
 
     def revoke(self, *, terminate: bool = False, comment: str | None = None) -> Run:
         """Revoke the run; with ``terminate``, also if it is running."""
-        from runner.actions.submit import submitter  # start-up time: `import runner` in a job must cost little
+        from runner.actions.revoke import revoke  # start-up time: `import runner` in a job must cost little
 
-        run, _ = self._project.ledger.revoke(self.id, by=submitter(), comment=comment, terminate=terminate)
-        self._run = run
-        return run
+        self._run, _ = revoke(self._project, self.id, terminate=terminate, comment=comment)
+        return self._run
 
     def forget(self) -> None:
         """Remove all that is known of the run.
@@ -129,9 +128,9 @@ class RunHandle:
             NotFinished: it is not final.
             BelongsToFlow: it is a step run.
         """
-        from runner.actions.submit import submitter  # start-up time: `import runner` in a job must cost little
+        from runner.actions.forget import forget  # start-up time: `import runner` in a job must cost little
 
-        self._project.ledger.forget(self.id, by=submitter())
+        forget(self._project, self.id)
 
     def __repr__(self) -> str:
         return f"<run {self.id} of {self._job}{f': {self._run.state}' if self._run is not None else ''}>"
@@ -190,9 +189,10 @@ class StepHandle:
         ids = [row["run"]] if row["run"] is not None else []
         if not ids:
             ids = [step_run_id(self._flow.id, self.name, item) for item in range(row["items"] or 0)]
-        ledger = self._flow._project.ledger
-        # Not get_many: of a flow that is going on, some may not be made yet.
-        return [run for first in range(0, len(ids), _PAGE) for run in ledger.read(ids[first : first + _PAGE])]
+        flow = self._flow.refresh()
+        records = self._flow._project.reading(archived=flow.archived)
+        # Of a flow that is going on, some may not be made yet.
+        return [run for first in range(0, len(ids), _PAGE) for run in records.read(ids[first : first + _PAGE])]
 
     def __repr__(self) -> str:
         return f"<step {self.name} of run {self._flow.id}>"
@@ -241,7 +241,7 @@ def submit(
         raise error.naming_run() from error
     # What was recorded need not be read: whoever asks the handle wants to know how things stand then.
     known, _ = submitted.record
-    return RunHandle(opened, submitted.id, job, None if known else opened.ledger.get(submitted.id))
+    return RunHandle(opened, submitted.id, job, None if known else opened.records.get(submitted.id))
 
 
 @takes(SubmitOptions, without=("key",))
@@ -340,17 +340,23 @@ def _ask(cls: type[T], given: Mapping[str, object], project: Project, function: 
     return ask(cls, given, PYTHON, zone=project.settings.timezone)
 
 
-def get_run(run_id: str, *, project: str | Path | None = None) -> RunHandle:
+@takes(Reading)
+def get_run(run_id: str, *, project: str | Path | None = None, **options: Unpack[ReadingKeywords]) -> RunHandle:
     """Return a run by its id, a unique prefix of it, or ``@JOB``.
+
+    Args:
+        run_id: what is looked for.
+        project: the folder; found as on the command line by default.
 
     Raises:
         UnknownRun: there is none.
         UsageError: the text is no id, or a prefix that is too short or fits more than one.
+        ArchiveUnavailable: only the archive is asked, and it cannot be reached.
     """
     from runner.actions.find import find_run  # start-up time: `import runner` in a job must cost little
 
     opened = open_project(project)
-    run = find_run(opened, run_id)
+    run = find_run(opened, run_id, archived=_ask(Reading, options, opened, "get_run").archived)
     return RunHandle(opened, run.id, run.job, run)
 
 
@@ -385,6 +391,7 @@ def get_runs(
         UsageError: a filter has a value that no run can have, or the cursor is none.
         UnknownJob: no run matches, and no job has the requested name.
         Unavailable: Redis cannot be reached.
+        ArchiveUnavailable: only the archive is asked, and it cannot be reached.
     """
     from runner.actions.find import list_runs  # start-up time: `import runner` in a job must cost little
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from runner.actions.find import find_id
+from runner.actions.find import find_run
 from runner.actions.submit import submitter
-from runner.errors import AmbiguousId, Unavailable
+from runner.errors import AmbiguousId, NotWaiting, Unavailable
 from runner.flows.advance import advance
 from runner.ledger.approvals import answer_approval
 from runner.model.run import Run, State
@@ -33,7 +33,7 @@ def approve(
         UnknownRun, AmbiguousId: see :func:`runner.actions.find.find_id`.
         Unavailable: Redis cannot be reached.
     """
-    run_id = _approval_of(project, find_id(project, reference, reading=False))
+    run_id = _approval_of(find_run(project, reference, reading=False))
     who = by or submitter()
     run = answer_approval(project.ledger, run_id, approved=approved, by=who, comment=comment)
     if run.flow is not None:
@@ -43,14 +43,19 @@ def approve(
     return run
 
 
-def _approval_of(project: Project, run_id: str) -> str:
-    """Return the run of the approval that an id means."""
+def _approval_of(run: Run) -> str:
+    """Return the id of the approval that is meant by a run."""
+    if run.archived:
+        raise NotWaiting(
+            f"run {run.id} of {run.job} does not wait for an approval any more: it is {run.state}",
+            hint=f"runner status {run.id}",
+        )
     waiting = [
         (step["name"], step["run"])
-        for step in project.ledger.get(run_id).steps or ()
+        for step in run.steps or ()
         if step["kind"] == "approval" and step["state"] is State.PENDING and step["counts"]
     ]
     if len(waiting) > 1:
         named = ", ".join(f"{each} ({name})" for name, each in waiting)
-        raise AmbiguousId(f"flow {run_id} waits for more than one approval: {named}", hint="give the id of one")
-    return waiting[0][1] if waiting else run_id
+        raise AmbiguousId(f"flow {run.id} waits for more than one approval: {named}", hint="give the id of one")
+    return waiting[0][1] if waiting else run.id

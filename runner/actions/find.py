@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from runner.model.run_query import RunQuery
 
 
-def find_id(project: Project, reference: str, *, reading: bool = True) -> str:
+def find_id(project: Project, reference: str, *, reading: bool = True, archived: bool = False) -> str:
     """Return the full id that ``reference`` means.
 
     Args:
         project: where to look.
         reference: an id, a prefix of 8 or more characters, or ``@JOB``.
         reading: whether ``@JOB`` is allowed; what changes or removes a run wants its id.
+        archived: look only in the archive.
 
     Raises:
         UsageError: ``@JOB`` where an id is wanted, or an empty text.
@@ -38,16 +39,16 @@ def find_id(project: Project, reference: str, *, reading: bool = True) -> str:
         raise UsageError(f"{reference!r} is not an id", hint="runner runs lists the ids")
     if not reference.startswith("@"):
         require_run_id(reference)
-    return project.ledger.resolve(reference)
+    return project.reading(archived=archived).resolve(reference)
 
 
-def find_run(project: Project, reference: str) -> Run:
-    """Return the run that ``reference`` means. Raises as :func:`find_id` does."""
-    return project.ledger.get(find_id(project, reference))
+def find_run(project: Project, reference: str, *, reading: bool = True, archived: bool = False) -> Run:
+    """Return the run that ``reference`` means. Arguments and errors are those of :func:`find_id`."""
+    return project.reading(archived=archived).get(find_id(project, reference, reading=reading, archived=archived))
 
 
 def list_runs(project: Project, query: RunQuery, *, limit: int = 20, cursor: str | None = None) -> Page:
-    """Return a page of the runs that fit, as :func:`runner.ledger.search.search` does.
+    """Return a page of the runs that fit, as :func:`runner.ledger.search.search` does, over ledger and archive.
 
     Args:
         project: whose runs.
@@ -60,11 +61,9 @@ def list_runs(project: Project, query: RunQuery, *, limit: int = 20, cursor: str
         UnknownJob: no run matches, and no job has the requested name.
         UnknownRun, AmbiguousId: no flow has that id, or more than one.
         Unavailable: Redis cannot be reached.
+        ArchiveUnavailable: the archive cannot be reached, and only that is asked.
     """
-    from runner.ledger.search import search  # start-up time: only lists search
-
-    query = with_flow(project, query)
-    page = search(project.ledger, query, limit=limit, cursor=cursor)
+    page = project.records.page(with_flow(project, query), limit=limit, cursor=cursor)
     if not page.runs and query.job is not None:
         require_known(project, query.job)  # a name that was mistyped is no empty list
     return page
@@ -77,7 +76,7 @@ def with_flow(project: Project, query: RunQuery) -> RunQuery:
         UsageError: what is named as a flow is another run.
         UnknownRun, AmbiguousId: no flow has that id, or more than one.
     """
-    return query if query.flow is None else replace(query, flow=_find_flow(project, query.flow))
+    return query if query.flow is None else replace(query, flow=_find_flow(project, query.flow, query.archived))
 
 
 def require_known(project: Project, name: str) -> None:
@@ -103,8 +102,8 @@ def require_known(project: Project, name: str) -> None:
         )
 
 
-def _find_flow(project: Project, reference: str) -> str:
-    run = find_run(project, reference)
+def _find_flow(project: Project, reference: str, archived: bool) -> str:
+    run = find_run(project, reference, archived=archived)
     if run.steps is None:
         raise UsageError(f"run {run.id} of {run.job} is not a flow", hint="name the run of a job with steps")
     return run.id

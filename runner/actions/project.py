@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Self
 from runner.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from runner.actions.records import Records
+    from runner.archive.behind import Behind
     from runner.catalog.catalog import Catalog
     from runner.ledger.ledger import Ledger
 
@@ -75,3 +77,27 @@ class Project:
         from runner.delivery.courier import open_ledger  # start-up time: `jobs` and completion need no Redis client
 
         return open_ledger(self.settings, lightly=True)
+
+    @cached_property
+    def behind(self) -> Behind:
+        """The archive, where runs are that the ledger has dropped."""
+        from runner.archive.behind import Behind  # start-up time: `jobs` and completion read no runs
+
+        return Behind(self.settings)
+
+    @cached_property
+    def records(self) -> Records:
+        """All that is known of runs: the ledger, and behind it the archive."""
+        from runner.actions.records import Records  # start-up time: `jobs` and completion read no runs
+
+        return Records(lambda: self.ledger, self.behind)
+
+    def reading(self, *, archived: bool) -> Records:
+        """Return the records that an answer is asked of: all, or only those in the archive.
+
+        Raises:
+            UsageError: only the archive is asked for, and there is none.
+        """
+        from runner.actions.records import Records  # start-up time: as above
+
+        return Records(lambda: self.ledger, self.behind, only_archive=True) if archived else self.records

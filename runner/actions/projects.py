@@ -122,8 +122,8 @@ class Projects:
         names = ", ".join(each.name for each in away)
         return Unavailable(f"{unknown.message}, and {names} cannot be asked", hint=away[0].value.hint)
 
-    def find_run(self, reference: str) -> Named[Run]:
-        """Return the run that ``reference`` means, of whichever project knows it.
+    def find_run(self, reference: str, *, archived: bool = False) -> Named[Run]:
+        """Return the run that ``reference`` means, of whichever project knows it; ``archived``: from its archive only.
 
         Raises:
             UsageError: as :func:`runner.actions.find.find_id` does.
@@ -131,7 +131,7 @@ class Projects:
             AmbiguousId: it fits runs of more than one project.
             Unavailable: no project that could be asked knows it.
         """
-        together = self.read(lambda project: find_run(project, reference))
+        together = self.read(lambda project: find_run(project, reference, archived=archived))
         if not together.found:
             raise together.away[0].value
         if len({of.value.id for of in together}) > 1:

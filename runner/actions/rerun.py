@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runner.actions.find import find_id
+from runner.actions.find import find_run
 from runner.actions.submit import submit
 from runner.errors import BelongsToFlow, NotFinished, Refused, UsageError
 from runner.model.asking import QUERY, ask
@@ -40,7 +40,7 @@ def rerun(
     Raises:
         NotFinished: it is not in a final state.
         BelongsToFlow: it is a run of a step.
-        Refused: with ``from_failed``, no step would run.
+        Refused: with ``from_failed``, no step would run, or only the archive has the results of those that would not.
         UsageError: with ``from_failed``, the run or its job has no steps.
         UnknownRun, AmbiguousId: see :func:`runner.actions.find.find_id`.
         UnknownJob, InvalidParams, JobDisabled, KeyConflict, Unavailable: see :func:`runner.actions.submit.submit`.
@@ -74,7 +74,7 @@ def steps_to_run(project: Project, reference: str) -> dict[str, str | None]:
 
 
 def _origin(project: Project, reference: str) -> Run:
-    origin = project.ledger.get(find_id(project, reference, reading=False))
+    origin = find_run(project, reference, reading=False)
     if not origin.final:
         raise NotFinished(
             f"run {origin.id} of {origin.job} is {origin.state}, only a finished run can be run again",
@@ -101,6 +101,11 @@ def _steps_to_run(project: Project, origin: Run) -> dict[str, str | None]:
         whose = f"run {origin.id}" if origin.steps is None else f"job {job.name}"
         raise UsageError(
             f"{whose} has no steps, so nothing of it can be kept", hint=f"run all of it again: runner rerun {origin.id}"
+        )
+    if origin.archived:
+        raise Refused(
+            f"run {origin.id} of {origin.job} is only in the archive, from which no step can take a result",
+            hint=f"run all of it again: runner rerun {origin.id}",
         )
     return steps_that_run(job.steps, _digests(project, job), _former(project, origin))
 

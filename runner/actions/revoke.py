@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from runner.actions.find import find_id
 from runner.actions.submit import submitter
+from runner.errors import UnknownRun
 from runner.model.end_signal import signal_name
 from runner.model.run import Run
 
@@ -42,7 +43,12 @@ def revoke(
     name = signal_name(signal)
     run_id = find_id(project, reference, reading=False)
     who = by or submitter()
-    run, changed = project.ledger.revoke(run_id, by=who, comment=comment, terminate=terminate, signal=name)
+    try:
+        run, changed = project.ledger.revoke(run_id, by=who, comment=comment, terminate=terminate, signal=name)
+    except UnknownRun:
+        for archived in project.records.archived([run_id]):
+            return archived, False  # it has ended
+        raise
     if changed and run.steps is not None and not run.final:
         from runner.flows.advance import advance  # start-up time: most runs are no flows
 

@@ -77,7 +77,7 @@ def run_here(
             _worker(project, queue, output, concurrency=several, verbose=verbose) as process,
             _watched(project, process, run_id) as died,
         ):
-            [run] = wait(project.ledger, [submitted.id], timeout=timeout, on_change=on_change)
+            [run] = wait(project, [submitted.id], timeout=timeout, on_change=on_change)
             if died.is_set() and run.reason == "cancelled":
                 raise PrivateWorkerEnded(
                     f"the worker for run {run_id} ended (exit code {process.returncode}) before the run did",
@@ -135,7 +135,7 @@ def _watched(project: Project, process: subprocess.Popen[bytes], run_id: str) ->
     except BaseException:
         with contextlib.suppress(RunnerError):
             project.ledger.revoke(run_id, by=submitter(), comment="runner run was left", terminate=True)
-            wait(project.ledger, [run_id], timeout=END_SECONDS)
+            wait(project, [run_id], timeout=END_SECONDS)
         raise
     finally:
         ended.set()

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from runner.actions.find import require_known
-from runner.ledger.tally import Tally, tally
+from runner.actions.tallies import tallies
+from runner.ledger.tally import Tally
 from runner.model.run import State, to_timestamp
 
 if TYPE_CHECKING:
@@ -84,8 +85,16 @@ class Stats:
         }
 
 
-def stats(project: Project, job: str | None = None, *, now: datetime | None = None) -> list[Stats]:
+def stats(
+    project: Project, job: str | None = None, *, archived: bool = False, now: datetime | None = None
+) -> list[Stats]:
     """Return the figures of a job, or of all jobs of the project by name; of one flow also those of its steps.
+
+    Args:
+        project: whose jobs.
+        job: its name.
+        archived: count only the runs in the archive.
+        now: an aware time; the present by default.
 
     Raises:
         UnknownJob: there is no such job, and no run of one.
@@ -93,25 +102,28 @@ def stats(project: Project, job: str | None = None, *, now: datetime | None = No
     """
     jobs = [job] if job is not None else sorted(project.catalog.jobs)
     dates, bounds = last_days(project.settings.timezone, DAYS, now)
-    found = [Stats(each, dates) for each in tally(project.ledger, jobs, bounds, sample_of(len(jobs)))]
+    told = tallies(project, jobs, bounds, sample_of(len(jobs)), archived=archived)
+    found = [Stats(each, dates) for each in told]
     if job is not None and not found[0].runs:
         require_known(project, job)  # a name that was mistyped has no figures
     if job is not None and (declared := project.catalog.jobs.get(job)) is not None and declared.is_flow:
-        found = [replace(found[0], steps=_steps(project, declared, dates, bounds))]
+        found = [replace(found[0], steps=_steps(project, declared, dates, bounds, archived=archived))]
     return found
 
 
-def _steps(project: Project, flow: JobSpec, dates: Sequence[str], bounds: Sequence[int]) -> list[Stats]:
+def _steps(
+    project: Project, flow: JobSpec, dates: Sequence[str], bounds: Sequence[int], *, archived: bool
+) -> list[Stats]:
     """Return the figures of the steps of a flow. Those of a step that is another job count all flows that name it."""
     named = {name: step.job for name, step in flow.steps.items() if step.job is not None}
     own = [name for name in flow.steps if name not in named]
     jobs = sorted(set(named.values()))
     sample = sample_of(len(own) + len(jobs))
-    tallies = dict(
-        zip(own, tally(project.ledger, [f"{flow.name}/{name}" for name in own], bounds, sample), strict=True)
-    )
-    shared = dict(zip(jobs, tally(project.ledger, jobs, bounds, sample, as_steps=True), strict=True))
-    return [Stats(shared[named[name]] if name in named else tallies[name], dates, step=name) for name in flow.steps]
+    alone = [f"{flow.name}/{name}" for name in own]
+    of_steps = dict(zip(own, tallies(project, alone, bounds, sample, archived=archived), strict=True))
+    of_jobs = tallies(project, jobs, bounds, sample, as_steps=True, archived=archived)
+    shared = dict(zip(jobs, of_jobs, strict=True))
+    return [Stats(shared[named[name]] if name in named else of_steps[name], dates, step=name) for name in flow.steps]
 
 
 def sample_of(jobs: int) -> int:

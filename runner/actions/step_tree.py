@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from runner.ledger.ledger import Ledger
-from runner.ledger.search import search
 from runner.model.run import Run, State
 from runner.model.run_query import RunQuery
+
+if TYPE_CHECKING:
+    from runner.actions.project import Project
+    from runner.actions.records import Records
 
 DEEPEST = 4
 """Levels of flows within flows that a catalog allows."""
@@ -59,7 +61,7 @@ def branch_of(document: Mapping[str, Any]) -> Branch:
     )
 
 
-def read_branches(ledger: Ledger, flow: Run, *, deepest: int = DEEPEST) -> list[Branch]:
+def read_branches(project: Project, flow: Run, *, deepest: int = DEEPEST) -> list[Branch]:
     """Return the steps of a flow, in its order; none of a run that is no flow.
 
     Raises:
@@ -67,13 +69,15 @@ def read_branches(ledger: Ledger, flow: Run, *, deepest: int = DEEPEST) -> list[
     """
     documents = flow.steps or []
     ids = [each["run"] for each in documents if each.get("run")]
-    runs = {run.id: run for run in ledger.read(ids)}
-    failed = _failed(ledger, flow)
+    runs = {run.id: run for run in _records(project, flow).read(ids)}
+    failed = _failed(project, flow)
     found = []
     for each in documents:
         run = runs.get(each.get("run") or "")
         plain = branch_of(each)
-        below = read_branches(ledger, run, deepest=deepest - 1) if run is not None and run.steps and deepest > 1 else ()
+        below = (
+            read_branches(project, run, deepest=deepest - 1) if run is not None and run.steps and deepest > 1 else ()
+        )
         items = () if run is not None else [item for item in failed if item.step == plain.name][:MOST_FAILED]
         values = {name: getattr(plain, name) for name in _PLAIN}
         found.append(Branch(**values, run=run, failed=items, branches=below))
@@ -83,8 +87,14 @@ def read_branches(ledger: Ledger, flow: Run, *, deepest: int = DEEPEST) -> list[
 _PLAIN = ("name", "state", "reason", "needs", "items", "counts", "started_at", "finished_at")
 
 
-def _failed(ledger: Ledger, flow: Run) -> list[Run]:
+def _failed(project: Project, flow: Run) -> list[Run]:
     wide = any(not each.get("run") and (each.get("counts") or {}).get(State.FAILURE) for each in flow.steps or ())
     if not wide:
         return []
-    return search(ledger, RunQuery(flow=flow.id, state=[State.FAILURE], sort="oldest"), limit=_LOOK).runs
+    query = RunQuery(flow=flow.id, state=[State.FAILURE], sort="oldest")
+    return _records(project, flow).page(query, limit=_LOOK).runs
+
+
+def _records(project: Project, flow: Run) -> Records:
+    # All of a flow is in one place.
+    return project.reading(archived=flow.archived)

@@ -132,5 +132,5 @@ def submitted_document(project: Project, submitted: Submitted) -> dict[str, Any]
     Raises:
         UnknownRun: the key's run is known no more.
     """
-    run = submitted.run or project.ledger.get(submitted.id)
+    run = submitted.run or project.records.get(submitted.id)
     return {**run.document(), "duplicate": submitted.duplicate}

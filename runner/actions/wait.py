@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from runner.model.run import Run
 
 if TYPE_CHECKING:
-    from runner.ledger.ledger import Ledger
+    from runner.actions.project import Project
 
 PATIENCE = 60.0
 """Seconds for which a waiter goes on without reaching Redis: long enough for it to restart."""
 
 
 def wait(
-    ledger: Ledger,
+    project: Project,
     ids: Sequence[str],
     *,
     timeout: float | None = None,
@@ -26,7 +26,7 @@ def wait(
     """Return the runs once all are final, in the order of ``ids``.
 
     Args:
-        ledger: the record of the runs.
+        project: whose runs.
         ids: full ids.
         timeout: seconds to wait, or None to wait for ever.
         on_change: called with each run as it is now, then again whenever it changed.
@@ -39,7 +39,7 @@ def wait(
     """
     deadline = None if timeout is None else time.monotonic() + timeout
     latest: dict[str, Run] = {}
-    with ledger.watch(ids) as watch:
+    with project.ledger.watch(ids, project.records.archived) as watch:
         for run in watch.changes(deadline=deadline, patience=patience):
             latest[run.id] = run
             on_change(run)

@@ -60,7 +60,7 @@ def watch(
     seen: tuple[str, int] | None = None
     flows = {run_id}
     if run_id is not None:
-        run = project.ledger.get(run_id)
+        run = project.records.get(run_id)
         if after is None:
             seen = (run.state, run.attempts)
             yield _now(run, events.last)
@@ -85,7 +85,7 @@ def watch(
             yield event
         if run_id is not None:
             # Reading settles what is overdue. Its events come first, where they are still kept.
-            run = project.ledger.get(run_id)
+            run = project.records.get(run_id)
             if run.final and (isinstance(event, Gap) or events.caught_up()):
                 if seen != (run.state, run.attempts):
                     yield _now(run, events.last)

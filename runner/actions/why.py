@@ -11,9 +11,9 @@ from runner.actions.broker import ask_broker
 from runner.actions.explain import Explanation, Facts, explain
 from runner.actions.explain_flow import MOST_BLOCKING, OpenStep, explain_step
 from runner.actions.find import find_run
+from runner.actions.logs import last_lines
 from runner.actions.skipped import SkippedSlots, skipped_around
 from runner.errors import UnknownRun
-from runner.ledger.flow_log import last_lines
 from runner.ledger.pauses import read_pauses
 from runner.ledger.record import pairs
 from runner.ledger.search import search
@@ -31,25 +31,30 @@ LOOK = 2000
 LOG_LINES = 5
 
 
-def why(project: Project, reference: str, show: Callable[[str], str] = str) -> tuple[Facts, Explanation]:
+def why(
+    project: Project, reference: str, show: Callable[[str], str] = str, *, archived: bool = False
+) -> tuple[Facts, Explanation]:
     """Return the facts about a run, and their explanation.
 
     Args:
         project: where the run belongs.
         reference: its id, a prefix of it, or ``@JOB``.
         show: how the explanation writes a time (RFC 3339); as it is by default.
+        archived: read only the archive.
 
     Raises:
         UnknownRun, AmbiguousId, UsageError: see :func:`runner.actions.find.find_id`.
         Unavailable: Redis cannot be reached.
     """
-    run = _find(project, reference)
+    run = _find(project, reference, archived=archived)
     facts = _facts(project, run, reference, show)
     return facts, explain(facts)
 
 
 def _facts(project: Project, run: Run, reference: str, show: Callable[[str], str]) -> Facts:
-    found = pairs(project.ledger.script("why", run.id, LOOK))
+    # Redis knows nothing of an archived run, and may be away.
+    now = {"now": str(round(time.time() * 1000))}
+    found = now if run.archived else pairs(project.ledger.script("why", run.id, LOOK))
     words = ("holder", "paused", "holders", "detail", "required")
     holder, held, holders, note, required = (found.pop(name, None) for name in words)
     told: dict[str, Any] = {name: int(float(value)) for name, value in found.items() if value}
@@ -71,8 +76,8 @@ def _facts(project: Project, run: Run, reference: str, show: Callable[[str], str
         changed=job is not None and run.spec_digest is not None and run.spec_digest != job.digest,
         left_out=[each.document() for each in _left_out(project, reference, run, told["now"])],
         broker=_broker(project, run),
-        log=[line.labeled() for line in last_lines(project.ledger, run, LOG_LINES)] if run.attempts else [],
-        flow=next(iter(project.ledger.read([run.flow])), None) if run.flow is not None else None,
+        log=[line.labeled() for line in last_lines(project, run, LOG_LINES)] if run.attempts else [],
+        flow=_read(project, run, run.flow) if run.flow is not None else None,
         open_steps=_open_steps(project, run, show) if stays else [],
         show=show,
         **told,
@@ -90,6 +95,11 @@ def _broker(project: Project, run: Run) -> str | None:
         return told.trouble.message
     refused = (told.queues or {})[run.queue].refused if run.queue in (told.queues or {}) else ""
     return f"RabbitMQ refuses the queue of its hints: {refused}" if refused else None
+
+
+def _read(project: Project, run: Run, other: str) -> Run | None:
+    """Return another run, which is where ``run`` is."""
+    return next(iter(project.reading(archived=run.archived).read([other])), None)
 
 
 def _flow_of(name: str) -> str | None:
@@ -135,10 +145,10 @@ def _stands(project: Project, name: str) -> str | None:
     return "paused" if paused(read_pauses(project.ledger), name) is not None else None
 
 
-def _find(project: Project, reference: str) -> Run:
+def _find(project: Project, reference: str, *, archived: bool) -> Run:
     """Return the run that ``reference`` means; if there is none of a job, say what its schedule has left out."""
     try:
-        return find_run(project, reference)
+        return find_run(project, reference, archived=archived)
     except UnknownRun as error:
         job = project.catalog.jobs.get(reference[1:]) if reference.startswith("@") else None
         found = skipped_around(project, job, 0, round(time.time() * 1000)) if job is not None else []

@@ -20,6 +20,7 @@ from runner.app.celery_options import read_options
 from runner.app.celery_types import DeclaredTask
 from runner.app.registry import make_task
 from runner.app.secret_sources import secret_variables
+from runner.archive.behind import Behind
 from runner.catalog.catalog import Catalog, load_catalog
 from runner.delivery.courier import LeavingCourier, open_ledger, with_courier
 from runner.delivery.queue_keys import queue_key_options
@@ -32,6 +33,7 @@ from runner.ledger.connection import connect
 from runner.ledger.ledger import Ledger
 from runner.ledger.submission import Submission
 from runner.model.job import JobSpec
+from runner.model.run import Run
 from runner.settings import Settings
 from runner.settings.broker_url import broker_secrets, read_brokers
 from runner.settings.redis_url import secrets_of
@@ -104,7 +106,15 @@ class RunnerApp(Celery):
 
     def _get_backend(self) -> LedgerBackend:
         cls: type[LedgerBackend] = symbol_by_name("runner.attempt.backend:AttemptBackend")
-        return cls(self, resolve_url(self.runner_settings), self.open_ledger)
+        return cls(self, resolve_url(self.runner_settings), self.open_ledger, self.find_archived)
+
+    def find_archived(self, run_id: str) -> Run | None:
+        """Return a run that the archive has; None if it has not, or cannot be reached."""
+        return next(iter(self._behind.ask(lambda reader: reader.read([run_id])) or ()), None)
+
+    @cached_property
+    def _behind(self) -> Behind:
+        return Behind(self.runner_settings)
 
     def job_task(self, name: str) -> DeclaredTask | None:
         """Return the task of a job; None if no sound job has that name."""

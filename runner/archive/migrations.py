@@ -66,7 +66,9 @@ CREATE TABLE runner_runs (
 )""",
         "CREATE INDEX runner_runs_newest ON runner_runs (namespace, submitted_at, id) WHERE flow IS NULL",
         "CREATE INDEX runner_runs_steps ON runner_runs (namespace, submitted_at, id) WHERE flow IS NOT NULL",
-        "CREATE INDEX runner_runs_job ON runner_runs (namespace, job, submitted_at, id)",
+        "CREATE INDEX runner_runs_job ON runner_runs (namespace, job, state, submitted_at, id) WHERE flow IS NULL",
+        "CREATE INDEX runner_runs_step_job ON runner_runs (namespace, job, state, submitted_at, id) "
+        "WHERE flow IS NOT NULL",
         "CREATE INDEX runner_runs_state ON runner_runs (namespace, state, submitted_at, id) WHERE flow IS NULL",
         "CREATE INDEX runner_runs_flow ON runner_runs (namespace, flow, submitted_at, id) WHERE flow IS NOT NULL",
         """\

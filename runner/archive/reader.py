@@ -1,22 +1,34 @@
-"""Reads one project's runs in the archive."""
+"""Reads runs from the archive. What a list costs depends on the length of its page, not on the number of runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import ColumnElement, Text, func, literal, select, tuple_
+from sqlalchemy import ColumnElement, Select, Subquery, and_, func, or_, select, tuple_, union_all
 from sqlalchemy.exc import DBAPIError
 
 from runner.archive.rows import read_log, run_of
-from runner.archive.schema import ARCHIVE, RUNS, UtcTime
-from runner.archive.store import Archive
-from runner.errors import ArchiveUnavailable, UsageError
+from runner.archive.schema import ARCHIVE, RUNS
+from runner.errors import ArchiveUnavailable
 from runner.model.log_line import LogLine
-from runner.model.run import Run, State
+from runner.model.run import FailureReason, Run, State
+from runner.model.run_page import Part, Place
 from runner.model.run_query import RunQuery
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+
+    from runner.archive.store import Archive
+
+_READ_AT_ONCE = 500
+LATEST = 250_000_000_000_000
+"""Unix ms, in the year 9892: no time of a run is later, and every database has it."""
+_ENDED = (State.SUCCESS, State.FAILURE, State.REVOKED)
+
 
 T = TypeVar("T")
 
@@ -33,131 +45,275 @@ class Copied:
     identity: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
 class Reader:
-    """Reads the runs of one namespace. A database without our tables, or without a file, reads as an empty archive.
+    """The runs of one namespace.
 
-    Every method raises :class:`~runner.errors.ArchiveUnavailable` if the database cannot be reached.
+    Every method raises :class:`~runner.errors.ArchiveUnavailable` if the database cannot be reached in a bounded time.
     """
 
-    def __init__(self, archive: Archive, namespace: str) -> None:
-        self._archive = archive
-        self._namespace = namespace
+    archive: Archive
+    namespace: str
+
+    # -- by id
+
+    def read(self, ids: Sequence[str]) -> list[Run]:
+        """Return those of ``ids`` that are archived, in that order."""
+
+        def read(connection: Connection) -> dict[str, Run]:
+            found: dict[str, Run] = {}
+            for first in range(0, len(ids), _READ_AT_ONCE):
+                wanted = ids[first : first + _READ_AT_ONCE]
+                rows = connection.execute(select(RUNS.c.id, RUNS.c.document).where(self.mine, RUNS.c.id.in_(wanted)))
+                found |= {row.id: _run(row.document) for row in rows}
+            return found
+
+        found = self.ask(read) or {}
+        return [found[run_id] for run_id in ids if run_id in found]
 
     def get(self, run_id: str) -> Run | None:
         """Return a run by its full id; None if the archive does not know it."""
-        query = self._select(RUNS.c.document).where(RUNS.c.id == run_id)
-        found: list[str] = self._ask(lambda: self._scalars(query), [])
-        return run_of(found[0]) if found else None
+        return next(iter(self.read([run_id])), None)
+
+    def find(self, prefix: str, most: int = 3) -> list[str]:
+        """Return the first ids that begin with ``prefix``, in order."""
+        # Ids are ASCII, and none has a DEL in it.
+        within = and_(RUNS.c.id >= prefix, RUNS.c.id < f"{prefix}\x7f")
+        chosen = select(RUNS.c.id).where(self.mine, within).order_by(RUNS.c.id).limit(most)
+        return self.ask(lambda connection: [str(each) for each in connection.scalars(chosen)]) or []
 
     def log(self, run_id: str) -> list[LogLine]:
-        """Return the end of a run's log."""
-        query = self._select(RUNS.c.log).where(RUNS.c.id == run_id)
-        found: list[str] = self._ask(lambda: self._scalars(query), [])
-        return read_log(found[0]) if found else []
+        """Return the last lines that a run wrote; none of one that is not archived."""
+        chosen = select(RUNS.c.log).where(self.mine, RUNS.c.id == run_id)
+        text: str | None = self.ask(lambda connection: connection.scalar(chosen))
+        return read_log(text or "")
 
-    def find(self, prefix: str, limit: int = 3) -> list[str]:
-        """Return the first ids that begin with ``prefix``, in their order."""
-        query = self._select(RUNS.c.id).where(RUNS.c.id >= prefix, RUNS.c.id < prefix + "\U0010ffff")
-        return self._ask(lambda: self._scalars(query.order_by(RUNS.c.id).limit(limit)), [])
+    def step_runs(self, flow: str) -> list[Run]:
+        """Return the step runs of a flow, in order of submission."""
+        chosen = select(RUNS.c.document).where(self.mine, RUNS.c.flow == flow)
+        chosen = chosen.order_by(RUNS.c.submitted_at, RUNS.c.id)
+        return self.ask(lambda connection: [_run(each) for each in connection.scalars(chosen)]) or []
 
-    def page(self, query: RunQuery, *, limit: int, cursor: str | None = None) -> tuple[list[Run], str | None]:
-        """Return up to ``limit`` runs that fit, in order of submission, and the cursor of the next page.
+    # -- lists
 
-        Raises:
-            UsageError: the cursor is none, or there are no pages.
+    def page(self, query: RunQuery, *, limit: int, after: Place | None = None, look: int = 10_000) -> Part:
+        """Return up to ``limit`` runs that fit, after a place in the list.
+
+        Conditions on job, state, time, and flow use an index; the others are asked of at most ``look`` runs.
         """
-        if query.sort == "longest":
-            raise UsageError("sort longest has no pages", hint="use until to look at older runs")
+        plan = _plan(query)
+        if plan is None:
+            return Part([], None)
+
+        def read(connection: Connection) -> Part:
+            if query.sort == "longest":
+                return self._longest(connection, self._keys(query, plan, after, look), plan.others, limit, look)
+            if not plan.others:
+                keys = self._keys(query, plan, after, limit + 1)
+                return _part(connection.execute(self._whole(keys, plan, query, limit + 1)), limit)
+            keys = self._keys(query, plan, after, look)
+            part = _part(connection.execute(self._whole(keys, plan, query, limit + 1)), limit)
+            if part.end is not None:
+                return part
+            looked, end = _extent(connection, keys, query)
+            return replace(part, end=end if looked >= look else None, looked_at=looked, cut=looked >= look)
+
+        return self.ask(read) or Part([], None)
+
+    def _keys(self, query: RunQuery, plan: Plan, after: Place | None, most: int) -> Subquery:
+        """Return the places of the first runs with the job, states, time, and flow that are asked for.
+
+        One query for each index that has some of them, as no index has runs of several states in order.
+        """
         place = tuple_(RUNS.c.submitted_at, RUNS.c.id)
-        asked = (
-            self._select(RUNS.c.document, RUNS.c.submitted_at, RUNS.c.id).where(*self._conditions(query)).limit(limit)
+        wanted = [self.mine]
+        if query.since is not None:
+            wanted.append(RUNS.c.submitted_at >= moment(round(query.since * 1000)))
+        if query.until is not None:
+            wanted.append(RUNS.c.submitted_at <= moment(round(query.until * 1000)))
+        if after is not None:
+            there: Any = (moment(after.at), after.id)
+            wanted.append(place > there if query.sort == "oldest" else place < there)
+        branches = [
+            select(RUNS.c.submitted_at, RUNS.c.id)
+            .where(*wanted, *branch)
+            .order_by(*_order(RUNS.c, query))
+            .limit(most)
+            .subquery()
+            for branch in plan.branches
+        ]
+        if len(branches) == 1:
+            return branches[0]
+        together = union_all(*(select(each.c.submitted_at, each.c.id) for each in branches)).subquery()
+        return select(together).order_by(*_order(together.c, query)).limit(most).subquery()
+
+    def _whole(self, keys: Subquery, plan: Plan, query: RunQuery, most: int) -> Select[tuple[datetime, str, str]]:
+        """Return the query for the runs at ``keys`` that fit."""
+        return (
+            select(RUNS.c.submitted_at, RUNS.c.id, RUNS.c.document)
+            .join(keys, RUNS.c.id == keys.c.id)
+            .where(self.mine, *plan.others)
+            .order_by(*_order(keys.c, query))
+            .limit(most)
         )
-        if cursor is not None:
-            at = tuple_(*_read_cursor(cursor))
-            asked = asked.where(place > at if query.sort == "oldest" else place < at)
-        if query.sort == "oldest":
-            asked = asked.order_by(RUNS.c.submitted_at, RUNS.c.id)
-        else:
-            asked = asked.order_by(RUNS.c.submitted_at.desc(), RUNS.c.id.desc())
 
-        def ask() -> list[Any]:
-            with self._archive.reading() as connection:
-                return list(connection.execute(asked))
+    def _longest(
+        self,
+        connection: Connection,
+        keys: Subquery,
+        asked: Sequence[ColumnElement[bool]],
+        limit: int,
+        look: int,
+    ) -> Part:
+        took = select(RUNS.c.document).join(keys, RUNS.c.id == keys.c.id).where(self.mine, *asked)
+        found = connection.scalars(took.order_by(func.coalesce(RUNS.c.took_ms, -1).desc()).limit(limit))
+        runs = [_run(each) for each in found]
+        looked = connection.scalar(select(func.count()).select_from(keys)) or 0
+        return Part(runs, None, looked, looked >= look)
 
-        found: list[Any] = self._ask(ask, [])
-        last = found[-1] if len(found) == limit else None
-        return [run_of(each.document) for each in found], write_cursor(last.submitted_at, last.id) if last else None
-
-    def stats(self, job: str | None = None) -> dict[str, dict[State, int]]:
-        """Return the number of runs in each state, by job; step runs are left out."""
-        query = self._select(RUNS.c.job, RUNS.c.state, func.count()).where(RUNS.c.flow.is_(None))
-        if job is not None:
-            query = query.where(RUNS.c.job == job)
-        counted: dict[str, dict[State, int]] = {}
-
-        def ask() -> dict[str, dict[State, int]]:
-            with self._archive.reading() as connection:
-                for name, state, number in connection.execute(query.group_by(RUNS.c.job, RUNS.c.state)):
-                    counted.setdefault(name, {})[State(state)] = number
-            return counted
-
-        return self._ask(ask, {})
+    # -- copying
 
     def copied(self) -> Copied:
         """Return how much was copied."""
 
-        def ask() -> Copied:
-            query = select(ARCHIVE).where(ARCHIVE.c.namespace == self._namespace)
-            with self._archive.reading() as connection:
-                found = connection.execute(query).one_or_none()
-            return Copied(found.copied, found.copied_at, found.identity) if found else Copied()
+        def read(connection: Connection) -> Copied | None:
+            found = connection.execute(select(ARCHIVE).where(ARCHIVE.c.namespace == self.namespace)).one_or_none()
+            return Copied(found.copied, found.copied_at, found.identity) if found else None
 
-        return self._ask(ask, Copied())
+        return self.ask(read) or Copied()
 
-    def _conditions(self, query: RunQuery) -> list[ColumnElement[bool]]:
-        wanted: list[ColumnElement[bool]] = []
-        for column, value in ((RUNS.c.job, query.job), (RUNS.c.flow, query.flow), (RUNS.c.reason, query.reason)):
-            if value is not None:
-                wanted.append(column == value)
-        if query.state:
-            wanted.append(RUNS.c.state.in_([str(each) for each in query.state]))
-        if query.since is not None:
-            wanted.append(RUNS.c.submitted_at >= datetime.fromtimestamp(query.since, UTC))
-        if query.until is not None:
-            wanted.append(RUNS.c.submitted_at <= datetime.fromtimestamp(query.until, UTC))
-        if query.flow is None and query.step is None and not query.steps:
-            wanted.append(RUNS.c.flow.is_(None))
-        return wanted
+    # -- asking
 
-    def _select(self, *columns: Any) -> Any:
-        return select(*columns).where(RUNS.c.namespace == self._namespace)
+    @property
+    def mine(self) -> ColumnElement[bool]:
+        """The condition that a row is of this namespace."""
+        return RUNS.c.namespace == self.namespace
 
-    def _scalars(self, query: Any) -> list[str]:
-        with self._archive.reading() as connection:
-            return list(map(str, connection.scalars(query)))
-
-    def _ask(self, ask: Callable[[], T], empty: T) -> T:
+    def ask(self, question: Callable[[Connection], T]) -> T | None:
+        """Return the answer of the database; None of one without our tables, or without a file."""
         try:
-            return ask()
+            with self.archive.reading() as connection:
+                return question(connection)
         except ArchiveUnavailable as error:
             if isinstance(error.__cause__, DBAPIError) and self._is_empty():
-                return empty
+                return None
             raise
 
     def _is_empty(self) -> bool:
         try:
-            return not self._archive.exists() or not self._archive.version()
+            return not self.archive.exists() or not self.archive.version()
         except ArchiveUnavailable:
             return False
 
 
-def write_cursor(submitted_at: datetime, run_id: str) -> str:
-    """Return the cursor that leads to what follows a run; it has the form of the ledger's cursors."""
-    return f"{round(submitted_at.timestamp() * 1000)}:{run_id}"
+def _run(document: str) -> Run:
+    return replace(run_of(document), archived=True)
 
 
-def _read_cursor(cursor: str) -> tuple[Any, Any]:
-    at, colon, run_id = cursor.partition(":")
-    if not (colon and run_id and at.isascii() and at.isdigit() and len(at) < 16):
-        raise UsageError(f"{cursor!r} is not a cursor", hint="give the one that the page before ended with")
-    return literal(datetime.fromtimestamp(int(at) / 1000, UTC), UtcTime), literal(run_id, Text)
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a list is read: the conditions of each index that is looked through, and what is asked of rows themselves."""
+
+    branches: list[list[ColumnElement[bool]]]
+    others: list[ColumnElement[bool]]
+
+
+def _plan(query: RunQuery) -> Plan | None:
+    """Return the plan of a list; None if no finished run can be in it."""
+    possible = set(_ENDED)
+    if query.reason is not None:
+        possible &= {State.FAILURE} if query.reason in set(FailureReason) else {State.REVOKED}
+    if query.grep is not None:
+        possible -= {State.SUCCESS}
+    states = [str(state) for state in _ENDED if state in possible and (not query.state or state in query.state)]
+    if not states:
+        return None
+    others = _others(query)
+    in_states = [RUNS.c.state.in_(states)] if len(states) < len(_ENDED) else []
+    if query.flow is not None:
+        job = [RUNS.c.job == query.job] if query.job is not None else []
+        return Plan([[RUNS.c.flow == query.flow, *job, *in_states]], others)
+    wholes = [RUNS.c.flow.is_(None)]
+    if query.steps or query.step is not None or "/" in (query.job or ""):
+        wholes.append(RUNS.c.flow.is_not(None))
+    if query.job is not None:
+        return Plan(
+            [[each, RUNS.c.job == query.job, RUNS.c.state == state] for each in wholes for state in states], others
+        )
+    if in_states and len(wholes) == 1:
+        return Plan([[*wholes, RUNS.c.state == state] for state in states], others)
+    # No index has the states of step runs.
+    return Plan([[each] for each in wholes], [*in_states, *others])
+
+
+def _others(query: RunQuery) -> list[ColumnElement[bool]]:
+    """Return the conditions that no index has."""
+    plain = {
+        RUNS.c.reason: query.reason,
+        RUNS.c.trigger: query.trigger,
+        RUNS.c.key: query.key,
+        RUNS.c.backfill: query.backfill,
+        RUNS.c.step: query.step,
+    }
+    found: list[ColumnElement[bool]] = [column == value for column, value in plain.items() if value is not None]
+    if query.worker is not None:
+        found.append(or_(RUNS.c.worker == query.worker, RUNS.c.worker.endswith(f"@{query.worker}", autoescape=True)))
+    if query.tag is not None:
+        found.append(RUNS.c.tags.contains(_json(query.tag), autoescape=True))
+    if query.grep is not None:
+        held = func.lower(RUNS.c.error)
+        texts = {_json(each)[1:-1] for each in spellings(query.grep)}
+        lowered = sorted({*map(_ascii_lower, texts), *(each.lower() for each in texts)})
+        found += [RUNS.c.error.is_not(None), or_(*(held.contains(each, autoescape=True) for each in lowered))]
+    return found
+
+
+def spellings(text: str) -> tuple[str, ...]:
+    """Return a text in the cases in which it may stand somewhere."""
+    return text, text.lower(), text.upper(), text.capitalize()
+
+
+def _ascii_lower(text: str) -> str:
+    # As SQLite does it, and PostgreSQL in the locale C.
+    return "".join(each.lower() if each.isascii() else each for each in text)
+
+
+def _json(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _order(columns: Any, query: RunQuery) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
+    if query.sort == "oldest":
+        return columns.submitted_at.asc(), columns.id.asc()
+    return columns.submitted_at.desc(), columns.id.desc()
+
+
+def _part(rows: Any, limit: int) -> Part:
+    """Return the part that ``limit`` + 1 rows make: the last one only tells that there are more."""
+    found = list(rows)
+    end = _place(found[limit - 1]) if len(found) > limit else None
+    return Part([_run(row.document) for row in found[:limit]], end, min(len(found), limit))
+
+
+def _extent(connection: Connection, keys: Subquery, query: RunQuery) -> tuple[int, Place | None]:
+    """Return the number of runs that were looked at, and the last one."""
+    looked = connection.scalar(select(func.count()).select_from(keys)) or 0
+    backward = [each.desc() if query.sort == "oldest" else each.asc() for each in (keys.c.submitted_at, keys.c.id)]
+    last = connection.execute(select(keys).order_by(*backward).limit(1)).first()
+    return looked, None if last is None else _place(last)
+
+
+def _place(row: Any) -> Place:
+    return Place(milliseconds(row.submitted_at), row.id)
+
+
+def milliseconds(time: datetime) -> int:
+    """Return the Unix time in ms."""
+    return round(time.timestamp() * 1000)
+
+
+def moment(at: int) -> datetime:
+    """Return the time of Unix ms."""
+    # Exact, unlike a float of seconds.
+    seconds, rest = divmod(min(max(at, 0), LATEST), 1000)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest * 1000)

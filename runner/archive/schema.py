@@ -95,6 +95,8 @@ def _index(name: str, *columns: str, where: Any = None) -> None:
 _WHOLE, _STEP = RUNS.c.flow.is_(None), RUNS.c.flow.is_not(None)
 _index("runner_runs_newest", "namespace", "submitted_at", "id", where=_WHOLE)
 _index("runner_runs_steps", "namespace", "submitted_at", "id", where=_STEP)
-_index("runner_runs_job", "namespace", "job", "submitted_at", "id")
+# No index has runs of several states in order: each state is read by itself.
+_index("runner_runs_job", "namespace", "job", "state", "submitted_at", "id", where=_WHOLE)
+_index("runner_runs_step_job", "namespace", "job", "state", "submitted_at", "id", where=_STEP)
 _index("runner_runs_state", "namespace", "state", "submitted_at", "id", where=_WHOLE)
 _index("runner_runs_flow", "namespace", "flow", "submitted_at", "id", where=_STEP)

@@ -7,12 +7,14 @@ from datetime import UTC, datetime, tzinfo
 
 import click
 
+from runner.cli.frame.declared import asked_for, declared_options
 from runner.cli.frame.group import verb
 from runner.cli.frame.opening import open_project
 from runner.cli.frame.options import READ_REFERENCE, utc_option
 from runner.cli.frame.output import Output, printable
 from runner.model.log_line import LogLine
 from runner.model.moment import read_since
+from runner.model.run_query import Reading
 
 MOST = 1_000_000
 STYLES = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red", "DEBUG": "bright_black"}
@@ -27,8 +29,10 @@ STYLES = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red", "DEBUG": "brig
 @click.option("--tail", "-n", type=click.IntRange(1, MOST), help="Show only the last N lines.")
 @click.option("--raw", is_flag=True, help="Print only the text, without time and level.")
 @click.option("--jsonl", is_flag=True, help="Print one JSON object per line: at, attempt, level, text, cut, step, run.")
+@declared_options(Reading)
 @utc_option
 def command(
+    asked: dict[str, object],
     reference: str,
     follow: bool,
     attempt: int | None,
@@ -41,7 +45,8 @@ def command(
 ) -> int:
     """Show the output of a run: prints, logging, and its subprocesses, in order of the attempts.
 
-    The output of a flow is that of its steps in order of time, each line with the name of its step.
+    The output of a flow is that of its steps in order of time, each line with the name of its step. Of a run that only
+    the archive has, it is the end of its output.
 
     An ID is a full id, a unique prefix of 8 or more characters, or @JOB: the latest run of that job.
     """
@@ -50,15 +55,18 @@ def command(
 
     project = open_project()
     out = Output(as_json=jsonl, utc=utc)
-    run_id = find_id(project, reference)
+    archived = asked_for(Reading, project, asked).archived
+    run_id = find_id(project, reference, archived=archived)
     oldest = read_since(since, project.settings.timezone) if since is not None else None
-    lines = read_log(project, run_id, follow=follow, attempt=attempt, since=oldest, tail=tail, step=step)
+    lines = read_log(
+        project, run_id, follow=follow, attempt=attempt, since=oldest, tail=tail, step=step, archived=archived
+    )
     shown = False
     for line in lines:
         shown = True
         _show(out, line, raw=raw)
     if not shown:
-        project.ledger.get(run_id)  # an unknown run is no empty log
+        project.reading(archived=archived).get(run_id)  # an unknown run is no empty log
         out.note(f"run {run_id} has written nothing" + (" in that time" if since or attempt or step else ""))
     return 0
 

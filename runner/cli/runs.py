@@ -61,6 +61,8 @@ def command(
 
     Step runs of flows are left out; --steps lists them too, and --flow those of one flow.
 
+    Runs that Redis no longer keeps are read from the archive, if there is one.
+
     Job, state, and time are looked up in an index. For the other filters, up to 10,000 runs are examined at a time. If
     that was not enough, stderr shows the command that continues the search.
     """

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runner.cli.frame.declared import asked_for, declared_options
 from runner.cli.frame.group import verb
 from runner.cli.frame.moments import show_moment, show_seconds
 from runner.cli.frame.opening import open_projects
@@ -16,6 +17,7 @@ from runner.cli.frame.output import Output, table
 from runner.cli.frame.run_text import aligned
 from runner.cli.frame.several import Shown
 from runner.model.run import to_timestamp
+from runner.model.run_query import Reading
 
 if TYPE_CHECKING:
     from runner.actions.stats import Stats
@@ -26,23 +28,26 @@ PLAIN_BARS = ".:-=+*#@"
 
 @verb(example="runner stats\nrunner stats nightly-report --json")
 @click.argument("job", required=False, type=JOB)
+@declared_options(Reading)
 @json_option
 @jsonl_option
 @utc_option
-def command(job: str | None, as_json: bool, jsonl: bool, utc: bool) -> int:
+def command(asked: dict[str, object], job: str | None, as_json: bool, jsonl: bool, utc: bool) -> int:
     """Show the number of runs of a job or of all jobs, the success rate, and the wait and run times.
 
     A flow has a row for each of its steps. That of a step that is another job counts the runs of that job in all flows.
 
-    Only runs that retention keeps are counted. p50 and p95 are percentiles: 50 or 95 percent of the last runs took this
-    long or less.
+    Only runs that retention keeps are counted, and those in the archive if there is one. p50 and p95 are percentiles:
+    50 or 95 percent of the last runs took this long or less.
     """
     from runner.actions.stats import stats  # start-up time: --help reads no settings
 
     in_one_form(json=as_json, jsonl=jsonl)
     out = Output(as_json=as_json or jsonl, utc=utc)
     shown = Shown(out, open_projects())
-    found = [(of, each) for of in shown.read(lambda project: stats(project, job)) for each in of.value]
+    archived = asked_for(Reading, shown.projects.first, asked).archived
+    read = shown.read(lambda project: stats(project, job, archived=archived))
+    found = [(of, each) for of in read for each in of.value]
     if jsonl:
         out.lines(shown.document(of, each.document()) for of, each in found)
     elif as_json:

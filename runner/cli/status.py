@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runner.cli.frame.declared import asked_for, declared_options
 from runner.cli.frame.faults import error_document, worst
 from runner.cli.frame.follow import exit_code_of
 from runner.cli.frame.group import verb
@@ -19,8 +20,9 @@ from runner.cli.frame.output import STYLES, Output
 from runner.cli.frame.run_text import aligned, block
 from runner.cli.frame.several import Shown
 from runner.cli.frame.step_text import tree_lines
-from runner.errors import RunnerError, Unavailable
+from runner.errors import ArchiveUnavailable, RunnerError, Unavailable, UsageError
 from runner.model.run import Run
+from runner.model.run_query import Reading
 
 if TYPE_CHECKING:
     from runner.actions.projects import Named
@@ -35,9 +37,10 @@ ATTENTION = 1
     is_flag=True,
     help="Use the exit codes of wait, or 5 if a run has not finished. Without ID: 1 if something needs attention.",
 )
+@declared_options(Reading)
 @json_option
 @utc_option
-def command(ids: tuple[str, ...], exit_status: bool, as_json: bool, utc: bool) -> int:
+def command(asked: dict[str, object], ids: tuple[str, ...], exit_status: bool, as_json: bool, utc: bool) -> int:
     """Show an overview of the project, or all details of runs.
 
     Without ID, 20 lines show failing jobs, active runs, waiting runs and the reasons, the next slots, workers, pauses,
@@ -46,15 +49,18 @@ def command(ids: tuple[str, ...], exit_status: bool, as_json: bool, utc: bool) -
     an overview of each is shown, and an ID is looked for in all of them.
     """
     if not ids:
+        if asked:
+            raise UsageError("--archived needs an ID", hint="runner runs --archived lists archived runs")
         return _glance(exit_status=exit_status, as_json=as_json, utc=utc)
     out = Output(as_json=as_json, utc=utc)
     shown = Shown(out, open_projects())
+    archived = asked_for(Reading, shown.projects.first, asked).archived
     answers: list[dict[str, Any]] = []
     codes = []
     for number, reference in enumerate(ids):
         try:
-            of = shown.find(reference)
-        except Unavailable as error:
+            of = shown.find(reference, archived=archived)
+        except (Unavailable, ArchiveUnavailable) as error:
             if not shown.projects.several:
                 raise
             codes.append(_failed(out, error, answers))
@@ -105,7 +111,7 @@ def _show(shown: Shown, of: Named[Run], *, first: bool) -> None:
     out, run = shown.out, of.value
     if not first:
         out.data("")
-    steps = tree_lines(read_branches(of.project.ledger, run)) if run.steps else ()
+    steps = tree_lines(read_branches(of.project, run)) if run.steps else ()
     whose = [("project", of.name)] if shown.projects.several else []
     _print(out, [*whose, *block(run, utc=out.utc, steps=steps)], styles={"state": STYLES[run.state]})
 

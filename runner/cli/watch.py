@@ -39,7 +39,7 @@ def command(what: str | None, after: str | None, jsonl: bool, utc: bool) -> int:
     project = open_project()
     out = Output(as_json=jsonl, utc=utc)
     job, run_id = watched(project, what)
-    if run_id is not None and after is None and out.for_people and project.ledger.get(run_id).steps is not None:
+    if run_id is not None and after is None and out.for_people and project.records.get(run_id).steps is not None:
         return _watch_flow(project, run_id)
     for event in watch(project, job=job, run_id=run_id, after=after):
         if isinstance(event, Gap):
@@ -57,7 +57,7 @@ def _watch_flow(project: Project, flow: str) -> int:
     from runner.cli.frame.live import LiveRuns  # start-up time: rich is for terminals only
 
     with LiveRuns(stderr=False) as display:
-        wait(project.ledger, [flow], on_change=display.see, patience=None)
+        wait(project, [flow], on_change=display.see, patience=None)
     return 0
 
 

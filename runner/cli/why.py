@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import click
 
+from runner.cli.frame.declared import asked_for, declared_options
 from runner.cli.frame.group import verb
 from runner.cli.frame.moments import show_moment
 from runner.cli.frame.opening import open_project
 from runner.cli.frame.options import READ_REFERENCE, json_option, utc_option
 from runner.cli.frame.output import Output, command_line, printable
 from runner.cli.frame.run_text import state_text
+from runner.model.run_query import Reading
 
 
 @verb(example="runner why 3f2a9c41\nrunner why @nightly-report")
 @click.argument("reference", type=READ_REFERENCE, metavar="ID")
+@declared_options(Reading)
 @json_option
 @utc_option
-def command(reference: str, as_json: bool, utc: bool) -> int:
+def command(asked: dict[str, object], reference: str, as_json: bool, utc: bool) -> int:
     """Explain why a run waits or why it ended, and what you can do about it.
 
     An ID is a full id, a unique prefix of 8 or more characters, or @JOB: the latest run of that job.
@@ -25,7 +30,9 @@ def command(reference: str, as_json: bool, utc: bool) -> int:
 
     project = open_project()
     out = Output(as_json=as_json)
-    facts, explanation = why(project, reference, str if as_json else lambda at: show_moment(at, utc=utc))
+    archived = asked_for(Reading, project, asked).archived
+    show = str if as_json else partial(show_moment, utc=utc)
+    facts, explanation = why(project, reference, show, archived=archived)
     run, commands = facts.run, [command_line(project, *words) for words in explanation.commands]
     if as_json:
         out.document(explanation.document(facts, commands))

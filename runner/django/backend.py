@@ -93,7 +93,7 @@ class RunnerBackend(BaseTaskBackend):
         """
         project = self.project
         try:
-            run = project.ledger.get(require_run_id(result_id))
+            run = project.records.get(require_run_id(result_id))
             project.look(run.job)
             job = project.catalog.get(run.job)
             return result_of(run, task_of(_load(job.import_path), self.alias, self.task_class))

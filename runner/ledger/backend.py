@@ -33,7 +33,13 @@ _ABORTED = "ABORTED"
 class LedgerBackend(RedisBackend):
     """Reads the ledger where Celery reads results."""
 
-    def __init__(self, app: Any, url: str, open_ledger: Callable[[], Ledger]):
+    def __init__(
+        self,
+        app: Any,
+        url: str,
+        open_ledger: Callable[[], Ledger],
+        find_archived: Callable[[str], Run | None] = lambda _run_id: None,
+    ):
         super().__init__(app=app, url=None)
         self.url = url
         behind = url.startswith("sentinel://")
@@ -47,6 +53,7 @@ class LedgerBackend(RedisBackend):
             for name in ("host", "port", "socket_connect_timeout", "socket_keepalive"):
                 self.connparams.pop(name, None)
         self._open_ledger = open_ledger
+        self._find_archived = find_archived
         self._ledger: Ledger | None = None
 
     def _get_pool(self, **params: Any) -> Any:
@@ -91,7 +98,7 @@ class LedgerBackend(RedisBackend):
         return self._meta_of(run)
 
     def task_result_exists(self, task_id: str) -> bool:
-        """Return whether the ledger knows the run."""
+        """Return whether the run is known."""
         return self._find(task_id) is not None
 
     def wait_for_pending(self, result: Any, *args: Any, **kwargs: Any) -> Any:
@@ -108,7 +115,11 @@ class LedgerBackend(RedisBackend):
         return super().wait_for_pending(result, *args, **kwargs)
 
     def _find(self, task_id: str) -> Run | None:
-        return next(iter(self.ledger.read([task_id])), None)
+        run = next(iter(self.ledger.read([task_id])), None)
+        if run is not None and not run.result_expired:
+            return run
+        archived = self._find_archived(task_id)
+        return run if archived is None or archived.result_expired else archived
 
     def _meta_of(self, run: Run) -> dict[str, Any]:
         result: Any = run.result

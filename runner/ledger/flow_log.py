@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ from runner.ledger.reading import get_run, read_runs
 from runner.ledger.run_log import LOOK_SECONDS, RunLog, follow_to_end
 from runner.ledger.search import search
 from runner.ledger.store import Store
-from runner.model.log_line import LogLine
+from runner.model.log_line import LogLine, Source, interleave
 from runner.model.run import FINAL, Run, State, to_datetime
 from runner.model.run_query import RunQuery
 from runner.model.step_run import step_name
@@ -42,9 +41,10 @@ class _Source:
     """When it first started, Unix ms."""
     ended: bool
 
-    def named(self, line: LogLine) -> LogLine:
-        """Return the line with its origin."""
-        return replace(line, step=self.name, run=self.run_id)
+    def lines(self) -> Iterator[LogLine]:
+        """Yield the new lines with their origin."""
+        for line in self.log.lines():
+            yield replace(line, step=self.name, run=self.run_id)
 
 
 class FlowLog:
@@ -68,25 +68,8 @@ class FlowLog:
     def lines(self) -> Iterator[LogLine]:
         """Yield the new lines that have been recorded so far, in order of time."""
         self._discover()
-        ready = sorted(self._open.values(), key=lambda each: each.begin)
-        heap: list[tuple[int, int, LogLine, Iterator[LogLine], _Source]] = []
-        place = number = 0
-        while heap or place < len(ready):
-            # A log is opened when its turn comes: there may be ten thousand of them.
-            while place < len(ready) and (not heap or ready[place].begin <= heap[0][0]):
-                source = ready[place]
-                lines = source.log.lines()
-                if (first := next(lines, None)) is not None:
-                    heapq.heappush(heap, (first.at, number, first, lines, source))
-                place, number = place + 1, number + 1
-            if not heap:
-                continue
-            _, order, line, lines, source = heap[0]
-            yield source.named(line)
-            if (after := next(lines, None)) is not None:
-                heapq.heapreplace(heap, (after.at, order, after, lines, source))
-            else:
-                heapq.heappop(heap)
+        ready = list(self._open.values())
+        yield from interleave([Source(each.begin, each.lines) for each in ready])
         self._close(ready)
 
     def follow(self) -> Iterator[LogLine]:
@@ -155,7 +138,7 @@ class FlowLog:
             self._flows[run.id] = f"{name}/"
         elif run.attempts and self._wanted(name):
             log = RunLog(self._store, run.id)
-            self._open[run.id] = _Source(name, log, run.id, _begin(run), run.final)
+            self._open[run.id] = _Source(name, log, run.id, begin_of(run), run.final)
 
 
 def last_lines(store: Store, run: Run, count: int) -> list[LogLine]:
@@ -169,15 +152,17 @@ def last_lines(store: Store, run: Run, count: int) -> list[LogLine]:
     if not any(each["state"] == State.FAILURE for each in run.steps):
         return []
     found = search(store, RunQuery(flow=run.id, state=[State.FAILURE], sort="oldest"), limit=1).runs
-    return [_below(run, line) for run in found for line in last_lines(store, run, count)]
+    return [below(run, line) for run in found for line in last_lines(store, run, count)]
 
 
-def _below(run: Run, line: LogLine) -> LogLine:
+def below(run: Run, line: LogLine) -> LogLine:
+    """Return a line of a step run, or of one below it, as its flow shows it."""
     name = step_name(run.step or "?", run.item)
     return replace(line, step=f"{name}/{line.step}" if line.step else name, run=line.run or run.id)
 
 
-def _begin(run: Run) -> float:
+def begin_of(run: Run) -> float:
+    """Return when a run first started, Unix ms."""
     times = [each["started_at"] for each in run.past_attempts if each.get("started_at")]
     first = min([*times, *([run.started_at] if run.started_at else [])], default=None)
     return to_datetime(first).timestamp() * 1000 if first is not None else 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from runner.errors import AmbiguousId, BelongsToFlow, CannotTerminate, NotFinished, UnknownRun
@@ -15,7 +15,7 @@ from runner.ledger.reading import get_run, get_runs, read_runs, unknown_run
 from runner.ledger.refusals import conflict, not_handed_over, paused, unconfirmed
 from runner.ledger.store import Store
 from runner.ledger.submission import Submission, Submitted, arguments_of
-from runner.ledger.watch import Watch
+from runner.ledger.watch import Watch, nowhere
 from runner.model.duration import milliseconds
 from runner.model.run import Run, State
 from runner.model.worker import Worker
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 SHORTEST_PREFIX = 8
 """Characters of an id that a prefix must have at least."""
+
+MOST_FOUND = 3
+"""Ids that are named where a prefix fits more than one run."""
 
 WORKER_RECORD_SECONDS = 15.0
 """A worker that has not been heard of for this long is not listed."""
@@ -99,21 +102,15 @@ class Ledger(Store):
                     f"job {reference[1:]} has no runs", hint=f"submit one with: runner submit {reference[1:]}"
                 )
             return latest[0].id
+        return choose(reference, self.find_ids(reference))
+
+    def find_ids(self, prefix: str) -> list[str]:
+        """Return the first ids that begin with ``prefix``, :data:`MOST_FOUND` at most, in order."""
         with reaching(self.settings):
             found: list[str] = self.client.zrange(  # type: ignore[assignment]
-                self.keys.ids, f"[{reference}", f"[{reference}\xff", bylex=True, offset=0, num=3
+                self.keys.ids, f"[{prefix}", f"[{prefix}\xff", bylex=True, offset=0, num=MOST_FOUND
             )
-        if reference in found:
-            return reference
-        if not found:
-            raise unknown_run(reference)
-        if len(reference) < SHORTEST_PREFIX:
-            raise AmbiguousId(
-                f"{reference!r} is too short for an id", hint=f"give at least {SHORTEST_PREFIX} characters"
-            )
-        if len(found) > 1:
-            raise AmbiguousId(f"{reference!r} fits more than one run: {', '.join(found)}", hint="give more characters")
-        return str(found[0])
+        return found
 
     def runs(
         self,
@@ -294,9 +291,32 @@ class Ledger(Store):
             since, (seconds, micros) = pipe.execute()
         return seconds + micros / 1e6 - float(since) / 1000 if since and since.isascii() and since.isdigit() else None
 
-    def watch(self, ids: Sequence[str]) -> Watch:
-        """Return a context manager that follows runs as they change."""
-        return Watch(self, ids)
+    def watch(self, ids: Sequence[str], elsewhere: Callable[[Sequence[str]], list[Run]] = nowhere) -> Watch:
+        """Return a context manager that follows runs as they change.
+
+        Args:
+            ids: full ids.
+            elsewhere: returns those of some runs, which the ledger does not know, that are known elsewhere.
+        """
+        return Watch(self, ids, elsewhere)
+
+
+def choose(reference: str, found: Sequence[str]) -> str:
+    """Return the id that ``reference`` means, of those that begin with it.
+
+    Raises:
+        UnknownRun: there are none.
+        AmbiguousId: there are several, or the prefix is too short.
+    """
+    if reference in found:
+        return reference
+    if not found:
+        raise unknown_run(reference)
+    if len(reference) < SHORTEST_PREFIX:
+        raise AmbiguousId(f"{reference!r} is too short for an id", hint=f"give at least {SHORTEST_PREFIX} characters")
+    if len(found) > 1:
+        raise AmbiguousId(f"{reference!r} fits more than one run: {', '.join(found)}", hint="give more characters")
+    return found[0]
 
 
 def _cannot_terminate(run_id: str, pool: str) -> CannotTerminate:

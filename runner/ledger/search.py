@@ -10,6 +10,7 @@ from runner.errors import UsageError
 from runner.ledger.reading import read_runs
 from runner.ledger.store import Store
 from runner.model.run import FailureReason, Run, State
+from runner.model.run_page import Merged, Part, Place
 from runner.model.run_query import RunQuery
 
 MOST_LOOKED_AT = 10_000
@@ -43,12 +44,12 @@ def conditions(query: RunQuery) -> list[str]:
         "worker": query.worker,
         # As they stand in the record, which is JSON.
         "tags": json.dumps(query.tag) if query.tag is not None else None,
-        "error": "\n".join(_spellings(query.grep)) if query.grep is not None else None,
+        "error": "\n".join(spellings(query.grep)) if query.grep is not None else None,
     }
     return [part for name, value in wanted.items() if value is not None for part in (name, value)]
 
 
-def _spellings(text: str) -> list[str]:
+def spellings(text: str) -> list[str]:
     """Return the forms of a text that stand for it in a record, where letters other than ASCII's are escaped."""
     return sorted({json.dumps(each)[1:-1].lower() for each in (text, text.lower(), text.upper(), text.capitalize())})
 
@@ -68,6 +69,19 @@ class Page:
     cut: bool
 
 
+def part_of(page: Page) -> Part:
+    """Return a page of the ledger as a part of one that has runs from elsewhere too."""
+    return Part(page.runs, read_cursor(page.cursor), page.looked_at, page.cut)
+
+
+def page_of(parts: Sequence[Part], merged: Merged) -> Page:
+    """Return the page that was merged of some parts."""
+    cursor, reached = None, None
+    if merged.end is not None:
+        cursor, reached = f"{merged.end.at}:{merged.end.id}", merged.end.at
+    return Page(merged.runs, cursor, sum(part.looked_at for part in parts), reached, merged.cut)
+
+
 def search(store: Store, query: RunQuery, *, limit: int, cursor: str | None = None, look: int = MOST_LOOKED_AT) -> Page:
     """Return up to ``limit`` runs that fit.
 
@@ -78,11 +92,10 @@ def search(store: Store, query: RunQuery, *, limit: int, cursor: str | None = No
         UsageError: the cursor is none, or there are no pages.
         Unavailable: Redis cannot be reached.
     """
-    at, after = _read_cursor(cursor)
+    start = first_place(query, cursor)
+    at, after = ("", "") if start is None else (str(start.at), start.id)
     states, wanted = searched(query), conditions(query)
     longest = query.sort == "longest"
-    if longest and cursor is not None:
-        raise UsageError("sort longest has no pages", hint="use until to look at older runs")
     portion = _ERRORS_AT_ONCE if query.grep is not None else _AT_ONCE
     found: list[tuple[str, float]] = []
     looked, over = 0, not states
@@ -118,10 +131,26 @@ def _read(store: Store, ids: Sequence[str]) -> list[Run]:
     return [run for portion in portions for run in read_runs(store, portion)]
 
 
-def _read_cursor(cursor: str | None) -> tuple[str, str]:
+def first_place(query: RunQuery, cursor: str | None) -> Place | None:
+    """Return the place after which a page begins; None: at the beginning.
+
+    Raises:
+        UsageError: the cursor is none, or there are no pages.
+    """
+    if query.sort == "longest" and cursor is not None:
+        raise UsageError("sort longest has no pages", hint="use until to look at older runs")
+    return read_cursor(cursor)
+
+
+def read_cursor(cursor: str | None) -> Place | None:
+    """Return the place that a cursor means.
+
+    Raises:
+        UsageError: the cursor is none.
+    """
     if cursor is None:
-        return "", ""
+        return None
     at, colon, after = cursor.partition(":")
     if not (colon and after and at.isascii() and at.isdigit() and len(at) < 16):
         raise UsageError(f"{cursor!r} is not a cursor", hint="give the one that the page before ended with")
-    return at, after
+    return Place(int(at), after)

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 from runner.ledger.reach import reaching
 from runner.ledger.scripts import digest, source
 from runner.ledger.store import Store
-from runner.model.run import State
+from runner.model.run import FINAL, State
+from runner.model.run_page import Place
 
-_STATES = (State.PENDING, State.STARTED, State.RETRY, State.SUCCESS, State.FAILURE, State.REVOKED)
+STATES = (State.PENDING, State.STARTED, State.RETRY, State.SUCCESS, State.FAILURE, State.REVOKED)
 _PORTION = 50
 """Jobs that one round trip asks for."""
 
@@ -69,12 +70,35 @@ def tally(
     return [_tally(job, answer, sample) for job, answer in zip(jobs, found, strict=True)]
 
 
+def oldest_kept(store: Store, jobs: Sequence[str], *, as_steps: bool = False) -> list[Place | None]:
+    """Return the oldest finished run of each job, in order of submission; None of one without any.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    key = store.keys.step_job if as_steps else store.keys.job
+    states = sorted(FINAL)
+    found: list[Any] = []
+    with reaching(store.settings):
+        for first in range(0, len(jobs), _PORTION):
+            with store.client.pipeline(transaction=False) as pipe:
+                for job in jobs[first : first + _PORTION]:
+                    for state in states:
+                        pipe.zrange(key(job, state), 0, 0, withscores=True)
+                found += pipe.execute()
+    places = [[Place(int(at), run_id) for run_id, at in each] for each in found]
+    return [
+        min((place for each in places[first : first + len(states)] for place in each), default=None)
+        for first in range(0, len(places), len(states))
+    ]
+
+
 def _tally(job: str, answer: Any, sample: int) -> Tally:
     counts, last, days, times = answer
     newest = sorted(zip(times[::3], times[1::3], times[2::3], strict=True), key=lambda each: int(each[0]), reverse=True)
     return Tally(
         job,
-        dict(zip(_STATES, counts, strict=True)),
+        dict(zip(STATES, counts, strict=True)),
         int(last) if last and last.isascii() and last.isdigit() else None,
         [Day(*days[first : first + 3]) for first in range(0, len(days), 3)],
         [int(wait) / 1000 for _, wait, _ in newest[:sample] if wait],

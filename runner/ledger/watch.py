@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
 
 from runner.errors import Unavailable, WaitTimeout
 from runner.ledger.reach import reaching
-from runner.ledger.reading import get_runs
+from runner.ledger.reading import read_runs, unknown_run
 from runner.ledger.store import Store
 from runner.model.run import FINAL, Run, to_datetime
 
@@ -22,11 +22,19 @@ RECONNECT_PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0)
 """Seconds between tries to reach Redis again; the last one repeats."""
 
 
-class Watch:
-    """A subscription to the changes of some runs."""
+def nowhere(_ids: Sequence[str]) -> list[Run]:
+    """Know of no runs but those of the ledger."""
+    return []
 
-    def __init__(self, store: Store, ids: Sequence[str]) -> None:
+
+class Watch:
+    """A subscription to the changes of some runs. ``elsewhere`` returns the runs that the ledger does not know."""
+
+    def __init__(
+        self, store: Store, ids: Sequence[str], elsewhere: Callable[[Sequence[str]], list[Run]] = nowhere
+    ) -> None:
         self._store = store
+        self._elsewhere = elsewhere
         self._waiting = dict.fromkeys(ids)
         self._channels = {store.keys.changed(run_id): run_id for run_id in self._waiting}
         self._pubsub: Any = None
@@ -57,7 +65,7 @@ class Watch:
         while self._waiting:
             try:
                 dirty = self._next(seen, deadline, ends_only)
-                found = get_runs(self._store, dirty)
+                found = self._read(dirty)
             except Unavailable:
                 self._disconnect()
                 lost_since = lost_since or time.monotonic()
@@ -75,6 +83,22 @@ class Watch:
                     yield run
             if not ends_only and any(run.steps is not None and not run.final for run in found):
                 self._pause(FLOW_PAUSE, None)
+
+    def _read(self, ids: Sequence[str]) -> list[Run]:
+        """Return the runs.
+
+        Raises:
+            UnknownRun: one of them is not known anywhere.
+        """
+        found = read_runs(self._store, ids)
+        known = {run.id for run in found}
+        if lost := [run_id for run_id in ids if run_id not in known]:
+            found += self._elsewhere(lost)
+            known = {run.id for run in found}
+            for run_id in lost:
+                if run_id not in known:
+                    raise unknown_run(run_id)
+        return found
 
     def _next(self, seen: dict[str, Run], deadline: float | None, ends_only: bool) -> list[str]:
         """Return the ids to read now: all after (re)connecting or a silence, else those that changed."""

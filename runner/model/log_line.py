@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import heapq
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from runner.model.run import to_timestamp
 
@@ -40,3 +42,32 @@ class LogLine:
             "step": self.step,
             "run": self.run,
         }
+
+
+class Source(NamedTuple):
+    """A log that is opened when its turn comes. ``begin`` is no later than its first line, Unix ms."""
+
+    begin: float
+    open: Callable[[], Iterator[LogLine]]
+
+
+def interleave(sources: Sequence[Source]) -> Iterator[LogLine]:
+    """Yield the lines of all logs in order of time; a log that begins later is opened later."""
+    ready = sorted(sources, key=lambda each: each.begin)
+    heap: list[tuple[int, int, LogLine, Iterator[LogLine]]] = []
+    place = 0
+    while heap or place < len(ready):
+        # There may be ten thousand of them.
+        while place < len(ready) and (not heap or ready[place].begin <= heap[0][0]):
+            lines = ready[place].open()
+            if (first := next(lines, None)) is not None:
+                heapq.heappush(heap, (first.at, place, first, lines))
+            place += 1
+        if not heap:
+            continue
+        _, order, line, lines = heap[0]
+        yield line
+        if (after := next(lines, None)) is not None:
+            heapq.heapreplace(heap, (after.at, order, after, lines))
+        else:
+            heapq.heappop(heap)

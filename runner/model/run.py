@@ -134,6 +134,8 @@ class Run:
     the job's options need no such count."""
     steps: list[dict[str, Any]] | None = None
     """Of a flow: its steps, in the order of the file."""
+    archived: bool = False
+    """Whether it was read from the archive, because Redis does not know it any more."""
 
     @property
     def final(self) -> bool:

@@ -45,6 +45,19 @@ class StateName:
         return str(value)
 
 
+def _archived() -> Any:
+    return option(Flag(), default=False, help="Read only the archive, and not Redis.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How a run is looked up, where no list is asked for."""
+
+    archived: bool = _archived()
+
+    ALTERNATIVES: ClassVar = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunQuery:
     """A query; None sets no filter. Times are Unix times in seconds, of the submission.
@@ -95,6 +108,7 @@ class RunQuery:
         default="newest",
         help="The order of the list; longest has only one page.",
     )
+    archived: bool = _archived()
 
     ALTERNATIVES: ClassVar = ()
 
@@ -117,3 +131,10 @@ class RunKeywords(TypedDict, total=False):
     step: str | None
     steps: bool
     sort: Order
+    archived: bool
+
+
+class ReadingKeywords(TypedDict, total=False):
+    """The fields of :class:`Reading`, in the same way."""
+
+    archived: bool

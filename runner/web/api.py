@@ -32,6 +32,7 @@ from runner.web.documents import answers, streams
 from runner.web.events import EventStream, follow, log_stream
 from runner.web.requests import (
     Admin,
+    Archived,
     JobName,
     Operator,
     Reader,
@@ -132,9 +133,9 @@ def show_runs(
 
 
 @router.get("/runs/{reference}", **answers(documents.Run))
-def show_run(reference: ReadReference, request: Request) -> Response:
+def show_run(reference: ReadReference, request: Request, archived: Archived = False) -> Response:
     """Return a run."""
-    return answer(find_run(state_of(request).project, reference).document())
+    return answer(find_run(state_of(request).project, reference, archived=archived).document())
 
 
 @router.delete("/runs/{reference}", status_code=204, response_model=None, responses=documents.PROBLEMS)
@@ -193,10 +194,10 @@ def rerun_run(reference: Reference, request: Request, person: Operator, idempote
 
 
 @router.get("/runs/{reference}/why", **answers(documents.Why))
-def explain_run(reference: ReadReference, request: Request) -> Response:
+def explain_run(reference: ReadReference, request: Request, archived: Archived = False) -> Response:
     """Say what a run waits for, or why it ended, and what to do about it."""
     project = state_of(request).project
-    facts, explanation = why(project, reference)
+    facts, explanation = why(project, reference, archived=archived)
     commands = [command_line(project.settings.project, *words) for words in explanation.commands]
     return answer(explanation.document(facts, commands))
 
@@ -209,12 +210,13 @@ def show_log(
     since: Annotated[str | None, Moment] = None,
     tail: Annotated[int, Query(ge=1, le=LOG_LINES)] = 1000,
     step: Annotated[str | None, Query(description="A step of a flow, or an item: load[3].", max_length=300)] = None,
+    archived: Archived = False,
 ) -> Response:
     """Return the last lines that a run wrote; of a flow those of its step runs, in order of time."""
     project = state_of(request).project
-    run = find_run(project, reference)
+    run = find_run(project, reference, archived=archived)
     oldest = read_since(since, project.settings.timezone) if since is not None else None
-    lines = read_log(project, run.id, attempt=attempt, since=oldest, tail=tail, step=step)
+    lines = read_log(project, run.id, attempt=attempt, since=oldest, tail=tail, step=step, archived=archived)
     return answer({"lines": [line.document() for line in lines]})
 
 
@@ -229,7 +231,7 @@ def follow_log(
     """Follow what a run writes, as server-sent events; `Last-Event-ID` goes on after that one."""
     project = state_of(request).project
     run = find_run(project, reference)
-    lines = log_stream(project.ledger, run.id, last_event_id or after, attempt)
+    lines = log_stream(project, run.id, last_event_id or after, attempt)
     return EventStream(lines, counted_address(request))
 
 

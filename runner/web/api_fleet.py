@@ -25,7 +25,7 @@ from runner.model.moment import read_moment, read_since
 from runner.web import documents
 from runner.web.api import MOST, Comment, Moment
 from runner.web.documents import PROBLEMS, answers
-from runner.web.requests import Admin, JobName, Reader, StrictRoute, answer, seconds, state_of
+from runner.web.requests import Admin, Archived, JobName, Reader, StrictRoute, answer, seconds, state_of
 from runner.web.state import states_of
 
 router = APIRouter(prefix="/api/v1", route_class=StrictRoute, dependencies=[Reader])
@@ -82,15 +82,16 @@ def resume_job(job: JobName, request: Request, person: Admin) -> Response:
 
 
 @router.get("/jobs/{job}/stats", **answers(documents.JobStats))
-def get_stats(job: JobName, request: Request) -> Response:
+def get_stats(job: JobName, request: Request, archived: Archived = False) -> Response:
     """Return a job's number of runs, success rate, and waiting and running times."""
-    return answer(stats(state_of(request).project, job)[0].document())
+    return answer(stats(state_of(request).project, job, archived=archived)[0].document())
 
 
 @router.get("/stats", **answers(documents.Stats))
-def list_stats(request: Request) -> Response:
+def list_stats(request: Request, archived: Archived = False) -> Response:
     """Return the figures of all jobs."""
-    return answer({"stats": [each.document() for each in stats(state_of(request).project)]})
+    found = stats(state_of(request).project, archived=archived)
+    return answer({"stats": [each.document() for each in found]})
 
 
 @router.get("/upcoming", **answers(documents.Upcoming))

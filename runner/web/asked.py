@@ -23,6 +23,7 @@ LABELS = {
     "worker": "Worker or host",
     "sort": "Order",
     "steps": "Step runs too",
+    "archived": "Archive only",
 }
 """What people read where the name of an option says too little."""
 

@@ -20,7 +20,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from runner.errors import Unavailable, UnknownRun, UsageError
+from runner.actions.logs import log_of
+from runner.actions.project import Project
+from runner.errors import ArchiveUnavailable, Unavailable, UnknownRun, UsageError
 from runner.ledger.events import Event, Events, Gap
 from runner.ledger.flow_log import FlowLog
 from runner.ledger.ledger import Ledger
@@ -226,7 +228,9 @@ def _wire(those: list[Told], job: str | None, run: str | None) -> str:
     return "".join(each.text for each in those if _wanted(each.event, job, run))
 
 
-async def log_stream(ledger: Ledger, run_id: str, after: str | None, attempt: int | None = None) -> AsyncIterator[str]:
+async def log_stream(
+    project: Project, run_id: str, after: str | None, attempt: int | None = None
+) -> AsyncIterator[str]:
     """Yield the lines of a run's log, or of one attempt, and then its end; of a flow those of its step runs."""
     log: RunLog | _FlowLines | None = None
     quiet = 0.0
@@ -234,10 +238,13 @@ async def log_stream(ledger: Ledger, run_id: str, after: str | None, attempt: in
     def look() -> tuple[bool, list[LogLine]]:
         nonlocal log
         # Asked first: what a run wrote is there no later than its end.
-        run = ledger.get(run_id)
+        run = project.records.get(run_id)
+        if run.archived:
+            # It may have gone there meanwhile; what was sent before is not sent again.
+            return True, [] if log is not None or after is not None else list(log_of(project, run).lines())
         if log is None:
             flow = run.steps is not None
-            log = _FlowLines(ledger, run_id, after) if flow else RunLog(ledger, run_id, after=after)
+            log = _FlowLines(project.ledger, run_id, after) if flow else RunLog(project.ledger, run_id, after=after)
         lines = list(log.lines())
         more = log.more if isinstance(log, _FlowLines) else len(lines) >= MOST_LINES
         return run.final and not more, lines
@@ -245,15 +252,15 @@ async def log_stream(ledger: Ledger, run_id: str, after: str | None, attempt: in
     while True:
         try:
             final, lines = await run_in_threadpool(look)
-        except (Unavailable, UnknownRun):
+        except (Unavailable, ArchiveUnavailable, UnknownRun):
             return
         wanted = [line.document() for line in lines if attempt in (None, line.attempt)]
-        assert log is not None
+        last = log.last if log is not None else after or "0-0"
         if wanted:
             quiet = 0.0
-            yield message(log.last, "lines", wanted)
+            yield message(last, "lines", wanted)
         if final:
-            yield message(log.last, "end", {})
+            yield message(last, "end", {})
             return
         quiet += LOG_SECONDS
         if quiet > KEEP_ALIVE_SECONDS:

@@ -14,12 +14,13 @@ from zoneinfo import ZoneInfo
 from runner.catalog.steps import flow_of
 from runner.ledger.reach import reaching
 from runner.model.run import Run, State, to_datetime
-from runner.model.step import Step
+from runner.model.step import Approval, Step
 from runner.web.drawing import Drawing, draw
 from runner.web.gantt import Gantt, gantt
 from runner.web.steps import MOST_ROWS, StepRow, shown_rows, step_rows
 
 if TYPE_CHECKING:
+    from runner.actions.project import Project
     from runner.ledger.ledger import Ledger
 
 MOST_DRAWN = 150
@@ -58,6 +59,18 @@ def graph_of(ledger: Ledger, flow_id: str) -> Mapping[str, Step]:
     return _graph(text) if isinstance(text, str) else {}
 
 
+def _plain_graph(flow: Run) -> Mapping[str, Step]:
+    """Return as much of the steps as the run document of an archived flow has: their needs, and which have items."""
+    return {
+        str(each["name"]): Step(
+            needs=tuple(each["needs"]),
+            each=None if each["run"] else (),
+            approval=Approval() if each["kind"] == "approval" else None,
+        )
+        for each in flow.steps or ()
+    }
+
+
 @lru_cache(maxsize=32)
 def _graph(text: str) -> Mapping[str, Step]:
     try:
@@ -81,11 +94,11 @@ def approvals_of(ledger: Ledger, run: Run, flow: FlowPage | None) -> list[Run]:
     return [run] if step is not None and step.kind == "approval" else []
 
 
-def flow_page(ledger: Ledger, run: Run, zone: ZoneInfo, *, whole: bool) -> FlowPage | None:
+def flow_page(project: Project, run: Run, zone: ZoneInfo, *, whole: bool) -> FlowPage | None:
     """Return the view of a flow; None for other runs.
 
     Args:
-        ledger: where its graph is.
+        project: where it belongs.
         run: the run.
         zone: the time zone of the page.
         whole: show all steps of a large flow, too.
@@ -95,7 +108,8 @@ def flow_page(ledger: Ledger, run: Run, zone: ZoneInfo, *, whole: bool) -> FlowP
     """
     if run.steps is None:
         return None
-    return page_of(run, graph_of(ledger, run.id), round(time.time() * 1000), zone, whole=whole)
+    graph = _plain_graph(run) if run.archived else graph_of(project.ledger, run.id)
+    return page_of(run, graph, round(time.time() * 1000), zone, whole=whole)
 
 
 def page_of(run: Run, graph: Mapping[str, Step], now: int, zone: ZoneInfo, *, whole: bool) -> FlowPage:

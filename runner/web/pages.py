@@ -16,12 +16,12 @@ from fastapi.responses import StreamingResponse
 
 from runner.actions.approvals import waiting_approvals
 from runner.actions.backfill import MOST_AT_ONCE, Backfilled
-from runner.actions.find import find_id, with_flow
-from runner.actions.logs import read_log
+from runner.actions.find import find_run, with_flow
+from runner.actions.logs import log_of, read_log
 from runner.actions.metrics import deadlines
 from runner.actions.stats import stats
 from runner.actions.why import why
-from runner.errors import AmbiguousId, RunnerError, UnknownRun, UsageError
+from runner.errors import AmbiguousId, ArchiveUnavailable, RunnerError, UnknownRun, UsageError
 from runner.ledger.fleet import read_queues, read_workers
 from runner.ledger.health.successes import overdue_successes
 from runner.ledger.pauses import read_pauses
@@ -157,14 +157,14 @@ def show_job(name: JobName, request: Request, like: Annotated[str | None, Query(
     job = project.catalog.jobs.get(name)
     if job is None:
         return _gone_page(request, name)
-    given = project.ledger.get(find_id(project, like, reading=False)).params if like else None
+    given = find_run(project, like, reading=False).params if like else None
     return job_page(request, job, form_of(job, given), None, 200)
 
 
 def _gone_page(request: Request, name: str) -> Response:
     """Show a job that is no longer declared, or not correctly: its runs and its problems."""
     project = state_of(request).project
-    history = search(project.ledger, RunQuery(job=name), limit=HISTORY).runs
+    history = project.records.page(RunQuery(job=name), limit=HISTORY).runs
     if not history and name not in project.catalog.broken:
         project.catalog.get(name)  # which says what was probably meant
     return page(
@@ -190,7 +190,7 @@ def job_page(
     """Show a job, with what a form of it was sent with, and what is wrong with that."""
     state = state_of(request)
     project = state.project
-    history = search(project.ledger, RunQuery(job=job.name), limit=HISTORY).runs
+    history = project.records.page(RunQuery(job=job.name), limit=HISTORY).runs
     pause_of = paused(read_pauses(project.ledger), job.name)
     now = datetime.now(UTC)
     due = state.calendar.coming(job.name, now, 5) if job.schedule else []
@@ -229,14 +229,14 @@ def show_runs(request: Request) -> Response:
     state, asked = state_of(request), Filters.of(request)
     try:
         query = with_flow(state.project, asked.query(state.settings.timezone))
-        found = search(state.project.ledger, query, limit=ROWS, cursor=asked.cursor)
+        found = state.project.records.page(query, limit=ROWS, cursor=asked.cursor)
         error = None
-    except (UsageError, UnknownRun, AmbiguousId) as refused:
+    except (UsageError, UnknownRun, AmbiguousId, ArchiveUnavailable) as refused:
         found, error = Page([], None, 0, None, cut=False), refused
     return page(
         request,
         "runs",
-        422 if error else 200,
+        200 if error is None else 503 if isinstance(error, ArchiveUnavailable) else 422,
         found=found,
         asked=asked,
         error=error,
@@ -252,12 +252,13 @@ def show_run(reference: ReadReference, request: Request, steps: Annotated[str, Q
     project = state_of(request).project
     facts, explanation = why(project, reference)
     run = facts.run
-    flow = flow_page(project.ledger, run, ZoneInfo(project.settings.timezone), whole=steps == "all")
-    log = RunLog(project.ledger, run.id)
+    flow = flow_page(project, run, ZoneInfo(project.settings.timezone), whole=steps == "all")
+    log = log_of(project, run)
     count, lines = 0, deque[LogLine](maxlen=LOG_LINES)
-    for line in log.lines():
-        count += 1
-        lines.append(line)
+    if run.steps is None:  # a flow's page asks for it by itself
+        for line in log.lines():
+            count += 1
+            lines.append(line)
     known = run.job in project.catalog.jobs
     return page(
         request,
@@ -266,11 +267,11 @@ def show_run(reference: ReadReference, request: Request, steps: Annotated[str, Q
         explanation=explanation,
         document=shown_document(run),
         flow=flow,
-        approvals=approvals_of(project.ledger, run, flow),
+        approvals=[] if run.archived else approvals_of(project.ledger, run, flow),
         items=items_href(run.flow, run.job) if run.flow is not None and run.item is not None else None,
         lines=lines,
         count=count,
-        last=log.last,
+        last=log.last if isinstance(log, RunLog) else None,
         known=known,
     )
 
@@ -279,7 +280,7 @@ def show_run(reference: ReadReference, request: Request, steps: Annotated[str, Q
 def show_log(reference: ReadReference, request: Request) -> Response:
     """All that a run wrote, or that the steps of a flow wrote, as text."""
     project = state_of(request).project
-    run = project.ledger.get(find_id(project, reference, reading=False))
+    run = find_run(project, reference, reading=False)
     text = (
         f"{to_timestamp(line.at)} {f'{line.step} ' if line.step else ''}#{line.attempt} {line.text}\n"
         for line in read_log(project, run.id)

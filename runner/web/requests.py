@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from email.message import Message
 from typing import Annotated, Any
 
-from fastapi import Depends, Path, Request, Response, Security
+from fastapi import Depends, Path, Query, Request, Response, Security
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
@@ -15,6 +15,8 @@ from starlette.exceptions import HTTPException
 
 from runner.errors import UsageError
 from runner.model.duration import parse_duration
+from runner.model.option import options_of
+from runner.model.run_query import Reading
 from runner.model.strict_json import read_json
 from runner.web.access import NotAllowed, Person, Role
 from runner.web.guard import address_of
@@ -28,6 +30,7 @@ ReadReference = Annotated[
     str,
     Path(description="A full id, a unique prefix of 8 or more characters, or `@JOB`: its latest run.", max_length=128),
 ]
+Archived = Annotated[bool, Query(description=options_of(Reading)[0].help)]
 JobName = Annotated[str, Path(description="The name of a job.", max_length=64)]
 
 

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from runner.archive.figures import figures
 from runner.archive.reader import Reader
 from runner.archive.rows import row_of
 from runner.archive.store import Archive
-from runner.errors import ArchiveUnavailable, UsageError
+from runner.errors import ArchiveUnavailable
 from runner.model.log_line import LogLine
 from runner.model.run import Run, State, to_timestamp
+from runner.model.run_page import Part
 from runner.model.run_query import RunQuery
 from tests.support.archives import NAMESPACE
 from tests.support.postgres import USER
@@ -29,6 +31,7 @@ def run(number: int, **fields: object) -> Run:
         "result": number,
         "submitted_at": to_timestamp(1_700_000_000_000 + number * 1000),
         "finished_at": to_timestamp(1_700_000_000_500 + number * 1000),
+        "archived": True,
         **fields,
     }
     return Run(**told)  # type: ignore[arg-type]
@@ -54,7 +57,7 @@ def test_a_row_that_comes_again_is_one_row(archive: Archive) -> None:
     archive.identity(NAMESPACE)
     put(archive, run(1), run(2))
     put(archive, run(2), run(3))
-    assert [each.result for each in Reader(archive, NAMESPACE).page(RunQuery(), limit=9)[0]] == [3, 2, 1]
+    assert [each.result for each in Reader(archive, NAMESPACE).page(RunQuery(), limit=9).runs] == [3, 2, 1]
     assert Reader(archive, NAMESPACE).copied().runs == 4
 
 
@@ -77,76 +80,27 @@ def test_a_transaction_that_fails_writes_nothing(archive: Archive) -> None:
     rows = [row_of(run(1)), {**row_of(run(2)), "job": None}]
     with pytest.raises(ArchiveUnavailable):
         archive.put(NAMESPACE, rows)
-    assert Reader(archive, NAMESPACE).page(RunQuery(), limit=9) == ([], None)
+    assert Reader(archive, NAMESPACE).page(RunQuery(), limit=9).runs == []
 
 
 def test_two_who_write_the_same_rows_do_not_wait_for_one_another(archive: Archive) -> None:
     rows = [row_of(run(number)) for number in range(100)]
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda part: archive.put(NAMESPACE, part), [rows, rows[::-1]] * 4))
-    assert len(Reader(archive, NAMESPACE).page(RunQuery(), limit=200)[0]) == 100
-
-
-def test_pages_have_every_run_once(archive: Archive) -> None:
-    same = to_timestamp(1_700_000_000_000)
-    runs = [run(number, submitted_at=same) if number < 5 else run(number) for number in range(12)]
-    put(archive, *runs)
-    reader = Reader(archive, NAMESPACE)
-    for sort, order in (("newest", runs[::-1]), ("oldest", runs)):
-        found: list[Run] = []
-        cursor = None
-        while True:
-            page, cursor = reader.page(RunQuery(sort=sort), limit=5, cursor=cursor)  # type: ignore[arg-type]
-            found += page
-            if cursor is None:
-                break
-        assert found == order
-    with pytest.raises(UsageError, match="'x' is not a cursor"):
-        reader.page(RunQuery(), limit=5, cursor="x")
-
-
-def test_a_page_has_what_was_asked_for(archive: Archive) -> None:
-    flow = run(5, job="flow")
-    runs = [
-        run(1, job="other"),
-        run(2, state=State.FAILURE, reason="timeout", result=None),
-        run(3, flow=flow.id, step="load", job="flow/load"),
-        run(4),
-        flow,
-    ]
-    put(archive, *runs)
-    reader = Reader(archive, NAMESPACE)
-
-    def found(**query: object) -> list[int]:
-        return [int(each.id[:8], 16) for each in reader.page(RunQuery(**query), limit=9)[0]]  # type: ignore[arg-type]
-
-    assert found() == [5, 4, 2, 1]
-    assert found(steps=True) == [5, 4, 3, 2, 1]
-    assert found(flow=flow.id) == [3]
-    assert found(job="report") == [4, 2]
-    assert found(state=[State.FAILURE]) == [2]
-    assert found(reason="timeout") == [2]
-    assert found(since=1_700_000_004.0) == [5, 4]
-    assert found(until=1_700_000_002.0) == [2, 1]
-    assert reader.stats() == {
-        "flow": {State.SUCCESS: 1},
-        "other": {State.SUCCESS: 1},
-        "report": {State.SUCCESS: 1, State.FAILURE: 1},
-    }
-    assert reader.stats("other") == {"other": {State.SUCCESS: 1}}
+    assert len(Reader(archive, NAMESPACE).page(RunQuery(), limit=200).runs) == 100
 
 
 def test_ids_are_found_by_prefix_and_ordered_by_bytes(archive: Archive) -> None:
     put(archive, run(1, id="abcdefgh-1"), run(2, id="abcdefgh_"), run(3, id="abcdefghB"), run(4, id="b"))
     assert Reader(archive, NAMESPACE).find("abcdefgh") == ["abcdefgh-1", "abcdefghB", "abcdefgh_"]
-    assert Reader(archive, NAMESPACE).find("abcdefgh", limit=1) == ["abcdefgh-1"]
+    assert Reader(archive, NAMESPACE).find("abcdefgh", 1) == ["abcdefgh-1"]
 
 
 def test_a_flow_is_removed_with_all_below_it(archive: Archive) -> None:
     put(archive, run(1), run(2, flow=run(1).id), run(3, flow=run(2).id), run(4))
     put(archive, run(1), namespace="other")
     assert archive.remove(NAMESPACE, [run(1).id, "none"]) == 3
-    assert [each.id for each in Reader(archive, NAMESPACE).page(RunQuery(steps=True), limit=9)[0]] == [run(4).id]
+    assert [each.id for each in Reader(archive, NAMESPACE).page(RunQuery(steps=True), limit=9).runs] == [run(4).id]
     assert Reader(archive, "other").get(run(1).id) == run(1)
 
 
@@ -155,8 +109,9 @@ def test_a_database_without_tables_reads_as_an_empty_archive(archive_url: str) -
     reader = Reader(archive, NAMESPACE)
     assert reader.get("x") is None
     assert reader.find("x") == []
-    assert reader.page(RunQuery(), limit=1) == ([], None)
-    assert reader.stats() == {}
+    assert reader.page(RunQuery(), limit=1) == Part([], None)
+    assert (reader.log("x"), reader.step_runs("x")) == ([], [])
+    assert figures(reader, {"x": None}, [0, 1], {"x": 3}) == {}
     assert reader.copied().runs == 0
     if archive_url.startswith("sqlite"):
         assert not Path(archive_url.removeprefix("sqlite:///")).exists()

@@ -25,7 +25,7 @@ from runner.actions.project import Project as Opened
 from runner.cli.main import root
 from runner.errors import RunnerError, UsageError
 from runner.model.option import Option, known_options, options_of
-from runner.model.run_query import RunKeywords, RunQuery
+from runner.model.run_query import Reading, ReadingKeywords, RunKeywords, RunQuery
 from runner.model.submit_options import BatchKeywords, SubmitKeywords, SubmitOptions
 from tests.support.project import Project, write_project
 from tests.support.servers import Server
@@ -56,7 +56,11 @@ def house(tmp_path_factory: pytest.TempPathFactory, redis_server: Server) -> Ite
     jobs["stepped"] = {"steps": {"one": {"task": "work:take"}}, "tags": ["finance"]}
     jobs["job"]["params"] = {"n": {"type": "integer"}}
     project = write_project(
-        tmp_path_factory.mktemp("declared") / "p", redis_server.url, jobs, {"work.py": "take = dict"}
+        tmp_path_factory.mktemp("declared") / "p",
+        redis_server.url,
+        jobs,
+        {"work.py": "take = dict"},
+        {"archive_url": "sqlite:///runner.db"},
     )
     opened = Opened.open(project.path)
     with serving(project) as web, web.client() as client:
@@ -164,6 +168,7 @@ def test_the_tables_here_miss_nothing() -> None:
     assert declared - {"key"} == set(BatchKeywords.__annotations__)
     filters = {each.field for each in options_of(RunQuery)}
     assert filters == set(FILTERS) == set(RunKeywords.__annotations__)
+    assert {each.field for each in options_of(Reading)} == set(ReadingKeywords.__annotations__)
 
 
 @pytest.mark.parametrize(
@@ -332,8 +337,12 @@ FILTERS: dict[str, Filter] = {
     "flow": Filter("@stepped", "@stepped", lambda run: False, "f" * 129, "is 129 characters long, at most 128"),
     "step": Filter("one", "one", lambda run: False, "s" * 65, "is 65 characters long, at most 64"),
     "steps": Filter("on", True, lambda run: True, "perhaps", "expected true or false"),
+    "archived": Filter("on", True, lambda run: False, "perhaps", "expected true or false"),
     "sort": Filter("oldest", "oldest", lambda run: True, "shortest", "'shortest' is not one of newest, oldest"),
 }
+
+
+FLAGS = ("steps", "archived")
 
 
 @pytest.fixture(scope="module")
@@ -371,14 +380,14 @@ def test_every_list_takes_every_filter(house: House, runs: list[dict[str, Any]],
 def test_every_list_refuses_the_same_filters_with_the_same_words(house: House, field: str) -> None:
     declared, asked = known_options(RunQuery)[field], FILTERS[field]
     told = house.project.cli("runs", f"--{field}={asked.wrong}").check(2)
-    assert told.stderr.startswith(f"error: --{field}: ") or field in ("job", "steps")
+    assert told.stderr.startswith(f"error: --{field}: ") or field in ("job", *FLAGS)
     for name in (field, *declared.former):
         answer = house.web.get("/api/v1/runs", params={name: asked.wrong})
         assert answer.status_code == 422
         assert answer.json()["error"]["message"].startswith(f"{field}: ")
         page = house.web.get("/runs", params={name: asked.wrong})
         assert page.status_code == 422
-        refused = told.stderr if field != "steps" else asked.told  # a flag takes no value on the command line
+        refused = told.stderr if field not in FLAGS else asked.told  # a flag takes no value on the command line
         for text in (refused, answer.json()["error"]["message"], html.unescape(page.text)):
             assert asked.told in text
     given: dict[str, Any] = {field: asked.wrong}

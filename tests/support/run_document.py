@@ -44,4 +44,5 @@ FIELDS = [
     "overran_at",
     "failures_in_row",
     "steps",
+    "archived",
 ]

@@ -309,7 +309,7 @@ def stop() -> None:
 
 def serve(room: str, first: socket.socket, listener: socket.socket | None = None) -> None:
     """Fork a process for each request until the first connection ends."""
-    _import_everything(["cli", "actions", *([room] if room else [])])
+    _import_everything(["archive", "cli", "actions", *([room] if room else [])])
     assert room == "worker" or "celery" not in sys.modules, "only a worker imports Celery"
     # Each command would read the scripts that it runs, and each worker all of them.
     importlib.import_module("runner.ledger.scripts").read_all()

@@ -101,7 +101,7 @@ class Lines:
             self.told += told
         if self.out.as_json and not self.out.quiet:
             if not self.wait:
-                found = self.project.ledger.read([each.id for each in outcomes if isinstance(each, Submitted)])
+                found = self.project.records.read([each.id for each in outcomes if isinstance(each, Submitted)])
                 for document in documents(told, found):
                     self._element(document)
             return

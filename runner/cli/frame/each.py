@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from runner.cli.frame.faults import error_document, worst
 from runner.cli.frame.output import Output
-from runner.errors import RunnerError, Unavailable
+from runner.errors import ArchiveUnavailable, RunnerError, Unavailable
 
 T = TypeVar("T")
 
@@ -18,13 +18,13 @@ def try_each(out: Output, references: Sequence[str], one: Callable[[str], T]) ->
     Errors are printed at once, unless the output is JSON.
 
     Raises:
-        Unavailable: Redis cannot be reached, so the others would fail the same way.
+        Unavailable, ArchiveUnavailable: Redis or the archive cannot be reached, so the others would fail the same way.
     """
     found: list[T | RunnerError] = []
     for reference in references:
         try:
             found.append(one(reference))
-        except Unavailable:
+        except (Unavailable, ArchiveUnavailable):
             raise
         except RunnerError as error:
             found.append(error)
@@ -42,7 +42,7 @@ def each(out: Output, references: Sequence[str], one: Callable[[str], dict[str, 
     """Call ``one`` with every reference; print what it returns as JSON if asked to, and return the exit code.
 
     Raises:
-        Unavailable: Redis cannot be reached, so the others would fail the same way.
+        Unavailable, ArchiveUnavailable: Redis or the archive cannot be reached, so the others would fail the same way.
     """
     found = try_each(out, references, one)
     if out.as_json:

@@ -84,15 +84,15 @@ class Follower:
             self.out.note(failure_report(run, status, logs, log, steps))
 
     def _last_lines(self, run: Run) -> list[str]:
-        from runner.ledger.flow_log import last_lines  # start-up time: most commands show no log
+        from runner.actions.logs import last_lines  # start-up time: most commands show no log
 
-        lines = last_lines(self.project.ledger, run, LOG_LINES)
+        lines = last_lines(self.project, run, LOG_LINES)
         return [text for line in lines for text in line.labeled().splitlines()]
 
     def _tree(self, run: Run) -> list[str]:
         from runner.actions.step_tree import read_branches  # start-up time: as above
 
-        return tree_lines(read_branches(self.project.ledger, run)) if run.steps else []
+        return tree_lines(read_branches(self.project, run)) if run.steps else []
 
     @contextmanager
     def showing(self) -> Iterator[Callable[[Run], None]]:
@@ -195,10 +195,10 @@ def _follow(follower: Follower, ids: Sequence[str], timeout: float | None) -> li
     while left:
         try:
             with follower.showing() as see:
-                wait(follower.project.ledger, left, timeout=timeout, on_change=see)
+                wait(follower.project, left, timeout=timeout, on_change=see)
             break
         except UnknownRun as error:
-            known = {run.id for run in follower.project.ledger.read(left)}
+            known = {run.id for run in follower.project.records.read(left)}
             if len(known) == len(left):
                 raise
             for run_id in left:

@@ -8,11 +8,13 @@ import click
 
 from runner.cli.frame.hints import remember
 from runner.cli.frame.options import PROJECT
+from runner.cli.frame.output import Output
 from runner.errors import UsageError
 
 if TYPE_CHECKING:
     from runner.actions.project import Project
     from runner.actions.projects import Projects
+    from runner.errors import RunnerError
 
 
 def named_project() -> str | None:
@@ -43,6 +45,7 @@ def open_project() -> Project:
 
     project = Project.open(named_project())
     remember(project.settings.project)
+    _let_warn(project)
     return project
 
 
@@ -60,4 +63,15 @@ def open_projects() -> Projects:
     found = Projects([Project.open(folder) for folder in named or (None,)])
     if not found.several:
         remember(found.first.settings.project)
+    for project in found.by_name.values():
+        _let_warn(project)
     return found
+
+
+def _let_warn(project: Project) -> None:
+    if project.settings.archive_url is not None:
+        project.behind.tell_away = _warn_of_archive
+
+
+def _warn_of_archive(error: RunnerError) -> None:
+    Output().warn(f"runs that only the archive has are missing: {error.message}")

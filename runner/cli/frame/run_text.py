@@ -113,6 +113,7 @@ def block(run: Run, *, utc: bool, steps: Sequence[str] = ()) -> list[tuple[str, 
         ("finished", show_moment(run.finished_at, utc=utc) + (f", after {spent}" if spent else "")),
         ("revoked", _revoked(revocation, utc=utc)),
         ("tags", ", ".join(run.tags)),
+        ("kept in", "the archive" if run.archived else ""),
         ("traceback", (error.get("traceback") or "").rstrip()),
     ]
     return [(name, printable(text)) for name, text in rows if text]

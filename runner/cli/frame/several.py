@@ -40,13 +40,13 @@ class Shown:
 
         return self.told(self.projects.read(remembered))
 
-    def find(self, reference: str) -> Named[Run]:
+    def find(self, reference: str, *, archived: bool = False) -> Named[Run]:
         """Return the run that ``reference`` means, of whichever project knows it.
 
         Raises:
             RunnerError: see :meth:`runner.actions.projects.Projects.find_run`.
         """
-        return self.projects.find_run(reference)
+        return self.projects.find_run(reference, archived=archived)
 
     def told(self, found: Together[T]) -> Together[T]:
         """Warn of the projects that could not be read; return ``found``."""
