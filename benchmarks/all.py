@@ -46,6 +46,7 @@ MORE = (
     "streams",
     "chatter",
     "scraping",
+    "archive",
 )
 """What is measured when it is asked for by name, or with ``--all``."""
 PEERS = ("celery", "huey", "dramatiq", "rq")
