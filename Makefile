@@ -50,7 +50,7 @@ COVERAGE_FLOOR := 58
 COVERAGE := --cov=runner --cov-fail-under=$(COVERAGE_FLOOR)
 
 .PHONY: deploy-tools deploy-check image
-.PHONY: help install editor demo test test-long test-all test-redis test-tcp test-unix test-rabbit lowest test-lowest test-lowest-unix test-kernel histories coverage audit fault fault-compare redis-kinds lint types imports stale github check counts bench million lock schema docs dist site clean
+.PHONY: help install editor demo test test-long test-all test-redis test-tcp test-unix test-rabbit lowest test-lowest test-lowest-unix test-kernel histories coverage audit fault fault-compare redis-kinds lint types imports stale github check counts bench million scale lock schema docs dist site clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -190,6 +190,11 @@ bench: $(INSTALLED)  ## Measure beside Celery, huey, dramatiq and RQ, in turn in
 
 million: $(INSTALLED)  ## Measure a ledger of a million runs: lists, memory, pruning (some 1.5 GB of memory)
 	$(PY) -m benchmarks.million
+
+ARCHIVED ?= 10000000
+scale: $(INSTALLED)  ## Measure what one Redis bears, and an archive of ARCHIVED runs (10,000,000 need PostgreSQL, 8 GB and ten minutes)
+	$(PY) -m benchmarks scale
+	$(PY) -m benchmarks.archive --runs $(ARCHIVED)
 
 lock: pyproject.toml  ## Resolve the dependencies anew, to the newest versions and to the lowest
 	@$(PYTHON) -m venv .venv/lock

@@ -47,6 +47,7 @@ MORE = (
     "chatter",
     "scraping",
     "archive",
+    "scale",
 )
 """What is measured when it is asked for by name, or with ``--all``."""
 PEERS = ("celery", "huey", "dramatiq", "rq")
