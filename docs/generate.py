@@ -285,7 +285,8 @@ Redis Cluster is [refused](../explanation/redis-cluster.md).
 | value | means |
 |---|---|
 | absent, or the same as `redis_url` | Redis tells workers of waiting runs |
-| `amqp://USER:PASSWORD@HOST:5672/VHOST` | RabbitMQ does so; without a login `guest`, without a virtual host `/` |
+| `amqp://USER:PASSWORD@HOST:5672/VHOST` | [RabbitMQ](../explanation/rabbitmq.md) does so; without a \
+login `guest`, without a virtual host `/` |
 | `amqps://…?cacertfile=FILE&certfile=FILE&keyfile=FILE` | the same with TLS; the certificate is checked \
 unless `verify=verify_none` |
 | `amqp://…;amqp://…` | several servers of one cluster, tried in this order |

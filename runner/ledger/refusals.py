@@ -40,8 +40,7 @@ def not_handed_over(what: str, ids: Sequence[str], trouble: str) -> NotHandedOve
     """Return the error for runs that are recorded, and of which RabbitMQ has not confirmed that workers are told."""
     error = NotHandedOver(
         f"{what} recorded, not handed over: {trouble or 'RabbitMQ did not confirm'}",
-        hint=f"do not submit again: any worker hands over what is recorded, once RabbitMQ is back; "
-        f"runner status {ids[0]} tells",
+        hint="do not submit again: workers look for what is recorded, also while RabbitMQ is away",
     )
     error.run_id, error.run_ids = ids[0], tuple(ids)
     return error

@@ -11,7 +11,7 @@ from runner.model.option import INVALID, Path, Report, describe, did_you_mean
 
 _JSON_ONLY = "messages and results are JSON only"
 _LEDGER = "results are kept in the ledger"
-_REDIS = "set redis_url"
+_REDIS = "set redis_url, or broker_url for RabbitMQ"
 _QUEUES = "set queue of a job, and worker.queues"
 _CONNECTION = "the runner keeps its own connection, options of it go into redis_url (?socket_timeout=5)"
 _TRUTH = "the runner's promises about runs depend on it"
@@ -89,7 +89,7 @@ OWNED: Final[Mapping[str, str]] = MappingProxyType(
         "worker_lost_wait": _TEMPLATE,
         "worker_disable_rate_limits": "rate in jobs.d limits how many runs start",
         "worker_direct": _QUEUES,
-        "worker_detect_quorum_queues": "the broker is Redis",
+        "worker_detect_quorum_queues": "queues of RabbitMQ are used as they are, of whatever type",
         "worker_state_db": "revocations are kept in the ledger",
         "worker_eta_task_limit": "runs with an eta wait in Redis, not in the worker",
         "worker_soft_shutdown_timeout": "set worker.shutdown_grace",

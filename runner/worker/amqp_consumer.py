@@ -6,6 +6,7 @@ While RabbitMQ is away, Celery's main loop waits for it. What takers do needs Re
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from celery.utils.log import get_logger
@@ -18,6 +19,7 @@ from runner.errors import Unavailable
 from runner.ledger.message import MARK
 from runner.worker.consumer import Handler, JobConsumer
 from runner.worker.state import state_of
+from runner.worker.takers import SoloTaker
 
 log = get_logger(__name__)
 
@@ -29,10 +31,27 @@ class AmqpConsumer(JobConsumer):
     """Takes in what plain clients publish to RabbitMQ."""
 
     timer: Any
+    hub: Any
 
     def __init__(self, *args: object, worker_options: Words | None = None, **kwargs: object) -> None:
         super().__init__(*args, worker_options=worker_options, **kwargs)
         self.strategies = _AnyName(self._take_in)
+
+    def ensure_connected(self, conn: Any) -> Any:
+        """Wait for RabbitMQ. Meanwhile a taker in this thread performs what waits in the ledger."""
+        state, ensure = state_of(self), conn.ensure_connection
+
+        def waiting(*args: object, callback: Callable[[], None], **options: object) -> Any:
+            def meanwhile() -> None:
+                state.watchdog.pet()
+                if isinstance(state.takers, SoloTaker) and self.hub is not None:
+                    state.takers.turn_without_loop(self.hub)
+                callback()
+
+            return ensure(*args, callback=meanwhile, **options)
+
+        conn.ensure_connection = waiting
+        return super().ensure_connected(conn)
 
     def _take_in(self, message: Any, *_: object, **__: object) -> None:
         """Adopt a message, or refuse it. Nothing in it decides what is imported."""

@@ -160,6 +160,11 @@ class _Listener:
                     self._refuse(queue, error)
                 except ChannelError as error:
                     self._refuse(queue, queues.no_permission(self._settings, queue, error))
+                    # The channel is gone, and its consumers with it; what was not acknowledged is in RabbitMQ again.
+                    self._channel = None
+                    self._tags.clear()
+                    self._heard.clear()
+                    self._surplus.clear()
 
     def _consume(self, queue: str) -> None:
         first = queue not in self._declared
@@ -186,11 +191,6 @@ class _Listener:
         first = queue not in self._refused
         (log.warning if first else log.debug)("%s; %s; its runs wait for the next beat", error.message, error.hint)
         self._refused[queue] = time.monotonic() + REFUSED_PAUSE
-        # The channel is gone, and all consumers with it; what was not acknowledged is in RabbitMQ again.
-        self._channel = None
-        self._tags.clear()
-        self._heard.clear()
-        self._surplus.clear()
 
     def quiet(self) -> None:
         """Stop consuming, and give back what nobody was woken for."""

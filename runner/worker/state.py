@@ -14,6 +14,7 @@ from runner.errors import Unavailable
 from runner.ledger.inbox import INBOX
 from runner.ledger.ledger import Ledger
 from runner.ledger.specs import write_known
+from runner.process.systemd import Watchdog
 from runner.worker.celery_types import Consumer
 from runner.worker.collector import Collector
 from runner.worker.hint_waiter import HintWaiter
@@ -51,6 +52,8 @@ class WorkerState:
     """Those that each taker's process seeds anew; None where takers have no process of their own."""
     listed: threading.Event = field(default_factory=threading.Event)
     """Set once the worker has beaten for the first time, so that everybody finds it in the ledger."""
+    watchdog: Watchdog = field(default_factory=Watchdog)
+    """Systemd's, which the main loop pets."""
     waiter: Waiter | HintWaiter | None = None
     """None until the worker consumes."""
     takers: Takers = field(init=False)

@@ -10,7 +10,7 @@ from celery.utils.log import get_logger
 
 from runner.ledger.connection import connect
 from runner.model.private_queue import is_private
-from runner.process.systemd import Watchdog, notify
+from runner.process.systemd import notify
 from runner.worker.active_runs import refresh, tell_of_events
 from runner.worker.celery_types import Consumer, autoscaler_of
 from runner.worker.drain import Drain
@@ -40,7 +40,6 @@ class Supervise(bootsteps.StartStopStep):
     def __init__(self, consumer: Consumer, **kwargs: object) -> None:
         super().__init__(consumer, **kwargs)
         self._parts: _Parts | None = None
-        self._watchdog = Watchdog()
 
     def start(self, consumer: Consumer) -> None:
         """Start the threads once; after a lost connection, give back what messages this process holds."""
@@ -64,7 +63,7 @@ class Supervise(bootsteps.StartStopStep):
             consumer.timer.call_repeatedly(PULSE_SECONDS, self._pulse, (consumer, self._parts))
 
     def _pulse(self, consumer: Consumer, parts: _Parts) -> None:
-        self._watchdog.pet()
+        state_of(consumer).watchdog.pet()
         tell_of_events(consumer)
         waiting = parts.supervision.waiting
         # Heartbeats and the autoscaler ask these lists.

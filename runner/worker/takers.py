@@ -400,6 +400,11 @@ class SoloTaker(Takers):
         self._joined = True
         taker.begin()
 
+    def turn_without_loop(self, hub: Hub) -> None:
+        """Perform what waits, for the length of a turn: called now and then while the main loop does not run."""
+        if self._joined:
+            self._turn_safely(hub)
+
     def _turn_safely(self, hub: Hub) -> None:
         try:
             with contextlib.suppress(ParentGone):

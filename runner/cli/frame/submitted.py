@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from runner.cli.frame.faults import OutputLost
 from runner.cli.frame.interrupts import Terminated
 from runner.cli.frame.output import Output, command_line
-from runner.errors import Unavailable, Unconfirmed
+from runner.errors import NotHandedOver, Unavailable, Unconfirmed
 from runner.ledger.keys import Keys
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ def submitting(project: Project, out: Output, run_id: str) -> Iterator[None]:
     try:
         yield
     except Unconfirmed:
+        raise
+    except NotHandedOver as error:
+        error.hint = f"{error.hint}; {later}"
         raise
     except Unavailable as error:
         known = look_once(project, run_id) if project.opened else False

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +23,9 @@ PUBLISH_SECONDS = 5.0
 
 IDLE_SECONDS = 60.0
 """A connection that was not used for this long is made anew: whatever lies between may have forgotten it."""
+
+FEW = 10
+"""Hints of one queue that may come back, since there is no such queue."""
 
 PORTION = 500
 """Hints that are sent before their confirms are waited for."""
@@ -41,6 +46,8 @@ class HintPublisher:
         """Of what was published last by the channel."""
         self._sent: dict[int, Hint] = {}
         self._refused: list[Hint] = []
+        self._known: set[str] = set()
+        """Queues that this process has seen."""
         self._unroutable: set[Hint] = set()
         self._blocked = ""
         self.trouble = ""
@@ -48,18 +55,18 @@ class HintPublisher:
 
     def publish(self, hints: Sequence[Hint]) -> list[Hint]:
         """Publish hints; return those that RabbitMQ has not confirmed in time, for the reason in :attr:`trouble`."""
+        # Before the mutex: whoever waits for others does so in the same time.
         deadline = time.monotonic() + self._seconds
         with self._mutex:
             self.trouble = ""
             left = list(hints)
-            unconfirmed: list[Hint] = []
             while left:
                 portion, left = left[:PORTION], left[PORTION:]
-                unconfirmed += self._publish(portion, deadline)
-                if self._channel is None and unconfirmed:
-                    # It is away; there is no use in asking once for each portion.
-                    return unconfirmed + left
-            return unconfirmed
+                unconfirmed = self._publish(portion, deadline)
+                if unconfirmed:
+                    return [*unconfirmed, *left]
+                deadline = time.monotonic() + self._seconds
+            return []
 
     def close(self) -> None:
         """Close the connection."""
@@ -72,12 +79,14 @@ class HintPublisher:
             fresh = self._channel is None
             try:
                 channel = self._open(deadline)
+                self._declare_for_many(left)
                 left = self._send(channel, left, deadline)
                 if not self._unroutable:
                     return left
                 unroutable, self._unroutable = self._unroutable, set()
-                left += self._declare_and_send(unroutable, deadline)
-                return left
+                if self._channel is None:
+                    return [*left, *unroutable]
+                return left + self._declare_and_send(unroutable, deadline)
             except RunnerError as error:
                 self.trouble = error.message
                 self._drop()
@@ -144,6 +153,16 @@ class HintPublisher:
         elif self._refused:
             self.trouble = "RabbitMQ refused a hint: its queue is full, or has no primary"
         return [hint for hint in unconfirmed if hint not in self._unroutable]
+
+    def _declare_for_many(self, hints: Sequence[Hint]) -> None:
+        """Make the queues of many hints: otherwise each of these would come back."""
+        assert self._connection is not None
+        counted = Counter(hint.queue for hint in hints)
+        for queue in sorted(queue for queue, number in counted.items() if number > FEW and queue not in self._known):
+            # What this user may not declare comes back, and is told of then.
+            with contextlib.suppress(queues.NoQueue):
+                queues.declare(self._connection, self._settings, queue)
+                self._known.add(queue)
 
     def _declare_and_send(self, hints: set[Hint], deadline: float) -> list[Hint]:
         """Publish hints whose queues RabbitMQ did not have."""

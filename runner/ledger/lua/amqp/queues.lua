@@ -8,7 +8,7 @@
 -- Uses: clock, keys.
 
 local MOST_AT_ONCE = 1000
-local PRIVATE_QUEUE = '^run%-' .. string.rep('%x', 8) .. '$'
+local PRIVATE_QUEUE = '^run%-' .. string.rep('[0-9a-f]', 8) .. '$'
 
 local function ring_once(key)
   if redis.call('LLEN', key) < MOST_AT_ONCE then redis.call('LPUSH', key, '1') end
