@@ -41,6 +41,8 @@ def tour(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
             OFFICE_APPS="runner.django",
             RUNNER_PROJECT=str(project.path),
         )
+        bare = "redis_url: redis://localhost:1/0\n"  # nobody asks it
+        project.write({"bare/runner.yaml": bare, "bare/jobs.d/jobs.yaml": "jobs: {}\n"})
         said = python(project, "prepare.py")
         with project.worker("-Q", "default,counting", concurrency=1):
             for name in ("done", "failed"):
@@ -64,6 +66,23 @@ def test_the_list_shows_runs_of_the_archive_and_of_the_ledger(tour: dict[str, An
     assert tour["live"]
     assert tour["failed only"] == [False, True, False]
     assert tour["found"] == [True, False]
+
+
+def test_a_check_warns_if_the_archive_is_elsewhere(tour: dict[str, Any]) -> None:
+    other = ["runner.W005"]
+    fine: list[str] = []
+    assert tour["others"] == {
+        "another database": other,
+        "another server": other,
+        "another port": other,
+        "this host": fine,
+        "a socket": fine,
+        "a service": fine,  # nobody can tell
+        "SQLite": other,
+        "MySQL": ["runner.W004"],
+        "no archive": ["runner.W003"],
+        "no project": ["runner.W002"],
+    }
 
 
 def test_the_admin_shows_runs_after_redis_was_emptied(tour: dict[str, Any]) -> None:

@@ -75,6 +75,14 @@ def test_a_transaction_that_commits_makes_one_run(office: Told) -> None:
     assert (result["args"], result["kwargs"]) == ([], {"least": 5, "note": "yes"})
 
 
+def test_redis_is_away_when_a_transaction_commits(office: Told) -> None:
+    (kind, text), written = office.enqueued["away"]
+    # It is noticed after the commit, which stands.
+    assert office.enqueued["entered"]
+    assert (kind, written) == ("Unavailable", 1)
+    assert "it is not known whether run" in text
+
+
 def test_a_result_tells_what_the_ledger_knows(office: Told) -> None:
     result = office.result(office.enqueued["committed"][0])
     assert (result["state"], result["status"], result["function"]) == ("SUCCESS", "SUCCESSFUL", "count_invoices")

@@ -77,6 +77,17 @@ later = tasks.count_invoices.using(
 found = tasks.count_invoices.get_result(later.id)
 said["later"] = [later.id, found.task.queue_name, found.task.priority, found.task.run_after is not None]
 said["once"] = [tasks.send.enqueue().id, tasks.send.enqueue().id]
+
+
+def while_redis_is_away() -> None:
+    """Enqueue in a transaction that commits."""
+    with transaction.atomic():
+        Invoice.objects.create(number=-1)
+        tasks.count_invoices.using(backend="dead").enqueue()
+        said["entered"] = True
+
+
+said["away"] = [refusal(while_redis_is_away), Invoice.objects.filter(number=-1).count()]
 said["refused"] = {
     "no job": refusal(lambda: tasks.file_away.enqueue(day="2026-11-28")),
     "no job could": refusal(lambda: tasks.pay.enqueue("2026-11-28", amount=1)),

@@ -6,10 +6,13 @@ from office.boot import setup
 
 setup()
 
+from django.conf import settings  # noqa: E402
 from django.contrib.auth.models import Permission, User  # noqa: E402
 from django.core.checks import run_checks  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from office import tasks  # noqa: E402
+
+from runner.django.archive_check import check_archive  # noqa: E402
 
 call_command("makemigrations", "runner", check_changes=True, dry_run=True, verbosity=0)
 call_command("migrate", run_syncdb=True, verbosity=0)
@@ -27,4 +30,24 @@ said = {
     "waiting": tasks.count_invoices.using(queue_name="nobody").enqueue().id,
     "checks": [each.id for each in run_checks()],
 }
+
+database = dict(settings.DATABASES["default"])
+OTHERS = {
+    "another database": {**database, "NAME": "another"},
+    "another server": {**database, "HOST": "db.example.com"},
+    "another port": {**database, "PORT": "1"},
+    "this host": {**database, "HOST": "::1"},
+    "a socket": {**database, "HOST": "/run/postgresql"},
+    "a service": {"ENGINE": database["ENGINE"], "OPTIONS": {"service": "shop"}},
+    "SQLite": {"ENGINE": "django.db.backends.sqlite3", "NAME": "db.sqlite3"},
+    "MySQL": {**database, "ENGINE": "django.db.backends.mysql"},
+}
+said["others"] = {}
+for case, other in OTHERS.items():
+    settings.DATABASES = {"default": other}
+    said["others"][case] = [each.id for each in check_archive()]
+settings.TASKS = {"default": {**settings.TASKS["default"], "OPTIONS": {"project": settings.BASE_DIR / "bare"}}}
+said["others"]["no archive"] = [each.id for each in check_archive()]
+settings.TASKS = {"default": {**settings.TASKS["default"], "OPTIONS": {"project": "/nowhere"}}}
+said["others"]["no project"] = [each.id for each in check_archive()]
 print(json.dumps(said))

@@ -55,5 +55,10 @@ TASKS = {
     "default": {
         "BACKEND": "runner.django.backend.RunnerBackend",
         "OPTIONS": {"project": BASE_DIR},
-    }
+    },
+    # Its Redis answers nobody.
+    "dead": {
+        "BACKEND": "runner.django.backend.RunnerBackend",
+        "OPTIONS": {"project": BASE_DIR / "dead"},
+    },
 }
