@@ -93,7 +93,9 @@ def lose(node: RabbitMQ) -> None:
     shutil.rmtree(node.folder / "mnesia")
 
 
-@pytest.mark.parametrize("end", [stop, kill, lose])
+@pytest.mark.parametrize(
+    "end", [stop, pytest.param(kill, marks=pytest.mark.long), pytest.param(lose, marks=pytest.mark.long)]
+)
 def test_an_outage_of_the_broker_loses_no_run(
     system: RunnerSystem, host: VirtualHost, end: Callable[[RabbitMQ], None]
 ) -> None:
