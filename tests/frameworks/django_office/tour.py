@@ -90,7 +90,7 @@ said["model"] = [
     run.document["id"] == done,
 ]
 said["rerun"] = press(operator, done, "rerun")
-(made,) = runner.get_runs(job="count-invoices")
+(made,) = runner.get_runs(job="count-invoices", limit=1)
 said["made"] = [made.document()[name] for name in ("rerun_of", "params", "trigger", "submitted_by")]
 said["deleted"] = [see(users["boss"], f"{done}/delete/"), see(users["boss"], "add/")]
 said["unknown"] = see(viewer, "0000000000000000/change/")
