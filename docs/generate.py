@@ -296,7 +296,7 @@ Another Redis than that of `redis_url` is refused.
 
 ## archive_url
 
-Finished runs are copied to this database. It needs the extra `archive`.
+Finished runs are [copied to this database](../how-to/archive.md). It needs the extra `archive`.
 
 | value | means |
 |---|---|

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from runner import embedded
 from runner._version import __version__
 from runner.actions.broker import check_broker, check_hints
+from runner.actions.doctor_archive import check_archive
 from runner.actions.metrics import deadlines
 from runner.actions.tick import Engine
 from runner.app.before_runs import host_complaints
@@ -97,6 +98,7 @@ def _ledger(project: Project, *, quick: bool) -> Iterator[Finding]:
     yield from check_successes(project.ledger, deadlines(project.catalog))
     yield from _schedules(project)
     yield check_retention(project.ledger)
+    yield from check_archive(project)
     if not quick:
         yield from reconcile(project.ledger)
     yield check_dead_letters(project.ledger)

@@ -6,19 +6,35 @@ from typing import TYPE_CHECKING
 
 from runner.actions.find import find_id
 from runner.actions.submit import submitter
+from runner.errors import UnknownRun
 
 if TYPE_CHECKING:
     from runner.actions.project import Project
 
 
 def forget(project: Project, reference: str, *, by: str | None = None) -> str:
-    """Remove all that is known of a finished run; return its full id.
+    """Remove all that is known of a finished run, in the archive too; return its full id.
+
+    If the archive is away, whoever copies runs removes it there as soon as that is possible.
 
     Raises:
         NotFinished: it is not in a final state.
         BelongsToFlow: it is a step run.
         UnknownRun, AmbiguousId: see :func:`runner.actions.find.find_id`.
+        ArchiveUnavailable: only the archive may know it, and cannot be reached.
     """
-    run_id = find_id(project, reference, reading=False)
-    project.ledger.forget(run_id, by=by or submitter())
+    by = by or submitter()
+    try:
+        run_id = find_id(project, reference, reading=False)
+        project.ledger.forget(run_id, by=by)
+    except UnknownRun as unknown:
+        if project.settings.archive_url is None:
+            raise
+        from runner.actions.archive import forget_archived  # an extra: it imports SQLAlchemy
+
+        return forget_archived(project, reference, by, unknown)
+    if project.settings.archive_url is not None:
+        from runner.actions.archive import remove_archived  # an extra: as above
+
+        remove_archived(project, run_id)
     return run_id

@@ -17,6 +17,7 @@ from runner.ledger.fleet import read_queues, read_workers
 from runner.ledger.health.successes import overdue_successes
 from runner.ledger.metrics import BUCKETS, Counts, Times, read_counts
 from runner.ledger.pauses import read_pauses
+from runner.ledger.unarchived import Backlog, read_backlog
 from runner.model.queue import Queue
 from runner.model.run import FailureReason, State
 from runner.model.worker import Worker
@@ -99,6 +100,19 @@ def families(project: Project) -> Iterator[Metric]:
     yield from _broker(ask_broker(project, [each.name for each in queues]))
     yield from _workers(read_workers(project.ledger))
     yield from _jobs(project)
+    if project.settings.archive_url is not None:
+        yield from _archive(counts, read_backlog(project.ledger))
+
+
+def _archive(counts: Counts, backlog: Backlog) -> Iterator[Metric]:
+    yield _counter("runner_archived_runs", "Runs that were copied to the archive.", (), {(): counts.archived})
+    yield _gauge("runner_archive_waiting", "Runs that have ended and wait to be copied.", (), {(): backlog.runs})
+    yield _gauge(
+        "runner_archive_lag_seconds",
+        "How long the run has waited to be copied that retention removes first.",
+        (),
+        {(): backlog.lag},
+    )
 
 
 def _from_the_start(counts: Counts, catalog: Catalog) -> Counts:

@@ -21,6 +21,7 @@ COMMANDS = {
     "rerun": "Submit finished runs again with the same params.",
     "backfill": "Submit a run for each past slot of a schedule.",
     "backfills": "List backfills, newest first.",
+    "archive": "Copy finished runs to a database.",
     "audit": "Show who did what.",
     "jobs": "List the jobs, or show one job.",
     "graph": "Print the steps of a job and what they need.",

@@ -26,6 +26,10 @@ class Keys:
 
     namespace: str
 
+    archive = _Named()
+    """The identity of the archive that the ledger is copied to."""
+    archived = _Named()
+    archiver = _Named()
     backfills = _Named()
     claims = _Named()
     dead_letters = _Named()
@@ -33,6 +37,7 @@ class Keys:
     events = _Named()
     failed_in_row = _Named()
     flows = _Named()
+    forgotten = _Named()
     hints = _Named()
     ids = _Named()
     leases = _Named()
@@ -44,6 +49,7 @@ class Keys:
     overrunning = _Named()
     parked = _Named()
     paused = _Named()
+    prunable = _Named()
     queues = _Named()
     rates = _Named()
     removed_flows = _Named()

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from runner.errors import AmbiguousId, BelongsToFlow, CannotTerminate, NotFinished, UnknownRun
+from runner.errors import AmbiguousId, CannotTerminate, NotFinished, UnknownRun
 from runner.ledger.audit import BY_PEOPLE, tell
 from runner.ledger.fleet import consumed_queues, live_workers
 from runner.ledger.hint import Hint
 from runner.ledger.pauses import read_pause
 from runner.ledger.reach import reaching
 from runner.ledger.reading import get_run, get_runs, read_runs, unknown_run
-from runner.ledger.refusals import conflict, not_handed_over, paused, unconfirmed
+from runner.ledger.refusals import belongs_to_flow, conflict, not_handed_over, paused, unconfirmed
 from runner.ledger.store import Store
 from runner.ledger.submission import Submission, Submitted, arguments_of
 from runner.ledger.watch import Watch, nowhere
@@ -194,10 +194,7 @@ class Ledger(Store):
         if answer == "unknown":
             raise unknown_run(run_id)
         if answer.startswith("FLOW "):
-            flow = answer.removeprefix("FLOW ")
-            raise BelongsToFlow(
-                f"run {run_id} is a step run of flow {flow} and is forgotten with it", hint=f"runner forget {flow}"
-            )
+            raise belongs_to_flow(run_id, answer.removeprefix("FLOW "))
         if answer != "forgotten":
             raise NotFinished(
                 f"run {run_id} is {answer}, only a finished run can be forgotten",

@@ -42,6 +42,8 @@ class Counts:
     """When each job succeeded last, Unix ms."""
     active: dict[State, int] = field(default_factory=dict)
     active_steps: dict[State, int] = field(default_factory=dict)
+    archived: int = 0
+    """Runs that were copied to the archive, without step runs."""
     leases: int = 0
     dead_letters: int = 0
 
@@ -86,6 +88,8 @@ def _take(counts: Counts, words: list[str], value: int) -> None:
             counts.losses[job] = value
         case ["redelivered", job]:
             counts.redeliveries[job] = value
+        case ["archived"]:
+            counts.archived = value
         case ["waited" | "ran" as what, job, "sum"]:
             _times(counts, what)[job].total = value
         case ["waited" | "ran" as what, job, "more"]:

@@ -1,10 +1,10 @@
-"""The errors of submissions that made no run, or none that is safe yet."""
+"""The errors of submissions that made no run, or none that is safe yet, and of step runs that go with their flow."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from runner.errors import JobPaused, KeyConflict, NotHandedOver, Unconfirmed
+from runner.errors import BelongsToFlow, JobPaused, KeyConflict, NotHandedOver, Unconfirmed
 from runner.ledger.store import CONFIRM_MILLISECONDS
 from runner.model.pause import Pause
 from runner.model.run import to_timestamp
@@ -15,6 +15,13 @@ def conflict(job: str, key: str | None, run_id: str) -> KeyConflict:
     return KeyConflict(
         f"key {key!r} of {job} was used with other params, by run {run_id}",
         hint="use another key, or submit with the same params",
+    )
+
+
+def belongs_to_flow(run_id: str, flow: str) -> BelongsToFlow:
+    """Return the error for a step run that somebody wants to forget."""
+    return BelongsToFlow(
+        f"run {run_id} is a step run of flow {flow} and is forgotten with it", hint=f"runner forget {flow}"
     )
 
 

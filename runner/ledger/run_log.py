@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 
 from runner.errors import Unavailable
@@ -75,7 +75,7 @@ class RunLog:
         if self._next is None:
             with reaching(self._store.settings):
                 before: Any = self._store.client.xrevrange(self._key, max=self.last, count=1)
-            plain = ((each, self._plain(each)) for _, each in before)
+            plain = ((each, _lines(each)) for _, each in before)
             self._next = {int(each["a"]): int(each["n"]) + len(lines) for each, lines in plain if lines}
         while True:
             with reaching(self._store.settings):
@@ -117,30 +117,41 @@ class RunLog:
         for _, fields in found:
             if fields.get("a") != last or len(lines) >= count:
                 break
-            lines = [*self._plain(fields), *lines]
+            lines = [*_lines(fields), *lines]
         return lines[-count:]
 
     def _read(self, fields: dict[str, str]) -> Iterator[LogLine]:
-        lines = self._plain(fields)
-        if not lines:
-            return
-        attempt, number = int(fields["a"]), int(fields["n"])
-        known = self._next if self._next is not None else {}
-        expected = known.get(attempt, 1)
-        if number < expected:
-            # A chunk that was appended twice, and has become longer meanwhile.
-            lines, number = lines[expected - number :], expected
-        if number > expected and lines:
-            gap = number - expected
-            yield LogLine(lines[0].at, attempt, None, f"… {gap} lines are not kept …", cut=gap)
-        known[attempt] = number + len(lines)
-        yield from lines
+        return _new_lines(fields, self._next if self._next is not None else {})
 
-    def _plain(self, fields: dict[str, str]) -> list[LogLine]:
-        """Return the lines of a chunk; none of one that something else than the runner wrote."""
-        try:
-            attempt, _ = int(fields["a"]), int(fields["n"])
-            lines = [(at, level, text) for at, level, text in json.loads(fields["t"]) if 0 <= at <= LATEST]
-        except (ValueError, TypeError, KeyError):
-            return []
-        return [LogLine(at, attempt, level, text) for at, level, text in lines]
+
+def read_chunks(chunks: Iterable[dict[str, str]]) -> list[LogLine]:
+    """Return the lines of chunks, oldest first, with a line for those in between and before that are not kept."""
+    known: dict[int, int] = {}
+    return [line for fields in chunks for line in _new_lines(fields, known)]
+
+
+def _new_lines(fields: dict[str, str], known: dict[int, int]) -> Iterator[LogLine]:
+    """Yield the lines of a chunk that were not read before. ``known`` has the number of the next line by attempt."""
+    lines = _lines(fields)
+    if not lines:
+        return
+    attempt, number = int(fields["a"]), int(fields["n"])
+    expected = known.get(attempt, 1)
+    if number < expected:
+        # A chunk that was appended twice, and has become longer meanwhile.
+        lines, number = lines[expected - number :], expected
+    if number > expected and lines:
+        gap = number - expected
+        yield LogLine(lines[0].at, attempt, None, f"… {gap} lines are not kept …", cut=gap)
+    known[attempt] = number + len(lines)
+    yield from lines
+
+
+def _lines(fields: dict[str, str]) -> list[LogLine]:
+    """Return the lines of a chunk; none of one that something else than the runner wrote."""
+    try:
+        attempt, _ = int(fields["a"]), int(fields["n"])
+        lines = [(at, level, text) for at, level, text in json.loads(fields["t"]) if 0 <= at <= LATEST]
+    except (ValueError, TypeError, KeyError):
+        return []
+    return [LogLine(at, attempt, level, text) for at, level, text in lines]

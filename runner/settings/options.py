@@ -116,6 +116,11 @@ class WorkerSettings:
         default="safe",
         help="safe: Celery's remote control looks and revokes; full: all of its commands; none: workers do not listen.",
     )
+    archive: bool = option(
+        Flag(),
+        default=True,
+        help="Whether workers copy finished runs to archive_url; false leaves it to runner archive --follow.",
+    )
     recycle: Recycle = option(
         Section(
             Recycle,

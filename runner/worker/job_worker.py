@@ -18,6 +18,7 @@ from runner.app.celery_types import Words
 from runner.app.factory import RunnerApp
 from runner.app.project_app import project_app_current
 from runner.app.target import LONGEST_WORDS, TargetError, load_target
+from runner.archive.packages import require_packages
 from runner.attempt.database_connections import close_before_forks
 from runner.attempt.forks import ending_forks, own_multiprocessing, reset_signals_in_forks
 from runner.attempt.inherited import Generators, Shared
@@ -36,6 +37,7 @@ from runner.settings import Settings
 from runner.settings.discovery import project_variables
 from runner.settings.options import Recycle
 from runner.settings.redis_url import mask
+from runner.worker.archiving import Archiving
 from runner.worker.collector import Collector
 from runner.worker.echo import Echo
 from runner.worker.plain_control import PlainControl
@@ -70,7 +72,7 @@ class JobWorker(Worker):
         super().on_init_blueprint()
         app, settings = self.app, self.app.runner_settings
         app.in_worker = True
-        app.steps["consumer"].update((Supervise, Reload, PlainControl, Announce))
+        app.steps["consumer"].update((Supervise, Reload, Archiving, PlainControl, Announce))
         # What a job starts finds the project as its worker did.
         os.environ |= project_variables(settings.project, found=settings.found)
         pool = str(self.pool_cls.__module__).rpartition(".")[2]
@@ -79,6 +81,8 @@ class JobWorker(Worker):
         if pool == "prefork":
             check_for_children()
         set_commands(settings.worker.remote_control)
+        if settings.archive_url is not None and settings.worker.archive:
+            require_packages(settings.archive_url)
         refuse_permissions(app)
         state = self.runner_state = self._make_state(pool)
         self.pool_cls = pool_for(state)

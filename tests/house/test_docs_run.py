@@ -76,6 +76,7 @@ GO_ON = {
     "runner web": "runner web ready",
     "runner watch": "",
     "runner scheduler": "ready",
+    "runner archive --follow": "finished runs are copied to",
 }
 """What goes on until it is interrupted, and what it says once it works."""
 
@@ -310,6 +311,8 @@ def test_what_a_page_says_works(reader: Reader, page: Path) -> None:
     project = reader.variables.pop("RUNNER_PROJECT")
     if not first:
         reader.variables["RUNNER_PROJECT"] = project
+    if page.stem == "archive":
+        reader.variables["RUNNER_ARCHIVE_URL"] = "sqlite:///runner.db"
     try:
         for kind, text in FENCE.findall(page.read_text("utf-8")):
             if kind == "python":
@@ -322,6 +325,7 @@ def test_what_a_page_says_works(reader: Reader, page: Path) -> None:
                     reader.type(reader.real(line))
     finally:
         reader.variables["RUNNER_PROJECT"] = project
+        reader.variables.pop("RUNNER_ARCHIVE_URL", None)
         if "runner up -d" in page.read_text("utf-8"):
             reader.project.cli("down").check()
         reader.end()

@@ -14,11 +14,11 @@ from runner.ledger.keys import Keys
 ROOT = Path(runner.__file__).parent
 LUA = ROOT / "ledger" / "lua" / "shared"
 ONLY_LUA = {  # scripts alone use them
-    *("prunable", "expiring", "schedules", "slots", "sweep"),
+    *("expiring", "schedules", "slots", "sweep"),
     *("submission_key", "unique_key", "parked_key", "holders_key"),
     *("starts_key", "passes_key"),
 }
-ONLY_PYTHON = {"binding_deadlines", "confirm", "touch", "wake_key", "specs_key"}
+ONLY_PYTHON = {"binding_deadlines", "confirm", "hints_ring", "touch", "wake_key", "specs_key"}
 
 _CONSTANT = re.compile(r"^local ([A-Z_]+) = (NS .*)$", re.MULTILINE)
 _FUNCTION = re.compile(r"^local function (\w+_key)\(([\w, ]+)\) return (.*) end$", re.MULTILINE)

@@ -92,6 +92,7 @@ def test_the_value_comes_from_the_file_a_variable_or_another_file(project: Path)
         ("archive_url: file:none\n", "cannot be read (No such file or directory), write the URL of your database"),
         ("archive_url: postgresql://u:geheim@h\n", "names no database"),
         ("archive_url: 1\n", "expected text"),
+        ("worker: {archive: maybe}\n", "worker.archive"),
     ],
 )
 def test_what_is_wrong_is_named_without_a_password(project: Path, text: str, says: str) -> None:

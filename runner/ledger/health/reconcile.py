@@ -180,7 +180,7 @@ class Reconciliation:
         for state in STATES:
             self._walk_index("state", self._keys.state(state), "", state)
             self._walk_index("step-state", self._keys.step_state(state), "", state)
-        for kind in ("ids", "expiring", "delayed", "prunable", "flows", "terminating"):
+        for kind in ("ids", "expiring", "delayed", "prunable", "archived", "flows", "terminating"):
             self._walk_index(kind, self._keys.named(kind), "", "")
 
     def _walk_index(self, kind: str, key: str, job: str, state: str) -> None:

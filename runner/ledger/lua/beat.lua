@@ -199,5 +199,5 @@ for _, key in ipairs({ DELAYED, RATES }) do
 end
 return { next_due < math.huge and tostring(math.max(0, next_due - NOW)) or '',
   redis.call('HGETALL', TERMINATING), more, redis.call('ZCOUNT', OUTBOX, '-inf', NOW),
-  redis.call('ZCOUNT', PRUNABLE, '-inf', NOW) + redis.call('ZCOUNT', OVERFULL, '-inf', NOW) + redis.call('EXISTS', REMOVED_FLOWS),
+  redis.call('ZCOUNT', PRUNABLE, '-inf', NOW) + redis.call('ZCOUNT', ARCHIVED, '-inf', NOW) + redis.call('ZCOUNT', OVERFULL, '-inf', NOW) + redis.call('EXISTS', REMOVED_FLOWS),
   math.floor(turn), before, waiting }

@@ -2,7 +2,7 @@
 -- Removes the runs that retention no longer keeps, the oldest first: by age, then by their number; and the step runs of
 -- flows that are removed. No run changes its state.
 --
--- Keys: NS:prunable, NS:overfull, NS:removed-flows, and all that is known of each of those runs. Apart from the beat, so that it stays
+-- Keys: NS:prunable, NS:archived, NS:overfull, NS:removed-flows, and all that is known of each of those runs. Apart from the beat, so that it stays
 -- short: there may be thousands a second.
 --
 -- ARGV: how many at most
@@ -13,13 +13,15 @@
 local most = tonumber(ARGV[1])
 local JOBS = 5                  -- looked at in one call
 
-local old = redis.call('ZRANGE', PRUNABLE, '-inf', NOW, 'BYSCORE', 'LIMIT', 0, most)
-for _, id in ipairs(old) do
-  local job, state, begun = unpack(redis.pcall('HMGET', run_key(id), 'job', 'state', 'begun'))
-  if job and state then remove_run({ id = id, job = job, state = state, begun = begun }) else redis.call('ZREM', PRUNABLE, id) end
+local left = most
+for _, index in ipairs({ ARCHIVED, PRUNABLE }) do
+  local old = redis.call('ZRANGE', index, '-inf', NOW, 'BYSCORE', 'LIMIT', 0, left)
+  for _, id in ipairs(old) do
+    local job, state, begun = unpack(redis.pcall('HMGET', run_key(id), 'job', 'state', 'begun'))
+    if job and state then remove_run({ id = id, job = job, state = state, begun = begun }) else redis.call('ZREM', index, id) end
+  end
+  left = left - #old
 end
-
-local left = most - #old
 for _, flow in ipairs(redis.call('SRANDMEMBER', REMOVED_FLOWS, 1)) do
   local ids = left > 0 and redis.pcall('RPOP', flow_runs_key(flow), left) or {}
   for _, id in ipairs(ids or {}) do
@@ -52,5 +54,5 @@ for _, job in ipairs(redis.call('ZRANGE', OVERFULL, '-inf', NOW, 'BYSCORE', 'LIM
     redis.call('ZREM', OVERFULL, job)
   end
 end
-local more = redis.call('ZCOUNT', PRUNABLE, '-inf', NOW) + redis.call('ZCOUNT', OVERFULL, '-inf', NOW) + redis.call('EXISTS', REMOVED_FLOWS)
+local more = redis.call('ZCOUNT', PRUNABLE, '-inf', NOW) + redis.call('ZCOUNT', ARCHIVED, '-inf', NOW) + redis.call('ZCOUNT', OVERFULL, '-inf', NOW) + redis.call('EXISTS', REMOVED_FLOWS)
 return more > 0 and 1 or 0

@@ -18,7 +18,7 @@ local function remove(id, job)
     redis.pcall('ZREM', step_state_key(state), id)
     redis.pcall('ZREM', step_job_key(job, state), id)
   end
-  for _, index in ipairs({ IDS, PRUNABLE, EXPIRING, DELAYED, OVERRUNNING, FLOWS }) do redis.pcall('ZREM', index, id) end
+  for _, index in ipairs({ IDS, PRUNABLE, ARCHIVED, EXPIRING, DELAYED, OVERRUNNING, FLOWS }) do redis.pcall('ZREM', index, id) end
   redis.pcall('HDEL', TERMINATING, id)
   redis.call('UNLINK', run_key(id), meta_key(id), log_key(id))
   if redis.call('EXISTS', flow_key(id), flow_runs_key(id)) > 0 then redis.call('SADD', REMOVED_FLOWS, id) end

@@ -45,7 +45,7 @@ local function look(run, key)
   local place = ''
   if FINAL[run.state] then
     local ended = (tonumber(run.finished_at) or NOW)
-    if not run.flow then lacks('prunable', PRUNABLE, run.id, ended + tonumber(run.keep_history or KEEP_HISTORY)) end
+    if not run.flow and not redis.call('ZSCORE', ARCHIVED, run.id) then lacks('prunable', PRUNABLE, run.id, ended + tonumber(run.keep_history or KEEP_HISTORY)) end
     if run.message then
       faults[#faults + 1] = 'message'
       if fix then redis.call('HDEL', key, 'message') end

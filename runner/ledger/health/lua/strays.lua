@@ -4,7 +4,7 @@
 -- Keys: the index given and NS:run:ID of each entry. No run changes its state; what an index lacks is for
 -- records.lua to add. An entry and its record are judged in one step, so a run that moves is never misjudged.
 --
--- ARGV: '1' to mend, kind (ids | state | job | step-state | step-job | expiring | delayed | prunable | flows |
+-- ARGV: '1' to mend, kind (ids | state | job | step-state | step-job | expiring | delayed | prunable | archived | flows |
 --       terminating), the index's key,
 --       job ('' if none), state ('' if none), then ids
 -- Returns the ids that do not belong
@@ -22,6 +22,7 @@ local BELONGS = {
   expiring = function(run) return (run.state == 'PENDING' or run.state == 'RETRY') and run.expires_at end,
   delayed = function(run) return (run.state == 'PENDING' or run.state == 'RETRY') and run.message end,
   prunable = function(run) return FINAL[run.state] and not run.flow end,
+  archived = function(run) return FINAL[run.state] and not run.flow end,
   flows = function(run) return run.state == 'STARTED' and run.begun end,
   terminating = function(run) return run.state == 'STARTED' and run.terminate end,
 }

@@ -1,0 +1,205 @@
+"""Copy finished runs to the archive, and say how far that is."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from runner.archive.store import Archive
+from runner.errors import AmbiguousId, ArchiveUnavailable, UnknownRun, UsageError
+from runner.ledger.ledger import SHORTEST_PREFIX, Ledger
+from runner.ledger.refusals import belongs_to_flow
+from runner.ledger.unarchived import Backlog, read_backlog
+from runner.model.run import to_timestamp
+from runner.process.systemd import Watchdog, notify
+
+if TYPE_CHECKING:
+    from runner.actions.project import Project
+
+LOOK_SECONDS = 1.0
+"""How soon a process that follows notices that its parent is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """The outcome of ``runner archive``. ``refused`` has the words of the database for runs that it does not take."""
+
+    runs: int
+    removed: int
+    refused: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveStatus:
+    """How far the archive is. ``version`` is 0 before anything was copied; ``copied_at`` is RFC 3339."""
+
+    name: str
+    version: int
+    current: int
+    copied: int
+    copied_at: str | None
+    backlog: Backlog
+    other: bool
+    """Whether the ledger is copied to another database."""
+
+    def document(self) -> dict[str, Any]:
+        """Return it as the JSON object that ``--json`` prints."""
+        first = self.backlog
+        waits = {
+            "finished_at": _moment(first.ended),
+            "result_until": _moment(first.loses_result),
+            "run_until": _moment(first.loses_run),
+        }
+        return {
+            "archive": self.name,
+            "schema": self.version,
+            "copied": self.copied,
+            "copied_at": self.copied_at,
+            "waiting": first.runs,
+            "lag_seconds": round(first.lag, 3),
+            "next": waits if first.runs else None,
+            "copier": first.copier,
+            "other_archive": self.other,
+        }
+
+
+def open_archive(project: Project) -> Archive:
+    """Return the archive of a project; nothing is connected yet.
+
+    Raises:
+        UsageError: the project has none, or a package is missing.
+    """
+    url = project.settings.archive_url
+    if url is None:
+        raise UsageError(
+            "this project has no archive", hint="write archive_url: sqlite:///runner.db into runner.yaml; see the docs"
+        )
+    return Archive.open(url)
+
+
+def copy_once(project: Project, *, again: bool = False) -> Copied:
+    """Copy all that has ended and is not in the archive; with ``again`` also what is there already.
+
+    Raises:
+        UsageError: see :func:`open_archive`.
+        ArchiveMismatch: the schema is newer, or the ledger is copied to another database.
+        ArchiveUnavailable: the database cannot be reached, or refuses.
+        Unavailable: Redis cannot be reached.
+    """
+    from runner.archive.copier import Copier  # an extra: it imports SQLAlchemy
+
+    archive = open_archive(project)
+    try:
+        copier = Copier(project.ledger, archive)
+        copier.begin(again=again)
+        copied = copier.copy()
+        return Copied(copied.runs, copied.removed, copied.refused)
+    finally:
+        archive.close()
+
+
+def follow(project: Project, say: Callable[[str], None], parent: int | None = None) -> None:
+    """Copy until an exception ends it (SIGTERM is one). What goes wrong is said, and tried again.
+
+    Args:
+        project: whose runs.
+        say: takes a line for the log.
+        parent: end when this process is no longer the parent.
+
+    Raises:
+        UsageError: see :func:`open_archive`.
+    """
+    open_archive(project).close()
+    from runner.archive.follow import Follower  # an extra: it imports SQLAlchemy
+
+    name = f"archive-{os.getpid()}@{socket.gethostname()}"
+    follower = Follower(lambda: Ledger.open(project.settings), name, say)
+    watchdog = Watchdog()
+    notify("READY=1")
+    try:
+        while parent is None or os.getppid() == parent:
+            end = time.monotonic() + follower.step()
+            while (left := end - time.monotonic()) > 0 and (parent is None or os.getppid() == parent):
+                watchdog.pet()
+                time.sleep(min(left, LOOK_SECONDS))
+    finally:
+        follower.close()
+
+
+def read_status(project: Project) -> ArchiveStatus:
+    """Return how far the archive is.
+
+    Raises:
+        UsageError: see :func:`open_archive`.
+        ArchiveUnavailable: the database cannot be reached, or refuses.
+        Unavailable: Redis cannot be reached.
+    """
+    from runner.archive.migrations import VERSION  # an extra: the reader imports SQLAlchemy
+    from runner.archive.reader import Reader
+
+    archive = open_archive(project)
+    try:
+        version = archive.version() if archive.exists() else 0
+        copied = Reader(archive, project.settings.namespace).copied()
+        backlog = read_backlog(project.ledger, lambda job: _keeps_result(project, job))
+        other = backlog.identity is not None and backlog.identity != copied.identity
+        at = to_timestamp(round(copied.at.timestamp() * 1000)) if copied.at is not None else None
+        return ArchiveStatus(archive.name, version, VERSION, copied.runs, at, backlog, other)
+    finally:
+        archive.close()
+
+
+def remove_archived(project: Project, run_id: str) -> None:
+    """Remove a run from the archive that was forgotten. If that fails, whoever copies runs does so later."""
+    archive = open_archive(project)
+    try:
+        archive.remove(project.settings.namespace, [run_id])
+    except ArchiveUnavailable:
+        return
+    finally:
+        archive.close()
+
+
+def forget_archived(project: Project, reference: str, by: str, unknown: UnknownRun) -> str:
+    """Remove a run that only the archive knows; return its full id.
+
+    Raises:
+        UnknownRun: ``unknown``, if the archive does not know it either.
+        AmbiguousId: more than one run fits, or the prefix is too short.
+        BelongsToFlow: it is a step run.
+        ArchiveUnavailable: the archive cannot be reached.
+    """
+    from runner.archive.reader import Reader  # an extra: it imports SQLAlchemy
+
+    archive = open_archive(project)
+    try:
+        reader = Reader(archive, project.settings.namespace)
+        found = reader.find(reference)
+        run_id = reference if reference in found else next(iter(found), None)
+        run = reader.get(run_id) if run_id is not None else None
+        if run is None:
+            raise unknown
+        if run.id != reference and (len(found) > 1 or len(reference) < SHORTEST_PREFIX):
+            raise AmbiguousId(f"{reference!r} fits more than one run, or is too short", hint="give more characters")
+        if run.flow is not None:
+            raise belongs_to_flow(run.id, run.flow)
+        # Noted first: a copier that has it in hand just now removes it again.
+        project.ledger.script("forget_archived", run.id, by, run.job)
+        archive.remove(project.settings.namespace, [run.id])
+        return run.id
+    finally:
+        archive.close()
+
+
+def _keeps_result(project: Project, job: str) -> float:
+    declared = project.catalog.jobs.get(job)
+    kept = declared.retention.result if declared is not None else None
+    return project.settings.retention.result if kept is None else kept
+
+
+def _moment(seconds: float | None) -> str | None:
+    return None if seconds is None else to_timestamp(round(seconds * 1000))

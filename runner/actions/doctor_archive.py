@@ -1,0 +1,83 @@
+"""Examine the archive: can it be reached, is its schema the one of this version, and is it close to losing runs?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from runner.actions.archive import ArchiveStatus, read_status
+from runner.errors import ArchiveUnavailable, UsageError
+from runner.ledger.health.finding import Finding, ok, problem, warning
+from runner.ledger.unarchived import Backlog
+from runner.model.duration import format_duration
+from runner.model.plural import things
+
+if TYPE_CHECKING:
+    from runner.actions.project import Project
+
+NAME = "archive"
+
+LATE_SECONDS = 60.0
+"""Seconds after the end of a run from which on it deserves a word that it is not copied."""
+CLOSE = 0.5
+"""The share of its retention after which a run that is not copied is close to being lost."""
+
+_REMEDY = "start a worker, or runner archive --follow; runner archive copies them now"
+
+
+def check_archive(project: Project) -> Iterator[Finding]:
+    """Yield what is to say of the archive; nothing in a project without one.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    if project.settings.archive_url is None:
+        return
+    try:
+        status = read_status(project)
+    except (ArchiveUnavailable, UsageError) as error:
+        yield problem(NAME, error.message, error.hint or "runner archive --status tells more")
+        return
+    yield judge(status)
+
+
+def judge(status: ArchiveStatus) -> Finding:
+    """Return the finding of a database that answers."""
+    if status.version > status.current:
+        schema = f"version {status.version} of the archive's schema"
+        return problem(NAME, f"{status.name} has {schema}, and this runner knows {status.current}", "update the runner")
+    if status.other:
+        return problem(
+            NAME,
+            f"the runs of this project are copied to another database than {status.name}",
+            "correct archive_url; or, if this database takes its place: runner archive --again",
+        )
+    backlog = status.backlog
+    waiting = f"{things(backlog.runs, 'finished run')} not in the archive"
+    lost = _close_to_loss(backlog)
+    if lost is not None:
+        return problem(NAME, f"{waiting}, and {lost}", _REMEDY)
+    if backlog.runs and backlog.lag > LATE_SECONDS:
+        ended = format_duration(round(backlog.lag))
+        busy = f"{backlog.copier} copies" if backlog.copier else "nobody copies"
+        return warning(NAME, f"{waiting}, the first one since {ended}: {busy}", _REMEDY)
+    return ok(
+        NAME, f"{status.name} answers, {things(status.copied, 'run')} copied, {things(backlog.runs, 'run')} to copy"
+    )
+
+
+def _close_to_loss(backlog: Backlog) -> str | None:
+    """Return what will be lost first, or is lost already, in words; None if there is time."""
+    if backlog.ended is None:
+        return None
+    for what, until in (("the result", backlog.loses_result), ("the record", backlog.loses_run)):
+        if until is None:
+            continue
+        left = until - backlog.now
+        if backlog.lag <= LATE_SECONDS:
+            continue
+        if left <= 0:
+            return f"{what} of the first one is lost: its retention has ended"
+        if backlog.lag >= CLOSE * (until - backlog.ended):
+            return f"{what} of the first one is lost in {format_duration(max(1, round(left)))}"
+    return None

@@ -1,0 +1,194 @@
+"""Copies finished runs from the ledger to the archive.
+
+A portion is written in one transaction, and noted in the ledger afterwards. Whoever is killed in between, or at any
+other moment, leaves a portion that is copied again, which changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from runner.archive.rows import LOG_BYTES, Row, row_of
+from runner.archive.store import Archive
+from runner.archive.translation import refused_rows
+from runner.errors import ArchiveMismatch, ArchiveUnavailable
+from runner.ledger.store import Store
+from runner.ledger.unarchived import (
+    OtherArchive,
+    begin_copying,
+    drop_forgotten,
+    forgotten_ids,
+    next_ids,
+    note_archived,
+    read_finished,
+    step_ids,
+)
+
+PORTION = 500
+"""Runs that are written in one transaction."""
+PORTION_BYTES = 8 * 1024**2
+"""A portion ends when it holds this much."""
+
+FORGOTTEN_SECONDS = 600.0
+"""After this time nobody has a run in hand any more that was read before it was forgotten."""
+
+
+@dataclass(slots=True)
+class Copied:
+    """The outcome of a pass: how many runs were copied, step runs included, and what the database refused, by id."""
+
+    runs: int = 0
+    removed: int = 0
+    refused: dict[str, str] = field(default_factory=dict)
+    stopped: bool = False
+
+
+@dataclass(slots=True)
+class _Portion:
+    rows: list[Row] = field(default_factory=list)
+    bytes: int = 0
+
+    def add(self, row: Row, size: int) -> None:
+        self.rows.append(row)
+        self.bytes += size
+
+    @property
+    def full(self) -> bool:
+        return len(self.rows) >= PORTION or self.bytes >= PORTION_BYTES
+
+
+class Copier:
+    """Copies the runs of one project, any number of times.
+
+    Args:
+        store: the ledger.
+        archive: the database.
+    """
+
+    def __init__(self, store: Store, archive: Archive) -> None:
+        self._store = store
+        self._archive = archive
+        self._namespace = store.namespace
+        self._identity: str | None = None
+        self._removed_until = 0.0
+
+    def begin(self, *, again: bool = False) -> None:
+        """Bring the database to this version's schema, and note in the ledger that it is the archive.
+
+        Args:
+            again: copy all again that the ledger still has, also what it has as copied.
+
+        Raises:
+            ArchiveMismatch: the schema is newer, or the ledger is copied to another database.
+            ArchiveUnavailable: the database cannot be reached, or refuses.
+            Unavailable: Redis cannot be reached.
+        """
+        self._archive.prepare()
+        identity = self._archive.identity(self._namespace)
+        try:
+            begin_copying(self._store, identity, again=again)
+        except OtherArchive:
+            raise self._other() from None
+        self._identity = identity
+
+    def copy(self, goes_on: Callable[[], bool] = lambda: True) -> Copied:
+        """Copy what has ended, until nothing is left; after each portion, ask whether to go on.
+
+        Raises:
+            ArchiveMismatch: see :meth:`begin`.
+            ArchiveUnavailable: the database cannot be reached, or refuses.
+            Unavailable: Redis cannot be reached.
+        """
+        if self._identity is None:
+            self.begin()
+        copied = Copied()
+        self._remove_forgotten(copied)
+        skip = 0
+        while ids := next_ids(self._store, PORTION, skip):
+            self._copy(ids, copied)
+            skip += sum(each in copied.refused for each in ids)
+            if not goes_on():
+                copied.stopped = True
+                break
+        return copied
+
+    def _copy(self, ids: list[str], copied: Copied) -> None:
+        """Copy a portion of runs, flows with all of their step runs, and note that they are copied."""
+        left = dict.fromkeys(ids)
+        portion, done = _Portion(), list[str]()
+        for finished in read_finished(self._store, ids, LOG_BYTES):
+            run = finished.run
+            left.pop(run.id, None)
+            if run.steps is not None:
+                # Before the flow itself: once that is noted, nobody comes back for them.
+                for row, size in self._rows_below(run.id):
+                    portion.add(row, size)
+                    if portion.full:
+                        self._write(portion, copied)
+            portion.add(row_of(run, finished.log), finished.bytes)
+            done.append(run.id)
+            if portion.full:
+                self._write(portion, copied)
+                self._note(done, copied)
+                done = []
+        self._write(portion, copied)
+        # What is left has no record that could be read: there is nothing to copy.
+        self._note([*done, *left], copied)
+
+    def _rows_below(self, flow: str) -> Iterator[tuple[Row, int]]:
+        """Yield the rows of the step runs of a flow, and of those of the flows among them."""
+        first = 0
+        while ids := step_ids(self._store, flow, first, PORTION):
+            first += len(ids)
+            for finished in read_finished(self._store, ids, LOG_BYTES):
+                if finished.run.steps is not None:
+                    yield from self._rows_below(finished.run.id)
+                yield row_of(finished.run, finished.log), finished.bytes
+
+    def _write(self, portion: _Portion, copied: Copied) -> None:
+        rows = portion.rows
+        portion.rows, portion.bytes = [], 0
+        try:
+            self._archive.put(self._namespace, rows)
+            copied.runs += len(rows)
+        except ArchiveUnavailable as error:
+            if not refused_rows(error.__cause__):
+                raise
+            for row in rows:
+                try:
+                    self._archive.put(self._namespace, [row])
+                    copied.runs += 1
+                except ArchiveUnavailable as refused:
+                    if not refused_rows(refused.__cause__):
+                        raise
+                    copied.refused[row["id"]] = refused.message
+
+    def _note(self, ids: list[str], copied: Copied) -> None:
+        assert self._identity is not None
+        try:
+            forgotten = note_archived(self._store, self._identity, [each for each in ids if each not in copied.refused])
+        except OtherArchive:
+            # Somebody has begun with another one meanwhile, or Redis lost what it had: it is looked at anew.
+            self._identity = None
+            self.begin()
+            return
+        if forgotten:
+            copied.removed += self._archive.remove(self._namespace, forgotten)
+
+    def _remove_forgotten(self, copied: Copied) -> None:
+        """Remove runs that were forgotten: at once, and once more when nobody can have them in hand any more."""
+        while found := forgotten_ids(self._store, after=self._removed_until):
+            copied.removed += self._archive.remove(self._namespace, [run_id for run_id, _ in found])
+            self._removed_until = found[-1][1]
+        until = (self._store.now() - FORGOTTEN_SECONDS) * 1000
+        while found := forgotten_ids(self._store, until=until):
+            ids = [run_id for run_id, _ in found]
+            copied.removed += self._archive.remove(self._namespace, ids)
+            drop_forgotten(self._store, ids)
+
+    def _other(self) -> ArchiveMismatch:
+        return ArchiveMismatch(
+            f"the runs of {self._namespace} are copied to another database than {self._archive.name}",
+            hint="correct archive_url; or, if this database takes its place: runner archive --again",
+        )

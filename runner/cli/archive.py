@@ -1,0 +1,92 @@
+"""``runner archive``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from runner.cli.frame.group import verb
+from runner.cli.frame.interrupts import Terminated
+from runner.cli.frame.log_line import log_line
+from runner.cli.frame.moments import show_moment
+from runner.cli.frame.opening import open_project
+from runner.cli.frame.options import json_option, log_format_option, utc_option
+from runner.cli.frame.output import Output
+from runner.cli.frame.run_text import aligned
+from runner.errors import UsageError
+from runner.model.duration import format_duration
+from runner.model.plural import things
+
+if TYPE_CHECKING:
+    from runner.actions.archive import ArchiveStatus
+
+
+@verb(example="runner archive\nrunner archive --follow\nrunner archive --status")
+@click.option("--follow", is_flag=True, help="Copy runs when they have ended, until SIGTERM or Ctrl-C.")
+@click.option("--status", is_flag=True, help="Show how far the archive is, and copy nothing.")
+@click.option("--again", is_flag=True, help="Copy all that Redis still has, also to a database that takes its place.")
+@click.option("--parent", type=int, hidden=True, help="End when this process is no longer the parent.")
+@log_format_option
+@json_option
+@utc_option
+def command(
+    follow: bool, status: bool, again: bool, parent: int | None, log_format: str, as_json: bool, utc: bool
+) -> int:
+    """Copy finished runs to the database of archive_url, where they stay when retention has ended.
+
+    Workers do this all the time, unless worker.archive is false. Any number of them, and of this command, may do so at
+    once. Exits with 1 if the database refuses a run.
+    """
+    from runner.actions import archive  # start-up time: --help reads no settings
+
+    if follow + status + again > 1:
+        raise UsageError("--follow, --status, and --again exclude each other", hint="give one of them")
+    project = open_project()
+    out = Output(as_json=as_json, utc=utc)
+    if status:
+        found = archive.read_status(project)
+        if as_json:
+            out.document(found.document())
+        else:
+            _show(out, found)
+        return 0
+    if follow:
+        from runner.process.systemd import notify  # start-up time: as above
+
+        try:
+            archive.follow(project, lambda text: out.note(log_line("archive", text, log_format)), parent)
+        except (Terminated, KeyboardInterrupt):
+            notify("STOPPING=1")
+        return 0
+    copied = archive.copy_once(project, again=again)
+    for run_id, words in copied.refused.items():
+        out.warn(f"run {run_id} is not copied: {words}")
+    if as_json:
+        out.document({"copied": copied.runs, "removed": copied.removed, "refused": list(copied.refused)})
+    else:
+        out.note(f"copied {things(copied.runs, 'run')}")
+    return 1 if copied.refused else 0
+
+
+def _show(out: Output, found: ArchiveStatus) -> None:
+    waits = found.backlog
+    rows = [
+        ("archive", found.name),
+        ("schema", f"version {found.version}" + ("" if found.version == found.current else f", not {found.current}")),
+        ("copied", f"{things(found.copied, 'run')}" + _at(out, ", the last ones ", found.copied_at)),
+        ("waiting", things(waits.runs, "run") + (f", for {format_duration(round(waits.lag))}" if waits.runs else "")),
+        ("copier", waits.copier or "nobody copies now"),
+    ]
+    document = found.document()["next"]
+    if document is not None:
+        result, run = document["result_until"], document["run_until"]
+        rows.append(("kept until", f"{_at(out, 'result ', result)}{_at(out, ', run ', run)}, of the one lost first"))
+    if found.other:
+        rows.append(("attention", "the runs of this project are copied to another database; see runner doctor"))
+    for line in aligned(rows):
+        out.data(line)
+
+
+def _at(out: Output, words: str, moment: str | None) -> str:
+    return "" if moment is None else f"{words}{show_moment(moment, utc=out.utc)}"

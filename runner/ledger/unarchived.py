@@ -1,0 +1,244 @@
+"""Finished runs that are not in the archive yet: read, and noted as archived.
+
+``NS:prunable`` has every run that has ended, by the time at which retention removes it. Those that were copied move to
+``NS:archived``. So nothing is left out, whoever ended a run and when, whatever the clock did, and however long nobody
+copied; and what would be lost first comes first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from runner.ledger.flow_progress import FlowProgress
+from runner.ledger.reach import reaching
+from runner.ledger.record import pairs, read_record
+from runner.ledger.run_log import read_chunks
+from runner.ledger.scripts import digest, source
+from runner.ledger.store import Store
+from runner.model.log_line import LogLine
+from runner.model.run import Run, State
+
+_READ_AT_ONCE = 50
+"""Runs of one round trip. Each is a command of its own: Redis serves others in between."""
+_NOTED_AT_ONCE = 100
+_CHUNKS = 20
+"""Chunks of a log that are read with a run; of most runs, that is all."""
+_MOVED_AT_ONCE = 500
+_FORGOTTEN_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A run, and the last lines of its log; ``bytes`` tells about how much that is."""
+
+    run: Run
+    log: Sequence[LogLine]
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits to be copied. Times are Unix times in seconds.
+
+    Of the run that is lost first: ``ended`` tells when it ended, ``loses_result`` when its result goes, and
+    ``loses_run`` when it does itself. ``archived`` counts the runs in the ledger that were copied, and ``copier`` names
+    who copies.
+    """
+
+    runs: int
+    archived: int
+    now: float
+    ended: float | None = None
+    loses_result: float | None = None
+    loses_run: float | None = None
+    identity: str | None = None
+    copier: str | None = None
+
+    @property
+    def lag(self) -> float:
+        """Seconds since the end of the run that is lost first; 0 if none waits."""
+        return 0.0 if self.ended is None else max(0.0, self.now - self.ended)
+
+
+def next_ids(store: Store, count: int, skip: int = 0) -> list[str]:
+    """Return the ids of runs that wait to be copied, those first that are lost first.
+
+    Args:
+        store: the ledger.
+        count: how many at most.
+        skip: how many to leave out.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    with reaching(store.settings):
+        found: list[str] = store.client.zrange(store.keys.prunable, skip, skip + count - 1)  # type: ignore[assignment]
+    return found
+
+
+def step_ids(store: Store, flow: str, first: int, count: int) -> list[str]:
+    """Return the ids of the step runs of a flow from an ordinal on.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    with reaching(store.settings):
+        found: list[str] = store.client.lrange(store.keys.flow_runs(flow), first, first + count - 1)  # type: ignore[assignment]
+    return found
+
+
+def read_finished(store: Store, ids: Sequence[str], log_bytes: int) -> Iterator[Finished]:
+    """Yield those of ``ids`` that are known and have ended, with up to ``log_bytes`` or a little more of their logs.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    for first in range(0, len(ids), _READ_AT_ONCE):
+        portion = ids[first : first + _READ_AT_ONCE]
+        with reaching(store.settings), store.client.pipeline(transaction=False) as pipe:
+            # Loading is cheap, and saves asking whether this server knows the script.
+            pipe.script_load(source("runner.ledger", "read"))
+            for run_id in portion:
+                pipe.evalsha(digest("runner.ledger", "read"), 1, store.namespace, run_id)
+                pipe.xrevrange(store.keys.log(run_id), count=_CHUNKS)
+            answers = pipe.execute(raise_on_error=False)[1:]
+        for run_id, told, chunks in zip(portion, answers[::2], answers[1::2], strict=True):
+            _refuse(told)
+            if not told[0]:
+                continue
+            flat, meta, *progress = told[0]
+            run = read_record(run_id, pairs(flat), meta or None, FlowProgress.of(*progress) if progress else None)
+            if not run.final:
+                continue
+            # Of a key of another type there is no log.
+            log = [] if isinstance(chunks, Exception) else _last_chunks(store, run_id, chunks, log_bytes)
+            yield Finished(run, read_chunks(log), sum(map(len, flat)) + len(meta or "") + _size(log))
+
+
+def _refuse(answer: object) -> None:
+    if isinstance(answer, Exception):
+        raise answer
+
+
+def _last_chunks(store: Store, run_id: str, newest: list[Any], most: int) -> list[dict[str, str]]:
+    """Return the last chunks of a log, oldest first; so many of them that they hold ``most`` bytes."""
+    chunks = [*newest]
+    while newest and len(newest) == _CHUNKS and _size([each for _, each in chunks]) < most:
+        with reaching(store.settings):
+            newest = store.client.xrevrange(store.keys.log(run_id), max=f"({newest[-1][0]}", count=_CHUNKS)  # type: ignore[assignment]
+        chunks += newest
+    return [fields for _, fields in reversed(chunks)]
+
+
+def _size(chunks: Sequence[dict[str, str]]) -> int:
+    return sum(len(each.get("t", "")) for each in chunks)
+
+
+def note_archived(store: Store, identity: str, ids: Sequence[str]) -> list[str]:
+    """Note that runs are in the archive; return those that were forgotten meanwhile, and must leave it again.
+
+    Raises:
+        OtherArchive: the ledger is copied to another archive.
+        Unavailable: Redis cannot be reached.
+    """
+    forgotten: list[str] = []
+    for first in range(0, len(ids), _NOTED_AT_ONCE):
+        answer = store.script("archived", identity, *ids[first : first + _NOTED_AT_ONCE])
+        if answer is None:
+            raise OtherArchive
+        forgotten += answer
+    return forgotten
+
+
+class OtherArchive(Exception):
+    """The ledger is copied to another archive."""
+
+
+def begin_copying(store: Store, identity: str, *, again: bool = False) -> None:
+    """Note which archive the ledger is copied to; ``again``: whatever was copied is to be copied again.
+
+    Raises:
+        OtherArchive: the ledger is copied to another archive, and ``again`` is not set.
+        Unavailable: Redis cannot be reached.
+    """
+    while (answer := store.script("archive_begins", identity, "1" if again else "", _MOVED_AT_ONCE)) == "more":
+        pass
+    if answer == "other":
+        raise OtherArchive
+
+
+def may_copy(store: Store, copier: str, seconds: float) -> bool:
+    """Take or renew the right to copy for so many seconds; 0 gives it up. Return whether this one has it.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    return bool(store.script("archiver", copier, round(seconds * 1000)))
+
+
+def forgotten_ids(store: Store, *, after: float = 0.0, until: float | None = None) -> list[tuple[str, float]]:
+    """Return ids of runs that were forgotten, and when (Unix ms), some of those after and until a time.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    with reaching(store.settings):
+        found: Any = store.client.zrange(
+            store.keys.forgotten,
+            f"({after}",
+            "+inf" if until is None else until,
+            byscore=True,
+            offset=0,
+            num=_FORGOTTEN_AT_ONCE,
+            withscores=True,
+        )
+    return [(run_id, float(at)) for run_id, at in found]
+
+
+def drop_forgotten(store: Store, ids: Sequence[str]) -> None:
+    """Keep the notes of these forgotten runs no longer.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    with reaching(store.settings):
+        store.client.zrem(store.keys.forgotten, *ids)
+
+
+def read_backlog(store: Store, keeps_result: Callable[[str], float] | None = None) -> Backlog:
+    """Return what waits to be copied.
+
+    Args:
+        store: the ledger.
+        keeps_result: returns for how many seconds the result of a job is kept; the project's time by default.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    keys = store.keys
+    with reaching(store.settings), store.client.pipeline(transaction=False) as pipe:
+        pipe.zcard(keys.prunable)
+        pipe.zcard(keys.archived)
+        pipe.zrange(keys.prunable, 0, 0, withscores=True)
+        pipe.get(keys.archive)
+        pipe.get(keys.archiver)
+        runs, archived, first, identity, copier = pipe.execute()
+    backlog = Backlog(runs, archived, store.now(), identity=identity, copier=copier)
+    if not first:
+        return backlog
+    run_id, due = first[0]
+    with reaching(store.settings):
+        held: Any = store.client.hmget(keys.run(run_id), "job", "state", "finished_at")
+    job, state, ended = held
+    ended_at = _seconds(ended)
+    result_until = None
+    if state == State.SUCCESS and ended_at is not None:
+        kept = keeps_result(job) if keeps_result is not None and job else store.settings.retention.result
+        result_until = ended_at + kept
+    return replace(backlog, ended=ended_at, loses_result=result_until, loses_run=float(due) / 1000)
+
+
+def _seconds(text: str | None) -> float | None:
+    return int(text) / 1000 if text and text.isascii() and text.isdigit() and len(text) < 16 else None

@@ -1,0 +1,74 @@
+"""A worker copies finished runs to the archive, in a thread that takes part in nothing else it does."""
+
+from __future__ import annotations
+
+import threading
+
+from celery import bootsteps
+from celery.utils.log import get_logger
+
+from runner.attempt.state import SharedState
+from runner.worker.celery_types import Consumer
+from runner.worker.state import state_of
+from runner.worker.steps import Supervise
+
+log = get_logger(__name__)
+
+END_SECONDS = 2.0
+"""How long a worker that ends waits for a portion to be written; one that is not is copied again."""
+
+
+class Archiving(bootsteps.StartStopStep):
+    """Copies from when the worker consumes until it ends, also while its connection is lost."""
+
+    requires = (Supervise,)
+
+    def __init__(self, consumer: Consumer, **kwargs: object) -> None:
+        super().__init__(consumer, **kwargs)
+        self._thread: CopyThread | None = None
+
+    def include_if(self, consumer: Consumer) -> bool:
+        """Whether this worker copies."""
+        settings = state_of(consumer).shared.settings
+        return settings.archive_url is not None and settings.worker.archive
+
+    def start(self, consumer: Consumer) -> None:
+        """Start the thread once."""
+        if self._thread is None:
+            self._thread = CopyThread(state_of(consumer).shared)
+            self._thread.start()
+
+    def stop(self, consumer: Consumer) -> None:
+        """Go on: runs end also while the connection is lost."""
+
+    def shutdown(self, consumer: Consumer) -> None:
+        """End the thread."""
+        if self._thread is not None:
+            self._thread.end()
+            self._thread.join(END_SECONDS)
+
+
+class CopyThread(threading.Thread):
+    """Copies until it is ended. A database may not answer for long; then this thread alone waits for it."""
+
+    def __init__(self, shared: SharedState) -> None:
+        super().__init__(name="runner-archive", daemon=True)
+        self._shared = shared
+        self._over = threading.Event()
+
+    def end(self) -> None:
+        """Have it end soon."""
+        self._over.set()
+
+    def run(self) -> None:
+        """Copy until :meth:`end`."""
+        from runner.archive.follow import Follower  # an extra: it imports SQLAlchemy
+
+        shared = self._shared
+        follower = Follower(
+            shared.app.open_ledger, shared.worker, log.info, lambda: not self._over.is_set(), warn=log.warning
+        )
+        pause = 0.0
+        while not self._over.wait(pause):
+            pause = follower.step()
+        follower.close()
