@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +14,9 @@ from typing import Any
 import pytest
 
 from tests.support.command import clean_environment
+from tests.support.deadline import wait_until
 from tests.support.forks import in_groups
+from tests.support.running import Running
 
 CONFTEST = """
 import atexit, contextlib, os
@@ -123,6 +127,18 @@ def test_none_begins_after_a_failure_if_so_asked(suite: Path) -> None:
     said = run(suite, "-x")
     assert "stopping after" in said
     assert "test_apart[31] " not in (suite / "begun").read_text()
+
+
+def test_what_fixtures_have_started_ends_after_an_interrupt(suite: Path) -> None:
+    (suite / "test_alone.py").unlink()
+    (suite / "test_shared.py").write_text("import time\n\ndef test_sleeps():\n    time.sleep(300)\n")
+    words = ["-q", "-p", "no:cacheprovider", "-p", "no:schemathesis", "-c", "/dev/null", "--rootdir", str(suite)]
+    env = clean_environment({"PYTHONPATH": str(Path(__file__).parents[2])})
+    with Running([sys.executable, "-m", "pytest", *words, str(suite)], cwd=suite, env=env) as testing:
+        begun = wait_until(lambda: (suite / "begun").exists() and (suite / "begun").read_text(), 60.0, "it sleeps")
+        os.killpg(testing.pid, signal.SIGINT)
+        assert testing.wait(60.0) == 2
+    assert (suite / "ended").read_text().split() == begun.split()[1:]
 
 
 def test_what_waits_for_the_clock_begins_first_and_what_shares_a_fixture_stays_together() -> None:

@@ -321,6 +321,9 @@ def _run(forks: Forks, number: int, rest: list[pytest.Item], fd: int) -> NoRetur
     except BaseException:  # noqa: BLE001 - the first process shows it
         teller.tell(broken=traceback.format_exc())
     finally:
+        # After an interrupt, too: what fixtures have started ends.
+        with contextlib.suppress(BaseException):
+            session._setupstate.teardown_exact(None)
         with contextlib.suppress(Exception):
             atexit._run_exitfuncs()
         os._exit(code)
