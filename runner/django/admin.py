@@ -20,7 +20,6 @@ from django.utils.html import format_html
 from runner.actions.logs import read_log
 from runner.actions.rerun import rerun
 from runner.actions.revoke import revoke
-from runner.actions.submit import submit
 from runner.django.home import home_project
 from runner.django.models import Run
 from runner.errors import RunnerError, UnknownRun
@@ -236,16 +235,9 @@ class RunAdmin(admin.ModelAdmin):
             self._act(request, partial(self._rerun, request, run_id))
 
     def _rerun(self, request: HttpRequest, run_id: str) -> str:
-        project, by = home_project(), request.user.get_username()
+        project = home_project()
         project.look()
-        try:
-            submitted = rerun(project, run_id, by=by)
-        except UnknownRun:
-            run = Run.objects.filter(id=run_id).first()
-            if run is None:
-                raise
-            # The ledger has forgotten it, and the archive has not.
-            submitted = submit(project, run.job, run.params, trigger="rerun", rerun_of=run.id, by=by)
+        submitted = rerun(project, run_id, by=request.user.get_username())
         self._note(request, run_id, submitted.id, "Submitted again")
         where = reverse(f"{self.admin_site.name}:runner_run_change", args=[submitted.id])
         return format_html('Run {} was submitted again, as <a href="{}">{}</a>.', run_id, where, submitted.id)

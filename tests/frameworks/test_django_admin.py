@@ -93,6 +93,10 @@ def test_the_admin_shows_runs_after_redis_was_emptied(tour: dict[str, Any]) -> N
     assert tour["unknown"] == "302"
 
 
+def test_a_result_can_be_read_after_redis_was_emptied(tour: dict[str, Any]) -> None:
+    assert tour["flushed result"] == ["SUCCESSFUL", {"count": 0, "note": "<b>bold</b>"}, 2]
+
+
 def test_the_model_has_what_the_run_document_has(tour: dict[str, Any]) -> None:
     params = {"least": 0, "note": "<b>bold</b>"}
     assert tour["model"] == ["SUCCESS", {"count": 0, "note": "<b>bold</b>"}, params, True, True, True]

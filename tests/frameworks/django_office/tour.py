@@ -10,6 +10,7 @@ setup()
 
 from django.contrib.admin.models import LogEntry  # noqa: E402
 from django.test import Client  # noqa: E402
+from office import tasks  # noqa: E402
 
 import runner  # noqa: E402
 from runner.django.home import home_project  # noqa: E402
@@ -80,6 +81,8 @@ page = see(viewer, f"{failed}/change/")
 said["flushed page"] = ["no ink in attempt 2" in page, "Traceback" in page, "FAILURE" in page]
 page = see(viewer, f"{done}/change/")
 said["flushed log"] = ["counting" in page, "&lt;b&gt;bold" in page, "<b>bold" in page]
+result = tasks.count_invoices.get_result(done)
+said["flushed result"] = [str(result.status), result.return_value, tasks.fail.get_result(failed).attempts]
 run = Run.objects.get(id=done)
 said["model"] = [
     run.state,
