@@ -116,7 +116,6 @@ ANSWERS = [
     ("ERR Protocol error: invalid bulk length", True),
     ("ERR unknown command 'EVALSHA', with args beginning with:", True),
     ("ERR user_script:7: Script attempted to access nonexistent global variable 'x'", True),
-    ("CROSSSLOT Keys in request don't hash to the same slot", True),
     ("LOADING Redis is loading the dataset in memory", False),
     ("BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.", False),
     ("UNKILLABLE Sorry the script already executed write commands", False),
