@@ -486,7 +486,8 @@ def test_workers(bench: Bench, keys: Callable[[str], str]) -> None:
     [unserved] = check_queues(bench.ledger)
     assert "queue other" in unserved.what
     beat(bench, version="1.0.0", clock=round(bench.now() * 1000) - 60_000)
-    bench.ledger.client.hset(keys("worker:w1"), "seen_at", round(bench.now() * 1000) - 9_000)
+    silent_since = bench.now() - (SILENT_SECONDS + WORKER_RECORD_SECONDS) / 2
+    bench.ledger.client.hset(keys("worker:w1"), "seen_at", round(silent_since * 1000))
     told = levels(check_workers(bench.ledger, VERSIONS))
     assert (told["beats"], told["worker-clocks"], told["versions"]) == (Level.WARNING,) * 3
 
