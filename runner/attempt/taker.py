@@ -85,7 +85,8 @@ class Taker:
         self._attempts = Attempts(ledger, lambda: not shared.ends)
         self._takes = Takes(self._attempts, self._refused)
         self._flows = Flows(shared, ledger, self._attempts)
-        self._held = HeldMessages(shared, Claims(lambda: ledger, self._lease), self._look)
+        self._claims = Claims(lambda: ledger, self._lease)
+        self._held = HeldMessages(shared, self._claims, self._look)
         self._reports = Reports(shared.worker, place.head, place.channel)
         self._may_wait = shared.settings.durability == "local"
         self._version = -1
@@ -236,6 +237,8 @@ class Taker:
         if task.job.is_flow:
             self._flows.refuse(taken)
             return
+        if not self._may_wait and task.job.delivery == "at_most_once" and not self._is_confirmed(taken):
+            return
         attempt = Attempt(taken, self._shared, Settlement(may_wait=self._may_wait))
         shown = self._shown(task, taken)
         self._slot.show(shown)
@@ -253,6 +256,28 @@ class Taker:
             # Nothing is taken until the flow has gone on: a run that is claimed by then would have to wait for that.
             self._show(TakerState.STARTING)
             self._settle()
+
+    def _is_confirmed(self, taken: Taken) -> bool:
+        """Wait until a replica knows of a start that must not happen twice; False if the run is not ours to perform.
+
+        A primary that takes over without that start would have the run start again.
+        """
+        warned = False
+        while True:
+            held, confirmed = self._takes.confirm(taken.token)
+            if held and confirmed:
+                return True
+            if not held:
+                log.warning("run %s is not performed here: its start was lost in a failover", taken.run_id)
+                return False
+            if not self.wanted():
+                self._attempts.persist(
+                    lambda: self._claims.hand_back([taken.token], detail="no replica had its start", untouched=True)
+                )
+                return False
+            if not warned:
+                log.warning("run %s may start once only, and waits until a replica has its start", taken.run_id)
+                warned = True
 
     def _task_of(self, taken: Taken) -> DeclaredTask:
         """Return the job of a run. One that needs a process which nobody has used is passed on."""

@@ -109,6 +109,17 @@ class Takes:
             if answer[1] == "idle":
                 return None
 
+    def confirm(self, token: str) -> tuple[bool, bool]:
+        """Return whether a claim is still held, and whether it is as durable as was asked for, with the start under it.
+
+        Waits for a replica with ``durability: replicated``. A primary that was not there at the start may not know it.
+
+        Raises:
+            Unavailable: Redis cannot be reached, and the worker does not wait for it any more.
+        """
+        answer: tuple[Any, bool] = self._attempts.persist(lambda: self._attempts.store.confirmed("holds", token))
+        return bool(answer[0]), answer[1]
+
     def settle(self, last: Success, *, again: bool = False) -> None:
         """Settle a success by itself.
 

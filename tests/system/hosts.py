@@ -197,38 +197,28 @@ ATTACKS: dict[str, tuple[str, Callable[[Fleet, Size], None]]] = {
 }
 
 
-UNCONFIRMED = 0.5
-"""Seconds before a failover in which a start may be known to the old primary alone."""
-
-
-def judge_apart(fleet: Fleet, attack: str, begun: float, notes: list[str], failed_over: float | None = None) -> Row:
-    """Return the row of an attack; runs that must not start twice are judged by their own rule.
-
-    A start is not confirmed by a replica, so one in the moment of a failover (``failed_over``) may be forgotten.
-    """
+def judge_apart(fleet: Fleet, attack: str, begun: float, notes: list[str], *, rollback: bool = False) -> Row:
+    """Return the row of an attack; runs that must not start twice are judged by their own rule."""
     if not fleet.wait_for_all(30.0):
         notes.append("not all runs ended")
     seconds = time.monotonic() - begun
     everything = fleet.accepted
     once = [run_id for run_id, order in everything.items() if order.job == "once"]
     fleet.accepted = {run_id: order for run_id, order in everything.items() if order.job != "once"}
-    rollback = failed_over is not None
     row = judge(fleet, "three hosts", attack, seconds, notes, rollback=rollback, confirmed=rollback)
     fleet.accepted = everything
     starts = Testimony.read(fleet.witness).starts
     known = {run.id: run for run in fleet.ledger.read(once)}
     lost = [f"{run_id} at_most_once" for run_id in once if run_id not in known]
     stuck = [f"{run.id} {run.state}" for run in known.values() if run.state not in FINAL]
-    wrong, again = [], [run_id for run_id in once if len(starts.get(run_id, ())) > 1]
-    forgotten = [each for each in again if failed_over is not None and starts[each][0].at > failed_over - UNCONFIRMED]
-    twice = [run_id for run_id in again if run_id not in forgotten]
+    wrong, twice = [], [run_id for run_id in once if len(starts.get(run_id, ())) > 1]
     for run in known.values():
         ended = any(start.event == "end" for start in starts.get(run.id, ()))
         lost_with_host = run.state == "FAILURE" and run.reason == "worker_lost" and fleet.deaths
         if run.state in FINAL and not (run.state == "SUCCESS" and ended) and not lost_with_host:
             wrong.append(f"{run.id} at_most_once {run.state} {run.reason}")
     failed = sum(run.state == "FAILURE" for run in known.values())
-    facts = (*row.facts, f"{len(once)} at_most_once, {failed} of them worker_lost, {len(again)} started twice")
+    facts = (*row.facts, f"{len(once)} at_most_once, {failed} of them worker_lost, {len(twice)} started twice")
     if twice:
         row = replace(row, notes=(*row.notes, f"{len(twice)} at_most_once started twice, such as {twice[0]}"))
     return replace(
@@ -308,7 +298,7 @@ def fail_over(folder: Path, size: Size) -> Row:
             fleet.deaths.add(pids, since - 1.0, time.monotonic() + LEASE)
         except (AssertionError, TimeoutError) as error:
             notes.append(str(error).splitlines()[0][:120])
-        return judge_apart(fleet, "Redis fails over through Sentinel", begun, notes, failed_over=since)
+        return judge_apart(fleet, "Redis fails over through Sentinel", begun, notes, rollback=True)
 
 
 def _is_primary(server: HostServer) -> bool:

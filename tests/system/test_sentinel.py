@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -105,6 +106,7 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
 def make(tmp_path: Path, fleet: Fleet) -> Callable[..., Project]:
     def make(**settings: object) -> Project:
         jobs = {name: JOBS[name] for name in ("shared", "sleep")}
+        jobs["once"] = {**JOBS["sleep"], "delivery": "at_most_once"}
         return write_project(tmp_path / "p", fleet.url, jobs, FILES, {"worker": {"lease": "3s"}, **settings})
 
     return make
@@ -149,6 +151,33 @@ def test_replicated_confirms_or_says_that_it_could_not(fleet: Fleet, make: Calla
         30.0,
         "the replica has it after all",
     )
+
+
+def test_what_must_not_start_twice_starts_once_a_replica_knows(
+    fleet: Fleet, make: Callable[..., Project], tmp_path: Path
+) -> None:
+    project = make(durability="replicated")
+    notes = tmp_path / "notes"
+    notes.touch()
+    submit = ("submit", "once", "-p", "seconds=0", "-p", f"notes={notes}")
+    with project.worker() as worker:
+        project.cli(*submit, "--wait").check()
+        fleet.signal(fleet.ports[1], signal.SIGSTOP)
+        project.cli(*submit).check(69)
+        worker.wait_for("waits until a replica has its start", 60.0)
+        assert notes.read_text().count("started") == 1, "the second has not begun"
+        fleet.signal(fleet.ports[1], signal.SIGCONT)
+        wait_until(lambda: notes.read_text().count("started") == 2, 30.0, "it begins")
+        # A worker that ends meanwhile gives the run back, and no failure is recorded.
+        fleet.signal(fleet.ports[1], signal.SIGSTOP)
+        refused = project.cli(*submit).check(69)
+        run_id = re.findall(r"[0-9a-f-]{36}", refused.stderr)[0]
+        wait_until(lambda: worker.stderr.count("waits until a replica has its start") == 2, 60.0, "it waits")
+    fleet.signal(fleet.ports[1], signal.SIGCONT)
+    assert notes.read_text().count("started") == 2
+    with project.worker():
+        project.cli("wait", run_id, "--timeout", "60s").check()
+    assert notes.read_text().count("started") == 3
 
 
 def test_the_doctor_and_the_status_reach_it_too(fleet: Fleet, make: Callable[..., Project]) -> None:

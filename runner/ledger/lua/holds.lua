@@ -1,0 +1,8 @@
+-- Tells whether a claim is still held. Reads NS:claims; no run changes its state here.
+--
+-- ARGV: token
+-- Returns 1 or 0
+--
+-- Uses: keys.
+
+return redis.call('HEXISTS', CLAIMS, ARGV[1])
