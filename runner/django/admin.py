@@ -22,7 +22,7 @@ from runner.actions.rerun import rerun
 from runner.actions.revoke import revoke
 from runner.django.home import home_project
 from runner.django.models import Run
-from runner.errors import RunnerError, UnknownRun
+from runner.errors import ArchiveUnavailable, RunnerError, Unavailable, UnknownRun
 from runner.ledger.search import search
 from runner.model.run import FINAL, FailureReason, RevokedReason, State
 from runner.model.run_id import is_run_id
@@ -34,6 +34,8 @@ MOST_LIVE = 50
 """Unfinished runs above the list."""
 LOG_LINES = 1000
 """Of an unfinished run."""
+MOST_RERUN = 100
+"""Runs that one request submits again: "Select all" of the list means the whole archive."""
 
 
 class NewestPages(Paginator):
@@ -230,17 +232,40 @@ class RunAdmin(admin.ModelAdmin):
 
     @admin.action(description="Run again", permissions=["rerun"])
     def rerun_all(self, request: HttpRequest, queryset: Any) -> None:
-        """Submit the selected runs again."""
-        for run_id in queryset.values_list("id", flat=True):
-            self._act(request, partial(self._rerun, request, run_id))
+        """Submit the selected runs again, and tell how many in one message; of too many, none."""
+        ids = list(queryset.values_list("id", flat=True)[: MOST_RERUN + 1])
+        if len(ids) > MOST_RERUN:
+            told = f"More than {MOST_RERUN} runs are selected, so none was submitted again."
+            messages.error(request, told)
+            return
+        made = 0
+        troubles: list[str] = []
+        for run_id in ids:
+            try:
+                self._submit_again(request, run_id)
+            except RunnerError as error:
+                troubles.append(f"{run_id}: {_told(error)}")
+                if isinstance(error, Unavailable | ArchiveUnavailable):
+                    break  # each of the others would wait as long
+            else:
+                made += 1
+        told = f"{made} of {len(ids)} runs were submitted again."
+        if not troubles:
+            messages.success(request, told)
+        else:
+            messages.error(request, f"{told} {len(troubles)} failed; the last was {troubles[-1]}")
 
     def _rerun(self, request: HttpRequest, run_id: str) -> str:
+        made = self._submit_again(request, run_id)
+        where = reverse(f"{self.admin_site.name}:runner_run_change", args=[made])
+        return format_html('Run {} was submitted again, as <a href="{}">{}</a>.', run_id, where, made)
+
+    def _submit_again(self, request: HttpRequest, run_id: str) -> str:
         project = home_project()
         project.look()
         submitted = rerun(project, run_id, by=request.user.get_username())
         self._note(request, run_id, submitted.id, "Submitted again")
-        where = reverse(f"{self.admin_site.name}:runner_run_change", args=[submitted.id])
-        return format_html('Run {} was submitted again, as <a href="{}">{}</a>.', run_id, where, submitted.id)
+        return submitted.id
 
     def _post(self, request: HttpRequest, object_id: str, act: Callable[[str], str]) -> HttpResponse:
         if request.method != "POST":
@@ -255,7 +280,7 @@ class RunAdmin(admin.ModelAdmin):
             self._show(request, error)
 
     def _show(self, request: HttpRequest, error: RunnerError) -> None:
-        messages.error(request, error.message + (f" ({error.hint})" if error.hint else ""))
+        messages.error(request, _told(error))
 
     def _note(self, request: HttpRequest, run_id: str, told: str, act: str) -> None:
         self.log_change(request, Run(id=run_id, job=told), act)
@@ -287,6 +312,10 @@ class RunAdmin(admin.ModelAdmin):
     def shown_result(self, run: Any) -> str:
         """The result as JSON."""
         return "expired" if run.result_expired else _pre(json.dumps(run.result, indent=2, ensure_ascii=False))
+
+
+def _told(error: RunnerError) -> str:
+    return error.message + (f" ({error.hint})" if error.hint else "")
 
 
 def _pre(text: str) -> str:

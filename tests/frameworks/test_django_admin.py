@@ -135,3 +135,9 @@ def test_a_run_that_the_ledger_has_forgotten_is_run_again(tour: dict[str, Any]) 
     assert "was submitted again, as <a href=" in told
     assert tour["made"] == [tour["done"], {"least": 0, "note": "<b>bold</b>"}, "rerun", "operator"]
     assert ["operator", tour["done"], "Submitted again"] in tour["noted"]
+
+
+def test_all_runs_of_a_list_are_run_again_only_if_they_are_few(tour: dict[str, Any]) -> None:
+    told = "More than 100 runs are selected, so none was submitted again."
+    assert tour["all of many"] == [told, 0]
+    assert tour["all of few"] == ["2 of 2 runs were submitted again.", 2]

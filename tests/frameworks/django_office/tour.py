@@ -9,6 +9,7 @@ from office.boot import setup
 setup()
 
 from django.contrib.admin.models import LogEntry  # noqa: E402
+from django.db import connection  # noqa: E402
 from django.test import Client  # noqa: E402
 from office import tasks  # noqa: E402
 
@@ -40,6 +41,26 @@ def press(client: Client, run_id: str, button: str, **words: str) -> list[object
     answer = client.post(f"{LIST}{run_id}/{button}/", {"csrfmiddlewaretoken": token, **words}, follow=True)
     told = re.findall(r'<li class="(?:success|error)">(.*?)</li>', answer.content.decode(), re.DOTALL)
     return [answer.redirect_chain[0][1] if answer.redirect_chain else answer.status_code, *told]
+
+
+def press_for_all(client: Client, filters: str, *ids: str) -> list[str]:
+    """Run all runs of a list again, not only those of its page; return the messages."""
+    see(client, filters)
+    words = {"action": "rerun_all", "select_across": "1", "index": "0", "_selected_action": ids}
+    token = client.cookies["csrftoken"].value
+    answer = client.post(LIST + filters, {"csrfmiddlewaretoken": token, **words}, follow=True)
+    return re.findall(r'<li class="(?:success|error)">(.*?)</li>', answer.content.decode(), re.DOTALL)
+
+
+def copy(run_id: str, begin: str, copies: int) -> None:
+    """Put copies of an archived run into the archive, whose ids begin with ``begin``."""
+    columns = [field.column for field in Run._meta.fields]
+    own = f"'{begin}' || right(n::text, 4) || substr(id, 9)"
+    changed = {"id": own, "document": f"replace(document, id, {own})"}
+    values = ", ".join(changed.get(name, name) for name in columns)
+    rows = f"SELECT {values} FROM runner_runs, generate_series(10001, 10000 + %s) n WHERE id = %s"
+    with connection.cursor() as cursor:
+        cursor.execute(f"INSERT INTO runner_runs ({', '.join(columns)}) {rows}", [copies, run_id])
 
 
 def buttons(page: str) -> list[str]:
@@ -95,6 +116,17 @@ said["model"] = [
 said["rerun"] = press(operator, done, "rerun")
 (made,) = runner.get_runs(job="count-invoices", limit=1)
 said["made"] = [made.document()[name] for name in ("rerun_of", "params", "trigger", "submitted_by")]
+
+
+def live() -> int:
+    """Return how many runs the ledger has."""
+    return len(home_project().ledger.runs(limit=300))
+
+
+copy(done, "feed", 101)
+before = live()
+said["all of many"] = [*press_for_all(operator, "?q=feed", f"feed0001{done[8:]}"), live() - before]
+said["all of few"] = [*press_for_all(operator, "?q=feed01", f"feed0100{done[8:]}"), live() - before]
 said["deleted"] = [see(users["boss"], f"{done}/delete/"), see(users["boss"], "add/")]
 said["unknown"] = see(viewer, "0000000000000000/change/")
 said["noted"] = sorted(LogEntry.objects.values_list("user__username", "object_id", "change_message"))
