@@ -22,7 +22,7 @@ from runner.model.run import State
 from runner.model.submit_options import NO_OPTIONS
 from tests.support.deadline import wait_until
 from tests.support.project import Project, write_project
-from tests.support.rabbit import RabbitMQ, VirtualHost, virtual_host
+from tests.support.rabbit import USER, RabbitMQ, VirtualHost, virtual_host
 from tests.support.servers import Server, free_port
 
 MODULE = """
@@ -239,7 +239,7 @@ def test_rabbitmq_may_be_away_at_the_start_and_later(
 ) -> None:
     node = rabbit_host.node
     relay = Relay(node.port)
-    project = write(tmp_path / "p", redis_server, rabbit_host.url_of("runner", node.password, relay.port))
+    project = write(tmp_path / "p", redis_server, rabbit_host.url_of(USER, node.password, relay.port))
     with project.worker("-P", pool, concurrency=1 if pool == "solo" else 2, ready=False) as worker, closing(relay):
         worker.wait_for("Trying again")
         relay.open()
