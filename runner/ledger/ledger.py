@@ -273,8 +273,10 @@ class Ledger(Store):
 
     def return_to_outbox(self, entries: Sequence[str]) -> None:
         """Have entries due at once that were taken and not done with; those that are gone stay so."""
+        # Rounded down, as scripts do it: rounded up, it would be due in a millisecond.
+        now = int(self.now() * 1000)
         with reaching(self.settings):
-            self.client.zadd(self.keys.outbox, dict.fromkeys(entries, milliseconds(self.now())), xx=True, lt=True)
+            self.client.zadd(self.keys.outbox, dict.fromkeys(entries, now), xx=True, lt=True)
 
     def bury(self, letter: str) -> None:
         """Keep a message that nobody can act on; the newest 10,000 are kept."""
