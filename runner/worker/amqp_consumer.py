@@ -6,6 +6,7 @@ While RabbitMQ is away, Celery's main loop waits for it. What takers do needs Re
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Callable
 from typing import Any
 
@@ -13,9 +14,9 @@ from celery.utils.log import get_logger
 
 from runner.app.adopt import adopt
 from runner.app.celery_types import Words
-from runner.delivery.amqp.inbox import read_plain, write_letter
-from runner.delivery.envelope import UnreadableError
-from runner.errors import Unavailable
+from runner.delivery.amqp.inbox import raw_body, read_plain, write_letter
+from runner.delivery.envelope import LONGEST_WORDS, UnreadableError
+from runner.errors import Unavailable, WriteRefused
 from runner.ledger.message import MARK
 from runner.worker.consumer import Handler, JobConsumer
 from runner.worker.state import state_of
@@ -35,7 +36,11 @@ class AmqpConsumer(JobConsumer):
 
     def __init__(self, *args: object, worker_options: Words | None = None, **kwargs: object) -> None:
         super().__init__(*args, worker_options=worker_options, **kwargs)
-        self.strategies = _AnyName(self._take_in)
+        self.strategies = {}
+
+    def create_task_handler(self, *_: object, **__: object) -> Handler:
+        """Return what takes in every message. Celery's looks a handler up by what the message says."""
+        return self._take_in
 
     def ensure_connected(self, conn: Any) -> Any:
         """Wait for RabbitMQ. Meanwhile a taker in this thread performs what waits in the ledger."""
@@ -53,27 +58,38 @@ class AmqpConsumer(JobConsumer):
         conn.ensure_connection = waiting
         return super().ensure_connected(conn)
 
-    def _take_in(self, message: Any, *_: object, **__: object) -> None:
-        """Adopt a message, or refuse it. Nothing in it decides what is imported."""
+    def _take_in(self, message: Any) -> None:
+        """Adopt a message, or refuse it. Nothing in it decides what is imported, or ends the worker."""
+        try:
+            why = self._adopt(message)
+        except WriteRefused as error:
+            why = f"Redis does not take it: {error}"
+        except Unavailable as error:
+            log.warning("a message is left for later, Redis is away: %s", error)
+            self._give_back_later(message)
+            return
+        except Exception as error:
+            log.critical("a message broke its handling: %r", error, exc_info=True)
+            why = f"it broke its handling: {repr(error)[:LONGEST_WORDS]}"
+        if why is None:
+            message.ack_log_error(log, self.connection_errors)
+        else:
+            self.bury(message, why)
+
+    def _adopt(self, message: Any) -> str | None:
+        """Return why the message cannot be adopted; None if it was."""
         try:
             plain = read_plain(message)
         except UnreadableError as error:
-            self.bury(message, str(error))
-            return
+            return str(error)
         name = plain.headers["task"]
         task = self.app.job_task(name)
         if task is None:
-            self.bury(message, f"no job {name[:100]!r} is declared here")
-            return
+            return f"no job {name[:100]!r} is declared here"
         if MARK in plain.headers:
-            self.bury(message, "it claims to be the message of a run but was published to the inbox of plain clients")
-            return
-        try:
-            adopt(self.app, task.job, plain)
-            message.ack_log_error(log, self.connection_errors)
-        except Unavailable as error:
-            log.warning("a message for %s is left for later, Redis is away: %s", task.name, error)
-            self._give_back_later(message)
+            return "it claims to be the message of a run but was published to the inbox of plain clients"
+        adopt(self.app, task.job, plain)
+        return None
 
     def _give_back_later(self, message: Any) -> None:
         # At once it would come again at once.
@@ -82,8 +98,12 @@ class AmqpConsumer(JobConsumer):
     def bury(self, message: Any, why: str) -> None:
         """Keep a message that nobody can act on among the dead letters, and let the inbox go on."""
         log.critical("a message is put to the dead letters: %s", why)
+        ledger = state_of(self).ledger
         try:
-            state_of(self).ledger.bury(dead_letter(message, why))
+            try:
+                ledger.bury(dead_letter(message, why))
+            except WriteRefused as error:
+                ledger.bury(json.dumps({"why": f"{why}; it is not kept: {error}", "message": ""}))
         except Unavailable as error:
             log.warning("could not bury a message for now: %s", error)
             self._give_back_later(message)
@@ -91,17 +111,12 @@ class AmqpConsumer(JobConsumer):
         message.ack_log_error(log, self.connection_errors)
 
 
-class _AnyName(dict[str, Handler]):
-    """One handler for whatever a message names."""
-
-    def __init__(self, handler: Handler) -> None:
-        super().__init__()
-        self._handler = handler
-
-    def __missing__(self, name: object) -> Handler:
-        return self._handler
-
-
 def dead_letter(message: Any, why: str) -> str:
-    """Return a message as it is kept among the dead letters."""
-    return json.dumps({"why": why, "message": write_letter(message).decode("utf-8", "backslashreplace")})
+    """Return a message as it is kept among the dead letters, whatever is in it."""
+    try:
+        kept = write_letter(message).decode()
+    except Exception as error:  # noqa: BLE001 - headers may hold anything
+        kept = json.dumps(
+            {"headers": f"cannot be kept: {type(error).__name__}", "body": b64encode(raw_body(message)).decode()}
+        )
+    return json.dumps({"why": why, "message": kept})

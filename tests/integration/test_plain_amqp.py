@@ -5,7 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
 
+import amqp
 import pytest
 from celery import Celery
 from celery.exceptions import TaskRevokedError
@@ -79,6 +82,84 @@ def test_a_client_reaches_jobs(project: Project, client: Celery, rabbit_host: Vi
         assert rabbit_host.queues()["celery"] == 0
         assert worker.process.poll() is None
         assert worker.log.count("Traceback") == 1  # of the job that fails
+
+
+class Crafted(amqp.Message):  # type: ignore[misc]
+    """A message whose properties are these bytes."""
+
+    def __init__(self, properties: bytes) -> None:
+        super().__init__(b"[[], {}, {}]")
+        self.crafted = properties
+
+    def _serialize_properties(self) -> bytes:
+        return self.crafted
+
+
+def headers_of(key: bytes, value: bytes) -> Crafted:
+    table = bytes((len(key),)) + key + value
+    return Crafted(b"\x20\x00" + len(table).to_bytes(4, "big") + table)
+
+
+def nested(depth: int) -> bytes:
+    """Return an array in an array, and so on."""
+    value = b"V"
+    for _ in range(depth):
+        value = b"A" + len(value).to_bytes(4, "big") + value
+    return value
+
+
+def hostile(body: bytes | str = b"[[], {}, {}]", **properties: Any) -> amqp.Message:
+    """Return a message; its headers are those of a sound one, or these."""
+    headers = {"task": "add", "id": str(uuid4()), **properties.pop("headers", {})}
+    said = {"content_type": "application/json", "content_encoding": "utf-8", "application_headers": headers}
+    return amqp.Message(body, **{**said, **properties})
+
+
+HOSTILE = [
+    hostile(headers={"task": ["add"]}),
+    hostile(headers={"task": {"add": ["add"]}}),
+    hostile(headers={"task": 7}),
+    hostile(headers={"task": "\ud800"}),
+    hostile(headers={"task": "x" * 100_000}),
+    hostile(headers={"id": ["x"]}),
+    hostile(headers={"id": {"x": {}}}),
+    hostile(headers={"task": None, "id": None}),
+    hostile(application_headers={}),
+    hostile(application_headers={"compression": ["zlib"]}),
+    hostile(rb"\ud800", content_encoding="unicode_escape"),
+    hostile(rb"\ud800", content_encoding="unicode_escape", application_headers={}),
+    hostile(b"\xff\xfe", content_encoding="utf-16"),
+    hostile(b"[[], {}, {}]", content_encoding="no-such-codec"),
+    hostile(b"\xff", content_encoding="utf-8"),
+    hostile(b""),
+    hostile(b"null"),
+    hostile(b"\0" * 100),
+    hostile(b"[" * 100_000),
+    hostile(b'[[], {"a": ' + b"[" * 900 + b"]" * 900 + b"}, {}]", headers={"id": "not an id \ud800"}),
+    Crafted(b"\x80\x00\x01\xff"),  # a content type that is not UTF-8
+    headers_of(b"\xff", b"V"),
+    headers_of(b"t", b"T" + b"\xff" * 8),
+    *(headers_of(b"task", nested(depth)) for depth in (100, 300, 450, 600, 900, 940, 960, 980, 5000)),
+]
+
+
+def test_no_message_ends_a_worker(project: Project, client: Celery, rabbit_host: VirtualHost) -> None:
+    with project.worker() as worker:
+        wait_until(lambda: rabbit_host.consumers("celery"), PATIENCE, "the worker listens")
+        with rabbit_host.connect() as connection:
+            channel = connection.channel()
+            for message in HOSTILE:
+                channel.basic_publish_confirm(message, routing_key="celery")
+        with project.redis() as redis:
+            wait_until(
+                lambda: redis.llen(f"{project.namespace}:dead-letters") >= len(HOSTILE) or worker.process.poll(),
+                PATIENCE,
+                "all of them are dead letters",
+            )
+            assert redis.llen(f"{project.namespace}:dead-letters") == len(HOSTILE)
+        assert client.send_task("add", kwargs={"a": 4}).get(timeout=PATIENCE) == 14
+        assert worker.process.poll() is None
+        assert rabbit_host.queues()["celery"] == 0
 
 
 def test_a_client_controls_workers(project: Project, client: Celery) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from amqp import Connection
 from amqp.exceptions import AccessRefused, AMQPError, NotAllowed
 
+from runner.delivery.amqp.frames import read_frames
 from runner.errors import InvalidSettings, Unavailable
 from runner.settings import Settings
 from runner.settings.broker_url import BrokerAddress, read_brokers
@@ -94,6 +95,7 @@ def _open(
         on_unblocked=on_unblocked,
         client_properties={"connection_name": f"runner@{socket.gethostname()}", "product": "runner"},
         socket_settings=_socket_settings(),
+        frame_handler=read_frames,
     )
     try:
         connection.connect()

@@ -10,7 +10,7 @@ from typing import Any
 from amqp.exceptions import AccessRefused, NotFound
 from kombu import Exchange, Queue
 
-from runner.delivery.envelope import read_envelope
+from runner.delivery.envelope import UnreadableError, read_envelope
 from runner.errors import Unavailable
 from runner.ledger.inbox import INBOX
 
@@ -61,19 +61,33 @@ def read_plain(message: Any) -> PlainMessage:
     Raises:
         UnreadableError: it is not what a plain client writes.
     """
-    return PlainMessage(read_envelope(write_letter(message), str(message.delivery_tag)))
+    try:
+        letter = write_letter(message)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UnreadableError(f"its headers cannot be written as JSON: {error}") from error
+    return PlainMessage(read_envelope(letter, str(message.delivery_tag)))
 
 
 def write_letter(message: Any) -> bytes:
-    """Return a message of Kombu in the form that it would have on Redis."""
-    body = message.body
-    raw = body if isinstance(body, bytes) else str(body).encode("utf-8", "surrogateescape")
+    """Return a message of Kombu in the form that it would have on Redis.
+
+    Raises:
+        TypeError, ValueError, RecursionError: its headers cannot be written as JSON.
+    """
     properties = {name: value for name, value in dict(message.properties).items() if name != "application_headers"}
     letter = {
         "headers": dict(message.headers or {}),
         "content-type": message.content_type,
         "content-encoding": (message.content_encoding or "utf-8").lower(),
         "properties": {**properties, "body_encoding": "base64"},
-        "body": b64encode(raw).decode(),
+        "body": b64encode(raw_body(message)).decode(),
     }
     return json.dumps(letter, default=str).encode()
+
+
+def raw_body(message: Any) -> bytes:
+    """Return the body of a message of Kombu as it was sent."""
+    body = message.body
+    if isinstance(body, bytes | bytearray | memoryview):
+        return bytes(body)
+    return str(body).encode("utf-8", "surrogatepass")
