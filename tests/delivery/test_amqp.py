@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -156,6 +157,21 @@ def test_the_second_server_is_tried(on_rabbit: Settings) -> None:
     publisher = HintPublisher(both)
     assert publisher.publish([HINT]) == []
     publisher.close()
+
+
+def test_a_server_that_does_not_answer_leaves_time_for_the_next(on_rabbit: Settings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"amqp://x:y@127.0.0.1:{silent.getsockname()[1]}/;{on_rabbit.broker_url}"
+        both = replace(on_rabbit, broker_url=url)
+        for _ in range(2):
+            publisher = HintPublisher(both, seconds=2.0)
+            assert publisher.publish([HINT]) == [], publisher.trouble
+            publisher.close()
+        # Connected to once by the first publisher; the second began with the server that answers.
+        silent.setblocking(False)
+        silent.accept()[0].close()
+        with pytest.raises(BlockingIOError):
+            silent.accept()
 
 
 @pytest.mark.parametrize(("user", "password", "vhost"), [("runner", "wrong", None), (None, None, "nowhere")])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,6 +22,12 @@ CONNECT_SECONDS = 5.0
 
 FAILURES = (AMQPError, OSError)
 """What py-amqp raises where a connection or a channel fails."""
+
+LEAST_SHARE = 0.1
+"""Seconds that each server has to answer, also where the time is over."""
+
+_answered: dict[str, BrokerAddress] = {}
+"""The server that answered last, by ``broker_url``."""
 
 TCP_USER_TIMEOUT_MS = 20_000
 """How long sent bytes may stay unacknowledged before the kernel gives a connection up."""
@@ -51,6 +58,9 @@ def open_connection(
 ) -> Connection:
     """Connect to the first server of ``broker_url`` that answers.
 
+    The servers share the time: one that does not answer leaves enough for the others. The one that answered last is
+    tried first.
+
     Args:
         settings: of a project with RabbitMQ.
         seconds: how long that may take, and any answer after it.
@@ -62,16 +72,29 @@ def open_connection(
         Unavailable: none answers, or lets this user in.
     """
     assert settings.broker_url is not None
-    addresses = read_brokers(settings.broker_url)
-    for number, address in enumerate(addresses, 1):
+    deadline = time.monotonic() + seconds
+    addresses = _in_order(settings.broker_url)
+    for left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
+        share = max(LEAST_SHARE, (deadline - time.monotonic()) / left)
         try:
-            return _open(address, seconds, heartbeat, on_blocked, on_unblocked)
+            connection = _open(address, share, heartbeat, on_blocked, on_unblocked)
         except FAILURES as error:
-            if number == len(addresses):
+            if left == 1:
                 raise unavailable(settings, error, address) from error
         except (ssl.SSLError, ValueError) as error:  # a file that is no certificate
             raise InvalidSettings(f"broker_url: {address.shown}: {error}", hint="correct the part after ?") from error
+        else:
+            _answered[settings.broker_url] = address
+            # Each wait for an answer is bounded, also where py-amqp waits without a time.
+            connection.transport.sock.settimeout(seconds)
+            return connection
     raise AssertionError
+
+
+def _in_order(url: str) -> list[BrokerAddress]:
+    """Return the addresses, the one that answered last before the others."""
+    last = _answered.get(url)
+    return sorted(read_brokers(url), key=lambda each: each != last)
 
 
 def _open(
@@ -99,8 +122,6 @@ def _open(
     )
     try:
         connection.connect()
-        # Each wait for an answer is bounded, also where py-amqp waits without a time.
-        connection.transport.sock.settimeout(seconds)
     except BaseException:
         connection.collect()
         raise
@@ -115,8 +136,7 @@ def _socket_settings() -> dict[int, int]:
 def unavailable(settings: Settings, error: BaseException, address: BrokerAddress | None = None) -> Unavailable:
     """Return the error for a failure of RabbitMQ, without any password."""
     assert settings.broker_url is not None
-    addresses = read_brokers(settings.broker_url)
-    address = address or addresses[0]
+    address = address or _in_order(settings.broker_url)[0]
     where = "RabbitMQ" if settings.hidden_broker_url else f"RabbitMQ at {address.shown}"
     if isinstance(error, AccessRefused):
         return Unavailable(

@@ -19,7 +19,7 @@ from runner.errors import RunnerError
 from runner.settings import Settings
 
 PUBLISH_SECONDS = 5.0
-"""How long a publication may take, connection included."""
+"""How long a connection may take, and how long confirms after it."""
 
 IDLE_SECONDS = 60.0
 """A connection that was not used for this long is made anew: whatever lies between may have forgotten it."""
@@ -78,7 +78,11 @@ class HintPublisher:
         while True:
             fresh = self._channel is None
             try:
+                before = self._connection
                 channel = self._open(deadline)
+                if self._connection is not before:
+                    # Servers that do not answer have used up some of it.
+                    deadline = time.monotonic() + self._seconds
                 self._declare_for_many(left)
                 left = self._send(channel, left, deadline)
                 if not self._unroutable:
