@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from runner.errors import Unavailable
+from runner.errors import NotHandedOver, Unavailable
 from runner.host.users import current_user
 from runner.ledger.admission import Origin, admit
+from runner.ledger.submission import Submitted
 from runner.model.submit_options import NO_OPTIONS, SubmitOptions
 from runner.params.reading import read_params
 
 if TYPE_CHECKING:
     from runner.actions.project import Project
-    from runner.ledger.submission import Submission, Submitted
+    from runner.ledger.submission import Submission
+
+_log = logging.getLogger(__name__)
 
 
 def new_id() -> str:
@@ -124,6 +128,20 @@ def record(project: Project, submission: Submission) -> Submitted:
     except Unavailable as error:
         error.run_id = submission.id
         raise
+
+
+def recorded(attempt: Callable[[], Submitted]) -> Submitted:
+    """Return what ``attempt`` submitted, also where RabbitMQ does not know of the run yet, which the log says.
+
+    The run is recorded and will start. It must not look like a failure to whoever would submit it again.
+
+    Raises: as ``attempt`` does, all but :class:`NotHandedOver`.
+    """
+    try:
+        return attempt()
+    except NotHandedOver as error:
+        _log.warning("%s", error.message)
+        return Submitted(error.run_ids[0], duplicate=False, handed_over=False)
 
 
 def submitted_document(project: Project, submitted: Submitted) -> dict[str, Any]:

@@ -20,10 +20,12 @@ from django.utils.html import format_html
 from runner.actions.logs import read_log
 from runner.actions.rerun import rerun
 from runner.actions.revoke import revoke
+from runner.actions.submit import recorded
 from runner.django.home import home_project
 from runner.django.models import Run
 from runner.errors import ArchiveUnavailable, RunnerError, Unavailable, UnknownRun
 from runner.ledger.search import search
+from runner.ledger.submission import Submitted
 from runner.model.run import FINAL, FailureReason, RevokedReason, State
 from runner.model.run_id import is_run_id
 from runner.model.run_query import RunQuery
@@ -242,30 +244,34 @@ class RunAdmin(admin.ModelAdmin):
         troubles: list[str] = []
         for run_id in ids:
             try:
-                self._submit_again(request, run_id)
+                submitted = self._submit_again(request, run_id)
             except RunnerError as error:
                 troubles.append(f"{run_id}: {_told(error)}")
                 if isinstance(error, Unavailable | ArchiveUnavailable):
                     break  # each of the others would wait as long
             else:
                 made += 1
+                if not submitted.handed_over:
+                    break  # the same for RabbitMQ, which was waited for
         told = f"{made} of {len(ids)} runs were submitted again."
-        if not troubles:
+        if made == len(ids):
             messages.success(request, told)
+        elif not troubles:
+            messages.warning(request, f"{told} RabbitMQ does not answer, so the others were left out.")
         else:
             messages.error(request, f"{told} {len(troubles)} failed; the last was {troubles[-1]}")
 
     def _rerun(self, request: HttpRequest, run_id: str) -> str:
-        made = self._submit_again(request, run_id)
+        made = self._submit_again(request, run_id).id
         where = reverse(f"{self.admin_site.name}:runner_run_change", args=[made])
         return format_html('Run {} was submitted again, as <a href="{}">{}</a>.', run_id, where, made)
 
-    def _submit_again(self, request: HttpRequest, run_id: str) -> str:
+    def _submit_again(self, request: HttpRequest, run_id: str) -> Submitted:
         project = home_project()
         project.look()
-        submitted = rerun(project, run_id, by=request.user.get_username())
+        submitted = recorded(lambda: rerun(project, run_id, by=request.user.get_username()))
         self._note(request, run_id, submitted.id, "Submitted again")
-        return submitted.id
+        return submitted
 
     def _post(self, request: HttpRequest, object_id: str, act: Callable[[str], str]) -> HttpResponse:
         if request.method != "POST":

@@ -8,12 +8,13 @@ from __future__ import annotations
 import inspect
 import pkgutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.utils import timezone
 
-from runner.actions.submit import new_id, prepare, record
+from runner.actions.submit import new_id, prepare, record, recorded
 from runner.api import open_project
 from runner.django.backend_check import check_backend
 from runner.django.declared import job_of
@@ -127,11 +128,14 @@ class RunnerBackend(BaseTaskBackend):
 
     def _submit(self, result: RunnerResult, submission: Submission) -> None:
         try:
-            submitted = record(self.project, submission)
+            submitted = recorded(lambda: record(self.project, submission))
         except Unavailable as error:
             raise error.naming_run() from error
         if submitted.run is not None:
             update(result, submitted.run)
+        elif not submitted.handed_over:
+            with suppress(UnknownRun, Unavailable):
+                update(result, self.project.ledger.get(submitted.id))
         task_enqueued.send(type(self), task_result=result)
 
 

@@ -107,11 +107,13 @@ class Submitted:
 
     ``record`` is that of the run as Redis sent it, with its result in Celery's format. It is empty if the run that a
     key stands for has been pruned or forgotten since, and after a bulk submission, which reads no records back.
+    ``handed_over`` is false if RabbitMQ has not confirmed that it knows of the run; ``record`` is empty then, too.
     """
 
     id: str
     duplicate: bool
     record: tuple[Sequence[str], str | None] = ((), None)
+    handed_over: bool = True
 
     @property
     def run(self) -> Run | None:

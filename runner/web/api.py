@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -15,7 +16,7 @@ from runner.actions.forget import forget
 from runner.actions.logs import read_log
 from runner.actions.rerun import rerun
 from runner.actions.revoke import revoke
-from runner.actions.submit import submit, submitted_document
+from runner.actions.submit import recorded, submit, submitted_document
 from runner.actions.why import why
 from runner.errors import UsageError
 from runner.ledger.submission import Submitted
@@ -59,6 +60,8 @@ Key = Annotated[
     ),
 ]
 Moment = Query(description="A duration back from now, or a time: 24h, 2026-11-23, 02:00.", max_length=64)
+LATE = '199 - "the run is recorded and will start, RabbitMQ has not confirmed that it knows of it"'
+"""Warning of the answer to a submission."""
 MADE_BEFORE = {"model": documents.SubmittedRun, "description": "It was made before."}
 
 
@@ -102,13 +105,18 @@ def submit_run(
             raise UsageError("key and Idempotency-Key are one option", hint="use one of them")
         asked["key"] = idempotency_key
     options = ask(SubmitOptions, asked, BODY, zone=project.settings.timezone)
-    submitted = submit(project, job, given.params, options=options, trigger="api", by=person.name)
-    return _submitted(request, submitted)
+    return _submitted(
+        request, lambda: submit(project, job, given.params, options=options, trigger="api", by=person.name)
+    )
 
 
-def _submitted(request: Request, submitted: Submitted) -> Response:
+def _submitted(request: Request, attempt: Callable[[], Submitted]) -> Response:
+    submitted = recorded(attempt)
     document = submitted_document(state_of(request).project, submitted)
-    return answer(document, 200 if submitted.duplicate else 201, Location=f"/api/v1/runs/{submitted.id}")
+    where = {"Location": f"/api/v1/runs/{submitted.id}"}
+    # An error would make clients submit it again.
+    late = {} if submitted.handed_over else {"Warning": LATE}
+    return answer(document, 200 if submitted.duplicate else 201, **where, **late)
 
 
 @router.get("/runs", **answers(documents.Runs), openapi_extra=parameters_of(RunQuery))
@@ -190,7 +198,8 @@ def _answered(request: Request, reference: str, person: Person, body: Answer | N
 @router.post("/runs/{reference}/rerun", **answers(documents.SubmittedRun, 201, **{"200": MADE_BEFORE}))
 def rerun_run(reference: Reference, request: Request, person: Operator, idempotency_key: Key = None) -> Response:
     """Submit a finished run again, with the same params."""
-    return _submitted(request, rerun(state_of(request).project, reference, key=idempotency_key, by=person.name))
+    project = state_of(request).project
+    return _submitted(request, lambda: rerun(project, reference, key=idempotency_key, by=person.name))
 
 
 @router.get("/runs/{reference}/why", **answers(documents.Why))

@@ -17,7 +17,7 @@ from runner.actions.forget import forget
 from runner.actions.pause import pause, resume
 from runner.actions.rerun import rerun
 from runner.actions.revoke import revoke
-from runner.actions.submit import submit
+from runner.actions.submit import recorded, submit
 from runner.errors import InvalidParams, RunnerError, UsageError
 from runner.model.duration import format_size
 from runner.model.pause import ALL
@@ -74,7 +74,7 @@ def _submit(name: str, request: Request, person: Person, typed: Mapping[str, lis
     try:
         _check_lengths(words, project.settings.limits.params)
         options = ask_query(SubmitOptions, typed, project.settings.timezone)
-        made = submit(project, name, words=words, options=options, trigger="web", by=person.name)
+        made = recorded(lambda: submit(project, name, words=words, options=options, trigger="web", by=person.name))
     except RunnerError as error:
         given = {key: params.get(key, "") for key in job.params}
         return job_page(request, job, form_of(job, given), error, 422, typed)
@@ -148,7 +148,8 @@ def revoke_form(
 def rerun_form(reference: Reference, request: Request, csrf: Csrf = "", from_failed: Flag = "") -> Response:
     """Run it again; of a flow perhaps only what has not succeeded."""
     person = _check_form(request, Role.OPERATE, csrf)
-    made = rerun(state_of(request).project, reference, from_failed=from_failed == "on", by=person.name)
+    project = state_of(request).project
+    made = recorded(lambda: rerun(project, reference, from_failed=from_failed == "on", by=person.name))
     return _back(request, f"/runs/{made.id}")
 
 

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from runner.actions.submit import submit
+from runner.actions.submit import recorded, submit
 from runner.app.secret_sources import MissingSecret, look_up
 from runner.errors import UnknownJob
 from runner.model.strict_json import read_json
@@ -87,13 +87,10 @@ def _receive(name: str, request: Request, body: bytes) -> Response:
         delivery = delivery_of(webhook, headers, content)
     except BadRequest as bad:
         raise HTTPException(400, str(bad)) from None
-    submitted = submit(
-        project,
-        job.name,
-        params_of(webhook, content, headers),
-        options=SubmitOptions(key=None if delivery is None else f"webhook:{delivery}"),
-        trigger="webhook",
-        by=f"webhook:{webhook.signature}",
+    params = params_of(webhook, content, headers)
+    options = SubmitOptions(key=None if delivery is None else f"webhook:{delivery}")
+    submitted = recorded(
+        lambda: submit(project, job.name, params, options=options, trigger="webhook", by=f"webhook:{webhook.signature}")
     )
     return answer({"id": submitted.id, "duplicate": submitted.duplicate}, 200 if submitted.duplicate else 201)
 

@@ -43,6 +43,13 @@ def office(tmp_path_factory: pytest.TempPathFactory, redis_server: Server) -> It
     shutil.copytree(HERE / "django_office", project.path, dirs_exist_ok=True)
     settings = (project.path / "runner.yaml").read_text().replace("env:OFFICE_RUNS_URL", redis_server.url)
     project.write({"runner.yaml": f"{settings}namespace: {project.namespace}\n"})
+    away = f"redis_url: {redis_server.url}\nnamespace: {project.namespace}-away\nbroker_url: amqp://127.0.0.1:1/\n"
+    project.write(
+        {
+            "away/runner.yaml": away,
+            "away/jobs.d/office.yaml": (HERE / "django_office/dead/jobs.d/office.yaml").read_text(),
+        }
+    )
     with postgres() as server:
         project.environment.update(OFFICE_PORT=str(server.port), OFFICE_DATABASE="postgres", RUNNER_PROJECT="/nowhere")
         enqueued = python(project, "enqueue.py")
@@ -81,6 +88,12 @@ def test_redis_is_away_when_a_transaction_commits(office: Told) -> None:
     assert office.enqueued["entered"]
     assert (kind, written) == ("Unavailable", 1)
     assert "it is not known whether run" in text
+
+
+def test_rabbitmq_is_away_when_a_transaction_commits(office: Told) -> None:
+    # The run is recorded, so nobody may think that it must be enqueued again.
+    assert office.enqueued["rabbitmq"] == []
+    assert office.enqueued["not handed over"] == ["PENDING", True]
 
 
 def test_a_result_tells_what_the_ledger_knows(office: Told) -> None:

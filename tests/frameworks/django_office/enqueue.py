@@ -9,11 +9,14 @@ from office.boot import setup
 
 setup()
 
+from django.conf import settings  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.db import connection, transaction  # noqa: E402
 from office import tasks  # noqa: E402
 from office.models import Invoice  # noqa: E402
 
+import runner  # noqa: E402
+from runner.django.backend import RunnerBackend  # noqa: E402
 from runner.django.task_framework import TaskResultDoesNotExist  # noqa: E402
 
 
@@ -88,6 +91,18 @@ def while_redis_is_away() -> None:
 
 
 said["away"] = [refusal(while_redis_is_away), Invoice.objects.filter(number=-1).count()]
+
+
+def while_rabbitmq_is_away() -> None:
+    """Enqueue in a transaction that commits, in a project whose RabbitMQ answers nobody."""
+    backend = RunnerBackend("away", {"OPTIONS": {"project": settings.BASE_DIR / "away"}})
+    with transaction.atomic():
+        result = backend.enqueue(tasks.count_invoices, (), {"least": 3})
+    found = runner.get_run(result.id, project=settings.BASE_DIR / "away")
+    said["not handed over"] = [found.state, result.enqueued_at is not None]
+
+
+said["rabbitmq"] = refusal(while_rabbitmq_is_away)
 said["refused"] = {
     "no job": refusal(lambda: tasks.file_away.enqueue(day="2026-11-28")),
     "no job could": refusal(lambda: tasks.pay.enqueue("2026-11-28", amount=1)),
