@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from runner.archive.behind import reader_of
 from runner.archive.store import Archive
 from runner.errors import AmbiguousId, ArchiveUnavailable, UnknownRun, UsageError
 from runner.ledger.ledger import SHORTEST_PREFIX, Ledger
@@ -90,7 +91,7 @@ def copy_once(project: Project, *, again: bool = False) -> Copied:
         ArchiveUnavailable: the database cannot be reached, or refuses.
         Unavailable: Redis cannot be reached.
     """
-    from runner.archive.copier import Copier  # an extra: it imports SQLAlchemy
+    from runner.archive.copier import Copier  # start-up time: most commands copy nothing
 
     archive = open_archive(project)
     try:
@@ -114,7 +115,7 @@ def follow(project: Project, say: Callable[[str], None], parent: int | None = No
         UsageError: see :func:`open_archive`.
     """
     open_archive(project).close()
-    from runner.archive.follow import Follower  # an extra: it imports SQLAlchemy
+    from runner.archive.follow import Follower  # start-up time: as above
 
     name = f"archive-{os.getpid()}@{socket.gethostname()}"
     follower = Follower(lambda: Ledger.open(project.settings), name, say)
@@ -138,13 +139,12 @@ def read_status(project: Project) -> ArchiveStatus:
         ArchiveUnavailable: the database cannot be reached, or refuses.
         Unavailable: Redis cannot be reached.
     """
-    from runner.archive.migrations import VERSION  # an extra: the reader imports SQLAlchemy
-    from runner.archive.reader import Reader
+    from runner.archive.migrations import VERSION  # start-up time: as above
 
     archive = open_archive(project)
     try:
         version = archive.version() if archive.exists() else 0
-        copied = Reader(archive, project.settings.namespace).copied()
+        copied = reader_of(archive, project.settings.namespace).copied()
         backlog = read_backlog(project.ledger, lambda job: _keeps_result(project, job))
         other = backlog.identity is not None and backlog.identity != copied.identity
         at = to_timestamp(round(copied.at.timestamp() * 1000)) if copied.at is not None else None
@@ -155,7 +155,10 @@ def read_status(project: Project) -> ArchiveStatus:
 
 def remove_archived(project: Project, run_id: str) -> None:
     """Remove a run from the archive that was forgotten. If that fails, whoever copies runs does so later."""
-    archive = open_archive(project)
+    try:
+        archive = open_archive(project)
+    except UsageError:
+        return  # a package is missing here
     try:
         archive.remove(project.settings.namespace, [run_id])
     except ArchiveUnavailable:
@@ -173,11 +176,9 @@ def forget_archived(project: Project, reference: str, by: str, unknown: UnknownR
         BelongsToFlow: it is a step run.
         ArchiveUnavailable: the archive cannot be reached.
     """
-    from runner.archive.reader import Reader  # an extra: it imports SQLAlchemy
-
     archive = open_archive(project)
     try:
-        reader = Reader(archive, project.settings.namespace)
+        reader = reader_of(archive, project.settings.namespace)
         found = reader.find(reference)
         run_id = reference if reference in found else next(iter(found), None)
         run = reader.get(run_id) if run_id is not None else None

@@ -30,11 +30,11 @@ def forget(project: Project, reference: str, *, by: str | None = None) -> str:
     except UnknownRun as unknown:
         if project.settings.archive_url is None:
             raise
-        from runner.actions.archive import forget_archived  # an extra: it imports SQLAlchemy
+        from runner.actions.archive import forget_archived  # start-up time: most projects have no archive
 
         return forget_archived(project, reference, by, unknown)
     if project.settings.archive_url is not None:
-        from runner.actions.archive import remove_archived  # an extra: as above
+        from runner.actions.archive import remove_archived  # start-up time: as above
 
         remove_archived(project, run_id)
     return run_id

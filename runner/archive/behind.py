@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 from runner.archive.store import Archive
-from runner.errors import RunnerError, UsageError
+from runner.errors import ArchiveUnavailable, RunnerError, UsageError
 
 if TYPE_CHECKING:
     from runner.archive.reader import Reader
@@ -26,6 +26,13 @@ log = logging.getLogger("runner.archive")
 def log_away(error: RunnerError) -> None:
     """Log that an answer is that of the ledger alone."""
     log.warning("runs that only the archive has are missing: %s", error.message)
+
+
+def reader_of(archive: Archive, namespace: str) -> Reader:
+    """Return a reader of a project's runs. Only this imports its module: who has an archive has the packages."""
+    from runner.archive.reader import Reader  # an extra: it imports SQLAlchemy
+
+    return Reader(archive, namespace)
 
 
 class Behind:
@@ -56,17 +63,19 @@ class Behind:
     @property
     def reader(self) -> Reader:
         """A reader of the project's runs. Raises as :attr:`archive` does."""
-        from runner.archive.reader import Reader  # an extra: it imports SQLAlchemy
-
-        return Reader(self.archive, self._settings.namespace)
+        return reader_of(self.archive, self._settings.namespace)
 
     def ask(self, question: Callable[[Reader], T]) -> T | None:
-        """Return the answer of the archive; None if there is none, or if it is away."""
+        """Return the answer of the archive; None if there is none, or if it is away.
+
+        Raises:
+            UsageError: a package is missing, which nothing but a person can change.
+        """
         if not self.exists or time.monotonic() < self._away_until:
             return None
         try:
             return question(self.reader)
-        except RunnerError as error:
+        except ArchiveUnavailable as error:
             self._away_until = time.monotonic() + AWAY_SECONDS
             self.tell_away(error)
             return None

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 from runner.archive.rows import LOG_BYTES, Row, row_of
 from runner.archive.store import Archive
-from runner.archive.translation import refused_rows
 from runner.errors import ArchiveMismatch, ArchiveUnavailable
 from runner.ledger.store import Store
 from runner.ledger.unarchived import (
@@ -153,6 +152,8 @@ class Copier:
             self._archive.put(self._namespace, rows)
             copied.runs += len(rows)
         except ArchiveUnavailable as error:
+            from runner.archive.translation import refused_rows  # an extra: it imports SQLAlchemy
+
             if not refused_rows(error.__cause__):
                 raise
             for row in rows:

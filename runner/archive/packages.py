@@ -18,6 +18,9 @@ def require_packages(url: str) -> None:
     needed = ("sqlalchemy",) if sqlite_file(url) is not None else ("sqlalchemy", "psycopg")
     for name in needed:
         if find_spec(name) is None:
-            raise UsageError(
-                f"archive_url needs more packages ({name} is missing)", hint=f'pip install "{DISTRIBUTION}[archive]"'
-            )
+            raise lacking(f"{name} is missing")
+
+
+def lacking(what: str) -> UsageError:
+    """Return the error that says how to install the packages."""
+    return UsageError(f"archive_url needs more packages ({what})", hint=f'pip install "{DISTRIBUTION}[archive]"')

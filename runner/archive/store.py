@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from runner.archive.packages import require_packages
+from runner.archive.packages import lacking, require_packages
 from runner.errors import ArchiveMismatch
 from runner.settings.archive_url import sqlite_file
 from runner.settings.redis_url import mask
@@ -39,12 +39,16 @@ class Archive:
         """Return the archive at ``archive_url``, as settings have it; nothing is connected yet.
 
         Raises:
-            UsageError: a package is missing.
+            UsageError: a package is missing, or cannot be imported.
         """
         require_packages(url)
-        from runner.archive.engine import make_engine  # an extra: most projects have no archive
+        try:
+            from runner.archive.engine import make_engine  # an extra: most projects have no archive
 
-        return cls(make_engine(url), url)
+            return cls(make_engine(url), url)
+        except ImportError as error:
+            # Such as psycopg without libpq.
+            raise lacking(" ".join(str(error).split())) from error
 
     @property
     def name(self) -> str:

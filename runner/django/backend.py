@@ -91,14 +91,22 @@ class RunnerBackend(BaseTaskBackend):
         Raises:
             TaskResultDoesNotExist: no run has this id, or its job runs no function that can be imported here.
             Unavailable: Redis cannot be reached.
+            UsageError: the archive is to be asked, and its packages are missing.
         """
         project = self.project
         try:
-            run = project.records.get(require_run_id(result_id))
+            require_run_id(result_id)
+        except UsageError as error:
+            raise TaskResultDoesNotExist(f"{result_id}: {error}") from error
+        try:
+            run = project.records.get(result_id)
+        except UnknownRun as error:
+            raise TaskResultDoesNotExist(f"{result_id}: {error}") from error
+        try:
             project.look(run.job)
             job = project.catalog.get(run.job)
             return result_of(run, task_of(_load(job.import_path), self.alias, self.task_class))
-        except (UnknownRun, UnknownJob, UsageError, InvalidTask, ImportError, AttributeError, ValueError) as error:
+        except (UnknownJob, UsageError, InvalidTask, ImportError, AttributeError, ValueError) as error:
             raise TaskResultDoesNotExist(f"{result_id}: {error}") from error
 
     def check(self, **kwargs: Any) -> list[Any]:  # noqa: ARG002

@@ -62,7 +62,7 @@ class CopyThread(threading.Thread):
 
     def run(self) -> None:
         """Copy until :meth:`end`."""
-        from runner.archive.follow import Follower  # an extra: it imports SQLAlchemy
+        from runner.archive.follow import Follower  # start-up time: most projects have no archive
 
         shared = self._shared
         follower = Follower(

@@ -101,12 +101,12 @@ def _build(environment: Mapping[str, str]) -> None:
     constraints = PLACE / "constraints.txt"
     constraints.write_text("\n".join(locked), "utf-8")
     # Debian's Python is older than the one that downloads, and needs one package more.
-    asked = [f"{wheel}[metrics,web]", "async-timeout"]
+    asked = [f"{wheel}[archive,metrics,web]", "async-timeout"]
     pip = [sys.executable, "-m", "pip", "download", "-qq", "--disable-pip-version-check"]
     _run([*pip, "-d", str(wheels), "-c", str(constraints), *asked], environment)
     arguments = {
         "PYTHON_IMAGE": BASE,
-        "RUNNER": f"./{wheel.name}[metrics,web]",
+        "RUNNER": f"./{wheel.name}[archive,metrics,web]",
         "PIP_OPTIONS": "--no-index --find-links=wheels",
     }
     words = ["buildah", "bud", "-q", "--isolation", "chroot", "--format", "docker", "-t", f"localhost/{IMAGE}"]
