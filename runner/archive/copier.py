@@ -16,6 +16,7 @@ from runner.ledger.store import Store
 from runner.ledger.unarchived import (
     OtherArchive,
     begin_copying,
+    copy_again,
     drop_forgotten,
     forgotten_ids,
     next_ids,
@@ -180,13 +181,18 @@ class Copier:
     def _remove_forgotten(self, copied: Copied) -> None:
         """Remove runs that were forgotten: at once, and once more when nobody can have them in hand any more."""
         while found := forgotten_ids(self._store, after=self._removed_until):
-            copied.removed += self._archive.remove(self._namespace, [run_id for run_id, _ in found])
+            self._remove([run_id for run_id, _ in found], copied)
             self._removed_until = found[-1][1]
         until = (self._store.now() - FORGOTTEN_SECONDS) * 1000
         while found := forgotten_ids(self._store, until=until):
             ids = [run_id for run_id, _ in found]
-            copied.removed += self._archive.remove(self._namespace, ids)
+            self._remove(ids, copied)
             drop_forgotten(self._store, ids)
+
+    def _remove(self, ids: list[str], copied: Copied) -> None:
+        copied.removed += self._archive.remove(self._namespace, ids)
+        # Another copier may just have written a run that was submitted again under such an id.
+        copy_again(self._store, ids)
 
     def _other(self) -> ArchiveMismatch:
         return ArchiveMismatch(

@@ -190,7 +190,7 @@ class Ledger(Store):
             NotFinished: it is not in a final state.
             BelongsToFlow: it is a step run.
         """
-        answer = str(self.script("forget", run_id, by or ""))
+        answer = str(self.script("forget", run_id, by or "", "1" if self.settings.archive_url is not None else ""))
         if answer == "unknown":
             raise unknown_run(run_id)
         if answer.startswith("FLOW "):

@@ -197,6 +197,15 @@ def forgotten_ids(store: Store, *, after: float = 0.0, until: float | None = Non
     return [(run_id, float(at)) for run_id, at in found]
 
 
+def copy_again(store: Store, ids: Sequence[str]) -> None:
+    """Have those of ``ids`` copied again that count as copied.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    store.script("archive_lacks", *ids)
+
+
 def drop_forgotten(store: Store, ids: Sequence[str]) -> None:
     """Keep the notes of these forgotten runs no longer.
 

@@ -23,9 +23,15 @@ from runner.ledger.run_log import RunLog
 from runner.ledger.unarchived import read_backlog
 from runner.model.run import Run, State
 from runner.model.run_query import RunQuery
+from runner.settings import Settings
 from tests.support.answers import texts
 from tests.support.bench import Bench
 from tests.support.flows import FlowBench
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return replace(settings, archive_url="sqlite:////nowhere/archive.db")  # that there is one: the tests open theirs
 
 
 @pytest.fixture
@@ -343,10 +349,61 @@ def test_a_run_that_is_forgotten_while_it_is_copied_does_not_come_back(
     assert ids(reader) == {kept.id}
 
 
-def test_without_an_archive_nothing_is_noted_of_the_forgotten(bench: Bench) -> None:
+def end_again(bench: Bench, run: Run, result: str) -> None:
+    """Submit and end another run under the id of one that was forgotten."""
+    token = bench.start(bench.submit(id=run.id))
+    bench.attempts.succeed(run.id, token, json.dumps(result))
+
+
+def test_an_id_that_was_forgotten_is_archived_when_it_ends_again(bench: Bench, one: Archive) -> None:
+    copier, reader = Copier(bench.ledger, one), Reader(one, bench.ledger.namespace)
+    keys, client = bench.ledger.keys, bench.ledger.client
     run, _ = bench.end(State.SUCCESS)
+    copier.copy()
     bench.ledger.forget(run.id)
-    assert bench.ledger.client.exists(bench.ledger.keys.forgotten) == 0
+    end_again(bench, run, "second")
+    copier.copy()
+    assert reader.get(run.id) == archived(bench, run.id)
+    assert client.zcard(keys.forgotten) == 0
+    assert lists(bench) == (set(), {run.id})
+    # What another copier does that has read the note before.
+    client.zadd(keys.forgotten, {run.id: 1})
+    Copier(bench.ledger, one).copy()
+    assert reader.get(run.id) == archived(bench, run.id)
+    assert lists(bench) == (set(), {run.id})
+
+
+def test_an_id_that_is_forgotten_and_ends_again_while_the_first_is_copied(
+    bench: Bench, one: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _ = bench.end(State.SUCCESS)
+    copier, reader = Copier(bench.ledger, one), Reader(one, bench.ledger.namespace)
+    copier.begin()
+    put = one.put
+
+    def forget_first(namespace: str, rows: list[Row]) -> None:
+        monkeypatch.setattr(one, "put", put)
+        bench.ledger.forget(run.id)
+        end_again(bench, run, "second")
+        put(namespace, rows)
+
+    monkeypatch.setattr(one, "put", forget_first)
+    copier.copy()
+    assert reader.get(run.id) == archived(bench, run.id)
+    assert lists(bench) == (set(), {run.id})
+
+
+def test_without_an_archive_nothing_is_noted_of_the_forgotten(bench: Bench, one: Archive) -> None:
+    keys, client = bench.ledger.keys, bench.ledger.client
+    never, last = (bench.end(State.SUCCESS)[0] for _ in range(2))
+    bench.ledger.forget(never.id)
+    assert client.exists(keys.forgotten) == 0
+    # Also where there was one once.
+    Copier(bench.ledger, one).copy()
+    off = Ledger.open(replace(bench.ledger.settings, archive_url=None))
+    off.forget(last.id)
+    off.close()
+    assert client.exists(keys.forgotten) == 0
 
 
 def test_another_database_is_refused_until_it_takes_the_place(bench: Bench, archive: Archive, one: Archive) -> None:
