@@ -269,13 +269,12 @@ def _of_redis(settings: Settings) -> dict[str, Any]:
 
 
 def _of_rabbitmq(url: str) -> dict[str, Any]:
-    from runner.delivery.amqp.connection import tls_options  # start-up time: few projects have RabbitMQ
+    from runner.delivery.amqp.transport import options_for  # start-up time: few projects have RabbitMQ
 
     addresses = read_brokers(url)
     return {
         "broker_url": ";".join(each.url for each in addresses),
-        "broker_use_ssl": tls_options(addresses[0]),
-        "broker_transport_options": {},
+        "broker_transport_options": options_for(addresses),
         "broker_heartbeat": 30,
         # The queue of a lost connection may be locked until RabbitMQ has noticed its loss.
         "broker_channel_error_retry": True,

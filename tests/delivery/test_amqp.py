@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from runner.app.factory import create_app
+from runner.catalog.catalog import load_catalog
 from runner.delivery.amqp import queues
 from runner.delivery.amqp.connection import open_connection
 from runner.delivery.amqp.hints import CONTENT_TYPE, read_hint
@@ -157,6 +159,22 @@ def test_the_second_server_is_tried(on_rabbit: Settings) -> None:
     publisher = HintPublisher(both)
     assert publisher.publish([HINT]) == []
     publisher.close()
+
+
+def test_each_server_has_the_tls_of_its_own_url(on_rabbit: Settings) -> None:
+    first = f"amqps://x:y@localhost:{free_port()}/?verify=verify_none"
+    second = f"amqps://x:y@[::1]:{free_port()}/"
+    settings = replace(on_rabbit, broker_url=f"{first};{second};{on_rabbit.broker_url}")
+    app = create_app(settings, load_catalog(settings))
+    with app.connection_for_read() as connection:
+        seen = []
+        connection.ensure_connection(
+            errback=lambda *_: seen.append(connection.host), max_retries=2, interval_start=0, timeout=30
+        )
+        assert len(seen) == 2
+        transport = connection.transport
+        assert not connection.connection.ssl
+        assert transport.client.transport_options["tls"][seen[1]]["server_hostname"] == "::1"
 
 
 def test_a_server_that_does_not_answer_leaves_time_for_the_next(on_rabbit: Settings) -> None:

@@ -34,7 +34,7 @@ TCP_USER_TIMEOUT_MS = 20_000
 
 
 def tls_options(address: BrokerAddress) -> dict[str, Any] | bool:
-    """Return the options of TLS as py-amqp and Celery's ``broker_use_ssl`` take them."""
+    """Return the options of TLS as py-amqp takes them."""
     if address.tls is None:
         return False
     said = dict(address.tls)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kombu.transport import pyamqp
 
+from runner.delivery.amqp.connection import tls_options
 from runner.delivery.amqp.frames import read_frames
+from runner.settings.broker_url import BrokerAddress
 
 
 class Message(pyamqp.Message):
@@ -28,12 +31,16 @@ class Channel(pyamqp.Channel):
 
 
 class Connection(pyamqp.Connection):
-    """Kombu's, which no message breaks."""
+    """Kombu's, which no message breaks.
+
+    Args:
+        tls: the options of TLS of each server, by its place. Kombu has one ``ssl`` for all of them.
+    """
 
     Channel = Channel
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, frame_handler=read_frames, **options)
+    def __init__(self, host: str, *, tls: Mapping[str, dict[str, Any] | bool], **options: Any) -> None:
+        super().__init__(host, frame_handler=read_frames, **{**options, "ssl": tls.get(host, options.get("ssl"))})
 
 
 class Transport(pyamqp.Transport):
@@ -44,3 +51,14 @@ class Transport(pyamqp.Transport):
     def qos_semantics_matches_spec(self, connection: Any) -> bool:  # noqa: ARG002 - Kombu's signature
         """Return True: no global prefetch count is set."""
         return True
+
+
+def options_for(addresses: Iterable[BrokerAddress]) -> dict[str, Any]:
+    """Return Celery's ``broker_transport_options`` for these servers."""
+    return {"tls": {_place(each): tls_options(each) for each in addresses}}
+
+
+def _place(address: BrokerAddress) -> str:
+    """Return the place of a server as Kombu names it to py-amqp."""
+    host = "127.0.0.1" if address.host == "localhost" else address.host
+    return f"{host}:{address.port}"
