@@ -100,7 +100,7 @@ class Facts:
     left_out: Sequence[Mapping[str, str]] = ()
     """Slots around now that ``except`` or ``only`` of the job's schedule leaves out, as documents; only for @JOB."""
     broker: str | None = None
-    """What keeps RabbitMQ from telling workers of it: they look twice a second instead."""
+    """What keeps RabbitMQ from telling workers of it: they look within seconds instead."""
     log: Sequence[str] = ()
     flow: Run | None = None
     """The flow of a step run."""
@@ -192,7 +192,11 @@ def explain(facts: Facts) -> Explanation:
 
 
 def _broker(facts: Facts) -> list[str]:
-    return [f"{facts.broker}; workers look for runs twice a second meanwhile"] if facts.broker else []
+    return (
+        [f"{facts.broker}; workers look for runs within seconds meanwhile (up to 7 s in a large fleet)"]
+        if facts.broker
+        else []
+    )
 
 
 def _after_failure(run: Run) -> list[tuple[str, ...]]:

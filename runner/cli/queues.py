@@ -45,7 +45,9 @@ def command(as_json: bool, jsonl: bool) -> int:
     for of in answers:
         told = of.value[1]
         if told is not None and told.trouble is not None:
-            out.warn(f"{told.trouble.message}; workers look for runs twice a second meanwhile")
+            out.warn(
+                f"{told.trouble.message}; workers look for runs within seconds meanwhile (up to 7 s in a large fleet)"
+            )
         if told is not None and told.unpublished:
             out.note(f"{things(told.unpublished, 'hint')} to publish to RabbitMQ")
     for of, each in queues:
