@@ -124,7 +124,7 @@ def _untested(broker: Broker) -> str:
 
 
 def _permissions(settings: Settings, broker: Broker) -> Iterator[Finding]:
-    from runner.delivery.amqp.examine import permission_command  # start-up time: as above
+    from runner.delivery.amqp.permissions import permission_command  # start-up time: as above
 
     if broker.missing:
         lacking = ", ".join(broker.missing)

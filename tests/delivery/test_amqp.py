@@ -15,6 +15,7 @@ from runner.catalog.catalog import load_catalog
 from runner.delivery.amqp import queues
 from runner.delivery.amqp.connection import open_connection
 from runner.delivery.amqp.hints import CONTENT_TYPE, read_hint
+from runner.delivery.amqp.permissions import permission_command
 from runner.delivery.amqp.publisher import HintPublisher
 from runner.delivery.courier import LeavingCourier, PublishingCourier, open_ledger
 from runner.errors import NotHandedOver, Unavailable
@@ -25,7 +26,7 @@ from runner.ledger.submission import Entry, Submission
 from runner.settings import Settings
 from tests.support.bench import Bench
 from tests.support.deadline import wait_until
-from tests.support.rabbit import VirtualHost
+from tests.support.rabbit import USER, VirtualHost
 from tests.support.servers import free_port
 
 HINT = Hint("0f8fad5b", "reports", 7)
@@ -115,6 +116,8 @@ def test_a_queue_that_may_not_be_declared_is_named_with_a_remedy(on_rabbit: Sett
         assert publisher.publish([HINT]) == [HINT]
         assert name_of(settings) in publisher.trouble
         assert "rabbitmqadmin declare queue" in publisher.trouble
+        assert permission_command(settings) in publisher.trouble
+        assert f"-p {rabbit_host.name} {user} " in publisher.trouble
         rabbit_host.declare(name_of(settings))
         assert publisher.publish([HINT]) == []
         publisher.close()
@@ -192,17 +195,18 @@ def test_a_server_that_does_not_answer_leaves_time_for_the_next(on_rabbit: Setti
             silent.accept()
 
 
-@pytest.mark.parametrize(("user", "password", "vhost"), [("runner", "wrong", None), (None, None, "nowhere")])
+@pytest.mark.parametrize(("user", "password", "vhost"), [("runner", "wrong", None), (USER, None, "nowhere")])
 def test_who_is_not_let_in_is_told_which_user_and_virtual_host(
-    on_rabbit: Settings, rabbit_host: VirtualHost, user: str | None, password: str | None, vhost: str | None
+    on_rabbit: Settings, rabbit_host: VirtualHost, user: str, password: str | None, vhost: str | None
 ) -> None:
-    url = rabbit_host.url_of(user or "runner", password or rabbit_host.node.password)
+    url = rabbit_host.url_of(user, password or rabbit_host.node.password)
     url = url if vhost is None else f"{url.rpartition('/')[0]}/{vhost}"
     with pytest.raises(Unavailable) as raised:
         open_connection(replace(on_rabbit, broker_url=url))
-    assert "runner" in raised.value.message
-    assert (vhost or "user runner") in raised.value.message
+    assert f"user {user}" in raised.value.message
+    assert (vhost or "refuses") in raised.value.message
     assert raised.value.hint is not None
+    assert vhost is None or f"set_permissions -p {vhost} {user} '^(" in raised.value.hint
     assert "wrong" not in f"{raised.value.message} {raised.value.hint}"
 
 

@@ -13,6 +13,7 @@ from amqp import Connection
 from amqp.exceptions import AccessRefused, AMQPError, NotAllowed
 
 from runner.delivery.amqp.frames import read_frames
+from runner.delivery.amqp.permissions import permission_command
 from runner.errors import InvalidSettings, Unavailable
 from runner.settings import Settings
 from runner.settings.broker_url import BrokerAddress, read_brokers
@@ -146,8 +147,7 @@ def unavailable(settings: Settings, error: BaseException, address: BrokerAddress
     if isinstance(error, NotAllowed):
         return Unavailable(
             f"{where} does not let user {address.user} use virtual host {address.vhost}: {words_of(error)}",
-            hint=f"rabbitmqctl add_vhost {address.vhost}; rabbitmqctl set_permissions -p {address.vhost} "
-            f"{address.user} '.*' '.*' '.*'",
+            hint=f"rabbitmqctl add_vhost {address.vhost}; {permission_command(settings, address)}",
         )
     return Unavailable(
         f"{where} cannot be reached: {words_of(error)}",

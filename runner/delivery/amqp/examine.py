@@ -11,12 +11,12 @@ from amqp.basic_message import Message
 from amqp.exceptions import AccessRefused, ChannelError, NotFound
 
 from runner.delivery.amqp.connection import asking, close_quietly, open_connection, words_of
+from runner.delivery.amqp.permissions import permission_command
 from runner.delivery.amqp.queues import queue_name
 from runner.errors import InvalidSettings
 from runner.ledger.inbox import INBOX
 from runner.model.private_queue import is_private
 from runner.settings import Settings
-from runner.settings.broker_url import read_brokers
 
 _ABSENT = "doctor.looks"
 """The name of a queue that nobody has, after the namespace."""
@@ -87,22 +87,6 @@ def _look(connection: Connection, name: str, *, thoroughly: bool) -> HintQueue:
         except ChannelError as error:
             differs = words_of(error)
     return HintQueue(name, int(seen.message_count), int(seen.consumer_count), differs)
-
-
-def permission_pattern(namespace: str) -> str:
-    """Return the regular expression of all names that workers and clients configure, write, and read."""
-    name = namespace.replace(".", r"\.")
-    return rf"^({name}\..*|{INBOX}|(.*\.)?({name}|{INBOX})\.pidbox|amq\.default)$"
-
-
-def permission_command(settings: Settings) -> str:
-    """Return the command by which an administrator allows the user of ``broker_url`` what the runner needs."""
-    assert settings.broker_url is not None
-    address = read_brokers(settings.broker_url)[0]
-    pattern = permission_pattern(settings.namespace)
-    user = "USER" if settings.hidden_broker_url else address.user
-    vhost = "VHOST" if settings.hidden_broker_url else address.vhost
-    return f"rabbitmqctl set_permissions -p {vhost} {user} '{pattern}' '{pattern}' '{pattern}'"
 
 
 def refuse_missing_permissions(settings: Settings, queues: Iterable[str]) -> None:

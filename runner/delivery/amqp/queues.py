@@ -8,6 +8,7 @@ from amqp import Channel, Connection
 from amqp.exceptions import AccessRefused, ChannelError, NotFound
 
 from runner.delivery.amqp.connection import asking, words_of
+from runner.delivery.amqp.permissions import permission_command
 from runner.errors import Unavailable
 from runner.settings import Settings
 
@@ -86,5 +87,5 @@ def no_permission(settings: Settings, queue: str, error: BaseException) -> NoQue
     return NoQueue(
         f"RabbitMQ refuses queue {name}: {words_of(error)}",
         hint=f"let an administrator declare it (rabbitmqadmin declare queue name={name} durable=true), or allow it: "
-        f"rabbitmqctl set_permissions USER '^({settings.namespace}|celery|reply)\\b.*' '.*' '.*'",
+        f"{permission_command(settings)}",
     )
