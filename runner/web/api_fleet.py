@@ -8,6 +8,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
 
 from runner.actions.broker import queues_and_hints
 from runner.actions.job_list import describe_jobs
@@ -17,7 +18,7 @@ from runner.actions.schedule_table import ScheduleTable
 from runner.actions.skipped import all_skipped
 from runner.actions.stats import stats
 from runner.actions.upcoming import looked_up, missed, upcoming
-from runner.errors import Unavailable, UsageError
+from runner.errors import Unavailable, UnknownProject, UsageError
 from runner.ledger.audit import read_acts
 from runner.ledger.fleet import read_workers
 from runner.model.act import ActName
@@ -162,6 +163,8 @@ def healthz(request: Request) -> Response:
             state_of(request).project.ledger.read(["healthz"])
         elif not states.projects.read_at_once(lambda project: project.ledger.read(["healthz"])).found:
             raise Unavailable("all of them are away")
+    except UnknownProject:
+        raise HTTPException(404) from None
     except Unavailable:
         raise Unavailable("Redis cannot be used", hint="runner doctor says more") from None
     return answer({"status": "ok"})

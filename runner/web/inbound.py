@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from runner.actions.submit import recorded, submit
 from runner.app.secret_sources import MissingSecret, look_up
-from runner.errors import UnknownJob
+from runner.errors import UnknownJob, UsageError
 from runner.model.strict_json import read_json
 from runner.model.submit_options import SubmitOptions
 from runner.model.webhook import params_of
@@ -26,6 +26,7 @@ from runner.web.signatures import BadRequest, delivery_of, verify
 from runner.web.state import states_of
 
 if TYPE_CHECKING:
+    from runner.actions.project import Project
     from runner.model.job import JobSpec
 
 router = APIRouter(prefix="/hooks")
@@ -64,9 +65,8 @@ async def receive(job: JobName, request: Request) -> Response:
 
 
 def _receive(name: str, request: Request, body: bytes) -> Response:
-    state = state_of(request)
-    project = state.project
-    job = _job(name, request)
+    project = _project(request)
+    job = _job(name, project)
     webhook, headers = job.webhook, request.headers
     assert webhook is not None
     try:
@@ -95,10 +95,19 @@ def _receive(name: str, request: Request, body: bytes) -> Response:
     return answer({"id": submitted.id, "duplicate": submitted.duplicate}, 200 if submitted.duplicate else 201)
 
 
-def _job(name: str, request: Request) -> JobSpec:
+def _project(request: Request) -> Project:
+    """Return the project that a request names; which ones there are, nobody learns here."""
+    try:
+        state = state_of(request)
+    except UsageError:
+        raise HTTPException(404) from None
+    return state.project
+
+
+def _job(name: str, project: Project) -> JobSpec:
     """Return a job with a webhook; whether there is a job without one, nobody learns here."""
     try:
-        job = state_of(request).catalog.get(name)
+        job = project.catalog.get(name)
     except UnknownJob:
         job = None
     if job is None or job.webhook is None:

@@ -67,6 +67,16 @@ def test_the_first_page_shows_all(client: httpx.Client, web: Web) -> None:
     assert client.get("/healthz", params={"project": "away"}).status_code == 503
 
 
+def test_nobody_is_told_the_names_of_projects(client: httpx.Client) -> None:
+    # Nothing of this needs a login.
+    asked = [client.get("/healthz", params={"project": "other"})]
+    asked += [client.post("/hooks/greet", json={}, params=of) for of in ({}, {"project": "other"}, {"project": "shop"})]
+    asked.append(client.post("/projects/shop/hooks/other", json={}))
+    for answer in asked:
+        plain = {"code": "http", "message": "there is no such page", "hint": None, "exit_code": 2}
+        assert (answer.status_code, answer.json()["error"]) == (404, plain), answer.url
+
+
 def links_of(text: str) -> list[str]:
     return [part.partition('"')[0] for name in ("href", "action", "data-live") for part in text.split(f'{name}="')[1:]]
 
