@@ -18,6 +18,19 @@ CASES: dict[str, tuple[dict[str, int], int | None]] = {
     "another queue is not theirs": ({'runner_queue_waiting{queue="other"}': 10, "runner_info": 1}, 0),
     "no worker, and nothing waits": ({"runner_info": 1}, 0),
     "only busy workers": ({'runner_worker_running{worker="a"}': 4, "runner_info": 1}, 4),
+    "two replicas of web report the same": (
+        {
+            f'{series}instance="{web}"}}': value
+            for web in "ab"
+            for series, value in {
+                'runner_queue_waiting{queue="default",': 10,
+                'runner_worker_running{worker="a",': 3,
+                'runner_worker_running{worker="b",': 4,
+                "runner_info{": 1,
+            }.items()
+        },
+        17,
+    ),
     # Not zero, which would end workers while runs wait.
     "the metrics are away": ({}, None),
 }
