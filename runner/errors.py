@@ -95,6 +95,10 @@ class UnknownProject(UsageError):
     code = "unknown_project"
 
 
+class NoArchive(UsageError):
+    """Only the archive is asked, and the project has none."""
+
+
 class KeyConflict(UsageError):
     """The idempotency key was used before, with other params."""
 

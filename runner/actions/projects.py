@@ -1,4 +1,4 @@
-"""Several projects that are read together: one whose Redis is away does not hide the others."""
+"""Several projects that are read together: one whose Redis or archive is away does not hide the others."""
 
 from __future__ import annotations
 
@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from runner.actions.find import find_run, list_runs
 from runner.actions.project import Project
-from runner.errors import AmbiguousId, RunnerError, Unavailable, UnknownJob, UnknownProject, UnknownRun, UsageError
+from runner.errors import (
+    AmbiguousId,
+    ArchiveUnavailable,
+    NoArchive,
+    RunnerError,
+    Unavailable,
+    UnknownJob,
+    UnknownProject,
+    UnknownRun,
+    UsageError,
+)
 from runner.model.run import to_datetime
 
 if TYPE_CHECKING:
@@ -35,10 +45,10 @@ class Named(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Together(Generic[T]):
-    """What was read of several projects, in their order, and the projects whose Redis could not be reached."""
+    """What was read of several projects, in their order, and the projects that could not be asked."""
 
     found: Sequence[Named[T]]
-    away: Sequence[Named[Unavailable]]
+    away: Sequence[Named[RunnerError]]
 
     def __iter__(self) -> Iterator[Named[T]]:
         return iter(self.found)
@@ -84,8 +94,11 @@ class Projects:
     def read(self, one: Callable[[Project], T]) -> Together[T]:
         """Call ``one`` with each project. A run or job must be known to at least one of them.
 
+        Projects without an archive are left out where only archives are asked, and another project has one.
+
         Raises:
-            RunnerError: as ``one`` does where there is one project; else all but :class:`Unavailable`.
+            RunnerError: as ``one`` does where there is one project; else all but :class:`Unavailable` and
+                :class:`ArchiveUnavailable`.
             UnknownRun, UnknownJob: no project knows it.
             Unavailable: no project that could be asked knows it.
         """
@@ -101,22 +114,27 @@ class Projects:
 
     def _collect(self, asked: Any) -> Together[T]:
         found: list[Named[T]] = []
-        away: list[Named[Unavailable]] = []
+        away: list[Named[RunnerError]] = []
         unknown: RunnerError | None = None
+        lacking: NoArchive | None = None
         for name, project, answer in asked:
             try:
                 found.append(Named(name, project, answer()))
-            except Unavailable as error:
+            except (Unavailable, ArchiveUnavailable) as error:
                 if not self.several:
                     raise
                 away.append(Named(name, project, error))
             except (UnknownRun, UnknownJob) as error:
                 unknown = unknown or error
+            except NoArchive as error:
+                lacking = error
+        if lacking is not None and unknown is None and not found and not away:
+            raise lacking
         if unknown is not None and not found:
             raise self._not_known(unknown, away)
         return Together(found, away)
 
-    def _not_known(self, unknown: RunnerError, away: Sequence[Named[Unavailable]]) -> RunnerError:
+    def _not_known(self, unknown: RunnerError, away: Sequence[Named[RunnerError]]) -> RunnerError:
         if not away:
             return unknown
         names = ", ".join(each.name for each in away)

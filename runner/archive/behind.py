@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 from runner.archive.store import Archive
-from runner.errors import ArchiveUnavailable, RunnerError, UsageError
+from runner.errors import ArchiveUnavailable, NoArchive, RunnerError
 
 if TYPE_CHECKING:
     from runner.archive.reader import Reader
@@ -54,10 +54,11 @@ class Behind:
         """The archive.
 
         Raises:
-            UsageError: the project has none, or a package is missing.
+            NoArchive: the project has none.
+            UsageError: a package is missing.
         """
         if self._settings.archive_url is None:
-            raise UsageError("this project has no archive", hint="set archive_url in runner.yaml")
+            raise NoArchive("this project has no archive", hint="set archive_url in runner.yaml")
         return Archive.open(self._settings.archive_url)
 
     @property

@@ -108,6 +108,25 @@ def test_one_that_is_away_hides_no_other(pair: tuple[Project, Project], away: Pr
     assert cursor == ",-"
 
 
+def test_a_project_without_its_archive_hides_no_other(tmp_path: Path, redis_server: Server) -> None:
+    def write(name: str, **settings: object) -> Project:
+        return write_project(tmp_path / name, redis_server.url, JOBS, settings=settings)
+
+    shop = write("shop", archive_url=f"sqlite:///{tmp_path}/shop.db")
+    bank, gone = write("bank"), write("gone", archive_url=f"postgresql://shop@127.0.0.1:{free_port()}/shop")
+    run_id = shop.submit("hello")
+    shop.cli("revoke", run_id).check()
+    shop.cli("archive").check()
+    two, three = of_all(bank, shop), of_all(gone, bank, shop)
+    assert [run["id"] for run in two("runs", "--archived", "--json").check().json] == [run_id]
+    assert two("status", run_id, "--archived", "--json").check().json["id"] == run_id
+    assert {each["project"] for each in two("stats", "--archived", "--json").check().json} == {"shop"}
+    told = three("runs", "--archived", "--json").check(69)
+    assert [run["id"] for run in told.json] == [run_id]
+    assert told.stderr.startswith("warning: project gone is not shown: ")
+    assert "no archive" in of_all(bank, write("other"))("runs", "--archived").check(2).stderr
+
+
 def test_commands_that_act_want_one_project(pair: tuple[Project, Project]) -> None:
     shop, bank = pair
     told = of_all(shop, bank)("submit", "hello").check(2)

@@ -1,4 +1,4 @@
-"""Shows several projects at once: rows and documents name theirs, and one whose Redis is away is told of."""
+"""Shows several projects at once: rows and documents name theirs, and one that is away is told of."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 class Shown:
     """What a command shows of its projects.
 
-    ``code`` is 69 once a project's Redis could not be reached, and 0 before.
+    ``code`` is 69 once the Redis or archive of a project could not be reached, and 0 before.
     """
 
     def __init__(self, out: Output, projects: Projects) -> None:
@@ -28,7 +28,7 @@ class Shown:
         self.out = out
 
     def read(self, one: Callable[[Project], T]) -> Together[T]:
-        """Call ``one`` with each project, and warn of those whose Redis is away.
+        """Call ``one`` with each project, and warn of those whose Redis or archive is away.
 
         Raises:
             RunnerError: see :meth:`runner.actions.projects.Projects.read`.
