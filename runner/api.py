@@ -10,7 +10,16 @@ from inspect import Parameter, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
-from runner.errors import InvalidParams, PartlySubmitted, RunFailed, RunnerError, RunRevoked, Unavailable, UsageError
+from runner.errors import (
+    InvalidParams,
+    NotHandedOver,
+    PartlySubmitted,
+    RunFailed,
+    RunnerError,
+    RunRevoked,
+    Unavailable,
+    UsageError,
+)
 from runner.model.asking import PYTHON, ask
 from runner.model.option import did_you_mean, options_of
 from runner.model.run import Run, State
@@ -299,24 +308,33 @@ def submit_many(
     except NotSubmitted as stopped:
         keep(stopped.outcomes)
         stop = stopped
-    if stop is not None or refused:
-        raise _partly(job, runs, refused, stop)
+    left = bulk.not_handed_over()
+    if stop is not None or refused or left is not None:
+        raise _partly(job, runs, refused, stop, left)
     return [run for run in runs if run is not None]
 
 
 def _partly(
-    job: str, runs: list[RunHandle | None], refused: dict[int, RunnerError], stop: NotSubmitted | None
+    job: str,
+    runs: list[RunHandle | None],
+    refused: dict[int, RunnerError],
+    stop: NotSubmitted | None,
+    left: NotHandedOver | None,
 ) -> PartlySubmitted:
     told = f"runs of {job} submitted: {len(runs) - len(refused)}, refused: {len(refused)}"
-    if stop is None:
+    if left is not None:
+        told = f"{told}; {left.message}"
+    if stop is not None:
+        doubt = "" if stop.recorded is False else "; it is not known whether the next batch was recorded"
+        message = f"{told}; then it stopped: {stop.error.message}{doubt}"
+        hint: str | None = f"submit the items from position {len(runs)} on again; with key_from, no run is made twice"
+    elif refused:
         first = min(refused)
         message = f"{told}; item {first}: {refused[first].message}"
         hint = "the attribute refused of this exception has all of them"
     else:
-        doubt = "" if stop.recorded is False else "; it is not known whether the next batch was recorded"
-        message = f"{told}; then it stopped: {stop.error.message}{doubt}"
-        hint = f"submit the items from position {len(runs)} on again; with key_from, no run is made twice"
-    stopped_by = stop.error if stop is not None else None
+        message, hint = told, left.hint if left is not None else None
+    stopped_by = stop.error if stop is not None else left
     return PartlySubmitted(message, hint=hint, runs=runs, refused=refused, stopped_by=stopped_by)
 
 

@@ -208,7 +208,7 @@ class PartlySubmitted(RunnerError):
     ``runs`` has a :class:`runner.RunHandle` for each item that was dealt with, in their order, and None where an item
     was refused; ``refused`` has the error of each of those by its position. ``stopped_by`` is None if all items were
     dealt with, else what ended it (:class:`Unavailable` or :class:`JobPaused`): the items from position ``len(runs)``
-    on are to be submitted again.
+    on are to be submitted again. :class:`NotHandedOver` ends nothing: no item is to be submitted again.
     """
 
     code = "partly_submitted"
@@ -238,11 +238,13 @@ class Unconfirmed(Unavailable):
 class NotHandedOver(Unavailable):
     """RabbitMQ did not confirm in time that it has told workers of a run; the run is recorded.
 
-    ``run_ids`` are the ids of the runs. Any worker tells of them once RabbitMQ is back.
+    ``run_ids`` are the ids of the runs, ``reason`` says what is wrong with RabbitMQ. Any worker tells of the runs once
+    it is back.
     """
 
     code = "not_handed_over"
     run_ids: tuple[str, ...] = ()
+    reason: str = ""
 
 
 class WriteRefused(Unavailable):

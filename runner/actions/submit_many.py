@@ -8,10 +8,11 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from runner.actions.submit import new_id, submitter
-from runner.errors import InvalidParams, JobPaused, RunnerError, Unavailable, UsageError
+from runner.errors import InvalidParams, JobPaused, NotHandedOver, RunnerError, Unavailable, UsageError
 from runner.ledger.admission import Origin, admit_many, admit_params
 from runner.ledger.batch import Batch
 from runner.ledger.keys import Keys
+from runner.ledger.refusals import many_not_handed_over
 from runner.ledger.submission import Entry, Submitted
 from runner.model.option import Path, did_you_mean
 from runner.model.submit_options import KEY, NO_OPTIONS, SubmitOptions
@@ -91,6 +92,8 @@ class BulkSubmission:
             )
         self.asked_for: Sequence[Entry] = ()
         """The batch that is submitted, or was last; whoever has dealt with its outcomes may empty it."""
+        self._not_handed_over: list[str] = []
+        self._trouble = ""
         self.common = admit_many(
             self.job,
             origin=Origin(trigger=trigger, submitted_by=submitter()),
@@ -145,6 +148,10 @@ class BulkSubmission:
 
     def _outcomes(self, written: _Written) -> list[Submitted | RunnerError]:
         answers, unconfirmed = self._answers(written.batch)
+        if isinstance(unconfirmed, NotHandedOver):
+            self._not_handed_over += unconfirmed.run_ids
+            self._trouble = self._trouble or unconfirmed.reason
+            unconfirmed = None
         told = iter(answers)
         outcomes: list[Submitted | RunnerError] = []
         for each in written.admitted:
@@ -159,16 +166,23 @@ class BulkSubmission:
     def _answers(self, batch: Batch) -> tuple[Sequence[Submitted | RunnerError], Unavailable | None]:
         run_id = batch.entries[0].id if batch.entries else None
         try:
-            return batch.outcomes()
+            return batch.outcomes(leave=bool(self._not_handed_over))
         except Unavailable as error:
             recorded = self.is_recorded()
             if recorded is not True:
                 raise NotSubmitted(error, recorded=recorded, run_id=run_id) from error
         # It was done, and the answer was lost. Asked again, the same ids give the same answer.
         try:
-            return batch.outcomes()
+            return batch.outcomes(leave=bool(self._not_handed_over))
         except Unavailable as error:
             raise NotSubmitted(error, recorded=None, run_id=run_id) from error
+
+    def not_handed_over(self) -> NotHandedOver | None:
+        """Return the error for all runs so far that RabbitMQ has not confirmed; None if there are none.
+
+        Redis has recorded them, so it ends no submission. RabbitMQ is waited for once.
+        """
+        return many_not_handed_over(self._not_handed_over, self._trouble) if self._not_handed_over else None
 
     def is_recorded(self) -> bool | None:
         """Return whether the batch that was asked for last is recorded; None if nobody can tell now.

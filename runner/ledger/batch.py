@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
-from runner.errors import JobPaused, KeyConflict, NotHandedOver, Unconfirmed
+from runner.errors import JobPaused, KeyConflict, NotHandedOver, RunnerError, Unconfirmed
 from runner.ledger.audit import BY_PEOPLE, tell
 from runner.ledger.hint import Hint
+from runner.ledger.hints import leave_to_workers
 from runner.ledger.pauses import read_pause
-from runner.ledger.refusals import conflict, not_handed_over, paused, unconfirmed
+from runner.ledger.refusals import conflict, many_not_handed_over, paused, unconfirmed
 from runner.ledger.store import Store
 from runner.ledger.submission import Entry, Submission, Submitted, arguments_of_many
 
@@ -36,8 +38,13 @@ class Batch:
         if self.entries and self._store.settings.durability == "local":
             self._answer = self._store.begin("submit_many", *self._arguments)
 
-    def outcomes(self) -> tuple[list[Submitted | KeyConflict | JobPaused], Unconfirmed | NotHandedOver | None]:
+    def outcomes(
+        self, *, leave: bool = False
+    ) -> tuple[list[Submitted | KeyConflict | JobPaused], Unconfirmed | NotHandedOver | None]:
         """Wait for the answer. Called once more, it sends all of it again, which makes nothing twice.
+
+        Args:
+            leave: leave it to workers to tell RabbitMQ, which has not answered just now.
 
         Returns:
             For each entry the run that was made or existed, or why none was made; and an error if all of this was
@@ -70,16 +77,20 @@ class Batch:
             tell(BY_PEOPLE[self._common.trigger], self._common.submitted_by, job=job, comment=f"{made} runs")
         if not confirmed:
             return outcomes, unconfirmed(f"{made} runs of {job}", self.entries[0].id)
-        return outcomes, self._hand_over([each.id for each in self.entries if each.id not in others])
+        return outcomes, self._hand_over([each.id for each in self.entries if each.id not in others], leave=leave)
 
-    def _hand_over(self, made: Sequence[str]) -> NotHandedOver | None:
+    def _hand_over(self, made: Sequence[str], *, leave: bool) -> NotHandedOver | None:
         """Tell RabbitMQ of the runs that were made, unless they start later."""
         common, courier = self._common, self._store.courier
         if courier is None or common.eta is not None or common.delay is not None:
             return None
         # Those that wait for something else are told of too early, which wakes a taker for nothing.
-        left = self._store.hand_over([Hint(each, common.queue, common.priority) for each in made])
-        if not left:
-            return None
-        are = "runs are" if len(left) > 1 else "run is"
-        return not_handed_over(f"{len(left)} {are}", [each.id for each in left], courier.trouble)
+        hints = [Hint(each, common.queue, common.priority) for each in made]
+        left = self._leave(hints) if leave else self._store.hand_over(hints)
+        return many_not_handed_over([each.id for each in left], courier.trouble) if left else None
+
+    def _leave(self, hints: Sequence[Hint]) -> Sequence[Hint]:
+        # Otherwise they are due a few seconds later.
+        with suppress(RunnerError):
+            leave_to_workers(self._store, hints)
+        return hints

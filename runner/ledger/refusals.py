@@ -49,5 +49,10 @@ def not_handed_over(what: str, ids: Sequence[str], trouble: str) -> NotHandedOve
         f"{what} recorded, not handed over: {trouble or 'RabbitMQ did not confirm'}",
         hint="do not submit again: workers look for what is recorded, also while RabbitMQ is away",
     )
-    error.run_id, error.run_ids = ids[0], tuple(ids)
+    error.run_id, error.run_ids, error.reason = ids[0], tuple(ids), trouble
     return error
+
+
+def many_not_handed_over(ids: Sequence[str], trouble: str) -> NotHandedOver:
+    """Return the error for these runs of a bulk submission."""
+    return not_handed_over(f"{len(ids):,} {'runs are' if len(ids) > 1 else 'run is'}", ids, trouble)

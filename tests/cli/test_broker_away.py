@@ -60,9 +60,22 @@ def test_a_run_that_starts_later_is_not_to_be_handed_over_yet(project: Project) 
 
 
 def test_many_lines_are_recorded_and_named(project: Project) -> None:
-    lines = "".join(json.dumps({"a": number}) + "\n" for number in range(3))
+    # More than one batch: Redis takes them all.
+    lines = "".join(json.dumps({"a": number}) + "\n" for number in range(1001))
     done = project.cli("submit", "add", "--params-file", "-", input=lines).check(69)
-    assert "3 runs are recorded, not handed over" in done.stdout + done.stderr
+    assert len(done.stdout.split()) == 1001
+    assert done.stderr.count("1,001 runs are recorded, not handed over: RabbitMQ at amqp://app@") == 1
+    assert "do not submit again" in done.stderr
+    assert "go on from" not in done.stderr
+    told = project.cli("submit", "add", "--params-file", "-", "--json", input=lines).check(69).json
+    assert len(told) == 1002
+    assert told[-1]["error"]["code"] == "not_handed_over"
+
+
+def test_a_line_that_is_refused_is_told_too(project: Project) -> None:
+    done = project.cli("submit", "add", "--params-file", "-", input='{"a": 1}\n{"a": "x"}\n').check(69)
+    assert "1 run is recorded, not handed over" in done.stderr
+    assert "error: line 2: " in done.stderr
 
 
 def test_python_raises_with_the_id(project: Project) -> None:
@@ -71,9 +84,11 @@ def test_python_raises_with_the_id(project: Project) -> None:
     assert raised.value.run_id is not None
     assert runner.get_run(raised.value.run_id, project=project.path).state == "PENDING"
     with pytest.raises(PartlySubmitted) as partly:
-        runner.submit_many("add", [{"a": 1}, {"a": 2}], project=project.path)
-    assert len(partly.value.runs) == 2
+        runner.submit_many("add", [{"a": number} for number in range(501)], project=project.path)
+    assert len(partly.value.runs) == 501
     assert isinstance(partly.value.stopped_by, NotHandedOver)
+    assert len(partly.value.stopped_by.run_ids) == 501
+    assert "do not submit again" in str(partly.value.hint)
 
 
 def test_a_tick_does_its_work(project: Project) -> None:

@@ -61,6 +61,10 @@ class Lines:
             code = self._stop(stopped.error, self._doubt(stopped.run_id) if stopped.recorded is None else None)
         except RunnerError as error:
             code = self._stop(error, None)
+        left = self.bulk.not_handed_over()
+        if left is not None:
+            self._tell_error(left)
+            code = worst([code, left.exit_code])
         if self.out.as_json and not self.wait:
             self.out.data("]" if self._begun else "[]")
         if self.duplicates:
@@ -117,14 +121,17 @@ class Lines:
         self._begun = True
 
     def _stop(self, error: RunnerError, doubt: str | None) -> int:
-        told = type(error)(error.message, hint="; ".join(part for part in (error.hint, doubt, self._go_on()) if part))
-        if isinstance(error, OutputLost) or self.out.quiet or not self.out.as_json:
-            self.out.error(told)
-        elif self.wait:
-            self.told.append((self.next, told))
-        else:
-            self._element({"line": self.next, **error_document(told)})
+        hint = "; ".join(part for part in (error.hint, doubt, self._go_on()) if part)
+        self._tell_error(type(error)(error.message, hint=hint))
         return error.exit_code
+
+    def _tell_error(self, error: RunnerError) -> None:
+        if isinstance(error, OutputLost) or self.out.quiet or not self.out.as_json:
+            self.out.error(error)
+        elif self.wait:
+            self.told.append((self.next, error))
+        else:
+            self._element({"line": self.next, **error_document(error)})
 
     def _doubt(self, run_id: str | None) -> str:
         return (
