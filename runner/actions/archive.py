@@ -46,6 +46,8 @@ class ArchiveStatus:
     backlog: Backlog
     other: bool
     """Whether the ledger is copied to another database."""
+    other_ledger: bool = False
+    """Whether the database has the runs of another ledger with this namespace."""
 
     def document(self) -> dict[str, Any]:
         """Return it as the JSON object that ``--json`` prints."""
@@ -65,6 +67,7 @@ class ArchiveStatus:
             "next": waits if first.runs else None,
             "copier": first.copier,
             "other_archive": self.other,
+            "other_ledger": self.other_ledger,
         }
 
 
@@ -147,8 +150,9 @@ def read_status(project: Project) -> ArchiveStatus:
         copied = reader_of(archive, project.settings.namespace).copied()
         backlog = read_backlog(project.ledger, lambda job: _keeps_result(project, job))
         other = backlog.identity is not None and backlog.identity != copied.identity
+        other_ledger = copied.ledger is not None and copied.ledger != backlog.ledger
         at = to_timestamp(round(copied.at.timestamp() * 1000)) if copied.at is not None else None
-        return ArchiveStatus(archive.name, version, VERSION, copied.runs, at, backlog, other)
+        return ArchiveStatus(archive.name, version, VERSION, copied.runs, at, backlog, other, other_ledger)
     finally:
         archive.close()
 

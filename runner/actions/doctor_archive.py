@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from runner.actions.archive import ArchiveStatus, read_status
+from runner.archive.store import OTHER_LEDGER
 from runner.errors import ArchiveUnavailable, UsageError
 from runner.ledger.health.finding import Finding, ok, problem, warning
 from runner.ledger.unarchived import Backlog
@@ -52,6 +53,8 @@ def judge(status: ArchiveStatus) -> Finding:
             f"the runs of this project are copied to another database than {status.name}",
             "correct archive_url; or, if this database takes its place: runner archive --again",
         )
+    if status.other_ledger:
+        return problem(NAME, f"{status.name} has the runs of this namespace from another Redis", OTHER_LEDGER)
     backlog = status.backlog
     waiting = f"{things(backlog.runs, 'finished run')} not in the archive"
     lost = _close_to_loss(backlog)

@@ -19,6 +19,7 @@ from runner.ledger.unarchived import (
     copy_again,
     drop_forgotten,
     forgotten_ids,
+    ledger_id,
     next_ids,
     note_archived,
     read_finished,
@@ -71,6 +72,7 @@ class Copier:
         self._archive = archive
         self._namespace = store.namespace
         self._identity: str | None = None
+        self._ledger: str | None = None
         self._removed_until = 0.0
 
     def begin(self, *, again: bool = False) -> None:
@@ -80,17 +82,22 @@ class Copier:
             again: copy all again that the ledger still has, also what it has as copied.
 
         Raises:
-            ArchiveMismatch: the schema is newer, or the ledger is copied to another database.
+            ArchiveMismatch: the schema is newer, the ledger is copied to another database, or another one to this.
             ArchiveUnavailable: the database cannot be reached, or refuses.
             Unavailable: Redis cannot be reached.
         """
         self._archive.prepare()
-        identity = self._archive.identity(self._namespace)
+        ledger = ledger_id(self._store)
+        identity, owner = self._archive.identity(self._namespace, ledger)
+        if owner != ledger and not again:
+            raise self._archive.other_ledger(self._namespace)
         try:
             begin_copying(self._store, identity, again=again)
         except OtherArchive:
             raise self._other() from None
-        self._identity = identity
+        if owner != ledger:
+            self._archive.take(self._namespace, ledger)
+        self._identity, self._ledger = identity, ledger
 
     def copy(self, goes_on: Callable[[], bool] = lambda: True) -> Copied:
         """Copy what has ended, until nothing is left; after each portion, ask whether to go on.
@@ -150,7 +157,7 @@ class Copier:
         rows = portion.rows
         portion.rows, portion.bytes = [], 0
         try:
-            self._archive.put(self._namespace, rows)
+            self._archive.put(self._namespace, rows, self._ledger)
             copied.runs += len(rows)
         except ArchiveUnavailable as error:
             from runner.archive.translation import refused_rows  # an extra: it imports SQLAlchemy
@@ -159,7 +166,7 @@ class Copier:
                 raise
             for row in rows:
                 try:
-                    self._archive.put(self._namespace, [row])
+                    self._archive.put(self._namespace, [row], self._ledger)
                     copied.runs += 1
                 except ArchiveUnavailable as refused:
                     if not refused_rows(refused.__cause__):

@@ -75,6 +75,7 @@ CREATE TABLE runner_runs (
 CREATE TABLE runner_archive (
     namespace TEXT NOT NULL,
     identity TEXT NOT NULL,
+    ledger TEXT NOT NULL,
     created_at {time} NOT NULL,
     copied_at {time},
     copied BIGINT NOT NULL,

@@ -37,12 +37,14 @@ T = TypeVar("T")
 class Copied:
     """How much of a project was copied into the archive, and when that happened last.
 
-    ``identity`` is what its ledger knows the database by; None before anything was copied.
+    ``identity`` is what its ledger knows the database by, and ``ledger`` what this knows the ledger by; None before
+    anything was copied.
     """
 
     runs: int = 0
     at: datetime | None = None
     identity: str | None = None
+    ledger: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +176,7 @@ class Reader:
 
         def read(connection: Connection) -> Copied | None:
             found = connection.execute(select(ARCHIVE).where(ARCHIVE.c.namespace == self.namespace)).one_or_none()
-            return Copied(found.copied, found.copied_at, found.identity) if found else None
+            return Copied(found.copied, found.copied_at, found.identity, found.ledger) if found else None
 
         return self.ask(read) or Copied()
 

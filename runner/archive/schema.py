@@ -40,11 +40,12 @@ ARCHIVE = Table(
     METADATA,
     Column("namespace", Text, primary_key=True),
     Column("identity", Text, nullable=False),
+    Column("ledger", Text, nullable=False),
     Column("created_at", UtcTime, nullable=False),
     Column("copied_at", UtcTime),
     Column("copied", BigInteger, nullable=False),
 )
-"""One row for each project: what its ledger knows the database by, and how much was copied."""
+"""One row for each project: what its ledger knows the database by, the ledger itself, and how much was copied."""
 
 RUNS = Table(
     "runner_runs",

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
     from runner.archive.rows import Row
 
+OTHER_LEDGER = (
+    "choose another namespace or archive_url for this one; or, if it takes the place of the other, or has lost its "
+    "data: runner archive --again"
+)
 _AT_ONCE = 500
 """Ids of one statement."""
 
@@ -114,30 +118,50 @@ class Archive:
                 hint="update the runner here",
             )
 
-    def identity(self, namespace: str) -> str:
-        """Return what the ledger of a project knows this database by; made once."""
+    def identity(self, namespace: str, ledger: str) -> tuple[str, str]:
+        """Return what the ledger of a project knows this database by, and whose runs are here; both noted once.
+
+        Args:
+            namespace: of the project.
+            ledger: what is noted if nobody's runs are here.
+        """
         from sqlalchemy import select  # an extra: as in open
 
         from runner.archive.engine import insert
         from runner.archive.schema import ARCHIVE
 
         with self.writing() as connection:
-            found = connection.scalar(select(ARCHIVE.c.identity).where(ARCHIVE.c.namespace == namespace))
+            known = select(ARCHIVE.c.identity, ARCHIVE.c.ledger).where(ARCHIVE.c.namespace == namespace)
+            found = connection.execute(known).one_or_none()
             if found is None:
                 made = {
                     "namespace": namespace,
                     "identity": uuid.uuid4().hex,
+                    "ledger": ledger,
                     "created_at": datetime.now(UTC),
                     "copied": 0,
                 }
                 connection.execute(insert(ARCHIVE, self.engine).values(made).on_conflict_do_nothing())
-                found = connection.scalar(select(ARCHIVE.c.identity).where(ARCHIVE.c.namespace == namespace))
-            return str(found)
+                found = connection.execute(known).one()
+            return found.identity, found.ledger
+
+    def take(self, namespace: str, ledger: str) -> None:
+        """Note that the runs of a project come from this ledger from now on."""
+        from sqlalchemy import update  # an extra: as in open
+
+        from runner.archive.schema import ARCHIVE
+
+        with self.writing() as connection:
+            connection.execute(update(ARCHIVE).where(ARCHIVE.c.namespace == namespace).values(ledger=ledger))
 
     # -- writing
 
-    def put(self, namespace: str, rows: Sequence[Row]) -> None:
-        """Write rows in one transaction. One that is there is replaced, but a result that has expired since stays."""
+    def put(self, namespace: str, rows: Sequence[Row], ledger: str | None = None) -> None:
+        """Write rows in one transaction. One that is there is replaced, but a result that has expired since stays.
+
+        Raises:
+            ArchiveMismatch: the runs come from another ledger than ``ledger`` by now.
+        """
         from sqlalchemy import update  # an extra: as in open
 
         from runner.archive.engine import insert
@@ -161,7 +185,13 @@ class Archive:
         told = {"copied_at": now, "copied": ARCHIVE.c.copied + len(rows)}
         with self.writing() as connection:
             connection.execute(upsert, values)
-            connection.execute(update(ARCHIVE).where(ARCHIVE.c.namespace == namespace).values(told))
+            mine = [ARCHIVE.c.namespace == namespace, *([ARCHIVE.c.ledger == ledger] if ledger is not None else [])]
+            if connection.execute(update(ARCHIVE).where(*mine).values(told)).rowcount == 0 and ledger is not None:
+                raise self.other_ledger(namespace)
+
+    def other_ledger(self, namespace: str) -> ArchiveMismatch:
+        """Return the error that says that the runs of another Redis are here."""
+        return ArchiveMismatch(f"{self.name} has the runs of {namespace} from another Redis", hint=OTHER_LEDGER)
 
     def remove(self, namespace: str, ids: Sequence[str]) -> int:
         """Remove runs, and of flows all step runs; return how many rows are gone."""

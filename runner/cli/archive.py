@@ -84,6 +84,8 @@ def _show(out: Output, found: ArchiveStatus) -> None:
         rows.append(("kept until", f"{_at(out, 'result ', result)}{_at(out, ', run ', run)}, of the one lost first"))
     if found.other:
         rows.append(("attention", "the runs of this project are copied to another database; see runner doctor"))
+    if found.other_ledger:
+        rows.append(("attention", "it has the runs of another Redis with this namespace; see runner doctor"))
     for line in aligned(rows):
         out.data(line)
 

@@ -27,7 +27,7 @@ class Keys:
     namespace: str
 
     archive = _Named()
-    """The identity of the archive that the ledger is copied to."""
+    """A hash: ``ledger``, what the archive knows this ledger by, and ``identity``, of the archive it is copied to."""
     archived = _Named()
     archiver = _Named()
     backfills = _Named()

@@ -7,6 +7,7 @@ copied; and what would be lost first comes first.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -43,8 +44,8 @@ class Backlog:
     """What waits to be copied. Times are Unix times in seconds.
 
     Of the run that is lost first: ``ended`` tells when it ended, ``loses_result`` when its result goes, and
-    ``loses_run`` when it does itself. ``archived`` counts the runs in the ledger that were copied, and ``copier`` names
-    who copies.
+    ``loses_run`` when it does itself. ``archived`` counts the runs in the ledger that were copied. ``identity`` is that
+    of the archive, ``ledger`` what the archive knows the ledger by, and ``copier`` names who copies.
     """
 
     runs: int
@@ -54,6 +55,7 @@ class Backlog:
     loses_result: float | None = None
     loses_run: float | None = None
     identity: str | None = None
+    ledger: str | None = None
     copier: str | None = None
 
     @property
@@ -156,6 +158,18 @@ class OtherArchive(Exception):
     """The ledger is copied to another archive."""
 
 
+def ledger_id(store: Store) -> str:
+    """Return what an archive knows this ledger by; made once.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    with reaching(store.settings), store.client.pipeline() as pipe:
+        pipe.hsetnx(store.keys.archive, "ledger", uuid.uuid4().hex)
+        pipe.hget(store.keys.archive, "ledger")
+        return str(pipe.execute()[1])
+
+
 def begin_copying(store: Store, identity: str, *, again: bool = False) -> None:
     """Note which archive the ledger is copied to; ``again``: whatever was copied is to be copied again.
 
@@ -231,10 +245,10 @@ def read_backlog(store: Store, keeps_result: Callable[[str], float] | None = Non
         pipe.zcard(keys.prunable)
         pipe.zcard(keys.archived)
         pipe.zrange(keys.prunable, 0, 0, withscores=True)
-        pipe.get(keys.archive)
+        pipe.hmget(keys.archive, "identity", "ledger")
         pipe.get(keys.archiver)
-        runs, archived, first, identity, copier = pipe.execute()
-    backlog = Backlog(runs, archived, store.now(), identity=identity, copier=copier)
+        runs, archived, first, (identity, ledger), copier = pipe.execute()
+    backlog = Backlog(runs, archived, store.now(), identity=identity, ledger=ledger, copier=copier)
     if not first:
         return backlog
     run_id, due = first[0]

@@ -34,6 +34,7 @@ def waiting(ago: float, *, result: float = DAY, run: float = 30 * DAY, copier: s
         (waiting(2 * DAY), "problem", "the result of the first one is lost: its retention has ended"),
         (waiting(20 * DAY, result=100 * DAY), "problem", "the record of the first one is lost in 10d"),
         (replace(SOUND, version=2), "problem", "has version 2 of the archive's schema, and this runner knows 1"),
+        (replace(SOUND, other_ledger=True), "problem", "has the runs of this namespace from another Redis"),
         (replace(SOUND, other=True), "problem", "are copied to another database than postgresql://h/d"),
     ],
 )

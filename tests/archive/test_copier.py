@@ -234,9 +234,9 @@ def test_what_is_lost_first_is_copied_first(bench: Bench, one: Archive) -> None:
     copier = Copier(bench.ledger, one)
     one_put = one.put
 
-    def put(namespace: str, rows: list[Row]) -> None:
+    def put(namespace: str, rows: list[Row], ledger: str) -> None:
         copied.append([row["id"] for row in rows])
-        one_put(namespace, rows)
+        one_put(namespace, rows, ledger)
 
     one.put = put  # type: ignore[method-assign,assignment]
     copier.copy()
@@ -337,12 +337,12 @@ def test_a_run_that_is_forgotten_while_it_is_copied_does_not_come_back(
     copier.begin()
     put = one.put
 
-    def forget_first(namespace: str, rows: list[Row]) -> None:
+    def forget_first(namespace: str, rows: list[Row], ledger: str) -> None:
         bench.ledger.forget(run.id)
         other = Copier(bench.ledger, one)
         monkeypatch.setattr(one, "put", put)
         other.copy()
-        put(namespace, rows)
+        put(namespace, rows, ledger)
 
     monkeypatch.setattr(one, "put", forget_first)
     copier.copy()
@@ -381,11 +381,11 @@ def test_an_id_that_is_forgotten_and_ends_again_while_the_first_is_copied(
     copier.begin()
     put = one.put
 
-    def forget_first(namespace: str, rows: list[Row]) -> None:
+    def forget_first(namespace: str, rows: list[Row], ledger: str) -> None:
         monkeypatch.setattr(one, "put", put)
         bench.ledger.forget(run.id)
         end_again(bench, run, "second")
-        put(namespace, rows)
+        put(namespace, rows, ledger)
 
     monkeypatch.setattr(one, "put", forget_first)
     copier.copy()
@@ -418,6 +418,48 @@ def test_another_database_is_refused_until_it_takes_the_place(bench: Bench, arch
     assert ids(reader) == {run.id}
     with pytest.raises(ArchiveMismatch):
         Copier(bench.ledger, one).copy()
+
+
+def test_a_second_ledger_is_refused_until_it_takes_the_place(bench: Bench, one: Archive) -> None:
+    """Both have one namespace: what one copies would replace runs of the other."""
+    client, keys = bench.ledger.client, bench.ledger.keys
+    first = Copier(bench.ledger, one)
+    kept, _ = bench.end(State.SUCCESS)
+    first.copy()
+    theirs = client.hgetall(keys.archive)
+    # What a second Redis has, or the first one that has lost its data.
+    client.delete(keys.archive)
+    second, reader = Copier(bench.ledger, one), Reader(one, bench.ledger.namespace)
+    run, _ = bench.end(State.SUCCESS)
+    for _ in range(2):
+        with pytest.raises(ArchiveMismatch, match="from another Redis") as caught:
+            second.copy()
+    assert caught.value.hint is not None
+    assert caught.value.hint.endswith("runner archive --again")
+    assert ids(reader) == {kept.id}
+    second.begin(again=True)
+    second.copy()
+    assert ids(reader) == {kept.id, run.id}
+    # Whoever copies from the first one notices.
+    last, _ = bench.end(State.SUCCESS)
+    client.hset(keys.archive, mapping=theirs)  # type: ignore[arg-type]
+    with pytest.raises(ArchiveMismatch, match="from another Redis"):
+        first.copy()
+    assert ids(reader) == {kept.id, run.id}
+    assert last.id in lists(bench)[0]
+    with pytest.raises(ArchiveMismatch, match="from another Redis"):
+        Copier(bench.ledger, one).copy()
+
+
+def test_a_ledger_that_is_restored_goes_on(bench: Bench, one: Archive) -> None:
+    client, keys = bench.ledger.client, bench.ledger.keys
+    Copier(bench.ledger, one).begin()
+    saved = client.dump(keys.archive)
+    client.delete(keys.archive)
+    client.restore(keys.archive, 0, saved)  # type: ignore[arg-type]
+    run, _ = bench.end(State.SUCCESS)
+    assert Copier(bench.ledger, one).copy().runs == 1
+    assert ids(Reader(one, bench.ledger.namespace)) == {run.id}
 
 
 def test_all_is_copied_again_without_losing_results(bench: Bench, archive: Archive, reader: Reader) -> None:
@@ -477,4 +519,4 @@ def test_the_backlog_tells_what_is_lost_first(bench: Bench, one: Archive) -> Non
     Copier(bench.ledger, one).copy()
     after = read_backlog(bench.ledger)
     assert (after.runs, after.archived, after.lag) == (0, 2, 0.0)
-    assert after.identity == one.identity(bench.ledger.namespace)
+    assert (after.identity, after.ledger) == one.identity(bench.ledger.namespace, "?")

@@ -79,7 +79,7 @@ def test_another_connection_runs_the_same_steps(archive_url: str) -> None:
     archive = Archive.open(archive_url)
     assert archive.version() == VERSION
     archive.prepare()
-    assert archive.identity(NAMESPACE) == archive.identity(NAMESPACE)
+    assert archive.identity(NAMESPACE, "a") == archive.identity(NAMESPACE, "b")
     archive.close()
 
 

@@ -54,7 +54,7 @@ def test_what_was_put_is_read(archive: Archive) -> None:
 
 
 def test_a_row_that_comes_again_is_one_row(archive: Archive) -> None:
-    archive.identity(NAMESPACE)
+    archive.identity(NAMESPACE, "ledger")
     put(archive, run(1), run(2))
     put(archive, run(2), run(3))
     assert [each.result for each in Reader(archive, NAMESPACE).page(RunQuery(), limit=9).runs] == [3, 2, 1]
@@ -120,9 +120,10 @@ def test_a_database_without_tables_reads_as_an_empty_archive(archive_url: str) -
 
 def test_the_identity_of_a_project_stays(archive: Archive) -> None:
     with ThreadPoolExecutor(4) as pool:
-        known = set(pool.map(archive.identity, [NAMESPACE] * 8))
-    assert len(known) == 1
-    assert archive.identity("other") not in known
+        known = set(pool.map(archive.identity, [NAMESPACE] * 8, map(str, range(8))))
+    [(identity, ledger)] = known
+    assert archive.identity("other", "8") != (identity, ledger)
+    assert archive.identity("other", "9")[1] == "8"
 
 
 def test_a_server_that_is_away_is_named_without_its_password() -> None:

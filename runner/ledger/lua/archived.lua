@@ -2,7 +2,7 @@
 -- Notes that finished runs are in the archive: they leave NS:prunable, the list of what is to be copied, for NS:archived,
 -- and are pruned from there. No run changes its state.
 --
--- Keys: NS:archive (the identity of the archive that the ledger is copied to), NS:prunable, NS:archived, NS:forgotten.
+-- Keys: NS:archive (identity: of the archive that the ledger is copied to), NS:prunable, NS:archived, NS:forgotten.
 -- A run that was forgotten or pruned meanwhile is in neither list, and stays so. One that was forgotten and has ended
 -- under the same id again is copied once more, as what was written may be the first one, and is forgotten no longer.
 --
@@ -11,7 +11,7 @@
 --
 -- Uses: keys.
 
-if redis.call('GET', ARCHIVE) ~= ARGV[1] then return false end
+if redis.call('HGET', ARCHIVE, 'identity') ~= ARGV[1] then return false end
 local forgotten, moved = {}, 0
 local any = redis.call('EXISTS', FORGOTTEN) == 1
 for i = 2, #ARGV do

@@ -13,6 +13,6 @@ if run.flow then return 'FLOW ' .. run.flow end
 if expired(run) then revoke_run(run, 'expired') end
 if not FINAL[run.state] then return run.state end
 remove_run(run)
-if ARGV[3] == '1' and redis.call('EXISTS', ARCHIVE) == 1 then redis.call('ZADD', FORGOTTEN, AT, run.id) end
+if ARGV[3] == '1' and redis.call('HEXISTS', ARCHIVE, 'identity') == 1 then redis.call('ZADD', FORGOTTEN, AT, run.id) end
 audit('forget', ARGV[2], run.job, run.id)
 return 'forgotten'
