@@ -188,6 +188,7 @@ class Facts(TypedDict):
     enabled: bool
     changed_since_submission: bool
     left_out: list[SkippedSlots]
+    broker: str | None
     open_steps: list[OpenStep]
 
 
