@@ -474,12 +474,16 @@ def test_all_is_copied_again_without_losing_results(bench: Bench, archive: Archi
     assert [each is not None and each.result_expired for each in found.values()] == [True, False, False]
 
 
-def test_after_redis_lost_all_the_archive_goes_on(bench: Bench, one: Archive) -> None:
+def test_after_redis_lost_all_the_archive_goes_on_when_told_to(bench: Bench, one: Archive) -> None:
     copier, reader = Copier(bench.ledger, one), Reader(one, bench.ledger.namespace)
     first, _ = bench.end(State.SUCCESS)
     copier.copy()
     bench.ledger.client.delete(*bench.ledger.client.scan_iter(f"{bench.ledger.namespace}:*"))
     second, _ = bench.end(State.SUCCESS)
+    # It cannot be told from another Redis.
+    with pytest.raises(ArchiveMismatch):
+        copier.begin()
+    copier.begin(again=True)
     copier.copy()
     assert ids(reader) == {first.id, second.id}
     assert lists(bench) == (set(), {second.id})

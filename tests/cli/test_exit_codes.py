@@ -104,7 +104,7 @@ def _watched(project: Project) -> str:
 def test_70_keeps_the_traceback_in_a_log(project: Project) -> None:
     run_id = project.submit("unserved")
     # Python imports it first: a bug that no record of Redis can cause.
-    bug = "from runner.ledger.ledger import Ledger\n\ndef get(*_):\n    raise KeyError('bug')\n\nLedger.get = get\n"
+    bug = "from runner.ledger.ledger import Ledger\n\ndef read(*_):\n    raise KeyError('bug')\n\nLedger.read = read\n"
     project.write({"bug/sitecustomize.py": bug})
     done = project.cli("status", run_id, env={"PYTHONPATH": str(project.path / "bug")}).check(70)
     assert "Traceback" not in done.stderr

@@ -16,7 +16,9 @@ from runner.worker.takers import Takers
 
 def shared_of(claims: Any = None) -> SharedState:
     """Return the state that a worker and its takers share."""
-    app: Any = SimpleNamespace(open_ledger=lambda: None, runner_settings=SimpleNamespace(durability="local"))
+    app: Any = SimpleNamespace(
+        open_ledger=lambda: None, runner_settings=SimpleNamespace(durability="local", on_amqp=False)
+    )
     return SharedState(app, "w", claims)
 
 
