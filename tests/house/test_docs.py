@@ -180,6 +180,12 @@ def test_the_chinese_readme_has_the_same_code_links_and_tables() -> None:
     ]
 
 
+def test_readme_has_the_extras_that_users_can_install() -> None:
+    extras = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    table = (PROJECT / "README.md").read_text("utf-8").partition("| extra |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == set(extras) - {"test", "dev", "bench", "build"}
+
+
 def test_readme_has_the_same_exit_codes() -> None:
     pattern = re.compile(r"^\| ([\d, ]+) \|", re.MULTILINE)
     readme = (PROJECT / "README.md").read_text("utf-8").partition("## Exit codes")[2]
