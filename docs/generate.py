@@ -17,9 +17,9 @@ import yaml
 from runner.catalog.step_defaults import SHARED
 from runner.catalog.subflows import MOST_LEVELS
 from runner.cli.commands import COMMANDS
-from runner.cli.frame.group import WithExample
-from runner.cli.frame.options import DurationType
 from runner.cli.main import root
+from runner.cli.terminal.group import WithExample
+from runner.cli.terminal.options import DurationType
 from runner.model import words
 from runner.model.hooks import JOB_NAME
 from runner.model.job import JOB_ALIASES, JobSpec

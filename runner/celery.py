@@ -6,7 +6,7 @@ project is found as everywhere: ``RUNNER_PROJECT``, or upwards from the working 
 
 from runner.app.factory import create_app
 from runner.catalog.catalog import load_catalog
-from runner.cli.frame.celery_program import reporting
+from runner.cli.terminal.celery_program import reporting
 from runner.settings import load_settings
 
 with reporting():

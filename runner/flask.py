@@ -18,8 +18,8 @@ except ImportError as error:
 from runner import api
 from runner.api import RunHandle, RunPage
 from runner.cli.commands import COMMANDS
-from runner.cli.frame.group import LazyGroup
 from runner.cli.main import run
+from runner.cli.terminal.group import LazyGroup
 from runner.errors import RunnerError
 from runner.model.http_status import http_status
 from runner.model.run_query import RunKeywords

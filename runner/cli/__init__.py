@@ -1,1 +1,1 @@
-"""The command line: one command a file, what they share in ``frame``. Parses, calls an action, prints, exits."""
+"""The command line: one command per file; ``terminal`` holds the code that they share."""

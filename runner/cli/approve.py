@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from runner.cli.frame.each import each
-from runner.cli.frame.group import verb
-from runner.cli.frame.opening import open_project
-from runner.cli.frame.options import json_option
-from runner.cli.frame.output import Output
+from runner.cli.terminal.group import verb
+from runner.cli.terminal.opening import open_project
+from runner.cli.terminal.options import json_option
+from runner.cli.terminal.output import Output
+from runner.cli.terminal.several_ids import each
 
 
 def takes_answer(function: Callable[..., int]) -> Callable[..., int]:

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.frame.group import verb
-from runner.cli.frame.interrupts import Terminated
-from runner.cli.frame.log_line import log_line
-from runner.cli.frame.moments import show_moment
-from runner.cli.frame.opening import open_project
-from runner.cli.frame.options import json_option, log_format_option, utc_option
-from runner.cli.frame.output import Output
-from runner.cli.frame.run_text import aligned
+from runner.cli.terminal.group import verb
+from runner.cli.terminal.interrupts import Terminated
+from runner.cli.terminal.log_line import log_line
+from runner.cli.terminal.moments import show_moment
+from runner.cli.terminal.opening import open_project
+from runner.cli.terminal.options import json_option, log_format_option, utc_option
+from runner.cli.terminal.output import Output
+from runner.cli.terminal.run_text import aligned
 from runner.errors import UsageError
 from runner.model.duration import format_duration
 from runner.model.plural import things

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.frame.group import verb
-from runner.cli.frame.moments import show_moment
-from runner.cli.frame.opening import open_project
-from runner.cli.frame.options import JOB, in_one_form, json_option, jsonl_option, utc_option
-from runner.cli.frame.output import Output, table
-from runner.cli.frame.run_text import LONGEST_CELL, one_line
+from runner.cli.terminal.group import verb
+from runner.cli.terminal.moments import show_moment
+from runner.cli.terminal.opening import open_project
+from runner.cli.terminal.options import JOB, in_one_form, json_option, jsonl_option, utc_option
+from runner.cli.terminal.output import Output, table
+from runner.cli.terminal.run_text import LONGEST_CELL, one_line
 from runner.model.act import ACTS
 from runner.model.moment import read_since
 from runner.model.run import to_timestamp

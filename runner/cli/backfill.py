@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from runner.cli.frame.group import verb
-from runner.cli.frame.moments import show_moment
-from runner.cli.frame.opening import open_project
-from runner.cli.frame.options import JOB, json_option, utc_option
-from runner.cli.frame.output import Output, command_line, table, warn_of_problems
-from runner.cli.frame.run_text import LONGEST_CELL, one_line, params_text
+from runner.cli.terminal.group import verb
+from runner.cli.terminal.moments import show_moment
+from runner.cli.terminal.opening import open_project
+from runner.cli.terminal.options import JOB, json_option, utc_option
+from runner.cli.terminal.output import Output, command_line, table, warn_of_problems
+from runner.cli.terminal.run_text import LONGEST_CELL, one_line, params_text
 from runner.model.plural import things
 from runner.model.run import to_timestamp
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from runner.cli.frame.group import verb
-from runner.cli.frame.output import Output
+from runner.cli.terminal.group import verb
+from runner.cli.terminal.output import Output
 from runner.errors import UsageError
 
 SHELLS = ("bash", "zsh", "fish")

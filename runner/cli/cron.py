@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.frame.group import verb
-from runner.cli.frame.missing_text import tell_missing
-from runner.cli.frame.opening import open_project
-from runner.cli.frame.options import json_option
-from runner.cli.frame.output import Output, command_line, printable
+from runner.cli.terminal.group import verb
+from runner.cli.terminal.missing_text import tell_missing
+from runner.cli.terminal.opening import open_project
+from runner.cli.terminal.options import json_option
+from runner.cli.terminal.output import Output, command_line, printable
 from runner.errors import UsageError
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.frame.group import verb
-from runner.cli.frame.hints import with_project
-from runner.cli.frame.opening import open_project
-from runner.cli.frame.options import json_option
-from runner.cli.frame.output import Output, table
+from runner.cli.terminal.group import verb
+from runner.cli.terminal.hints import with_project
+from runner.cli.terminal.opening import open_project
+from runner.cli.terminal.options import json_option
+from runner.cli.terminal.output import Output, table
 from runner.errors import UsageError
 
 if TYPE_CHECKING:

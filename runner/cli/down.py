@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from runner.cli.frame.group import verb
-from runner.cli.frame.opening import open_project
-from runner.cli.frame.output import Output
+from runner.cli.terminal.group import verb
+from runner.cli.terminal.opening import open_project
+from runner.cli.terminal.output import Output
 
 
 @verb(example="runner down")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from runner.cli.frame.group import verb
-from runner.cli.frame.opening import open_project
-from runner.cli.frame.options import JOB, json_option
-from runner.cli.frame.output import Output, command_line, warn_of_problems
+from runner.cli.terminal.group import verb
+from runner.cli.terminal.opening import open_project
+from runner.cli.terminal.options import JOB, json_option
+from runner.cli.terminal.output import Output, command_line, warn_of_problems
 from runner.errors import UsageError
 
 FORMATS = ("text", "mermaid", "dot")

@@ -10,10 +10,10 @@ from typing import IO
 
 import click
 
-from runner.cli.frame.group import verb
-from runner.cli.frame.missing_text import tell_missing
-from runner.cli.frame.opening import named_project
-from runner.cli.frame.output import Output, command_line, printable
+from runner.cli.terminal.group import verb
+from runner.cli.terminal.missing_text import tell_missing
+from runner.cli.terminal.opening import named_project
+from runner.cli.terminal.output import Output, command_line, printable
 from runner.errors import InvalidSettings, UsageError
 from runner.model.plural import things
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.frame.group import verb
-from runner.cli.frame.moments import show_moment, show_seconds
-from runner.cli.frame.opening import open_projects
-from runner.cli.frame.options import JOB as JOB_NAME
-from runner.cli.frame.options import in_one_form, json_option, jsonl_option, utc_option
-from runner.cli.frame.output import STYLES, Output, table, warn_of_problems
-from runner.cli.frame.run_text import LONGEST_CELL, one_line, pause_text
-from runner.cli.frame.several import Shown
+from runner.cli.terminal.group import verb
+from runner.cli.terminal.moments import show_moment, show_seconds
+from runner.cli.terminal.opening import open_projects
+from runner.cli.terminal.options import JOB as JOB_NAME
+from runner.cli.terminal.options import in_one_form, json_option, jsonl_option, utc_option
+from runner.cli.terminal.output import STYLES, Output, table, warn_of_problems
+from runner.cli.terminal.run_text import LONGEST_CELL, one_line, pause_text
+from runner.cli.terminal.several_projects import Shown
 from runner.model.job import JOB, JobSpec
 from runner.model.option import options_of
 from runner.model.run import to_timestamp

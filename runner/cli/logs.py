@@ -7,11 +7,11 @@ from datetime import UTC, datetime, tzinfo
 
 import click
 
-from runner.cli.frame.declared import asked_for, declared_options
-from runner.cli.frame.group import verb
-from runner.cli.frame.opening import open_project
-from runner.cli.frame.options import READ_REFERENCE, utc_option
-from runner.cli.frame.output import Output, printable
+from runner.cli.terminal.declared import asked_for, declared_options
+from runner.cli.terminal.group import verb
+from runner.cli.terminal.opening import open_project
+from runner.cli.terminal.options import READ_REFERENCE, utc_option
+from runner.cli.terminal.output import Output, printable
 from runner.model.log_line import LogLine
 from runner.model.moment import read_since
 from runner.model.run_query import Reading

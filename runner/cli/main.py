@@ -10,10 +10,10 @@ import click
 
 from runner._version import __version__
 from runner.cli.commands import COMMANDS
-from runner.cli.frame.faults import report_bug, report_click, report_error
-from runner.cli.frame.group import LazyGroup
-from runner.cli.frame.interrupts import Terminated, install
-from runner.cli.frame.options import project_option
+from runner.cli.terminal.faults import report_bug, report_click, report_error
+from runner.cli.terminal.group import LazyGroup
+from runner.cli.terminal.interrupts import Terminated, install
+from runner.cli.terminal.options import project_option
 from runner.errors import RunnerError, UsageError
 
 PROGRAM = "runner"

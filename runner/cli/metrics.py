@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from runner.cli.frame.group import verb
-from runner.cli.frame.opening import open_project
-from runner.cli.frame.output import Output
+from runner.cli.terminal.group import verb
+from runner.cli.terminal.opening import open_project
+from runner.cli.terminal.output import Output
 
 
 @verb(example="runner metrics\nrunner metrics --output /var/lib/prometheus/node-exporter/runner.prom")

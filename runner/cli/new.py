@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from runner.cli.frame.group import verb
-from runner.cli.frame.opening import open_project
-from runner.cli.frame.options import POSITIVE_DURATION
-from runner.cli.frame.output import Output, command_line
+from runner.cli.terminal.group import verb
+from runner.cli.terminal.opening import open_project
+from runner.cli.terminal.options import POSITIVE_DURATION
+from runner.cli.terminal.output import Output, command_line
 
 
 @verb(example="runner new daily-report reports:build\nrunner new daily-report reports:build --print")

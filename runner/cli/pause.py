@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from runner.cli.frame.group import verb
-from runner.cli.frame.moments import show_moment
-from runner.cli.frame.opening import open_project
-from runner.cli.frame.options import JOB, POSITIVE_DURATION, json_option, utc_option
-from runner.cli.frame.output import Output, command_line
+from runner.cli.terminal.group import verb
+from runner.cli.terminal.moments import show_moment
+from runner.cli.terminal.opening import open_project
+from runner.cli.terminal.options import JOB, POSITIVE_DURATION, json_option, utc_option
+from runner.cli.terminal.output import Output, command_line
 from runner.errors import UsageError
 from runner.model.pause import ALL
 

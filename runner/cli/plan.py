@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from runner.cli.frame.group import verb
-from runner.cli.frame.moments import show_moment
-from runner.cli.frame.opening import open_project
-from runner.cli.frame.options import json_option, utc_option
-from runner.cli.frame.output import Output
-from runner.cli.frame.run_text import one_line
+from runner.cli.terminal.group import verb
+from runner.cli.terminal.moments import show_moment
+from runner.cli.terminal.opening import open_project
+from runner.cli.terminal.options import json_option, utc_option
+from runner.cli.terminal.output import Output
+from runner.cli.terminal.run_text import one_line
 from runner.model.plural import things
 from runner.model.run import to_timestamp
 

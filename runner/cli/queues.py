@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from runner.cli.frame.group import verb
-from runner.cli.frame.moments import show_seconds
-from runner.cli.frame.opening import open_projects
-from runner.cli.frame.options import in_one_form, json_option, jsonl_option
-from runner.cli.frame.output import Output, command_line, table
-from runner.cli.frame.several import Shown
+from runner.cli.terminal.group import verb
+from runner.cli.terminal.moments import show_seconds
+from runner.cli.terminal.opening import open_projects
+from runner.cli.terminal.options import in_one_form, json_option, jsonl_option
+from runner.cli.terminal.output import Output, command_line, table
+from runner.cli.terminal.several_projects import Shown
 from runner.model.plural import things
 from runner.model.queue import Queue
 

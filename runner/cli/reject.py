@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runner.cli.approve import answer, takes_answer
-from runner.cli.frame.group import verb
+from runner.cli.terminal.group import verb
 
 
 @verb(example='runner reject 3f2a9c41 --comment "rows are missing"')

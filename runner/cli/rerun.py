@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.frame.each import codes_of, try_each
-from runner.cli.frame.faults import error_document, worst
-from runner.cli.frame.follow import follow
-from runner.cli.frame.group import verb
-from runner.cli.frame.opening import open_project
-from runner.cli.frame.options import json_option, quiet_option, timeout_option
-from runner.cli.frame.output import Output
-from runner.cli.frame.submitted import submitting, warn_of_queue
+from runner.cli.terminal.faults import error_document, worst
+from runner.cli.terminal.follow import follow
+from runner.cli.terminal.group import verb
+from runner.cli.terminal.opening import open_project
+from runner.cli.terminal.options import json_option, quiet_option, timeout_option
+from runner.cli.terminal.output import Output
+from runner.cli.terminal.several_ids import codes_of, try_each
+from runner.cli.terminal.submitted import submitting, warn_of_queue
 from runner.errors import RunnerError, UsageError
 
 if TYPE_CHECKING:

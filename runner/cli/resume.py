@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from runner.cli.frame.group import verb
-from runner.cli.frame.opening import open_project
-from runner.cli.frame.options import JOB
-from runner.cli.frame.output import Output
+from runner.cli.terminal.group import verb
+from runner.cli.terminal.opening import open_project
+from runner.cli.terminal.options import JOB
+from runner.cli.terminal.output import Output
 from runner.errors import UsageError
 from runner.model.pause import ALL
 

@@ -10,13 +10,13 @@ from typing import IO
 
 import click
 
-from runner.cli.frame.follow import Follower, exit_code_of
-from runner.cli.frame.group import verb
-from runner.cli.frame.interrupts import Terminated
-from runner.cli.frame.opening import open_project
-from runner.cli.frame.options import DURATION, JOB, json_option, params_options, quiet_option
-from runner.cli.frame.output import Output, command_line, to_json, warn_of_problems
-from runner.cli.frame.params import read_document
+from runner.cli.terminal.follow import Follower, exit_code_of
+from runner.cli.terminal.group import verb
+from runner.cli.terminal.interrupts import Terminated
+from runner.cli.terminal.opening import open_project
+from runner.cli.terminal.options import DURATION, JOB, json_option, params_options, quiet_option
+from runner.cli.terminal.output import Output, command_line, to_json, warn_of_problems
+from runner.cli.terminal.params import read_document
 from runner.errors import WaitTimeout
 from runner.host.places import temporary_folder
 from runner.model.run import State

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.frame.declared import asked_for, declared_options
-from runner.cli.frame.group import verb
-from runner.cli.frame.moments import show_moment
-from runner.cli.frame.opening import open_projects
-from runner.cli.frame.options import JOB, in_one_form, json_option, jsonl_option, utc_option
-from runner.cli.frame.output import STYLES, Output, table
-from runner.cli.frame.run_text import LONGEST_CELL, one_line, params_text, state_text, took
-from runner.cli.frame.several import Shown
+from runner.cli.terminal.declared import asked_for, declared_options
+from runner.cli.terminal.group import verb
+from runner.cli.terminal.moments import show_moment
+from runner.cli.terminal.opening import open_projects
+from runner.cli.terminal.options import JOB, in_one_form, json_option, jsonl_option, utc_option
+from runner.cli.terminal.output import STYLES, Output, table
+from runner.cli.terminal.run_text import LONGEST_CELL, one_line, params_text, state_text, took
+from runner.cli.terminal.several_projects import Shown
 from runner.model.run import Run, to_timestamp
 from runner.model.run_query import RunQuery
 from runner.model.step_run import step_name

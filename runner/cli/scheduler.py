@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from runner.cli.frame.group import verb
-from runner.cli.frame.interrupts import Terminated
-from runner.cli.frame.log_line import log_line
-from runner.cli.frame.opening import open_project
-from runner.cli.frame.options import log_format_option
-from runner.cli.frame.output import Output, warn_of_problems
+from runner.cli.terminal.group import verb
+from runner.cli.terminal.interrupts import Terminated
+from runner.cli.terminal.log_line import log_line
+from runner.cli.terminal.opening import open_project
+from runner.cli.terminal.options import log_format_option
+from runner.cli.terminal.output import Output, warn_of_problems
 
 
 @verb(example="runner scheduler --project /srv/reports")

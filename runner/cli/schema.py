@@ -6,8 +6,8 @@ import json
 
 import click
 
-from runner.cli.frame.group import verb
-from runner.cli.frame.output import Output
+from runner.cli.terminal.group import verb
+from runner.cli.terminal.output import Output
 
 
 @verb(example="runner schema jobs > schema/jobs.schema.json")

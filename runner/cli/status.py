@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runner.cli.frame.declared import asked_for, declared_options
-from runner.cli.frame.faults import error_document, worst
-from runner.cli.frame.follow import exit_code_of
-from runner.cli.frame.group import verb
-from runner.cli.frame.hints import remember
-from runner.cli.frame.moments import show_moment
-from runner.cli.frame.opening import open_projects
-from runner.cli.frame.options import READ_REFERENCE, json_option, utc_option
-from runner.cli.frame.output import STYLES, Output
-from runner.cli.frame.run_text import aligned, block
-from runner.cli.frame.several import Shown
-from runner.cli.frame.step_text import tree_lines
+from runner.cli.terminal.declared import asked_for, declared_options
+from runner.cli.terminal.faults import error_document, worst
+from runner.cli.terminal.follow import exit_code_of
+from runner.cli.terminal.group import verb
+from runner.cli.terminal.hints import remember
+from runner.cli.terminal.moments import show_moment
+from runner.cli.terminal.opening import open_projects
+from runner.cli.terminal.options import READ_REFERENCE, json_option, utc_option
+from runner.cli.terminal.output import STYLES, Output
+from runner.cli.terminal.run_text import aligned, block
+from runner.cli.terminal.several_projects import Shown
+from runner.cli.terminal.step_text import tree_lines
 from runner.errors import ArchiveUnavailable, RunnerError, Unavailable, UsageError
 from runner.model.run import Run
 from runner.model.run_query import Reading
@@ -87,7 +87,7 @@ def _failed(out: Output, error: RunnerError, answers: list[dict[str, Any]]) -> i
 def _glance(*, exit_status: bool, as_json: bool, utc: bool) -> int:
     # start-up time: --help reads no settings
     from runner.actions.glance import glance
-    from runner.cli.frame.glance_text import glance_rows
+    from runner.cli.terminal.glance_text import glance_rows
 
     out = Output(as_json=as_json, utc=utc)
     shown = Shown(out, open_projects())

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import click
 
-from runner.cli.frame.declared import asked_for, declared_options
-from runner.cli.frame.group import verb
-from runner.cli.frame.opening import open_project
-from runner.cli.frame.options import JOB, json_option, params_options, quiet_option, timeout_option
-from runner.cli.frame.output import Output, warn_of_problems
-from runner.cli.frame.params import read_document
-from runner.cli.frame.submitted import print_submitted, submitting, warn_of_queue
+from runner.cli.terminal.declared import asked_for, declared_options
+from runner.cli.terminal.group import verb
+from runner.cli.terminal.opening import open_project
+from runner.cli.terminal.options import JOB, json_option, params_options, quiet_option, timeout_option
+from runner.cli.terminal.output import Output, warn_of_problems
+from runner.cli.terminal.params import read_document
+from runner.cli.terminal.submitted import print_submitted, submitting, warn_of_queue
 from runner.errors import UsageError
 from runner.model.submit_options import SubmitOptions
 
@@ -65,7 +65,7 @@ def command(
     options = asked_for(SubmitOptions, project, asked)
     if file is not None:
         from runner.actions.submit_many import BulkSubmission  # start-up time: most submissions are of one run
-        from runner.cli.frame.bulk import submit_lines
+        from runner.cli.terminal.bulk import submit_lines
 
         bulk = BulkSubmission(project, job, key_from=key_from, options=options)
         over = read_params(bulk.job, words)
@@ -78,7 +78,7 @@ def command(
         warn_of_queue(project, out, submitted.run.queue)
     if not wait:
         return out.finish(0)
-    from runner.cli.frame.follow import follow  # start-up time: most submitters do not wait
+    from runner.cli.terminal.follow import follow  # start-up time: most submitters do not wait
 
     code, runs = follow(project, out, [submitted.id], timeout=timeout)
     if as_json and runs and (code != 0 or not quiet):

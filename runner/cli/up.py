@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from runner.cli.frame.group import verb
-from runner.cli.frame.opening import open_project
-from runner.cli.frame.options import POSITIVE_DURATION, quiet_option, worker_options
-from runner.cli.frame.output import Output, command_line, table, warn_of_problems
+from runner.cli.terminal.group import verb
+from runner.cli.terminal.opening import open_project
+from runner.cli.terminal.options import POSITIVE_DURATION, quiet_option, worker_options
+from runner.cli.terminal.output import Output, command_line, table, warn_of_problems
 from runner.errors import UsageError
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runner.cli.frame.group import verb
-from runner.cli.frame.moments import show_moment, show_seconds
-from runner.cli.frame.opening import open_project
-from runner.cli.frame.options import JOB, in_one_form, json_option, jsonl_option, utc_option
-from runner.cli.frame.output import Output, table, warn_of_problems
-from runner.cli.frame.run_text import LONGEST_CELL, one_line, params_text
+from runner.cli.terminal.group import verb
+from runner.cli.terminal.moments import show_moment, show_seconds
+from runner.cli.terminal.opening import open_project
+from runner.cli.terminal.options import JOB, in_one_form, json_option, jsonl_option, utc_option
+from runner.cli.terminal.output import Output, table, warn_of_problems
+from runner.cli.terminal.run_text import LONGEST_CELL, one_line, params_text
 from runner.errors import Unavailable, UsageError
 from runner.model.moment import read_moment
 from runner.model.run import to_timestamp

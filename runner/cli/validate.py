@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from runner.cli.frame.group import verb
-from runner.cli.frame.opening import named_project
-from runner.cli.frame.options import POSITIVE_DURATION, json_option
-from runner.cli.frame.output import Output
+from runner.cli.terminal.group import verb
+from runner.cli.terminal.opening import named_project
+from runner.cli.terminal.options import POSITIVE_DURATION, json_option
+from runner.cli.terminal.output import Output
 from runner.errors import UsageError
 
 INVALID = 2
@@ -45,7 +45,7 @@ def command(paths: tuple[str, ...], imports: bool, import_timeout: float | None,
     exits with 2. Warnings do not change the exit code.
     """
     from runner.actions.validate import IMPORT_SECONDS, validate  # start-up time: --help reads no settings
-    from runner.cli.frame.problem_text import show_problems
+    from runner.cli.terminal.problem_text import show_problems
     from runner.yaml_reader.problem import summary
 
     if as_json and form != "text":

@@ -6,13 +6,13 @@ import sys
 
 import click
 
-from runner.cli.frame.each import codes_of, try_each
-from runner.cli.frame.faults import error_document
-from runner.cli.frame.follow import follow
-from runner.cli.frame.group import verb
-from runner.cli.frame.opening import open_project
-from runner.cli.frame.options import READ_REFERENCE, json_option, quiet_option, timeout_option
-from runner.cli.frame.output import Output
+from runner.cli.terminal.faults import error_document
+from runner.cli.terminal.follow import follow
+from runner.cli.terminal.group import verb
+from runner.cli.terminal.opening import open_project
+from runner.cli.terminal.options import READ_REFERENCE, json_option, quiet_option, timeout_option
+from runner.cli.terminal.output import Output
+from runner.cli.terminal.several_ids import codes_of, try_each
 from runner.errors import RunnerError, UsageError
 
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.frame.group import verb
-from runner.cli.frame.moments import show_moment
-from runner.cli.frame.opening import open_project
-from runner.cli.frame.options import READ_REFERENCE, jsonl_option, utc_option
-from runner.cli.frame.output import STYLES, Output, printable
+from runner.cli.terminal.group import verb
+from runner.cli.terminal.moments import show_moment
+from runner.cli.terminal.opening import open_project
+from runner.cli.terminal.options import READ_REFERENCE, jsonl_option, utc_option
+from runner.cli.terminal.output import STYLES, Output, printable
 from runner.model.run import to_timestamp
 from runner.model.step_run import step_name
 
@@ -54,7 +54,7 @@ def command(what: str | None, after: str | None, jsonl: bool, utc: bool) -> int:
 def _watch_flow(project: Project, flow: str) -> int:
     """Show a flow and its steps on a terminal until it has ended."""
     from runner.actions.wait import wait  # start-up time: --help reads no settings
-    from runner.cli.frame.live import LiveRuns  # start-up time: rich is for terminals only
+    from runner.cli.terminal.live import LiveRuns  # start-up time: rich is for terminals only
 
     with LiveRuns(stderr=False) as display:
         wait(project, [flow], on_change=display.see, patience=None)

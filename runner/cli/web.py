@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from runner.cli.frame.group import verb
-from runner.cli.frame.interrupts import release
-from runner.cli.frame.opening import open_projects
-from runner.cli.frame.options import json_option
-from runner.cli.frame.output import Output, warn_of_problems
-from runner.cli.frame.several import Shown
+from runner.cli.terminal.group import verb
+from runner.cli.terminal.interrupts import release
+from runner.cli.terminal.opening import open_projects
+from runner.cli.terminal.options import json_option
+from runner.cli.terminal.output import Output, warn_of_problems
+from runner.cli.terminal.several_projects import Shown
 from runner.errors import UsageError
 
 

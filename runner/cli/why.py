@@ -6,13 +6,13 @@ from functools import partial
 
 import click
 
-from runner.cli.frame.declared import asked_for, declared_options
-from runner.cli.frame.group import verb
-from runner.cli.frame.moments import show_moment
-from runner.cli.frame.opening import open_project
-from runner.cli.frame.options import READ_REFERENCE, json_option, utc_option
-from runner.cli.frame.output import Output, command_line, printable
-from runner.cli.frame.run_text import state_text
+from runner.cli.terminal.declared import asked_for, declared_options
+from runner.cli.terminal.group import verb
+from runner.cli.terminal.moments import show_moment
+from runner.cli.terminal.opening import open_project
+from runner.cli.terminal.options import READ_REFERENCE, json_option, utc_option
+from runner.cli.terminal.output import Output, command_line, printable
+from runner.cli.terminal.run_text import state_text
 from runner.model.run_query import Reading
 
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.frame.group import verb
-from runner.cli.frame.interrupts import Terminated, release
-from runner.cli.frame.log_line import log_line
-from runner.cli.frame.opening import open_project
-from runner.cli.frame.options import worker_options
-from runner.cli.frame.output import Output, warn_of_problems
+from runner.cli.terminal.group import verb
+from runner.cli.terminal.interrupts import Terminated, release
+from runner.cli.terminal.log_line import log_line
+from runner.cli.terminal.opening import open_project
+from runner.cli.terminal.options import worker_options
+from runner.cli.terminal.output import Output, warn_of_problems
 
 if TYPE_CHECKING:
     from runner.actions.project import Project

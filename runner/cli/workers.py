@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 
-from runner.cli.frame.group import verb
-from runner.cli.frame.moments import show_moment, show_seconds
-from runner.cli.frame.opening import open_projects
-from runner.cli.frame.options import in_one_form, json_option, jsonl_option, utc_option
-from runner.cli.frame.output import Output, table
-from runner.cli.frame.several import Shown
+from runner.cli.terminal.group import verb
+from runner.cli.terminal.moments import show_moment, show_seconds
+from runner.cli.terminal.opening import open_projects
+from runner.cli.terminal.options import in_one_form, json_option, jsonl_option, utc_option
+from runner.cli.terminal.output import Output, table
+from runner.cli.terminal.several_projects import Shown
 from runner.model.plural import things
 from runner.model.run import to_datetime
 from runner.model.worker import Worker

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from runner.cli.frame.run_text import failure_report
+from runner.cli.terminal.run_text import failure_report
 from runner.model.run import Run, State
 
 RUN = Run(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.cli.frame.moments import show_seconds
+from runner.cli.terminal.moments import show_seconds
 from runner.errors import UsageError
 from runner.model.moment import read_day, read_future, read_moment, read_since
 from runner.model.run import to_timestamp

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from runner.actions.step_tree import Branch, branch_of
-from runner.cli.frame.live import LiveRuns
-from runner.cli.frame.step_text import StepChanges, counts_text, flow_line, tree_lines
+from runner.cli.terminal.live import LiveRuns
+from runner.cli.terminal.step_text import StepChanges, counts_text, flow_line, tree_lines
 from runner.model.run import Run, State
 from runner.model.step_run import ended, read_step_name, step_name
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from runner.cli.frame.live import LiveRuns, expected_left
+from runner.cli.terminal.live import LiveRuns, expected_left
 from runner.model.run import Run, State
 
 START = 1_700_000_000.0

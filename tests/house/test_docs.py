@@ -19,8 +19,8 @@ import yaml
 from runner import errors
 from runner.catalog.catalog import load_files
 from runner.cli.commands import COMMANDS
-from runner.cli.frame.faults import PRECEDENCE
 from runner.cli.main import root
+from runner.cli.terminal.faults import PRECEDENCE
 from runner.errors import RunnerError
 from runner.model.option import options_of
 from runner.model.run import FailureReason, RevokedReason, Run, State

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
-from runner.cli.frame.faults import report_error
+from runner.cli.terminal.faults import report_error
 from runner.errors import RunnerError
 
 

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from runner.cli.frame.faults import worst
-from runner.cli.frame.interrupts import Terminated
-from runner.cli.frame.output import Output, command_line, is_terminal
-from runner.cli.frame.run_text import failure_report
-from runner.cli.frame.step_text import StepChanges, flow_line, tree_lines
+from runner.cli.terminal.faults import worst
+from runner.cli.terminal.interrupts import Terminated
+from runner.cli.terminal.output import Output, command_line, is_terminal
+from runner.cli.terminal.run_text import failure_report
+from runner.cli.terminal.step_text import StepChanges, flow_line, tree_lines
 from runner.errors import RunnerError, Unavailable, UnknownRun, WaitTimeout
 from runner.model.run import Run, State
 
@@ -100,7 +100,7 @@ class Follower:
         if self.out.quiet or not is_terminal(sys.stderr):
             yield self.see
             return
-        from runner.cli.frame.live import LiveRuns  # start-up time: rich is for terminals only
+        from runner.cli.terminal.live import LiveRuns  # start-up time: rich is for terminals only
 
         with LiveRuns() as display:
 

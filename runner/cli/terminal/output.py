@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from runner.cli.frame.faults import describe, write
+from runner.cli.terminal.faults import describe, write
 from runner.errors import RunnerError
 from runner.model.command_line import command_line as line
 from runner.model.plural import things

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from runner.cli.frame.options import ParamType
+from runner.cli.terminal.options import ParamType
 from runner.model.asking import COMMAND_LINE, ask, needs_zone, read_value
 from runner.model.container import ListOf
 from runner.model.kind import Duration, Flag, Integer, Kind, Text

@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from runner.cli.frame.moments import show_seconds
-from runner.cli.frame.run_text import change_line, one_line
+from runner.cli.terminal.moments import show_seconds
+from runner.cli.terminal.run_text import change_line, one_line
 from runner.model.plural import things
 from runner.model.run import FINAL, Run, State, to_datetime
 from runner.model.step_run import ended, step_name

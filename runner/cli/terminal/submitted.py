@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from runner.cli.frame.faults import OutputLost
-from runner.cli.frame.interrupts import Terminated
-from runner.cli.frame.output import Output, command_line
+from runner.cli.terminal.faults import OutputLost
+from runner.cli.terminal.interrupts import Terminated
+from runner.cli.terminal.output import Output, command_line
 from runner.errors import NotHandedOver, Unavailable, Unconfirmed
 from runner.ledger.keys import Keys
 

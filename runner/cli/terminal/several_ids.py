@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from runner.cli.frame.faults import error_document, worst
-from runner.cli.frame.output import Output
+from runner.cli.terminal.faults import error_document, worst
+from runner.cli.terminal.output import Output
 from runner.errors import ArchiveUnavailable, RunnerError, Unavailable
 
 T = TypeVar("T")

@@ -19,10 +19,10 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from runner.cli.frame.moments import show_seconds
-from runner.cli.frame.output import STYLES
-from runner.cli.frame.run_text import one_line
-from runner.cli.frame.step_text import StepChanges, counts_text, flow_line, waits_for_approval
+from runner.cli.terminal.moments import show_seconds
+from runner.cli.terminal.output import STYLES
+from runner.cli.terminal.run_text import one_line
+from runner.cli.terminal.step_text import StepChanges, counts_text, flow_line, waits_for_approval
 from runner.model.run import FINAL, Run, State, to_datetime
 from runner.model.step_run import ended
 

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from runner.actions.submit_many import MOST_AT_ONCE, BulkSubmission, NotSubmitted
-from runner.cli.frame.faults import OutputLost, error_document, worst
-from runner.cli.frame.follow import follow
-from runner.cli.frame.interrupts import Terminated
-from runner.cli.frame.lines import Line, opened, read_lines
-from runner.cli.frame.output import Output, command_line, to_json
-from runner.cli.frame.submitted import warn_of_queue
+from runner.cli.terminal.faults import OutputLost, error_document, worst
+from runner.cli.terminal.follow import follow
+from runner.cli.terminal.interrupts import Terminated
+from runner.cli.terminal.lines import Line, opened, read_lines
+from runner.cli.terminal.output import Output, command_line, to_json
+from runner.cli.terminal.submitted import warn_of_queue
 from runner.errors import InvalidParams, RunnerError
 from runner.ledger.submission import Submitted
 from runner.model.run import Run

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from runner.cli.frame.options import project_option
+from runner.cli.terminal.options import project_option
 
 
 class WithExample(click.Command):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from runner.cli.frame.hints import remember, with_project
-from runner.cli.frame.output import Output
+from runner.cli.terminal.hints import remember, with_project
+from runner.cli.terminal.output import Output
 
 if TYPE_CHECKING:
     from runner.actions.project import Project

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from datetime import datetime
 
-from runner.cli.frame.output import to_json
+from runner.cli.terminal.output import to_json
 
 
 def log_line(name: str, text: str, form: str) -> str:

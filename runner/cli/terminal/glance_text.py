@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from runner.cli.frame.hints import with_project
-from runner.cli.frame.moments import show_moment, show_seconds
-from runner.cli.frame.run_text import LONGEST_CELL, STOCK_TASKS, one_line, pause_text, state_text
+from runner.cli.terminal.hints import with_project
+from runner.cli.terminal.moments import show_moment, show_seconds
+from runner.cli.terminal.run_text import LONGEST_CELL, STOCK_TASKS, one_line, pause_text, state_text
 from runner.ledger.ledger import SHORTEST_PREFIX
 from runner.model.plural import things
 from runner.model.run import Run, State, to_datetime, to_timestamp

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from runner.authoring.sarif import sarif
-from runner.cli.frame.output import Output, is_terminal, printable
+from runner.cli.terminal.output import Output, is_terminal, printable
 from runner.yaml_reader.problem import Problem, caret, display_column
 
 FORMATS = ("text", "github", "sarif")

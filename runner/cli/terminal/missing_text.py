@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runner.cli.frame.output import Output, command_line
+from runner.cli.terminal.output import Output, command_line
 
 if TYPE_CHECKING:
     from runner.actions.project import Project

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.frame.hints import remember
-from runner.cli.frame.options import PROJECT
-from runner.cli.frame.output import Output
+from runner.cli.terminal.hints import remember
+from runner.cli.terminal.options import PROJECT
+from runner.cli.terminal.output import Output
 from runner.errors import UsageError
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from runner._version import __version__
-from runner.cli.frame.hints import with_project
+from runner.cli.terminal.hints import with_project
 from runner.errors import RunnerError, UsageError
 from runner.model.printable import printable
 

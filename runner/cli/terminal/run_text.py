@@ -6,8 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from runner.cli.frame.moments import show_moment, show_seconds
-from runner.cli.frame.output import printable
+from runner.cli.terminal.moments import show_moment, show_seconds
+from runner.cli.terminal.output import printable
 from runner.model.pause import ALL, Pause
 from runner.model.run import Run, State, to_datetime
 from runner.model.step_run import step_name

@@ -1,0 +1,1 @@
+"""Modules that the commands share: options, output, tables, times, errors, and following a run."""
