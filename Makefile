@@ -43,6 +43,10 @@ UNCOVERED_FILES := $(addprefix tests/house/test_,benchmarks.py docs_run.py pre_c
   tests/app/test_target.py tests/process/test_orphans.py $(filter-out tests/actions/%,$(SERVED_FILES))
 COVERED_TESTS := $(COVERED_ROOMS) $(COVERED_FILES) $(UNSERVED_FILES) $(SOCKET_TESTS) \
   $(addprefix --ignore=,$(UNCOVERED_FILES))
+# What codespell reads, with the words that it does not know in .ci/words.txt. Tests misspell names on purpose, so they
+# have a list of their own.
+SPELLED := .ci .github benchmarks deploy docs examples hatch_build.py jobs.d Makefile mkdocs.yml pyproject.toml runner \
+  runner.yaml schema $(wildcard *.md)
 # Without bytecode, each of the test processes would rewrite the assertions of all tests anew.
 unexport PYTHONDONTWRITEBYTECODE
 # Percent of the statements of runner/. Code that only commands and workers run, in processes of their own, is not counted.
@@ -163,9 +167,11 @@ deploy-check: $(INSTALLED) deploy-tools  ## Check deploy/ with Helm, kubectl, ha
 image: $(INSTALLED) deploy-tools dist  ## Build the image on a Debian base, and run it, alone and with Compose (needs root and podman)
 	$(PY) -m tests.deploy.image
 
-lint: $(INSTALLED)  ## Check style and format
+lint: $(INSTALLED)  ## Check style, format, and spelling
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	@$(BIN)/codespell $(SPELLED)
+	@$(BIN)/codespell --ignore-words .ci/typos-in-tests.txt tests
 
 types: $(INSTALLED)  ## Check types
 	$(BIN)/mypy

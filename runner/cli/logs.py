@@ -78,7 +78,7 @@ def _show(out: Output, line: LogLine, *, raw: bool) -> None:
         out.data(printable(line.text))
     else:
         text = _text(line, utc=out.utc)
-        out.data(_coloured(line, printable(text)) if out.for_people else printable(text), styled=True)
+        out.data(_colored(line, printable(text)) if out.for_people else printable(text), styled=True)
 
 
 def _text(line: LogLine, *, utc: bool) -> str:
@@ -90,6 +90,6 @@ def _text(line: LogLine, *, utc: bool) -> str:
     return "\n".join([f"{head}  {first}".rstrip(), *(f"{'':<{len(head)}}  {each}".rstrip() for each in rest)])
 
 
-def _coloured(line: LogLine, text: str) -> str:
+def _colored(line: LogLine, text: str) -> str:
     style = "bright_black" if line.cut else STYLES.get(line.level or "")
     return click.style(text, fg=style) if style and not os.environ.get("NO_COLOR") else text

@@ -67,7 +67,7 @@ class MixedQueuesError(KombuError):
 class QoS(stock.QoS):
     """Bookkeeping of what is held.
 
-    For messages that were claimed from the inbox, Redis is told by the claims and not by acknowledgements. All others
+    For messages that were claimed from the inbox, Redis is told by the claims and not by acknowledgments. All others
     are kept, given back and restored as Kombu does it.
     """
 
@@ -151,7 +151,7 @@ class Channel(stock.Channel):
         self._run_queues: set[str] = set()
         self._inboxes: set[str] = set()
         self.unacknowledged: set[str] = set()
-        """The queues that are consumed from without acknowledgements."""
+        """The queues that are consumed from without acknowledgments."""
         self._heard: str | None = None
         """The last ring of the inbox's bell, if the inbox was found empty: then the next one is waited for."""
         self._blocking = False

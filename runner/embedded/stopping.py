@@ -1,4 +1,4 @@
-"""Stopping the server, without ever signalling a process that only has its number."""
+"""Stopping the server, without ever signaling a process that only has its number."""
 
 from __future__ import annotations
 
@@ -56,15 +56,15 @@ def _ask_to_end(place: Place) -> list[int]:
 
 def _wait_until_ended(pids: list[int], place: Place) -> None:
     begun = time.monotonic()
-    signalled = False
+    signaled = False
     while any(pid_alive(pid) for pid in pids):
         passed = time.monotonic() - begun
         if passed > STOP_TIMEOUT:
             raise Unavailable(
                 f"the embedded server (process {pids[0]}) does not end", hint=f"kill {pids[0]}; its log is {place.log}"
             )
-        if passed > _UNTIL_SIGNAL and not signalled:
-            signalled = True
+        if passed > _UNTIL_SIGNAL and not signaled:
+            signaled = True
             _signal(pids)
         time.sleep(0.002)
 

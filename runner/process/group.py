@@ -322,7 +322,7 @@ def kill_group(pgid: int, signum: int, grace: float) -> bool:
 
     Returns:
         True once all of it is dead; False if something outlived SIGKILL by ten seconds, or may not be
-        signalled by this user.
+        signaled by this user.
     """
     _check(pgid)
     if pgid == os.getpgrp():

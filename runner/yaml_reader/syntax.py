@@ -66,7 +66,7 @@ _REMEDIES = (
         False,
     ),
     (
-        "did not find expected hexdecimal number",
+        "did not find expected hexdecimal number",  # codespell:ignore
         told("an escape lacks hexadecimal digits", "write \\\\ for a backslash"),
         False,
     ),

@@ -125,7 +125,7 @@ def outlives():
     return pid
 
 
-def signalled(number):
+def signaled(number):
     """Return how a fork ends that gets a signal."""
     reading, writing = os.pipe()
     pid = os.fork()
@@ -236,7 +236,7 @@ FALLS_OUT = [
 TEXT = {"type": "string"}
 JOBS: dict[str, Any] = {name: {"task": f"forking:{name}"} for name in (*FALLS_OUT, "outlives", "own_pid")}
 JOBS |= {
-    "signalled": {"task": "forking:signalled", "params": {"number": {"type": "integer"}}},
+    "signaled": {"task": "forking:signaled", "params": {"number": {"type": "integer"}}},
     "codes": {"task": "forking:codes", "params": {"how": TEXT}},
     "parallel": {"task": "forking:parallel", "params": {"method": TEXT, "how": TEXT}, "timeout": "60s"},
     "hangs": {"task": "forking:hangs", "params": {"method": TEXT, "path": TEXT}, "max_deliveries": 1},
@@ -298,7 +298,7 @@ def test_a_fork_that_outlives_its_run_ends(forking: tuple[Work, Running]) -> Non
 )
 def test_a_fork_has_the_default_handlers_of_signals(forking: tuple[Work, Running], number: int, code: int) -> None:
     work, _ = forking
-    assert work.run("signalled", number=int(number)).result == code
+    assert work.run("signaled", number=int(number)).result == code
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -17,7 +17,7 @@ import enum
 from typing import Literal, Optional
 
 
-class Colour(enum.Enum):
+class Color(enum.Enum):
     RED = "red"
     BLUE = "blue"
 
@@ -32,7 +32,7 @@ def build(
     sizes: dict[str, int] = {},
     yes="on",
     when: "Optional[str]" = None,
-    colour: Colour = Colour.RED,
+    color: Color = Color.RED,
     either: int | str = 3,
     anything=object(),
     **rest,
@@ -128,7 +128,7 @@ def test_params_come_from_signature_hints_and_docstring(folder: Path) -> None:
             "sizes": {"type": "object", "additionalProperties": {"type": "integer"}, "default": {}},
             "yes": {"type": "string", "default": "on"},
             "when": {"type": ["string", "null"], "default": None},
-            "colour": {"enum": ["red", "blue"]},
+            "color": {"enum": ["red", "blue"]},
             "either": {"type": ["integer", "string"], "default": 3},
             "anything": {},
         },

@@ -148,7 +148,7 @@ def test_words_that_are_no_utf8(project: Project) -> None:
     assert b"not UTF-8" in done.stderr
 
 
-def test_a_terminal_gets_tables_colours_and_progress(served: Project) -> None:
+def test_a_terminal_gets_tables_colors_and_progress(served: Project) -> None:
     shown = in_terminal(served, "submit", "hello", "--wait")
     assert "SUCCESS" in shown
     assert "\x1b[" in shown

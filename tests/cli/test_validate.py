@@ -82,7 +82,7 @@ def test_a_long_line_is_cut_around_the_fault(folder: Path) -> None:
     assert caret.index("^") == len(before) + before.count("界")
 
 
-def test_nothing_acts_on_the_terminal_and_colour_needs_one(folder: Path) -> None:
+def test_nothing_acts_on_the_terminal_and_color_needs_one(folder: Path) -> None:
     write(folder, 'jobs:\n  x:\n    task: a:b\n    "\\e[31m": 1\n')
     assert "\x1b" not in runner_cli("validate", cwd=folder).check(2).stdout
     assert b"\x1b[1m" in on_terminal(folder, {})

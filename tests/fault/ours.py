@@ -41,7 +41,7 @@ def jobs(witness: Path) -> dict[str, Any]:
         "timed": {**work, "timeout": "5500ms"},
         **flow_jobs(witness),
         # Its module declares a task that no job names.
-        "neighbour": {"task": "canary_tasks:run", "kwargs": {"witness": str(witness)}, "params": {"kind": {}}},
+        "neighbor": {"task": "canary_tasks:run", "kwargs": {"witness": str(witness)}, "params": {"kind": {}}},
         "canary": {"task": "work:canary", "kwargs": {"witness": str(witness)}, "enabled": False},
     }
 

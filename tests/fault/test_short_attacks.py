@@ -1,4 +1,4 @@
-"""The fault suite in its short form: fewer runs, fewer kills, the same judgement. ``make fault`` is the long one."""
+"""The fault suite in its short form: fewer runs, fewer kills, the same judgment. ``make fault`` is the long one."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def test_links_are_not_followed(system: RunnerSystem, link: str, kind: str) -> N
     assert canaries(system) == before, "the canary ran"
 
 
-@pytest.mark.parametrize("task", ["canary", "neighbour", "timed"])
+@pytest.mark.parametrize("task", ["canary", "neighbor", "timed"])
 def test_a_run_is_started_as_no_other_job(system: RunnerSystem, task: str) -> None:
     order = Order("good", 0.0, delay=3600.0)
     system.submit(order)

@@ -66,7 +66,7 @@ def test_a_run_may_take_longer_than_the_consumer_timeout(system: RunnerSystem, h
         wait_until(lambda: host.consumers(HINTS), 20.0, "it consumes again")
         system.accept([Order("good", 4.0, job="once"), Order("good", 0.0)])
         check(system)
-        assert "acknowledgement on channel" not in system.workers[0].stderr, "RabbitMQ has closed a channel"
+        assert "acknowledgment on channel" not in system.workers[0].stderr, "RabbitMQ has closed a channel"
     finally:
         host.node.consumer_timeout(1_800_000)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from examples import backup, behaviour, page_index, repo_report
+from examples import backup, behavior, page_index, repo_report
 from runner.app.target import load_exceptions, load_target
 from runner.catalog.catalog import load_catalog
 from runner.catalog.steps import step_specs
@@ -187,16 +187,16 @@ def test_the_index_refuses_what_has_no_pages(project: Path, folder: str) -> None
 def test_flaky_fails_twice_and_then_succeeds() -> None:
     for attempt in (1, 2):
         with running(CurrentRun(id="x", job="flaky", attempt=attempt)), pytest.raises(ConnectionError):
-            behaviour.flaky()
+            behavior.flaky()
     with running(CurrentRun(id="x", job="flaky", attempt=3)):
-        assert behaviour.flaky() == "attempt 3 went through"
+        assert behavior.flaky() == "attempt 3 went through"
     assert CATALOG.get("flaky").retry.max_retries >= 2
 
 
 def test_slow_count_tells_how_far_it_is() -> None:
     told: list[tuple[float | None, str | None]] = []
     with running(CurrentRun(id="x", job="slow-count", attempt=1, report=lambda f, m: told.append((f, m)))):
-        assert behaviour.slow_count(0.01) == {"counted_to": 1}
+        assert behavior.slow_count(0.01) == {"counted_to": 1}
     assert told == [(1.0, "1 of 1")]
 
 

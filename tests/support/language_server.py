@@ -131,7 +131,7 @@ class Editor:
 
     def _handle(self, message: dict[str, Any]) -> None:
         if "id" in message:
-            # No catalogue of schemas from the network, and no settings of a person.
+            # No catalog of schemas from the network, and no settings of a person.
             settings = {"validate": True, "completion": True, "hover": True, "schemaStore": {"enable": False}}
             asked = message.get("method") == "workspace/configuration"
             result = [settings for _ in message["params"]["items"]] if asked else None

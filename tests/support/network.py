@@ -121,7 +121,7 @@ class Network:
                 packet = os.read(tun, 65536)
                 index = packet[19] - 1 if len(packet) >= 20 and packet[0] >> 4 == 4 else -1
                 if not 0 <= index < len(self._tuns):
-                    continue  # IPv6 looks for neighbours
+                    continue  # IPv6 looks for neighbors
                 ends = {self.names[host_of[tun]], self.names[index]}
                 if ends & self.cut or self._random.random() < self.loss:
                     self.dropped += 1

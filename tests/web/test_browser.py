@@ -342,7 +342,7 @@ def test_pictures_for_the_documentation(browser: Browser, redis_server: Server, 
         context.close()
 
 
-# The dark scheme changes colours, and nothing else; all else is judged in the light one.
+# The dark scheme changes colors, and nothing else; all else is judged in the light one.
 SCHEMES: dict[Any, dict[str, Any]] = {"light": {}, "dark": {"runOnly": ["cat.color"]}}
 
 

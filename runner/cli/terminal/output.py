@@ -44,7 +44,7 @@ class Output:
 
     @property
     def for_people(self) -> bool:
-        """Whether stdout is a terminal that tables and colours are for."""
+        """Whether stdout is a terminal that tables and colors are for."""
         return not self.as_json and not self.quiet and is_terminal(sys.stdout)
 
     # -- data
@@ -133,7 +133,7 @@ def warn_of_problems(out: Output, project: Project) -> None:
 
 
 def table(out: Output, headings: Sequence[str], rows: Sequence[Sequence[str]], styles: dict[str, str]) -> None:
-    """Print rows: a table on a terminal, aligned columns elsewhere. A cell that is a key of ``styles`` is coloured."""
+    """Print rows: a table on a terminal, aligned columns elsewhere. A cell that is a key of ``styles`` is colored."""
     if out.for_people:
         from rich.console import Console  # start-up time: rich is for terminals only
         from rich.table import Table

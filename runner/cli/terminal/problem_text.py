@@ -30,20 +30,20 @@ def show_problems(out: Output, problems: Sequence[Problem], form: str, base: Pat
     if form == "sarif":
         out.document(sarif(problems, _from_repository(base)))
         return
-    coloured = is_terminal(sys.stdout) and not os.environ.get("NO_COLOR")
+    colored = is_terminal(sys.stdout) and not os.environ.get("NO_COLOR")
     for problem in problems:
         if form == "github":
             out.data(annotation(problem, _from_repository(base)(problem.file)))
         else:
-            out.data(block(problem, coloured=coloured), styled=coloured)
+            out.data(block(problem, colored=colored), styled=colored)
 
 
-def block(problem: Problem, *, coloured: bool) -> str:
+def block(problem: Problem, *, colored: bool) -> str:
     """Return a problem as several lines: what and where, the line with a caret, what was expected, how to mend it."""
 
     def style(text: str, **how: object) -> str:
         text = printable(text)
-        return click.style(text, **how) if coloured else text  # type: ignore[arg-type]
+        return click.style(text, **how) if colored else text  # type: ignore[arg-type]
 
     signal = "red" if problem.severity == "error" else "yellow"
     lines = [style(str(problem), bold=True)]

@@ -13,8 +13,8 @@ end
 -- of those that wait there already.
 local function put_aside(run, key, message, detail, front)
   local at = front and 0 or -1
-  local neighbour = redis.call('ZRANGE', key, at, at, 'WITHSCORES')
-  local order = neighbour[2] and tonumber(neighbour[2]) + (front and -1 or 1) or 0
+  local neighbor = redis.call('ZRANGE', key, at, at, 'WITHSCORES')
+  local order = neighbor[2] and tonumber(neighbor[2]) + (front and -1 or 1) or 0
   redis.call('ZADD', key, order, run.id)
   run.message, run.aside, run.detail = message, key, detail
   redis.call('HSET', run_key(run.id), 'message', message, 'aside', key, 'detail', detail)
