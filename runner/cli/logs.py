@@ -12,6 +12,7 @@ from runner.cli.terminal.group import verb
 from runner.cli.terminal.opening import open_project
 from runner.cli.terminal.options import READ_REFERENCE, utc_option
 from runner.cli.terminal.output import Output, printable
+from runner.cli.terminal.readers import while_read
 from runner.model.log_line import LogLine
 from runner.model.moment import read_since
 from runner.model.run_query import Reading
@@ -62,12 +63,13 @@ def command(
         project, run_id, follow=follow, attempt=attempt, since=oldest, tail=tail, step=step, archived=archived
     )
     shown = False
-    for line in lines:
-        shown = True
-        _show(out, line, raw=raw)
-    if not shown:
-        project.reading(archived=archived).get(run_id)  # an unknown run is no empty log
-        out.note(f"run {run_id} has written nothing" + (" in that time" if since or attempt or step else ""))
+    with while_read():
+        for line in lines:
+            shown = True
+            _show(out, line, raw=raw)
+        if not shown:
+            project.reading(archived=archived).get(run_id)  # an unknown run is no empty log
+            out.note(f"run {run_id} has written nothing" + (" in that time" if since or attempt or step else ""))
     return 0
 
 

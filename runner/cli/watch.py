@@ -12,6 +12,7 @@ from runner.cli.terminal.moments import show_moment
 from runner.cli.terminal.opening import open_project
 from runner.cli.terminal.options import READ_REFERENCE, jsonl_option, utc_option
 from runner.cli.terminal.output import STYLES, Output, printable
+from runner.cli.terminal.readers import while_read
 from runner.model.run import to_timestamp
 from runner.model.step_run import step_name
 
@@ -30,8 +31,9 @@ if TYPE_CHECKING:
 def command(what: str | None, after: str | None, jsonl: bool, utc: bool) -> int:
     """Show state changes as they happen: of a run until it ends, of a job, or of all jobs.
 
-    A flow is shown with its steps. The command continues after an outage of Redis without missing a change. An ID is a
-    full id, a unique prefix of 8 or more characters, or @JOB: the latest run of that job.
+    A flow is shown with its steps. The command continues after an outage of Redis without missing a change, and ends
+    when nobody reads its output any more. An ID is a full id, a unique prefix of 8 or more characters, or @JOB: the
+    latest run of that job.
     """
     from runner.actions.watch import watch, watched  # start-up time: --help reads no settings
     from runner.ledger.events import Gap  # start-up time: as above
@@ -39,26 +41,27 @@ def command(what: str | None, after: str | None, jsonl: bool, utc: bool) -> int:
     project = open_project()
     out = Output(as_json=jsonl, utc=utc)
     job, run_id = watched(project, what)
-    if run_id is not None and after is None and out.for_people and project.records.get(run_id).steps is not None:
-        return _watch_flow(project, run_id)
-    for event in watch(project, job=job, run_id=run_id, after=after):
-        if isinstance(event, Gap):
-            out.warn(f"some events after {event.after} are no longer stored")
-        elif jsonl:
-            out.lines([event.document()])
-        else:
-            out.data(_line(out, event), styled=True)
+    with while_read():
+        if run_id is not None and after is None and out.for_people and project.records.get(run_id).steps is not None:
+            _watch_flow(project, run_id)
+            return 0
+        for event in watch(project, job=job, run_id=run_id, after=after):
+            if isinstance(event, Gap):
+                out.warn(f"some events after {event.after} are no longer stored")
+            elif jsonl:
+                out.lines([event.document()])
+            else:
+                out.data(_line(out, event), styled=True)
     return 0
 
 
-def _watch_flow(project: Project, flow: str) -> int:
+def _watch_flow(project: Project, flow: str) -> None:
     """Show a flow and its steps on a terminal until it has ended."""
     from runner.actions.wait import wait  # start-up time: --help reads no settings
     from runner.cli.terminal.live import LiveRuns  # start-up time: rich is for terminals only
 
     with LiveRuns(stderr=False) as display:
         wait(project, [flow], on_change=display.see, patience=None)
-    return 0
 
 
 def _line(out: Output, event: Event) -> str:

@@ -34,6 +34,7 @@ def fails(name="x"):
 
 
 def sleeps():
+    print("asleep")
     time.sleep(300)
 
 
