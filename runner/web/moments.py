@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -12,6 +12,9 @@ from jinja2 import pass_context
 from jinja2.runtime import Context
 
 from runner.model.run import Run, to_datetime
+
+MOST_OF_A_LINE = 200
+"""Characters of an error that a list shows."""
 
 
 def _parse(value: str | float) -> datetime:
@@ -64,6 +67,25 @@ def span(seconds: float | None) -> str:
     return f"{hours}h {minutes:02}m" if hours else f"{minutes}m {rest:02}s"
 
 
+JUST_NOW = 5
+"""Seconds up to which an age is "just now"."""
+_UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+
+def age(value: str | float | datetime | None, now: datetime | None = None) -> str:
+    """Return how long ago a time was, or how far ahead it is: ``3 min ago``, ``in 2 h``. The same as in page.js."""
+    if value is None:
+        return ""
+    at = value if isinstance(value, datetime) else _parse(value)
+    seconds = ((now or datetime.now(UTC)) - at).total_seconds()
+    size = abs(seconds)
+    if size < JUST_NOW:
+        return "just now"
+    unit, name = next((unit, name) for unit, name in _UNITS if size >= unit)
+    text = f"{int(size // unit)} {name}"
+    return f"in {text}" if seconds < 0 else f"{text} ago"
+
+
 def between(start: str, end: str) -> float:
     """Return the seconds from one time of a run document to another."""
     return max(0.0, (to_datetime(end) - to_datetime(start)).total_seconds())
@@ -80,6 +102,13 @@ def took(run: Run) -> float | None:
 def pretty(value: Any) -> str:
     """Return a value as indented JSON."""
     return json.dumps(value, ensure_ascii=False, indent=2)
+
+
+def last_line(error: Mapping[str, Any]) -> str:
+    """Return the last line of an error's message, which usually says most; its type where it has no message."""
+    lines = [line.strip() for line in str(error["message"] or "").splitlines()]
+    text = next((line for line in reversed(lines) if line), "") or str(error["type"]).rpartition(".")[2]
+    return text if len(text) <= MOST_OF_A_LINE else text[: MOST_OF_A_LINE - 1] + "…"
 
 
 def compact(value: Any) -> str:
@@ -99,6 +128,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "moment": moment,
     "clock": clock,
     "minute": minute,
+    "age": age,
     "iso": iso,
     "span": span,
     "took": took,
@@ -106,4 +136,5 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "pretty": pretty,
     "brief": brief,
     "compact": compact,
+    "last_line": last_line,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -52,6 +53,7 @@ def page(request: Request, name: str, http_status: int = 200, /, **values: Any) 
         csrf=access.form_token(person) if person is not None else "",
         has_login=not access.open,
         path=path_of(request),
+        rendered_at=round(time.time() * 1000),
         zone=ZoneInfo(project.settings.timezone),
         quote=lambda text: quote(str(text), safe=""),
         project=project.settings.project.name if not states.several else chosen or "",
