@@ -16,10 +16,10 @@ import yaml
 
 from runner.catalog.step_defaults import SHARED
 from runner.catalog.subflows import MOST_LEVELS
-from runner.cli.commands import COMMANDS
+from runner.cli.commands import COMMANDS, GROUPS
 from runner.cli.main import root
 from runner.cli.terminal.group import WithExample
-from runner.cli.terminal.options import DurationType
+from runner.cli.terminal.options import DurationType, WholeNumber
 from runner.model import words
 from runner.model.hooks import JOB_NAME
 from runner.model.job import JOB_ALIASES, JobSpec
@@ -353,12 +353,12 @@ latest run of that job.
 
 Several ids: each is dealt with, and of their exit codes the first of 70, 69, 2, 4, 1, 5, 3, 124 counts.
 
-| command | what it does |
-|---|---|
 """
-    for name, told in COMMANDS.items():
-        yield f"| [`{name}`](#runner-{name}) | {cell(told)} |\n"
-    yield "\n"
+    for heading, commands in GROUPS.items():
+        yield f"| {heading} | |\n|---|---|\n"
+        for name, line in commands.items():
+            yield f"| [`{name}`](#runner-{name}) | {cell(line)} |\n"
+        yield "\n"
     ctx = click.Context(root, info_name="runner", **root.context_settings)
     yield "## runner\n\n"
     yield from _options(root, ctx)
@@ -391,8 +391,8 @@ def _options(command: click.Command, ctx: click.Context) -> Iterator[str]:
         told = param.help or ""
         if not param.is_flag and not param.count:
             names += f" {cell(_metavar(param))}"
-        if isinstance(param.type, click.IntRange):
-            told += f" {param.type.min} to {param.type.max}."
+        if isinstance(param.type, WholeNumber):
+            told += f" {param.type.minimum} to {param.type.maximum}."
         if param.show_default and param.default is not None:
             told += f" Default: `{param.default}`."
         yield f"| {names} | {cell(told)} |\n"
@@ -406,7 +406,7 @@ def _metavar(param: click.Option) -> str:
         return "|".join(str(choice).lower() for choice in param.type.choices)
     if isinstance(param.type, DurationType):
         return "DURATION"
-    return "N" if isinstance(param.type, click.IntRange) else param.type.name.upper()
+    return param.type.name.upper()
 
 
 def asking_page() -> str:

@@ -17,7 +17,7 @@ except ImportError as error:
 
 from runner import api
 from runner.api import RunHandle, RunPage
-from runner.cli.commands import COMMANDS
+from runner.cli.commands import GROUPS, MEANT
 from runner.cli.main import run
 from runner.cli.terminal.group import LazyGroup
 from runner.errors import RunnerError
@@ -105,9 +105,10 @@ class _Commands(LazyGroup):
     def __init__(self, project: Path | None) -> None:
         super().__init__(
             NAME,
-            commands_by_name=COMMANDS,
+            groups=GROUPS,
+            meant=MEANT,
             example="flask runner submit hello --wait",
-            help="Submit and see runs, start workers: the commands of the program runner.",
+            help="Submit and inspect runs, and start workers: all commands of the program runner.",
             add_help_option=False,
         )
         self._project = project

@@ -9,7 +9,7 @@ import click
 from runner.cli.terminal.group import verb
 from runner.cli.terminal.moments import show_moment
 from runner.cli.terminal.opening import open_project
-from runner.cli.terminal.options import JOB, in_one_form, json_option, jsonl_option, utc_option
+from runner.cli.terminal.options import JOB, WholeNumber, in_one_form, json_option, jsonl_option, utc_option
 from runner.cli.terminal.output import Output, table
 from runner.cli.terminal.run_text import LONGEST_CELL, one_line
 from runner.model.act import ACTS
@@ -33,7 +33,7 @@ MOST = 20_000
     "--since", metavar="DURATION|TIME", help="Only actions since this time, such as 24h, 2026-11-23, or 02:00."
 )
 @click.option(
-    "--limit", "-n", type=click.IntRange(1, MOST), default=20, show_default=True, help="The maximum number of entries."
+    "--limit", "-n", type=WholeNumber(1, MOST), default=20, show_default=True, help="The maximum number of entries."
 )
 @json_option
 @jsonl_option

@@ -7,7 +7,7 @@ import click
 from runner.cli.terminal.group import verb
 from runner.cli.terminal.moments import show_moment
 from runner.cli.terminal.opening import open_project
-from runner.cli.terminal.options import JOB, json_option, utc_option
+from runner.cli.terminal.options import JOB, WholeNumber, json_option, utc_option
 from runner.cli.terminal.output import Output, command_line, table, warn_of_problems
 from runner.cli.terminal.run_text import LONGEST_CELL, one_line, params_text
 from runner.model.plural import things
@@ -18,7 +18,7 @@ from runner.model.run import to_timestamp
 @click.argument("job", type=JOB)
 @click.option("--from", "begin", required=True, metavar="TIME", help="The first day or time: 2026-01-01.")
 @click.option("--to", "end", required=True, metavar="TIME", help="The last day or time, included: 2026-12-31.")
-@click.option("--at-once", type=click.IntRange(1, 10_000), metavar="N", help="How many runs may be under way at once.")
+@click.option("--at-once", type=WholeNumber(1, 10_000), metavar="N", help="How many runs may be under way at once.")
 @click.option("--again", is_flag=True, help="Run also the slots that have run before.")
 @click.option("--dry-run", is_flag=True, help="Show the slots, and submit nothing.")
 @json_option

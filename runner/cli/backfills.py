@@ -7,14 +7,14 @@ import click
 from runner.cli.terminal.group import verb
 from runner.cli.terminal.moments import show_moment
 from runner.cli.terminal.opening import open_project
-from runner.cli.terminal.options import json_option, utc_option
+from runner.cli.terminal.options import WholeNumber, json_option, utc_option
 from runner.cli.terminal.output import Output, table
 
 COLUMNS = ("ID", "JOB", "FROM", "TO", "AT ONCE", "RUNS", "UNFINISHED", "SUCCESS", "FAILURE", "REVOKED")
 
 
 @verb(example="runner backfills --limit 5")
-@click.option("--limit", "-n", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many at most.")
+@click.option("--limit", "-n", type=WholeNumber(1, 1000), default=20, show_default=True, help="How many at most.")
 @json_option
 @utc_option
 def command(limit: int, as_json: bool, utc: bool) -> int:

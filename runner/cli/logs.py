@@ -10,7 +10,7 @@ import click
 from runner.cli.terminal.declared import asked_for, declared_options
 from runner.cli.terminal.group import verb
 from runner.cli.terminal.opening import open_project
-from runner.cli.terminal.options import READ_REFERENCE, utc_option
+from runner.cli.terminal.options import READ_REFERENCE, WholeNumber, utc_option
 from runner.cli.terminal.output import Output, printable
 from runner.cli.terminal.readers import while_read
 from runner.model.log_line import LogLine
@@ -24,10 +24,10 @@ STYLES = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red", "DEBUG": "brig
 @verb(example="runner logs @nightly-report\nrunner logs 3f2a9c41 -f\nrunner logs @nightly-report --raw | tail -20")
 @click.argument("reference", type=READ_REFERENCE, metavar="ID")
 @click.option("--follow", "-f", is_flag=True, help="Show new output as it comes, until the run ends.")
-@click.option("--attempt", type=click.IntRange(1, MOST), help="Only the output of this attempt.")
+@click.option("--attempt", type=WholeNumber(1, MOST), help="Only the output of this attempt.")
 @click.option("--step", metavar="NAME", help="Only the output of this step of a flow, or of one item: load[3].")
 @click.option("--since", metavar="DURATION|TIME", help="Only output since this time, such as 10m or 02:00.")
-@click.option("--tail", "-n", type=click.IntRange(1, MOST), help="Show only the last N lines.")
+@click.option("--tail", "-n", type=WholeNumber(1, MOST), help="Show only the last N lines.")
 @click.option("--raw", is_flag=True, help="Print only the text, without time and level.")
 @click.option("--jsonl", is_flag=True, help="Print one JSON object per line: at, attempt, level, text, cut, step, run.")
 @declared_options(Reading)

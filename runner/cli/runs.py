@@ -13,7 +13,7 @@ from runner.cli.terminal.declared import asked_for, declared_options
 from runner.cli.terminal.group import verb
 from runner.cli.terminal.moments import show_moment
 from runner.cli.terminal.opening import open_projects
-from runner.cli.terminal.options import JOB, in_one_form, json_option, jsonl_option, utc_option
+from runner.cli.terminal.options import JOB, WholeNumber, in_one_form, json_option, jsonl_option, utc_option
 from runner.cli.terminal.output import STYLES, Output, table
 from runner.cli.terminal.run_text import LONGEST_CELL, one_line, params_text, state_text, took
 from runner.cli.terminal.several_projects import Shown
@@ -39,7 +39,7 @@ MORE_COLUMNS = ("queue", "worker", "trigger", "submitted_by", "key", "flow", "st
 )
 @declared_options(RunQuery, short={"job": "-j", "state": "-s"}, types={"job": JOB})
 @click.option(
-    "--limit", "-n", type=click.IntRange(1, MOST), default=20, show_default=True, help="The maximum number of runs."
+    "--limit", "-n", type=WholeNumber(1, MOST), default=20, show_default=True, help="The maximum number of runs."
 )
 @click.option("--cursor", metavar="TEXT", help="Show the next page, after the one that printed this cursor.")
 @click.option("--ids", "ids_only", is_flag=True, help="Print only the ids.")

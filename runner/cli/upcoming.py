@@ -12,7 +12,7 @@ import click
 from runner.cli.terminal.group import verb
 from runner.cli.terminal.moments import show_moment, show_seconds
 from runner.cli.terminal.opening import open_project
-from runner.cli.terminal.options import JOB, in_one_form, json_option, jsonl_option, utc_option
+from runner.cli.terminal.options import JOB, WholeNumber, in_one_form, json_option, jsonl_option, utc_option
 from runner.cli.terminal.output import Output, table, warn_of_problems
 from runner.cli.terminal.run_text import LONGEST_CELL, one_line, params_text
 from runner.errors import Unavailable, UsageError
@@ -41,7 +41,7 @@ COLUMNS = ("SLOT", "JOB", "START", "QUEUE", "STATE", "PARAMS")
     "--all", "every", is_flag=True, help="All runs, not only the next of each job; implied by --job and --to."
 )
 @click.option(
-    "--limit", "-n", type=click.IntRange(1, MOST), default=20, show_default=True, help="The maximum number of runs."
+    "--limit", "-n", type=WholeNumber(1, MOST), default=20, show_default=True, help="The maximum number of runs."
 )
 @click.option("--simulate", is_flag=True, help="Predict overlaps and load from past run times, by default for a day.")
 @json_option

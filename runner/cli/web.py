@@ -7,7 +7,7 @@ import click
 from runner.cli.terminal.group import verb
 from runner.cli.terminal.interrupts import release
 from runner.cli.terminal.opening import open_projects
-from runner.cli.terminal.options import json_option
+from runner.cli.terminal.options import WholeNumber, json_option
 from runner.cli.terminal.output import Output, warn_of_problems
 from runner.cli.terminal.several_projects import Shown
 from runner.errors import UsageError
@@ -16,7 +16,7 @@ from runner.errors import UsageError
 @verb(example="runner web\nrunner web --new-token alice --role operate")
 @click.option("--host", metavar="ADDRESS", help="Listen on this address instead of web.host (127.0.0.1).")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), help="Listen on this port instead of web.port (8420); 0: any free port."
+    "--port", type=WholeNumber(0, 65535), help="Listen on this port instead of web.port (8420); 0: any free port."
 )
 @click.option(
     "--no-token", is_flag=True, help="Let every user of this host in, if neither tokens nor a trusted proxy are set."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -57,9 +58,32 @@ def test_every_number_has_bounds(name: str) -> None:
     command = root.get_command(click.Context(root), name)
     assert command is not None
     for param in command.params:
-        if isinstance(param.type, click.IntRange):
-            assert param.type.min is not None
-            assert param.type.max is not None, param.name
+        if not getattr(param, "hidden", False):
+            assert not isinstance(param.type, type(click.INT) | type(click.FLOAT)), f"{param.name}: use WholeNumber"
+
+
+def test_help_lists_each_command_once_in_its_group() -> None:
+    from click.testing import CliRunner
+
+    shown = CliRunner().invoke(root, ["--help"], prog_name="runner").output
+    headings = [line for line in shown.splitlines() if re.fullmatch(r"\w.*:", line)]
+    assert headings == ["Start:", "Jobs:", "Runs:", "Operate:", "Set up:", "Options:", "Example:"]
+    for name, line in COMMANDS.items():
+        found = [each.split(maxsplit=1)[1] for each in shown.splitlines() if each.startswith(f"  {name} ")]
+        assert found == [line], name
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_shows_the_options_of_all_commands_last_and_no_formula(name: str) -> None:
+    from click.testing import CliRunner
+
+    shown = CliRunner().invoke(root, [name, "--help"], prog_name="runner").output
+    last = shown.partition("\nGlobal options:\n")[2].partition("\nExample:\n")[0]
+    assert [line.split()[0] for line in last.splitlines() if line.startswith("  -")] == ["--project", "-h,"]
+    assert "<=" not in shown
+    assert shown.count("--project DIR") == 1
+    # However it is asked for.
+    assert CliRunner().invoke(root, ["help", name], prog_name="runner").output == shown
 
 
 def test_help_imports_nothing_heavy(project: Project) -> None:
@@ -84,8 +108,19 @@ def test_submit_imports_no_celery(project: Project) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["sumbit", "hello"], "did you mean submit?"),
-        (["submit", "hello", "--priorty", "3"], "--priority"),
+        (["sumbit", "hello"], "error: no command 'sumbit', did you mean submit?\n"),
+        (["cancel", "12345678"], "error: no command 'cancel', did you mean revoke?\n"),
+        (["frobnicate"], "error: no command 'frobnicate', see runner --help\n"),
+        (["help", "sumbit"], "error: no command 'sumbit', did you mean submit?\n"),
+        (["submit", "hello", "--priorty", "3"], "error: no option --priorty, did you mean --priority?\n"),
+        (["submit", "hello", "--name=x"], "if name is a param of the job, write -p name=VALUE"),
+        (["submit", "hello", "name=x"], "error: unexpected argument 'name=x', did you mean -p name=x?\n"),
+        (["run", "hello", "a=x", "b=y z"], "did you mean -p a=x -p 'b=y z'?\n"),
+        (["submit", "hello", "you"], "unexpected argument 'you'"),
+        (["jobs", "hello", "a=x"], "unexpected argument 'a=x'\n"),
+        (["worker", "-c", "5000"], "--concurrency: 5000 is out of range, write 1 to 1024\n"),
+        (["worker", "-c", "9" * 400], "is not a whole number"),
+        (["worker", "--pool", "thread"], "is not one of prefork, threads, solo, did you mean threads?\n"),
         (["submit", "helo"], "hello"),
         (["submit", "hello", "-p", "nam=x"], "did you mean name?"),
         (["submit", "hello", "--in", "10"], "10 has no unit"),

@@ -353,5 +353,5 @@ def test_enough_is_looked_at() -> None:
 )
 def test_wrong_commands_are_found(line: str) -> None:
     [words] = list(commands(line))
-    with pytest.raises(click.ClickException):
+    with pytest.raises((click.ClickException, RunnerError)):
         parse(words)

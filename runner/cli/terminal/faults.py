@@ -15,7 +15,7 @@ import click
 
 from runner._version import __version__
 from runner.cli.terminal.hints import with_project
-from runner.errors import RunnerError, UsageError
+from runner.errors import RunnerError
 from runner.model.printable import printable
 
 BUG = 70
@@ -38,14 +38,13 @@ def worst(codes: Iterable[int]) -> int:
 
 
 def report_click(error: click.ClickException, *, as_json: bool) -> int:
-    """Report wrong usage as click found it."""
+    """Report an error in the command line; without arguments, show the help."""
     if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
         error.show()
         return error.exit_code
-    ctx = getattr(error, "ctx", None)
-    hint = f"{ctx.command_path} --help" if ctx is not None else None
-    message = error.format_message()
-    return report_error(UsageError(message[:1].lower() + message[1:], hint=hint), as_json=as_json)
+    from runner.cli.terminal.usage import usage_error  # start-up time: most command lines are right
+
+    return report_error(usage_error(error), as_json=as_json)
 
 
 def report_error(error: RunnerError, *, as_json: bool) -> int:

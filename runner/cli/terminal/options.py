@@ -77,6 +77,26 @@ class DurationType(ParamType):
         return seconds
 
 
+class WholeNumber(ParamType):
+    """A whole number with bounds, both included."""
+
+    name = "n"
+
+    def __init__(self, minimum: int, maximum: int) -> None:
+        self.minimum = minimum
+        self.maximum = maximum
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        if not re.fullmatch(r"[-+]?[0-9]{1,18}", value.strip()):
+            self.fail(f"{value!r} is not a whole number", param, ctx)
+        number = int(value)
+        if not self.minimum <= number <= self.maximum:
+            self.fail(f"{number} is out of range, write {self.minimum} to {self.maximum}", param, ctx)
+        return number
+
+
 DURATION = DurationType()
 POSITIVE_DURATION = DurationType(positive=True)
 
@@ -188,7 +208,7 @@ def worker_options(function: F) -> F:
             callback=_queues,
             help="A queue to take runs from; repeat it, or separate names with commas.",
         ),
-        click.option("--concurrency", "-c", type=click.IntRange(1, 1024), help="The number of runs at the same time."),
+        click.option("--concurrency", "-c", type=WholeNumber(1, 1024), help="The number of runs at the same time."),
         click.option(
             "--no-wait",
             is_flag=True,
