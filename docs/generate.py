@@ -20,11 +20,10 @@ from runner.cli.commands import COMMANDS, GROUPS
 from runner.cli.main import root
 from runner.cli.terminal.group import WithExample
 from runner.cli.terminal.options import DurationType, WholeNumber
-from runner.model import words
+from runner.model import expected
 from runner.model.hooks import JOB_NAME
 from runner.model.job import JOB_ALIASES, JobSpec
 from runner.model.keyword import FORMATS, PARAM_KEYWORDS, TYPES
-from runner.model.kind import Kind
 from runner.model.option import ListOf, Option, Section, options_of
 from runner.model.param import Params
 from runner.model.run_query import RunQuery
@@ -33,9 +32,10 @@ from runner.model.slot_rule import WINDOW, SlotRules
 from runner.model.step import MOST_ITEMS, MOST_STEPS, Approval, Step, Steps
 from runner.model.submit_options import SubmitOptions
 from runner.model.timezone import Moment, Timezone
+from runner.model.value_type import ValueType
 from runner.settings.celery_settings import OWNED, CelerySettings
 from runner.settings.environment import variables
-from runner.settings.kinds import Folders, JobDefaults, OneFolder
+from runner.settings.option_types import Folders, JobDefaults, OneFolder
 from runner.settings.options import Settings
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
@@ -53,9 +53,9 @@ def cell(text: str) -> str:
     return " ".join(text.replace("|", "\\|").split())
 
 
-def value_words(kind: Kind) -> str:
-    """Return in words which values a kind takes."""
-    match kind:
+def value_words(value_type: ValueType) -> str:
+    """Return a description of the values that a type takes."""
+    match value_type:
         case Section():
             return "section, see below"
         case Params():
@@ -69,7 +69,7 @@ def value_words(kind: Kind) -> str:
         case Moment():
             return "date, or date and time"
         case Folders():
-            return "folder or list of folders" if kind.one else "list of folders"
+            return "folder or list of folders" if value_type.one else "list of folders"
         case OneFolder():
             return "folder"
         case Timezone():
@@ -78,9 +78,9 @@ def value_words(kind: Kind) -> str:
             return "mapping of [options of jobs](jobs.md)"
         case CelerySettings():
             return "mapping of Celery's lower-case settings, see below"
-    found = words.kind_words(kind)
+    found = expected.describe_type(value_type)
     if not found:
-        raise TypeError(f"{type(kind).__name__} has no words, add them to runner/model/words.py")
+        raise TypeError(f"{type(value_type).__name__} has no description, add it to runner/model/expected.py")
     return found
 
 
@@ -88,11 +88,11 @@ def default_words(declared: Option, none: str) -> str:
     """Return the default as it would stand in YAML."""
     if declared.required:
         return "required"
-    if isinstance(declared.kind, Section):
+    if isinstance(declared.type, Section):
         return ""
     if declared.default is None:
         return none
-    return inline(declared.kind.write(declared.default))
+    return inline(declared.type.write(declared.default))
 
 
 def option_table(section: type, prefix: str = "", none: str = "none") -> Iterator[str]:
@@ -102,7 +102,7 @@ def option_table(section: type, prefix: str = "", none: str = "none") -> Iterato
         examples = ", ".join(inline(example) for example in declared.examples)
         told = declared.help + (f" Example: {examples}" if examples else "")
         yield (
-            f"| `{prefix}{declared.key}` | {cell(value_words(declared.kind))} | {cell(default_words(declared, none))} "
+            f"| `{prefix}{declared.key}` | {cell(value_words(declared.type))} | {cell(default_words(declared, none))} "
             f"| {cell(told)} |\n"
         )
     yield "\n"
@@ -111,13 +111,13 @@ def option_table(section: type, prefix: str = "", none: str = "none") -> Iterato
 def sections(section: type) -> Iterator[tuple[str, Section]]:
     """Yield the sections that stand in a section."""
     for declared in options_of(section):
-        if isinstance(declared.kind, Section):
-            yield declared.key, declared.kind
-        elif isinstance(declared.kind, Schedules):
-            yield declared.key, declared.kind.section
-        elif isinstance(declared.kind, ListOf) and isinstance(declared.kind.item, Section):
-            yield declared.key, declared.kind.item
-        elif declared.kind == SlotRules():
+        if isinstance(declared.type, Section):
+            yield declared.key, declared.type
+        elif isinstance(declared.type, Schedules):
+            yield declared.key, declared.type.section
+        elif isinstance(declared.type, ListOf) and isinstance(declared.type.item, Section):
+            yield declared.key, declared.type.item
+        elif declared.type == SlotRules():
             yield f"{declared.key}[]", WINDOW
 
 
@@ -163,11 +163,11 @@ that they can hold anchors.
 
 """
     yield from option_table(JobSpec)
-    for key, kind in sections(JobSpec):
+    for key, value_type in sections(JobSpec):
         yield f"## {key}\n\n"
         # Only the section `retention` has options without a default of their own.
-        yield from option_table(kind.cls, f"{key}.", none="that of [`runner.yaml`](settings.md)")
-        for inner, nested in sections(kind.cls):
+        yield from option_table(value_type.cls, f"{key}.", none="that of [`runner.yaml`](settings.md)")
+        for inner, nested in sections(value_type.cls):
             yield f"A window of `{key}.except` or `{key}.only`:\n\n"
             yield from option_table(nested.cls, f"{key}.{inner}.")
     yield f"""\
@@ -259,10 +259,10 @@ worker: {{concurrency: 8, queues: [default, reports]}}
 
 """
     yield from option_table(Settings)
-    for key, kind in sections(Settings):
+    for key, value_type in sections(Settings):
         yield f"## {key}\n\n"
-        yield from option_table(kind.cls, f"{key}.")
-        for inner, nested in sections(kind.cls):
+        yield from option_table(value_type.cls, f"{key}.")
+        for inner, nested in sections(value_type.cls):
             yield from option_table(nested.cls, f"{key}.{inner}.")
     yield """\
 ## redis_url
@@ -450,7 +450,7 @@ def _asking_table(cls: type) -> Iterator[str]:
     yield "| command line | REST | Python | value | what it does |\n|---|---|---|---|---|\n"
     for declared in options_of(cls):
         names = f"`{declared.key}`" + "".join(f", formerly `{name}`" for name in declared.former)
-        value = cell(value_words(declared.kind))
+        value = cell(value_words(declared.type))
         default = f" Default: `{declared.default}`." if declared.default else ""
         yield f"| `--{declared.key}` | {names} | `{declared.field}` | {value} | {cell(declared.help)}{default} |\n"
     yield "\n"

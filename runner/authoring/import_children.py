@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from runner.authoring.signature import Fault
-from runner.model.message import told
+from runner.model.message import advise
 from runner.process.group import guard, release
 
 _POLL_SECONDS = 0.01
@@ -128,11 +128,11 @@ class Child:
                 yield _answer(job.get("name"), Fault(tuple(self._stage.split(".")), self._death()))
         if self.forked:
             what = "forks when it is imported, which leaves a copy of each worker"
-            yield _answer(first, Fault(("task",), told(what, "fork inside the function", "; ")))
+            yield _answer(first, Fault(("task",), advise(what, "fork inside the function", "; ")))
         text = self.printed["out"].decode("utf-8", "replace").strip()
         if text:
             what = f"prints when it is imported: {text.splitlines()[0][:80]!r}"
-            message = told(what, "remove the print, or use logging", "; ")
+            message = advise(what, "remove the print, or use logging", "; ")
             yield _answer(first, Fault(("task",), message, severity="warning"))
 
     def _death(self) -> str:

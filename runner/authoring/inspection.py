@@ -16,7 +16,7 @@ from runner.authoring.docstring import read_docstring
 from runner.authoring.param_of import param_of
 from runner.authoring.signature import Fault, faults_of, kind_faults
 from runner.model.job import JOB, JobSpec
-from runner.model.message import Message, as_message, told
+from runner.model.message import Message, advise, as_message
 from runner.model.option import closest, ignore
 from runner.model.step import STEP
 from runner.params.placement import judged_name, misplaced
@@ -154,11 +154,11 @@ def _place(error: BaseException) -> str:
 def _exception_fault(name: str, error: TargetError) -> str:
     cause = error.__cause__
     if cause is not None:
-        return told(f"{name} cannot be imported: {type(cause).__name__}: {cause}", "write module.Class", "; ")
+        return advise(f"{name} cannot be imported: {type(cause).__name__}: {cause}", "write module.Class", "; ")
     known = [each for each, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, Exception)]
     if "." in name or ":" in name or hasattr(builtins, name):
         return f"{name} is not an exception class"
     what, close = f"there is no exception {name}", closest(name, known)
     if close is None:
-        return told(what, "write module.Class", "; ")
+        return advise(what, "write module.Class", "; ")
     return Message(f"{what}, did you mean {close}?", replacement=close)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from runner.authoring.annotation import fits_type, fits_value, hints_of, show
 from runner.model.job import JobSpec
-from runner.model.message import Message, as_message, told
+from runner.model.message import Message, advise, as_message
 from runner.model.option import Path, closest
 from runner.model.param import Param
 from runner.params.values import ARTICLES
@@ -69,7 +69,7 @@ def kind_faults(target: Any) -> Iterator[Fault]:
     if any(_generates(each) for each in _behind(target)):
         yield Fault(
             ("task",),
-            told("is a generator function, so its body would never run", "write a function without yield", "; "),
+            advise("is a generator function, so its body would never run", "write a function without yield", "; "),
         )
 
 
@@ -129,7 +129,7 @@ class _Comparison:
             elif not _has_placeholder(value) and not fits_value(self._hint(name), value):
                 what = f"{self.name} takes {self._shown(name)}, not {show_value(value)}"
                 advice = self._instead(name, value)
-                yield Fault(path, told(what, f"write {advice}") if advice else what)
+                yield Fault(path, advise(what, f"write {advice}") if advice else what)
         for name, param in self.params.items():
             yield from self._param(name, param)
         yield from self._missing()
@@ -144,13 +144,13 @@ class _Comparison:
             most = len(self.positional)
             taken = f"{most} by position" if most else "none by position"
             yield Fault(
-                ("args",), told(f"{self.name} takes {taken}", f"remove {len(self.job.args) - most} or use kwargs")
+                ("args",), advise(f"{self.name} takes {taken}", f"remove {len(self.job.args) - most} or use kwargs")
             )
 
     def _param(self, name: str, param: Param) -> Iterator[Fault]:
         path = ("params", name)
         if name in self.reserved:
-            yield Fault(path, told("would let a submitter set an option that only YAML may set", "rename it"), True)
+            yield Fault(path, advise("would let a submitter set an option that only YAML may set", "rename it"), True)
             return
         if (fault := self._unknown(name)) is not None:
             yield Fault(path, fault, True)
@@ -168,7 +168,7 @@ class _Comparison:
         if wrong_types:
             advice = "change the type, or the annotation in the code"
             what = f"{takes}, and the param may be {' or '.join(wrong_types)}"
-            yield Fault((*path, "type"), told(what, advice, "; "))
+            yield Fault((*path, "type"), advise(what, advice, "; "))
         elif not param.types and param.has_default and not fits_value(hint, param.default):
             yield Fault((*path, "default"), f"{takes}, not {show_value(param.default)}")
 
@@ -180,28 +180,30 @@ class _Comparison:
             param = self.params.get(each.name)
             if each.kind is inspect.Parameter.POSITIONAL_ONLY:
                 if param is None:
-                    yield Fault(("task",), told(f"{self.name} needs {each.name} by position", "add it to args"))
+                    yield Fault(("task",), advise(f"{self.name} needs {each.name} by position", "add it to args"))
             elif param is None:
                 advice = "add it to params, or fix it in kwargs" if self.job.step is None else "add it to kwargs"
-                yield Fault(("task",), told(f"{self.name} needs {each.name}", advice, "; "))
+                yield Fault(("task",), advise(f"{self.name} needs {each.name}", advice, "; "))
             elif not param.required and not param.has_default:
                 advice = "add required: true, or a default"
                 what = f"may be left out, but {self.name} has no default for it"
-                yield Fault(("params", each.name), told(what, advice, "; "), True)
+                yield Fault(("params", each.name), advise(what, advice, "; "), True)
 
     def _unknown(self, name: str) -> str | None:
         """Return the reason why no argument can have this name, or None."""
         if name in self.taken:
-            return told(f"is given by args already, as number {self.taken.index(name) + 1}", "remove one of them", "; ")
+            return advise(
+                f"is given by args already, as number {self.taken.index(name) + 1}", "remove one of them", "; "
+            )
         if name in self.keywords or self.any_keyword:
             return None
         if name in self.parameters:
-            return told(f"{self.name} takes it by position only", "use args")
+            return advise(f"{self.name} takes it by position only", "use args")
         return self._meant(f"{self.name} takes no argument of that name", name, self.keywords)
 
     def _meant(self, what: str, name: str, known: Any) -> Message:
         if not known:
-            return told(what, "remove it")
+            return advise(what, "remove it")
         close = closest(name, known)
         if close is None:
             return Message(f"{what}, it takes {', '.join(sorted(known))}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from datetime import date
 
-from runner.model.kind import did_you_mean
-from runner.model.message import told
+from runner.model.message import advise
+from runner.model.value_type import did_you_mean
 from runner.schedule.coverage import Calendar, CalendarFault, Coverage, Days, Year
 
 INSTALL = 'pip install "celery-runner[calendars]"'
@@ -24,7 +24,7 @@ def read_dates(data: bytes, shown: str) -> Coverage:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise CalendarFault(told(f"{shown} is not UTF-8", "save it in that encoding")) from None
+        raise CalendarFault(advise(f"{shown} is not UTF-8", "save it in that encoding")) from None
     names: dict[date, str] = {}
     for number, line in enumerate(text.splitlines(), 1):
         stripped = line.strip()
@@ -37,10 +37,12 @@ def read_dates(data: bytes, shown: str) -> Coverage:
             day = date.fromisoformat(match[1])
         except ValueError:
             what = f"{shown} line {number}: {stripped[:40]!r} is not a date"
-            raise CalendarFault(told(what, "write one in each line, such as 2026-12-25 Christmas Day")) from None
+            raise CalendarFault(advise(what, "write one in each line, such as 2026-12-25 Christmas Day")) from None
         names[day] = (match[2] or "").lstrip("# ").strip()
     if not names:
-        raise CalendarFault(told(f"{shown} holds no date", "write one in each line, such as 2026-12-25 Christmas Day"))
+        raise CalendarFault(
+            advise(f"{shown} holds no date", "write one in each line, such as 2026-12-25 Christmas Day")
+        )
     return Days(names)
 
 
@@ -63,17 +65,19 @@ def country(code: str) -> Coverage:
     try:
         import holidays  # an extra: only calendars of countries need it
     except ImportError:
-        raise CalendarFault(told("it needs one more package (holidays is missing)", INSTALL)) from None
+        raise CalendarFault(advise("it needs one more package (holidays is missing)", INSTALL)) from None
     name, _, part = code.partition("-")
     known = holidays.list_supported_countries()
     if name not in known and name not in holidays.list_supported_financial():
-        raise CalendarFault(told(f"the library holidays does not know {name}{did_you_mean(name, known)}", _COUNTRY))
+        raise CalendarFault(advise(f"the library holidays does not know {name}{did_you_mean(name, known)}", _COUNTRY))
     try:
         found = holidays.country_holidays(name, subdiv=part or None)
     except NotImplementedError:
         parts = ", ".join(known.get(name, ())) or "none"
         raise CalendarFault(
-            told(f"the library holidays knows no part {part} of {name}", f"write {name}, or one of its parts: {parts}")
+            advise(
+                f"the library holidays knows no part {part} of {name}", f"write {name}, or one of its parts: {parts}"
+            )
         ) from None
 
     def read(year: int) -> Year:

@@ -13,8 +13,8 @@ from runner.catalog.calendar_sources import country, library_version, read_dates
 from runner.catalog.files import signature_of
 from runner.host.regular import open_regular, read_at_most, read_regular
 from runner.host.trust import NAMED, Trust, closing_hint
-from runner.model.kind import did_you_mean
-from runner.model.message import message_of, told
+from runner.model.message import advise, message_of
+from runner.model.value_type import did_you_mean
 from runner.schedule.coverage import CalendarFault, Coverage, Days
 from runner.yaml_reader.document import Document, source_of
 from runner.yaml_reader.reader import MAX_BYTES, read_bytes
@@ -168,18 +168,18 @@ class Calendars:
                 status = os.fstat(descriptor)
                 if self._trust.is_open(path, status):
                     hint = closing_hint(path, status, str(path))
-                    raise CalendarFault(told(f"anybody may write to {path}, and it decides when jobs run", hint))
+                    raise CalendarFault(advise(f"anybody may write to {path}, and it decides when jobs run", hint))
                 owner = self._trust.stranger(path, status.st_uid)
                 if owner is not None:
                     advice = f"if you trust {owner}, name the project with --project"
-                    raise CalendarFault(told(f"{path} belongs to {owner}, and it decides when jobs run", advice))
+                    raise CalendarFault(advise(f"{path} belongs to {owner}, and it decides when jobs run", advice))
                 data = read_at_most(descriptor, MOST_BYTES)
             finally:
                 os.close(descriptor)
         except OSError as error:
             raise CalendarFault(
-                told(f"{path} cannot be read: {error.strerror}", "correct the path or its mode")
+                advise(f"{path} cannot be read: {error.strerror}", "correct the path or its mode")
             ) from None
         if len(data) > MOST_BYTES:
-            raise CalendarFault(told(f"{path} is larger than {MOST_BYTES // 1024**2} MiB", "remove what is over"))
+            raise CalendarFault(advise(f"{path} is larger than {MOST_BYTES // 1024**2} MiB", "remove what is over"))
         return data

@@ -7,7 +7,7 @@ from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 from typing import TypeVar
 
-from runner.model.message import told
+from runner.model.message import advise
 
 Where = TypeVar("Where", bound=Hashable)
 
@@ -33,6 +33,10 @@ def circles(edges: Mapping[tuple[str, str], Where]) -> Iterator[tuple[str, Where
             circle = [*found[first:], *found[:first], found[first]]
             for job, target in pairwise(circle):
                 what = f"leads in a circle: {' -> '.join(circle)}"
-                yield job, left.pop((job, target)), told(what, "remove this entry, or another one of the circle", "; ")
+                yield (
+                    job,
+                    left.pop((job, target)),
+                    advise(what, "remove this entry, or another one of the circle", "; "),
+                )
         else:
             return

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from runner.host.regular import open_regular, read_at_most
 from runner.host.trust import NAMED, Trust, belongs, closing_hint, untrusted
-from runner.model.message import told
+from runner.model.message import advise
 from runner.yaml_reader.document import Document
 from runner.yaml_reader.problem import Problem
 from runner.yaml_reader.reader import MAX_BYTES, read_bytes
@@ -156,7 +156,7 @@ def open_file(found: Found) -> tuple[Document, Signature]:
         descriptor = open_regular(found.path)
     except OSError as error:
         if error.errno == errno.EINVAL:
-            return document.refuse(told("is not a regular file", "remove it or rename it")), found.signature
+            return document.refuse(advise("is not a regular file", "remove it or rename it")), found.signature
         return document.refuse(f"cannot be read: {_reason(error)}"), found.signature
     try:
         status = os.fstat(descriptor)

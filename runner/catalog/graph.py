@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from runner.catalog.certainty import Certainty
 from runner.catalog.circles import circles
 from runner.catalog.steps import ITEM
-from runner.model.message import Message, told
+from runner.model.message import Message, advise
 from runner.model.option import Path, Report, closest
 from runner.model.param import Param
 from runner.model.step import MOST_ITEMS, Step
@@ -107,7 +107,7 @@ def check_graph(
             sound &= params_known(value, params, (*path, name, place), report)
     if ITEM in params and any(step.each is not None for step in steps.values()):
         what = f"{ITEM} is the item of a step with each"
-        report((*path[:-1], "params", ITEM), told(what, "give the param another name"), on_key=True)
+        report((*path[:-1], "params", ITEM), advise(what, "give the param another name"), on_key=True)
         sound = False
     return sound
 
@@ -121,13 +121,13 @@ def _needs(graph: Graph) -> Faults:
         for number, each in enumerate(step.needs):
             at = (name, "needs", number)
             if each == name:
-                yield at, told("a step cannot need itself", "remove it")
+                yield at, advise("a step cannot need itself", "remove it")
             elif each in graph.names:
                 edges[name, each] = number
             else:
                 what, close = f"no step is named {each}", closest(each, graph.names)
                 if close is None:
-                    yield at, told(what, f"use one of {_listed(graph.names)}, or add the step")
+                    yield at, advise(what, f"use one of {_listed(graph.names)}, or add the step")
                 else:
                     fits = close not in (name, *step.needs) and name not in graph.needed.get(close, ())
                     yield at, Message(f"{what}, did you mean {close}?", replacement=close if fits else "")
@@ -162,7 +162,7 @@ def _step(graph: Graph, name: str) -> Faults:
         types = types_of(graph, name, step.if_)
         if step.if_ != _RUN_ID and types and "boolean" not in types:
             what = f"{step.if_} is {named_types(types)}, and if takes true or false"
-            yield (name, "if"), told(what, "let the step return true or false, or declare type: boolean")
+            yield (name, "if"), advise(what, "let the step return true or false, or declare type: boolean")
 
 
 def named_types(types: Iterable[str]) -> str:
@@ -178,15 +178,18 @@ def _each(graph: Graph, name: str) -> Iterator[tuple[Path, str]]:
     for path, value in places:
         if isinstance(value, tuple):
             if not value:
-                yield path, told("is empty, so the step would never run", "list at least one item", "; ")
+                yield path, advise("is empty, so the step would never run", "list at least one item", "; ")
             continue
         types = types_of(graph, name, value)
         if value != _RUN_ID and types and "array" not in types:
             what = f"{value} is {named_types(types)}, and each takes a list"
-            yield path, told(what, 'write a placeholder that gives one, such as "${steps.extract.result.files}"', "; ")
+            yield (
+                path,
+                advise(what, 'write a placeholder that gives one, such as "${steps.extract.result.files}"', "; "),
+            )
     count = prod(len(value) for _, value in places if isinstance(value, tuple))
     if len(places) > 1 and count > MOST_ITEMS:
-        yield (), told(f"has {count:,} combinations, at most {MOST_ITEMS:,} are allowed", "use two steps")
+        yield (), advise(f"has {count:,} combinations, at most {MOST_ITEMS:,} are allowed", "use two steps")
 
 
 def types_of(graph: Graph, name: str, text: str) -> tuple[str, ...]:
@@ -215,7 +218,7 @@ def _reference(graph: Graph, name: str, each: Reference) -> str | None:
     """Return the fault of a placeholder, or None."""
     step, place = graph.steps[name], str(each.path[0])
     if each.name == "run.id" and place in ("if", "each"):
-        return told("the run of a step has no id before if and each are known", "use it in kwargs, env, or params")
+        return advise("the run of a step has no id before if and each are known", "use it in kwargs, env, or params")
     if each.name.startswith(ITEM) and not each.name.startswith("params"):
         return _item(step, place, each.name.removeprefix(ITEM))
     found = OF_STEP.fullmatch(each.name)
@@ -225,16 +228,16 @@ def _reference(graph: Graph, name: str, each: Reference) -> str | None:
     if of not in graph.names:
         close = closest(of, graph.names)
         if close is None:
-            return told(f"no step is named {of}", "name one that is needed")
+            return advise(f"no step is named {of}", "name one that is needed")
         return f"no step is named {of}, did you mean ${{steps.{close}.{word}{below}}}?"
     if of == name:
-        return told("a step has no result before it has ended", "name a step that it needs")
+        return advise("a step has no result before it has ended", "name a step that it needs")
     if of not in graph.needed[name]:
         if not graph.is_known(name):
             return None
         if name in graph.needed.get(of, ()):
-            return told(f"{of} needs this step, so it has not ended", "name a step that this one needs")
-        return told(f"the step does not need {of}, which may not have ended", f"add {of} to needs")
+            return advise(f"{of} needs this step, so it has not ended", "name a step that this one needs")
+        return advise(f"the step does not need {of}, which may not have ended", f"add {of} to needs")
     other = graph.steps.get(of)
     if other is None or word == "state" or name in graph.needed[name]:
         return None
@@ -245,9 +248,9 @@ def _reference(graph: Graph, name: str, each: Reference) -> str | None:
 def _item(step: Step, place: str, below: str) -> str | None:
     if place in ("if", "each"):
         what = "the items of a step are not known before if and each are"
-        return told(what, "use it in kwargs, env, or params")
+        return advise(what, "use it in kwargs, env, or params")
     if step.each is None:
-        return told("the step has no each, so it has no items", "add each, or remove this")
+        return advise("the step has no each, so it has no items", "add each, or remove this")
     if isinstance(step.each, Mapping):
         part = _PART.match(below)
         names = tuple(step.each)
@@ -259,7 +262,7 @@ def _item(step: Step, place: str, below: str) -> str | None:
             return (
                 f"{what}, did you mean ${{item.{close}{below[part.end() :]}}}?"
                 if close
-                else told(what, f"write ${{item.{names[0]}}}")
+                else advise(what, f"write ${{item.{names[0]}}}")
             )
         return None
     if isinstance(step.each, tuple):
@@ -291,10 +294,10 @@ def _value(other: Step, of: str, word: str, below: str) -> str | None:
     if word == "results" and other.each is None:
         return f"{of} runs once, did you mean ${{steps.{of}.result}}?"
     if other.result == "drop":
-        return told(f"{of} stores no result", f"write result: keep in {of}")
+        return advise(f"{of} stores no result", f"write result: keep in {of}")
     part = _PART.match(below)
     if other.approval is not None and part is not None and part[1] not in _APPROVED:
-        return told(f"the result of an approval has {' and '.join(_APPROVED)}", "use one of them")
+        return advise(f"the result of an approval has {' and '.join(_APPROVED)}", "use one of them")
     return None
 
 
@@ -307,22 +310,22 @@ def _uncertain(graph: Graph, name: str, place: str, of: str, word: str) -> str |
     state = f"use ${{steps.{of}.state}}"
     if step.when != "succeeded":
         what = f"this step runs with when: {step.when} even if {of} has no result"
-        return told(what, f"{state}, or remove when")
+        return advise(what, f"{state}, or remove when")
     if other.if_ is not None:
         what = f"{of} may be skipped by its if, and have no result"
         same = f"give this step the same if, {other.if_}" if place != "if" else "remove that if"
-        return told(what, f"{same}, or {state}", "; ")
+        return advise(what, f"{same}, or {state}", "; ")
     if other.when == "failed":
-        return told(f"{of} runs after a failure alone, and may have no result", state)
+        return advise(f"{of} runs after a failure alone, and may have no result", state)
     if other.may_fail and word == "result":
-        return told(f"{of} may fail, and have no result", f"remove its may_fail, or {state}")
+        return advise(f"{of} may fail, and have no result", f"remove its may_fail, or {state}")
     if of not in step.needs:
         between = " and ".join(each for each in step.needs if of in graph.needed[each])
         what = f"{of} may have no result: this step needs it through {between} alone, which may fail or be skipped"
-        return told(what, f"add {of} to needs", "; ")
+        return advise(what, f"add {of} to needs", "; ")
     causes = [each for each in other.needs if not graph.steps[each].may_fail and each not in step.needs]
     what = f"{of} may not have run, since {' or '.join(causes)} may fail"
-    return told(what, f"add {', '.join(causes)} to needs", "; ")
+    return advise(what, f"add {', '.join(causes)} to needs", "; ")
 
 
 __all__ = ["OF_STEP", "Graph", "Reference", "check_graph", "references", "types_of"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from runner.catalog.circles import circles
 from runner.model.job import JobSpec
-from runner.model.message import Message, told
+from runner.model.message import Message, advise
 from runner.model.option import closest
 
 PARAM = "run"
@@ -65,12 +65,12 @@ def _refused(name: str, target: JobSpec | None, names: list[str]) -> str | None:
         return f"no job is named {name}"
     param = target.params.get(PARAM)
     if param is None:
-        return told(f"{name} takes no param {PARAM}", f"declare it there: params: {{{PARAM}: {{type: object}}}}")
-    kinds = param.schema.get("type", "object")
-    if "object" not in ([kinds] if isinstance(kinds, str) else kinds):
-        return told(f"the param {PARAM} of {name} is not an object", f"write {PARAM}: {{type: object}}")
+        return advise(f"{name} takes no param {PARAM}", f"declare it there: params: {{{PARAM}: {{type: object}}}}")
+    types = param.schema.get("type", "object")
+    if "object" not in ([types] if isinstance(types, str) else types):
+        return advise(f"the param {PARAM} of {name} is not an object", f"write {PARAM}: {{type: object}}")
     missing = [each for each, param in target.params.items() if each != PARAM and param.required]
     if missing:
         what = f"{name} requires {', '.join(missing)} as well, which a hook does not give"
-        return told(what, "give it a default", "; ")
+        return advise(what, "give it a default", "; ")
     return None

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 
 from runner.catalog.calendar_sources import INSTALL
-from runner.model.message import told
+from runner.model.message import advise
 from runner.schedule.coverage import Calendar, CalendarFault, Span, Year
 
 MOST_EVENTS = 20_000
@@ -56,16 +56,16 @@ def read_icalendar(data: bytes, shown: str) -> Calendar:
     try:
         import icalendar  # an extra: only files of this format need it
     except ImportError:
-        raise CalendarFault(told("it needs one more package (icalendar is missing)", INSTALL)) from None
+        raise CalendarFault(advise("it needs one more package (icalendar is missing)", INSTALL)) from None
     if data.strip() and not data.rstrip().upper().endswith(b"END:VCALENDAR"):
-        raise CalendarFault(told(f"{shown} does not end with END:VCALENDAR, so it is not all there", _AGAIN))
+        raise CalendarFault(advise(f"{shown} does not end with END:VCALENDAR, so it is not all there", _AGAIN))
     try:
         calendars = icalendar.Calendar.from_ical(data, multiple=True)
         found = [component for calendar in calendars for component in calendar.walk("VEVENT")]
     except Exception as error:  # noqa: BLE001 - whatever the library makes of what is in the file
-        raise CalendarFault(told(f"{shown} is not a calendar in iCalendar format: {error}", _AGAIN)) from None
+        raise CalendarFault(advise(f"{shown} is not a calendar in iCalendar format: {error}", _AGAIN)) from None
     if not found:
-        raise CalendarFault(told(f"{shown} holds no event", _AGAIN))
+        raise CalendarFault(advise(f"{shown} holds no event", _AGAIN))
     events: list[_Event] = []
     for component in found:
         name = " ".join(str(component.get("SUMMARY", "")).split())
@@ -74,7 +74,7 @@ def read_icalendar(data: bytes, shown: str) -> Calendar:
         except CalendarFault:
             raise
         except Exception as error:  # noqa: BLE001 - as above
-            raise CalendarFault(told(f"{shown}: event {name!r} cannot be read: {error}", _AGAIN)) from None
+            raise CalendarFault(advise(f"{shown}: event {name!r} cannot be read: {error}", _AGAIN)) from None
 
     return Calendar(lambda year: _year(events, year))
 

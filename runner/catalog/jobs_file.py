@@ -14,7 +14,7 @@ from runner.catalog.steps import step_spec
 from runner.model.foreign_names import FOREIGN_TOP_NAMES
 from runner.model.hooks import JOB_NAME
 from runner.model.job import DEFAULTS, JOB, JobSpec, check_job
-from runner.model.message import Message, as_message, told
+from runner.model.message import Message, advise, as_message
 from runner.model.option import INVALID, Path, Report, closest, describe, ignore, known_options
 from runner.model.param import PARAMS, Param
 from runner.model.schedule import SCHEDULES, Schedule
@@ -71,7 +71,7 @@ def _read_top(document: Document, inherited: Mapping[str, Any], found: JobsFile)
         return
     if not isinstance(top, dict):
         document.report(
-            (), told(f"expected a mapping with jobs:, got {describe(top)}", "begin the file with a line jobs:", "; ")
+            (), advise(f"expected a mapping with jobs:, got {describe(top)}", "begin the file with a line jobs:", "; ")
         )
         return
     for key in top:
@@ -86,7 +86,7 @@ def _read_top(document: Document, inherited: Mapping[str, Any], found: JobsFile)
         return
     if not isinstance(jobs, dict):
         example = "write a name, a colon, and its options indented below"
-        document.report(("jobs",), told(f"expected a mapping of names to jobs, got {describe(jobs)}", example, "; "))
+        document.report(("jobs",), advise(f"expected a mapping of names to jobs, got {describe(jobs)}", example, "; "))
         return
     faulty, all_faulty = _faulty_jobs(document)
     for name, own in jobs.items():
@@ -115,7 +115,7 @@ def _faulty_jobs(document: Document) -> tuple[set[str], bool]:
 def _unknown_top(key: str, top: Mapping[str, Any]) -> str:
     value = top[key]
     if isinstance(value, dict) and ("task" in value or "retry" in value):
-        return told("a job stands under jobs:", "indent it and write jobs: above")
+        return advise("a job stands under jobs:", "indent it and write jobs: above")
     alias = FOREIGN_TOP_NAMES.get(key)
     if alias is None and key in known_options(JobSpec):
         return "an option stands below the name of its job, or under defaults for all jobs of the file: indent it there"
@@ -170,7 +170,7 @@ def read_job(report: Report, name: str, own: Any, defaults: Mapping[str, Any]) -
         task = own if isinstance(own, str) and IMPORT_PATH.read(own, (), ignore) is not INVALID else "module:attribute"
         report(
             path,
-            told(f"expected a mapping of options, got {describe(own)}", f"write {{task: {task}}}"),
+            advise(f"expected a mapping of options, got {describe(own)}", f"write {{task: {task}}}"),
             on_key=own is None,
         )
         return None, True

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from runner.catalog.circles import circles
 from runner.model.job import JobSpec
-from runner.model.message import Message, told
+from runner.model.message import Message, advise
 from runner.model.option import closest
 
 
@@ -45,6 +45,6 @@ def check_required(requiring: Mapping[str, JobSpec], names: list[str]) -> list[F
 def _unknown(name: str, names: list[str], requiring: Mapping[str, JobSpec]) -> Message:
     what, close = f"no job is named {name}", closest(name, names)
     if close is None:
-        return told(what, "declare it, or remove this requirement")
+        return advise(what, "declare it, or remove this requirement")
     # One that requires others itself could lead in a circle.
     return Message(f"{what}, did you mean {close}?", replacement=close if close not in requiring else "")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from runner.model.message import Message, told
+from runner.model.message import Message, advise
 from runner.model.option import Path, Report, closest
 from runner.model.param import Param
 from runner.model.schedule import Schedule
@@ -42,13 +42,13 @@ def _fits(params: Mapping[str, Param], schedule: Schedule, path: Path, report: R
             what, close = f"{name} is not a param of the job", closest(name, params)
             fits_there = close is not None and close not in schedule.params
             meant = Message(f"{what}, did you mean {close}?", replacement=close if close and fits_there else "")
-            report((*path, "params", name), meant if close else told(what, "declare it under params"), on_key=True)
+            report((*path, "params", name), meant if close else advise(what, "declare it under params"), on_key=True)
             sound = False
     missing = [name for name, param in params.items() if param.required and name not in schedule.params]
     if missing:
         shown = ", ".join(missing)
         remedy = f"write params: {{{missing[0]}: …}} in the schedule, or give the param a default"
-        report(path, told(f"the job requires {shown}, which the schedule does not give", remedy))
+        report(path, advise(f"the job requires {shown}, which the schedule does not give", remedy))
         sound = False
     for name, value in schedule.params.items():
         fault = _fault(params[name], schedule, value) if name in params else None
@@ -68,13 +68,13 @@ def _fault(param: Param, schedule: Schedule, value: Any) -> str | None:
         try:
             given = resolve(value, slot)
         except (OverflowError, ValueError):
-            return told("an offset leads out of the calendar", "write a smaller one")
+            return advise("an offset leads out of the calendar", "write a smaller one")
         fault = fits(param, given)
         if fault is None:
             return None
         what = f"does not fit the param: {fault}"
         text_fits = isinstance(given, int) and fits(param, str(given)) is None
-        first = first or (told(what, "write a format for text, such as ${run.slot | %Y}") if text_fits else what)
+        first = first or (advise(what, "write a format for text, such as ${run.slot | %Y}") if text_fits else what)
     return first
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from runner.catalog.circles import circles
 from runner.catalog.graph import Graph, named_types, types_of
 from runner.model.job import JobSpec
-from runner.model.message import Message, told
+from runner.model.message import Message, advise
 from runner.model.option import closest
 from runner.model.param import Param
 from runner.model.step import Step
@@ -72,10 +72,10 @@ def _job_steps(flows: Mapping[str, JobSpec]) -> Iterator[tuple[JobSpec, str, Ste
 def _unknown(flow: JobSpec, name: str, step: Step, find: Find, names: list[str]) -> Message:
     what = f"no job is named {step.job}"
     if step.job in flow.steps:
-        return told(f"{what}, it is a step of this one", "name it under needs", "; ")
+        return advise(f"{what}, it is a step of this one", "name it under needs", "; ")
     close = closest(str(step.job), names)
     if close is None:
-        return told(what, "declare it, or write task")
+        return advise(what, "declare it, or write task")
     target = find(close)
     # One that has steps itself could lead in a circle.
     fits_there = target is not None and not target.steps and not list(_params(flow, name, step, target))
@@ -103,7 +103,7 @@ def _too_deep(flows: Mapping[str, JobSpec], edges: Mapping[tuple[str, str], str]
         # Flows that run this one are too deep because of it, which is told once.
         if levels.get(target) == MOST_LEVELS:
             what = f"makes {MOST_LEVELS + 1} flows one inside the other, at most {MOST_LEVELS} are allowed"
-            yield Fault(flow, step, ("job",), told(what, f"write the steps of {target} here", "; "))
+            yield Fault(flow, step, ("job",), advise(what, f"write the steps of {target} here", "; "))
 
 
 def _params(flow: JobSpec, name: str, step: Step, target: JobSpec) -> Iterator[tuple[tuple[str | int, ...], str, bool]]:
@@ -115,12 +115,12 @@ def _params(flow: JobSpec, name: str, step: Step, target: JobSpec) -> Iterator[t
                 meant = Message(f"{what}, did you mean {close}?", replacement="" if close in step.params else close)
             else:
                 known = ", ".join(target.params)
-                meant = Message(f"{what}, which takes {known}") if known else told(what, "remove it")
+                meant = Message(f"{what}, which takes {known}") if known else advise(what, "remove it")
             yield ("params", given), meant, True
     missing = [each for each, param in target.params.items() if param.required and each not in step.params]
     if missing:
         what = f"{target.name} requires {', '.join(missing)}"
-        yield ("job",), told(what, f"add params: {{{missing[0]}: …}} to the step", "; "), False
+        yield ("job",), advise(what, f"add params: {{{missing[0]}: …}} to the step", "; "), False
     graph = Graph(flow.steps, tuple(flow.steps), flow.params)
     for given, value in step.params.items():
         if given in target.params and (fault := _unfit(graph, name, target.params[given], value)) is not None:
@@ -138,7 +138,7 @@ def _unfit(graph: Graph, name: str, param: Param, value: Any) -> str | None:
     if not types or any(_overlap(each, other) for each in types for other in param.types):
         return None
     what = f"{value} is {named_types(types)}, and {param.name} of the job takes {named_types(param.types)}"
-    return told(what, "give another value", "; ")
+    return advise(what, "give another value", "; ")
 
 
 def _literal(value: Any) -> Any:

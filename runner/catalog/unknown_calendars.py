@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from runner.model.job import JobSpec
-from runner.model.message import Message, told
+from runner.model.message import Message, advise
 from runner.model.option import Path, closest
 from runner.model.slot_rule import CALENDAR, calendar_names
 
@@ -35,4 +35,4 @@ def _message(name: str, declared: Collection[str]) -> str:
     close = closest(name, declared)
     if close is not None:
         return Message(f"{what}, did you mean {CALENDAR}{close}?", replacement=CALENDAR + close)
-    return told(what, f"write calendars: {{{name}: [2026-12-25]}} there")
+    return advise(what, f"write calendars: {{{name}: [2026-12-25]}} there")

@@ -7,9 +7,9 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from runner.model.kind import describe
 from runner.model.step import MOST_ITEMS
 from runner.model.template import expand
+from runner.model.value_type import describe
 
 
 class BadValue(ValueError):

@@ -131,7 +131,7 @@ def as_document(flow: JobSpec) -> dict[str, Any]:
     steps = []
     for name, step in flow.steps.items():
         held = {key: getattr(step, known[key].field) for key in shown}
-        written = {key: None if value is None else known[key].kind.write(value) for key, value in held.items()}
+        written = {key: None if value is None else known[key].type.write(value) for key, value in held.items()}
         steps.append({"name": name, "kind": step.kind, "layer": layers[name], "needs": list(step.needs), **written})
     return {"job": flow.name, "on_failure": flow.on_failure, "steps": steps}
 

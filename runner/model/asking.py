@@ -2,7 +2,7 @@
 
 A way in has its own values and its own spelling. The command line, a form, and a query string give texts; a body gives
 JSON; a program gives Python's numbers and times. What is sound, and what is said of the rest, is the same for all of
-them: the kind of the option decides.
+them: the value_type of the option decides.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 from runner.errors import UsageError
 from runner.model.container import ListOf
-from runner.model.kind import Flag, Integer, Kind, Path, did_you_mean
 from runner.model.option import Option, options_of
 from runner.model.storable import storable
+from runner.model.value_type import Flag, Integer, Path, ValueType, did_you_mean
 
 T = TypeVar("T")
 
@@ -99,32 +99,32 @@ def read_value(declared: Option, value: object, door: Door, *, zone: str) -> Any
     def refuse(path: Path, message: str, *, on_key: bool = False) -> None:  # noqa: ARG001
         raise UsageError(f"{door.spell(declared)}: {message}")
 
-    kind: Any = declared.kind
-    if needs_zone(kind):
-        kind = replace(kind, zone=zone)
-    plain = _plain(kind, value, door)
+    value_type: Any = declared.type
+    if needs_zone(value_type):
+        value_type = replace(value_type, zone=zone)
+    plain = _plain(value_type, value, door)
     path = (declared.key,)
     if any(
         isinstance(text, str) and storable(text) != text for text in (plain if isinstance(plain, list) else [plain])
     ):
         refuse(path, "holds half of a surrogate pair, write whole characters")
-    read = kind.take if door.values == "python" and hasattr(kind, "take") else kind.read
+    read = value_type.take if door.values == "python" and hasattr(value_type, "take") else value_type.read
     return read(plain, path, refuse)
 
 
-def needs_zone(kind: Kind) -> bool:
+def needs_zone(value_type: ValueType) -> bool:
     """Whether what a text means depends on the project's time zone."""
-    return hasattr(kind, "zone")
+    return hasattr(value_type, "zone")
 
 
-def _plain(kind: Kind, value: object, door: Door) -> object:
-    """Return a value as YAML would have it, where that is clear; the kind refuses the rest."""
-    if isinstance(kind, ListOf) and door.values != "json":
+def _plain(value_type: ValueType, value: object, door: Door) -> object:
+    """Return a value as YAML would have it, where that is clear; the value_type refuses the rest."""
+    if isinstance(value_type, ListOf) and door.values != "json":
         return [value] if isinstance(value, str) else list(value) if isinstance(value, list | tuple | set) else value
     if door.values == "texts" and isinstance(value, str):
-        if isinstance(kind, Integer) and _WHOLE.fullmatch(value):
+        if isinstance(value_type, Integer) and _WHOLE.fullmatch(value):
             return int(value)
-        if isinstance(kind, Flag):
+        if isinstance(value_type, Flag):
             return {"on": True, "true": True, "off": False, "false": False}.get(value, value)
     return value
 
@@ -141,5 +141,5 @@ def given_texts(cls: type, given: Mapping[str, list[str]]) -> dict[str, object]:
         for name in QUERY.names(declared):
             texts = [text for text in given.get(name, ()) if text]
             if texts:
-                found[name] = texts if isinstance(declared.kind, ListOf) else texts[-1]
+                found[name] = texts if isinstance(declared.type, ListOf) else texts[-1]
     return found

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from runner.model.kind import INVALID, Kind, Path, Report, Text, describe, nullable
-from runner.model.message import told
+from runner.model.message import advise
+from runner.model.value_type import INVALID, Path, Report, Text, ValueType, describe, nullable
 
 
 @dataclass(frozen=True, slots=True)
 class ListOf:
     """A list of at most ``most`` items, held as a tuple; ``unique`` is for items that can be hashed."""
 
-    item: Kind
+    item: ValueType
     unique: bool = False
     most: int | None = None
 
@@ -33,7 +33,7 @@ class ListOf:
             advice = f"write [{shown}]"
             if isinstance(value, dict) and self._is_item(value) and not self._is_item({}):
                 advice = "put it into a list, within [ and ]"
-            report(path, told(f"expected a list, got {describe(value)}", advice))
+            report(path, advise(f"expected a list, got {describe(value)}", advice))
             return INVALID
         if self.most is not None and len(value) > self.most:
             report(path, f"has {len(value)} items, at most {self.most} are allowed")
@@ -47,7 +47,7 @@ class ListOf:
                 if item not in seen:
                     seen.add(item)
                 else:
-                    report((*path, index), told(f"{item!r} appears twice", "remove one"))
+                    report((*path, index), advise(f"{item!r} appears twice", "remove one"))
                     return INVALID
         return tuple(items)
 
@@ -75,13 +75,13 @@ class MapOf:
     """
 
     key: Text
-    value: Kind
+    value: ValueType
     null_resets: bool = False
     dangling: bool = True
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if not isinstance(value, Mapping):
-            report(path, told(f"expected a mapping, got {describe(value)}", "write {name: value}"))
+            report(path, advise(f"expected a mapping, got {describe(value)}", "write {name: value}"))
             return INVALID
         found: dict[str, Any] = {}
         sound = True

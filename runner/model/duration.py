@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from runner.model.message import told
+from runner.model.message import advise
 
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 DURATION_PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|[smhdw]))+$"
@@ -40,10 +40,10 @@ def parse_duration(text: str) -> float:
 def _advice(text: str) -> str:
     bare = text.strip()
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", bare):
-        return told(f"{bare} has no unit", f"write {bare}s, {bare}m or {bare}h")
+        return advise(f"{bare} has no unit", f"write {bare}s, {bare}m or {bare}h")
     if re.fullmatch(r"[0-9]+:[0-9]{2}(:[0-9]{2})?", bare):
-        return told(f"{bare} is not a duration", "write it with units, such as 1h30m")
-    return told(f"{text!r} is not a duration", "write a number with a unit, such as 90s, 15m, 1h30m or 2d")
+        return advise(f"{bare} is not a duration", "write it with units, such as 1h30m")
+    return advise(f"{text!r} is not a duration", "write a number with a unit, such as 90s, 15m, 1h30m or 2d")
 
 
 @lru_cache(maxsize=4096)
@@ -73,7 +73,7 @@ def parse_size(text: str) -> int:
     if not match:
         near = _NEARLY_SIZE.match(text)
         advice = f"{near[1]}{near[2].upper()}iB" if near else "a whole number with B, KiB, MiB or GiB, such as 64KiB"
-        raise ValueError(told(f"{text!r} is not a size", f"write {advice}"))
+        raise ValueError(advise(f"{text!r} is not a size", f"write {advice}"))
     return int(match[1]) * _BYTES[match[2]]
 
 

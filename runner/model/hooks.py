@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from runner.model.message import hint, told
+from runner.model.message import advise, hint
 from runner.model.option import INVALID, Duration, Integer, ListOf, Path, Report, Section, Text, option
 
 JOB_NAME = Text(
@@ -43,7 +43,7 @@ class HookEntry:
             return INVALID if name is INVALID else Hook(job=name)
         if not self.counts and value.get("after") is not None:
             where = "write it under failure or recovered"
-            report((*path, "after"), told("counts runs that ended in FAILURE", where), on_key=True)
+            report((*path, "after"), advise("counts runs that ended in FAILURE", where), on_key=True)
             return INVALID
         return HOOK.read(value, path, report)
 
@@ -69,7 +69,7 @@ class HookList(ListOf):
         seen = set()
         for index, hook in enumerate(hooks):
             if hook.job in seen:
-                report((*path, index), told(f"{hook.job!r} appears twice", "remove one"))
+                report((*path, index), advise(f"{hook.job!r} appears twice", "remove one"))
                 return INVALID
             seen.add(hook.job)
         return hooks

@@ -9,7 +9,7 @@ from typing import ClassVar
 from runner.model.concurrency import CONCURRENCY_ALIASES, Concurrency, check_key
 from runner.model.foreign_names import FOREIGN_JOB_NAMES
 from runner.model.hooks import HOOKS_ALIASES, UNIQUE_ALIASES, Hooks, Unique
-from runner.model.message import Message, hint, told
+from runner.model.message import Message, advise, hint
 from runner.model.option import (
     Defaults,
     Duration,
@@ -305,21 +305,21 @@ def check_job(job: JobSpec, path: Path, report: Report) -> bool:
         sound &= _check_flow(job, path, report)
     elif job.task is None:
         help = known_options(JobSpec)["task"].help
-        report(path, told("task is missing", f"add it: {help}"), on_key=True)
+        report(path, advise("task is missing", f"add it: {help}"), on_key=True)
         sound = False
     if not job.steps and job.on_failure != "finish":
-        report((*path, "on_failure"), told("has no effect without steps", "remove it"), on_key=True)
+        report((*path, "on_failure"), advise("has no effect without steps", "remove it"), on_key=True)
         sound = False
     if job.hooks.silent and job.alert_if_no_success is None:
         advice = "add alert_if_no_success to the job, such as alert_if_no_success: 26h"
-        report((*path, "hooks", "silent"), told("never fires", advice))
+        report((*path, "hooks", "silent"), advise("never fires", advice))
         sound = False
     if job.hooks.overrun and job.overrun is None:
-        report((*path, "hooks", "overrun"), told("never fires", "add overrun to the job, such as overrun: 30m"))
+        report((*path, "hooks", "overrun"), advise("never fires", "add overrun to the job, such as overrun: 30m"))
         sound = False
     for name in job.params:
         if name in job.kwargs:
-            report((*path, "params", name), told("is a fixed kwarg too", "remove one of them"), on_key=True)
+            report((*path, "params", name), advise("is a fixed kwarg too", "remove one of them"), on_key=True)
             sound = False
     for option_name in ("kwargs", "env"):
         sound &= params_known(getattr(job, option_name), job.params, (*path, option_name), report)
@@ -336,7 +336,7 @@ def check_job(job: JobSpec, path: Path, report: Report) -> bool:
             what, close = f"{name} is not a param of the job", closest(name, job.params)
             at = (*path, "unique", "by", number)
             if close is None:
-                report(at, told(what, "declare it under params"))
+                report(at, advise(what, "declare it under params"))
             else:
                 fits = close not in (job.unique.by if job.unique else ())
                 report(at, Message(f"{what}, did you mean {close}?", replacement=close if fits else ""))
@@ -356,7 +356,7 @@ def _check_flow(job: JobSpec, path: Path, report: Report) -> bool:
     sound = True
     for name, advice in NOT_OF_FLOWS.items():
         if getattr(job, name):
-            report((*path, name), told("cannot be used together with steps", advice), on_key=True)
+            report((*path, name), advise("cannot be used together with steps", advice), on_key=True)
             sound = False
     return sound
 

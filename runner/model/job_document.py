@@ -22,7 +22,7 @@ def job_document(
         following: its next slot, a Unix time in ms.
     """
     every = {
-        each.key: each.kind.write(value) if (value := getattr(job, each.field)) is not None else None
+        each.key: each.type.write(value) if (value := getattr(job, each.field)) is not None else None
         for each in options_of(JobSpec)
     }
     stands = {

@@ -10,20 +10,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from runner.model.message import Message, told
+from runner.model.message import Message, advise
 from runner.model.option import (
     INVALID,
     AnyJson,
     Choice,
     Flag,
     Integer,
-    Kind,
     ListOf,
     MapOf,
     Number,
     Path,
     Report,
     Text,
+    ValueType,
     closest,
     describe,
     ignore,
@@ -76,17 +76,17 @@ class _Type:
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if value is None:
-            report(path, told("expected a type, got nothing", 'write "null", with quotes, for the type null', "; "))
+            report(path, advise("expected a type, got nothing", 'write "null", with quotes, for the type null', "; "))
             return INVALID
         if not isinstance(value, list):
             return Choice(TYPES).read(value, path, report)
         if not value:
-            report(path, told("is empty", f"name at least one of {', '.join(TYPES)}"))
+            report(path, advise("is empty", f"name at least one of {', '.join(TYPES)}"))
             return INVALID
         if None in value:
             report(
                 (*path, value.index(None)),
-                told("expected a type, got nothing", 'write "null", with quotes, for the type null', "; "),
+                advise("expected a type, got nothing", 'write "null", with quotes, for the type null', "; "),
             )
             return INVALID
         return INVALID if ListOf(Choice(TYPES), unique=True).read(value, path, report) is INVALID else value
@@ -111,11 +111,11 @@ class _Type:
 class _NonEmpty:
     """A list with at least one item."""
 
-    item: Kind
+    item: ValueType
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if isinstance(value, list) and not value:
-            report(path, told("is empty, so no value can ever match", "list at least one item", "; "))
+            report(path, advise("is empty, so no value can ever match", "list at least one item", "; "))
             return INVALID
         return ListOf(self.item).read(value, path, report)
 
@@ -148,7 +148,7 @@ class _Schema:
 _ANY = AnyJson()
 _SUB = _Schema()
 
-KEYWORDS: dict[str, Kind] = {
+KEYWORDS: dict[str, ValueType] = {
     "type": _Type(),
     "description": Text(max_length=4096),
     "title": Text(max_length=200),
@@ -237,8 +237,8 @@ KEYWORD_HELP = {
 }
 """One sentence for each keyword, for editors."""
 
-NESTED_KEYWORDS: dict[str, Kind] = {**KEYWORDS, "required": ListOf(Text(), unique=True)}
-PARAM_KEYWORDS: dict[str, Kind] = {**KEYWORDS, "required": Flag()}
+NESTED_KEYWORDS: dict[str, ValueType] = {**KEYWORDS, "required": ListOf(Text(), unique=True)}
+PARAM_KEYWORDS: dict[str, ValueType] = {**KEYWORDS, "required": Flag()}
 
 VALUE_KEYWORDS = frozenset({"default", "const"})
 """Keywords whose value may be null; elsewhere null resets what was inherited, and is wrong where there is nothing."""
@@ -286,7 +286,7 @@ def subschema() -> dict[str, Any]:
         # null only where a keyword of a param takes it, to reset what was inherited
         "type": ["object", "boolean", "null"],
         "additionalProperties": False,
-        "properties": {name: described(name, kind.schema()) for name, kind in NESTED_KEYWORDS.items()},
+        "properties": {name: described(name, value_type.schema()) for name, value_type in NESTED_KEYWORDS.items()},
     }
 
 
@@ -295,19 +295,19 @@ def described(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {**schema, "description": KEYWORD_HELP.get(name, "The keys that must be there.")}
 
 
-def keywords_sound(declared: Mapping[str, Any], known: dict[str, Kind], path: Path, report: Report) -> bool:
+def keywords_sound(declared: Mapping[str, Any], known: dict[str, ValueType], path: Path, report: Report) -> bool:
     """Report what is wrong with the keywords of one schema; return whether nothing is."""
     sound = True
     for key, value in declared.items():
-        kind = known.get(key)
-        if kind is None:
+        value_type = known.get(key)
+        if value_type is None:
             report((*path, key), _unknown_keyword(key, known, declared), on_key=True)
             sound = False
         elif key == "required" and known is PARAM_KEYWORDS and isinstance(value, list):
             for_keys = "for the keys of an object write allOf: [{required: […]}]"
-            report((*path, key), told("expected true or false", for_keys, "; "))
+            report((*path, key), advise("expected true or false", for_keys, "; "))
             sound = False
-        elif kind is not _ANY and kind.read(value, (*path, key), report) is INVALID:
+        elif value_type is not _ANY and value_type.read(value, (*path, key), report) is INVALID:
             sound = False
         elif key == "patternProperties":
             for pattern in value:
@@ -317,19 +317,21 @@ def keywords_sound(declared: Mapping[str, Any], known: dict[str, Kind], path: Pa
             if low in declared and high in declared and declared[low] > declared[high]:
                 report(
                     (*path, low),
-                    told(f"is more than {high}, so no value can ever match", "swap or correct them", "; "),
+                    advise(f"is more than {high}, so no value can ever match", "swap or correct them", "; "),
                 )
                 sound = False
     return sound
 
 
-def _unknown_keyword(key: str, known: dict[str, Kind], declared: Mapping[str, Any]) -> Message:
+def _unknown_keyword(key: str, known: dict[str, ValueType], declared: Mapping[str, Any]) -> Message:
     if key in _REFERENCES:
-        return told("references are not supported", "write the schema out or repeat it with a YAML anchor")
+        return advise("references are not supported", "write the schema out or repeat it with a YAML anchor")
     what = "unknown keyword of JSON Schema"
     meant = _ALIASES.get(key) or closest(key, known)
     if meant is None:
         return Message(f"{what}, use one of {', '.join(sorted(known))}")
-    kind = known.get(meant)
-    fits = kind is not None and meant not in declared and kind.read(declared[key], (), ignore) is not INVALID
+    value_type = known.get(meant)
+    fits = (
+        value_type is not None and meant not in declared and value_type.read(declared[key], (), ignore) is not INVALID
+    )
     return Message(f"{what}, did you mean {meant}?", replacement=meant if fits else "")

@@ -48,7 +48,7 @@ def hint(words: str) -> Message:
     return Message(f"({words})")
 
 
-def told(what: str, remedy: str, joint: str = ", ", *, replacement: str = "") -> Message:
+def advise(what: str, remedy: str, joint: str = ", ", *, replacement: str = "") -> Message:
     """Return the message ``what``, which ends with its remedy."""
     return Message(what + joint + remedy, remedy, replacement=replacement)
 

@@ -1,6 +1,6 @@
 """Declare an option once: its type, default, bounds, help, and JSON Schema derive from that.
 
-An option is a dataclass field made by :func:`option`. Its *kind* knows how to check a plain value
+An option is a dataclass field made by :func:`option`. Its *type* knows how to check a plain value
 (as YAML gave it) and how to say the same rule in JSON Schema; everything else (validation,
 defaults, editor help, reference pages) derives from these two.
 """
@@ -14,25 +14,25 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from runner.model.container import AnyJson, ListOf, MapOf, on_keys
-from runner.model.kind import (
+from runner.model.message import Message, advise
+from runner.model.value_type import (
     INVALID,
     Choice,
     Duration,
     Flag,
     Integer,
-    Kind,
     Number,
     Path,
     Report,
     Size,
     Text,
+    ValueType,
     closest,
     describe,
     did_you_mean,
     ignore,
     nullable,
 )
-from runner.model.message import Message, told
 
 __all__ = [
     "INVALID",
@@ -42,7 +42,6 @@ __all__ = [
     "Duration",
     "Flag",
     "Integer",
-    "Kind",
     "ListOf",
     "MapOf",
     "Number",
@@ -52,6 +51,7 @@ __all__ = [
     "Section",
     "Size",
     "Text",
+    "ValueType",
     "closest",
     "describe",
     "did_you_mean",
@@ -66,11 +66,11 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One declared option: its key in YAML or on the command line, kind, default and help."""
+    """One declared option: its key in YAML or on the command line, type, default, and help."""
 
     key: str
     field: str
-    kind: Kind
+    type: ValueType
     help: str
     required: bool
     default: Any
@@ -79,14 +79,14 @@ class Option:
 
     def takes(self, value: Any) -> bool:
         """Return whether ``value``, as YAML gave it, is one of this option; null resets it."""
-        return (value is None and not self.required) or self.kind.read(value, (), ignore) is not INVALID
+        return (value is None and not self.required) or self.type.read(value, (), ignore) is not INVALID
 
     def schema(self) -> dict[str, Any]:
         """Return the option's JSON Schema, with help, default and examples for editors."""
-        schema = nullable(self.kind.schema()) if not self.required else self.kind.schema()
+        schema = nullable(self.type.schema()) if not self.required else self.type.schema()
         schema["description"] = self.help
         if not self.required and self.default is not None:
-            schema["default"] = self.kind.write(self.default)
+            schema["default"] = self.type.write(self.default)
         if self.examples:
             schema["examples"] = list(self.examples)
         return schema
@@ -96,7 +96,7 @@ _REQUIRED: Final[Any] = object()
 
 
 def option(
-    kind: Kind,
+    type: ValueType,
     *,
     help: str,
     default: Any = _REQUIRED,
@@ -107,14 +107,14 @@ def option(
     """Declare an option as a dataclass field.
 
     Args:
-        kind: how its value is checked and described.
+        type: how its value is checked and described.
         help: one sentence for editors and the reference page.
         default: the built-in default as the model holds it; without one the option is required.
         key: its name in YAML, or on the command line, where that is no Python identifier or a keyword (``for``).
         examples: values as they stand in YAML.
         former: names that the REST API and the dashboard had for it, and still accept. YAML accepts none.
     """
-    metadata = {"option": {"kind": kind, "help": help, "key": key, "examples": examples, "former": former}}
+    metadata = {"option": {"type": type, "help": help, "key": key, "examples": examples, "former": former}}
     if default is _REQUIRED:
         return dataclasses.field(metadata=metadata)
     if isinstance(default, dict | MappingProxyType):
@@ -124,10 +124,10 @@ def option(
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def option_like(section: type, name: str, kind: Kind) -> Any:
-    """Declare an option just as ``section`` declares it, with another kind."""
+def option_like(section: type, name: str, type: ValueType) -> Any:
+    """Declare an option just as ``section`` declares it, with another type."""
     field = next(each for each in dataclasses.fields(section) if each.name == name)
-    metadata = {"option": {**field.metadata["option"], "kind": kind}}
+    metadata = {"option": {**field.metadata["option"], "type": type}}
     return dataclasses.field(default=field.default, default_factory=field.default_factory, metadata=metadata)
 
 
@@ -165,7 +165,7 @@ def _collect(section: type) -> Iterable[Option]:
         yield Option(
             key=declared["key"] or field.name,
             field=field.name,
-            kind=declared["kind"],
+            type=declared["type"],
             help=declared["help"],
             required=required,
             default=None if required else default,
@@ -209,14 +209,14 @@ class Section:
                 report((*path, key), self.unknown(str(key), value), on_key=True)
                 sound = False
             elif item is not None:
-                read = declared.kind.read(item, (*path, key), report)
+                read = declared.type.read(item, (*path, key), report)
                 if read is INVALID:
                     sound = False
                 else:
                     values[declared.field] = read
         for declared in known.values():
             if declared.required and value.get(declared.key) is None:
-                report(path, told(f"{declared.key} is missing", f"add it: {declared.help}"), on_key=True)
+                report(path, advise(f"{declared.key} is missing", f"add it: {declared.help}"), on_key=True)
                 sound = False
         return values, sound
 
@@ -239,7 +239,7 @@ class Section:
             each for each in options_of(self.cls) if each.examples and not isinstance(each.examples[0], dict | list)
         ]
         example = [f"{each.key}: {each.examples[0]}" for each in [each for each in shown if each.required] or shown[:1]]
-        return told(what, f"write {{{', '.join(example)}}}") if example else Message(what)
+        return advise(what, f"write {{{', '.join(example)}}}") if example else Message(what)
 
     def schema(self) -> dict[str, Any]:
         declared = options_of(self.cls)
@@ -262,7 +262,7 @@ class Section:
         for declared in options_of(self.cls):
             held = values.get(declared.field)
             if held is not None and held != declared.default:
-                written[declared.key] = declared.kind.write(held)
+                written[declared.key] = declared.type.write(held)
         return written
 
 
@@ -290,7 +290,7 @@ class Defaults:
             declared = known.get(key)
             if declared is None:
                 report((*path, key), self.section.unknown(key, value), on_key=True)
-            elif item is None or declared.kind.read(item, (*path, key), report) is not INVALID:
+            elif item is None or declared.type.read(item, (*path, key), report) is not INVALID:
                 sound[key] = item
         return sound, len(sound) == len(value)
 

@@ -8,10 +8,10 @@ from types import MappingProxyType
 from typing import Any
 
 from runner.model.keyword import PARAM_KEYWORDS, TYPES, VALUE_KEYWORDS, described, keywords_sound
-from runner.model.message import told
-from runner.model.option import INVALID, Kind, Path, Report, Text, describe, nullable, on_keys
+from runner.model.message import advise
+from runner.model.option import INVALID, Path, Report, Text, ValueType, describe, nullable, on_keys
 
-_NEVER_MISSING = told("a param with a default is never missing", "remove required or default")
+_NEVER_MISSING = advise("a param with a default is never missing", "remove required or default")
 PARAM_NAME = Text(
     pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
     advice="a param becomes a keyword argument, so use letters, digits and underscores, no digit first",
@@ -57,7 +57,7 @@ class Params:
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if not isinstance(value, Mapping):
             shown = "write names and schemas, such as {day: {type: string}}"
-            report(path, told(f"expected a mapping, got {describe(value)}", shown))
+            report(path, advise(f"expected a mapping, got {describe(value)}", shown))
             return INVALID
         found: dict[str, Param] = {}
         sound = True
@@ -77,7 +77,7 @@ class Params:
     def _read_param(self, name: str, declared: Any, path: Path, report: Report) -> Param | None:
         if not isinstance(declared, Mapping):
             if isinstance(declared, str) and declared in TYPES:
-                report(path, told("expected a schema", f"write {{type: {declared}}}"))
+                report(path, advise("expected a schema", f"write {{type: {declared}}}"))
             else:
                 report(path, f"expected a schema such as {{type: string}}, got {describe(declared)}")
             return None
@@ -92,7 +92,7 @@ class Params:
         return Param(name, MappingProxyType(schema), required)
 
     def schema(self) -> dict[str, Any]:
-        keywords = {name: _nullable_keyword(name, kind) for name, kind in PARAM_KEYWORDS.items()}
+        keywords = {name: _nullable_keyword(name, value_type) for name, value_type in PARAM_KEYWORDS.items()}
         param = {
             "type": ["object", "null"],
             "additionalProperties": False,
@@ -117,7 +117,7 @@ class Params:
 PARAMS = Params()
 
 
-def _nullable_keyword(name: str, kind: Kind) -> dict[str, Any]:
-    schema = kind.schema() if name in VALUE_KEYWORDS else nullable(kind.schema())
+def _nullable_keyword(name: str, value_type: ValueType) -> dict[str, Any]:
+    schema = value_type.schema() if name in VALUE_KEYWORDS else nullable(value_type.schema())
     told = {"description": "true: a submission without it is refused."} if name == "required" else {}
     return {**described(name, schema), **told}

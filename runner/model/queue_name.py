@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from runner.model.kind import Integer, Text
+from runner.model.value_type import Integer, Text
 
 QUEUE_NAME: Final = Text(
     pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$",

@@ -11,8 +11,8 @@ import warnings
 from functools import lru_cache
 from typing import Any
 
+from runner.model.message import advise as with_remedy
 from runner.model.message import message_of
-from runner.model.message import told as with_remedy
 
 MOST_PATTERN = 1000
 """Characters of a pattern."""

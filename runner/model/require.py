@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.model.hooks import JOB_NAME
-from runner.model.kind import ignore
-from runner.model.message import told
+from runner.model.message import advise
 from runner.model.option import INVALID, Duration, ListOf, Path, Report, Section, describe, option
+from runner.model.value_type import ignore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class RequireList(ListOf):
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if not isinstance(value, list):
             name = value if isinstance(value, str) and JOB_NAME.read(value, (), ignore) is not INVALID else "extract"
-            report(path, told(f"expected a list, got {describe(value)}", f"write [{{job: {name}, within: 1d}}]"))
+            report(path, advise(f"expected a list, got {describe(value)}", f"write [{{job: {name}, within: 1d}}]"))
             return INVALID
         required = ListOf.read(self, value, path, report)
         if required is INVALID:
@@ -37,7 +37,7 @@ class RequireList(ListOf):
         seen = set()
         for index, each in enumerate(required):
             if each.job in seen:
-                report((*path, index, "job"), told(f"{each.job!r} appears twice", "remove one"))
+                report((*path, index, "job"), advise(f"{each.job!r} appears twice", "remove one"))
                 return INVALID
             seen.add(each.job)
         return required

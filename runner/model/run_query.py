@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypedDict, get_args
 
 from runner.model.container import ListOf
-from runner.model.kind import INVALID, Choice, Flag, Path, Report, Text
 from runner.model.option import option
 from runner.model.run import FailureReason, RevokedReason, State, Trigger
-from runner.model.time_kinds import PastTime
+from runner.model.time_types import PastTime
+from runner.model.value_type import INVALID, Choice, Flag, Path, Report, Text
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -11,14 +11,14 @@ from runner.model.container import MapOf
 from runner.model.cron_hint import every, instead_of
 from runner.model.duration import MAX_DURATION, format_duration
 from runner.model.foreign_names import FOREIGN_SCHEDULE_NAMES
-from runner.model.kind import INVALID, Choice, Duration, Kind, Path, Report, describe
-from runner.model.message import hint, told
+from runner.model.message import advise, hint
 from runner.model.option import Section, option
 from runner.model.param import PARAM_NAME
 from runner.model.plural import things
 from runner.model.slot_rule import SlotRules, Window
 from runner.model.slot_template import SlotTemplate
 from runner.model.timezone import Moment, Timezone
+from runner.model.value_type import INVALID, Choice, Duration, Path, Report, ValueType, describe
 
 _FIELD = r"[0-9A-Za-z*,/#-]+"
 CRON_PATTERN = rf"^(@(yearly|annually|monthly|weekly|daily|midnight|hourly)|{_FIELD}([ \t]+{_FIELD}){{4,5}})$"
@@ -36,7 +36,7 @@ class CronExpression:
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if not isinstance(value, str):
-            report(path, told(f"expected a cron expression, got {describe(value)}", _CRON_ADVICE))
+            report(path, advise(f"expected a cron expression, got {describe(value)}", _CRON_ADVICE))
             return INVALID
         if len(value) > LONGEST_EXPRESSION:
             report(path, f"is {len(value)} characters long, at most {LONGEST_EXPRESSION} are allowed")
@@ -56,17 +56,17 @@ class CronExpression:
 
 def _explain(text: str) -> str:
     if text == "@reboot":
-        return told(
+        return advise(
             "@reboot is not a time, so it cannot be a schedule", "write when the job runs, such as @daily", "; "
         )
     if (instead := instead_of(text)) is not None:
-        return told(f"{text!r} is not a cron expression", instead.words)
+        return advise(f"{text!r} is not a cron expression", instead.words)
     if text.startswith("@"):
-        return told(f"{text!r} is not known", "write @hourly, @daily, @weekly, @monthly or @yearly")
+        return advise(f"{text!r} is not known", "write @hourly, @daily, @weekly, @monthly or @yearly")
     fields = text.split()
     if all(re.fullmatch(_FIELD, field) for field in fields):
-        return told(f"{text!r} has {things(len(fields), 'field')}", _CRON_ADVICE)
-    return told(f"{text!r} is not a cron expression", _CRON_ADVICE)
+        return advise(f"{text!r} has {things(len(fields), 'field')}", _CRON_ADVICE)
+    return advise(f"{text!r} is not a cron expression", _CRON_ADVICE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,12 +165,12 @@ SCHEDULE_ALIASES = {
 
 def _check_schedule(schedule: Schedule, path: Path, report: Report) -> bool:
     if schedule.cron is None and schedule.every is None:
-        report(path, told("has neither cron nor every", 'write cron: "0 2 * * *" or every: 15m'), on_key=True)
+        report(path, advise("has neither cron nor every", 'write cron: "0 2 * * *" or every: 15m'), on_key=True)
         return False
     if schedule.cron is not None and schedule.every is not None:
         report(
             (*path, "every"),
-            told("cannot be used together with cron", "remove one of them; a list holds several schedules"),
+            advise("cannot be used together with cron", "remove one of them; a list holds several schedules"),
             on_key=True,
         )
         return False
@@ -199,7 +199,7 @@ class Schedules:
         if not isinstance(value, str):
             seconds = isinstance(value, int | float) and not isinstance(value, bool) and 1 <= value <= MAX_DURATION
             hint = f"; for an interval in seconds write {every(value)}" if seconds else ""
-            report(path, told(f"expected a cron expression or a mapping, got {describe(value)}", _CRON_ADVICE + hint))
+            report(path, advise(f"expected a cron expression or a mapping, got {describe(value)}", _CRON_ADVICE + hint))
             return INVALID
         cron = _CRON.read(value, path, report)
         return INVALID if cron is INVALID else Schedule(cron=cron)
@@ -228,7 +228,7 @@ def _present(name: str) -> dict[str, Any]:
     return {"required": [name], "properties": {name: {"not": {"type": "null"}}}}
 
 
-_CRON: Kind = CronExpression()
+_CRON: ValueType = CronExpression()
 SCHEDULES = Schedules()
 
 

@@ -7,8 +7,8 @@ import shlex
 from dataclasses import dataclass
 from typing import Any
 
-from runner.model.kind import INVALID, Path, Report, describe, editor_message
-from runner.model.message import told
+from runner.model.message import advise
+from runner.model.value_type import INVALID, Path, Report, describe, editor_message
 
 _PLACES = r"env:[A-Za-z_][A-Za-z0-9_]*|file:[^\x00]+"
 _COMMAND = r"exec:[^\x00\r\n]*[^\x00\s][^\x00\r\n]*"
@@ -31,16 +31,16 @@ class SecretSource:
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if not isinstance(value, str):
-            report(path, told(f"expected text, got {describe(value)}", self._advice, "; "))
+            report(path, advise(f"expected text, got {describe(value)}", self._advice, "; "))
             return INVALID
         if not re.fullmatch(self._pattern, value):
-            report(path, told("is not a source of a secret", self._advice))
+            report(path, advise("is not a source of a secret", self._advice))
             return INVALID
         if value.startswith("exec:"):
             try:
                 shlex.split(value[5:])
             except ValueError:
-                report(path, told("a quote is not closed", "quote arguments as a shell takes them"))
+                report(path, advise("a quote is not closed", "quote arguments as a shell takes them"))
                 return INVALID
         return value
 

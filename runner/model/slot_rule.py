@@ -9,9 +9,9 @@ from datetime import date
 from typing import Any
 
 from runner.model.container import ListOf, MapOf
-from runner.model.kind import INVALID, Choice, Path, Report, Text, describe, editor_message
-from runner.model.message import Message, told
+from runner.model.message import Message, advise
 from runner.model.option import Section, option
+from runner.model.value_type import INVALID, Choice, Path, Report, Text, describe, editor_message
 
 CALENDAR = "calendar:"
 """What stands before the name of a calendar."""
@@ -40,13 +40,13 @@ class Day:
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if not isinstance(value, str):
-            report(path, told(f"expected a date, got {describe(value)}", "write one such as 2026-12-25"))
+            report(path, advise(f"expected a date, got {describe(value)}", "write one such as 2026-12-25"))
             return INVALID
         try:
             if not re.fullmatch(_DATE, value) or not 2 <= date.fromisoformat(value).year <= 9979:
                 raise ValueError
         except ValueError:
-            report(path, told(f"{value!r} is not a date", "write one such as 2026-12-25"))
+            report(path, advise(f"{value!r} is not a date", "write one such as 2026-12-25"))
             return INVALID
         return value
 
@@ -65,16 +65,18 @@ class TimeOfDay:
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if not isinstance(value, str):
-            report(path, told(f"expected a time of day, got {describe(value)}", 'write one in quotes, such as "22:00"'))
+            report(
+                path, advise(f"expected a time of day, got {describe(value)}", 'write one in quotes, such as "22:00"')
+            )
             return INVALID
         match = _TIME.fullmatch(value)
         minutes = int(match[1]) * 60 + int(match[2]) if match is not None else -1
         if match is None or len(match[1]) != 2 or minutes > (1440 if self.end else 1439):
             what, last = f"{value!r} is not a time of day", "24:00" if self.end else "23:59"
             if match is not None and len(match[1]) == 1:
-                report(path, told(what, f'write "0{value}"', replacement=f'"0{value}"'))
+                report(path, advise(what, f'write "0{value}"', replacement=f'"0{value}"'))
             else:
-                report(path, told(what, f'write "00:00" to "{last}"'))
+                report(path, advise(what, f'write "00:00" to "{last}"'))
             return INVALID
         return minutes
 
@@ -124,12 +126,12 @@ class Window:
 
 def _check_window(window: Window, path: Path, report: Report) -> bool:
     if window == Window():
-        report(path, told("covers all times", 'write from and to, such as {from: "22:00", to: "06:00"}, or days'))
+        report(path, advise("covers all times", 'write from and to, such as {from: "22:00", to: "06:00"}, or days'))
         return False
     if window.start == window.end:
         report(
             (*path, "to"),
-            told("is the time of from, so that the window would hold nothing", "leave both out for whole days", "; "),
+            advise("is the time of from, so that the window would hold nothing", "leave both out for whole days", "; "),
         )
         return False
     return True
@@ -150,7 +152,7 @@ class SlotRule:
         if isinstance(value, Mapping):
             return WINDOW.read(value, path, report)
         if not isinstance(value, str):
-            report(path, told(f"expected a date, a calendar, or a window, got {describe(value)}", _RULE_ADVICE))
+            report(path, advise(f"expected a date, a calendar, or a window, got {describe(value)}", _RULE_ADVICE))
             return INVALID
         if value.startswith(CALENDAR):
             name = CALENDAR_NAME.read(value.removeprefix(CALENDAR), path, report)
@@ -166,7 +168,7 @@ class SlotRule:
             return INVALID
         else:
             advice = _RULE_ADVICE
-        report(path, told(f"{value!r} is not a date", advice))
+        report(path, advise(f"{value!r} is not a date", advice))
         return INVALID
 
     def schema(self) -> dict[str, Any]:
@@ -191,10 +193,10 @@ class SlotRules:
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if isinstance(value, Mapping):
-            report(path, told("expected a list, got a mapping", "put brackets around it: [{…}]"))
+            report(path, advise("expected a list, got a mapping", "put brackets around it: [{…}]"))
             return INVALID
         if self.some and isinstance(value, list) and not value:
-            report(path, told("is empty, so that no slot would be left", "remove it to have no such rule", "; "))
+            report(path, advise("is empty, so that no slot would be left", "remove it to have no such rule", "; "))
             return INVALID
         return ListOf(SlotRule(), most=MOST_RULES).read(value, path, report)
 
@@ -227,11 +229,11 @@ class CalendarSource:
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if isinstance(value, list):
             if not value:
-                report(path, told("is empty", _SOURCE_ADVICE))
+                report(path, advise("is empty", _SOURCE_ADVICE))
                 return INVALID
             return ListOf(Day(), most=MOST_DATES).read(value, path, report)
         if not isinstance(value, str):
-            report(path, told(f"expected a list of dates or a text, got {describe(value)}", _SOURCE_ADVICE))
+            report(path, advise(f"expected a list of dates or a text, got {describe(value)}", _SOURCE_ADVICE))
             return INVALID
         if not re.fullmatch(_SOURCE_PATTERN[1:-1], value):
             if re.fullmatch(_DATE, value):
@@ -242,7 +244,7 @@ class CalendarSource:
                 advice = f"write file:{value}"
             else:
                 advice = _SOURCE_ADVICE
-            report(path, told(f"{value!r} is not a calendar", advice))
+            report(path, advise(f"{value!r} is not a calendar", advice))
             return INVALID
         return value
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from runner.model.kind import INVALID, Path, Report, closest, editor_message
-from runner.model.message import Message, as_message, message_of, told
+from runner.model.message import Message, advise, as_message, message_of
 from runner.model.template import LITERAL, PLACEHOLDER, expand, not_closed, placeholders
+from runner.model.value_type import INVALID, Path, Report, closest, editor_message
 
 SLOT_TEMPLATE_REF = "#/$defs/slot_template"
 """Where the JSON Schema of a jobs file keeps the rule for a JSON value with placeholders of a slot."""
@@ -119,7 +119,9 @@ def _parse(name: str) -> _Placeholder:
     if part is not None and part not in _PARTS:
         close = closest(part, PARTS)
         what = f"{part!r} is not a part of a slot"
-        raise _Bad(f"{what}, did you mean run.slot.{close}?" if close else told(what, f"use one of {', '.join(PARTS)}"))
+        raise _Bad(
+            f"{what}, did you mean run.slot.{close}?" if close else advise(what, f"use one of {', '.join(PARTS)}")
+        )
     if written is not None:
         written = written.strip()
         _check_format(part or "", written)
@@ -128,21 +130,23 @@ def _parse(name: str) -> _Placeholder:
 
 def _not_of_a_slot(name: str) -> str:
     if re.fullmatch(r"run\.slot\b.*", name, re.DOTALL):
-        return told("the offset or the format cannot be read", _EXAMPLES)
+        return advise("the offset or the format cannot be read", _EXAMPLES)
     bare = name.removeprefix("slot.").removeprefix("run.")
     if bare in _PARTS:
         return f"there is no such name, did you mean ${{run.slot.{bare}}}?"
     if name in ("slot", "run.slots"):
         return "there is no such name, did you mean ${run.slot}?"
-    return told("only the slot is known when a schedule submits a run", f"{_EXAMPLES}; {LITERAL}", "; ")
+    return advise("only the slot is known when a schedule submits a run", f"{_EXAMPLES}; {LITERAL}", "; ")
 
 
 def _offset(found: re.Match[str]) -> tuple[int, str]:
     sign, number, unit = found.groups()
     if not unit:
-        raise _Bad(told(f"the offset {sign} {number} has no unit", f"write {number}d, or another one of m h d w mo y"))
+        raise _Bad(
+            advise(f"the offset {sign} {number} has no unit", f"write {number}d, or another one of m h d w mo y")
+        )
     if unit not in _UNITS:
-        raise _Bad(told(f"{unit!r} is not a unit of an offset", "write one of m h d w mo y"))
+        raise _Bad(advise(f"{unit!r} is not a unit of an offset", "write one of m h d w mo y"))
     if len(number) > 4:
         raise _Bad(f"the offset {number[:20]}{unit} is too large, at most {LONGEST_OFFSET} is allowed")
     return int(sign + number), unit
@@ -150,13 +154,13 @@ def _offset(found: re.Match[str]) -> tuple[int, str]:
 
 def _check_format(part: str, written: str) -> None:
     if part not in _FORMATTED:
-        raise _Bad(told(f"run.slot.{part} takes no format", "write the format after run.slot"))
+        raise _Bad(advise(f"run.slot.{part} takes no format", "write the format after run.slot"))
     if not written:
-        raise _Bad(told("the format is empty", "write one such as %Y%m%d after the |, or remove the |"))
+        raise _Bad(advise("the format is empty", "write one such as %Y%m%d after the |, or remove the |"))
     for found in _DIRECTIVE.finditer(written):
         if found[1] not in _DIRECTIVES:
             known = " ".join(f"%{each}" for each in DIRECTIVES)
-            raise _Bad(told(f"{found[0]!r} is not known in a format", f"use one of {known}"))
+            raise _Bad(advise(f"{found[0]!r} is not known in a format", f"use one of {known}"))
 
 
 def _moved(at: datetime, number: int, unit: str) -> datetime:

@@ -10,8 +10,7 @@ from typing import Any, ClassVar
 from runner.model.container import MapOf
 from runner.model.foreign_names import FOREIGN_STEP_NAMES
 from runner.model.hooks import JOB_NAME
-from runner.model.kind import editor_message
-from runner.model.message import Message, hint, told
+from runner.model.message import Message, advise, hint
 from runner.model.option import (
     INVALID,
     AnyJson,
@@ -35,6 +34,7 @@ from runner.model.option import (
 from runner.model.param import PARAM_NAME
 from runner.model.task_options import ENV_NAME, ENV_VALUE, IMPORT_PATH, KWARG_NAME, TaskOptions, check_task_options
 from runner.model.template import IN_FLOW, IN_TASK_STEP, STEP_WORD, Template, is_placeholder
+from runner.model.value_type import editor_message
 
 STEP_NAME = Text(
     pattern=rf"^{STEP_WORD}$",
@@ -84,11 +84,11 @@ class Condition:
             return _IN_FLOW.read(_normal(value), path, report)
         what = f"expected one placeholder, got {describe(value)}"
         if isinstance(value, str) and (instead := _FUNCTIONS.get(value.strip(" ${}"))) is not None:
-            report(path, told(f"{value.strip()!r} is of GitHub Actions", instead, ", "))
+            report(path, advise(f"{value.strip()!r} is of GitHub Actions", instead, ", "))
             return INVALID
         if isinstance(value, str):
             what = f"{value[:60]!r} is not one placeholder, and there are no expressions"
-        report(path, told(what, _CONDITION, "; "))
+        report(path, advise(what, _CONDITION, "; "))
         return INVALID
 
     def schema(self) -> dict[str, Any]:
@@ -112,7 +112,9 @@ class Each:
             return self._list(value, path, report)
         found = {}
         if not value:
-            report(path, told("is empty, so the step would never run", "name a list, such as {region: [eu, us]}", "; "))
+            report(
+                path, advise("is empty, so the step would never run", "name a list, such as {region: [eu, us]}", "; ")
+            )
             return INVALID
         for name, items in value.items():
             key = _ITEM_NAME.read(name, (*path, name), on_keys(report))
@@ -126,7 +128,7 @@ class Each:
         if isinstance(value, str) and is_placeholder(value.strip()):
             return _IN_FLOW.read(_normal(value), path, report)
         what = f"expected a list, got {describe(value)}"
-        report(path, told(what, _LIST, "; "))
+        report(path, advise(what, _LIST, "; "))
         return INVALID
 
     def schema(self) -> dict[str, Any]:
@@ -252,12 +254,12 @@ def _check_step(step: Step, path: Path, report: Report) -> bool:
     kinds = [each for each in _KINDS if getattr(step, each) is not None]
     if not kinds:
         what = "has neither task, job, nor approval"
-        report(path, told(what, "add task: module:attribute, job: NAME, or approval: {}"), on_key=True)
+        report(path, advise(what, "add task: module:attribute, job: NAME, or approval: {}"), on_key=True)
         return False
     if len(kinds) > 1:
         report(
             (*path, kinds[1]),
-            told(f"cannot be used together with {kinds[0]}", "make it a step of its own"),
+            advise(f"cannot be used together with {kinds[0]}", "make it a step of its own"),
             on_key=True,
         )
         return False
@@ -270,18 +272,18 @@ def _check_step(step: Step, path: Path, report: Report) -> bool:
                 sound = False
     if step.job is None and step.params:
         advice = "write kwargs" if step.task is not None else "remove it"
-        report((*path, "params"), told("is for a step with job", advice), on_key=True)
+        report((*path, "params"), advise("is for a step with job", advice), on_key=True)
         sound = False
     if step.approval is not None and step.each is not None:
         report(
-            (*path, "each"), told("has no meaning for an approval, which is asked for once", "remove it"), on_key=True
+            (*path, "each"), advise("has no meaning for an approval, which is asked for once", "remove it"), on_key=True
         )
         sound = False
     if step.at_once is not None and step.each is None:
-        report((*path, "at_once"), told("has no effect without each", "remove it, or add each"), on_key=True)
+        report((*path, "at_once"), advise("has no effect without each", "remove it, or add each"), on_key=True)
         sound = False
     if step.when != "succeeded" and not step.needs:
-        report((*path, "when"), told("has no effect without needs", "name the steps under needs"), on_key=True)
+        report((*path, "when"), advise("has no effect without needs", "name the steps under needs"), on_key=True)
         sound = False
     return sound
 
@@ -289,11 +291,11 @@ def _check_step(step: Step, path: Path, report: Report) -> bool:
 def _not_of_a_task(step: Step, name: str) -> Message:
     if step.approval is not None:
         if name in ("expires", "timeout"):
-            return told("is for a step with task", "write approval: {within: 12h}")
-        return told("is for a step with task", "remove it")
+            return advise("is for a step with task", "write approval: {within: 12h}")
+        return advise("is for a step with task", "remove it")
     if name in ("args", "kwargs"):
-        return told("is for a step with task", f"give params that {step.job} declares, under params")
-    return told("is for a step with task", f"set it in the job {step.job} itself")
+        return advise("is for a step with task", f"give params that {step.job} declares, under params")
+    return advise("is for a step with task", f"set it in the job {step.job} itself")
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +304,7 @@ class StepSection(Section):
 
     def _expected(self, value: Any) -> Message:
         task = value if isinstance(value, str) and IMPORT_PATH.read(value, (), ignore) is not INVALID else None
-        return told(f"expected a mapping, got {describe(value)}", f"write {{task: {task or 'module:attribute'}}}")
+        return advise(f"expected a mapping, got {describe(value)}", f"write {{task: {task or 'module:attribute'}}}")
 
     def schema(self) -> dict[str, Any]:
         return {"$ref": STEP_REF}
@@ -345,10 +347,10 @@ class Steps(MapOf):
             names = [each["name"] for each in value if isinstance(each, Mapping) and isinstance(each.get("name"), str)]
             first = next((name for name in names if STEP_NAME.read(name, (), ignore) is not INVALID), "load")
             what = "expected a mapping of names to steps, got a list"
-            report(path, told(what, f"write the name of each as its key, such as {first}: {{…}}", "; "))
+            report(path, advise(what, f"write the name of each as its key, such as {first}: {{…}}", "; "))
             return INVALID
         if isinstance(value, Mapping) and len(value) > MOST_STEPS:
-            report(path, told(f"has {len(value):,} steps, at most {MOST_STEPS:,} are allowed", "use each, or job"))
+            report(path, advise(f"has {len(value):,} steps, at most {MOST_STEPS:,} are allowed", "use each, or job"))
             return INVALID
         return MapOf.read(self, value, path, report)
 
@@ -370,5 +372,5 @@ class OnFailure(Choice):
         if value in known or (isinstance(value, str) and closest(value, self.words)) or len(jobs) != len(named):
             return Choice.read(self, value, path, report)
         remedy = f"write hooks: {{failure: [{', '.join(jobs)}]}} for jobs to submit"
-        report(path, told(f"says what a flow does when a step fails: {' or '.join(self.words)}", remedy, "; "))
+        report(path, advise(f"says what a flow does when a step fails: {' or '.join(self.words)}", remedy, "; "))
         return INVALID

@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypedDict
 
-from runner.model.kind import INVALID, Duration, Flag, Path, Report, describe
 from runner.model.option import option
 from runner.model.queue_name import PRIORITY, QUEUE_NAME
-from runner.model.time_kinds import StartTime
+from runner.model.time_types import StartTime
+from runner.model.value_type import INVALID, Duration, Flag, Path, Report, describe
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from runner.model.message import told
+from runner.model.message import advise
 from runner.model.option import (
     AnyJson,
     Choice,
@@ -194,6 +194,6 @@ def check_task_options(options: TaskOptions, path: Path, report: Report) -> bool
         sound = False
     for name in options.secrets:
         if name in options.env:
-            report((*path, "secrets", name), told("is set by env too", "remove one of them"), on_key=True)
+            report((*path, "secrets", name), advise("is set by env too", "remove one of them"), on_key=True)
             sound = False
     return sound

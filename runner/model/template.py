@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from runner.model.kind import INVALID, Kind, Path, Report, closest, editor_message
-from runner.model.message import Message, told
+from runner.model.message import Message, advise
+from runner.model.value_type import INVALID, Path, Report, ValueType, closest, editor_message
 
 PLACEHOLDER = re.compile(r"\$(\$?)\{([^{}]*)(\}?)")
 """What escapes it, the name, and what closes it."""
@@ -151,7 +151,7 @@ def names(text: str) -> Iterator[str]:
 
 def not_closed(found: re.Match[str]) -> Message:
     """Return the message for a placeholder without its last brace."""
-    return told(f"{found[0][:60]} is not closed", f"write }} after the name; {LITERAL}")
+    return advise(f"{found[0][:60]} is not closed", f"write }} after the name; {LITERAL}")
 
 
 def as_text(value: Any) -> str:
@@ -181,7 +181,7 @@ def params_known(value: Any, params: Iterable[str], path: Path, report: Report) 
         root, _, param = name.partition(".")
         if root == "params" and param not in params:
             what, close = f"${{{name}}}: no param is named {param}", closest(param, params)
-            meant = f"{what}, did you mean ${{params.{close}}}?" if close else told(what, "declare it under params")
+            meant = f"{what}, did you mean ${{params.{close}}}?" if close else advise(what, "declare it under params")
             report((*path, *below), meant)
             sound = False
     return sound
@@ -198,7 +198,7 @@ def _faults(text: str, scope: Scope) -> Iterator[str]:
             continue
         name = found[2].strip()
         if not found[3] and text.startswith("{", found.end()):
-            yield told("${{ is of GitHub Actions", f"write ${{…}} with one brace; {LITERAL}")
+            yield advise("${{ is of GitHub Actions", f"write ${{…}} with one brace; {LITERAL}")
         elif not found[3]:
             yield not_closed(found)
         elif not scope.knows(name):
@@ -210,14 +210,14 @@ def _meant(name: str, scope: Scope) -> Message:
     root, _, rest = bare.partition(".")
     if name.startswith("run.slot"):
         what = "of a slot only the whole is known here"
-        return told(what, "declare a param, and let schedule.params give it")
+        return advise(what, "declare a param, and let schedule.params give it")
     if root in ("secrets", "secret"):
         return Message("a secret is an environment variable of the run, the job reads it there")
     if not scope.of_steps and IN_FLOW.knows(name):
-        return told("only the steps of a flow have it", "use it below steps, or remove it")
+        return advise("only the steps of a flow have it", "use it below steps, or remove it")
     if not scope.has_env and IN_JOB.knows(name):
         what = "only a task knows the environment of its worker"
-        return told(what, "use it in kwargs or env of a step with task, or declare a param")
+        return advise(what, "use it in kwargs or env of a step with task, or declare a param")
     if scope.of_steps and root in ("steps", "step", "needs", "item", "items", "matrix", "outputs"):
         return _meant_of_steps(name)
     if rest and (close := closest(root, ("run", "params", "env", *(("steps",) if scope.of_steps else ())))):
@@ -231,10 +231,10 @@ def _meant(name: str, scope: Scope) -> Message:
             bare = f"env.{bare}" if bare.isupper() else f"params.{bare}"
     if scope.has_env and bare.startswith("env.") and bare == f"env.{name}":
         write = f"write ${name} for a shell, ${{{bare}}} for a variable of the worker; {LITERAL}"
-        return told("there is no such name", write)
+        return advise("there is no such name", write)
     if scope.knows(bare):
         return Message(f"there is no such name, did you mean ${{{bare}}}? W{LITERAL[1:]}")
-    return told(f"there is no such name, {scope.all}", LITERAL, "; ")
+    return advise(f"there is no such name, {scope.all}", LITERAL, "; ")
 
 
 _NOT_OF_STEP = re.compile(rf"(?:steps?|needs)\.(?P<step>{STEP_WORD})(?P<rest>(?:[.\[].*)?)")
@@ -246,7 +246,7 @@ def _meant_of_steps(name: str) -> Message:
         below = name.partition(".")[2]
         if IN_FLOW.knows(bare := f"item.{below}" if below else "item"):
             return Message(f"there is no such name, did you mean ${{{bare}}}?")
-        return told("cannot be read", "write ${item}, ${item.key}, or ${item[0]}")
+        return advise("cannot be read", "write ${item}, ${item.key}, or ${item[0]}")
     step, rest = found["step"], found["rest"]
     word = re.match(r"\.?([A-Za-z_]*)", rest)
     meant = closest(word[1] if word else "", ("result", "results", "state")) or "result"
@@ -275,7 +275,7 @@ class Template:
     Whether a param that it names is declared is known to the job alone: :func:`params_known`.
     """
 
-    of: Kind
+    of: ValueType
     any_depth: bool = False
     scope: Scope = IN_JOB
 

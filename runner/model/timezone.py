@@ -10,8 +10,8 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from runner.model.kind import INVALID, Path, Report, closest, describe
-from runner.model.message import Message, told
+from runner.model.message import Message, advise
+from runner.model.value_type import INVALID, Path, Report, closest, describe
 
 MOMENT_PATTERN = (
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?(Z|[+-][0-9]{2}:[0-9]{2})?)?$"
@@ -50,7 +50,7 @@ def unknown_zone(name: str) -> str | None:
     if name == "UTC":
         return None
     if name.removeprefix(":").lower() in _OF_HOST or name.startswith(("/", "posix/", "right/")):
-        return told(f"{name!r} is not the same on every host", _ZONE_ADVICE)
+        return advise(f"{name!r} is not the same on every host", _ZONE_ADVICE)
     known = _known_zones()
     if name in known:
         return None
@@ -72,7 +72,7 @@ def unknown_zone(name: str) -> str | None:
             guess = turned if turned in known else None
         what = f"{name!r} is not a time zone"
         if guess is None:
-            return told(what, _ZONE_ADVICE)
+            return advise(what, _ZONE_ADVICE)
         return Message(f"{what}, did you mean {guess}?", replacement=guess)
     return None
 
@@ -98,18 +98,18 @@ class Moment:
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if not isinstance(value, str):
-            report(path, told(f"expected a date or a time, got {describe(value)}", _MOMENT_ADVICE))
+            report(path, advise(f"expected a date or a time, got {describe(value)}", _MOMENT_ADVICE))
             return INVALID
         try:
             if not re.fullmatch(MOMENT_PATTERN[1:-1], value):
                 raise ValueError
             text = date.fromisoformat(value).isoformat() if len(value) == 10 else _canonical(value)
         except ValueError:
-            report(path, told(f"{value!r} is not a date or a time", _MOMENT_ADVICE))
+            report(path, advise(f"{value!r} is not a date or a time", _MOMENT_ADVICE))
             return INVALID
         if text.startswith("0001"):
             # In a zone east or west of Greenwich it may be no time at all.
-            report(path, told(f"{value!r} is before the year 2", "leave it out to have no bound"))
+            report(path, advise(f"{value!r} is before the year 2", "leave it out to have no bound"))
             return INVALID
         return text
 

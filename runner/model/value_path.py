@@ -11,8 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from runner.model.kind import closest, describe
 from runner.model.template import BELOW, STEP_WORD
+from runner.model.value_type import closest, describe
 
 _PATH: Final = re.compile(
     rf"(?P<item>item)(?P<in_item>{BELOW})"

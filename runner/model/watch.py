@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from runner.model.kind import Path, Report
-from runner.model.message import told
+from runner.model.message import advise
 from runner.model.option import Duration, Text, option
 from runner.model.param import Param
+from runner.model.value_type import Path, Report
 
 PARAM = "path"
 """The param that a run gets the path of its file as."""
@@ -49,19 +49,19 @@ WATCH_ALIASES = {
 def check_watch(watch: Watch, params: Mapping[str, Param], path: Path, report: Report) -> bool:
     """Report why no run of a watched file could start; return whether nothing is wrong."""
     if "${" in watch.path:
-        report((*path, "path"), told("placeholders are not replaced here", "write the path itself"))
+        report((*path, "path"), advise("placeholders are not replaced here", "write the path itself"))
         return False
     param = params.get(PARAM)
     if param is None:
-        report(path, told(f"gives each run the param {PARAM}, which the job does not declare", _DECLARE), on_key=True)
+        report(path, advise(f"gives each run the param {PARAM}, which the job does not declare", _DECLARE), on_key=True)
         return False
     sound = True
     if param.types and "string" not in param.types:
-        report(path, told(f"gives the param {PARAM} a text, which its type does not take", _DECLARE), on_key=True)
+        report(path, advise(f"gives the param {PARAM} a text, which its type does not take", _DECLARE), on_key=True)
         sound = False
     for name, other in params.items():
         if name != PARAM and other.required:
-            report(path, told(f"gives a run no {name}, which is required", "give it a default"), on_key=True)
+            report(path, advise(f"gives a run no {name}, which is required", "give it a default"), on_key=True)
             sound = False
     return sound
 

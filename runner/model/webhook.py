@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from runner.model.kind import Path, Report, closest
-from runner.model.message import Message, hint, told
+from runner.model.message import Message, advise, hint
 from runner.model.option import Choice, Duration, MapOf, Text, option
 from runner.model.param import PARAM_NAME, Param
 from runner.model.secret import SecretSource
+from runner.model.value_type import Path, Report, closest
 
 TOLERANCE = 300.0
 HEADER = "header:"
@@ -73,21 +73,23 @@ def check_webhook(webhook: Webhook, params: Mapping[str, Param], path: Path, rep
     for name, field in webhook.params.items():
         if field.startswith(HEADER) and field.removeprefix(HEADER).lower() in CREDENTIALS:
             what = f"{field} holds a secret of the sender, which would be stored with the run"
-            report((*path, "params", name), told(what, "name another header"))
+            report((*path, "params", name), advise(what, "name another header"))
             sound = False
         if name not in params:
             what, close = f"{name} is no param of the job", closest(name, params)
             fits = close is not None and close not in webhook.params
             message = Message(f"{what}, did you mean {close}?", replacement=close if fits and close else "")
-            report((*path, "params", name), message if close else told(what, "declare it under params"), on_key=True)
+            report((*path, "params", name), message if close else advise(what, "declare it under params"), on_key=True)
             sound = False
     for name, param in params.items():
         if param.required and name not in webhook.params:
-            report(path, told(f"gives a run no {name}, which is required", "name its field under params"), on_key=True)
+            report(
+                path, advise(f"gives a run no {name}, which is required", "name its field under params"), on_key=True
+            )
             sound = False
     if webhook.tolerance != TOLERANCE and webhook.signature != "stripe":
         what = f"has no effect, since requests with signature: {webhook.signature} have no time"
-        report((*path, "tolerance"), told(what, "remove it"), on_key=True)
+        report((*path, "tolerance"), advise(what, "remove it"), on_key=True)
         sound = False
     return sound
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from runner.model.message import message_of, told
+from runner.model.message import advise, message_of
 from runner.model.option import Path, Report
 from runner.model.schedule import Schedule
 from runner.model.timezone import unknown_zone
@@ -56,7 +56,9 @@ def _sound(schedule: Schedule, written: Any, path: Path, report: Report) -> bool
     if table.begin is None or table.finish is None:
         return _some_left(schedule, path, report)
     if table.finish < table.begin:
-        report((*path, "end"), told(f"{schedule.end} is before start, {schedule.start}", "swap or correct them", "; "))
+        report(
+            (*path, "end"), advise(f"{schedule.end} is before start, {schedule.start}", "swap or correct them", "; ")
+        )
         return False
     if schedule.every is not None and schedule.timezone is None:
         return True  # the instants of `every` are those of all zones, start and end are not

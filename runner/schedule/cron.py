@@ -8,7 +8,7 @@ from datetime import datetime
 
 from cronsim import CronSim, CronSimError
 
-from runner.model.message import told
+from runner.model.message import advise
 
 _NAMED = {
     "@yearly": "0 0 1 1 *",
@@ -107,6 +107,6 @@ def _explain(message: str, fields: list[str], text: str) -> str:
     given = fields[_NAMES.index(name)]
     if name == "day-of-month" and given.isdigit() and 29 < int(given) <= 31:
         return f"{text!r} never fires: month {fields[4]} has no day {given}"
-    return told(
+    return advise(
         f"{name} {given!r} is not valid", f"write {_FIELDS[name]}, a range (low first), a list, or * with a step"
     )

@@ -123,7 +123,7 @@ def owned(name: str) -> str | None:
 
 
 class CelerySettings:
-    """The kind of the ``celery`` option: a mapping of lower-case Celery settings."""
+    """The type of the ``celery`` option: a mapping of lower-case Celery settings."""
 
     from_variable = False
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from runner.model.option import Flag, Integer, Kind, ListOf, Section, did_you_mean, options_of
+from runner.model.option import Flag, Integer, ListOf, Section, ValueType, did_you_mean, options_of
 
 OTHERS = frozenset({"RUNNER_PROJECT", "RUNNER_EMBEDDED", "RUNNER_ENV"})
 """Variables of the runner that are no options."""
@@ -32,27 +32,27 @@ _OWN_FAMILIES = ("RUNNER_PARAM_", "RUNNER_RUN_", "RUNNER_TEST_")
 """Prefixes of what is handed to jobs and to tests."""
 
 
-def variables(section: type, prefix: str = "RUNNER") -> Iterator[tuple[str, tuple[str, ...], Kind]]:
-    """Yield the variable, the path in ``runner.yaml`` and the kind of each option that has a variable."""
+def variables(section: type, prefix: str = "RUNNER") -> Iterator[tuple[str, tuple[str, ...], ValueType]]:
+    """Yield the variable, the path in ``runner.yaml`` and the value_type of each option that has a variable."""
     for declared in options_of(section):
         name = f"{prefix}_{declared.key.upper()}"
-        if isinstance(declared.kind, Section):
-            for variable, path, kind in variables(declared.kind.cls, name):
-                yield variable, (declared.key, *path), kind
-        elif getattr(declared.kind, "from_variable", True):
-            yield name, (declared.key,), declared.kind
+        if isinstance(declared.type, Section):
+            for variable, path, value_type in variables(declared.type.cls, name):
+                yield variable, (declared.key, *path), value_type
+        elif getattr(declared.type, "from_variable", True):
+            yield name, (declared.key,), declared.type
 
 
-def plain_value(text: str, kind: Kind) -> Any:
+def plain_value(text: str, value_type: ValueType) -> Any:
     """Return the value that YAML would read from the text of a variable."""
-    split = getattr(kind, "split", None)
+    split = getattr(value_type, "split", None)
     if split is not None:
         return split(text)
-    if isinstance(kind, Integer) and re.fullmatch(r"[-+]?[0-9]{1,18}", text):
+    if isinstance(value_type, Integer) and re.fullmatch(r"[-+]?[0-9]{1,18}", text):
         return int(text)
-    if isinstance(kind, Flag) and text in ("true", "false"):
+    if isinstance(value_type, Flag) and text in ("true", "false"):
         return text == "true"
-    if isinstance(kind, ListOf):
+    if isinstance(value_type, ListOf):
         return [item.strip() for item in text.split(",") if item.strip()]
     return text
 

@@ -12,7 +12,7 @@ from typing import Any
 from runner.errors import InvalidSettings, NoProject
 from runner.host.regular import open_regular, read_at_most
 from runner.host.trust import NAMED, Trust, closing_hint
-from runner.model.message import told
+from runner.model.message import advise
 from runner.model.option import Path as OptionPath
 from runner.settings import environment
 from runner.settings.archive_url import look_up_archive
@@ -172,7 +172,7 @@ class _Reading:
         return values
 
     def _apply_variables(self, given: dict[str, Any]) -> None:
-        for name, path, kind in self._set:
+        for name, path, value_type in self._set:
             text = self.environ[name]
             if not text.strip():
                 self.wrong_variables.append(f"{name}: is set but empty, unset it or write a value")
@@ -183,7 +183,7 @@ class _Reading:
                 # A copy: an anchor may have put the same mapping in two places.
                 holder[section] = dict(holder[section]) if isinstance(holder.get(section), dict) else {}
                 holder = holder[section]
-            holder[last] = environment.plain_value(text.strip(), kind)
+            holder[last] = environment.plain_value(text.strip(), value_type)
             self._from_variable[path] = name
 
     def report(self, path: OptionPath, message: str, *, on_key: bool = False) -> None:
@@ -278,5 +278,5 @@ def _check_python_folder(folder: Path, path: OptionPath, reading: _Reading) -> N
         if (folder / name).exists():
             reading.report(
                 path,
-                told(f"{folder / name} would hide the package {name[:-3]} that the runner needs", "rename the file"),
+                advise(f"{folder / name} would hide the package {name[:-3]} that the runner needs", "rename the file"),
             )

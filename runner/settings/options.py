@@ -11,7 +11,7 @@ from typing import Any
 from runner.host.trust import Trust
 from runner.model.foreign_names import FOREIGN_SETTING_NAMES
 from runner.model.job import JobSpec
-from runner.model.message import hint, told
+from runner.model.message import advise, hint
 from runner.model.option import (
     Choice,
     Duration,
@@ -33,7 +33,7 @@ from runner.model.task_options import IMPORT_PATH, MEMORY
 from runner.model.timezone import Timezone
 from runner.settings.celery_settings import CelerySettings
 from runner.settings.discovery import JOBS_FOLDER
-from runner.settings.kinds import Folders, JobDefaults, OneFolder
+from runner.settings.option_types import Folders, JobDefaults, OneFolder
 
 STATE_FOLDER = ".runner"
 
@@ -197,7 +197,7 @@ class WebSettings:
 
 def _check_worker(worker: WorkerSettings, path: OptionPath, report: Report) -> bool:
     if not worker.queues:
-        report((*path, "queues"), told("is empty", "name at least one queue, such as [default]"))
+        report((*path, "queues"), advise("is empty", "name at least one queue, such as [default]"))
         return False
     return True
 
@@ -212,7 +212,7 @@ def _check_web(web: WebSettings, path: OptionPath, report: Report) -> bool:
         except ValueError as error:
             report(
                 (*path, "trusted_proxies", number),
-                told(f"{text!r} is neither an address nor a network ({error})", "write 10.0.0.7 or 10.0.0.0/8"),
+                advise(f"{text!r} is neither an address nor a network ({error})", "write 10.0.0.7 or 10.0.0.0/8"),
             )
             sound = False
     return sound

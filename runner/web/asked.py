@@ -9,8 +9,8 @@ from fastapi import Request
 
 from runner.model.asking import QUERY, ask, given_texts
 from runner.model.container import ListOf
-from runner.model.kind import Flag, Integer, Kind
 from runner.model.option import Option, options_of
+from runner.model.value_type import Flag, Integer, ValueType
 from runner.web.jobs import Field
 
 T = TypeVar("T")
@@ -44,7 +44,7 @@ def parameters_of(cls: type) -> dict[str, Any]:
 
 
 def _parameters(declared: Option) -> Iterator[dict[str, Any]]:
-    schema = declared.kind.schema()
+    schema = declared.type.schema()
     if declared.default:
         schema["default"] = declared.default
     plain = {"in": "query", "required": False, "schema": schema}
@@ -77,7 +77,7 @@ def fields_of(cls: type, texts: Mapping[str, list[str]]) -> list[Field]:
 
 
 def _field(declared: Option, texts: Mapping[str, list[str]]) -> Field:
-    kind, rules, choices = _input(declared.kind)
+    kind, rules, choices = _input(declared.type)
     typed = [text for name in QUERY.names(declared) for text in texts.get(name, ()) if text]
     return Field(
         name=declared.key,
@@ -93,15 +93,15 @@ def _field(declared: Option, texts: Mapping[str, list[str]]) -> Field:
     )
 
 
-def _input(kind: Kind) -> tuple[str, tuple[tuple[str, str], ...], tuple[str, ...]]:
-    """Return the form input of a kind: its tag, attributes, and choices."""
-    if isinstance(kind, Flag):
+def _input(value_type: ValueType) -> tuple[str, tuple[tuple[str, str], ...], tuple[str, ...]]:
+    """Return the form input of a type: its tag, attributes, and choices."""
+    if isinstance(value_type, Flag):
         return "flag", (), ()
-    if isinstance(kind, Integer):
-        return "number", (("min", str(kind.minimum)), ("max", str(kind.maximum))), ()
-    if isinstance(kind, ListOf):
-        return "choices", (), tuple(kind.item.schema().get("enum", ()))
-    schema = kind.schema()
+    if isinstance(value_type, Integer):
+        return "number", (("min", str(value_type.minimum)), ("max", str(value_type.maximum))), ()
+    if isinstance(value_type, ListOf):
+        return "choices", (), tuple(value_type.item.schema().get("enum", ()))
+    schema = value_type.schema()
     if "enum" in schema:
         return "choice", (), tuple(schema["enum"])
     rules = (("maxlength", str(schema["maxLength"])),) if "maxLength" in schema else ()

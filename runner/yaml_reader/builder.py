@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from runner.model.message import Message, as_message, told
+from runner.model.message import Message, advise, as_message
 from runner.model.option import Path, describe
 from runner.model.strict_json import MOST_NESTED
 from runner.yaml_reader import lookalike
@@ -93,7 +93,7 @@ class Builder:
         as_key = frame is not None and frame.is_map and frame.key is _NO_KEY
         text = value = event.value
         if event.tag is not None:
-            self._fault(event, told(f"the tag {_show_tag(event.tag)} is not supported", "remove it"))
+            self._fault(event, advise(f"the tag {_show_tag(event.tag)} is not supported", "remove it"))
         if not event.style:
             try:
                 value = resolve(text)
@@ -184,14 +184,14 @@ class Builder:
         path = (*self.path(), key)
         self._fault(
             event,
-            told(f"appears twice, first in line {self.document.line_of(path)}", "remove one or merge the two", "; "),
+            advise(f"appears twice, first in line {self.document.line_of(path)}", "remove one or merge the two", "; "),
             path,
         )
 
     def _odd_key(self, event: Any, frame: _Frame, value: Any) -> Any:
         if value == "<<" and not event.style:
             if frame.merges is not None:
-                self._fault(event, told("<< appears twice", "write <<: [*first, *second]"))
+                self._fault(event, advise("<< appears twice", "write <<: [*first, *second]"))
                 return _BAD_KEY
             frame.merges = []
             return _MERGE
@@ -200,9 +200,9 @@ class Builder:
         what = f"expected a text as key, got {describe(value)}"
         quoted = f'"{event.value}"'
         if not event.value:
-            self._fault(event, told(what, "write a text before the colon"))
+            self._fault(event, advise(what, "write a text before the colon"))
         else:
-            self._fault(event, told(what, f"quote it: {quoted}"))
+            self._fault(event, advise(what, f"quote it: {quoted}"))
         return _BAD_KEY
 
     def _open(self, event: Any) -> None:
@@ -210,13 +210,13 @@ class Builder:
         self.nodes += 1
         stack = self.stack
         if event.tag is not None:
-            self._fault(event, told(f"the tag {_show_tag(event.tag)} is not supported", "remove it"))
+            self._fault(event, advise(f"the tag {_show_tag(event.tag)} is not supported", "remove it"))
         if stack and stack[-1].is_map and stack[-1].key is _NO_KEY:
             what = f"a key must be a text, not {'a mapping' if is_map else 'a list'}"
-            quote = told(what, "quote it if text is meant", "; ")
+            quote = advise(what, "quote it if text is meant", "; ")
             raise Stop(event.start_mark, quote if event.flow_style else what)
         if len(stack) >= MOST_NESTED:
-            raise Stop(event.start_mark, told(f"nested more than {MOST_NESTED} deep", "make it flatter"))
+            raise Stop(event.start_mark, advise(f"nested more than {MOST_NESTED} deep", "make it flatter"))
         anchor = event.anchor
         if anchor is not None:
             self._anchor(event, anchor)
@@ -226,7 +226,7 @@ class Builder:
 
     def _anchor(self, event: Any, name: str) -> None:
         if name in self.anchors or name in self.open_anchors:
-            self._fault(event, told(f"the anchor &{name} appears twice", "give one of them another name"))
+            self._fault(event, advise(f"the anchor &{name} appears twice", "give one of them another name"))
 
     def _alias(self, event: Any) -> None:
         name = event.anchor
@@ -236,23 +236,25 @@ class Builder:
             raise Stop(event.start_mark, f"*{name} stands inside &{name}, so that it would contain itself")
         if name not in self.anchors:
             mark = event.start_mark
-            message = told(f"there is no anchor &{name} above this", "quote it if a text with a star is meant", "; ")
+            message = advise(f"there is no anchor &{name} above this", "quote it if a text with a star is meant", "; ")
             self.document.refuse_value(mark.line, mark.column, self.path(), message)
             value, nodes, height = None, 1, 0
         else:
             value, nodes, height = self.anchors[name]
         if as_key:
             assert frame is not None
-            self._fault(event, told("an alias cannot be a key", "write the text out"))
+            self._fault(event, advise("an alias cannot be a key", "write the text out"))
             frame.key = _BAD_KEY
             return
         self.nodes += nodes
         self.aliased += nodes
         if self.aliased > MAX_ALIASED:
-            raise Stop(event.start_mark, told(f"aliases repeat more than {MAX_ALIASED:,} values", "write the file out"))
+            raise Stop(
+                event.start_mark, advise(f"aliases repeat more than {MAX_ALIASED:,} values", "write the file out")
+            )
         if len(self.stack) + height >= MOST_NESTED:
             raise Stop(
-                event.start_mark, told(f"nested more than {MOST_NESTED} deep through aliases", "make it flatter")
+                event.start_mark, advise(f"nested more than {MOST_NESTED} deep through aliases", "make it flatter")
             )
         if frame is not None and frame.height < height + 1:
             frame.height = height + 1
@@ -265,7 +267,7 @@ class Builder:
             frame.merges.extend(sources)
         else:
             self._fault(
-                event, told(f"<< takes a mapping or a list of mappings, got {describe(value)}", "write <<: *name")
+                event, advise(f"<< takes a mapping or a list of mappings, got {describe(value)}", "write <<: *name")
             )
 
     def _check_document(self, event: Any) -> None:
@@ -275,9 +277,9 @@ class Builder:
                 event.start_mark, "a second document begins here, keep one document in a file and remove the ---"
             )
         if event.tags:
-            raise Stop(event.start_mark, told("%TAG is not supported", "remove the line"))
+            raise Stop(event.start_mark, advise("%TAG is not supported", "remove the line"))
         if event.version not in (None, (1, 2)):
-            raise Stop(event.start_mark, told("the file is read as YAML 1.2", "remove the line %YAML"))
+            raise Stop(event.start_mark, advise("the file is read as YAML 1.2", "remove the line %YAML"))
 
     def _check_lookalike(self, event: Any, text: str, frame: _Frame | None) -> None:
         match = lookalike.in_plain(text, flow=bool(frame and frame.flow))

@@ -99,7 +99,7 @@ class Document:
         self.faulty.append(path or ("",))
         self._told.add(path)
         told = as_message(message)
-        from runner.model.words import kind_at  # start-up time: most files have no problem
+        from runner.model.expected import kind_at  # start-up time: most files have no problem
 
         kind = kind_at(path) if meanings else None
         taken = [source for source, value in meanings if kind and kind.read(value, path, ignore) is not INVALID]
@@ -128,7 +128,7 @@ class Document:
 
         ``replaced``: how many characters from there on a replacement that the message knows takes the place of.
         """
-        from runner.model.words import expected_at  # start-up time: most files have no problem
+        from runner.model.expected import expected_at  # start-up time: most files have no problem
 
         source = self._line(line)
         column = display_column(source, index)

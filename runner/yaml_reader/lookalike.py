@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from runner.model.message import Message, told
+from runner.model.message import Message, advise
 
 _TWINS = {chr(code): chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)} | {
     "\u3000": " ",
@@ -67,6 +67,6 @@ def explain(char: str) -> Message:
     shown = char if char.isprintable() and not char.isspace() else ""
     name = f"{shown} (U+{ord(char):04X} {unicodedata.name(char, 'unnamed')})".strip()
     if not twin:
-        return told(f"there is an invisible character {name}", "remove it")
+        return advise(f"there is an invisible character {name}", "remove it")
     typed = "an ASCII space" if twin == " " else f'the ASCII "{twin}"' if twin != '"' else "the ASCII '\"'"
-    return told(f"{name} is not {typed}", "type that")
+    return advise(f"{name} is not {typed}", "type that")

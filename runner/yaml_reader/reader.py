@@ -11,7 +11,7 @@ import re
 
 import yaml
 
-from runner.model.message import told
+from runner.model.message import advise
 from runner.yaml_reader import syntax
 from runner.yaml_reader.builder import Builder, Stop
 from runner.yaml_reader.document import OPEN_PARSER, Document, source_of
@@ -36,13 +36,13 @@ def read_bytes(data: bytes, file: str, size: int | None = None) -> Document:
     if len(data) > MAX_BYTES:
         whole = max(len(data), size or 0)
         return Document(file).refuse(
-            told(f"is {whole:,} bytes long, at most 1 MiB is read", "split it into several files", "; ")
+            advise(f"is {whole:,} bytes long, at most 1 MiB is read", "split it into several files", "; ")
         )
     for mark, name in ((b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"), (b"\x00\x00\xfe\xff", "UTF-32")):
         if data.startswith(mark):
-            return Document(file).refuse(told(f"is encoded in {name}", "save it as UTF-8"))
+            return Document(file).refuse(advise(f"is encoded in {name}", "save it as UTF-8"))
     if b"\x00" in data[:4] and len(data) > 1:
-        return Document(file).refuse(told("looks like UTF-16 without a byte-order mark", "save it as UTF-8"))
+        return Document(file).refuse(advise("looks like UTF-16 without a byte-order mark", "save it as UTF-8"))
     try:
         text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8")
     except UnicodeDecodeError as error:
@@ -50,7 +50,7 @@ def read_bytes(data: bytes, file: str, size: int | None = None) -> Document:
         document = Document(file, data.decode("utf-8", "replace").removeprefix("\ufeff"))
         line, index = _place_of(before, len(before))
         return document.refuse(
-            told(f"byte 0x{data[error.start]:02x} is not UTF-8", "save the file as UTF-8"), line, index
+            advise(f"byte 0x{data[error.start]:02x} is not UTF-8", "save the file as UTF-8"), line, index
         )
     return read_text(text, file)
 
@@ -63,7 +63,7 @@ def read_text(text: str, file: str) -> Document:
         line, index = _place_of(text, match.start())
         char = ord(match[0])
         return document.refuse(
-            told(f"character U+{char:04X} is not allowed", f"remove it or write \\u{char:04x} in quotes"), line, index
+            advise(f"character U+{char:04X} is not allowed", f"remove it or write \\u{char:04x} in quotes"), line, index
         )
     parser = OPEN_PARSER(text)
     try:

@@ -10,7 +10,7 @@ import math
 import re
 from typing import Any
 
-from runner.model.message import Message, told
+from runner.model.message import Message, advise
 from runner.model.strict_json import LARGEST
 
 _FIRST = frozenset("~-+.0123456789tTfFnNyYoO")
@@ -70,7 +70,9 @@ def resolve(text: str) -> Any:
     if text in _TRUTHY:
         meant = _TRUTHY[text]
         raise Doubtful(
-            told(f"{text} is {meant} to some YAML readers and text to others", f'write {meant}, or "{text}" for text'),
+            advise(
+                f"{text} is {meant} to some YAML readers and text to others", f'write {meant}, or "{text}" for text'
+            ),
             (meant, meant == "true"),
             _as_text(text),
         )
@@ -83,7 +85,7 @@ def resolve(text: str) -> Any:
     if _FLOAT.match(text):
         value = float(text)
         if math.isinf(value):
-            raise Doubtful(told(f"{text} is too large for a number", f'quote it: "{text}"'), _as_text(text))
+            raise Doubtful(advise(f"{text} is too large for a number", f'quote it: "{text}"'), _as_text(text))
         return value
     if _HEX.match(text):
         return _integer(text, 16)
@@ -93,7 +95,7 @@ def resolve(text: str) -> Any:
 def _integer(text: str, base: int) -> int:
     if len(text) > 20 or abs(value := int(text, base)) > LARGEST:
         raise Doubtful(
-            told("the number does not fit into 64 bits", "quote it if it is a text such as an account number"),
+            advise("the number does not fit into 64 bits", "quote it if it is a text such as an account number"),
             _as_text(text),
         )
     return value
@@ -118,7 +120,7 @@ def _refuse_leading_zero(text: str) -> Any:
     octal = ""
     if re.fullmatch(r"[-+]?[0-7]+", text) and len(text) < 24:
         octal = f" (some YAML readers take it as octal {int(text, 8)})"
-    message = told(f"{text} has a leading zero{octal}", f'write {decimal}, or "{text}" for text')
+    message = advise(f"{text} has a leading zero{octal}", f'write {decimal}, or "{text}" for text')
     raise Doubtful(message, *_as_number(decimal), _as_text(text))
 
 
@@ -127,13 +129,13 @@ def _refuse_other_spellings(text: str) -> Any:
         number = str(int(text.replace("0o", ""), 8)) if len(text) < 24 else ""
         meant = f"{number}, or " if number else ""
         raise Doubtful(
-            told(f"{text} is octal to some YAML readers and text to others", f'write {meant}"{text}" for text'),
+            advise(f"{text} is octal to some YAML readers and text to others", f'write {meant}"{text}" for text'),
             *_as_number(number),
             _as_text(text),
         )
     if _BINARY.match(text):
         raise Doubtful(
-            told(f"{text} is a binary number to some YAML readers", f'write it in decimal, or "{text}" for text'),
+            advise(f"{text} is a binary number to some YAML readers", f'write it in decimal, or "{text}" for text'),
             *(_as_number(str(int(text.replace("_", ""), 2))) if len(text) < 64 else ()),
             _as_text(text),
         )
@@ -146,7 +148,7 @@ def _refuse_other_spellings(text: str) -> Any:
                 total = total * 60 + int(part)
             seconds = f" as the number {total}"
         raise Doubtful(
-            told(
+            advise(
                 f"{text} is read{seconds} by some YAML readers",
                 f'quote it for text: "{text}"; a duration has units, such as 90s or 1h30m',
             ),
@@ -155,11 +157,13 @@ def _refuse_other_spellings(text: str) -> Any:
     if _UNDERSCORED.match(text):
         plain = text.replace("_", "")
         raise Doubtful(
-            told(f"{text} is a number to some YAML readers and text to others", f'write {plain}, or "{text}" for text'),
+            advise(
+                f"{text} is a number to some YAML readers and text to others", f'write {plain}, or "{text}" for text'
+            ),
             *_as_number(plain),
             _as_text(text),
         )
     if _NO_NUMBER.match(text):
-        message = told(f"{text} is not a number that JSON can hold", f'quote it if text is meant: "{text}"')
+        message = advise(f"{text} is not a number that JSON can hold", f'quote it if text is meant: "{text}"')
         raise Doubtful(message, _as_text(text))
     return text

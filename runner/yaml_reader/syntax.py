@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import yaml
 
-from runner.model.message import Message, told
+from runner.model.message import Message, advise
 from runner.yaml_reader import lookalike
 
 _KEY_WITH_LOOKALIKE = re.compile("[ ]*(?:- +)?(?:[\\w.-]+[：]|[\\w.-]+:?[\u3000\u00a0]|[\u3000\u00a0])")
@@ -28,7 +28,11 @@ _NO_PERCENT = "remove the line that begins with %, or quote the text"
 
 _REMEDIES = (
     # (part of the parser's problem, what to say, whether the fault is where its context began)
-    ("mapping values are not allowed", told('a second ": " in one line', "quote the text or start a new line"), False),
+    (
+        "mapping values are not allowed",
+        advise('a second ": " in one line', "quote the text or start a new line"),
+        False,
+    ),
     (
         "could not find expected ':'",
         Message('this line has no "key: value", is a colon or the space after it missing?'),
@@ -41,17 +45,17 @@ _REMEDIES = (
     ),
     (
         "did not find expected '-' indicator",
-        told("does not line up with the list above", 'begin the item with "- "'),
+        advise("does not line up with the list above", 'begin the item with "- "'),
         False,
     ),
     (
         "did not find expected ',' or ']'",
-        told("the list that begins here is not closed", 'write "," or "]" after an item'),
+        advise("the list that begins here is not closed", 'write "," or "]" after an item'),
         True,
     ),
     (
         "did not find expected ',' or '}'",
-        told("the mapping that begins here is not closed", 'write "," or "}" after a value'),
+        advise("the mapping that begins here is not closed", 'write "," or "}" after a value'),
         True,
     ),
     ("found unexpected end of stream", Message("the quote that opens here is never closed"), True),
@@ -62,39 +66,39 @@ _REMEDIES = (
     ),
     (
         "unknown escape character",
-        told("in double quotes a backslash begins an escape", "write \\\\ or use single quotes"),
+        advise("in double quotes a backslash begins an escape", "write \\\\ or use single quotes"),
         False,
     ),
     (
         "did not find expected hexdecimal number",  # codespell:ignore
-        told("an escape lacks hexadecimal digits", "write \\\\ for a backslash"),
+        advise("an escape lacks hexadecimal digits", "write \\\\ for a backslash"),
         False,
     ),
-    ("invalid Unicode character escape", told("no such character", "correct the escape or use single quotes"), False),
+    ("invalid Unicode character escape", advise("no such character", "correct the escape or use single quotes"), False),
     (
         "block sequence entries are not allowed",
-        told("a list cannot begin here", 'start a new line before "- "'),
+        advise("a list cannot begin here", 'start a new line before "- "'),
         False,
     ),
-    ("block mapping", told("does not line up with the keys above", "correct the indentation"), False),
-    ("mapping keys are not allowed", told("a key cannot begin here", "start a new line"), False),
-    ("undefined tag handle", told("a tag such as !x is not supported", "remove it, or quote the text"), True),
-    ("scanning a tag", told("a tag such as !x is not supported", "remove it, or quote the text"), True),
-    ("did not find expected node content", told("a value is missing here", "write one, or quote the text"), False),
+    ("block mapping", advise("does not line up with the keys above", "correct the indentation"), False),
+    ("mapping keys are not allowed", advise("a key cannot begin here", "start a new line"), False),
+    ("undefined tag handle", advise("a tag such as !x is not supported", "remove it, or quote the text"), True),
+    ("scanning a tag", advise("a tag such as !x is not supported", "remove it, or quote the text"), True),
+    ("did not find expected node content", advise("a value is missing here", "write one, or quote the text"), False),
     (
         "expected <document start>",
         Message("text after the end of the document, is it indented like the keys above?"),
         False,
     ),
-    ("alphabetic or numeric character", told('a text cannot begin with "*" or "&"', "quote it"), True),
+    ("alphabetic or numeric character", advise('a text cannot begin with "*" or "&"', "quote it"), True),
     (
         "chomping or indentation",
-        told('after "|" or ">" the text begins on a new line', "quote it if it is one line", "; "),
+        advise('after "|" or ">" the text begins on a new line', "quote it if it is one line", "; "),
         True,
     ),
     (
         "comment or line break",
-        told('after "|" or ">" the text begins on a new line', "quote it if it is one line", "; "),
+        advise('after "|" or ">" the text begins on a new line', "quote it if it is one line", "; "),
         True,
     ),
     ("YAML document", Message("remove the line that begins with %", "remove the line that begins with %"), False),
@@ -128,7 +132,7 @@ def _inside(lines: list[str], line: int, column: int) -> tuple[int, int]:
 
 def _tab(line: str, index: int) -> str | None:
     if line[index : index + 1] == "\t" or "\t" in line[: len(line) - len(line.lstrip())]:
-        return told("a tab, YAML is indented with spaces only", "replace it", ": ")
+        return advise("a tab, YAML is indented with spaces only", "replace it", ": ")
     return None
 
 
@@ -163,16 +167,16 @@ def _from_table(
     if "mapping values are not allowed" in problem and line and ":" not in lines[line][:index]:
         match = _KEY_WITHOUT_SPACE.match(lines[line - 1])
         if match:
-            return SyntaxFault(line - 1, match.end(), told("a space is missing after the colon", "write one"))
+            return SyntaxFault(line - 1, match.end(), advise("a space is missing after the colon", "write one"))
     if "cannot start any token" in problem:
         char = lines[line][index : index + 1]
-        return told(f'a text cannot begin with "{char}"', "quote it")
+        return advise(f'a text cannot begin with "{char}"', "quote it")
     for part, message, at_context in _REMEDIES:
         if part in whole:
             if at_context:
                 return SyntaxFault(*_inside(lines, context.line, context.column), message)
             return message
-    return told(f"not YAML ({_short(error)})", "check quotes, brackets and indentation here")
+    return advise(f"not YAML ({_short(error)})", "check quotes, brackets and indentation here")
 
 
 def _short(error: yaml.YAMLError) -> str:

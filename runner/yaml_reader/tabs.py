@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from runner.model.message import told
+from runner.model.message import advise
 from runner.yaml_reader.document import OPEN_PARSER, Document
 
 
@@ -40,7 +40,7 @@ def report_tabs(document: Document, text: str) -> None:
             if rest and not rest.startswith("#") and "#" not in text[max(begin, last_end) : at]:
                 document.faulty.append(("",))
                 document.report_at(
-                    number, match.start(), (), told("a tab, YAML is indented with spaces only", "replace it", ": ")
+                    number, match.start(), (), advise("a tab, YAML is indented with spaces only", "replace it", ": ")
                 )
             break  # one is enough, and what follows it is a comment or the end of the line
         begin += len(line)

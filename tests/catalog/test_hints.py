@@ -249,9 +249,9 @@ def test_what_users_of_other_tools_write_at_the_top(tmp_path: Path, text: str, h
         (RETRY_ALIASES, RetryPolicy),
         (STEP.aliases, Step),
         (APPROVAL_ALIASES, Approval),
-        (RETENTION_ALIASES, known_options(JobSpec)["retention"].kind.cls),  # type: ignore[attr-defined]
-        (HOOKS_ALIASES, known_options(JobSpec)["hooks"].kind.cls),  # type: ignore[attr-defined]
-        (UNIQUE_ALIASES, known_options(JobSpec)["unique"].kind.cls),  # type: ignore[attr-defined]
+        (RETENTION_ALIASES, known_options(JobSpec)["retention"].type.cls),  # type: ignore[attr-defined]
+        (HOOKS_ALIASES, known_options(JobSpec)["hooks"].type.cls),  # type: ignore[attr-defined]
+        (UNIQUE_ALIASES, known_options(JobSpec)["unique"].type.cls),  # type: ignore[attr-defined]
     ],
 )
 def test_each_hint_names_an_option_that_there_is(aliases: dict[str, str], cls: type) -> None:
@@ -266,7 +266,7 @@ def test_each_hint_names_an_option_that_there_is(aliases: dict[str, str], cls: t
             if step == "defaults":
                 known = known_options(JobSpec)
                 continue
-            kind = SCHEDULES.section if known[step].kind is SCHEDULES else known[step].kind
+            kind = SCHEDULES.section if known[step].type is SCHEDULES else known[step].type
             known = known_options(kind.cls) if isinstance(kind, Section) else {}
 
 

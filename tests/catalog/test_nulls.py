@@ -24,7 +24,7 @@ def sections(cls: type, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]
     """Yield the path of each mapping of options: ``()`` for the whole, ``("retry",)`` and so on."""
     yield path
     for each in options_of(cls):
-        kind = each.kind.section if isinstance(each.kind, Schedules) else each.kind
+        kind = each.type.section if isinstance(each.type, Schedules) else each.type
         if isinstance(kind, Section):
             yield from sections(kind.cls, (*path, each.key))
 

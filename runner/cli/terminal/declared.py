@@ -11,9 +11,9 @@ import click
 from runner.cli.terminal.options import ParamType
 from runner.model.asking import COMMAND_LINE, ask, needs_zone, read_value
 from runner.model.container import ListOf
-from runner.model.kind import Duration, Flag, Integer, Kind, Text
 from runner.model.option import Option, options_of
-from runner.model.time_kinds import PastTime, StartTime
+from runner.model.time_types import PastTime, StartTime
+from runner.model.value_type import Duration, Flag, Integer, Text, ValueType
 
 if TYPE_CHECKING:
     from runner.actions.project import Project
@@ -33,7 +33,7 @@ class Declared(ParamType):
         self.name = declared.key
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ARG002
-        if not needs_zone(self.declared.kind):
+        if not needs_zone(self.declared.type):
             read_value(self.declared, value, COMMAND_LINE, zone="UTC")
         return value
 
@@ -41,7 +41,7 @@ class Declared(ParamType):
         """Complete the words of a choice."""
         from click.shell_completion import CompletionItem  # start-up time: only the shell asks for this
 
-        words = choices(self.declared.kind)
+        words = choices(self.declared.type)
         return [CompletionItem(word) for word in words if word.lower().startswith(incomplete.lower())]
 
 
@@ -85,11 +85,11 @@ def _parameter(declared: Option) -> str:
 
 
 def _attributes(declared: Option, types: Mapping[str, ParamType]) -> dict[str, Any]:
-    if isinstance(declared.kind, Flag):
+    if isinstance(declared.type, Flag):
         return {"is_flag": True, "default": None, "help": declared.help}
     return {
         "type": types.get(declared.key) or Declared(declared),
-        "multiple": isinstance(declared.kind, ListOf),
+        "multiple": isinstance(declared.type, ListOf),
         "metavar": _metavar(declared),
         "help": declared.help,
         **({"default": declared.default, "show_default": True} if declared.default else {}),
@@ -97,7 +97,7 @@ def _attributes(declared: Option, types: Mapping[str, ParamType]) -> dict[str, A
 
 
 def _metavar(declared: Option) -> str:
-    match declared.kind:
+    match declared.type:
         case Duration():
             return "DURATION"
         case StartTime():
@@ -108,11 +108,11 @@ def _metavar(declared: Option) -> str:
             return "N"
         case Text(pattern=None):
             return "TEXT"
-    words = choices(declared.kind)
+    words = choices(declared.type)
     return "|".join(words).lower() if 0 < len(words) <= MOST_WORDS else declared.key.upper()
 
 
-def choices(kind: Kind) -> tuple[str, ...]:
+def choices(value_type: ValueType) -> tuple[str, ...]:
     """Return the words that an option takes; none if it takes others too."""
-    rule = (kind.item if isinstance(kind, ListOf) else kind).schema()
+    rule = (value_type.item if isinstance(value_type, ListOf) else value_type).schema()
     return tuple(rule.get("enum", ()))

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from runner.host.users import NoHome, expand_home
-from runner.model.message import told
+from runner.model.message import advise
 from runner.model.option import INVALID, Path, Report, Text, describe
 
 
@@ -28,7 +28,7 @@ class Folders:
             report(path, f"expected a list of folders, got {describe(value)}{shown}")
             return INVALID
         if not value:
-            report(path, told("is empty", "name at least one folder"))
+            report(path, advise("is empty", "name at least one folder"))
             return INVALID
         text = Text(
             min_length=1, max_length=4096, pattern=r"^[^\x00]*$", advice="a path can't hold NUL", tells_how=False

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.errors import UsageError
-from runner.model.kind import INVALID, Path, Report, describe
+from runner.model.value_type import INVALID, Path, Report, describe
 
 FARTHEST_START = 100 * 365 * 86400.0
 """Seconds ahead. A recorded time must be readable in every time zone."""

@@ -8,7 +8,6 @@ from runner.model.container import AnyJson, ListOf, MapOf
 from runner.model.hooks import HookEntry
 from runner.model.job import JobSpec
 from runner.model.keyword import PARAM_KEYWORDS
-from runner.model.kind import Choice, Duration, Flag, Integer, Kind, Number, Path, Size, Text
 from runner.model.option import Option, Section, known_options
 from runner.model.param import Params
 from runner.model.run import State
@@ -19,29 +18,30 @@ from runner.model.slot_template import SlotTemplate
 from runner.model.step import Condition, Each, Step, Steps
 from runner.model.submit_options import Key
 from runner.model.template import Template
-from runner.model.time_kinds import PastTime, StartTime
+from runner.model.time_types import PastTime, StartTime
+from runner.model.value_type import Choice, Duration, Flag, Integer, Number, Path, Size, Text, ValueType
 
 
-def kind_words(kind: Kind) -> str:
-    """Return in words which values a kind takes; an empty string for a kind that has none here."""
-    match kind:
+def describe_type(value_type: ValueType) -> str:
+    """Return in words which values a value_type takes; an empty string for a value_type that has none here."""
+    match value_type:
         case Flag():
             return "`true` or `false`"
         case Integer():
-            return f"whole number, {kind.minimum} to {kind.maximum}"
+            return f"whole number, {value_type.minimum} to {value_type.maximum}"
         case Number():
-            return "number" if kind.above is None else f"number above {kind.above:g}"
+            return "number" if value_type.above is None else f"number above {value_type.above:g}"
         case Duration():
-            return "duration" + (f", {kind.write(kind.minimum)} or more" if kind.minimum else "")
+            return "duration" + (f", {value_type.write(value_type.minimum)} or more" if value_type.minimum else "")
         case Size():
-            return f"size, {kind.write(kind.minimum)} to {kind.write(kind.maximum)}"
+            return f"size, {value_type.write(value_type.minimum)} to {value_type.write(value_type.maximum)}"
         case Choice():
-            return "one of " + ", ".join(f"`{word}`" for word in kind.words)
+            return "one of " + ", ".join(f"`{word}`" for word in value_type.words)
         case Text():
-            return text_words(kind)
+            return describe_text(value_type)
         case ListOf():
-            item = kind_words(kind.item)
-            return f"list of: {item}" + (", none twice" if kind.unique else "") if item else ""
+            item = describe_type(value_type.item)
+            return f"list of: {item}" + (", none twice" if value_type.unique else "") if item else ""
         case Steps():
             return "mapping of names to steps, such as `{load: {task: etl:load}}`"
         case Condition():
@@ -49,10 +49,10 @@ def kind_words(kind: Kind) -> str:
         case Each():
             return "a list, a placeholder that gives one, or a mapping of names to these"
         case MapOf():
-            value = kind_words(kind.value)
+            value = describe_type(value_type.value)
             return f"mapping of names to: {value}" if value else ""
         case Template():
-            return f"{kind_words(kind.of)}; may hold `${{…}}`, `$${{` stands for a literal `${{`"
+            return f"{describe_type(value_type.of)}; may hold `${{…}}`, `$${{` stands for a literal `${{`"
         case SlotTemplate():
             return "any value of JSON; may hold `${run.slot…}`, `$${` stands for a literal `${`"
         case SlotRules():
@@ -62,57 +62,57 @@ def kind_words(kind: Kind) -> str:
         case CalendarSources():
             return "mapping of names to lists of dates, `file:PATH`, or `holidays:COUNTRY-PART`"
         case SecretSource():
-            return "`env:NAME`, `file:PATH`, or `exec:COMMAND`" if kind.commands else "`env:NAME` or `file:PATH`"
+            return "`env:NAME`, `file:PATH`, or `exec:COMMAND`" if value_type.commands else "`env:NAME` or `file:PATH`"
         case StartTime():
             return "time ahead, such as `2026-11-24T02:00`, or the next `02:00`"
         case PastTime():
             return "duration back from now, such as `24h`, or a time"
         case Key():
-            return f"text, 1 to {kind.longest} printable characters"
+            return f"text, 1 to {value_type.longest} printable characters"
         case StateName():
             return "one of " + ", ".join(f"`{each}`" for each in State) + ", in any case"
         case AnyJson():
             return "any value of JSON"
         case Section():
-            return "mapping with " + ", ".join(f"`{name}`" for name in known_options(kind.cls))
+            return "mapping with " + ", ".join(f"`{name}`" for name in known_options(value_type.cls))
         case HookEntry():
-            return "name of a job" + (", or `{job: NAME, after: 3}`" if kind.counts else "")
+            return "name of a job" + (", or `{job: NAME, after: 3}`" if value_type.counts else "")
         case Params():
             return "mapping of names to schemas, such as `{day: {type: string}}`"
     return ""
 
 
-def text_words(kind: Text) -> str:
+def describe_text(value_type: Text) -> str:
     """Return in words which texts fit."""
     parts = ["text"]
-    if kind.min_length:
-        parts.append("not empty" if kind.min_length == 1 else f"at least {kind.min_length} characters")
-    if kind.max_length is not None:
-        parts.append(f"at most {kind.max_length} characters")
-    if kind.advice:
-        parts.append(kind.advice)
+    if value_type.min_length:
+        parts.append("not empty" if value_type.min_length == 1 else f"at least {value_type.min_length} characters")
+    if value_type.max_length is not None:
+        parts.append(f"at most {value_type.max_length} characters")
+    if value_type.advice:
+        parts.append(value_type.advice)
     return ", ".join(parts)
 
 
-def kind_at(path: Path) -> Kind | None:
-    """Return the kind of the value at a path of a jobs file; None where that is not known."""
+def kind_at(path: Path) -> ValueType | None:
+    """Return the value_type of the value at a path of a jobs file; None where that is not known."""
     steps = path[2:] if path[:1] == ("jobs",) else path[1:] if path[:1] == ("defaults",) else ()
-    kind: Any = Section(JobSpec)
+    value_type: Any = Section(JobSpec)
     for depth, step in enumerate(steps):
-        if isinstance(kind, Section):
-            declared = known_options(kind.cls).get(str(step))
-            kind = declared.kind if declared is not None else None
-        elif isinstance(kind, Params):
-            kind = PARAM_KEYWORDS.get(str(steps[depth + 1])) if depth + 1 < len(steps) else None
-            return kind if depth + 2 == len(steps) else getattr(kind, "item", None)
+        if isinstance(value_type, Section):
+            declared = known_options(value_type.cls).get(str(step))
+            value_type = declared.type if declared is not None else None
+        elif isinstance(value_type, Params):
+            value_type = PARAM_KEYWORDS.get(str(steps[depth + 1])) if depth + 1 < len(steps) else None
+            return value_type if depth + 2 == len(steps) else getattr(value_type, "item", None)
         else:
-            kind = kind.of if isinstance(kind, Template) else kind
-            kind = getattr(kind, "item", None) or getattr(kind, "value", None)
-        if isinstance(kind, Template) and kind.any_depth:
+            value_type = value_type.of if isinstance(value_type, Template) else value_type
+            value_type = getattr(value_type, "item", None) or getattr(value_type, "value", None)
+        if isinstance(value_type, Template) and value_type.any_depth:
             return AnyJson()
-        if kind is None:
+        if value_type is None:
             return None
-    return kind if steps else None
+    return value_type if steps else None
 
 
 def expected_at(path: Path) -> str:
@@ -132,36 +132,36 @@ def _expected(steps: Path, section: type = JobSpec) -> str:
         if declared is None:
             return "one of " + ", ".join(f"`{name}`" for name in known)
         below = steps[depth + 1 :]
-        if isinstance(declared.kind, Steps) and len(below) > 1:
+        if isinstance(declared.type, Steps) and len(below) > 1:
             return _expected(below[1:], Step)
-        if below and isinstance(declared.kind, Section):
-            known = known_options(declared.kind.cls)
+        if below and isinstance(declared.type, Section):
+            known = known_options(declared.type.cls)
             continue
         return _inside(declared, below)
     return ""
 
 
 def _inside(declared: Option, below: Path) -> str:
-    kind: Any = declared.kind
-    if isinstance(getattr(kind, "value", None), Template) and kind.value.any_depth:
+    value_type: Any = declared.type
+    if isinstance(getattr(value_type, "value", None), Template) and value_type.value.any_depth:
         return ""  # anything at all
     if not below:
         return _with_example(declared)
-    if isinstance(kind, Params):
+    if isinstance(value_type, Params):
         if len(below) != 2:
             return "a schema such as `{type: string}`" if len(below) == 1 else ""
         keyword = PARAM_KEYWORDS.get(str(below[1]))
-        return kind_words(keyword) if keyword is not None else ""
+        return describe_type(keyword) if keyword is not None else ""
     for _ in below:
-        kind = kind.of if isinstance(kind, Template) else kind
-        kind = getattr(kind, "item", None) or getattr(kind, "value", None)
-        if kind is None:
+        value_type = value_type.of if isinstance(value_type, Template) else value_type
+        value_type = getattr(value_type, "item", None) or getattr(value_type, "value", None)
+        if value_type is None:
             return ""
-    return kind_words(kind)
+    return describe_type(value_type)
 
 
 def _with_example(declared: Option) -> str:
-    words = kind_words(declared.kind)
+    words = describe_type(declared.type)
     plain = [each for each in declared.examples if isinstance(each, str | int)]
     if not words or not plain or "such as" in words:
         return words

@@ -1,6 +1,6 @@
-"""Kinds of values, which check and describe them: text, numbers, durations, lists, mappings.
+"""Types of values that options take: text, numbers, durations, lists, and mappings.
 
-A kind reports what is wrong through a ``Report`` and goes on, so that one reading finds all problems;
+A type reports what is wrong through a ``Report`` and goes on, so that one reading finds all problems;
 it never raises for bad input.
 """
 
@@ -21,7 +21,7 @@ from runner.model.duration import (
     parse_duration,
     parse_size,
 )
-from runner.model.message import Message, message_of, told
+from runner.model.message import Message, advise, message_of
 
 Path = tuple[str | int, ...]
 """Where a value stands: keys and list indexes from the top of the file."""
@@ -39,11 +39,11 @@ class _Invalid:
 
 
 INVALID: Final[Any] = _Invalid()
-"""What :meth:`Kind.read` returns after it reported a problem."""
+"""What :meth:`ValueType.read` returns after it reported a problem."""
 
 
-class Kind(Protocol):
-    """A kind of value: it checks and describes values."""
+class ValueType(Protocol):
+    """A type of value, which checks and describes values."""
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         """Return the value as the model holds it, or report and return INVALID."""
@@ -124,10 +124,10 @@ class Text:
         what = f"expected text, got {describe(value)}"
         if isinstance(value, int | float):
             return Message(f"{what}, quote it", "quote it", quotable=self._takes)
-        return told(what, self.advice or "write one text, or remove it")
+        return advise(what, self.advice or "write one text, or remove it")
 
     def _advised(self, what: str, advice: str) -> Message:
-        return told(what, advice) if self.tells_how and self.advice else Message(f"{what}, {advice}")
+        return advise(what, advice) if self.tells_how and self.advice else Message(f"{what}, {advice}")
 
     def _takes(self, text: str) -> bool:
         return self.read(text, (), ignore) is not INVALID
@@ -193,7 +193,7 @@ class Integer:
             report(path, f"expected a whole number from {self.minimum} to {self.maximum}, got {describe(value)}")
             return INVALID
         if not self.minimum <= value <= self.maximum:
-            report(path, told(f"{_shown(value)} is out of range", f"write {self.minimum} to {self.maximum}"))
+            report(path, advise(f"{_shown(value)} is out of range", f"write {self.minimum} to {self.maximum}"))
             return INVALID
         return value
 
@@ -215,7 +215,7 @@ class Number:
             report(path, f"expected a number, got {describe(value)}")
             return INVALID
         if self.above is not None and value <= self.above:
-            report(path, told(f"{_shown(value)} is out of range", f"write a number above {self.above:g}"))
+            report(path, advise(f"{_shown(value)} is out of range", f"write a number above {self.above:g}"))
             return INVALID
         return value
 
@@ -234,7 +234,7 @@ class Duration:
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if isinstance(value, int | float) and not isinstance(value, bool):
-            report(path, told(f"{value} has no unit", f"write {value}s, {value}m or {value}h"))
+            report(path, advise(f"{value} has no unit", f"write {value}s, {value}m or {value}h"))
             return INVALID
         if not isinstance(value, str):
             report(path, f"expected a duration such as 90s or 1h30m, got {describe(value)}")
@@ -266,7 +266,7 @@ class Duration:
         return float(value)
 
     def _too_short(self, shown: str) -> Message:
-        return told(f"{shown} is too short", f"write {format_duration(self.minimum)} or more")
+        return advise(f"{shown} is too short", f"write {format_duration(self.minimum)} or more")
 
     def schema(self) -> dict[str, Any]:
         return {"type": "string", "pattern": DURATION_PATTERN, **editor_message(_DURATION_ADVICE)}
@@ -284,7 +284,7 @@ class Size:
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if isinstance(value, int | float) and not isinstance(value, bool):
-            report(path, told(f"{value} has no unit", f"write {value}B, {value}KiB or {value}MiB"))
+            report(path, advise(f"{value} has no unit", f"write {value}B, {value}KiB or {value}MiB"))
             return INVALID
         if not isinstance(value, str):
             report(path, f"expected a size such as 64KiB, got {describe(value)}")
@@ -297,7 +297,7 @@ class Size:
         if not self.minimum <= size <= self.maximum:
             report(
                 path,
-                told(f"{value} is out of range", f"write {format_size(self.minimum)} to {format_size(self.maximum)}"),
+                advise(f"{value} is out of range", f"write {format_size(self.minimum)} to {format_size(self.maximum)}"),
             )
             return INVALID
         return size
@@ -336,10 +336,10 @@ class Choice:
 def nullable(schema: dict[str, Any]) -> dict[str, Any]:
     # `null` resets an option to its built-in default, so every optional one takes it.
     schema = dict(schema)
-    kinds = schema.get("type")
-    if kinds is not None:
-        kinds = [kinds] if isinstance(kinds, str) else list(kinds)
-        schema["type"] = kinds if "null" in kinds else [*kinds, "null"]
+    types = schema.get("type")
+    if types is not None:
+        types = [types] if isinstance(types, str) else list(types)
+        schema["type"] = types if "null" in types else [*types, "null"]
         if "enum" in schema and None not in schema["enum"]:
             schema["enum"] = [*schema["enum"], None]
     return schema
