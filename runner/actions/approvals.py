@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from runner._dataclass import dataclass
 from runner.ledger.standings import read_standings
 from runner.model.run import to_timestamp
 

@@ -6,9 +6,9 @@ import os
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from runner._dataclass import dataclass
 from runner.archive.behind import reader_of
 from runner.archive.store import Archive
 from runner.errors import AmbiguousId, ArchiveUnavailable, UnknownRun, UsageError

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from runner._dataclass import dataclass
 from runner.actions.submit import submitter
 from runner.errors import InvalidParams, JobDisabled, JobPaused, UsageError
 from runner.ledger.admission import Origin, admit, refused

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from runner._dataclass import dataclass
 from runner.errors import Unavailable
 from runner.ledger.fleet import read_queues
 from runner.ledger.health.finding import Finding, named, ok, problem, warning

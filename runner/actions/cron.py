@@ -6,11 +6,11 @@ import difflib
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runner._dataclass import dataclass
 from runner.actions import crontab
 from runner.authoring.init import host_timezone
 from runner.crontab.block import BrokenBlock, lines_of, put_in, setting_above, take_out, written

@@ -16,10 +16,10 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runner._dataclass import dataclass
 from runner.actions.worker_process import start_worker
 from runner.errors import RunnerError, Unavailable
 from runner.host.process import has_open, is_same, send, started_at

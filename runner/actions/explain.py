@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from runner._dataclass import dataclass
 from runner.actions.explain_flow import OpenStep, explain_flow, explain_step, failed_steps, waits_for_approval
 from runner.model.duration import format_duration
 from runner.model.pause import ALL, Pause

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from runner._dataclass import dataclass
 from runner.model.plural import things
 from runner.model.run import FINAL, Run, State
 from runner.model.step_run import ended, step_name

@@ -7,10 +7,10 @@ import pwd
 import shutil
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runner._dataclass import dataclass
 from runner.actions import crontab
 from runner.actions.project import Project
 from runner.authoring.init import host_timezone, init, write_new

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from runner._dataclass import dataclass
 from runner.actions.approvals import Approvals, waiting_approvals
 from runner.actions.doctor import examine
 from runner.actions.upcoming import Upcoming, looked_up, missed, upcoming

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
+from runner._dataclass import dataclass
 from runner.actions.upcoming import next_slots
 from runner.errors import Unavailable
 from runner.ledger.pauses import read_pauses

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runner import embedded
+from runner._dataclass import dataclass
 from runner.actions.systemctl import is_running
 from runner.errors import Unavailable
 from runner.settings.redis_url import EMBEDDED

@@ -6,10 +6,11 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from runner._dataclass import dataclass
 from runner.actions.skipped import LOOK_AHEAD, SkippedSlots, skipped_slots
 from runner.catalog.live import catalog_digest
 from runner.catalog.published import Published, publish, read_published

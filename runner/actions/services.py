@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runner._dataclass import dataclass
 from runner.actions.cron import program
 from runner.actions.systemctl import Manager
 from runner.crontab.fields import Inexpressible

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from runner._dataclass import dataclass
 from runner.model.run import to_timestamp
 from runner.schedule.timetable import from_milliseconds, milliseconds, next_slot, skipped, timetables
 

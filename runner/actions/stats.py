@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+from runner._dataclass import dataclass
 from runner.actions.find import require_known
 from runner.actions.tallies import tallies
 from runner.ledger.tally import Tally

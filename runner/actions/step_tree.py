@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from runner._dataclass import dataclass
 from runner.model.run import Run, State
 from runner.model.run_query import RunQuery
 

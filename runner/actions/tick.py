@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
+from runner._dataclass import dataclass
 from runner.actions.schedule_table import Row, ScheduleTable, fault_text
 from runner.actions.submit import submitter
 from runner.errors import Refused, UsageError

@@ -6,10 +6,11 @@ import heapq
 import statistics
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from runner._dataclass import dataclass
 from runner.actions.schedule_table import ScheduleTable, fault_text
 from runner.actions.tick import Engine
 from runner.errors import InvalidParams

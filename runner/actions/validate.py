@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+from runner._dataclass import dataclass
 from runner.app.env_file import Malformed, read_env_file
 from runner.app.secret_sources import MissingSecret
 from runner.authoring.advice import advice_for

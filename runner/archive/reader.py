@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import ColumnElement, Select, Subquery, and_, func, or_, select, tuple_, union_all
 from sqlalchemy.exc import DBAPIError
 
+from runner._dataclass import dataclass
 from runner.archive.rows import read_log, run_of
 from runner.archive.schema import ARCHIVE, RUNS
 from runner.errors import ArchiveUnavailable

@@ -27,12 +27,12 @@ import tracemalloc
 import urllib.request
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
 from types import ModuleType
 from typing import Any
 
+from runner._dataclass import dataclass
 from runner.attempt import builtin_names
 from runner.attempt.loggers import Loggers
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from runner._dataclass import dataclass
 from runner.app.celery_types import DeclaredTask
 from runner.model.job import JobSpec
 from runner.process.memory import holds_more_than

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass
 
 from celery import signals
 from celery.utils.log import get_logger
 
+from runner._dataclass import dataclass
 from runner.attempt.channel import Channel
 from runner.attempt.slot import LOOK_SECONDS, Head, Shown
 from runner.attempt.told import End, Told

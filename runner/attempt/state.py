@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from runner._dataclass import dataclass
 from runner.app.factory import RunnerApp
 from runner.attempt.capture.child import Capture
 from runner.attempt.inherited import Generators

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from runner._dataclass import dataclass
 from runner.attempt.state import Attempt
 from runner.catalog.steps import ITEM
 from runner.flows.values import NO_ITEM, StepValue, Values, look_up

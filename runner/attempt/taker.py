@@ -13,10 +13,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from celery.utils.log import get_logger
 
+from runner._dataclass import dataclass
 from runner.app.celery_types import DeclaredTask
 from runner.attempt.channel import Channel
 from runner.attempt.flows import Flows

@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import sys
-from dataclasses import dataclass
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -20,6 +19,7 @@ from celery.concurrency.prefork import WORKER_SIGRESET
 from celery.utils.log import get_logger
 from celery.worker import state
 
+from runner._dataclass import dataclass
 from runner.attempt.capture.child import Capture
 from runner.attempt.channel import ParentGone
 from runner.attempt.forks import own_multiprocessing, reset_signals_in_forks

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runner._dataclass import dataclass
 from runner.authoring.code_check import IMPORT_SECONDS, describe_code
 from runner.authoring.schema import JOBS_FILE
 from runner.authoring.writing import CannotInsert, insert

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from runner.yaml_reader.document import OPEN_PARSER
+from runner.yaml_reader.parser import OPEN_PARSER
 from runner.yaml_reader.scalar import Doubtful, resolve
 
 _INDENT = 2

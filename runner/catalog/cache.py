@@ -24,6 +24,7 @@ from typing import Any
 from runner._version import __version__
 from runner.catalog.files import Found, Signature
 from runner.catalog.jobs_file import Entry, JobsFile
+from runner.host.code import code_signature
 from runner.host.state import is_own, is_private, may_make, read_private, replace_private
 from runner.host.trust import NAMED, Trust
 from runner.yaml_reader.problem import Problem
@@ -75,7 +76,8 @@ class Cache:
         self.folder = (state_dir or project / ".runner") / "cache"
         self.path = self.folder / "catalog.jsonl"
         # All that the content of the cache depends on besides the files.
-        basis = [_FORMAT, __version__, _code(), str(project), os.geteuid(), astuple(trust), dict(defaults)]
+        code = code_signature("catalog", "model", "params", "schedule", "yaml_reader")
+        basis = [_FORMAT, __version__, code, str(project), os.geteuid(), astuple(trust), dict(defaults)]
         self.basis = hashlib.sha256(json.dumps(basis, sort_keys=True, default=str).encode()).hexdigest()
 
     def load(self) -> dict[str, CachedFile]:
@@ -159,20 +161,6 @@ def is_young(signature: Signature) -> bool:
         for moment in (ctime, mtime)
         if moment == ctime or moment <= now
     )
-
-
-def _code() -> list[object]:
-    """Return values that change whenever the code that reads and checks jobs changes."""
-    found: list[object] = []
-    package = Path(__file__).parent.parent
-    with contextlib.suppress(OSError):
-        for room in ("catalog", "model", "params", "schedule", "yaml_reader"):
-            with os.scandir(package / room) as entries:
-                for entry in sorted(entries, key=lambda entry: entry.name):
-                    if entry.name.endswith(".py"):
-                        status = entry.stat()
-                        found.append((entry.name, status.st_size, status.st_mtime_ns))
-    return found
 
 
 def matches(cached: CachedFile | None, found: Found) -> bool:

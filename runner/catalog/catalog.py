@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
 
+from runner._dataclass import dataclass
 from runner.catalog.cache import Cache, CachedFile, entry_of, matches
 from runner.catalog.calendars import Calendars
 from runner.catalog.files import Found, Listing, find_files, open_file

@@ -6,9 +6,9 @@ import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from runner._dataclass import dataclass
 from runner.host.regular import open_regular, read_at_most
 from runner.host.trust import NAMED, Trust, belongs, closing_hint, untrusted
 from runner.model.message import advise

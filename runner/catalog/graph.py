@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from typing import Any, NamedTuple
 
+from runner._dataclass import dataclass
 from runner.catalog.certainty import Certainty
 from runner.catalog.circles import circles
 from runner.catalog.steps import ITEM

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 
+from runner._dataclass import dataclass
 from runner.catalog.circles import circles
 from runner.model.job import JobSpec
 from runner.model.message import Message, advise

@@ -6,9 +6,9 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from runner._dataclass import dataclass
 from runner.catalog.catalog import Catalog
 
 CONCEALED = frozenset({"env", "secrets"})

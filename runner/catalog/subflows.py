@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from runner._dataclass import dataclass
 from runner.catalog.circles import circles
 from runner.catalog.graph import Graph, named_types, types_of
 from runner.model.job import JobSpec

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 
+from runner._dataclass import dataclass
 from runner.model.job import JobSpec
 from runner.model.message import Message, advise
 from runner.model.option import Path, closest

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from runner._dataclass import dataclass
 from runner.cli.terminal.group import verb
 from runner.cli.terminal.moments import show_moment, show_seconds
 from runner.cli.terminal.opening import open_project

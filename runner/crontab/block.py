@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from runner._dataclass import dataclass
 
 # Cron's lines end here alone, and not where others see an end.
 _LINE = re.compile(rb"[^\n]*\n|[^\n]+")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
+from runner._dataclass import dataclass
 from runner.crontab.background import ampersands, leaves_its_shell
 from runner.crontab.naming import free_name, name_of
 from runner.crontab.reading import Entry, Left, Reading

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from runner._dataclass import dataclass
 from runner.crontab.background import ampersands, hides_ampersand, in_foreground, starts_daemon
 from runner.crontab.block import outside
 from runner.crontab.fields import Fields

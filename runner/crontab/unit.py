@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from runner._dataclass import dataclass
 from runner.crontab.fields import Inexpressible
 from runner.crontab.line import KEY
 from runner.host.text import has_control

@@ -9,9 +9,9 @@ import socket
 import stat
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
+from runner._dataclass import dataclass
 from runner.embedded.client import pid_alive
 from runner.errors import Unavailable
 from runner.host.process import has_open

@@ -6,9 +6,10 @@ import json
 import os
 import socket
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
+from runner._dataclass import dataclass
 from runner.host.state import read_own
 
 _CURRENT = "server.json"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Protocol
 
+from runner._dataclass import dataclass
 from runner.catalog.digest import digest_of
 from runner.catalog.steps import ITEM, step_job, step_spec
 from runner.errors import InvalidParams, JobDisabled, RunnerError, UnknownJob

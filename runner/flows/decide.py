@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final, Literal, NamedTuple, Protocol
 
+from runner._dataclass import dataclass
 from runner.model.run import State
 
 STEP_FAILED: Final = "step_failed"

@@ -9,8 +9,8 @@ from __future__ import annotations
 import itertools
 from bisect import bisect_right, insort
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+from runner._dataclass import dataclass
 from runner.flows.decide import Node, in_order
 
 CHARACTER = 8.0

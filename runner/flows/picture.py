@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from runner._dataclass import dataclass
 from runner.flows.decide import Node
 from runner.flows.layout import layers_of
 from runner.model.duration import format_duration

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final, Protocol
 
+from runner._dataclass import dataclass
 from runner.model.value_path import NoValue, read_value_path
 
 __all__ = ["NO_ITEM", "NoValue", "StepValue", "StepValues", "Values", "look_up"]

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from runner._dataclass import dataclass
 from runner.host.users import user_name
 
 _CONTAINER_FILES = ("/.dockerenv", "/run/.containerenv")

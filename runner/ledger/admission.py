@@ -7,9 +7,10 @@ plain Celery clients all call :func:`admit`. What it lets through can be recorde
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from runner._dataclass import dataclass
 from runner.errors import JobDisabled, RunnerError, UsageError
 from runner.ledger.failure import Failure
 from runner.ledger.submission import Submission

@@ -8,10 +8,10 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, NamedTuple
 
+from runner._dataclass import dataclass
 from runner.current import FlowRef
 from runner.errors import InvalidParams, Unavailable, WriteRefused
 from runner.ledger.failure import Failure

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import Any
 
+from runner._dataclass import dataclass
 from runner.ledger.reach import reaching
 from runner.ledger.store import Store
 from runner.model.run import to_timestamp

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid5
 
+from runner._dataclass import dataclass
 from runner.errors import AmbiguousId, UnknownRun
 from runner.ledger.reach import reaching
 from runner.ledger.store import Store

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from runner._dataclass import dataclass
 from runner.ledger.reach import reaching
 from runner.ledger.record import pairs
 from runner.ledger.store import Store

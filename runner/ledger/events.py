@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
+from runner._dataclass import dataclass
 from runner.errors import Unavailable, UsageError
 from runner.ledger.reach import reaching
 from runner.ledger.store import Store

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from runner._dataclass import dataclass
 from runner.ledger.record import celery_meta, now_text
 from runner.model.run import State
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Literal
 
+from runner._dataclass import dataclass
 from runner.ledger.inbox import INBOX, INBOX_KEYS
 from runner.ledger.keys import Keys
 from runner.ledger.reach import reaching

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
+from runner._dataclass import dataclass
 from runner.ledger.flow_progress import FlowProgress, step_run_id
 from runner.ledger.keys import meta_key
 from runner.ledger.reach import reaching

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from runner._dataclass import dataclass
 
 
 def meta_key(run_id: str) -> str:

@@ -7,12 +7,12 @@ has it as a line to paste.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import redis
 from redis.exceptions import NoPermissionError
 
+from runner._dataclass import dataclass
 from runner.errors import InvalidSettings
 from runner.ledger.inbox import INBOX, PLAIN_CONTROL, PLAIN_REPLIES
 from runner.ledger.keys import meta_key

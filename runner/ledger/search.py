@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from runner._dataclass import dataclass
 from runner.errors import UsageError
 from runner.ledger.reading import read_runs
 from runner.ledger.store import Store

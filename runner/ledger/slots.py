@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID, uuid5
 
+from runner._dataclass import dataclass
 from runner.ledger.record import pairs
 from runner.ledger.store import Store
 from runner.model.run import to_timestamp

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from runner import tracing
+from runner._dataclass import dataclass
 from runner.ledger.failure import Failure
 from runner.ledger.message import write_message
 from runner.ledger.record import DEFAULTS, pack_digest, pairs, read_record

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+from runner._dataclass import dataclass
 from runner.ledger.flow_progress import FlowProgress
 from runner.ledger.reach import reaching
 from runner.ledger.record import pairs, read_record

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
+from runner._dataclass import dataclass
 from runner.model.message import hint, message_of
 from runner.model.option import Choice, Integer, Path, Report, Text, did_you_mean, option
 from runner.model.template import names, render

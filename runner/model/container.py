@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from runner._dataclass import dataclass
 from runner.model.message import advise
 from runner.model.value_type import INVALID, Path, Report, Text, ValueType, describe, nullable
 

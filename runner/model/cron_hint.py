@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from runner._dataclass import dataclass
 from runner.model.duration import MAX_DURATION, format_duration, parse_duration
 
 _FIVE = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
+from runner._dataclass import dataclass
 from runner.model.message import advise, hint
 from runner.model.option import INVALID, Duration, Integer, ListOf, Path, Report, Section, Text, option
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar
 
+from runner._dataclass import dataclass
 from runner.model.concurrency import CONCURRENCY_ALIASES, Concurrency, check_key
 from runner.model.foreign_names import FOREIGN_JOB_NAMES
 from runner.model.hooks import HOOKS_ALIASES, UNIQUE_ALIASES, Hooks, Unique

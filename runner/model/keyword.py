@@ -7,9 +7,9 @@ found when the file is read, at its own line, and an editor's schema derives fro
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from runner._dataclass import dataclass
 from runner.model.message import Message, advise
 from runner.model.option import (
     INVALID,

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
+from runner._dataclass import dataclass
 from runner.model.container import AnyJson, ListOf, MapOf, on_keys
 from runner.model.message import Message, advise
 from runner.model.value_type import (

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from runner._dataclass import dataclass
 from runner.model.keyword import PARAM_KEYWORDS, TYPES, VALUE_KEYWORDS, described, keywords_sound
 from runner.model.message import advise
 from runner.model.option import INVALID, Path, Report, Text, ValueType, describe, nullable, on_keys

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from runner._dataclass import dataclass
 from runner.model.run import to_timestamp
 
 ALL = "*"

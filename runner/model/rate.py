@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from runner._dataclass import dataclass
 from runner.model.concurrency import group_of
 from runner.model.message import hint
 from runner.model.option import Duration, Integer, Text, option

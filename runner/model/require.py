@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from runner._dataclass import dataclass
 from runner.model.hooks import JOB_NAME
 from runner.model.message import advise
 from runner.model.option import INVALID, Duration, ListOf, Path, Report, Section, describe, option

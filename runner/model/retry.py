@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
+from runner._dataclass import dataclass
 from runner.model.option import Choice, Duration, Flag, Integer, ListOf, Text, option
 
 Backoff = Literal["constant", "linear", "exponential"]

@@ -6,10 +6,12 @@ are only ever added.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Literal
+
+from runner._dataclass import dataclass
 
 
 class State(StrEnum):

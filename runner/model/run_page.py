@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
+from runner._dataclass import dataclass
 from runner.model.run import Run, to_datetime
 
 

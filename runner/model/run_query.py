@@ -8,9 +8,9 @@ values: :mod:`runner.model.asking`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypedDict, get_args
 
+from runner._dataclass import dataclass
 from runner.model.container import ListOf
 from runner.model.option import option
 from runner.model.run import FailureReason, RevokedReason, State, Trigger

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from runner._dataclass import dataclass
 from runner.model.container import MapOf
 from runner.model.cron_hint import every, instead_of
 from runner.model.duration import MAX_DURATION, format_duration

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import dataclass
 from typing import Any
 
+from runner._dataclass import dataclass
 from runner.model.message import advise
 from runner.model.value_type import INVALID, Path, Report, describe, editor_message
 

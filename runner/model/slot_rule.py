@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from runner._dataclass import dataclass
 from runner.model.container import ListOf, MapOf
 from runner.model.message import Message, advise
 from runner.model.option import Section, option

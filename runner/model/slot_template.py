@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from runner._dataclass import dataclass
 from runner.model.message import Message, advise, as_message, message_of
 from runner.model.template import LITERAL, PLACEHOLDER, expand, not_closed, placeholders
 from runner.model.value_type import INVALID, Path, Report, closest, editor_message

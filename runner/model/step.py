@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar
 
+from runner._dataclass import dataclass
 from runner.model.container import MapOf
 from runner.model.foreign_names import FOREIGN_STEP_NAMES
 from runner.model.hooks import JOB_NAME

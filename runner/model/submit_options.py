@@ -7,9 +7,9 @@ each of them reads values: :mod:`runner.model.asking`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypedDict
 
+from runner._dataclass import dataclass
 from runner.model.option import option
 from runner.model.queue_name import PRIORITY, QUEUE_NAME
 from runner.model.time_types import StartTime

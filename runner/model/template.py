@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from typing import Any
 
+from runner._dataclass import dataclass
 from runner.model.message import Message, advise
 from runner.model.value_type import INVALID, Path, Report, ValueType, closest, editor_message
 

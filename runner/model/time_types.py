@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+from runner._dataclass import dataclass
 from runner.errors import UsageError
 from runner.model.value_type import INVALID, Path, Report, describe
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pathlib
 import re
-from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cache
 from importlib import import_module
 from typing import Any
 
+from runner._dataclass import dataclass
 from runner.model.message import Message, advise
 from runner.model.value_type import INVALID, Path, Report, closest, describe
 

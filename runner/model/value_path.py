@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import functools
 import re
-from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from runner._dataclass import dataclass
 from runner.model.template import BELOW, STEP_WORD
 from runner.model.value_type import closest, describe
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, Protocol
 
+from runner._dataclass import dataclass
 from runner.model.duration import (
     DURATION_PATTERN,
     MAX_DURATION,

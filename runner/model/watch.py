@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from runner._dataclass import dataclass
 from runner.model.message import advise
 from runner.model.option import Duration, Text, option
 from runner.model.param import Param

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from runner._dataclass import dataclass
 from runner.model.message import Message, advise, hint
 from runner.model.option import Choice, Duration, MapOf, Text, option
 from runner.model.param import PARAM_NAME, Param

@@ -22,10 +22,11 @@ import functools
 import re
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
+from runner._dataclass import dataclass
 from runner.model.job import JobSpec
 from runner.model.option import Path, Report
 from runner.model.param import Param

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Protocol
 
+from runner._dataclass import dataclass
 from runner.model.slot_rule import WEEKDAYS, Window
 
 _DAY = timedelta(days=1)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from runner._dataclass import dataclass
 from runner.schedule.timetable import Timetable
 
 ON_TIME = timedelta(seconds=90)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+from runner._dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

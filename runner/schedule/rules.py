@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from runner._dataclass import dataclass
 from runner.model.schedule import Schedule
 from runner.model.slot_rule import CALENDAR, Window, names_calendar
 from runner.schedule.coverage import NEVER, CalendarFault, Coverage, Days, Windows

@@ -6,13 +6,14 @@ import hashlib
 import heapq
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from functools import lru_cache
 from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from runner._dataclass import dataclass
 from runner.errors import InvalidParams
 from runner.model.schedule import ONE_SCHEDULE, Schedule
 from runner.model.slot_template import resolve

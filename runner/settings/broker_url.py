@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
+from runner._dataclass import dataclass
 from runner.model.option import did_you_mean
 from runner.settings.redis_url import BadUrl, canonical, look_up
 

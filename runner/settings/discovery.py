@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from runner._dataclass import dataclass
 from runner.errors import InvalidSettings, NoProject
 from runner.host.text import has_control
 from runner.host.trust import SETTING, VARIABLE, Trust

@@ -18,7 +18,8 @@ from runner.settings import environment
 from runner.settings.archive_url import look_up_archive
 from runner.settings.broker_url import look_up_broker
 from runner.settings.discovery import SETTINGS_FILE, Place, check_found, environment_file, find_project
-from runner.settings.options import SETTINGS, Settings
+from runner.settings.document_cache import DocumentCache
+from runner.settings.options import SETTINGS, STATE_FOLDER, Settings
 from runner.settings.redis_url import BadUrl, look_up
 from runner.settings.trusted_folders import trusted_folders
 from runner.yaml_reader.merge import merge_options
@@ -67,10 +68,11 @@ def _load(place: Place, environ: Mapping[str, str]) -> Settings:
     if place.found:
         check_found(folder, trust)
     file = folder / SETTINGS_FILE
-    documents = [read_file(file, trust) if os.path.lexists(file) else Document(SETTINGS_FILE)]
+    cache = DocumentCache(Path(os.path.normpath(folder / environ.get("RUNNER_STATE_DIR", STATE_FOLDER))))
+    documents = [read_file(file, trust, cache) if os.path.lexists(file) else Document(SETTINGS_FILE)]
     over = _environment_file(folder, environ)
     if over is not None:
-        documents.append(read_file(over, trust))
+        documents.append(read_file(over, trust, cache))
     reading = _Reading(documents, environ)
     values = reading.values() if all(document.readable for document in documents) else {}
     if not reading.sound:
@@ -86,7 +88,10 @@ def _load(place: Place, environ: Mapping[str, str]) -> Settings:
         warnings=tuple(environment.unknown(environ, reading.variables)),
         **values,
     )
-    return _look_around(settings, reading)
+    settings = _look_around(settings, reading)
+    if settings.state_dir == cache.state_dir:
+        cache.save()
+    return settings
 
 
 def _environment_file(folder: Path, environ: Mapping[str, str]) -> Path | None:
@@ -111,8 +116,13 @@ def _environment_file(folder: Path, environ: Mapping[str, str]) -> Path | None:
     return file
 
 
-def read_file(file: Path, trust: Trust = NAMED) -> Document:
+def read_file(file: Path, trust: Trust = NAMED, cache: DocumentCache | None = None) -> Document:
     """Return a ``runner.yaml`` as the strict reader sees it, to tell where a value stands.
+
+    Args:
+        file: the path.
+        trust: who may have written it.
+        cache: where to look for its values first; None parses it.
 
     Raises:
         InvalidSettings: it cannot be read, or somebody else could have written it.
@@ -132,7 +142,8 @@ def read_file(file: Path, trust: Trust = NAMED) -> Document:
                     f"{file} belongs to {owner}, and it decides what code runs",
                     hint=f"if you trust {owner}, name the project: --project {file.parent}",
                 )
-            return read_bytes(read_at_most(descriptor, MAX_BYTES), file.name, status.st_size)
+            read = read_bytes if cache is None else cache.read
+            return read(read_at_most(descriptor, MAX_BYTES), file.name, status.st_size)
         finally:
             os.close(descriptor)
     except OSError as error:

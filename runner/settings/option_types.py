@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path as Folder
 from types import MappingProxyType
 from typing import Any
 
+from runner._dataclass import dataclass
 from runner.host.users import NoHome, expand_home
 from runner.model.message import advise
 from runner.model.option import INVALID, Path, Report, Text, describe

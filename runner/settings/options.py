@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runner._dataclass import dataclass
 from runner.host.trust import Trust
 from runner.model.foreign_names import FOREIGN_SETTING_NAMES
 from runner.model.job import JobSpec

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
+from runner._dataclass import dataclass
 from runner.host.regular import read_regular
 from runner.host.users import NoHome, expand_home
 from runner.model.option import did_you_mean

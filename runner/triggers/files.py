@@ -6,11 +6,11 @@ import glob
 import hashlib
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from runner._dataclass import dataclass
 from runner.host.users import NoHome, expand_home
 from runner.model.watch import Watch
 

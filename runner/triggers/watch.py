@@ -9,10 +9,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid5
 
+from runner._dataclass import dataclass
 from runner.errors import RunnerError, Unavailable, UsageError
 from runner.ledger.admission import Origin, admit, refused
 from runner.ledger.ledger import Ledger

@@ -13,9 +13,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import IntEnum
 
+from runner._dataclass import dataclass
 from runner.errors import InvalidSettings, RunnerError
 from runner.settings.options import WebSettings
 

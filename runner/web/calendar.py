@@ -6,13 +6,14 @@ import heapq
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from runner._dataclass import dataclass
 from runner.catalog.catalog import Catalog
 from runner.errors import InvalidParams
 from runner.schedule.timetable import Timetable, merged, next_slot, owner_of, skipped, timetables

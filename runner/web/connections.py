@@ -10,8 +10,9 @@ from __future__ import annotations
 import resource
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
+
+from runner._dataclass import dataclass
 
 WANTED_FILES = 4096
 OTHER_FILES = 24

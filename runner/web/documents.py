@@ -6,13 +6,13 @@ against them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from fastapi.responses import StreamingResponse
 from pydantic import ConfigDict
 from typing_extensions import TypedDict
 
+from runner._dataclass import dataclass
 from runner.model.job import JobSpec
 from runner.model.option import options_of
 from runner.model.queue import Queue

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
+from runner._dataclass import dataclass
 from runner.flows.layout import Box, Layout, layout
 from runner.flows.picture import marks, what
 from runner.model.step import Step

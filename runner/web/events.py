@@ -12,7 +12,6 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any, ClassVar
 
@@ -20,6 +19,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
+from runner._dataclass import dataclass
 from runner.actions.logs import log_of
 from runner.actions.project import Project
 from runner.errors import ArchiveUnavailable, Unavailable, UnknownRun, UsageError

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from fastapi import Request
 
+from runner._dataclass import dataclass
 from runner.model.asking import given_texts
 from runner.model.option import options_of
 from runner.model.run_query import RunQuery

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+from runner._dataclass import dataclass
 from runner.catalog.steps import flow_of
 from runner.ledger.reach import reaching
 from runner.model.run import Run, State, to_datetime

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from runner._dataclass import dataclass
 from runner.web.steps import StepRow
 
 LEAST_WIDTH = 0.4

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from runner._dataclass import dataclass
 from runner.host.regular import read_regular
 from runner.model.job import JOB, JobSpec
 from runner.model.option import options_of

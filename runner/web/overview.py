@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from runner._dataclass import dataclass
 from runner.ledger.reach import reaching
 from runner.model.run import Run, State
 from runner.web.moments import span, took

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -14,6 +13,7 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
+from runner._dataclass import dataclass
 from runner.actions.approvals import waiting_approvals
 from runner.actions.backfill import MOST_AT_ONCE, Backfilled
 from runner.actions.find import find_run, with_flow

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request, Response
 
+from runner._dataclass import dataclass
 from runner.ledger.fleet import read_workers
 from runner.ledger.pauses import read_pauses
 from runner.ledger.search import search

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from runner._dataclass import dataclass
 from runner.model.plural import things
 from runner.model.run import Run, State, to_datetime
 from runner.model.step import Step

@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 
 from celery.exceptions import TimeLimitExceeded, WorkerLostError
 from celery.utils.log import get_logger
 
+from runner._dataclass import dataclass
 from runner.app.celery_types import Words
 from runner.app.worker_log import about
 from runner.attempt.slot import Head, Shown, TakerState

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 
 from celery import bootsteps
 from celery.utils.log import get_logger
 
+from runner._dataclass import dataclass
 from runner.ledger.connection import connect
 from runner.model.private_queue import is_private
 from runner.process.systemd import notify

@@ -17,12 +17,12 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NoReturn
 
 from celery import platforms
 from celery.utils.log import get_logger
 
+from runner._dataclass import dataclass
 from runner.app.celery_types import Words
 
 log = get_logger(__name__)

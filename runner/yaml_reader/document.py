@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
-
-import yaml
+from typing import TYPE_CHECKING, Any
 
 from runner.model.message import Message, as_message
 from runner.model.option import INVALID, Path, ignore
 from runner.model.secret import is_secret
 from runner.yaml_reader import lookalike
-from runner.yaml_reader.place import Place, locate, places
 from runner.yaml_reader.problem import Problem, Severity, display_column, one_line, show_path
+
+if TYPE_CHECKING:
+    from runner.yaml_reader.place import Place
 
 MAX_FAULTS = 200
 """Faults told of one file; more are one fault many times over."""
 
 LONGEST_SOURCE = 4096
 """A longer line is not shown with a problem."""
-
-OPEN_PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""libyaml's parser where PyYAML was compiled with it, else the one in Python; only events are taken from it."""
 
 
 class Document:
@@ -63,6 +60,8 @@ class Document:
         """
         if not on_key and path in self._told:
             return
+        from runner.yaml_reader.place import locate  # start-up time: most files have no problem
+
         key, value, exists = locate(self._places(), path)
         at = key if on_key or not exists else value
         told = as_message(message)
@@ -167,10 +166,15 @@ class Document:
         line = self.shallow_lines.get(path)
         if line is not None:
             return line
+        from runner.yaml_reader.place import locate  # start-up time: the lines of jobs are in a cache
+
         return locate(self._places(), path)[0].line + 1
 
     def _places(self) -> Place:
         if self._root is None:
+            from runner.yaml_reader.parser import OPEN_PARSER  # start-up time: most files have no problem
+            from runner.yaml_reader.place import places
+
             self._root = places(self._text, OPEN_PARSER)
         return self._root
 

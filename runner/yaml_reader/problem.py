@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
+from runner._dataclass import dataclass
 from runner.model.option import Path
 from runner.model.plural import things
 

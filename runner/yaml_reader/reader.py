@@ -9,13 +9,8 @@ from __future__ import annotations
 
 import re
 
-import yaml
-
 from runner.model.message import advise
-from runner.yaml_reader import syntax
-from runner.yaml_reader.builder import Builder, Stop
-from runner.yaml_reader.document import OPEN_PARSER, Document, source_of
-from runner.yaml_reader.tabs import report_tabs
+from runner.yaml_reader.document import Document, source_of
 
 __all__ = ["MAX_BYTES", "Document", "read_bytes", "read_text", "source_of"]
 
@@ -65,18 +60,9 @@ def read_text(text: str, file: str) -> Document:
         return document.refuse(
             advise(f"character U+{char:04X} is not allowed", f"remove it or write \\u{char:04x} in quotes"), line, index
         )
-    parser = OPEN_PARSER(text)
-    try:
-        Builder(document, parser).build()
-    except Stop as stop:
-        document.refuse(stop.message, stop.mark.line, stop.mark.column)
-    except yaml.YAMLError as error:
-        fault = syntax.explain(error, text)
-        document.refuse(fault.message, fault.line, fault.index)
-    finally:
-        parser.dispose()
-    if "\t" in text and document.readable:
-        report_tabs(document, text)
+    from runner.yaml_reader.parsing import parse  # start-up time: most commands find the values in a cache
+
+    parse(document, text)
     return document
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 import yaml
 
+from runner._dataclass import dataclass
 from runner.model.message import Message, advise
 from runner.yaml_reader import lookalike
 

@@ -8,7 +8,8 @@ from typing import Any
 import yaml
 
 from runner.model.message import advise
-from runner.yaml_reader.document import OPEN_PARSER, Document
+from runner.yaml_reader.document import Document
+from runner.yaml_reader.parser import OPEN_PARSER
 
 
 def report_tabs(document: Document, text: str) -> None:

@@ -297,7 +297,7 @@ def layers() -> list[list[str]]:
     """Return the layers of the import contract, top down; the packages of one layer are in one list."""
     contracts = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
     found = next(each["layers"] for each in contracts if each["type"] == "layers")
-    hidden = {"__main__", "celery", "current", "_version"}
+    hidden = {"__main__", "celery", "current", "_dataclass", "_version"}
     return [
         sorted(set(re.findall(r"\w+", layer)) - hidden) for layer in found if set(re.findall(r"\w+", layer)) - hidden
     ]

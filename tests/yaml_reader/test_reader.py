@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from runner.yaml_reader import document
+from runner.yaml_reader import parser
 from runner.yaml_reader.problem import caret, display_column, one_line
 from runner.yaml_reader.reader import MAX_BYTES, read_bytes, read_text
 
@@ -89,7 +89,7 @@ def test_a_quoted_merge_sign_is_a_key() -> None:
 def test_both_parsers_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "jobs:\n  a:\n    task: x:y\n    queue: one\n    queue: two\n    enabled: yes\n"
     with_libyaml = problems(text)
-    for module in ("document", "reader", "tabs"):
+    for module in ("parser", "parsing", "tabs"):
         monkeypatch.setattr(f"runner.yaml_reader.{module}.OPEN_PARSER", yaml.SafeLoader)
     assert problems(text) == with_libyaml
     assert len(with_libyaml) == 2
@@ -100,7 +100,7 @@ def test_both_parsers_agree(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_libyaml_is_used_where_it_is_compiled_in() -> None:
     if yaml.__with_libyaml__:
-        assert document.OPEN_PARSER is yaml.CSafeLoader
+        assert parser.OPEN_PARSER is yaml.CSafeLoader
 
 
 def test_reading_goes_on_after_a_fault() -> None:

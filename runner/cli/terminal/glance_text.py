@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from runner._dataclass import dataclass
 from runner.cli.terminal.hints import with_project
 from runner.cli.terminal.moments import show_moment, show_seconds
 from runner.cli.terminal.run_text import LONGEST_CELL, STOCK_TASKS, one_line, pause_text, state_text

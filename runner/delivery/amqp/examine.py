@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from amqp import Channel, Connection
 from amqp.basic_message import Message
 from amqp.exceptions import AccessRefused, ChannelError, NotFound
 
+from runner._dataclass import dataclass
 from runner.delivery.amqp.connection import asking, close_quietly, open_connection, words_of
 from runner.delivery.amqp.permissions import permission_command
 from runner.delivery.amqp.queues import queue_name

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+from runner._dataclass import dataclass
 
 EXAMPLES = 3
 """How many ids or names a finding shows."""

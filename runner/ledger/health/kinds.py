@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from runner._dataclass import dataclass
 from runner.ledger.health.finding import EXAMPLES, Finding, Level
 from runner.model.plural import things
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import redis
 
+from runner._dataclass import dataclass
 from runner.ledger.health.finding import Finding, ok, problem, warning
 from runner.ledger.reach import reaching
 from runner.ledger.store import Store
