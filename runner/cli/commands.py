@@ -16,6 +16,7 @@ GROUPS = {
         "jobs": "List jobs, or show one job.",
         "graph": "Show the steps of a job as a graph.",
         "validate": "Check the job files.",
+        "explain": "Explain an option of a job file or of runner.yaml.",
         "plan": "Compare the job files with the jobs that workers run.",
         "upcoming": "Show the next scheduled runs, and missed ones.",
         "pause": "Pause a job, or all jobs.",
