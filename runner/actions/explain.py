@@ -1,4 +1,4 @@
-"""Explain a run by the facts about it: what it waits for, or why it ended. Pure: asks nothing of anybody."""
+"""Explain from the facts about a run what it waits for, or why it ended. Pure: it reads nothing."""
 
 from __future__ import annotations
 
@@ -7,11 +7,20 @@ from datetime import timedelta
 from typing import Any
 
 from runner._dataclass import dataclass
-from runner.actions.explain_flow import OpenStep, explain_flow, explain_step, failed_steps, waits_for_approval
+from runner.actions.explain_flow import (
+    OpenStep,
+    explain_flow,
+    explain_step,
+    failed_steps,
+    steps_not_run,
+    waits_for_approval,
+)
 from runner.model.duration import format_duration
 from runner.model.pause import ALL, Pause
 from runner.model.plural import things
-from runner.model.run import Run, State, to_datetime, to_timestamp
+from runner.model.run import Run, State, to_timestamp
+from runner.model.run_error import error_text
+from runner.model.run_time import duration_text, total_seconds
 from runner.model.template import as_text
 
 ENDS = {
@@ -145,14 +154,23 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A sentence, what is behind it, and commands to go on with, as words after ``runner``."""
+    """A sentence, the facts behind it, and commands that help, as arguments of ``runner``.
+
+    ``state`` is the beginning of the sentence that only names state and reason; empty if it has none.
+    """
 
     summary: str
     because: list[str]
     commands: list[tuple[str, ...]]
+    state: str = ""
+
+    @property
+    def beyond_state(self) -> str:
+        """The sentence without state and reason, for readers who have just been shown them."""
+        return self.summary.removeprefix(self.state)
 
     def document(self, facts: Facts, commands: Sequence[str]) -> dict[str, Any]:
-        """Return it with ``facts`` as JSON shows it; ``commands`` are those of it, as lines to paste."""
+        """Return the JSON document with ``facts``; ``commands`` are the commands as lines to paste."""
         run = facts.run
         return {
             "id": run.id,
@@ -171,10 +189,11 @@ def explain(facts: Facts) -> Explanation:
     """Return the explanation of a run."""
     run = facts.run
     commands: list[tuple[str, ...]] = []
+    ending = ""
     if run.damaged:
         return Explanation(f"its record is damaged: {run.damaged}", list(_history(facts)), [("doctor", "--repair")])
     if run.final:
-        summary, because = _ended(facts)
+        ending, summary, because = _ended(facts)
         if run.state is State.FAILURE:
             commands = _after_failure(run)
     elif run.state is State.STARTED and run.steps is not None:
@@ -187,8 +206,8 @@ def explain(facts: Facts) -> Explanation:
             commands = [("worker",)]
     else:
         summary, because, commands = _waits(facts)
-    told = [*because, *_broker(facts), *_slot(facts), *_history(facts), *_spec(facts)]
-    return Explanation(summary, told, commands)
+    facts_behind = [*because, *_broker(facts), *_slot(facts), *_history(facts), *_spec(facts)]
+    return Explanation(ending + summary, list(dict.fromkeys(facts_behind)), commands, ending)
 
 
 def _broker(facts: Facts) -> list[str]:
@@ -200,7 +219,7 @@ def _broker(facts: Facts) -> list[str]:
 
 
 def _after_failure(run: Run) -> list[tuple[str, ...]]:
-    """Return the commands to go on with after a failure."""
+    """Return the commands that help after a failure."""
     if run.flow is not None:
         return [("logs", run.id), ("rerun", run.flow, "--from-failed")]
     if run.steps is not None:
@@ -208,26 +227,32 @@ def _after_failure(run: Run) -> list[tuple[str, ...]]:
     return [("logs", run.id), ("rerun", run.id)]
 
 
-def _ended(facts: Facts) -> tuple[str, list[str]]:
+def _ended(facts: Facts) -> tuple[str, str, list[str]]:
+    """Return state and reason, what they mean for this run, and the facts behind that."""
     run = facts.run
     if run.state is State.SUCCESS:
-        return f"it succeeded{_after(run)}", []
-    ends = ENDS if run.flow is None else STEP_ENDS
-    summary = f"it ended in {run.state}, {run.reason}: {ends.get(run.reason or '', 'no more is known')}"
-    because = list(failed_steps(run))
-    if run.reason == "expired" and run.expires_at:
-        because.append(f"it was not to start after {facts.show(run.expires_at)}")
+        seconds = total_seconds(run)
+        return "", "it succeeded" + (f" after {duration_text(seconds)}" if seconds is not None else ""), []
+    ending = f"it ended in {run.state}, {run.reason}: "
+    failed, because = list(failed_steps(run)), list(steps_not_run(run))
+    if run.reason == "step_failed" and len(failed) == 1:
+        return ending, failed[0], because
+    because = [*failed, *because]
+    if run.reason in ("cancelled", "terminated") and run.revocation:
+        while_running = ", with --terminate while it ran" if run.reason == "terminated" else ""
+        return ending, f"{_revoked(facts, run.revocation)}{while_running}", because
     if run.revocation:
-        why = f": {run.revocation['comment']}" if run.revocation.get("comment") else ""
-        at = facts.show(run.revocation["at"])
-        because.append(f"revoked by {run.revocation.get('by') or 'somebody'} at {at}{why}")
-    return summary, because
+        because.append(_revoked(facts, run.revocation))
+    if run.reason == "expired" and run.expires_at and not run.attempts:
+        approved = ", and nobody had approved it," if run.flow is not None else ""
+        return ending, f"it had not started{approved} by {facts.show(run.expires_at)}", because
+    ends = ENDS if run.flow is None else STEP_ENDS
+    return ending, ends.get(run.reason or "", "nothing more is known"), because
 
 
-def _after(run: Run) -> str:
-    if run.started_at is None or run.finished_at is None:
-        return ""
-    return f" after {(to_datetime(run.finished_at) - to_datetime(run.started_at)).total_seconds():.1f} s"
+def _revoked(facts: Facts, revocation: Mapping[str, Any]) -> str:
+    comment = f": {revocation['comment']}" if revocation.get("comment") else ""
+    return f"revoked by {revocation.get('by') or 'somebody'} at {facts.show(revocation['at'])}{comment}"
 
 
 def _runs(facts: Facts) -> tuple[str, list[str]]:
@@ -298,7 +323,7 @@ def _waits(facts: Facts) -> tuple[str, list[str], list[tuple[str, ...]]]:
     if facts.ahead is not None:
         before = facts.ahead + facts.higher
         if before:
-            return f"{_count(before)} ahead of it in queue {run.queue}", _place(facts), []
+            return f"{_count(before)} ahead of it in queue {run.queue}", _place(facts, counted=not facts.higher), []
         return f"it is the next one in queue {run.queue}", [f"taken by {', '.join(facts.takers)}"], []
     if facts.note:
         return facts.note, [], []
@@ -342,9 +367,10 @@ def _requires(facts: Facts, job: str, unserved: Sequence[str]) -> tuple[str, lis
     )
 
 
-def _place(facts: Facts) -> list[str]:
+def _place(facts: Facts, *, counted: bool = False) -> list[str]:
+    """Return what is ahead of a run in its queue, unless that is ``counted`` already, and who takes from the queue."""
     found = []
-    if facts.ahead:
+    if facts.ahead and not counted:
         found.append(f"{_count(facts.ahead)} ahead of it with the same priority ({facts.run.priority})")
     if facts.higher:
         found.append(f"{_count(facts.higher)} ahead of it with a higher priority")
@@ -370,8 +396,8 @@ def _history(facts: Facts) -> Iterator[str]:
         yield from explain_step(run, facts.flow)
     if run.overran_at:
         yield f"it took longer than its job's overrun at {facts.show(run.overran_at)}"
-    if run.error:
-        yield f"last error: {run.error['type']}: {run.error['message']}"
+    if run.error and run.reason != "step_failed":  # its error names the failed steps once more
+        yield f"last error: {error_text(run.error)}"
     if run.retries:
         yield f"retried {things(run.retries, 'time')}"
     for death in run.deaths[-3:]:

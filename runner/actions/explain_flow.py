@@ -92,10 +92,11 @@ def _progress(flow: Run) -> Iterator[str]:
         if each["state"] == State.STARTED and items is not None and not each.get("run"):
             yield f"step {each['name']}: {ended(counts)} of {items} items ended, {counts.get(State.STARTED, 0)} running"
     yield from failed_steps(flow)
+    yield from steps_not_run(flow)
 
 
 def failed_steps(flow: Run) -> Iterator[str]:
-    """Yield a line for each step that failed, and one for all that did not run because of them."""
+    """Yield a line for each step that failed or was revoked."""
     steps = flow.steps or []
     for each in steps:
         counts = each.get("counts") or {}
@@ -106,10 +107,14 @@ def failed_steps(flow: Run) -> Iterator[str]:
             yield f"step {each['name']} failed{of}"
         elif each["state"] == State.REVOKED and each.get("reason") not in ("upstream_failed", "skipped"):
             yield f"step {each['name']} was revoked, {each.get('reason')}"
-    for reason, words in (("upstream_failed", "not run, because a step that they need failed"), ("skipped", "skipped")):
-        names = [str(each["name"]) for each in steps if each.get("reason") == reason]
+
+
+def steps_not_run(flow: Run) -> Iterator[str]:
+    """Yield a line with the steps that need one that failed, and a line with the skipped ones."""
+    for reason, text in (("upstream_failed", "not run, because a step that they need failed"), ("skipped", "skipped")):
+        names = [str(step["name"]) for step in flow.steps or () if step.get("reason") == reason]
         if names:
-            yield f"{words}: {', '.join(names)}"
+            yield f"{text}: {', '.join(names)}"
 
 
 def explain_step(run: Run, flow: Run | None) -> Iterator[str]:

@@ -1,13 +1,13 @@
-"""Find runs by what people type: a full id, a unique prefix of one, ``@JOB`` for its latest run."""
+"""Find runs by what people type: a full id, a unique prefix of one, or ``@JOB`` for the latest run of a job."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from runner.errors import UnknownJob, UsageError
+from runner.errors import UnknownJob, UnknownRun, UsageError
 from runner.model.option import did_you_mean
-from runner.model.run import Run
+from runner.model.run import Run, State
 from runner.model.run_id import require_run_id
 
 if TYPE_CHECKING:
@@ -15,20 +15,22 @@ if TYPE_CHECKING:
     from runner.ledger.search import Page
     from runner.model.run_query import RunQuery
 
+_FAILURES = 50
+
 
 def find_id(project: Project, reference: str, *, reading: bool = True, archived: bool = False) -> str:
     """Return the full id that ``reference`` means.
 
     Args:
-        project: where to look.
+        project: the project of the run.
         reference: an id, a prefix of 8 or more characters, or ``@JOB``.
-        reading: whether ``@JOB`` is allowed; what changes or removes a run wants its id.
-        archived: look only in the archive.
+        reading: whether ``@JOB`` is allowed. Commands that change or remove a run require its id.
+        archived: search only the archive.
 
     Raises:
-        UsageError: ``@JOB`` where an id is wanted, or an empty text.
-        UnknownRun: nothing fits.
-        AmbiguousId: more than one run fits, or the prefix is too short.
+        UsageError: ``@JOB`` where an id is required, or an empty text.
+        UnknownRun: no run matches.
+        AmbiguousId: more than one run matches, or the prefix is too short.
     """
     if reference.startswith("@") and not reading:
         raise UsageError(
@@ -47,25 +49,45 @@ def find_run(project: Project, reference: str, *, reading: bool = True, archived
     return project.reading(archived=archived).get(find_id(project, reference, reading=reading, archived=archived))
 
 
-def list_runs(project: Project, query: RunQuery, *, limit: int = 20, cursor: str | None = None) -> Page:
-    """Return a page of the runs that fit, as :func:`runner.ledger.search.search` does, over ledger and archive.
+def latest_failure(project: Project, *, archived: bool = False) -> Run:
+    """Return the run that ended last of the 50 failed runs that were submitted last, without step runs.
 
     Args:
-        project: whose runs.
-        query: what is looked for.
-        limit: how many at most.
-        cursor: of the page before.
+        project: the project of the runs.
+        archived: search only the archive.
 
     Raises:
-        UsageError: the cursor is none, or what is named as a flow is another run.
+        UnknownRun: no run has failed.
+        Unavailable, ArchiveUnavailable: Redis or the archive cannot be reached.
+    """
+    from runner.model.run_query import RunQuery  # start-up time: most commands name their run
+
+    query = RunQuery(state=[State.FAILURE], archived=archived)
+    failed = project.records.page(query, limit=_FAILURES).runs
+    if not failed:
+        raise UnknownRun("no run has failed", hint="name a run by its id or as @JOB; runner runs lists the ids")
+    return max(failed, key=lambda run: run.finished_at or "")
+
+
+def list_runs(project: Project, query: RunQuery, *, limit: int = 20, cursor: str | None = None) -> Page:
+    """Return a page of the matching runs of the ledger and the archive.
+
+    Args:
+        project: the project of the runs.
+        query: the filters and the order.
+        limit: the most runs of a page.
+        cursor: the cursor that the previous page ended with.
+
+    Raises:
+        UsageError: the cursor is not valid, or the run named as a flow is not a flow.
         UnknownJob: no run matches, and no job has the requested name.
         UnknownRun, AmbiguousId: no flow has that id, or more than one.
         Unavailable: Redis cannot be reached.
-        ArchiveUnavailable: the archive cannot be reached, and only that is asked.
+        ArchiveUnavailable: the archive cannot be reached, and the query is for archived runs only.
     """
     page = project.records.page(with_flow(project, query), limit=limit, cursor=cursor)
     if not page.runs and query.job is not None:
-        require_known(project, query.job)  # a name that was mistyped is no empty list
+        require_known(project, query.job)  # a typo must not look like an empty list
     return page
 
 
@@ -73,17 +95,17 @@ def with_flow(project: Project, query: RunQuery) -> RunQuery:
     """Return a query with the full id of the flow that it names.
 
     Raises:
-        UsageError: what is named as a flow is another run.
+        UsageError: the run named as a flow is not a flow.
         UnknownRun, AmbiguousId: no flow has that id, or more than one.
     """
     return query if query.flow is None else replace(query, flow=_find_flow(project, query.flow, query.archived))
 
 
 def require_known(project: Project, name: str) -> None:
-    """Check that a name is that of a job, or of a step such as ``nightly/load``.
+    """Check that ``name`` is a job, or a step such as ``nightly/load``.
 
     Raises:
-        UnknownJob: it is neither, or the runs of that step have another name.
+        UnknownJob: it is neither, or the runs of that step have the name of the step's own job.
     """
     flow, slash, step = name.partition("/")
     declared = project.catalog.get(flow)

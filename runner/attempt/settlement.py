@@ -26,6 +26,7 @@ from runner.ledger.failure import Failure
 from runner.ledger.outcome import describe_exception
 from runner.model.masking import Masker
 from runner.model.run import FailureReason
+from runner.model.run_error import is_of_stock_task
 from runner.model.storable import names_of, words_of
 
 log = get_logger(__name__)
@@ -80,7 +81,8 @@ def settle_failure(task: DeclaredTask, request: Request, error: BaseException) -
         sys.exit(1)
     end, advances = _write(attempt, failure, retried)
     settlement.told = Told(end, words, failure.traceback, advances=advances)
-    _log(attempt, settlement.told)
+    # The frames of a stock task are the runner's own, and its message says all.
+    _log(attempt, settlement.told, None if is_of_stock_task({"type": failure.type}) else failure.traceback)
     _send_signal(task, request, error, cause, retried)
     return settlement.told
 
@@ -124,8 +126,8 @@ def _refused(failure: Failure, refused: WriteRefused) -> Failure:
     return Failure(failure.type, message, None, {**failure.celery, "exc_message": [message]})
 
 
-def _log(attempt: Attempt, told: Told) -> None:
-    """Log an outcome in Celery's words; the traceback is the bounded text."""
+def _log(attempt: Attempt, told: Told, traceback: str | None) -> None:
+    """Log an outcome with Celery's message and the bounded traceback."""
     run_id, job = attempt.taken.run_id, attempt.taken.job
     extra = {"data": {"id": run_id, "name": job}}
     if told.end is End.RETRIED:
@@ -136,7 +138,7 @@ def _log(attempt: Attempt, told: Told) -> None:
     record = outcomes.makeRecord(
         outcomes.name, logging.ERROR, __file__, 0, "Task %s[%s] raised unexpected: %s", values, None, extra=extra
     )
-    record.exc_text = told.traceback
+    record.exc_text = traceback
     if outcomes.isEnabledFor(logging.ERROR):
         outcomes.handle(record)
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, tzinfo
 import click
 
 from runner.cli.terminal.declared import asked_for, declared_options
+from runner.cli.terminal.default_run import named_or_latest_failure
 from runner.cli.terminal.group import verb
 from runner.cli.terminal.opening import open_project
 from runner.cli.terminal.options import READ_REFERENCE, WholeNumber, utc_option
@@ -21,8 +22,8 @@ MOST = 1_000_000
 STYLES = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red", "DEBUG": "bright_black"}
 
 
-@verb(example="runner logs @nightly-report\nrunner logs 3f2a9c41 -f\nrunner logs @nightly-report --raw | tail -20")
-@click.argument("reference", type=READ_REFERENCE, metavar="ID")
+@verb(example="runner logs\nrunner logs 3f2a9c41 -f\nrunner logs @nightly-report --raw | tail -20")
+@click.argument("reference", required=False, type=READ_REFERENCE, metavar="[ID]")
 @click.option("--follow", "-f", is_flag=True, help="Show new output as it comes, until the run ends.")
 @click.option("--attempt", type=WholeNumber(1, MOST), help="Only the output of this attempt.")
 @click.option("--step", metavar="NAME", help="Only the output of this step of a flow, or of one item: load[3].")
@@ -34,7 +35,7 @@ STYLES = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red", "DEBUG": "brig
 @utc_option
 def command(
     asked: dict[str, object],
-    reference: str,
+    reference: str | None,
     follow: bool,
     attempt: int | None,
     step: str | None,
@@ -46,10 +47,11 @@ def command(
 ) -> int:
     """Show the output of a run: prints, logging, and its subprocesses, in order of the attempts.
 
-    The output of a flow is that of its steps in order of time, each line with the name of its step. Of a run that only
+    The output of a flow is that of its steps in order of time, each line with the name of its step. For a run that only
     the archive has, it is the end of its output.
 
-    An ID is a full id, a unique prefix of 8 or more characters, or @JOB: the latest run of that job.
+    An ID is a full id, a unique prefix of 8 or more characters, or @JOB: the latest run of that job. Without ID, it is
+    the latest failure, and stderr names the run.
     """
     from runner.actions.find import find_id  # start-up time: --help reads no settings
     from runner.actions.logs import read_log  # start-up time: as above
@@ -57,7 +59,7 @@ def command(
     project = open_project()
     out = Output(as_json=jsonl, utc=utc)
     archived = asked_for(Reading, project, asked).archived
-    run_id = find_id(project, reference, archived=archived)
+    run_id = find_id(project, named_or_latest_failure(project, out, reference, archived=archived), archived=archived)
     oldest = read_since(since, project.settings.timezone) if since is not None else None
     lines = read_log(
         project, run_id, follow=follow, attempt=attempt, since=oldest, tail=tail, step=step, archived=archived
@@ -68,7 +70,7 @@ def command(
             shown = True
             _show(out, line, raw=raw)
         if not shown:
-            project.reading(archived=archived).get(run_id)  # an unknown run is no empty log
+            project.reading(archived=archived).get(run_id)  # raises UnknownRun if the run was forgotten meanwhile
             out.note(f"run {run_id} has written nothing" + (" in that time" if since or attempt or step else ""))
     return 0
 
@@ -89,7 +91,7 @@ def _text(line: LogLine, *, utc: bool) -> str:
     head = f"{at.isoformat(' ', 'milliseconds')}  #{line.attempt}  {line.level or '-':<8}"
     head += f"  {line.step} |" if line.step is not None else ""
     first, *rest = printable(line.text).split("\n")
-    return "\n".join([f"{head}  {first}".rstrip(), *(f"{'':<{len(head)}}  {each}".rstrip() for each in rest)])
+    return "\n".join([f"{head}  {first}".rstrip(), *(f"{'':<{len(head)}}  {part}".rstrip() for part in rest)])
 
 
 def _colored(line: LogLine, text: str) -> str:

@@ -10,7 +10,7 @@ from runner.cli.terminal.faults import error_document, worst
 from runner.cli.terminal.follow import follow
 from runner.cli.terminal.group import verb
 from runner.cli.terminal.opening import open_project
-from runner.cli.terminal.options import json_option, quiet_option, timeout_option
+from runner.cli.terminal.options import READ_REFERENCE, json_option, quiet_option, timeout_option
 from runner.cli.terminal.output import Output
 from runner.cli.terminal.several_ids import codes_of, try_each
 from runner.cli.terminal.submitted import submitting, warn_of_queue
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @verb(example="runner rerun $(runner runs --job nightly-report --state failure --ids) --wait")
-@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@click.argument("ids", nargs=-1, required=True, type=READ_REFERENCE, metavar="ID...")
 @click.option(
     "--from-failed",
     is_flag=True,
@@ -36,12 +36,14 @@ def command(
 ) -> int:
     """Submit finished runs again with the same params, and print the new ids.
 
-    The new runs use the current options of their jobs. If a run has not finished, it is refused with exit code 5.
+    The new runs use the current options of their jobs. If a run has not finished, it is refused with exit code 5. An ID
+    is a full id, a unique prefix of 8 or more characters, or @JOB: the latest run of that job, which stderr names.
 
     With --from-failed, a step that had succeeded runs again only if it has changed since, or if a step that it needs
     runs again; the command says which, and why.
     """
-    from runner.actions.rerun import rerun, steps_to_run  # start-up time: --help reads no settings
+    from runner.actions.find import find_id  # start-up time: --help reads no settings
+    from runner.actions.rerun import rerun, steps_to_run
     from runner.actions.submit import new_id, submitted_document
 
     if timeout is not None and not wait:
@@ -50,8 +52,13 @@ def command(
     out = Output(as_json=as_json, quiet=quiet)
 
     def one(reference: str) -> Submitted:
+        if reference.startswith("@"):
+            # Looked up once: another run of the job may begin at any time.
+            latest = find_id(project, reference)
+            out.note(f"{reference} is run {latest}")
+            reference = latest
         if from_failed:
-            _tell(out, steps_to_run(project, reference))
+            _show_steps(out, steps_to_run(project, reference))
         run_id = new_id()
         with submitting(project, out, run_id):
             submitted = rerun(project, reference, from_failed=from_failed, run_id=run_id)
@@ -65,9 +72,10 @@ def command(
 
     found = try_each(out, ids, one)
     answers = [
-        error_document(each) if isinstance(each, RunnerError) else submitted_document(project, each) for each in found
+        error_document(outcome) if isinstance(outcome, RunnerError) else submitted_document(project, outcome)
+        for outcome in found
     ]
-    made = [each.id for each in found if not isinstance(each, RunnerError)]
+    made = [outcome.id for outcome in found if not isinstance(outcome, RunnerError)]
     codes = codes_of(found)
     code = worst(codes)
     if wait and made:
@@ -79,7 +87,7 @@ def command(
     return out.finish(code)
 
 
-def _tell(out: Output, steps: dict[str, str | None]) -> None:
-    """Say which steps run, and why those run that had succeeded."""
+def _show_steps(out: Output, steps: dict[str, str | None]) -> None:
+    """Print the steps that run, with the reason for each that had succeeded."""
     for name, reason in steps.items():
         out.note(f"step {name} runs again: {reason}" if reason else f"step {name} runs")

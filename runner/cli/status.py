@@ -100,7 +100,7 @@ def _glance(*, exit_status: bool, as_json: bool, utc: bool) -> int:
         for number, of in enumerate(found):
             shown.title(of, first=number == 0)
             remember(of.project.settings.project)
-            _print(out, glance_rows(of.value, utc=utc))
+            _print(out, glance_rows(of.value, utc=utc), fold=False)
     healthy = all(of.value.healthy for of in found)
     return worst([shown.code, ATTENTION if exit_status and not healthy else 0])
 
@@ -111,12 +111,15 @@ def _show(shown: Shown, of: Named[Run], *, first: bool) -> None:
     out, run = shown.out, of.value
     if not first:
         out.data("")
-    steps = tree_lines(read_branches(of.project, run)) if run.steps else ()
+    steps = tree_lines(read_branches(of.project, run), short=out.for_people) if run.steps else ()
     whose = [("project", of.name)] if shown.projects.several else []
     _print(out, [*whose, *block(run, utc=out.utc, steps=steps)], styles={"state": STYLES[run.state]})
 
 
-def _print(out: Output, rows: list[tuple[str, str]], styles: Mapping[str, str] | None = None) -> None:
+def _print(
+    out: Output, rows: list[tuple[str, str]], styles: Mapping[str, str] | None = None, *, fold: bool = True
+) -> None:
+    """Print names and texts; a text that is too long for the terminal is folded, or cut with an ellipsis."""
     styles = styles or {}
     if not out.for_people:
         for line in aligned(rows):
@@ -128,7 +131,7 @@ def _print(out: Output, rows: list[tuple[str, str]], styles: Mapping[str, str] |
 
     drawn = Table(box=None, show_header=False, pad_edge=False)
     drawn.add_column(style="bold", no_wrap=True)
-    drawn.add_column(overflow="fold")
+    drawn.add_column(overflow="fold" if fold else "ellipsis", no_wrap=not fold)
     for name, text in rows:
         shown = Text(text, style=styles.get(name, ""))
         if name == "steps":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -13,7 +15,8 @@ from runner.cli.terminal.opening import open_project
 from runner.cli.terminal.options import READ_REFERENCE, jsonl_option, utc_option
 from runner.cli.terminal.output import STYLES, Output, printable
 from runner.cli.terminal.readers import while_read
-from runner.model.run import to_timestamp
+from runner.cli.terminal.run_text import one_line, short_id
+from runner.model.run import to_datetime, to_timestamp
 from runner.model.step_run import step_name
 
 if TYPE_CHECKING:
@@ -56,7 +59,7 @@ def command(what: str | None, after: str | None, jsonl: bool, utc: bool) -> int:
 
 
 def _watch_flow(project: Project, flow: str) -> None:
-    """Show a flow and its steps on a terminal until it has ended."""
+    """Show a flow and its steps on a terminal until it ends."""
     from runner.actions.wait import wait  # start-up time: --help reads no settings
     from runner.cli.terminal.live import LiveRuns  # start-up time: rich is for terminals only
 
@@ -65,12 +68,24 @@ def _watch_flow(project: Project, flow: str) -> None:
 
 
 def _line(out: Output, event: Event) -> str:
+    """Return the line of an event; on a terminal it has a short id, and is never longer than a line there."""
     state = f"{event.state:<8}"
-    if out.for_people and not os.environ.get("NO_COLOR"):
-        state = click.style(state, fg=STYLES[event.state])
-    parts = [show_moment(to_timestamp(event.at), utc=out.utc), state, printable(_name(event)), printable(event.id)]
-    parts.append(f"attempt {event.attempt}" if event.state == "STARTED" else printable(event.reason or ""))
-    return "  ".join(parts).rstrip()
+    run_id = short_id(event.id) if out.for_people else event.id
+    end = f"attempt {event.attempt}" if event.state == "STARTED" else event.reason or ""
+    line = "  ".join(printable(part) for part in (_time(out, event), state, _name(event), run_id, end)).rstrip()
+    if not out.for_people:
+        return line
+    line = one_line(line, max(20, shutil.get_terminal_size().columns))
+    return line if os.environ.get("NO_COLOR") else line.replace(state, click.style(state, fg=STYLES[event.state]), 1)
+
+
+def _time(out: Output, event: Event) -> str:
+    """Return the time of an event; on a terminal without the date if that is today's."""
+    at = to_timestamp(event.at) or ""
+    here = to_datetime(at).astimezone()
+    if out.for_people and not out.utc and here.date() == datetime.now(here.tzinfo).date():
+        return here.strftime("%H:%M:%S")
+    return show_moment(at, utc=out.utc)
 
 
 def _name(event: Event) -> str:

@@ -15,6 +15,7 @@ from runner.ledger.store import Store
 from runner.model.log_line import LogLine, Source, interleave
 from runner.model.run import FINAL, Run, State, to_datetime
 from runner.model.run_query import RunQuery
+from runner.model.run_time import first_start
 from runner.model.step_run import step_name
 
 _READ_AT_ONCE = 200
@@ -163,8 +164,7 @@ def below(run: Run, line: LogLine) -> LogLine:
 
 def begin_of(run: Run) -> float:
     """Return when a run first started, Unix ms."""
-    times = [each["started_at"] for each in run.past_attempts if each.get("started_at")]
-    first = min([*times, *([run.started_at] if run.started_at else [])], default=None)
+    first = first_start(run)
     return to_datetime(first).timestamp() * 1000 if first is not None else 0.0
 
 

@@ -52,6 +52,11 @@ class ShellError(Exception):
     def __str__(self) -> str:
         return self.message
 
+    def __repr__(self) -> str:
+        # A worker logs this; the output is in the run's log already.
+        first, _, _ = self.message.partition("; its last lines:\n")
+        return f"{type(self).__name__}({first!r}, {self.exit_status})"
+
 
 class ShellStartError(ShellError):
     """There is no such command or folder, or it may not be run."""

@@ -139,8 +139,13 @@ def test_refused_until_finished(project: Project) -> None:
     project.cli("forget", run_id).check(5)
     project.cli("rerun", run_id).check(5)
     project.cli("status", run_id, "--exit-status").check(5)
+    assert f"@unserved is run {run_id}\nerror: run {run_id}" in project.cli("rerun", "@unserved").check(5).stderr
     project.cli("revoke", run_id).check()
     project.cli("status", run_id, "--exit-status").check(3)
+    latest = project.cli("rerun", "@unserved").check()
+    assert latest.stderr.startswith(f"@unserved is run {run_id}\n")
+    assert project.document(latest.id)["rerun_of"] == run_id
+    project.cli("revoke", latest.id).check()
     again = project.cli("rerun", run_id, "--json").check().json
     assert again["rerun_of"] == run_id
     assert again["trigger"] == "rerun"

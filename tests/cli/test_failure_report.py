@@ -1,11 +1,13 @@
-"""What a person, or cron's mail, is told of a run that failed."""
+"""The report about a run that failed, for a person or for cron's mail, and the line with a result."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
 
-from runner.cli.terminal.run_text import failure_report
+import pytest
+
+from runner.cli.terminal.run_text import block, failure_report, result_text, short_id
 from runner.model.run import Run, State
 
 RUN = Run(
@@ -49,13 +51,39 @@ def test_what_a_shell_job_wrote_last_stands_in_its_error_and_no_second_time() ->
     assert report(error, ["reading", "no such file"]) == [
         "nightly: FAILURE (exception)",
         "  run    3f2a9c41-0000-4000-8000-000000000000",
-        "  error  runner.tasks.shell.ShellError: the script ended with exit status 1; its last lines:",
+        "  error  the script ended with exit status 1; its last lines:",
         "         reading",
         "         no such file",
         "  log    runner logs X",
         "more: runner status X",
     ]
     assert report(error, ["more was written", "no such file"])[-3:-1] == ["  > more was written", "  > no such file"]
+
+
+def test_the_frames_of_a_stock_task_are_not_shown() -> None:
+    error = {"type": "runner.tasks.shell.ShellStartError", "message": "no-such: no such command", "traceback": FRAMES}
+    details = dict(block(replace(RUN, error=error), utc=True))
+    assert details["error"] == "no-such: no such command"
+    assert "traceback" not in details
+    assert "Traceback" in dict(block(replace(RUN, error={**error, "type": "ValueError"}), utc=True))["traceback"]
+
+
+@pytest.mark.parametrize(
+    ("result", "text"),
+    [
+        ("Hello, world!", '"Hello, world!"'),
+        ({"rows": [1, None]}, '{"rows": [1, null]}'),
+        ({"exit_status": 0, "output": "one\ntwo\n", "output_truncated": False}, "exit code 0, last line: two"),
+        ({"exit_status": 0, "output": "", "output_truncated": False}, "exit code 0, no output"),
+    ],
+)
+def test_a_result_has_one_line(result: Any, text: str) -> None:
+    assert result_text(result) == text
+
+
+def test_only_a_uuid_has_a_short_form() -> None:
+    assert short_id(RUN.id) == "3f2a9c41"
+    assert short_id("order-2026-11-27") == "order-2026-11-27"
 
 
 def test_a_run_without_a_log_names_none() -> None:

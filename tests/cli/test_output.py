@@ -149,8 +149,15 @@ def test_words_that_are_no_utf8(project: Project) -> None:
 
 
 def test_a_terminal_gets_tables_colors_and_progress(served: Project) -> None:
-    shown = in_terminal(served, "submit", "hello", "--wait")
-    assert "SUCCESS" in shown
+    shown = in_terminal(served, "submit", "hello", "--wait", env={"COLUMNS": "60"})
+    run_id = re.search(UUID, shown)
+    assert run_id is not None
+    assert re.search(rf"SUCCESS   hello  {run_id[0][:8]}  after \d", shown)
+    assert '= {"greeting": "Hello, world!", "words": []}\r\n' in shown
+    long = in_terminal(served, "submit", "hello", "-p", f"name={'x' * 200}", "--wait", env={"COLUMNS": "60"})
+    [result] = re.findall("(= .*)\r\n", long)
+    assert (len(result), result[-1]) == (60, "…")
+    assert "=" not in served.cli("submit", "hello", "--wait").check().stderr
     assert "\x1b[" in shown
     listed = in_terminal(served, "runs")
     assert "\x1b[" in listed

@@ -1,4 +1,4 @@
-"""``runner why``: where a run is, and why."""
+"""``runner why``: where a run is, and why it ended."""
 
 from __future__ import annotations
 
@@ -6,6 +6,14 @@ from collections.abc import Callable
 
 from tests.support.project import Project
 
+SPEAK = """def speak():
+    return "spoken"
+
+
+def stammer():
+    print("about to stammer")
+    raise ValueError("no")
+"""
 STAMMER = """def stammer():
     raise ValueError("one\\ntwo")
 """
@@ -29,6 +37,39 @@ def test_why(served: Project) -> None:
     assert any(f"rerun {failed}" in each for each in told["commands"])
     assert told["facts"]["declared"] is True
     served.cli("why", "0" * 36).check(4)
+
+
+def test_why_repeats_nothing(make_project: Callable[..., Project]) -> None:
+    script = {"task": "runner.tasks.shell:run", "kwargs": {"script": "echo reading; echo no such file; exit 3"}}
+    project = make_project({"imports": script})
+    with project.worker():
+        run_id = project.cli("submit", "imports", "--wait").check(1).id
+        shown = project.cli("why", run_id).check().stdout
+    assert shown.splitlines()[:5] == [
+        f"imports {run_id}: FAILURE (exception)",
+        "the job raised an error that is not retried, or not any more",
+        "- last error: the script ended with exit status 3; its last lines:",
+        "  reading",
+        "  no such file",
+    ]
+    assert all(shown.count(text) == 1 for text in ("FAILURE", "reading", "no such file"))
+
+
+def test_the_latest_failure_is_explained_and_shown_if_no_run_is_named(make_project: Callable[..., Project]) -> None:
+    project = make_project({"stammers": {"task": "work:stammer"}, "speaks": {"task": "work:speak"}}, {"work.py": SPEAK})
+    for verb in ("why", "logs"):
+        assert "no run has failed" in project.cli(verb).check(4).stderr
+    with project.worker():
+        project.cli("submit", "stammers", "--wait").check(1)
+        project.cli("submit", "speaks", "--wait").check()
+        failed = project.cli("submit", "stammers", "--wait").check(1).id
+        project.cli("submit", "speaks", "--wait").check()
+    why, logs = project.cli("why").check(), project.cli("logs", "--raw").check()
+    assert why.stdout.startswith(f"stammers {failed}: FAILURE")
+    assert logs.stdout == "about to stammer\n"
+    for done in (why, logs):
+        assert done.stderr.startswith(f"the latest failure: run {failed} of stammers, ")
+    assert project.cli("why", "--json").check().json["id"] == failed
 
 
 def test_why_keeps_an_error_of_several_lines_together(make_project: Callable[..., Project]) -> None:

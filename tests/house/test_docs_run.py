@@ -39,7 +39,7 @@ ALIKE = [
     (r"celery-\d+-[0-9a-f]{6}@\S+", "WORKER"),
     (r"worker \d+", "WORKER"),
     (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?[+-]\d\d:\d\d", "WHEN"),
-    (r"\b\d+\.\d s\b", "SECONDS"),
+    (r"\b(\d+\.\d s|\d+ ms)\b", "TIME"),
     (r"by \S+@[\w.-]+", "by SOMEBODY"),
     (r"\d+\\t", r"KIB\\t"),
     (r" +", " "),
@@ -434,7 +434,7 @@ def test_a_page_about_a_framework_leads_to_a_project(
 
 def test_a_wrong_output_is_noticed() -> None:
     said = "up: worker 12 takes runs\nSTARTED  x\nSUCCESS  x  after 3.1 s\n"
-    right = "up: worker 345 takes runs\nPENDING  x\nSUCCESS   x  after 0.1 s\n"
+    right = "up: worker 345 takes runs\nPENDING  x\nSUCCESS   x  after 87 ms\n"
     assert alike(right).fullmatch(without_passing(same(said)))
     assert alike("up: …\nSUCCESS …\n").fullmatch(without_passing(same(said)))
     retried = "RETRY  x  attempt 1\nRETRY  x  attempt 2\nSUCCESS  x\n"

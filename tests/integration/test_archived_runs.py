@@ -232,7 +232,7 @@ def test_logs_have_the_end_of_what_they_wrote(house: House) -> None:
 
 def test_why_explains_them(house: House) -> None:
     told = house.cli("why", house.ids["fail"]).check().stdout
-    assert "it ended in FAILURE, exception" in told
+    assert ": FAILURE (exception)\nthe job raised an error that is not retried" in told
     assert "last error: ValueError: broken for good" in told
     assert "> it is broken" in told
     assert "revoked by" in house.cli("why", house.ids["revoked"], "--archived").check().stdout

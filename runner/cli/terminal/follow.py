@@ -1,7 +1,8 @@
-"""Follows runs to their end: shows each change, and turns the outcome into an exit code."""
+"""Follows runs to their end: shows each change, and returns an exit code for the outcome."""
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections import Counter
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from runner.cli.terminal.faults import worst
 from runner.cli.terminal.interrupts import Terminated
 from runner.cli.terminal.output import Output, command_line, is_terminal
-from runner.cli.terminal.run_text import failure_report
+from runner.cli.terminal.run_text import failure_report, one_line, result_text, short_id
 from runner.cli.terminal.step_text import StepChanges, flow_line, tree_lines
 from runner.errors import RunnerError, Unavailable, UnknownRun, WaitTimeout
 from runner.model.run import Run, State
@@ -25,22 +26,22 @@ EXIT_CODES = {State.SUCCESS: 0, State.FAILURE: 1, State.REVOKED: 3}
 NOT_FINISHED = 5
 
 MANY = 20
-"""Runs of which each change is shown. Of more, nobody would read it."""
+"""The most runs of which each change is shown."""
 
 AT_ONCE = 1000
-"""Runs that are subscribed to and read at once; the others wait for these to end, as all of them must."""
+"""The most runs that are subscribed to and read at once. The next ones follow when these have ended."""
 
 LOG_LINES = 10
-"""How many of the last lines of a run's log a failure shows."""
+"""How many of the last lines of a run's log are shown when it failed."""
 
 
 def exit_code_of(run: Run) -> int:
-    """Return the exit code that tells a run's outcome; 5 if it has none yet."""
+    """Return the exit code for a run's outcome; 5 if it has none yet."""
     return EXIT_CODES.get(run.state, NOT_FINISHED)
 
 
 class Follower:
-    """Shows the changes of some runs; :attr:`latest` holds each as it was last seen."""
+    """Shows the changes of some runs; :attr:`latest` has each of them as last seen, by id."""
 
     def __init__(self, project: Project, out: Output) -> None:
         self.project = project
@@ -50,36 +51,40 @@ class Follower:
         self._steps = StepChanges()
 
     def see(self, run: Run) -> None:
-        """Take a run as it is now."""
+        """Take a run as it is now, and show what has changed."""
         self.latest[run.id] = run
-        told = (run.state, run.attempts)
+        now = (run.state, run.attempts)
         if self.out.quiet:
             return
-        steps = [line for _, line in self._steps.lines(run)]
-        if run.final:
-            # They ended first.
-            for line in steps:
-                self.out.note(line)
-            steps = []
-        if self._shown.get(run.id) != told:
-            self.out.note(flow_line(run))
-        for line in steps:
+        lines = [line for _, line in self._steps.lines(run)]
+        if self._shown.get(run.id) != now:
+            # The steps of a flow end before the flow does.
+            lines.insert(len(lines) if run.final else 0, flow_line(run))
+        for line in lines:
             self.out.note(line)
-        self._shown[run.id] = told
+        self._shown[run.id] = now
 
     def sum_up(self, runs: Sequence[Run]) -> None:
-        """Say what a person needs to know of all runs."""
+        """Report each failure, and on a terminal show each result."""
         for run in runs:
             self.report(run)
+            if run.state is State.SUCCESS and run.result is not None:
+                self._show_result(run, alone=len(runs) == 1)
+
+    def _show_result(self, run: Run, *, alone: bool) -> None:
+        if self.out.quiet or self.out.as_json or not is_terminal(sys.stderr):
+            return
+        line = ("" if alone else f"{short_id(run.id)} ") + f"= {result_text(run.result)}"
+        self.out.note(one_line(line, max(20, shutil.get_terminal_size().columns)))
 
     def report(self, run: Run) -> None:
-        """Say what a person needs to know of a run that did not succeed."""
+        """Report a run that did not succeed: its error, its last lines, and the commands that show more."""
         if run.final and run.state is not State.SUCCESS:
             status, logs = (command_line(self.project, verb, run.id) for verb in ("status", "logs"))
             try:
                 log, steps = self._last_lines(run), self._tree(run)
             except RunnerError:
-                # Redis has gone since: the outcome is known, and is what counts.
+                # Redis has gone since; the report goes without them.
                 log, steps = [], []
             self.out.note(failure_report(run, status, logs, log, steps))
 
@@ -92,7 +97,8 @@ class Follower:
     def _tree(self, run: Run) -> list[str]:
         from runner.actions.step_tree import read_branches  # start-up time: as above
 
-        return tree_lines(read_branches(self.project, run)) if run.steps else []
+        short = is_terminal(sys.stderr)
+        return tree_lines(read_branches(self.project, run), short=short) if run.steps else []
 
     @contextmanager
     def showing(self) -> Iterator[Callable[[Run], None]]:
@@ -112,22 +118,22 @@ class Follower:
 
 
 class Roll(Follower):
-    """Shows of many runs those that did not succeed, and at the end how many ended how."""
+    """Shows only those of many runs that did not succeed, and at the end the number of runs in each state."""
 
     def see(self, run: Run) -> None:
-        """Take a run as it is now."""
+        """Take a run as it is now, and show it if it did not succeed."""
         if run.final and run.state is not State.SUCCESS:
             super().see(run)
         self.latest[run.id] = run
 
     def sum_up(self, runs: Sequence[Run]) -> None:
-        """Say how many runs ended how."""
+        """Print the number of runs in each final state."""
         counts = Counter(str(run.state) for run in runs if run.final)
         self.out.note(", ".join(f"{number:,} {state}" for state, number in sorted(counts.items())) or "none has ended")
 
     @contextmanager
     def showing(self) -> Iterator[Callable[[Run], None]]:
-        """Yield a function to call with each change."""
+        """Yield a function to call with each change: it prints plain lines."""
         yield self.see
 
 
@@ -136,45 +142,46 @@ def follow(
 ) -> tuple[int, list[Run]]:
     """Wait for runs; return the exit code and the runs as last seen.
 
-    Of more than :data:`MANY` runs only those that did not succeed are told of, one line each, and how many ended how.
+    Of more than :data:`MANY` runs, only those that did not succeed are shown, one line each, and the number of runs in
+    each state.
 
     Args:
-        project: whose runs.
-        out: where changes, outcomes and failures are told.
+        project: the project of the runs.
+        out: where changes, outcomes, and failures are printed.
         ids: full ids.
-        timeout: seconds, or None.
-        codes: of ids that could not be followed, to be merged in.
+        timeout: seconds, or None to wait forever.
+        codes: the exit codes for ids that could not be followed.
     """
     many = len(ids) > MANY
     follower = Roll(project, out) if many else Follower(project, out)
     deadline = None if timeout is None else time.monotonic() + timeout
     extra: list[int] = list(codes)
-    why = None
+    reason = None
     interrupted = 0
     for first in range(0, len(ids), AT_ONCE):
         portion = ids[first : first + AT_ONCE]
         try:
             extra += _follow(follower, portion, None if deadline is None else deadline - time.monotonic())
         except WaitTimeout:
-            # The rest is looked at all the same: what has ended by now counts.
-            why = "the time to wait has passed"
+            # The other portions are still read once: some of their runs may have ended by now.
+            reason = "the time to wait has passed"
             extra.append(WaitTimeout.exit_code)
         except KeyboardInterrupt:
-            why, interrupted = "interrupted", 130
+            reason, interrupted = "interrupted", 130
             break
         except Terminated:
-            why, interrupted = "terminated", 143
+            reason, interrupted = "terminated", 143
             break
         except Unavailable as error:
             again = f"once Redis is back: {_again(project, ids)}"
             out.error(Unavailable(error.message, hint=f"the run{'s go' if many else ' goes'} on; {again}"))
             extra.append(error.exit_code)
             break
-    if why is not None:
+    if reason is not None:
         going = [run_id for run_id in ids if run_id not in follower.latest or not follower.latest[run_id].final]
         if going:
             noun = f"run {going[0]} goes on; to wait for its end" if len(going) == 1 else f"{len(going)} runs go on"
-            out.note(f"{why}: {noun}: {_again(project, going if many else ids)}")
+            out.note(f"{reason}: {noun}: {_again(project, going if many else ids)}")
     runs = [follower.latest[run_id] for run_id in ids if run_id in follower.latest]
     follower.sum_up(runs)
     ended = [exit_code_of(run) for run in runs if run.final]
@@ -182,7 +189,7 @@ def follow(
 
 
 def _follow(follower: Follower, ids: Sequence[str], timeout: float | None) -> list[int]:
-    """Wait for some runs; return the exit codes of those that are known no more, which do not end the wait for others.
+    """Wait for some runs; return the exit codes for those that are no longer known. The wait for the others continues.
 
     Raises:
         WaitTimeout, Unavailable: as :func:`runner.actions.wait.wait`.
@@ -210,7 +217,7 @@ def _follow(follower: Follower, ids: Sequence[str], timeout: float | None) -> li
 
 
 def _again(project: Project, ids: Sequence[str]) -> str:
-    """Return the command that waits for runs, or how many are to be waited for with their ids from a file."""
+    """Return the command that waits for runs; of many runs, it reads their ids from a file."""
     if len(ids) > MANY:
         return f"{command_line(project, 'wait', '-')} < FILE_OF_IDS"
     return command_line(project, "wait", *ids)

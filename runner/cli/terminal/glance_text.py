@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from runner._dataclass import dataclass
 from runner.cli.terminal.hints import with_project
 from runner.cli.terminal.moments import show_moment, show_seconds
-from runner.cli.terminal.run_text import LONGEST_CELL, STOCK_TASKS, one_line, pause_text, state_text
-from runner.ledger.ledger import SHORTEST_PREFIX
+from runner.cli.terminal.run_text import LONGEST_CELL, one_line, pause_text, short_id, state_text
 from runner.model.plural import things
 from runner.model.run import Run, State, to_datetime, to_timestamp
+from runner.model.run_error import error_text
 
 if TYPE_CHECKING:
     from runner.actions.approvals import Approvals
@@ -112,17 +112,9 @@ def _ago(timestamp: str | None) -> str:
     return f"{show_seconds(max(0.0, time.time() - to_datetime(timestamp).timestamp()))} ago"
 
 
-def _short(run_id: str) -> str:
-    """Return the prefix of an id that every command accepts."""
-    return run_id[:SHORTEST_PREFIX]
-
-
 def _failed(run: Run) -> str:
-    error = ""
-    if run.error:
-        kind = "" if str(run.error["type"]).startswith(STOCK_TASKS) else f"{run.error['type']}: "
-        error = f": {kind}{run.error['message']}"
-    return f"{run.job}  {state_text(run)} {_ago(run.finished_at)}  {_short(run.id)}{error}"
+    error = f": {error_text(run.error)}" if run.error else ""
+    return f"{run.job}  {state_text(run)} {_ago(run.finished_at)}  {short_id(run.id)}{error}"
 
 
 def _running(run: Run) -> str:
@@ -132,19 +124,19 @@ def _running(run: Run) -> str:
     told = f"  {fraction:.0%}" if fraction is not None else ""
     if run.steps is not None:
         # No worker holds a flow.
-        return f"{run.job}  {since}  {_short(run.id)}  {progress.get('message') or things(len(run.steps), 'step')}"
-    return f"{run.job}  {since} on {run.worker or '?'}  {_short(run.id)}{told}"
+        return f"{run.job}  {since}  {short_id(run.id)}  {progress.get('message') or things(len(run.steps), 'step')}"
+    return f"{run.job}  {since} on {run.worker or '?'}  {short_id(run.id)}{told}"
 
 
 def _waiting(each: Waiting) -> str:
-    count = things(each.count, "run") if each.count > 1 else _short(each.oldest)
+    count = things(each.count, "run") if each.count > 1 else short_id(each.oldest)
     return f"{each.job}  {count}, since {_ago(to_timestamp(each.since)).removesuffix(' ago')}: {each.why}"
 
 
 def _approval(each: Approvals) -> str:
-    count = f"{each.count} runs" if each.count > 1 else _short(each.oldest)
+    count = f"{each.count} runs" if each.count > 1 else short_id(each.oldest)
     since = _ago(to_timestamp(each.since)).removesuffix(" ago")
-    return f"{each.job}  {count}, since {since}: {with_project(f'runner approve {_short(each.oldest)}')}"
+    return f"{each.job}  {count}, since {since}: {with_project(f'runner approve {short_id(each.oldest)}')}"
 
 
 def _slot(each: Upcoming, *, utc: bool) -> str:

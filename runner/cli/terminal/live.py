@@ -1,4 +1,4 @@
-"""The live display of runs that are waited for, on a terminal."""
+"""The live display, on a terminal, of runs that a command waits for."""
 
 from __future__ import annotations
 
@@ -32,16 +32,18 @@ class TimeLeftColumn(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         """Return the remaining time estimated at the last progress report, less the time since then."""
-        left, told_at = task.fields.get("left"), task.fields.get("told_at", 0.0)
+        left, estimated_at = task.fields.get("left"), task.fields.get("estimated_at", 0.0)
         if left is None:
             return Text("")
-        return Text(f"{show_seconds(max(0.0, left - (time.monotonic() - told_at)))} left", style="progress.remaining")
+        return Text(
+            f"{show_seconds(max(0.0, left - (time.monotonic() - estimated_at)))} left", style="progress.remaining"
+        )
 
 
 def expected_left(run: Run, now: float) -> float | None:
-    """Return the seconds that a run takes yet if it goes on as it went since its start; None if that is not known.
+    """Return the seconds until a run ends, estimated from its progress so far.
 
-    It is not known of a flow, whose steps take as long as they like.
+    None if it reports no progress, or is a flow, whose steps may take very different times.
 
     Args:
         run: the run.
@@ -55,11 +57,11 @@ def expected_left(run: Run, now: float) -> float | None:
 
 
 MOST_STEPS = 15
-"""Steps of flows that all have a line; of more, those that run or failed."""
+"""The most steps of a flow of which all have a line. In a larger flow, only steps that run or failed have one."""
 
 
 class LiveRuns:
-    """A line a run with state, progress and time, and one for each step of a flow; each change stays above them."""
+    """A line with state, progress, and time for each run and each step of a flow. Changes are printed above them."""
 
     def __init__(self, *, stderr: bool = True) -> None:
         """Draw on stderr, or on stdout."""
@@ -76,9 +78,9 @@ class LiveRuns:
             transient=True,
         )
         self._rows: dict[str, TaskID] = {}
-        self._told: dict[str, tuple[Any, ...]] = {}
-        self._progress_told: dict[str, dict[str, Any]] = {}
-        self._steps = StepChanges()
+        self._shown: dict[str, tuple[Any, ...]] = {}
+        self._progress_shown: dict[str, dict[str, Any]] = {}
+        self._steps = StepChanges(short=True)
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -89,17 +91,22 @@ class LiveRuns:
 
     def see(self, run: Run) -> None:
         """Take a run as it is now."""
-        told = (run.state, run.attempts)
-        if self._told.get(run.id) != told:
-            self._told[run.id] = told
-            self._progress.console.print(Text(flow_line(run), style=STYLES[run.state]))
+        now = (run.state, run.attempts)
+        lines = list(self._steps.lines(run))
+        if self._shown.get(run.id) != now:
+            self._shown[run.id] = now
+            # The steps of a flow end before the flow does.
+            lines.insert(len(lines) if run.final else 0, (run.state, flow_line(run, short=True)))
+        for state, line in lines:
+            self._console.print(Text(line, style=STYLES[state]), no_wrap=True, overflow="ellipsis")
         if run.id not in self._rows:
             self._rows[run.id] = self._progress.add_task(one_line(run.job, 40), total=None, state="", note="")
         progress = run.progress or {}
         fraction = progress.get("fraction")
-        if self._progress_told.get(run.id) != progress:
-            self._progress_told[run.id] = progress
-            self._progress.update(self._rows[run.id], left=expected_left(run, time.time()), told_at=time.monotonic())
+        if self._progress_shown.get(run.id) != progress:
+            self._progress_shown[run.id] = progress
+            left = expected_left(run, time.time())
+            self._progress.update(self._rows[run.id], left=left, estimated_at=time.monotonic())
         self._progress.update(
             self._rows[run.id],
             state=f"[{STYLES[run.state]}]{run.state}[/]",
@@ -108,8 +115,6 @@ class LiveRuns:
             note=one_line(progress.get("message") or run.detail or "", 60),
             visible=not run.final,
         )
-        for state, line in self._steps.lines(run):
-            self._progress.console.print(Text(line, style=STYLES[state]))
         for step in run.steps or ():
             self._see_step(run, step)
 
@@ -127,12 +132,12 @@ class LiveRuns:
         if state in FINAL:
             self._progress.stop_task(task)
         waits = "waits for approval" if waits_for_approval(step) else ""
-        told = bool(waits) or (state is not State.PENDING and state is not State.SUCCESS)
+        eventful = bool(waits) or (state is not State.PENDING and state is not State.SUCCESS)
         self._progress.update(
             task,
             state=f"[{STYLES[state]}]{state}[/]",
             total=total,
             completed=(ended(counts) if items else 1) if wide else 1.0 if state in FINAL else 0.0,
             note=counts_text(items or 0, counts) if wide else step.get("reason") or waits,
-            visible=not run.final and (told or len(run.steps or ()) <= MOST_STEPS),
+            visible=not run.final and (eventful or len(run.steps or ()) <= MOST_STEPS),
         )

@@ -1,8 +1,9 @@
-"""A run in words: one line for a list, a block for one, a report for a failure."""
+"""A run as text: a line for each change, a block with all details, a report about a failure."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,34 +11,42 @@ from runner.cli.terminal.moments import show_moment, show_seconds
 from runner.cli.terminal.output import printable
 from runner.model.pause import ALL, Pause
 from runner.model.run import Run, State, to_datetime
+from runner.model.run_error import error_text, traceback_of, unquoted
+from runner.model.run_time import duration_text, total_seconds, total_text
 from runner.model.step_run import step_name
 
 TRACEBACK_LINES = 10
 """How many of a traceback's last lines a failure report shows."""
 
-STOCK_TASKS = "runner.tasks."
-"""What the errors of stock tasks begin with; where in the runner they were raised helps nobody."""
-
 LONGEST_CELL = 60
+"""Characters of a cell of a table."""
+
+_SHELL_RESULT = {"exit_status", "output", "output_truncated"}
+"""The fields of the result of a shell job."""
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def short_id(run_id: str) -> str:
+    """Return the first 8 characters of a UUID, which every command accepts; other ids are returned unchanged."""
+    return run_id[:8] if _UUID.fullmatch(run_id) else run_id
 
 
 def state_text(run: Run) -> str:
     """Return the state and what qualifies it: ``FAILURE (timeout)``."""
-    told = f"{run.state} ({run.reason})" if run.reason else str(run.state)
-    told += ", overran" if run.overran_at else ""
-    return f"{told}, damaged" if run.damaged else told
+    text = f"{run.state} ({run.reason})" if run.reason else str(run.state)
+    text += ", overran" if run.overran_at else ""
+    return f"{text}, damaged" if run.damaged else text
 
 
 def took(run: Run) -> str:
-    """Return the duration of a finished run since its last start, or an empty text."""
-    if run.started_at is None or run.finished_at is None:
-        return ""
-    return show_seconds((to_datetime(run.finished_at) - to_datetime(run.started_at)).total_seconds())
+    """Return how long a finished run took as a whole: ``12.3 s, 4 attempts``; empty if it never started."""
+    return total_text(run)
 
 
-def change_line(run: Run) -> str:
-    """Return the line that says what became of a run while it is waited for."""
-    parts = [f"{run.state:<8}", run.job, run.id]
+def change_line(run: Run, *, short: bool = False) -> str:
+    """Return the line for a change of state of a run that somebody waits for; ``short``: with a short id."""
+    parts = [f"{run.state:<8}", run.job, short_id(run.id) if short else run.id]
     if run.state is State.STARTED:
         parts.append(f"attempt {run.attempts}" + (f" on {run.worker}" if run.worker else ""))
         parts.append("takes longer than its overrun" if run.overran_at else "")
@@ -51,7 +60,7 @@ def change_line(run: Run) -> str:
 
 
 def _cause(run: Run) -> str:
-    return f" after {run.error['type']}: {run.error['message']}" if run.error else ""
+    return f" after {error_text(run.error)}" if run.error else ""
 
 
 def one_line(text: str, longest: int = 300) -> str:
@@ -61,7 +70,7 @@ def one_line(text: str, longest: int = 300) -> str:
 
 
 def params_text(params: dict[str, Any]) -> str:
-    """Return params as they would be given: ``day=2026-11-23 limit=5``."""
+    """Return params as options of ``submit`` give them: ``day=2026-11-23 limit=5``."""
     return " ".join(f"{name}={_value(value)}" for name, value in params.items())
 
 
@@ -70,21 +79,21 @@ def _value(value: Any) -> str:
 
 
 def block(run: Run, *, utc: bool, steps: Sequence[str] = ()) -> list[tuple[str, str]]:
-    """Return all that is known of a run as names and texts; what says nothing is left out.
+    """Return the details of a run as names and texts, without the empty ones.
 
     Args:
         run: the run.
         utc: show times in UTC.
-        steps: the lines that tell of its steps.
+        steps: the lines about its steps.
     """
     error = run.error or {}
     progress = run.progress or {}
     fraction = progress.get("fraction")
-    told = [f"{fraction:.0%}" if fraction is not None else "", progress.get("message") or ""]
+    progress_parts = [f"{fraction:.0%}" if fraction is not None else "", progress.get("message") or ""]
     counts = [f"{run.attempts}", f"{run.retries} retries" if run.retries else ""]
     counts.append(f"{run.losses} lost" if run.losses else "")
     revocation = run.revocation or {}
-    spent = took(run)
+    spent = total_seconds(run)
     rows = [
         ("id", run.id),
         ("job", run.job),
@@ -92,8 +101,8 @@ def block(run: Run, *, utc: bool, steps: Sequence[str] = ()) -> list[tuple[str, 
         ("detail", run.detail or ""),
         ("params", params_text(run.params)),
         ("result", _result(run)),
-        ("error", f"{error['type']}: {error['message']}" if error else ""),
-        ("progress", " ".join(part for part in told if part)),
+        ("error", error_text(error) if error else ""),
+        ("progress", " ".join(part for part in progress_parts if part)),
         ("steps", "\n".join(steps)),
         ("attempts", ", ".join(part for part in counts if part)),
         ("retry at", show_moment(run.retry_at, utc=utc)),
@@ -110,11 +119,14 @@ def block(run: Run, *, utc: bool, steps: Sequence[str] = ()) -> list[tuple[str, 
         ("expires", show_moment(run.expires_at, utc=utc)),
         ("started", show_moment(run.started_at, utc=utc)),
         ("overran", show_moment(run.overran_at, utc=utc)),
-        ("finished", show_moment(run.finished_at, utc=utc) + (f", after {spent}" if spent else "")),
+        (
+            "finished",
+            show_moment(run.finished_at, utc=utc) + (f", after {duration_text(spent)}" if spent is not None else ""),
+        ),
         ("revoked", _revoked(revocation, utc=utc)),
         ("tags", ", ".join(run.tags)),
         ("kept in", "the archive" if run.archived else ""),
-        ("traceback", (error.get("traceback") or "").rstrip()),
+        ("traceback", traceback_of(error)),
     ]
     return [(name, printable(text)) for name, text in rows if text]
 
@@ -147,57 +159,60 @@ def failure_report(
 
     Args:
         run: the run.
-        command: that shows more.
-        log_command: that shows all it wrote.
-        log: the last lines of that, if it wrote any.
-        steps: the lines that tell of its steps, if it is a flow.
+        command: the command that shows its details.
+        log_command: the command that shows its whole log.
+        log: the last lines of its log, if there are any.
+        steps: the lines about its steps, if it is a flow.
     """
     rows = [("run", run.id)]
     if run.params:
         rows.append(("params", params_text(run.params)))
     error = run.error or {}
     if error:
-        rows.append(("error", f"{error['type']}: {error['message']}"))
+        rows.append(("error", error_text(error)))
     if run.detail:
         rows.append(("detail", run.detail))
     if steps:
         rows.append(("steps", "\n".join(steps)))
     if run.revocation:
         rows.append(("revoked", _revoked(run.revocation, utc=False)))
-    told = aligned([*rows, *([("log", log_command)] if log else [])], indent="  ")
-    where_log_is = [told.pop()] if log else []
-    # The error of a shell job quotes its last lines already.
-    quoted = set(log) <= set(str(error.get("message", "")).splitlines())
+    details = aligned([*rows, *([("log", log_command)] if log else [])], indent="  ")
+    log_row = [details.pop()] if log else []
     lines = [
         f"{run.job}: {state_text(run)}" + (f" after {took(run)}" if took(run) else ""),
-        *told,
+        *details,
         *(f"  | {printable(line)}" for line in _last_frames(error)),
-        *where_log_is,
-        *(f"  > {printable(line)}" for line in log if not quoted),
+        *log_row,
+        *(f"  > {printable(line)}" for line in unquoted(log, error)),
     ]
     return "\n".join([*lines, f"more: {command}"])
 
 
 def _last_frames(error: dict[str, Any]) -> list[str]:
-    """Return the end of a traceback, without the error at its end and without what is no code of the user's."""
-    if str(error.get("type", "")).startswith(STOCK_TASKS):
-        return []
-    traceback = (error.get("traceback") or "").rstrip()
-    told = f"{error.get('type')}: {error.get('message')}".rstrip()
-    return str(traceback.removesuffix(told)).rstrip().splitlines()[-TRACEBACK_LINES:]
+    """Return the last frames of a traceback, without the error at its end, which is shown already."""
+    message = f"{error.get('type')}: {error.get('message')}".rstrip()
+    return traceback_of(error).removesuffix(message).rstrip().splitlines()[-TRACEBACK_LINES:]
 
 
 def pause_text(pause: Pause, *, utc: bool) -> str:
     """Return the line that says who paused a job."""
-    told = pause.document()
-    until = f" until {show_moment(told['until'], utc=utc)}" if told["until"] else ""
-    why = f": {one_line(pause.comment)}" if pause.comment else ""
-    whom = "all jobs" if pause.job == ALL else pause.job
-    return f"paused: {whom}, by {one_line(pause.by)} since {show_moment(told['since'], utc=utc)}{until}{why}"
+    document = pause.document()
+    until = f" until {show_moment(document['until'], utc=utc)}" if document["until"] else ""
+    comment = f": {one_line(pause.comment)}" if pause.comment else ""
+    jobs = "all jobs" if pause.job == ALL else pause.job
+    return f"paused: {jobs}, by {one_line(pause.by)} since {show_moment(document['since'], utc=utc)}{until}{comment}"
+
+
+def result_text(result: Any) -> str:
+    """Return a result on one line, as JSON; of a shell job its exit code and the last line of its output."""
+    if isinstance(result, dict) and result.keys() == _SHELL_RESULT:
+        lines = str(result["output"]).splitlines()
+        return f"exit code {result['exit_status']}" + (f", last line: {lines[-1]}" if lines else ", no output")
+    return json.dumps(result, ensure_ascii=False)
 
 
 def aligned(rows: list[tuple[str, str]], indent: str = "") -> list[str]:
-    """Return names and texts in two columns; lines that follow the first are indented to the second."""
+    """Return names and texts in two columns; a text of several lines is indented to its column."""
     width = max(len(name) for name, _ in rows)
     lines = []
     for name, text in rows:
