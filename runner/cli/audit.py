@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import click
 
 from runner.cli.terminal.group import verb
-from runner.cli.terminal.moments import show_moment
+from runner.cli.terminal.listing import Column, Listed, Listing, ListOptions, Pace, list_options
+from runner.cli.terminal.moments import Clock
 from runner.cli.terminal.opening import open_project
-from runner.cli.terminal.options import JOB, WholeNumber, in_one_form, json_option, jsonl_option, utc_option
-from runner.cli.terminal.output import Output, table
+from runner.cli.terminal.options import JOB, WholeNumber
 from runner.cli.terminal.run_text import LONGEST_CELL, one_line
+from runner.cli.terminal.show_list import show_list
 from runner.model.act import ACTS
 from runner.model.moment import read_since
 from runner.model.run import to_timestamp
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 MOST = 20_000
 
 
-@verb(example="runner audit --since 24h\nrunner audit --job nightly-report --act revoke")
+@verb(example="runner audit --since 24h\nrunner audit --job nightly-report --act revoke\nrunner audit -w")
 @click.option("--job", "-j", type=JOB, help="Only actions on this job.")
 @click.option("--act", type=click.Choice(ACTS), help="Only actions of this kind.")
 @click.option("--by", metavar="USER[@HOST]", help="Only actions of this user.")
@@ -35,9 +37,7 @@ MOST = 20_000
 @click.option(
     "--limit", "-n", type=WholeNumber(1, MOST), default=20, show_default=True, help="The maximum number of entries."
 )
-@json_option
-@jsonl_option
-@utc_option
+@list_options()
 def command(
     job: str | None,
     act: str | None,
@@ -45,9 +45,7 @@ def command(
     run_id: str | None,
     since: str | None,
     limit: int,
-    as_json: bool,
-    jsonl: bool,
-    utc: bool,
+    options: ListOptions,
 ) -> int:
     """Show who submitted, reran, revoked, or forgot runs, or paused or resumed jobs; newest first.
 
@@ -56,21 +54,30 @@ def command(
     """
     from runner.ledger.audit import read_acts  # start-up time: --help reads no settings
 
-    in_one_form(json=as_json, jsonl=jsonl)
     project = open_project()
-    out = Output(as_json=as_json or jsonl, utc=utc)
+    out = options.output()
     oldest = read_since(since, project.settings.timezone) if since is not None else None
-    found = read_acts(project.ledger, limit=limit, act=act, job=job, by=by, run_id=run_id, since=oldest)
-    if out.as_json:
-        out.listed([each.document() for each in found], as_lines=jsonl)
-    elif found:
-        table(out, ("AT", "BY", "ACT", "JOB", "ID", "COMMENT"), [_row(out, each) for each in found], {})
-    else:
-        out.note("nothing is known")
+
+    def read(_changed: Collection[str]) -> Listed[Act]:
+        return Listed(read_acts(project.ledger, limit=limit, act=act, job=job, by=by, run_id=run_id, since=oldest))
+
+    pace = Pace(2.0, newest_first=True)
+    show_list(out, options, _listing(options.clock(out)), read, "no entries", pace)
     return 0
 
 
-def _row(out: Output, each: Act) -> tuple[str, ...]:
-    at = show_moment(to_timestamp(each.at), utc=out.utc)
-    job = "all jobs" if each.job == "*" else each.job or ""
-    return (at, each.by or "?", each.act, job, each.id or "", one_line(each.comment or "", LONGEST_CELL))
+def _listing(clock: Clock) -> Listing[Act]:
+    return Listing(
+        [
+            Column("AT", lambda entry: clock.show(to_timestamp(entry.at))),
+            Column("BY", lambda entry: entry.by or "?", priority=2, flexible=True),
+            Column("ACT", lambda entry: entry.act),
+            Column("JOB", lambda entry: "all jobs" if entry.job == "*" else entry.job or "", flexible=True),
+            Column("ID", lambda entry: entry.id or "", priority=1, id=True),
+            Column("COMMENT", lambda entry: one_line(entry.comment or "", LONGEST_CELL), priority=3, flexible=True),
+        ],
+        document=lambda entry: entry.document(),
+        fields=dict.fromkeys(("at", "act", "by", "job", "id", "comment")),
+        key=lambda entry: entry,
+        name=lambda entry: entry.id,
+    )

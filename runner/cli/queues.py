@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
 from runner.cli.terminal.group import verb
+from runner.cli.terminal.listing import Column, Listed, Listing, ListOptions, Pace, list_options
 from runner.cli.terminal.moments import show_seconds
 from runner.cli.terminal.opening import open_projects
-from runner.cli.terminal.options import in_one_form, json_option, jsonl_option
-from runner.cli.terminal.output import Output, command_line, table
-from runner.cli.terminal.several_projects import Shown
+from runner.cli.terminal.output import command_line
+from runner.cli.terminal.several_projects import Shown, flatten
+from runner.cli.terminal.show_list import show_list
 from runner.model.plural import things
 from runner.model.queue import Queue
 
-HEADINGS = ("QUEUE", "WAITING", "PRIORITIES", "DELAYED", "HELD", "WORKERS", "OLDEST")
+if TYPE_CHECKING:
+    from runner.actions.broker import Told
+    from runner.actions.projects import Named
 
 
-@verb(example="runner queues\nrunner queues --json")
-@json_option
-@jsonl_option
-def command(as_json: bool, jsonl: bool) -> int:
+@verb(example="runner queues\nrunner queues -w\nrunner queues -o '{name} {waiting}'")
+@list_options()
+def command(options: ListOptions) -> int:
     """List the queues, with their runs and their workers.
 
     The runs are those that wait, by priority, those that enter the queue later, and those that are held. With RabbitMQ
@@ -25,49 +31,61 @@ def command(as_json: bool, jsonl: bool) -> int:
     """
     from runner.actions.broker import queues_and_hints  # start-up time: --help needs no ledger
 
-    in_one_form(json=as_json, jsonl=jsonl)
-    out = Output(as_json=as_json or jsonl)
+    out = options.output()
     shown = Shown(out, open_projects())
-    answers = shown.read(queues_and_hints)
-    queues = [(of, each) for of in answers for each in of.value[0]]
-    hints = any(of.value[1] is not None for of in answers)
-    if out.as_json:
-        out.listed([shown.document(of, each.document()) for of, each in queues], as_lines=jsonl)
-    elif queues:
-        table(
-            out,
-            (*shown.heading, *HEADINGS, *(["HINTS"] if hints else [])),
-            [(*shown.cell(of), *_row(each), *([_hints(each)] if hints else [])) for of, each in queues],
-            {},
-        )
-    else:
-        out.note("no queues")
-    for of in answers:
-        told = of.value[1]
-        if told is not None and told.trouble is not None:
-            out.warn(
-                f"{told.trouble.message}; workers look for runs within seconds meanwhile (up to 7 s in a large fleet)"
-            )
-        if told is not None and told.unpublished:
-            out.note(f"{things(told.unpublished, 'hint')} to publish to RabbitMQ")
-    for of, each in queues:
-        if each.waiting and not each.workers:
-            start = command_line(of.project, "worker", "-Q", each.name)
-            out.warn(f"no worker takes from queue {each.name}: {start}")
+
+    def read(_changed: Collection[str]) -> Listed[Named[Queue]]:
+        answers = shown.read(queues_and_hints)
+        rows = flatten(answers, lambda answer: answer[0])
+        return Listed(rows, [*(note for answer in answers for note in _hint_notes(answer.value[1])), *_unserved(rows)])
+
+    show_list(out, options, shown.listing(_LISTING), read, "no queues", Pace(2.0))
     return shown.code
 
 
-def _row(queue: Queue) -> tuple[str, ...]:
-    return (
-        queue.name,
-        str(queue.waiting),
-        ", ".join(f"{priority}: {count}" for priority, count in queue.priorities.items()),
-        str(queue.delayed),
-        str(queue.held),
-        f"{queue.workers} ({queue.running} of {queue.concurrency} busy)" if queue.workers else "none",
-        show_seconds(queue.oldest) if queue.oldest is not None else "",
-    )
+def _hint_notes(hints: Told | None) -> Iterator[str]:
+    if hints is not None and hints.trouble is not None:
+        yield (
+            f"warning: {hints.trouble.message}; "
+            "workers look for runs within seconds meanwhile (up to 7 s in a large fleet)"
+        )
+    if hints is not None and hints.unpublished:
+        yield f"{things(hints.unpublished, 'hint')} to publish to RabbitMQ"
 
 
-def _hints(queue: Queue) -> str:
-    return str(queue.hints) if queue.hints is not None else ""
+def _unserved(rows: Sequence[Named[Queue]]) -> Iterator[str]:
+    for row in rows:
+        if row.value.waiting and not row.value.workers:
+            start = command_line(row.project, "worker", "-Q", row.value.name)
+            yield f"warning: no worker takes from queue {row.value.name}: {start}"
+
+
+def _priorities(queue: Queue) -> str:
+    return ", ".join(f"{priority}: {count}" for priority, count in queue.priorities.items())
+
+
+def _workers(queue: Queue) -> str:
+    return f"{queue.workers} ({queue.running} of {queue.concurrency} busy)" if queue.workers else "none"
+
+
+def _oldest(queue: Queue) -> str:
+    return show_seconds(queue.oldest) if queue.oldest is not None else ""
+
+
+_LISTING: Listing[Queue] = Listing(
+    [
+        Column("QUEUE", lambda queue: queue.name, flexible=True),
+        Column("WAITING", lambda queue: str(queue.waiting), right=True),
+        Column("PRIORITIES", _priorities, priority=4, flexible=True),
+        Column("DELAYED", lambda queue: str(queue.delayed), priority=2, right=True),
+        Column("HELD", lambda queue: str(queue.held), priority=3, right=True),
+        Column("WORKERS", _workers, styles={"none": "yellow"}),
+        Column("OLDEST", _oldest, priority=1),
+        Column("HINTS", lambda queue: "" if queue.hints is None else str(queue.hints), priority=5, optional=True),
+    ],
+    document=Queue.document,
+    fields=dict.fromkeys(each.name for each in fields(Queue)),
+    key=lambda queue: queue.name,
+    name=lambda queue: queue.name,
+    unsteady=["oldest"],
+)

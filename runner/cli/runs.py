@@ -2,61 +2,56 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from runner.cli.terminal.declared import asked_for, declared_options
 from runner.cli.terminal.group import verb
-from runner.cli.terminal.moments import show_moment
+from runner.cli.terminal.listing import Column, Listed, Listing, ListOptions, Pace, list_options
+from runner.cli.terminal.moments import Clock, show_moment
 from runner.cli.terminal.opening import open_projects
-from runner.cli.terminal.options import JOB, WholeNumber, in_one_form, json_option, jsonl_option, utc_option
-from runner.cli.terminal.output import STYLES, Output, table
+from runner.cli.terminal.options import JOB, WholeNumber
+from runner.cli.terminal.output import STYLES
 from runner.cli.terminal.run_text import LONGEST_CELL, one_line, params_text, state_text, took
 from runner.cli.terminal.several_projects import Shown
-from runner.model.run import Run, to_timestamp
+from runner.cli.terminal.show_list import show_list
+from runner.errors import UsageError
+from runner.model.run import FIELDS, Run, to_timestamp
 from runner.model.run_query import RunQuery
 from runner.model.step_run import step_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from runner.actions.projects import Named
     from runner.ledger.search import Page
 
 MOST = 100_000
-COLUMNS = ("id", "job", "state", "reason", "submitted_at", "started_at", "finished_at", "attempts", "retries", "losses")
-MORE_COLUMNS = ("queue", "worker", "trigger", "submitted_by", "key", "flow", "step", "item")
+CSV_FIELDS = (
+    *("id", "job", "state", "reason", "submitted_at", "started_at", "finished_at", "attempts", "retries", "losses"),
+    *("queue", "worker", "trigger", "submitted_by", "key", "flow", "step", "item", "params", "error"),
+)
+OBJECTS = {
+    "error": ("type", "message", "traceback"),
+    "progress": ("fraction", "message"),
+    "revocation": ("by", "comment", "at"),
+}
 
 
 @verb(
     example="runner runs --job nightly-report --state failure --since 24h\n"
     "runner runs --flow @nightly --state failure\n"
-    "runner runs --reason timeout --tag finance --csv > timeouts.csv"
+    "runner runs --reason timeout --tag finance -o csv > timeouts.csv\n"
+    "runner runs -w --state failure -o '{id} {job} {error.type}'"
 )
 @declared_options(RunQuery, short={"job": "-j", "state": "-s"}, types={"job": JOB})
 @click.option(
     "--limit", "-n", type=WholeNumber(1, MOST), default=20, show_default=True, help="The maximum number of runs."
 )
 @click.option("--cursor", metavar="TEXT", help="Show the next page, after the one that printed this cursor.")
-@click.option("--ids", "ids_only", is_flag=True, help="Print only the ids.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values, for spreadsheets.")
-@json_option
-@jsonl_option
-@utc_option
-def command(
-    asked: dict[str, object],
-    limit: int,
-    cursor: str | None,
-    ids_only: bool,
-    as_csv: bool,
-    as_json: bool,
-    jsonl: bool,
-    utc: bool,
-) -> int:
+@list_options("ids", "csv")
+def command(asked: dict[str, object], limit: int, cursor: str | None, options: ListOptions) -> int:
     """List runs, newest submission first, one page at a time.
 
     Step runs of flows are left out; --steps lists them too, and --flow those of one flow.
@@ -66,70 +61,97 @@ def command(
     Job, state, and time are looked up in an index. For the other filters, up to 10,000 runs are examined at a time. If
     that was not enough, stderr shows the command that continues the search.
     """
-    in_one_form(ids=ids_only, csv=as_csv, json=as_json, jsonl=jsonl)
-    out = Output(as_json=as_json or jsonl, utc=utc)
+    if options.follow and cursor is not None:
+        raise UsageError("-w follows the first page, so it cannot be combined with --cursor", hint="leave out one")
+    out = options.output()
     shown = Shown(out, open_projects())
     query = asked_for(RunQuery, shown.projects.first, asked)
-    page = shown.projects.list_runs(query, limit=limit, cursor=cursor)
-    shown.told(page.pages)
-    if out.as_json:
-        out.listed([shown.document(of, of.value.document()) for of in page.runs], as_lines=jsonl)
-    elif as_csv:
-        _print_csv(out, shown, page.runs)
-    elif ids_only:
-        for of in page.runs:
-            out.data(of.value.id)
-    elif page.runs:
-        steps = any(of.value.step for of in page.runs)
-        headings = ("SUBMITTED", "ID", "JOB", *(["STEP"] if steps else []), "STATE", "TOOK", "PARAMS")
-        rows = [(*shown.cell(of), *_row(out, of.value, steps=steps)) for of in page.runs]
-        table(out, (*shown.heading, *headings), rows, STYLES)
-    else:
-        out.note("no runs")
-    for each in page.pages:
-        _tell_of_cut(out, shown, each)
-    if page.cursor is not None:
-        out.note(f"for the next page, add: --cursor {page.cursor}")
+    reader = _Reader(shown, query, limit, cursor, following=options.follow, more=not options.redraws(out))
+    listing = shown.listing(_listing(options.clock(out)))
+    pace = Pace(15.0, shown.projects, newest_first=query.sort == "newest" and query.flow is None)
+    show_list(out, options, listing, reader.read, "no runs", pace)
     return shown.code
 
 
-def _tell_of_cut(out: Output, shown: Shown, of: Named[Page]) -> None:
-    page = of.value
-    if page.cut:
-        reached = show_moment(to_timestamp(page.reached), utc=out.utc)
-        back = f", back to {reached}" if reached else ""
-        whose = f" of project {of.name}" if shown.projects.several else ""
-        out.note(f"examined {page.looked_at} runs{whose}{back}; there are more")
+class _Reader:
+    """Reads a page of runs. When it is followed, ``more`` adds the listed runs that have changed, and every new one."""
+
+    def __init__(
+        self, shown: Shown, query: RunQuery, limit: int, cursor: str | None, *, following: bool, more: bool
+    ) -> None:
+        self._shown = shown
+        self._query = query
+        self._limit = limit
+        self._cursor = cursor
+        self._following = following
+        self._more = following and more
+        self._unfinished: dict[str, Named[Run]] = {}
+
+    def read(self, changed: Collection[str] = ()) -> Listed[Named[Run]]:
+        """Read the page.
+
+        Args:
+            changed: the ids of runs that have changed since the last page.
+        """
+        limit = min(MOST, max(self._limit, len(changed))) if self._more else self._limit
+        page = self._shown.projects.list_runs(self._query, limit=limit, cursor=self._cursor)
+        self._shown.warn_of_unreachable(page.pages)
+        rows = list(page.runs)
+        if self._more:
+            rows += self._read_listed(set(changed) - {row.value.id for row in rows})
+            ended = [row.value.id for row in rows if row.value.final]
+            self._unfinished |= {row.value.id: row for row in rows}
+            for run_id in ended:
+                del self._unfinished[run_id]
+        notes = [note for of in page.pages for note in self._cut(of)]
+        if page.cursor is not None and not self._following:
+            notes.append(f"for the next page, add: --cursor {page.cursor}")
+        return Listed(rows, notes)
+
+    def _read_listed(self, changed: Collection[str]) -> list[Named[Run]]:
+        """Read runs again that were listed before, and are on no page any more."""
+        listed = [self._unfinished[run_id] for run_id in changed if run_id in self._unfinished]
+        return [replace(row, value=run) for row in listed for run in row.project.records.read([row.value.id])]
+
+    def _cut(self, of: Named[Page]) -> Iterator[str]:
+        page = of.value
+        if page.cut:
+            reached = show_moment(to_timestamp(page.reached), utc=self._shown.out.utc)
+            back = f", back to {reached}" if reached else ""
+            whose = f" of project {of.name}" if self._shown.projects.several else ""
+            yield f"examined {page.looked_at} runs{whose}{back}; there are more"
 
 
-def _row(out: Output, run: Run, *, steps: bool) -> tuple[str, ...]:
-    # On a terminal the start of an id is enough to copy; a program gets all of it.
-    shown = run.id[:13] if out.for_people else run.id
-    submitted = show_moment(run.submitted_at, utc=out.utc)
-    step = [step_name(run.step, run.item) if run.step else ""] if steps else []
-    params = one_line(params_text(run.params), LONGEST_CELL)
-    return (submitted, shown, run.job, *step, state_text(run), took(run), params)
-
-
-def _print_csv(out: Output, shown: Shown, runs: Sequence[Named[Run]]) -> None:
-    columns = (*COLUMNS, *MORE_COLUMNS)
-    out.data(_csv_line([*(["project"] if shown.heading else []), *columns, "params", "error"]))
-    for of in runs:
-        run = of.value
-        error = f"{run.error['type']}: {run.error['message']}" if run.error else ""
-        values = [getattr(run, column) for column in columns]
-        out.data(_csv_line([*shown.cell(of), *values, json.dumps(run.params, ensure_ascii=False), error]))
-
-
-def _csv_line(values: list[object]) -> str:
-    written = io.StringIO()
-    # What ends a line is what the writer quotes: a field may have several.
-    csv.writer(written, lineterminator="\r\n").writerow(
-        ["" if value is None else _harmless(str(value)) for value in values]
+def _listing(clock: Clock) -> Listing[Run]:
+    return Listing(
+        [
+            Column("SUBMITTED", lambda run: clock.show(run.submitted_at), priority=2),
+            Column("ID", lambda run: run.id, id=True),
+            Column("JOB", lambda run: run.job, flexible=True),
+            Column(
+                "STEP", lambda run: step_name(run.step, run.item) if run.step else "", 1, flexible=True, optional=True
+            ),
+            Column("STATE", state_text, styles=STYLES),
+            Column("TOOK", took, priority=1),
+            Column("PARAMS", lambda run: one_line(params_text(run.params), LONGEST_CELL), priority=3, flexible=True),
+            Column("QUEUE", lambda run: run.queue, wide=True),
+            Column("WORKER", lambda run: run.worker or "", wide=True),
+            Column("TRIGGER", lambda run: run.trigger, wide=True),
+            Column("BY", lambda run: run.submitted_by or "", wide=True),
+        ],
+        document=Run.document,
+        fields={**dict.fromkeys(FIELDS), **OBJECTS, "damaged": None},
+        key=lambda run: run.id,
+        name=lambda run: run.id,
+        record=_record,
+        record_fields=CSV_FIELDS,
     )
-    return written.getvalue().removesuffix("\r\n")
 
 
-def _harmless(text: str) -> str:
-    # A spreadsheet would compute what begins like this, and a submitter chooses the text.
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+def _step(run: Run) -> str:
+    return step_name(run.step, run.item) if run.step else ""
+
+
+def _record(run: Run) -> dict[str, Any]:
+    error = f"{run.error['type']}: {run.error['message']}" if run.error else None
+    return {**run.document(), "error": error}

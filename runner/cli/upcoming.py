@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection, Mapping
+from dataclasses import field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +12,13 @@ import click
 
 from runner._dataclass import dataclass
 from runner.cli.terminal.group import verb
-from runner.cli.terminal.moments import show_moment, show_seconds
+from runner.cli.terminal.listing import Column, Listed, Listing, ListOptions, Pace, list_options
+from runner.cli.terminal.moments import Clock, show_moment, show_seconds
 from runner.cli.terminal.opening import open_project
-from runner.cli.terminal.options import JOB, WholeNumber, in_one_form, json_option, jsonl_option, utc_option
+from runner.cli.terminal.options import JOB, WholeNumber
 from runner.cli.terminal.output import Output, table, warn_of_problems
 from runner.cli.terminal.run_text import LONGEST_CELL, one_line, params_text
+from runner.cli.terminal.show_list import show_list
 from runner.errors import Unavailable, UsageError
 from runner.model.moment import read_moment
 from runner.model.run import to_timestamp
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     from runner.actions.project import Project
     from runner.actions.skipped import SkippedSlots
     from runner.actions.upcoming import Upcoming
+    from runner.model.job import JobSpec
     from runner.schedule.forecast import Forecast, Load
 
 MOST = 100_000
@@ -30,7 +35,6 @@ SIMULATED_SECONDS = 86400.0
 """What --simulate looks at without --to."""
 SHOWN_OVERLAPS = 20
 STYLES = {"MISSED": "red", "PAUSED": "yellow", "NO": "yellow", "EXCEPT": "yellow"}
-COLUMNS = ("SLOT", "JOB", "START", "QUEUE", "STATE", "PARAMS")
 
 
 @verb(example="runner upcoming\nrunner upcoming --to 08:00\nrunner upcoming --simulate")
@@ -44,9 +48,7 @@ COLUMNS = ("SLOT", "JOB", "START", "QUEUE", "STATE", "PARAMS")
     "--limit", "-n", type=WholeNumber(1, MOST), default=20, show_default=True, help="The maximum number of runs."
 )
 @click.option("--simulate", is_flag=True, help="Predict overlaps and load from past run times, by default for a day.")
-@json_option
-@jsonl_option
-@utc_option
+@list_options()
 def command(
     since: str | None,
     until: str | None,
@@ -54,9 +56,7 @@ def command(
     every: bool,
     limit: int,
     simulate: bool,
-    as_json: bool,
-    jsonl: bool,
-    utc: bool,
+    options: ListOptions,
 ) -> int:
     """Show the next run of each scheduled job in order of time, and missed runs.
 
@@ -64,73 +64,134 @@ def command(
     NO WORKER: no live worker takes from the queue, so the run will wait. EXCEPT: except or only of the schedule leaves
     out the slot.
     """
-    from runner.actions.schedule_table import ScheduleTable  # start-up time: --help reads no settings
-    from runner.actions.skipped import all_skipped
-    from runner.actions.upcoming import upcoming
-
-    in_one_form(json=as_json, jsonl=jsonl)
-    if simulate and jsonl:
+    if simulate and (options.follow or options.form not in (None, "json")):
         raise UsageError("--simulate prints no list", hint="use --json")
+    if simulate and every:
+        raise UsageError("--simulate looks at all runs anyway", hint="leave out --all")
     project = open_project()
-    out = Output(as_json=as_json or jsonl, utc=utc)
-    warn_of_problems(out, project)
+    out = options.output()
     zone = project.settings.timezone
     begin = read_moment(since, zone) if since is not None else None
     end = read_moment(until, zone, begin) if until is not None else None
     if end is not None and end < (time.time() if begin is None else begin):
         raise UsageError("--to is before --from, or in the past", hint="swap or correct them")
+    if simulate:
+        _warn(out, project)
+        return _simulate(out, project, begin, end, job)
+    # One for each job, where nothing asks for more.
+    first = not (every or job is not None or end is not None)
+    wanted = _Wanted(begin, end, job, first, limit)
+
+    def read(_changed: Collection[str]) -> Listed[_Entry]:
+        project.look()
+        _warn(out, project)
+        return Listed(_read(out, project, wanted))
+
+    show_list(out, options, _listing(options.clock(out)), read, "no scheduled runs", Pace(3.0))
+    return 0
+
+
+def _warn(out: Output, project: Project) -> None:
+    warn_of_problems(out, project)
     if not project.settings.schedules:
         out.note("schedules: false in runner.yaml: nothing is submitted from here")
-    if simulate and every:
-        raise UsageError("--simulate looks at all runs anyway", hint="leave out --all")
-    if simulate:
-        return _simulate(out, project, begin, end, job)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What is listed. Times are Unix times in seconds; ``first``: only the next run of each job."""
+
+    begin: float | None
+    end: float | None
+    job: str | None
+    first: bool
+    limit: int
+
+
+def _read(out: Output, project: Project, wanted: _Wanted) -> list[_Entry]:
+    # start-up time: --help reads no settings
+    from runner.actions.schedule_table import ScheduleTable
+    from runner.actions.skipped import all_skipped
+    from runner.actions.upcoming import upcoming
+
+    begin, end, job, limit = wanted.begin, wanted.end, wanted.job, wanted.limit
     found = _missed(out, project, job) if begin is None else []
     faults: dict[str, str] = {}
-    first = not (every or job is not None or end is not None)
     rows = ScheduleTable(project.settings)
-    ahead = upcoming(project, since=begin, until=end, job=job, faults=faults, first=first, table=rows)
+    ahead = upcoming(project, since=begin, until=end, job=job, faults=faults, first=wanted.first, table=rows)
     coming = list(islice(ahead, limit))
     last = coming[-1].slot if len(coming) == limit else None if end is None else round(end * 1000)
     after = round((time.time() if begin is None else begin) * 1000)
-    left_out = all_skipped(project, rows, after, last, limit=limit, job=job, before_next=first)
+    left_out = all_skipped(project, rows, after, last, limit=limit, job=job, before_next=wanted.first)
     found = _looked_up(out, project, [*found, *coming][:limit])
-    _tell(out, faults)
-    entries = [_Entry.of_run(out, each) for each in found] + [_Entry.of_skipped(out, each) for each in left_out]
-    shown = sorted(entries, key=lambda each: each.order)[:limit]
-    if out.as_json:
-        out.listed([each.document for each in shown], as_lines=jsonl)
-    elif shown:
-        columns = COLUMNS if any(each.params for each in found) else COLUMNS[:-1]
-        table(out, columns, [each.row[: len(columns)] for each in shown], STYLES)
-    else:
-        out.note("no scheduled runs")
-    return 0
+    _warn_of_faults(out, faults)
+    entries = [_Entry.of_run(run) for run in found] + [_Entry.of_skipped(slots) for slots in left_out]
+    return sorted(entries, key=lambda entry: entry.order)[:limit]
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """A line of the list, in each form."""
+    """A run to come, or slots that are left out. Times are Unix milliseconds."""
 
     order: tuple[bool, int, str]
     """Missed ones come first, whatever their slots."""
     document: dict[str, Any]
-    row: tuple[str, ...]
+    job: JobSpec
+    slot: int
+    start: int
+    marks: str = ""
+    until: int | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of_run(cls, out: Output, each: Upcoming) -> _Entry:
-        order = (not each.missed, each.slot, each.job.name)
-        return cls(order, each.document(), _row(out, each))
+    def of_run(cls, run: Upcoming) -> _Entry:
+        order = (not run.missed, run.slot, run.job.name)
+        marks = ", ".join(run.marks)
+        return cls(order, run.document(), run.job, run.slot, run.start, marks, params=run.params)
 
     @classmethod
-    def of_skipped(cls, out: Output, each: SkippedSlots) -> _Entry:
-        document: dict[str, Any] = {**each.document()}
+    def of_skipped(cls, slots: SkippedSlots) -> _Entry:
+        document: dict[str, Any] = {**slots.document()}
         skipped = {"until": document.pop("until"), "reason": document.pop("reason")}
         document |= {"start": None, "missed": False, "paused": False, "served": None, "id": None}
-        document |= {"queue": each.job.queue, "params": {}, "skipped": skipped}
-        slot, until = (show_moment(to_timestamp(moment), utc=out.utc) for moment in (each.slot, each.until))
-        state = f"EXCEPT {one_line(each.reason.removeprefix('except '))}, until {until}"
-        return cls((True, each.slot, each.job.name), document, (slot, each.job.name, "", each.job.queue, state, ""))
+        document |= {"queue": slots.job.queue, "params": {}, "skipped": skipped}
+        marks = f"EXCEPT {one_line(slots.reason.removeprefix('except '))}"
+        order = (True, slots.slot, slots.job.name)
+        return cls(order, document, slots.job, slots.slot, slots.slot, marks, slots.until)
+
+
+def _listing(clock: Clock) -> Listing[_Entry]:
+    def start(entry: _Entry) -> str:
+        later = (entry.start - entry.slot) / 1000
+        return f"+{show_seconds(later)}" if later else ""
+
+    def state(entry: _Entry) -> str:
+        until = "" if entry.until is None else f", until {clock.short(to_timestamp(entry.until))}"
+        return entry.marks + until
+
+    return Listing(
+        [
+            Column("SLOT", lambda entry: clock.show(to_timestamp(entry.slot), exact=True)),
+            Column("JOB", lambda entry: entry.job.name, flexible=True),
+            Column("START", start, priority=4),
+            Column("QUEUE", lambda entry: entry.job.queue, priority=3),
+            Column("STATE", state, priority=1, flexible=True, styles=STYLES),
+            Column(
+                "PARAMS",
+                lambda entry: one_line(params_text(dict(entry.params)), LONGEST_CELL),
+                priority=5,
+                flexible=True,
+                optional=True,
+            ),
+        ],
+        document=lambda entry: entry.document,
+        fields={
+            **dict.fromkeys(("job", "slot", "start", "missed", "paused", "served", "id", "queue", "params")),
+            "skipped": ("until", "reason"),
+        },
+        key=lambda entry: (entry.job.name, entry.slot),
+        name=lambda entry: entry.job.name,
+    )
 
 
 def _missed(out: Output, project: Project, job: str | None) -> list[Upcoming]:
@@ -155,17 +216,9 @@ def _looked_up(out: Output, project: Project, found: list[Upcoming]) -> list[Upc
         return found
 
 
-def _tell(out: Output, faults: dict[str, str]) -> None:
+def _warn_of_faults(out: Output, faults: dict[str, str]) -> None:
     for name, fault in faults.items():
         out.warn(f"job {name} is left out, {fault}")
-
-
-def _row(out: Output, each: Upcoming) -> tuple[str, ...]:
-    later = (each.start - each.slot) / 1000
-    start = f"+{show_seconds(later)}" if later else ""
-    slot = show_moment(to_timestamp(each.slot), utc=out.utc)
-    params = one_line(params_text(dict(each.params)), LONGEST_CELL)
-    return (slot, each.job.name, start, each.job.queue, ", ".join(each.marks), params)
 
 
 def _simulate(out: Output, project: Project, begin: float | None, end: float | None, job: str | None) -> int:
@@ -175,7 +228,7 @@ def _simulate(out: Output, project: Project, begin: float | None, end: float | N
     last = first + SIMULATED_SECONDS if end is None else end
     faults: dict[str, str] = {}
     found = simulate(project, upcoming(project, since=first, until=last, job=job, faults=faults))
-    _tell(out, faults)
+    _warn_of_faults(out, faults)
     capacity = dict.fromkeys(found.queues, 0)
     for worker in project.ledger.workers():
         for queue in worker.queues:

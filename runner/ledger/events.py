@@ -132,7 +132,8 @@ class Events:
         Raises:
             Unavailable: Redis cannot be reached.
         """
-        gap = None if self._checked else self._gap()
+        checked, self._checked = self._checked, False  # Redis may have lost events when it is reached again
+        gap = None if checked else self._gap()
         with reaching(self._store.settings):
             found: Any = self._store.client.xrange(self._key, min=f"({self.last}", count=_PAGE)
         page: list[Event | Gap] = [] if gap is None else [gap]

@@ -31,7 +31,7 @@ def piped(project: Project, *args: str) -> Iterator[subprocess.Popen[bytes]]:
         process.communicate()
 
 
-@pytest.mark.parametrize("args", [["watch", "--from", "0"], ["logs", "-f"]])
+@pytest.mark.parametrize("args", [["watch", "--from", "0"], ["logs", "-f"], ["runs", "-w"]])
 def test_a_follower_ends_with_its_reader_while_nothing_happens(served: Project, args: list[str]) -> None:
     if args[0] == "logs":
         run_id = served.submit("sleeps")

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 
-from runner.cli.runs import _csv_line
+from runner.cli.terminal.list_texts import csv_line
 from tests.support.project import Project
 
 
@@ -54,7 +54,7 @@ def test_runs_by_what_is_known_of_them(served: Project) -> None:
 
 def test_a_field_of_several_lines_is_one_field() -> None:
     values: list[object] = ["id", "two\nlines", "win\r\ndows", "mac\rintosh", 'quo"te', None]
-    written = "\r\n".join([_csv_line(values), _csv_line(["next"])])
+    written = "\r\n".join([csv_line(values), csv_line(["next"])])
     assert list(csv.reader(io.StringIO(written, newline=""))) == [[*values[:-1], ""], ["next"]]
 
 

@@ -75,6 +75,8 @@ GO_ON = {
     "flask --app shop runner worker": "runner worker ready",
     "runner web": "runner web ready",
     "runner watch": "",
+    "runner runs -w": "",
+    "runner workers -w": "",
     "runner scheduler": "ready",
     "runner archive --follow": "finished runs are copied to",
 }

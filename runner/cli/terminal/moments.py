@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, tzinfo
 
+from runner._dataclass import dataclass
 from runner.model.run import to_datetime
+
+_UNITS = (
+    # From how many seconds on a unit is used, its seconds, and the smaller unit that an exact age adds.
+    (2 * 31_536_000, 31_536_000, "y", 86400, "d"),
+    (2 * 86400, 86400, "d", 3600, "h"),
+    (3600, 3600, "h", 60, "m"),
+    (60, 60, "m", 1, "s"),
+    (0, 1, "s", 1, ""),
+)
 
 
 def show_moment(timestamp: str | None, *, utc: bool) -> str:
@@ -22,3 +33,41 @@ def show_seconds(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h {minutes:02}m" if hours else f"{minutes}m {rest:02}s"
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Shows the times of a list: as ages, or in full."""
+
+    ages: bool
+    utc: bool = False
+
+    def show(self, timestamp: str | None, *, exact: bool = False) -> str:
+        """Return a run document's time for people.
+
+        Args:
+            timestamp: the time; None shows nothing.
+            exact: show an age in two units, such as ``in 2h 05m``.
+        """
+        if timestamp is None:
+            return ""
+        return show_age(timestamp, exact=exact) if self.ages else show_moment(timestamp, utc=self.utc)
+
+    def short(self, timestamp: str | None) -> str:
+        """Return a time as date, hours, and minutes of this host where ages are shown, and in full elsewhere."""
+        if not self.ages or timestamp is None:
+            return show_moment(timestamp, utc=self.utc)
+        return to_datetime(timestamp).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def show_age(timestamp: str, *, now: float | None = None, exact: bool = False) -> str:
+    """Return how far a time is away from ``now`` (Unix seconds): ``3m ago``, ``in 2h``, or ``now``."""
+    ahead = to_datetime(timestamp).timestamp() - (time.time() if now is None else now)
+    seconds = int(abs(ahead))
+    if not seconds:
+        return "now"
+    _, size, unit, less, smaller = next(units for units in _UNITS if seconds >= units[0])
+    text = f"{seconds // size}{unit}"
+    if exact and smaller:
+        text += f" {seconds % size // less:02}{smaller}"
+    return f"in {text}" if ahead > 0 else f"{text} ago"

@@ -17,7 +17,18 @@ from runner.model.printable import printable, printable_json
 if TYPE_CHECKING:
     from runner.actions.project import Project
 
-__all__ = ["STYLES", "Output", "command_line", "is_terminal", "printable", "table", "to_json", "warn_of_problems"]
+__all__ = [
+    "STYLES",
+    "Collected",
+    "Output",
+    "command_line",
+    "is_terminal",
+    "is_utf8",
+    "printable",
+    "table",
+    "to_json",
+    "warn_of_problems",
+]
 
 STYLES = {
     "PENDING": "cyan",
@@ -32,8 +43,8 @@ STYLES = {
 class Output:
     """The output of one command.
 
-    With ``quiet``, what goes to stderr is held back until :meth:`finish` learns that the exit code is not 0, and
-    what goes to stdout is dropped.
+    With ``quiet``, nothing goes to stdout, and messages are held back until :meth:`finish` gets an exit code other
+    than 0.
     """
 
     def __init__(self, *, as_json: bool = False, quiet: bool = False, utc: bool = False) -> None:
@@ -50,7 +61,12 @@ class Output:
     # -- data
 
     def data(self, line: str, *, styled: bool = False) -> None:
-        """Print a line of data at once, harmless for a terminal; ``styled``: it is so already, and has colors."""
+        """Print a line of data at once, with escapes for what would act on a terminal.
+
+        Args:
+            line: the text.
+            styled: it was made harmless before, and has colors.
+        """
         if not self.quiet:
             write(sys.stdout, (line if styled else printable(line)) + "\n")
 
@@ -59,22 +75,15 @@ class Output:
         write(sys.stdout, to_json(value, indent=2 if is_terminal(sys.stdout) else None) + "\n")
 
     def documents(self, values: Sequence[Any], *, single: bool) -> None:
-        """Print one object for one run, an array for several."""
+        """Print one object for one run, and an array for several."""
         self.document(values[0] if single and len(values) == 1 else list(values))
 
-    def listed(self, values: Sequence[Any], *, as_lines: bool) -> None:
-        """Print the documents of a list: an array, or one a line."""
-        if as_lines:
-            self.lines(values)
-        else:
-            self.document(list(values))
-
     def lines(self, values: Iterable[Any]) -> None:
-        """Print JSON values, one a line, each at once."""
+        """Print JSON values on a line each, at once."""
         for value in values:
             write(sys.stdout, to_json(value) + "\n")
 
-    # -- words
+    # -- messages
 
     def note(self, text: str) -> None:
         """Print a line for people to stderr, harmless for a terminal."""
@@ -89,38 +98,59 @@ class Output:
         self.note(f"warning: {text}")
 
     def error(self, error: RunnerError) -> None:
-        """Print what went wrong with one of several."""
+        """Print the error of one of several runs."""
         self.note(describe(error).rstrip("\n"))
 
     def finish(self, code: int) -> int:
-        """Say what was held back if the command did not succeed; return ``code``."""
+        """Print what was held back if the command did not succeed; return ``code``."""
         if code != 0 and self._held:
             write(sys.stderr, "".join(self._held))
         self._held.clear()
         return code
 
 
+class Collected(Output):
+    """An output whose remarks are collected instead of printed."""
+
+    def __init__(self, *, as_json: bool = False, utc: bool = False) -> None:
+        super().__init__(as_json=as_json, utc=utc)
+        self._remarks: list[str] = []
+
+    def note(self, text: str) -> None:
+        """Keep a line until it is taken."""
+        self._remarks.append(printable(text))
+
+    def take(self) -> list[str]:
+        """Return the remarks since the last call."""
+        taken, self._remarks = self._remarks, []
+        return taken
+
+
 def is_terminal(stream: Any) -> bool:
-    """Whether ``stream`` is a terminal that understands more than lines."""
+    """Whether ``stream`` is a terminal that understands escape sequences."""
     try:
         return bool(stream.isatty()) and os.environ.get("TERM") != "dumb"
     except ValueError:
         return False
 
 
+def is_utf8(stream: Any) -> bool:
+    """Whether the encoding of ``stream`` has every character."""
+    return (getattr(stream, "encoding", None) or "ascii").lower().replace("-", "") == "utf8"
+
+
 def to_json(value: Any, indent: int | None = None) -> str:
     """Return JSON text that stdout's encoding can hold."""
-    plain = (getattr(sys.stdout, "encoding", None) or "ascii").lower().replace("-", "") != "utf8"
-    return printable_json(json.dumps(value, ensure_ascii=plain, indent=indent))
+    return printable_json(json.dumps(value, ensure_ascii=not is_utf8(sys.stdout), indent=indent))
 
 
-def command_line(project: Project, *words: str) -> str:
-    """Return a command to paste: it works from any folder."""
-    return line(project.settings.project, *words)
+def command_line(project: Project, *arguments: str) -> str:
+    """Return a command that can be pasted in any folder."""
+    return line(project.settings.project, *arguments)
 
 
 def warn_of_problems(out: Output, project: Project) -> None:
-    """Say that some of the project's jobs cannot be used, and what else deserves a word."""
+    """Warn of settings to correct, and of jobs that cannot be used because of problems in their files."""
     for text in project.settings.warnings:
         out.warn(text)
     problems = project.catalog.problems

@@ -1,11 +1,15 @@
-"""Shows several projects at once: rows and documents name theirs, and one that is away is told of."""
+"""Shows several projects at once.
+
+Rows and documents have the name of their project, and warnings name the projects that cannot be reached.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from runner.cli.terminal.hints import remember, with_project
+from runner.cli.terminal.listing import Column, Listing
 from runner.cli.terminal.output import Output
 
 if TYPE_CHECKING:
@@ -14,12 +18,14 @@ if TYPE_CHECKING:
     from runner.model.run import Run
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 class Shown:
-    """What a command shows of its projects.
+    """The projects that a command shows.
 
-    ``code`` is 69 once the Redis or archive of a project could not be reached, and 0 before.
+    ``code`` is the exit code of the command: 69 once the Redis or archive of a project could not be reached, and 0
+    otherwise.
     """
 
     def __init__(self, out: Output, projects: Projects) -> None:
@@ -28,7 +34,7 @@ class Shown:
         self.out = out
 
     def read(self, one: Callable[[Project], T]) -> Together[T]:
-        """Call ``one`` with each project, and warn of those whose Redis or archive is away.
+        """Call ``one`` with each project, and warn of those whose Redis or archive cannot be reached.
 
         Raises:
             RunnerError: see :meth:`runner.actions.projects.Projects.read`.
@@ -38,17 +44,17 @@ class Shown:
             remember(project.settings.project)
             return one(project)
 
-        return self.told(self.projects.read(remembered))
+        return self.warn_of_unreachable(self.projects.read(remembered))
 
     def find(self, reference: str, *, archived: bool = False) -> Named[Run]:
-        """Return the run that ``reference`` means, of whichever project knows it.
+        """Return the run that ``reference`` means, from the project that knows it.
 
         Raises:
             RunnerError: see :meth:`runner.actions.projects.Projects.find_run`.
         """
         return self.projects.find_run(reference, archived=archived)
 
-    def told(self, found: Together[T]) -> Together[T]:
+    def warn_of_unreachable(self, found: Together[T]) -> Together[T]:
         """Warn of the projects that could not be read; return ``found``."""
         for each in found.away:
             remember(each.project.settings.project)
@@ -57,24 +63,43 @@ class Shown:
             self.code = each.value.exit_code
         return found
 
-    # -- what rows and documents have more where there are several projects
-
-    @property
-    def heading(self) -> tuple[str, ...]:
-        """The heading of the column with the project."""
-        return ("PROJECT",) if self.projects.several else ()
-
-    def cell(self, of: Named[Any]) -> tuple[str, ...]:
-        """Return the cell of that column."""
-        return (of.name,) if self.projects.several else ()
+    # -- rows and documents
 
     def document(self, of: Named[Any], document: dict[str, Any]) -> dict[str, Any]:
-        """Return a document that names its project."""
+        """Return the document with the name of its project if there are several."""
         return {"project": of.name, **document} if self.projects.several else document
 
     def title(self, of: Named[Any], *, first: bool) -> None:
-        """Print a line with the name of the project that the next lines are about."""
+        """Print a heading with the name of the project if there are several."""
         if self.projects.several:
             if not first:
                 self.out.data("")
             self.out.data(f"# project {of.name} ({of.project.settings.project})")
+
+    def listing(self, of_one: Listing[T]) -> Listing[Named[T]]:
+        """Return the listing of the rows of all projects, with a column for the project if there are several."""
+        record = of_one.record
+        columns = [column.within(_value) for column in of_one.columns]
+        extra = ["project"] if self.projects.several else []
+        named: list[Column[Named[T]]] = [Column("PROJECT", lambda row: row.name, flexible=True)] if extra else []
+        return Listing(
+            [*named, *columns],
+            document=lambda row: self.document(row, of_one.document(row.value)),
+            fields={**dict.fromkeys(extra), **of_one.fields},
+            key=lambda row: (row.name, of_one.key(row.value)),
+            name=lambda row: of_one.name(row.value),
+            record=None if record is None else lambda row: self.document(row, dict(record(row.value))),
+            record_fields=[*extra, *of_one.record_fields] if record is not None else (),
+            unsteady=of_one.unsteady,
+        )
+
+
+def _value(row: Named[T]) -> T:
+    return row.value
+
+
+def flatten(answers: Iterable[Named[U]], rows: Callable[[U], Iterable[T]]) -> list[Named[T]]:
+    """Return the rows of the answers of all projects, each with its project."""
+    from runner.actions.projects import Named  # start-up time: --help reads no settings
+
+    return [Named(answer.name, answer.project, row) for answer in answers for row in rows(answer.value)]
