@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from runner.cli.terminal.group import verb
@@ -9,6 +11,10 @@ from runner.cli.terminal.opening import named_project
 from runner.cli.terminal.options import POSITIVE_DURATION, json_option
 from runner.cli.terminal.output import Output
 from runner.errors import UsageError
+from runner.model.plural import things
+
+if TYPE_CHECKING:
+    from runner.actions.validate import Verdict
 
 INVALID = 2
 
@@ -21,13 +27,13 @@ INVALID = 2
 @click.option(
     "--imports",
     is_flag=True,
-    help="Also import the modules of jobs, each in a separate process, and compare params with signatures.",
+    help="Also import each job's module, in a separate process, and compare params with signatures.",
 )
 @click.option(
     "--import-timeout",
     type=POSITIVE_DURATION,
     metavar="DURATION",
-    help="Time limit for the import of one module; 10s by default.",
+    help="Time limit for importing one module; 10s by default.",
 )
 @click.option(
     "--format",
@@ -35,14 +41,14 @@ INVALID = 2
     type=click.Choice(["text", "github", "sarif"]),
     default="text",
     show_default=True,
-    help="Text for people, annotations for GitHub Actions, or SARIF 2.1.0.",
+    help="Print text, annotations for GitHub Actions, or SARIF 2.1.0.",
 )
 @json_option
 def command(paths: tuple[str, ...], imports: bool, import_timeout: float | None, form: str, as_json: bool) -> int:
     """Check the project, or only the given job files and folders.
 
-    Prints nothing and exits with 0 if there is no problem. Otherwise, prints each problem with its line and column, and
-    exits with 2. Warnings do not change the exit code.
+    Prints each problem with its line and column, and exits with 2. If there is no problem, the exit code is 0, and
+    nothing is printed except on a terminal. Warnings do not change the exit code.
     """
     from runner.actions.validate import IMPORT_SECONDS, validate  # start-up time: --help reads no settings
     from runner.cli.terminal.problem_text import show_problems
@@ -65,8 +71,16 @@ def command(paths: tuple[str, ...], imports: bool, import_timeout: float | None,
         )
     else:
         show_problems(out, verdict.problems, form, verdict.base)
-        if not verdict.sound:
-            out.note(summary(verdict.problems))
         for text in verdict.warnings:
             out.warn(text)
+        if not verdict.sound:
+            out.note(summary(verdict.problems))
+        elif out.for_people and form == "text":
+            jobs, files = things(verdict.jobs, "job"), things(verdict.files, "file")
+            out.note(f"{jobs} in {files}, no problems{_warnings(verdict)}")
     return 0 if verdict.sound else INVALID
+
+
+def _warnings(verdict: Verdict) -> str:
+    found = len(verdict.warnings) + sum(problem.severity == "warning" for problem in verdict.problems)
+    return f", {things(found, 'warning')}" if found else ""

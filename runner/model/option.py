@@ -64,6 +64,10 @@ __all__ = [
 ]
 
 
+MOST_OPTIONS = 12
+"""The longest list of options in a message."""
+
+
 @dataclass(frozen=True, slots=True)
 class Option:
     """One declared option: its key in YAML or on the command line, type, default, and help."""
@@ -228,7 +232,9 @@ class Section:
             return alias.after("unknown option ")
         meant = alias or closest(key, known)
         if meant is None:
-            return Message(f"unknown option, use one of {', '.join(known)}")
+            return Message(
+                f"unknown option, use one of {', '.join(known)}" if len(known) <= MOST_OPTIONS else "unknown option"
+            )
         declared = known.get(meant)
         fits = declared is not None and meant not in given and declared.takes(given.get(key))
         return Message(f"unknown option, did you mean {meant}?", replacement=meant if fits else "")

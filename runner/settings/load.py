@@ -229,7 +229,7 @@ class _Reading:
         """Return the hint that says where to correct it."""
         places = [str(folder / document.file) for document in self.documents if document.problems]
         places += ["the environment"] if self.wrong_variables else []
-        return f"correct {' and '.join(places)}; runner schema runner prints all options"
+        return f"correct {' and '.join(places)}; runner explain runner lists all options"
 
 
 def _merge(base: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

@@ -89,12 +89,36 @@ def test_nothing_acts_on_the_terminal_and_color_needs_one(folder: Path) -> None:
     assert b"\x1b" not in on_terminal(folder, {"NO_COLOR": "1"})
 
 
-def on_terminal(folder: Path, env: dict[str, str]) -> bytes:
-    """Return the output of ``runner validate`` on a terminal."""
+def test_a_terminal_is_told_that_there_is_no_problem(folder: Path) -> None:
+    write(folder, "jobs:\n  x: {task: 'os:getpid'}\n  y: {task: 'os:getpid'}\n")
+    write(folder, "jobs:\n  z: {task: 'os:getpid'}\n", "b.yaml")
+    assert on_terminal(folder, {}, stderr=True) == b"3 jobs in 2 files, no problems\r\n"
+    assert runner_cli("validate", cwd=folder).check(0).stderr == ""
+
+
+def test_a_mistyped_option_is_not_answered_with_all_options(folder: Path) -> None:
+    write(folder, "jobs:\n  x:\n    task: a:b\n    timeuot: 30s\n    frobnicate: 1\n    retry: {frobnicate: 1}\n")
+    (folder / "runner.yaml").write_text("frobnicate: 1\n", "utf-8")
+    settings = runner_cli("validate", cwd=folder).check(2).stdout.splitlines()
+    assert settings[0] == "runner.yaml:1:1: frobnicate: unknown option"
+    assert settings[3:] == ["      = help: runner explain runner lists the options"]
+    (folder / "runner.yaml").unlink()
+    shown = runner_cli("validate", cwd=folder).check(2).stdout.splitlines()
+    assert shown[3] == "      = fix: timeout: 30s"
+    assert shown[4] == "jobs.d/a.yaml:5:5: jobs.x.frobnicate: unknown option"
+    assert shown[7] == "      = help: runner explain jobs lists the options"
+    assert shown[8].endswith("use one of max_retries, delay, backoff, max_delay, jitter, for, not_for")
+    found = runner_cli("validate", "--json", cwd=folder).check(2).json["problems"]
+    assert all("`timeout`" in problem["expected"] for problem in found[:2])
+
+
+def on_terminal(folder: Path, env: dict[str, str], *, stderr: bool = False) -> bytes:
+    """Return the output of ``runner validate`` on a terminal, with or without stderr."""
     parent, child = pty.openpty()
     environment = clean_environment({"TERM": "xterm-256color", **env})
+    notes = child if stderr else subprocess.DEVNULL
     process = subprocess.Popen(
-        [*COMMAND, "validate"], cwd=folder, env=environment, stdin=child, stdout=child, stderr=subprocess.DEVNULL
+        [*COMMAND, "validate"], cwd=folder, env=environment, stdin=child, stdout=child, stderr=notes
     )
     os.close(child)
     written = b""

@@ -1,4 +1,4 @@
-"""Problems as people and machines read them: with the line and a caret, as annotations of GitHub, as SARIF."""
+"""Format problems for people (with the line and a caret), as annotations of GitHub Actions, and as SARIF."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import click
 
 from runner.authoring.sarif import sarif
 from runner.cli.terminal.output import Output, is_terminal, printable
+from runner.errors import UsageError
+from runner.model.option import MOST_OPTIONS
 from runner.yaml_reader.problem import Problem, caret, display_column
 
 FORMATS = ("text", "github", "sarif")
@@ -19,11 +21,11 @@ _WIDEST = 160
 
 
 def show_problems(out: Output, problems: Sequence[Problem], form: str, base: Path) -> None:
-    """Print problems to stdout: they are what was asked for, as with every linter.
+    """Print problems to stdout, as every linter does.
 
     Args:
-        out: where to.
-        problems: in their order.
+        out: the output of the command.
+        problems: the problems, in the order of their files and lines.
         form: one of :data:`FORMATS`.
         base: the folder that their files are relative to.
     """
@@ -39,7 +41,7 @@ def show_problems(out: Output, problems: Sequence[Problem], form: str, base: Pat
 
 
 def block(problem: Problem, *, colored: bool) -> str:
-    """Return a problem as several lines: what and where, the line with a caret, what was expected, how to mend it."""
+    """Return a problem as several lines: the message, the source line with a caret, what was expected, and the fix."""
 
     def style(text: str, **how: object) -> str:
         text = printable(text)
@@ -52,10 +54,33 @@ def block(problem: Problem, *, colored: bool) -> str:
         number = f"{problem.line:>5}"
         lines.append(style(f"{number} | ", fg="blue") + printable(source))
         lines.append(style(f"{'':5} | ", fg="blue") + style(mark, fg=signal))
-    for name, text in (("expected", problem.expected), ("fix", problem.fix)):
+    # Dozens of options are no help to somebody who mistyped one.
+    unknown = problem.message.startswith("unknown option")
+    many = unknown and (problem.message == "unknown option" or problem.expected.count(",") > MOST_OPTIONS)
+    for name, text in (
+        ("expected", "" if many else problem.expected),
+        ("fix", problem.fix),
+        ("help", _where_to_look(problem.path) if many and not problem.fix else ""),
+    ):
         if text:
             lines.append(style(f"{'':5} = {name}: ", fg="blue") + printable(text))
     return "\n".join(lines)
+
+
+def _where_to_look(path: str) -> str:
+    """Return the command that lists the options beside an unknown one, or an empty string."""
+    from runner.authoring.option_search import look_up  # start-up time: most projects have no problem
+
+    root, *names = path.split(".")[:-1] or [""]
+    if root == "jobs":
+        names = names[1:]  # without the name of the job
+    elif root != "defaults":
+        root, names = "runner", [root, *names]
+    section = ".".join(filter(None, ["runner" if root == "runner" else "jobs", *names]))
+    try:
+        return f"runner explain {look_up(section).path} lists the options"
+    except UsageError:
+        return ""
 
 
 def _window(problem: Problem) -> tuple[str, str]:
@@ -72,11 +97,11 @@ def _window(problem: Problem) -> tuple[str, str]:
 
 def annotation(problem: Problem, path: str) -> str:
     """Return a problem as a workflow command of GitHub Actions."""
-    told = f"{problem.path}: {problem.message}" if problem.path else problem.message
+    text = f"{problem.path}: {problem.message}" if problem.path else problem.message
     if problem.expected:
-        told += f"\nexpected: {problem.expected}"
+        text += f"\nexpected: {problem.expected}"
     where = f"file={_property(path)},line={problem.line},col={problem.index + 1},title={_property('runner validate')}"
-    return f"::{problem.severity} {where}::{_escaped(told)}"
+    return f"::{problem.severity} {where}::{_escaped(text)}"
 
 
 def _escaped(text: str) -> str:
