@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import redis
 
+from runner.cli.doctor import report_lines
+from runner.ledger.health.finding import ok, problem, warning
 from tests.cli.jobs import FILES, JOBS
 from tests.support.answers import text
 from tests.support.project import Project, Result
@@ -40,6 +42,29 @@ def test_a_sound_project_needs_no_attention(sound: Project) -> None:
     assert set(told["checks"][0]) == {"name", "level", "what", "remedy", "repairable", "count", "examples"}
 
 
+def test_a_terminal_shows_what_needs_attention_first_and_counts_the_rest() -> None:
+    found = [
+        problem("workers", "3 runs waiting, and no worker is alive", "start one: runner worker"),
+        warning("durability", "a power failure loses the writes of the last second, which is at most what it is", "y"),
+        ok("server", "the embedded server answers"),
+        ok("clock", "0.0 s behind"),
+    ]
+    shown = list(report_lines(found, width=60, everything=False, colored=False))
+    assert shown == [
+        "problem  workers: 3 runs waiting, and no worker is alive",
+        "         hint: start one: runner worker",
+        "warning  durability: a power failure loses the writes of the",
+        "         last second, which is at most what it is",
+        "         hint: y",
+        "",
+        "2 checks passed (runner doctor --all lists them)",
+    ]
+    everything = list(report_lines(found, width=60, everything=True, colored=False))
+    passed = ["ok       server: the embedded server answers", "ok       clock: 0.0 s behind"]
+    assert everything == [*shown[:5], *passed, "", "2 checks passed"]
+    assert list(report_lines(found[2:], width=60, everything=False, colored=False)) == [shown[-1]]
+
+
 def test_a_sound_project_with_a_worker_that_works(served: Project) -> None:
     served.cli("submit", "hello", "--wait").check(0)
     result = served.cli("doctor", "--json")
@@ -58,6 +83,9 @@ def test_runs_that_nobody_takes(sound: Project) -> None:
     assert told["queues"]["remedy"] == "start one that does: runner worker -Q default"
     result = sound.cli("doctor").check(1)
     assert f"hint: workers: start one: runner --project {sound.path} worker" in result.stderr
+    # By urgency, also in a pipe.
+    levels = [line.split()[0] for line in result.stdout.splitlines()[1:]]
+    assert levels == sorted(levels, key=["problem", "warning", "ok"].index)
 
 
 def test_what_is_broken_is_mended_once(sound: Project) -> None:

@@ -9,10 +9,12 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.cli.jobs import FILES
 from tests.support.project import COMMAND, Project, clean_environment
 
 UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
@@ -166,3 +168,10 @@ def test_a_terminal_gets_tables_colors_and_progress(served: Project) -> None:
     assert "\x1b[" not in in_terminal(served, "runs", env={"TERM": "dumb"})
     in_terminal(served, "jobs")
     in_terminal(served, "status", "@hello")
+
+
+def test_the_doctor_counts_what_it_does_not_list(make_project: Callable[..., Project]) -> None:
+    sound = make_project({"hello": {"task": "clijobs:hello"}}, FILES)
+    listed = [line for line in in_terminal(sound, "doctor", "--all").splitlines() if "ok\x1b" in line]
+    assert in_terminal(sound, "doctor").strip() == f"{len(listed)} checks passed (runner doctor --all lists them)"
+    assert len(sound.cli("doctor").check().stdout.splitlines()) == len(listed) + 1
