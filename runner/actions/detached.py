@@ -1,14 +1,15 @@
-"""The detached worker of ``runner up -d``: one a project and host, held by a lock that lives as long as it does.
+"""The detached worker of ``runner up -d``: at most one per project and host, ensured by a lock.
 
-``.runner/worker.pid`` holds its process id and when that process started. The worker has the file open and locked; the
-lock goes when the process does, however that ends, so a stale file is never mistaken for a worker. Nothing is signaled
-unless both fit.
+``.runner/worker.pid`` holds its process id, the start time of that process, and on a second line its arguments as JSON.
+The worker keeps the file open and locked. The lock ends with the process, so a stale file is never mistaken for a
+worker. A process is signaled only if both its id and its start time match.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import signal
 import socket
@@ -30,13 +31,15 @@ if TYPE_CHECKING:
     from runner.actions.project import Project
 
 READY_SECONDS = 60.0
-"""How long a worker may take until it consumes."""
+"""Seconds that a worker may take until it is ready for runs."""
 
 _PID_FILE = "worker.pid"
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 
 _PAUSE = 0.05
-"""Seconds between two looks at a process that is no child of ours."""
+"""Seconds between two checks of a process that is not a child of this one."""
+_LONGEST = 64 * 1024
+"""Bytes that are read of the pid file."""
 
 
 class WorkerNotStarted(RunnerError):
@@ -47,40 +50,51 @@ class WorkerNotStarted(RunnerError):
 
 @dataclass(frozen=True, slots=True)
 class Up:
-    """A detached worker that takes runs. ``started`` is False if it was up before."""
+    """A detached worker that takes runs.
+
+    ``started`` is False if it was up before. ``arguments`` are those it was started with; an older version of the
+    runner did not record them (None).
+    """
 
     pid: int
     log: Path
     started: bool
+    arguments: tuple[str, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
 class Down:
-    """The result of ``down``. ``killed`` is True if the worker did not end within its grace."""
+    """The result of ``down``.
+
+    ``killed`` is True if the worker did not end within its grace period. ``server`` is True if the embedded server was
+    stopped. ``left`` is the process id of an embedded server that still runs although ``redis_url`` names another.
+    """
 
     pid: int | None
     killed: bool
     server: bool
+    left: int | None
 
 
 def start_detached(project: Project, arguments: Sequence[str]) -> Up:
     """Start the detached worker and return once it takes runs.
 
     Args:
-        project: whose worker.
-        arguments: of ``runner worker``.
+        project: the project of the worker.
+        arguments: the arguments of ``runner worker``.
 
     Raises:
-        WorkerNotStarted: it ended instead; the message has the end of its log.
-        Unavailable: it did not take runs in time, or Redis cannot be reached.
-        InvalidSettings: the folder of its state is another user's, or cannot be written.
+        WorkerNotStarted: the worker ended while it started; the message has the end of its log.
+        Unavailable: the worker was not ready in time, or Redis cannot be reached.
+        InvalidSettings: the state folder is another user's, or cannot be written.
     """
-    # This starts the embedded server, and tells of an unreachable Redis before anything is made.
+    # Starts the embedded server, and reports an unreachable Redis before any file is written.
     former = frozenset(worker.name for worker in project.ledger.workers())
     with state_folder(project.settings.state_dir) as state, _pid_file(state) as descriptor:
         log = state.path / "log" / "worker.log"
         if not _lock(descriptor):
-            return Up(_read_pid(descriptor)[0], log, started=False)
+            running = _read_pid_file(descriptor)
+            return Up(running.pid, log, started=False, arguments=running.arguments)
         with state.folder("log") as logs, os.fdopen(logs.open(log.name, _APPEND), "ab") as written:
             begins = written.seek(0, os.SEEK_END)
             process = start_worker(
@@ -92,45 +106,52 @@ def start_detached(project: Project, arguments: Sequence[str]) -> Up:
                 pass_fds=(descriptor,),
             )
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{process.pid} {started_at(process.pid)}\n".encode(), 0)
+        text = f"{process.pid} {started_at(process.pid)}\n{json.dumps(list(arguments))}\n"
+        os.pwrite(descriptor, text.encode(), 0)
         try:
             _until_ready(project, process, former, log, begins)
         except BaseException:
             process.terminate()
             raise
-        return Up(process.pid, log, started=True)
+        return Up(process.pid, log, started=True, arguments=tuple(arguments))
 
 
 def stop_detached(project: Project, on_wait: Callable[[int, float], None] = lambda _pid, _grace: None) -> Down:
     """Stop the detached worker, gracefully at first, then the embedded server.
 
     Args:
-        project: whose worker.
-        on_wait: called with the worker's process id and its grace in seconds before it is waited for.
+        project: the project of the worker.
+        on_wait: called with the worker's process id and its grace period in seconds before waiting for it.
 
     Raises:
-        Unavailable: the worker that was started here cannot be told from another process, or the server does not end.
-        InvalidSettings: the folder of its state is another user's.
+        Unavailable: the process that holds the lock is not the recorded one, or the server does not end.
+        InvalidSettings: the state folder is another user's.
     """
     pid, killed = None, False
     if os.path.lexists(project.settings.state_dir / _PID_FILE):
         with state_folder(project.settings.state_dir) as state, _pid_file(state) as descriptor:
             if not _lock(descriptor):
-                pid, started = _read_pid(descriptor)
-                started = started or _start_of_holder(pid, descriptor)
+                running = _read_pid_file(descriptor)
+                pid, started = running.pid, running.started or _start_of_holder(running.pid, descriptor)
                 _check(pid, started, state.path / _PID_FILE)
                 on_wait(pid, project.settings.worker.shutdown_grace)
                 killed = not _end(pid, started, descriptor, project.settings.worker.shutdown_grace + 10.0)
             state.remove(_PID_FILE)
-    return Down(pid, killed, _stop_server(project))
+    stopped, left = _stop_server(project)
+    return Down(pid, killed, stopped, left)
 
 
-def _stop_server(project: Project) -> bool:
-    if project.settings.redis_url != "embedded":
-        return False
+def _stop_server(project: Project) -> tuple[bool, int | None]:
+    """Stop the embedded server if the project uses it; return whether one was stopped, and the id of one that is left.
+
+    One is left if ``redis_url`` has changed since: it may hold waiting runs, so stopping it is up to the user.
+    """
     from runner import embedded  # start-up time: only this command stops servers
 
-    return bool(embedded.stop(project.settings))
+    if project.settings.redis_url == "embedded":
+        return embedded.stop(project.settings), None
+    server = embedded.running(project.settings)
+    return False, server.pid if server is not None else None
 
 
 @contextmanager
@@ -150,26 +171,40 @@ def _lock(descriptor: int) -> bool:
     return True
 
 
-def _read_pid(descriptor: int) -> tuple[int, str]:
-    """Return number and start of the process that holds the lock; they are written right after the lock was taken."""
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """The content of the pid file. ``started`` is "" and ``arguments`` None where an older version wrote it."""
+
+    pid: int
+    started: str
+    arguments: tuple[str, ...] | None
+
+
+def _read_pid_file(descriptor: int) -> _Running:
+    """Return the process that holds the lock. It writes the file right after it has taken the lock.
+
+    Raises:
+        Unavailable: it wrote nothing within 5 s.
+    """
     for _ in range(100):
-        words = os.pread(descriptor, 128, 0).decode("ascii", "replace").split()
-        if words and words[0].isdecimal():
-            return int(words[0]), words[1] if len(words) > 1 else ""
+        lines = os.pread(descriptor, _LONGEST, 0).decode("ascii", "replace").splitlines()
+        pid, _, started = lines[0].partition(" ") if lines else ("", "", "")
+        if pid.isdecimal():
+            return _Running(int(pid), started.strip(), tuple(json.loads(lines[1])) if len(lines) > 1 else None)
         time.sleep(_PAUSE)
-    raise Unavailable("the detached worker is locked, but its process id is not known", hint="try again")
+    raise Unavailable("the detached worker holds its lock, but its process id is unknown", hint="try again")
 
 
 def _start_of_holder(pid: int, descriptor: int) -> str:
-    """Return when the process started that has the file open, "" if another has; older versions wrote no start."""
+    """Return the start time of the process if it has the file open, "" otherwise; older versions recorded none."""
     return (started_at(pid) or "") if has_open(pid, os.fstat(descriptor)) else ""
 
 
 def _check(pid: int, started: str, file: Path) -> None:
-    """Refuse to signal a process that only has the worker's number.
+    """Check that a process is the detached worker, and not another one that was given its process id.
 
     Raises:
-        Unavailable: the process that holds the lock is not the one that the file names, or not here.
+        Unavailable: the process that holds the lock is not the recorded one, or runs in another container.
     """
     if not is_same(pid, started) or os.getsid(pid) != pid:
         raise Unavailable(
@@ -181,9 +216,9 @@ def _check(pid: int, started: str, file: Path) -> None:
 def _until_ready(
     project: Project, process: subprocess.Popen[bytes], former: frozenset[str], log: Path, begins: int
 ) -> None:
-    """Wait until a worker that is not one of ``former`` tells the ledger this process's number and host.
+    """Wait until the ledger knows a worker with this process id and host that is not one of ``former``.
 
-    In a container, a worker that was killed had the same ones.
+    In a container, a worker that was killed may have had the same process id and host.
     """
     host, deadline = socket.gethostname(), time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
@@ -196,7 +231,7 @@ def _until_ready(
                 f"the worker ended with exit code {code} while it started:\n{_end_of(log, begins)}",
                 hint=f"its whole log is {log}",
             )
-    raise Unavailable(f"the worker took no runs within {READY_SECONDS:g} s, it was stopped", hint=f"its log is {log}")
+    raise Unavailable(f"the worker was not ready within {READY_SECONDS:g} s, and was stopped", hint=f"its log is {log}")
 
 
 def _end_of(log: Path, begins: int, lines: int = 10) -> str:
@@ -206,7 +241,7 @@ def _end_of(log: Path, begins: int, lines: int = 10) -> str:
 
 
 def _end(pid: int, started: str, descriptor: int, grace: float) -> bool:
-    """Ask a worker to end and wait for it; kill it after ``grace`` seconds. Return whether it ended by itself."""
+    """Send a worker SIGTERM, and kill it after ``grace`` seconds. Return whether it ended before that."""
     if not send(pid, started, signal.SIGTERM):
         return True
     deadline = time.monotonic() + grace

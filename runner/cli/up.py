@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -28,13 +30,13 @@ _OF_A_WORKER = ("concurrency", "queues", "pool", "log_level", "log_format", "no_
     "sudo runner up --systemd --project /srv/reports\n"
     "runner up --systemd status --project /srv/reports"
 )
-@click.option("--detach", "-d", is_flag=True, help="Go to the background when the worker is ready.")
+@click.option("--detach", "-d", is_flag=True, help="Run in the background; return when the worker is ready.")
 @click.option(
     "--await",
     "patience",
     type=POSITIVE_DURATION,
     metavar="DURATION",
-    help="With -d: wait up to this long for a Redis that is down.",
+    help="With -d: if Redis is down, wait this long for it.",
 )
 @click.option(
     "--systemd",
@@ -43,10 +45,12 @@ _OF_A_WORKER = ("concurrency", "queues", "pool", "log_level", "log_format", "no_
     flag_value="enable",
     type=click.Choice(["enable", "status", "remove"]),
     metavar="[enable|status|remove]",
-    help="Run worker and scheduler as systemd services: start them (the default), show them, or remove them.",
+    help="Run worker and scheduler as systemd services: enable (the default), show, or remove them.",
 )
-@click.option("--user", "of", flag_value="user", help="With --systemd: your services; the default, except for root.")
-@click.option("--system", "of", flag_value="system", help="With --systemd: services of the host; root's default.")
+@click.option(
+    "--user", "of", flag_value="user", help="With --systemd: services of your user; the default, except for root."
+)
+@click.option("--system", "of", flag_value="system", help="With --systemd: services of the host; the default for root.")
 @quiet_option
 @worker_options
 def command(
@@ -64,11 +68,11 @@ def command(
 ) -> int:
     """Start a worker and a scheduler, and the embedded server if the project uses it.
 
-    They run in the foreground until Ctrl-C. With -d, they run in the background, log to .runner/log/worker.log, and
-    stop with `runner down`. If Redis is down, the foreground command waits for it; -d does only with --await.
+    They run in the foreground until Ctrl-C. With -d, they run in the background and log to .runner/log/worker.log;
+    `runner down` stops them. If Redis is down, the foreground command waits for it; with -d, add --await to wait.
 
-    With --systemd, they are services. enable writes their units, starts them now, and starts them at each boot. status
-    exits with 0 if they run as they should, otherwise with 1. Services of the host run as the owner of the project.
+    With --systemd, they run as services: enable writes and starts their units, now and at each boot; status exits with
+    0 if they run as they should, and with 1 otherwise. Services of the host run as the owner of the project.
     """
     _check_options(detach=detach, patience=patience, service=service, of=of, quiet=quiet)
     project = open_project()
@@ -103,28 +107,44 @@ def command(
     up = start_detached(project, arguments)
     if up.started:
         out.note(f"up: worker {up.pid} takes runs; its log is {up.log}; to stop it: {command_line(project, 'down')}")
-    else:
-        out.note(f"up already: worker {up.pid}; its log is {up.log}")
+        return out.finish(0)
+    out.note(f"up already: worker {up.pid}; its log is {up.log}")
+    ignored = [name for name in _given() if _values(name, arguments) != _values(name, up.arguments or ())]
+    if ignored:
+        out.warn(
+            f"the worker runs without your {' and '.join(ignored)}; "
+            f"to restart it: {command_line(project, 'down')}, then the same command again"
+        )
     return out.finish(0)
+
+
+def _given() -> list[str]:
+    """Return the options of a worker that are on the command line, by their long names."""
+    ctx = click.get_current_context()
+    names = {param.name: param.opts[0] for param in ctx.command.params}
+    return [names[name] for name in _OF_A_WORKER if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT]
+
+
+def _values(option: str, arguments: Sequence[str]) -> list[str]:
+    """Return the values of an option in the arguments of a worker."""
+    return sorted(value for name, value in itertools.pairwise(arguments) if name == option)
 
 
 def _check_options(*, detach: bool, patience: float | None, service: str | None, of: str | None, quiet: bool) -> None:
     if service is None:
         if of is not None:
-            raise UsageError(f"--{of} says whose services are meant", hint="add --systemd")
+            raise UsageError(f"--{of} needs --systemd", hint="add --systemd")
         if patience is not None and not detach:
-            raise UsageError("--await fits -d; in the foreground it waits for Redis anyway", hint="leave it out")
+            raise UsageError("--await needs -d: in the foreground, up waits for Redis anyway", hint="leave it out")
         if quiet and not detach:
-            raise UsageError("--quiet fits -d; in the foreground the log is printed", hint="--log-level WARNING")
+            raise UsageError("--quiet needs -d: in the foreground, up prints the log", hint="use --log-level WARNING")
         return
     if detach or patience is not None or quiet:
-        raise UsageError("--systemd starts services, which -d, --await, and --quiet do not fit", hint="leave them out")
-    ctx = click.get_current_context()
-    given = [name for name in _OF_A_WORKER if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT]
+        raise UsageError("-d, --await, and --quiet cannot be used with --systemd", hint="leave them out")
+    given = _given()
     if given:
-        names = {each.name: each.opts[0] for each in ctx.command.params}
         raise UsageError(
-            f"{names[given[0]]} does not fit --systemd: a service reads runner.yaml",
+            f"{given[0]} cannot be used with --systemd, because a service reads runner.yaml",
             hint="write worker.concurrency and worker.queues into runner.yaml, or edit the service: systemctl edit",
         )
 
@@ -139,7 +159,7 @@ def _systemd(out: Output, project: Project, service: str, of: str | None) -> int
         return _status(out, project, manager)
     if service == "remove":
         removed = remove(project, manager)
-        out.note(f"removed {', '.join(removed)}" if removed else "nothing was there to remove")
+        out.note(f"removed {', '.join(removed)}" if removed else "there was nothing to remove")
         return 0
     warn_of_problems(out, project)
     done = enable(project, manager)
@@ -147,7 +167,7 @@ def _systemd(out: Output, project: Project, service: str, of: str | None) -> int
         out.note(f"wrote {path}")
     out.note(f"up: {' and '.join(done.services)} run as {done.user}, and start with the host")
     if manager.user and not lingers(done.user):
-        out.warn(f"they end when you log out, until you type: loginctl enable-linger {done.user}")
+        out.warn(f"they end when you log out; to keep them running: loginctl enable-linger {done.user}")
     if not project.settings.schedules:
         out.warn("runner.yaml says schedules: false, so there is no scheduler")
     return 0

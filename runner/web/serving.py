@@ -1,7 +1,8 @@
-"""The server: its bounds, its log, and how it tells that it is ready."""
+"""The web server: its limits, its log, and the report that it is ready."""
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Callable
 
@@ -77,12 +78,28 @@ def serve(app: FastAPI, *, host: str, port: int, ready: Callable[[str], None]) -
         timeout_graceful_shutdown=3,
     )
     set_up_log()
-    try:
-        sockets = [config.bind_socket()]
-    except SystemExit:
-        raise UsageError(
-            f"cannot listen on {host}, port {port}", hint="choose another port with --port, or 0 for a free one"
-        ) from None
-    bound = sockets[0].getsockname()
+    listening = _listen(host, port)
+    bound = listening.getsockname()
     shown = f"[{bound[0]}]" if ":" in str(bound[0]) else bound[0]
-    Server(config, bounds, lambda: ready(f"http://{shown}:{bound[1]}/"), room.threads).run(sockets=sockets)
+    Server(config, bounds, lambda: ready(f"http://{shown}:{bound[1]}/"), room.threads).run(sockets=[listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens. Uvicorn's own would log the reason, and end the process with a code of its own.
+
+    Raises:
+        UsageError: the address or the port cannot be used.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # As the system does by default, :: takes IPv4 as well.
+    dual = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
+    try:
+        return socket.create_server((host, port), family=family, backlog=WAITING, dualstack_ipv6=dual)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            what, hint = f"port {port} on {host} is in use", f"--port {port % 65535 + 1}, or --port 0 for any free port"
+        elif error.errno == errno.EACCES:
+            what, hint = f"this user may not listen on port {port}", "--port 8420"
+        else:
+            what, hint = f"cannot listen on {host}: {error.strerror}", "--host 127.0.0.1"
+        raise UsageError(what, hint=f"choose another one: {hint}") from None

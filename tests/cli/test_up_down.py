@@ -11,6 +11,7 @@ from tests.cli.folder import cli
 from tests.support.deadline import wait_until
 from tests.support.processes import is_alive, processes
 from tests.support.project import COMMAND, Result, clean_environment, runner_cli
+from tests.support.servers import free_port
 
 
 def worker_of(up: Result) -> int:
@@ -27,7 +28,13 @@ def test_init_up_submit_down(folder: Path) -> None:
     pid = worker_of(up)
     assert is_alive(pid)
     assert os.getsid(pid) == pid
-    assert "up already" in cli(folder, "up", "-d").stderr
+    again = cli(folder, "up", "-d", "-c", "1").stderr
+    assert "up already" in again
+    assert "warning" not in again
+    # What has no effect is not passed over in silence.
+    other = cli(folder, "up", "-d", "-c", "2", "-Q", "a,b").stderr
+    assert f"up already: worker {pid}" in other
+    assert "warning: the worker runs without your --concurrency and --queue; to restart it: runner down" in other
     done = cli(folder, "submit", "hello", "--wait", "--json", "-p", "name=you")
     assert done.json["result"] == "Hello, you!"
     down = cli(folder, "down")
@@ -76,6 +83,27 @@ def test_a_worker_that_cannot_start_is_told(folder: Path) -> None:
     assert failed.exit_code == 70
     assert "no_such_module" in failed.stderr
     assert "nothing was running" not in cli(folder, "down").stderr
+
+
+def test_down_names_the_embedded_server_that_redis_url_no_longer_names(folder: Path) -> None:
+    runner_cli("init", "demo", cwd=folder.parent).check()
+    cli(folder, "runs")  # starts the server
+    settings = folder / "runner.yaml"
+    other = f"redis_url: redis://127.0.0.1:{free_port()}/0"
+    settings.write_text(settings.read_text("utf-8").replace("redis_url: embedded", other), "utf-8")
+    left = cli(folder, "down").stderr
+    named = re.fullmatch(
+        r"warning: the embedded server \(process (\d+)\) is still running: redis_url does not name it any more; "
+        rf"to stop it: RUNNER_REDIS_URL=embedded runner down --project {re.escape(str(folder))}\n",
+        left,
+    )
+    assert named is not None, left
+    assert is_alive(int(named[1]))
+    # The command that was named does so.
+    stopped = runner_cli("down", cwd=folder, env={"RUNNER_REDIS_URL": "embedded"}).check()
+    assert stopped.stderr == "the embedded server is stopped; its data is kept\n"
+    assert not is_alive(int(named[1]))
+    assert cli(folder, "down").stderr == "nothing was running\n"
 
 
 def test_up_in_the_foreground(folder: Path) -> None:

@@ -16,8 +16,8 @@ from tests.support.servers import free_port
     ("words", "said"),
     [
         (["--user"], "add --systemd"),
-        (["--await", "10s"], "--await fits -d"),
-        (["--quiet"], "--quiet fits -d"),
+        (["--await", "10s"], "--await needs -d"),
+        (["--quiet"], "--quiet needs -d"),
         (["--systemd", "-d"], "leave them out"),
         (["--systemd", "--await", "10s"], "leave them out"),
         (["--systemd", "-c", "3"], "write worker.concurrency"),

@@ -85,5 +85,5 @@ def test_worker_and_scheduler_are_services(
     assert removed.check().stderr.startswith("removed ")
     assert list(folder.glob("**/*.service")) == []
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in left), 30.0, "the services have ended")
-    assert "nothing was there to remove" in up("remove").check().stderr
+    assert "there was nothing to remove" in up("remove").check().stderr
     up("status").check(1)

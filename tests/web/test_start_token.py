@@ -55,6 +55,15 @@ def test_what_is_printed_is_the_link(started: tuple[Web, str]) -> None:
     assert len(token) > 30
 
 
+def test_a_busy_port_is_an_error_of_the_command_line(started: tuple[Web, str], project: Project) -> None:
+    port = started[0].url.rpartition(":")[2]
+    refused = project.cli("web", "--port", port).check(2)
+    assert refused.stderr == (
+        f"error: port {port} on 127.0.0.1 is in use\n"
+        f"hint: choose another one: --port {int(port) + 1}, or --port 0 for any free port\n"
+    )
+
+
 def test_the_link_begins_a_session_once(started: tuple[Web, str]) -> None:
     web, token = started
     with web.client() as client, web.client() as other:
