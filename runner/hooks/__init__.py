@@ -1,1 +1,1 @@
-"""Hooks: firing what the outcome of a run asks for."""
+"""Hooks: submit the jobs that the outcome of a run calls for."""

@@ -1,7 +1,7 @@
-"""Fires hooks: submits the jobs that a run's outcome calls for, each once. Advances flows whose steps have ended.
+"""Fire hooks: submit the jobs that a run's outcome calls for, each once. Advance flows whose steps have ended.
 
-What is to be fired stands in the outbox, which the script that ended the run wrote. Which jobs those are says the YAML
-of whoever fires them. Celery is not needed here: workers do it, and so do the scheduler and ``runner tick``.
+The script that ends a run adds an entry to the outbox. The process that takes the entry looks the hook's jobs up in its
+own YAML. Workers, the scheduler, and ``runner tick`` do this, so this module does not import Celery.
 """
 
 from __future__ import annotations
@@ -27,47 +27,47 @@ from runner.model.run import FIELDS, Run, State, to_timestamp
 log = logging.getLogger(__name__)
 
 MOST_HOOKS = 20
-"""Entries of the outbox that are taken at a time."""
+"""The maximum number of outbox entries that one call takes."""
 
 LEND_SECONDS = 30.0
-"""After this time others fire what was taken and not done with."""
+"""Seconds after which another process takes over entries that were taken but not finished."""
 
 PATIENCE = 0.5
-"""Seconds for which one call advances flows: whoever calls may have leases to renew. The rest is due again at once."""
+"""Seconds that one call spends on flows: the caller may have leases to renew. The other flows are due again at once."""
 
 ADVANCE = "advance"
-"""The outcome of an entry that names a flow to advance."""
+"""The outcome in an entry that names a flow to advance."""
 
 FEW_STEPS = 20
-"""How many of the failed steps of a large flow a run document carries to a hook."""
+"""The maximum number of failed steps of a flow in the run document for a hook."""
 
 LOG_LINES = 20
-"""How many of the last lines of its log a run document carries to a hook."""
+"""The number of last log lines in the run document for a hook."""
 
 TRACEBACK_TAIL = 2000
-"""Characters of a traceback that are left where the whole document is too large for a param."""
+"""Characters of the traceback that are kept if the whole document is too large for a param."""
 
 _IDS = UUID("b4a7c6d2-5f0e-4c7b-9a54-0c1de5e3a5f1")
 
 
 def fire_hooks(ledger: Ledger, catalog: Catalog, *, by: str) -> int:
-    """Fire what is due, and advance what is; return how many entries of the outbox were done with.
+    """Fire due hooks and advance due flows; return the number of outbox entries that were finished.
 
     Args:
         ledger: where the runs are.
-        catalog: whose jobs are submitted.
-        by: who does it, for ``submitted_by``.
+        catalog: the jobs to submit.
+        by: the name of this process, for ``submitted_by``.
 
     Raises:
-        Unavailable: Redis cannot be reached; what was not done with is fired later.
+        Unavailable: Redis cannot be reached; unfinished entries are fired later.
     """
     entries = ledger.outbox(MOST_HOOKS, LEND_SECONDS)
     done, late, until = [], [], time.monotonic() + PATIENCE
     for entry in entries:
-        # Older versions adopted ids with spaces in them.
+        # Older versions accepted ids with spaces.
         run_id, *rest = entry.rsplit(" ", 2)
         if len(rest) != 2:
-            log.warning("an entry of the outbox names no run and outcome: %r", entry[:100])
+            log.warning("an outbox entry does not name a run and an outcome: %r", entry[:100])
             done.append(entry)
             continue
         outcome, attempt = rest
@@ -75,7 +75,7 @@ def fire_hooks(ledger: Ledger, catalog: Catalog, *, by: str) -> int:
             done.append(entry)
         try:
             if outcome == ADVANCE:
-                # It takes its entry out itself, unless there is more to do meanwhile.
+                # Advancing removes the entry itself, unless more steps have ended meanwhile.
                 if time.monotonic() < until:
                     _advance(ledger, catalog, run_id, by, until)
                 if time.monotonic() >= until:
@@ -87,7 +87,7 @@ def fire_hooks(ledger: Ledger, catalog: Catalog, *, by: str) -> int:
         except Unavailable:
             raise
         except RunnerError as error:
-            log.warning("hooks of run %s (%s) are not fired: %s", run_id, outcome, error)
+            log.warning("cannot fire the hooks of run %s (%s): %s", run_id, outcome, error)
     if done:
         ledger.outbox(0, LEND_SECONDS, done)
     if late:
@@ -99,17 +99,17 @@ def _advance(ledger: Ledger, catalog: Catalog, flow_id: str, by: str, until: flo
     try:
         advance(ledger, catalog, flow_id, by=by, until=until)
     except WriteRefused as error:
-        # Of this flow alone: the others go on, and this one is tried again.
+        # Only this flow is affected: the others go on, and this one is tried again.
         log.error("flow %s cannot be advanced: %s", flow_id, error.message)
     except RunnerError:
         raise
     except Exception:
-        # A fault of one flow, as of a forged record, keeps no other entry waiting; the log has its traceback.
+        # An error of one flow, such as a forged record, must not block the other entries; its traceback is in the log.
         log.exception("flow %s cannot be advanced", flow_id)
 
 
 def hook_id(run_id: str, outcome: str, attempt: str, hook: str) -> str:
-    """Return the id of the run that a hook makes: the same whoever fires it, and however often."""
+    """Return the id of the run that a hook submits: the same in every process and at every attempt."""
     return str(uuid5(_IDS, f"{run_id} {outcome} {attempt if outcome == 'retry' else ''} {hook}"))
 
 
@@ -117,7 +117,7 @@ def _fire(ledger: Ledger, catalog: Catalog, run_id: str, outcome: str, attempt: 
     try:
         run = ledger.get(run_id)
     except UnknownRun:
-        log.warning("run %s is forgotten, its hooks (%s) are not fired", run_id, outcome)
+        log.warning("run %s was forgotten, so its hooks (%s) are not fired", run_id, outcome)
         return
     hooks = list(_called(catalog.get(run.job), run, outcome))
     lines = [line.labeled() for line in last_lines(ledger, run, LOG_LINES)] if hooks else []
@@ -133,7 +133,7 @@ def _fire(ledger: Ledger, catalog: Catalog, run_id: str, outcome: str, attempt: 
 
 
 def _fire_silence(ledger: Ledger, catalog: Catalog, job: str, last: str, by: str) -> None:
-    """Fire the hook ``silent`` of a job that succeeded last at ``last`` (Unix ms, or 0)."""
+    """Fire the hook ``silent`` of a job whose last success was at ``last`` (Unix ms, or 0)."""
     latest = next(iter(ledger.runs(job=job, limit=1)), None)
     if latest is None:
         about: dict[str, Any] = {**dict.fromkeys(FIELDS), "job": job, "params": {}}
@@ -152,11 +152,11 @@ def _fire_silence(ledger: Ledger, catalog: Catalog, job: str, last: str, by: str
 
 
 def _called(job: JobSpec, run: Run, outcome: str) -> Iterator[tuple[str, str]]:
-    """Yield the hooks that an outcome of a run calls: which hook it is, and the job to submit."""
+    """Yield the hooks that an outcome of a run calls for: the name of the hook, and the job to submit."""
     hooks = job.hooks.entries()
     in_row = run.failures_in_row
     for hook in hooks.get(outcome, ()):
-        # Without a count, the run was submitted before the job had `after`.
+        # A run without a count was submitted before the job had `after`.
         if outcome != "failure" or hook.after <= (in_row or 1):
             yield outcome, hook.job
     if outcome == "success" and in_row:
@@ -173,10 +173,10 @@ def _submit(ledger: Ledger, job: JobSpec, run: Run | None, document: dict[str, A
 
 
 def fit(document: dict[str, Any], limit: int) -> dict[str, Any]:
-    """Return a run document with its log that has at most ``limit`` bytes as JSON.
+    """Return a run document with its log, cut to at most ``limit`` bytes as JSON.
 
-    What is too large is left out, one after the other: the result, most of the traceback, the log, the steps that did
-    not fail, the params, the error's message; ``omitted`` names those.
+    Parts are left out in this order until it fits: the result, most of the traceback, the log, the steps that did not
+    fail, the params, the error message. ``omitted`` names the parts that were left out.
     """
     omitted: list[str] = []
     document = {**document, "omitted": omitted}

@@ -1,4 +1,4 @@
-"""Looks for jobs that have not succeeded for too long, for the hook ``silent``."""
+"""Find jobs that have not succeeded for too long, for the hook ``silent``."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from runner.ledger.health.successes import note_silences
 from runner.ledger.ledger import Ledger
 
 LOOK_SECONDS = 5.0
-"""How often one process looks."""
+"""Seconds between two checks by one process."""
 
 LOOKERS = 3
-"""Workers that look, so that one which hangs keeps no alert back."""
+"""The number of workers that check, so that a hanging worker does not delay an alert."""
 
 
 class Silences:
-    """The jobs of a catalog with the hook ``silent``, and when this process looks at them next."""
+    """The jobs of a catalog with the hook ``silent``, and the time of this process's next check."""
 
     def __init__(self) -> None:
         self._catalog: Catalog | None = None
@@ -24,7 +24,7 @@ class Silences:
         self._next = 0.0
 
     def look(self, ledger: Ledger, catalog: Catalog) -> int:
-        """Note the jobs that are late in the outbox; return how many. Looks only every :data:`LOOK_SECONDS`.
+        """Add late jobs to the outbox and return their number. Checks once in :data:`LOOK_SECONDS` at most.
 
         Raises:
             Unavailable: Redis cannot be reached.

@@ -1,4 +1,4 @@
-"""Identify recorded processes: numbers are used again, and other containers have their own."""
+"""Identify recorded processes: process ids are reused, and each container has its own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def started_at(pid: int) -> str | None:
-    """Return when a process started, in words that no later process of that number has; None if there is none."""
+    """Return a text that identifies the start of a process and tells reused ids apart; None without such a process."""
     if os.path.exists("/proc/self/stat"):  # noqa: PTH110 - Linux
         try:
             fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
@@ -24,12 +24,12 @@ def started_at(pid: int) -> str | None:
 
 
 def is_same(pid: int, started: str) -> bool:
-    """Return whether ``pid`` is still the process that started then."""
+    """Return whether ``pid`` is still the process that ``started_at`` described."""
     return pid > 1 and started_at(pid) == started
 
 
 def has_open(pid: int, wanted: os.stat_result) -> bool:
-    """Return whether a process has the file with the status ``wanted`` open; False where the system cannot tell."""
+    """Return whether a process has the file with the status ``wanted`` open; False on systems without ``/proc``."""
     try:
         for link in Path(f"/proc/{pid}/fd").iterdir():
             try:
@@ -44,14 +44,14 @@ def has_open(pid: int, wanted: os.stat_result) -> bool:
 
 
 def send(pid: int, started: str, signum: int) -> bool:
-    """Send a signal to the process that started then; return False, and send none, if it is gone."""
+    """Send a signal to the process that ``started_at`` described; return False, without sending one, if it is gone."""
     if not hasattr(os, "pidfd_open"):
         if not is_same(pid, started):
             return False
         os.kill(pid, signum)
         return True
     try:
-        # Held open, the number cannot come to mean another process between the look and the signal.
+        # While the pidfd is open, the id cannot pass to another process between the check and the signal.
         descriptor = os.pidfd_open(pid)
     except (ProcessLookupError, OverflowError):
         return False

@@ -1,4 +1,4 @@
-"""Files that somebody else named: never waits for a pipe, never reads a device, never reads without a limit."""
+"""Open files that somebody else named, without waiting for a pipe, reading a device, or reading without a limit."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def open_regular(path: Path | str, *, links: bool = True) -> int:
         links: whether it may be a symbolic link.
 
     Raises:
-        OSError: it cannot be opened, or is a pipe, a device, a socket or a folder; ``strerror`` says which.
+        OSError: it cannot be opened, or is a pipe, a device, a socket, or a folder; ``strerror`` says which.
     """
-    # Without O_NONBLOCK, a pipe that nobody writes to would block for ever.
+    # Without O_NONBLOCK, a pipe that nobody writes to would block forever.
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | (0 if links else os.O_NOFOLLOW)
     try:
         descriptor = os.open(path, flags)
@@ -33,7 +33,7 @@ def open_regular(path: Path | str, *, links: bool = True) -> int:
 
 
 def read_at_most(descriptor: int, most: int) -> bytes:
-    """Read an open file up to ``most`` + 1 bytes; the extra byte tells the caller that there are more."""
+    """Read at most ``most`` + 1 bytes of an open file; the extra byte tells the caller that the file is longer."""
     parts, left = [], most + 1
     while left > 0 and (part := os.read(descriptor, left)):
         parts.append(part)
@@ -42,7 +42,7 @@ def read_at_most(descriptor: int, most: int) -> bytes:
 
 
 def read_regular(path: Path | str, most: int, *, links: bool = True) -> bytes:
-    """Read a regular file up to ``most`` + 1 bytes.
+    """Read at most ``most`` + 1 bytes of a regular file.
 
     Raises:
         OSError: as :func:`open_regular`.
@@ -55,10 +55,10 @@ def read_regular(path: Path | str, most: int, *, links: bool = True) -> bytes:
 
 
 def write_regular(path: Path | str, data: bytes) -> None:
-    """Write a regular file, made if need be.
+    """Write a regular file, creating it if necessary.
 
     Raises:
-        OSError: it cannot be written, or is a pipe, a device, a socket or a folder; ``strerror`` says which.
+        OSError: it cannot be written, or is a pipe, a device, a socket, or a folder; ``strerror`` says which.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
     try:

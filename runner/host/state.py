@@ -1,7 +1,7 @@
-"""The folder in which the runner keeps its state on this host, opened so that nobody else can have a hand in it.
+"""The folder for the runner's state on this host, opened so that no other user can redirect it.
 
-Root runs commands in folders of users. So whatever is read or written there goes through an open folder that belongs to
-this user, and never through a symbolic link that somebody else may have made.
+Root runs commands in folders of users. So every file is read and written through an open folder that belongs to this
+user, and never through a symbolic link that somebody else may have made.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class StateFolder:
         self._descriptor = descriptor
 
     def open(self, name: str, flags: int) -> int:
-        """Open a file in it, readable by this user alone if it is made, and return its descriptor.
+        """Open a file in the folder and return its descriptor. A new file is readable by this user only.
 
         Raises:
-            InvalidSettings: it is a link, no regular file, another user's, or cannot be opened.
-            FileNotFoundError: it is not there, and ``flags`` do not make it.
+            InvalidSettings: it is a symbolic link, not a regular file, owned by another user, or cannot be opened.
+            FileNotFoundError: it does not exist, and ``flags`` does not create it.
         """
         path = self.path / name
         flags |= os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -53,13 +53,13 @@ class StateFolder:
         return descriptor
 
     def remove(self, name: str) -> None:
-        """Remove a file, if it is there."""
+        """Remove a file if it exists."""
         with suppress(FileNotFoundError):
             os.unlink(name, dir_fd=self._descriptor)
 
     @contextmanager
     def folder(self, name: str) -> Iterator[StateFolder]:
-        """Open a folder in it, made if need be. Raises as :func:`state_folder`."""
+        """Open a folder in it, creating it if necessary. Raises the same errors as :func:`state_folder`."""
         path = self.path / name
         try:
             with suppress(FileExistsError):
@@ -76,10 +76,10 @@ _NO_FOLDER = (errno.ELOOP, errno.ENOTDIR)
 
 @contextmanager
 def state_folder(path: Path) -> Iterator[StateFolder]:
-    """Open the folder, made if need be.
+    """Open the folder, creating it if necessary.
 
     Raises:
-        InvalidSettings: it is another user's, or cannot be made or opened.
+        InvalidSettings: it belongs to another user, or cannot be created or opened.
     """
     try:
         link = path.lstat()
@@ -90,7 +90,7 @@ def state_folder(path: Path) -> Iterator[StateFolder]:
         raise _odd(path, error) from None
     is_link = stat.S_ISLNK(link.st_mode)
     if is_link and link.st_uid != os.geteuid():
-        # It may lead to another folder of this user.
+        # The link may point to another folder of this user.
         raise _odd(path, f"is a link that belongs to {user_name(link.st_uid)}")
     try:
         descriptor = os.open(path, _FOLDER | (0 if is_link else os.O_NOFOLLOW))
@@ -100,7 +100,7 @@ def state_folder(path: Path) -> Iterator[StateFolder]:
 
 
 def is_own(path: Path) -> bool:
-    """Return whether a folder, and the link that it may be, belongs to this user."""
+    """Return whether a folder belongs to this user; for a symbolic link, whether the link does, too."""
     me = os.geteuid()
     try:
         return path.lstat().st_uid == me and path.stat().st_uid == me
@@ -112,7 +112,8 @@ def read_own(path: Path, most: int) -> bytes:
     """Read a file that this user owns, in a folder that this user owns.
 
     Raises:
-        OSError: there is none, it is a link, no regular file, another user's, or longer than ``most`` bytes.
+        OSError: it does not exist, is a symbolic link or not a regular file, belongs to another user, or is longer than
+            ``most`` bytes.
     """
     if not is_own(path.parent):
         raise PermissionError(errno.EPERM, "its folder belongs to somebody else", str(path))
@@ -127,10 +128,11 @@ def read_own(path: Path, most: int) -> bytes:
 
 
 def read_private(path: Path) -> bytes:
-    """Return the content of a file that only this user can have written.
+    """Return the content of a file that nobody but this user can have written.
 
     Raises:
-        OSError: there is none, it is a link, no regular file, another user's, or others may write to it.
+        OSError: it does not exist, is a symbolic link or not a regular file, belongs to another user, or others may
+            write to it.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
@@ -141,7 +143,7 @@ def read_private(path: Path) -> bytes:
 
 
 def replace_private(path: Path, data: bytes) -> None:
-    """Write a file that this user alone may read, in place of what is there. Raises OSError."""
+    """Replace a file by one that only this user may read. Raises OSError."""
     temporary = path.parent / f"{path.name}.{os.getpid()}.{time.monotonic_ns()}.tmp"
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -159,14 +161,14 @@ def is_private(status: os.stat_result) -> bool:
 
 
 def may_make(parent: Path) -> bool:
-    """Return whether this user may make a folder in ``parent`` without locking its owner out of it.
+    """Return whether this user may create a folder in ``parent`` without locking out the owner of ``parent``.
 
-    A folder that root leaves in a user's project is one that the user cannot write to.
+    The user could not write to a folder that root leaves in their project.
     """
     status, me = parent.stat(), os.geteuid()
     if status.st_uid == me or (status.st_mode & stat.S_ISVTX and status.st_mode & stat.S_IWOTH):
         return True
-    # Root is never locked out: a container under any number may write to what its image prepared for that.
+    # Root is never locked out: a container with any user id may write to the folders that its image prepared.
     return me != 0 and status.st_uid == 0 and os.access(parent, os.W_OK)
 
 
@@ -175,7 +177,7 @@ def _make(path: Path) -> None:
         if not may_make(path.parent):
             owner = user_name(path.parent.stat().st_uid)
             raise InvalidSettings(
-                f"{path.parent} belongs to {owner}, so {path.name} is not made there",
+                f"{path.parent} belongs to {owner}, so {path.name} is not created there",
                 hint=f"run it as {owner}, or {_HINT}",
             )
         with suppress(FileExistsError):

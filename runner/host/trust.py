@@ -1,9 +1,9 @@
-"""Decide whose files are trusted, since files decide which code runs with this user's rights.
+"""Decide which files are trusted, because files decide what code runs with this user's rights.
 
-Two rules. A file or folder that anybody can write to is refused wherever it is, unless nobody else can write there in
-practice (a read-only mount; a ConfigMap of Kubernetes in a container with one user). And where a project was found by
-searching upward, what it consists of must belong to this user or to root, as with git's ``safe.directory``. Folders
-that somebody named as trusted are exempt from both.
+There are two rules. A world-writable file or folder is refused, unless nobody else can write there in practice (a
+read-only mount, or a Kubernetes ConfigMap in a container with one user). And if a project was found by searching
+upward, its files must belong to this user or to root, as with git's ``safe.directory``. Both rules exempt folders that
+a setting names as trusted.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ VARIABLE = "RUNNER_TRUSTED_FOLDERS"
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """The trust in one project. ``found`` is True if it was found by searching, and not named."""
+    """The rules for one project. ``found`` is True if it was found by searching upward instead of by ``--project``."""
 
     found: bool = False
     folders: tuple[str, ...] = ()
 
     def stranger(self, path: Path | str, owner: int) -> str | None:
-        """Return the name of the owner if this file or folder is refused because of it."""
+        """Return the owner's name if this file or folder is refused because of its owner; None if it is not."""
         if not self.found or owner in _own_ids() or self.names(path):
             return None
         return user_name(owner)
 
     def is_open(self, path: Path | str, status: os.stat_result) -> bool:
-        """Return whether anybody could have written this file, or into this folder."""
+        """Return whether any user could have written this file, or a file in this folder."""
         if not status.st_mode & stat.S_IWOTH or is_read_only(path):
             return False
         if self.names(path):
@@ -46,7 +46,7 @@ class Trust:
         return not (status.st_uid in (0, os.geteuid()) and in_config_map(path) and is_alone())
 
     def names(self, path: Path | str) -> bool:
-        """Return whether ``path`` lies in a trusted folder, or is one."""
+        """Return whether ``path`` is a trusted folder or lies in one."""
         if not self.folders:
             return False
         real = Path(os.path.realpath(path))
@@ -54,13 +54,13 @@ class Trust:
 
 
 NAMED = Trust()
-"""What holds for a project, or a file, that was named."""
+"""The rules for a project or file that the user named."""
 
 
 def closing_hint(path: Path | str, status: os.stat_result, shown: str, run: str = "run: ") -> str:
     """Return the remedy for a world-writable file or folder, as the end of a sentence.
 
-    ``run`` stands before a command.
+    ``run`` is the text before a command.
     """
     if os.geteuid() not in (0, status.st_uid) or in_config_map(path):
         folder = path if stat.S_ISDIR(status.st_mode) else os.path.dirname(path)
@@ -83,7 +83,7 @@ def untrusted(trust: Trust, path: Path | str, status: os.stat_result, shown: str
 
 
 def belongs(owner: str, what: str) -> str:
-    """Return the reason for not reading a stranger's file or folder (``what``)."""
+    """Return the error message for a file or folder (``what``) of another user."""
     return (
         f"this {what} belongs to {owner}, and is not read in a project that was found by searching; if you trust "
         f"{owner}, name the project with --project, or its folder in {SETTING}"
@@ -99,7 +99,7 @@ def is_read_only(path: Path | str) -> bool:
 
 
 def in_config_map(path: Path | str) -> bool:
-    """Return whether ``path`` is, or lies in, a folder of Kubernetes, whose files are links through ``..data``."""
+    """Return whether ``path`` is or lies in a folder mounted by Kubernetes, whose files link through ``..data``."""
     real = os.path.realpath(path)
     folders = (real, os.path.dirname(real), os.path.dirname(os.path.dirname(real)))
     return any(os.path.islink(os.path.join(folder, _CONFIG_MAP_LINK)) for folder in folders)
@@ -107,7 +107,7 @@ def in_config_map(path: Path | str) -> bool:
 
 @lru_cache(maxsize=1)
 def is_alone() -> bool:
-    """Return whether this is a container in which no user but this one, and root, has a process."""
+    """Return whether this is a container in which only this user and root have processes."""
     if not any(map(os.path.exists, _CONTAINER_FILES)) and not any(name in os.environ for name in _CONTAINER_VARIABLES):
         return False
     users = set()
@@ -118,14 +118,14 @@ def is_alone() -> bool:
                     try:
                         users.add(entry.stat().st_uid)
                     except OSError:
-                        continue  # it has ended
+                        continue  # the process has ended
     except OSError:
         return False
     return users <= {0, os.geteuid()}
 
 
 def _own_ids() -> set[int]:
-    """Return the user ids whose files are trusted: this user, root, and under sudo the user who called it."""
+    """Return the ids of the users whose files are trusted: this user, root, and under sudo the user who called it."""
     me = os.geteuid()
     typed = os.environ.get("SUDO_UID", "")
     return {0, me, *([int(typed)] if me == 0 and typed.isdecimal() else [])}

@@ -1,4 +1,4 @@
-"""Names and homes of users, also where a user has no entry: a container may run under any number."""
+"""Names and home folders of users. A user may have no passwd entry: a container can run with any user id."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 
 
 class NoHome(ValueError):
-    """``~`` stands for no folder: the user has none, or there is no such user."""
+    """``~`` cannot be expanded: the user has no home folder, or does not exist."""
 
 
 def user_name(uid: int) -> str:
-    """Return the name of a user; of one without an entry, ``uid NUMBER``."""
+    """Return the name of a user, or ``uid NUMBER`` without a passwd entry."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -21,7 +21,7 @@ def user_name(uid: int) -> str:
 
 
 def account(uid: int) -> str:
-    """Return a user as chown and install take it: the name, or the number if there is no passwd entry."""
+    """Return a user in the form that chown and install take: the name, or the id without a passwd entry."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -29,13 +29,13 @@ def account(uid: int) -> str:
 
 
 def sudo_user(uid: int) -> str:
-    """Return a user as ``sudo -u`` takes it: the name, or ``#`` and the number if there is no passwd entry."""
+    """Return a user in the form that ``sudo -u`` takes: the name, or ``#`` and the id without a passwd entry."""
     name = account(uid)
     return f"'#{uid}'" if name == str(uid) else name
 
 
 def current_user() -> str:
-    """Return the name of this user (``LOGNAME``, ``USER``, or that of the entry), else the number."""
+    """Return the name of this user: ``LOGNAME``, ``USER``, the name in the passwd entry, or the user id."""
     import getpass  # start-up time: most commands name nobody
 
     try:
@@ -45,7 +45,7 @@ def current_user() -> str:
 
 
 def home_of(environ: Mapping[str, str]) -> Path | None:
-    """Return the home folder of this user, None if there is none."""
+    """Return the home folder of this user; None without one."""
     home = environ.get("HOME")
     if not home:
         try:
@@ -59,9 +59,9 @@ def expand_home(path: Path) -> Path:
     """Return ``path`` with its leading ``~`` replaced.
 
     Raises:
-        NoHome: it stands for no folder.
+        NoHome: ``~`` cannot be expanded.
     """
     try:
         return path.expanduser()
     except RuntimeError:
-        raise NoHome(f"{path.parts[0]} stands for no folder here, write the whole path") from None
+        raise NoHome(f"{path.parts[0]} has no home folder here, write the full path") from None

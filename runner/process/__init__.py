@@ -1,1 +1,1 @@
-"""Processes: their groups, the supervisor that outlives them, orphans, and what systemd is told."""
+"""Processes: process groups, the supervisor that ends them, memory, orphans, and notifications to systemd."""

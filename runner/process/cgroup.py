@@ -1,8 +1,8 @@
-"""Holds processes to an amount of memory by the kernel: with cgroups of version 2, where this process may make some.
+"""Let the kernel enforce memory limits, with version 2 cgroups, where this process may create them.
 
-A service of systemd may with ``Delegate=memory``. Below its own cgroup, ``worker`` then holds this process and what it
-starts, and ``taker-PID`` a process that performs runs, once it has performed one that has a limit. The kernel kills all
-of that cgroup (``memory.oom.group``) when it needs more.
+A systemd service may do so with ``Delegate=memory``. Below the cgroup of the service, ``worker`` then contains this
+process and its children, and ``taker-PID`` contains a taker that has performed a run with a limit. When such a cgroup
+exceeds its limit, the kernel kills all of its processes (``memory.oom.group``).
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ log = logging.getLogger(__name__)
 _ROOT = Path("/")
 _LEAF = "worker"
 _DELEGATED = ("user.delegate", "trusted.delegate")
-"""Attributes by which systemd marks a cgroup that belongs to its service."""
+"""The extended attributes by which systemd marks a cgroup as delegated to its service."""
 
 
 class MemoryCgroups:
-    """The cgroups that this worker has made. Copied to its children when they are forked."""
+    """The cgroups that this worker has created. A forked child gets a copy of this object."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     @classmethod
     def delegated(cls, root: Path = _ROOT) -> MemoryCgroups | None:
-        """Move this process to a cgroup of its own beside those of runs; return None if it may not make any.
+        """Move this process to a cgroup of its own, beside those of takers; return None if it may not create cgroups.
 
-        Call it before anything is started: a cgroup in which others are is left alone.
+        Call it before starting any other process: a cgroup with other processes in it is left alone.
         """
         folder = _own_folder(root)
         if folder is None or not _is_ours(folder):
@@ -56,17 +56,17 @@ class MemoryCgroups:
 
     @contextmanager
     def holding(self, limit: int) -> Iterator[None]:
-        """Let this process, and all that it starts in the block, need no more than ``limit`` bytes there.
+        """Limit this process, and all processes that it starts in the block, to ``limit`` bytes of memory.
 
         Raises:
-            OSError: the kernel does not take the limit.
+            OSError: the kernel refuses the limit.
         """
         own = self._of(os.getpid())
         if not own.exists():
             own.mkdir()
             _write(own / "memory.oom.group", 1)
             with contextlib.suppress(OSError):
-                # Without it the kernel would rather swap, where the host has any.
+                # Otherwise the kernel would swap first, if the host has swap space.
                 _write(own / "memory.swap.max", 0)
             _write(own / "cgroup.procs", os.getpid())
         _write(own / "memory.max", limit)
@@ -77,7 +77,7 @@ class MemoryCgroups:
                 _write(own / "memory.max", "max")
 
     def exceeded(self, pid: int) -> int | None:
-        """Return the peak in bytes of a process that the kernel has killed for its limit; None for another death."""
+        """Return the peak memory (bytes) of a process that the kernel killed for exceeding its limit, or None."""
         own = self._of(pid)
         try:
             events = dict(line.split() for line in (own / "memory.events").read_text().splitlines())
@@ -94,11 +94,11 @@ class MemoryCgroups:
 
     @property
     def events(self) -> Path:
-        """The file with the counters of the service as a whole."""
+        """The file with the counters of the whole service."""
         return self._folder / "memory.events"
 
     def remove(self, pid: int) -> None:
-        """Remove the cgroup of a process that is dead, with all that it had started."""
+        """Remove the cgroup of a process that is dead together with all of its children."""
         with contextlib.suppress(OSError):
             self._of(pid).rmdir()
 
@@ -114,13 +114,13 @@ class MemoryCgroups:
 
 @contextmanager
 def held_to(cgroups: MemoryCgroups | None, limit: int) -> Iterator[None]:
-    """Hold this process to ``limit`` bytes in the block, where that can be done."""
+    """Limit this process to ``limit`` bytes of memory in the block, where the kernel can do that."""
     with contextlib.ExitStack() as stack:
         if cgroups is not None:
             try:
                 stack.enter_context(cgroups.holding(limit))
             except OSError as error:
-                log.warning("the kernel does not take a limit of memory, the worker watches it alone: %s", error)
+                log.warning("the kernel refuses a memory limit, so only the worker enforces it: %s", error)
         yield
 
 
@@ -132,18 +132,18 @@ def _own_folder(root: Path) -> Path | None:
     if path is None:
         return None
     folder = mounted / path
-    # A worker that has started itself anew is there already.
+    # A worker that has restarted itself is there already.
     return folder.parent if folder.name == _LEAF else folder
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether systemd has handed a cgroup over to this process alone.
+    """Return whether systemd has delegated a cgroup to this process.
 
-    That of a container is left alone: programs that are started in it from outside belong in its root.
+    The cgroup of a container is left alone: programs that are started in it from outside belong in its root.
     """
     try:
         if "memory" not in (folder / "cgroup.controllers").read_text().split() or not (folder / "memory.max").exists():
-            return False  # without the second it is the root of the host
+            return False  # without the second line it is the root of the host
         if not os.access(folder, os.W_OK) or not os.access(folder / "cgroup.subtree_control", os.W_OK):
             return False
         inside = {int(line) for line in (folder / "cgroup.procs").read_text().split()}
@@ -161,7 +161,7 @@ def _marked(folder: Path) -> bool:
 
 
 def _begins_with_us(folder: Path) -> bool:
-    """Whether this user owns a cgroup, and not the one above, as in a service with ``User=`` and ``Delegate=``."""
+    """Return whether this user owns a cgroup but not its parent, as in a service with ``User=`` and ``Delegate=``."""
     user = os.geteuid()
     return user != 0 and folder.stat().st_uid == user and folder.parent.stat().st_uid != user
 

@@ -1,12 +1,12 @@
-"""Process groups that end with the process that started them, and the ending of a whole group.
+"""End process groups, and have them end together with the process that started them.
 
 ``guard`` registers a group with this process's supervisor (``runner/process/supervisor.py``), a helper
-process that sends SIGKILL to every registered group once this process vanishes, however it died: it
-needs no ``finally``, no handler and no parent that looks.
+process that sends SIGKILL to every registered group once this process is gone, however it died. That
+needs no ``finally``, no signal handler, and no parent that watches.
 
-The supervisor starts with the first ``guard`` of a process and is gone when the process is. A forked
-child has none until it guards a group itself. A supervisor that was killed is replaced by the next
-``guard`` or ``renew``, and told of all groups again. Only the standard library is used.
+The first ``guard`` of a process starts the supervisor, which ends after the process. A forked child has
+no supervisor until it guards a group itself. The next ``guard`` or ``renew`` replaces a supervisor that
+was killed, and registers all groups again. Only the standard library is used.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ __all__ = [
 ]
 
 START_SECONDS = 10.0
-"""How long a supervisor may take to start before that is an error."""
+"""Seconds that a supervisor may take to start."""
 
 KILL_PATIENCE_SECONDS = 10.0
-"""How long a group may take to vanish after SIGKILL; a process stuck in the kernel can take for ever."""
+"""Seconds to wait for a group to end after SIGKILL; a process stuck in the kernel can take forever."""
 
 POLL_SECONDS = 0.01
 
@@ -54,39 +54,39 @@ INTERRUPTS = {
     signal.SIGQUIT,
     signal.SIGALRM,
 }
-"""The signals whose handlers commonly raise; held back while something is half started."""
+"""The signals whose handlers commonly raise; they are held back while a process is starting."""
 
 _SUPERVISOR = Path(__file__).with_name("supervisor.py")
 _PROC = Path("/proc")
 
 
 class _Supervisor:
-    """A running supervisor, seen from the process that it guards."""
+    """A running supervisor, from the view of the process that it watches."""
 
     def __init__(self, pid: int, pipe: int) -> None:
         self.pid = pid
         self.pipe = pipe
 
     def alive(self) -> bool:
-        """Whether it runs; reaps it if it does not."""
+        """Return whether it runs; reap it if it does not."""
         try:
             return os.waitpid(self.pid, os.WNOHANG) == (0, 0)
         except ChildProcessError:
             return False
 
     def tell(self, line: str) -> bool:
-        """Send one line; return False if nobody will read it."""
+        """Send one line; return False if the supervisor will not read it."""
         if not self.alive():
             return False
         try:
             os.write(self.pipe, line.encode())
         except OSError:
-            # BrokenPipeError: it died this moment. BlockingIOError: it is stopped, and the pipe is full.
+            # BrokenPipeError: it has just died. BlockingIOError: it is stopped, and the pipe is full.
             return False
         return True
 
     def discard(self) -> None:
-        """Make sure that it is gone, without it killing anything."""
+        """End it without letting it kill the groups."""
         if self.alive():
             os.kill(self.pid, signal.SIGKILL)
             with contextlib.suppress(ChildProcessError):
@@ -98,11 +98,11 @@ class _Lent(_Supervisor):
     """The supervisor of the process that this one was forked from."""
 
     def alive(self) -> bool:
-        """Whether it runs: nobody but its parent can tell, so :meth:`tell` finds out."""
+        """Return True: only its parent could tell, so :meth:`tell` finds out."""
         return True
 
     def discard(self) -> None:
-        """Let go of it."""
+        """Close this process's end of the pipe; the supervisor goes on."""
         os.close(self.pipe)
 
 
@@ -119,7 +119,7 @@ _state = _State()
 
 
 def _forget_after_fork() -> None:
-    """A fork without exec inherits the pipe: closed here, so that its end still means the parent's."""
+    """Close the pipe that a fork inherits, so that the end of the pipe still means the end of the parent."""
     global _state
     if _state.supervisor is not None:
         os.close(_state.supervisor.pipe)
@@ -130,9 +130,9 @@ os.register_at_fork(after_in_child=_forget_after_fork)
 
 
 def guard(pgid: int) -> None:
-    """Kill process group ``pgid`` (SIGKILL) when this process vanishes, however it dies.
+    """Have process group ``pgid`` killed (SIGKILL) when this process is gone, however it dies.
 
-    Guarding a group twice is the same as once. When this returns, the registration holds.
+    Guarding a group twice has no further effect. The registration is in force when this returns.
 
     Raises:
         OSError: the supervisor cannot be started; the group is not guarded.
@@ -151,9 +151,9 @@ def guard(pgid: int) -> None:
 
 
 def release(pgid: int) -> None:
-    """Forget process group ``pgid``.
+    """Stop guarding process group ``pgid``.
 
-    Call it before the group's leader is reaped: from then on the kernel may give its number to others.
+    Call it before the group's leader is reaped: after that, the kernel may reuse its id.
     """
     _check(pgid)
     with _state.lock:
@@ -165,7 +165,7 @@ def release(pgid: int) -> None:
 
 
 def renew() -> None:
-    """Start another supervisor if groups are guarded and theirs was killed. Cheap: one system call.
+    """Replace the supervisor if it was killed while groups are guarded. Costs one system call otherwise.
 
     Raises:
         OSError: the supervisor cannot be started.
@@ -185,7 +185,7 @@ def before_exec(enter: Callable[[], None], mask: set[int | signal.Signals]) -> C
 
     def prepare() -> None:
         enter()
-        # A signal that this process ignores would stay so across exec.
+        # A signal that this process ignores would stay ignored across exec.
         for signum in INTERRUPTS:
             signal.signal(signum, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -195,11 +195,11 @@ def before_exec(enter: Callable[[], None], mask: set[int | signal.Signals]) -> C
 
 @contextlib.contextmanager
 def entering() -> Iterator[Callable[[], None]]:
-    """Guard the group of a process from before its program starts: yield the ``preexec_fn`` that does it.
+    """Yield a ``preexec_fn`` that guards the group of the new process before its program starts.
 
     The new process must lead a group of its own (``start_new_session=True``). It registers itself, so
-    that there is no moment between its start and its registration at which this process could die and
-    leave it behind. If starting it fails, the registration is taken back.
+    this process cannot die between the start and the registration and leave it behind. If the start
+    fails, the registration is removed.
 
     Raises:
         OSError: the supervisor cannot be started.
@@ -242,9 +242,10 @@ def entering() -> Iterator[Callable[[], None]]:
 
 @contextlib.contextmanager
 def lent() -> Iterator[Callable[[], None]]:
-    """Yield a function by which a fork made in the block shares this process's supervisor instead of its own.
+    """Yield a function that a child forked in the block calls to share this process's supervisor.
 
-    What the fork guards then ends with this process, and :func:`kill_group` of this process's group waits for it.
+    The groups that the child guards then end with this process, and :func:`kill_group` of this process's group waits
+    for them.
 
     Raises:
         OSError: the supervisor cannot be started.
@@ -267,10 +268,7 @@ def lent() -> Iterator[Callable[[], None]]:
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[set[int | signal.Signals]]:
-    """Hold back the signals that may raise; yield the mask that was in force before.
-
-    They are delivered when the block is left.
-    """
+    """Hold back the signals whose handlers may raise until the block ends; yield the signal mask before."""
     before: set[int | signal.Signals] = set(signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS))
     try:
         with _handlers_held_back():
@@ -281,10 +279,10 @@ def uninterrupted() -> Iterator[set[int | signal.Signals]]:
 
 @contextlib.contextmanager
 def _handlers_held_back() -> Iterator[None]:
-    """Note the signals instead of handling them, and send them again when the block is left.
+    """Record the signals instead of handling them, and send them again when the block ends.
 
-    The mask of a thread is not enough: the kernel gives a signal of the process to another thread that
-    does not block it, and Python then runs the handler in the main thread all the same.
+    The signal mask of a thread is not enough: the kernel delivers a signal to another thread that does
+    not block it, and Python still runs the handler in the main thread.
     """
     if threading.current_thread() is not threading.main_thread():
         # No handler runs here, so none can raise here.
@@ -294,7 +292,7 @@ def _handlers_held_back() -> Iterator[None]:
     handlers: dict[int, Callable[..., object] | int | None] = {}
     try:
         for signum in INTERRUPTS:
-            # A handler that was not set from Python runs no Python code, and could not be set again.
+            # A handler that was not set from Python runs no Python code, and could not be restored.
             if callable(handler := signal.getsignal(signum)):
                 handlers[signum] = handler
                 signal.signal(signum, lambda number, _frame: noted.setdefault(number))
@@ -304,7 +302,7 @@ def _handlers_held_back() -> Iterator[None]:
         for number, handler in handlers.items():
             try:
                 signal.signal(number, handler)
-            except BaseException as error:  # noqa: BLE001 - from a handler that is back already; raised below
+            except BaseException as error:  # noqa: BLE001 - from a handler that is restored already; raised below
                 signal.signal(number, handler)
                 interruption = error
         for number in noted:
@@ -314,15 +312,15 @@ def _handlers_held_back() -> Iterator[None]:
 
 
 def kill_group(pgid: int, signum: int, grace: float) -> bool:
-    """Send ``signum`` to process group ``pgid``, and SIGKILL to what lives of it after ``grace`` seconds.
+    """Send ``signum`` to process group ``pgid``, and after ``grace`` seconds SIGKILL to the processes left.
 
-    Returns as soon as the group is empty; a zombie counts as dead, so the group of one's own children
-    may be ended without reaping first. If its leader guarded groups of its own, their end is waited for
-    as well: their supervisor sees to it.
+    Returns as soon as the group is empty. A zombie counts as dead, so a group of children can be ended
+    without reaping them first. If its leader guarded groups of its own, this waits for their end, too,
+    which their supervisor brings about.
 
     Returns:
-        True once all of it is dead; False if something outlived SIGKILL by ten seconds, or may not be
-        signaled by this user.
+        True once all processes are dead; False if one survives SIGKILL by ten seconds, or this user may not
+        signal it.
     """
     _check(pgid)
     if pgid == os.getpgrp():
@@ -335,7 +333,7 @@ def kill_group(pgid: int, signum: int, grace: float) -> bool:
 
 
 def await_group(pgid: int) -> bool:
-    """Wait until a group is empty that somebody else has ended; return False if it is not after ten seconds."""
+    """Wait until a group that was ended elsewhere is empty; return False if it is not after ten seconds."""
     if pgid <= 1:
         return True
     deadline = time.monotonic() + KILL_PATIENCE_SECONDS
@@ -343,7 +341,7 @@ def await_group(pgid: int) -> bool:
 
 
 def signal_group(pgid: int, signum: int) -> None:
-    """Send ``signum`` to a group, and wake what is stopped in it, or it could not act on the signal."""
+    """Send ``signum`` to a group, and continue its stopped processes so that they can act on the signal."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pgid, signum)
         if signum not in (signal.SIGKILL, signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU):
@@ -351,13 +349,13 @@ def signal_group(pgid: int, signum: int) -> None:
 
 
 def _wait_for_supervisor(parent: int, deadline: float) -> bool:
-    """Wait until the supervisor of a process that has ended has done its work."""
+    """Wait until the supervisor of a process that has ended has killed the groups."""
     supervisor = _supervisor_of(parent)
     return supervisor is None or _wait_until_empty(supervisor, deadline - time.monotonic())
 
 
 def _supervisor_of(parent: int) -> int | None:
-    """Find it by its command line, which names its parent; it leads a group of its own."""
+    """Return the id of the supervisor of a process, found by its command line; it leads a group of its own."""
     ending = [str(_SUPERVISOR), str(parent)]
     if (_PROC / "self/cmdline").exists():
         for line in _PROC.glob("[0-9]*/cmdline"):
@@ -373,7 +371,7 @@ def _supervisor_of(parent: int) -> int | None:
 
 
 def is_supervisor(pid: int) -> bool:
-    """Whether a process is the supervisor of another one, as its command line says; False without ``/proc``."""
+    """Return whether a process is the supervisor of another one, by its command line; False without ``/proc``."""
     try:
         return os.fsencode(_SUPERVISOR) in (_PROC / str(pid) / "cmdline").read_bytes().split(b"\0")
     except OSError:
@@ -398,12 +396,12 @@ def _check(pgid: int) -> None:
 
 
 def _restart() -> None:
-    """Start a supervisor, tell it of every guarded group, and only then replace the one before."""
+    """Start a supervisor, register every guarded group with it, and only then replace the one before."""
     started = _start()
     for pgid in _state.guarded:
         if not started.tell(f"+{pgid}\n"):
             started.discard()
-            raise OSError("the supervisor of process groups died while it started")
+            raise OSError("the supervisor of process groups died while starting")
     previous, _state.supervisor = _state.supervisor, started
     if previous is not None:
         previous.discard()
@@ -412,7 +410,7 @@ def _restart() -> None:
 def _start() -> _Supervisor:
     """Start a supervisor and wait until it watches this process.
 
-    ``posix_spawn`` runs no Python code between fork and exec, which makes it safe beside threads. All
+    ``posix_spawn`` runs no Python code between fork and exec, so it is safe with other threads. All
     descriptors that Python opens are close-on-exec; the supervisor closes any others itself.
     """
     if not sys.executable:
@@ -456,7 +454,7 @@ def _readable(descriptor: int, seconds: float) -> bool:
 
 
 def _pipe() -> tuple[int, int]:
-    """A pipe whose ends are no standard streams, also in a process that has closed those."""
+    """Return a pipe whose ends are not 0, 1, or 2, even in a process that has closed its standard streams."""
     ends = os.pipe()
     try:
         return fcntl.fcntl(ends[0], fcntl.F_DUPFD_CLOEXEC, 3), fcntl.fcntl(ends[1], fcntl.F_DUPFD_CLOEXEC, 3)

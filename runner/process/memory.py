@@ -1,7 +1,7 @@
-"""The memory that a run holds: its process, all that it has started, and their process groups.
+"""Measure the memory of a run: its process, all processes that it started, and their process groups.
 
-Told from ``/proc`` on Linux, from ``ps`` elsewhere. Memory that several processes share counts for each of them by its
-share (PSS) where the kernel provides that (``smaps_rollup``, Linux 4.14), and fully (RSS) elsewhere.
+The figures come from ``/proc`` on Linux and from ``ps`` elsewhere. Shared memory is divided among the processes that
+share it (PSS) where the kernel provides that (``smaps_rollup``, Linux 4.14), and counts fully (RSS) elsewhere.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PSS = re.compile(rb"^Pss:\s+([0-9]+) kB", re.MULTILINE)
 
 
 class Process(NamedTuple):
-    """A process as it was when it was looked at. ``rss`` is in bytes."""
+    """A process at the time of the measurement. ``rss`` is in bytes."""
 
     parent: int
     group: int
@@ -31,7 +31,7 @@ class Process(NamedTuple):
 
 
 def process_table() -> dict[int, Process]:
-    """Return the processes that this one may see, by their ids."""
+    """Return the processes that this one can see, by id."""
     if not (_PROC / "self/stat").exists():
         return _from_ps()
     found = {}
@@ -47,7 +47,7 @@ def _from_stat(pid: str) -> Process | None:
             stat = file.read()
     except OSError:
         return None
-    # The name, in parentheses, may hold spaces and parentheses itself.
+    # The name is in parentheses, and may contain spaces and parentheses.
     fields = stat[stat.rindex(b")") + 2 :].split(maxsplit=22)
     return Process(int(fields[1]), int(fields[2]), int(fields[21]) * _PAGE)
 
@@ -62,9 +62,9 @@ def _from_ps() -> dict[int, Process]:
 
 
 def family(table: Mapping[int, Process], groups: Collection[int]) -> set[int]:
-    """Return the processes of ``groups``, all that they have started, and the groups that any of these lead.
+    """Return the processes of ``groups``, their descendants, and the members of groups that any of these lead.
 
-    The supervisors of process groups are the runner's own, and left out.
+    Supervisors of process groups belong to the runner and are left out.
     """
     by_parent, by_group = defaultdict(list), defaultdict(list)
     for pid, process in table.items():
@@ -83,18 +83,18 @@ def family(table: Mapping[int, Process], groups: Collection[int]) -> set[int]:
 
 
 def rss(pid: int) -> int:
-    """Return the bytes of a process that are in memory, shared ones included; 0 if it is gone, or without ``/proc``."""
+    """Return the resident memory of a process in bytes, shared memory included; 0 if that is unknown."""
     try:
-        with open(f"/proc/{pid}/statm", "rb") as file:  # noqa: PTH123 - called each time a run is looked at
+        with open(f"/proc/{pid}/statm", "rb") as file:  # noqa: PTH123 - called at each measurement of a run
             return int(file.read().split(maxsplit=2)[1]) * _PAGE
     except (OSError, IndexError):
         return 0
 
 
 def pss(pid: int) -> int | None:
-    """Return the bytes of a process that are in memory, shared ones by their share; None if nobody can tell.
+    """Return the proportional set size (PSS) of a process in bytes; None if the kernel does not tell.
 
-    It takes the kernel about 10 ms for each GiB that the process holds.
+    The kernel needs about 10 ms for each GiB of the process.
     """
     with contextlib.suppress(OSError):
         if found := _PSS.search((_PROC / str(pid) / "smaps_rollup").read_bytes()):
@@ -103,7 +103,7 @@ def pss(pid: int) -> int | None:
 
 
 def memory_of(pids: Iterable[int], table: Mapping[int, Process]) -> int:
-    """Return the bytes that processes hold together."""
+    """Return the memory of all given processes in bytes."""
     total = 0
     for pid in pids:
         share = pss(pid)
@@ -112,11 +112,11 @@ def memory_of(pids: Iterable[int], table: Mapping[int, Process]) -> int:
 
 
 def own_memory() -> int:
-    """Return the bytes that this process holds, shared ones by their share where the kernel tells."""
+    """Return the memory of this process in bytes: its PSS where the kernel tells it, its RSS elsewhere."""
     pid = os.getpid()
     return pss(pid) or rss(pid) or process_table()[pid].rss
 
 
 def holds_more_than(limit: int) -> bool:
-    """Return whether this process holds more than ``limit`` bytes; mostly with one read of a small file."""
+    """Return whether this process uses more than ``limit`` bytes. Usually reads one small file."""
     return not 0 < rss(os.getpid()) <= limit and own_memory() > limit

@@ -1,7 +1,7 @@
-"""Tells whether the kernel's OOM killer has ended a process: by its counter, which rises before its victim dies.
+"""Tell whether the kernel's OOM killer ended a process, by its counter, which rises before the victim dies.
 
-The counter is that of the cgroup of this process, which is also that of a container; where there is none, that of the
-whole host.
+The counter belongs to the cgroup of this process, which is also that of its container; without a cgroup, the counter of
+the whole host is used.
 """
 
 from __future__ import annotations
@@ -12,29 +12,29 @@ from collections import deque
 from pathlib import Path
 
 PATIENCE = 10.0
-"""Seconds between a rise of the counter and the death that it explains, at most."""
+"""Maximum number of seconds between a rise of the counter and the death that it explains."""
 
 _COUNTER = re.compile(r"^oom_kill ([0-9]+)$", re.MULTILINE)
 _ROOT = Path("/")
 
 
 class OomKiller:
-    """The victims of the OOM killer that no death has been put down to, by the counter in a file (None: no counter)."""
+    """The OOM kills that have not been matched with a death yet, from the counter in a file (None: no counter)."""
 
     def __init__(self, counter: Path | None) -> None:
         self._file = counter
         self._count = self._read(otherwise=0)
         self._victims: deque[float] = deque()
-        """When each was noticed."""
+        """When each OOM kill was noticed."""
 
     def look(self) -> None:
-        """Note how many victims there were since the last look; call it now and then, so that each has its time."""
+        """Record the OOM kills since the last call. Call it regularly, so that each gets its time."""
         count = self._read(otherwise=self._count)
         self._victims.extend([time.monotonic()] * (count - self._count))
         self._count = count
 
     def blame(self) -> bool:
-        """Return whether the OOM killer is to blame for a death by SIGKILL that nobody is known to have sent."""
+        """Return whether the OOM killer explains a death by a SIGKILL of unknown origin."""
         self.look()
         while self._victims and time.monotonic() - self._victims[0] > PATIENCE:
             self._victims.popleft()
@@ -49,7 +49,7 @@ class OomKiller:
 
 
 def counter_file(root: Path = _ROOT) -> Path | None:
-    """Return the file that has the OOM killer's counter, or None: no Linux, or one before 4.13."""
+    """Return the file with the OOM killer's counter; None on other systems than Linux, and before Linux 4.13."""
     return next((file for file in _candidates(root) if _count_in(file) is not None), None)
 
 
@@ -58,7 +58,7 @@ def _candidates(root: Path) -> list[Path]:
     mounted = root / "sys/fs/cgroup"
     for controllers, path in own_cgroups(root):
         if controllers == "":
-            # Beside version 1, version 2 is mounted one folder deeper. A container may see its own cgroup as the root.
+            # Next to version 1, version 2 is mounted one folder deeper. A container may see its own cgroup as the root.
             places, name = [mounted, mounted / "unified"], "memory.events"
         elif "memory" in controllers.split(","):
             places, name = [mounted / "memory"], "memory.oom_control"
@@ -69,7 +69,7 @@ def _candidates(root: Path) -> list[Path]:
 
 
 def own_cgroups(root: Path = _ROOT) -> list[tuple[str, str]]:
-    """Return the cgroups of this process: the controllers of the hierarchy (none: version 2), and the relative path."""
+    """Return the cgroups of this process: the controllers of each hierarchy (none: version 2) and its relative path."""
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:

@@ -1,7 +1,7 @@
-"""Reaps the processes that become children of the worker when their parents die.
+"""Reap the processes that become children of the worker when their parents die.
 
-In a container the worker is process 1, which the kernel gives all orphans to: a job's background process, or the
-supervisor of a taker. Each stays a zombie, and takes a process id, until its new parent asks for its status.
+In a container, the worker is process 1, which adopts all orphans, such as a background process of a job or the
+supervisor of a taker. After its end, each of them stays a zombie with a process id until the worker reaps it.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 PATIENCE = 1.0
-"""Seconds that a zombie is left alone: whoever in this process has started it asks for its status sooner."""
+"""Seconds to leave a zombie alone: if code in this process started it, that code asks for its status sooner."""
 
 _GET_SUBREAPER = 37  # PR_GET_CHILD_SUBREAPER of Linux
 _PROC = Path("/proc")
 
 
 def adopts_orphans() -> bool:
-    """Whether orphans become children of this process."""
+    """Return whether orphans become children of this process."""
     if os.getpid() == 1:
         return True
     answer = ctypes.c_int(0)
@@ -31,16 +31,16 @@ def adopts_orphans() -> bool:
 
 
 class Orphans:
-    """The zombies that this process has as children."""
+    """The zombies among the children of this process."""
 
     def __init__(self) -> None:
         self._since: dict[tuple[int, bytes], float] = {}
 
     def reap(self, own: Collection[int]) -> list[int]:
-        """Reap what has been a zombie for a while; return the process ids.
+        """Reap children that have been zombies for a while; return their process ids.
 
         Args:
-            own: children that somebody else reaps, who would miss their status.
+            own: process ids of children that other code reaps and whose status it needs.
         """
         now = time.monotonic()
         zombies = {(pid, start) for pid, start in _zombies() if pid not in own}
@@ -59,7 +59,7 @@ def _zombies() -> Iterator[tuple[int, bytes]]:
     for pid in _children():
         with contextlib.suppress(OSError, ValueError):
             stat = (_PROC / str(pid) / "stat").read_bytes()
-            # The name, in parentheses, may hold spaces and parentheses itself.
+            # The name is in parentheses, and may contain spaces and parentheses.
             fields = stat[stat.rindex(b")") + 2 :].split()
             if fields[0] == b"Z" and int(fields[1]) == os.getpid():
                 yield pid, fields[19]
@@ -70,5 +70,5 @@ def _children() -> Iterator[int]:
         for task in (_PROC / "self/task").iterdir():
             yield from map(int, (task / "children").read_text().split())
     except OSError:
-        # A kernel without that list: the processes are looked at one by one.
+        # The kernel does not provide that list, so all processes are checked.
         yield from (int(each.name) for each in _PROC.glob("[0-9]*"))

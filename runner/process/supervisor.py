@@ -1,14 +1,14 @@
-"""The supervisor of a process: ends the process groups it started once that process has vanished.
+"""The supervisor of a process: kills the process groups that the process started once the process is gone.
 
-Run as a program of its own (``python -I -S supervisor.py PARENT``) by ``runner.process.group``. A
-fresh interpreter rather than a bare fork: it shares neither the parent's memory, nor its open
-files, nor its command line, so that ``pkill -f "runner worker"`` does not hit both.
+Run as a program of its own (``python -I -S supervisor.py PARENT``) by ``runner.process.group``. It
+is a new interpreter and not a bare fork, so it shares neither the parent's memory, nor its open
+files, nor its command line, and ``pkill -f "runner worker"`` does not hit both.
 
-Only the standard library's quickest modules are imported: a run may wait for its start.
+It imports only modules of the standard library that load quickly: a run may wait for its start.
 
-Reads ``+PGID`` and ``-PGID`` lines from standard input. The end of the input alone does not tell
-that the parent is gone, since whatever the parent forked without exec holds the other end of the
-pipe too; so the parent's own death is watched as well.
+It reads ``+PGID`` and ``-PGID`` lines from standard input. The end of the input does not prove that
+the parent is gone, because children that the parent forked without exec hold the other end of the
+pipe, too. So it also watches for the death of the parent itself.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ import sys
 import time
 
 PARENT_CHECK_SECONDS = 0.25
-"""How often the parent is looked for where the kernel has no pidfd (macOS, Linux before 5.3)."""
+"""Seconds between checks of the parent where the kernel has no pidfd (macOS, Linux before 5.3)."""
 
 LINGER_SECONDS = 2.0
-"""How long lines are still obeyed after the parent's death: a child it forked may be about to send its own."""
+"""Seconds to keep reading lines after the parent's death: a child that it forked may be about to send its own."""
 
 DEATH_SECONDS = 10.0
-"""How long the end of a killed group is waited for; a process stuck in the kernel can take for ever."""
+"""Seconds to wait for the end of a killed group; a process stuck in the kernel can take forever."""
 
 _IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Groups:
-    """The registered groups, oldest first, as the lines read so far name them."""
+    """The groups that are registered by the lines read so far, oldest first."""
 
     def __init__(self) -> None:
         self._pgids: dict[int, None] = {}
@@ -40,7 +40,7 @@ class Groups:
         self._killed: list[int] = []
 
     def feed(self, data: bytes) -> None:
-        """Obey the complete lines of ``data``; anything that is not a line of ours is passed over."""
+        """Apply the complete lines of ``data``; other content is ignored."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             sign, digits = line[:1], line[1:]
@@ -52,40 +52,40 @@ class Groups:
                 self._pgids.pop(int(digits), None)
 
     def kill(self) -> None:
-        """Send SIGKILL to every group and forget it, the newest first.
+        """Send SIGKILL to every group and remove it, newest first.
 
-        The parent registers its own group first, so what it started dies before what it is in.
+        The parent registers its own group first, so the groups that it started die before its own.
         """
         while self._pgids:
             pgid, _ = self._pgids.popitem()
             try:
                 os.killpg(pgid, signal.SIGKILL)
             except OSError:
-                # Empty already, or (macOS) only zombies are left in it.
+                # The group is empty already, or (macOS) only zombies are left.
                 continue
             self._killed.append(pgid)
 
     def wait(self, deadline: float) -> None:
-        """Wait until everything that was killed is dead, so that the supervisor's own end says so."""
+        """Wait until all killed processes are dead, so that the end of the supervisor means the end of the groups."""
         while self._killed and time.monotonic() < deadline:
             self._killed = [pgid for pgid in self._killed if group_alive(pgid)]
             time.sleep(0.005 if self._killed else 0)
 
 
 def group_alive(pgid: int) -> bool:
-    """Whether a process that is not a zombie belongs to process group ``pgid``."""
+    """Return whether process group ``pgid`` has a member that is not a zombie."""
     try:
         os.killpg(pgid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
-        # macOS answers so for a group of zombies; elsewhere it holds another user's process.
+        # macOS reports this for a group of zombies; elsewhere the group has a process of another user.
         return sys.platform != "darwin"
     return _member_lives(pgid) if sys.platform == "linux" else True
 
 
 def _member_lives(pgid: int) -> bool:
-    """Tell the living from zombies, which a signal on Linux cannot. The leader is looked at first."""
+    """Return whether a member lives; a signal on Linux does not tell zombies apart. Checks the leader first."""
     if _lives(str(pgid), pgid):
         return True
     try:
@@ -98,25 +98,25 @@ def _lives(pid: str, pgid: int) -> bool:
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123
             stat = file.read()
-        # The name, in parentheses, may hold spaces and parentheses itself.
+        # The name is in parentheses, and may contain spaces and parentheses.
         state, _parent, group = stat[stat.rindex(b")") + 2 :].split(maxsplit=3)[:3]
         if int(group) != pgid or state in (b"X", b"x"):
             return False
-        # The main thread may have ended while others go on.
+        # The main thread may have ended while other threads go on.
         return state != b"Z" or len(os.listdir(f"/proc/{pid}/task")) > 1  # noqa: PTH208
     except OSError:
         return False
 
 
 def supervise(parent: int) -> None:
-    """Follow standard input until it ends or process ``parent`` does, then kill what is registered."""
+    """Read standard input until process ``parent`` ends, then kill the registered groups."""
     for signum in _IGNORED:
         signal.signal(signum, signal.SIG_IGN)
     os.closerange(3, _highest_descriptor() + 1)
     os.chdir("/")
     parent_gone = _watch(parent)
     os.write(1, b"ready\n")
-    # From here on nothing of the parent's may be held open: neither its terminal nor a pipe of its log.
+    # From here on, keep no descriptor of the parent open: neither its terminal nor a pipe of its log.
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 1)
     os.dup2(null, 2)
@@ -145,7 +145,7 @@ def _follow(groups: Groups, parent: int, parent_gone: int | None) -> bool:
         if 0 in ready and not _read(groups):
             if parent_gone is None:
                 return False
-            # The parent has closed all that it has open, as programs do that become daemons. It lives on.
+            # The parent has closed all of its descriptors, as daemons do. It lives on.
             poller.unregister(0)
             open_end = False
         if parent_gone in ready:
@@ -160,7 +160,7 @@ def _read(groups: Groups) -> bool:
 
 
 def _watch(parent: int) -> int | None:
-    """Return a descriptor that becomes readable when ``parent`` ends, or None if there is no such thing."""
+    """Return a descriptor that becomes readable when ``parent`` ends; None where the kernel has no pidfd."""
     try:
         return os.pidfd_open(parent)
     except (AttributeError, OSError):

@@ -1,6 +1,6 @@
-"""Tells systemd that a worker is ready, alive or stopping (``Type=notify``, ``WatchdogSec=``).
+"""Notify systemd that a worker is ready, alive, or stopping (``Type=notify``, ``WatchdogSec=``).
 
-The protocol is that of sd_notify(3): datagrams to the socket that NOTIFY_SOCKET names. Without that variable
+The protocol is that of sd_notify(3): datagrams to the socket that ``NOTIFY_SOCKET`` names. Without that variable,
 nothing is sent.
 """
 
@@ -13,7 +13,7 @@ import time
 
 
 def notify(message: str) -> bool:
-    """Send ``READY=1``, ``WATCHDOG=1``, ``STOPPING=1`` or ``STATUS=…``; return whether somebody listens."""
+    """Send ``READY=1``, ``WATCHDOG=1``, ``STOPPING=1``, or ``STATUS=…``; return whether systemd listens."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return False
@@ -27,14 +27,14 @@ def notify(message: str) -> bool:
 
 
 class Watchdog:
-    """Pets systemd's watchdog as often as ``WatchdogSec=`` wants, and no more."""
+    """Sends keep-alive messages to systemd's watchdog, no more often than ``WatchdogSec=`` requires."""
 
     def __init__(self) -> None:
         self._every = _interval()
         self._next = 0.0
 
     def pet(self) -> None:
-        """Say that the process is alive, if it is time to."""
+        """Send a keep-alive message if one is due."""
         if self._every is not None and time.monotonic() >= self._next:
             self._next = time.monotonic() + self._every
             notify("WATCHDOG=1")
