@@ -22,13 +22,13 @@ from runner.errors import InvalidParams, RunnerError, UsageError
 from runner.model.duration import format_size
 from runner.model.pause import ALL
 from runner.model.submit_options import SubmitOptions
-from runner.web.access import NotAllowed, Person, Role
+from runner.web.access import Person, Role
 from runner.web.asked import ask_query
 from runner.web.guard import MOST_QUERY, address_of, keep_session, session_cookie
 from runner.web.jobs import form_of
 from runner.web.pages import Past, job_page
 from runner.web.render import page
-from runner.web.requests import JobName, Reader, Reference, seconds, state_of
+from runner.web.requests import JobName, Reader, Reference, check_form, seconds, state_of
 from runner.web.state import base_of, states_of
 
 router = APIRouter(include_in_schema=False, dependencies=[Reader])
@@ -41,15 +41,6 @@ Comment = Annotated[str, Form(max_length=1000)]
 MOST_FIELDS = 1000
 
 
-def _check_form(request: Request, role: Role, token: str) -> Person:
-    person: Person | None = request.state.person
-    if person is None or person.role < role:
-        raise NotAllowed(f"this needs {role.name.lower()}")
-    if not states_of(request).access.is_form_token(person, token):
-        raise NotAllowed("the form is too old", hint="load the page again")
-    return person
-
-
 def _back(request: Request, path: str) -> Response:
     return RedirectResponse(f"{base_of(request)}{path}", 303)
 
@@ -60,7 +51,7 @@ async def submit_form(name: JobName, request: Request) -> Response:
     form = await request.form(max_files=0, max_fields=MOST_FIELDS)
     if len(form) > MOST_FIELDS:
         raise HTTPException(413, f"a form has {MOST_FIELDS} fields at most")
-    person = _check_form(request, Role.OPERATE, str(form.get("csrf", "")))
+    person = check_form(request, Role.OPERATE, str(form.get("csrf", "")))
     # Its fields are those of the job, so it is read here, and the rest is done where waiting keeps nobody else.
     typed = {key: [str(value) for value in form.getlist(key)] for key in form}
     return await run_in_threadpool(_submit, name, request, person, typed)
@@ -104,7 +95,7 @@ def backfill_form(
     csrf: Csrf = "",
 ) -> Response:
     """Submit a run for each slot of a range, or show the slots first."""
-    person = _check_form(request, Role.OPERATE, csrf)
+    person = check_form(request, Role.OPERATE, csrf)
     project = state_of(request).project
     job = project.catalog.get(name)
     typed = {"from": begin, "to": end, "at_once": at_once, "again": again}
@@ -137,7 +128,7 @@ def revoke_form(
     comment: Comment = "",
 ) -> Response:
     """Revoke a run."""
-    person = _check_form(request, Role.OPERATE, csrf)
+    person = check_form(request, Role.OPERATE, csrf)
     run, _ = revoke(
         state_of(request).project, reference, terminate=terminate == "on", comment=comment or None, by=person.name
     )
@@ -147,7 +138,7 @@ def revoke_form(
 @router.post("/runs/{reference}/rerun")
 def rerun_form(reference: Reference, request: Request, csrf: Csrf = "", from_failed: Flag = "") -> Response:
     """Run it again; of a flow perhaps only what has not succeeded."""
-    person = _check_form(request, Role.OPERATE, csrf)
+    person = check_form(request, Role.OPERATE, csrf)
     project = state_of(request).project
     made = recorded(lambda: rerun(project, reference, from_failed=from_failed == "on", by=person.name))
     return _back(request, f"/runs/{made.id}")
@@ -166,7 +157,7 @@ def reject_form(reference: Reference, request: Request, csrf: Csrf = "", comment
 
 
 def _answer_approval(reference: str, request: Request, csrf: str, comment: str, *, approved: bool) -> Response:
-    person = _check_form(request, Role.OPERATE, csrf)
+    person = check_form(request, Role.OPERATE, csrf)
     project = state_of(request).project
     run = approve(project, reference, approved=approved, comment=comment or None, by=person.name)
     return _back(request, f"/runs/{quote(run.flow or run.id)}")
@@ -175,7 +166,7 @@ def _answer_approval(reference: str, request: Request, csrf: str, comment: str, 
 @router.post("/runs/{reference}/forget")
 def forget_form(reference: Reference, request: Request, csrf: Csrf = "") -> Response:
     """Forget a finished run."""
-    person = _check_form(request, Role.ADMIN, csrf)
+    person = check_form(request, Role.ADMIN, csrf)
     forget(state_of(request).project, reference, by=person.name)
     return _back(request, "/runs")
 
@@ -189,7 +180,7 @@ def pause_form(
     comment: Comment = "",
 ) -> Response:
     """Hold a job."""
-    person = _check_form(request, Role.ADMIN, csrf)
+    person = check_form(request, Role.ADMIN, csrf)
     length = seconds(duration or None, "for")
     pause(state_of(request).project, name, seconds=length, comment=comment or None, by=person.name)
     return _back(request, "/" if name == ALL else f"/jobs/{quote(name)}")
@@ -198,7 +189,7 @@ def pause_form(
 @router.post("/jobs/{name}/resume")
 def resume_form(name: JobName, request: Request, csrf: Csrf = "") -> Response:
     """Let a job go on."""
-    person = _check_form(request, Role.ADMIN, csrf)
+    person = check_form(request, Role.ADMIN, csrf)
     resume(state_of(request).project, name, by=person.name)
     return _back(request, "/" if name == ALL else f"/jobs/{quote(name)}")
 
@@ -240,7 +231,7 @@ def log_in(
 @router.post("/logout")
 def log_out(request: Request, csrf: Csrf = "") -> Response:
     """End the session."""
-    person = _check_form(request, Role.READ, csrf)
+    person = check_form(request, Role.READ, csrf)
     states_of(request).access.log_out(person.session)
     response = RedirectResponse("/login", 303)
     response.delete_cookie(session_cookie(request))

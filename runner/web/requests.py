@@ -108,6 +108,20 @@ class AtLeast:
         return person
 
 
+def check_form(request: Request, role: Role, token: str) -> Person:
+    """Return the person who sends a form, whose ``token`` no page of another site can know.
+
+    Raises:
+        NotAllowed: their role is below ``role``, or the form is not one of their session.
+    """
+    person: Person | None = request.state.person
+    if person is None or person.role < role:
+        raise NotAllowed(f"this needs the role {role.name.lower()}")
+    if not states_of(request).access.is_form_token(person, token):
+        raise NotAllowed("the form is too old", hint="load the page again")
+    return person
+
+
 Reader = Depends(AtLeast(Role.READ))
 """On everything that is not for everybody, although the guard asks the same question: they do not share their code."""
 BEARER = Security(HTTPBearer(auto_error=False, description="A token of runner web --new-token."))
