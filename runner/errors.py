@@ -71,6 +71,12 @@ class InvalidSpec(UsageError):
     code = "invalid_spec"
 
 
+class UnknownFile(UsageError):
+    """There is no job file of that name, or the name leads out of the folders of jobs."""
+
+    code = "unknown_file"
+
+
 class InvalidParams(UsageError):
     """The params do not fit what the job declares."""
 
@@ -178,6 +184,18 @@ class NotWaiting(Refused):
     """``approve`` and ``reject`` want a step that waits for an approval."""
 
     code = "not_waiting"
+
+
+class CannotEdit(Refused):
+    """A job file cannot be edited through the dashboard or the API: a link, other users' folder, a full disk."""
+
+    code = "cannot_edit"
+
+
+class FileChanged(Refused):
+    """The job file is not the version that was edited any more."""
+
+    code = "file_changed"
 
 
 class Unavailable(RunnerError):

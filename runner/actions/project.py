@@ -46,21 +46,27 @@ class Project:
 
         return load_catalog(self.settings)
 
-    def look(self, name: str | None = None) -> None:
-        """Read the jobs again where their files changed, at most once a second; at once if ``name`` is no known job."""
+    def look(self, name: str | None = None, *, at_once: bool = False) -> None:
+        """Read the jobs again where their files changed, at most once a second, or ``at_once``.
+
+        They are read at once also if ``name`` is not a known job.
+        """
         from runner.catalog.catalog import load_catalog  # start-up time: as above
 
         with self._mutex:
             known = self.__dict__.get("catalog")
             if known is None:
                 self._looked_at = time.monotonic()
-            elif time.monotonic() - self._looked_at > CATALOG_SECONDS or (name is not None and name not in known.jobs):
+            elif at_once or self._is_stale() or (name is not None and name not in known.jobs):
                 self._looked_at = time.monotonic()
                 found = load_catalog(self.settings)
                 if not found.same_as(known):
                     # Else the one that is there stays, and with it the jobs that it has built.
                     found.calendars.keep(known.calendars)
                     self.catalog = found
+
+    def _is_stale(self) -> bool:
+        return time.monotonic() - self._looked_at > CATALOG_SECONDS
 
     @property
     def opened(self) -> bool:

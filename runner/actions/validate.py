@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 
 from runner._dataclass import dataclass
 from runner.app.env_file import Malformed, read_env_file
@@ -22,7 +23,6 @@ from runner.host.regular import read_regular
 from runner.host.trust import NAMED
 from runner.model.job import JobSpec
 from runner.settings import Settings, load_settings
-from runner.yaml_reader.document import Document
 from runner.yaml_reader.problem import Problem
 
 STOCK_TASKS = "runner.tasks."
@@ -91,9 +91,7 @@ def validate(
         )
     # Jobs with a misplaced placeholder too, so that all problems are reported at once.
     jobs = [*catalog.jobs.all(), *catalog.misplaced.all()]
-    findings = [*_stock_findings(jobs), *((job.name, advice) for job in jobs for advice in advice_for(job))]
-    if settings is not None:
-        findings += _faulty_env_files(settings, jobs)
+    findings = _advice(jobs, settings)
     if imports:
         if settings is None:
             raise UsageError(
@@ -103,6 +101,26 @@ def validate(
     problems = sorted([*(catalog.problems if paths else catalog.all_problems()), *_located(findings, catalog, base)])
     warnings = [*catalog.warnings, *(stale_schemas(settings) if settings else ())]
     return Verdict(tuple(problems), tuple(warnings), len(catalog.jobs), catalog.files, base)
+
+
+def advice_on(catalog: Catalog, settings: Settings, base: Path, texts: Mapping[str, bytes]) -> list[Problem]:
+    """Return what deserves a warning in jobs that are declared correctly, and wrong options of stock tasks.
+
+    Args:
+        catalog: the jobs.
+        settings: those of their project.
+        base: the folder that names of files are relative to.
+        texts: the content of files that is not on the disk; only the jobs of these files are looked at.
+    """
+    jobs = [job for job in (*catalog.jobs.all(), *catalog.misplaced.all()) if job.file in texts]
+    return _located(_advice(jobs, settings), catalog, base, texts)
+
+
+def _advice(jobs: Sequence[JobSpec], settings: Settings | None) -> list[Finding]:
+    findings = [*_stock_findings(jobs), *((job.name, advice) for job in jobs for advice in advice_for(job))]
+    if settings is not None:
+        findings += _faulty_env_files(settings, jobs)
+    return findings
 
 
 def _settings(paths: Sequence[str], project: str | None) -> Settings | None:
@@ -144,8 +162,10 @@ def _faulty_env_files(settings: Settings, jobs: Iterable[JobSpec]) -> Iterator[F
                 continue
 
 
-def _located(findings: Iterable[Finding], catalog: Catalog, base: Path) -> list[Problem]:
-    """Return findings as problems, each where it stands in its file."""
+def _located(
+    findings: Iterable[Finding], catalog: Catalog, base: Path, texts: Mapping[str, bytes] = MappingProxyType({})
+) -> list[Problem]:
+    """Return findings as problems, each where it stands in its file, or in the text that ``texts`` has for it."""
     by_file: dict[str, list[Finding]] = {}
     for finding in dict.fromkeys(findings):
         name = finding[0].partition("/")[0]
@@ -153,7 +173,7 @@ def _located(findings: Iterable[Finding], catalog: Catalog, base: Path) -> list[
         by_file.setdefault(job.file, []).append(finding)
     problems: list[Problem] = []
     for file, found in by_file.items():
-        document = _open(base / file, file)
+        document = open_file(Found(str(base / file), file, [], data=texts.get(file)))[0]
         for name, fault in found:
             document.report(
                 (*place_of(name), *fault.path),
@@ -165,10 +185,6 @@ def _located(findings: Iterable[Finding], catalog: Catalog, base: Path) -> list[
         # What else is wrong with the file the catalog has told.
         problems += [problem for problem in document.problems if problem.from_code]
     return problems
-
-
-def _open(path: Path, shown: str) -> Document:
-    return open_file(Found(str(path), shown, []))[0]
 
 
 def stale_schemas(settings: Settings) -> Iterator[str]:

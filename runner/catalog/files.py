@@ -31,6 +31,8 @@ class Found:
     signature: Signature
     trust: Trust = NAMED
     """Whose files are read."""
+    data: bytes | None = None
+    """What to read instead of the file: the content of a file that is being edited."""
 
 
 @dataclass(slots=True)
@@ -151,6 +153,8 @@ def _add(path: str, base: Path, listing: Listing, seen: set[tuple[int, int]], tr
 
 def open_file(found: Found) -> tuple[Document, Signature]:
     """Read a file. Whatever is wrong with it becomes a problem of the document."""
+    if found.data is not None:
+        return read_bytes(found.data, found.shown), found.signature
     document = Document(found.shown)
     try:
         descriptor = open_regular(found.path)

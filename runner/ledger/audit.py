@@ -11,12 +11,15 @@ from runner.ledger.store import Store
 from runner.model.run import to_timestamp
 
 FAILED_LOGIN = "failed-login"
+EDIT = "edit"
 BY_PEOPLE = {"cli": "submit", "api": "submit", "web": "submit", "rerun": "rerun"}
 """The act that a submission is, by its trigger; schedules, hooks and plain Celery clients are nobody."""
 
 _KINDS = ("", "-submissions", "-revocations", "-forgotten", "-approvals", "-failures")
 _PAGE = 1000
 _FAILURES_KEPT = 1000
+_ACTS_KEPT, _LONGEST_COMMENT = 10_000, 500
+"""As in ``lua/shared/acts.lua``."""
 
 log = logging.getLogger("runner.audit")
 """One line for each act of this process, for a log that nobody can change who can write to Redis."""
@@ -119,6 +122,23 @@ def note_failed_login(store: Store, address: str) -> None:
             {"act": FAILED_LOGIN, "by": "", "job": "", "id": "", "comment": f"a token from {address} was refused"},
             maxlen=_FAILURES_KEPT,
         )
+
+
+def note_edit(store: Store, *, by: str, comment: str) -> None:
+    """Keep that a person edits a job file, which ``comment`` names.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    comment = comment[:_LONGEST_COMMENT]
+    with reaching(store.settings):
+        store.client.xadd(
+            store.keys.audit(""),
+            {"act": EDIT, "by": by, "job": "", "id": "", "comment": comment},
+            maxlen=_ACTS_KEPT,
+            approximate=True,
+        )
+    tell(EDIT, by, comment=comment)
 
 
 def _order(entry_id: str) -> tuple[int, int]:

@@ -15,6 +15,7 @@ ActName = Literal[
     "forget",
     "pause",
     "resume",
+    "edit",
     "failed-login",
 ]
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from runner.errors import RunnerError, UnknownJob, UnknownProject
+from runner.errors import RunnerError, UnknownFile, UnknownJob, UnknownProject
 
 _OF_EXIT_CODES = {2: 422, 4: 404, 5: 409, 69: 503}
 
 
 def http_status(error: RunnerError) -> int:
     """Return the HTTP status that says what the exit code says."""
-    return 404 if isinstance(error, UnknownJob | UnknownProject) else _OF_EXIT_CODES.get(error.exit_code, 500)
+    if isinstance(error, UnknownJob | UnknownProject | UnknownFile):
+        return 404
+    return _OF_EXIT_CODES.get(error.exit_code, 500)
