@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from runner._dataclass import dataclass
 from runner.actions.job_files import encode, locate
 from runner.actions.plan import Plan, plan
 from runner.actions.project import Project

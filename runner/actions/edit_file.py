@@ -9,9 +9,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from runner._dataclass import dataclass
 from runner.actions.check_edit import Checked, check_text
 from runner.actions.git_commit import Commit, commit_file
 from runner.actions.job_files import (

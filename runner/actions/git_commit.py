@@ -8,8 +8,9 @@ import signal
 import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+from runner._dataclass import dataclass
 
 GIT_SECONDS = 20.0
 """How long one command of git may take."""

@@ -9,10 +9,11 @@ import re
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runner._dataclass import dataclass
 from runner.catalog.files import find_files
 from runner.errors import CannotEdit, UnknownFile, UsageError
 from runner.host.regular import read_at_most

@@ -193,6 +193,12 @@ class WebSettings:
     trusted_role: str = option(
         Choice(("read", "operate", "admin")), default="operate", help="What those may do whom the proxy names."
     )
+    edit: bool = option(
+        Flag(),
+        default=False,
+        help="Whether administrators may edit job files in the browser. Job files name the code that workers run, so "
+        "this lets them run any code as the user of the workers.",
+    )
 
 
 def _check_worker(worker: WorkerSettings, path: OptionPath, report: Report) -> bool:

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from runner.actions.job_files import MOST_BYTES
 from runner.errors import RunnerError
 from runner.web.access import SESSION_SECONDS, Access, NotAllowed, Person
 from runner.web.state import base_of
@@ -47,6 +48,10 @@ HOOKS = "/hooks/"
 """Where requests prove themselves what they are."""
 HOOK_BYTES = 1024 * 1024
 """What the body of a webhook may have."""
+EDITED = ("/files/", "/api/v1/files/")
+"""Where job files are edited."""
+EDIT_BYTES = 3 * MOST_BYTES + 64 * 1024
+"""What the body of a request with a job file may have; forms and JSON escape characters."""
 LINK = "token"
 """The parameter of the link that is printed at the start."""
 
@@ -110,7 +115,12 @@ class Guard:
         return None
 
     def _most_of(self, request: Request) -> int:
-        return max(self._most, HOOK_BYTES) if path_of(request).startswith(HOOKS) else self._most
+        path = path_of(request)
+        if path.startswith(HOOKS):
+            return max(self._most, HOOK_BYTES)
+        if self._access.settings.edit and not self._access.open and path.startswith(EDITED):
+            return max(self._most, EDIT_BYTES)
+        return self._most
 
     def _who(self, request: Request) -> Person | None:
         access = self._access

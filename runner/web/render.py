@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from jinja2.ext import Extension
 
 from runner.web.access import Person, Role
+from runner.web.edit_access import offers_editing
 from runner.web.guard import path_of
 from runner.web.moments import FILTERS
 from runner.web.state import states_of
@@ -59,6 +60,7 @@ def page(request: Request, name: str, http_status: int = 200, /, **values: Any) 
         project=project.settings.project.name if not states.several else chosen or "",
         projects=list(states.projects.by_name) if states.several else [],
         base=states.base(request),
+        edits=offers_editing(request, person),
         **values,
     )
     # What a job wrote may hold what UTF-8 has no way to write, such as a name of a file that is none.

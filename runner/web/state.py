@@ -102,6 +102,10 @@ class States:
         self.projects.get(name)
         return self._by_name[name]
 
+    def named(self, name: str) -> State:
+        """Return the state of the project with that name, which must be one of them."""
+        return self._by_name[name]
+
     def chosen(self, request: Request) -> str | None:
         """Return the name of the project that a request is about, as far as it is known."""
         name: str | None = request.scope.get(CHOSEN)
