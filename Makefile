@@ -47,6 +47,8 @@ COVERED_TESTS := $(COVERED_ROOMS) $(COVERED_FILES) $(UNSERVED_FILES) $(SOCKET_TE
 # have a list of their own.
 SPELLED := .ci .github benchmarks deploy docs examples hatch_build.py jobs.d Makefile mkdocs.yml pyproject.toml runner \
   runner.yaml schema $(wildcard *.md)
+# What the check of the worst habits of prose reads.
+PROSE := $(wildcard *.md) docs/explanation docs/how-to docs/tutorials .ci
 # Without bytecode, each of the test processes would rewrite the assertions of all tests anew.
 unexport PYTHONDONTWRITEBYTECODE
 # Percent of the statements of runner/. Code that only commands and workers run, in processes of their own, is not counted.
@@ -167,11 +169,12 @@ deploy-check: $(INSTALLED) deploy-tools  ## Check deploy/ with Helm, kubectl, ha
 image: $(INSTALLED) deploy-tools dist  ## Build the image on a Debian base, and run it, alone and with Compose (needs root and podman)
 	$(PY) -m tests.deploy.image
 
-lint: $(INSTALLED)  ## Check style, format, and spelling
+lint: $(INSTALLED)  ## Check style, format, spelling, and the worst habits of prose
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	@$(BIN)/codespell $(SPELLED)
 	@$(BIN)/codespell --ignore-words .ci/typos-in-tests.txt tests
+	@$(PY) .ci/prose.py $(PROSE)
 
 types: $(INSTALLED)  ## Check types
 	$(BIN)/mypy

@@ -14,23 +14,30 @@ import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
+_TRAILING_ELSE = (
+    # Something else, nobody else, somewhere else, everyone else, no one else, what else, or else, all else.
+    r"(?<!thing )(?<!body )(?<!where )(?<!yone )(?<!eone )(?<! one )(?<!what )(?<!who )(?<!or )(?<!all )"
+    r"\belse(?=[.;:)]|$)"
+)
+# What is wrong everywhere, and what is wrong in docstrings, comments, and messages.
 _WORST = {
-    r"\breturns? what\b": "name the thing that is returned",
-    r"\breturn why\b": "Return the reason",
-    r"\b(is|are|was|were|be|been) told\b": "say what is shown, reported, or sent, and by whom",
+    r"\b(is|are|was|were|be|been) told\b(?! apart| from)": "say what is shown, reported, or sent, and by whom",
     r"\bso many\b": "name the number",
-    r"(?<!\bthere )(?<!\bThere )\b(is|are|was|were) no (?!longer\b|more\b|less\b|later\b|earlier\b|newer\b|older\b|better\b|worse\b|match\b|use\b|good\b|help\b)[a-z`]": "write 'is not a'",
-    r"(?<!thing )(?<!body )(?<!where )(?<!one )(?<!what )(?<!who )(?<!or )\belse(?=[.;:)]|$)": "put the other case first, or write 'otherwise'",
-    r"\be\.g\.": "for example",
-    r"\bi\.e\.": "that is",
-    r"\bcan not\b": "cannot",
-    r"\bfor ever\b": "forever",
+    r"(?<!\bthere )\b(is|are|was|were) no (?!longer|more|less|match|use|good|help)[a-z`_{]": "write 'is not a'",
+    _TRAILING_ELSE: "put the other case first, or write 'otherwise'",
+    r"\be\.g\.": "write 'for example'",
+    r"\bi\.e\.": "write 'that is'",
+    r"\bcan not\b": "write 'cannot'",
+    r"\bfor ever\b": "write 'forever'",
 }
-_PATTERNS = [(re.compile(pattern, re.IGNORECASE), advice) for pattern, advice in _WORST.items()]
+_WORST_IN_CODE = _WORST | {
+    r"\breturns? what\b": "name the thing that is returned",
+    r"\breturns? why\b": "write 'Return the reason'",
+}
 _FENCE = re.compile(r"^( *)```.*?^\1```$", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"``.+?``|`[^`\n]+(?:\n[^`\n]+)?`", re.DOTALL)
 # A message, not a name or a piece of code.
-_WORDS = re.compile(r"[A-Za-z,;']+( [A-Za-z`{}@,;:'-]+){3,}")
+_WORDS = re.compile(r"[A-Za-z,;']+(\s+[A-Za-z`{}@,;:'-]+){3,}")
 
 
 def _blank(match: re.Match[str]) -> str:
@@ -47,18 +54,18 @@ def markdown(text: str) -> Iterator[tuple[int, str]]:
 
 def python(text: str) -> Iterator[tuple[int, str]]:
     """Yield the line and text of each docstring, block of comments, and message of a module."""
-    tree = ast.parse(text)
-    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    for node in ast.walk(tree):
-        if isinstance(node, documented) and node.body and isinstance(first := node.body[0], ast.Expr):
-            if isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
-                yield from ((first.lineno + line - 1, part) for line, part in markdown(first.value.value))
+    seen: set[int] = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            seen.add(id(node.value))
+            yield from ((node.lineno + line - 1, part) for line, part in markdown(node.value.value))
         elif isinstance(node, ast.JoinedStr):
-            whole = "".join(part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)
+            seen.update(map(id, node.values))
+            whole = "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
             if _WORDS.search(whole):
                 yield node.lineno, whole
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and _WORDS.search(node.value):
-            yield node.lineno, node.value
+        elif isinstance(node, ast.Constant) and id(node) not in seen and _WORDS.search(str(node.value)):
+            yield node.lineno, str(node.value)
     block: list[str] = []
     begin = last = 0
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
@@ -76,17 +83,19 @@ def python(text: str) -> Iterator[tuple[int, str]]:
 
 
 def faults(path: Path) -> Iterator[str]:
-    """Yield a line for each fault in a file."""
-    text = path.read_text("utf-8")
-    for line, part in (python if path.suffix == ".py" else markdown)(text):
-        for pattern, advice in _PATTERNS:
-            for match in pattern.finditer(re.sub(r"\s", " ", part)):
-                shown = part[max(0, match.start() - 25) : match.end() + 15].replace("\n", " ").strip()
-                yield f"{path}:{line + part.count(chr(10), 0, match.start())}: {advice}: … {shown} …"
+    """Yield a line for each fault in a file: where its paragraph begins, what to write, and the words around it."""
+    code = path.suffix == ".py"
+    patterns = _WORST_IN_CODE if code else _WORST
+    for line, part in (python if code else markdown)(path.read_text("utf-8")):
+        text = " ".join(part.split())
+        for pattern, advice in patterns.items():
+            for match in re.finditer(pattern, text, re.IGNORECASE):
+                shown = text[max(0, match.start() - 25) : match.end() + 15].strip()
+                yield f"{path}:{line}: {advice}: … {shown} …"
 
 
 def main(names: list[str]) -> int:
-    files = [file for name in names for file in (sorted(Path(name).rglob("*")) if Path(name).is_dir() else [Path(name)])]
+    files = [file for path in map(Path, names) for file in (path.rglob("*") if path.is_dir() else [path])]
     found = sorted({fault for file in files if file.suffix in (".py", ".md") for fault in faults(file)})
     print(*found, sep="\n", end="\n" if found else "")
     return 1 if found else 0
