@@ -83,7 +83,7 @@ class OptionHelp:
             **self.summary(),
             "examples": list(self.examples),
             "variable": self.variable,
-            "options": [each.summary() for each in self.options],
+            "options": [inner.summary() for inner in self.options],
         }
 
     def summary(self) -> dict[str, Any]:
@@ -144,7 +144,7 @@ def all_options() -> Iterator[OptionHelp]:
 def completions(incomplete: str) -> list[OptionHelp]:
     """Return the options to offer for the beginning of a path; those in a section once it is the only one."""
     depth = incomplete.count(".")
-    found = [each for each in all_options() if each.path.startswith(incomplete) and each.path.count(".") == depth]
+    found = [inner for inner in all_options() if inner.path.startswith(incomplete) and inner.path.count(".") == depth]
     return [*found, *found[0].options] if len(found) == 1 else found
 
 
@@ -152,8 +152,8 @@ def _walk(option: OptionHelp) -> Iterator[OptionHelp]:
     yield option
     if isinstance(option.declared.type, JobDefaults):
         return  # the options of jobs once more
-    for each in option.options:
-        yield from _walk(each)
+    for inner in option.options:
+        yield from _walk(inner)
 
 
 _NAMES = {Steps: "load", Params: "day"}
@@ -211,9 +211,9 @@ def _derived_examples(declared: Option) -> Iterator[Any]:
     match value_type:
         case Section():
             options = known_options(value_type.cls).values()
-            found = [(each, example) for each in options for example in _examples(each)[:1]]
-            required = [(each, example) for each, example in found if each.required]
-            yield {each.key: example for each, example in required or found[:2]}
+            found = [(option, example) for option in options for example in _examples(option)[:1]]
+            required = [(option, example) for option, example in found if option.required]
+            yield {option.key: example for option, example in required or found[:2]}
         case Choice():
             yield next((word for word in value_type.words if word != default), value_type.words[0])
         case Flag():

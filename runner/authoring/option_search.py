@@ -32,7 +32,7 @@ def look_up(path: str) -> OptionHelp:
                 raise _unknown(root, steps[1:], path)
             return found
     # Not below the name of a job: any word could be one.
-    with_key = [root for root in ROOTS if steps[0] in [each.declared.key for each in root.options]]
+    with_key = [root for root in ROOTS if steps[0] in [option.declared.key for option in root.options]]
     everywhere = [found for root in with_key if (found := _find(root, steps)) is not None]
     if len(everywhere) > 1:
         paths = [found.path for found in everywhere]
@@ -46,7 +46,7 @@ def _find(start: OptionHelp, steps: Sequence[str]) -> OptionHelp | None:
     inside = options_inside(start.declared.type)
     if not steps or (inside is None and isinstance(start.declared.type, MapOf | CalendarSources | CelerySettings)):
         return start  # such as jobs.env.HOME
-    by_key = {each.at[-1]: each for each in start.options}
+    by_key = {option.at[-1]: option for option in start.options}
     if steps[0] in by_key:
         found = _find(by_key[steps[0]], steps[1:])
         if found is not None:
@@ -67,10 +67,10 @@ def _find(start: OptionHelp, steps: Sequence[str]) -> OptionHelp | None:
 def _unknown(root: OptionHelp | None, steps: Sequence[str], path: str) -> UsageError:
     """Return the error for a path that leads nowhere, with the most likely option."""
     if root is None and len(steps) > 1:
-        meant = closest(steps[0], [each.path for each in ROOTS])
-        root, steps = next(((each, steps[1:]) for each in ROOTS if each.path == meant), (None, steps))
+        meant = closest(steps[0], [known.path for known in ROOTS])
+        root, steps = next(((known, steps[1:]) for known in ROOTS if known.path == meant), (None, steps))
     if root is None:
-        guess = next((each for root in ROOTS if (each := _alias(root, steps))), None) or _elsewhere(steps[-1], "")
+        guess = next((known for root in ROOTS if (known := _alias(root, steps))), None) or _elsewhere(steps[-1], "")
         lists = "runner explain"
     else:
         nearest, rest = root, list(steps)
@@ -111,8 +111,8 @@ def _elsewhere(key: str, root: str) -> str | None:
     """Return the first option below ``root`` with this name, or with nearly the same."""
     by_name: dict[str, str] = {}
     # Options of a job before those of its steps.
-    for each in sorted(all_options(), key=lambda each: each.path.count(".")):
-        if each.path.startswith(root):
-            by_name.setdefault(each.declared.key, each.path)
+    for known in sorted(all_options(), key=lambda known: known.path.count(".")):
+        if known.path.startswith(root):
+            by_name.setdefault(known.declared.key, known.path)
     close = difflib.get_close_matches(key, by_name, n=1, cutoff=0.8)
     return by_name[close[0]] if close else None

@@ -26,26 +26,30 @@ ATTENTION = 1
     "runner cron show --systemd"
 )
 @click.argument("action", type=click.Choice(["show", "install", "remove", "check"]))
-@click.option("--per-job", is_flag=True, help="One line (or timer) for each schedule, not one tick for all.")
-@click.option("--worker/--no-worker", default=None, help="With show, install: a line that starts a worker at boot.")
+@click.option("--per-job", is_flag=True, help="Write a line (or timer) for each schedule, instead of one tick for all.")
+@click.option(
+    "--worker/--no-worker",
+    default=None,
+    help="With show and install: add a line that starts a worker at boot, or remove it.",
+)
 @click.option("--systemd", is_flag=True, help="With show: print systemd units of timers, scheduler, and worker.")
-@click.option("--user", is_flag=True, help="With --systemd: units for systemctl --user, without User=.")
+@click.option("--user", is_flag=True, help="With --systemd: units of your user, for systemctl --user.")
 @click.option("--into", type=click.Path(), metavar="DIR", help="With --systemd: write the units into DIR.")
 @json_option
 def command(
     action: str, per_job: bool, worker: bool | None, systemd: bool, user: bool, into: str | None, as_json: bool
 ) -> int:
-    """Let cron or systemd call the runner for the project.
+    """Let cron or systemd submit the scheduled runs of the project.
 
-    show prints the lines for a crontab: one line calls runner tick every minute. install adds them to your crontab,
-    leaves all other lines as they are, and says whether a worker is missing. remove deletes them. check compares your
-    crontab with these lines: it exits with 0 if they are the same, otherwise it prints the difference and exits with 1.
+    show prints the lines for a crontab, one of which calls runner tick every minute. install adds them to your crontab,
+    leaves all other lines as they are, and warns if there is no worker. remove deletes them. check compares your
+    crontab with these lines: if they differ, it prints the difference and exits with 1.
 
-    With --worker, another line starts a worker and a scheduler when the host boots (@reboot). Later calls of install
-    keep that line, until --no-worker.
+    With --worker, another line starts a worker and a scheduler when the host boots (@reboot). Later installs keep that
+    line until you give --no-worker.
 
-    With --per-job, each job has its own line. cron cannot express every schedule, so this is refused for another time
-    zone than the host's, seconds, jitter, start, end, L, and intervals that do not divide an hour or a day.
+    With --per-job, each job has its own line. cron cannot express every schedule, so this is refused for a time zone
+    other than the host's, seconds, jitter, start, end, L, and intervals that do not divide an hour or a day.
     """
     _check_options(action, per_job=per_job, worker=worker, systemd=systemd, user=user, into=into, as_json=as_json)
     from runner.actions import cron  # start-up time: --help reads no settings
@@ -83,8 +87,8 @@ def _check_options(
 ) -> None:
     if worker and per_job:
         raise UsageError(
-            "--worker starts a scheduler as well, which would submit what --per-job submits",
-            hint="leave out --per-job; or keep a worker running: runner worker",
+            "--worker also starts a scheduler, which would submit the same runs as --per-job",
+            hint="leave out --per-job, or start a worker yourself: runner worker",
         )
     for given, name, fits in (
         (systemd, "--systemd", action == "show"),
@@ -133,7 +137,7 @@ def _show_units(out: Output, project: Project, *, per_job: bool, user: bool, int
         try:
             write_regular(path, text.encode())
         except OSError as error:
-            raise UsageError(f"{path} cannot be written: {error.strerror}", hint="name a folder of yours") from None
+            raise UsageError(f"{path} cannot be written: {error.strerror}", hint="name another folder") from None
         out.note(f"wrote {path}")
 
 
@@ -142,6 +146,6 @@ def _warn(out: Output, project: Project) -> None:
 
     lost = cron.lost_variables()
     if lost:
-        out.warn(f"{', '.join(lost)}: set here, but not in cron or systemd; write settings into runner.yaml")
+        out.warn(f"{', '.join(lost)}: set here, but not under cron or systemd; write settings into runner.yaml")
     if not project.settings.schedules:
         out.warn("runner.yaml says schedules: false, so nothing is submitted")

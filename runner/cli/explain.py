@@ -38,7 +38,7 @@ class OptionPath(ParamType):
 
         from runner.authoring.option_help import completions
 
-        return [CompletionItem(each.path, help=each.declared.help) for each in completions(incomplete)]
+        return [CompletionItem(entry.path, help=entry.declared.help) for entry in completions(incomplete)]
 
 
 @verb(example="runner explain jobs.retry.backoff\nrunner explain runner.worker\nrunner explain timeout")
@@ -57,7 +57,7 @@ def command(option: str | None, as_json: bool) -> int:
     out = Output(as_json=as_json)
     found = [look_up(option)] if option is not None else list(ROOTS)
     if as_json:
-        out.documents([each.document() for each in found], single=option is not None)
+        out.documents([entry.document() for entry in found], single=option is not None)
     elif option is None:
         out.data(_roots(found))
     else:
@@ -67,7 +67,7 @@ def command(option: str | None, as_json: bool) -> int:
 
 def _roots(roots: list[OptionHelp]) -> str:
     formatter = _formatter()
-    formatter.write_dl([(each.path, f"{each.declared.help} See runner explain {each.path}.") for each in roots])
+    formatter.write_dl([(entry.path, f"{entry.declared.help} See runner explain {entry.path}.") for entry in roots])
     return formatter.getvalue().rstrip("\n")
 
 
@@ -96,7 +96,7 @@ def _text(option: OptionHelp) -> str:
                 formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
     if option.options:
         with formatter.section("Options"):
-            formatter.write_dl([(each.declared.key, each.declared.help) for each in option.options])
+            formatter.write_dl([(entry.declared.key, entry.declared.help) for entry in option.options])
     return formatter.getvalue().rstrip("\n")
 
 

@@ -18,10 +18,10 @@ from runner.errors import InvalidSettings, UsageError
 from runner.model.plural import things
 
 _LARGEST = 16 * 1024**2
-"""Bytes that are read of a crontab."""
+"""The largest crontab that is read, in bytes."""
 
 MINE = "\0"
-"""Stands for the user's own crontab: no file has such a name."""
+"""Stands for the user's own crontab. No file can have this name."""
 
 
 @verb(
@@ -38,14 +38,14 @@ MINE = "\0"
     metavar="[FILE|-]",
     help="Write jobs.d/crontab.yaml with a job for each line of your crontab, of FILE, or of stdin.",
 )
-@click.option("--system", is_flag=True, help="The lines contain a user name, as in /etc/crontab and /etc/cron.d.")
+@click.option("--system", is_flag=True, help="Expect a user name in every line, as in /etc/crontab and /etc/cron.d.")
 def command(folder: str | None, source: str | None, system: bool) -> int:
-    """Create a project in DIR (by default the working folder): settings, an example job, and schemas for editors.
+    """Create a project in DIR, by default the current folder: settings, an example job, and schemas for editors.
 
     If one of the files exists, nothing is written, and the exit code is 2.
 
-    With --from-crontab, the project gets jobs.d/crontab.yaml instead of the example. In an existing project, only this
-    file is added. Lines that cannot be converted are printed, and are comments in the file. Write DIR before
+    With --from-crontab, the project gets jobs.d/crontab.yaml instead of the example; in an existing project, only that
+    file is added. Lines that cannot be converted are printed, and are kept as comments. Write DIR before
     --from-crontab.
     """
     if system and source is None:
@@ -53,18 +53,18 @@ def command(folder: str | None, source: str | None, system: bool) -> int:
     named = named_project()
     if folder is not None and named is not None:
         raise UsageError("DIR and --project both name the folder", hint="use one of them")
-    out, place = Output(), folder or named or "."
+    out, target = Output(), folder or named or "."
     if source is not None:
-        return _from_crontab(out, place, source, system=system)
+        return _from_crontab(out, target, source, system=system)
     from runner.authoring.init import init  # start-up time: --help derives no schema
 
-    for path in init(Path(place)):
+    for path in init(Path(target)):
         out.note(f"wrote {path}")
-    go = "" if place == "." else f"cd {shlex.quote(place)} && "
-    why = _refused(Path(place).absolute())
+    go = "" if target == "." else f"cd {shlex.quote(target)} && "
+    why = _refused(Path(target).absolute())
     if why is not None:
         out.note(f"name the project in each command, as below: {why}")
-        go = f"export RUNNER_PROJECT={shlex.quote(str(Path(place).absolute()))} && "
+        go = f"export RUNNER_PROJECT={shlex.quote(str(Path(target).absolute()))} && "
     out.note(f"now: {go}runner up -d && runner submit hello --wait")
     out.note(f"a job of your own: {go}runner new NAME MODULE:FUNCTION")
     return 0
@@ -93,11 +93,11 @@ def _from_crontab(out: Output, folder: str, source: str, *, system: bool) -> int
         out.note(f"wrote {path}")
     out.note(f"{things(len(carried.jobs), 'job')}: {', '.join(carried.jobs)}")
     if carried.left:
-        out.note("could not be converted:")
-    for each in carried.left:
-        out.note(f"  line {each.line}: {printable(each.source)}\n    {printable(each.why)}")
+        out.note("these lines could not be converted:")
+    for left in carried.left:
+        out.note(f"  line {left.line}: {printable(left.source)}\n    {printable(left.why)}")
     project = Project.open(Path(folder).absolute())
-    out.note("now: read the file, and comment out those lines of the crontab. Then have the schedules submitted:")
+    out.note("now: read the file, and comment out these lines in the crontab. Then have the schedules submitted:")
     out.note(f"  {command_line(project, 'cron', 'install')}   # cron does, every minute")
     tell_missing(out, project)
     return 0
@@ -106,7 +106,7 @@ def _from_crontab(out: Output, folder: str, source: str, *, system: bool) -> int
 def _bounded(file: IO[bytes], name: str) -> bytes:
     data = file.read(_LARGEST + 1)
     if len(data) > _LARGEST:
-        raise UsageError(f"{name} has more than {_LARGEST // 1024**2} MiB", hint="name a crontab")
+        raise UsageError(f"{name} has more than {_LARGEST // 1024**2} MiB", hint="is it a crontab?")
     return data
 
 
@@ -119,4 +119,4 @@ def _read(source: str) -> bytes | None:
         with Path(source).open("rb") as file:
             return _bounded(file, source)
     except OSError as error:
-        raise UsageError(f"{source} cannot be read: {error.strerror}", hint="write the path of a crontab") from None
+        raise UsageError(f"{source} cannot be read: {error.strerror}", hint="check the path") from None

@@ -16,13 +16,12 @@ from runner.cli.terminal.output import Output
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Write the metrics to a file, atomically.",
+    help="Write the metrics to this file, atomically.",
 )
 def command(output: Path | None) -> int:
-    """Print metrics in Prometheus' text format, as runner web serves them under /metrics.
+    """Print metrics in the Prometheus text format, as runner web serves them under /metrics.
 
-    Call it with --output from cron or a timer to let node_exporter's textfile collector read the file, without an open
-    port.
+    To collect metrics without an open port, let cron write them to a file for node_exporter's textfile collector.
     """
     from runner.actions.metrics import exposition, write  # start-up time: --help needs no ledger
 

@@ -19,17 +19,20 @@ from runner.cli.terminal.output import Output, command_line
     "--file",
     type=click.Path(path_type=Path),
     metavar="PATH",
-    help="The job file to add the job to; by default NAME.yaml in jobs.d.",
+    help="The job file to add the job to; NAME.yaml in jobs.d by default.",
 )
-@click.option("--print", "show", is_flag=True, help="Print the new contents of the file, and write nothing.")
+@click.option("--print", "show", is_flag=True, help="Print the new content of the file, and write nothing.")
 @click.option(
-    "--import-timeout", type=POSITIVE_DURATION, metavar="DURATION", help="Time limit of the import; 10s by default."
+    "--import-timeout",
+    type=POSITIVE_DURATION,
+    metavar="DURATION",
+    help="Time limit for importing the function; 10s by default.",
 )
 def command(name: str, task: str, file: Path | None, show: bool, import_timeout: float | None) -> int:
-    """Write a job for a function. Its params come from the signature, type hints, defaults, and docstring.
+    """Add a job for a Python function. Params are taken from its signature, type hints, defaults, and docstring.
 
-    The function is imported in a separate process. Nothing is overwritten: if the file exists, the job is added at the
-    end of its jobs, and the rest stays byte for byte.
+    The function is imported in a separate process. If the file exists, the job is added at the end of its jobs, and
+    every other line stays as it is.
     """
     from runner.authoring.new_job import IMPORT_SECONDS, new_job  # start-up time: --help reads no settings
 

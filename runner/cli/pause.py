@@ -19,16 +19,16 @@ from runner.model.pause import ALL
 @click.option(
     "--for", "seconds", type=POSITIVE_DURATION, metavar="DURATION", help="Resume automatically after this time."
 )
-@click.option("--comment", metavar="TEXT", help="The reason; shown wherever the pause is shown.")
+@click.option("--comment", metavar="TEXT", help="The reason, which is shown with the pause.")
 @json_option
 @utc_option
 def command(
     job: str | None, everything: bool, seconds: float | None, comment: str | None, as_json: bool, utc: bool
 ) -> int:
-    """Pause a job, at once and on all hosts.
+    """Pause a job at once, on all hosts.
 
     While it is paused, its schedule submits nothing, its waiting runs do not start, and submit refuses it without
-    --force. Runs in progress continue. To end the pause, use runner resume.
+    --force. Runs in progress continue. runner resume ends the pause.
     """
     from runner.actions.pause import pause  # start-up time: --help reads no settings
 
@@ -42,5 +42,5 @@ def command(
         return 0
     until = f" until {show_moment(held.document()['until'], utc=utc)}" if held.ends is not None else ""
     again = command_line(project, "resume", *([job] if job else ["--all"]))
-    out.note(f"paused: {job or 'all jobs'}{until}; to go on: {again}")
+    out.note(f"paused: {job or 'all jobs'}{until}; to resume: {again}")
     return 0

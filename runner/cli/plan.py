@@ -25,11 +25,11 @@ INVALID = 2
 @json_option
 @utc_option
 def command(as_json: bool, utc: bool) -> int:
-    """Compare the job files here with the jobs that the workers run. Nothing is changed.
+    """Compare the job files here with the jobs that workers run. Nothing is changed.
 
     Shows added (+), changed (~), and removed (-) jobs, changed options, moved schedules, waiting runs that were
-    submitted under another spec, workers that have not loaded the latest files, and jobs with unsafe: true. Exits with
-    0 if there is no difference, with 1 if there is one, and with 2 if the files here have problems.
+    submitted under an older version of their job, workers that have not loaded the latest files, and jobs with unsafe:
+    true. The exit code is 0 if nothing differs, 1 if something does, and 2 if the files here have problems.
     """
     from runner.actions.plan import plan  # start-up time: --help reads no settings
 
@@ -52,8 +52,8 @@ def _show(out: Output, found: Plan) -> None:
         out.data(f"+ {name}")
     for name, changes in found.changed.items():
         out.data(f"~ {name}")
-        for each in changes:
-            out.data(f"    {_change(each)}")
+        for change in changes:
+            out.data(f"    {_change(change)}")
     for name in found.removed:
         out.data(f"- {name}")
     for moved in found.schedules:
@@ -62,7 +62,7 @@ def _show(out: Output, found: Plan) -> None:
             shown = ", ".join(show_moment(to_timestamp(slot), utc=out.utc) for slot in slots)
             out.data(f"    next runs {what}: {shown or 'none'}")
         for left_out in moved.skipped:
-            slot, until = (show_moment(to_timestamp(each), utc=out.utc) for each in (left_out.slot, left_out.until))
+            slot, until = (show_moment(to_timestamp(moment), utc=out.utc) for moment in (left_out.slot, left_out.until))
             out.data(f"    left out: {slot}, until {until}: {one_line(left_out.reason)}")
     for name, count in found.queued.items():
         out.data(f"waiting under another spec: {count} of {name}")

@@ -26,5 +26,7 @@ def command(job: str | None, everything: bool) -> int:
     if resume(project, job or ALL):
         out.note(f"resumed: {job or 'all jobs'}")
     else:
-        out.note(f"{job or 'all jobs'}: not paused" + ("" if job else " together, runner jobs shows which are by name"))
+        out.note(
+            f"{job} is not paused" if job else "pause --all is not in effect; runner jobs shows jobs paused by name"
+        )
     return 0

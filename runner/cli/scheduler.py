@@ -13,13 +13,13 @@ from runner.cli.terminal.output import Output, warn_of_problems
 
 
 @verb(example="runner scheduler --project /srv/reports")
-@click.option("--parent", type=int, hidden=True, help="End when this process is no longer the parent.")
+@click.option("--parent", type=int, hidden=True, help="Stop when this process is no longer the parent.")
 @log_format_option
 def command(parent: int | None, log_format: str) -> int:
     """Submit scheduled runs when they are due, until SIGTERM or Ctrl-C. The log goes to stderr.
 
-    The scheduler reloads changed files, and waits while Redis is unreachable. You can run any number of schedulers and
-    ticks on any number of hosts, because each slot of a schedule makes only one run.
+    The scheduler reloads changed files, and waits while Redis cannot be reached. You can run any number of schedulers
+    and ticks on any number of hosts: each slot of a schedule gets only one run.
     """
     from runner.actions.scheduler import Scheduler  # start-up time: --help reads no settings
     from runner.process.systemd import notify

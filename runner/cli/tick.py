@@ -18,8 +18,8 @@ from runner.model.run import to_timestamp
 def command(verbose: bool, as_json: bool) -> int:
     """Submit the scheduled runs that became due since the last tick.
 
-    Prints nothing if there is no problem. You can call it at any frequency and on any number of hosts, because each
-    slot of a schedule, and each version of a watched file, makes only one run.
+    Prints nothing if all is well. You can call it as often as you like, on any number of hosts: each slot of a
+    schedule, and each version of a watched file, gets only one run.
     """
     from runner.actions.tick import tick  # start-up time: --help reads no settings
 

@@ -178,18 +178,18 @@ def _status(out: Output, project: Project, manager: Manager) -> int:
 
     found = services(project, manager)
     headings = ("SERVICE", "STATE", "AT START", "PROCESS", "UNIT")
-    table(out, headings, [_row(each) for each in found], {"active": "green", "failed": "red", "not": "yellow"})
-    if all(each.well for each in found):
+    table(out, headings, [_row(service) for service in found], {"active": "green", "failed": "red", "not": "yellow"})
+    if all(service.well for service in found):
         return 0
     whose = "--user" if manager.user else "--system"
     out.note(f"hint: {command_line(project, 'up', '--systemd', 'enable', whose)}")
-    for each in found:
-        if each.installed and each.active != "active":
-            out.note(f"hint: its log: journalctl {'--user ' if manager.user else ''}-n 30 -u {each.name}")
+    for service in found:
+        if service.installed and service.active != "active":
+            out.note(f"hint: its log: journalctl {'--user ' if manager.user else ''}-n 30 -u {service.name}")
     return ATTENTION
 
 
-def _row(each: Service) -> tuple[str, ...]:
-    unit = "current" if each.current else "differs from what it should be" if each.installed else "not installed"
-    state = f"{each.active} ({each.sub})"
-    return (each.name, state, each.enabled, str(each.pid) if each.pid else "", unit)
+def _row(service: Service) -> tuple[str, ...]:
+    unit = "current" if service.current else "differs from what it should be" if service.installed else "not installed"
+    state = f"{service.active} ({service.sub})"
+    return (service.name, state, service.enabled, str(service.pid) if service.pid else "", unit)

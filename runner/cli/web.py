@@ -14,15 +14,19 @@ from runner.errors import UsageError
 
 
 @verb(example="runner web\nrunner web --new-token alice --role operate")
-@click.option("--host", metavar="ADDRESS", help="Listen on this address instead of web.host (127.0.0.1).")
 @click.option(
-    "--port", type=WholeNumber(0, 65535), help="Listen on this port instead of web.port (8420); 0: any free port."
+    "--host", metavar="ADDRESS", help="Listen on this address; by default, web.host of runner.yaml (127.0.0.1)."
 )
 @click.option(
-    "--no-token", is_flag=True, help="Let every user of this host in, if neither tokens nor a trusted proxy are set."
+    "--port",
+    type=WholeNumber(0, 65535),
+    help="Listen on this port instead of web.port (8420); 0 is any free port.",
 )
 @click.option(
-    "--new-token", "name", metavar="NAME", help="Create a token for this user, and the lines for runner.yaml."
+    "--no-token", is_flag=True, help="Let every user of this host in if neither tokens nor a trusted proxy are set."
+)
+@click.option(
+    "--new-token", "name", metavar="NAME", help="Create a token for this user, and print the lines for runner.yaml."
 )
 @click.option(
     "--role",
@@ -35,12 +39,12 @@ from runner.errors import UsageError
 def command(host: str | None, port: int | None, no_token: bool, name: str | None, role: str, as_json: bool) -> int:
     """Serve the dashboard and the REST API until Ctrl-C.
 
-    By default, only this host can reach it. To use another --host, set tokens or a trusted proxy in runner.yaml.
-    Without either, it prints a link with a token when it starts. The link works once. API clients send the token as a
-    bearer token.
+    By default, only this host can reach it. To listen on another address, first set tokens or a trusted proxy in
+    runner.yaml. Without them, a link with a token is printed at the start, which works once. API clients send that
+    token as a bearer token.
 
-    With more than one --project, all of them are shown, and `web` in runner.yaml of the first one says who may use
-    them.
+    With more than one --project, the dashboard shows all of them. Access is controlled by `web` in the first one's
+    runner.yaml.
     """
     try:
         # an extra: no other command needs these
@@ -49,7 +53,7 @@ def command(host: str | None, port: int | None, no_token: bool, name: str | None
         from runner.web.serving import serve
     except ImportError as error:
         raise UsageError(
-            f"the web needs more packages ({error.name} is missing)", hint='pip install "celery-runner[web]"'
+            f"runner web needs more packages ({error.name} is missing)", hint='pip install "celery-runner[web]"'
         ) from None
     out = Output(as_json=as_json)
     token, digest = new_token()
@@ -59,7 +63,7 @@ def command(host: str | None, port: int | None, no_token: bool, name: str | None
             out.document({"name": name, "token": token, "sha256": digest, "role": role})
         else:
             out.data(token)
-        out.note(f"into runner.yaml, under web: and tokens:\n  {name}: {{sha256: {digest}, role: {role}}}")
+        out.note(f"add to runner.yaml, below web: and tokens:\n  {name}: {{sha256: {digest}, role: {role}}}")
         return 0
     projects = open_projects()
     for project in projects.by_name.values():
@@ -68,11 +72,11 @@ def command(host: str | None, port: int | None, no_token: bool, name: str | None
     address = host or settings.host
     start_token = None if no_token or settings.tokens or settings.trusted_header else token
     app = create_web_app(projects, host=address, start_token=start_token)
-    # An unreachable Redis is told before anybody looks.
+    # Reports an unreachable Redis now, and not only on the first page.
     Shown(out, projects).read(lambda project: project.ledger.workers())
     if is_wildcard(address) and not settings.hosts:
         out.warn(
-            "web.hosts is empty, so requests are answered only under localhost and addresses of this host; "
+            "web.hosts is empty, so only requests to localhost and to addresses of this host are answered; "
             "add the names that browsers use"
         )
 
@@ -82,7 +86,7 @@ def command(host: str | None, port: int | None, no_token: bool, name: str | None
             out.lines([{"url": url, "token": start_token, "link": link}])
         out.note(f"runner web ready: {link}")
 
-    release()  # the server's own handling of signals begins from here
+    release()  # from here on, the server handles signals
     serve(app, host=address, port=settings.port if port is None else port, ready=ready)
     return 0
 

@@ -29,12 +29,12 @@ _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
     "--name",
     "-n",
     metavar="NAME",
-    help="The worker's name in lists and logs, such as reports@%h; unique by default.",
+    help="The worker's name in lists and logs, such as reports@%h (%h is the host); unique by default.",
 )
-@click.option("--reload-code", is_flag=True, help="Restart when Python files change; for development.")
-@click.option("--plain", is_flag=True, hidden=True, help="What runs write is passed on as it is.")
-@click.option("--hold", type=int, hidden=True, help="A descriptor whose lock this process holds.")
-@click.option("--with-scheduler", is_flag=True, hidden=True, help="Run a scheduler beside it, as up does.")
+@click.option("--reload-code", is_flag=True, help="Restart when Python files change, for development.")
+@click.option("--plain", is_flag=True, hidden=True, help="Pass on the output of runs unchanged.")
+@click.option("--hold", type=int, hidden=True, help="The file descriptor of a lock that this process holds.")
+@click.option("--with-scheduler", is_flag=True, hidden=True, help="Also run a scheduler, as up does.")
 def command(
     concurrency: int | None,
     queues: tuple[str, ...],
@@ -52,11 +52,11 @@ def command(
 
     Changes in job files take effect within a second. Runs in progress are not affected.
 
-    The worker waits while Redis is down, at its start and later. SIGTERM or Ctrl-C stops it: it takes no new runs, and
-    runs in progress have worker.shutdown_grace to end.
+    If Redis is down, the worker waits for it, at the start and later. SIGTERM or Ctrl-C stops it: it takes no new runs,
+    and gives runs in progress the time of worker.shutdown_grace to finish.
     """
     if hold is not None:
-        # The lock is this process's and its pool's: what a job starts must not keep it.
+        # This process and its pool hold the lock. A program that a job starts must not inherit it.
         os.set_inheritable(hold, False)
     project = open_project()
     warn_of_problems(Output(), project)
@@ -87,9 +87,9 @@ def start(
     reload_code: bool = False,
     wait: bool = True,
 ) -> int:
-    """Run a worker of ``project`` in this process until it ends; return its exit code.
+    """Run a worker of ``project`` in this process until it stops; return its exit code.
 
-    ``wait`` says whether it waits for a Redis that is down.
+    With ``wait``, it waits for Redis if that is down at the start.
     """
     # start-up time: no other command imports Celery
     from runner.actions.await_server import await_server
@@ -103,18 +103,18 @@ def start(
         try:
             await_server(project, lambda text: out.note(log_line("worker", text, log_form)))
         except (Terminated, KeyboardInterrupt):
-            # As a worker that waits for Redis later on.
+            # A worker that is stopped while it waits for Redis later exits with 0, too.
             notify("STOPPING=1")
             return 0
     else:
         refuse_missing_permissions(project.ledger)
     settings = project.settings
-    # A worker that starts anew reads its command line anew, with its relative paths.
+    # A worker that restarts reads its command line again, and its paths are relative to this folder.
     came_from = os.open(".", _FOLDER) if reload_code else None
-    # Jobs find the project's files by relative paths wherever the worker was started.
+    # Relative paths in jobs are relative to the project, wherever the worker was started.
     os.chdir(settings.project)
     with scheduler_beside(settings, log_form) if with_scheduler else nullcontext():
-        release()  # the worker's own handling begins from here
+        release()  # from here on, the worker handles signals
         code = run_worker(
             settings,
             project.catalog,
@@ -127,7 +127,7 @@ def start(
             reload_code=reload_code,
         )
     if code is None:
-        # The interpreter anew: of what it imported, nothing is left. The process stays the same.
+        # Execute the interpreter again: the process id stays, and no imported module is left.
         if came_from is not None:
             os.fchdir(came_from)
         sys.stderr.flush()

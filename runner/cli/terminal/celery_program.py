@@ -1,4 +1,4 @@
-"""Errors of the runner in Celery's own program: ``celery -A runner call JOB`` shows no traceback either."""
+"""Report errors of the runner in the program ``celery`` without a traceback, as in ``celery -A runner call JOB``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def reporting() -> Iterator[None]:
     try:
         yield
     except RunnerError as error:
-        # Celery shows the traceback of what fails while it imports the app.
+        # Celery would show a traceback if the import of the app fails.
         sys.exit(report_error(error, as_json=False))
 
 

@@ -1,4 +1,4 @@
-"""Makes options of the command line out of declared ones, and reads them."""
+"""Turn declared options into options of the command line, and read their values."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
 MOST_WORDS = 6
-"""Words of a choice that a usage line shows; it names more of them by the option."""
+"""The longest choice that help spells out; a longer one is shown by the name of the option."""
 
 
 class Declared(ParamType):
-    """The values of a declared option. A wrong one is refused at once, unless the project's zone must be known."""
+    """The value of a declared option. A wrong one is refused at once, except where the project's time zone matters."""
 
     def __init__(self, declared: Option) -> None:
         self.declared = declared
@@ -38,7 +38,7 @@ class Declared(ParamType):
         return value
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:  # noqa: ARG002
-        """Complete the words of a choice."""
+        """Complete the values of a choice."""
         from click.shell_completion import CompletionItem  # start-up time: only the shell asks for this
 
         words = choices(self.declared.type)
@@ -113,6 +113,6 @@ def _metavar(declared: Option) -> str:
 
 
 def choices(value_type: ValueType) -> tuple[str, ...]:
-    """Return the words that an option takes; none if it takes others too."""
+    """Return the values of a choice; an empty tuple for any other type."""
     rule = (value_type.item if isinstance(value_type, ListOf) else value_type).schema()
     return tuple(rule.get("enum", ()))

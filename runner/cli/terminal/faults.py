@@ -1,4 +1,4 @@
-"""Tell faults with a remedy, interrupts, and bugs apart. Each has its exit code."""
+"""Report errors of the user, and bugs; each has its exit code."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BUG = 70
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 
 PRECEDENCE = (BUG, 69, 2, 4, 1, 5, 3, 124)
-"""Of several ids' exit codes, the first of these that applies."""
+"""For several ids, the exit code is the first of these that one of them has."""
 
 
 class OutputLost(RunnerError):
@@ -48,7 +48,7 @@ def report_click(error: click.ClickException, *, as_json: bool) -> int:
 
 
 def report_error(error: RunnerError, *, as_json: bool) -> int:
-    """Report a fault that the user can do something about."""
+    """Report an error that the user can fix."""
     if as_json and not isinstance(error, OutputLost):
         write(sys.stdout, json.dumps(error_document(error)) + "\n")
     else:
@@ -57,21 +57,21 @@ def report_error(error: RunnerError, *, as_json: bool) -> int:
 
 
 def error_document(error: RunnerError) -> dict[str, object]:
-    """Return the JSON object that stands for an error; its hint can be pasted in any folder."""
+    """Return the JSON object for an error. Commands in its hint work from any folder."""
     document = error.as_dict()
     document["error"]["hint"] = error.hint and with_project(error.hint)  # type: ignore[index]
     return document
 
 
 def describe(error: RunnerError) -> str:
-    """Return the lines that a person reads."""
+    """Return an error as text: its message, and its hint if there is one."""
     return printable(f"error: {error.message}\n" + (f"hint: {with_project(error.hint)}\n" if error.hint else ""))
 
 
-def report_bug(error: BaseException, words: Sequence[str], *, as_json: bool) -> int:
-    """Keep the traceback in a log file and name that file."""
-    log = _keep(error, words)
-    where = f"the traceback is in {log}" if log else "the traceback could not be kept"
+def report_bug(error: BaseException, arguments: Sequence[str], *, as_json: bool) -> int:
+    """Write the traceback to a log file, and report the bug with the name of that file."""
+    log = _keep(error, arguments)
+    where = f"the traceback is in {log}" if log else "the traceback could not be written to a file"
     bug = RunnerError(f"this is a bug in the runner: {type(error).__name__}: {_one_line(error)}", hint=where)
     return report_error(bug, as_json=as_json)
 
@@ -87,24 +87,24 @@ def _masked(text: str) -> str:
     return mask(text)
 
 
-def _keep(error: BaseException, words: Sequence[str]) -> Path | None:
-    head = f"runner {__version__}, Python {sys.version.split()[0]} on {sys.platform}\ncommand: {list(words)!r}\n\n"
+def _keep(error: BaseException, arguments: Sequence[str]) -> Path | None:
+    head = f"runner {__version__}, Python {sys.version.split()[0]} on {sys.platform}\ncommand: {list(arguments)!r}\n\n"
     import traceback  # start-up time: bugs are rare
 
     text = _masked(head + "".join(traceback.format_exception(error)))
     name = f"bug-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
-    # The last resort is a folder that all may write to: nothing goes through a link that somebody put there.
+    # The last resort is a folder that everybody may write to. A link that somebody put there is not followed.
     for keep in (_keep_in_project, _keep_in_temporary_folder):
-        with contextlib.suppress(Exception):  # the bug may lie there
-            return keep(name, text, words)
+        with contextlib.suppress(Exception):  # the bug may be in there
+            return keep(name, text, arguments)
     return None
 
 
-def _keep_in_project(name: str, text: str, words: Sequence[str]) -> Path:
+def _keep_in_project(name: str, text: str, arguments: Sequence[str]) -> Path:
     from runner.host.state import state_folder  # start-up time: bugs are rare
     from runner.settings import load_settings
 
-    with state_folder(load_settings(_project_of(words)).state_dir) as state, state.folder("log") as logs:
+    with state_folder(load_settings(_project_of(arguments)).state_dir) as state, state.folder("log") as logs:
         _write_log(logs.open(name, _NEW), text)
         return logs.path / name
 
@@ -122,21 +122,21 @@ def _write_log(descriptor: int, text: str) -> None:
         file.write(text)
 
 
-def _project_of(words: Sequence[str]) -> str | None:
-    for index, word in enumerate(words):
-        if word == "--project" and index + 1 < len(words):
-            return words[index + 1]
-        if word.startswith("--project="):
-            return word.partition("=")[2]
+def _project_of(arguments: Sequence[str]) -> str | None:
+    for index, argument in enumerate(arguments):
+        if argument == "--project" and index + 1 < len(arguments):
+            return arguments[index + 1]
+        if argument.startswith("--project="):
+            return argument.partition("=")[2]
     return None
 
 
 def write(stream: Any, text: str) -> None:
-    """Write and flush; a pipe that nobody reads any more is silent, and what follows goes nowhere.
+    """Write and flush. If nobody reads a pipe any more, this and all later output to it is discarded.
 
     Raises:
-        OutputLost: stdout takes no more. Words that stderr does not take are lost in silence: there is no place left to
-            say so, and a full disk under a log must not end the wait for a run.
+        OutputLost: stdout cannot be written. Text that stderr does not take is discarded: nobody can be told, and a
+            full disk under a log must not end the wait for a run.
     """
     try:
         stream.write(text)

@@ -58,8 +58,10 @@ class WithExample(click.Command):
 
     def _unexpected(self, ctx: click.Context, rest: list[str]) -> UsageError:
         what = f"unexpected argument {rest[0]!r}"
-        if self.takes_params(ctx) and all("=" in each and each.partition("=")[0].isidentifier() for each in rest):
-            return UsageError(f"{what}, did you mean {' '.join(f'-p {shlex.quote(each)}' for each in rest)}?")
+        if self.takes_params(ctx) and all(
+            "=" in argument and argument.partition("=")[0].isidentifier() for argument in rest
+        ):
+            return UsageError(f"{what}, did you mean {' '.join(f'-p {shlex.quote(argument)}' for argument in rest)}?")
         return UsageError(what, hint=f"{ctx.command_path} --help")
 
     def takes_params(self, ctx: click.Context) -> bool:
@@ -101,7 +103,7 @@ class LazyGroup(WithExample, click.Group):
                 # Padded, so that the columns of all groups are aligned.
                 formatter.write_dl([(name.ljust(width), line) for name, line in commands.items()])
         with formatter.section("Options"):
-            formatter.write_dl([each for param in self.get_params(ctx) if (each := param.get_help_record(ctx))])
+            formatter.write_dl([record for param in self.get_params(ctx) if (record := param.get_help_record(ctx))])
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
         """Complete the names of commands, and this group's options, without importing a command."""

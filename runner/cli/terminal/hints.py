@@ -1,4 +1,4 @@
-"""Commands in hints work from any folder: the project is named in them, once it is known which one is meant."""
+"""Add ``--project`` to the commands in hints, so that they work from any folder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def remember(project: Path) -> None:
 
 
 def with_project(hint: str) -> str:
-    """Return a hint whose commands name the project. ``--project`` stands before the verb: words may follow it."""
+    """Return a hint whose commands name the project, if one is open. More text may follow the command in a hint."""
     if _Opened.project is None or "--project" in hint:
         return hint
     return _COMMAND.sub(lambda match: f"{match[0]}--project {shlex.quote(str(_Opened.project))} ", hint)

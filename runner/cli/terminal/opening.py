@@ -1,4 +1,4 @@
-"""Opens the project that the command line names."""
+"""Open the project, or the projects, that the command line names."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def named_project() -> str | None:
     found = _named_projects()
     if len(found) > 1:
         verb = click.get_current_context().info_name
-        raise UsageError(f"{verb} works on one project, and --project names {len(found)}", hint="name one of them")
+        raise UsageError(f"{verb} works on one project, and --project names {len(found)}", hint="name only one")
     return found[0] if found else None
 
 

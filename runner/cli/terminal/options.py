@@ -1,4 +1,4 @@
-"""Options and kinds of values that more than one command takes."""
+"""Options, and types of their values, that more than one command has."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ else:
 F = TypeVar("F", bound=Callable[..., Any])
 
 PROJECT = "runner.project"
-"""Where the context keeps the folders that ``--project`` named."""
+"""The key in the context for the folders that ``--project`` named."""
 
 
 def _keep_project(ctx: click.Context, _param: click.Parameter, value: tuple[str, ...]) -> None:
-    # What stands after the verb replaces what stands before it, as in an alias.
+    # After the command it replaces the one before, which may come from a shell alias.
     if value:
         ctx.meta[PROJECT] = value
 
@@ -36,18 +36,18 @@ project_option = click.option(
     is_eager=True,
     multiple=True,
     type=click.Path(),
-    help="The project's folder; by default searched from here upward.",
+    help="The project's folder; by default, the current folder or the nearest one above it.",
 )
-"""Stands before and after the verb. Commands that show several projects take it more than once."""
+"""Stands before or after the command. Commands that show several projects take it more than once."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-jsonl_option = click.option("--jsonl", is_flag=True, help="Print one JSON object per line.")
+jsonl_option = click.option("--jsonl", is_flag=True, help="Print a JSON object per line.")
 utc_option = click.option("--utc", is_flag=True, help="Show times in UTC.")
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="Print nothing when the exit code is 0.")
 
 
 def in_one_form(**asked: bool) -> None:
-    """Refuse more than one of the options that say what to print; each is given by its name.
+    """Check that at most one of the options for the output format was given; each is passed by its name.
 
     Raises:
         UsageError: more than one was given.
@@ -102,12 +102,12 @@ POSITIVE_DURATION = DurationType(positive=True)
 
 
 def _queues(_ctx: click.Context, _param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the names of queues, each once: ``-Q a -Q b,c`` as Celery's own command reads it."""
+    """Return the distinct names of queues. As in Celery, ``-Q a -Q b,c`` names three."""
     if not value:
         return ()
-    from runner.model.queue_name import QUEUE_NAME  # start-up time: --help knows no model
+    from runner.model.queue_name import QUEUE_NAME  # start-up time: --help needs no model
 
-    names = [name.strip() for each in value for name in each.split(",")]
+    names = [name.strip() for names in value for name in names.split(",")]
     for name in names:
         if not re.fullmatch(str(QUEUE_NAME.pattern), name):
             raise click.BadParameter(f"{name!r} is not a valid queue name, {QUEUE_NAME.advice}.")
@@ -147,7 +147,7 @@ def _job_names(ctx: click.Context) -> list[str]:
     try:
         folders = ctx.meta.get(PROJECT) or (None,)
         return sorted({name for folder in folders for name in Project.open(folder).catalog.jobs})
-    except Exception:  # noqa: BLE001 - whatever is wrong with the project, a prompt is no place to say so
+    except Exception:  # noqa: BLE001 - an error message would garble the prompt
         return []
 
 
@@ -163,10 +163,10 @@ def params_options(function: F) -> F:
         "words",
         multiple=True,
         metavar="NAME=VALUE",
-        help="A param; the value is read as its declared type.",
+        help="Set a param; the value is read as the declared type.",
     )
     document = click.option(
-        "--params", "document", metavar="JSON|@FILE|-", help="Params as a JSON object; -p overrides them."
+        "--params", "document", metavar="JSON|@FILE|-", help="Set params from a JSON object; -p overrides them."
     )
     return words(document(function))
 
@@ -176,7 +176,7 @@ log_format_option = click.option(
     type=click.Choice(["text", "json"]),
     default="text",
     show_default=True,
-    help="Log text, or one JSON object per line.",
+    help="Log text, or a JSON object per line.",
 )
 
 
@@ -197,7 +197,7 @@ def worker_options(function: F) -> F:
             type=click.Choice(["prefork", "threads", "solo"]),
             default="prefork",
             show_default=True,
-            help="How runs are performed; only prefork supports timeout, env, and --terminate.",
+            help="How to perform runs. Only prefork supports timeout, env, and --terminate.",
         ),
         click.option(
             "--queue",
@@ -206,13 +206,18 @@ def worker_options(function: F) -> F:
             multiple=True,
             metavar="NAME",
             callback=_queues,
-            help="A queue to take runs from; repeat it, or separate names with commas.",
+            help="Take runs from this queue; repeat it, or separate names by commas. By default, worker.queues.",
         ),
-        click.option("--concurrency", "-c", type=WholeNumber(1, 1024), help="The number of runs at the same time."),
+        click.option(
+            "--concurrency",
+            "-c",
+            type=WholeNumber(1, 1024),
+            help="How many runs to perform at a time; by default, worker.concurrency of runner.yaml.",
+        ),
         click.option(
             "--no-wait",
             is_flag=True,
-            help="Exit with 69 if Redis cannot be reached at the start; the default is to wait.",
+            help="Exit with 69 if Redis is down at the start, instead of waiting for it.",
         ),
     ):
         function = add(function)

@@ -1,4 +1,4 @@
-"""Reads ``--params``: JSON, a file or stdin."""
+"""Read ``--params``: JSON, a file, or stdin."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from runner.errors import InvalidParams
 from runner.model.strict_json import read_json
 
 _LARGEST = 64 * 1024**2
-"""Bytes: what `limits.params` may be at most."""
+"""The largest value of ``limits.params``, in bytes."""
 
 _FORMS = "write a JSON object, @FILE, or - for stdin"
 
 
 def read_document(text: str | None) -> dict[str, Any]:
-    """Return the params of ``--params``; none without it.
+    """Return the params of ``--params``; an empty dictionary without it.
 
     Raises:
-        InvalidParams: it cannot be read, or is no JSON object.
+        InvalidParams: it cannot be read, or is not a JSON object.
     """
     if text is None:
         return {}
@@ -38,7 +38,7 @@ def _fetch(text: str) -> tuple[str, str]:
         if text == "-":
             return "stdin", _read(sys.stdin.buffer, "stdin").decode("utf-8-sig")
         if text.startswith("@"):
-            # Not a regular file alone: a shell writes @<(command) as a pipe.
+            # It may be a pipe: a shell replaces @<(command) by one.
             with Path(text[1:]).open("rb") as file:
                 return text[1:], _read(file, text[1:]).decode("utf-8-sig")
     except OSError as error:

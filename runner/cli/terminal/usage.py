@@ -49,10 +49,10 @@ def _bad_value(error: click.BadParameter) -> str:
     param = error.param
     if param is not None and isinstance(param.type, click.Choice):
         given = re.match(r"'(.*?)' is not one of ", message)
-        words = [str(choice) for choice in param.type.choices]
-        close = get_close_matches(given[1], words, n=1) if given is not None else []
+        values = [str(choice) for choice in param.type.choices]
+        close = get_close_matches(given[1], values, n=1) if given is not None else []
         if given is not None:
-            message = f"{given[1]!r} is not one of {', '.join(words)}"
+            message = f"{given[1]!r} is not one of {', '.join(values)}"
         message += f", did you mean {close[0]}?" if close else ""
     if isinstance(param, click.Option):
         return f"{max(param.opts, key=len)}: {message}"
