@@ -1,4 +1,4 @@
-"""Examine a project: its settings and specs, its servers, its workers, and whether ledger and queues agree."""
+"""Check a project: its settings and jobs, its servers, its workers, and whether ledger and queues agree."""
 
 from __future__ import annotations
 
@@ -42,32 +42,32 @@ if TYPE_CHECKING:
     from runner.settings import Settings
 
 UNSUBMITTED_SECONDS = 150
-"""Seconds after which a slot that was not submitted tells that nobody looks; a tick comes each minute."""
+"""Seconds after which a due slot should have been submitted; a tick comes every minute."""
 LITTLE_SPACE = 256 * 1024**2
-"""Bytes left on the embedded server's disk that deserve a word."""
+"""Free bytes on the embedded server's disk below which the doctor warns."""
 
 
 def examine(project: Project, *, repair: bool = False, quick: bool = False) -> Report:
-    """Return all findings. An unreachable server is a finding, not an error.
+    """Check a project and return all findings. A server that cannot be reached is a finding, not an error.
 
     Args:
-        project: what to examine.
-        repair: mend first what can be mended, and tell what that was.
-        quick: leave out what looks at each run, or at each key in Redis.
+        project: the project to check.
+        repair: first repair what can be repaired; the report names it.
+        quick: leave out the checks that read every run, or every key in Redis.
     """
     local = [*_settings(project), *_jobs(project), *_former_server(project.settings)]
     local += check_broker(project, quick=quick)
     try:
         lacking = _permissions(project)
         if lacking.level is not Level.OK:
-            # Whatever else is asked could be refused.
+            # Any other command could be refused.
             return Report((*local, lacking))
         server = [_reached(project), lacking, *check_server(project.ledger)]
     except Unavailable as error:
         return Report((*local, _unreachable(error)))
     local += [*server, *_embedded(project.settings)]
     if any(finding.name in ("replication", "disk-writes") and finding.level is Level.PROBLEM for finding in server):
-        # Scripts are refused there; what matters is told already.
+        # Scripts are refused there, and the reason is among the findings.
         return Report(tuple(local))
     mended: list[Finding] = []
     try:
@@ -82,7 +82,7 @@ def _permissions(project: Project) -> Finding:
     missing = missing_permissions(project.ledger)
     if missing.rules:
         return problem("permissions", f"the user of redis_url lacks permissions: {missing}", remedy(missing))
-    return ok("permissions", "the user of redis_url may do all that is needed")
+    return ok("permissions", "the user of redis_url has all permissions that are needed")
 
 
 def _ledger(project: Project, *, quick: bool) -> Iterator[Finding]:
@@ -105,7 +105,7 @@ def _ledger(project: Project, *, quick: bool) -> Iterator[Finding]:
 
 
 def _served(project: Project) -> Iterator[Finding]:
-    """Say whether workers take from the queues of the jobs, before anything waits in them."""
+    """Check that workers take runs from the queues of all enabled jobs, even if no run is waiting there."""
     queues: dict[str, list[str]] = {}
     for job in sorted(project.catalog.jobs.all(), key=lambda job: job.name):
         if job.enabled:
@@ -122,7 +122,7 @@ def _scheduled(project: Project) -> list[str]:
 
 
 def _schedules(project: Project) -> Iterator[Finding]:
-    """Say whether somebody submits what is due: a tick, a scheduler, or ``runner up``."""
+    """Check that due runs are submitted, by a tick, a scheduler, or ``runner up``."""
     scheduled = _scheduled(project)
     if not scheduled:
         return
@@ -130,26 +130,26 @@ def _schedules(project: Project) -> Iterator[Finding]:
     for name, fault in behind.faults.items():
         yield problem("schedules", f"job {name} never runs from here: {fault}", "correct its schedule")
     unseen = behind.unseen
-    late = min(behind.due.items(), key=lambda each: each[1], default=None)
+    late = min(behind.due.items(), key=lambda due: due[1], default=None)
     if late is not None and behind.now - late[1] > UNSUBMITTED_SECONDS * 1000:
-        what = f"nobody submits what is due: {late[0]} was due {to_timestamp(late[1])}"
+        what = f"no tick and no scheduler submits due runs: {late[0]} was due {to_timestamp(late[1])}"
     elif unseen:
-        what = f"no tick and no scheduler has looked at {things(len(unseen), 'schedule')} yet: {named(unseen)}"
+        what = f"no tick and no scheduler has read {things(len(unseen), 'schedule')} yet: {named(unseen)}"
     else:
-        yield ok("schedules", f"{things(len(scheduled), 'job')} with a schedule, all that was due is submitted")
+        yield ok("schedules", f"{things(len(scheduled), 'job')} with a schedule, and all due runs are submitted")
         return
     yield warning("schedules", what, "runner cron install, or runner up --systemd, or runner scheduler")
 
 
 def _repair(project: Project) -> list[Finding]:
-    """Mend what can be mended; return the findings that were, as they stood before."""
+    """Repair what can be repaired; return the findings from before the repair."""
     mended = [finding for finding in reconcile(project.ledger, mend=True) if finding.repairable and finding.count]
     letters = check_dead_letters(project.ledger)
     if letters.count:
         try:
             path = archive_dead_letters(project.ledger, project.settings.state_dir)
         except (OSError, InvalidSettings):
-            return mended  # it is found again, and stays a warning
+            return mended  # they are found again, and stay a warning
         mended.append(
             Finding(name=letters.name, level=letters.level, what=f"{letters.what}: now in {path}", count=letters.count)
         )
@@ -161,7 +161,7 @@ def _unreachable(error: RunnerError) -> Finding:
 
 
 def _reached(project: Project) -> Finding:
-    # The first command: a server that is away is told by its error.
+    # The first command raises Unavailable if the server is down.
     project.ledger.workers()
     url = project.settings.redis_url
     return ok("server", "the embedded server answers" if url == EMBEDDED else f"{mask(url)} answers")
@@ -173,7 +173,7 @@ def _settings(project: Project) -> Iterator[Finding]:
         yield warning("settings", text, "correct it")
     if not settings.warnings:
         files = ", and over it ".join(map(str, settings.files))
-        yield ok("settings", files or f"{settings.project} has no runner.yaml, all is default")
+        yield ok("settings", files or f"{settings.project} has no runner.yaml, so all settings are defaults")
 
 
 def _jobs(project: Project) -> Iterator[Finding]:
@@ -182,7 +182,7 @@ def _jobs(project: Project) -> Iterator[Finding]:
     if problems:
         yield problem(
             "jobs",
-            f"{things(len(problems), 'problem')} in files of jobs: {problems[0]}",
+            f"{things(len(problems), 'problem')} in job files: {problems[0]}",
             "runner validate lists them all",
         )
     for text in catalog.warnings:
@@ -200,14 +200,20 @@ def _jobs(project: Project) -> Iterator[Finding]:
 
 
 def _needs_of_jobs(project: Project) -> Iterator[Finding]:
-    """Say which files and commands that jobs need are missing on this host."""
+    """Check that the files and commands that jobs need exist on this host."""
     jobs = project.catalog.jobs
     names = sorted({name for option in ("env_file", "secrets", "watch") for name in jobs.with_option(option)})
-    told = [f"{name}: {each}" for name in names for each in host_complaints(jobs[name], project.settings, os.environ)]
-    for text in told[:EXAMPLES]:
+    complaints = [
+        f"{name}: {complaint}"
+        for name in names
+        for complaint in host_complaints(jobs[name], project.settings, os.environ)
+    ]
+    for text in complaints[:EXAMPLES]:
         yield warning("needs", f"job {text}", "correct it, if workers of the job run on this host")
-    if len(told) > EXAMPLES:
-        yield warning("needs", f"{things(len(told) - EXAMPLES, 'more fault')} of this kind", "correct the first ones")
+    if len(complaints) > EXAMPLES:
+        yield warning(
+            "needs", f"{things(len(complaints) - EXAMPLES, 'more fault')} of this kind", "correct the first ones"
+        )
 
 
 def _embedded(settings: Settings) -> Iterator[Finding]:
@@ -216,27 +222,28 @@ def _embedded(settings: Settings) -> Iterator[Finding]:
     server = embedded.running(settings)
     left = shutil.disk_usage(settings.state_dir).free
     if left < LITTLE_SPACE:
-        yield warning("embedded", f"{left // 1024**2} MiB are left for {settings.state_dir}", "free space on its disk")
+        free = f"only {left // 1024**2} MiB are free for {settings.state_dir}"
+        yield warning("embedded", free, "free space on its disk")
     elif server is not None:
         yield ok("embedded", f"{server.program} runs as process {server.pid} since {server.started_at}")
 
 
 def _former_server(settings: Settings) -> Iterator[Finding]:
-    """Say that runs may be left on the embedded server of a project that uses another one now."""
+    """Warn if the project uses another server now, and runs may be left on its embedded one."""
     if settings.redis_url == EMBEDDED:
         return
     data = Place(settings.state_dir, "").data
     if any(path.stat().st_size for path in data.glob("appendonlydir/*.aof")) if data.is_dir() else False:
         yield warning(
             "former-server",
-            f"the embedded server's data is still in {data}: its runs are not seen through redis_url",
+            f"the embedded server's data is still in {data}, and its runs are not on the server of redis_url",
             "RUNNER_REDIS_URL=embedded runner runs lists them, RUNNER_REDIS_URL=embedded runner worker finishes them; "
             f"then remove {data}",
         )
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what matters, by distribution."""
+    """Return the installed versions of the runner and the main packages that it needs, by distribution."""
     found = {"runner": __version__}
     for name in ("celery", "kombu", "redis"):
         try:

@@ -1,4 +1,4 @@
-"""Examine the archive: can it be reached, is its schema the one of this version, and is it close to losing runs?"""
+"""Check the archive: whether it answers, has the schema of this version, and is about to lose runs."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 NAME = "archive"
 
 LATE_SECONDS = 60.0
-"""Seconds after the end of a run from which on it deserves a word that it is not copied."""
+"""Seconds after the end of a run within which it should be copied."""
 CLOSE = 0.5
-"""The share of its retention after which a run that is not copied is close to being lost."""
+"""The share of its retention after which an uncopied run counts as about to be lost."""
 
 _REMEDY = "start a worker, or runner archive --follow; runner archive copies them now"
 
 
 def check_archive(project: Project) -> Iterator[Finding]:
-    """Yield what is to say of the archive; nothing in a project without one.
+    """Yield the finding about the archive, if the project has one.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -43,7 +43,7 @@ def check_archive(project: Project) -> Iterator[Finding]:
 
 
 def judge(status: ArchiveStatus) -> Finding:
-    """Return the finding of a database that answers."""
+    """Return the finding about a database that answers."""
     if status.version > status.current:
         schema = f"version {status.version} of the archive's schema"
         return problem(NAME, f"{status.name} has {schema}, and this runner knows {status.current}", "update the runner")
@@ -70,7 +70,7 @@ def judge(status: ArchiveStatus) -> Finding:
 
 
 def _close_to_loss(backlog: Backlog) -> str | None:
-    """Return what will be lost first, or is lost already, in words; None if there is time."""
+    """Return a description of the loss that is near or has happened, or None."""
     if backlog.ended is None:
         return None
     for what, until in (("the result", backlog.loses_result), ("the record", backlog.loses_run)):

@@ -1,4 +1,4 @@
-"""Examine the workers of this host, or of this container, alone: fast enough for a health check."""
+"""Check only the workers on this host or in this container, fast enough for a health check."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def examine_workers(project: Project) -> Report:
-    """Return a finding for each worker of the project that lives here, or one that says that none does.
+    """Return a finding for every worker of the project on this host or in this container; a problem if there is none.
 
-    One command to Redis, and nothing else is examined. A worker that drains counts as healthy.
+    It sends one command to Redis, and checks nothing else. A draining worker is healthy.
 
     Raises:
-        Unavailable: Redis cannot be reached. That says nothing about the worker.
+        Unavailable: Redis cannot be reached, so the state of the worker is unknown.
     """
     host = socket.gethostname()
     recorded = workers_of_host(project.ledger, host)
@@ -29,7 +29,7 @@ def examine_workers(project: Project) -> Report:
 
 
 def _lives_here(local: Local) -> bool:
-    # Another container may have the same host name, and a process of this number.
+    # Another container may have the same host name, and a process with the same id.
     started = started_at(local.worker.pid)
     return started is not None and local.process in ("", started)
 
