@@ -23,10 +23,10 @@ def takes_answer(function: Callable[..., int]) -> Callable[..., int]:
 @verb(example='runner approve 3f2a9c41 --comment "the numbers are right"')
 @takes_answer
 def command(ids: tuple[str, ...], comment: str | None, as_json: bool) -> int:
-    """Approve steps that wait for it, so that their flows continue.
+    """Approve steps that are waiting for approval, so that their flows continue.
 
-    ID is the run of the step, or its flow if that waits for one approval only. A run that does not wait for an approval
-    is refused with exit code 5.
+    ID is the run of the step, or of its flow if only one step of it is waiting. A run that is not waiting for
+    approval is refused with exit code 5.
     """
     return answer(ids, approved=True, comment=comment, as_json=as_json)
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 @verb(example="runner archive\nrunner archive --follow\nrunner archive --status")
 @click.option("--follow", is_flag=True, help="Copy runs when they have ended, until SIGTERM or Ctrl-C.")
-@click.option("--status", is_flag=True, help="Show how far the archive is, and copy nothing.")
-@click.option("--again", is_flag=True, help="Copy all that Redis still has, also to a database that takes its place.")
+@click.option("--status", is_flag=True, help="Show how many runs are copied and how many wait, and copy nothing.")
+@click.option("--again", is_flag=True, help="Copy all finished runs in Redis again, for example to a new database.")
 @click.option("--parent", type=int, hidden=True, help="End when this process is no longer the parent.")
 @log_format_option
 @json_option
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 def command(
     follow: bool, status: bool, again: bool, parent: int | None, log_format: str, as_json: bool, utc: bool
 ) -> int:
-    """Copy finished runs to the database of archive_url, where they stay when retention has ended.
+    """Copy finished runs to the database of archive_url, where they stay after their retention ends.
 
     Workers do this all the time, unless worker.archive is false. Any number of them, and of this command, may do so at
     once. Exits with 1 if the database refuses a run.

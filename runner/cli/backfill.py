@@ -19,7 +19,7 @@ from runner.model.run import to_timestamp
 @click.option("--from", "begin", required=True, metavar="TIME", help="The first day or time: 2026-01-01.")
 @click.option("--to", "end", required=True, metavar="TIME", help="The last day or time, included: 2026-12-31.")
 @click.option("--at-once", type=WholeNumber(1, 10_000), metavar="N", help="How many runs may be under way at once.")
-@click.option("--again", is_flag=True, help="Run also the slots that have run before.")
+@click.option("--again", is_flag=True, help="Also run the slots that have run before.")
 @click.option("--dry-run", is_flag=True, help="Show the slots, and submit nothing.")
 @json_option
 @utc_option
@@ -29,7 +29,7 @@ def command(
     """Submit a run for each slot of a job's schedule in a range of the past.
 
     Times are in the zone of the schedule. Each run gets the params of its slot. Slots that have had a run are skipped,
-    so the same command again submits only what is missing. Workers keep to --at-once; this command does not wait.
+    so the same command again submits only what is missing. Workers enforce --at-once; this command does not wait.
     runner backfills lists backfills, and runner revoke --backfill ID revokes one.
     """
     from runner.actions.backfill import backfill  # start-up time: --help reads no settings

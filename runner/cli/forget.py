@@ -17,7 +17,7 @@ from runner.cli.terminal.several_ids import each
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 @json_option
 def command(ids: tuple[str, ...], as_json: bool) -> int:
-    """Remove the records, results, and logs of finished runs.
+    """Delete the records, results, and logs of finished runs.
 
     If a run has not finished, it is refused with exit code 5.
     """

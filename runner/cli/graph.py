@@ -18,10 +18,10 @@ FORMATS = ("text", "mermaid", "dot")
 @click.option("--output", "-o", type=click.Choice(FORMATS), help="The format; text by default.")
 @json_option
 def command(job: str, output: str | None, as_json: bool) -> int:
-    """Print the steps of a job, and which of them needs which.
+    """Print the steps of a job and their dependencies.
 
-    In text, a step stands below the last step that it needs. Mermaid and Graphviz (dot) draw the other formats; dashed
-    lines lead to steps with when: failed or ended.
+    As text, a step is printed below the last step that it needs. The other formats are for Mermaid and Graphviz (dot);
+    there, dashed lines lead to steps with when: failed or ended.
     """
     from runner.flows.picture import as_document, as_dot, as_mermaid, as_text  # start-up time: --help draws nothing
 

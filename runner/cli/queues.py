@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 def command(options: ListOptions) -> int:
     """List the queues, with their runs and their workers.
 
-    The runs are those that wait, by priority, those that enter the queue later, and those that are held. With RabbitMQ
-    as broker, HINTS are its messages, which wake idle workers.
+    The columns show waiting runs by priority, runs that enter the queue later, and runs that are held back. With
+    RabbitMQ as broker, HINTS are its messages, which wake idle workers.
     """
     from runner.actions.broker import queues_and_hints  # start-up time: --help needs no ledger
 

@@ -9,9 +9,9 @@ from runner.cli.terminal.group import verb
 @verb(example='runner reject 3f2a9c41 --comment "rows are missing"')
 @takes_answer
 def command(ids: tuple[str, ...], comment: str | None, as_json: bool) -> int:
-    """Reject steps that wait for an approval: they end REVOKED, rejected.
+    """Reject steps that are waiting for approval: they end REVOKED, rejected.
 
-    ID is the run of the step, or its flow if that waits for one approval only. A run that does not wait for an approval
-    is refused with exit code 5.
+    ID is the run of the step, or of its flow if only one step of it is waiting. A run that is not waiting for
+    approval is refused with exit code 5.
     """
     return answer(ids, approved=False, comment=comment, as_json=as_json)

@@ -40,7 +40,7 @@ def command(
     quiet: bool,
     as_json: bool,
 ) -> int:
-    """Run JOB here and now, and print its result as JSON.
+    """Run JOB in the foreground, and print its result as JSON.
 
     The command starts its own worker for this run, and for its steps if it is a flow, and exits when the run ends. The
     job's output goes to stderr.

@@ -38,7 +38,7 @@ PLAIN_BARS = ".:-=+*#@"
 def command(asked: dict[str, object], job: str | None, options: ListOptions) -> int:
     """Show the number of runs of a job or of all jobs, the success rate, and the wait and run times.
 
-    A flow has a row for each of its steps. That of a step that is another job counts the runs of that job in all flows.
+    A flow has a row for each of its steps. If a step is another job, its row counts the runs of that job in all flows.
 
     Only runs that retention keeps are counted, and those in the archive if there is one. p50 and p95 are percentiles:
     50 or 95 percent of the last runs took this long or less.

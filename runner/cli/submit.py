@@ -51,8 +51,8 @@ def command(
     for REVOKED. If --timeout passes first, it is 124, and the run continues.
 
     With --params-file, each line that is not blank submits a run, and the ids are printed in the order of the lines. If
-    a line is refused, its number is reported and the exit code is 2; the other lines are still submitted. Params from
-    -p override those of the line, and those of the line override --params.
+    a line is refused, its number is reported and the exit code is 2; the other lines are still submitted. Params of a
+    line override --params, and -p overrides both.
     """
     from runner.actions.submit import new_id, submit  # start-up time: --help reads no settings
     from runner.params.reading import read_params

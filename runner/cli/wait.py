@@ -27,7 +27,7 @@ from runner.errors import RunnerError, UsageError
 @quiet_option
 @json_option
 def command(ids: tuple[str, ...], timeout: float | None, quiet: bool, as_json: bool) -> int:
-    """Wait until runs have ended. The exit code tells the outcome.
+    """Wait until runs end. The exit code tells the outcome.
 
     It is 0 for SUCCESS, 1 for FAILURE, 3 for REVOKED, and 124 if --timeout passed. An ID is a full id, a unique prefix
     of 8 or more characters, or @JOB: the latest run of that job. With - as the only argument, the ids come from stdin,
