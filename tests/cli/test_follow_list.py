@@ -6,6 +6,7 @@ import json
 import re
 import signal
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,10 @@ from runner.cli.terminal.follow_list import print_changes
 from runner.cli.terminal.listing import Column, Listed, Listing, ListOptions, Pace
 from runner.cli.terminal.output import Output
 from runner.cli.terminal.template import read_template
-from tests.support.project import Project
+from tests.cli.jobs import FILES, JOBS
+from tests.fault.server import RedisServer
+from tests.support.project import Project, write_project
+from tests.support.proxy import Proxy
 from tests.support.terminal import on_terminal
 
 Row = dict[str, Any]
@@ -77,6 +81,23 @@ def test_runs_are_followed_when_they_are_on_the_page_no_more(project: Project) -
     lines = following.stdout.splitlines()
     assert lines == [f"{first} PENDING", f"{second} PENDING", f"{first} REVOKED"]
     assert following.stderr == ""
+
+
+def test_a_list_goes_on_after_redis_was_away(tmp_path: Path) -> None:
+    with RedisServer(tmp_path, fsync="no") as server, Proxy(("127.0.0.1", server.port)) as proxy:
+        project = write_project(tmp_path / "p", f"redis://127.0.0.1:{server.port}/0", JOBS, FILES)
+        beyond = {"RUNNER_REDIS_URL": f"redis://127.0.0.1:{proxy.port}/0"}
+        first = project.submit("hello")
+        with project.start("runs", "-w", "-o", "{id} {state}", env=beyond) as following:
+            following.wait_for(f"{first} PENDING", stream="out")
+            proxy.refuse()
+            following.wait_for("the list goes on as soon as it can be read")
+            second = project.submit("hello")
+            proxy.forward()
+            following.wait_for(f"{second} PENDING", stream="out")
+            assert following.terminate() == 143
+        assert following.stdout.count("\n") == 1
+        assert following.stderr.count("warning") == 1
 
 
 def test_a_terminal_is_redrawn_in_place(project: Project) -> None:

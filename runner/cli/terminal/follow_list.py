@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import sys
 import time
@@ -53,8 +52,11 @@ def _read_again(out: Output, read: Read[T], pace: Pace) -> Iterator[Listed[T] | 
     read_at = time.monotonic()
     while True:
         time.sleep(TICK)
+        was_lost = streams.lost
         changed = streams.changed()
-        if not changed and time.monotonic() - read_at < pace.longest:
+        # While Redis cannot be reached, reading says so; what changed meanwhile is read as soon as it can be.
+        due = changed or was_lost or streams.lost or time.monotonic() - read_at >= pace.longest
+        if not due:
             yield None
             continue
         read_at = time.monotonic()
@@ -71,19 +73,26 @@ class _Streams:
     def __init__(self, pace: Pace) -> None:
         self._waiting = list(pace.projects.by_name.values()) if pace.projects is not None else []
         self._open: list[Events] = []
+        self.lost = False
+        """Whether one of them could not be reached at the last call."""
         self.changed()
 
     def changed(self) -> set[str]:
         """Return the ids of the runs that have changed since the last call."""
         changed: set[str] = set()
+        self.lost = False
         for project in [*self._waiting]:
-            with contextlib.suppress(Unavailable):
+            try:
                 self._open.append(Events(project.ledger))
                 self._waiting.remove(project)
+            except Unavailable:
+                self.lost = True
         for stream in self._open:
-            with contextlib.suppress(Unavailable):
+            try:
                 while page := stream.page():
                     changed |= {event.id for event in page if isinstance(event, Event)}
+            except Unavailable:
+                self.lost = True
         return changed
 
 
