@@ -13,6 +13,7 @@ from runner.cli.terminal.faults import error_document, worst
 from runner.cli.terminal.follow import exit_code_of
 from runner.cli.terminal.group import verb
 from runner.cli.terminal.hints import remember
+from runner.cli.terminal.list_table import terminal_pairs
 from runner.cli.terminal.moments import show_moment
 from runner.cli.terminal.opening import open_projects
 from runner.cli.terminal.options import READ_REFERENCE, json_option, utc_option
@@ -125,13 +126,17 @@ def _print(
         for line in aligned(rows):
             out.data(line)
         return
+    if not fold:
+        for line in terminal_pairs(rows):
+            out.data(line, styled=True)
+        return
     from rich.console import Console  # start-up time: rich is for terminals only
     from rich.table import Table
     from rich.text import Text
 
     drawn = Table(box=None, show_header=False, pad_edge=False)
     drawn.add_column(style="bold", no_wrap=True)
-    drawn.add_column(overflow="fold" if fold else "ellipsis", no_wrap=not fold)
+    drawn.add_column(overflow="fold")
     for name, text in rows:
         shown = Text(text, style=styles.get(name, ""))
         if name == "steps":

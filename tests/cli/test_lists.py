@@ -58,9 +58,13 @@ def test_every_list_in_every_form(make_project: Callable[..., Project]) -> None:
         forms = [(80, [name, *form]) for name in LISTS for form in (["--json"], ["-o", "csv"], ["-o", "name"])]
         forms += [(80, [name, *form]) for name in LISTS for form in (["-o", "yaml"], ["-o", "wide"])]
         forms += [(200, [name, "--times"]) for name in LISTS]
+        forms += [(60, ["status"])]
         answers = run_many([*asked, *forms], cwd=project.path)
         assert {code for code, _ in answers} == {0}
         texts = {(width, *words): text for (width, words), (_, text) in zip([*asked, *forms], answers, strict=True)}
+        overview = texts[60, "status"].splitlines()
+        assert max(map(cell_len, overview)) <= 60
+        assert {"failing", "waiting", "workers", "next"} <= {line.split(" ")[0] for line in overview}
         for name in LISTS:
             documents = json.loads(texts[80, name, "--json"])
             assert documents, name

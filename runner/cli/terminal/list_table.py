@@ -30,11 +30,25 @@ def used_columns(options: ListOptions, listing: Listing[T], rows: Sequence[T]) -
 
 def terminal_lines(options: ListOptions, listing: Listing[T], rows: Sequence[T]) -> list[str]:
     """Return the lines of the table for the terminal that stdout is."""
+    width = None if options.form == "wide" else shutil.get_terminal_size().columns
+    return _fit_terminal(used_columns(options, listing, rows), rows, width)
+
+
+def terminal_pairs(rows: Sequence[tuple[str, str]]) -> list[str]:
+    """Return names and texts in two columns without headings; a text that is too long is cut."""
+    columns: list[Column[tuple[str, str]]] = [
+        Column("", lambda row: row[0], styles={name.partition(" ")[0]: "bold" for name, _ in rows}),
+        Column("", lambda row: row[1], flexible=True),
+    ]
+    return _fit_terminal(columns, rows, shutil.get_terminal_size().columns)[1:]
+
+
+def _fit_terminal(columns: Sequence[Column[T]], rows: Sequence[T], width: int | None) -> list[str]:
     encoding = sys.stdout.encoding
     return fit(
-        used_columns(options, listing, rows),
+        columns,
         rows,
-        None if options.form == "wide" else shutil.get_terminal_size().columns,
+        width,
         ellipsis="…" if is_utf8(sys.stdout) else "~",
         paint=_paint,
         encode=lambda text: text if text.isascii() else text.encode(encoding, "backslashreplace").decode(encoding),
