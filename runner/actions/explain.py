@@ -21,28 +21,29 @@ from runner.model.plural import things
 from runner.model.run import Run, State, to_timestamp
 from runner.model.run_error import error_text
 from runner.model.run_time import duration_text, total_seconds
+from runner.model.step_run import step_name
 from runner.model.template import as_text
 
 ENDS = {
     "exception": "the job raised an error that is not retried, or not any more",
-    "timeout": "it ran longer than its timeout, or let SoftTimeLimitExceeded escape, and was killed",
+    "timeout": "it ran longer than its timeout, or did not catch SoftTimeLimitExceeded, and was killed",
     "out_of_memory": "its processes held more memory than its job allows, and were killed",
     "worker_lost": "the process that ran it died, and it could not be started again",
-    "poisoned": "the process that ran it died as often in a row as max_deliveries allows",
+    "poisoned": "the process that ran it died max_deliveries times in a row",
     "invalid_params": "its params do not fit what the job declares in the worker's files",
     "unknown_job": "no worker knew the job for five minutes",
     "import_error": "the worker could not import what the job names",
-    "missing_secret": "an environment variable or a secret that the job needs was not there",
+    "missing_secret": "an environment variable or a secret that the job needs is missing",
     "step_failed": "a step of it failed",
-    "rejected": "its approval was refused",
+    "rejected": "its approval was rejected",
     "cancelled": "it was revoked",
     "terminated": "it was revoked with --terminate while it ran",
-    "expired": "it had not started by the time that expires allows",
-    "skipped": "another run stood in its place when it was submitted",
-    "replaced": "a newer run took its place",
+    "expired": "it had not started before the time that expires sets",
+    "skipped": "another run of its job was active when it was submitted",
+    "replaced": "a newer run replaced it",
     "upstream_failed": "a step that it needs failed",
 }
-"""What each reason means."""
+"""The meaning of each reason."""
 
 STEP_ENDS = {
     **ENDS,
@@ -50,11 +51,11 @@ STEP_ENDS = {
     "cancelled": "it was revoked, or its flow ended before it started",
     "expired": "it had not started, or nobody had approved it, in time",
 }
-"""What each reason means for a step run."""
+"""The meaning of each reason for a step run."""
 
 
 IN_BACKFILL = "waiting for its turn in a backfill"
-"""What ``lua/shared/waiting.lua`` notes of a run that has no place in its backfill yet."""
+"""The detail that ``lua/shared/waiting.lua`` sets while a run waits for its backfill's ``--at-once``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,70 +65,72 @@ class Facts:
     run: Run
     now: int
     note: str | None = None
-    """The detail in its record, whereas that of ``run`` says where it is if there is none."""
+    """The detail of its record. If there is none, ``run.detail`` says where the run is."""
     due: int | None = None
-    """It is in the delayed set until then."""
+    """The time until which it is in the delayed set."""
     ahead: int | None = None
-    """Messages before its own in its queue, of the same priority."""
+    """Messages of the same priority ahead of its own in its queue."""
     higher: int = 0
     """Messages in its queue of a higher priority."""
     behind: int | None = None
-    """Its message was not found; this many messages were not looked at."""
+    """The number of messages that were not examined; set if its own message was not found."""
     holder: str | None = None
     """The worker that has claimed it."""
     lease: int | None = None
-    """When that claim ends unless it is renewed."""
+    """The time at which that claim ends unless it is renewed."""
     refused_since: int | None = None
     pause: Pause | None = None
-    """What holds its job."""
+    """The pause that holds its job."""
     before: int | None = None
-    """The number of runs put aside before it, to wait for another job, its rate, a slot, or the end of a pause."""
+    """The number of runs ahead of it that also wait for another job, the rate, a slot, or the end of a pause."""
     holders: Sequence[str] | None = None
-    """Runs that hold the slots it waits for; ten at most."""
+    """At most ten of the runs that hold the slots it waits for."""
     required: str | None = None
-    """It waits for a success of this job."""
+    """The job whose success it waits for."""
     required_within: int = 0
-    """Milliseconds within which the success must be."""
+    """The largest age of that success, in milliseconds."""
     succeeded: int | None = None
-    """When that job last succeeded."""
+    """The time of that job's last success."""
     required_stands: str | None = None
-    """What keeps that job from running: it is not declared, disabled, or paused."""
+    """The reason why that job does not run: it is not declared, disabled, or paused."""
     rate_limit: int = 0
     rate_per: int = 0
-    """Milliseconds in which ``rate_limit`` runs may start."""
+    """The period of the rate, in milliseconds."""
     rate_free: int | None = None
-    """It waits for its rate, and cannot start before that."""
+    """The earliest time at which its rate lets it start."""
     workers: int = 0
-    """Live workers."""
+    """The number of live workers."""
     takers: Sequence[str] = ()
-    """Those that take from its queue."""
+    """The names of live workers that take runs from its queue."""
     declared: bool = True
     """Whether the job is in this project's files."""
     enabled: bool = True
     changed: bool = False
     """Whether the job was changed since the run was submitted."""
     left_out: Sequence[Mapping[str, str]] = ()
-    """Slots around now that ``except`` or ``only`` of the job's schedule leaves out, as documents; only for @JOB."""
+    """Slots around now that the job's schedule leaves out by ``except`` or ``only``, as documents; only for @JOB."""
     broker: str | None = None
-    """What keeps RabbitMQ from telling workers of it: they look within seconds instead."""
+    """The reason why RabbitMQ cannot notify workers of it. They find it within seconds anyway."""
     log: Sequence[str] = ()
     flow: Run | None = None
     """The flow of a step run."""
+    failed_step: Run | None = None
+    """The first step run that failed, of a flow that failed because of it."""
     open_steps: Sequence[OpenStep] = ()
-    """Of a flow that has started: the steps that were admitted and have not ended."""
+    """Of a flow that has started: its steps that wait or run."""
     show: Callable[[str], str] = str
-    """Writes a time of a run document as whoever reads the explanation wants it."""
+    """Formats a time of a run document for the reader."""
 
     def moment(self, milliseconds: int | None) -> str:
-        """Return Unix ms as the explanation tells them."""
+        """Return a time in Unix ms as text for the reader."""
         return self.show(to_timestamp(milliseconds) or "")
 
     def left(self, milliseconds: int) -> str:
-        """Return the time that is left until then, as text."""
+        """Return the time from now until then, as text."""
         return str(timedelta(seconds=max(1, round((milliseconds - self.now) / 1000))))
 
     def document(self) -> dict[str, Any]:
-        """Return the facts as JSON shows them."""
+        """Return the facts as a JSON document."""
         return {
             "due": to_timestamp(self.due),
             "ahead": self.ahead,
@@ -148,7 +151,7 @@ class Facts:
             "changed_since_submission": self.changed,
             "left_out": list(self.left_out),
             "broker": self.broker,
-            "open_steps": [each.document() for each in self.open_steps],
+            "open_steps": [step.document() for step in self.open_steps],
         }
 
 
@@ -234,7 +237,7 @@ def _ended(facts: Facts) -> tuple[str, str, list[str]]:
         seconds = total_seconds(run)
         return "", "it succeeded" + (f" after {duration_text(seconds)}" if seconds is not None else ""), []
     ending = f"it ended in {run.state}, {run.reason}: "
-    failed, because = list(failed_steps(run)), list(steps_not_run(run))
+    failed, because = list(failed_steps(run)), [*_step_error(facts), *steps_not_run(run)]
     if run.reason == "step_failed" and len(failed) == 1:
         return ending, failed[0], because
     because = [*failed, *because]
@@ -250,6 +253,12 @@ def _ended(facts: Facts) -> tuple[str, str, list[str]]:
     return ending, ends.get(run.reason or "", "nothing more is known"), because
 
 
+def _step_error(facts: Facts) -> Iterator[str]:
+    step = facts.failed_step
+    if step is not None and step.error:
+        yield f"error of step {step_name(step.step or '?', step.item)}: {error_text(step.error)}"
+
+
 def _revoked(facts: Facts, revocation: Mapping[str, Any]) -> str:
     comment = f": {revocation['comment']}" if revocation.get("comment") else ""
     return f"revoked by {revocation.get('by') or 'somebody'} at {facts.show(revocation['at'])}{comment}"
@@ -261,16 +270,14 @@ def _runs(facts: Facts) -> tuple[str, list[str]]:
     because = []
     if facts.lease is not None and facts.lease <= facts.now:
         summary = f"its worker {run.worker} has not been heard of since its lease ended, {_ago(facts, facts.lease)}"
-        follows = (
-            "any live worker starts it again, or ends it" if facts.workers else "no live worker is there to see to it"
-        )
-        because.append(follows)
+        nobody = "there is no live worker to start it again"
+        because.append("any live worker starts it again, or ends it" if facts.workers else nobody)
     elif facts.lease is not None:
         because.append(f"the lease is renewed: it holds for {(facts.lease - facts.now) / 1000:.0f} s more")
     if run.progress:
         fraction = run.progress.get("fraction")
-        told = [f"{fraction:.0%}" if fraction is not None else "", run.progress.get("message") or ""]
-        because.append(f"progress: {' '.join(part for part in told if part)}")
+        parts = [f"{fraction:.0%}" if fraction is not None else "", run.progress.get("message") or ""]
+        because.append(f"progress: {' '.join(part for part in parts if part)}")
     if run.detail:
         because.append(run.detail)
     return summary, because
@@ -309,7 +316,7 @@ def _waits(facts: Facts) -> tuple[str, list[str], list[tuple[str, ...]]]:
             summary = f"it waits for {what}, due at {facts.moment(facts.due)}, in {facts.left(facts.due)}"
             return summary, [*_note(facts), *unserved], []
         if not facts.workers:
-            return f"it is due since {facts.moment(facts.due)}, and no live worker is there", _note(facts), start
+            return f"it is due since {facts.moment(facts.due)}, and there is no live worker", _note(facts), start
         return "it is due, and goes into its queue within a second", unserved, [] if served else start
     if facts.holder:
         if facts.lease is not None and facts.lease <= facts.now:
@@ -337,9 +344,11 @@ def _waits(facts: Facts) -> tuple[str, list[str], list[tuple[str, ...]]]:
 
 
 def _held(facts: Facts, pause: Pause) -> tuple[str, list[str], list[tuple[str, ...]]]:
-    run, told = facts.run, pause.document()
+    run, document = facts.run, pause.document()
     summary = _paused(facts, pause)
-    because = [f"paused by {pause.by} at {facts.show(told['since'])}" + (f": {pause.comment}" if pause.comment else "")]
+    because = [
+        f"paused by {pause.by} at {facts.show(document['since'])}" + (f": {pause.comment}" if pause.comment else "")
+    ]
     return summary, because, [("resume", "--all" if pause.job == ALL else run.job)]
 
 
@@ -416,8 +425,9 @@ def _spec(facts: Facts) -> Iterator[str]:
         yield f"job {facts.run.job} is disabled now: what was submitted before still runs"
     elif facts.changed:
         yield f"job {facts.run.job} was changed since this run was submitted"
-    for each in facts.left_out:
-        yield f"its schedule leaves out {facts.show(each['slot'])}, until {facts.show(each['until'])}: {each['reason']}"
+    for slots in facts.left_out:
+        begin, end = facts.show(slots["slot"]), facts.show(slots["until"])
+        yield f"its schedule leaves out {begin}, until {end}: {slots['reason']}"
 
 
 def _ago(facts: Facts, moment: int) -> str:

@@ -1,4 +1,4 @@
-"""A project at a glance: what fails, runs, waits, comes, works, and is wrong. The number of runs costs nothing."""
+"""An overview of a project. The time that it takes does not depend on the number of runs."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from runner.actions.project import Project
 
 MOST_RUNS = 20
-"""Failed and running runs that are told of."""
+"""The most failed runs, and the most running ones, that the overview names."""
 MOST_WAITING = 5
-"""Jobs whose waiting runs are explained; each costs some round trips."""
+"""The most jobs whose waiting runs are explained. Each of them costs some round trips."""
 MOST_SLOTS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The runs of a job that wait: how many, the one that was submitted first, and what that waits for."""
+    """The waiting runs of a job: their number, the oldest one, and the reason why that waits."""
 
     job: str
     count: int
@@ -41,7 +41,7 @@ class Waiting:
     why: str
 
     def document(self) -> dict[str, Any]:
-        """Return it as JSON shows it."""
+        """Return it as a JSON document."""
         return {
             "job": self.job,
             "count": self.count,
@@ -58,7 +58,7 @@ class Glance:
     ``failing`` has the last failed runs of enabled jobs whose last outcome is FAILURE, the latest first, and
     ``failing_jobs`` counts those. ``running`` has the runs that were submitted first. ``waiting`` has the jobs whose
     runs wait longest, of ``waiting_jobs``. ``elsewhere`` counts waiting runs of jobs that this project does not
-    declare. ``approvals`` has the approval steps for which somebody is awaited, the longest first.
+    declare. ``approvals`` has the steps that wait for an approval, those that have waited longest first.
     """
 
     states: Mapping[State, int]
@@ -76,21 +76,21 @@ class Glance:
 
     @property
     def waiting_count(self) -> int:
-        """The number of waiting runs, for any reason."""
+        """The number of runs that wait, for any reason."""
         return self.states[State.PENDING] + self.states[State.RETRY]
 
     @property
     def approvals_count(self) -> int:
         """The number of step runs that wait for an approval."""
-        return sum(each.count for each in self.approvals)
+        return sum(approval.count for approval in self.approvals)
 
     @property
     def healthy(self) -> bool:
-        """Whether no job fails, and the doctor finds nothing that needs attention."""
+        """Whether no job fails, and the doctor finds no problem."""
         return not self.failing_jobs and not self.findings
 
     def document(self) -> dict[str, Any]:
-        """Return it as JSON shows it."""
+        """Return it as a JSON document."""
         return {
             "healthy": self.healthy,
             "states": {str(state): count for state, count in self.states.items()},
@@ -98,17 +98,17 @@ class Glance:
             "running": {"count": self.states[State.STARTED], "runs": [run.document() for run in self.running]},
             "waiting": {
                 "count": self.waiting_count,
-                "jobs": [each.document() for each in self.waiting],
+                "jobs": [waiting.document() for waiting in self.waiting],
                 "undeclared": self.elsewhere,
             },
             "approvals": {
                 "count": self.approvals_count,
-                "steps": [each.document() for each in self.approvals],
+                "steps": [step.document() for step in self.approvals],
             },
-            "next": [each.document() for each in self.following],
-            "workers": [each.document() for each in self.workers],
-            "pauses": [each.document() for each in self.pauses],
-            "problems": [each.as_dict() for each in self.findings],
+            "next": [slot.document() for slot in self.following],
+            "workers": [worker.document() for worker in self.workers],
+            "pauses": [pause.document() for pause in self.pauses],
+            "problems": [finding.as_dict() for finding in self.findings],
         }
 
 
@@ -116,8 +116,8 @@ def glance(project: Project, show: Callable[[str], str] = str) -> Glance:
     """Return a summary of the project as it is now.
 
     Args:
-        project: whose.
-        show: how explanations write a time (RFC 3339); as it is by default.
+        project: the project.
+        show: formats a time (RFC 3339) for explanations; unchanged by default.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -126,42 +126,46 @@ def glance(project: Project, show: Callable[[str], str] = str) -> Glance:
     states = count_states(ledger)
     standings = read_standings(ledger, sorted(project.catalog.jobs))
     jobs = project.catalog.jobs
-    failed = [each.failed for each in standings.values() if each.failed is not None and jobs[each.job].enabled]
+    failed = [
+        standing.failed for standing in standings.values() if standing.failed is not None and jobs[standing.job].enabled
+    ]
     runs = sorted(ledger.read(failed), key=lambda run: run.finished_at or "", reverse=True)
     ahead = looked_up(ledger, [*missed(project), *islice(upcoming(project, first=True), MOST_SLOTS)][:MOST_SLOTS])
-    declared = sum(each.waiting for each in standings.values())
+    declared = sum(standing.waiting for standing in standings.values())
     return Glance(
         states=states,
         failing=runs[:MOST_RUNS],
         failing_jobs=len(runs),
         running=ledger.read(longest_running(ledger, MOST_RUNS)),
         waiting=_waiting(project, standings, show),
-        waiting_jobs=sum(each.waiting > 0 for each in standings.values()),
+        waiting_jobs=sum(standing.waiting > 0 for standing in standings.values()),
         elsewhere=max(0, states[State.PENDING] + states[State.RETRY] - declared),
         approvals=waiting_approvals(project),
         following=ahead if project.settings.schedules else [],
         workers=read_workers(ledger),
         pauses=list(read_pauses(ledger).values()),
-        # A pause is told of by itself.
+        # Pauses have a section of their own.
         findings=[
-            each
-            for each in examine(project, quick=True).findings
-            if each.level is not Level.OK and each.name != "pauses"
+            finding
+            for finding in examine(project, quick=True).findings
+            if finding.level is not Level.OK and finding.name != "pauses"
         ],
     )
 
 
 def _waiting(project: Project, standings: Mapping[str, Standing], show: Callable[[str], str]) -> list[Waiting]:
     found = []
-    for each in sorted(standings.values(), key=lambda each: each.oldest_at or 0):
-        if each.oldest is None or each.oldest_at is None:
+    for standing in sorted(standings.values(), key=lambda standing: standing.oldest_at or 0):
+        if standing.oldest is None or standing.oldest_at is None:
             continue
         try:
-            facts, explanation = why(project, each.oldest, show)
+            facts, explanation = why(project, standing.oldest, show)
         except UnknownRun:
             continue
         if not facts.run.final and facts.run.state is not State.STARTED:  # else it went on meanwhile
-            found.append(Waiting(each.job, each.waiting, each.oldest, each.oldest_at, explanation.summary))
+            found.append(
+                Waiting(standing.job, standing.waiting, standing.oldest, standing.oldest_at, explanation.summary)
+            )
         if len(found) == MOST_WAITING:
             break
     return found

@@ -1,4 +1,4 @@
-"""Say what a run waits for, or why it ended."""
+"""Collect the facts that explain what a run waits for, or why it ended."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from runner.actions.project import Project
 
 LOOK = 2000
-"""Messages of the queue that are looked through."""
+"""The most messages of a queue that are examined."""
 
 LOG_LINES = 5
 
@@ -37,9 +37,9 @@ def why(
     """Return the facts about a run, and their explanation.
 
     Args:
-        project: where the run belongs.
+        project: the project of the run.
         reference: its id, a prefix of it, or ``@JOB``.
-        show: how the explanation writes a time (RFC 3339); as it is by default.
+        show: formats a time (RFC 3339) for the explanation; unchanged by default.
         archived: read only the archive.
 
     Raises:
@@ -52,12 +52,12 @@ def why(
 
 
 def _facts(project: Project, run: Run, reference: str, show: Callable[[str], str]) -> Facts:
-    # Redis knows nothing of an archived run, and may be away.
+    # Redis does not know an archived run, and need not be reachable.
     now = {"now": str(round(time.time() * 1000))}
     found = now if run.archived else pairs(project.ledger.script("why", run.id, LOOK))
-    words = ("holder", "paused", "holders", "detail", "required")
-    holder, held, holders, note, required = (found.pop(name, None) for name in words)
-    told: dict[str, Any] = {name: int(float(value)) for name, value in found.items() if value}
+    texts = ("holder", "paused", "holders", "detail", "required")
+    holder, held, holders, note, required = (found.pop(name, None) for name in texts)
+    numbers: dict[str, Any] = {name: int(float(value)) for name, value in found.items() if value}
     workers = [] if run.final else project.ledger.workers()
     job = project.catalog.jobs.get(run.job)
     stays = run.steps is not None and run.state is State.STARTED
@@ -66,65 +66,72 @@ def _facts(project: Project, run: Run, reference: str, show: Callable[[str], str
         note=note,
         holder=holder,
         required=required,
-        required_stands=_stands(project, required) if required else None,
+        required_stands=_obstacle(project, required) if required else None,
         pause=paused(read_pauses(project.ledger), run.job) if held or stays else None,
         holders=list(json.loads(holders)) if holders else None,
         workers=len(workers),
-        takers=[each.name for each in workers if run.queue in each.queues],
+        takers=[worker.name for worker in workers if run.queue in worker.queues],
         declared=job is not None or _flow_of(run.job) in project.catalog.jobs,
         enabled=job is None or job.enabled,
         changed=job is not None and run.spec_digest is not None and run.spec_digest != job.digest,
-        left_out=[each.document() for each in _left_out(project, reference, run, told["now"])],
+        left_out=[slots.document() for slots in _left_out(project, reference, run, numbers["now"])],
         broker=_broker(project, run),
         log=[line.labeled() for line in last_lines(project, run, LOG_LINES)] if run.attempts else [],
         flow=_read(project, run, run.flow) if run.flow is not None else None,
+        failed_step=_failed_step(project, run) if run.reason == "step_failed" else None,
         open_steps=_open_steps(project, run, show) if stays else [],
         show=show,
-        **told,
+        **numbers,
     )
 
 
 def _broker(project: Project, run: Run) -> str | None:
-    """Return the reason why no hint of a run that waits may reach an idle worker, or None."""
+    """Return the reason why RabbitMQ may not notify an idle worker of a waiting run; None if there is none."""
     if run.state not in (State.PENDING, State.RETRY):
         return None
-    told = ask_broker(project, [run.queue])
-    if told is None:
+    answer = ask_broker(project, [run.queue])
+    if answer is None:
         return None
-    if told.trouble is not None:
-        return told.trouble.message
-    refused = (told.queues or {})[run.queue].refused if run.queue in (told.queues or {}) else ""
+    if answer.trouble is not None:
+        return answer.trouble.message
+    refused = (answer.queues or {})[run.queue].refused if run.queue in (answer.queues or {}) else ""
     return f"RabbitMQ refuses the queue of its hints: {refused}" if refused else None
 
 
 def _read(project: Project, run: Run, other: str) -> Run | None:
-    """Return another run, which is where ``run`` is."""
+    """Return another run from where ``run`` was read, the ledger or the archive; None if it is not there."""
     return next(iter(project.reading(archived=run.archived).read([other])), None)
 
 
+def _failed_step(project: Project, flow: Run) -> Run | None:
+    """Return the first run of a step of a flow that failed, wherever the flow's own record is."""
+    query = RunQuery(flow=flow.id, state=[State.FAILURE], sort="oldest")
+    return next(iter(project.reading(archived=flow.archived).page(query, limit=1).runs), None)
+
+
 def _flow_of(name: str) -> str | None:
-    """Return the job whose step a job is: ``nightly`` of ``nightly/approve``."""
+    """Return the flow of a step's job: ``nightly`` for ``nightly/approve``; None for other jobs."""
     flow, slash, _ = name.partition("/")
     return flow if slash else None
 
 
 def _open_steps(project: Project, flow: Run, show: Callable[[str], str]) -> list[OpenStep]:
-    """Return the steps of a flow that were admitted and have not ended, each with the run of it that waits longest."""
+    """Return the steps of a flow that wait or run, each with its run that has waited longest."""
     found: list[OpenStep] = []
     for step in flow.steps or ():
         if len(found) == MOST_BLOCKING:
             break
         run = None if step["state"] in FINAL else _open_run(project, flow, step)
         if run is not None:
-            told = explain(_facts(project, run, run.id, show))
+            explanation = explain(_facts(project, run, run.id, show))
             obvious = set(explain_step(run, flow))
-            because = [text for text in told.because if text not in obvious]
-            found.append(OpenStep(step, run, told.summary, because, told.commands))
+            because = [text for text in explanation.because if text not in obvious]
+            found.append(OpenStep(step, run, explanation.summary, because, explanation.commands))
     return found
 
 
 def _open_run(project: Project, flow: Run, step: Mapping[str, Any]) -> Run | None:
-    """Return the oldest run of a step that waits; if none does, the oldest that runs."""
+    """Return the oldest waiting run of a step; if none waits, the oldest one that runs."""
     if step.get("run"):
         return next((run for run in project.ledger.read([step["run"]]) if not run.final), None)
     for states in ([State.PENDING, State.RETRY], [State.STARTED]):
@@ -135,8 +142,8 @@ def _open_run(project: Project, flow: Run, step: Mapping[str, Any]) -> Run | Non
     return None
 
 
-def _stands(project: Project, name: str) -> str | None:
-    """Return the reason why a job cannot run, in words, or None."""
+def _obstacle(project: Project, name: str) -> str | None:
+    """Return the reason why a job does not run: not declared, disabled, or paused; None if it can run."""
     job = project.catalog.jobs.get(name)
     if job is None:
         return "not declared in this project's files"
@@ -146,7 +153,7 @@ def _stands(project: Project, name: str) -> str | None:
 
 
 def _find(project: Project, reference: str, *, archived: bool) -> Run:
-    """Return the run that ``reference`` means; if there is none of a job, say what its schedule has left out."""
+    """Return the run that ``reference`` means. If its job has no run, the error names the slots that were left out."""
     try:
         return find_run(project, reference, archived=archived)
     except UnknownRun as error:
@@ -154,7 +161,7 @@ def _find(project: Project, reference: str, *, archived: bool) -> Run:
         found = skipped_around(project, job, 0, round(time.time() * 1000)) if job is not None else []
         if not found:
             raise
-        slots = "; ".join(f"{to_timestamp(each.slot)}, {each.reason}" for each in found)
+        slots = "; ".join(f"{to_timestamp(skipped.slot)}, {skipped.reason}" for skipped in found)
         raise UnknownRun(f"{error.message}, and its schedule leaves out {slots}", hint=error.hint) from None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +17,9 @@ from runner.cli.terminal.output import Output, command_line, printable
 from runner.cli.terminal.run_text import state_text
 from runner.model.run_error import unquoted
 from runner.model.run_query import Reading
+
+if TYPE_CHECKING:
+    from runner.actions.explain import Facts
 
 
 @verb(example="runner why\nrunner why 3f2a9c41\nrunner why @nightly-report")
@@ -45,8 +49,18 @@ def command(asked: dict[str, object], reference: str | None, as_json: bool, utc:
     out.data(printable(explanation.beyond_state))
     for text in explanation.because:
         out.data("- " + printable(text).replace("\n", "\n  "))
-    for line in unquoted([line for text in facts.log for line in text.splitlines()], run.error):
+    for line in _new_lines(facts):
         out.data(f"  > {printable(line)}")
     for command_text in commands:
         out.data(f"  {command_text}")
     return 0
+
+
+def _new_lines(facts: Facts) -> list[str]:
+    """Return the last lines of the log, unless the error quotes all of them."""
+    lines = [line for text in facts.log for line in text.splitlines()]
+    step = facts.failed_step
+    if step is None:
+        return unquoted(lines, facts.run.error)
+    # In the log of a flow, a line begins with the name of its step.
+    return lines if unquoted([line.partition(" | ")[2] for line in lines], step.error) else []

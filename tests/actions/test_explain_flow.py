@@ -90,6 +90,25 @@ def test_a_flow_that_nobody_advances_is_told_of() -> None:
     assert "no live worker" in text
 
 
+def test_a_flow_with_one_failed_step_names_it_once_with_its_error() -> None:
+    error = {"type": "ValueError", "message": "no rows", "traceback": None}
+    run = flow(
+        step("load", State.FAILURE, reason="exception"),
+        step("check", State.REVOKED, reason="upstream_failed"),
+        state=State.FAILURE,
+        reason="step_failed",
+        error={"type": "StepFailed", "message": "load failed", "traceback": None},
+    )
+    failed = step_run("load", State.FAILURE, reason="exception", error=error)
+    explanation = explain(Facts(run=run, now=0, failed_step=failed))
+    assert explanation.summary == "it ended in FAILURE, step_failed: step load failed"
+    assert explanation.beyond_state == "step load failed"
+    assert explanation.because == [
+        "error of step load: ValueError: no rows",
+        "not run, because a step that they need failed: check",
+    ]
+
+
 def test_a_failed_flow_names_its_failed_steps_and_the_way_on() -> None:
     run = flow(
         step("extract", State.SUCCESS),

@@ -41,6 +41,7 @@ def test_waiting_in_a_queue(bench: Bench, project: Project) -> None:
     bench.beat()
     text = told(project, second.id)
     assert "2 runs are ahead of it in queue default" in text
+    assert "2 runs are ahead of it" not in told(project, first.id)
     assert "1 run is ahead of it with a higher priority" in text
     assert "taken by w1" in text
     assert "it is the next one in queue default" in told(project, urgent.id)
@@ -92,6 +93,7 @@ def test_retry_and_ends(bench: Bench, project: Project) -> None:
     bench.ledger.revoke(run.id, by="me", comment="enough")
     text = told(project, run.id)
     assert "it ended in REVOKED, cancelled" in text
+    assert text.count("revoked") == 1
     assert "revoked by me" in text
     assert "enough" in text
     run = bench.submit()
