@@ -11,11 +11,11 @@ from runner.cli.terminal.group import verb
 from runner.cli.terminal.opening import open_project
 from runner.cli.terminal.options import json_option
 from runner.cli.terminal.output import Output
-from runner.cli.terminal.several_ids import each
+from runner.cli.terminal.several_ids import act_on_all
 
 
 def takes_answer(function: Callable[..., int]) -> Callable[..., int]:
-    """Give a command the arguments of an answer."""
+    """Add the arguments of ``approve`` and ``reject`` to a command."""
     comment = click.option("--comment", metavar="TEXT", help="The reason; stored with the step and in the audit log.")
     return click.argument("ids", nargs=-1, required=True, metavar="ID...")(comment(json_option(function)))
 
@@ -43,4 +43,4 @@ def answer(ids: tuple[str, ...], *, approved: bool, comment: str | None, as_json
         out.note(f"run {run.id}: {run.job} is {'approved' if approved else 'rejected'}, flow {run.flow} continues")
         return run.document()
 
-    return each(out, ids, one)
+    return act_on_all(out, ids, one)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @verb(example="runner archive\nrunner archive --follow\nrunner archive --status")
-@click.option("--follow", is_flag=True, help="Copy runs when they have ended, until SIGTERM or Ctrl-C.")
+@click.option("--follow", is_flag=True, help="Copy each run when it has ended, until SIGTERM or Ctrl-C.")
 @click.option("--status", is_flag=True, help="Show how many runs are copied and how many wait, and copy nothing.")
 @click.option("--again", is_flag=True, help="Copy all finished runs in Redis again, for example to a new database.")
 @click.option("--parent", type=int, hidden=True, help="End when this process is no longer the parent.")
@@ -33,15 +33,15 @@ if TYPE_CHECKING:
 def command(
     follow: bool, status: bool, again: bool, parent: int | None, log_format: str, as_json: bool, utc: bool
 ) -> int:
-    """Copy finished runs to the database of archive_url, where they stay after their retention ends.
+    """Copy finished runs to the database of archive_url, which keeps them when Redis has dropped them.
 
-    Workers do this all the time, unless worker.archive is false. Any number of them, and of this command, may do so at
-    once. Exits with 1 if the database refuses a run.
+    Workers do this all the time, unless worker.archive is false. Any number of workers and of these commands may run at
+    the same time. The exit code is 1 if the database refuses a run.
     """
     from runner.actions import archive  # start-up time: --help reads no settings
 
     if follow + status + again > 1:
-        raise UsageError("--follow, --status, and --again exclude each other", hint="give one of them")
+        raise UsageError("--follow, --status, and --again exclude each other", hint="use one of them")
     project = open_project()
     out = Output(as_json=as_json, utc=utc)
     if status:
@@ -60,8 +60,8 @@ def command(
             notify("STOPPING=1")
         return 0
     copied = archive.copy_once(project, again=again)
-    for run_id, words in copied.refused.items():
-        out.warn(f"run {run_id} is not copied: {words}")
+    for run_id, reason in copied.refused.items():
+        out.warn(f"run {run_id} is not copied: {reason}")
     if as_json:
         out.document({"copied": copied.runs, "removed": copied.removed, "refused": list(copied.refused)})
     else:
@@ -81,14 +81,15 @@ def _show(out: Output, found: ArchiveStatus) -> None:
     document = found.document()["next"]
     if document is not None:
         result, run = document["result_until"], document["run_until"]
-        rows.append(("kept until", f"{_at(out, 'result ', result)}{_at(out, ', run ', run)}, of the one lost first"))
+        rows.append(("kept until", f"{_at(out, 'result ', result)}{_at(out, ', run ', run)}, of the first one to go"))
     if found.other:
-        rows.append(("attention", "the runs of this project are copied to another database; see runner doctor"))
+        rows.append(("attention", "the runs of this project are copied to another database, see runner doctor"))
     if found.other_ledger:
-        rows.append(("attention", "it has the runs of another Redis with this namespace; see runner doctor"))
+        rows.append(("attention", "it has the runs of another Redis with this namespace, see runner doctor"))
     for line in aligned(rows):
         out.data(line)
 
 
-def _at(out: Output, words: str, moment: str | None) -> str:
-    return "" if moment is None else f"{words}{show_moment(moment, utc=out.utc)}"
+def _at(out: Output, text: str, moment: str | None) -> str:
+    """Return ``text`` with the time; an empty text if there is no time."""
+    return "" if moment is None else f"{text}{show_moment(moment, utc=out.utc)}"

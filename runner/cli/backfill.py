@@ -18,8 +18,8 @@ from runner.model.run import to_timestamp
 @click.argument("job", type=JOB)
 @click.option("--from", "begin", required=True, metavar="TIME", help="The first day or time: 2026-01-01.")
 @click.option("--to", "end", required=True, metavar="TIME", help="The last day or time, included: 2026-12-31.")
-@click.option("--at-once", type=WholeNumber(1, 10_000), metavar="N", help="How many runs may be under way at once.")
-@click.option("--again", is_flag=True, help="Also run the slots that have run before.")
+@click.option("--at-once", type=WholeNumber(1, 10_000), metavar="N", help="How many of its runs may be active at once.")
+@click.option("--again", is_flag=True, help="Also run slots that had a run before.")
 @click.option("--dry-run", is_flag=True, help="Show the slots, and submit nothing.")
 @json_option
 @utc_option
@@ -28,9 +28,9 @@ def command(
 ) -> int:
     """Submit a run for each slot of a job's schedule in a range of the past.
 
-    Times are in the zone of the schedule. Each run gets the params of its slot. Slots that have had a run are skipped,
-    so the same command again submits only what is missing. Workers enforce --at-once; this command does not wait.
-    runner backfills lists backfills, and runner revoke --backfill ID revokes one.
+    Times are in the time zone of the schedule. Each run gets the params of its slot. Slots that have had a run are
+    skipped, so the same command submits only the missing runs when you repeat it. Workers enforce --at-once, and this
+    command does not wait. runner backfills lists backfills, and runner revoke --backfill ID revokes one.
     """
     from runner.actions.backfill import backfill  # start-up time: --help reads no settings
 
@@ -39,19 +39,19 @@ def command(
     warn_of_problems(out, project)
     found = backfill(project, job, begin, end, at_once=at_once, again=again, dry_run=dry_run)
     if found.ahead:
-        out.note("the slots after now are left to the schedule")
+        out.note("the slots in the future are left to the schedule")
     if as_json:
         out.document(found.document())
         return 0
-    skipped = sum(each.known for each in found.slots)
+    skipped = sum(slot.known for slot in found.slots)
     if dry_run:
         rows = [
             (
-                show_moment(to_timestamp(each.slot), utc=utc),
-                one_line(params_text(each.params), LONGEST_CELL),
-                "skipped" if each.known else "",
+                show_moment(to_timestamp(slot.slot), utc=utc),
+                one_line(params_text(slot.params), LONGEST_CELL),
+                "skipped" if slot.known else "",
             )
-            for each in found.slots
+            for slot in found.slots
         ]
         table(out, ("SLOT", "PARAMS", "STATE"), rows, {"skipped": "yellow"})
         out.note(f"{things(len(rows) - skipped, 'run')} would be submitted, {things(skipped, 'slot')} skipped")

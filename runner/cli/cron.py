@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runner.cli.terminal.group import verb
-from runner.cli.terminal.missing_text import tell_missing
+from runner.cli.terminal.missing_text import show_missing
 from runner.cli.terminal.opening import open_project
 from runner.cli.terminal.options import json_option
 from runner.cli.terminal.output import Output, command_line, printable
@@ -71,7 +71,7 @@ def command(
         out.note("installed; crontab -l shows it" if changed else "installed already, nothing was changed")
     _warn(out, project)
     if action == "install":
-        tell_missing(out, project)
+        show_missing(out, project)
     return 0
 
 

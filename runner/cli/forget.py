@@ -10,7 +10,7 @@ from runner.cli.terminal.group import verb
 from runner.cli.terminal.opening import open_project
 from runner.cli.terminal.options import json_option
 from runner.cli.terminal.output import Output
-from runner.cli.terminal.several_ids import each
+from runner.cli.terminal.several_ids import act_on_all
 
 
 @verb(example="runner forget $(runner runs --job nightly-report --state success --ids)")
@@ -31,4 +31,4 @@ def command(ids: tuple[str, ...], as_json: bool) -> int:
         out.note(f"run {run_id} is forgotten")
         return {"id": run_id, "forgotten": True}
 
-    return each(out, ids, one)
+    return act_on_all(out, ids, one)

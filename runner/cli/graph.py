@@ -20,8 +20,8 @@ FORMATS = ("text", "mermaid", "dot")
 def command(job: str, output: str | None, as_json: bool) -> int:
     """Print the steps of a job and their dependencies.
 
-    As text, a step is printed below the last step that it needs. The other formats are for Mermaid and Graphviz (dot);
-    there, dashed lines lead to steps with when: failed or ended.
+    In text, each step is below the last step that it needs. The other formats are for Mermaid and Graphviz (dot), where
+    dashed lines lead to steps with when: failed or ended.
     """
     from runner.flows.picture import as_document, as_dot, as_mermaid, as_text  # start-up time: --help draws nothing
 

@@ -11,7 +11,7 @@ from typing import IO
 import click
 
 from runner.cli.terminal.group import verb
-from runner.cli.terminal.missing_text import tell_missing
+from runner.cli.terminal.missing_text import show_missing
 from runner.cli.terminal.opening import named_project
 from runner.cli.terminal.output import Output, command_line, printable
 from runner.errors import InvalidSettings, UsageError
@@ -99,7 +99,7 @@ def _from_crontab(out: Output, folder: str, source: str, *, system: bool) -> int
     project = Project.open(Path(folder).absolute())
     out.note("now: read the file, and comment out these lines in the crontab. Then have the schedules submitted:")
     out.note(f"  {command_line(project, 'cron', 'install')}   # cron does, every minute")
-    tell_missing(out, project)
+    show_missing(out, project)
     return 0
 
 

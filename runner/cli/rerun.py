@@ -12,7 +12,7 @@ from runner.cli.terminal.group import verb
 from runner.cli.terminal.opening import open_project
 from runner.cli.terminal.options import READ_REFERENCE, json_option, quiet_option, timeout_option
 from runner.cli.terminal.output import Output
-from runner.cli.terminal.several_ids import codes_of, try_each
+from runner.cli.terminal.several_ids import codes_of, try_all
 from runner.cli.terminal.submitted import submitting, warn_of_queue
 from runner.errors import RunnerError, UsageError
 
@@ -70,7 +70,7 @@ def command(
             warn_of_queue(project, out, submitted.run.queue)
         return submitted
 
-    found = try_each(out, ids, one)
+    found = try_all(out, ids, one)
     answers = [
         error_document(outcome) if isinstance(outcome, RunnerError) else submitted_document(project, outcome)
         for outcome in found

@@ -11,7 +11,7 @@ from runner.cli.terminal.opening import open_project
 from runner.cli.terminal.options import json_option
 from runner.cli.terminal.output import Output
 from runner.cli.terminal.run_text import state_text
-from runner.cli.terminal.several_ids import each
+from runner.cli.terminal.several_ids import act_on_all
 from runner.errors import UsageError
 from runner.model.plural import things
 
@@ -46,7 +46,7 @@ def command(
     if signal_name is not None and not terminate:
         raise UsageError("--signal needs --terminate", hint="add --terminate")
     if bool(ids) == (backfill is not None):
-        raise UsageError("name runs, or a backfill", hint="runner revoke ID…, or: runner revoke --backfill ID")
+        raise UsageError("name either runs or a backfill", hint="runner revoke ID…, or: runner revoke --backfill ID")
     project = open_project()
     out = Output(as_json=as_json)
     if backfill is not None:
@@ -62,7 +62,7 @@ def command(
             out.note(f"run {run.id} of {run.job}: {state_text(run)}, {run.detail or 'revoked'}")
         return run.document()
 
-    return each(out, ids, one)
+    return act_on_all(out, ids, one)
 
 
 def _revoke_backfill(
@@ -73,7 +73,7 @@ def _revoke_backfill(
     found, ended, going_on = revoke_all(project, backfill, terminate=terminate, signal=signal_name, comment=comment)
     out.note(f"backfill {found.id} of {found.job}: {things(ended, 'run')} revoked")
     if going_on:
-        how = "are being terminated" if terminate else "go on, and no retry follows"
+        how = "are being terminated" if terminate else "continue, and are not retried"
         out.note(f"{things(going_on, 'run')} {how}")
     if out.as_json:
         out.document(found.document())

@@ -53,7 +53,7 @@ def command(
     warn_of_problems(out, project)
     follower = Follower(project, out)
     try:
-        # Plain lines on a terminal too: what the job prints would tear a live display.
+        # Plain lines on a terminal too: the output of the job would break a live display.
         with TemporaryFile(dir=temporary_folder()) if quiet else nullcontext() as held:
             code = None
             try:
@@ -79,16 +79,16 @@ def command(
         code = error.exit_code
     except (KeyboardInterrupt, Terminated) as error:
         code = 143 if isinstance(error, Terminated) else 130
-        named = ", ".join(follower.latest) or "(not submitted yet)"
-        out.note(f"{'interrupted' if code == 130 else 'terminated'}: run {named} was terminated")
+        ids = ", ".join(follower.latest) or "(not submitted yet)"
+        out.note(f"{'interrupted' if code == 130 else 'terminated'}: run {ids} was terminated")
     if as_json and follower.latest and (code != 0 or not quiet):
-        # The document as the ledger has it now: a run that was terminated has ended since it was last seen.
+        # Read again: a run that was terminated has ended since it was last seen.
         out.document(project.ledger.get(next(iter(follower.latest))).document())
     return out.finish(code)
 
 
 def _show(held: IO[bytes]) -> None:
-    """Say on stderr what the job wrote, and why its worker did not start."""
+    """Write the output of the job, and of a worker that did not start, to stderr."""
     held.seek(0)
     with suppress(OSError):
         shutil.copyfileobj(held, sys.stderr.buffer)

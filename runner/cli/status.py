@@ -47,7 +47,7 @@ def command(asked: dict[str, object], ids: tuple[str, ...], exit_status: bool, a
     Without ID, 20 lines show failing jobs, active runs, waiting runs and the reasons, the next slots, workers, pauses,
     and the doctor's findings except those that need a look at every run. An ID is a full id, a unique prefix of 8 or
     more characters, or @JOB: the latest run of that job. A flow is shown with its steps. With more than one --project,
-    an overview of each is shown, and an ID is looked for in all of them.
+    an overview of each is shown, and an ID is searched for in all of them.
     """
     if not ids:
         if asked:

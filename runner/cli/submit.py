@@ -48,7 +48,7 @@ def command(
     """Submit a run of JOB and print its id.
 
     With --wait, state changes and the outcome go to stderr, and the exit code is 0 for SUCCESS, 1 for FAILURE, and 3
-    for REVOKED. If --timeout passes first, it is 124, and the run continues.
+    for REVOKED. If --timeout passes first, it is 124, and the run continues. On a terminal, the result is shown, too.
 
     With --params-file, each line that is not blank submits a run, and the ids are printed in the order of the lines. If
     a line is refused, its number is reported and the exit code is 2; the other lines are still submitted. Params of a

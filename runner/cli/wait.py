@@ -12,7 +12,7 @@ from runner.cli.terminal.group import verb
 from runner.cli.terminal.opening import open_project
 from runner.cli.terminal.options import READ_REFERENCE, json_option, quiet_option, timeout_option
 from runner.cli.terminal.output import Output
-from runner.cli.terminal.several_ids import codes_of, try_each
+from runner.cli.terminal.several_ids import codes_of, try_all
 from runner.errors import RunnerError, UsageError
 
 
@@ -38,15 +38,15 @@ def command(ids: tuple[str, ...], timeout: float | None, quiet: bool, as_json: b
     references = list(ids) if ids != ("-",) else _read_ids()
     project = open_project()
     out = Output(as_json=as_json, quiet=quiet)
-    found = try_each(out, references, lambda reference: find_id(project, reference))
-    unique = list(dict.fromkeys(each for each in found if isinstance(each, str)))
+    found = try_all(out, references, lambda reference: find_id(project, reference))
+    unique = list(dict.fromkeys(outcome for outcome in found if isinstance(outcome, str)))
     code, runs = follow(project, out, unique, timeout=timeout, codes=codes_of(found))
     if as_json and (code != 0 or not quiet):
         by_id = {run.id: run.document() for run in runs}
         answers = [
-            error_document(each) if isinstance(each, RunnerError) else by_id[each]
-            for each in found
-            if isinstance(each, RunnerError) or each in by_id
+            error_document(outcome) if isinstance(outcome, RunnerError) else by_id[outcome]
+            for outcome in found
+            if isinstance(outcome, RunnerError) or outcome in by_id
         ]
         if answers:
             out.documents(answers, single=len(ids) == 1 and ids != ("-",))
@@ -57,12 +57,12 @@ def _read_ids() -> list[str]:
     """Return the ids on stdin.
 
     Raises:
-        UsageError: there are none, so that nothing would be waited for: what was to print them has failed.
+        UsageError: there are no ids. The command that should have printed them has probably failed.
     """
     try:
         ids = [word.decode() for line in sys.stdin.buffer for word in [line.strip()] if word]
     except (OSError, UnicodeDecodeError):
-        raise UsageError("stdin cannot be read as text", hint="write one id a line") from None
+        raise UsageError("stdin cannot be read as text", hint="write one id per line") from None
     if not ids:
-        raise UsageError("no ids on stdin", hint="write one id a line, as runner submit and runner runs --ids do")
+        raise UsageError("no ids on stdin", hint="write one id per line, as runner submit and runner runs --ids do")
     return ids

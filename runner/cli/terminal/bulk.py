@@ -1,4 +1,4 @@
-"""Submits a run for each line of a file: the ids go to stdout in order, what was refused to stderr by its line."""
+"""Submits a run for each line of a file: ids go to stdout in order, refusals with their line number to stderr."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from runner.actions.project import Project
 
 _REFUSED = 2
-_FORM = "write one JSON object a line"
+_FORM = "write one JSON object per line"
 
 
 class Lines:
-    """The progress of one command through the lines of a file."""
+    """The lines of a file, and how far a command has submitted them."""
 
     def __init__(self, project: Project, out: Output, bulk: BulkSubmission, name: str, *, wait: bool) -> None:
         self.project = project
@@ -36,9 +36,9 @@ class Lines:
         self.wait = wait
         self.submitted = self.refused = self.duplicates = 0
         self.next = 1
-        """The line to go on from."""
-        self.told: list[tuple[int, Submitted | RunnerError]] = []
-        """All lines with what became of them, if the runs are waited for."""
+        """The first line that has not been submitted."""
+        self.outcomes: list[tuple[int, Submitted | RunnerError]] = []
+        """The number and the outcome of every line; only with ``wait``."""
         self._end = 1
         self._begun = False
 
@@ -46,8 +46,8 @@ class Lines:
         """Submit a run for each line; return the exit code.
 
         Args:
-            before: params for lines that do not have them.
-            over: params that come before those of a line.
+            before: params that those of a line override.
+            over: params that override those of a line.
         """
         code = 0
         try:
@@ -55,7 +55,7 @@ class Lines:
                 for batch in read_lines(descriptor, self.name, MOST_AT_ONCE):
                     self._submit(batch, before, over)
         except (KeyboardInterrupt, Terminated):
-            self._tell_of_interrupt()
+            self._report_interrupt()
             raise
         except NotSubmitted as stopped:
             code = self._stop(stopped.error, self._doubt(stopped.run_id) if stopped.recorded is None else None)
@@ -63,7 +63,7 @@ class Lines:
             code = self._stop(error, None)
         left = self.bulk.not_handed_over()
         if left is not None:
-            self._tell_error(left)
+            self._report_error(left)
             code = worst([code, left.exit_code])
         if self.out.as_json and not self.wait:
             self.out.data("]" if self._begun else "[]")
@@ -80,9 +80,9 @@ class Lines:
             outcomes = self.bulk.submit([_read(line, before, over) for line in batch])
         except NotSubmitted as stopped:
             outcomes, stop = stopped.outcomes, stopped
-        # Counted at once and before a word is written: an interrupt must not make a line look as if it were left.
-        made = [each for each in outcomes if isinstance(each, Submitted)]
-        again = sum(each.duplicate for each in made)
+        # Counted before anything is written, so that an interrupt reports the right line to continue from.
+        made = [outcome for outcome in outcomes if isinstance(outcome, Submitted)]
+        again = sum(outcome.duplicate for outcome in made)
         end = batch[len(outcomes) - 1].number + 1 if outcomes else self.next
         first = self.submitted == 0 and len(made) > 0
         refused = len(outcomes) - len(made)
@@ -93,43 +93,44 @@ class Lines:
             end,
             (),
         )
-        self._tell([line.number for line in batch], outcomes)
+        self._report([line.number for line in batch], outcomes)
         if first and not (self.out.quiet and not self.wait):
             warn_of_queue(self.project, self.out, self.bulk.common.queue)
         if stop is not None:
             raise stop
 
-    def _tell(self, numbers: Sequence[int], outcomes: Sequence[Submitted | RunnerError]) -> None:
-        told = list(zip(numbers, outcomes, strict=False))
+    def _report(self, numbers: Sequence[int], outcomes: Sequence[Submitted | RunnerError]) -> None:
+        numbered = list(zip(numbers, outcomes, strict=False))
         if self.wait:
-            self.told += told
+            self.outcomes += numbered
         if self.out.as_json and not self.out.quiet:
             if not self.wait:
-                found = self.project.records.read([each.id for each in outcomes if isinstance(each, Submitted)])
-                for document in documents(told, found):
+                ids = [outcome.id for outcome in outcomes if isinstance(outcome, Submitted)]
+                found = self.project.records.read(ids)
+                for document in documents(numbered, found):
                     self._element(document)
             return
-        for number, outcome in told:
+        for number, outcome in numbered:
             if isinstance(outcome, Submitted):
                 self.out.data(outcome.id)  # nothing with --quiet
             else:
                 self.out.note(f"error: line {number}: {outcome.message}")
 
     def _element(self, document: Mapping[str, Any]) -> None:
-        """Print an element of the array at once: all of them may be more than fit into memory."""
+        """Print an element of the array at once: the whole array may not fit into memory."""
         self.out.data(("," if self._begun else "[") + to_json(document))
         self._begun = True
 
     def _stop(self, error: RunnerError, doubt: str | None) -> int:
         hint = "; ".join(part for part in (error.hint, doubt, self._go_on()) if part)
-        self._tell_error(type(error)(error.message, hint=hint))
+        self._report_error(type(error)(error.message, hint=hint))
         return error.exit_code
 
-    def _tell_error(self, error: RunnerError) -> None:
+    def _report_error(self, error: RunnerError) -> None:
         if isinstance(error, OutputLost) or self.out.quiet or not self.out.as_json:
             self.out.error(error)
         elif self.wait:
-            self.told.append((self.next, error))
+            self.outcomes.append((self.next, error))
         else:
             self._element({"line": self.next, **error_document(error)})
 
@@ -139,7 +140,7 @@ class Lines:
             f"{command_line(self.project, 'status', str(run_id))} finds a run"
         )
 
-    def _tell_of_interrupt(self) -> None:
+    def _report_interrupt(self) -> None:
         recorded = self.bulk.is_recorded()
         if recorded:
             self.submitted += len(self.bulk.asked_for)
@@ -151,17 +152,17 @@ class Lines:
     def _go_on(self) -> str:
         if self.next == 1:
             return "nothing was submitted"
-        words = f"runs submitted: {self.submitted:,}; go on from line {self.next}"
+        progress = f"runs submitted: {self.submitted:,}; go on from line {self.next}"
         if self.name == "-":
-            return words
+            return progress
         again = command_line(self.project, "submit", self.bulk.job.name, "--params-file", "-")
-        return f"{words}, with the same options: tail -n +{self.next} {shlex.quote(self.name)} | {again}"
+        return f"{progress}, with the same options: tail -n +{self.next} {shlex.quote(self.name)} | {again}"
 
 
-def documents(told: Iterable[tuple[int, Submitted | RunnerError]], runs: Iterable[Run]) -> Iterator[dict[str, Any]]:
-    """Yield the JSON of each line: the run's document, or the error."""
+def documents(outcomes: Iterable[tuple[int, Submitted | RunnerError]], runs: Iterable[Run]) -> Iterator[dict[str, Any]]:
+    """Yield the JSON document of each line: the run or the error."""
     known = {run.id: run.document() for run in runs}
-    for number, outcome in told:
+    for number, outcome in outcomes:
         if isinstance(outcome, Submitted):
             yield {"line": number, **known.get(outcome.id, {"id": outcome.id}), "duplicate": outcome.duplicate}
         else:
@@ -182,12 +183,12 @@ def submit_lines(
     """Submit a run for each line of a file, and wait for them if asked to; return the exit code.
 
     Args:
-        project: where the job is declared.
-        out: where ids and refusals go.
-        bulk: what the runs have in common.
-        name: of the file; ``-`` for stdin.
-        before: params for lines that do not have them.
-        over: params that come before those of a line.
+        project: the project of the job.
+        out: where ids and refusals are printed.
+        bulk: the job and the options of the runs.
+        name: the name of the file; ``-`` for stdin.
+        before: params that those of a line override.
+        over: params that override those of a line.
         wait: whether to wait until all runs have ended.
         timeout: seconds to wait, or None.
     """
@@ -195,10 +196,10 @@ def submit_lines(
     code = lines.submit(before, over)
     if not wait:
         return out.finish(code)
-    ids = list(dict.fromkeys(each.id for _, each in lines.told if isinstance(each, Submitted)))
+    ids = list(dict.fromkeys(outcome.id for _, outcome in lines.outcomes if isinstance(outcome, Submitted)))
     code, runs = follow(project, out, ids, timeout=timeout, codes=[code]) if ids else (code, [])
     if out.as_json and (code != 0 or not out.quiet):
-        out.document(list(documents(lines.told, runs)))
+        out.document(list(documents(lines.outcomes, runs)))
     return out.finish(code)
 
 

@@ -27,7 +27,7 @@ _LONGEST = 160
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One of the sections: ``total`` things, of which ``items`` tells; ``more`` is the command that lists all."""
+    """A section: it has ``total`` items and shows some of them; ``more`` is the command that lists all."""
 
     name: str
     head: str
@@ -37,10 +37,12 @@ class Section:
 
 
 def glance_rows(found: Glance, *, utc: bool) -> list[tuple[str, str]]:
-    """Return names and texts, a line each and at most :data:`LINES`; a section says how much it leaves out."""
+    """Return at most :data:`LINES` rows of name and text. A section that is cut says how many items it leaves out."""
     sections = list(_sections(found, utc=utc))
     rows = []
-    for section, lines in zip(sections, _shares([each.total for each in sections], LINES - len(sections)), strict=True):
+    for section, lines in zip(
+        sections, _shares([section.total for section in sections], LINES - len(sections)), strict=True
+    ):
         rows.append((section.name, section.head))
         whole = section.total <= min(lines, len(section.items))
         shown = section.items[: lines if whole else max(0, lines - 1)]
@@ -51,7 +53,7 @@ def glance_rows(found: Glance, *, utc: bool) -> list[tuple[str, str]]:
 
 
 def _shares(wanted: Sequence[int], lines: int) -> list[int]:
-    """Share lines out: one to each that wants more, again and again, the first ones first."""
+    """Distribute lines in turns, one at a time, to those that want more."""
     given = [0] * len(wanted)
     while lines and given != list(wanted):
         for index, most in enumerate(wanted):
@@ -74,11 +76,11 @@ def _sections(found: Glance, *, utc: bool) -> Iterator[Section]:
     yield Section(
         "doctor",
         f"{things(len(problems), 'finding')}, {with_project('see runner doctor')}" if problems else "ok",
-        [f"{each.level}: {each.what}" for each in problems],
+        [f"{finding.level}: {finding.what}" for finding in problems],
         len(problems),
         "runner doctor",
     )
-    waiting = [_waiting(each) for each in found.waiting]
+    waiting = [_waiting(waiting_job) for waiting_job in found.waiting]
     if found.elsewhere:
         waiting.append(f"{things(found.elsewhere, 'run')} of jobs that this project does not declare")
     jobs = found.waiting_jobs + bool(found.elsewhere)
@@ -88,7 +90,7 @@ def _sections(found: Glance, *, utc: bool) -> Iterator[Section]:
         yield Section(
             "approvals",
             f"{found.approvals_count} waiting",
-            [_approval(each) for each in found.approvals],
+            [_approval(approval) for approval in found.approvals],
             len(found.approvals),
             "runner runs --steps --state pending",
         )
@@ -100,9 +102,9 @@ def _sections(found: Glance, *, utc: bool) -> Iterator[Section]:
         "runner runs --state started",
     )
     yield Section("workers", _workers(found.workers))
-    slots = [_slot(each, utc=utc) for each in found.following]
+    slots = [_slot(slot, utc=utc) for slot in found.following]
     yield Section("next", _next(found), slots, len(slots), "runner upcoming")
-    pauses = [pause_text(each, utc=utc).removeprefix("paused: ") for each in found.pauses]
+    pauses = [pause_text(pause, utc=utc).removeprefix("paused: ") for pause in found.pauses]
     yield Section("paused", things(len(pauses), "pause") if pauses else "none", pauses, len(pauses), "runner doctor")
 
 
@@ -121,27 +123,27 @@ def _running(run: Run) -> str:
     since = f"for {_ago(run.started_at).removesuffix(' ago')}" if run.started_at else ""
     progress = run.progress or {}
     fraction = progress.get("fraction")
-    told = f"  {fraction:.0%}" if fraction is not None else ""
+    text = f"  {fraction:.0%}" if fraction is not None else ""
     if run.steps is not None:
-        # No worker holds a flow.
+        # A flow is on no worker.
         return f"{run.job}  {since}  {short_id(run.id)}  {progress.get('message') or things(len(run.steps), 'step')}"
-    return f"{run.job}  {since} on {run.worker or '?'}  {short_id(run.id)}{told}"
+    return f"{run.job}  {since} on {run.worker or '?'}  {short_id(run.id)}{text}"
 
 
-def _waiting(each: Waiting) -> str:
-    count = things(each.count, "run") if each.count > 1 else short_id(each.oldest)
-    return f"{each.job}  {count}, since {_ago(to_timestamp(each.since)).removesuffix(' ago')}: {each.why}"
+def _waiting(waiting: Waiting) -> str:
+    count = things(waiting.count, "run") if waiting.count > 1 else short_id(waiting.oldest)
+    return f"{waiting.job}  {count}, since {_ago(to_timestamp(waiting.since)).removesuffix(' ago')}: {waiting.why}"
 
 
-def _approval(each: Approvals) -> str:
-    count = f"{each.count} runs" if each.count > 1 else short_id(each.oldest)
-    since = _ago(to_timestamp(each.since)).removesuffix(" ago")
-    return f"{each.job}  {count}, since {since}: {with_project(f'runner approve {short_id(each.oldest)}')}"
+def _approval(approval: Approvals) -> str:
+    count = f"{approval.count} runs" if approval.count > 1 else short_id(approval.oldest)
+    since = _ago(to_timestamp(approval.since)).removesuffix(" ago")
+    return f"{approval.job}  {count}, since {since}: {with_project(f'runner approve {short_id(approval.oldest)}')}"
 
 
-def _slot(each: Upcoming, *, utc: bool) -> str:
-    marks = f"  {', '.join(each.marks)}" if each.marks else ""
-    return f"{show_moment(to_timestamp(each.slot), utc=utc)}  {each.job.name}{marks}"
+def _slot(upcoming: Upcoming, *, utc: bool) -> str:
+    marks = f"  {', '.join(upcoming.marks)}" if upcoming.marks else ""
+    return f"{show_moment(to_timestamp(upcoming.slot), utc=utc)}  {upcoming.job.name}{marks}"
 
 
 def _next(found: Glance) -> str:
@@ -152,10 +154,12 @@ def _next(found: Glance) -> str:
 
 
 def _workers(workers: Sequence[Worker]) -> str:
-    live = [each for each in workers if not each.lost]
+    live = [worker for worker in workers if not worker.lost]
     lost = len(workers) - len(live)
-    told = f"{len(live)} alive" if live else "none"
+    text = f"{len(live)} alive" if live else "none"
     if live:
-        told += f", {sum(each.running for each in live)} of {sum(each.concurrency for each in live)} processes busy"
-        told += f": {one_line(', '.join(each.name for each in live), LONGEST_CELL)}"
-    return f"{told}; {lost} lost" if lost else told
+        text += (
+            f", {sum(worker.running for worker in live)} of {sum(worker.concurrency for worker in live)} processes busy"
+        )
+        text += f": {one_line(', '.join(worker.name for worker in live), LONGEST_CELL)}"
+    return f"{text}; {lost} lost" if lost else text

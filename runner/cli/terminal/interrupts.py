@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM become exceptions that are not lost."""
+"""Turns Ctrl-C and SIGTERM into exceptions that no destructor swallows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def install() -> None:
 
 
 def release() -> None:
-    """Leave the signals to what handles them from here on: a worker."""
+    """Restore the default handling: a worker installs handlers of its own."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     sys.unraisablehook = sys.__unraisablehook__
 
@@ -30,7 +30,7 @@ def _terminate(*_: object) -> None:
 
 
 def _raise_again(unraisable: Any) -> None:
-    """Raise an interrupt once more that came in a destructor, from where Python lets nothing out."""
+    """Raise an interrupt again that came in a destructor, because Python drops exceptions there."""
     kind = unraisable.exc_type
     if kind is None or not issubclass(kind, Terminated | KeyboardInterrupt):
         sys.__unraisablehook__(unraisable)

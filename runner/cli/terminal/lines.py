@@ -1,4 +1,4 @@
-"""Reads numbered lines from a file or from stdin, some at a time, and never all of them."""
+"""Reads numbered lines from a file or from stdin, in batches, never the whole file at once."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import NamedTuple
 from runner.errors import UsageError
 
 LONGEST = 64 * 1024**2
-"""Bytes of a line: what ``limits.params`` may be at most."""
+"""The most bytes of a line: the upper bound of ``limits.params``."""
 PAUSE = 0.1
-"""Seconds without a new line after which those that have come are dealt with, though they are few."""
+"""Seconds without a new line after which a batch is yielded, even if it is not full."""
 _CHUNK = 64 * 1024
 
 
@@ -37,8 +37,8 @@ def opened(name: str) -> Iterator[int]:
         yield sys.stdin.fileno()
         return
     try:
-        # Not a regular file alone: a shell writes <(command) as a pipe.
-        file = Path(name).open("rb", buffering=0)  # noqa: SIM115 - what fails later is not about opening
+        # It may be a pipe, as for <(command) in a shell.
+        file = Path(name).open("rb", buffering=0)  # noqa: SIM115 - only errors of opening it are caught here
     except OSError as error:
         raise _unreadable(name, error) from None
     with file:
@@ -46,7 +46,7 @@ def opened(name: str) -> Iterator[int]:
 
 
 def read_lines(descriptor: int, name: str, most: int) -> Iterator[list[Line]]:
-    """Yield lines, ``most`` at a time; fewer at the end, and where the next one takes a while to come.
+    """Yield batches of at most ``most`` lines; fewer at the end, or if the next line is slow to come.
 
     Raises:
         UsageError: it cannot be read.
@@ -63,11 +63,11 @@ def read_lines(descriptor: int, name: str, most: int) -> Iterator[list[Line]]:
             data = os.read(descriptor, _CHUNK)
         except OSError as error:
             raise _unreadable(name, error) from None
-        # What stands behind the last line break is the beginning of a line, or at the end of the file a whole one.
+        # The text behind the last line break is the beginning of a line, or the whole last line of the file.
         *whole, rest = data.split(b"\n") if data else (b"", b"")
-        for each in whole:
+        for part in whole:
             number += 1
-            text = b"".join([*pieces, each]) if size + len(each) <= LONGEST else None
+            text = b"".join([*pieces, part]) if size + len(part) <= LONGEST else None
             pieces, size = [], 0
             if text is None or text.strip():
                 found.append(Line(number, text))

@@ -12,11 +12,11 @@ def log_line(name: str, text: str, form: str) -> str:
     """Return a line of the log of ``name``.
 
     Args:
-        name: scheduler or worker.
-        text: what it says.
-        form: json (an object a line), or anything else for text.
+        name: the name of the process, such as scheduler or worker.
+        text: the message.
+        form: ``json`` for one object per line, anything else for text.
     """
     if form == "json":
-        # As the worker's lines are: the two may go to one place.
+        # The same fields as the lines of a worker, because both may go to one log.
         return to_json({"at": round(time.time(), 3), "level": "INFO", "logger": f"runner.{name}", "message": text})
     return f"[{datetime.now().astimezone().isoformat(' ', 'milliseconds')}] {name}: {text}"

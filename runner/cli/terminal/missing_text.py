@@ -1,4 +1,4 @@
-"""What is still missing before the jobs of a project run, and the commands that bring it."""
+"""Names the queues without a worker, and commands that start one."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from runner.actions.project import Project
 
 
-def tell_missing(out: Output, project: Project) -> None:
-    """Say whether a worker is missing, and offer commands that start one."""
+def show_missing(out: Output, project: Project) -> None:
+    """Print whether a worker is missing, and commands that start one."""
     from runner.actions.missing import missing  # start-up time: --help reads no settings
 
     found = missing(project)
@@ -19,8 +19,8 @@ def tell_missing(out: Output, project: Project) -> None:
     if not offers:
         return
     if found.queues is None:
-        out.note("whether a worker is alive is not known, because Redis cannot be reached. To start one:")
+        out.note("it is not known whether a worker is alive, because Redis cannot be reached. To start one:")
     else:
         out.note(f"still missing: a worker that takes from {' and '.join(found.queues)}. To start one:")
-    for words, told in offers:
-        out.note(f"  {command_line(project, *words)}   # {told}")
+    for arguments, effect in offers:
+        out.note(f"  {command_line(project, *arguments)}   # {effect}")

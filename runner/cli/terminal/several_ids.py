@@ -1,4 +1,4 @@
-"""Does the same with several ids: what fails for one does not keep it from the others."""
+"""Calls a function with several ids. An error with one of them does not stop the others."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from runner.errors import ArchiveUnavailable, RunnerError, Unavailable
 T = TypeVar("T")
 
 
-def try_each(out: Output, references: Sequence[str], one: Callable[[str], T]) -> list[T | RunnerError]:
-    """Call ``one`` with every reference; return its answers and errors in their order.
+def try_all(out: Output, references: Sequence[str], one: Callable[[str], T]) -> list[T | RunnerError]:
+    """Call ``one`` with every reference; return its results and errors in the same order.
 
     Errors are printed at once, unless the output is JSON.
 
@@ -34,17 +34,17 @@ def try_each(out: Output, references: Sequence[str], one: Callable[[str], T]) ->
 
 
 def codes_of(found: Sequence[object]) -> list[int]:
-    """Return the exit codes of the errors in what :func:`try_each` found."""
-    return [each.exit_code for each in found if isinstance(each, RunnerError)]
+    """Return the exit codes of the errors that :func:`try_all` returned."""
+    return [outcome.exit_code for outcome in found if isinstance(outcome, RunnerError)]
 
 
-def each(out: Output, references: Sequence[str], one: Callable[[str], dict[str, Any]]) -> int:
-    """Call ``one`` with every reference; print what it returns as JSON if asked to, and return the exit code.
+def act_on_all(out: Output, references: Sequence[str], one: Callable[[str], dict[str, Any]]) -> int:
+    """Call ``one`` with every reference and return the exit code; with ``--json``, print the results.
 
     Raises:
         Unavailable, ArchiveUnavailable: Redis or the archive cannot be reached, so the others would fail the same way.
     """
-    found = try_each(out, references, one)
+    found = try_all(out, references, one)
     if out.as_json:
         answers = [error_document(answer) if isinstance(answer, RunnerError) else answer for answer in found]
         out.documents(answers, single=len(references) == 1)

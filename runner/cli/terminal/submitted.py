@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def submitting(project: Project, out: Output, run_id: str) -> Iterator[None]:
-    """Name the run's id if no answer comes: the run may have been recorded, and ``status`` can tell later."""
+    """Print the run's id if Redis does not answer, since the run may be recorded: ``status`` shows that later."""
     later = command_line(project, "status", run_id)
     try:
         yield
@@ -44,17 +44,17 @@ def submitting(project: Project, out: Output, run_id: str) -> Iterator[None]:
 
 
 def look_once(project: Project, run_id: str) -> bool | None:
-    """Return whether a run exists, asked once and not waited for long; None: nobody can tell now."""
+    """Return whether a run exists; None if Redis does not answer soon. It is asked only once."""
     from runner.ledger.connection import exists_now  # start-up time: only where a submission failed
 
     return exists_now(project.settings, Keys(project.settings.namespace).run(run_id))
 
 
 def print_submitted(project: Project, out: Output, submitted: Submitted, *, wait: bool) -> None:
-    """Print the id at once. With JSON it is the document; when waiting, that comes last and the id goes to stderr.
+    """Print the id at once, or with ``--json`` the document. With ``wait``, that comes last, and the id is on stderr.
 
     Raises:
-        OutputLost: stdout takes nothing; the id stands on stderr.
+        OutputLost: stdout cannot be written; the id is on stderr.
     """
     if submitted.duplicate:
         out.note(f"this was submitted before, as run {submitted.id}; no run was added")
@@ -73,11 +73,11 @@ def print_submitted(project: Project, out: Output, submitted: Submitted, *, wait
 
 
 def warn_of_queue(project: Project, out: Output, queue: str) -> None:
-    """Say that nobody takes runs from a queue, if that is so."""
+    """Warn if no live worker takes runs from a queue."""
     try:
         if queue in project.ledger.consumed_queues():
             return
     except Unavailable:
-        return  # the run is recorded, and that is what the exit code tells
+        return  # the run is recorded, and the exit code is about that
     start = command_line(project, "worker", *(() if queue == "default" else ("-Q", queue)))
     out.warn(f"no live worker takes runs from queue {queue}, the run waits for one: {start}")
