@@ -40,7 +40,7 @@ def run_here(
     job_name: str,
     params: Mapping[str, Any] | None = None,
     *,
-    words: Iterable[str] = (),
+    assignments: Iterable[str] = (),
     timeout: float | None = None,
     verbose: bool = False,
     output: int = STDERR,
@@ -52,7 +52,7 @@ def run_here(
         project: where the job is declared.
         job_name: the job.
         params: values as the job declares them.
-        words: ``name=value`` texts, read by declared type.
+        assignments: ``name=value`` texts, read by declared type.
         timeout: seconds after which the run is terminated, or None.
         verbose: whether the worker's whole log is written, not its warnings only.
         output: the descriptor that what the job prints, and the worker's log, goes to.
@@ -69,7 +69,9 @@ def run_here(
     run_id = new_id()
     queue = private_queue(run_id)
     options = SubmitOptions(queue=queue)
-    submitted = submit(project, job_name, params, words=words, run_id=run_id, options=options, steps_queue=queue)
+    submitted = submit(
+        project, job_name, params, assignments=assignments, run_id=run_id, options=options, steps_queue=queue
+    )
     # A job performs one run; a flow may perform several of its steps at once.
     several = project.settings.worker.concurrency if project.catalog.get(job_name).is_flow else 1
     try:

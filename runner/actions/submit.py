@@ -45,7 +45,7 @@ def submit(
     job_name: str,
     params: Mapping[str, Any] | None = None,
     *,
-    words: Iterable[str] = (),
+    assignments: Iterable[str] = (),
     run_id: str | None = None,
     options: SubmitOptions = NO_OPTIONS,
     trigger: str = "cli",
@@ -60,7 +60,7 @@ def submit(
         project: where the job is declared.
         job_name: the job.
         params: values as the job declares them.
-        words: ``name=value`` texts, read by declared type; they come before ``params``.
+        assignments: ``name=value`` texts, read by declared type; they come before ``params``.
         run_id: the run's id; a new one by default.
         options: what else is asked for.
         trigger: what made the submission, see :data:`runner.model.run.Trigger`.
@@ -79,7 +79,7 @@ def submit(
     job = project.catalog.get(job_name)
     submission = admit(
         job,
-        {**(params or {}), **read_params(job, words)},
+        {**(params or {}), **read_params(job, assignments)},
         project.settings,
         run_id=new_id() if run_id is None else run_id,
         origin=Origin(trigger=trigger, submitted_by=by or submitter(), rerun_of=rerun_of),

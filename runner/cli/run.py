@@ -33,7 +33,7 @@ from runner.model.run import State
 @json_option
 def command(
     job: str,
-    words: tuple[str, ...],
+    assignments: tuple[str, ...],
     document: str | None,
     timeout: float | None,
     verbose: bool,
@@ -61,7 +61,7 @@ def command(
                     project,
                     job,
                     params,
-                    words=words,
+                    assignments=assignments,
                     timeout=timeout,
                     verbose=verbose,
                     output=STDERR if held is None else held.fileno(),

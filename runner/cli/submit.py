@@ -35,7 +35,7 @@ from runner.model.submit_options import SubmitOptions
 @json_option
 def command(
     job: str,
-    words: tuple[str, ...],
+    assignments: tuple[str, ...],
     document: str | None,
     wait: bool,
     timeout: float | None,
@@ -68,11 +68,11 @@ def command(
         from runner.cli.terminal.bulk import submit_lines
 
         bulk = BulkSubmission(project, job, key_from=key_from, options=options)
-        over = read_params(bulk.job, words)
+        over = read_params(bulk.job, assignments)
         return submit_lines(project, out, bulk, file, before=params, over=over, wait=wait, timeout=timeout)
     run_id = new_id()
     with submitting(project, out, run_id):
-        submitted = submit(project, job, params, words=words, run_id=run_id, options=options)
+        submitted = submit(project, job, params, assignments=assignments, run_id=run_id, options=options)
     print_submitted(project, out, submitted, wait=wait)
     if submitted.run is not None and not submitted.run.final and not (quiet and not wait):
         warn_of_queue(project, out, submitted.run.queue)

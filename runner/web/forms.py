@@ -65,7 +65,9 @@ def _submit(name: str, request: Request, person: Person, typed: Mapping[str, lis
     try:
         _check_lengths(words, project.settings.limits.params)
         options = ask_query(SubmitOptions, typed, project.settings.timezone)
-        made = recorded(lambda: submit(project, name, words=words, options=options, trigger="web", by=person.name))
+        made = recorded(
+            lambda: submit(project, name, assignments=words, options=options, trigger="web", by=person.name)
+        )
     except RunnerError as error:
         given = {key: params.get(key, "") for key in job.params}
         return job_page(request, job, form_of(job, given), error, 422, typed)

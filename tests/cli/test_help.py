@@ -148,8 +148,13 @@ def test_wrong_usage_is_2_and_says_what_to_do(project: Project, words: list[str]
 
 
 def test_errors_are_json_when_json_was_asked_for(project: Project) -> None:
-    for words in (["submit", "helo"], ["submit", "hello", "--priorty=3"], ["status", "00000000-1111"]):
-        done = project.cli(*words, "--json")
+    for words in (
+        ["submit", "helo", "--json"],
+        ["submit", "hello", "--priorty=3", "--json"],
+        ["status", "00000000-1111", "--json"],
+        ["runs", "--limit", "0", "-o", "json"],
+    ):
+        done = project.cli(*words)
         assert done.stderr == ""
         error = done.json["error"]
         assert list(error) == ["code", "message", "hint", "exit_code"]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
-MOST_WORDS = 6
+MOST_VALUES = 6
 """The longest choice that help spells out; a longer one is shown by the name of the option."""
 
 
@@ -41,8 +41,8 @@ class Declared(ParamType):
         """Complete the values of a choice."""
         from click.shell_completion import CompletionItem  # start-up time: only the shell asks for this
 
-        words = choices(self.declared.type)
-        return [CompletionItem(word) for word in words if word.lower().startswith(incomplete.lower())]
+        values = choices(self.declared.type)
+        return [CompletionItem(value) for value in values if value.lower().startswith(incomplete.lower())]
 
 
 def declared_options(
@@ -108,8 +108,8 @@ def _metavar(declared: Option) -> str:
             return "N"
         case Text(pattern=None):
             return "TEXT"
-    words = choices(declared.type)
-    return "|".join(words).lower() if 0 < len(words) <= MOST_WORDS else declared.key.upper()
+    values = choices(declared.type)
+    return "|".join(values).lower() if 0 < len(values) <= MOST_VALUES else declared.key.upper()
 
 
 def choices(value_type: ValueType) -> tuple[str, ...]:

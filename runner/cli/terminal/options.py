@@ -157,10 +157,10 @@ READ_REFERENCE = ReferenceType()
 
 def params_options(function: F) -> F:
     """Add ``-p`` and ``--params``."""
-    words = click.option(
+    assignments = click.option(
         "-p",
         "--param",
-        "words",
+        "assignments",
         multiple=True,
         metavar="NAME=VALUE",
         help="Set a param; the value is read as the declared type.",
@@ -168,7 +168,7 @@ def params_options(function: F) -> F:
     document = click.option(
         "--params", "document", metavar="JSON|@FILE|-", help="Set params from a JSON object; -p overrides them."
     )
-    return words(document(function))
+    return assignments(document(function))
 
 
 log_format_option = click.option(
