@@ -128,7 +128,7 @@ def _show(out: Output, found: ListedJob) -> None:
     import yaml  # start-up time: a table of jobs needs none
 
     out.data(f"# {job.file}, line {job.line}")
-    values = {each.field: getattr(job, each.field) for each in options_of(JobSpec)}
+    values = {option.field: getattr(job, option.field) for option in options_of(JobSpec)}
     task = {} if job.is_flow else {"task": job.task}
     written = {**task, **JOB.write_fields(values), "enabled": job.enabled, "queue": job.queue}
     written["priority"] = job.priority

@@ -84,7 +84,7 @@ _LISTING: Listing[Queue] = Listing(
         Column("HINTS", lambda queue: "" if queue.hints is None else str(queue.hints), priority=5, optional=True),
     ],
     document=Queue.document,
-    fields=dict.fromkeys(each.name for each in fields(Queue)),
+    fields=dict.fromkeys(field.name for field in fields(Queue)),
     key=lambda queue: queue.name,
     name=lambda queue: queue.name,
     unsteady=["oldest"],

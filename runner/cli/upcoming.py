@@ -78,7 +78,7 @@ def command(
     if simulate:
         _warn(out, project)
         return _simulate(out, project, begin, end, job)
-    # One for each job, where nothing asks for more.
+    # Without a job or an end, only the next run of each job is listed.
     first = not (every or job is not None or end is not None)
     wanted = _Wanted(begin, end, job, first, limit)
 
@@ -242,9 +242,9 @@ def _simulate(out: Output, project: Project, begin: float | None, end: float | N
         out.note("no scheduled runs")
         return 0
     table(out, ("QUEUE", "RUNS", "BUSY", "AT ONCE", "FIRST AT", "WORKERS TAKE"), rows, {})
-    for each in found.overlaps[:SHOWN_OVERLAPS]:
-        slot, until = (show_moment(to_timestamp(moment), utc=out.utc) for moment in (each.slot, each.busy_until))
-        out.data(f"overlap: {each.job} at {slot}, while the run before is expected to take until {until}")
+    for overlap in found.overlaps[:SHOWN_OVERLAPS]:
+        slot, until = (show_moment(to_timestamp(moment), utc=out.utc) for moment in (overlap.slot, overlap.busy_until))
+        out.data(f"overlap: {overlap.job} at {slot}, while the run before is expected to take until {until}")
     if len(found.overlaps) > SHOWN_OVERLAPS:
         out.data(f"… and {len(found.overlaps) - SHOWN_OVERLAPS} more overlaps")
     if found.unknown:
@@ -259,22 +259,22 @@ def _load_row(out: Output, queue: str, load: Load, capacity: int) -> tuple[str, 
 
 
 def _document(found: Forecast, capacity: dict[str, int], first: float, last: float) -> dict[str, Any]:
-    def load(each: Load) -> dict[str, Any]:
+    def figures(load: Load) -> dict[str, Any]:
         return {
-            "runs": each.runs,
-            "busy_seconds": round(each.busy, 3),
-            "peak": each.peak,
-            "peak_at": to_timestamp(each.peak_at),
+            "runs": load.runs,
+            "busy_seconds": round(load.busy, 3),
+            "peak": load.peak,
+            "peak_at": to_timestamp(load.peak_at),
         }
 
     return {
         "from": to_timestamp(round(first * 1000)),
         "to": to_timestamp(round(last * 1000)),
-        "total": load(found.total),
-        "queues": {name: {**load(each), "capacity": capacity[name]} for name, each in found.queues.items()},
+        "total": figures(found.total),
+        "queues": {name: {**figures(load), "capacity": capacity[name]} for name, load in found.queues.items()},
         "overlaps": [
-            {"job": each.job, "slot": to_timestamp(each.slot), "busy_until": to_timestamp(each.busy_until)}
-            for each in found.overlaps
+            {"job": overlap.job, "slot": to_timestamp(overlap.slot), "busy_until": to_timestamp(overlap.busy_until)}
+            for overlap in found.overlaps
         ],
         "unknown_durations": list(found.unknown),
     }

@@ -71,7 +71,7 @@ def _listing(clock: Clock) -> Listing[Worker]:
             Column("PID", lambda worker: str(worker.pid), wide=True),
         ],
         document=Worker.document,
-        fields={**dict.fromkeys(each.name for each in fields(Worker)), "problems": ("count", "first")},
+        fields={**dict.fromkeys(field.name for field in fields(Worker)), "problems": ("count", "first")},
         key=lambda worker: worker.name,
         name=lambda worker: worker.name,
         unsteady=["seen_at"],

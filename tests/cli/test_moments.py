@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.cli.terminal.moments import show_seconds
+from runner.cli.terminal.moments import show_age, show_seconds
 from runner.errors import UsageError
 from runner.model.moment import read_day, read_future, read_moment, read_since
 from runner.model.run import to_timestamp
@@ -82,3 +82,21 @@ def test_whatever_is_written_is_a_time_or_is_refused(text: str, zone: str) -> No
 )
 def test_spans(seconds: float, text: str) -> None:
     assert show_seconds(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text", "exact"),
+    [
+        (0.4, "now", "now"),
+        (-59, "59s ago", "59s ago"),
+        (-200, "3m ago", "3m 20s ago"),
+        (7500, "in 2h", "in 2h 05m"),
+        (-47.9 * 3600, "47h ago", "47h 54m ago"),
+        (50 * 3600, "in 2d", "in 2d 02h"),
+        (-800 * 86400, "2y ago", "2y 70d ago"),
+    ],
+)
+def test_ages(seconds: float, text: str, exact: str) -> None:
+    timestamp = to_timestamp(round((NOW + seconds) * 1000)) or ""
+    assert show_age(timestamp, now=NOW) == text
+    assert show_age(timestamp, now=NOW, exact=True) == exact

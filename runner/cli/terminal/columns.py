@@ -48,7 +48,7 @@ class Column(Generic[T]):
 
     def within(self, part: Callable[[U], T]) -> Column[U]:
         """Return the column for rows of which ``part`` returns the one that it is about."""
-        options = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "text"}
+        options = {option.name: getattr(self, option.name) for option in fields(self) if option.name != "text"}
         text = self.text
         return Column(text=lambda row: text(part(row)), **options)
 

@@ -28,7 +28,7 @@ T = TypeVar("T")
 FORMS = ("table", "wide", "json", "jsonl", "yaml", "csv", "name")
 TEMPLATE = "template"
 _FORMER = {
-    # The options that were there before -o: the form of each, and its help.
+    # Options that are older than -o: the form that they select, and their help.
     "json": ("json", "Print JSON."),
     "jsonl": ("jsonl", "Print one JSON object per line."),
     "ids": ("name", "Print only the ids."),
@@ -57,7 +57,7 @@ class ListOptions:
         return cls(as_json=self.form in ("json", "jsonl"), utc=self.utc)
 
     def redraws(self, out: Output) -> bool:
-        """Whether a table is redrawn on a terminal, instead of new and changed rows printed."""
+        """Whether the table is redrawn on a terminal. Otherwise new and changed rows are printed."""
         return self.follow and self.is_table and out.for_people
 
     def clock(self, out: Output) -> Clock:

@@ -171,7 +171,8 @@ def table(out: Output, headings: Sequence[str], rows: Sequence[Sequence[str]], s
 
         drawn = Table(box=None, pad_edge=False, header_style="bold")
         for heading in headings:
-            drawn.add_column(heading, no_wrap=heading in ("ID", "STATE", "JOB"), overflow="fold")
+            # Only the text at the end of a row may take several lines.
+            drawn.add_column(heading, no_wrap=heading is not headings[-1], overflow="fold")
         for row in rows:
             drawn.add_row(*(Text(printable(cell), style=styles.get(cell.split(" ")[0], "")) for cell in row))
         Console(soft_wrap=False).print(drawn)

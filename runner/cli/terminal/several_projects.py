@@ -56,11 +56,11 @@ class Shown:
 
     def warn_of_unreachable(self, found: Together[T]) -> Together[T]:
         """Warn of the projects that could not be read; return ``found``."""
-        for each in found.away:
-            remember(each.project.settings.project)
-            hint = f" ({with_project(each.value.hint)})" if each.value.hint else ""
-            self.out.warn(f"project {each.name} is not shown: {each.value.message}{hint}")
-            self.code = each.value.exit_code
+        for answer in found.away:
+            remember(answer.project.settings.project)
+            hint = f" ({with_project(answer.value.hint)})" if answer.value.hint else ""
+            self.out.warn(f"project {answer.name} is not shown: {answer.value.message}{hint}")
+            self.code = answer.value.exit_code
         return found
 
     # -- rows and documents
