@@ -10,11 +10,15 @@ from runner._dataclass import dataclass
 from runner.model.asking import given_texts
 from runner.model.option import options_of
 from runner.model.run_query import RunQuery
-from runner.web.asked import ask_query, fields_of, texts_of
+from runner.web.asked import LABELS, ask_query, fields_of, texts_of
 from runner.web.jobs import Field
 
-COMMON = ("job", "since", "grep", "state", "steps")
+COMMON = ("job", "grep", "state", "steps")
 """What most people filter by; the rest is folded away."""
+TOGGLES = ("state", "steps")
+"""What is switched on and off in the form itself, so that it needs no chip to remove it."""
+PERIODS = (("1h", "Last hour"), ("24h", "24 hours"), ("7d", "7 days"), ("", "Any time"))
+"""Values of ``since`` that are offered, and their labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +50,44 @@ class Filters:
     @property
     def rare(self) -> bool:
         """Whether any of the other filters is used."""
-        return any(name not in COMMON for name in self._given())
+        return any(name not in (*COMMON, "since") for name in self._given()) or not any(
+            chosen for _, _, chosen in self.periods()
+        )
 
     def value(self, name: str) -> str:
         """Return the text of a filter, or its default."""
         return next((field.value for field in fields_of(RunQuery, self.texts) if field.name == name), "")
 
-    def words(self, **more: str) -> str:
+    def chips(self) -> list[tuple[str, str]]:
+        """Return the filters in use as text, each with the query string of the others."""
+        given = self._given()
+        found = []
+        for name, value in given.items():
+            if name in TOGGLES:
+                continue
+            values = value if isinstance(value, list) else [value]
+            for each in values:
+                kept = [other for other in values if other != each]
+                rest = {**given, name: kept} if kept else {key: of for key, of in given.items() if key != name}
+                label = LABELS.get(name, name.capitalize())
+                text = label if each in ("on", "true", True) else f"{label}: {each}"
+                found.append((text, urlencode(rest, doseq=True)))
+        return found
+
+    def periods(self) -> list[tuple[str, str, bool]]:
+        """Return the offered periods: the label, the query string, and whether it is the one in use."""
+        given = self._given()
+        rest = {name: value for name, value in given.items() if name not in ("since", "until")}
+        return [
+            (
+                label,
+                urlencode({**rest, **({"since": since} if since else {})}, doseq=True),
+                given.get("since", "") == since,
+            )
+            for since, label in PERIODS
+        ]
+
+    def query_string(self, **more: str) -> str:
         """Return these as a query string, with ``more``, and without what is the default."""
         return urlencode({**self._given(), **more}, doseq=True)
 

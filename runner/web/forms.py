@@ -38,7 +38,10 @@ door = APIRouter(include_in_schema=False)
 Csrf = Annotated[str, Form(max_length=128)]
 Flag = Annotated[str, Form(max_length=8)]
 Comment = Annotated[str, Form(max_length=1000)]
+Back = Annotated[str, Form(max_length=16)]
 MOST_FIELDS = 1000
+LISTS = ("/", "/jobs")
+"""Pages from which jobs are paused and resumed, and that are shown again after that."""
 
 
 def _back(request: Request, path: str) -> Response:
@@ -180,20 +183,21 @@ def pause_form(
     csrf: Csrf = "",
     duration: Annotated[str, Form(max_length=32)] = "",
     comment: Comment = "",
+    to: Back = "",
 ) -> Response:
     """Hold a job."""
     person = check_form(request, Role.ADMIN, csrf)
     length = seconds(duration or None, "for")
     pause(state_of(request).project, name, seconds=length, comment=comment or None, by=person.name)
-    return _back(request, "/" if name == ALL else f"/jobs/{quote(name)}")
+    return _back(request, to if to in LISTS else "/" if name == ALL else f"/jobs/{quote(name)}")
 
 
 @router.post("/jobs/{name}/resume")
-def resume_form(name: JobName, request: Request, csrf: Csrf = "") -> Response:
+def resume_form(name: JobName, request: Request, csrf: Csrf = "", to: Back = "") -> Response:
     """Let a job go on."""
     person = check_form(request, Role.ADMIN, csrf)
     resume(state_of(request).project, name, by=person.name)
-    return _back(request, "/" if name == ALL else f"/jobs/{quote(name)}")
+    return _back(request, to if to in LISTS else "/" if name == ALL else f"/jobs/{quote(name)}")
 
 
 # -- who

@@ -1,4 +1,4 @@
-"""The counts on the first page, in few round trips, however many runs there are."""
+"""Counts of runs and plots of them, in few round trips, however many runs there are."""
 
 from __future__ import annotations
 
@@ -98,19 +98,3 @@ def bars(runs: Iterable[Run]) -> Plot:
         for number, ((run, seconds), height) in enumerate(zip(timed, heights, strict=True))
     ]
     return Plot(found, max(len(found), 20), span(most), [], [])
-
-
-def latest(ledger: Ledger, names: Sequence[str]) -> dict[str, Run]:
-    """Return the latest run of each job that has any."""
-    with reaching(ledger.settings), ledger.client.pipeline(transaction=False) as pipe:
-        for name in names:
-            for state in State:
-                pipe.zrange(ledger.keys.job(name, state), 0, 0, desc=True, withscores=True)
-        found = iter(pipe.execute())
-    ids: dict[str, str] = {}
-    for name in names:
-        heads = [head for _ in State for head in next(found)]
-        if heads:
-            ids[name] = max(heads, key=lambda head: head[1])[0]
-    runs = {run.id: run for run in ledger.read(list(ids.values()))}
-    return {name: runs[run_id] for name, run_id in ids.items() if run_id in runs}

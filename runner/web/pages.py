@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
@@ -14,35 +13,32 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from runner._dataclass import dataclass
-from runner.actions.approvals import waiting_approvals
 from runner.actions.backfill import MOST_AT_ONCE, Backfilled
 from runner.actions.find import find_run, with_flow
 from runner.actions.logs import log_of, read_log
-from runner.actions.metrics import deadlines
 from runner.actions.stats import stats
 from runner.actions.why import why
 from runner.errors import AmbiguousId, ArchiveUnavailable, RunnerError, UnknownRun, UsageError
 from runner.ledger.fleet import read_queues, read_workers
-from runner.ledger.health.successes import overdue_successes
 from runner.ledger.pauses import read_pauses
 from runner.ledger.run_log import RunLog
-from runner.ledger.search import Page, search
+from runner.ledger.search import Page
 from runner.model.asking import given_texts
 from runner.model.job import JobSpec
 from runner.model.log_line import LogLine
 from runner.model.moment import read_day
 from runner.model.pause import paused
-from runner.model.run import State as RunState
 from runner.model.run import to_timestamp
 from runner.model.run_query import RunQuery
 from runner.model.schedule import schedule_text
 from runner.model.submit_options import SubmitOptions
-from runner.web import overview
 from runner.web.asked import fields_of
 from runner.web.filters import Filters
 from runner.web.flows import approvals_of, declared_graph, flow_page, shown_document
+from runner.web.home import overdue_jobs, read_home
+from runner.web.job_rows import FILTERS, Standings, read_rows
 from runner.web.jobs import Field, form_of, job_source, job_yaml
-from runner.web.overview import bars, hours
+from runner.web.overview import bars
 from runner.web.projects import show_all
 from runner.web.render import page
 from runner.web.requests import JobName, Reader, ReadReference, state_of
@@ -54,8 +50,9 @@ router = APIRouter(include_in_schema=False, dependencies=[Reader])
 LOG_LINES = 1000
 HISTORY = 50
 ROWS = 50
-FEW = 10
-JOBS = 200
+JOBS = 50
+TAGS = 12
+"""Tags that the list of jobs offers, those that most jobs have."""
 A_DAY = 40
 """Runs that the calendar shows of one day of a week."""
 AN_HOUR = 4
@@ -75,37 +72,19 @@ class Past:
 
 @router.get("/")
 def show_overview(request: Request) -> Response:
-    """Show active runs, recent failures, next starts, and workers; or all projects, if there are several."""
+    """Show how the project is, what wants attention, and its jobs; or all projects, if there are several."""
     if states_of(request).chosen(request) is None:
         return show_all(request)
     state = state_of(request)
-    project, ledger = state.project, state.project.ledger
-    now = time.time()
-    running = search(ledger, RunQuery(state=(RunState.STARTED,)), limit=FEW).runs
-    failed = search(ledger, RunQuery(state=(RunState.FAILURE,), since=now - 86400), limit=FEW).runs
+    catalog = state.catalog
     return page(
         request,
         "overview",
-        running=running,
-        failed=failed,
-        few=FEW,
-        counts=overview.counts(ledger),
-        hours=hours(overview.by_hour(ledger, now), state.calendar.zone),
-        due=state.calendar.soonest(datetime.now(UTC), 10),
+        home=read_home(state),
         schedules=state.settings.schedules,
-        workers=read_workers(ledger),
-        queues=read_queues(ledger),
-        pauses=[each.document() for each in read_pauses(ledger).values()],
-        overdue=_overdue(project),
-        approvals=waiting_approvals(project),
-        problems=project.catalog.problems,
+        problems=catalog.problems,
+        total=len(catalog.jobs),
     )
-
-
-def _overdue(project: Any, job: str | None = None) -> list[str]:
-    """Return the jobs, or that one, that have not succeeded for longer than ``alert_if_no_success``."""
-    limits = {name: limit for name, limit in deadlines(project.catalog).items() if job in (None, name)}
-    return [name for name, late in overdue_successes(project.ledger, limits).items() if late]
 
 
 @router.get("/jobs")
@@ -113,41 +92,48 @@ def show_jobs(
     request: Request,
     q: Annotated[str, Query(max_length=100)] = "",
     tag: Annotated[str, Query(max_length=64)] = "",
+    show: Annotated[str, Query(max_length=16)] = "",
     start: Annotated[int, Query(ge=0, le=100_000)] = 0,
 ) -> Response:
-    """All jobs."""
+    """Show all jobs, a page at a time, those that want attention first."""
     state = state_of(request)
-    project, catalog, calendar = state.project, state.catalog, state.calendar
-    names = sorted(catalog.jobs)
-    if q or tag:
-        names = [name for name in names if _mentions(catalog.jobs[name], q.lower(), tag)]
-    shown = names[start : start + JOBS]
-    latest = overview.latest(project.ledger, shown)
-    pauses, now = read_pauses(project.ledger), datetime.now(UTC)
-    rows = [(catalog.jobs[name], latest.get(name), paused(pauses, name), calendar.next_of(name, now)) for name in shown]
-    kept = {key: value for key, value in (("q", q), ("tag", tag)) if value}
+    catalog = state.catalog
+    standings = Standings.read(state)
+    mentioned = [name for name in catalog.jobs if _mentions(catalog.jobs[name], q.lower(), tag)]
+    fits = FILTERS[show][1] if show in FILTERS else None
+    names = standings.ordered([name for name in mentioned if fits is None or fits(standings, name)])
+    asked = {"q": q, "tag": tag, "show": show if fits else ""}
 
-    def at(first: int) -> str:
-        return "/jobs?" + urlencode({**kept, "start": first})
+    def link(**changed: str | int) -> str:
+        kept = {key: value for key, value in {**asked, **changed}.items() if value}
+        return "/jobs" + (f"?{urlencode(kept)}" if kept else "")
 
+    tags = Counter(each for job in catalog.jobs.values() for each in job.tags)
     return page(
         request,
         "jobs",
-        rows=rows,
+        rows=read_rows(state.project.ledger, standings, names[start : start + JOBS], state.calendar),
         total=len(names),
+        declared=len(catalog.jobs),
         first=start + 1,
-        before=at(max(0, start - JOBS)) if start else None,
-        after=at(start + JOBS) if start + JOBS < len(names) else None,
+        before=link(start=max(0, start - JOBS)) if start else None,
+        after=link(start=start + JOBS) if start + JOBS < len(names) else None,
+        everything=(len(mentioned), link(show="")),
+        filters=[
+            (key, label, sum(test(standings, name) for name in mentioned), link(show=key))
+            for key, (label, test) in FILTERS.items()
+        ],
+        tags=[(each, link(tag="" if each == tag else each)) for each, _ in tags.most_common(TAGS)],
+        clear=link(q="", tag="", show=""),
         broken=catalog.broken,
         problems=catalog.problems,
         warnings=catalog.warnings,
-        q=q,
-        tag=tag,
+        asked=asked,
     )
 
 
 def _mentions(job: JobSpec, text: str, tag: str) -> bool:
-    return (not tag or tag in job.tags) and (text in job.name or text in (job.description or "").lower())
+    return (not tag or tag in job.tags) and (text in job.name.lower() or text in (job.description or "").lower())
 
 
 @router.get("/jobs/{name}")
@@ -215,7 +201,7 @@ def job_page(
         left_out=left_out,
         schedules=state.settings.schedules,
         pause=pause_of.document() if pause_of is not None else None,
-        overdue=_overdue(project, job.name),
+        overdue=overdue_jobs(project, job.name),
         past=past or Past({}),
         drawing=declared_graph(job.steps),
         most_at_once=MOST_AT_ONCE,
@@ -240,8 +226,9 @@ def show_runs(request: Request) -> Response:
         found=found,
         asked=asked,
         error=error,
-        more=f"/runs?{asked.words(cursor=found.cursor)}" if found.cursor else None,
-        newest=f"/runs?{asked.words()}" if asked.cursor else None,
+        no_runs=not asked.query_string() and not asked.cursor,
+        more=f"/runs?{asked.query_string(cursor=found.cursor)}" if found.cursor else None,
+        newest=f"/runs?{asked.query_string()}" if asked.cursor else None,
         names=sorted(state.catalog.jobs)[:1000],
     )
 

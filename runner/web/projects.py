@@ -16,6 +16,7 @@ from runner.model.run import State as RunState
 from runner.model.run_query import RunQuery
 from runner.web import documents
 from runner.web.documents import answers
+from runner.web.failures import group_failures
 from runner.web.render import page
 from runner.web.requests import Reader, StrictRoute, answer
 from runner.web.state import states_of
@@ -28,13 +29,13 @@ if TYPE_CHECKING:
 
 router = APIRouter(prefix="/api/v1", route_class=StrictRoute, dependencies=[Reader])
 
-FEW = 10
-"""Failures of each project that the first page shows."""
+FEW = 20
+"""Failed runs of each project that the first page reads, to show them in groups."""
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A project in the list of all: its runs by state, the failures of the last day, and what needs a look."""
+    """A project in the list of all: its runs by state, the failures of the last day, and what wants attention."""
 
     counts: Mapping[RunState, int]
     failed: Sequence[Run]
@@ -64,8 +65,8 @@ class Summary:
 def show_all(request: Request) -> Response:
     """Show all projects: how many runs, what failed, and whose Redis is away."""
     found = states_of(request).projects.read_at_once(Summary.of)
-    failed = [(of.name, run) for of in found for run in of.value.failed]
-    failed.sort(key=lambda each: each[1].finished_at or "", reverse=True)
+    failed = [(of.name, group) for of in found.found for group in group_failures(of.value.failed)]
+    failed.sort(key=lambda each: each[1].newest.finished_at or "", reverse=True)
     return page(request, "projects", found=found.found, away=found.away, failed=failed)
 
 

@@ -14,8 +14,10 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from jinja2.ext import Extension
 
+from runner.errors import RunnerError
 from runner.web.access import Person, Role
 from runner.web.edit_access import offers_editing
+from runner.web.error_text import error_text
 from runner.web.guard import path_of
 from runner.web.moments import FILTERS
 from runner.web.state import states_of
@@ -67,6 +69,9 @@ def page(request: Request, name: str, http_status: int = 200, /, **values: Any) 
     return HTMLResponse(html.encode("utf-8", "backslashreplace"), http_status)
 
 
-def error_page(request: Request, message: str, hint: str | None, status: int) -> Response:
-    """Render what went wrong, and what to do about it."""
-    return page(request, "error", status, message=message, hint=hint, status=status)
+def error_page(request: Request, error: RunnerError, status: int) -> Response:
+    """Render what went wrong, and what to do about it here."""
+    text = error_text(error.code, status)
+    return page(
+        request, "error", status, text=text, message=error.message, hint=text.advice or error.hint, status=status
+    )

@@ -107,7 +107,7 @@ async def _refused(request: Request, error: Exception) -> Response:
         headers["Allow"] = ", ".join(sorted(_methods(request)))
     if wants_json(request):
         return JSONResponse(known.as_dict(), status, headers)
-    page = error_page(request, known.message, known.hint, status)
+    page = error_page(request, known, status)
     page.headers.update(headers)
     return page
 

@@ -6,6 +6,7 @@ import re
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -354,7 +355,7 @@ def test_a_thousand_jobs_come_in_portions_and_are_found(tmp_path: Path, redis_se
     project = write_project(tmp_path / "p", redis_server.url, jobs, {"web_jobs.py": MODULE}, {}, f"w{uuid.uuid4().hex}")
     with serving(project) as web:
         html = text_of(web, "/jobs")
-        assert "1,000 jobs, 1 to 200" in html
+        assert "1,000 jobs, 1 to 50" in html
         names, path = re.findall(r'data-key="job-(job-\d+)"', html), ""
         while (after := re.search(r'href="(/jobs\?start=\d+)">After', html)) is not None:
             assert after[1] != path
@@ -368,17 +369,93 @@ def test_a_thousand_jobs_come_in_portions_and_are_found(tmp_path: Path, redis_se
         for path in ("/", "/jobs", "/jobs/job-0500", "/runs", "/schedule"):
             with web.client() as client:
                 assert min(client.get(path).elapsed.total_seconds() for _ in range(5)) < 0.3, path
+                assert len(client.get(path).content) < 100 * 1024, path
 
 
-def test_nothing_there_is_said_to_be_nothing(tmp_path: Path, redis_server: Server) -> None:
+def test_where_nothing_is_pages_teach_what_to_do(tmp_path: Path, redis_server: Server) -> None:
     project = write_project(tmp_path / "p", redis_server.url, {}, {}, {}, f"w{uuid.uuid4().hex}")
     with serving(project) as web:
-        assert "No job has a schedule." in text_of(web, "/")
-        assert "No worker is running" in text_of(web, "/")
-        assert "No job is declared." in text_of(web, "/jobs")
-        assert "No runs." in text_of(web, "/runs")
+        home = text_of(web, "/")
+        assert "No worker is running" in home
+        [snippet] = re.findall(r'data-copy="(jobs:[^"]+)"', home)
+        assert snippet in text_of(web, "/jobs")
+        assert "No runs yet" in text_of(web, "/runs")
+        assert 'data-copy="runner worker"' in text_of(web, "/fleet")
         assert "Nothing." in text_of(web, "/schedule")
-        text_of(web, "/fleet")
+        # What the empty page tells people to save is a job.
+        project.write({"jobs.d/hello.yaml": unescape(snippet)})
+        project.cli("validate").check()
+        wait_until(lambda: "daily at 08:00" in text_of(web, "/"), 10.0, "the job is there")
+        assert "No run fits" in text_of(web, "/runs?job=hello")
+        assert "No job fits" in text_of(web, "/jobs?q=nothing")
+
+
+def test_the_first_page_says_how_jobs_are(web: Web) -> None:
+    for _ in range(2):
+        web.project.cli("submit", "long", "--wait").check(1)
+    web.project.cli("submit", "greet", "--wait").check()
+    html = text_of(web, "/")
+    heading = re.sub(r"<[^>]+>", "", html[html.index("<h1") : html.index("</h1>")])
+    assert re.match(r"\d+ jobs? failing", heading), heading
+    assert "next start" in heading
+    group = html[html.index("<b>long</b>") :]
+    assert group.startswith("<b>long</b> ×2")
+    assert "x" * 100 in group[:600]
+    assert "ValueError" not in group[:600]
+    row = html[html.index('data-key="job-long"') :].partition("</tr>")[0]
+    assert "Failing" in row
+    assert 'aria-label="Last 2 runs: 2 failed"' in row
+    assert row.count("#q-FAILURE") == 2
+    assert "0 %" in row
+    # Those that fail come first.
+    assert html.index('data-key="job-long"') < html.index('data-key="job-greet"')
+    assert 'data-key="job-long"' in text_of(web, "/jobs?show=failing")
+    assert 'data-key="job-greet"' not in text_of(web, "/jobs?show=failing")
+
+
+def test_jobs_are_run_paused_and_resumed_in_lists(web: Web) -> None:
+    with web.client() as client:
+        html = client.get("/jobs?q=hostile").text
+        csrf = re.search(r'name="csrf" value="([^"]+)"', html)
+        assert csrf is not None
+        form = {"csrf": csrf[1], "to": "/jobs"}
+        assert 'formaction="/jobs/hostile/pause"' in html
+        assert client.post("/jobs/hostile/pause", data=form).headers["Location"] == "/jobs"
+        html = client.get("/jobs?show=paused").text
+        assert 'data-key="job-hostile"' in html
+        assert "1 job paused" in client.get("/").text
+        elsewhere = client.post("/jobs/hostile/resume", data={**form, "to": "//evil.example"})
+        assert elsewhere.headers["Location"] == "/jobs/hostile"
+        started = client.post("/jobs/greet/submit", data=form)
+        assert started.headers["Location"].startswith("/runs/")
+        # One that needs params leads to its form.
+        assert 'href="/jobs/gated#submit"' in client.get("/jobs?q=gated").text
+
+
+def test_filters_in_use_are_chips_that_lead_to_the_others(own: Web) -> None:
+    html = text_of(own, "/runs?job=often&tag=a&state=PENDING&since=24h")
+    chips = {
+        re.sub(r"<[^>]+>", "", text).strip(): unescape(href)
+        for href, text in re.findall(r'<li><a class="chip" aria-current="true" href="([^"]+)"[^>]*>(.*?)</a>', html)
+    }
+    assert chips == {
+        "Job: often": "/runs?state=PENDING&since=24h&tag=a",
+        "Tag: a": "/runs?job=often&state=PENDING&since=24h",
+        "Since: 24h": "/runs?job=often&state=PENDING&tag=a",
+    }
+    assert 'href="/runs?job=often&amp;state=PENDING&amp;tag=a&amp;since=1h">Last hour' in html
+    assert 'aria-current="true">24 hours' in html
+
+
+def test_errors_say_in_the_words_of_the_page_what_to_do(own: Web) -> None:
+    run = text_of(own, "/runs/00000000", 404)
+    assert "Run not found" in run
+    assert "runner runs" not in run
+    assert 'href="/runs">All runs' in run
+    assert "Page not found" in text_of(own, "/nothing", 404)
+    job = text_of(own, "/jobs/nigtly", 404)
+    assert "Job not found" in job
+    assert "nightly" in job
 
 
 def test_a_long_log_is_cut_on_its_page_and_whole_as_text(web: Web, client: httpx.Client) -> None:
