@@ -14,7 +14,7 @@ from runner.cli.terminal.moments import show_moment
 from runner.cli.terminal.opening import open_project
 from runner.cli.terminal.options import READ_REFERENCE, json_option, utc_option
 from runner.cli.terminal.output import Output, command_line, printable
-from runner.cli.terminal.run_text import state_text
+from runner.cli.terminal.run_text import short_id, state_text
 from runner.model.run_error import unquoted
 from runner.model.run_query import Reading
 
@@ -41,11 +41,12 @@ def command(asked: dict[str, object], reference: str | None, as_json: bool, utc:
     show = str if as_json else partial(show_moment, utc=utc)
     reference = named_or_latest_failure(project, out, reference, archived=archived)
     facts, explanation = why(project, reference, show, archived=archived)
-    run, commands = facts.run, [command_line(project, *arguments) for arguments in explanation.commands]
+    show_id = short_id if out.for_people else str
+    run, commands = facts.run, [command_line(project, *map(show_id, arguments)) for arguments in explanation.commands]
     if as_json:
         out.document(explanation.document(facts, commands))
         return 0
-    out.data(printable(f"{run.job} {run.id}: {state_text(run)}"))
+    out.data(printable(f"{run.job} {show_id(run.id)}: {state_text(run)}"))
     out.data(printable(explanation.beyond_state))
     for text in explanation.because:
         out.data("- " + printable(text).replace("\n", "\n  "))

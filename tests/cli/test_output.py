@@ -160,6 +160,11 @@ def test_a_terminal_gets_tables_colors_and_progress(served: Project) -> None:
     [result] = re.findall("(= .*)\r\n", long)
     assert (len(result), result[-1]) == (60, "…")
     assert "=" not in served.cli("submit", "hello", "--wait").check().stderr
+    followed = in_terminal(served, "watch", "@hello", env={"COLUMNS": "40", "NO_COLOR": "1"})
+    assert re.search(r"^[\d-]* ?\d\d:\d\d:\d\d\S*  SUCCESS   hello  [0-9a-f]{1,8}…?\r\n$", followed)
+    assert len(followed.strip()) <= 40
+    explained = in_terminal(served, "why", "@hello")
+    assert re.match(r"hello [0-9a-f]{8}: SUCCESS\r\n", explained)
     assert "\x1b[" in shown
     listed = in_terminal(served, "runs")
     assert "\x1b[" in listed

@@ -80,7 +80,8 @@ class Follower:
     def report(self, run: Run) -> None:
         """Report a run that did not succeed: its error, its last lines, and the commands that show more."""
         if run.final and run.state is not State.SUCCESS:
-            status, logs = (command_line(self.project, verb, run.id) for verb in ("status", "logs"))
+            run_id = short_id(run.id) if is_terminal(sys.stderr) else run.id
+            status, logs = (command_line(self.project, verb, run_id) for verb in ("status", "logs"))
             try:
                 log, steps = self._last_lines(run), self._tree(run)
             except RunnerError:

@@ -73,16 +73,16 @@ def _text(branch: Branch, show_id: Callable[[str], str]) -> str:
     elif run is None:
         parts.append(counts_text(branch.items or 0, branch.counts))
     else:
-        parts.append(_run_text(run))
+        parts.append(_run_text(run, show_id))
     parts.append(_spent(branch.state, branch.started_at, branch.finished_at))
     if run is not None:
         parts.append(show_id(run.id))
     return one_line(", ".join(part for part in parts if part), _LONGEST)
 
 
-def _run_text(run: Run) -> str:
+def _run_text(run: Run, show_id: Callable[[str], str]) -> str:
     if run.reused_from is not None:
-        return f"reused from {run.reused_from}"
+        return f"reused from {show_id(run.reused_from)}"
     if run.state is State.SUCCESS and isinstance(run.result, dict) and run.result.get("approved_by"):
         comment = run.result.get("comment")
         return f"approved by {run.result['approved_by']}" + (f": {comment}" if comment else "")
