@@ -1,1 +1,1 @@
-"""Compute the slots of schedules. Pure; right above the model, since cronsim is a library."""
+"""Compute the slots of schedules. Pure functions; they are outside the model because they need the library cronsim."""

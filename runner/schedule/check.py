@@ -1,4 +1,4 @@
-"""Find the faults of a schedule that only computing its slots shows."""
+"""Find the problems of a schedule that only its slots reveal."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _SOME_TIME = datetime(2024, 1, 1, tzinfo=UTC)
 
 
 def check_schedules(schedules: Sequence[Schedule], written: Any, path: Path, report: Report) -> bool:
-    """Report what is wrong with the schedules of a job; return whether nothing is.
+    """Report the problems of a job's schedules; return True if there are none.
 
     Args:
         schedules: as read.
-        written: as they stand in YAML: one, or a list.
-        path: where they stand.
+        written: the value in YAML: one schedule or a list.
+        path: the path of that value.
         report: takes the problems.
     """
     if not isinstance(written, list):
@@ -51,7 +51,7 @@ def _sound(schedule: Schedule, written: Any, path: Path, report: Report) -> bool
             return False
     if not _one_clock(schedule):
         return True
-    # Without a zone of its own, that of the project counts, which is not known here; the order is the same in all.
+    # The project's time zone is not known here. The order is the same in all zones.
     table = Timetable(replace(schedule, excepted=(), only=()), "UTC")
     if table.begin is None or table.finish is None:
         return _some_left(schedule, path, report)
@@ -61,7 +61,7 @@ def _sound(schedule: Schedule, written: Any, path: Path, report: Report) -> bool
         )
         return False
     if schedule.every is not None and schedule.timezone is None:
-        return True  # the instants of `every` are those of all zones, start and end are not
+        return True  # slots of `every` do not depend on the zone, but start and end do
     if next(table.slots(table.begin - _MOMENT, table.finish), None) is None:
         report((*path, "end"), "comes before the first slot, so that the schedule never fires")
         return False
@@ -69,12 +69,12 @@ def _sound(schedule: Schedule, written: Any, path: Path, report: Report) -> bool
 
 
 def _some_left(schedule: Schedule, path: Path, report: Report) -> bool:
-    """Report ``except`` or ``only`` if they leave no slot, whatever is in the calendars that they name."""
+    """Report ``except`` or ``only`` if they leave no slot, whatever their calendars contain."""
     schedule = without_calendars(schedule)
     if not (schedule.excepted or schedule.only):
         return True
     if schedule.every is not None and schedule.timezone is None:
-        return True  # which of its slots lie in a window depends on the project's zone
+        return True  # the project's zone decides which of its slots lie in a window
     table = Timetable(schedule, schedule.timezone or "UTC")
     dates = [rule for rule in schedule.only if isinstance(rule, str)]
     begin = datetime.fromisoformat(min(dates)).replace(tzinfo=UTC) - _TWO_DAYS if dates else _SOME_TIME

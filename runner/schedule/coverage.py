@@ -1,4 +1,4 @@
-"""Which moments dates, windows, and calendars cover. Pure: whoever reads files hands in what they say."""
+"""Decide which times dates, windows, and calendars cover. Pure functions; callers read the calendar files."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ NEVER = datetime.max
 
 
 class CalendarFault(Exception):
-    """A calendar is not there or cannot be read, so nobody knows which slots it leaves out; the message says why."""
+    """A calendar is missing or cannot be read, so the slots that it leaves out are unknown. The message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cover:
-    """What covers a moment.
+    """The answer to "what covers this time?".
 
-    ``name``: its name, empty if it has none, and None if nothing covers the moment. ``until``: a later time on the same
-    wall clock; up to there the answer is the same.
+    ``name``: the name of the cover, empty if it has none, and None if nothing covers the time. ``until``: a later time
+    on the same wall clock up to which the answer is the same.
     """
 
     name: str | None
@@ -32,20 +32,20 @@ class Cover:
 
 
 class Coverage(Protocol):
-    """Something that covers some moments."""
+    """Something that covers some times."""
 
     def at(self, wall: datetime, offset: timedelta) -> Cover:
         """Return the coverage of the local time ``wall``, as if its ``offset`` from UTC never changed."""
 
 
 class Days:
-    """Whole days of the wall clock, and their names."""
+    """Whole days on the wall clock, with their names."""
 
     def __init__(self, names: Mapping[date, str]) -> None:
         self._names = dict(names)
         self._ordered = sorted(self._names)
 
-    def at(self, wall: datetime, offset: timedelta) -> Cover:  # noqa: ARG002 - days are those of the wall clock
+    def at(self, wall: datetime, offset: timedelta) -> Cover:  # noqa: ARG002 - days depend on the wall clock only
         day = wall.date()
         name = self._names.get(day)
         if name is not None:
@@ -55,14 +55,14 @@ class Days:
 
 
 class Windows:
-    """A window of the wall clock."""
+    """A daily window on the wall clock."""
 
     def __init__(self, window: Window) -> None:
         self._days = frozenset(map(WEEKDAYS.index, window.days or WEEKDAYS))
         self._begin = timedelta(minutes=window.start)
         self._end = timedelta(minutes=window.end) + (_DAY if window.end <= window.start else timedelta(0))
 
-    def at(self, wall: datetime, offset: timedelta) -> Cover:  # noqa: ARG002 - times are those of the wall clock
+    def at(self, wall: datetime, offset: timedelta) -> Cover:  # noqa: ARG002 - times depend on the wall clock only
         today = _midnight(wall.date())
         until = today + _DAY
         for midnight in (today - _DAY, today):
@@ -77,7 +77,7 @@ class Windows:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of time with a name, ``end`` left out; aware, or in the time of whatever wall clock is asked."""
+    """A named interval without its ``end``. Naive times mean the wall clock that is asked."""
 
     start: datetime
     end: datetime
@@ -86,7 +86,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Year:
-    """What a calendar holds of one year."""
+    """The part of a calendar for one year."""
 
     days: Mapping[date, str]
     spans: Sequence[Span] = ()
@@ -96,7 +96,7 @@ class Calendar:
     """A calendar that is computed a year at a time.
 
     Args:
-        read: returns what it holds of a year; spans also if they only touch it in some time zone.
+        read: returns the part for a year, with all spans that touch the year in any time zone.
     """
 
     def __init__(self, read: Callable[[int], Year]) -> None:

@@ -1,4 +1,4 @@
-"""Cron expressions in the wall-clock time of no zone. Fields and days as in Debian's cron (cronsim)."""
+"""Cron expressions in wall-clock time without a zone. Fields and days follow Debian's cron (cronsim)."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ _SOME_DAY = datetime(2024, 1, 1)
 
 
 class BadExpression(ValueError):
-    """The expression has a wrong field, or never fires; the message says what to write."""
+    """The expression has an invalid field or never fires; the message says what to write."""
 
 
 class Cron:
     """A cron expression.
 
-    ``wild`` is what Debian's cron calls a wildcard job: minute or hour (or second) begin with a star. Such a
-    job follows the wall clock through a change of the offset; any other one runs once, see
+    ``wild`` is True for a wildcard job in the sense of Debian's cron: its minute, hour, or second begins with a star.
+    Such a job follows the wall clock when the offset changes, and any other job runs once; see
     docs/explanation/schedules.md.
 
     Raises:
-        BadExpression: see there.
+        BadExpression: the text is not a valid expression.
     """
 
     def __init__(self, text: str) -> None:
@@ -66,25 +66,25 @@ class Cron:
             raise BadExpression(_explain(str(error), fields, text)) from None
 
     def check_fires(self) -> None:
-        """Raise BadExpression if no day ever fits."""
+        """Raise BadExpression if no day ever matches."""
         if next(self.after(_SOME_DAY), None) is None:
             raise BadExpression(f"{self.text!r} never fires: no month has such a day")
 
     def after(self, moment: datetime) -> Iterator[datetime]:
-        """Yield all later wall-clock times that fit, without end unless 50 years pass with none."""
+        """Yield all later matching wall-clock times; stop after 50 years without one."""
         try:
             yield from self._parse(moment)
         except (OverflowError, ValueError):
             return  # the end of the calendar, in the year 9999
 
     def _parse(self, moment: datetime) -> CronSim:
-        # Given a time without a zone, cronsim computes with the calendar alone. Its own handling of zones is
+        # For a time without a zone, cronsim uses only the calendar. Its handling of zones is
         # not used: it loses slots where the offset changes by half an hour, and where midnight does not exist.
         return CronSim(self._fields, moment)
 
 
 def _for_cronsim(name: str, field: str) -> str:
-    """Return a field without ranges of one value that have a step.
+    """Return a field in which ranges of one value with a step are replaced by the value.
 
     ``7-7/2`` is 7 in Debian's cron (``get_range`` of its entry.c), and every second value from 7 on in cronsim.
     """

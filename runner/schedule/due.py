@@ -1,4 +1,4 @@
-"""Decide which slots run now, and which are left out. Pure."""
+"""Decide which slots run now and which are left out. Pure functions."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from runner._dataclass import dataclass
 from runner.schedule.timetable import Timetable
 
 ON_TIME = timedelta(seconds=90)
-"""A slot is late after this: a tick a minute, and half of one for a busy host."""
+"""Seconds after which a slot is late: the minute between two ticks, plus half a minute for a busy host."""
 
 MOST_AT_ONCE = 1000
-"""Slots of one job that are submitted together; the next ones follow at once."""
+"""The maximum number of slots of one job that are submitted together; the next ones follow at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
     """The decision about the slots of a job.
 
-    ``run``: the slots, and when their runs start (later by jitter). ``handled``: the last slot that needs nothing
-    more once these are submitted, or None if that is the last of ``run``. ``more``: there are more to run.
+    ``run``: the slots and the start times of their runs (later by jitter). ``handled``: the last slot that is finished
+    once these are submitted, or None if that is the last of ``run``. ``more``: whether there are more slots to run.
     """
 
     run: tuple[tuple[datetime, datetime], ...]
@@ -29,12 +29,12 @@ class Due:
 
 
 def due_slots(job: str, tables: Sequence[Timetable], after: datetime, now: datetime) -> Due:
-    """Decide about the slots with ``after < slot <= now``.
+    """Decide which of the slots with ``after < slot <= now`` run.
 
     Args:
-        job: its name, which jitter depends on.
+        job: the name of the job, which determines the jitter.
         tables: its timetables; each decides by its own ``catchup``.
-        after: the last slot that was handled, or since when the schedule is in use.
+        after: the last slot that was handled, or the time when the schedule came into use.
         now: the time.
     """
     chosen: dict[datetime, Timetable] = {}
@@ -55,7 +55,7 @@ def due_slots(job: str, tables: Sequence[Timetable], after: datetime, now: datet
 
 
 def _chosen(table: Timetable, after: datetime, now: datetime) -> list[datetime]:
-    # What is on time is run, however short the window: a tick is never there at the very moment.
+    # A slot that is on time runs, however short the window is: a tick never comes at exactly that time.
     window = max(timedelta(seconds=table.schedule.catchup_window), ON_TIME)
     if table.schedule.catchup == "all":
         found: list[datetime] = []

@@ -1,4 +1,4 @@
-"""Forecast how scheduled runs overlap if they take as long as before. Pure."""
+"""Forecast how scheduled runs overlap if they take as long as before. Pure functions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from runner._dataclass import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """A run to come. ``start`` is a Unix time in ms; ``duration`` in seconds, None if no run of the job has ended."""
+    """A future run. ``start`` is a Unix time in ms; ``duration`` is in seconds, None if no run of the job has ended."""
 
     job: str
     queue: str
@@ -30,7 +30,7 @@ class Overlap:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """The number of ``runs``; ``peak`` of them at once, first at ``peak_at`` (Unix ms); ``busy`` seconds in all."""
+    """The number of ``runs``; at most ``peak`` at once, first at ``peak_at`` (Unix ms); ``busy``: total seconds."""
 
     runs: int
     peak: int
@@ -40,7 +40,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """The overlaps in time order, the load in all and by queue, and the jobs of which no duration is known."""
+    """The overlaps in time order, the load in total and by queue, and the jobs with unknown durations."""
 
     overlaps: tuple[Overlap, ...]
     total: Load
@@ -49,7 +49,7 @@ class Forecast:
 
 
 def forecast(expected: Iterable[Expected]) -> Forecast:
-    """Predict what happens if every run starts when it is due and takes ``duration``; unknown ones take no time."""
+    """Return the forecast if every run starts on time and takes its ``duration``; unknown durations count as 0."""
     runs = sorted(expected, key=lambda each: (each.start, each.job))
     busy_until: dict[str, int] = {}
     overlaps = []

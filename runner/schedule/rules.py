@@ -1,4 +1,4 @@
-"""Whether ``except`` and ``only`` of a schedule leave a slot out, and why. Pure."""
+"""Decide whether ``except`` and ``only`` of a schedule leave a slot out, and why. Pure functions."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ OUTSIDE = "outside of only"
 
 
 Calendars = Callable[[str], Coverage]
-"""Returns the calendar of a name, or raises :class:`CalendarFault`."""
+"""Return a calendar by name, or raise :class:`CalendarFault`."""
 
 
 def no_calendars(name: str) -> Coverage:
-    """Refuse any calendar: for schedules that are known to name none."""
+    """Raise CalendarFault for any name: for schedules that use no calendars."""
     raise CalendarFault(f"there is no calendar {name}")
 
 
 def without_calendars(schedule: Schedule) -> Schedule:
-    """Return the schedule with all slots that it may have, whatever is in the calendars that it names."""
+    """Return the schedule with every slot that it can have, whatever its calendars contain."""
     excepted = tuple(rule for rule in schedule.excepted if not names_calendar(rule))
     only = () if any(map(names_calendar, schedule.only)) else schedule.only
     return replace(schedule, excepted=excepted, only=only)
@@ -34,7 +34,7 @@ def without_calendars(schedule: Schedule) -> Schedule:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """``reason``: why slots are left out, or None if they are run; the same from the moment asked to ``until``."""
+    """``reason``: why slots are left out, or None if they run. It holds from the time asked for to ``until``."""
 
     reason: str | None
     until: datetime
@@ -44,7 +44,7 @@ class Rules:
     """``except`` and ``only`` of one schedule in its zone.
 
     Raises:
-        CalendarFault: a calendar that it names is not known.
+        CalendarFault: a calendar is unknown.
     """
 
     def __init__(self, schedule: Schedule, zone: ZoneInfo, calendars: Calendars) -> None:
@@ -53,7 +53,7 @@ class Rules:
         self._only = [_coverage(rule, calendars) for rule in schedule.only]
 
     def at(self, instant: datetime) -> Verdict:
-        """Decide about a slot at an aware ``instant``."""
+        """Return the verdict for a slot at ``instant`` (aware)."""
         offset = instant.astimezone(self._zone).utcoffset()
         assert offset is not None
         wall = instant.astimezone(UTC).replace(tzinfo=None) + offset

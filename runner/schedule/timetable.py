@@ -1,4 +1,4 @@
-"""The slots of a schedule: the UTC instants at which a job should run. Pure."""
+"""Compute the slots of a schedule: the UTC times at which a job should run. Pure functions."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from runner.schedule.zone import first_instant, next_change, wall_clock
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _HORIZON = timedelta(days=51 * 366)
-"""How far ahead the next slot is looked for: February 29 on a given weekday comes every 28 or 40 years."""
+"""How far ahead to search for the next slot: February 29 on a given weekday comes every 28 or 40 years."""
 _MOST_LEFT_OUT = 2500
-"""Days of slots that are all left out, after which no other one comes: seven years, and more than there are dates."""
+"""Days without a slot after which the search ends: seven years, more than a list of dates can cover."""
 _FIRST_LOOK_BACK = timedelta(hours=1)
 CALENDAR_BEGIN = datetime(2, 1, 1, tzinfo=UTC)
 CALENDAR_END = datetime(9980, 1, 1, tzinfo=UTC)
-"""No slot lies outside. Beyond them a time plus an offset, or plus jitter of ten years, may be none any more."""
+"""The range of all slots. Outside, a time plus an offset or ten years of jitter could leave the calendar."""
 _FIRST_MILLISECOND = (CALENDAR_BEGIN - _EPOCH) // _MILLISECOND
 _LAST_MILLISECOND = (CALENDAR_END - _EPOCH) // _MILLISECOND
 
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """Slots that ``except`` or ``only`` leave out: the first one, and the time up to which the reason is the same."""
+    """Consecutive slots that are left out: the first one, and the time up to which the reason is the same."""
 
     slot: datetime
     until: datetime
@@ -45,15 +45,15 @@ class Skipped:
 
 
 class Timetable:
-    """One schedule in its zone.
+    """One schedule in its time zone.
 
     Args:
-        schedule: as declared, and checked by :func:`runner.schedule.check.check_schedule`.
-        timezone: of the project, for a schedule that names none.
-        calendars: finds the calendars that it names.
+        schedule: a schedule that :func:`runner.schedule.check.check_schedules` has checked.
+        timezone: the project's time zone, for a schedule without its own.
+        calendars: finds a calendar by name.
 
     Raises:
-        CalendarFault: a calendar that it names cannot be read.
+        CalendarFault: a calendar cannot be read.
     """
 
     def __init__(self, schedule: Schedule, timezone: str, calendars: Calendars = no_calendars) -> None:
@@ -69,7 +69,7 @@ class Timetable:
     def slots(self, after: datetime, until: datetime) -> Iterator[datetime]:
         """Yield the slots with ``after < slot <= until``, in order, as aware datetimes in UTC.
 
-        The interval may be cut anywhere: the slots of the parts are those of the whole.
+        The interval can be split anywhere without changing the slots.
         """
         if self._rules is None:
             return self._declared(after, until)
@@ -83,7 +83,7 @@ class Timetable:
             yield from (each for each in found if isinstance(each, Skipped))
 
     def next_and_skipped(self, after: datetime) -> tuple[datetime | None, datetime | None]:
-        """Return the first slot after ``after``, as :meth:`next`, and the first that is left out before it."""
+        """Return the first slot after ``after``, and the first skipped slot before it."""
         after = _clamped(after)
         if self._rules is None:
             return self.next(after), None
@@ -95,7 +95,7 @@ class Timetable:
         return None, left_out
 
     def fires(self, after: datetime) -> bool:
-        """Return whether there is a slot after ``after``; looks at no more than rules without calendars can vary."""
+        """Return whether there is a slot after ``after``, for a schedule without calendars."""
         after = _clamped(after)
         if self._rules is None:
             return self.next(after) is not None
@@ -103,7 +103,7 @@ class Timetable:
         return any(isinstance(each, datetime) for each in islice(found, _MOST_LEFT_OUT))
 
     def _ruled(self, rules: Rules, after: datetime, until: datetime, *, whole: bool) -> Iterator[datetime | Skipped]:
-        """Yield slots, and what is left out between them; ``whole``: as few stretches as there are reasons."""
+        """Yield slots, and the skipped ones between them; ``whole``: merge skipped slots with the same reason."""
         after, until = _clamped(after), _clamped(until)
         slots = self._declared(after, until)
         slot, verdict = next(slots, None), None
@@ -120,12 +120,12 @@ class Timetable:
             yield Skipped(slot, end, verdict.reason)
             slot = next(slots, None)
             if slot is not None and slot < end:
-                # Slots are not looked at one by one: a closed night may have 30,000 of them.
+                # Do not check the slots one by one: a closed night can have 30,000 of them.
                 slots = self._declared(end - _MILLISECOND, until)
                 slot = next(slots, None)
 
     def _declared(self, after: datetime, until: datetime) -> Iterator[datetime]:
-        """Yield the slots of cron or every, whatever ``except`` and ``only`` say."""
+        """Yield the slots of ``cron`` or ``every``, without applying ``except`` and ``only``."""
         if self.begin is not None:
             after = max(after, self.begin - _MILLISECOND)
         if self.finish is not None:
@@ -140,13 +140,13 @@ class Timetable:
         return self._fixed(self._cron, after, until)
 
     def next(self, after: datetime) -> datetime | None:
-        """Return the first slot after ``after``, or None if there is none any more."""
+        """Return the first slot after ``after``, or None."""
         after = _clamped(after)
         return next(self.slots(after, _clamped(after, _HORIZON)), None)
 
     def last(self, after: datetime, until: datetime) -> datetime | None:
         """Return the last slot with ``after < slot <= until``."""
-        # From the end in growing steps: the whole interval may hold a million slots.
+        # Search from the end in growing steps: the interval may have a million slots.
         after, until = _clamped(after), _clamped(until)
         step, end = _FIRST_LOOK_BACK, until
         while end > after:
@@ -160,7 +160,7 @@ class Timetable:
         return None
 
     def jitter(self, job: str, slot: datetime) -> timedelta:
-        """Return the delay of a slot's run: less than ``jitter``, and the same on every host."""
+        """Return the delay of a slot's run (seconds): less than ``jitter``, and the same on every host."""
         if not self.schedule.jitter:
             return timedelta(0)
         digest = hashlib.blake2b(f"{job}\n{milliseconds(slot)}".encode(), digest_size=8).digest()
@@ -168,7 +168,7 @@ class Timetable:
         return timedelta(milliseconds=int(share * self.schedule.jitter * 1000))
 
     def params(self, slot: datetime) -> dict[str, Any]:
-        """Return the params that the schedule gives to the run of ``slot``, by the clock of its zone.
+        """Return the params of the schedule for the run of ``slot``, in local time of its zone.
 
         Raises:
             InvalidParams: an offset of a placeholder leads out of the calendar.
@@ -194,7 +194,7 @@ class Timetable:
             number += 1
 
     def _fixed(self, cron: Cron, after: datetime, until: datetime) -> Iterator[datetime]:
-        """A job for fixed times runs once for each, also if the clock skips or repeats it."""
+        """Yield the slots of a job at fixed times: each time once, even if the clock skips or repeats it."""
         latest = after
         for wall in cron.after(wall_clock(after, self.zone)):
             slot = first_instant(wall, self.zone)
@@ -202,13 +202,13 @@ class Timetable:
                 continue
             if slot > until:
                 return
-            # Two times in one gap, or one in it and one at its end, are one slot.
+            # Two times in one gap, or one in the gap and one at its end, make one slot.
             if slot > latest:
                 latest = slot
                 yield slot
 
     def _wild(self, cron: Cron, after: datetime, until: datetime) -> Iterator[datetime]:
-        """A wildcard job runs whenever the clock on the wall fits: not in a gap, and twice in an hour shown twice."""
+        """Yield the slots of a wildcard job: it follows the wall clock, so it skips gaps and repeats repeated hours."""
         begin = after
         while begin < until:
             # `begin` itself is done, or belongs to the offset before.
@@ -227,7 +227,7 @@ class Timetable:
 
 
 def timetables(schedules: Sequence[Schedule], timezone: str, calendars: Calendars) -> tuple[Timetable, ...]:
-    """Return the timetables of a job's schedules. Raises as :class:`Timetable`."""
+    """Return the timetables of a job's schedules. Raises the same errors as :class:`Timetable`."""
     return tuple(Timetable(schedule, timezone, calendars) for schedule in schedules)
 
 
@@ -241,12 +241,12 @@ def merged(tables: Sequence[Timetable], after: datetime, until: datetime) -> Ite
 
 
 def owner_of(tables: Sequence[Timetable], slot: datetime) -> Timetable | None:
-    """Return the timetable that a slot belongs to: the first one that has it; None if none has."""
+    """Return the first timetable that has a slot, or None."""
     return next((each for each in tables if any(each.slots(slot - _MILLISECOND, slot))), None)
 
 
 def params_of(tables: Sequence[Timetable], slot: datetime) -> dict[str, Any]:
-    """Return the params of the run of a slot: those of the timetable that it belongs to.
+    """Return the params for the run of a slot, from the timetable that it belongs to.
 
     Raises:
         InvalidParams: see :meth:`Timetable.params`.
@@ -258,7 +258,7 @@ def params_of(tables: Sequence[Timetable], slot: datetime) -> dict[str, Any]:
 
 
 def skipped(tables: Sequence[Timetable], after: datetime, until: datetime) -> Iterator[Skipped]:
-    """Yield the slots that all tables leave out, in order, without those that another table runs."""
+    """Yield the skipped slots of all tables in order, except those that another table runs."""
     for each in heapq.merge(*(table.skipped(after, until) for table in tables), key=lambda each: each.slot):
         if not any(any(table.slots(each.slot - _MILLISECOND, each.slot)) for table in tables):
             yield each
@@ -271,7 +271,7 @@ def next_slot(tables: Sequence[Timetable], after: datetime) -> datetime | None:
 
 
 def next_and_skipped(tables: Sequence[Timetable], after: datetime) -> tuple[datetime | None, datetime | None]:
-    """Return the first slot of any table after ``after``, and the first that one of them leaves out before it."""
+    """Return the first slot of any table after ``after``, and the first skipped slot before it."""
     found = [table.next_and_skipped(after) for table in tables]
     slot = min((slot for slot, _ in found if slot is not None), default=None)
     left_out = min((each for _, each in found if each is not None), default=None)
@@ -279,7 +279,7 @@ def next_and_skipped(tables: Sequence[Timetable], after: datetime) -> tuple[date
 
 
 def digest_of(schedules: Sequence[Schedule], timezone: str) -> str:
-    """Return a short digest of what decides the slots: changed, and it is another schedule."""
+    """Return a short digest of all options that determine the slots."""
     written = [
         ONE_SCHEDULE.write(
             replace(
@@ -297,12 +297,12 @@ def milliseconds(moment: datetime) -> int:
 
 
 def from_milliseconds(moment: int) -> datetime:
-    """Return the UTC datetime of a Unix time in milliseconds; outside of the calendar, its nearest end."""
+    """Return the UTC datetime of a Unix time in milliseconds, clamped to the calendar."""
     return _EPOCH + min(max(moment, _FIRST_MILLISECOND), _LAST_MILLISECOND) * _MILLISECOND
 
 
 def _clamped(moment: datetime, later: timedelta = timedelta(0)) -> datetime:
-    """Return ``moment`` plus ``later``, or the end of the calendar that lies before it."""
+    """Return ``moment`` plus ``later``, clamped to the calendar."""
     inside = min(max(moment, CALENDAR_BEGIN), CALENDAR_END)
     return inside + min(later, CALENDAR_END - inside)
 
@@ -325,7 +325,7 @@ def _read_end(schedule: Schedule, zone: ZoneInfo) -> datetime | None:
 def _moment(text: str, zone: ZoneInfo) -> datetime:
     moment = datetime.fromisoformat(text)
     if moment.year >= CALENDAR_END.year:
-        return CALENDAR_END  # 9999-12-31 stands for "never"; with an offset it may be no time in UTC
+        return CALENDAR_END  # 9999-12-31 means "never"; with an offset, it may not exist in UTC
     return _instant(moment, zone) if moment.tzinfo is None else moment.astimezone(UTC)
 
 

@@ -1,4 +1,4 @@
-"""Between wall clocks and instants, by the rules of Debian's cron where a clock is put forward or back."""
+"""Convert between wall-clock times and UTC instants, by the rules of Debian's cron for DST changes."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 LONGEST_GAP = timedelta(hours=3)
-"""What a clock skips is made up for if it skips less than this (Debian's cron.c: 3*MINUTE_COUNT). A longer jump,
-such as Samoa's lost day, is a new calendar and no summer time."""
+"""Skipped times run after the gap if the gap is shorter than this (Debian's cron.c: 3*MINUTE_COUNT). A longer gap,
+such as Samoa's lost day, is a change of the calendar, not DST."""
 
 _STEP = timedelta(hours=6)
-"""No zone has ever kept an offset for less."""
+"""No time zone has ever kept an offset for a shorter time."""
 _SECOND = timedelta(seconds=1)
 
 
 def first_instant(wall: datetime, zone: ZoneInfo) -> datetime | None:
-    """Return the UTC instant of a fixed time of the wall clock.
+    """Return the UTC instant of a fixed wall-clock time.
 
-    A time that the clock shows twice means the first. One that it skips means the moment right after the gap;
-    None if that is not shorter than :data:`LONGEST_GAP`.
+    A repeated time means its first occurrence. A skipped time means the end of the gap, or None if the gap is not
+    shorter than :data:`LONGEST_GAP`.
     """
     before, after = wall.replace(tzinfo=zone, fold=0), wall.replace(tzinfo=zone, fold=1)
     instant = before.astimezone(UTC)
@@ -32,12 +32,12 @@ def first_instant(wall: datetime, zone: ZoneInfo) -> datetime | None:
 
 
 def wall_clock(instant: datetime, zone: ZoneInfo) -> datetime:
-    """Return the local time at an instant, without a zone."""
+    """Return the local time at an instant, as a naive datetime."""
     return instant.astimezone(zone).replace(tzinfo=None)
 
 
 def next_change(instant: datetime, zone: ZoneInfo) -> datetime:
-    """Return when the zone's offset changes next after ``instant``, or the end of that year (UTC) if it stays."""
+    """Return the next offset change after ``instant``, or the end of that year (UTC) if there is none before."""
     for change in _changes(zone, instant.year):
         if change > instant:
             return change
@@ -57,7 +57,7 @@ def _changes(zone: ZoneInfo, year: int) -> tuple[datetime, ...]:
 
 
 def _change_between(zone: ZoneInfo, early: datetime, late: datetime) -> datetime:
-    """Return the first instant with the new offset; both ends are whole seconds, and the offset differs."""
+    """Return the first instant with the new offset. Both ends are whole seconds with different offsets."""
     old = _offset(early, zone)
     while late - early > _SECOND:
         middle = early + timedelta(seconds=(late - early) // _SECOND // 2)

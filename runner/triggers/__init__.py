@@ -1,1 +1,1 @@
-"""Submits runs for what happens outside: files that appear."""
+"""Triggers: submit runs when something happens outside, such as a new file."""

@@ -1,7 +1,7 @@
-"""Submits one run for each version of a watched file.
+"""Submit one run for each version of a watched file.
 
-Schedulers, workers, and ticks do this at the same time, on any number of hosts, and may be killed at any moment: the
-key of the submission follows from the file's name, inode, time, and size, so that each version has one run.
+Schedulers, workers, and ticks do this at the same time, on any number of hosts, and may be killed at any moment. The
+idempotency key is made from the file's name, inode, time, and size, so each version gets exactly one run.
 """
 
 from __future__ import annotations
@@ -30,29 +30,29 @@ if TYPE_CHECKING:
     from runner.model.job import JobSpec
 
 KEEP_SECONDS = 30 * 86400.0
-"""How long a version is known to have had its run after the file was last seen; ``retention.key`` if that is more."""
+"""Seconds that the ledger remembers the run of a version after the file was last seen; ``retention.key`` if longer."""
 
 RENEW_SECONDS = 12 * 3600.0
-"""How often that is said again of files that are still there."""
+"""Seconds between renewals of that memory for files that still exist."""
 
 LOOK_SECONDS = 1.0
 LOOK_SHARE = 20
-"""Between two looks; with many files, a look may take a twentieth of the time."""
+"""Seconds between two checks; with many files, checks may take a twentieth of the time."""
 
 LONGEST_BACK_OFF = 30.0
 """Seconds between two attempts to reach Redis."""
 
 _PORTION = 1000
 _RUNS = UUID("5c1c1b0f-6a5e-5b0e-8a43-6a2d7e0c9b51")
-"""The name space of the ids of runs of watched files (RFC 9562, version 5)."""
+"""The namespace of the ids of runs for watched files (RFC 9562, version 5)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """One look at the watched files.
+    """The result of one check of the watched files.
 
-    ``submitted``: job, path, and id of each run that it made. ``faults``: by job, why its files get no runs.
-    ``again``: the seconds until the next file may have settled; None if no file is unsettled.
+    ``submitted``: job, path, and id of each new run. ``faults``: by job, the reason why its files get no runs.
+    ``again``: the seconds until the next file may have settled; None if all files are settled.
     """
 
     submitted: tuple[tuple[str, str, str], ...] = ()
@@ -62,10 +62,10 @@ class Looked:
 
 @dataclass(slots=True)
 class _Files:
-    """What a process has seen of the files of one job, by key. Times are of ``time.monotonic``.
+    """The observations of a process about the files of one job, by key. Times are those of ``time.monotonic``.
 
-    ``done``: when it was last told to the ledger that a version has its run. ``unchanged``: since when a version that
-    has none is there.
+    ``done``: when the ledger last recorded that a version has its run. ``unchanged``: since when a version without a
+    run has been there.
     """
 
     done: dict[str, float] = field(default_factory=dict)
@@ -73,11 +73,11 @@ class _Files:
 
 
 class FileWatch:
-    """Looks at the watched files of a project, any number of times.
+    """Checks the watched files of a project.
 
     Args:
         ledger: of the project.
-        by: who submits, for ``submitted_by``.
+        by: the name of this process, for ``submitted_by``.
     """
 
     def __init__(self, ledger: Ledger, by: str) -> None:
@@ -86,10 +86,10 @@ class FileWatch:
         self._seen: dict[str, _Files] = {}
 
     def look(self, catalog: Catalog) -> Looked:
-        """Submit a run for each file that has settled since.
+        """Submit a run for each file that has settled since the last call.
 
         Raises:
-            Unavailable: Redis cannot be reached; what was not submitted is next time.
+            Unavailable: Redis cannot be reached; files without a run are submitted next time.
         """
         settings = self._ledger.settings
         if not settings.schedules:
@@ -104,7 +104,7 @@ class FileWatch:
             try:
                 found, more = find_files(job.watch, settings.project)
             except (WatchFault, OSError, ValueError) as fault:
-                faults[job.name] = f"its files cannot be looked at: {fault}"
+                faults[job.name] = f"its files cannot be checked: {fault}"
                 continue
             if more:
                 faults[job.name] = f"{job.watch.path} names more than {MOST_FILES:,} files: move those that are done"
@@ -117,7 +117,7 @@ class FileWatch:
         return Looked(tuple(submitted), faults, min(again, default=None))
 
     def _without_run(self, job: JobSpec, settle: float, found: Sequence[Found]) -> Sequence[tuple[Found, float]]:
-        """Return the files whose version has no run, each with the seconds until it has settled."""
+        """Return the files whose version has no run, with the seconds until each has settled."""
         seen, now, wall = self._seen[job.name], time.monotonic(), time.time()
         files = {each.key: each for each in found}
         seen.done = {key: at for key, at in seen.done.items() if key in files}
@@ -147,7 +147,7 @@ class FileWatch:
         for job, file in ready:
             try:
                 asked.append((job, file, self._submission(job, file)))
-            except Exception as error:  # noqa: BLE001 - that of one job; the others are submitted
+            except Exception as error:  # noqa: BLE001 - an error of one job; the files of the others are submitted
                 faults[job.name] = f"the run of {file.name!r} cannot be submitted: {type(error).__name__}: {error}"
         verdicts = submit_each(self._ledger, [submission for _, _, submission in asked])
         made = []
@@ -176,17 +176,17 @@ class FileWatch:
                 job, {PARAM: file.path}, settings, run_id=run_id, origin=origin, options=options, keep_key=keep
             )
         except UsageError as error:
-            # A failure that can be seen, as that of any other submission that nobody can be told about.
+            # Recorded as a failed run, like every submission without a caller to report to.
             return refused(job, error, run_id=run_id, origin=origin, key=file.key, keep_key=keep)
 
 
 class WatchThread(threading.Thread):
-    """Looks at watched files until it is ended. A thread, since a file system may not answer for long.
+    """Checks watched files until it is ended. It is a thread because a file system may hang.
 
     Args:
-        open_ledger: returns a ledger of this thread's own, by the settings that are in force.
-        catalog: returns the jobs that are in force.
-        by: who submits.
+        open_ledger: returns a ledger for this thread, with the settings in force.
+        catalog: returns the catalog in force.
+        by: the name of this process, for ``submitted_by``.
         say: takes a line for the log.
     """
 
@@ -202,16 +202,16 @@ class WatchThread(threading.Thread):
         self._watch: FileWatch | None = None
         self._read: Catalog | None = None
         self._any = False
-        """Whether a job of the catalog that was read last has a watch."""
+        """Whether a job of the last catalog has a watch."""
         self._faults: Mapping[str, str] = {}
         self._failures = 0
 
     def end(self) -> None:
-        """Have it end soon."""
+        """Tell the thread to end soon."""
         self._over.set()
 
     def run(self) -> None:
-        """Look until :meth:`end`."""
+        """Check the files until :meth:`end` is called."""
         pause = 0.0
         while not self._over.wait(pause):
             before = time.monotonic()
@@ -224,11 +224,11 @@ class WatchThread(threading.Thread):
             pause = self._look(catalog) or max(LOOK_SECONDS, LOOK_SHARE * (time.monotonic() - before))
 
     def renew(self) -> None:
-        """Open another ledger before the next look: the settings have changed."""
+        """Open a new ledger before the next check, because the settings have changed."""
         self._watch = None
 
     def _look(self, catalog: Catalog) -> float | None:
-        """Look once; return the seconds until the next look if that is not the usual time."""
+        """Check once; return the seconds until the next check, or None for the usual interval."""
         try:
             watch = self._watch
             if watch is None:
@@ -240,10 +240,10 @@ class WatchThread(threading.Thread):
             self._failures += 1
             return float(min(2.0**self._failures, LONGEST_BACK_OFF))
         except RunnerError as error:
-            self._say(f"watched files are not looked at: {error.message}")
+            self._say(f"watched files cannot be checked: {error.message}")
             return LONGEST_BACK_OFF
-        except Exception as error:  # noqa: BLE001 - whatever it is, files are looked at again
-            self._say(f"watched files were not looked at: {type(error).__name__}: {error}")
+        except Exception as error:  # noqa: BLE001 - after any error, files are checked again
+            self._say(f"watched files could not be checked: {type(error).__name__}: {error}")
             return LONGEST_BACK_OFF
         self._failures = 0
         for job, path, run_id in looked.submitted:
