@@ -71,7 +71,7 @@ def command(
             finally:
                 if held is not None and code != 0:
                     _show(held)
-        follower.report(run)
+        follower.report(run, output_shown=True)
         if not as_json and run.state is State.SUCCESS:
             out.data(to_json(run.result))
     except WaitTimeout as error:

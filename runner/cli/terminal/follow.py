@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from runner.cli.terminal.faults import worst
@@ -77,16 +78,23 @@ class Follower:
         line = ("" if alone else f"{short_id(run.id)} ") + f"= {result_text(run.result)}"
         self.out.note(one_line(line, max(20, shutil.get_terminal_size().columns)))
 
-    def report(self, run: Run) -> None:
-        """Report a run that did not succeed: its error, its last lines, and the commands that show more."""
+    def report(self, run: Run, *, output_shown: bool = False) -> None:
+        """Report a run that did not succeed: its error, its last lines, and the commands that show more.
+
+        Args:
+            run: the run.
+            output_shown: leave out the last lines and the traceback, because the user has just seen them.
+        """
         if run.final and run.state is not State.SUCCESS:
             run_id = short_id(run.id) if is_terminal(sys.stderr) else run.id
             status, logs = (command_line(self.project, verb, run_id) for verb in ("status", "logs"))
             try:
-                log, steps = self._last_lines(run), self._tree(run)
+                log, steps = [] if output_shown else self._last_lines(run), self._tree(run)
             except RunnerError:
                 # Redis has gone since; the report goes without them.
                 log, steps = [], []
+            if output_shown and run.error and run.reason == "exception":
+                run = replace(run, error={**run.error, "traceback": None})
             self.out.note(failure_report(run, status, logs, log, steps))
 
     def _last_lines(self, run: Run) -> list[str]:
