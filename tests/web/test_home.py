@@ -29,7 +29,7 @@ def said(**values: Any) -> tuple[str, str]:
 
 
 def test_the_status_line_names_the_worst_first() -> None:
-    soon, tomorrow = Due(NOW + timedelta(minutes=80), "a"), Due(NOW + timedelta(hours=9), "a")
+    soon, tomorrow = (Due(at, "a", at) for at in (NOW + timedelta(minutes=80), NOW + timedelta(hours=9)))
     assert said(due=soon, failing=2, stuck=1, running=1200) == (
         "2 jobs failing, 1 queue without a worker, 1,200 running, next start 22:20",
         "bad",
