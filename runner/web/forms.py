@@ -25,8 +25,8 @@ from runner.model.submit_options import SubmitOptions
 from runner.web.access import Person, Role
 from runner.web.asked import ask_query
 from runner.web.guard import MOST_QUERY, address_of, keep_session, session_cookie
+from runner.web.job_page import BackfillForm, job_page
 from runner.web.jobs import form_of
-from runner.web.pages import Past, job_page
 from runner.web.render import page
 from runner.web.requests import JobName, Reader, Reference, check_form, seconds, state_of
 from runner.web.state import base_of, states_of
@@ -110,9 +110,9 @@ def backfill_form(
             project, name, begin, end, at_once=limit, again=again == "on", dry_run=look != "", by=person.name
         )
     except RunnerError as error:
-        return job_page(request, job, form_of(job), None, 422, past=Past(typed, error))
+        return job_page(request, job, form_of(job), None, 422, backfill=BackfillForm(typed, error))
     if look or not found.submitted:
-        return job_page(request, job, form_of(job), None, 200, past=Past(typed, found=found))
+        return job_page(request, job, form_of(job), None, 200, backfill=BackfillForm(typed, found=found))
     return _back(request, f"/runs?backfill={found.backfill.id}")
 
 

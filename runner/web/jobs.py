@@ -25,18 +25,31 @@ def job_yaml(job: JobSpec) -> str:
     return str(yaml.safe_dump({job.name: written}, sort_keys=False, allow_unicode=True, width=90))
 
 
-def job_source(project: Path, job: JobSpec) -> str:
-    """Return the lines of its file that declare a job, with the comments above and in them; nothing if they are gone.
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Lines of a file, without the indentation that they have in common, and the number of the first one."""
 
-    The options of a job stand below its name and indented more, so its lines end where another begins.
+    text: str
+    first: int
+
+    @property
+    def numbers(self) -> str:
+        """The numbers of the lines, one in each line."""
+        return "\n".join(str(self.first + index) for index in range(self.text.count("\n") + 1))
+
+
+def job_source(project: Path, job: JobSpec) -> Source | None:
+    """Return the lines of its file that declare a job, with the comments above and in them; None if they are gone.
+
+    The options of a job stand below its name and are indented more, so its lines end where another job begins.
     """
     try:
         lines = read_regular(project / job.file, MAX_BYTES).decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError):
-        return ""
+        return None
     first = job.line - 1
     if not 0 <= first < len(lines) or job.name not in lines[first]:
-        return ""
+        return None
     indent = _indent(lines[first])
     last = first
     for number in range(first + 1, len(lines)):
@@ -48,7 +61,8 @@ def job_source(project: Path, job: JobSpec) -> str:
         last = number
     while first > 0 and lines[first - 1].strip().startswith("#") and _indent(lines[first - 1]) == indent:
         first -= 1
-    return "\n".join(line[indent:] if not line[:indent].strip() else line for line in lines[first : last + 1])
+    shown = (line[indent:] if not line[:indent].strip() else line for line in lines[first : last + 1])
+    return Source("\n".join(shown), first + 1)
 
 
 def _indent(line: str) -> int:
@@ -74,6 +88,8 @@ class Field:
     values: tuple[str, ...] = ()
     preset: bool = False
     """One of the choices is the default, so that nothing is no choice."""
+    default: str = ""
+    """The value of an empty field, if it has one."""
 
 
 _RULES = {"minimum": "min", "maximum": "max", "minLength": "minlength", "maxLength": "maxlength"}
@@ -125,7 +141,10 @@ def _field(name: str, param: Param, given: Mapping[str, Any]) -> Field:
     else:
         kind, rules = "data", []
     description = str(schema.get("description") or "")
-    return Field(name, kind, param.required, description, shown, choices, tuple(rules), _hint(kind, param))
+    default = _text(param.default) if param.has_default and param.default is not None else ""
+    return Field(
+        name, kind, param.required, description, shown, choices, tuple(rules), _hint(kind, param), default=default
+    )
 
 
 def _whole(schema: Mapping[str, Any]) -> bool:
@@ -139,8 +158,6 @@ def _hint(kind: str, param: Param) -> str:
         found.remove(str(param.schema["format"]))
     if kind == "data":
         found.insert(0, "JSON or YAML, such as " + ("[a, b]" if "array" in param.types else "{a: 1}"))
-    if param.has_default and param.default is not None:
-        found.append(f"if empty {_text(param.default)}")
     return ", ".join(found)
 
 

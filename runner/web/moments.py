@@ -12,6 +12,7 @@ from jinja2 import pass_context
 from jinja2.runtime import Context
 
 from runner.model.run import Run, to_datetime
+from runner.model.run_time import first_start
 
 MOST_OF_A_LINE = 200
 """Characters of an error that a list shows."""
@@ -92,11 +93,12 @@ def between(start: str, end: str) -> float:
 
 
 def took(run: Run) -> float | None:
-    """Return the seconds of a run's last attempt, so far if it still runs."""
-    if run.started_at is None or run.state in ("PENDING", "RETRY"):
+    """Return the seconds from the first start of a run to its end, so far if it still runs; None while it waits."""
+    begin = first_start(run)
+    if begin is None or run.state in ("PENDING", "RETRY"):
         return None
     end = to_datetime(run.finished_at) if run.finished_at is not None else datetime.now(UTC)
-    return max(0.0, (end - to_datetime(run.started_at)).total_seconds())
+    return max(0.0, (end - to_datetime(begin)).total_seconds())
 
 
 def pretty(value: Any) -> str:

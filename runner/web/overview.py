@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from runner._dataclass import dataclass
 from runner.ledger.reach import reaching
-from runner.model.run import Run, State
-from runner.web.moments import span, took
+from runner.model.run import State
 
 if TYPE_CHECKING:
     from runner.ledger.ledger import Ledger
@@ -79,22 +78,3 @@ def hours(counted: Sequence[tuple[float, dict[str, int]]], zone: ZoneInfo) -> Pl
                 title = f"{shown}: {count} {state}"
                 found.append(Bar(number, round(y, 2), round(height, 2), state, title))
     return Plot(found, HOURS, f"{most:,}", [shown for shown, _ in rows[::6]], rows)
-
-
-def bars(runs: Iterable[Run]) -> Plot:
-    """Return the plot of how long runs took, the oldest first."""
-    timed = [(run, seconds) for run in reversed(list(runs)) if (seconds := took(run)) is not None]
-    most = max((seconds for _, seconds in timed), default=0.0) or 1.0
-    heights = [max(1.0, PLOT_HEIGHT * seconds / most) for _, seconds in timed]
-    found = [
-        Bar(
-            number,
-            round(PLOT_HEIGHT - height, 2),
-            round(height, 2),
-            str(run.state),
-            f"{run.state}, {span(seconds)}",
-            f"/runs/{run.id}",
-        )
-        for number, ((run, seconds), height) in enumerate(zip(timed, heights, strict=True))
-    ]
-    return Plot(found, max(len(found), 20), span(most), [], [])

@@ -15,7 +15,20 @@ from runner._version import __version__
 from runner.actions.projects import Projects
 from runner.errors import RunnerError, Unavailable, UsageError
 from runner.model.http_status import http_status
-from runner.web import api, api_backfills, api_editing, api_fleet, editing, forms, inbound, pages, projects
+from runner.web import (
+    api,
+    api_backfills,
+    api_editing,
+    api_fleet,
+    editing,
+    forms,
+    inbound,
+    job_page,
+    pages,
+    projects,
+    run_page,
+    schedule_pages,
+)
 from runner.web.access import Access, NotAllowed
 from runner.web.guard import HEADERS, Guard, headers_of, path_of, wants_json
 from runner.web.journal import Journal
@@ -26,6 +39,18 @@ from runner.web.switch import Switch
 
 HERE = Path(__file__).parent
 
+PAGES = (
+    pages.router,
+    job_page.router,
+    run_page.router,
+    schedule_pages.router,
+    forms.router,
+    editing.router,
+    forms.door,
+    inbound.router,
+)
+"""Routes that the OpenAPI document leaves out."""
+
 ROUTERS = (
     api.router,
     api_fleet.router,
@@ -33,15 +58,8 @@ ROUTERS = (
     api_editing.router,
     projects.router,
     api_fleet.health,
-    pages.router,
-    forms.router,
-    editing.router,
-    forms.door,
-    inbound.router,
+    *PAGES,
 )
-
-HIDDEN = (pages.router, forms.router, editing.router, forms.door, inbound.router)
-"""What the OpenAPI document leaves out."""
 
 FORM_BYTES = 64 * 1024
 """What a body may have beside the params; these may take three times their size, escaped."""
@@ -87,7 +105,7 @@ def create_web_app(projects: Projects, *, host: str, start_token: str | None = N
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     for router in ROUTERS:
         # Pages are not described, and what is open needs no token.
-        described = not access.open and router not in HIDDEN
+        described = not access.open and router not in PAGES
         app.include_router(router, dependencies=[BEARER] if described else [])
     app.add_api_route(OPENAPI, lambda: JSONResponse(app.openapi()), dependencies=[Reader], include_in_schema=False)
     most = 3 * max(each.settings.limits.params for each in projects.by_name.values()) + FORM_BYTES

@@ -152,8 +152,8 @@ def test_a_flow_is_watched_and_approved(page: Page, web: Web, tmp_path: Path) ->
     page.reload()
     expect(page.locator("#log .line")).to_have_count(3)
     graph.get_by_role("link", name="approve").click()
-    expect(page.locator("#result + pre")).to_contain_text("looks fine")
-    page.get_by_role("link", name="approve", exact=True).click()
+    expect(page.get_by_role("region", name="Result")).to_contain_text("looks fine")
+    page.get_by_role("link", name="Flow nightly").click()
     graph.get_by_role("link", name="load").click()
     expect(page.locator("tbody tr")).to_have_count(3)
     assert {text[:12] for text in page.locator("td.name").all_inner_texts()} == {"nightly/load"}
@@ -193,7 +193,7 @@ def test_an_approval_is_given_without_a_script_by_whoever_has_the_form(
     web.project.wait_for_state(flow, "SUCCESS")
     assert "no &lt;b&gt;script&lt;/b&gt;" in client.get(f"/runs/{approval}").text
     assert web.project.document(approval)["result"]["comment"] == "no <b>script</b>"
-    numbers = re.sub(r"<[^>]*>", " ", client.get("/jobs/nightly").text.partition("Its steps in numbers")[2])
+    numbers = re.sub(r"<[^>]*>", " ", client.get("/jobs/nightly").text.partition("Figures of its steps")[2])
     assert re.search(r"load\s+\d+\s+100.0 %", numbers)
     log = client.get(f"/runs/{flow}/log").text
     assert "load[0] #1 loading a.csv" in log
@@ -209,9 +209,10 @@ def test_a_step_run_leads_to_its_flow_and_is_in_lists_only_when_asked_for(
     items = client.get("/api/v1/runs", params={"flow": flow, "job": "nightly/load"}).json()["runs"]
     assert sorted(run["item"] for run in items) == [0, 1, 2]
     html = client.get(f"/runs/{items[0]['id']}").text
-    assert f'Step <a href="/runs/{flow}">load</a>, item {items[0]["item"]}' in html
+    assert f'<a href="/runs/{flow}">Flow nightly {flow[:8]}</a>' in html
+    assert f'<span class="mark">item {items[0]["item"]}</span>' in html
     assert 'href="/jobs/nightly">nightly</a>/load' in html
-    assert f'href="/runs?flow={flow}&amp;job=nightly%2Fload">all items</a>' in html
+    assert f'href="/runs?flow={flow}&amp;job=nightly%2Fload">All items of load</a>' in html
     shown = client.get("/runs").text
     assert f'data-key="{flow}"' in shown
     assert not [run["id"] for run in items if run["id"] in shown]
@@ -241,12 +242,13 @@ def test_a_flow_runs_again_from_where_it_failed(web: Web, client: httpx.Client, 
     html = client.get(f"/runs/{again}").text
     assert "Rerun from failed" not in html
     extract = step_of(web.project.document(again), "extract")["run"]
-    assert f'with the result of <a href="/runs/{reused}">' in client.get(f"/runs/{extract}").text
+    assert f'Taken from <a class="id" href="/runs/{reused}">' in client.get(f"/runs/{extract}").text
 
 
 def test_a_job_shows_the_graph_that_it_declares(client: httpx.Client) -> None:
     html = client.get("/jobs/nightly").text
-    graph = html[html.index("<figure") : html.index("</figure>")]
+    begin = html.index('<figure class="drawing"')
+    graph = html[begin : html.index("</figure>", begin)]
     assert re.findall(r'<text x="13" y="20">(\w+)<', graph) == ["extract", "load", "approve", "publish", "tidy"]
     assert graph.count("<path d=") + graph.count("<path class=") >= 4
     assert "approval within 12h" in graph
@@ -254,7 +256,7 @@ def test_a_job_shows_the_graph_that_it_declares(client: httpx.Client) -> None:
     assert "Remove &lt;b&gt;files&lt;/b&gt;" in html
     assert "${steps.extract.result.files}" in html
     assert "task: null" not in html
-    assert "<figure" not in client.get("/jobs/sweep").text.partition("History")[0]
+    assert "Graph of the steps" not in client.get("/jobs/sweep").text
 
 
 def test_the_page_of_a_large_flow_stays_small(web: Web, client: httpx.Client) -> None:

@@ -4,7 +4,7 @@
   const main = document.getElementById("main");
   const status = document.getElementById("live");
   const said = document.getElementById("said");
-  const GATHERING = 200, LEAST_PAUSE = 500, TICK = 15000, PROGRESS_TICK = 2000, REOPEN = 2000, MOST_LINES = 5000;
+  const GATHERING = 200, LEAST_PAUSE = 500, TICK = 15000, PROGRESS_TICK = 2000, REOPEN = 2000;
   if (!main.dataset.live && !("poll" in main.dataset)) return;
 
   const say = (text) => {
@@ -107,43 +107,6 @@
   // Bars of steps that run grow with the time.
   setInterval(() => { if (!away && "tick" in main.dataset) later(); }, PROGRESS_TICK);
 
-  // The log grows at its end; it follows only whoever looks at its end.
-  const log = document.getElementById("log");
-  if (!log) return;
-  log.scrollTop = log.scrollHeight;
-  if (!main.dataset.log) return;
-  // Progress is told by no event of its own.
-  const ticking = setInterval(() => { if (!away) later(); }, PROGRESS_TICK);
-  const clock = new Intl.DateTimeFormat("en-GB", { timeZone: main.dataset.zone, timeStyle: "medium" });
-  const [address, from] = main.dataset.log.split("?after=");
-  const ofSteps = "steps" in main.dataset;
-  let last = from;
-  keep(() => ofSteps ? address : `${address}?after=${last}`, (source, stream) => {
-    if (ofSteps) {
-      // The log of a flow is put together anew for each reader, so there is no place in it to go on from.
-      source.addEventListener("open", () => log.replaceChildren());
-      source.addEventListener("error", () => { stream.close(); if (!stream.over) stream.again = setTimeout(stream.open, REOPEN); });
-    }
-    source.addEventListener("lines", (event) => {
-      last = event.lastEventId || last;
-      log.querySelector(".empty")?.remove();
-      const atEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 8;
-      const rows = document.createDocumentFragment();
-      for (const line of JSON.parse(event.data).slice(-MOST_LINES)) {
-        const row = document.createElement("span");
-        const bad = line.level === "ERROR" || line.level === "CRITICAL";
-        row.className = "line" + (bad ? " bad" : line.level === "WARNING" ? " odd" : "");
-        const time = document.createElement("time"), attempt = document.createElement("b");
-        time.dateTime = line.at;
-        time.textContent = clock.format(new Date(line.at));
-        attempt.textContent = line.step ? `${line.step} #${line.attempt}` : `#${line.attempt}`;
-        row.append(time, " ", attempt, ` ${line.text}\n`);
-        rows.append(row);
-      }
-      log.append(rows);
-      for (let over = log.childElementCount - MOST_LINES; over > 0; over--) log.firstElementChild.remove();
-      if (atEnd) log.scrollTop = log.scrollHeight;
-    });
-    source.addEventListener("end", () => { stream.over = true; stream.close(); clearInterval(ticking); later(); });
-  });
+  // For scripts of single pages, which follow streams of their own.
+  window.runnerLive = { keep, later, away: () => away };
 })();
