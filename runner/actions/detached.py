@@ -1,8 +1,8 @@
 """The detached worker of ``runner up -d``: at most one per project and host, ensured by a lock.
 
-``.runner/worker.pid`` holds its process id, the start time of that process, and on a second line its arguments as JSON.
-The worker keeps the file open and locked. The lock ends with the process, so a stale file is never mistaken for a
-worker. A process is signaled only if both its id and its start time match.
+``.runner/worker.pid`` holds its process id and the start time of that process. The worker keeps the file open and
+locked. The lock ends with the process, so a stale file is never mistaken for a worker. A process is signaled only if
+both its id and its start time match.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from runner._dataclass import dataclass
 from runner.actions.worker_process import start_worker
 from runner.errors import RunnerError, Unavailable
 from runner.host.process import has_open, is_same, send, started_at
-from runner.host.state import StateFolder, state_folder
+from runner.host.state import StateFolder, read_own, state_folder
 from runner.process.group import kill_group
 
 if TYPE_CHECKING:
@@ -34,12 +34,13 @@ READY_SECONDS = 60.0
 """Seconds that a worker may take until it is ready for runs."""
 
 _PID_FILE = "worker.pid"
+_ARGUMENTS_FILE = "worker.arguments.json"
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 
 _PAUSE = 0.05
 """Seconds between two checks of a process that is not a child of this one."""
 _LONGEST = 64 * 1024
-"""Bytes that are read of the pid file."""
+"""Bytes that are read of the file of arguments."""
 
 
 class WorkerNotStarted(RunnerError):
@@ -52,8 +53,8 @@ class WorkerNotStarted(RunnerError):
 class Up:
     """A detached worker that takes runs.
 
-    ``started`` is False if it was up before. ``arguments`` are those it was started with; an older version of the
-    runner did not record them (None).
+    ``started`` is False if it was up before. ``arguments`` are those it was started with, or None if they are unknown:
+    older versions of the runner did not record them.
     """
 
     pid: int
@@ -93,8 +94,7 @@ def start_detached(project: Project, arguments: Sequence[str]) -> Up:
     with state_folder(project.settings.state_dir) as state, _pid_file(state) as descriptor:
         log = state.path / "log" / "worker.log"
         if not _lock(descriptor):
-            running = _read_pid_file(descriptor)
-            return Up(running.pid, log, started=False, arguments=running.arguments)
+            return Up(_read_pid(descriptor)[0], log, started=False, arguments=_read_arguments(state))
         with state.folder("log") as logs, os.fdopen(logs.open(log.name, _APPEND), "ab") as written:
             begins = written.seek(0, os.SEEK_END)
             process = start_worker(
@@ -106,8 +106,8 @@ def start_detached(project: Project, arguments: Sequence[str]) -> Up:
                 pass_fds=(descriptor,),
             )
         os.ftruncate(descriptor, 0)
-        text = f"{process.pid} {started_at(process.pid)}\n{json.dumps(list(arguments))}\n"
-        os.pwrite(descriptor, text.encode(), 0)
+        os.pwrite(descriptor, f"{process.pid} {started_at(process.pid)}\n".encode(), 0)
+        _write_arguments(state, arguments)
         try:
             _until_ready(project, process, former, log, begins)
         except BaseException:
@@ -131,12 +131,13 @@ def stop_detached(project: Project, on_wait: Callable[[int, float], None] = lamb
     if os.path.lexists(project.settings.state_dir / _PID_FILE):
         with state_folder(project.settings.state_dir) as state, _pid_file(state) as descriptor:
             if not _lock(descriptor):
-                running = _read_pid_file(descriptor)
-                pid, started = running.pid, running.started or _start_of_holder(running.pid, descriptor)
+                pid, started = _read_pid(descriptor)
+                started = started or _start_of_holder(pid, descriptor)
                 _check(pid, started, state.path / _PID_FILE)
                 on_wait(pid, project.settings.worker.shutdown_grace)
                 killed = not _end(pid, started, descriptor, project.settings.worker.shutdown_grace + 10.0)
             state.remove(_PID_FILE)
+            state.remove(_ARGUMENTS_FILE)
     stopped, left = _stop_server(project)
     return Down(pid, killed, stopped, left)
 
@@ -171,28 +172,30 @@ def _lock(descriptor: int) -> bool:
     return True
 
 
-@dataclass(frozen=True, slots=True)
-class _Running:
-    """The content of the pid file. ``started`` is "" and ``arguments`` None where an older version wrote it."""
-
-    pid: int
-    started: str
-    arguments: tuple[str, ...] | None
-
-
-def _read_pid_file(descriptor: int) -> _Running:
-    """Return the process that holds the lock. It writes the file right after it has taken the lock.
+def _read_pid(descriptor: int) -> tuple[int, str]:
+    """Return id and start time of the process that holds the lock; the start time is "" in files of older versions.
 
     Raises:
-        Unavailable: it wrote nothing within 5 s.
+        Unavailable: the process, which writes the file right after it has taken the lock, wrote nothing within 5 s.
     """
     for _ in range(100):
-        lines = os.pread(descriptor, _LONGEST, 0).decode("ascii", "replace").splitlines()
-        pid, _, started = lines[0].partition(" ") if lines else ("", "", "")
-        if pid.isdecimal():
-            return _Running(int(pid), started.strip(), tuple(json.loads(lines[1])) if len(lines) > 1 else None)
+        pid, _, started = os.pread(descriptor, 128, 0).decode("ascii", "replace").partition(" ")
+        if pid.strip().isdecimal():
+            return int(pid), started.strip()
         time.sleep(_PAUSE)
     raise Unavailable("the detached worker holds its lock, but its process id is unknown", hint="try again")
+
+
+def _write_arguments(state: StateFolder, arguments: Sequence[str]) -> None:
+    with os.fdopen(state.open(_ARGUMENTS_FILE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "w", encoding="utf-8") as file:
+        json.dump(list(arguments), file)
+
+
+def _read_arguments(state: StateFolder) -> tuple[str, ...] | None:
+    try:
+        return tuple(json.loads(read_own(state.path / _ARGUMENTS_FILE, _LONGEST)))
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 def _start_of_holder(pid: int, descriptor: int) -> str:
