@@ -97,7 +97,7 @@ class OptionHelp:
             "path": self.path,
             "help": self.declared.help,
             "type": self.type,
-            "values": list(value_type.words) if isinstance(value_type, Choice) else None,
+            "values": list(value_type.choices) if isinstance(value_type, Choice) else None,
             **bounds,
             "required": self.declared.required,
             "default": self.default,
@@ -215,7 +215,7 @@ def _derived_examples(declared: Option) -> Iterator[Any]:
             required = [(option, example) for option, example in found if option.required]
             yield {option.key: example for option, example in required or found[:2]}
         case Choice():
-            yield next((word for word in value_type.words if word != default), value_type.words[0])
+            yield next((word for word in value_type.choices if word != default), value_type.choices[0])
         case Flag():
             yield not default
         case ListOf(item=HookEntry()):

@@ -120,13 +120,14 @@ class _Comparison:
 
     def faults(self) -> Iterator[Fault]:
         yield from self._args()
+        checked = {name for name, _ in self.check(dict(self.job.kwargs))}
         for name, value in self.job.kwargs.items():
             path = ("kwargs", name)
             if self.reserved and self.any_keyword and name not in self.reserved:
                 yield Fault(path, self._meant(f"{self.name} has no option of that name", name, self.reserved), True)
             elif (fault := self._unknown(name)) is not None:
                 yield Fault(path, fault, True)
-            elif not _has_placeholder(value) and not fits_value(self._hint(name), value):
+            elif name not in checked and not _has_placeholder(value) and not fits_value(self._hint(name), value):
                 what = f"{self.name} takes {self._shown(name)}, not {show_value(value)}"
                 advice = self._instead(name, value)
                 yield Fault(path, advise(what, f"write {advice}") if advice else what)

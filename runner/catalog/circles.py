@@ -1,4 +1,4 @@
-"""Circles of jobs that name each other."""
+"""Find circles of jobs, or of steps, that refer to each other."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import TypeVar
 
 from runner.model.message import advise
 
-Where = TypeVar("Where", bound=Hashable)
+Position = TypeVar("Position", bound=Hashable)
 
 
-def circles(edges: Mapping[tuple[str, str], Where]) -> Iterator[tuple[str, Where, str]]:
-    """Yield each edge that closes a circle: the job that it leads from, where it stands, and the circle in words.
+def circles(edges: Mapping[tuple[str, str], Position]) -> Iterator[tuple[str, Position, str]]:
+    """Yield each edge of a circle: the job that it starts from, its position, and a message that shows the circle.
 
     Args:
-        edges: pairs of a job and one that it names, with the place where it does.
+        edges: pairs of a job and another one that it refers to, with the position of the reference.
     """
     left = dict(edges)
     while True:
@@ -26,17 +26,14 @@ def circles(edges: Mapping[tuple[str, str], Where]) -> Iterator[tuple[str, Where
         try:
             TopologicalSorter(graph).prepare()
         except CycleError as error:
-            # A list of names, each the predecessor of the next: the edges lead the other way.
+            # Each name is the predecessor of the next one: the edges point the other way.
             found = list(reversed(error.args[1]))[1:]
-            # In words it begins with the same job whichever one it was found at.
+            # The message begins with the same job, whichever one the search found first.
             first = found.index(min(found))
             circle = [*found[first:], *found[:first], found[first]]
             for job, target in pairwise(circle):
-                what = f"leads in a circle: {' -> '.join(circle)}"
-                yield (
-                    job,
-                    left.pop((job, target)),
-                    advise(what, "remove this entry, or another one of the circle", "; "),
-                )
+                what = f"is part of a circle: {' -> '.join(circle)}"
+                message = advise(what, "remove it, or another part of the circle", "; ")
+                yield job, left.pop((job, target)), message
         else:
             return

@@ -1,4 +1,4 @@
-"""What the steps of a flow say about each other: needs, conditions, items, and placeholders. Pure."""
+"""Check the steps of a flow against each other: needs, conditions, items, and placeholders. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from runner._dataclass import dataclass
 from runner.catalog.certainty import Certainty
 from runner.catalog.circles import circles
 from runner.catalog.steps import ITEM
-from runner.model.message import Message, advise
+from runner.model.message import advise, as_message, suggest
 from runner.model.option import Path, Report, closest
 from runner.model.param import Param
 from runner.model.step import MOST_ITEMS, Step
@@ -20,16 +20,16 @@ from runner.model.template import STEP_WORD, is_placeholder, params_known, place
 from runner.params.values import ARTICLES, show
 
 OF_STEP = re.compile(rf"steps\.({STEP_WORD})\.(state|results|result)((?:[.\[].*)?)", re.DOTALL)
-"""The name of a placeholder of another step: the step, the word, and the path below the value."""
+"""The name of a placeholder for another step: the step, ``result`` or the like, and the path below the value."""
 _PART = re.compile(r"\.([A-Za-z0-9_-]+)|\[([0-9]+)\]")
 _RUN_ID = "${run.id}"
-_PLACES = ("if_", "each", "params", "kwargs", "env")
+_OPTIONS = ("if_", "each", "params", "kwargs", "env")
 _APPROVED = ("approved_by", "comment")
 """The keys of an approval's result."""
 
 
 class Reference(NamedTuple):
-    """A placeholder of a step: where it stands below the step, and its name."""
+    """A placeholder in a step: its path below the step, and its name."""
 
     path: Path
     name: str
@@ -41,9 +41,9 @@ class Reference(NamedTuple):
 
 @dataclass(frozen=True)
 class Graph:
-    """The steps of a job, as far as they are sound.
+    """The valid steps of a job.
 
-    ``names`` are all that are declared: what is said of a step with a fault of its own is taken as right.
+    ``names`` are all declared steps: a reference to an invalid step is taken as correct.
     """
 
     steps: Mapping[str, Step]
@@ -54,26 +54,26 @@ class Graph:
 
     @cached_property
     def needed(self) -> dict[str, frozenset[str]]:
-        """By step all that it needs, directly or indirectly, itself too if it is in a circle."""
+        """All steps that each step needs, directly or indirectly; a step in a circle needs itself."""
         return {name: frozenset(self._needed(name)) for name in self.steps}
 
     def _needed(self, name: str) -> set[str]:
         found: set[str] = set()
         left = list(self.steps[name].needs)
         while left:
-            each = left.pop()
-            if each not in found and each in self.names:
-                found.add(each)
-                left += self.steps[each].needs if each in self.steps else ()
+            needed = left.pop()
+            if needed not in found and needed in self.names:
+                found.add(needed)
+                left += self.steps[needed].needs if needed in self.steps else ()
         return found
 
     def is_known(self, name: str) -> bool:
-        """Whether everything that a step needs is sound."""
+        """Return whether all steps that a step needs are valid."""
         return self.needed[name].issubset(self.steps)
 
     @cached_property
     def certainty(self) -> Certainty:
-        """What is certain of other steps when one runs."""
+        """The steps that have certainly run, or succeeded, when another one runs."""
         return Certainty(self.steps, stops=self.stops)
 
 
@@ -86,14 +86,14 @@ def check_graph(
     *,
     stops: bool = False,
 ) -> bool:
-    """Report what is wrong between the steps of a job; return whether nothing is.
+    """Report the problems between the steps of a job; return whether there are none.
 
     Args:
-        steps: those that are sound by themselves.
-        names: all that are declared.
-        params: those of the job.
-        path: where the steps stand.
-        report: takes the problems.
+        steps: the steps that are valid by themselves.
+        names: all declared steps.
+        params: the params of the job.
+        path: the path of ``steps``.
+        report: records the problems.
         stops: whether the flow stops when a step fails.
     """
     graph = Graph(steps, tuple(names), params, stops)
@@ -102,12 +102,12 @@ def check_graph(
         report((*path, *below), message)
     sound = not faults
     for name, step in steps.items():
-        for place in ("if", "each", "params", "kwargs", "env"):
-            value = getattr(step, "if_" if place == "if" else place)
-            sound &= params_known(value, params, (*path, name, place), report)
+        for option in ("if", "each", "params", "kwargs", "env"):
+            value = getattr(step, "if_" if option == "if" else option)
+            sound &= params_known(value, params, (*path, name, option), report)
     if ITEM in params and any(step.each is not None for step in steps.values()):
         what = f"{ITEM} is the item of a step with each"
-        report((*path[:-1], "params", ITEM), advise(what, "give the param another name"), on_key=True)
+        report((*path[:-1], "params", ITEM), advise(what, "rename the param"), on_key=True)
         sound = False
     return sound
 
@@ -118,19 +118,19 @@ Faults = Iterator[tuple[Path, str]]
 def _needs(graph: Graph) -> Faults:
     edges: dict[tuple[str, str], int] = {}
     for name, step in graph.steps.items():
-        for number, each in enumerate(step.needs):
+        for number, needed in enumerate(step.needs):
             at = (name, "needs", number)
-            if each == name:
+            if needed == name:
                 yield at, advise("a step cannot need itself", "remove it")
-            elif each in graph.names:
-                edges[name, each] = number
+            elif needed in graph.names:
+                edges[name, needed] = number
             else:
-                what, close = f"no step is named {each}", closest(each, graph.names)
+                what, close = f"no step is named {needed}", closest(needed, graph.names)
                 if close is None:
                     yield at, advise(what, f"use one of {_listed(graph.names)}, or add the step")
                 else:
                     fits = close not in (name, *step.needs) and name not in graph.needed.get(close, ())
-                    yield at, Message(f"{what}, did you mean {close}?", replacement=close if fits else "")
+                    yield at, suggest(what, close, replacement=close if fits else "")
     for name, number, message in circles(edges):
         yield (name, "needs", number), message
 
@@ -141,59 +141,56 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def references(step: Step) -> Iterator[Reference]:
-    """Yield the placeholders of a step, each with the option that it stands in."""
-    for field in _PLACES:
+    """Yield the placeholders of a step, each with the option that contains it."""
+    for field in _OPTIONS:
         for below, name in placeholders(getattr(step, field)):
             yield Reference(("if" if field == "if_" else field, *below), name)
 
 
 def _step(graph: Graph, name: str) -> Faults:
     step = graph.steps[name]
-    for each in references(step):
-        fault = _reference(graph, name, each)
+    for reference in references(step):
+        fault = _reference(graph, name, reference)
         if fault is not None:
-            yield (
-                (name, *each.path),
-                f"{each.shown}: {fault}" if not isinstance(fault, Message) else fault.after(f"{each.shown}: "),
-            )
+            yield (name, *reference.path), as_message(fault).after(f"{reference.shown}: ", reference.shown)
     if step.each is not None:
         yield from (((name, "each", *below), fault) for below, fault in _each(graph, name))
     if step.if_ is not None:
         types = types_of(graph, name, step.if_)
         if step.if_ != _RUN_ID and types and "boolean" not in types:
-            what = f"{step.if_} is {named_types(types)}, and if takes true or false"
+            what = f"{step.if_} is {named_types(types)}, but if needs true or false"
             yield (name, "if"), advise(what, "let the step return true or false, or declare type: boolean")
 
 
 def named_types(types: Iterable[str]) -> str:
-    """Return types of JSON in words."""
-    return " or ".join(ARTICLES[each] for each in types)
+    """Return the names of JSON types, for a message."""
+    return " or ".join(ARTICLES[name] for name in types)
 
 
 def _each(graph: Graph, name: str) -> Iterator[tuple[Path, str]]:
     written = graph.steps[name].each
-    places: list[tuple[Path, Any]] = [((), written)]
+    lists: list[tuple[Path, Any]] = [((), written)]
     if isinstance(written, Mapping):
-        places = [((key,), value) for key, value in written.items()]
-    for path, value in places:
+        lists = [((key,), value) for key, value in written.items()]
+    for path, value in lists:
         if isinstance(value, tuple):
             if not value:
-                yield path, advise("is empty, so the step would never run", "list at least one item", "; ")
+                yield path, advise("is empty, so the step would never run", "list at least one", "; ")
             continue
         types = types_of(graph, name, value)
         if value != _RUN_ID and types and "array" not in types:
-            what = f"{value} is {named_types(types)}, and each takes a list"
+            what = f"{value} is {named_types(types)}, but each needs a list"
             yield (
                 path,
-                advise(what, 'write a placeholder that gives one, such as "${steps.extract.result.files}"', "; "),
+                advise(what, 'use a placeholder for one, such as "${steps.extract.result.files}"', "; "),
             )
-    count = prod(len(value) for _, value in places if isinstance(value, tuple))
-    if len(places) > 1 and count > MOST_ITEMS:
-        yield (), advise(f"has {count:,} combinations, at most {MOST_ITEMS:,} are allowed", "use two steps")
+    count = prod(len(value) for _, value in lists if isinstance(value, tuple))
+    if len(lists) > 1 and count > MOST_ITEMS:
+        yield (), advise(f"has {count:,} combinations, at most {MOST_ITEMS:,} are allowed", "split the step")
 
 
 def types_of(graph: Graph, name: str, text: str) -> tuple[str, ...]:
-    """Return the JSON types that a text, nothing but a placeholder, may have in a step; empty if they are not known."""
+    """Return the JSON types that the value of a placeholder may have in a step; empty if they are not known."""
     inner = text.strip()[2:-1].strip()
     if inner in ("run.id", "run.slot"):
         return ("string",)
@@ -214,43 +211,45 @@ def types_of(graph: Graph, name: str, text: str) -> tuple[str, ...]:
     return ("object",) if step.approval is not None else ()
 
 
-def _reference(graph: Graph, name: str, each: Reference) -> str | None:
+def _reference(graph: Graph, name: str, reference: Reference) -> str | None:
     """Return the fault of a placeholder, or None."""
-    step, place = graph.steps[name], str(each.path[0])
-    if each.name == "run.id" and place in ("if", "each"):
-        return advise("the run of a step has no id before if and each are known", "use it in kwargs, env, or params")
-    if each.name.startswith(ITEM) and not each.name.startswith("params"):
-        return _item(step, place, each.name.removeprefix(ITEM))
-    found = OF_STEP.fullmatch(each.name)
+    step, option = graph.steps[name], str(reference.path[0])
+    if reference.name == "run.id" and option in ("if", "each"):
+        what = "the run of a step has no id yet when if and each are resolved"
+        return advise(what, "use it in kwargs, env, or params")
+    if reference.name.startswith(ITEM) and not reference.name.startswith("params"):
+        return _item(step, option, reference.name.removeprefix(ITEM))
+    found = OF_STEP.fullmatch(reference.name)
     if found is None:
         return None
     of, word, below = found.groups()
     if of not in graph.names:
         close = closest(of, graph.names)
         if close is None:
-            return advise(f"no step is named {of}", "name one that is needed")
-        return f"no step is named {of}, did you mean ${{steps.{close}.{word}{below}}}?"
+            return advise(f"no step is named {of}", "use one under needs")
+        meant = f"${{steps.{close}.{word}{below}}}"
+        return suggest(f"no step is named {of}", meant, replacement=meant if close in graph.needed[name] else "")
     if of == name:
-        return advise("a step has no result before it has ended", "name a step that it needs")
+        return advise("a step has no result before it has ended", "use one under needs")
     if of not in graph.needed[name]:
         if not graph.is_known(name):
             return None
         if name in graph.needed.get(of, ()):
-            return advise(f"{of} needs this step, so it has not ended", "name a step that this one needs")
+            return advise(f"{of} needs this step, so it has not ended", "use one under needs")
         return advise(f"the step does not need {of}, which may not have ended", f"add {of} to needs")
     other = graph.steps.get(of)
     if other is None or word == "state" or name in graph.needed[name]:
         return None
     fault = _value(other, of, word, below)
-    return fault or (_uncertain(graph, name, place, of, word) if graph.is_known(name) else None)
+    return fault or (_uncertain(graph, name, option, of, word) if graph.is_known(name) else None)
 
 
-def _item(step: Step, place: str, below: str) -> str | None:
-    if place in ("if", "each"):
-        what = "the items of a step are not known before if and each are"
+def _item(step: Step, option: str, below: str) -> str | None:
+    if option in ("if", "each"):
+        what = "the items of a step are not known yet when if and each are resolved"
         return advise(what, "use it in kwargs, env, or params")
     if step.each is None:
-        return advise("the step has no each, so it has no items", "add each, or remove this")
+        return advise("the step has no each, so it has no items", "add each, or remove it")
     if isinstance(step.each, Mapping):
         part = _PART.match(below)
         names = tuple(step.each)
@@ -259,16 +258,15 @@ def _item(step: Step, place: str, below: str) -> str | None:
         if part[1] is None or part[1] not in names:
             close = closest(part[1] or "", names)
             what = f"the items have {_listed(names)}"
-            return (
-                f"{what}, did you mean ${{item.{close}{below[part.end() :]}}}?"
-                if close
-                else advise(what, f"write ${{item.{names[0]}}}")
-            )
+            meant = f"${{item.{close or names[0]}{below[part.end() :]}}}"
+            if close is not None:
+                return suggest(what, meant, replacement=meant)
+            return advise(what, f"write {meant}", replacement=meant)
         return None
     if isinstance(step.each, tuple):
         for number, item in enumerate(step.each):
             if (fault := _missing(item, below)) is not None:
-                return f"item {number}, {show(item)}, has no {fault}"
+                return advise(f"item {number}, {show(item)}, has no {fault}", "correct the item or the placeholder")
     return None
 
 
@@ -290,41 +288,45 @@ def _missing(value: Any, below: str) -> str | None:
 def _value(other: Step, of: str, word: str, below: str) -> str | None:
     """Return the reason why a step never has such a value, or None."""
     if word == "result" and other.each is not None:
-        return f"{of} has each, so it has a result for each item, did you mean ${{steps.{of}.results}}?"
+        meant = f"${{steps.{of}.results}}"
+        return suggest(f"{of} has each, so it has a result for each item", meant, replacement=meant)
     if word == "results" and other.each is None:
-        return f"{of} runs once, did you mean ${{steps.{of}.result}}?"
+        meant = f"${{steps.{of}.result}}"
+        return suggest(f"{of} runs once", meant, replacement=meant)
     if other.result == "drop":
-        return advise(f"{of} stores no result", f"write result: keep in {of}")
+        return advise(f"{of} stores no result", f"remove result: drop from {of}")
     part = _PART.match(below)
     if other.approval is not None and part is not None and part[1] not in _APPROVED:
-        return advise(f"the result of an approval has {' and '.join(_APPROVED)}", "use one of them")
+        what = f"the result of an approval has {' and '.join(_APPROVED)}"
+        choice = tuple(f"${{steps.{of}.result.{key}}}" for key in _APPROVED)
+        return advise(what, "use one of them", alternatives=choice)
     return None
 
 
-def _uncertain(graph: Graph, name: str, place: str, of: str, word: str) -> str | None:
+def _uncertain(graph: Graph, name: str, option: str, of: str, word: str) -> str | None:
     """Return the reason why a step may have no result when another one runs, or None."""
     step, other = graph.steps[name], graph.steps[of]
-    known = graph.certainty.of(name, with_if=place != "if")
+    known = graph.certainty.of(name, with_if=option != "if")
     if of in (known.ran if word == "results" else known.succeeded):
         return None
     state = f"use ${{steps.{of}.state}}"
     if step.when != "succeeded":
-        what = f"this step runs with when: {step.when} even if {of} has no result"
+        what = f"with when: {step.when}, this step runs even if {of} has no result"
         return advise(what, f"{state}, or remove when")
     if other.if_ is not None:
-        what = f"{of} may be skipped by its if, and have no result"
-        same = f"give this step the same if, {other.if_}" if place != "if" else "remove that if"
+        what = f"{of} may be skipped by its if, and then has no result"
+        same = f"add if: {other.if_} to this step" if option != "if" else "remove that if"
         return advise(what, f"{same}, or {state}", "; ")
     if other.when == "failed":
-        return advise(f"{of} runs after a failure alone, and may have no result", state)
+        return advise(f"{of} runs only after a failure, and otherwise has no result", state)
     if other.may_fail and word == "result":
-        return advise(f"{of} may fail, and have no result", f"remove its may_fail, or {state}")
+        return advise(f"{of} may fail, and then has no result", f"remove may_fail from {of}, or {state}")
     if of not in step.needs:
-        between = " and ".join(each for each in step.needs if of in graph.needed[each])
-        what = f"{of} may have no result: this step needs it through {between} alone, which may fail or be skipped"
+        between = " and ".join(needed for needed in step.needs if of in graph.needed[needed])
+        what = f"{of} may have no result: this step needs it only through {between}, which may fail or be skipped"
         return advise(what, f"add {of} to needs", "; ")
-    causes = [each for each in other.needs if not graph.steps[each].may_fail and each not in step.needs]
-    what = f"{of} may not have run, since {' or '.join(causes)} may fail"
+    causes = [needed for needed in other.needs if not graph.steps[needed].may_fail and needed not in step.needs]
+    what = f"{of} may not have run, because {' or '.join(causes)} may fail"
     return advise(what, f"add {', '.join(causes)} to needs", "; ")
 
 

@@ -1,4 +1,4 @@
-"""Hooks reach over jobs and files: they must name jobs that there are, that take a run, and lead nowhere back."""
+"""Check the hooks of all jobs: each job that they name must exist, take a run, and not lead back in a circle."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterator, Mapping
 from runner._dataclass import dataclass
 from runner.catalog.circles import circles
 from runner.model.job import JobSpec
-from runner.model.message import Message, advise
+from runner.model.message import advise, suggest
 from runner.model.option import closest
 
 PARAM = "run"
-"""The param by which a hook gets the run document."""
+"""The param that holds the run document."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A fault of one hook: the ``number``-th name under ``outcome`` of ``job``."""
+    """A problem of one hook: the name at index ``number`` under ``outcome`` of ``job``."""
 
     job: str
     outcome: str
@@ -25,26 +25,26 @@ class Fault:
 
     @property
     def path(self) -> tuple[str | int, ...]:
-        """Where in the job it stands."""
+        """The path of the hook below the job."""
         return ("hooks", self.outcome, self.number)
 
 
 def check_hooks(hooked: Mapping[str, JobSpec], find: Callable[[str], JobSpec | None], names: list[str]) -> list[Fault]:
-    """Return the faults in the hooks of some jobs.
+    """Return the problems of hooks.
 
     Args:
-        hooked: the jobs that have hooks, by name.
-        find: returns any sound job by its name.
-        names: all names that are declared, also of jobs with problems.
+        hooked: the jobs with hooks, by name.
+        find: returns a valid job by its name.
+        names: the names of all declared jobs, also of invalid ones.
     """
     faults = []
     for job, outcome, number, target in _edges(hooked):
         message = _refused(target, find(target), names)
         if message is not None and find(target) is None and (close := closest(target, names)) is not None:
-            # One that has hooks of its own could lead in a circle.
+            # A job with hooks of its own could lead back in a circle.
             others = hooked[job].hooks.names()[outcome]
             fits = close not in others and close not in hooked and _refused(close, find(close), names) is None
-            message = Message(f"{message}, did you mean {close}?", replacement=close if fits else "")
+            message = suggest(message, close, replacement=close if fits else "")
         if message is not None:
             faults.append(Fault(job, outcome, number, message))
     edges = {(job, target): (outcome, number) for job, outcome, number, target in _edges(hooked)}
@@ -61,16 +61,17 @@ def _edges(hooked: Mapping[str, JobSpec]) -> Iterator[tuple[str, str, int, str]]
 def _refused(name: str, target: JobSpec | None, names: list[str]) -> str | None:
     if target is None:
         if name in names:
-            return None  # it has problems of its own, which are told
+            return None  # its own problems are reported
         return f"no job is named {name}"
     param = target.params.get(PARAM)
     if param is None:
-        return advise(f"{name} takes no param {PARAM}", f"declare it there: params: {{{PARAM}: {{type: object}}}}")
+        return advise(f"{name} has no param {PARAM}", f"add params: {{{PARAM}: {{type: object}}}} to {name}")
     types = param.schema.get("type", "object")
     if "object" not in ([types] if isinstance(types, str) else types):
-        return advise(f"the param {PARAM} of {name} is not an object", f"write {PARAM}: {{type: object}}")
-    missing = [each for each, param in target.params.items() if each != PARAM and param.required]
+        what = f"the param {PARAM} of {name} is not an object"
+        return advise(what, f"write params: {{{PARAM}: {{type: object}}}} in {name}")
+    missing = [other for other, param in target.params.items() if other != PARAM and param.required]
     if missing:
-        what = f"{name} requires {', '.join(missing)} as well, which a hook does not give"
-        return advise(what, "give it a default", "; ")
+        what = f"{name} requires {', '.join(missing)} too, which a hook does not set"
+        return advise(what, f"give {missing[0]} a default", "; ")
     return None

@@ -1,4 +1,4 @@
-"""From one file of ``jobs.d`` to its jobs and its problems."""
+"""Read the jobs and the problems of one file of ``jobs.d``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from runner.catalog.steps import step_spec
 from runner.model.foreign_names import FOREIGN_TOP_NAMES
 from runner.model.hooks import JOB_NAME
 from runner.model.job import DEFAULTS, JOB, JobSpec, check_job
-from runner.model.message import Message, advise, as_message
+from runner.model.message import Message, advise, as_message, suggest
 from runner.model.option import INVALID, Path, Report, closest, describe, ignore, known_options
 from runner.model.param import PARAMS, Param
 from runner.model.schedule import SCHEDULES, Schedule
@@ -30,15 +30,15 @@ _TOP = ("defaults", "jobs")
 
 
 class Entry(NamedTuple):
-    """A sound job: its options as JSON in the order of the file, all defaults merged in, and where it stands."""
+    """A valid job: its options as JSON in the order of the file, defaults included, and its position."""
 
     name: str
     line: int
     digest: str
     given: str
-    """Names of the options that it has, each between commas: an index, so that nobody parses all to find a few.
+    """An index: the names of its options, each between commas, so that a search need not parse all jobs.
 
-    Of a flow: without those that its steps share, and with ``STEP/OPTION`` for each option of a step.
+    For a flow: without the options that its steps share, and with ``STEP/OPTION`` for each option of a step.
     """
     options: str
 
@@ -50,14 +50,14 @@ class JobsFile:
     file: str
     entries: list[Entry] = field(default_factory=list)
     broken: list[tuple[str, int]] = field(default_factory=list)
-    """Names, with their lines, that are declared but cannot be used."""
+    """The names of jobs that are declared but invalid, with their lines."""
     misplaced: list[Entry] = field(default_factory=list)
-    """The broken jobs whose only fault is a misplaced placeholder."""
+    """The invalid jobs whose only problem is a misplaced placeholder."""
     problems: list[Problem] = field(default_factory=list)
 
 
 def read_jobs(document: Document, inherited: Mapping[str, Any]) -> JobsFile:
-    """Check a document as a jobs file; ``inherited`` is ``defaults`` of ``runner.yaml``."""
+    """Check a document as a jobs file; ``inherited`` are the defaults of ``runner.yaml``."""
     found = JobsFile(document.file)
     if document.readable:
         _read_top(document, inherited, found)
@@ -70,9 +70,7 @@ def _read_top(document: Document, inherited: Mapping[str, Any], found: JobsFile)
     if top is None:
         return
     if not isinstance(top, dict):
-        document.report(
-            (), advise(f"expected a mapping with jobs:, got {describe(top)}", "begin the file with a line jobs:", "; ")
-        )
+        document.report((), advise(f"expected a mapping with jobs:, got {describe(top)}", "begin the file with jobs:"))
         return
     for key in top:
         if key not in _TOP and not key.startswith("x-"):
@@ -85,8 +83,8 @@ def _read_top(document: Document, inherited: Mapping[str, Any], found: JobsFile)
     if jobs is None:
         return
     if not isinstance(jobs, dict):
-        example = "write a name, a colon, and its options indented below"
-        document.report(("jobs",), advise(f"expected a mapping of names to jobs, got {describe(jobs)}", example, "; "))
+        what = f"expected a mapping of names to jobs, got {describe(jobs)}"
+        document.report(("jobs",), advise(what, "write a name, a colon, and the options indented below", "; "))
         return
     faulty, all_faulty = _faulty_jobs(document)
     for name, own in jobs.items():
@@ -101,7 +99,7 @@ def _read_top(document: Document, inherited: Mapping[str, Any], found: JobsFile)
 
 
 def _faulty_jobs(document: Document) -> tuple[set[str], bool]:
-    """Return the jobs that a fault of reading lies in, and whether one may concern them all."""
+    """Return the jobs with an error in their YAML, and whether an error may concern all jobs."""
     names = set()
     everywhere = False
     for path in document.faulty:
@@ -115,33 +113,34 @@ def _faulty_jobs(document: Document) -> tuple[set[str], bool]:
 def _unknown_top(key: str, top: Mapping[str, Any]) -> str:
     value = top[key]
     if isinstance(value, dict) and ("task" in value or "retry" in value):
-        return advise("a job stands under jobs:", "indent it and write jobs: above")
+        return advise("a job must be below jobs:", "write jobs: above, and indent the job")
     alias = FOREIGN_TOP_NAMES.get(key)
     if alias is None and key in known_options(JobSpec):
-        return "an option stands below the name of its job, or under defaults for all jobs of the file: indent it there"
+        what = "an option must be below the name of its job, or under defaults for all jobs of the file"
+        return advise(what, "indent it there", "; ")
     if isinstance(alias, Message):
         return alias.after("unknown key ")
     meant = alias or closest(key, _TOP)
     if meant is None:
-        return "unknown key, a jobs file has defaults, jobs and keys that begin with x-"
+        return advise("unknown key", "use jobs, defaults, or a name that begins with x-")
     fits = meant in _TOP and meant not in top and (value is None or isinstance(value, Mapping))
-    return Message(f"unknown key, did you mean {meant}?", replacement=meant if fits else "")
+    return suggest("unknown key", meant, replacement=meant if fits else "")
 
 
 def read_defaults(
     own: Any, report: Report, inherited: Mapping[str, Any] = MappingProxyType({})
 ) -> tuple[dict[str, Any], bool]:
-    """Return the sound part of a ``defaults:`` section, and whether that is all of it.
+    """Return the valid options of a ``defaults:`` section, and whether all of them are valid.
 
     Args:
         own: the section.
-        report: takes the problems.
-        inherited: the ``defaults`` that it is merged over.
+        report: records the problems.
+        inherited: the defaults of ``runner.yaml``, over which it is merged.
     """
     path: Path = ("defaults",)
     checked = own
     if isinstance(own, Mapping):
-        # As merged, where a null has reset something, or is wrong.
+        # A null is checked after merging: it has reset something, or it is wrong.
         merged = {key: own[key] for key in ("params", "secrets") if isinstance(own.get(key), Mapping)}
         merged = merge_options({key: inherited.get(key, {}) for key in merged}, merged)
         checked = {**own, **merged}
@@ -162,21 +161,17 @@ def read_job(report: Report, name: str, own: Any, defaults: Mapping[str, Any]) -
     """Check one job, and report its problems.
 
     Returns:
-        The job without its line, or None if an option is wrong; and whether each placeholder may stand where it does.
+        The job without its line, or None if an option is invalid, and whether all placeholders are allowed where they
+        are.
     """
     path: Path = ("jobs", name)
     sound = JOB_NAME.read(name, path, _at_key(report)) is not INVALID
     if not isinstance(own, Mapping):
-        task = own if isinstance(own, str) and IMPORT_PATH.read(own, (), ignore) is not INVALID else "module:attribute"
-        report(
-            path,
-            advise(f"expected a mapping of options, got {describe(own)}", f"write {{task: {task}}}"),
-            on_key=own is None,
-        )
+        report(path, _no_mapping(name, own), on_key=own is None or name in known_options(JobSpec))
         return None, True
     options = merge_into_steps(merge_options(inherited_by(own, defaults), own) if defaults else own)
     values, complete = JOB.read_fields(options, path, report)
-    # What can be checked of a job with faults is checked, so that the next reading brings no new ones.
+    # As much as possible is checked of an invalid job, so that correcting it brings up no new problems.
     params = values.get("params") or _sound_params(options.get("params"))
     sound &= _defaults_fit(params, (*path, "params"), report)
     if "schedule" in values:
@@ -184,7 +179,7 @@ def read_job(report: Report, name: str, own: Any, defaults: Mapping[str, Any]) -
     declared = values.get("params") or _named_params(options.get("params"))
     if "schedule" in values and sound:
         sound &= _schedule_gives(declared, values["schedule"], options["schedule"], path, report)
-    # A task or steps with a fault are not missing.
+    # An invalid task is not a missing one, and neither are invalid steps.
     absent = {} if options.get("task") is None and options.get("steps") is None else {"task": ""}
     if "steps" in values:
         absent = {}
@@ -192,11 +187,22 @@ def read_job(report: Report, name: str, own: Any, defaults: Mapping[str, Any]) -
     sound &= check_job(job, path, report)
     if isinstance(options.get("steps"), Mapping):
         sound &= _steps_fit(options, declared, (*path, "steps"), report)
-    # Of params with faults it is not known what they admit.
+    # It is not known which values invalid params allow.
     placed = ("params" not in values and bool(declared)) or _report_misplaced(job, path, report)
     if not complete or not sound:
         return None, placed
     return entry_for(name, values), placed
+
+
+def _no_mapping(name: str, own: Any) -> Message:
+    """Return the message about a job that is not a mapping of options."""
+    if name in known_options(JobSpec):
+        what = "is an option of a job, and no job"
+        return advise(what, "indent it below the name of its job")
+    what = f"expected a mapping of options, got {describe(own)}"
+    if isinstance(own, str) and IMPORT_PATH.read(own, (), ignore) is not INVALID:
+        return advise(what, f"write {{task: {own}}}", replacement=f"{{task: {own}}}")
+    return advise(what, "write {task: module:attribute}")
 
 
 def _at_key(report: Report) -> Report:
@@ -207,7 +213,7 @@ def _at_key(report: Report) -> Report:
 
 
 def _sound_params(declared: Any) -> dict[str, Param]:
-    """Return those of some params that are sound, if there are any."""
+    """Return the valid ones of some params."""
     found: dict[str, Param] = {}
     for name, schema in declared.items() if isinstance(declared, Mapping) else ():
         read = PARAMS.read({name: schema}, (), ignore)
@@ -217,7 +223,7 @@ def _sound_params(declared: Any) -> dict[str, Param]:
 
 
 def _named_params(declared: Any) -> dict[str, Param]:
-    """Return all params that are declared, sound or not: what names one of them is right."""
+    """Return all declared params, also the invalid ones: a reference to any of them is correct."""
     found = declared.items() if isinstance(declared, Mapping) else ()
     return {name: Param(name, {}) for name, schema in found if schema is not None}
 
@@ -228,7 +234,8 @@ def _defaults_fit(params: Mapping[str, Param], path: Path, report: Report) -> bo
         if "default" in param.schema:
             fault = fits(param, param.default)
             if fault is not None:
-                report((*path, name, "default"), f"does not fit the param's own schema: {fault}")
+                what = f"is not valid for the param's own schema: {fault}"
+                report((*path, name, "default"), advise(what, "correct the default or the schema", "; "))
                 sound = False
     return sound
 
@@ -253,12 +260,12 @@ def _report_misplaced(job: JobSpec, path: Path, report: Report) -> bool:
     placed = report_misplaced(job, path, report)
     for step in job.steps:
         if job.steps[step].task is not None:
-            for each in misplaced(step_spec(job, step)):
+            for found in misplaced(step_spec(job, step)):
                 placed = False
-                option, name = each.path[0], each.path[-1]
+                option, name = found.path[0], found.path[-1]
                 if option != "env" or job.env.get(str(name)) != job.steps[step].env[str(name)]:
-                    # What all steps share is reported once, where it stands.
-                    report((*path, "steps", step, *each.path), each.message)
+                    # A variable that all steps share is reported once, for the job.
+                    report((*path, "steps", step, *found.path), found.message)
     return placed
 
 
@@ -275,12 +282,12 @@ def entry_for(name: str, values: Mapping[str, Any], line: int = 0) -> Entry:
     """Return the entry of a job from the fields of :class:`JobSpec` that it sets."""
     written = JOB.write_fields(values)
     given = "," + "".join(f"{option}," for option in _given(written))
-    # The order changes nothing that a job does, but people meet its params in the order in which they were declared.
+    # The order does not matter to the job, but people see its params in the order in which they were declared.
     return Entry(name, line, digest_of(written), given, _AS_DECLARED.encode(written))
 
 
 def _given(written: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the options that a job has, and ``STEP/OPTION`` for those of its steps, which have what they share."""
+    """Yield the options of a job, and ``STEP/OPTION`` for those of its steps, which include the shared ones."""
     steps = written.get("steps")
     if steps is None:
         yield from written
@@ -294,7 +301,7 @@ def build(entry: Entry, file: str) -> JobSpec:
     """Return the job of an entry.
 
     Raises:
-        ValueError: the options are not those of a sound job.
+        ValueError: the options are not those of a valid job.
     """
 
     def refuse(path: Path, message: str, *, on_key: bool = False) -> None:  # noqa: ARG001

@@ -1,4 +1,4 @@
-"""Jobs that others require must be declared, and none may require itself by way of others."""
+"""Check that required jobs exist, and that no job requires itself by way of others."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from runner._dataclass import dataclass
 from runner.catalog.circles import circles
 from runner.model.job import JobSpec
-from runner.model.message import Message, advise
+from runner.model.message import Message, advise, suggest
 from runner.model.option import closest
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A fault of the ``number``-th requirement of ``job``."""
+    """A problem of the requirement at index ``number`` of ``job``."""
 
     job: str
     number: int
@@ -21,18 +21,18 @@ class Fault:
 
     @property
     def path(self) -> tuple[str | int, ...]:
-        """Where in the job it stands."""
+        """The path of the requirement below the job."""
         return ("require", self.number, "job")
 
 
 def check_required(requiring: Mapping[str, JobSpec], names: list[str]) -> list[Fault]:
-    """Return the faults in what some jobs require.
+    """Return the problems of requirements.
 
     Args:
         requiring: the jobs that require others, by name.
-        names: all names that are declared, also of jobs with problems.
+        names: the names of all declared jobs, also of invalid ones.
     """
-    edges = {(name, each.job): number for name, job in requiring.items() for number, each in enumerate(job.require)}
+    edges = {(name, other.job): number for name, job in requiring.items() for number, other in enumerate(job.require)}
     known = set(names)
     faults = [
         Fault(job, number, _unknown(target, names, requiring))
@@ -45,6 +45,6 @@ def check_required(requiring: Mapping[str, JobSpec], names: list[str]) -> list[F
 def _unknown(name: str, names: list[str], requiring: Mapping[str, JobSpec]) -> Message:
     what, close = f"no job is named {name}", closest(name, names)
     if close is None:
-        return advise(what, "declare it, or remove this requirement")
-    # One that requires others itself could lead in a circle.
-    return Message(f"{what}, did you mean {close}?", replacement=close if close not in requiring else "")
+        return advise(what, "add it, or remove this requirement")
+    # A job that requires others could lead back in a circle.
+    return suggest(what, close, replacement=close if close not in requiring else "")

@@ -1,4 +1,4 @@
-"""Steps that run other jobs: these must be declared, take the params, and lead nowhere back nor too deep. Pure."""
+"""Check the steps that run other jobs: the jobs, their params, circles, and the depth of nesting. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from runner._dataclass import dataclass
 from runner.catalog.circles import circles
 from runner.catalog.graph import Graph, named_types, types_of
 from runner.model.job import JobSpec
-from runner.model.message import Message, advise
+from runner.model.message import Message, advise, suggest
 from runner.model.option import closest
 from runner.model.param import Param
 from runner.model.step import Step
@@ -17,14 +17,14 @@ from runner.model.template import is_placeholder, placeholders, render
 from runner.params.check import fits
 
 MOST_LEVELS = 4
-"""How many flows may run one inside the other."""
+"""How deep flows may be nested."""
 
 Find = Callable[[str], JobSpec | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A fault of a step of ``job``; ``below`` leads from the step to the place."""
+    """A problem of a step of ``job``, at the path ``below`` the step."""
 
     job: str
     step: str
@@ -34,24 +34,24 @@ class Fault:
 
     @property
     def path(self) -> tuple[str | int, ...]:
-        """Where in the job it stands."""
+        """The path of the problem below the job."""
         return ("steps", self.step, *self.below)
 
 
 def check_subflows(flows: Mapping[str, JobSpec], find: Find, names: list[str]) -> list[Fault]:
-    """Return the faults in the jobs that steps name.
+    """Return the problems of steps that run other jobs.
 
     Args:
-        flows: the jobs that have steps, by name.
-        find: returns any sound job by its name.
-        names: all names that are declared, also of jobs with problems.
+        flows: the jobs with steps, by name.
+        find: returns a valid job by its name.
+        names: the names of all declared jobs, also of invalid ones.
     """
     faults: list[Fault] = []
     edges: dict[tuple[str, str], str] = {}
     for flow, name, step in _job_steps(flows):
         target = find(str(step.job))
         if target is not None:
-            faults += (Fault(flow.name, name, *each) for each in _params(flow, name, step, target))
+            faults += (Fault(flow.name, name, *fault) for fault in _params(flow, name, step, target))
             edges.setdefault((flow.name, target.name), name)
         elif step.job not in names:
             faults.append(Fault(flow.name, name, ("job",), _unknown(flow, name, step, find, names)))
@@ -72,14 +72,14 @@ def _job_steps(flows: Mapping[str, JobSpec]) -> Iterator[tuple[JobSpec, str, Ste
 def _unknown(flow: JobSpec, name: str, step: Step, find: Find, names: list[str]) -> Message:
     what = f"no job is named {step.job}"
     if step.job in flow.steps:
-        return advise(f"{what}, it is a step of this one", "name it under needs", "; ")
+        return advise(f"{what}, it is a step of this one", "use it under needs", "; ")
     close = closest(str(step.job), names)
     if close is None:
-        return advise(what, "declare it, or write task")
+        return advise(what, "add it, or use task")
     target = find(close)
-    # One that has steps itself could lead in a circle.
+    # A job with steps could lead back in a circle.
     fits_there = target is not None and not target.steps and not list(_params(flow, name, step, target))
-    return Message(f"{what}, did you mean {close}?", replacement=close if fits_there else "")
+    return suggest(what, close, replacement=close if fits_there else "")
 
 
 def _too_deep(flows: Mapping[str, JobSpec], edges: Mapping[tuple[str, str], str]) -> Iterator[Fault]:
@@ -89,35 +89,35 @@ def _too_deep(flows: Mapping[str, JobSpec], edges: Mapping[tuple[str, str], str]
             below.setdefault(flow, []).append(target)
     levels: dict[str, int] = {}
     for start in flows:
-        # Without recursion: a chain may be as long as there are jobs.
+        # Not recursive: a chain may be as long as the number of jobs.
         path = [start]
         while path:
             name = path[-1]
-            left = [each for each in below.get(name, ()) if each not in levels]
+            left = [target for target in below.get(name, ()) if target not in levels]
             if left:
                 path.append(left[0])
             else:
-                levels[name] = 1 + max((levels[each] for each in below.get(name, ())), default=0)
+                levels[name] = 1 + max((levels[target] for target in below.get(name, ())), default=0)
                 path.pop()
     for (flow, target), step in edges.items():
-        # Flows that run this one are too deep because of it, which is told once.
+        # The flows that run this one are too deep for the same reason, which is reported once.
         if levels.get(target) == MOST_LEVELS:
-            what = f"makes {MOST_LEVELS + 1} flows one inside the other, at most {MOST_LEVELS} are allowed"
-            yield Fault(flow, step, ("job",), advise(what, f"write the steps of {target} here", "; "))
+            what = f"nests flows {MOST_LEVELS + 1} deep, at most {MOST_LEVELS} levels are allowed"
+            yield Fault(flow, step, ("job",), advise(what, f"move the steps of {target} here", "; "))
 
 
 def _params(flow: JobSpec, name: str, step: Step, target: JobSpec) -> Iterator[tuple[tuple[str | int, ...], str, bool]]:
-    """Yield the faults in the params that a step gives a job: the place, the words, and whether it is a key."""
+    """Yield the invalid params for a job: the path, the message, and whether it is about the key."""
     for given in step.params:
         if given not in target.params:
             what, close = f"{given} is not a param of {target.name}", closest(given, target.params)
             if close is not None:
-                meant = Message(f"{what}, did you mean {close}?", replacement="" if close in step.params else close)
+                message = suggest(what, close, replacement="" if close in step.params else close)
             else:
                 known = ", ".join(target.params)
-                meant = Message(f"{what}, which takes {known}") if known else advise(what, "remove it")
-            yield ("params", given), meant, True
-    missing = [each for each, param in target.params.items() if param.required and each not in step.params]
+                message = advise(what, f"use {known}, or remove it" if known else "remove it")
+            yield ("params", given), message, True
+    missing = [other for other, param in target.params.items() if param.required and other not in step.params]
     if missing:
         what = f"{target.name} requires {', '.join(missing)}"
         yield ("job",), advise(what, f"add params: {{{missing[0]}: …}} to the step", "; "), False
@@ -128,17 +128,17 @@ def _params(flow: JobSpec, name: str, step: Step, target: JobSpec) -> Iterator[t
 
 
 def _unfit(graph: Graph, name: str, param: Param, value: Any) -> str | None:
-    """Return the reason why a value never fits a param, or None."""
+    """Return the message about a value that is never valid for a param, or None."""
     if not any(placeholders(value)):
         fault = fits(param, _literal(value))
-        return None if fault is None else f"does not fit the param of the job: {fault}"
+        return None if fault is None else advise(f"is not valid for the param of the job: {fault}", "correct it", "; ")
     if not isinstance(value, str) or not param.types:
         return None
     types = types_of(graph, name, value) if is_placeholder(value) else ("string",)
-    if not types or any(_overlap(each, other) for each in types for other in param.types):
+    if not types or any(_overlap(given, taken) for given in types for taken in param.types):
         return None
-    what = f"{value} is {named_types(types)}, and {param.name} of the job takes {named_types(param.types)}"
-    return advise(what, "give another value", "; ")
+    what = f"{value} is {named_types(types)}, but {param.name} of the job must be {named_types(param.types)}"
+    return advise(what, "use another value", "; ")
 
 
 def _literal(value: Any) -> Any:

@@ -1,19 +1,21 @@
-"""Kinds of values that hold others: lists, mappings, any JSON."""
+"""Types of values that contain others: lists, mappings, and any JSON."""
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
 from runner._dataclass import dataclass
-from runner.model.message import advise
-from runner.model.value_type import INVALID, Path, Report, Text, ValueType, describe, nullable
+from runner.model.message import Message, advise
+from runner.model.value_type import INVALID, Path, Report, Text, ValueType, describe, ignore, nullable
 
 
 @dataclass(frozen=True, slots=True)
 class ListOf:
-    """A list of at most ``most`` items, held as a tuple; ``unique`` is for items that can be hashed."""
+    """A list of at most ``most`` items, stored as a tuple; ``unique`` requires items that can be hashed."""
 
     item: ValueType
     unique: bool = False
@@ -21,22 +23,10 @@ class ListOf:
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if not isinstance(value, list):
-            shown = value if isinstance(value, str | int) and not isinstance(value, bool) else "one, two"
-            if isinstance(shown, str) and shown.startswith("(") and shown.endswith(")"):
-                shown = shown[1:-1].rstrip(", ")  # a tuple of Python
-            elif isinstance(shown, str) and shown.startswith("("):
-                # The first part of one within braces, where YAML ends it at the comma.
-                report(path, f"expected a list, got text, and YAML has no tuples: write [{shown[1:].strip()}, …]")
-                return INVALID
-            elif isinstance(shown, str) and shown.startswith("[") and shown.endswith("]"):
-                shown = shown[1:-1]  # a list in quotes
-            advice = f"write [{shown}]"
-            if isinstance(value, dict) and self._is_item(value) and not self._is_item({}):
-                advice = "put it into a list, within [ and ]"
-            report(path, advise(f"expected a list, got {describe(value)}", advice))
+            report(path, self._expected(value))
             return INVALID
         if self.most is not None and len(value) > self.most:
-            report(path, f"has {len(value)} items, at most {self.most} are allowed")
+            report(path, advise(f"has {len(value)} items, at most {self.most} are allowed", "remove some"))
             return INVALID
         items = [self.item.read(item, (*path, index), report) for index, item in enumerate(value)]
         if any(item is INVALID for item in items):
@@ -51,8 +41,26 @@ class ListOf:
                     return INVALID
         return tuple(items)
 
+    def _expected(self, value: Any) -> Message:
+        what = f"expected a list, got {describe(value)}"
+        if isinstance(value, dict) and self._is_item(value) and not self._is_item({}):
+            return advise(what, "put it in brackets: [{…}]")
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            return advise(what, "write [one, two]")
+        text = str(value)
+        if text.startswith("(") and not text.endswith(")"):
+            # Within braces, the first part of a tuple of Python: YAML ends it at the comma.
+            return advise(f"{what}, and YAML has no tuples", f"write [{text[1:].strip()}, …]", ": ")
+        if text[:1] + text[-1:] in ("()", "[]"):
+            items = text[1:-1].rstrip(", ")
+            return advise(what, f"write [{items}]", replacement=f"[{items}]")
+        if not self._is_item(value):
+            return advise(what, f"write [{text}]")
+        item = text if re.fullmatch(r"[\w./@ -]*[\w./@-]", text) or not isinstance(value, str) else json.dumps(text)
+        return advise(what, f"write [{item}]", replacement=f"[{item}]")
+
     def _is_item(self, value: Any) -> bool:
-        return self.item.read(value, (), lambda *_, **__: None) is not INVALID
+        return self.item.read(value, (), ignore) is not INVALID
 
     def schema(self) -> dict[str, Any]:
         schema: dict[str, Any] = {"type": "array", "items": self.item.schema()}
@@ -68,10 +76,10 @@ class ListOf:
 
 @dataclass(frozen=True, slots=True)
 class MapOf:
-    """A mapping with free keys that fit ``key``, held read-only.
+    """A mapping whose keys are valid for ``key``, stored read-only.
 
-    With ``null_resets`` an entry of null takes an inherited entry away; else null is a value. ``dangling``: a null
-    that takes nothing away is accepted.
+    With ``null_resets`` an entry of null removes an inherited entry; otherwise null is a value. ``dangling``: a null
+    that removes nothing is accepted.
     """
 
     key: Text
@@ -111,7 +119,7 @@ class MapOf:
 
 
 def on_keys(report: Report) -> Report:
-    """Return a report that points at keys, for rules about the keys of a mapping."""
+    """Return a report that points at the key instead of the value, for rules about keys."""
 
     def report_key(path: Path, message: str, *, on_key: bool = True) -> None:  # noqa: ARG001
         report(path, message, on_key=True)

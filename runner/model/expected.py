@@ -36,7 +36,7 @@ def describe_type(value_type: ValueType) -> str:
         case Size():
             return f"size, {value_type.write(value_type.minimum)} to {value_type.write(value_type.maximum)}"
         case Choice():
-            return "one of " + ", ".join(f"`{word}`" for word in value_type.words)
+            return "one of " + ", ".join(f"`{word}`" for word in value_type.choices)
         case Text():
             return describe_text(value_type)
         case ListOf():
@@ -94,7 +94,7 @@ def describe_text(value_type: Text) -> str:
     return ", ".join(parts)
 
 
-def kind_at(path: Path) -> ValueType | None:
+def type_at(path: Path) -> ValueType | None:
     """Return the value_type of the value at a path of a jobs file; None where that is not known."""
     steps = path[2:] if path[:1] == ("jobs",) else path[1:] if path[:1] == ("defaults",) else ()
     value_type: Any = Section(JobSpec)

@@ -9,7 +9,7 @@ from runner._dataclass import dataclass
 from runner.model.concurrency import CONCURRENCY_ALIASES, Concurrency, check_key
 from runner.model.foreign_names import FOREIGN_JOB_NAMES
 from runner.model.hooks import HOOKS_ALIASES, UNIQUE_ALIASES, Hooks, Unique
-from runner.model.message import Message, advise, hint
+from runner.model.message import advise, hint, suggest
 from runner.model.option import (
     Defaults,
     Duration,
@@ -22,6 +22,7 @@ from runner.model.option import (
     Text,
     closest,
     known_options,
+    missing,
     option,
 )
 from runner.model.param import PARAMS, Param
@@ -37,24 +38,27 @@ from runner.model.webhook import WEBHOOK_ALIASES, Webhook, check_webhook
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """The ``retention:`` section: how long what is known of a run is kept. Durations are seconds.
+    """The ``retention:`` section: how long finished runs are kept. Durations are seconds.
 
-    A field that is None is taken from ``retention`` of ``runner.yaml``.
+    A field that is None has the value of ``retention`` in ``runner.yaml``.
     """
 
     result: float | None = option(
-        Duration(1.0), default=None, help="How long a result is kept; the state stays.", examples=("1d",)
+        Duration(1.0),
+        default=None,
+        help="How long the result of a run is kept; its state is kept for longer.",
+        examples=("1d",),
     )
     history: float | None = option(
         Duration(1.0), default=None, help="How long a finished run is kept.", examples=("30d",)
     )
     runs: int | None = option(
-        Integer(1, 1_000_000), default=None, help="How many finished runs of this job are kept.", examples=(1000,)
+        Integer(1, 1_000_000), default=None, help="How many finished runs of the job are kept.", examples=(1000,)
     )
     keep_at_least: float | None = option(
         Duration(),
         default=None,
-        help="How long a finished run is kept although there are more than runs; history counts all the same.",
+        help="How long a finished run is kept even if there are more than runs; history still applies.",
         examples=("1h",),
     )
 
@@ -89,7 +93,7 @@ JOB_ALIASES = {
     "rate_limit": "rate",
     "name": hint("the name of a job is the key above its options"),
     "depends": hint("write require: [{job: NAME, within: 1d}]"),
-    "type": hint("a job has no type, task says what runs"),
+    "type": hint("a job has no type; task names what to run"),
     "restartPolicy": "retry",
     "retry_policy": "retry",
     "retry_kwargs": "retry",
@@ -145,7 +149,7 @@ JOB_ALIASES = {
     "desc": "description",
     "help": "description",
 }
-"""What users of other tools type, beside :data:`FOREIGN_JOB_NAMES`."""
+"""Names from other tools, in addition to :data:`FOREIGN_JOB_NAMES`."""
 
 
 RETENTION_ALIASES = {
@@ -163,7 +167,7 @@ _PROJECT_RETENTION = Retention()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec(TaskOptions):
-    """A job as declared, all defaults merged in: it has either a task or steps. Durations are seconds."""
+    """A job with its defaults merged in. It has either a task or steps. Durations are seconds."""
 
     FIRST: ClassVar = ("task", "steps", "on_failure", "description", "tags", "enabled", "args", "kwargs", "params")
 
@@ -171,8 +175,8 @@ class JobSpec(TaskOptions):
     steps: Mapping[str, Step] = option(
         STEPS,
         default={},
-        help="Instead of task: steps, each a task, another job, or an approval; each starts when those that it needs "
-        "have ended. A run of such a job is a flow.",
+        help="Instead of task: the steps of a flow, each a task, another job, or an approval. A step starts when the "
+        "steps that it needs have ended.",
         examples=({"load": {"task": "etl:load"}, "check": {"needs": ["load"], "job": "quality-check"}},),
     )
     on_failure: str = option(
@@ -180,104 +184,106 @@ class JobSpec(TaskOptions):
             ("finish", "stop"), (("terminate", "stop"), ("cancel", "stop"), ("fail", "stop"), ("continue", "finish"))
         ),
         default="finish",
-        help="What follows when a step of a flow fails: finish lets steps go on that do not need it; stop terminates "
-        "those that run, and starts no more, except steps with when: failed or ended.",
+        help="What happens when a step of a flow fails: finish lets steps that do not need it go on; stop terminates "
+        "those that run, and starts no more except steps with when: failed or ended.",
     )
     tags: tuple[str, ...] = option(
         ListOf(Text(min_length=1, max_length=64), unique=True),
         default=(),
-        help="Words to group and filter jobs by.",
+        help="Labels to group and filter jobs by.",
         examples=(["finance"],),
     )
-    enabled: bool = option(Flag(), default=True, help="false: submit refuses the job, and its schedule does not fire.")
+    enabled: bool = option(
+        Flag(), default=True, help="false: the job cannot be submitted, and its schedule does not fire."
+    )
     params: Mapping[str, Param] = option(
         PARAMS,
         default={},
-        help="What a submitter may give: a name and a JSON Schema each, with required, default and description.",
+        help="The values that a submitter may give: names with a JSON Schema, and required, default, and description.",
         examples=({"day": {"type": "string", "format": "date", "required": True}},),
     )
     schedule: tuple[Schedule, ...] = option(
         SCHEDULES,
         default=(),
-        help="When the job runs by itself: a cron expression, a mapping with cron or every, or a list of them.",
+        help="When the job runs by itself: a cron expression, a mapping with cron or every, or a list of these.",
         examples=("0 2 * * *", {"every": "15m"}, {"cron": "@daily", "timezone": "Europe/Berlin", "jitter": "5m"}),
     )
     watch: Watch | None = option(
         Section(Watch, WATCH_ALIASES),
         default=None,
-        help="Files that each get a run, with its path as the param path: one for each version of a file, once it "
-        "has stopped growing.",
+        help="Files that each start a run once they have stopped growing, one for each version of a file. The path is "
+        "the param path.",
         examples=({"path": "inbox/*.csv", "settle": "30s"},),
     )
     webhook: Webhook | None = option(
         Section(Webhook, WEBHOOK_ALIASES),
         default=None,
-        help="Requests to POST /hooks/JOB of runner web that each submit a run, once for each delivery.",
+        help="Requests to POST /hooks/JOB of runner web that each submit a run, once per delivery.",
         examples=({"signature": "github", "secret": "env:GITHUB_WEBHOOK_SECRET", "params": {"branch": "ref"}},),
     )
     concurrency: Concurrency | None = option(
         Section(Concurrency, CONCURRENCY_ALIASES),
         default=None,
-        help="How many runs of the job may be under way at once, over the whole fleet.",
+        help="How many runs of the job may be under way at once, on all workers together.",
         examples=({"limit": 1}, {"limit": 2, "policy": "skip", "key": "${params.region}"}),
     )
     rate: Rate | None = option(
         Section(Rate, RATE_ALIASES),
         default=None,
-        help="How many runs of the job may start within a time, over the whole fleet; the others wait in their order.",
+        help="How many runs of the job may start within some time, on all workers together; the others wait in order.",
         examples=({"limit": 100, "per": "1m"}, {"limit": 10, "per": "1s", "key": "${params.tenant}"}),
     )
     require: tuple[Require, ...] = option(
         REQUIRED,
         default=(),
-        help="Jobs that must have succeeded within a time; a run waits until they have, or until it expires.",
+        help="Jobs that must have succeeded recently; a run waits until they have, or until it expires.",
         examples=([{"job": "extract", "within": "20h"}],),
     )
     unique: Unique | None = option(
         Section(Unique, UNIQUE_ALIASES),
         default=None,
-        help="A second submission within a time returns the first run, unless that was revoked.",
+        help="A second submission within some time returns the first run, unless that was revoked.",
         examples=({"for": "1h", "by": ["day"]},),
     )
     hooks: Hooks = option(
         Section(Hooks, HOOKS_ALIASES),
         default=_NO_HOOKS,
-        help="Jobs to submit when a run has an outcome; their param run is the run document.",
+        help="Jobs to submit on an outcome of a run; their param run is the run document.",
         examples=({"failure": ["page-oncall"]},),
     )
     pause_after: int | None = option(
         Integer(1, 1_000_000),
         default=None,
-        help="Pause the job after this many runs in a row ended in FAILURE; resuming it begins the count anew.",
+        help="Pause the job after this many failures in a row; resuming it resets the count.",
         examples=(5,),
     )
     alert_if_no_success: float | None = option(
         Duration(1.0),
         default=None,
-        help="When no run of the job has succeeded for so long, runner doctor, dashboard and metrics name it, and the "
-        "hook silent fires.",
+        help="If no run of the job has succeeded for this long, runner doctor, the dashboard, and the metrics report "
+        "it, and the hook silent fires.",
         examples=("26h",),
     )
     retention: Retention = option(
         Section(Retention, RETENTION_ALIASES),
         default=_PROJECT_RETENTION,
-        help="How long what is known of a run is kept.",
+        help="How long finished runs and their results are kept.",
     )
 
     digest: str = ""
-    """``sha256:`` of all options as merged; a run carries the digest of the spec it was submitted under."""
+    """``sha256:`` and the digest of all options, defaults included. A run stores that of its submission."""
     file: str = ""
     """The file that declares the job, relative to the project."""
     line: int = 0
     """The line of the job's name in that file, counted from 1."""
     flow: str | None = None
-    """Of the job of a step: the job whose step it is; such a job is made by :mod:`runner.catalog.steps`."""
+    """The flow, if this is the job of a step, which :mod:`runner.catalog.steps` makes."""
     step: str | None = None
-    """Of the job of a step: the name of the step."""
+    """The name of the step, if this is the job of a step."""
 
     @property
     def import_path(self) -> str:
-        """What to run; empty if the job has steps."""
+        """The import path of the task; empty if the job has steps."""
         return self.task or ""
 
     @property
@@ -287,7 +293,7 @@ class JobSpec(TaskOptions):
 
     @property
     def needs_prefork(self) -> str | None:
-        """The first option that only the prefork pool can honor, or None; the steps of a flow have their own."""
+        """The first option that only the prefork pool supports, or None; always None for a flow."""
         if self.steps:
             return None
         for name in ("timeout", "soft_timeout", "memory", "env", "env_file", "secrets", "isolation"):
@@ -299,27 +305,25 @@ class JobSpec(TaskOptions):
 
 
 def check_job(job: JobSpec, path: Path, report: Report) -> bool:
-    """Report what is wrong between options of one job; return whether nothing is."""
+    """Report the options of a job that contradict each other; return whether there are none."""
     sound = check_task_options(job, path, report)
     if job.steps:
         sound &= _check_flow(job, path, report)
     elif job.task is None:
-        help = known_options(JobSpec)["task"].help
-        report(path, advise("task is missing", f"add it: {help}"), on_key=True)
+        report(path, missing(known_options(JobSpec)["task"]), on_key=True)
         sound = False
     if not job.steps and job.on_failure != "finish":
         report((*path, "on_failure"), advise("has no effect without steps", "remove it"), on_key=True)
         sound = False
     if job.hooks.silent and job.alert_if_no_success is None:
-        advice = "add alert_if_no_success to the job, such as alert_if_no_success: 26h"
-        report((*path, "hooks", "silent"), advise("never fires", advice))
+        report((*path, "hooks", "silent"), advise("never fires", "add alert_if_no_success: 26h to the job"))
         sound = False
     if job.hooks.overrun and job.overrun is None:
-        report((*path, "hooks", "overrun"), advise("never fires", "add overrun to the job, such as overrun: 30m"))
+        report((*path, "hooks", "overrun"), advise("never fires", "add overrun: 30m to the job"))
         sound = False
     for name in job.params:
         if name in job.kwargs:
-            report((*path, "params", name), advise("is a fixed kwarg too", "remove one of them"), on_key=True)
+            report((*path, "params", name), advise("is fixed by kwargs", "remove one of the two"), on_key=True)
             sound = False
     for option_name in ("kwargs", "env"):
         sound &= params_known(getattr(job, option_name), job.params, (*path, option_name), report)
@@ -339,16 +343,16 @@ def check_job(job: JobSpec, path: Path, report: Report) -> bool:
                 report(at, advise(what, "declare it under params"))
             else:
                 fits = close not in (job.unique.by if job.unique else ())
-                report(at, Message(f"{what}, did you mean {close}?", replacement=close if fits else ""))
+                report(at, suggest(what, close, replacement=close if fits else ""))
             sound = False
     return sound
 
 
 NOT_OF_FLOWS = {
-    "task": "write it as one of the steps",
-    "args": "write it below the step that needs it",
-    "kwargs": "write it below the step that needs it",
-    "soft_timeout": "write it below the step that needs it",
+    "task": "move it into a step",
+    "args": "move it into a step",
+    "kwargs": "move it into a step",
+    "soft_timeout": "move it into a step",
 }
 
 
@@ -356,7 +360,7 @@ def _check_flow(job: JobSpec, path: Path, report: Report) -> bool:
     sound = True
     for name, advice in NOT_OF_FLOWS.items():
         if getattr(job, name):
-            report((*path, name), advise("cannot be used together with steps", advice), on_key=True)
+            report((*path, name), advise("cannot be combined with steps", advice), on_key=True)
             sound = False
     return sound
 

@@ -1,7 +1,7 @@
-"""The keywords of JSON Schema that a param may use, each with the kind of value it takes.
+"""The JSON Schema keywords that a param may use, each with the type of its value.
 
-They are a subset of JSON Schema 2020-12 that needs no resolver: everything but references. A wrong value is
-found when the file is read, at its own line, and an editor's schema derives from the same table.
+They are those of JSON Schema 2020-12 except references, which would need a resolver. A wrong value is reported at its
+own line when the file is read, and the schema for editors derives from the same table.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from runner._dataclass import dataclass
-from runner.model.message import Message, advise
+from runner.model.message import Message, advise, suggest
 from runner.model.option import (
     INVALID,
     AnyJson,
@@ -46,14 +46,14 @@ FORMATS = (
     "regex",
 )
 SUBSCHEMA_REF = "#/$defs/schema"
-"""Where the JSON Schema of a jobs file keeps the rule for a schema inside a schema."""
+"""The reference to the rule for a schema inside a schema, in the JSON Schema of a jobs file."""
 
 _COUNT = Integer(0, 2**31 - 1)
 
 
 @dataclass(frozen=True, slots=True)
 class _Regex:
-    """A regular expression that is matched in linear time."""
+    """A regular expression that can be matched in linear time."""
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if Text().read(value, path, report) is INVALID:
@@ -70,29 +70,29 @@ class _Regex:
         return value
 
 
+_NULL_TYPE = advise("expected a type, got nothing", 'write "null", with quotes', replacement='"null"')
+
+
 @dataclass(frozen=True, slots=True)
 class _Type:
     """One type name or a list of them."""
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if value is None:
-            report(path, advise("expected a type, got nothing", 'write "null", with quotes, for the type null', "; "))
+            report(path, _NULL_TYPE)
             return INVALID
         if not isinstance(value, list):
             return Choice(TYPES).read(value, path, report)
         if not value:
-            report(path, advise("is empty", f"name at least one of {', '.join(TYPES)}"))
+            report(path, advise("is empty", f"list at least one of {', '.join(TYPES)}"))
             return INVALID
         if None in value:
-            report(
-                (*path, value.index(None)),
-                advise("expected a type, got nothing", 'write "null", with quotes, for the type null', "; "),
-            )
+            report((*path, value.index(None)), _NULL_TYPE)
             return INVALID
         return INVALID if ListOf(Choice(TYPES), unique=True).read(value, path, report) is INVALID else value
 
     def schema(self) -> dict[str, Any]:
-        # No anyOf: of one, editors say no more than that nothing fits.
+        # Not anyOf: if nothing matches, editors show no more than that.
         return {
             "type": ["string", "array"],
             "if": {"type": "string"},
@@ -115,7 +115,7 @@ class _NonEmpty:
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if isinstance(value, list) and not value:
-            report(path, advise("is empty, so no value can ever match", "list at least one item", "; "))
+            report(path, advise("is empty, so no value is valid", "list at least one", "; "))
             return INVALID
         return ListOf(self.item).read(value, path, report)
 
@@ -128,13 +128,13 @@ class _NonEmpty:
 
 @dataclass(frozen=True, slots=True)
 class _Schema:
-    """A schema inside a schema: true, false or a mapping of keywords."""
+    """A schema inside a schema: true, false, or a mapping of keywords."""
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if isinstance(value, bool):
             return value
         if not isinstance(value, Mapping):
-            report(path, f"expected a schema such as {{type: string}}, got {describe(value)}")
+            report(path, advise(f"expected a schema, got {describe(value)}", "write one such as {type: string}"))
             return INVALID
         return value if keywords_sound(value, NESTED_KEYWORDS, path, report) else INVALID
 
@@ -190,58 +190,58 @@ KEYWORDS: dict[str, ValueType] = {
     "deprecated": Flag(),
     "$comment": Text(),
 }
-"""The JSON Schema keywords that a param may use, and what each takes."""
+"""The JSON Schema keywords that a param may use, with the types of their values."""
 
 KEYWORD_HELP = {
     "type": "The type of the value, or a list of types.",
-    "description": "What a person should know before giving it.",
+    "description": "What people should know who give the value.",
     "title": "A short name for people.",
-    "default": "The value when none is given.",
-    "examples": "Values that fit, to show.",
-    "enum": "The values that fit.",
-    "const": "The only value that fits.",
-    "format": "What the text is, such as a date.",
-    "minLength": "The fewest characters.",
-    "maxLength": "The most characters.",
-    "pattern": "A regular expression that the text matches somewhere; ^ and $ make that all of it. Matched in "
-    "linear time: no lookaround, no backreferences.",
+    "default": "The value if none is given.",
+    "examples": "Valid values, for people.",
+    "enum": "The valid values.",
+    "const": "The only valid value.",
+    "format": "The format of the text, such as date.",
+    "minLength": "The smallest number of characters.",
+    "maxLength": "The largest number of characters.",
+    "pattern": "A regular expression that matches part of the text, or all of it with ^ and $. It is matched in "
+    "linear time, so lookaround and backreferences are not supported.",
     "minimum": "The smallest number.",
     "maximum": "The largest number.",
-    "exclusiveMinimum": "The number is above this.",
-    "exclusiveMaximum": "The number is below this.",
+    "exclusiveMinimum": "The number is greater than this.",
+    "exclusiveMaximum": "The number is less than this.",
     "multipleOf": "The number is a multiple of this.",
-    "items": "The schema of each item, of those after prefixItems if there are any.",
-    "prefixItems": "The schemas of the first items, one each.",
-    "contains": "The schema that at least one item fits.",
-    "minContains": "The fewest items that fit contains.",
-    "maxContains": "The most items that fit contains.",
-    "minItems": "The fewest items.",
-    "maxItems": "The most items.",
+    "items": "The schema of the items, or of those after prefixItems.",
+    "prefixItems": "The schemas of the first items, in order.",
+    "contains": "A schema for which at least one item is valid.",
+    "minContains": "The smallest number of items that are valid for contains.",
+    "maxContains": "The largest number of items that are valid for contains.",
+    "minItems": "The smallest number of items.",
+    "maxItems": "The largest number of items.",
     "uniqueItems": "true: no item appears twice.",
-    "properties": "The schema of each key, by name.",
-    "patternProperties": "Schemas of keys, by regular expressions that their names match.",
-    "additionalProperties": "The schema of the other keys; false refuses them.",
-    "propertyNames": "The schema of the names of keys.",
-    "minProperties": "The fewest keys.",
-    "maxProperties": "The most keys.",
-    "dependentRequired": "Keys that are required where another key is there.",
-    "anyOf": "Schemas of which at least one fits.",
-    "oneOf": "Schemas of which exactly one fits.",
-    "allOf": "Schemas that all fit.",
-    "not": "A schema that does not fit.",
-    "if": "A schema that decides between then and else.",
-    "then": "The schema where if fits.",
-    "else": "The schema where if does not fit.",
-    "deprecated": "true: better not given any more.",
+    "properties": "The schemas of the values, by key.",
+    "patternProperties": "The schemas of the values, by regular expressions that match the keys.",
+    "additionalProperties": "The schema of the values of other keys; false refuses such keys.",
+    "propertyNames": "The schema of the keys themselves.",
+    "minProperties": "The smallest number of keys.",
+    "maxProperties": "The largest number of keys.",
+    "dependentRequired": "The keys that are required if another key is given.",
+    "anyOf": "Schemas, for at least one of which the value is valid.",
+    "oneOf": "Schemas, for exactly one of which the value is valid.",
+    "allOf": "Schemas, for all of which the value is valid.",
+    "not": "A schema for which the value is not valid.",
+    "if": "A schema that chooses between then and else.",
+    "then": "The schema for values that are valid for if.",
+    "else": "The schema for values that are not valid for if.",
+    "deprecated": "true: the value should not be given any more.",
     "$comment": "A note for readers of this file.",
 }
-"""One sentence for each keyword, for editors."""
+"""A sentence on each keyword, for editors."""
 
 NESTED_KEYWORDS: dict[str, ValueType] = {**KEYWORDS, "required": ListOf(Text(), unique=True)}
 PARAM_KEYWORDS: dict[str, ValueType] = {**KEYWORDS, "required": Flag()}
 
 VALUE_KEYWORDS = frozenset({"default", "const"})
-"""Keywords whose value may be null; elsewhere null resets what was inherited, and is wrong where there is nothing."""
+"""Keywords whose value may be null. For others, null removes an inherited value, and is wrong if there is none."""
 
 _ALIASES = {
     "min": "minimum",
@@ -281,9 +281,9 @@ _BOUNDS = (
 
 
 def subschema() -> dict[str, Any]:
-    """Return the rule for a schema inside a schema, to stand at :data:`SUBSCHEMA_REF`."""
+    """Return the JSON Schema of a schema inside a schema, for :data:`SUBSCHEMA_REF`."""
     return {
-        # null only where a keyword of a param takes it, to reset what was inherited
+        # null for the keywords of a param, where it removes an inherited value
         "type": ["object", "boolean", "null"],
         "additionalProperties": False,
         "properties": {name: described(name, value_type.schema()) for name, value_type in NESTED_KEYWORDS.items()},
@@ -292,11 +292,11 @@ def subschema() -> dict[str, Any]:
 
 def described(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     """Return the schema of a keyword with its help."""
-    return {**schema, "description": KEYWORD_HELP.get(name, "The keys that must be there.")}
+    return {**schema, "description": KEYWORD_HELP.get(name, "The required keys.")}
 
 
 def keywords_sound(declared: Mapping[str, Any], known: dict[str, ValueType], path: Path, report: Report) -> bool:
-    """Report what is wrong with the keywords of one schema; return whether nothing is."""
+    """Report the invalid keywords of one schema; return whether there are none."""
     sound = True
     for key, value in declared.items():
         value_type = known.get(key)
@@ -304,8 +304,9 @@ def keywords_sound(declared: Mapping[str, Any], known: dict[str, ValueType], pat
             report((*path, key), _unknown_keyword(key, known, declared), on_key=True)
             sound = False
         elif key == "required" and known is PARAM_KEYWORDS and isinstance(value, list):
-            for_keys = "for the keys of an object write allOf: [{required: […]}]"
-            report((*path, key), advise("expected true or false", for_keys, "; "))
+            keys = ", ".join(map(str, value))
+            remedy = f"write allOf: [{{required: [{keys}]}}] for keys that an object must have"
+            report((*path, key), advise("expected true or false, got a list", remedy))
             sound = False
         elif value_type is not _ANY and value_type.read(value, (*path, key), report) is INVALID:
             sound = False
@@ -317,7 +318,7 @@ def keywords_sound(declared: Mapping[str, Any], known: dict[str, ValueType], pat
             if low in declared and high in declared and declared[low] > declared[high]:
                 report(
                     (*path, low),
-                    advise(f"is more than {high}, so no value can ever match", "swap or correct them", "; "),
+                    advise(f"is more than {high}, so no value is valid", "swap or correct them", "; "),
                 )
                 sound = False
     return sound
@@ -325,13 +326,13 @@ def keywords_sound(declared: Mapping[str, Any], known: dict[str, ValueType], pat
 
 def _unknown_keyword(key: str, known: dict[str, ValueType], declared: Mapping[str, Any]) -> Message:
     if key in _REFERENCES:
-        return advise("references are not supported", "write the schema out or repeat it with a YAML anchor")
+        return advise("references are not supported", "write the schema here, or repeat it with a YAML anchor")
     what = "unknown keyword of JSON Schema"
     meant = _ALIASES.get(key) or closest(key, known)
     if meant is None:
-        return Message(f"{what}, use one of {', '.join(sorted(known))}")
+        return advise(what, f"use one of {', '.join(sorted(known))}")
     value_type = known.get(meant)
     fits = (
         value_type is not None and meant not in declared and value_type.read(declared[key], (), ignore) is not INVALID
     )
-    return Message(f"{what}, did you mean {meant}?", replacement=meant if fits else "")
+    return suggest(what, meant, replacement=meant if fits else "")

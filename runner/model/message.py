@@ -1,4 +1,4 @@
-"""Messages about a fault: text that keeps apart what to do about it."""
+"""Messages about problems, which keep the remedy apart from the text."""
 
 from __future__ import annotations
 
@@ -6,23 +6,29 @@ from collections.abc import Callable
 
 
 class Message(str):
-    """A message about a fault, with the remedy as data.
+    """A message about a problem, with the remedy as data.
 
-    It is a string, so code that needs only the text (an exception, a log, JSON) can ignore the rest.
-    Adding to it gives a plain text: use :meth:`after` to put words before it.
+    It is a string, so code that needs only the text (an exception, a log, JSON) can ignore the rest. Adding to it
+    gives a plain string: use :meth:`after` to put a text before it.
+
+    Attributes:
+        remedy: what to do, which is also the end of the text; empty if the text does not say.
+        replacement: the source text to write in place of the wrong key or value; empty if that is not known. It is
+            correct by itself: the option accepts it, and the mapping does not have that key yet.
+        alternatives: several such texts, where nobody can know which one was meant.
+        replaces: the part of the value that the replacement takes the place of; empty for all of it.
+        line: the whole line as it was probably meant; empty if that is not known.
+        quotable: returns whether the option accepts a text in place of the value; None where quotes would not help.
     """
 
-    __slots__ = ("quotable", "remedy", "replacement")
+    __slots__ = ("alternatives", "line", "quotable", "remedy", "replacement", "replaces")
 
     remedy: str
-    """What to do, which is also the end of the text; empty if the text names nothing."""
     replacement: str
-    """The source text that the faulty key or value is to be replaced with; empty where that is not known.
-
-    It is sound by itself: the option takes it, and the key does not stand there already.
-    """
+    alternatives: tuple[str, ...]
+    replaces: str
+    line: str
     quotable: Callable[[str], bool] | None
-    """Whether a text is accepted in place of the value; None where quoting the value would not help."""
 
     def __new__(
         cls,
@@ -30,34 +36,62 @@ class Message(str):
         remedy: str = "",
         *,
         replacement: str = "",
+        alternatives: tuple[str, ...] = (),
+        replaces: str = "",
+        line: str = "",
         quotable: Callable[[str], bool] | None = None,
     ) -> Message:
         made = super().__new__(cls, text)
         made.remedy = remedy
         made.replacement = replacement
+        made.alternatives = alternatives
+        made.replaces = replaces
+        made.line = line
         made.quotable = quotable
         return made
 
-    def after(self, words: str) -> Message:
-        """Return the message with some words before it."""
-        return Message(words + self, self.remedy, replacement=self.replacement, quotable=self.quotable)
+    def after(self, prefix: str, replaces: str = "") -> Message:
+        """Return the message with a text before it; ``replaces`` as above, if the message does not say."""
+        return Message(
+            prefix + self,
+            self.remedy,
+            replacement=self.replacement,
+            alternatives=self.alternatives,
+            replaces=self.replaces or replaces,
+            line=self.line,
+            quotable=self.quotable,
+        )
 
 
-def hint(words: str) -> Message:
-    """Return the advice for another tool's option that has no single equivalent here."""
-    return Message(f"({words})")
+def hint(text: str) -> Message:
+    """Return advice about another tool's option that has no single counterpart here."""
+    return Message(f"({text})")
 
 
-def advise(what: str, remedy: str, joint: str = ", ", *, replacement: str = "") -> Message:
-    """Return the message ``what``, which ends with its remedy."""
-    return Message(what + joint + remedy, remedy, replacement=replacement)
+def advise(
+    problem: str,
+    remedy: str,
+    joint: str = ", ",
+    *,
+    replacement: str = "",
+    alternatives: tuple[str, ...] = (),
+    replaces: str = "",
+) -> Message:
+    """Return a message that says what is wrong and then, after ``joint``, what to do."""
+    text = problem + joint + remedy
+    return Message(text, remedy, replacement=replacement, alternatives=alternatives, replaces=replaces)
+
+
+def suggest(problem: str, name: str, *, replacement: str = "") -> Message:
+    """Return a message that asks whether ``name`` was meant."""
+    return Message(f"{problem}, did you mean {name}?", replacement=replacement)
 
 
 def message_of(error: Exception) -> str:
-    """Return the message that an exception was made with: ``str`` would make a plain text of it."""
+    """Return the message that an exception was made with; ``str(error)`` would lose its remedy."""
     return error.args[0] if error.args and isinstance(error.args[0], Message) else str(error)
 
 
 def as_message(text: str) -> Message:
-    """Return a text as a message; one that is a message already as it is."""
+    """Return a text as a message; a message is returned unchanged."""
     return text if isinstance(text, Message) else Message(text)

@@ -1,20 +1,20 @@
-"""Declare an option once: its type, default, bounds, help, and JSON Schema derive from that.
+"""Declare an option once: its type, default, bounds, and help.
 
-An option is a dataclass field made by :func:`option`. Its *type* knows how to check a plain value
-(as YAML gave it) and how to say the same rule in JSON Schema; everything else (validation,
-defaults, editor help, reference pages) derives from these two.
+An option is a dataclass field made by :func:`option`. Its type checks a plain value, as YAML gave it, and expresses the
+same rule as JSON Schema. Validation, defaults, editor help, and the reference pages derive from the two.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
 from runner._dataclass import dataclass
 from runner.model.container import AnyJson, ListOf, MapOf, on_keys
-from runner.model.message import Message, advise
+from runner.model.message import Message, advise, suggest
 from runner.model.value_type import (
     INVALID,
     Choice,
@@ -82,11 +82,11 @@ class Option:
     former: tuple[str, ...] = ()
 
     def takes(self, value: Any) -> bool:
-        """Return whether ``value``, as YAML gave it, is one of this option; null resets it."""
+        """Return whether ``value``, as YAML gave it, is valid for this option; null resets it."""
         return (value is None and not self.required) or self.type.read(value, (), ignore) is not INVALID
 
     def schema(self) -> dict[str, Any]:
-        """Return the option's JSON Schema, with help, default and examples for editors."""
+        """Return the option's JSON Schema, with help, default, and examples for editors."""
         schema = nullable(self.type.schema()) if not self.required else self.type.schema()
         schema["description"] = self.help
         if not self.required and self.default is not None:
@@ -113,10 +113,10 @@ def option(
     Args:
         type: how its value is checked and described.
         help: one sentence for editors and the reference page.
-        default: the built-in default as the model holds it; without one the option is required.
-        key: its name in YAML, or on the command line, where that is no Python identifier or a keyword (``for``).
-        examples: values as they stand in YAML.
-        former: names that the REST API and the dashboard had for it, and still accept. YAML accepts none.
+        default: the built-in default as the model stores it; an option without a default is required.
+        key: its name in YAML or on the command line, if that differs from the field's: ``for`` is a keyword of Python.
+        examples: values as they are written in YAML.
+        former: earlier names that the REST API and the dashboard still accept. YAML accepts none.
     """
     metadata = {"option": {"type": type, "help": help, "key": key, "examples": examples, "former": former}}
     if default is _REQUIRED:
@@ -129,8 +129,8 @@ def option(
 
 
 def option_like(section: type, name: str, type: ValueType) -> Any:
-    """Declare an option just as ``section`` declares it, with another type."""
-    field = next(each for each in dataclasses.fields(section) if each.name == name)
+    """Declare an option as ``section`` declares it, but with another type."""
+    field = next(field for field in dataclasses.fields(section) if field.name == name)
     metadata = {"option": {**field.metadata["option"], "type": type}}
     return dataclasses.field(default=field.default, default_factory=field.default_factory, metadata=metadata)
 
@@ -148,7 +148,7 @@ def known_options(section: type) -> Mapping[str, Option]:
 
 
 def options_of(section: type) -> tuple[Option, ...]:
-    """Return the options that a dataclass declares, in their order."""
+    """Return the options that a dataclass declares, in order."""
     cached = _options_of.get(section)
     if cached is None:
         cached = _options_of[section] = tuple(_collect(section))
@@ -156,9 +156,9 @@ def options_of(section: type) -> tuple[Option, ...]:
 
 
 def _collect(section: type) -> Iterable[Option]:
-    # Those of a base class would come first.
+    # Otherwise the options of a base class would come first.
     first = {name: number for number, name in enumerate(getattr(section, "FIRST", ()))}
-    for field in sorted(dataclasses.fields(section), key=lambda each: first.get(each.name, len(first))):
+    for field in sorted(dataclasses.fields(section), key=lambda field: first.get(field.name, len(first))):
         declared = field.metadata.get("option")
         if declared is None:
             continue
@@ -178,12 +178,24 @@ def _collect(section: type) -> Iterable[Option]:
         )
 
 
+def missing(declared: Option) -> Message:
+    """Return the message for a required option that is not there, with an example to add."""
+    what = f"{declared.key} is missing"
+    if declared.examples and _is_plain(declared.examples[0]):
+        return advise(what, f"add {declared.key}: {declared.examples[0]}")
+    return advise(what, f"add it: {declared.help}")
+
+
+def _is_plain(example: Any) -> bool:
+    return not isinstance(example, dict | list)
+
+
 @dataclass(frozen=True, slots=True)
 class Section:
     """A mapping whose keys are the options of a dataclass.
 
-    ``aliases`` maps names that people know from other tools to ours, or to a message about them;
-    ``check`` looks at the section as a whole once every option is sound.
+    ``aliases`` maps names that other tools use to the name of an option here, or to a message;
+    ``check`` checks the section as a whole once every option is valid.
     """
 
     cls: type
@@ -203,7 +215,7 @@ class Section:
         return made
 
     def read_fields(self, value: Mapping[str, Any], path: Path, report: Report) -> tuple[dict[str, Any], bool]:
-        """Return the fields that ``value`` sets, and whether all of it was sound."""
+        """Return the fields that ``value`` sets, and whether all of them are valid."""
         known = known_options(self.cls)
         values: dict[str, Any] = {}
         sound = True
@@ -220,31 +232,34 @@ class Section:
                     values[declared.field] = read
         for declared in known.values():
             if declared.required and value.get(declared.key) is None:
-                report(path, advise(f"{declared.key} is missing", f"add it: {declared.help}"), on_key=True)
+                report(path, missing(declared), on_key=True)
                 sound = False
         return values, sound
 
     def unknown(self, key: str, given: Mapping[str, Any]) -> Message:
-        """Return the message for an unknown key of ``given``, with the most likely option."""
+        """Return the message for an unknown key of ``given``, with the option that was probably meant."""
         known = known_options(self.cls)
         alias = self.aliases.get(key)
         if isinstance(alias, Message):
             return alias.after("unknown option ")
         meant = alias or closest(key, known)
         if meant is None:
-            return Message(
-                f"unknown option, use one of {', '.join(known)}" if len(known) <= MOST_OPTIONS else "unknown option"
-            )
+            what = "unknown option"
+            return advise(what, f"use one of {', '.join(known)}") if len(known) <= MOST_OPTIONS else Message(what)
         declared = known.get(meant)
         fits = declared is not None and meant not in given and declared.takes(given.get(key))
-        return Message(f"unknown option, did you mean {meant}?", replacement=meant if fits else "")
+        return suggest("unknown option", meant, replacement=meant if fits else "")
 
     def _expected(self, value: Any) -> Message:
         what = f"expected a mapping, got {describe(value)}"
-        shown = [
-            each for each in options_of(self.cls) if each.examples and not isinstance(each.examples[0], dict | list)
-        ]
-        example = [f"{each.key}: {each.examples[0]}" for each in [each for each in shown if each.required] or shown[:1]]
+        options = options_of(self.cls)
+        required = [declared for declared in options if declared.required]
+        taking = next((declared for declared in options if value is not None and declared.takes(value)), None)
+        if taking is not None and required in ([], [taking]):
+            written = f"{{{taking.key}: {json.dumps(value) if isinstance(value, str) else value}}}"
+            return advise(what, f"write {written}", replacement=written)
+        shown = [option for option in required or options if option.examples and _is_plain(option.examples[0])]
+        example = [f"{option.key}: {option.examples[0]}" for option in shown[: len(required) or 1]]
         return advise(what, f"write {{{', '.join(example)}}}") if example else Message(what)
 
     def schema(self) -> dict[str, Any]:
@@ -252,9 +267,9 @@ class Section:
         schema: dict[str, Any] = {
             "type": "object",
             "additionalProperties": False,
-            "properties": {each.key: each.schema() for each in declared},
+            "properties": {option.key: option.schema() for option in declared},
         }
-        required = [each.key for each in declared if each.required]
+        required = [option.key for option in declared if option.required]
         if required:
             schema["required"] = required
         return schema
@@ -263,7 +278,7 @@ class Section:
         return self.write_fields({declared.field: getattr(value, declared.field) for declared in options_of(self.cls)})
 
     def write_fields(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return fields as they would stand in YAML; those that equal their default are left out."""
+        """Return fields as they would be written in YAML, without those that have their default."""
         written = {}
         for declared in options_of(self.cls):
             held = values.get(declared.field)
@@ -274,9 +289,9 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """Some options of ``section``, to be merged under those that use them; held as they stand in YAML.
+    """Defaults for some options of ``section``, stored as they are written in YAML.
 
-    Each option is checked by itself; a wrong one is reported and left out of :meth:`sound_part`.
+    Each option is checked by itself; :meth:`sound_part` reports and omits the invalid ones.
     """
 
     section: Section
@@ -286,9 +301,9 @@ class Defaults:
         return MappingProxyType(sound) if complete else INVALID
 
     def sound_part(self, value: Any, path: Path, report: Report) -> tuple[dict[str, Any], bool]:
-        """Return the options that are sound, and whether all of them are."""
+        """Return the valid options, and whether all of them are valid."""
         if not isinstance(value, Mapping):
-            report(path, f"expected a mapping of options, got {describe(value)}")
+            report(path, advise(f"expected a mapping of options, got {describe(value)}", "write {queue: reports}"))
             return {}, False
         known = known_options(self.section.cls)
         sound: dict[str, Any] = {}

@@ -14,13 +14,14 @@ from runner.model.option import INVALID, Path, Report, Text, ValueType, describe
 _NEVER_MISSING = advise("a param with a default is never missing", "remove required or default")
 PARAM_NAME = Text(
     pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
-    advice="a param becomes a keyword argument, so use letters, digits and underscores, no digit first",
+    advice="a param becomes a keyword argument, so use letters, digits, and underscores, no digit first",
+    is_name=True,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """A declared param. ``schema`` is plain JSON Schema 2020-12, without ``required``."""
+    """A declared param. ``schema`` is a JSON Schema (2020-12), without ``required``."""
 
     name: str
     schema: Mapping[str, Any]
@@ -28,12 +29,12 @@ class Param:
 
     @property
     def description(self) -> str | None:
-        """The description for a person who gives the param, or None."""
+        """The description for people who give the param, or None."""
         return self.schema.get("description")
 
     @property
     def types(self) -> tuple[str, ...]:
-        """The declared types in their order; empty if any JSON value will do."""
+        """The declared types in order; empty if any JSON value is valid."""
         declared = self.schema.get("type")
         if declared is None:
             return ()
@@ -41,18 +42,18 @@ class Param:
 
     @property
     def has_default(self) -> bool:
-        """Whether a value is filled in when none is given."""
+        """Whether there is a value to use if none is given."""
         return "default" in self.schema
 
     @property
     def default(self) -> Any:
-        """The value filled in when none is given; None also without a default."""
+        """The value to use if none is given; None if there is no default."""
         return self.schema.get("default")
 
 
 @dataclass(frozen=True, slots=True)
 class Params:
-    """The ``params:`` section: names to declarations, held as :class:`Param`."""
+    """The ``params:`` section: names and declarations, stored as :class:`Param`."""
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if not isinstance(value, Mapping):
@@ -66,7 +67,7 @@ class Params:
             if PARAM_NAME.read(name, at, on_keys(report)) is INVALID:
                 sound = False
             if declared is None:
-                continue  # takes an inherited param away
+                continue  # removes an inherited param
             param = self._read_param(name, declared, at, report)
             if param is None:
                 sound = False
@@ -77,11 +78,12 @@ class Params:
     def _read_param(self, name: str, declared: Any, path: Path, report: Report) -> Param | None:
         if not isinstance(declared, Mapping):
             if isinstance(declared, str) and declared in TYPES:
-                report(path, advise("expected a schema", f"write {{type: {declared}}}"))
+                written = f"{{type: {declared}}}"
+                report(path, advise("expected a schema, got text", f"write {written}", replacement=written))
             else:
-                report(path, f"expected a schema such as {{type: string}}, got {describe(declared)}")
+                report(path, advise(f"expected a schema, got {describe(declared)}", "write one such as {type: string}"))
             return None
-        # A null that reset an inherited keyword is gone by now; any other one would switch a check off.
+        # A null that removed an inherited keyword is gone by now. Any other null would switch off a check.
         schema = dict(declared)
         if not keywords_sound(schema, PARAM_KEYWORDS, path, report):
             return None
@@ -119,5 +121,5 @@ PARAMS = Params()
 
 def _nullable_keyword(name: str, value_type: ValueType) -> dict[str, Any]:
     schema = value_type.schema() if name in VALUE_KEYWORDS else nullable(value_type.schema())
-    told = {"description": "true: a submission without it is refused."} if name == "required" else {}
-    return {**described(name, schema), **told}
+    help = {"description": "true: a submission without it is refused."} if name == "required" else {}
+    return {**described(name, schema), **help}

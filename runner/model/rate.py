@@ -1,4 +1,4 @@
-"""The ``rate:`` section of a job: how many of its runs may start within a time, over the whole fleet."""
+"""The ``rate:`` section of a job: how many of its runs may start within some time, on all workers together."""
 
 from __future__ import annotations
 
@@ -16,27 +16,29 @@ class Rate:
     """At most ``limit`` starts in any ``per`` seconds for each value of ``key``."""
 
     limit: int = option(
-        Integer(1, 10_000), help="How many runs may start within that time, over all workers.", examples=(100,)
+        Integer(1, 10_000), help="How many runs may start within per, on all workers together.", examples=(100,)
     )
     per: float = option(
-        Duration(0.1), help="The length of the window; none of that length has more starts.", examples=("1m",)
+        Duration(0.1),
+        help="The length of the time window; it slides, so no window of this length has more starts than limit.",
+        examples=("1m",),
     )
     key: str | None = option(
         Text(min_length=1, max_length=512),
         default=None,
-        help="Runs with different keys do not count against each other.",
+        help="A text with placeholders; runs with different keys are counted separately.",
         examples=("${params.tenant}",),
     )
 
     def group(self, job: str, params: Mapping[str, Any], *, run_id: str, slot: str = "") -> str:
-        """Return the name of the group whose starts are counted together with that of the run."""
+        """Return the name of the group in which the start of a run is counted."""
         return group_of(job, self.key, params, run_id=run_id, slot=slot)
 
 
 RATE_ALIASES = {
     "max": "limit",
     "count": "limit",
-    "burst": hint("as many as limit may start at once"),
+    "burst": hint("up to limit runs may start at once"),
     "period": "per",
     "interval": "per",
     "duration": "per",

@@ -1,7 +1,7 @@
-"""Regular expressions of params, matched in linear time by RE2: no pattern lets a value stop a process.
+"""Regular expressions of params, matched in linear time by RE2, so that no value can block a process.
 
-The syntax is RE2's, https://github.com/google/re2/wiki/Syntax, with ``\\uXXXX`` of ECMA-262 and ``\\Z`` of Python.
-``\\d``, ``\\w``, and ``\\s`` mean ASCII; ``$`` is the very end of the text.
+The syntax is that of RE2 (https://github.com/google/re2/wiki/Syntax), with ``\\uXXXX`` of ECMA-262 and ``\\Z`` of
+Python. ``\\d``, ``\\w``, and ``\\s`` match ASCII only; ``$`` is the very end of the text.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from runner.model.message import advise as with_remedy
 from runner.model.message import message_of
 
 MOST_PATTERN = 1000
-"""Characters of a pattern."""
+"""The longest pattern, in characters."""
 
 MOST_TEXT = 65_536
-"""Characters of a text that a pattern is matched against."""
+"""The longest text that is matched, in characters."""
 
 MOST_STEPS = 1000 * MOST_TEXT
-"""Size of a compiled pattern times bytes of a text, at most: RE2 takes time in proportion to both, here about 1 s."""
+"""The largest product of the size of a compiled pattern and the bytes of a text. RE2 takes time in proportion to both,
+and about 1 s for this many."""
 
 MOST_REPEATED = 1000
-"""The largest count of a repetition, nested ones multiplied."""
+"""The largest count of a repetition; the counts of nested ones are multiplied."""
 
 _TOKEN = re.compile(
     r"""
@@ -55,11 +56,11 @@ _NAMES = {
     "count": "the count {}, of more than 1000 in all,",
 }
 _ESCAPES = frozenset("aAbBdDfnrsStvwWxzpPQECWk")
-"""Letters that RE2 knows after a backslash."""
+"""The letters that RE2 supports after a backslash."""
 
 
 def matches(pattern: str, text: str) -> bool:
-    """Return whether ``pattern`` matches somewhere in ``text``; one with half a character matches nothing.
+    """Return whether ``pattern`` matches part of ``text``; a text with half a surrogate pair matches nothing.
 
     Raises:
         ValueError: the pattern is not supported.
@@ -71,7 +72,7 @@ def matches(pattern: str, text: str) -> bool:
 
 
 def most_bytes(pattern: str) -> int:
-    """Return the bytes of UTF-8 that a text may have to be matched against ``pattern``; fewer, the larger that is.
+    """Return the longest text that is matched against ``pattern``, in bytes of UTF-8; large patterns allow fewer.
 
     Raises:
         ValueError: the pattern is not supported.
@@ -80,14 +81,14 @@ def most_bytes(pattern: str) -> int:
 
 
 def is_too_long(pattern: str, text: str) -> bool:
-    """Return whether matching ``text`` against ``pattern`` could take longer than a second or so."""
+    """Return whether matching ``text`` against ``pattern`` could take much longer than a second."""
     return len(text) > MOST_TEXT or len(text.encode(errors="replace")) > most_bytes(pattern)
 
 
 def fault_of(pattern: str) -> str | None:
-    """Return the reason why a pattern is refused, or None."""
+    """Return the reason for refusing a pattern, or None."""
     if len(pattern) > MOST_PATTERN:
-        return f"is {len(pattern):,} characters long, at most {MOST_PATTERN:,} are allowed"
+        return with_remedy(f"is {len(pattern):,} characters long, at most {MOST_PATTERN:,} are allowed", "shorten it")
     try:
         _compiled(pattern)
     except ValueError as error:
@@ -104,14 +105,14 @@ def _compiled(pattern: str) -> Any:
     try:
         return re2.compile(_translated(pattern), options)
     except UnicodeEncodeError:
-        raise ValueError(f"{pattern!r} is not a regular expression: it holds half a character") from None
+        raise ValueError(f"{pattern!r} is not a regular expression: it has half a surrogate pair") from None
     except re2.error as error:
-        told = error.args[0].decode("utf-8", "replace") if isinstance(error.args[0], bytes) else str(error)
-        raise ValueError(_explained(pattern, told)) from None
+        reason = error.args[0].decode("utf-8", "replace") if isinstance(error.args[0], bytes) else str(error)
+        raise ValueError(_explained(pattern, reason)) from None
 
 
 def _translated(pattern: str) -> str:
-    """Return a pattern in the spelling of RE2."""
+    """Return a pattern in the syntax of RE2."""
     pattern = re.sub(r"(\\\\)|\\u(?:\{([0-9a-fA-F]+)\}|([0-9a-fA-F]{4}))", _code_point, pattern)
     return re.sub(r"(\\\\)|\\Z", lambda found: found[1] or r"\z", pattern)
 
@@ -120,30 +121,30 @@ def _code_point(found: re.Match[str]) -> str:
     return found[1] or f"\\x{{{found[2] or found[3]}}}"
 
 
-def _explained(pattern: str, told: str) -> str:
-    """Return the construct that RE2 lacks, or the syntax error of a pattern."""
+def _explained(pattern: str, reason: str) -> str:
+    """Return the message about a pattern that RE2 refuses for ``reason``."""
     for name, text, at in _constructs(pattern):
         if name in _NAMES and not _is_known(name, text):
-            what = _NAMES[name].format(text)
-            return f"{what} at character {at + 1} is not supported, since patterns are matched in linear time"
-    if "too large" in told:
+            what = f"{_NAMES[name].format(text)} at character {at + 1} is not supported"
+            return with_remedy(f"{what}, because patterns are matched in linear time", "remove it", "; ")
+    if "too large" in reason:
         return with_remedy(f"{pattern!r} is too large when its repetitions are written out", "use smaller counts")
     try:
         with warnings.catch_warnings(action="ignore"):
             re.compile(pattern)
     except (re.error, RecursionError, OverflowError) as error:
-        # Its words are better, but it does not know all escapes of RE2.
+        # Its messages are better, but it does not know all escapes of RE2.
         if not any(str(error).startswith(f"bad escape \\{letter} ") for letter in _ESCAPES):
-            told = str(error)
+            reason = str(error)
     else:
-        if told.startswith("invalid repetition size"):
+        if reason.startswith("invalid repetition size"):
             return with_remedy(f"{pattern!r} repeats something more than 1000 times in all", "use smaller counts")
-    what = f"{pattern!r} is not a regular expression: {told}"
-    return with_remedy(what, "in YAML, quote it with single quotes", "; ")
+    what = f"{pattern!r} is not a regular expression: {reason}"
+    return with_remedy(what, "use single quotes in YAML, or correct it" if "\\" in pattern else "correct it")
 
 
 def _constructs(pattern: str) -> list[tuple[str, str, int]]:
-    """Return the constructs of a pattern outside of character classes: name, text, and place."""
+    """Return the constructs of a pattern outside character classes: name, text, and position."""
     found = []
     at = 0
     while at < len(pattern):

@@ -1,11 +1,11 @@
-"""The ``require:`` list of a job: jobs that must have succeeded before a run of it starts."""
+"""The ``require:`` list of a job: jobs that must have succeeded before one of its runs starts."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from runner._dataclass import dataclass
-from runner.model.hooks import JOB_NAME
+from runner.model.hooks import JOB_NAME, JOB_REFERENCE
 from runner.model.message import advise
 from runner.model.option import INVALID, Duration, ListOf, Path, Report, Section, describe, option
 from runner.model.value_type import ignore
@@ -13,10 +13,10 @@ from runner.model.value_type import ignore
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Require:
-    """A job, and how long ago its last success may be, in seconds."""
+    """A job, and the longest time since its last success, in seconds."""
 
-    job: str = option(JOB_NAME, help="The job that must have succeeded.", examples=("extract",))
-    within: float = option(Duration(0.001), help="How long ago its last success may be.", examples=("20h",))
+    job: str = option(JOB_REFERENCE, help="The job that must have succeeded.", examples=("extract",))
+    within: float = option(Duration(0.001), help="The longest time since its last success.", examples=("20h",))
 
 
 REQUIRE_ALIASES = {"name": "job", "task": "job", "since": "within", "for": "within", "max_age": "within"}
@@ -24,22 +24,23 @@ REQUIRE_ALIASES = {"name": "job", "task": "job", "since": "within", "for": "with
 
 @dataclass(frozen=True, slots=True)
 class RequireList(ListOf):
-    """A list of requirements, no job twice."""
+    """A list of requirements, without duplicate jobs."""
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if not isinstance(value, list):
             name = value if isinstance(value, str) and JOB_NAME.read(value, (), ignore) is not INVALID else "extract"
-            report(path, advise(f"expected a list, got {describe(value)}", f"write [{{job: {name}, within: 1d}}]"))
+            written = f"[{{job: {name}, within: 1d}}]"
+            report(path, advise(f"expected a list, got {describe(value)}", f"write {written}"))
             return INVALID
         required = ListOf.read(self, value, path, report)
         if required is INVALID:
             return INVALID
         seen = set()
-        for index, each in enumerate(required):
-            if each.job in seen:
-                report((*path, index, "job"), advise(f"{each.job!r} appears twice", "remove one"))
+        for index, requirement in enumerate(required):
+            if requirement.job in seen:
+                report((*path, index, "job"), advise(f"{requirement.job!r} appears twice", "remove one"))
                 return INVALID
-            seen.add(each.job)
+            seen.add(requirement.job)
         return required
 
 

@@ -1,4 +1,4 @@
-"""When a failed attempt is tried again. Pure: decides, and does nothing."""
+"""The retry policy of a job. Pure: it decides whether a failed attempt is retried, and when."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ EXCEPTION_NAME = Text(
 
 @dataclass(frozen=True, slots=True)
 class RetryAt:
-    """Try again ``delay`` seconds from now."""
+    """Retry in ``delay`` seconds."""
 
     delay: float
 
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """Do not try again; ``why`` completes the sentence "not retried: …"."""
+    """Do not retry; ``why`` completes the sentence "not retried: …"."""
 
     why: str
 
@@ -44,34 +44,34 @@ class RetryPolicy:
     max_retries: int = option(
         Integer(0, 1000), default=0, help="Retries after the first attempt; 0 means none.", examples=(5,)
     )
-    delay: float = option(Duration(), default=10.0, help="Time before the first retry.", examples=("10s",))
+    delay: float = option(Duration(), default=10.0, help="The delay before the first retry.", examples=("10s",))
     backoff: Backoff = option(
         Choice(("constant", "linear", "exponential")),
         default="exponential",
-        help="How the delay grows: constant; linear (1, 2, 3 times delay); exponential (1, 2, 4, 8 times).",
+        help="How the delay grows: constant, linear (1, 2, 3 times delay), or exponential (1, 2, 4, 8 times delay).",
     )
-    max_delay: float = option(Duration(), default=600.0, help="No delay is longer than this.", examples=("10m",))
+    max_delay: float = option(Duration(), default=600.0, help="The longest delay.", examples=("10m",))
     jitter: bool = option(
         Flag(),
         default=True,
-        help="Full jitter: a random share of the delay, never under 1 s or a tenth of the delay.",
+        help="Full jitter: wait for a random part of the delay, at least 1 s and a tenth of it.",
     )
     for_: tuple[str, ...] = option(
         ListOf(EXCEPTION_NAME, unique=True),
         default=(),
         key="for",
-        help="Retry only these exceptions and their subclasses; without it, every Exception.",
+        help="Retry only after these exceptions and their subclasses; by default, after every Exception.",
         examples=(["ConnectionError", "requests.Timeout"],),
     )
     not_for: tuple[str, ...] = option(
         ListOf(EXCEPTION_NAME, unique=True),
         default=(),
-        help="Never retry these exceptions and their subclasses.",
+        help="Never retry after these exceptions and their subclasses.",
         examples=(["ValueError"],),
     )
 
     def base_delay(self, retry: int) -> float:
-        """Return the seconds before retry number ``retry`` (1 is the first), cap applied, no jitter."""
+        """Return the seconds before retry number ``retry``, counted from 1: at most ``max_delay``, without jitter."""
         if self.backoff == "constant":
             delay = self.delay
         elif self.backoff == "linear":
@@ -83,9 +83,8 @@ class RetryPolicy:
     def delay_before(self, retry: int, uniform: Callable[[float, float], float] = random.uniform) -> float:
         """Return the seconds before retry number ``retry``, jitter included.
 
-        Full jitter as in "Exponential Backoff And Jitter" (AWS Architecture Blog), with a floor so
-        that a retry is never at once: 1 s or a tenth of the delay, whichever is more, but never
-        more than the delay itself.
+        This is the full jitter of "Exponential Backoff And Jitter" (AWS Architecture Blog) with a minimum, so that no
+        retry comes at once: 1 s or a tenth of the delay, whichever is longer, but never longer than the delay.
         """
         delay = self.base_delay(retry)
         if not self.jitter:
@@ -102,14 +101,14 @@ class RetryPolicy:
         expires_at: float | None,
         uniform: Callable[[float, float], float] = random.uniform,
     ) -> Decision:
-        """Decide what follows a failed attempt.
+        """Return whether a failed attempt is retried, and when.
 
         Args:
-            retries: how many retries the run has had.
-            retryable: whether ``for`` and ``not_for`` let this error be retried.
+            retries: the number of retries so far.
+            retryable: whether ``for`` and ``not_for`` allow a retry after this error.
             now: Unix time in seconds.
             expires_at: Unix time in seconds after which the run may not start, or None.
-            uniform: the source of jitter, ``random.uniform``'s signature.
+            uniform: the source of the jitter, with the signature of ``random.uniform``.
         """
         if self.max_retries == 0:
             return GiveUp("the job has no retries")

@@ -1,4 +1,4 @@
-"""When a job runs by itself, as declared. What follows from it is in :mod:`runner.schedule`."""
+"""The ``schedule:`` section of a job. :mod:`runner.schedule` computes its slots."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from runner.model.container import MapOf
 from runner.model.cron_hint import every, instead_of
 from runner.model.duration import MAX_DURATION, format_duration
 from runner.model.foreign_names import FOREIGN_SCHEDULE_NAMES
-from runner.model.message import advise, hint
+from runner.model.message import Message, advise, hint
 from runner.model.option import Section, option
 from runner.model.param import PARAM_NAME
 from runner.model.plural import things
@@ -29,9 +29,9 @@ _CRON_ADVICE = 'write minute hour day-of-month month day-of-week, such as "0 2 *
 
 @dataclass(frozen=True, slots=True)
 class CronExpression:
-    """Five fields as in Debian's crontab, six with seconds first, or ``@daily`` and the like.
+    """Five fields as in Debian's crontab, six with seconds first, or a name such as ``@daily``.
 
-    Whether the fields hold what they may is checked by :func:`runner.schedule.check.check_schedule`.
+    :func:`runner.schedule.check.check_schedules` checks the values of the fields.
     """
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
@@ -39,11 +39,15 @@ class CronExpression:
             report(path, advise(f"expected a cron expression, got {describe(value)}", _CRON_ADVICE))
             return INVALID
         if len(value) > LONGEST_EXPRESSION:
-            report(path, f"is {len(value)} characters long, at most {LONGEST_EXPRESSION} are allowed")
+            too_long = f"is {len(value)} characters long, at most {LONGEST_EXPRESSION} are allowed"
+            report(path, advise(too_long, "shorten it, or use a list of schedules"))
             return INVALID
         text = value.strip(" \t")
         if not re.fullmatch(CRON_PATTERN[1:-1], text) or _JENKINS.search(text):
-            report(path, _explain(text))
+            message = _explain(text)
+            if path[-1:] == ("cron",) and message.replacement.startswith("{"):
+                message = Message(message, message.remedy)  # a mapping is no cron expression
+            report(path, message)
             return INVALID
         return " ".join(text.split())
 
@@ -54,15 +58,13 @@ class CronExpression:
         return value
 
 
-def _explain(text: str) -> str:
+def _explain(text: str) -> Message:
     if text == "@reboot":
-        return advise(
-            "@reboot is not a time, so it cannot be a schedule", "write when the job runs, such as @daily", "; "
-        )
+        return advise("@reboot is not a time, so it cannot be a schedule", "write a time such as @daily", "; ")
     if (instead := instead_of(text)) is not None:
-        return advise(f"{text!r} is not a cron expression", instead.words)
+        return advise(f"{text!r} is not a cron expression", instead.advice, replacement=instead.replacement)
     if text.startswith("@"):
-        return advise(f"{text!r} is not known", "write @hourly, @daily, @weekly, @monthly or @yearly")
+        return advise(f"{text!r} is not known", "write @hourly, @daily, @weekly, @monthly, or @yearly")
     fields = text.split()
     if all(re.fullmatch(_FIELD, field) for field in fields):
         return advise(f"{text!r} has {things(len(fields), 'field')}", _CRON_ADVICE)
@@ -71,65 +73,65 @@ def _explain(text: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """One entry of ``schedule:``. Durations are seconds; exactly one of ``cron`` and ``every`` is set."""
+    """One schedule. Durations are seconds; exactly one of ``cron`` and ``every`` is set."""
 
     cron: str | None = option(
         CronExpression(),
         default=None,
-        help="A cron expression with the semantics of Debian's cron; six fields have seconds first.",
+        help="A cron expression as in Debian's cron; a sixth field, at the beginning, is for seconds.",
         examples=("0 2 * * *", "*/5 8-18 * * mon-fri", "0 9 L * *", "@daily"),
     )
     every: float | None = option(
         Duration(1.0),
         default=None,
-        help="Instead of cron: so often, counted from 1970-01-01T00:00Z, so that all hosts agree.",
+        help="Instead of cron: an interval, counted from 1970-01-01T00:00Z, so that all hosts agree.",
         examples=("15m",),
     )
     timezone: str | None = option(
         Timezone(known=False),  # checked by runner.schedule.check, where a file is read
         default=None,
-        help="The zone of cron, start and end; that of runner.yaml by default.",
+        help="The time zone of cron, start, and end; by default, that of runner.yaml.",
         examples=("Europe/Berlin",),
     )
     jitter: float = option(
         Duration(),
         default=0.0,
-        help="A run starts up to so much after its slot; how much follows from job and slot, the same on all hosts.",
+        help="Start each run up to this long after its slot; how long depends on job and slot, not on the host.",
         examples=("5m",),
     )
-    start: str | None = option(Moment(), default=None, help="No slot before this.", examples=("2026-12-01",))
+    start: str | None = option(Moment(), default=None, help="No slots before this time.", examples=("2026-12-01",))
     end: str | None = option(
         Moment(),
         default=None,
-        help="No slot after this; a date alone means the end of that day.",
+        help="No slots after this time; a date alone means the end of that day.",
         examples=("2026-12-31T18:00",),
     )
     excepted: tuple[str | Window, ...] = option(
         SlotRules(),
         key="except",
         default=(),
-        help="Slots that are left out: dates, calendar:NAME, or windows of time, in the schedule's zone.",
+        help="Slots to leave out: dates, calendar:NAME, or time windows, in the schedule's time zone.",
         examples=(["2026-12-24", "calendar:holidays", {"from": "22:00", "to": "06:00", "days": ["sat", "sun"]}],),
     )
     only: tuple[str | Window, ...] = option(
         SlotRules(some=True),
         default=(),
-        help="The only slots that are run: on these dates, on days of calendar:NAME, or within these windows.",
+        help="The only slots to run: dates, calendar:NAME, or time windows, in the schedule's time zone.",
         examples=(["calendar:trading"], [{"from": "09:00", "to": "17:30"}]),
     )
     catchup: str = option(
         Choice(("none", "last", "all"), ((True, "all"), (False, "none"), ("latest", "last"))),
         default="last",
-        help="What happens to slots that were missed: none, the last one, or all of them are run late.",
+        help="How many missed slots are run late: none, the last one, or all.",
     )
     catchup_window: float = option(
-        Duration(1.0), default=86400.0, help="A slot missed by more than this is never run.", examples=("6h",)
+        Duration(1.0), default=86400.0, help="A slot that was missed by more than this is not run.", examples=("6h",)
     )
     params: Mapping[str, Any] = option(
         MapOf(PARAM_NAME, SlotTemplate(), null_resets=True),
         default={},
-        help="Params of each run; ${run.slot.date}, ${run.slot.date - 1d}, and ${run.slot - 1d | %Y%m%d} stand for its "
-        "slot, in the zone of the schedule.",
+        help="Params of each run, with placeholders for its slot in the schedule's time zone: ${run.slot.date}, "
+        "${run.slot.date - 1d}, ${run.slot - 1d | %Y%m%d}.",
         examples=({"day": "${run.slot.date - 1d}"},),
     )
 
@@ -159,7 +161,7 @@ SCHEDULE_ALIASES = {
     "at": "cron",
     "kwargs": "params",
     "parameters": "params",
-    "args": hint("a schedule gives params, by name"),
+    "args": hint("use params, which have names"),
 }
 
 
@@ -170,7 +172,7 @@ def _check_schedule(schedule: Schedule, path: Path, report: Report) -> bool:
     if schedule.cron is not None and schedule.every is not None:
         report(
             (*path, "every"),
-            advise("cannot be used together with cron", "remove one of them; a list holds several schedules"),
+            advise("cannot be combined with cron", "remove one of the two, or use a list of schedules"),
             on_key=True,
         )
         return False
@@ -182,7 +184,7 @@ ONE_SCHEDULE = Section(Schedule, {**FOREIGN_SCHEDULE_NAMES, **SCHEDULE_ALIASES},
 
 @dataclass(frozen=True, slots=True)
 class Schedules:
-    """A cron expression, a mapping, or a list of them; held as a tuple of :class:`Schedule`."""
+    """A cron expression, a mapping, or a list of these, stored as a tuple of :class:`Schedule`."""
 
     section: Section = ONE_SCHEDULE
 
@@ -191,22 +193,25 @@ class Schedules:
             one = self._read_one(value, path, report)
             return INVALID if one is INVALID else (one,)
         found = [self._read_one(item, (*path, index), report) for index, item in enumerate(value)]
-        return INVALID if any(each is INVALID for each in found) else tuple(found)
+        return INVALID if any(schedule is INVALID for schedule in found) else tuple(found)
 
     def _read_one(self, value: Any, path: Path, report: Report) -> Any:
         if isinstance(value, Mapping):
             return self.section.read(value, path, report)
         if not isinstance(value, str):
-            seconds = isinstance(value, int | float) and not isinstance(value, bool) and 1 <= value <= MAX_DURATION
-            hint = f"; for an interval in seconds write {every(value)}" if seconds else ""
-            report(path, advise(f"expected a cron expression or a mapping, got {describe(value)}", _CRON_ADVICE + hint))
+            what = f"expected a cron expression or a mapping, got {describe(value)}"
+            if isinstance(value, int | float) and not isinstance(value, bool) and 1 <= value <= MAX_DURATION:
+                interval = every(value)
+                report(path, advise(what, f"write {interval} for an interval in seconds", replacement=interval))
+            else:
+                report(path, advise(what, _CRON_ADVICE))
             return INVALID
         cron = _CRON.read(value, path, report)
         return INVALID if cron is INVALID else Schedule(cron=cron)
 
     def schema(self) -> dict[str, Any]:
         one = {
-            # Each keyword looks at values of its own type only, so that one rule takes text and mappings.
+            # Each keyword applies to values of its own type only, so one rule covers text and mappings.
             **self.section.schema(),
             **_CRON.schema(),
             "type": ["string", "object"],
@@ -216,7 +221,7 @@ class Schedules:
         return {**one, "type": ["string", "object", "array", "null"], "items": one}
 
     def write(self, value: Any) -> Any:
-        written = [self._write_one(each) for each in value]
+        written = [self._write_one(schedule) for schedule in value]
         return written[0] if len(written) == 1 else written
 
     def _write_one(self, schedule: Schedule) -> Any:
@@ -233,7 +238,7 @@ SCHEDULES = Schedules()
 
 
 def schedule_text(schedules: Sequence[Schedule]) -> str:
-    """Return the times of a job's schedules in a few words: ``0 2 * * * with except, every 15m``."""
+    """Return a short description of a job's schedules: ``0 2 * * * with except, every 15m``."""
     return ", ".join(map(_one_text, schedules))
 
 

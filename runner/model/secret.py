@@ -1,4 +1,4 @@
-"""The source of a secret (``env:NAME``, ``file:PATH``, or ``exec:COMMAND``), never its value."""
+"""The source of a secret: ``env:NAME``, ``file:PATH``, or ``exec:COMMAND``. The secret itself is never stored."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ _COMMAND = r"exec:[^\x00\r\n]*[^\x00\s][^\x00\r\n]*"
 
 @dataclass(frozen=True, slots=True)
 class SecretSource:
-    """``env:NAME``, ``file:PATH``, or with ``commands`` also ``exec:COMMAND``.
+    """``env:NAME``, ``file:PATH``, or, with ``commands``, ``exec:COMMAND``.
 
-    A message never repeats the value: it may be the secret itself.
+    Messages never contain the value, because it may be the secret itself.
     """
 
     commands: bool = True
     reader: str = "the worker"
 
     @property
-    def places(self) -> str:
-        """The forms that are accepted, for a sentence."""
+    def forms(self) -> str:
+        """The accepted forms, for a sentence."""
         return "env:NAME, file:PATH, or exec:COMMAND" if self.commands else "env:NAME or file:PATH"
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if not isinstance(value, str):
-            report(path, advise(f"expected text, got {describe(value)}", self._advice, "; "))
+            report(path, advise(f"expected text, got {describe(value)}", self._advice))
             return INVALID
         if not re.fullmatch(self._pattern, value):
-            report(path, advise("is not a source of a secret", self._advice))
+            report(path, advise("is not the source of a secret", self._advice))
             return INVALID
         if value.startswith("exec:"):
             try:
                 shlex.split(value[5:])
             except ValueError:
-                report(path, advise("a quote is not closed", "quote arguments as a shell takes them"))
+                report(path, advise("a quote is not closed", "quote arguments as for a shell"))
                 return INVALID
         return value
 
@@ -56,13 +56,13 @@ class SecretSource:
 
     @property
     def _advice(self) -> str:
-        return f"write {self.places}, where {self.reader} finds it; the secret itself does not belong here"
+        return f"write {self.forms}, where {self.reader} finds the secret; do not write the secret itself here"
 
 
 SECRET = SecretSource()
 
 
 def is_secret(path: Path) -> bool:
-    """Whether the value at ``path`` of a jobs file is a secret's, so that its line is not shown."""
+    """Return whether the value at ``path`` of a jobs file may be a secret, so that its line is not shown."""
     option = path[1:] if path[:1] == ("defaults",) else path[2:]
     return "secrets" in option[:1] or option[:2] == ("webhook", "secret")

@@ -1,4 +1,4 @@
-"""Dates, calendars, and windows of time: what ``except`` and ``only`` of a schedule list, and what a calendar holds."""
+"""Dates, calendars, and time windows: the items of ``except`` and ``only`` of a schedule, and calendars."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 from runner._dataclass import dataclass
 from runner.model.container import ListOf, MapOf
-from runner.model.message import Message, advise
+from runner.model.message import Message, advise, as_message, suggest
 from runner.model.option import Section, option
 from runner.model.value_type import INVALID, Choice, Path, Report, Text, describe, editor_message
 
 CALENDAR = "calendar:"
-"""What stands before the name of a calendar."""
+"""The prefix of the name of a calendar."""
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 MOST_RULES = 1000
 MOST_DATES = 10_000
@@ -30,13 +30,14 @@ _TIME = re.compile(r"([01]?[0-9]|2[0-4]):([0-5][0-9])")
 
 CALENDAR_NAME = Text(
     pattern=rf"^{_NAME}$",
-    advice="use 1 to 63 letters, digits, dashes or underscores, a letter or digit first",
+    advice="use 1 to 63 letters, digits, dashes, or underscores, a letter or digit first",
+    is_name=True,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """A date, held as the text of ISO 8601."""
+    """A date, stored as text in ISO 8601."""
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if not isinstance(value, str):
@@ -59,7 +60,7 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class TimeOfDay:
-    """A time on the wall clock, held as minutes since midnight; with ``end``, 24:00 is one too."""
+    """A time of day, stored as minutes since midnight; with ``end``, 24:00 is valid too."""
 
     end: bool = False
 
@@ -91,19 +92,19 @@ class TimeOfDay:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """A stretch of the wall clock that comes again on each of ``days``; minutes since midnight.
+    """A time window on each of ``days``; times are minutes since midnight.
 
-    One whose ``end`` is not after its ``start`` ends on the next day.
+    If ``end`` is not after ``start``, the window ends on the next day.
     """
 
     start: int = option(
-        TimeOfDay(), key="from", default=0, help="The time on the clock at which it begins.", examples=("22:00",)
+        TimeOfDay(), key="from", default=0, help="The time of day at which the window begins.", examples=("22:00",)
     )
     end: int = option(
         TimeOfDay(end=True),
         key="to",
         default=1440,
-        help="The time before which it ends; one that is not after from is a time of the next day.",
+        help="The time of day at which the window ends, on the next day if it is not after from.",
         examples=("06:00",),
     )
     days: tuple[str, ...] = option(
@@ -112,7 +113,7 @@ class Window:
             unique=True,
         ),
         default=(),
-        help="The days on which it begins, mon to sun; all of them by default.",
+        help="The days on which the window begins, mon to sun; by default, all.",
         examples=(["sat", "sun"],),
     )
 
@@ -126,12 +127,12 @@ class Window:
 
 def _check_window(window: Window, path: Path, report: Report) -> bool:
     if window == Window():
-        report(path, advise("covers all times", 'write from and to, such as {from: "22:00", to: "06:00"}, or days'))
+        report(path, advise("covers all times", 'add from and to, such as {from: "22:00", to: "06:00"}, or days'))
         return False
     if window.start == window.end:
         report(
             (*path, "to"),
-            advise("is the time of from, so that the window would hold nothing", "leave both out for whole days", "; "),
+            advise("is equal to from, so the window is empty", "remove both for whole days", "; "),
         )
         return False
     return True
@@ -144,27 +145,40 @@ WINDOW = Section(
 )
 
 
+def _named(report: Report) -> Report:
+    """Return a report about the name of a calendar, whose replacement needs the prefix."""
+
+    def report_name(path: Path, message: str, *, on_key: bool = False) -> None:
+        problem = as_message(message)
+        replacement = problem.replacement and CALENDAR + problem.replacement
+        report(path, Message(problem, problem.remedy, replacement=replacement), on_key=on_key)
+
+    return report_name
+
+
 @dataclass(frozen=True, slots=True)
 class SlotRule:
-    """A date, the name of a calendar, or a window; held as the text, or as a :class:`Window`."""
+    """A date or the name of a calendar, stored as text, or a time window, stored as a :class:`Window`."""
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if isinstance(value, Mapping):
             return WINDOW.read(value, path, report)
         if not isinstance(value, str):
-            report(path, advise(f"expected a date, a calendar, or a window, got {describe(value)}", _RULE_ADVICE))
+            report(path, advise(f"expected a date, a calendar, or a time window, got {describe(value)}", _RULE_ADVICE))
             return INVALID
         if value.startswith(CALENDAR):
-            name = CALENDAR_NAME.read(value.removeprefix(CALENDAR), path, report)
+            name = CALENDAR_NAME.read(value.removeprefix(CALENDAR), path, _named(report))
             return INVALID if name is INVALID else value
         if re.fullmatch(_DATE, value):
             return Day().read(value, path, report)
         if value.startswith(("file:", "holidays:")):
-            advice = f"declare calendars: {{NAME: {value!r}}} in runner.yaml, and write {CALENDAR}NAME"
+            advice = f"add calendars: {{NAME: {value!r}}} to runner.yaml, and write {CALENDAR}NAME"
         elif value.lower() in (*WEEKDAYS, *_FULL_NAMES):
-            advice = f"write {{days: [{value.lower()[:3]}]}}"
+            written = f"{{days: [{value.lower()[:3]}]}}"
+            report(path, advise(f"{value!r} is not a date", f"write {written}", replacement=written))
+            return INVALID
         elif re.fullmatch(_NAME, value) and not value[0].isdigit():
-            report(path, Message(f"{value!r} is not a date, did you mean {CALENDAR}{value}?"))
+            report(path, suggest(f"{value!r} is not a date", f"{CALENDAR}{value}"))
             return INVALID
         else:
             advice = _RULE_ADVICE
@@ -172,7 +186,7 @@ class SlotRule:
         return INVALID
 
     def schema(self) -> dict[str, Any]:
-        # Each keyword looks at values of its own type only, so that one rule takes text and mappings.
+        # Each keyword applies to values of its own type only, so one rule covers text and mappings.
         return {
             **WINDOW.schema(),
             "type": ["string", "object"],
@@ -187,16 +201,16 @@ class SlotRule:
 
 @dataclass(frozen=True, slots=True)
 class SlotRules:
-    """A list of :class:`SlotRule`, held as a tuple. ``some``: at least one."""
+    """A list of :class:`SlotRule`, stored as a tuple; with ``some``, of at least one."""
 
     some: bool = False
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if isinstance(value, Mapping):
-            report(path, advise("expected a list, got a mapping", "put brackets around it: [{…}]"))
+            report(path, advise("expected a list, got a mapping", "put it in brackets: [{…}]"))
             return INVALID
         if self.some and isinstance(value, list) and not value:
-            report(path, advise("is empty, so that no slot would be left", "remove it to have no such rule", "; "))
+            report(path, advise("is empty, so no slot is left", "remove it", "; "))
             return INVALID
         return ListOf(SlotRule(), most=MOST_RULES).read(value, path, report)
 
@@ -214,7 +228,7 @@ def names_calendar(rule: str | Window) -> bool:
 
 
 def calendar_names(rules: tuple[str | Window, ...]) -> list[tuple[int, str]]:
-    """Return the calendars that rules name, each with the index of its rule."""
+    """Return the names of the calendars in some rules, each with the index of its rule."""
     return [
         (index, rule.removeprefix(CALENDAR))
         for index, rule in enumerate(rules)
@@ -224,7 +238,7 @@ def calendar_names(rules: tuple[str | Window, ...]) -> list[tuple[int, str]]:
 
 @dataclass(frozen=True, slots=True)
 class CalendarSource:
-    """Where a calendar has its dates from: a tuple of dates, ``file:PATH``, or ``holidays:COUNTRY-SUBDIVISION``."""
+    """The source of a calendar's dates: a list of dates, ``file:PATH``, or ``holidays:COUNTRY-SUBDIVISION``."""
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if isinstance(value, list):
@@ -233,7 +247,7 @@ class CalendarSource:
                 return INVALID
             return ListOf(Day(), most=MOST_DATES).read(value, path, report)
         if not isinstance(value, str):
-            report(path, advise(f"expected a list of dates or a text, got {describe(value)}", _SOURCE_ADVICE))
+            report(path, advise(f"expected a list of dates or text, got {describe(value)}", _SOURCE_ADVICE))
             return INVALID
         if not re.fullmatch(_SOURCE_PATTERN[1:-1], value):
             if re.fullmatch(_DATE, value):

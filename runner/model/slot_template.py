@@ -1,9 +1,9 @@
 """Texts with placeholders of a slot: ``${run.slot}``, ``${run.slot.date - 1d}``, ``${run.slot - 1mo | %Y%m}``.
 
-A placeholder is ``run.slot``, maybe a part of it, offsets, and a format, all by the clock of the schedule's zone.
-Offsets in days, weeks, months, and years count on the calendar and keep the time of day; a month without that day
-gives its last day. Offsets in minutes and hours count the time that passes. A text that is nothing but
-``${run.slot.year}`` or another number becomes that number. ``$${`` stands for a literal ``${``.
+A placeholder is ``run.slot``, optionally with a part, offsets, and a format, in the time zone of the schedule. Offsets
+in days, weeks, months, and years keep the time of day; if the month has no such day, its last day is taken. Offsets in
+minutes and hours are elapsed time. A text that is only ``${run.slot.year}`` or another number becomes that number.
+``$${`` stands for a literal ``${``.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from runner._dataclass import dataclass
-from runner.model.message import Message, advise, as_message, message_of
+from runner.model.message import Message, advise, as_message, message_of, suggest
 from runner.model.template import LITERAL, PLACEHOLDER, expand, not_closed, placeholders
 from runner.model.value_type import INVALID, Path, Report, closest, editor_message
 
 SLOT_TEMPLATE_REF = "#/$defs/slot_template"
-"""Where the JSON Schema of a jobs file keeps the rule for a JSON value with placeholders of a slot."""
+"""The reference to the rule for a JSON value with placeholders of a slot, in the JSON Schema of a jobs file."""
 
 LONGEST_OFFSET = 9999
 """The largest number of an offset."""
@@ -44,13 +44,13 @@ _PARTS: Final[Mapping[str, Callable[[datetime], str | int]]] = {
     "timestamp": lambda at: int(at.timestamp()),
 }
 PARTS = tuple(_PARTS)
-"""What may follow ``run.slot.``; a weekday counts from 1, Monday, and a week is that of ISO 8601."""
+"""The parts that may follow ``run.slot.``; weekdays count from Monday, which is 1, and weeks as in ISO 8601."""
 _FORMATTED = ("", "date", "time")
-"""The parts that take a format."""
+"""The parts that may have a format."""
 
 _UNITS = ("m", "h", "d", "w", "mo", "y")
 
-# Not strftime: its words hang on the locale of the process, and what it knows on the C library.
+# Not strftime: its names depend on the locale of the process, and its directives on the C library.
 _DIRECTIVES: Final[Mapping[str, Callable[[datetime], str]]] = {
     "Y": lambda at: f"{at.year:04}",
     "m": lambda at: f"{at.month:02}",
@@ -78,7 +78,7 @@ _DIRECTIVES: Final[Mapping[str, Callable[[datetime], str]]] = {
     "%": lambda at: "%",  # noqa: ARG005
 }
 DIRECTIVES = tuple(_DIRECTIVES)
-"""What may follow ``%`` in a format, as in ``strftime``, in English whatever the locale."""
+"""The directives that may follow ``%`` in a format, as in ``strftime``, in English with any locale."""
 
 _DIRECTIVE = re.compile(r"%(.?)", re.DOTALL)
 _OFFSET = re.compile(r"\s*([+-])\s*([0-9]+)\s*([A-Za-z]*)")
@@ -86,7 +86,7 @@ _EXPRESSION = re.compile(r"run\.slot(?:\.([A-Za-z_]*))?((?:\s*[+-]\s*[0-9]+\s*[A
 
 
 class _Bad(ValueError):
-    """A placeholder that is not sound; its argument is the message."""
+    """An invalid placeholder; the argument is the message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +107,10 @@ class _Placeholder:
 
 
 def _parse(name: str) -> _Placeholder:
-    """Return the parts of the words between ``${`` and ``}``.
+    """Return the parts of the expression between ``${`` and ``}``.
 
     Raises:
-        _Bad: they are no sound placeholder of a slot.
+        _Bad: it is not a valid placeholder of a slot.
     """
     found = _EXPRESSION.fullmatch(name)
     if found is None:
@@ -119,48 +119,47 @@ def _parse(name: str) -> _Placeholder:
     if part is not None and part not in _PARTS:
         close = closest(part, PARTS)
         what = f"{part!r} is not a part of a slot"
-        raise _Bad(
-            f"{what}, did you mean run.slot.{close}?" if close else advise(what, f"use one of {', '.join(PARTS)}")
-        )
+        if close is None:
+            raise _Bad(advise(what, f"use one of {', '.join(PARTS)}"))
+        raise _Bad(suggest(what, f"run.slot.{close}", replacement=f"${{{name.replace(part, close, 1)}}}"))
     if written is not None:
         written = written.strip()
         _check_format(part or "", written)
-    return _Placeholder(part or "", tuple(_offset(each) for each in _OFFSET.finditer(offsets)), written)
+    return _Placeholder(part or "", tuple(_offset(found) for found in _OFFSET.finditer(offsets)), written)
 
 
-def _not_of_a_slot(name: str) -> str:
+def _not_of_a_slot(name: str) -> Message:
     if re.fullmatch(r"run\.slot\b.*", name, re.DOTALL):
         return advise("the offset or the format cannot be read", _EXAMPLES)
     bare = name.removeprefix("slot.").removeprefix("run.")
     if bare in _PARTS:
-        return f"there is no such name, did you mean ${{run.slot.{bare}}}?"
+        meant = f"${{run.slot.{bare}}}"
+        return suggest("there is no such name", meant, replacement=meant)
     if name in ("slot", "run.slots"):
-        return "there is no such name, did you mean ${run.slot}?"
-    return advise("only the slot is known when a schedule submits a run", f"{_EXAMPLES}; {LITERAL}", "; ")
+        return suggest("there is no such name", "${run.slot}", replacement="${run.slot}")
+    return advise("a schedule knows only the slot", f"{_EXAMPLES}; {LITERAL}", "; ")
 
 
 def _offset(found: re.Match[str]) -> tuple[int, str]:
     sign, number, unit = found.groups()
     if not unit:
-        raise _Bad(
-            advise(f"the offset {sign} {number} has no unit", f"write {number}d, or another one of m h d w mo y")
-        )
+        raise _Bad(advise(f"the offset {sign} {number} has no unit", f"write {number}d, or use one of m h d w mo y"))
     if unit not in _UNITS:
-        raise _Bad(advise(f"{unit!r} is not a unit of an offset", "write one of m h d w mo y"))
+        raise _Bad(advise(f"{unit!r} is not a unit of an offset", "use one of m h d w mo y"))
     if len(number) > 4:
-        raise _Bad(f"the offset {number[:20]}{unit} is too large, at most {LONGEST_OFFSET} is allowed")
+        raise _Bad(advise(f"the offset {number[:20]}{unit} is too large", f"write {LONGEST_OFFSET}{unit} or less"))
     return int(sign + number), unit
 
 
 def _check_format(part: str, written: str) -> None:
     if part not in _FORMATTED:
-        raise _Bad(advise(f"run.slot.{part} takes no format", "write the format after run.slot"))
+        raise _Bad(advise(f"run.slot.{part} takes no format", "write ${run.slot | FORMAT}"))
     if not written:
         raise _Bad(advise("the format is empty", "write one such as %Y%m%d after the |, or remove the |"))
     for found in _DIRECTIVE.finditer(written):
         if found[1] not in _DIRECTIVES:
-            known = " ".join(f"%{each}" for each in DIRECTIVES)
-            raise _Bad(advise(f"{found[0]!r} is not known in a format", f"use one of {known}"))
+            known = " ".join(f"%{letter}" for letter in DIRECTIVES)
+            raise _Bad(advise(f"{found[0]!r} is not a directive of a format", f"use one of {known}"))
 
 
 def _moved(at: datetime, number: int, unit: str) -> datetime:
@@ -178,20 +177,20 @@ def _moved(at: datetime, number: int, unit: str) -> datetime:
 
 
 def resolve(value: Any, slot: datetime) -> Any:
-    """Return a copy of a sound template with its placeholders replaced.
+    """Return a copy of a valid template with its placeholders replaced.
 
     Args:
         value: any JSON value.
         slot: the slot in the schedule's zone.
 
     Raises:
-        OverflowError, ValueError: an offset leads out of the calendar.
+        OverflowError, ValueError: the date is outside the calendar.
     """
     return expand(value, lambda name: _parse(name).value(slot))
 
 
 def has_placeholders(value: Any) -> bool:
-    """Return whether what a template stands for depends on the slot."""
+    """Return whether the value of a template depends on the slot."""
     return any(placeholders(value))
 
 
@@ -216,7 +215,7 @@ def _faults(text: str) -> Iterator[Message]:
         try:
             _parse(found[2].strip())
         except _Bad as bad:
-            yield as_message(message_of(bad)).after(f"{found[0][:60]}: ")
+            yield as_message(message_of(bad)).after(f"{found[0][:60]}: ", found[0])
 
 
 _PATTERN = (
@@ -227,15 +226,15 @@ _PATTERN = (
 
 
 def slot_template_schema() -> dict[str, Any]:
-    """Return the rule for a JSON value with placeholders of a slot, to stand at :data:`SLOT_TEMPLATE_REF`."""
+    """Return the JSON Schema of a value with placeholders of a slot, for :data:`SLOT_TEMPLATE_REF`."""
     here = {"$ref": SLOT_TEMPLATE_REF}
-    words = editor_message(f"{_EXAMPLES}; {LITERAL}")
-    return {"pattern": _PATTERN, **words, "items": here, "additionalProperties": here}
+    message = editor_message(f"{_EXAMPLES}; {LITERAL}")
+    return {"pattern": _PATTERN, **message, "items": here, "additionalProperties": here}
 
 
 @dataclass(frozen=True, slots=True)
 class SlotTemplate:
-    """Any JSON value in which ``${run.slot…}`` stands for the slot; held as it is written."""
+    """Any JSON value with placeholders of the slot, stored as it is written."""
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         faults = [(below, fault) for below, text in _texts(value) for fault in _faults(text)]

@@ -1,15 +1,16 @@
-"""The steps of a flow: each is a task, another job, or an approval. What they say about each other: :mod:`graph`."""
+"""The steps of a flow, each a task, another job, or an approval. :mod:`runner.catalog.graph` checks them together."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, ClassVar
 
 from runner._dataclass import dataclass
 from runner.model.container import MapOf
 from runner.model.foreign_names import FOREIGN_STEP_NAMES
-from runner.model.hooks import JOB_NAME
+from runner.model.hooks import JOB_NAME, JOB_REFERENCE
 from runner.model.message import Message, advise, hint
 from runner.model.option import (
     INVALID,
@@ -38,13 +39,14 @@ from runner.model.value_type import editor_message
 
 STEP_NAME = Text(
     pattern=rf"^{STEP_WORD}$",
-    advice="use 1 to 64 lower-case letters, digits, dashes or underscores, a letter or digit first and last",
+    advice="use 1 to 64 lower-case letters, digits, dashes, or underscores, a letter or digit first and last",
+    is_name=True,
 )
 STEP_REF = "#/$defs/step"
-"""Where the JSON Schema of a jobs file keeps the rule for a step."""
+"""The reference to the rule for a step, in the JSON Schema of a jobs file."""
 MOST_STEPS = 1000
 MOST_ITEMS = 10_000
-"""Items of one step."""
+"""The largest number of items of a step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +56,7 @@ class Approval:
     within: float | None = option(
         Duration(1.0),
         default=None,
-        help="How long the step waits; after that it ends REVOKED, expired. Without it, it waits for as long as the "
-        "flow.",
+        help="How long the step waits before it ends REVOKED, expired; by default, as long as the flow.",
         examples=("12h",),
     )
 
@@ -63,7 +64,7 @@ class Approval:
 APPROVAL_ALIASES = {
     "timeout": "within",
     "expires": "within",
-    "approvers": hint("whoever has the role operate may approve"),
+    "approvers": hint("everybody with the role operate may approve"),
 }
 
 
@@ -71,20 +72,20 @@ _FUNCTIONS = {
     "always()": "write when: ended",
     "!cancelled()": "write when: ended",
     "failure()": "write when: failed",
-    "success()": "remove it, since it is the default",
+    "success()": "remove it, because it is the default",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One placeholder, whose value decides whether a step runs."""
+    """A single placeholder whose value decides whether a step runs."""
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if isinstance(value, str) and is_placeholder(value.strip()):
             return _IN_FLOW.read(_normal(value), path, report)
         what = f"expected one placeholder, got {describe(value)}"
         if isinstance(value, str) and (instead := _FUNCTIONS.get(value.strip(" ${}"))) is not None:
-            report(path, advise(f"{value.strip()!r} is of GitHub Actions", instead, ", "))
+            report(path, advise(f"{value.strip()!r} is a function of GitHub Actions", instead))
             return INVALID
         if isinstance(value, str):
             what = f"{value[:60]!r} is not one placeholder, and there are no expressions"
@@ -99,22 +100,20 @@ class Condition:
 
 
 def _normal(placeholder: str) -> str:
-    """Return a text that is one placeholder without the spaces that may stand in it."""
+    """Return a placeholder without the spaces inside its braces."""
     return f"${{{placeholder.strip()[2:-1].strip()}}}"
 
 
 @dataclass(frozen=True, slots=True)
 class Each:
-    """A placeholder that gives a list, a list, or a mapping of names to these, for every combination."""
+    """A list, a placeholder for one, or a mapping of names to these for every combination."""
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if not isinstance(value, Mapping):
             return self._list(value, path, report)
         found = {}
         if not value:
-            report(
-                path, advise("is empty, so the step would never run", "name a list, such as {region: [eu, us]}", "; ")
-            )
+            report(path, advise("is empty, so the step would never run", "write one such as {region: [eu, us]}", "; "))
             return INVALID
         for name, items in value.items():
             key = _ITEM_NAME.read(name, (*path, name), on_keys(report))
@@ -154,7 +153,9 @@ _LIST = 'write [one, two], or one placeholder such as "${steps.extract.result.fi
 _IN_FLOW = Template(AnyJson(), any_depth=True, scope=IN_FLOW)
 _ITEMS = ListOf(_IN_FLOW, most=MOST_ITEMS)
 _ITEM_NAME = Text(
-    pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$", advice="use letters, digits, dashes and underscores, a letter first"
+    pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$",
+    advice="use letters, digits, dashes, and underscores, a letter first",
+    is_name=True,
 )
 
 
@@ -165,9 +166,9 @@ class Step(TaskOptions):
     FIRST: ClassVar = ("needs", "when", "if_", "may_fail", "each", "at_once", "task", "job", "params", "approval")
 
     needs: tuple[str, ...] = option(
-        ListOf(STEP_NAME, unique=True),
+        ListOf(replace(STEP_NAME, is_name=False), unique=True),
         default=(),
-        help="The steps that must have ended before this one starts; without it, it starts with the flow.",
+        help="The steps that must have ended before this one starts; without it, the step starts with the flow.",
         examples=(["extract"],),
     )
     when: str = option(
@@ -187,48 +188,49 @@ class Step(TaskOptions):
             ),
         ),
         default="succeeded",
-        help="How all of needs must have ended for the step to run: succeeded, failed, or ended in any way.",
+        help="How the steps under needs must have ended for this one to run: all succeeded, one failed, or all ended.",
     )
     if_: str | None = option(
         Condition(),
         key="if",
         default=None,
-        help="A placeholder that gives true or false; if it gives false, the step is skipped, and those that need it "
-        "go on.",
+        help="A placeholder for true or false; if it is false, the step is skipped, and the steps that need it go on.",
         examples=("${steps.check.result.ok}",),
     )
     may_fail: bool = option(
-        Flag(), default=False, help="true: when the step fails, those that need it run, and the flow can succeed."
+        Flag(),
+        default=False,
+        help="true: if the step fails, the steps that need it run, and the flow can still succeed.",
     )
     each: Any = option(
         Each(),
         default=None,
-        help="Run the step once for each item of a list, at most 10,000: a placeholder that gives a list, a list, or a "
-        "mapping of names to lists for every combination. ${item} stands for the item.",
+        help="Run the step once for each item: a list of at most 10,000 items, a placeholder for one, or a mapping of "
+        "names to lists for every combination. ${item} is the item.",
         examples=("${steps.extract.result.files}", ["eu", "us"], {"region": ["eu", "us"], "year": [2025, 2026]}),
     )
     at_once: int | None = option(
         Integer(1, MOST_ITEMS),
         default=None,
-        help="How many items of the step may be under way at once; all by default.",
+        help="How many items of the step may be under way at once; by default, all.",
         examples=(8,),
     )
     job: str | None = option(
-        JOB_NAME,
+        JOB_REFERENCE,
         default=None,
-        help="Instead of task: the job to run; it may have steps itself.",
+        help="Instead of task: a job to run, which may be a flow itself.",
         examples=("quality-check",),
     )
     params: Mapping[str, Any] = option(
         MapOf(PARAM_NAME, _IN_FLOW),
         default={},
-        help="The params of the run of job; ${…} stands for what the flow, the item, and other steps bring.",
+        help="The params for the run of job; placeholders for the flow, the item, and other steps are replaced.",
         examples=({"day": "${params.day}", "rows": "${steps.load.results}"},),
     )
     approval: Approval | None = option(
         Section(Approval, APPROVAL_ALIASES),
         default=None,
-        help="Instead of task: wait until somebody approves, with runner approve or in the dashboard.",
+        help="Instead of task: wait for approval, by runner approve or in the dashboard.",
         examples=({"within": "12h"},),
     )
     kwargs: Mapping[str, Any] = option_like(
@@ -246,22 +248,19 @@ class Step(TaskOptions):
 
 _KINDS = ("task", "job", "approval")
 _OF_ALL = frozenset({"description"})
-_OF_TASKS = tuple(each for each in known_options(TaskOptions) if each not in _KINDS and each not in _OF_ALL)
-"""Options that a step has only if it is a task."""
+_OF_TASKS = tuple(name for name in known_options(TaskOptions) if name not in _KINDS and name not in _OF_ALL)
+"""The options that only a step with a task may have."""
 
 
 def _check_step(step: Step, path: Path, report: Report) -> bool:
-    kinds = [each for each in _KINDS if getattr(step, each) is not None]
-    if not kinds:
+    given = [name for name in _KINDS if getattr(step, name) is not None]
+    if not given:
         what = "has neither task, job, nor approval"
         report(path, advise(what, "add task: module:attribute, job: NAME, or approval: {}"), on_key=True)
         return False
-    if len(kinds) > 1:
-        report(
-            (*path, kinds[1]),
-            advise(f"cannot be used together with {kinds[0]}", "make it a step of its own"),
-            on_key=True,
-        )
+    if len(given) > 1:
+        message = advise(f"cannot be combined with {given[0]}", "move it into a step of its own")
+        report((*path, given[1]), message, on_key=True)
         return False
     sound = check_task_options(step, path, report)
     own = {declared.field: declared.default for declared in known_options(Step).values()}
@@ -271,19 +270,17 @@ def _check_step(step: Step, path: Path, report: Report) -> bool:
                 report((*path, name), _not_of_a_task(step, name), on_key=True)
                 sound = False
     if step.job is None and step.params:
-        advice = "write kwargs" if step.task is not None else "remove it"
-        report((*path, "params"), advise("is for a step with job", advice), on_key=True)
+        remedy = "use kwargs" if step.task is not None else "remove it"
+        report((*path, "params"), advise("is only for a step with job", remedy), on_key=True)
         sound = False
     if step.approval is not None and step.each is not None:
-        report(
-            (*path, "each"), advise("has no meaning for an approval, which is asked for once", "remove it"), on_key=True
-        )
+        report((*path, "each"), advise("is not for an approval, which is asked for once", "remove it"), on_key=True)
         sound = False
     if step.at_once is not None and step.each is None:
         report((*path, "at_once"), advise("has no effect without each", "remove it, or add each"), on_key=True)
         sound = False
     if step.when != "succeeded" and not step.needs:
-        report((*path, "when"), advise("has no effect without needs", "name the steps under needs"), on_key=True)
+        report((*path, "when"), advise("has no effect without needs", "add needs, or remove it"), on_key=True)
         sound = False
     return sound
 
@@ -291,32 +288,34 @@ def _check_step(step: Step, path: Path, report: Report) -> bool:
 def _not_of_a_task(step: Step, name: str) -> Message:
     if step.approval is not None:
         if name in ("expires", "timeout"):
-            return advise("is for a step with task", "write approval: {within: 12h}")
-        return advise("is for a step with task", "remove it")
+            return advise("is only for a step with task", "use approval: {within: 12h}")
+        return advise("is only for a step with task", "remove it")
     if name in ("args", "kwargs"):
-        return advise("is for a step with task", f"give params that {step.job} declares, under params")
-    return advise("is for a step with task", f"set it in the job {step.job} itself")
+        return advise("is only for a step with task", f"use params for the params of {step.job}")
+    return advise("is only for a step with task", f"move it into the job {step.job}")
 
 
 @dataclass(frozen=True, slots=True)
 class StepSection(Section):
-    """A step, with the rules of which options go together."""
+    """A step, with the rules about options that exclude each other."""
 
     def _expected(self, value: Any) -> Message:
-        task = value if isinstance(value, str) and IMPORT_PATH.read(value, (), ignore) is not INVALID else None
-        return advise(f"expected a mapping, got {describe(value)}", f"write {{task: {task or 'module:attribute'}}}")
+        what = f"expected a mapping, got {describe(value)}"
+        if isinstance(value, str) and IMPORT_PATH.read(value, (), ignore) is not INVALID:
+            return advise(what, f"write {{task: {value}}}", replacement=f"{{task: {value}}}")
+        return advise(what, "write {task: module:attribute}")
 
     def schema(self) -> dict[str, Any]:
         return {"$ref": STEP_REF}
 
     def full_schema(self) -> dict[str, Any]:
-        """Return the rule of a step, to stand at :data:`STEP_REF`."""
+        """Return the JSON Schema of a step, for :data:`STEP_REF`."""
         schema = Section.schema(self)
         return {
             **schema,
             "if": {"anyOf": [_has("job"), _has("approval")]},
-            "then": _without((*_OF_TASKS, "task"), "is for a step with task"),
-            "else": {"required": ["task"], **_without(("params",), "is for a step with job, write kwargs")},
+            "then": _without((*_OF_TASKS, "task"), "is only for a step with task"),
+            "else": {"required": ["task"], **_without(("params",), "is only for a step with job, use kwargs")},
             "dependentSchemas": {
                 "approval": {
                     "if": _has("approval"),
@@ -327,8 +326,8 @@ class StepSection(Section):
         }
 
 
-def _without(names: Iterable[str], words: str) -> dict[str, Any]:
-    return {"properties": {name: {"type": "null", "errorMessage": words} for name in names}}
+def _without(names: Iterable[str], message: str) -> dict[str, Any]:
+    return {"properties": {name: {"type": "null", "errorMessage": message} for name in names}}
 
 
 def _has(name: str) -> dict[str, Any]:
@@ -340,14 +339,14 @@ STEP = StepSection(Step, FOREIGN_STEP_NAMES, _check_step)
 
 @dataclass(frozen=True, slots=True)
 class Steps(MapOf):
-    """The ``steps:`` section: names to steps, in the order of the file."""
+    """The ``steps:`` section: names and steps, in the order of the file."""
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if isinstance(value, list):
-            names = [each["name"] for each in value if isinstance(each, Mapping) and isinstance(each.get("name"), str)]
+            names = [step["name"] for step in value if isinstance(step, Mapping) and isinstance(step.get("name"), str)]
             first = next((name for name in names if STEP_NAME.read(name, (), ignore) is not INVALID), "load")
             what = "expected a mapping of names to steps, got a list"
-            report(path, advise(what, f"write the name of each as its key, such as {first}: {{…}}", "; "))
+            report(path, advise(what, f"use the name of each step as its key, such as {first}: {{…}}", "; "))
             return INVALID
         if isinstance(value, Mapping) and len(value) > MOST_STEPS:
             report(path, advise(f"has {len(value):,} steps, at most {MOST_STEPS:,} are allowed", "use each, or job"))
@@ -363,14 +362,14 @@ STEPS = Steps(STEP_NAME, STEP)
 
 @dataclass(frozen=True, slots=True)
 class OnFailure(Choice):
-    """What a flow does when a step fails; other tools write jobs or commands there."""
+    """What a flow does when a step fails. In other tools, the option is a list of jobs or commands."""
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         named = [value] if isinstance(value, str) else value if isinstance(value, list) else []
-        jobs = [each for each in named if JOB_NAME.read(each, (), ignore) is not INVALID]
-        known = [*self.words, *(word for word, _ in self.other)]
-        if value in known or (isinstance(value, str) and closest(value, self.words)) or len(jobs) != len(named):
+        jobs = [job for job in named if JOB_NAME.read(job, (), ignore) is not INVALID]
+        known = [*self.choices, *(word for word, _ in self.other)]
+        if value in known or (isinstance(value, str) and closest(value, self.choices)) or len(jobs) != len(named):
             return Choice.read(self, value, path, report)
-        remedy = f"write hooks: {{failure: [{', '.join(jobs)}]}} for jobs to submit"
-        report(path, advise(f"says what a flow does when a step fails: {' or '.join(self.words)}", remedy, "; "))
+        remedy = f"use hooks: {{failure: [{', '.join(jobs)}]}} for jobs to submit"
+        report(path, advise(f"must be {' or '.join(self.choices)}", remedy))
         return INVALID

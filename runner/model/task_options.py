@@ -1,4 +1,4 @@
-"""The options that describe how a task runs: a job has them, and so has each step of a flow."""
+"""The options that describe how a task runs, which jobs and the steps of flows have in common."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from runner._dataclass import dataclass
-from runner.model.message import advise
+from runner.model.duration import format_duration
+from runner.model.message import Message, advise
 from runner.model.option import (
     AnyJson,
     Choice,
@@ -27,8 +28,8 @@ from runner.model.retry import RetryPolicy
 from runner.model.secret import SECRET
 from runner.model.template import Template
 
-# Python lets letters of any script into a name; these ranges hold them and no punctuation, in Python's
-# regular expressions and in ECMA-262 alike.
+# Names in Python may have letters of any script. These ranges contain letters but no punctuation, and work in the
+# regular expressions of both Python and ECMA-262.
 _LETTER = r"A-Za-z_\u00c0-\u1fff\u3040-\ud7ff"
 _NAME = f"[{_LETTER}][{_LETTER}0-9]*"
 _ASCII_NAME = "[A-Za-z_][A-Za-z0-9_]*"
@@ -39,14 +40,17 @@ IMPORT_PATH = Text(
 )
 ENV_NAME = Text(
     pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
-    advice="use letters, digits and underscores, no digit first",
+    advice="use letters, digits, and underscores, no digit first",
+    is_name=True,
 )
-ENV_VALUE = Text(pattern=r"^[^\x00]*$", advice="write one text without NUL")
+ENV_VALUE = Text(pattern=r"^[^\x00]*$", advice="write text without NUL characters")
 FILE_PATH = Text(pattern=r"^[^\x00-\x1f\x7f]+$", advice="write the path of one file")
 MEMORY = Size(32 * 1024**2, 1024**4)
-"""Memory of processes: one that performs runs needs 20 to 30 MiB itself."""
+"""The memory of processes. A process that performs runs needs 20 to 30 MiB for itself."""
 KWARG_NAME = Text(
-    pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", advice="a keyword argument is a Python identifier", tells_how=False
+    pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+    advice="use letters, digits, and underscores, no digit first",
+    is_name=True,
 )
 
 RETRY_ALIASES = {
@@ -81,119 +85,125 @@ class TaskOptions:
     task: str | None = option(
         IMPORT_PATH,
         default=None,
-        help="What to run, as module:attribute; any importable callable.",
+        help="The callable to run, as module:attribute.",
         examples=("reports.nightly:build", "runner.tasks.shell:run"),
     )
-    description: str | None = option(Text(max_length=4096), default=None, help="What it is for.")
+    description: str | None = option(Text(max_length=4096), default=None, help="What the job or step is for.")
     args: tuple[Any, ...] = option(ListOf(AnyJson()), default=(), help="Fixed positional arguments.")
     kwargs: Mapping[str, Any] = option(
         MapOf(KWARG_NAME, Template(AnyJson(), any_depth=True)),
         default={},
-        help="Fixed keyword arguments; ${…} stands for what a run brings.",
+        help="Fixed keyword arguments; placeholders such as ${params.day} and ${run.id} are replaced.",
         examples=({"currency": "EUR"}, {"target": "reports/${params.day}.csv"}),
     )
     env: Mapping[str, str] = option(
         MapOf(ENV_NAME, Template(ENV_VALUE), null_resets=True),
         default={},
-        help="Environment variables for the duration of the run; ${…} stands for what a run brings.",
+        help="Environment variables during the run; placeholders such as ${params.day} and ${run.id} are replaced.",
         examples=({"REPORT_MODE": "full"},),
     )
     env_file: str | None = option(
         FILE_PATH,
         default=None,
-        help="A file of environment variables for the duration of the run, in dotenv format, relative to the project. "
-        "For values that are not secret; env and secrets win over it.",
+        help="A file in dotenv format, relative to the project, with environment variables for the run. Use it for "
+        "values that are not secret; env and secrets take precedence.",
         examples=(".env",),
     )
     secrets: Mapping[str, str] = option(
-        MapOf(ENV_NAME, SECRET, null_resets=True, dangling=False),  # a forgotten source is no secret
+        MapOf(ENV_NAME, SECRET, null_resets=True, dangling=False),  # null is no source: it may have been forgotten
         default={},
-        help="Environment variables for the duration of the run, from a variable (env:NAME) or a file (file:PATH) of "
-        "the worker, or a command (exec:COMMAND) that it runs without a shell; masked wherever the run shows them.",
+        help="Environment variables during the run, from a variable (env:NAME) or a file (file:PATH) of the worker, "
+        "or from a command (exec:COMMAND) that it runs without a shell. They are masked in everything that the run "
+        "shows.",
         examples=(
             {"API_KEY": "env:REPORT_API_KEY", "DB_PASSWORD": "file:/run/secrets/db", "PIN": "exec:pass show pin"},
         ),
     )
-    queue: str = option(QUEUE_NAME, default="default", help="The queue that workers take the run from.")
-    priority: int = option(PRIORITY, default=5, help="0 to 9, 9 is served first.")
+    queue: str = option(QUEUE_NAME, default="default", help="The queue from which workers take the run.")
+    priority: int = option(PRIORITY, default=5, help="0 to 9; 9 is served first.")
     expires: float | None = option(
         Duration(0.001),
         default=None,
-        help="No start after this time, counted from eta, else from submission; the run ends REVOKED, expired.",
+        help="How long after its eta, or after its submission, a run may start; later it ends REVOKED, expired.",
         examples=("1h",),
     )
     timeout: float | None = option(
         Duration(0.1),
         default=None,
-        help="A run longer than this is killed and ends in FAILURE, reason timeout.",
+        help="A run that takes longer is killed, and ends in FAILURE with reason timeout.",
         examples=("15m",),
     )
     soft_timeout: float | None = option(
         Duration(0.1),
         default=None,
-        help="After this time SoftTimeLimitExceeded is raised in the job, so that it can clean up.",
+        help="After this time, SoftTimeLimitExceeded is raised in the job, so that it can clean up.",
         examples=("14m",),
     )
     overrun: float | None = option(
         Duration(0.1),
         default=None,
-        help="A run whose attempt takes longer fires the hook overrun, is marked in every list, and goes on.",
+        help="If an attempt takes longer, the hook overrun fires and lists mark the run, which goes on.",
         examples=("30m",),
     )
     memory: int | None = option(
         MEMORY,
         default=None,
-        help="When the processes of a run hold more memory than this, they are killed, and the run ends in FAILURE, "
+        help="If the processes of a run use more memory than this, they are killed, and the run ends in FAILURE with "
         "reason out_of_memory.",
         examples=("512MiB",),
     )
     retry: RetryPolicy = option(
         Section(RetryPolicy, RETRY_ALIASES),
         default=_NO_RETRY,
-        help="What follows a failed attempt.",
+        help="Whether a failed attempt is retried, and when.",
     )
     delivery: str = option(
         Choice(("at_least_once", "at_most_once")),
         default="at_least_once",
-        help="What follows when the worker of a started run dies: at_least_once starts it again; at_most_once ends it "
-        "in FAILURE, reason worker_lost.",
+        help="What happens to a started run if its worker dies: at_least_once starts it again; at_most_once ends it "
+        "in FAILURE with reason worker_lost.",
     )
     max_deliveries: int = option(
         Integer(1, 100),
         default=3,
-        help="So many attempts lost with their worker since the last retry, and the run ends in FAILURE, poisoned.",
+        help="How many times in a row an attempt may be lost with its worker before the run fails with reason "
+        "poisoned.",
     )
     isolation: str | None = option(
         Choice(("process",)),
         default=None,
-        help="process: each run has a process of its own, that ends with the run. By default runs share processes one "
-        "after the other, and each is put back after a run.",
+        help="process: each run has a process of its own, which ends with the run. By default, a process performs one "
+        "run after another, and its state is restored in between.",
     )
     result: str = option(
         Choice(("keep", "drop", "repr")),
         default="keep",
-        help="What is stored of a result: keep stores JSON, and a run whose result is not JSON fails; drop stores "
-        "nothing; repr stores the text that Python shows for a result that is not JSON.",
+        help="How the result is stored: keep stores JSON, and a run whose result is not JSON fails; drop stores "
+        "nothing; repr stores the repr() of a result that is not JSON.",
     )
     unsafe: bool = option(
         Flag(),
         default=False,
-        help="true: ${params.NAME} and ${run.id} may stand where a program takes them for code, options, or a host; "
-        "validate, plan, and doctor report it.",
+        help="true: allow ${params.NAME} and ${run.id} where a program may take them for code, options, or a host. "
+        "validate, plan, and doctor report such jobs.",
     )
 
 
 def check_task_options(options: TaskOptions, path: Path, report: Report) -> bool:
-    """Report the options of a task that do not fit each other; return whether all do."""
+    """Report the options of a task that contradict each other; return whether there are none."""
     sound = True
     if options.timeout is not None and options.soft_timeout is not None and options.soft_timeout >= options.timeout:
-        report((*path, "soft_timeout"), "must be shorter than timeout, or the job has no time to clean up")
+        report((*path, "soft_timeout"), _not_shorter("so the job has no time to clean up", options.timeout))
         sound = False
     if options.timeout is not None and options.overrun is not None and options.overrun >= options.timeout:
-        report((*path, "overrun"), "must be shorter than timeout, or no run gets that far")
+        report((*path, "overrun"), _not_shorter("so it never fires", options.timeout))
         sound = False
     for name in options.secrets:
         if name in options.env:
             report((*path, "secrets", name), advise("is set by env too", "remove one of them"), on_key=True)
             sound = False
     return sound
+
+
+def _not_shorter(consequence: str, timeout: float) -> Message:
+    return advise(f"is not shorter than timeout, {consequence}", f"write less than {format_duration(timeout)}", "; ")

@@ -1,8 +1,8 @@
-"""Texts with ``${…}``: ``${run.id}``, ``${run.slot}``, ``${params.NAME}`` and ``${env.NAME}``.
+"""Texts with placeholders: ``${run.id}``, ``${run.slot}``, ``${params.NAME}``, and ``${env.NAME}``.
 
-A template is held as it is written. A text that is nothing but ``${params.NAME}`` takes the value as it is, with its
-type; in a longer text a value that is no text is written as JSON, and null as nothing. ``$${`` stands for a literal
-``${``. Keys of mappings are taken as they are.
+A template is stored as it is written. A text that is a single placeholder becomes its value, with the value's type; in
+a longer text, a value that is not a string is written as JSON, and null as nothing. ``$${`` stands for a literal
+``${``. Placeholders in keys of mappings are not replaced.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from functools import cache
 from typing import Any
 
 from runner._dataclass import dataclass
-from runner.model.message import Message, advise
+from runner.model.message import Message, advise, suggest
 from runner.model.value_type import INVALID, Path, Report, ValueType, closest, editor_message
 
 PLACEHOLDER = re.compile(r"\$(\$?)\{([^{}]*)(\}?)")
-"""What escapes it, the name, and what closes it."""
+"""A placeholder, as the second ``$`` that escapes it, the name, and the closing brace."""
 _NAME = "[A-Za-z_][A-Za-z0-9_]*"
 _RUN = ("run.id", "run.slot")
 STEP_WORD = "[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?"
-"""The name of a step; it stands in placeholders, so it has no dots."""
+"""The name of a step; it has no dots, because it is part of placeholders."""
 BELOW = r"(?:\.[A-Za-z0-9_-]+|\[[0-9]{1,6}\])*"
 """What may follow a value in JSON: ``.key`` and ``[0]``."""
 _GIVEN = rf"run\.(?:id|slot)|params\.{_NAME}"
@@ -38,21 +38,21 @@ class Scope:
     """A part of a jobs file in which some placeholders are known."""
 
     name: str
-    """Under this name the JSON Schema of a jobs file keeps the rule for a JSON value with ``${…}``."""
+    """The name of the rule for a JSON value with placeholders, under ``$defs`` in the JSON Schema of a jobs file."""
     known: str
-    """A regular expression of the names, in Python and ECMA-262 alike."""
+    """A regular expression that matches the names, for Python and ECMA-262."""
     all: str
-    """What may be used, in words."""
+    """The placeholders that may be used, as a sentence for messages."""
     has_env: bool = True
     of_steps: bool = False
 
     @property
     def ref(self) -> str:
-        """A reference to that rule."""
+        """The JSON reference to that rule."""
         return f"#/$defs/{self.name}"
 
     def knows(self, name: str) -> bool:
-        """Return whether ``${name}`` may stand here."""
+        """Return whether ``${name}`` may be used here."""
         return _compiled(self.known).fullmatch(name) is not None
 
 
@@ -64,7 +64,7 @@ IN_TASK_STEP = Scope(
     "use ${run.id}, ${run.slot}, ${params.NAME}, ${env.NAME}, " + _ALL_OF_STEPS,
     of_steps=True,
 )
-"""The options of a step that its task gets."""
+"""The options of a step that are passed to its task."""
 IN_FLOW = Scope(
     "flow_template",
     rf"{_GIVEN}|{_OF_STEPS}",
@@ -72,17 +72,17 @@ IN_FLOW = Scope(
     has_env=False,
     of_steps=True,
 )
-"""The options of a step that are resolved before it starts, outside of any worker's environment."""
+"""The options of a step that are resolved before it starts, outside of a worker."""
 SCOPES = (IN_JOB, IN_TASK_STEP, IN_FLOW)
 
 
 class Unset(LookupError):
-    """An environment variable that ``${env.NAME}`` names is not set; the argument is its name."""
+    """The environment variable of ``${env.NAME}`` is not set; the argument is its name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The values of placeholders in one run. ``slot`` is RFC 3339, ``env`` the worker's environment."""
+    """The values of a run's placeholders. ``slot`` is in RFC 3339, ``env`` is the environment of the worker."""
 
     run_id: str | None = None
     slot: str | None = None
@@ -90,10 +90,10 @@ class Sources:
     env: Mapping[str, str] = field(default_factory=dict)
 
     def look_up(self, name: str) -> Any:
-        """Return the value of ``${name}``; None for a missing slot or param.
+        """Return the value of ``${name}``; None if the run has no such slot or param.
 
         Raises:
-            Unset: it is a variable that is not set.
+            Unset: the name is an environment variable that is not set.
         """
         root, _, rest = name.partition(".")
         if root == "params":
@@ -106,7 +106,7 @@ class Sources:
 
 
 def expand(value: Any, look_up: Callable[[str], Any]) -> Any:
-    """Return a copy of ``value`` in which all texts, at any depth, have their placeholders replaced."""
+    """Return a copy of ``value`` with the placeholders of all texts replaced, at any depth."""
     if isinstance(value, str):
         return render(value, look_up)
     if isinstance(value, Mapping):
@@ -117,11 +117,11 @@ def expand(value: Any, look_up: Callable[[str], Any]) -> Any:
 
 
 def render(text: str, look_up: Callable[[str], Any]) -> Any:
-    """Return ``text`` with its placeholders replaced; one that is nothing but a placeholder becomes the value itself.
+    """Return ``text`` with its placeholders replaced; a text that is a single placeholder becomes the value itself.
 
     Args:
-        text: a text whose placeholders are sound.
-        look_up: returns the value of a name, such as ``params.region``.
+        text: a text whose placeholders are valid.
+        look_up: returns the value of a name such as ``params.region``.
     """
     if "${" not in text:
         return text
@@ -132,16 +132,16 @@ def render(text: str, look_up: Callable[[str], Any]) -> Any:
 
 
 def is_placeholder(text: str) -> bool:
-    """Return whether a text is nothing but one placeholder, so that it takes the value with its type."""
+    """Return whether a text is a single placeholder, which becomes the value with its type."""
     whole = PLACEHOLDER.fullmatch(text)
     return whole is not None and not whole[1]
 
 
 def names(text: str) -> Iterator[str]:
-    """Yield the names of the placeholders of a text.
+    """Yield the names of the placeholders in a text.
 
     Raises:
-        ValueError: one is not closed.
+        ValueError: a placeholder is not closed.
     """
     for found in PLACEHOLDER.finditer(text):
         if not found[1]:
@@ -151,19 +151,19 @@ def names(text: str) -> Iterator[str]:
 
 
 def not_closed(found: re.Match[str]) -> Message:
-    """Return the message for a placeholder without its last brace."""
+    """Return the message for a placeholder without its closing brace."""
     return advise(f"{found[0][:60]} is not closed", f"write }} after the name; {LITERAL}")
 
 
 def as_text(value: Any) -> str:
-    """Return a value as it stands inside a text: a text as it is, null as nothing, any other value as JSON."""
+    """Return a value as part of a text: a string unchanged, null as an empty string, any other value as JSON."""
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
 def placeholders(value: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
-    """Yield path and name of each placeholder of a template: ``(("day",), "params.day")``."""
+    """Yield the path and the name of each placeholder in a template: ``(("day",), "params.day")``."""
     if isinstance(value, str):
         if "${" in value:
             yield from ((path, found[2].strip()) for found in PLACEHOLDER.finditer(value) if not found[1])
@@ -176,16 +176,22 @@ def placeholders(value: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
 
 
 def params_known(value: Any, params: Iterable[str], path: Path, report: Report) -> bool:
-    """Report each ``${params.NAME}`` of a template that names no param of the job; return whether there is none."""
+    """Report each ``${params.NAME}`` of a template that is not a param of the job; return whether all are."""
     sound = True
     for below, name in placeholders(value):
         root, _, param = name.partition(".")
         if root == "params" and param not in params:
-            what, close = f"${{{name}}}: no param is named {param}", closest(param, params)
-            meant = f"{what}, did you mean ${{params.{close}}}?" if close else advise(what, "declare it under params")
-            report((*path, *below), meant)
+            report((*path, *below), _no_param(name, param, params))
             sound = False
     return sound
+
+
+def _no_param(name: str, param: str, params: Iterable[str]) -> Message:
+    what, close = f"${{{name}}}: no param is named {param}", closest(param, params)
+    if close is None:
+        return advise(what, "declare it under params")
+    meant = f"${{params.{close}}}"
+    return suggest(what, meant, replacement=meant).after("", f"${{{name}}}")
 
 
 @cache
@@ -199,21 +205,22 @@ def _faults(text: str, scope: Scope) -> Iterator[str]:
             continue
         name = found[2].strip()
         if not found[3] and text.startswith("{", found.end()):
-            yield advise("${{ is of GitHub Actions", f"write ${{…}} with one brace; {LITERAL}")
+            yield advise("${{ is the syntax of GitHub Actions", f"write ${{…}} with one brace; {LITERAL}")
         elif not found[3]:
             yield not_closed(found)
         elif not scope.knows(name):
-            yield _meant(name, scope).after(f"{found[0][:60]}: ")
+            yield _meant(name, scope).after(f"{found[0][:60]}: ", found[0])
 
 
 def _meant(name: str, scope: Scope) -> Message:
+    """Return the message about a name that is not known in a scope."""
     bare = name
     root, _, rest = bare.partition(".")
     if name.startswith("run.slot"):
-        what = "of a slot only the whole is known here"
-        return advise(what, "declare a param, and let schedule.params give it")
+        what = "here only the whole slot is known, ${run.slot}"
+        return advise(what, "declare a param, and set it in schedule.params")
     if root in ("secrets", "secret"):
-        return Message("a secret is an environment variable of the run, the job reads it there")
+        return advise("secrets are environment variables of the run", "remove it, and read the variable in the job")
     if not scope.of_steps and IN_FLOW.knows(name):
         return advise("only the steps of a flow have it", "use it below steps, or remove it")
     if not scope.has_env and IN_JOB.knows(name):
@@ -232,9 +239,11 @@ def _meant(name: str, scope: Scope) -> Message:
             bare = f"env.{bare}" if bare.isupper() else f"params.{bare}"
     if scope.has_env and bare.startswith("env.") and bare == f"env.{name}":
         write = f"write ${name} for a shell, ${{{bare}}} for a variable of the worker; {LITERAL}"
-        return advise("there is no such name", write)
+        return advise("there is no such name", write, alternatives=(f"${name}", f"${{{bare}}}"))
     if scope.knows(bare):
-        return Message(f"there is no such name, did you mean ${{{bare}}}? W{LITERAL[1:]}")
+        # A param may not be declared.
+        replacement = "" if bare.startswith("params.") else f"${{{bare}}}"
+        return Message(f"there is no such name, did you mean ${{{bare}}}? W{LITERAL[1:]}", replacement=replacement)
     return advise(f"there is no such name, {scope.all}", LITERAL, "; ")
 
 
@@ -242,12 +251,13 @@ _NOT_OF_STEP = re.compile(rf"(?:steps?|needs)\.(?P<step>{STEP_WORD})(?P<rest>(?:
 
 
 def _meant_of_steps(name: str) -> Message:
+    what = "there is no such name"
     found = _NOT_OF_STEP.fullmatch(name)
     if found is None:
         below = name.partition(".")[2]
         if IN_FLOW.knows(bare := f"item.{below}" if below else "item"):
-            return Message(f"there is no such name, did you mean ${{{bare}}}?")
-        return advise("cannot be read", "write ${item}, ${item.key}, or ${item[0]}")
+            return suggest(what, f"${{{bare}}}")
+        return advise(what, "write ${item}, ${item.key}, or ${item[0]}")
     step, rest = found["step"], found["rest"]
     word = re.match(r"\.?([A-Za-z_]*)", rest)
     meant = closest(word[1] if word else "", ("result", "results", "state")) or "result"
@@ -255,11 +265,11 @@ def _meant_of_steps(name: str) -> Message:
     bare = f"steps.{step}.{meant}" + (below if meant != "state" else "")
     if not IN_FLOW.knows(bare):
         bare = f"steps.{step}.{meant}"
-    return Message(f"there is no such name, did you mean ${{{bare}}}?")
+    return suggest(what, f"${{{bare}}}", replacement=f"${{{bare}}}")
 
 
 def template_schema(scope: Scope) -> dict[str, Any]:
-    """Return the rule for a JSON value with ``${…}`` at any depth, to stand where ``scope`` says."""
+    """Return the JSON Schema of a value with placeholders at any depth, for ``$defs`` under the name of ``scope``."""
     here = {"$ref": scope.ref}
     return {**_rule(scope), "items": here, "additionalProperties": here}
 
@@ -271,9 +281,9 @@ def _rule(scope: Scope) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A value of kind ``of`` in which ``${…}`` stands for what a run brings; held as it is written.
+    """A value of type ``of`` with placeholders, stored as it is written.
 
-    Whether a param that it names is declared is known to the job alone: :func:`params_known`.
+    Only the job knows whether a param is declared: :func:`params_known` checks that.
     """
 
     of: ValueType
@@ -295,7 +305,7 @@ class Template:
             items = enumerate(value)
         elif isinstance(value, dict):
             items = value.items()
-        # Each is looked at: all problems are told in one go.
+        # A list, not a generator: every item is checked, so that all problems are reported together.
         return False not in [self._sound(item, (*path, key), report) for key, item in items]
 
     def schema(self) -> dict[str, Any]:

@@ -18,17 +18,19 @@ from runner.model.duration import (
     SIZE_PATTERN,
     format_duration,
     format_size,
+    one_of,
     parse_duration,
     parse_size,
+    without_unit,
 )
-from runner.model.message import Message, advise, message_of
+from runner.model.message import Message, advise, message_of, suggest
 
 Path = tuple[str | int, ...]
-"""Where a value stands: keys and list indexes from the top of the file."""
+"""The path of a value: keys and list indexes from the top of the file."""
 
 
 class Report(Protocol):
-    """Takes one problem. ``on_key`` points at the key of ``path`` instead of its value."""
+    """Records one problem; with ``on_key`` it is about the key at ``path``, not its value."""
 
     def __call__(self, path: Path, message: str, *, on_key: bool = False) -> None: ...
 
@@ -39,20 +41,20 @@ class _Invalid:
 
 
 INVALID: Final[Any] = _Invalid()
-"""What :meth:`ValueType.read` returns after it reported a problem."""
+"""The result of :meth:`ValueType.read` for an invalid value, whose problem was reported."""
 
 
 class ValueType(Protocol):
     """A type of value, which checks and describes values."""
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
-        """Return the value as the model holds it, or report and return INVALID."""
+        """Return the value as the model stores it, or report a problem and return INVALID."""
 
     def schema(self) -> dict[str, Any]:
-        """Return the same rule as JSON Schema 2020-12."""
+        """Return the same rule as a JSON Schema (2020-12)."""
 
     def write(self, value: Any) -> Any:
-        """Return a model value as it would stand in YAML (for defaults and digests)."""
+        """Return a stored value as it is written in YAML, for defaults and digests."""
 
 
 def describe(value: Any) -> str:
@@ -66,7 +68,7 @@ def describe(value: Any) -> str:
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:
-    """Return the one of ``known`` that ``word`` was probably meant to be, or None."""
+    """Return the closest match for ``word`` among ``known``, or None."""
     import difflib  # start-up time: only a message needs it
 
     return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)), None)
@@ -79,26 +81,28 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def ignore(path: Path, message: str, *, on_key: bool = False) -> None:
-    """Take no problem: a :class:`Report` for those who ask only whether a value is sound."""
+    """Drop the problem: a :class:`Report` for callers that only need to know whether a value is valid."""
 
 
 def _shown(number: float) -> str:
-    """Return a number as a message shows it; Python writes no whole number of more than 4,300 digits."""
+    """Return a number for a message; Python refuses to write integers of more than 4,300 digits."""
     return str(number) if abs(number) < 1e30 else "the number"
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A string; ``pattern`` is an ECMA-262 and Python regular expression, ``advice`` says what fits it."""
+    """A string; ``pattern`` is a regular expression for ECMA-262 and Python, ``advice`` says what it matches."""
 
     pattern: str | None = None
     advice: str = ""
     max_length: int | None = None
     min_length: int = 0
     usual: str | None = None
-    """A narrower pattern that is tried first, where ``pattern`` takes milliseconds to compile."""
+    """A narrower pattern that is tried first, because ``pattern`` takes milliseconds to compile."""
     tells_how: bool = True
-    """Whether ``advice`` says what to write; otherwise it names the rule alone."""
+    """Whether ``advice`` says what to write; otherwise it only names the rule."""
+    is_name: bool = False
+    """Whether a similar name may be suggested: ``my-queue`` for ``my queue``."""
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if not isinstance(value, str):
@@ -108,10 +112,12 @@ class Text:
             report(path, self._advised("is empty", self.advice) if self.advice else "is empty")
             return INVALID
         if self.max_length is not None and len(value) > self.max_length:
-            report(path, f"is {len(value)} characters long, at most {self.max_length} are allowed")
+            too_long = f"is {len(value)} characters long, at most {self.max_length} are allowed"
+            report(path, advise(too_long, "shorten it"))
             return INVALID
         if self.pattern is not None and not self._fits(self.pattern, value):
-            report(path, self._advised(f"{value!r} is not valid", self.advice or f"it must match {self.pattern}"))
+            message = self._advised(f"{value!r} is not valid", self.advice or f"it must match {self.pattern}")
+            report(path, Message(message, message.remedy, replacement=self._similar(value)))
             return INVALID
         return value
 
@@ -119,6 +125,16 @@ class Text:
         if self.usual is not None and _compiled(self.usual).search(value):
             return True
         return _compiled(pattern).search(value) is not None
+
+    def _similar(self, value: str) -> str:
+        """Return a valid name like the given one; empty if there is none."""
+        if not self.is_name or not value.isascii():
+            return ""
+        joined = [re.sub(r"[^A-Za-z0-9._-]+", joint, value).strip("._-") for joint in "-_"]
+        joined.append(re.sub(r"[^A-Za-z0-9]+", "_", value).strip("_"))
+        similar = [*joined, *(name.lower() for name in joined), *(f"_{name}" for name in joined)]
+        usual = (name for name in similar if name[:1].isalpha() or name[:1] == "_")
+        return next((name for name in usual if self.pattern and self._fits(self.pattern, name)), "")
 
     def _expected(self, value: Any) -> Message:
         what = f"expected text, got {describe(value)}"
@@ -150,18 +166,21 @@ class Text:
 
 @cache
 def _compiled(pattern: str) -> re.Pattern[str]:
-    # `re` has a cache too, but a slow one, and this runs for each text of each job. In Python `$` lets a
-    # line break follow, in ECMA-262 it does not.
+    # The cache of `re` is slower, and this runs for each text of each job. In Python, unlike in ECMA-262, a line
+    # break may follow `$`.
     return re.compile(pattern[:-1] + r"\Z" if pattern.endswith("$") else pattern)
 
 
 def editor_message(advice: str) -> dict[str, str]:
-    """Return the schema keywords that make editors show ``advice``; validators ignore them."""
+    """Return the schema keywords for which editors show ``advice``; validators ignore them."""
     return {"errorMessage": advice, "patternErrorMessage": advice}
 
 
-_DURATION_ADVICE = "write a duration with a unit, such as 90s, 15m, 1h30m or 2d"
+_DURATION_ADVICE = "write a duration with a unit, such as 90s, 15m, 1h30m, or 2d"
 _SIZE_ADVICE = "write a size with a unit, such as 64KiB or 1MiB"
+
+
+_FLAGS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,9 +189,17 @@ class Flag:
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if not isinstance(value, bool):
-            report(path, f"expected true or false, got {describe(value)}")
+            report(path, self._expected(value))
             return INVALID
         return value
+
+    def _expected(self, value: Any) -> Message:
+        what = f"expected true or false, got {describe(value)}"
+        meant = _FLAGS.get(str(value).lower())
+        if meant is None:
+            return advise(what, "write true or false")
+        written = str(meant).lower()
+        return advise(what, f"write {written}", replacement=written)
 
     def schema(self) -> dict[str, Any]:
         return {"type": "boolean"}
@@ -181,21 +208,31 @@ class Flag:
         return value
 
 
+_WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,18})")
+
+
 @dataclass(frozen=True, slots=True)
 class Integer:
-    """A whole number between ``minimum`` and ``maximum``, both included."""
+    """An integer from ``minimum`` to ``maximum``."""
 
     minimum: int
     maximum: int
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if isinstance(value, bool) or not isinstance(value, int):
-            report(path, f"expected a whole number from {self.minimum} to {self.maximum}, got {describe(value)}")
+            report(path, self._expected(value))
             return INVALID
         if not self.minimum <= value <= self.maximum:
             report(path, advise(f"{_shown(value)} is out of range", f"write {self.minimum} to {self.maximum}"))
             return INVALID
         return value
+
+    def _expected(self, value: Any) -> Message:
+        what = f"expected a whole number from {self.minimum} to {self.maximum}, got {describe(value)}"
+        meant = str(value).strip().removesuffix(".0") if isinstance(value, str | float) else ""
+        if _WHOLE.fullmatch(meant) and self.minimum <= int(meant) <= self.maximum:
+            return advise(what, f"write {meant}", replacement=meant)
+        return advise(what, "write one, or remove it")
 
     def schema(self) -> dict[str, Any]:
         return {"type": "integer", "minimum": self.minimum, "maximum": self.maximum}
@@ -206,13 +243,13 @@ class Integer:
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A whole number or a float; ``above`` is a bound that is not included."""
+    """A number, greater than ``above``."""
 
     above: float | None = None
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if isinstance(value, bool) or not isinstance(value, int | float):
-            report(path, f"expected a number, got {describe(value)}")
+            report(path, advise(f"expected a number, got {describe(value)}", "write one, or remove it"))
             return INVALID
         if self.above is not None and value <= self.above:
             report(path, advise(f"{_shown(value)} is out of range", f"write a number above {self.above:g}"))
@@ -226,38 +263,44 @@ class Number:
         return value
 
 
+_NUMBER = re.compile(r" *[0-9]+(\.[0-9]+)? *")
+
+
 @dataclass(frozen=True, slots=True)
 class Duration:
-    """A time span with a unit, held as seconds (float)."""
+    """A duration with a unit, stored in seconds (float)."""
 
     minimum: float = 0.0
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if isinstance(value, int | float) and not isinstance(value, bool):
-            report(path, advise(f"{value} has no unit", f"write {value}s, {value}m or {value}h"))
+            report(path, without_unit(value, self._takes))
             return INVALID
         if not isinstance(value, str):
-            report(path, f"expected a duration such as 90s or 1h30m, got {describe(value)}")
+            report(path, advise(f"expected a duration, got {describe(value)}", "write one such as 90s or 1h30m"))
             return INVALID
         try:
             seconds = parse_duration(value)
         except ValueError as error:
-            report(path, message_of(error))
+            report(path, without_unit(value.strip(), self._takes) if _NUMBER.fullmatch(value) else message_of(error))
             return INVALID
         if seconds < self.minimum:
             report(path, self._too_short(value))
             return INVALID
         return seconds
 
+    def _takes(self, text: str) -> bool:
+        return self.read(text, (), ignore) is not INVALID
+
     def take(self, value: Any, path: Path, report: Report) -> Any:
-        """Read what a program gives: a number of seconds, or a text with a unit."""
+        """Read a value that Python code gives: a number of seconds, or a text with a unit."""
         if isinstance(value, bool) or not isinstance(value, int | float):
             return self.read(value, path, report)
         if value != value:
-            report(path, "nan is not a number of seconds")
+            report(path, advise("nan is not a number of seconds", "give a number"))
             return INVALID
         if value > MAX_DURATION:
-            report(path, "is longer than ten years")
+            report(path, advise("is longer than ten years", "give fewer seconds"))
             return INVALID
         if value < 0 or value < self.minimum:
             shown = f"{value:g}s" if value > -MAX_DURATION else "a negative number"
@@ -277,17 +320,17 @@ class Duration:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """An amount of bytes with a unit, held as bytes (int)."""
+    """A size with a unit, stored in bytes (int)."""
 
     minimum: int = 1
     maximum: int = 64 * 1024**2
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if isinstance(value, int | float) and not isinstance(value, bool):
-            report(path, advise(f"{value} has no unit", f"write {value}B, {value}KiB or {value}MiB"))
+            report(path, self._without_unit(value))
             return INVALID
         if not isinstance(value, str):
-            report(path, f"expected a size such as 64KiB, got {describe(value)}")
+            report(path, advise(f"expected a size, got {describe(value)}", "write one such as 64KiB"))
             return INVALID
         try:
             size = parse_size(value)
@@ -302,6 +345,14 @@ class Size:
             return INVALID
         return size
 
+    def _without_unit(self, value: float) -> Message:
+        what = f"{value} has no unit"
+        texts = [f"{value}{unit}" for unit in ("B", "KiB", "MiB", "GiB")]
+        choice = tuple(text for text in texts if self.read(text, (), ignore) is not INVALID)[:3]
+        if not choice:
+            return advise(what, f"write {format_size(self.minimum)} to {format_size(self.maximum)}")
+        return advise(what, f"write {one_of(choice)}", alternatives=choice)
+
     def schema(self) -> dict[str, Any]:
         return {"type": "string", "pattern": SIZE_PATTERN, **editor_message(_SIZE_ADVICE)}
 
@@ -311,30 +362,31 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of a few words; ``other`` are pairs of a value of another tool and what it is here."""
+    """One of a few strings; ``other`` are pairs of another tool's value and the one that means the same here."""
 
-    words: tuple[str, ...]
+    choices: tuple[str, ...]
     other: tuple[tuple[object, str], ...] = ()
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
-        if not isinstance(value, str) or value not in self.words:
+        if not isinstance(value, str) or value not in self.choices:
             meant = next((ours for theirs, ours in self.other if theirs is value or theirs == value), None)
-            guess = meant or closest(str(value), self.words) or ""
+            guess = meant or closest(str(value), self.choices)
             shown = repr(value) if isinstance(value, str) else describe(value)
-            asked = f", did you mean {guess}?" if guess else ""
-            report(path, Message(f"{shown} is not one of {', '.join(self.words)}{asked}", replacement=guess))
+            what = f"{shown} is not one of {', '.join(self.choices)}"
+            report(path, suggest(what, guess, replacement=guess) if guess else Message(what, "use one of them"))
             return INVALID
         return value
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "string", "enum": list(self.words)}
+        return {"type": "string", "enum": list(self.choices)}
 
     def write(self, value: Any) -> Any:
         return value
 
 
 def nullable(schema: dict[str, Any]) -> dict[str, Any]:
-    # `null` resets an option to its built-in default, so every optional one takes it.
+    """Return a JSON Schema that also accepts null."""
+    # Null resets an option to its built-in default, so every optional one accepts it.
     schema = dict(schema)
     types = schema.get("type")
     if types is not None:

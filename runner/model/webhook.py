@@ -1,4 +1,4 @@
-"""The ``webhook:`` section of a job: requests of other services that each submit a run."""
+"""The ``webhook:`` section of a job: requests from other services that each submit a run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from runner._dataclass import dataclass
-from runner.model.message import Message, advise, hint
+from runner.model.message import advise, hint, suggest
 from runner.model.option import Choice, Duration, MapOf, Text, option
 from runner.model.param import PARAM_NAME, Param
 from runner.model.secret import SecretSource
@@ -16,7 +16,7 @@ TOLERANCE = 300.0
 HEADER = "header:"
 WHOLE = "."
 CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie"})
-"""Headers that no run may have as a param, since params are stored."""
+"""Headers that cannot be params, because params are stored."""
 
 FIELD = Text(
     pattern=r"^(\.|header:[A-Za-z0-9-]{1,100}|[^.\s:]+(\.[^.\s:]+)*)$",
@@ -31,25 +31,25 @@ class Webhook:
 
     signature: str = option(
         Choice(("github", "stripe", "token")),
-        help="How a request proves where it comes from: github is the HMAC in X-Hub-Signature-256, stripe that in "
-        "Stripe-Signature, token the secret itself in Authorization: Bearer.",
+        help="How a request is authenticated: github checks the HMAC in X-Hub-Signature-256, stripe the one in "
+        "Stripe-Signature, and token the secret itself in Authorization: Bearer.",
         examples=("github",),
     )
     secret: str = option(
         SecretSource(commands=False, reader="runner web"),
-        help="The key of the HMAC, or the token: a variable (env:NAME) or a file (file:PATH) of runner web.",
+        help="The key of the HMAC, or the token, from a variable (env:NAME) or a file (file:PATH) of runner web.",
         examples=("env:GITHUB_WEBHOOK_SECRET",),
     )
     params: Mapping[str, str] = option(
         MapOf(PARAM_NAME, FIELD),
         default={},
-        help="The params of the run: for each a field of the body, header:NAME, or . for the whole body.",
+        help="The params of the run, each from a field of the body, from header:NAME, or . for the whole body.",
         examples=({"branch": "ref", "event": "header:X-GitHub-Event"},),
     )
     tolerance: float = option(
         Duration(1.0),
         default=TOLERANCE,
-        help="How far the time of a request with signature: stripe may be from that of this host.",
+        help="How far the timestamp of a request with signature: stripe may differ from the clock of this host.",
         examples=("10m",),
     )
 
@@ -68,39 +68,38 @@ WEBHOOK_ALIASES = {
 
 
 def check_webhook(webhook: Webhook, params: Mapping[str, Param], path: Path, report: Report) -> bool:
-    """Report the options that do not fit the job or each other; return whether all do."""
+    """Report the options that contradict the job or each other; return whether there are none."""
     sound = True
     for name, field in webhook.params.items():
         if field.startswith(HEADER) and field.removeprefix(HEADER).lower() in CREDENTIALS:
-            what = f"{field} holds a secret of the sender, which would be stored with the run"
-            report((*path, "params", name), advise(what, "name another header"))
+            what = f"{field} is a secret of the sender, and params are stored"
+            report((*path, "params", name), advise(what, "use another header, or remove it"))
             sound = False
         if name not in params:
-            what, close = f"{name} is no param of the job", closest(name, params)
-            fits = close is not None and close not in webhook.params
-            message = Message(f"{what}, did you mean {close}?", replacement=close if fits and close else "")
-            report((*path, "params", name), message if close else advise(what, "declare it under params"), on_key=True)
+            what, close = f"{name} is not a param of the job", closest(name, params)
+            message = advise(what, "declare it under params")
+            if close is not None:
+                message = suggest(what, close, replacement="" if close in webhook.params else close)
+            report((*path, "params", name), message, on_key=True)
             sound = False
     for name, param in params.items():
         if param.required and name not in webhook.params:
-            report(
-                path, advise(f"gives a run no {name}, which is required", "name its field under params"), on_key=True
-            )
+            report(path, advise(f"does not set {name}, which is required", f"add {name} to its params"), on_key=True)
             sound = False
     if webhook.tolerance != TOLERANCE and webhook.signature != "stripe":
-        what = f"has no effect, since requests with signature: {webhook.signature} have no time"
+        what = f"has no effect: requests with signature: {webhook.signature} have no timestamp"
         report((*path, "tolerance"), advise(what, "remove it"), on_key=True)
         sound = False
     return sound
 
 
 def params_of(webhook: Webhook, body: Any, headers: Mapping[str, str]) -> dict[str, Any]:
-    """Return the params of a run; what is missing or null in the request is left out.
+    """Return the params of a run, without those that are missing or null in the request.
 
     Args:
-        webhook: says which.
-        body: as read from JSON.
-        headers: whose names are compared without regard to case.
+        webhook: the declared params and their sources.
+        body: the parsed JSON.
+        headers: a case-insensitive mapping.
     """
     found = {name: _value(field, body, headers) for name, field in webhook.params.items()}
     return {name: value for name, value in found.items() if value is not None}

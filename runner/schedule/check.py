@@ -63,7 +63,8 @@ def _sound(schedule: Schedule, written: Any, path: Path, report: Report) -> bool
     if schedule.every is not None and schedule.timezone is None:
         return True  # slots of `every` do not depend on the zone, but start and end do
     if next(table.slots(table.begin - _MOMENT, table.finish), None) is None:
-        report((*path, "end"), "comes before the first slot, so that the schedule never fires")
+        early = advise("is before the first slot, so the schedule never fires", "write a later time", "; ")
+        report((*path, "end"), early)
         return False
     return _some_left(schedule, path, report)
 
@@ -83,7 +84,8 @@ def _some_left(schedule: Schedule, path: Path, report: Report) -> bool:
         return True
     option = "only" if schedule.only else "except"
     shown = "every" if schedule.cron is None else repr(schedule.cron)
-    report((*path, option), f"leaves no slot of {shown}, so that the schedule never fires")
+    what = f"leaves no slot of {shown}, so the schedule never fires"
+    report((*path, option), advise(what, "change one of them", "; "))
     return False
 
 

@@ -68,7 +68,7 @@ class Cron:
     def check_fires(self) -> None:
         """Raise BadExpression if no day ever matches."""
         if next(self.after(_SOME_DAY), None) is None:
-            raise BadExpression(f"{self.text!r} never fires: no month has such a day")
+            raise BadExpression(advise(f"{self.text!r} never fires: no month has such a day", "write another day"))
 
     def after(self, moment: datetime) -> Iterator[datetime]:
         """Yield all later matching wall-clock times; stop after 50 years without one."""
@@ -106,7 +106,7 @@ def _explain(message: str, fields: list[str], text: str) -> str:
         return f"{text!r} is not a cron expression: {message.lower() or 'it cannot be read'}"
     given = fields[_NAMES.index(name)]
     if name == "day-of-month" and given.isdigit() and 29 < int(given) <= 31:
-        return f"{text!r} never fires: month {fields[4]} has no day {given}"
+        return advise(f"{text!r} never fires: month {fields[4]} has no day {given}", "write another day")
     return advise(
         f"{name} {given!r} is not valid", f"write {_FIELDS[name]}, a range (low first), a list, or * with a step"
     )

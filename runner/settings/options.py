@@ -39,7 +39,8 @@ STATE_FOLDER = ".runner"
 
 NAMESPACE = Text(
     pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$",
-    advice="use 1 to 64 letters, digits, dots, dashes or underscores, a letter or digit first and last",
+    advice="use 1 to 64 letters, digits, dots, dashes, or underscores, a letter or digit first and last",
+    is_name=True,
 )
 
 
@@ -300,8 +301,8 @@ class Settings:
     state_dir: Path = option(
         OneFolder(),
         default=Path(STATE_FOLDER),
-        help="The folder of what the runner keeps on this host: the embedded server's data, the log of up -d, a cache. "
-        "Made if need be. Name another one where the project cannot be written to.",
+        help="The folder of what the runner keeps on this host: the embedded server's data, the log of up -d, a "
+        "cache. Made if need be. Name another one where the project cannot be written to.",
         examples=("/var/lib/reports",),
     )
     defaults: Mapping[str, Any] = option(
@@ -331,8 +332,8 @@ class Settings:
     calendars: Mapping[str, str | tuple[str, ...]] = option(
         CalendarSources(),
         default={},
-        help="Days by name, for except and only of schedules: a list of dates, file:PATH (dates in lines, or .ics), or "
-        "holidays: and a country.",
+        help="Days by name, for except and only of schedules: a list of dates, file:PATH (dates in lines, or .ics), "
+        "or holidays: and a country.",
         examples=({"holidays": ["2026-12-25"], "trading": "file:trading.ics", "bavaria": "holidays:DE-BY"},),
     )
     retention: SettingsRetention = option(

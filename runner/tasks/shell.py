@@ -16,6 +16,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
+import shlex
 import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,6 +26,7 @@ from typing import Any
 from runner.current import current_run
 from runner.errors import InvalidParams
 from runner.model.duration import parse_duration
+from runner.model.message import Message, advise
 from runner.model.option import did_you_mean
 from runner.process.oom import OomKiller, counter_file
 from runner.tasks.command import Command, ExitStatusLostError
@@ -147,7 +150,9 @@ run.reserved = RESERVED  # type: ignore[attr-defined]  # names that no param of 
 def check_kwargs(kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the faults in a job's fixed options: the option's name (or an empty text) and a message."""
     command = kwargs.get("command")
-    if isinstance(command, list | None):
+    if isinstance(command, str) and "${" not in command:
+        yield "command", _as_list(command)
+    elif isinstance(command, list | None):
         try:
             _argv(command, kwargs.get("script"))
         except _NoText as error:
@@ -205,6 +210,25 @@ class _NoText(ValueError):
     def __init__(self, told: str) -> None:
         super().__init__(f"command: {told}")
         self.told = told
+
+
+_SHELL_SYNTAX = re.compile(r"[|&;<>()$`*?~#\n]")
+_NOT_TEXT = frozenset({"true", "false", "yes", "no", "on", "off", "null"})
+_PLAIN_WORD = re.compile(r"[A-Za-z/.][\w/.+=@-]*")
+
+
+def _as_list(command: str) -> Message:
+    """Return the message about a command that is written as one text."""
+    what = "is text, not a list of arguments"
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        words = []
+    if not words or _SHELL_SYNTAX.search(command):
+        return advise(what, "use script for a text that a shell reads")
+    plain = (_PLAIN_WORD.fullmatch(word) is not None and word.lower() not in _NOT_TEXT for word in words)
+    written = ", ".join(word if is_plain else json.dumps(word) for word, is_plain in zip(words, plain, strict=True))
+    return advise(what, f"write [{written}], or use script", replacement=f"[{written}]")
 
 
 def _argv(command: object, script: object) -> tuple[list[str], str]:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from runner.model.message import Message, as_message
-from runner.model.option import INVALID, Path, ignore
+from runner.model.message import Message, advise, as_message
+from runner.model.option import INVALID, Path, ValueType, ignore
 from runner.model.secret import is_secret
 from runner.yaml_reader import lookalike
-from runner.yaml_reader.problem import Problem, Severity, display_column, one_line, show_path
+from runner.yaml_reader.problem import LONGEST_SOURCE, Problem, Severity, display_column, one_line, show_path
 
 if TYPE_CHECKING:
-    from runner.yaml_reader.place import Place
+    from runner.yaml_reader.position import Position
 
-MAX_FAULTS = 200
-"""Faults told of one file; more are one fault many times over."""
-
-LONGEST_SOURCE = 4096
-"""A longer line is not shown with a problem."""
+MAX_PROBLEMS = 200
+"""Problems reported of one file; more are the same one many times over."""
 
 
 class Document:
@@ -34,9 +32,9 @@ class Document:
         """Lines, counted from 1, of the keys two deep: known without parsing again."""
         self._text = text
         self._lines: list[str] | None = None
-        self._root: Place | None = None
+        self._root: Position | None = None
         self._seen: set[tuple[int, int, str]] = set()
-        self._told: set[Path] = set()
+        self._refused: set[Path] = set()
 
     @property
     def readable(self) -> bool:
@@ -55,25 +53,38 @@ class Document:
     ) -> None:
         """Add a problem at ``path``; the model's :class:`~runner.model.option.Report`.
 
-        A value whose text was refused already is not reported again. ``fits``: the value is of its kind, and what is
-        wrong stands elsewhere, so that it does not help to tell the kind.
+        A value whose text was refused already is not reported again. ``fits``: the value has the right type, so the
+        problem does not name the type that is expected.
         """
-        if not on_key and path in self._told:
+        if not on_key and path in self._refused:
             return
-        from runner.yaml_reader.place import locate  # start-up time: most files have no problem
+        from runner.yaml_reader.position import locate  # start-up time: most files have no problem
 
-        key, value, exists = locate(self._places(), path)
+        key, value, exists = locate(self._positions(), path)
         at = key if on_key or not exists else value
-        told = as_message(message)
+        problem = as_message(message)
         text = (path[-1] if path else "") if on_key else (value.text if exists else None)
         if not on_key and exists and value.plain:
-            told = _quoted(told, value.plain)
+            problem = _quoted(problem, value.plain)
         plain = text if on_key else (value.plain if exists else None)
         if isinstance(plain, str) and (match := lookalike.find(plain)):
-            explained = lookalike.explain(match[0])
-            told = Message(f"{explained}; {told}", explained.remedy)
-        replaced = self._width(at, text) if isinstance(text, str) and told.replacement else 0
-        self.report_at(at.line, at.column, path, told, severity, from_code=from_code, fits=fits, replaced=replaced)
+            problem = self._with_lookalike(problem, at, plain, match)
+        width, start = self._width(at, text) if isinstance(text, str) else 0, at.column
+        if problem.replaces:
+            start = self._line(at.line).find(problem.replaces, at.column)
+            width = len(problem.replaces) if start >= 0 and not on_key else 0
+        self.report_at(
+            at.line, at.column, path, problem, severity, from_code=from_code, fits=fits, replaced=width, start=start
+        )
+
+    def _with_lookalike(self, problem: Message, at: Position, plain: str, match: re.Match[str]) -> Message:
+        """Return a message that names the first lookalike of a key or value, and the line without any."""
+        from runner.yaml_reader.corrected_line import with_ascii  # start-up time: most files have no problem
+
+        explained = lookalike.explain(match[0])
+        line = self._line(at.line)
+        corrected = [*with_ascii(line, at.column + match.start())][-1] if line.startswith(plain, at.column) else ""
+        return Message(f"{explained}; {problem}", explained.remedy, line=corrected)
 
     def refuse_value(
         self,
@@ -83,33 +94,32 @@ class Document:
         message: str,
         meanings: Sequence[tuple[str, Any]] = (),
         width: int = 0,
+        start: int | None = None,
     ) -> None:
-        """Add a problem of the text of a scalar; what stands for it is not what the file says.
+        """Add a problem of the text of a scalar, whose value is then not what the file says.
 
         Args:
-            line: where it stands, from 0, as ``index``.
-            index: of its first character in the line.
+            line: its line, from 0.
+            index: the position of the problem in the line, from 0.
             path: of the value.
             message: what is wrong.
-            meanings: what it may have been meant to be: source text and value. It is corrected where the option at
-                ``path`` takes one of them only.
+            meanings: the values that it may have been meant to be, each with its source text. The message recommends
+                those that the option at ``path`` accepts.
             width: how many characters of the line it takes.
+            start: the position of its first character, if that is not ``index``.
         """
         self.faulty.append(path or ("",))
-        self._told.add(path)
-        told = as_message(message)
-        from runner.model.expected import kind_at  # start-up time: most files have no problem
+        self._refused.add(path)
+        problem = as_message(message)
+        if meanings:
+            first = index if start is None else start
+            problem = _recommend(problem, path, meanings, self._line(line)[first : first + width])
+        self.report_at(line, index, path, problem, replaced=width, start=start)
 
-        kind = kind_at(path) if meanings else None
-        taken = [source for source, value in meanings if kind and kind.read(value, path, ignore) is not INVALID]
-        if len(taken) == 1:
-            told = Message(told, told.remedy, replacement=taken[0])
-        self.report_at(line, index, path, told, replaced=width)
-
-    def _width(self, at: Place, text: str) -> int:
+    def _width(self, at: Position, text: str) -> int:
         """Return the width of a scalar in its line; 0 if its source differs from its value."""
         rest = self._line(at.line)[at.column :]
-        return next((len(each) for each in (text, f'"{text}"', f"'{text}'") if rest.startswith(each)), 0)
+        return next((len(source) for source in (text, f'"{text}"', f"'{text}'") if rest.startswith(source)), 0)
 
     def report_at(
         self,
@@ -122,60 +132,85 @@ class Document:
         from_code: bool = False,
         fits: bool = False,
         replaced: int = 0,
+        start: int | None = None,
+        corrected: str = "",
     ) -> None:
         """Add a problem at a line and character index, both from 0.
 
-        ``replaced``: how many characters from there on a replacement that the message knows takes the place of.
+        Args:
+            line: the line.
+            index: the position of the problem in the line.
+            path: of the key or value.
+            message: what is wrong.
+            severity: of the problem.
+            from_code: whether it was found by looking at the code that a job runs.
+            fits: as in :meth:`report`.
+            replaced: how many characters the replacement that the message suggests takes the place of.
+            start: the position of the first of them, if that is not ``index``.
+            corrected: the line as it was probably meant, in place of a replacement.
         """
         from runner.model.expected import expected_at  # start-up time: most files have no problem
 
         source = self._line(line)
         column = display_column(source, index)
-        # Two jobs that share a value through an anchor share its fault.
-        if (line, column, message) not in self._seen and len(self.problems) < MAX_FAULTS:
-            self._seen.add((line, column, message))
-            shown = len(source) <= LONGEST_SOURCE and not is_secret(path) and "secrets:" not in source
-            kept = source if shown else ""
-            told = as_message(message)
-            self.problems.append(
-                Problem(
-                    self.file,
-                    line + 1,
-                    column,
-                    show_path(path),
-                    one_line(message),
-                    severity,
-                    source=kept,
-                    expected="" if from_code or fits else one_line(expected_at(path)),
-                    from_code=from_code,
-                    remedy=one_line(told.remedy),
-                    replacement=told.replacement if replaced else "",
-                    replaced=replaced,
-                )
+        # Two jobs that share a value through an anchor share its problem.
+        if (line, column, message) in self._seen or len(self.problems) >= MAX_PROBLEMS:
+            return
+        self._seen.add((line, column, message))
+        shown = len(source) <= LONGEST_SOURCE and not is_secret(path) and "secrets:" not in source
+        problem = as_message(message)
+        replacement, alternatives = problem.replacement, problem.alternatives
+        if corrected := corrected or problem.line:
+            start, replaced, replacement = _difference(source, corrected)
+        elif not replaced or not (replacement or alternatives):
+            replaced, replacement, alternatives = 0, "", ()
+        self.problems.append(
+            Problem(
+                self.file,
+                line + 1,
+                column,
+                show_path(path),
+                one_line(message),
+                severity,
+                source=source if shown else "",
+                expected="" if from_code or fits else one_line(expected_at(path)),
+                from_code=from_code,
+                remedy=one_line(problem.remedy),
+                replacement=replacement,
+                alternatives=alternatives,
+                replaced=replaced,
+                start=index if start is None else start,
             )
+        )
 
-    def refuse(self, message: str, line: int = 0, index: int = 0) -> Document:
-        """Add a problem that leaves nothing to read."""
+    def refuse(self, message: str, line: int = 0, index: int = 0, corrected: str = "") -> Document:
+        """Add a problem that leaves nothing to read; ``corrected``: the line as it was probably meant."""
         self.value = None
         self.faulty.append(())
-        self.report_at(line, index, (), message)
+        self.report_at(line, index, (), message, corrected=corrected)
         return self
+
+    def line_without_tag(self, line: int, index: int) -> str:
+        """Return a line without the tag at ``index``; empty if there is none."""
+        source = self._line(line)
+        tag = re.compile(r"!\S*[ ]*").match(source, index)
+        return source[:index] + source[tag.end() :] if tag is not None else ""
 
     def line_of(self, path: Path) -> int:
         """Return the line, counted from 1, of the key at ``path``."""
         line = self.shallow_lines.get(path)
         if line is not None:
             return line
-        from runner.yaml_reader.place import locate  # start-up time: the lines of jobs are in a cache
+        from runner.yaml_reader.position import locate  # start-up time: the lines of jobs are cached
 
-        return locate(self._places(), path)[0].line + 1
+        return locate(self._positions(), path)[0].line + 1
 
-    def _places(self) -> Place:
+    def _positions(self) -> Position:
         if self._root is None:
             from runner.yaml_reader.parser import OPEN_PARSER  # start-up time: most files have no problem
-            from runner.yaml_reader.place import places
+            from runner.yaml_reader.position import positions
 
-            self._root = places(self._text, OPEN_PARSER)
+            self._root = positions(self._text, OPEN_PARSER)
         return self._root
 
     def _line(self, line: int) -> str:
@@ -184,13 +219,59 @@ class Document:
         return self._lines[line] if line < len(self._lines) else ""
 
 
-def _quoted(told: Message, plain: str) -> Message:
-    """Return a message that asks for quotes with the text in them, and as replacement where that is accepted."""
-    if told.quotable is None:
-        return told
+def _quoted(problem: Message, plain: str) -> Message:
+    """Return a message that recommends quotes, with the quoted text, which replaces the value if it is accepted."""
+    if problem.quotable is None:
+        return problem
     quoted = f'"{plain}"'
-    replacement = quoted if told.quotable(plain) else ""
-    return Message(f"{told}: {quoted}", f"{told.remedy}: {quoted}", replacement=replacement)
+    replacement = quoted if problem.quotable(plain) else ""
+    return Message(f"{problem}: {quoted}", f"{problem.remedy}: {quoted}", replacement=replacement)
+
+
+def _recommend(problem: Message, path: Path, meanings: Sequence[tuple[str, Any]], text: str) -> Message:
+    """Return the message about a doubtful text with those of its meanings that the option at ``path`` accepts."""
+    from runner.model.expected import type_at  # start-up time: most files have no problem
+
+    value_type = type_at(path)
+    if value_type is None:
+        return problem
+    accepted = [source for source, value in meanings if value_type.read(value, path, ignore) is not INVALID]
+    if not accepted:
+        return _refusal(value_type, path, meanings, text) or problem
+    what = problem.removesuffix(f", {problem.remedy}")
+    if len(accepted) == 1:
+        verb = "quote it:" if accepted[0] == f'"{text}"' else "write"
+        return advise(what, f"{verb} {accepted[0]}", replacement=accepted[0])
+    return Message(problem, problem.remedy, alternatives=tuple(accepted))
+
+
+def _refusal(value_type: ValueType, path: Path, meanings: Sequence[tuple[str, Any]], text: str) -> Message | None:
+    """Return the message of an option about the likeliest meaning of a text, as it refuses all of them."""
+    found: list[Message] = []
+
+    at = path
+
+    def report(path: Path, message: str, *, on_key: bool = False) -> None:
+        if path == at and not on_key:
+            found.append(as_message(message))
+
+    likeliest = next((value for source, value in meanings if value != text), text)
+    value_type.read(likeliest, path, report)
+    return found[0] if found else None
+
+
+def _difference(source: str, corrected: str) -> tuple[int, int, str]:
+    """Return where two lines differ: the index of the first change, the characters replaced, and their replacement."""
+    start = _common(source, corrected)
+    left, right = source[start:], corrected[start:]
+    same = _common(left[::-1], right[::-1])
+    return start, len(left) - same, right[: len(right) - same]
+
+
+def _common(one: str, other: str) -> int:
+    """Return how many characters two texts have in common at their start."""
+    longest = min(len(one), len(other))
+    return next((at for at in range(longest) if one[at] != other[at]), longest)
 
 
 def source_of(documents: Sequence[Document], path: Path) -> Document:

@@ -1,4 +1,4 @@
-"""The parser of PyYAML that is used: libyaml's where PyYAML was compiled with it, else the one in Python."""
+"""The parser of PyYAML: that of libyaml if PyYAML was compiled with it, otherwise the one in Python."""
 
 from __future__ import annotations
 
@@ -7,4 +7,4 @@ from typing import Any
 import yaml
 
 OPEN_PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""Only events are taken from it."""
+"""Only its events are used, never the values that it would construct."""

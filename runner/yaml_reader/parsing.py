@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import yaml
 
-from runner.yaml_reader import syntax
 from runner.yaml_reader.builder import Builder, Stop
 from runner.yaml_reader.document import Document
 from runner.yaml_reader.parser import OPEN_PARSER
@@ -19,8 +18,10 @@ def parse(document: Document, text: str) -> None:
     except Stop as stop:
         document.refuse(stop.message, stop.mark.line, stop.mark.column)
     except yaml.YAMLError as error:
-        fault = syntax.explain(error, text)
-        document.refuse(fault.message, fault.line, fault.index)
+        from runner.yaml_reader.syntax import explain  # start-up time: most files have no syntax error
+
+        fault = explain(error, text)
+        document.refuse(fault.message, fault.line, fault.index, fault.corrected)
     finally:
         parser.dispose()
     if "\t" in text and document.readable:

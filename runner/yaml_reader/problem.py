@@ -15,6 +15,9 @@ _LONGEST_MESSAGE = 500
 _LONGEST_LINE = 160
 _TAB_STOP = 8
 
+LONGEST_SOURCE = 4096
+"""A longer line is not shown with a problem."""
+
 
 Severity = Literal["error", "warning"]
 
@@ -41,19 +44,23 @@ class Problem:
     from_code: bool = field(default=False, compare=False)
     """Whether the fault was found by looking at the code that a job runs."""
     remedy: str = field(default="", compare=False)
-    """What to do, in words; empty where the message names nothing."""
+    """What to do, as a phrase; empty if the message does not say."""
     replacement: str = field(default="", compare=False)
-    """What to write instead of the next ``replaced`` characters of ``source``; empty where that is not known."""
+    """The text to write in place of ``replaced`` characters of ``source``; empty if that is not known."""
+    alternatives: tuple[str, ...] = field(default=(), compare=False)
+    """Several such texts, where nobody can know which one was meant."""
     replaced: int = field(default=0, compare=False)
+    start: int = field(default=0, compare=False)
+    """The position in ``source`` of the first character to replace: a character index from 0."""
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}:{self.column}: "
-        told = f"{self.path}: {self.message}" if self.path else self.message
-        return where + (told if self.severity == "error" else f"{self.severity}: {told}")
+        text = f"{self.path}: {self.message}" if self.path else self.message
+        return where + (text if self.severity == "error" else f"{self.severity}: {text}")
 
     @property
     def index(self) -> int:
-        """The position in ``source``: a character index from 0."""
+        """The position of the problem in ``source``: a character index from 0."""
         for index in range(len(self.source) + 1):
             if display_column(self.source, index) >= self.column:
                 return index
@@ -61,15 +68,26 @@ class Problem:
 
     @property
     def corrected(self) -> str:
-        """The line as it was probably meant; empty where that is not known, or the line is long."""
-        if not self.replacement or not self.source or len(self.source) > _LONGEST_LINE:
+        """The line as it was probably meant; empty if that is not known, or the line is long."""
+        changed = (self.replacement or self.replaced) and not self.alternatives
+        return self._with(self.replacement) if changed else ""
+
+    @property
+    def alternative_lines(self) -> tuple[str, ...]:
+        """The line with each of the alternatives."""
+        return tuple(line for text in self.alternatives if (line := self._with(text)))
+
+    def _with(self, text: str) -> str:
+        if not self.source or len(self.source) > _LONGEST_LINE:
             return ""
-        return self.source[: self.index] + self.replacement + self.source[self.index + self.replaced :]
+        return self.source[: self.start] + text + self.source[self.start + self.replaced :]
 
     @property
     def fix(self) -> str:
         """The advice in one line: the corrected line if it is known, otherwise the remedy."""
-        return self.corrected.strip() or self.remedy
+        corrected = self.corrected.strip()
+        # A line whose indentation alone is wrong would look like the one above it.
+        return corrected if corrected and corrected != self.source.strip() else self.remedy
 
     def as_dict(self) -> dict[str, object]:
         """Return the problem as a JSON object."""

@@ -1,7 +1,7 @@
-"""Read plain (unquoted) YAML scalars: YAML 1.2's core schema, without values that YAML 1.1 reads differently.
+"""Read plain (unquoted) YAML scalars by the core schema of YAML 1.2, without those that YAML 1.1 reads differently.
 
-Where the two versions of YAML disagree, or JSON has no such value, the text is refused with a remedy: a
-person who wrote ``no``, ``010`` or ``1:30`` meant something, and each tool would guess differently.
+A text that the two versions read differently, or that JSON has no value for, is refused with a remedy: people who
+write ``no``, ``010``, or ``1:30`` mean something, and tools would guess differently.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ _NO_NUMBER = re.compile(r"[-+]?\.(inf|Inf|INF|nan|NaN|NAN)\Z")
 
 
 class Doubtful(ValueError):
-    """A plain scalar that has no one meaning; the message says what to write.
+    """A plain scalar that YAML readers do not agree on; the message says what to write.
 
-    ``meanings`` are what it may have been meant to be, each with its source text and its value.
+    ``meanings``: the values that it may have been meant to be, each with its source text.
     """
 
     def __init__(self, message: Message, *meanings: tuple[str, Any]) -> None:
@@ -61,7 +61,7 @@ def resolve(text: str) -> Any:
     """Return the value of a plain scalar: None, a bool, an int, a float or the text itself.
 
     Raises:
-        Doubtful: with the remedy.
+        Doubtful: readers do not agree on it, or JSON has no such value.
     """
     if text and text[0] not in _FIRST:
         return text
@@ -69,13 +69,7 @@ def resolve(text: str) -> Any:
         return _CONSTANTS[text]
     if text in _TRUTHY:
         meant = _TRUTHY[text]
-        raise Doubtful(
-            advise(
-                f"{text} is {meant} to some YAML readers and text to others", f'write {meant}, or "{text}" for text'
-            ),
-            (meant, meant == "true"),
-            _as_text(text),
-        )
+        raise _doubt(text, meant, [(meant, meant == "true")])
     if text[0] not in "-+.0123456789":
         return text
     if _INTEGER.match(text):
@@ -85,7 +79,7 @@ def resolve(text: str) -> Any:
     if _FLOAT.match(text):
         value = float(text)
         if math.isinf(value):
-            raise Doubtful(advise(f"{text} is too large for a number", f'quote it: "{text}"'), _as_text(text))
+            raise Doubtful(advise(f"{text} is too large a number", f'quote it: "{text}"'), _as_text(text))
         return value
     if _HEX.match(text):
         return _integer(text, 16)
@@ -94,10 +88,7 @@ def resolve(text: str) -> Any:
 
 def _integer(text: str, base: int) -> int:
     if len(text) > 20 or abs(value := int(text, base)) > LARGEST:
-        raise Doubtful(
-            advise("the number does not fit into 64 bits", "quote it if it is a text such as an account number"),
-            _as_text(text),
-        )
+        raise Doubtful(advise("the number does not fit into 64 bits", f'quote it: "{text}"'), _as_text(text))
     return value
 
 
@@ -115,55 +106,45 @@ def _as_number(text: str) -> list[tuple[str, Any]]:
     return [(text, value)] if isinstance(value, int | float) else []
 
 
+def _doubt(text: str, readings: str, values: list[tuple[str, Any]]) -> Doubtful:
+    """Return the doubt about a text that is also read as something else.
+
+    Args:
+        text: the scalar.
+        readings: the other readings, for the message.
+        values: the values of those that may have been meant, each with its source text.
+    """
+    meanings = [*values, _as_text(text)]
+    choice = ", or ".join(source for source, _ in meanings)
+    return Doubtful(advise(f"{text} may be read as {readings} or as text", f"write {choice} for text"), *meanings)
+
+
 def _refuse_leading_zero(text: str) -> Any:
     decimal = re.sub(r"^([-+]?)0+(?=[0-9])", r"\1", text)
     octal = ""
-    if re.fullmatch(r"[-+]?[0-7]+", text) and len(text) < 24:
-        octal = f" (some YAML readers take it as octal {int(text, 8)})"
-    message = advise(f"{text} has a leading zero{octal}", f'write {decimal}, or "{text}" for text')
-    raise Doubtful(message, *_as_number(decimal), _as_text(text))
+    if re.fullmatch(r"[-+]?[0-7]+", text) and len(text) < 24 and str(int(text, 8)) != decimal:
+        octal = f", as the octal number {int(text, 8)},"
+    raise _doubt(text, f"{decimal}{octal}", _as_number(decimal))
 
 
 def _refuse_other_spellings(text: str) -> Any:
     if _OCTAL.match(text):
         number = str(int(text.replace("0o", ""), 8)) if len(text) < 24 else ""
-        meant = f"{number}, or " if number else ""
-        raise Doubtful(
-            advise(f"{text} is octal to some YAML readers and text to others", f'write {meant}"{text}" for text'),
-            *_as_number(number),
-            _as_text(text),
-        )
+        raise _doubt(text, f"the number {number}" if number else "a number", _as_number(number))
     if _BINARY.match(text):
-        raise Doubtful(
-            advise(f"{text} is a binary number to some YAML readers", f'write it in decimal, or "{text}" for text'),
-            *(_as_number(str(int(text.replace("_", ""), 2))) if len(text) < 64 else ()),
-            _as_text(text),
-        )
+        number = str(int(text.replace("_", ""), 2)) if len(text) < 64 else ""
+        raise _doubt(text, f"the number {number}" if number else "a number", _as_number(number))
     if _SEXAGESIMAL.match(text):
-        seconds = ""
-        parts = re.sub(r"[-+_]", "", text).split(".")[0].split(":")
+        seconds = "a number"
         if len(text) < 24:
             total = 0
-            for part in parts:
+            for part in re.sub(r"[-+_]", "", text).split(".")[0].split(":"):
                 total = total * 60 + int(part)
-            seconds = f" as the number {total}"
-        raise Doubtful(
-            advise(
-                f"{text} is read{seconds} by some YAML readers",
-                f'quote it for text: "{text}"; a duration has units, such as 90s or 1h30m',
-            ),
-            _as_text(text),
-        )
+            seconds = f"the number {total}"
+        raise _doubt(text, seconds, [])
     if _UNDERSCORED.match(text):
         plain = text.replace("_", "")
-        raise Doubtful(
-            advise(
-                f"{text} is a number to some YAML readers and text to others", f'write {plain}, or "{text}" for text'
-            ),
-            *_as_number(plain),
-            _as_text(text),
-        )
+        raise _doubt(text, f"the number {plain}", _as_number(plain))
     if _NO_NUMBER.match(text):
-        message = advise(f"{text} is not a number that JSON can hold", f'quote it if text is meant: "{text}"')
-        raise Doubtful(message, _as_text(text))
+        raise Doubtful(advise(f"{text} is not a number that JSON can hold", f'quote it: "{text}"'), _as_text(text))
     return text

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from runner.model.message import advise
+from runner.model.message import Message, advise
 from runner.yaml_reader.document import Document
 from runner.yaml_reader.parser import OPEN_PARSER
 
@@ -40,11 +40,24 @@ def report_tabs(document: Document, text: str) -> None:
                 continue
             if rest and not rest.startswith("#") and "#" not in text[max(begin, last_end) : at]:
                 document.faulty.append(("",))
-                document.report_at(
-                    number, match.start(), (), advise("a tab, YAML is indented with spaces only", "replace it", ": ")
-                )
+                _report(document, text, number, match.start())
             break  # one is enough, and what follows it is a comment or the end of the line
         begin += len(line)
+
+
+def tab_message(line: str, index: int) -> Message:
+    """Return the message for a tab at ``index``."""
+    if not line[:index].strip():
+        return advise("YAML does not allow tabs as indentation", "indent with spaces")
+    return advise("YAML does not allow a tab here", "write a space")
+
+
+def _report(document: Document, text: str, row: int, index: int) -> None:
+    from runner.yaml_reader.corrected_line import correct, with_spaces  # start-up time: most files have no tabs
+
+    lines = text.splitlines()
+    corrected = correct(lines, row, with_spaces(lines, row, index))
+    document.report_at(row, index, (), tab_message(lines[row], index), corrected=corrected)
 
 
 def _span(event: Any) -> tuple[int, int]:

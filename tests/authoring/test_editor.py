@@ -105,22 +105,23 @@ SLOT_TEMPLATE = (
     "write ${run.slot.date}, ${run.slot.date - 1d}, or ${run.slot - 1d | %Y%m%d}; write $${ for a literal ${"
 )
 MARKS = {
-    "timeout: 30": (5, 14, "write a duration with a unit, such as 90s, 15m, 1h30m or 2d"),
-    "timeout: 30 minutes": (5, 14, "write a duration with a unit, such as 90s, 15m, 1h30m or 2d"),
+    "timeout: 30": (5, 14, "write a duration with a unit, such as 90s, 15m, 1h30m, or 2d"),
+    "timeout: 30 minutes": (5, 14, "write a duration with a unit, such as 90s, 15m, 1h30m, or 2d"),
     "timeuot: 30s": (5, 5, "Property timeuot is not allowed."),
     "priority: 12": (5, 15, "Value is above the maximum of 9."),
     "delivery: once": (5, 15, 'Value is not accepted. Valid values: "at_least_once", "at_most_once", null.'),
     "enabled: maybe": (5, 14, "Incorrect type. Expected one of boolean, null."),
     "retry: {max_retires: 3}": (5, 13, "Property max_retires is not allowed."),
-    "kwargs: {1a: 3}": (5, 14, "a keyword argument is a Python identifier"),
+    "kwargs: {1a: 3}": (5, 14, "use letters, digits, and underscores, no digit first"),
     'kwargs: {a: "${HOME}"}': (5, 17, TEMPLATE),
     'env: {A: "x ${params.a b}"}': (5, 14, TEMPLATE),
     "secrets: {A: hunter2}": (
         5,
         18,
-        "write env:NAME, file:PATH, or exec:COMMAND, where the worker finds it; the secret itself does not belong here",
+        "write env:NAME, file:PATH, or exec:COMMAND, where the worker finds the secret; "
+        "do not write the secret itself here",
     ),
-    "overrun: 30": (5, 14, "write a duration with a unit, such as 90s, 15m, 1h30m or 2d"),
+    "overrun: 30": (5, 14, "write a duration with a unit, such as 90s, 15m, 1h30m, or 2d"),
     "pause_after: 0": (5, 18, "Value is below the minimum of 1."),
     "rate: {limit: 0, per: 1m}": (5, 19, "Value is below the minimum of 1."),
     "rate: {limit: 5}": (5, 5, 'Missing property "per".'),
@@ -174,8 +175,8 @@ STEP_MARKS = {
     ),
     "paralel: 4": (7, 9, "Property paralel is not allowed."),
     "at_once: 4": (5, 7, 'Missing property "each".'),
-    "params: {a: 1}": (7, 17, "is for a step with job, write kwargs"),
-    "job: other": (6, 15, "is for a step with task"),
+    "params: {a: 1}": (7, 17, "is only for a step with job, use kwargs"),
+    "job: other": (6, 15, "is only for a step with task"),
 }
 
 

@@ -234,7 +234,7 @@ def test_a_calendar_that_nobody_declares(project: Path) -> None:
     for cached in (True, True, False):
         catalog = load_catalog(settings, use_cache=cached)
         [problem] = catalog.problems
-        told = "jobs.nightly.schedule.except[0]: runner.yaml declares no calendar days, did you mean calendar:dyas?"
+        told = "jobs.nightly.schedule.except[0]: runner.yaml has no calendar days, did you mean calendar:dyas?"
         assert str(problem) == f"jobs.d/jobs.yaml:2:65: {told}"
         assert (list(catalog.jobs), list(catalog.broken)) == (["other"], ["nightly"])
     assert load_files([project / "jobs.d"], base=project).problems == ()
@@ -251,7 +251,7 @@ def test_a_calendar_that_nobody_declares_in_a_list_of_schedules(project: Path, s
     (project / "runner.yaml").write_text("namespace: a\n")
     (project / "jobs.d/jobs.yaml").write_text(f"jobs:\n  nightly: {{task: 'a:b', schedule: {schedule}}}\n")
     [problem] = load_catalog(load_settings(project)).problems
-    assert str(problem).startswith(f"jobs.d/jobs.yaml:{place}: runner.yaml declares no calendar days")
+    assert str(problem).startswith(f"jobs.d/jobs.yaml:{place}: runner.yaml has no calendar days")
 
 
 def test_a_file_that_cannot_be_read_is_told_where_it_is_named(project: Path) -> None:

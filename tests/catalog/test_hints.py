@@ -67,7 +67,7 @@ OPTIONS = [
     ("startingDeadlineSeconds: 30", "did you mean expires?"),
     # GitHub Actions
     ("run: echo hello", "a shell script is kwargs.script of task runner.tasks.shell:run"),
-    ("steps: [{run: echo}]", "write the name of each as its key, such as load: {…}"),
+    ("steps: [{run: echo}]", "use the name of each step as its key, such as load: {…}"),
     ("steps: [{name: build, run: echo}]", "such as build: {…}"),
     ("needs: [build]", "write both as steps of one job"),
     ("runs-on: ubuntu", "did you mean queue?"),
@@ -75,8 +75,8 @@ OPTIONS = [
     # systemd timers
     ("OnCalendar: daily", "did you mean schedule?"),
     ("schedule: {OnCalendar: daily}", "did you mean cron?"),
-    ('schedule: "*-*-* 02:00:00"', "that is an OnCalendar of systemd"),
-    ("schedule: Mon..Fri *-*-* 08:00", "that is an OnCalendar of systemd"),
+    ('schedule: "*-*-* 02:00:00"', "it is an OnCalendar of systemd"),
+    ("schedule: Mon..Fri *-*-* 08:00", "it is an OnCalendar of systemd"),
     ("schedule: daily", 'write "@daily"'),
     ("schedule: {cron: '@daily', Persistent: true}", "did you mean catchup?"),
     ("OnFailure: mail", "did you mean hooks.failure?"),
@@ -92,11 +92,11 @@ OPTIONS = [
     ('schedule: "CRON_TZ=Europe/Berlin @every 5m"', "write {every: 5m, timezone: Europe/Berlin}"),
     ('schedule: "CRON_TZ=UTC 0 0 2 ? * MON"', 'write {cron: "0 0 2 * * MON", timezone: UTC}'),
     ('schedule: "CRON_TZ=UTC @midnite"', 'write {cron: "@midnite", timezone: UTC}'),
-    ('schedule: "CRON_TZ=UTC H 2 * * *"', "timezone: UTC; and for the rest, H is of Jenkins"),
+    ('schedule: "CRON_TZ=UTC H 2 * * *"', "timezone: UTC; and for the rest, H is syntax of Jenkins"),
     ('schedule: "CRON_TZ=Europe/Berlin"', '{cron: "0 2 * * *", timezone: Europe/Berlin}'),
     ('schedule: "CRON_TZ=UTC\\n0 2 * * *"', '{cron: "0 2 * * *", timezone: UTC}'),
-    ('schedule: "0 0 2 15W * ?"', "15W as day-of-month is of Quartz"),
-    ('schedule: "0 0 2 L-3 * ? 2026"', "L-3 as day-of-month is of Quartz"),
+    ('schedule: "0 0 2 15W * ?"', "15W as day-of-month is syntax of Quartz"),
+    ('schedule: "0 0 2 L-3 * ? 2026"', "L-3 as day-of-month is syntax of Quartz"),
     ("hooks: {failure: (a, b)}", "YAML has no tuples: write [a, …]"),
     ("retry: {for: (ValueError, OSError)}", "YAML has no tuples: write [ValueError, …]"),
     ("params: {a: {enum: (1, 2)}}", "YAML has no tuples: write [1, …]"),
@@ -107,16 +107,16 @@ OPTIONS = [
     ('schedule: "@every 100ms"', "the shortest interval is {every: 1s}"),
     ('args: "[1, 2]"', "write [1, 2]"),
     ('schedule: "@every day"', "such as {every: 15m}"),
-    ('schedule: "0 12 * * ?"', '? is * here, write "0 12 * * *"'),
+    ('schedule: "0 12 * * ?"', 'here ? is *, write "0 12 * * *"'),
     (
         'schedule: "0 0 12 ? * 2 2026"',
-        '"0 0 12 * * 2"; there is no field for the year; Sunday is 0 or 7 here, and not 1',
+        '"0 0 12 * * 2"; there is no field for the year; here Sunday is 0 or 7, not 1',
     ),
     ('schedule: "*/30 * * * * * *"', "the last of its 7 fields is a year"),
     ("schedule: cron(0 12 ? * MON-FRI *)", 'write "0 12 * * MON-FRI"'),
     ("schedule: rate(5 minutes)", "write {every: 5m}"),
-    ('schedule: "H/15 * * * *"', "H is of Jenkins"),
-    ('schedule: "0~59 2 * * *"', "~ is of OpenBSD"),
+    ('schedule: "H/15 * * * *"', "H is syntax of Jenkins"),
+    ('schedule: "0~59 2 * * *"', "~ is syntax of OpenBSD"),
     ("schedule: PT15M", "write {every: 15m}"),
     ("schedule: every 5 minutes", "write {every: 5m}"),
     ('schedule: "02:30"', 'write "30 2 * * *"'),
@@ -144,10 +144,10 @@ STEP_OPTIONS = [
     ("continue-on-error: true", "did you mean may_fail?"),
     ("timeout-minutes: 5", "did you mean timeout?"),
     ("needs: other", "expected a list, got text, write [other]"),
-    ("if: always()", "'always()' is of GitHub Actions, write when: ended"),
-    ('if: "${{ failure() }}"', "is of GitHub Actions, write when: failed"),
-    ("if: success()", "is of GitHub Actions, remove it, since it is the default"),
-    ('kwargs: {os: "${{ matrix.os }}"}', "${{ is of GitHub Actions, write ${…} with one brace"),
+    ("if: always()", "'always()' is a function of GitHub Actions, write when: ended"),
+    ('if: "${{ failure() }}"', "is a function of GitHub Actions, write when: failed"),
+    ("if: success()", "is a function of GitHub Actions, remove it, because it is the default"),
+    ('kwargs: {os: "${{ matrix.os }}"}', "${{ is the syntax of GitHub Actions, write ${…} with one brace"),
     ("with: {path: x}", "write kwargs for a task, params for a job"),
     # Dagu
     ("depends: [other]", "did you mean needs?"),
@@ -381,9 +381,14 @@ def test_a_line_as_corrected_has_no_fault_there_and_brings_none(tmp_path: Path, 
         lines = text.split("\n")
         assert lines[problem.line - 1].rstrip("\r") == problem.source
         lines[problem.line - 1] = problem.corrected
-        after = {(each.path, each.message) for each in problems_of(path, "\n".join(lines))}
-        assert (problem.path, problem.message) not in after
-        assert after <= known, problem.corrected
+        after = problems_of(path, "\n".join(lines))
+        if not problem.path:
+            # An error of the syntax ended the reading: what follows is read now, and may have problems.
+            assert all(each.line > problem.line for each in after), problem.corrected
+            continue
+        left = {(each.path, each.message) for each in after}
+        assert (problem.path, problem.message) not in left
+        assert left <= known, problem.corrected
 
 
 def test_mistakes_that_have_one_meaning_are_corrected(tmp_path: Path) -> None:

@@ -171,10 +171,10 @@ jobs:
 @pytest.mark.parametrize(
     ("each", "message"),
     [
-        (list(range(10_001)), "has 10001 items, at most 10000 are allowed"),
+        (list(range(10_001)), "has 10001 items, at most 10000 are allowed, remove some"),
         (
             {"a": list(range(101)), "b": list(range(100))},
-            "has 10,100 combinations, at most 10,000 are allowed, use two steps",
+            "has 10,100 combinations, at most 10,000 are allowed, split the step",
         ),
     ],
     ids=["items", "combinations"],

@@ -37,9 +37,11 @@ def test_each_problem_has_its_line_a_caret_and_a_fix(folder: Path) -> None:
     write(folder, BROKEN)
     done = runner_cli("validate", cwd=folder).check(2)
     assert done.stdout.splitlines() == [
-        "jobs.d/a.yaml:4:14: jobs.x.kwargs.说明: '说明' is not valid, a keyword argument is a Python identifier",
+        "jobs.d/a.yaml:4:14: jobs.x.kwargs.说明: "
+        "'说明' is not valid, use letters, digits, and underscores, no digit first",
         "    4 |     kwargs: {说明: 1}",
         "      |              ^",
+        "      = fix: use letters, digits, and underscores, no digit first",
         "jobs.d/a.yaml:5:14: jobs.x.timeout: 30 has no unit, write 30s, 30m or 30h",
         "    5 |     timeout: 30",
         "      |              ^",
@@ -56,14 +58,14 @@ def test_each_problem_has_its_line_a_caret_and_a_fix(folder: Path) -> None:
         ('    env: {A: "x", B: yes}', 'env: {A: "x", B: "yes"}'),
         ("    enabled: yes", "enabled: true"),
         ("    retry: {max_retries: 010}", "retry: {max_retries: 10}"),
-        ("    steps: [a]", "write the name of each as its key, such as load: {…}"),
+        ("    steps: [a]", "use the name of each step as its key, such as load: {…}"),
         (
             "    depends_on: a",
             "write require: [{job: NAME, within: 1d}], or write both as steps of one job",
         ),
         ("    env: {VERSION: 1.10}", 'env: {VERSION: "1.10"}'),
-        ("    retry: 5", "write {max_retries: 5}"),
-        ("    queue: q，", "type that"),
+        ("    retry: 5", "retry: {max_retries: 5}"),
+        ("    queue: q，", "queue: q,"),
     ],
 )
 def test_the_fix_is_the_corrected_line_where_it_is_known(folder: Path, line: str, fix: str) -> None:

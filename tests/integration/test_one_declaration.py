@@ -201,7 +201,7 @@ BAD: list[tuple[str, str, Any, Any, str]] = [
     ("at", "2020-01-01", "2020-01-01", "2020-01-01", "2020-01-01 is in the past, leave it out to run now"),
     ("at", "2900-01-01", "2900-01-01", datetime(2900, 1, 1, tzinfo=UTC), "is more than 100 years ahead"),
     ("expires", "0s", "0s", 0, "0s is too short, write 1ms or more"),
-    ("queue", "a b", "a b", "a b", "'a b' is not valid, use 1 to 64 letters, digits, dots, dashes or underscores"),
+    ("queue", "a b", "a b", "a b", "'a b' is not valid, use 1 to 64 letters, digits, dots, dashes, or underscores"),
     ("priority", "20", 20, 20, "20 is out of range, write 0 to 9"),
     ("priority", "-1", -1, -1, "-1 is out of range, write 0 to 9"),
     ("priority", "high", "high", "high", "expected a whole number from 0 to 9, got text"),

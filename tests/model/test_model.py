@@ -35,13 +35,13 @@ def test_durations(text: str, seconds: float) -> None:
     ("text", "advice"),
     [
         ("30", "30 has no unit, write 30s, 30m or 30h"),
-        ("1:30", "1:30 is not a duration, write it with units, such as 1h30m"),
-        ("", "'' is not a duration, write a number with a unit, such as 90s, 15m, 1h30m or 2d"),
-        ("5 m", "'5 m' is not a duration, write a number with a unit, such as 90s, 15m, 1h30m or 2d"),
-        ("-5m", "'-5m' is not a duration, write a number with a unit, such as 90s, 15m, 1h30m or 2d"),
-        ("5m\n", "'5m\\n' is not a duration, write a number with a unit, such as 90s, 15m, 1h30m or 2d"),
-        ("11y", "'11y' is not a duration, write a number with a unit, such as 90s, 15m, 1h30m or 2d"),
-        ("4000d", "4000d is longer than ten years"),
+        ("1:30", "1:30 is not a duration, write 90m or 1h30m"),
+        ("", "'' is not a duration, write a number with a unit, such as 90s, 15m, 1h30m, or 2d"),
+        ("5 m", "'5 m' is not a duration, write a number with a unit, such as 90s, 15m, 1h30m, or 2d"),
+        ("-5m", "'-5m' is not a duration, write a number with a unit, such as 90s, 15m, 1h30m, or 2d"),
+        ("5m\n", "'5m\\n' is not a duration, write a number with a unit, such as 90s, 15m, 1h30m, or 2d"),
+        ("11y", "'11y' is not a duration, write a number with a unit, such as 90s, 15m, 1h30m, or 2d"),
+        ("4000d", "4000d is longer than ten years, write a shorter duration"),
     ],
 )
 def test_what_is_no_duration(text: str, advice: str) -> None:
@@ -62,7 +62,7 @@ def test_sizes_written_are_read_the_same(size: int) -> None:
 
 def test_what_is_no_size() -> None:
     for text in ("64", "1.5MiB", "-1B", "1B\n", "1TiB"):
-        with pytest.raises(ValueError, match="is not a size, write a whole number with B, KiB, MiB or GiB"):
+        with pytest.raises(ValueError, match="is not a size, write a whole number with B, KiB, MiB, or GiB"):
             parse_size(text)
 
 

@@ -107,7 +107,7 @@ def test_what_the_engine_lacks_is_named_where_it_stands(tmp_path: Path, pattern:
     path = tmp_path / "jobs.yaml"
     path.write_text(f"jobs:\n  a:\n    task: a:b\n    params:\n      x: {{{schema}}}\n", "utf-8")
     [problem] = load_files([path], base=tmp_path).problems
-    assert problem.message.startswith(f"{told} is not supported, since patterns are matched in linear time")
+    assert problem.message.startswith(f"{told} is not supported, because patterns are matched in linear time")
     line = path.read_text("utf-8").splitlines()[problem.line - 1]
     assert line[problem.column - 1 :].startswith(quoted)
 

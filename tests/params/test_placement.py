@@ -515,7 +515,7 @@ def test_a_function_that_runs_what_it_is_given_takes_nothing_of_a_submitter(task
     for each in (target, functools.partial(functools.partial(target, 1), check=True), wrapped, method):
         spec = job("ours.tasks:run", {})
         assert not list(misplaced(spec))
-        with pytest.raises(TargetError, match=r"params\.text: would (become code or a command|reach)"):
+        with pytest.raises(TargetError, match=r"params\.text: would (become code or a command|be passed)"):
             refuse_misplaced(spec, each)
         refuse_misplaced(job("ours.tasks:run", {}, unsafe=True), each)
 

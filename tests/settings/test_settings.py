@@ -130,7 +130,7 @@ def test_all_faults_come_at_once_with_line_and_column(project: Path) -> None:
         ("setup: boot\n", "write module:attribute"),
         ("worker: {queues: []}\n", "name at least one queue"),
         ("worker: {max_tasks_per_child: 10}\n", "did you mean recycle.runs?"),
-        ("worker: {recycle: 10}\n", "write {runs: 1000}"),
+        ("worker: {recycle: 10}\n", "write {runs: 10}"),
         ("worker: {recycle: {runs: 0}}\n", "write 1 to 1000000000"),
         ("worker: {recycle: {memory: 300M}}\n", "write 300MiB"),
         ("worker: {recycle: {memory: 1MiB}}\n", "write 32MiB to 1024GiB"),
@@ -382,7 +382,7 @@ def test_faults_of_both_files_are_told_where_they_stand(project: Path) -> None:
 def test_the_file_of_an_environment_is_read_as_strictly(project: Path) -> None:
     (project / "runner.prod.yaml").write_text("worker: {lease: 5s}\nworker: {lease: 6s}\n")
     (line,) = complaints(project, "namespace: x\n", RUNNER_ENV="prod")
-    assert line.startswith("runner.prod.yaml:2:1: worker: appears twice")
+    assert line.startswith("runner.prod.yaml:2:1: worker: is in line 1 already")
 
 
 @pytest.mark.parametrize(
