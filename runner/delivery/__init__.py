@@ -1,4 +1,4 @@
-"""Bring runs to workers without losing any: claim, lease, beat.
+"""Deliver runs to workers without losing any: claims, leases, beats.
 
-What waits, and who holds what, is in Redis. RabbitMQ, in ``amqp``, tells workers that something waits.
+Redis records the waiting runs and the claims. RabbitMQ, in ``amqp``, only tells workers that runs are waiting.
 """

@@ -1,4 +1,4 @@
-"""The claims that a worker holds. One object per worker process outlives connections and channels."""
+"""The claims of a worker. One object per worker process, which outlives connections and channels."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ DIED = "handed back by a worker whose process has died"
 
 
 def damaged(why: str) -> Failure:
-    """Return the failure of a run whose message cannot be read."""
+    """Return the failure for a run whose message cannot be read."""
     words = f"the message of this run was damaged: {why}"
     celery = {"exc_type": "DecodeError", "exc_message": [words], "exc_module": "kombu.exceptions"}
     return Failure("kombu.exceptions.DecodeError", words, None, celery)
 
 
 class Claims:
-    """The tokens that this worker holds, and what can be done with them.
+    """The claim tokens that this worker holds, and the operations on them.
 
-    Safe to use from several threads: the lease thread renews while the main loop takes and drops.
+    Thread-safe: the lease thread renews while the main loop claims and releases.
     """
 
     def __init__(self, open_ledger: Callable[[], Ledger], lease: float) -> None:
@@ -42,40 +42,40 @@ class Claims:
         self.lease = lease
         self._held: set[str] = set()
         self._left: set[str] = set()
-        """The tokens that could not be handed back while Redis was away."""
+        """The tokens that could not be handed back because Redis was unreachable."""
         self._asked_for: dict[str, float] = {}
-        """Tokens of dead takers under which nothing was claimed, and until when a claim may still come to be."""
+        """Tokens of dead takers without a claim, and the time until which their last request may still create one."""
         self._mutex = threading.Lock()
 
     @cached_property
     def _ledger(self) -> Ledger:
-        # Connected by the worker that makes the first claim, not by every process that knows the app.
+        # Connected at the first claim of a worker, and not in every process that loads the app.
         return self._open_ledger()
 
     def take(self, token: str) -> None:
-        """Note that a message was claimed under ``token``."""
+        """Record that a message was claimed under ``token``."""
         with self._mutex:
             self._held.add(token)
 
     def forget(self, token: str) -> None:
-        """Note that the claim is gone: the script that ended the attempt released it."""
+        """Record that the claim is gone: the script that ended the attempt released it."""
         with self._mutex:
             self._held.discard(token)
             self._left.discard(token)
 
     def holds(self, token: str) -> bool:
-        """Whether the claim is still ours, as far as we know."""
+        """Return whether this worker holds the claim, as far as it knows."""
         with self._mutex:
             return token in self._held
 
     @property
     def tokens(self) -> list[str]:
-        """All tokens held now."""
+        """Return all tokens that are held now."""
         with self._mutex:
             return list(self._held)
 
     def drop(self, token: str) -> None:
-        """Release the claim of a message that is done with.
+        """Release the claim of a message that is finished.
 
         Raises:
             Unavailable: Redis cannot be reached; the lease will run out instead.
@@ -84,7 +84,7 @@ class Claims:
         self._script("drop", token)
 
     def bury(self, token: str, raw: bytes, why: str, run_id: str | None) -> None:
-        """Keep a message that nobody can act on among the dead letters; its run, if it is ours, ends in FAILURE.
+        """Move a message that cannot be processed to the dead letters; its run, if there is one, ends in FAILURE.
 
         Raises:
             Unavailable: Redis cannot be reached; the lease will run out instead.
@@ -96,12 +96,12 @@ class Claims:
         self._script("drop", token)
 
     def hand_back(self, tokens: list[str], *, detail: str, untouched: bool = False) -> None:
-        """Give back runs whose processes are dead, to the front of their queues, uncharged.
+        """Return runs whose processes are dead to the front of their queues, without counting a loss.
 
         Args:
-            tokens: of their claims.
-            detail: why, for people.
-            untouched: whether nothing of their jobs was performed, so that they may start again in any case.
+            tokens: the tokens of their claims.
+            detail: the reason, for people.
+            untouched: whether no part of their jobs was performed, so that they may start again in any case.
 
         Raises:
             Unavailable: Redis cannot be reached; the leases will run out instead.
@@ -112,7 +112,7 @@ class Claims:
             self._ledger.script("hand_back", 0, detail, "1" if untouched else "", *tokens)
 
     def hand_back_asked(self, token: str) -> None:
-        """Give back what a dead taker has asked for. Its question may reach Redis later: see :meth:`hand_back_late`.
+        """Return the run that a dead taker has requested. The request may arrive later: see :meth:`hand_back_late`.
 
         Raises:
             Unavailable: Redis cannot be reached; the lease will run out instead.
@@ -122,9 +122,9 @@ class Claims:
         self.hand_back([token], detail=DIED, untouched=True)
 
     def hand_back_late(self) -> None:
-        """Give back what dead takers had asked for, where the question was still on its way when they died.
+        """Return the runs of requests that were still on their way when their takers died.
 
-        To be called several times in a lease: after one, a question that is still on its way is given up.
+        Call it several times per lease. After one lease, a request that has not arrived is given up.
 
         Raises:
             Unavailable: Redis cannot be reached.
@@ -141,9 +141,9 @@ class Claims:
     def hand_back_waiting(
         self, tokens: list[str], *, pause: float = 0.0, detail: str = "handed back by a worker"
     ) -> None:
-        """Give messages back to the front of their queues, or into the delayed set for ``pause`` seconds.
+        """Return messages to the front of their queues, or put them into the delayed set for ``pause`` seconds.
 
-        A claim under which an attempt has started stays ours: a taker may have started it a moment ago.
+        A claim whose attempt has started stays: a taker may have started it a moment ago.
 
         Raises:
             Unavailable: Redis cannot be reached; :meth:`hand_back_left` tries again.
@@ -153,7 +153,7 @@ class Claims:
         try:
             started = set(self._ledger.script("hand_back_waiting", milliseconds(pause), detail, *tokens))
         except Unavailable:
-            # Which of them have started is not known: they are renewed until it is.
+            # It is unknown which of them have started, so they are renewed until it is known.
             with self._mutex:
                 self._left |= self._held.intersection(tokens)
             raise
@@ -162,17 +162,17 @@ class Claims:
             self._held.difference_update(set(tokens) - started)
 
     def hand_back_left(self) -> None:
-        """Give back what could not be handed back while Redis was away.
+        """Return the messages that could not be handed back while Redis was unreachable.
 
         Raises:
-            Unavailable: it still is.
+            Unavailable: it is still unreachable.
         """
         with self._mutex:
             left = list(self._left)
         self.hand_back_waiting(left)
 
     def renew(self, others: Sequence[str] = ()) -> list[str]:
-        """Renew every lease, and those of ``others``; return the tokens that are not held, or not any more.
+        """Renew all leases and those of ``others``; return the tokens that are not or no longer held.
 
         Raises:
             Unavailable: Redis cannot be reached.

@@ -1,4 +1,4 @@
-"""Hand hints over to RabbitMQ on behalf of whoever submits, and open ledgers that do so."""
+"""Hand hints over to RabbitMQ after a submission, and open ledgers that do so."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ log = logging.getLogger(__name__)
 
 
 class PublishingCourier:
-    """Publishes at once, and notes what RabbitMQ has confirmed: for clients."""
+    """The courier of clients: it publishes hints at once and records which of them RabbitMQ confirmed."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._publisher: HintPublisher | None = None
 
     def hand_over(self, hints: Sequence[Hint]) -> Sequence[Hint]:
-        """Return those that RabbitMQ has not confirmed within 5 s; any worker publishes them later."""
+        """Publish hints; return those that RabbitMQ did not confirm within 5 s. Any worker publishes them later."""
         if self._publisher is None:
             from runner.delivery.amqp.publisher import HintPublisher  # start-up time: it imports py-amqp
 
@@ -42,7 +42,7 @@ class PublishingCourier:
 
     @property
     def trouble(self) -> str:
-        """Why the last hints were not confirmed."""
+        """Return the reason why the last hints were not confirmed."""
         return self._publisher.trouble if self._publisher is not None else ""
 
     def close(self) -> None:
@@ -52,7 +52,8 @@ class PublishingCourier:
 
 
 class LeavingCourier:
-    """Leaves hints to the publishers of workers: for workers themselves, which must not wait for RabbitMQ."""
+    """The courier inside workers: it leaves hints to the publisher thread of a worker, because takers must not wait for
+    RabbitMQ."""
 
     trouble = ""
 
@@ -60,7 +61,7 @@ class LeavingCourier:
         self._store = store
 
     def hand_over(self, hints: Sequence[Hint]) -> Sequence[Hint]:
-        """Have them published at once, by whichever worker comes first."""
+        """Leave the hints in the ledger for the first worker that publishes."""
         try:
             leave_to_workers(self._store, hints)
         except RunnerError as error:
@@ -68,17 +69,17 @@ class LeavingCourier:
         return ()
 
     def close(self) -> None:
-        """Do nothing: it has no connection of its own."""
+        """Do nothing: this courier has no connection."""
 
 
 def open_ledger(settings: Settings, *, start: bool = True, lightly: bool = False, in_worker: bool = False) -> Ledger:
-    """Return the ledger of a project, which tells RabbitMQ of what is submitted if that is the broker.
+    """Return the ledger of a project. If its broker is RabbitMQ, the ledger sends it a hint for each submission.
 
     Args:
-        settings: of the project.
-        start: whether an embedded server is started if it does not run.
-        lightly: whether redis-py is imported only once it is needed.
-        in_worker: whether workers' publishers tell RabbitMQ, instead of whoever submits.
+        settings: the settings of the project.
+        start: whether to start an embedded server that is not running.
+        lightly: whether to import redis-py only when it is needed.
+        in_worker: whether to leave the hints to the publishers of workers.
 
     Raises:
         Unavailable: the embedded server cannot be started.
@@ -90,7 +91,7 @@ def open_ledger(settings: Settings, *, start: bool = True, lightly: bool = False
 def with_courier(
     ledger: Ledger, courier: Callable[[Store], PublishingCourier | LeavingCourier] = PublishingCourier
 ) -> Ledger:
-    """Return a ledger that tells RabbitMQ of what is submitted, if that is the broker."""
+    """Return a ledger that sends RabbitMQ a hint for each submission, if that is the broker."""
     if ledger.hints:
         ledger.courier = courier(ledger)
     return ledger

@@ -1,8 +1,8 @@
-"""Read the envelope of a message, before Kombu and Celery see it.
+"""Read the envelope of a message before Kombu and Celery see it.
 
-Anybody who can write to Redis can write anything into a queue. Kombu and Celery trust what they find, and an
-exception in the main loop ends the worker; so only messages of the one form that our submitters, and plain Celery
-clients on Redis, write are passed on, and only the fields that are looked at.
+Anybody who can write to Redis can write anything into a queue. Kombu and Celery trust the content, and an exception in
+the main loop ends the worker. So only messages in the form that the runner and plain Celery clients write are passed
+on, and only the fields that are checked here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from runner.model.run_id import ADVICE, is_run_id
 
 LONGEST_NAME = 512
 LONGEST_WORDS = 4096
-"""Characters of ``argsrepr`` and its like, which only logs and Flower show."""
+"""The maximum length of ``argsrepr`` and ``kwargsrepr``, which only logs and Flower show."""
 
 _WORDS = ("argsrepr", "kwargsrepr", "origin")
 _OPTIONS = {
@@ -32,17 +32,17 @@ _OPTIONS = {
     "stamped_headers": "stamped_headers",
     "compression": "compression",
 }
-"""The headers that an option of ``send_task`` sets, and its name."""
+"""The headers that options of ``send_task`` set, with the names of the options."""
 _NO_OPTIONS = frozenset(
     ("lang", "task", "id", "group_index", "timelimit", "root_id", "parent_id", "stamps", *_WORDS, MARK)
 )
-"""The other headers that Celery sets. The ids of a client's own tasks say nothing about the run."""
+"""The other headers that Celery sets. The ids of a client's own tasks do not matter for the run."""
 _NO_BODY = "W1tdLCB7fSwge31d"
-"""``[[], {}, {}]``: stands for a body that is not read."""
+"""``[[], {}, {}]``: the placeholder for a body that is not read."""
 
 
 class UnreadableError(Exception):
-    """The message has another form; the text says what is wrong with it. ``run_id`` if it is one of ours."""
+    """The message has another form; the text says what is wrong. ``run_id`` is set if it is a message of a run."""
 
     def __init__(self, why: str, run_id: str | None = None) -> None:
         super().__init__(why)
@@ -50,10 +50,10 @@ class UnreadableError(Exception):
 
 
 def read_envelope(raw: bytes | str, token: str) -> dict[str, Any]:
-    """Return a message as Kombu takes it, with ``token`` as its delivery tag.
+    """Return a message in Kombu's form, with ``token`` as its delivery tag.
 
     Raises:
-        UnreadableError: it is not what a submitter writes.
+        UnreadableError: the message has another form.
     """
     try:
         found = json.loads(raw)
@@ -69,7 +69,7 @@ def read_envelope(raw: bytes | str, token: str) -> dict[str, Any]:
     name = headers.get("task")
     if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME:
         raise UnreadableError("it names no task", ours)
-    # Of a run's own message nothing else is looked at: all of it is in the record.
+    # Nothing else in a run's own message is read: all options are in the record.
     asked = {} if ours else _asked(headers, found)
     body = _NO_BODY if ours or "serializer" in asked or "compression" in asked else _check_body(found)
     return {
@@ -101,9 +101,9 @@ def _headers(headers: Mapping[str, Any], run_id: str, name: str) -> dict[str, An
 
 
 def _asked(headers: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of a plain client's message, by the names that ``send_task`` has for them.
+    """Return the options in a plain client's message, by their names in ``send_task``.
 
-    Without an option Celery sends its neutral value; 0 is that of the priority.
+    Celery sends a neutral value for an option that is not set; for the priority it is 0.
     """
     asked = {option: headers[name] for name, option in _OPTIONS.items() if headers.get(name) is not None}
     others = {name: value for name, value in headers.items() if name not in _OPTIONS and name not in _NO_OPTIONS}
@@ -123,7 +123,7 @@ def _asked(headers: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, An
 
 
 def _check_body(found: Mapping[str, Any]) -> str:
-    """Return the body of a message, which is one of Celery's protocol 2 in JSON."""
+    """Return the body of a message after checking that it is JSON of Celery's protocol 2."""
     properties = found.get("properties")
     if not isinstance(properties, dict) or properties.get("body_encoding") != "base64":
         raise UnreadableError("its body is not in base64")

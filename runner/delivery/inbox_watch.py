@@ -1,8 +1,9 @@
-"""Wakes a worker when a plain Celery client has published to the inbox, which has no bell.
+"""Wake a worker when a plain Celery client publishes to the inbox, which has no bell.
 
-Redis tells who has read a key when the key changes (``CLIENT TRACKING``). The connection at which the channel waits for
-bells reads the inbox's keys first. Told of one, the worker rings a bell of its own by another connection, and the wait
-ends. While nothing is published, nothing is asked. If this fails, the channel asks once a second.
+Redis notifies a connection that has read a key when the key changes (``CLIENT TRACKING``). The connection on which the
+channel waits for bells reads the keys of the inbox first. When it is notified, the worker rings its own bell through
+another connection, which ends the wait. An idle inbox costs no commands. If tracking fails, the channel polls once a
+second.
 """
 
 from __future__ import annotations
@@ -25,38 +26,38 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 
 ANSWER_SECONDS = 5.0
-"""How long Redis may take to answer."""
+"""Timeout of an answer of Redis (seconds)."""
 
 REFUSED_PAUSE = 5.0
-"""Seconds before the next try after Redis has refused to tell of keys."""
+"""Seconds until the next try after Redis has refused to track keys."""
 
 BELL_SECONDS = 60
-"""How long the worker's own bell outlives its last ring."""
+"""How long the worker's own bell is kept after its last ring."""
 
 _NEWS = "invalidate"
 
 
 class InboxWatch:
-    """The bell of one worker for the inbox. One object a worker process; it outlives connections and channels."""
+    """The bell of one worker for the inbox. One object per worker process, which outlives connections and channels."""
 
     def __init__(self, ledger: Ledger, worker: str) -> None:
-        """Note who rings.
+        """Create the bell.
 
         Args:
-            ledger: of the worker's parent; it rings.
-            worker: its name, which no other worker of the namespace has.
+            ledger: the ledger of the worker's parent, through which the bell is rung.
+            worker: the name of the worker, unique in the namespace.
         """
         self._ledger = ledger
         self.bell = Keys(ledger.namespace).wake(worker)
         self.heard = "0-0"
-        """The last ring that the channel has heard."""
+        """The id of the last ring that the channel has received."""
         self.follows = False
-        """Whether Redis tells of changes: then the channel need not ask by itself."""
+        """Whether Redis tracks changes, so that the channel need not poll."""
         self._refused_until = 0.0
         self._warned = False
 
     def follow(self, connection: Any) -> bool:
-        """Let Redis notify ``connection`` (RESP3) of the inbox; return whether a message is there now.
+        """Let Redis notify ``connection`` (RESP3) of changes to the inbox; return whether it has a message now.
 
         Raises:
             redis.RedisError: the connection is lost.
@@ -64,7 +65,7 @@ class InboxWatch:
         self.follows = False
         if str(getattr(connection, "protocol", 2)) != "3" or time.monotonic() < self._refused_until:
             return False
-        # Else redis-py keeps the news for itself.
+        # Otherwise redis-py keeps the notifications for itself.
         connection._parser.set_invalidation_push_handler(lambda news: news)
         connection.send_command("CLIENT", "TRACKING", "ON")
         connection.send_command("EXISTS", *INBOX_KEYS, check_health=False)
@@ -85,11 +86,11 @@ class InboxWatch:
             say("messages of plain Celery clients may wait for a second: %s", refused)
             return False
         self.follows = True
-        # What is read together with an answer would wake nobody later.
+        # A notification that is read together with an answer would wake nobody later.
         return bool(lies) or bool(connection.can_read(0))
 
     def leave(self, connection: Any) -> None:
-        """Stop notifications about keys that are read from now on, such as those of claims.
+        """Stop tracking keys that are read from now on, such as those of claims.
 
         Raises:
             redis.RedisError: the connection is lost.
@@ -97,12 +98,12 @@ class InboxWatch:
         if self.follows:
             self.follows = False
             connection.send_command("CLIENT", "TRACKING", "OFF")
-            # Refused since permissions were taken away: then it tells of more than is asked, which is passed over.
+            # Refused because permissions were revoked. The additional notifications are then ignored.
             with contextlib.suppress(redis.ResponseError):
                 _answer(connection)
 
     def ring(self, news: list[Any]) -> bool:
-        """Ring because of news of keys, if they are those of the inbox; return False if that failed."""
+        """Ring if a notification is about a key of the inbox; return False if ringing failed."""
         keys = news[1]
         if keys is not None and not any(bytes_to_str(key) in INBOX_KEYS for key in keys):
             return True
@@ -117,14 +118,14 @@ class InboxWatch:
         return True
 
     def hear(self, rings: Any) -> None:
-        """Note a ring of this bell among those in an answer of ``XREAD``: pairs with RESP2, a mapping with RESP3."""
+        """Record a ring of this bell in an answer of ``XREAD`` (pairs with RESP2, a mapping with RESP3)."""
         for key, entries in rings.items() if isinstance(rings, dict) else rings or ():
             if bytes_to_str(key) == self.bell:
                 self.heard = bytes_to_str(entries[-1][0])
 
 
 def is_news(answer: Any) -> bool:
-    """Whether an answer is none, but tells of a key."""
+    """Return whether an answer is a notification about a key."""
     return isinstance(answer, list) and bool(answer) and answer[0] in (_NEWS, _NEWS.encode())
 
 

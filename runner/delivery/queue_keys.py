@@ -1,7 +1,7 @@
-"""The keys of queues in the words of Kombu's transport options, for tools that ask Redis how long a queue is (Flower).
+"""The keys of queues as Kombu transport options, for tools that read the length of a queue from Redis (Flower).
 
-They take a prefix, the queue's name, a separator and a step of priority for a key. ``delivery.transport`` does not read
-these options.
+Such tools build a key from a prefix, the name of the queue, a separator, and a priority step. ``delivery.transport``
+does not read these options.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from runner.ledger.keys import Keys
 
 SEPARATOR = ":"
 _PLAIN = {f"plain{step}": key for step, key in zip((0, 3, 6, 9), INBOX_KEYS, strict=True)}
-"""Steps that only the queue of plain clients has: its runs wait in other keys than their messages."""
+"""Priority steps that only the queue of plain clients has: its runs wait in other keys than their messages."""
 
 STEPS = (*(str(priority) for priority in range(10)), *_PLAIN)
-"""As text, since Flower leaves a step of 0 out of the key."""
+"""Text, because Flower omits a step of 0 from the key."""
 
 OPTIONS = ("global_keyprefix", "sep", "priority_steps")
 
 
 class Prefix(str):
-    """The beginning of the keys of all queues; the messages of plain Celery clients are in keys without it."""
+    """The prefix of the keys of all queues. The keys for messages of plain Celery clients do not have it."""
 
     __slots__ = ()
 
@@ -32,5 +32,5 @@ class Prefix(str):
 
 
 def queue_key_options(namespace: str) -> dict[str, Any]:
-    """Return the transport options that describe the keys of a namespace's queues."""
+    """Return the transport options for the queue keys of a namespace."""
     return {"global_keyprefix": Prefix(Keys(namespace).named("queue:")), "sep": SEPARATOR, "priority_steps": STEPS}

@@ -1,10 +1,10 @@
-"""A worker's Kombu transport: the inbox of plain Celery clients, remote control, and replies. Takers take the runs.
+"""A worker's Kombu transport for the inbox of plain Celery clients, remote control, and replies. Takers take the runs.
 
-A subclass of Kombu's Redis transport. It replaces how messages are taken from the inbox (one script instead of BRPOP,
-ZADD, and HSET), the store of unacknowledged ones (claims with a lease instead), and the names of keys (all begin with
-the namespace, except those of the inbox). The event loop, connections, and fanout stay as they are.
+It is a subclass of Kombu's Redis transport. It claims messages from the inbox with one script (instead of BRPOP, ZADD,
+and HSET), keeps claims with a lease (instead of a set of unacknowledged messages), and prefixes keys with the namespace
+(except those of the inbox). The event loop, connections, and fanout are Kombu's.
 
-Each part of Kombu that is overridden has a test in ``tests/contract`` that names it.
+Every part of Kombu that is overridden has a test in ``tests/contract`` that names it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 SENTINEL = "sentinel://"
 
 SCHEMES = ("redis://", "rediss://", "unix://", SENTINEL)
-"""Of the URLs that the runner hands to this transport as they are."""
+"""The scheme of the URLs that the runner passes to this transport unchanged."""
 
 MARKED_ARGUMENT = "x-runner"
 """A queue declared with this argument holds runs, which only takers take."""
@@ -51,24 +51,24 @@ INBOX_ARGUMENT = "x-runner-inbox"
 """A queue declared with this argument is the inbox, and is claimed from."""
 
 LONGEST_BLOCK = 25.0
-"""Seconds to wait for a bell while the inbox is watched. Kombu takes a connection for dead that is silent for 26."""
+"""Seconds to wait for a bell while the inbox is tracked. Kombu treats a connection that is silent for 26 s as dead."""
 
 UNWATCHED_BLOCK = 1.0
-"""Seconds to wait for one while it is not, for nobody else rings for plain clients."""
+"""Seconds to wait while it is not tracked: nobody rings for plain clients."""
 
 NO_ANSWER = "$"
-"""Stands for the last ring that was heard where Redis has refused to tell it."""
+"""The id to use for the last ring if Redis has refused to return it."""
 
 
 class MixedQueuesError(KombuError):
-    """A channel takes from the inbox or from other queues, not from both."""
+    """A channel consumes from the inbox or from other queues, not from both."""
 
 
 class QoS(stock.QoS):
-    """Bookkeeping of what is held.
+    """The record of unacknowledged messages.
 
-    For messages that were claimed from the inbox, Redis is told by the claims and not by acknowledgments. All others
-    are kept, given back and restored as Kombu does it.
+    Messages from the inbox are released by their claims instead of acknowledgments. All others are kept, returned, and
+    restored by Kombu.
     """
 
     def __init__(self, *args: object, **kwargs: object) -> None:
@@ -97,12 +97,12 @@ class QoS(stock.QoS):
             super().reject(delivery_tag, requeue=requeue)
 
     def let_go(self, delivery_tag: str) -> None:
-        """Free the place that the message takes here; its claim stays ours."""
+        """Remove a message from this record; this worker keeps its claim."""
         self._claimed.discard(delivery_tag)
         virtual.QoS.ack(self, delivery_tag)
 
     def restore_unacked(self, client: object = None) -> None:
-        # On a lost connection or a closed channel.
+        # The connection was lost or the channel closed.
         self._flush()
         claimed = [tag for tag in self._delivered if tag in self._claimed]
         for tag in claimed:
@@ -112,15 +112,15 @@ class QoS(stock.QoS):
         if not self._delivered:
             return
         if self.channel.connection.client is None:
-            # Kombu's own version fails here: its connection was collected.
+            # Kombu's version fails here because its connection has been garbage-collected.
             stock.warning("%d messages are restored after the visibility timeout", len(self._delivered))
             self._delivered.clear()
             return
         super().restore_unacked(client)
 
     def restore_visible(self, *args: object, **kwargs: object) -> None:
-        # Dead workers' claims are put back by the beat. What others hold, a worker does not judge.
-        # Where nothing is acknowledged, such as answers of remote control, there is nothing to restore.
+        # The beat returns the claims of dead workers. A worker does not judge the claims of others.
+        # Queues without acknowledgments, such as those for remote-control replies, have nothing to restore.
         channel = self.channel
         queues = set(channel.active_queues)
         if queues and queues <= channel.unacknowledged:
@@ -130,7 +130,7 @@ class QoS(stock.QoS):
 
 
 class Channel(stock.Channel):
-    """A channel that claims from the inbox, behaves as Kombu's for other queues, and leaves those of runs alone."""
+    """A channel that claims from the inbox, behaves like Kombu's for other queues, and refuses queues of runs."""
 
     QoS = QoS
     from_transport_options = (
@@ -139,21 +139,21 @@ class Channel(stock.Channel):
     )
 
     namespace = ""
-    """Of the project; without one, the keys of queues that hold no runs are Kombu's own."""
+    """The namespace of the project; without one, queues that hold no runs have Kombu's keys."""
     claims: Any = None
     worker_name = ""
     ledger: Ledger | None = None
-    """The worker's: its connection carries the commands of this channel that do not wait."""
+    """The claims of the worker, whose connection carries the non-blocking commands of this channel."""
     inbox_watch: InboxWatch | None = None
-    """Rings when a plain client has published; given by the worker."""
+    """Rings when a plain client has published; set by the worker."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._run_queues: set[str] = set()
         self._inboxes: set[str] = set()
         self.unacknowledged: set[str] = set()
-        """The queues that are consumed from without acknowledgments."""
+        """The queues that are consumed without acknowledgments."""
         self._heard: str | None = None
-        """The last ring of the inbox's bell, if the inbox was found empty: then the next one is waited for."""
+        """The last ring of the inbox's bell if the inbox was empty, so that the channel waits for the next one."""
         self._blocking = False
         self._asks_inbox = False
         self._token = ""
@@ -165,7 +165,7 @@ class Channel(stock.Channel):
                 name for name in type(self).from_transport_options if name not in KEY_OPTIONS
             )
         super().__init__(*args, **kwargs)
-        # That was for the question whether Redis is there. A connection to wait at is made once it is waited for.
+        # It was for checking that Redis is reachable. The blocking connection is opened when it is needed.
         self.__dict__.pop("client", None)
         if self.namespace:
             keys = Keys(self.namespace)
@@ -183,10 +183,10 @@ class Channel(stock.Channel):
         return f"{self._reply_prefix}{super()._q_for_pri(queue, pri)}"
 
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
-        # The URL is read by redis-py, so that every form it takes works for the broker as it does for the ledger.
+        # redis-py parses the URL, so that the broker accepts the same forms as the ledger.
         url = str(self.connection.client.hostname)
         if not url.startswith(SCHEMES):
-            # Kombu has read it, or wants to.
+            # Kombu has parsed it already.
             return dict(super()._connparams(asynchronous))
         if url.startswith(SENTINEL):
             params: dict[str, Any] = dict(read_sentinel(url).options)
@@ -198,7 +198,7 @@ class Channel(stock.Channel):
         params["command_packer"] = PACKER
         params.setdefault("db", 0)
         if asynchronous and self.inbox_watch is not None and self.takes_in:
-            # News of keys come with RESP3; those of maintenance would be taken for answers.
+            # Key notifications need RESP3; maintenance notifications would be mistaken for answers.
             params.setdefault("protocol", 3)
             params["maint_notifications_config"] = MaintNotificationsConfig(enabled=False)
         base: Any = params.get("connection_class") or self.connection_class
@@ -228,7 +228,7 @@ class Channel(stock.Channel):
         super()._disconnect_pools()
 
     def conn_or_acquire(self, client: object = None) -> Any:
-        # Kombu makes a new client for every command; one is kept instead.
+        # Kombu creates a new client for every command; one client is kept instead.
         return _Lent(client or self._kept_client())
 
     def _kept_client(self) -> Any:
@@ -242,16 +242,16 @@ class Channel(stock.Channel):
     def _reply_prefix(self) -> str:
         return Keys(self.namespace).named("reply:") if self.namespace else ""
 
-    # -- what a queue holds
+    # -- types of queues
 
     @property
     def token(self) -> str:
-        """The token of the claim that is being delivered, or was asked for last."""
+        """The token of the claim that is being delivered or was requested last."""
         return self._token
 
     @property
     def takes_in(self) -> bool:
-        """Whether this channel takes from the inbox."""
+        """Return whether this channel consumes from the inbox."""
         return not self._inboxes.isdisjoint(self._active_queues)
 
     def _new_queue(self, queue: str, auto_delete: bool = False, **kwargs: Any) -> None:
@@ -263,11 +263,11 @@ class Channel(stock.Channel):
         super()._new_queue(queue, auto_delete, **kwargs)
 
     def basic_consume(self, queue: str, no_ack: bool, *args: object, **kwargs: object) -> Any:
-        """Take from a queue, too.
+        """Consume from another queue.
 
         Raises:
             Refused: the queue holds runs.
-            MixedQueuesError: the channel takes from the inbox, and this is another queue, or the other way round. One
+            MixedQueuesError: the channel consumes from the inbox and this is another queue, or the reverse. One
                 command waits for all queues of a channel, and only messages of the inbox are claimed.
         """
         self._refuse_on_runs(queue, "taken by a consumer")
@@ -284,7 +284,7 @@ class Channel(stock.Channel):
         return super().basic_consume(queue, no_ack, *args, **kwargs)
 
     def _refuse_on_runs(self, queue: str, what: str, hint: str = "revoke them: runner revoke ID") -> None:
-        """Refuse what would leave runs without a message, or a message without a run."""
+        """Refuse operations that would leave runs without messages, or messages without runs."""
         if queue in self._run_queues:
             raise Refused(f"queue {queue} holds runs, which are not {what}", hint=hint)
 
@@ -320,14 +320,14 @@ class Channel(stock.Channel):
     # -- taking messages
 
     def _brpop_start(self, timeout: float | None = None) -> None:
-        # The answer may come when the inbox is not taken from any more.
+        # The answer may come after the inbox is no longer consumed.
         self._asks_inbox = self.takes_in
         if not self._asks_inbox:
             super()._brpop_start(timeout)
             return
         connection, watch = self.client.connection, self.inbox_watch
         if self._heard not in (None, NO_ANSWER) and watch is not None and watch.follow(connection):
-            # Published since the claim that found nothing.
+            # A message was published after the claim that found nothing.
             self._heard = None
         self._blocking = self._heard is not None
         self._brpop_sent_at = stock.monotonic()
@@ -366,7 +366,7 @@ class Channel(stock.Channel):
                 self._flush_brpop_reauth()
 
     def _read_answer(self, *, news: bool = False) -> Any:
-        """Return the answer to what was asked last, or news of a key if they come first."""
+        """Return the answer to the last command, or a key notification that comes first."""
         self._heard = None
         try:
             return self.client.connection.read_response(push_request=news)
@@ -377,17 +377,17 @@ class Channel(stock.Channel):
             self._kept_client().script_load(source(PACKAGE, "claim"))
             raise Empty from None
         except ResponseError as error:
-            # Out of memory, a replica since a failover, a disk that is full: Redis answers, and refuses.
+            # Out of memory, a replica after a failover, or a full disk: Redis answers with a refusal.
             stock.warning("Redis refuses to hand out messages, will ask again: %s", error)
             self._heard = NO_ANSWER
             raise Empty from None
 
     def _hear(self) -> bool:
-        """Read what there is while a bell is waited for; return whether it still is."""
+        """Read the available data while waiting for a bell; return whether the wait goes on."""
         connection, watch = self.client.connection, self.inbox_watch
         while is_news(answer := self._read_answer(news=True)):
             if watch is not None and not watch.ring(answer):
-                # Nothing else ends the wait. The next connection asks at once.
+                # Nothing else ends the wait. The next connection claims at once.
                 connection.disconnect()
                 return False
             if not connection.can_read(0):
@@ -397,7 +397,7 @@ class Channel(stock.Channel):
         return False
 
     def _read_reply(self, **options: object) -> bool:
-        """Kombu's own reading, for queues that hold no runs; it knows nothing of the prefix."""
+        """Read with Kombu's code for queues that hold no runs; it does not know the prefix."""
         try:
             answer = self.client.parse_response(self.client.connection, "BRPOP", **options)
         except self.connection_errors:
@@ -414,7 +414,7 @@ class Channel(stock.Channel):
     def _deliver(self, queue: str, raw: bytes) -> None:
         self.claims.take(self._token)
         if queue not in self._active_queues:
-            # Asked for before the consumer was cancelled, answered after.
+            # Requested before the consumer was cancelled, answered afterwards.
             self.release(self._token, requeue=True)
             return
         try:
@@ -424,17 +424,17 @@ class Channel(stock.Channel):
         except self.connection_errors:
             raise
         except Unavailable as error:
-            # Nothing is wrong with the message: whoever takes it next may be luckier.
+            # The message is sound, so the next consumer may succeed.
             stock.warning("a message is left for later, Redis is away: %s", error)
             self.qos.reject(self._token, requeue=True)
         except Exception as error:  # noqa: BLE001 - see below
-            # Nothing that a message contains may end the worker, and then the next one that takes it.
+            # The content of a message must not end this worker and every worker that takes it afterwards.
             stock.crit("a message broke its handling: %r", error, exc_info=True)
             self.bury(self._token, raw, f"it broke its handling: {error!r}")
             self.qos.let_go(self._token)
 
     def bury(self, token: str, raw: bytes, why: str) -> None:
-        """Put a message that nobody can act on to the dead letters. Whatever it says, it is no run's."""
+        """Move a message that cannot be processed to the dead letters. It does not belong to a run."""
         stock.crit("a message is put to the dead letters: %s", why)
         try:
             self.claims.bury(token, raw, why, None)
@@ -442,19 +442,19 @@ class Channel(stock.Channel):
             stock.warning("could not bury a message, its lease will run out: %s", error)
 
     def close(self) -> None:
-        """Close; a wait for a bell is broken off, an answer to a claim is read first."""
+        """Close the channel: abort a wait for a bell, but read the answer to a pending claim first."""
         if self._in_poll and self._blocking:
             self._in_poll.disconnect()
             self._in_poll = None
         if not self.closed:
-            # Kombu deletes what is to be deleted only if it finds one; what waits at another connection has none.
+            # Kombu deletes auto-delete queues only if the channel has a client; a blocking connection is none.
             self.__dict__.setdefault("client", self._kept_client())
         super().close()
 
-    # -- giving them back
+    # -- returning messages
 
     def release(self, token: str, *, requeue: bool = False) -> None:
-        """End a claim that no script has ended."""
+        """Release a claim that no script has released."""
         if self.claims is None or not self.claims.holds(token):
             return
         try:
@@ -466,7 +466,7 @@ class Channel(stock.Channel):
             stock.warning("could not release a claim for now: %s", error)
 
     def hand_back_waiting(self, tokens: list[str]) -> None:
-        """Give back what this process holds."""
+        """Return the messages that this process holds."""
         if self.claims is None:
             return
         waiting = [token for token in tokens if self.claims.holds(token)]
@@ -477,7 +477,7 @@ class Channel(stock.Channel):
 
 
 class PlainChannel(Channel):
-    """A channel for remote control of plain Celery clients: it answers to reply queues whose keys are Kombu's own."""
+    """A channel for the remote control of plain Celery clients, whose reply queues have Kombu's keys."""
 
     def _q_for_pri(self, queue: str, pri: int) -> str:
         if queue.endswith(f".{PLAIN_REPLIES}"):
@@ -485,7 +485,7 @@ class PlainChannel(Channel):
         return super()._q_for_pri(queue, pri)
 
     def get_table(self, exchange: str) -> list[tuple[str, ...]]:
-        """Return the bindings that clients have written for replies; nothing else is published by this channel."""
+        """Return the bindings of clients' reply queues; this channel publishes nothing else."""
         if exchange != PLAIN_REPLIES:
             return []
         own, self.keyprefix_queue = self.keyprefix_queue, stock.Channel.keyprefix_queue
@@ -496,7 +496,7 @@ class PlainChannel(Channel):
 
 
 class _Watched:
-    """A connection whose end the channel is told of; mixed into redis-py's own classes."""
+    """A mixin for redis-py connections that tells the channel when the connection is closed."""
 
     channel: Any
 
@@ -524,4 +524,4 @@ class Transport(stock.Transport):
 
     Channel = Channel
     can_parse_url = True
-    """redis-py reads the URL, see ``Channel._connparams``."""
+    """redis-py parses the URL, see ``Channel._connparams``."""

@@ -1,1 +1,1 @@
-"""RabbitMQ as broker: it carries hints that runs wait, and the ledger keeps the order and the truth."""
+"""RabbitMQ as broker: it carries hints that runs are waiting; the ledger keeps their order and their states."""

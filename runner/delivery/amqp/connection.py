@@ -1,4 +1,4 @@
-"""Connections to RabbitMQ, by py-amqp as Kombu uses it."""
+"""Connections to RabbitMQ, through py-amqp, as in Kombu."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from runner.settings import Settings
 from runner.settings.broker_url import BrokerAddress, read_brokers
 
 CONNECT_SECONDS = 5.0
-"""How long a connection may take, and how long an answer."""
+"""Timeout of connecting, and of each answer (seconds)."""
 
 FAILURES = (AMQPError, OSError)
-"""What py-amqp raises where a connection or a channel fails."""
+"""The exceptions that py-amqp raises when a connection or a channel fails."""
 
 LEAST_SHARE = 0.1
-"""Seconds that each server has to answer, also where the time is over."""
+"""The minimum timeout of each server (seconds), even if the total time has passed."""
 
 _answered: dict[str, BrokerAddress] = {}
 """The server that answered last, by ``broker_url``."""
 
 TCP_USER_TIMEOUT_MS = 20_000
-"""How long sent bytes may stay unacknowledged before the kernel gives a connection up."""
+"""How long sent bytes may stay unacknowledged before the kernel drops the connection."""
 
 
 def tls_options(address: BrokerAddress) -> dict[str, Any] | bool:
-    """Return the options of TLS as py-amqp takes them."""
+    """Return the TLS options in the form that py-amqp takes."""
     if address.tls is None:
         return False
     said = dict(address.tls)
     checks = said.pop("verify", True)
     options: dict[str, Any] = {"cert_reqs": ssl.CERT_REQUIRED if checks else ssl.CERT_NONE, **said}
     if checks:
-        # Without a name py-amqp checks none.
+        # Without a host name, py-amqp does not check it.
         options.setdefault("server_hostname", address.host)
     else:
         options.pop("server_hostname", None)
@@ -59,18 +59,18 @@ def open_connection(
 ) -> Connection:
     """Connect to the first server of ``broker_url`` that answers.
 
-    The servers share the time: one that does not answer leaves enough for the others. The one that answered last is
-    tried first.
+    The servers share the timeout, so one that does not answer leaves time for the others. The server that answered last
+    is tried first.
 
     Args:
-        settings: of a project with RabbitMQ.
-        seconds: how long that may take, and any answer after it.
-        heartbeat: seconds; 0 for a connection whose owner does not look at it all the time.
-        on_blocked: called when RabbitMQ takes no more messages, since it is short of memory or disk.
-        on_unblocked: called when it does so again.
+        settings: the settings of a project with RabbitMQ.
+        seconds: the timeout of connecting, and of every later answer.
+        heartbeat: interval in seconds; 0 if the owner does not read from the connection regularly.
+        on_blocked: called when RabbitMQ stops accepting messages because memory or disk space is low.
+        on_unblocked: called when it accepts messages again.
 
     Raises:
-        Unavailable: none answers, or lets this user in.
+        Unavailable: no server answers, or the login is refused.
     """
     assert settings.broker_url is not None
     deadline = time.monotonic() + seconds
@@ -82,18 +82,18 @@ def open_connection(
         except FAILURES as error:
             if left == 1:
                 raise unavailable(settings, error, address) from error
-        except (ssl.SSLError, ValueError) as error:  # a file that is no certificate
+        except (ssl.SSLError, ValueError) as error:  # a file that is not a certificate
             raise InvalidSettings(f"broker_url: {address.shown}: {error}", hint="correct the part after ?") from error
         else:
             _answered[settings.broker_url] = address
-            # Each wait for an answer is bounded, also where py-amqp waits without a time.
+            # This bounds every wait for an answer, even where py-amqp waits without a timeout.
             connection.transport.sock.settimeout(seconds)
             return connection
     raise AssertionError
 
 
 def _in_order(url: str) -> list[BrokerAddress]:
-    """Return the addresses, the one that answered last before the others."""
+    """Return the addresses, with the server that answered last first."""
     last = _answered.get(url)
     return sorted(read_brokers(url), key=lambda each: each != last)
 
@@ -135,7 +135,7 @@ def _socket_settings() -> dict[int, int]:
 
 
 def unavailable(settings: Settings, error: BaseException, address: BrokerAddress | None = None) -> Unavailable:
-    """Return the error for a failure of RabbitMQ, without any password."""
+    """Return the error for a failure of RabbitMQ, with passwords masked."""
     assert settings.broker_url is not None
     address = address or _in_order(settings.broker_url)[0]
     where = "RabbitMQ" if settings.hidden_broker_url else f"RabbitMQ at {address.shown}"
@@ -156,7 +156,7 @@ def unavailable(settings: Settings, error: BaseException, address: BrokerAddress
 
 
 def words_of(error: BaseException) -> str:
-    """Return what an error of py-amqp, or of a socket, says."""
+    """Return the message of an error of py-amqp or of a socket."""
     if isinstance(error, AMQPError):
         return str(error.reply_text or error).strip() or type(error).__name__
     if isinstance(error, TimeoutError):
@@ -167,10 +167,10 @@ def words_of(error: BaseException) -> str:
 
 @contextmanager
 def asking(settings: Settings) -> Iterator[None]:
-    """Turn what py-amqp raises in the block into the runner's errors.
+    """Convert exceptions of py-amqp in the block to the runner's errors.
 
     Raises:
-        Unavailable: RabbitMQ cannot be reached, or refuses.
+        Unavailable: RabbitMQ cannot be reached, or refuses the request.
     """
     try:
         yield
@@ -184,7 +184,7 @@ def close_quietly(connection: Connection | None) -> None:
         return
     try:
         if connection.connected:
-            # The server may not answer any more.
+            # The server may no longer answer.
             connection.transport.sock.settimeout(1.0)
             connection.close()
     except (*FAILURES, AttributeError):

@@ -1,4 +1,4 @@
-"""Look at RabbitMQ without changing anything: its version, the queues of hints, and the permissions of the user."""
+"""Examine RabbitMQ without changing it: its version, the hint queues, and the permissions of the user."""
 
 from __future__ import annotations
 
@@ -20,44 +20,44 @@ from runner.model.private_queue import is_private
 from runner.settings import Settings
 
 _ABSENT = "doctor.looks"
-"""The name of a queue that nobody has, after the namespace."""
+"""The name of a queue that does not exist, after the namespace."""
 
 
 @dataclass(frozen=True, slots=True)
 class HintQueue:
-    """A queue of hints, as RabbitMQ tells."""
+    """The state of a hint queue."""
 
     name: str
     hints: int | None = None
-    """None if there is no such queue."""
+    """None if the queue does not exist."""
     consumers: int = 0
     differs: str = ""
-    """What RabbitMQ says of arguments that are not the runner's."""
+    """RabbitMQ's message about arguments that differ from the runner's."""
     refused: str = ""
-    """Why it cannot be used."""
+    """The reason why it cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """RabbitMQ, as it was when it was looked at."""
+    """The state of RabbitMQ at the time of the examination."""
 
     version: str
     queues: Mapping[str, HintQueue] = field(default_factory=dict)
-    """By queue of runs."""
+    """Hint queues by the queue of runs."""
     missing: tuple[str, ...] = ()
-    """Permissions that the user lacks, such as ``configure runner.default``."""
+    """Missing permissions, such as ``configure runner.default``."""
 
 
 def examine(settings: Settings, queues: Iterable[str], *, thoroughly: bool = False) -> Broker:
-    """Return what RabbitMQ says of itself, and of the queues of hints for some queues of runs.
+    """Return the state of RabbitMQ and of the hint queues for some queues of runs.
 
     Args:
-        settings: of a project with RabbitMQ.
-        queues: of runs.
-        thoroughly: look for arguments that differ, and for missing permissions, too.
+        settings: the settings of a project with RabbitMQ.
+        queues: the queues of runs.
+        thoroughly: also check the queue arguments and the permissions.
 
     Raises:
-        Unavailable: it cannot be reached, or does not let this user in.
+        Unavailable: it cannot be reached, or the login is refused.
     """
     connection = open_connection(settings)
     try:
@@ -81,20 +81,20 @@ def _look(connection: Connection, name: str, *, thoroughly: bool) -> HintQueue:
     differs = ""
     if thoroughly:
         try:
-            # Declared already, so this declares nothing: RabbitMQ compares the arguments.
+            # The queue exists, so this only lets RabbitMQ compare the arguments.
             _on_channel(connection, lambda channel: channel.queue_declare(name, durable=True, auto_delete=False))
         except AccessRefused:
-            pass  # told with the permissions
+            pass  # reported with the permissions
         except ChannelError as error:
             differs = words_of(error)
     return HintQueue(name, int(seen.message_count), int(seen.consumer_count), differs)
 
 
 def refuse_missing_permissions(settings: Settings, queues: Iterable[str]) -> None:
-    """Refuse to go on where the user of ``broker_url`` lacks a permission.
+    """Raise an error if the user of ``broker_url`` lacks a permission.
 
     Raises:
-        InvalidSettings: with all that are missing, and the command that grants them.
+        InvalidSettings: a permission is missing. The message lists all of them and the command that grants them.
         Unavailable: RabbitMQ cannot be reached.
     """
     missing = examine(settings, [each for each in queues if not is_private(each)], thoroughly=True).missing
@@ -104,10 +104,10 @@ def refuse_missing_permissions(settings: Settings, queues: Iterable[str]) -> Non
 
 
 def _missing(connection: Connection, namespace: str, queues: Sequence[HintQueue]) -> list[str]:
-    """Return the rights that are refused, by names that are in use, and by names that nobody has.
+    """Return the missing permissions, tested with names in use and with a name that does not exist.
 
-    RabbitMQ compares the name with the pattern before it looks whether there is such a queue, so nothing is made. What
-    an administrator has declared need not be declared again.
+    RabbitMQ checks the permission before it looks for the queue, so nothing is created. Queues that an administrator
+    has declared need no permission to declare them.
     """
     hints = [each.name for each in queues]
     inbox = _look(connection, INBOX, thoroughly=False)
@@ -121,7 +121,7 @@ def _missing(connection: Connection, namespace: str, queues: Sequence[HintQueue]
 
 
 def _configure(channel: Channel, name: str) -> None:
-    # There is none, so nothing is deleted.
+    # The queue does not exist, so nothing is deleted.
     channel.queue_delete(name, if_unused=True, if_empty=True)
 
 
@@ -134,7 +134,7 @@ def _write(channel: Channel, name: str) -> None:
 
 
 def _read(channel: Channel, name: str) -> None:
-    # A consumer with a priority that is none is refused after the permission was looked at.
+    # RabbitMQ refuses the invalid priority only after it has checked the permission.
     channel.basic_consume(name, arguments={"x-priority": "none"})
 
 
@@ -144,12 +144,12 @@ def _refuses(connection: Connection, name: str, ask: Callable[[Channel, str], No
     except AccessRefused as error:
         return f"'{name}'" in words_of(error) or "amq" in name
     except (ChannelError, TimeoutError):
-        return False  # what is missing or different is told elsewhere; a broker that is short of memory takes nothing
+        return False  # missing queues and arguments that differ are reported elsewhere
     return False
 
 
 def _on_channel(connection: Connection, ask: Callable[[Channel], Any]) -> Any:
-    """Ask on a channel of its own. RabbitMQ closes it where it refuses, and py-amqp opens it again."""
+    """Use a separate channel: RabbitMQ closes it when it refuses a request, and py-amqp opens it again."""
     channel = connection.channel()
     try:
         return ask(channel)

@@ -1,7 +1,7 @@
-"""Read what RabbitMQ sends, whatever the properties of a message are.
+"""Read frames from RabbitMQ, even if the properties of a message cannot be decoded.
 
-py-amqp raises where it cannot decode them: text that is not UTF-8, a time out of range, tables nested too deep. That
-would end the connection, and RabbitMQ would send the same message again.
+py-amqp raises an exception for text that is not UTF-8, a time out of range, or tables nested too deeply. That would end
+the connection, and RabbitMQ would send the same message again.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from amqp.method_framing import frame_handler
 log = logging.getLogger(__name__)
 
 Frame = tuple[int, int, bytes | memoryview]
-"""Its type, its channel, and its payload."""
+"""The type, channel, and payload of a frame."""
 
 _HEADER = 2
 _BEFORE_PROPERTIES = 12
-"""Bytes of a header frame: class, weight, and the size of the body."""
+"""The fixed part of a header frame: class, weight, and the size of the body."""
 _NO_PROPERTIES = b"\0\0"
 
 
 def read_frames(connection: Connection, callback: Callable[..., None]) -> Callable[[Frame], bool]:
-    """Return py-amqp's reader of frames; a message with unreadable properties arrives without any."""
+    """Return a frame reader for py-amqp that delivers messages with unreadable properties without them."""
     whole: list[tuple[Any, ...]] = []
     read = frame_handler(connection, lambda *method: whole.append(method))
 
@@ -41,7 +41,7 @@ def read_frames(connection: Connection, callback: Callable[..., None]) -> Callab
                 raise
             log.warning("the properties of a message cannot be read: %r", error)
             done = bool(read((kind, channel, bytes(payload[:_BEFORE_PROPERTIES]) + _NO_PROPERTIES)))
-        # Called here, so that its own errors are not taken for those of the message.
+        # Called here so that errors of the callback are not mistaken for errors of the message.
         while whole:
             callback(*whole.pop(0))
         return done

@@ -1,4 +1,4 @@
-"""Hints as messages of RabbitMQ."""
+"""Hints as RabbitMQ messages."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from runner.ledger.hint import Hint
 CONTENT_TYPE = "application/vnd.runner.hint+json"
 
 EXPIRE_SECONDS = 60
-"""How long RabbitMQ keeps a hint. A hint waits there only while no taker of its queue is idle, and a taker that becomes
-idle has just asked the ledger, so an old hint tells nothing new. Without this, a fleet that is always busy, whose
-takers ask by themselves, would leave a hint behind for each run that it ever performed."""
+"""How long RabbitMQ keeps a hint. A hint waits only while all takers of its queue are busy. A taker that becomes idle
+has just asked the ledger, so an old hint contains nothing new. Without an expiry, a fleet that is always busy would
+leave a hint in RabbitMQ for every run, because its takers ask the ledger by themselves."""
 
 
 def write_hint(hint: Hint) -> Message:
-    """Return the message of a hint."""
+    """Return the message for a hint."""
     return Message(
         hint.write(),
         content_type=CONTENT_TYPE,
@@ -27,7 +27,7 @@ def write_hint(hint: Hint) -> Message:
 
 
 def read_hint(message: Message) -> Hint | None:
-    """Return the hint that a message carries; None if it is none."""
+    """Return the hint in a message; None if the message is not a hint."""
     return Hint.read(message.body)
 
 

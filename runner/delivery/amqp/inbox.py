@@ -16,16 +16,16 @@ from runner.ledger.inbox import INBOX
 
 
 class InboxQueue(Queue):
-    """The inbox. One that is there is used as it is, whatever arguments a client has declared it with."""
+    """The inbox. An existing queue is used as it is, whatever arguments a client declared it with."""
 
     def declare(self, nowait: bool = False, channel: Any = None) -> str:
-        """Declare the queue, unless it is there.
+        """Declare the queue unless it exists.
 
         Raises:
-            Unavailable: this user may not.
+            Unavailable: this user may not declare it.
         """
         connection = (channel or self.channel).connection
-        # A channel of its own: where something is missing or refused, RabbitMQ closes it.
+        # A separate channel, because RabbitMQ closes it when the queue is missing or the request is refused.
         look = connection.channel()
         try:
             look.queue_declare(self.name, passive=True)
@@ -39,27 +39,27 @@ class InboxQueue(Queue):
 
 
 def inbox() -> InboxQueue:
-    """Return the inbox, as a Celery app declares it that says nothing of queues."""
+    """Return the inbox as a Celery app without queue settings declares it."""
     return InboxQueue(INBOX, Exchange(INBOX, type="direct"), routing_key=INBOX)
 
 
 class PlainMessage:
-    """A message of a plain client, as :mod:`runner.app.adopt` reads it."""
+    """A message of a plain client, in the form that :mod:`runner.app.adopt` reads."""
 
     def __init__(self, envelope: Mapping[str, Any]) -> None:
         self.headers: dict[str, Any] = envelope["headers"]
         self._body = envelope["body"]
 
     def decode(self) -> Any:
-        """Return positional arguments, keyword arguments, and links, whose types are checked."""
+        """Return the positional arguments, keyword arguments, and links, after checking their types."""
         return json.loads(b64decode(self._body))
 
 
 def read_plain(message: Any) -> PlainMessage:
-    """Return what Kombu's message says, checked as on Redis.
+    """Return the content of a Kombu message, with the same checks as on Redis.
 
     Raises:
-        UnreadableError: it is not what a plain client writes.
+        UnreadableError: it does not have the form of a plain client's message.
     """
     try:
         letter = write_letter(message)
@@ -69,7 +69,7 @@ def read_plain(message: Any) -> PlainMessage:
 
 
 def write_letter(message: Any) -> bytes:
-    """Return a message of Kombu in the form that it would have on Redis.
+    """Return a Kombu message in the form that it would have on Redis.
 
     Raises:
         TypeError, ValueError, RecursionError: its headers cannot be written as JSON.
@@ -86,7 +86,7 @@ def write_letter(message: Any) -> bytes:
 
 
 def raw_body(message: Any) -> bytes:
-    """Return the body of a message of Kombu as it was sent."""
+    """Return the body of a Kombu message as it was sent."""
     body = message.body
     if isinstance(body, bytes | bytearray | memoryview):
         return bytes(body)

@@ -1,4 +1,4 @@
-"""What the user of ``broker_url`` must be allowed, and the administrator's command for it."""
+"""The permissions that the user of ``broker_url`` needs, and the command that grants them."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from runner.settings.broker_url import BrokerAddress, read_brokers
 
 
 def permission_pattern(namespace: str) -> str:
-    """Return the regular expression of all names that workers and clients configure, write, and read."""
+    """Return the regular expression for all names that workers and clients configure, write, and read."""
     name = namespace.replace(".", r"\.")
     return rf"^({name}\..*|{INBOX}|(.*\.)?({name}|{INBOX})\.pidbox|amq\.default)$"
 
 
 def permission_command(settings: Settings, address: BrokerAddress | None = None) -> str:
-    """Return the command by which an administrator allows the user of ``broker_url`` what the runner needs.
+    """Return the administrator's command that grants the user of ``broker_url`` the permissions that the runner needs.
 
     Args:
-        settings: of a project with RabbitMQ.
+        settings: the settings of a project with RabbitMQ.
         address: the server; the first by default.
     """
     assert settings.broker_url is not None

@@ -1,4 +1,4 @@
-"""Publish hints to RabbitMQ: mandatory, with confirms, in bounded time."""
+"""Publish hints to RabbitMQ: mandatory, with publisher confirms and timeouts."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from runner.errors import RunnerError
 from runner.settings import Settings
 
 PUBLISH_SECONDS = 5.0
-"""How long a connection may take, and how long confirms after it."""
+"""Timeout of connecting, and of the confirms after that (seconds)."""
 
 IDLE_SECONDS = 60.0
-"""A connection that was not used for this long is made anew: whatever lies between may have forgotten it."""
+"""A connection that was idle for this long is replaced: a firewall on the way may have dropped it."""
 
 FEW = 10
-"""Hints of one queue that may come back, since there is no such queue."""
+"""The maximum number of hints of one queue that may be returned because the queue does not exist."""
 
 PORTION = 500
-"""Hints that are sent before their confirms are waited for."""
+"""The number of hints that are sent before waiting for their confirms."""
 
 
 class HintPublisher:
-    """Publishes hints over one connection, which is made when it is needed. For all threads of a process."""
+    """Publishes hints over one connection, which is opened when needed. Can be used by all threads of a process."""
 
     def __init__(self, settings: Settings, seconds: float = PUBLISH_SECONDS) -> None:
         self._settings = settings
@@ -43,19 +43,19 @@ class HintPublisher:
         self._process = os.getpid()
         self._used_at = 0.0
         self._tag = 0
-        """Of what was published last by the channel."""
+        """The delivery tag of the last message on the channel."""
         self._sent: dict[int, Hint] = {}
         self._refused: list[Hint] = []
         self._known: set[str] = set()
-        """Queues that this process has seen."""
+        """The hint queues that this process knows to exist."""
         self._unroutable: set[Hint] = set()
         self._blocked = ""
         self.trouble = ""
-        """Why hints were not confirmed the last time; empty if all were."""
+        """The reason why hints were not confirmed the last time; empty if all were confirmed."""
 
     def publish(self, hints: Sequence[Hint]) -> list[Hint]:
-        """Publish hints; return those that RabbitMQ has not confirmed in time, for the reason in :attr:`trouble`."""
-        # Before the mutex: whoever waits for others does so in the same time.
+        """Publish hints; return those that RabbitMQ did not confirm in time. :attr:`trouble` has the reason."""
+        # Computed before locking, so that the wait for other threads counts.
         deadline = time.monotonic() + self._seconds
         with self._mutex:
             self.trouble = ""
@@ -81,7 +81,7 @@ class HintPublisher:
                 before = self._connection
                 channel = self._open(deadline)
                 if self._connection is not before:
-                    # Servers that do not answer have used up some of it.
+                    # Servers that did not answer have used some of the time.
                     deadline = time.monotonic() + self._seconds
                 self._declare_for_many(left)
                 left = self._send(channel, left, deadline)
@@ -98,14 +98,14 @@ class HintPublisher:
             except FAILURES as error:
                 self._drop()
                 self.trouble = self._blocked or unavailable(self._settings, error).message
-                # A connection that was kept may have been closed long ago; what is sent twice is harmless.
+                # A kept connection may have been closed long ago. Sending a hint twice is harmless.
                 if fresh or isinstance(error, TimeoutError) or time.monotonic() >= deadline:
                     return left
 
     def _open(self, deadline: float) -> Channel:
         now = time.monotonic()
         if self._process != os.getpid():
-            # The parent's: its end of the connection stays open.
+            # It belongs to the parent, whose end of the connection stays open.
             self._connection = self._channel = None
             self._process = os.getpid()
         if self._channel is not None and now - self._used_at > IDLE_SECONDS:
@@ -135,7 +135,7 @@ class HintPublisher:
             close_quietly(connection)
 
     def _send(self, channel: Channel, hints: Sequence[Hint], deadline: float) -> list[Hint]:
-        """Publish hints, and wait for what RabbitMQ says; return those that it has not confirmed."""
+        """Publish hints and wait for the confirms; return the hints that were not confirmed."""
         assert self._connection is not None
         self._refused.clear()
         self._unroutable.clear()
@@ -152,24 +152,24 @@ class HintPublisher:
         unconfirmed = [*self._sent.values(), *self._refused]
         if self._sent:
             self.trouble = self._blocked or f"RabbitMQ did not confirm within {self._seconds:g} s"
-            # Confirms that come late would be taken for others.
+            # Late confirms would be mistaken for later ones.
             self._drop()
         elif self._refused:
             self.trouble = "RabbitMQ refused a hint: its queue is full, or has no primary"
         return [hint for hint in unconfirmed if hint not in self._unroutable]
 
     def _declare_for_many(self, hints: Sequence[Hint]) -> None:
-        """Make the queues of many hints: otherwise each of these would come back."""
+        """Declare the queues of many hints, because otherwise each of the hints would be returned."""
         assert self._connection is not None
         counted = Counter(hint.queue for hint in hints)
         for queue in sorted(queue for queue, number in counted.items() if number > FEW and queue not in self._known):
-            # What this user may not declare comes back, and is told of then.
+            # Hints for queues that this user may not declare are returned and reported then.
             with contextlib.suppress(queues.NoQueue):
                 queues.declare(self._connection, self._settings, queue)
                 self._known.add(queue)
 
     def _declare_and_send(self, hints: set[Hint], deadline: float) -> list[Hint]:
-        """Publish hints whose queues RabbitMQ did not have."""
+        """Declare the queues of returned hints, and publish the hints again."""
         refused: set[str] = set()
         trouble = ""
         for queue in sorted({hint.queue for hint in hints}):
@@ -190,7 +190,7 @@ class HintPublisher:
         self.trouble = trouble or self.trouble
         return unconfirmed
 
-    # -- what RabbitMQ says
+    # -- answers of RabbitMQ
 
     def _confirmed(self, tag: int, multiple: bool) -> list[Hint]:
         tags = [each for each in self._sent if each <= tag] if multiple else [tag]

@@ -1,4 +1,4 @@
-"""The queues of hints in RabbitMQ: one for each queue of runs, named ``NAMESPACE.QUEUE``."""
+"""The hint queues in RabbitMQ: one for each queue of runs, named ``NAMESPACE.QUEUE``."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from runner.settings import Settings
 
 
 class NoQueue(Unavailable):
-    """A queue of hints cannot be declared, or cannot be used by this user."""
+    """A hint queue cannot be declared, or this user may not use it."""
 
     code = "no_queue"
 
 
 class Waiting(NamedTuple):
-    """The number of hints that wait in a queue of RabbitMQ, and of consumers that listen."""
+    """The numbers of waiting hints and of consumers of a hint queue."""
 
     hints: int
     consumers: int
 
 
 def queue_name(namespace: str, queue: str) -> str:
-    """Return the name in RabbitMQ of the queue of hints for a queue of runs."""
+    """Return the name of the hint queue for a queue of runs."""
     return f"{namespace}.{queue}"
 
 
 def declare(connection: Connection, settings: Settings, queue: str) -> None:
-    """Make the queue of hints for a queue of runs. One that is there is used as it is, whatever its arguments.
+    """Declare the hint queue for a queue of runs. An existing queue is used as it is, whatever its arguments.
 
     Raises:
         NoQueue: this user may not declare it.
@@ -48,16 +48,16 @@ def declare(connection: Connection, settings: Settings, queue: str) -> None:
     except AccessRefused as error:
         raise no_permission(settings, queue, error) from error
     except ChannelError as error:
-        # Somebody else has declared it meanwhile, with arguments of their own.
+        # Another client has declared it meanwhile, with other arguments.
         if count(connection, settings, queue) is None:
             raise NoQueue(f"RabbitMQ refuses to declare queue {name}: {words_of(error)}") from error
 
 
 def count(connection: Connection, settings: Settings, queue: str) -> Waiting | None:
-    """Return how many hints wait in the queue of hints for a queue of runs; None if RabbitMQ has no such queue.
+    """Return the state of the hint queue for a queue of runs; None if it does not exist.
 
     Raises:
-        NoQueue: this user may not look at it, or another connection has it for itself.
+        NoQueue: this user may not read it, or another connection uses it exclusively.
         amqp.AMQPError, OSError: the connection fails.
     """
     channel: Channel = connection.channel()
@@ -72,17 +72,17 @@ def count(connection: Connection, settings: Settings, queue: str) -> Waiting | N
 
 
 def count_all(connection: Connection, settings: Settings, queues: list[str]) -> dict[str, Waiting | None]:
-    """Return what :func:`count` says of several queues.
+    """Return the results of :func:`count` for several queues.
 
     Raises:
-        Unavailable: RabbitMQ cannot be reached, or refuses.
+        Unavailable: RabbitMQ cannot be reached, or refuses the request.
     """
     with asking(settings):
         return {queue: count(connection, settings, queue) for queue in queues}
 
 
 def no_permission(settings: Settings, queue: str, error: BaseException) -> NoQueue:
-    """Return the error for a queue of hints that this user may not declare or use, with the administrator's command."""
+    """Return the error for a hint queue that this user may not declare or use, with the command that permits it."""
     name = queue_name(settings.namespace, queue)
     return NoQueue(
         f"RabbitMQ refuses queue {name}: {words_of(error)}",

@@ -1,4 +1,4 @@
-"""Kombu's transport for RabbitMQ, as a worker's Celery consumer and remote control use it."""
+"""Kombu's transport for RabbitMQ, adapted for a worker's Celery consumer and remote control."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from runner.settings.broker_url import BrokerAddress
 
 
 class Message(pyamqp.Message):
-    """Kombu's, whose body is as it was sent: a small one may decompress to more than fits into memory."""
+    """Kombu's message with its body as it was sent: a small body may decompress to more than memory can hold."""
 
     def __init__(self, msg: Any, channel: Any = None, **options: Any) -> None:
         headers = msg.properties.pop("application_headers", None)
@@ -22,7 +22,7 @@ class Message(pyamqp.Message):
 
 
 class Channel(pyamqp.Channel):
-    """Kombu's, which does not decode bodies by the codec that a message names."""
+    """Kombu's channel, without decoding bodies by the codec that a message names."""
 
     Message = Message
 
@@ -31,10 +31,10 @@ class Channel(pyamqp.Channel):
 
 
 class Connection(pyamqp.Connection):
-    """Kombu's, which no message breaks.
+    """Kombu's connection, which survives every message.
 
     Args:
-        tls: the options of TLS of each server, by its place. Kombu has one ``ssl`` for all of them.
+        tls: the TLS options of each server, by position. Kombu has one ``ssl`` for all servers.
     """
 
     Channel = Channel
@@ -44,7 +44,7 @@ class Connection(pyamqp.Connection):
 
 
 class Transport(pyamqp.Transport):
-    """Kombu's, with a prefetch count for each consumer: quorum queues and newer servers know no other."""
+    """Kombu's transport with a prefetch count per consumer, the only kind in quorum queues and newer servers."""
 
     Connection = Connection
 
@@ -59,6 +59,6 @@ def options_for(addresses: Iterable[BrokerAddress]) -> dict[str, Any]:
 
 
 def _place(address: BrokerAddress) -> str:
-    """Return the place of a server as Kombu names it to py-amqp."""
+    """Return the key of a server: the host and port that Kombu passes to py-amqp."""
     host = "127.0.0.1" if address.host == "localhost" else address.host
     return f"{host}:{address.port}"
