@@ -1,6 +1,7 @@
-"""Decide who may do what: by tokens, the token of this start, a trusted proxy, or access from this host.
+"""Authenticate requests, by tokens, the token of this start, a trusted proxy, or access from this host.
 
-Roles: ``read`` looks; ``operate`` submits, revokes, reruns, and approves too; ``admin`` pauses and forgets too.
+Each role includes those before it: ``read`` permits reading; ``operate`` submitting, revoking, rerunning, and
+approving; ``admin`` pausing, forgetting, and editing job files.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 SESSION_SECONDS = 12 * 3600.0
 FAILURES = 10
-"""Failed logins from one address within :data:`FAILURE_SECONDS`, after which it has to wait."""
+"""How many logins from one address may fail within :data:`FAILURE_SECONDS` before it has to wait."""
 FAILURE_SECONDS = 60.0
 MOST_ADDRESSES = 10_000
 MOST_SESSIONS = 10_000
@@ -41,7 +42,7 @@ class Role(IntEnum):
 
 
 class NotAllowed(RunnerError):
-    """Nobody knows who asks, or they may not do this."""
+    """The request is not authenticated, or the person's role does not permit it."""
 
     code = "not_allowed"
     exit_code = 5
@@ -53,7 +54,7 @@ class NotAllowed(RunnerError):
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """The person who makes a request. Their forms are bound to ``session``."""
+    """The person who makes a request. The token in their forms is derived from ``session``."""
 
     name: str
     role: Role
@@ -68,11 +69,11 @@ class _Session:
 
 @dataclass
 class Access:
-    """Decides who asks, from what a request carries."""
+    """Finds the person behind a request, from its token, session, or header."""
 
     settings: WebSettings
     host: str
-    """The address that the server listens on."""
+    """The address on which the server listens."""
     start_token: str | None = None
     """A token for this start of the server, which makes its owner an administrator."""
     on_failure: Callable[[str], None] = lambda _: None
@@ -86,46 +87,46 @@ class Access:
     _proxies: tuple[Network, ...] = ()
 
     def __post_init__(self) -> None:
-        nobody_said = not self.settings.tokens and self.settings.trusted_header is None
-        if nobody_said and not is_loopback(self.host):
+        unauthenticated = not self.settings.tokens and self.settings.trusted_header is None
+        if unauthenticated and not is_loopback(self.host):
             raise InvalidSettings(
-                f"web: without tokens and trusted_header anybody who reaches {self.host} could run jobs",
-                hint="runner web --new-token NAME makes a token; or listen on 127.0.0.1",
+                f"web: without tokens or trusted_header, anybody who reaches {self.host} could run jobs",
+                hint="create a token with runner web --new-token NAME, or listen on 127.0.0.1",
             )
         if self.settings.trusted_header is not None and not self.settings.hosts and not is_loopback(self.host):
             raise InvalidSettings(
                 f"web.trusted_header needs web.hosts to listen on {self.host}: a page of another site could send "
-                "requests in the name of its visitors",
-                hint="add the names that browsers use, such as hosts: [runner.example.com]; or listen on 127.0.0.1",
+                "requests on behalf of its visitors",
+                hint="add the names that browsers use, such as hosts: [runner.example.com], or listen on 127.0.0.1",
             )
         own = () if is_wildcard(self.host) else (self.host,)
-        self._names = frozenset(_plain_name(each) for each in (*self.settings.hosts, *own))
-        self._proxies = tuple(ipaddress.ip_network(each) for each in self.settings.trusted_proxies)
+        self._names = frozenset(_plain_name(name) for name in (*self.settings.hosts, *own))
+        self._proxies = tuple(ipaddress.ip_network(network) for network in self.settings.trusted_proxies)
 
     @property
     def open(self) -> bool:
-        """Whether everybody on this host may do everything."""
+        """Whether everybody on this host is an administrator."""
         return not self.takes_tokens and self.settings.trusted_header is None
 
     @property
     def takes_tokens(self) -> bool:
-        """Whether any token is known."""
+        """Whether there is any token."""
         return bool(self.settings.tokens) or self.start_token is not None
 
     def of_token(self, token: str, address: str) -> Person | None:
-        """Return the owner of a token, or None.
+        """Return the owner of a token, or None if the token is unknown.
 
-        A valid token is never refused for what others sent from the same address.
+        A valid token is accepted even if there were too many failures from its address.
 
         Raises:
-            NotAllowed: it is nobody's, and too many failed from this address.
+            NotAllowed: the token is unknown, and there were too many failures from this address.
         """
         digest = hashlib.sha256(token.encode()).hexdigest()
         found = None
         if self._is_start_token(token):
             found = Person("local", Role.ADMIN, "token:")
         for name, known in self.settings.tokens.items():
-            # All of them, so that the time tells nothing.
+            # Compare with every token, so that the time does not depend on which one matches.
             if hmac.compare_digest(digest, known.sha256):
                 found = Person(name, Role[known.role.upper()], f"token:{name}")
         if found is None:
@@ -133,21 +134,21 @@ class Access:
         return found
 
     def refuse(self, address: str) -> None:
-        """Note that a request from ``address`` proved nothing.
+        """Count a failure of ``address``.
 
         Raises:
-            NotAllowed: too many did.
+            NotAllowed: there were too many failures before.
         """
         self._refuse_guessing(address)
         self._note_failure(address)
 
     def open_link(self, token: str, address: str) -> str | None:
-        """Return the id of a new session for whoever opens the link with the token of this start.
+        """Start a session for the link with the token of this start, and return the id of the session.
 
-        The link works once. Return None after that, and for a wrong token.
+        The link works once. Return None if it was used before, or if the token is wrong.
 
         Raises:
-            NotAllowed: the token is wrong, and too many failed from this address.
+            NotAllowed: the token is wrong, and there were too many failures from this address.
         """
         person = self.of_token(token, address)
         if person is None:
@@ -160,40 +161,40 @@ class Access:
         return self.start_token is not None and hmac.compare_digest(self.start_token.encode(), token.encode())
 
     def is_proxy(self, address: str) -> bool:
-        """Whether ``address`` is one of ``web.trusted_proxies``."""
+        """Return whether ``address`` is one of ``web.trusted_proxies``."""
         found = _address(address)
-        return found is not None and any(found in each for each in self._proxies)
+        return found is not None and any(found in network for network in self._proxies)
 
     def origin_of(self, address: str, forwarded: str) -> str:
-        """Return the origin of a request: ``address``, or the one that trusted proxies give in ``X-Forwarded-For``."""
-        for each in reversed(forwarded.split(",")):
-            before = _forwarded_address(each)
+        """Return the client's address: ``address``, or the one in ``X-Forwarded-For`` if a trusted proxy sent it."""
+        for entry in reversed(forwarded.split(",")):
+            before = _forwarded_address(entry)
             if before is None or not self.is_proxy(address):
                 break
             address = before
         return address
 
     def of_header(self, name: str, address: str) -> Person | None:
-        """Return whom the trusted proxy names."""
+        """Return the person whom a trusted proxy names in its header, or None."""
         if self.settings.trusted_header is None or not name or not self.is_proxy(address):
             return None
         return Person(name[:128], Role[self.settings.trusted_role.upper()], f"proxy:{name[:128]}")
 
     def is_host(self, name: str, connected: str = "") -> bool:
-        """Whether a request may name this host ``name``: as this host itself does, or as ``web.hosts`` does.
+        """Return whether ``name`` in a Host header means this server.
 
-        Anybody can let a name of theirs lead here, and a page of that name is of the same origin as what it reads.
-        Nobody can do so with the address that was ``connected`` to.
+        Anybody can point a name of their own at this server, and pages of that name would have the same origin as ours
+        (DNS rebinding). That is impossible with the address ``connected`` to which the client connected.
         """
         plain, address = _plain_name(name), _address(connected)
         return is_loopback(name) or plain in self._names or (address is not None and plain == str(address))
 
     def of_nobody(self) -> Person | None:
-        """Return the person for a request without credentials: allowed on this host if nothing else is set up."""
+        """Return the person for a request without credentials: an administrator if :attr:`open`, otherwise None."""
         return Person("local", Role.ADMIN, "local") if self.open else None
 
     def log_in(self, token: str, address: str) -> str | None:
-        """Return the id of a new session, or None if the token is nobody's."""
+        """Start a session, and return its id; None if the token is unknown. Raises as :meth:`of_token`."""
         person = self.of_token(token, address)
         return self._begin(person) if person is not None else None
 
@@ -201,8 +202,8 @@ class Access:
         now = time.monotonic()
         session = secrets.token_urlsafe(32)
         with self._mutex:
-            gone = [key for key, each in self._sessions.items() if each.ends <= now]
-            # Those that began first end first, and go first where there are too many.
+            gone = [key for key, known in self._sessions.items() if known.ends <= now]
+            # Sessions are in the order of their start, so the oldest ones make room.
             gone += list(self._sessions)[len(gone) : max(0, len(self._sessions) - MOST_SESSIONS + 1)]
             for key in gone:
                 del self._sessions[key]
@@ -215,16 +216,16 @@ class Access:
             self._sessions.pop(session, None)
 
     def of_session(self, session: str) -> Person | None:
-        """Return the owner of a session, or None."""
+        """Return the owner of a session, or None if there is no such session."""
         found = self._sessions.get(session)
         return found.person if found is not None and found.ends > time.monotonic() else None
 
     def form_token(self, person: Person) -> str:
-        """Return the token that each of this person's forms carries, and that other sites cannot know."""
+        """Return the token in this person's forms, which other sites cannot know."""
         return hmac.new(self._secret, person.session.encode(), "sha256").hexdigest()
 
     def is_form_token(self, person: Person, token: str) -> bool:
-        """Whether a form was made for them."""
+        """Return whether ``token`` is the one in this person's forms."""
         return hmac.compare_digest(self.form_token(person).encode(), token.encode())
 
     def _refuse_guessing(self, address: str) -> None:
@@ -237,7 +238,7 @@ class Access:
     def _note_failure(self, address: str) -> None:
         self.on_failure(address)
         with self._mutex:
-            # The one that failed last goes to the end, so that the first is the one that is forgotten.
+            # The latest failure goes to the end, so that the address with the oldest one is dropped first.
             recent = self._failures.pop(key := neighbourhood(address), None) or deque(maxlen=FAILURES)
             recent.append(time.monotonic())
             self._failures[key] = recent
@@ -246,12 +247,12 @@ class Access:
 
 
 def is_wildcard(host: str) -> bool:
-    """Whether listening on ``host`` means all addresses of this host."""
+    """Return whether ``host`` stands for all addresses of this host."""
     return _plain_name(host) in _WILDCARDS
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this host can reach ``host``."""
+    """Return whether only this host can reach ``host``."""
     name = _plain_name(host)
     if name == "localhost":
         return True
@@ -262,7 +263,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _plain_name(name: str) -> str:
-    """Return a host's name in lower case, or an address in the one form that ``ipaddress`` writes."""
+    """Return a host name in lower case, or an address in the canonical form of ``ipaddress``."""
     bare = name.strip("[]").lower()
     try:
         return str(ipaddress.ip_address(bare))
@@ -294,7 +295,7 @@ def _address(text: str) -> Address | None:
 
 
 def neighbourhood(address: str) -> str:
-    """Return the unit of counting for an address: with IPv6 its /64 network, since one host usually has all of it."""
+    """Return what an address counts as: the address, or with IPv6 its /64 network, which one host usually owns."""
     found = _address(address)
     if isinstance(found, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((found, 64), strict=False))

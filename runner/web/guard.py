@@ -1,4 +1,4 @@
-"""Check every request first: its origin, its person, and its size."""
+"""Check each request before anything else: its origin, its person, and its size."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from runner.web.state import base_of
 SESSION = "runner_session"
 
 MOST_PATH, MOST_QUERY = 1024, 8192
-"""Bytes that the path and the query of a request may have."""
+"""The largest path and the largest query of a request, in bytes."""
 
 _HOST = re.compile(
     r"(?P<name>[a-z0-9](?:[a-z0-9._-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?", re.IGNORECASE
 )
-"""What a Host header may be: a name or an address, and a port. Other text would end up in the URLs made of it."""
+"""A Host header: a name or an address, and a port. Anything else would end up in URLs that are built from it."""
 
 BODY_SECONDS = 30.0
 """How long a request may take to send its body."""
@@ -43,29 +43,29 @@ HEADERS = {
 }
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 PUBLIC = ("/login", "/healthz")
-"""What is shown to anybody, beside ``/static/``."""
+"""The paths that need no login, besides ``/static/``."""
 HOOKS = "/hooks/"
-"""Where requests prove themselves what they are."""
+"""The paths of webhooks, whose requests carry a proof of their own."""
 HOOK_BYTES = 1024 * 1024
-"""What the body of a webhook may have."""
+"""The largest body of a webhook."""
 EDITED = ("/files/", "/api/v1/files/")
-"""Where job files are edited."""
+"""The paths on which job files are edited."""
 EDIT_BYTES = 3 * MOST_BYTES + 64 * 1024
-"""What the body of a request with a job file may have; forms and JSON escape characters."""
+"""The largest body of a request with a job file. Forms and JSON escape characters."""
 LINK = "token"
-"""The parameter of the link that is printed at the start."""
+"""The query parameter of the link that is printed at the start."""
 
 Refuse = Callable[[Request, Exception], Awaitable[Response]]
 
 
 class Guard:
-    """The outermost layer of the application.
+    """Admits or refuses requests, before the application sees them.
 
     Args:
-        app: what is guarded.
-        access: who may.
-        most: bytes that a body may have.
-        refuse: makes the answer to whoever may not.
+        app: the application.
+        access: authenticates requests.
+        most: the largest body, in bytes.
+        refuse: makes the response to a refused request.
     """
 
     def __init__(self, app: ASGIApp, *, access: Access, most: int, refuse: Refuse) -> None:
@@ -75,11 +75,11 @@ class Guard:
         self._refuse = refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or refuse it."""
+        """Pass a request on, or answer it here."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        # Whoever asks for the head alone gets that of GET; the server leaves the body out.
+        # The head of a response to HEAD is that of GET; the sender leaves the body out.
         head = scope["method"] == "HEAD"
         if head:
             scope = {**scope, "method": "GET"}
@@ -100,12 +100,12 @@ class Guard:
         self._check_site(request)
         path = path_of(request)
         if len(path) > MOST_PATH or len(request.scope["query_string"]) > MOST_QUERY:
-            raise HTTPException(414, f"a path has {MOST_PATH} bytes at most, and a query {MOST_QUERY}")
+            raise HTTPException(414, f"a path may have {MOST_PATH} bytes, and a query {MOST_QUERY}")
         most = self._most_of(request)
         if _length(request) > most:
             raise HTTPException(413, f"a body has {most} bytes at most")
         if path.startswith(HOOKS):
-            # Not by a token or session of a person: a webhook checks the proof of its own.
+            # A webhook checks its own proof; tokens and sessions of people do not count.
             return None
         request.state.person = self._who(request)
         if opens_links and (opened := self._open_link(request)) is not None:
@@ -126,7 +126,7 @@ class Guard:
         access = self._access
         address = request.client.host if request.client is not None else ""
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        # Without tokens it is none of ours: a proxy may pass on what it was given itself.
+        # Without tokens, the header is not meant for us: a proxy may pass on its own credentials.
         if access.takes_tokens and scheme.lower() == "bearer" and token:
             return access.of_token(token.strip(), address_of(request))
         session = request.cookies.get(session_cookie(request))
@@ -134,13 +134,15 @@ class Guard:
         name = access.settings.trusted_header
         given = request.headers.getlist(name) if name else []
         if len(given) > 1:
-            raise NotAllowed(f"{name} is given twice", hint="let the proxy replace it, not add to it", status=400)
-        # Headers come as Latin-1; proxies write UTF-8.
+            raise NotAllowed(
+                f"{name} is given twice", hint="let the proxy replace the header, not add to it", status=400
+            )
+        # Headers are decoded as Latin-1, but proxies write UTF-8.
         who = given[0].encode("latin-1").decode("utf-8", "replace") if given else ""
         return found or access.of_header(who, address) or access.of_nobody()
 
     def _open_link(self, request: Request) -> Response | None:
-        """Answer a request with the token of this start: begin a session, and lead to the same page without it."""
+        """Answer a request with the token of this start: start a session, and redirect to the URL without the token."""
         if self._access.start_token is None or request.method != "GET" or wants_json(request):
             return None
         given = parse_qsl(query_of(request), keep_blank_values=True)
@@ -162,8 +164,8 @@ class Guard:
         given = request.headers.getlist("Host")
         found = _HOST.fullmatch(given[0]) if len(given) == 1 else None
         if found is None:
-            raise NotAllowed("the request does not say which host it is for", hint="send Host: NAME[:PORT]", status=421)
-        # An address that was connected to is no name that somebody else could let lead here.
+            raise NotAllowed("the request has no valid Host header", hint="send Host: NAME[:PORT]", status=421)
+        # Nobody else can point the address that the client connected to at this server.
         own = (request.scope.get("server") or ("", None))[0]
         if not self._access.is_host(found["name"], own):
             raise NotAllowed(
@@ -173,10 +175,10 @@ class Guard:
             )
 
     def _check_site(self, request: Request) -> None:
-        """Refuse what a page of another site sends, or loads, on behalf of whoever looks at it.
+        """Refuse requests that a page of another site makes in its visitor's browser.
 
-        Browsers say so themselves (the Fetch Metadata Request Headers of W3C); those that do not name the page's
-        origin with what they send.
+        Browsers mark them with the Fetch Metadata Request Headers of W3C. Older ones send the page's origin with
+        requests that change something.
         """
         site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
         if request.method in SAFE:
@@ -195,7 +197,7 @@ class Guard:
         async def limited() -> Message:
             nonlocal left, complete
             if complete:
-                return await receive()  # waits for whoever asks to go away
+                return await receive()  # waits until the client disconnects
             try:
                 async with asyncio.timeout_at(deadline):
                     message = await receive()
@@ -211,7 +213,7 @@ class Guard:
 
 
 class _Sender:
-    """Adds the headers that every answer has; of an answer to HEAD, sends the head alone."""
+    """Adds the headers that every response has, and leaves the body out of responses to HEAD."""
 
     def __init__(self, send: Send, path: str, *, head: bool) -> None:
         self._send = send
@@ -230,20 +232,20 @@ class _Sender:
         elif not self._head:
             await self._send(message)
         elif not self._done:
-            # Once: a stream goes on until it learns that nobody is there.
+            # Once: a stream keeps sending until it notices that nobody reads it.
             self._done = True
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def address_of(request: Request) -> str:
-    """Return the address that a request comes from, as far as trusted proxies tell."""
+    """Return the client's address, which trusted proxies pass on in ``X-Forwarded-For``."""
     access: Access = request.app.state.runner.access
     forwarded = ",".join(request.headers.getlist("X-Forwarded-For"))
     return access.origin_of(request.client.host if request.client is not None else "", forwarded)
 
 
 def path_of(request: Request) -> str:
-    """Return the path as the router reads it. That of ``request.url`` is made of the Host header too."""
+    """Return the path as the router sees it. ``request.url`` is built from the Host header, too."""
     return str(request.scope["path"])
 
 
@@ -253,14 +255,15 @@ def query_of(request: Request) -> str:
 
 
 def session_cookie(request: Request) -> str:
-    """Return the name of the cookie of a session. Browsers share cookies between the ports of a host."""
+    """Return the name of the session cookie. It contains the port, since the ports of a host share cookies."""
     server = request.scope.get("server")
     return f"{SESSION}_{server[1]}" if server else SESSION
 
 
 def keep_session(request: Request, response: Response, session: str) -> None:
-    """Make the browser keep the id of a session."""
-    # Not strict: who comes by a link in a message stays logged in. Looking changes nothing, and what does has a token.
+    """Set the session cookie."""
+    # Not strict, so that a link in a message opens a page without another login. Reading changes nothing, and each form
+    # that does has a token.
     response.set_cookie(
         session_cookie(request),
         session,
@@ -272,15 +275,15 @@ def keep_session(request: Request, response: Response, session: str) -> None:
 
 
 def is_secure(request: Request) -> bool:
-    """Whether a browser speaks TLS, to this server or to a trusted proxy."""
+    """Return whether the browser uses TLS, to this server or to a trusted proxy."""
     access: Access = request.app.state.runner.access
-    told = request.headers.get("X-Forwarded-Proto", "").split(",")[0].strip().lower()
+    scheme = request.headers.get("X-Forwarded-Proto", "").split(",")[0].strip().lower()
     proxied = request.client is not None and access.is_proxy(request.client.host)
-    return request.scope.get("scheme") == "https" or (proxied and told == "https")
+    return request.scope.get("scheme") == "https" or (proxied and scheme == "https")
 
 
 def wants_json(request: Request) -> bool:
-    """Whether a program asks, not a person."""
+    """Return whether the path is one for programs, which get errors as JSON."""
     path = path_of(request)
     return path in ("/healthz", "/metrics", "/api") or path.startswith(("/api/", HOOKS))
 
@@ -292,13 +295,13 @@ def _length(request: Request) -> int:
 
 def _log_in_first(request: Request) -> Response:
     if wants_json(request):
-        raise NotAllowed("who are you?", hint="send Authorization: Bearer TOKEN", status=401)
+        raise NotAllowed("the request has no valid token", hint="send Authorization: Bearer TOKEN", status=401)
     query = f"?{query}" if (query := query_of(request)) else ""
     return RedirectResponse(f"/login?to={quote(base_of(request) + path_of(request) + query, safe='')}", 303)
 
 
 def _split(url: str) -> tuple[str | None, str | None]:
-    """Return the name of a URL's host, and with its port; None of what is not a URL."""
+    """Return the host name of a URL, and the host with its port; both are None if it is not a URL."""
     try:
         found = urlsplit(url)
         return found.hostname, found.netloc
@@ -307,6 +310,6 @@ def _split(url: str) -> tuple[str | None, str | None]:
 
 
 def headers_of(error: Exception) -> Mapping[str, str]:
-    """Return the headers that belong to a refusal."""
+    """Return the additional headers of the response to an error."""
     status = getattr(error, "status", None)
     return {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "60"}}.get(status or 0, {})

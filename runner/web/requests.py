@@ -35,7 +35,7 @@ JobName = Annotated[str, Path(description="The name of a job.", max_length=64)]
 
 
 class BadBody(HTTPException):
-    """A body is no JSON."""
+    """The body is not JSON."""
 
 
 class _StrictRequest(Request):
@@ -47,9 +47,9 @@ class _StrictRequest(Request):
 
 
 class StrictRoute(APIRoute):
-    """Takes JSON alone, said to be so, and such as every program reads in the same way.
+    """Accepts only bodies with the content type JSON, and only JSON that every parser reads in the same way.
 
-    A page of another site can send forms and plain text without asking first, and JSON not.
+    Pages of other sites can send forms and plain text without a preflight request, but not JSON.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -59,8 +59,8 @@ class StrictRoute(APIRoute):
 
         async def strictly(request: Request) -> Response:
             if takes_body and not is_json(request.headers.get("Content-Type")) and await request.body():
-                raise HTTPException(415, "the body is not said to be JSON: send Content-Type: application/json")
-            # What was read stays read: the body can be had from the request alone.
+                raise HTTPException(415, "the content type is not JSON: send Content-Type: application/json")
+            # The body was consumed, and is only in the request now.
             strict = _StrictRequest(request.scope, request.receive)
             if hasattr(request, "_body"):
                 strict._body = request._body
@@ -70,11 +70,11 @@ class StrictRoute(APIRoute):
 
 
 def is_json(content_type: str | None) -> bool:
-    """Whether a body is said to be JSON."""
-    said = Message()
-    said["Content-Type"] = content_type or ""
-    subtype = said.get_content_subtype()
-    return said.get_content_maintype() == "application" and (subtype == "json" or subtype.endswith("+json"))
+    """Return whether a content type is JSON."""
+    header = Message()
+    header["Content-Type"] = content_type or ""
+    subtype = header.get_content_subtype()
+    return header.get_content_maintype() == "application" and (subtype == "json" or subtype.endswith("+json"))
 
 
 def state_of(request: Request) -> State:
@@ -83,13 +83,13 @@ def state_of(request: Request) -> State:
 
 
 def counted_address(request: Request) -> str | None:
-    """Return the address that a request is counted under; None of a proxy that does not tell for whom it asks."""
+    """Return the address that a request counts for; None for a proxy that does not pass on the client's address."""
     address = address_of(request)
     return None if states_of(request).access.is_proxy(address) else address
 
 
 class AtLeast:
-    """The dependency that refuses whoever has less than a role."""
+    """The dependency that refuses people whose role is below the given one."""
 
     def __init__(self, role: Role) -> None:
         self.role = role
@@ -98,13 +98,15 @@ class AtLeast:
         """Return the person who makes the request.
 
         Raises:
-            NotAllowed: they may not.
+            NotAllowed: the request is not authenticated, or the role is not sufficient.
         """
         person: Person | None = getattr(request.state, "person", None)
         if person is None:
-            raise NotAllowed("who are you?", hint="send Authorization: Bearer TOKEN", status=401)
+            raise NotAllowed("the request has no valid token", hint="send Authorization: Bearer TOKEN", status=401)
         if person.role < self.role:
-            raise NotAllowed(f"{person.name} may {person.role.name.lower()}, this needs {self.role.name.lower()}")
+            raise NotAllowed(
+                f"{person.name} has the role {person.role.name.lower()}, this needs {self.role.name.lower()}"
+            )
         return person
 
 
@@ -123,15 +125,15 @@ def check_form(request: Request, role: Role, token: str) -> Person:
 
 
 Reader = Depends(AtLeast(Role.READ))
-"""On everything that is not for everybody, although the guard asks the same question: they do not share their code."""
+"""On every route that needs a login. The guard checks the same, with other code, so that one bug does not suffice."""
 BEARER = Security(HTTPBearer(auto_error=False, description="A token of runner web --new-token."))
-"""Tells the OpenAPI document how to say who asks; who it is was found out before."""
+"""Describes the bearer token in the OpenAPI document. The guard has authenticated the request already."""
 Operator = Annotated[Person, Depends(AtLeast(Role.OPERATE))]
 Admin = Annotated[Person, Depends(AtLeast(Role.ADMIN))]
 
 
 def answer(content: Any, status: int = 200, **headers: str) -> JSONResponse:
-    """Return JSON as it is: documents are plain values already, and may hold text that UTF-8 has no way to write."""
+    """Return a JSON response. Text with lone surrogates, which UTF-8 cannot encode, is escaped."""
     return _Answer(content, status, headers)
 
 
@@ -141,10 +143,10 @@ class _Answer(JSONResponse):
 
 
 def seconds(text: str | None, name: str) -> float | None:
-    """Return the seconds that a duration means.
+    """Return a duration in seconds.
 
     Raises:
-        UsageError: it is none.
+        UsageError: it is not a duration; ``name`` is in the message.
     """
     if text is None:
         return None

@@ -1,4 +1,4 @@
-"""The state that all requests of one web process share, and the projects that they are about."""
+"""The state that all requests of a web process share: its projects, and what browsers follow of them."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ class State:
 
     @property
     def settings(self) -> Settings:
-        """The settings, as they were when it started."""
+        """The settings, as they were when the process started."""
         return self._project.settings
 
     @property
     def project(self) -> Project:
-        """The project, with jobs as they are declared now."""
+        """The project, with its current jobs."""
         self._project.look()
         return self._project
 
     @property
     def catalog(self) -> Catalog:
-        """The jobs as they are declared now."""
+        """The current jobs."""
         return self.project.catalog
 
     @property
@@ -58,13 +58,13 @@ class State:
 
 
 CHOSEN = "runner.project"
-"""Where the scope of a request keeps the name of the project that it is about."""
+"""The key in the scope of a request for the name of its project."""
 
 
 class States:
-    """The states of all projects, who may use them, and what is noted of those who may not.
+    """The states of all projects, with access control and the journal of refused tokens.
 
-    With several projects, ``web:`` of the first one says who may use them.
+    With several projects, the ``web`` section of the first one decides about access to all of them.
     """
 
     def __init__(self, projects: Projects, access: Access, journal: Journal) -> None:
@@ -75,7 +75,7 @@ class States:
 
     @property
     def several(self) -> bool:
-        """Whether a request must say which project it is about."""
+        """Whether there is more than one project, so that requests must name theirs."""
         return self.projects.several
 
     @property
@@ -84,12 +84,12 @@ class States:
         return next(iter(self._by_name.values()))
 
     def of(self, request: Request) -> State:
-        """Return the state of the project that a request is about. It may be asked for by the id of a run alone.
+        """Return the state of a request's project. A request for a run need not name it.
 
         Raises:
             UnknownProject: no project has the name.
-            UsageError: there are several, and it names none.
-            UnknownRun, AmbiguousId, Unavailable: there are several, and not one of them has its run.
+            UsageError: there are several projects, and the request names none.
+            UnknownRun, AmbiguousId, Unavailable: as :meth:`runner.actions.projects.Projects.find_run` does.
         """
         name = self.chosen(request)
         if name is None and _RUNS in request.scope["path"] and "reference" in request.path_params:
@@ -97,7 +97,7 @@ class States:
         if name is None:
             names = ", ".join(self._by_name)
             raise UsageError(
-                "there are several projects here, and none is named", hint=f"add ?project= with one of: {names}"
+                "there are several projects, and the request names none", hint=f"add ?project= with one of: {names}"
             )
         self.projects.get(name)
         return self._by_name[name]
@@ -107,21 +107,21 @@ class States:
         return self._by_name[name]
 
     def chosen(self, request: Request) -> str | None:
-        """Return the name of the project that a request is about, as far as it is known."""
+        """Return the name of a request's project; None if there are several and it names none."""
         name: str | None = request.scope.get(CHOSEN)
         return next(iter(self._by_name)) if name is None and not self.several else name
 
     def base(self, request: Request) -> str:
-        """Return what the paths of the project's pages begin with."""
+        """Return the prefix of the paths of the project's pages; empty if there is only one project."""
         name = self.chosen(request)
         return f"{PROJECTS}{quote(name, safe='')}" if self.several and name in self._by_name else ""
 
 
 _RUNS = "/runs/"
-"""Stands in paths that name a run by its id."""
+"""A part of paths that contain the id of a run."""
 
 PROJECTS = "/projects/"
-"""What the paths of pages begin with where there are several projects: ``/projects/NAME/runs``."""
+"""The prefix of the paths of pages if there are several projects: ``/projects/NAME/runs``."""
 
 
 def states_of(request: Request) -> States:
@@ -131,5 +131,5 @@ def states_of(request: Request) -> States:
 
 
 def base_of(request: Request) -> str:
-    """Return what the paths of the pages of a request's project begin with: nothing where there is only one."""
+    """Return the prefix of the paths of the project's pages; empty if there is only one project."""
     return states_of(request).base(request)

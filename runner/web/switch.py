@@ -1,4 +1,4 @@
-"""Leads a request to its project: the outermost layer of the application."""
+"""Find the project of a request: the outermost layer of the application."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PARAMETER = b"project="
 
 
 class Switch:
-    """Takes the name of a project out of the path or the query, so that all below is written for one project.
+    """Moves the name of the project from the path or the query to the scope, so that routes need not know about it.
 
     ``/projects/NAME/runs`` and ``/runs?project=NAME`` become ``/runs`` of that project.
     """
@@ -22,10 +22,10 @@ class Switch:
         self._states = states
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, with the name of its project beside it."""
-        await self._app(self._led(scope) if scope["type"] == "http" else scope, receive, send)
+        """Pass a request on, with the name of its project in the scope."""
+        await self._app(self._routed(scope) if scope["type"] == "http" else scope, receive, send)
 
-    def _led(self, scope: Scope) -> Scope:
+    def _routed(self, scope: Scope) -> Scope:
         name, slash, rest = scope["path"].removeprefix(PROJECTS).partition("/")
         if scope["path"].startswith(PROJECTS) and slash and name in self._states.projects.by_name:
             return {**scope, "path": f"/{rest}", CHOSEN: name}
@@ -33,6 +33,6 @@ class Switch:
         mine = [field for field in fields if field.startswith(PARAMETER)]
         if not mine:
             return scope
-        # The others stay as they were sent, byte by byte.
+        # The other fields stay as they were sent, byte by byte.
         left = b"&".join(field for field in fields if not field.startswith(PARAMETER))
         return {**scope, "query_string": left, CHOSEN: unquote_plus(mine[-1][len(PARAMETER) :].decode("latin-1"))}
