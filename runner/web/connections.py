@@ -1,8 +1,8 @@
 """Limit the connections of the server, and choose the one to close when there are too many.
 
-A connection whose peer is awaited gives way to a new one: it idles, sends slowly, takes nothing of its response, or has
-sent more requests than were answered (browsers and proxies do not). So those who hold connections without using them
-cannot keep others out.
+A connection makes room for a new one if the server waits for its client: the client is idle, sends slowly, does not
+read its response, or has sent more requests than were answered (browsers and proxies do not). So clients that hold
+connections without using them cannot keep others out.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from runner._dataclass import dataclass
 
 WANTED_FILES = 4096
 OTHER_FILES = 24
-"""Descriptors for the log, the loop, files that are read, and so on."""
+"""How many descriptors the log, the event loop, files that are read, and so on may need."""
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """The limits that follow from the number of descriptors."""
+    """The limits that follow from the limit of open files."""
 
     connections: int
     backlog: int
-    """Connections that are accepted at once, before any of them can be refused."""
+    """How many connections are accepted at once, before any of them can be refused."""
     threads: int
-    """Each may have a connection to Redis."""
+    """How many threads answer requests; each may have a connection to Redis."""
 
 
 def room_of(files: int) -> Room:
@@ -37,27 +37,27 @@ def room_of(files: int) -> Room:
 
 
 class Connection(Protocol):
-    """The part of a connection that is used here."""
+    """A connection, as far as this module uses it."""
 
     peer: str
-    """The address that it is counted under."""
+    """The address that it counts for."""
 
     def waits_since(self) -> float | None:
-        """Return since when its peer is awaited, as ``time.monotonic()`` tells; None while the server works for it."""
+        """Return since when the server has waited for the client (``time.monotonic()``); None while it works."""
 
     def check_progress(self) -> None:
-        """Give it up if its peer takes nothing of a response for too long."""
+        """Close it if its client does not read for too long."""
 
     def give_up(self) -> None:
-        """End it at once."""
+        """Abort it."""
 
 
 class Connections:
     """The connections of one server.
 
     Args:
-        most: how many there may be.
-        is_exempt: whether an address may have all of them, as that of a proxy; others may have half.
+        most: the maximum number of connections.
+        is_exempt: whether an address, such as a proxy's, may use all of them; others may use half.
     """
 
     def __init__(self, most: int, is_exempt: Callable[[str], bool]) -> None:
@@ -71,7 +71,7 @@ class Connections:
         return len(self._open)
 
     def admit(self, new: Connection) -> bool:
-        """Take a new connection in, in the place of another if need be; return False if there is no place."""
+        """Admit a connection, if need be by closing another one; return False if none can be closed."""
         own = self._by_peer[new.peer] >= self.most_of_one and not self._is_exempt(new.peer)
         if own or len(self._open) >= self.most:
             leaving = self._first_to_go(new.peer if own else None)
@@ -92,22 +92,22 @@ class Connections:
                 del self._by_peer[connection.peer]
 
     def check_progress(self) -> None:
-        """Give those up whose peers take nothing."""
-        for each in list(self._open):
-            each.check_progress()
+        """Close the connections whose clients do not read."""
+        for connection in list(self._open):
+            connection.check_progress()
 
     def _first_to_go(self, peer: str | None) -> Connection | None:
-        """Return, of those whose peers are awaited, one of the address that has most; of these, the longest."""
+        """Return the connection to close: of the address with the most connections, the one that waits longest."""
         waiting = [
-            (-self._by_peer[each.peer], since, number, each)
-            for number, each in enumerate(self._open)
-            if peer in (None, each.peer) and (since := each.waits_since()) is not None
+            (-self._by_peer[connection.peer], since, number, connection)
+            for number, connection in enumerate(self._open)
+            if peer in (None, connection.peer) and (since := connection.waits_since()) is not None
         ]
         return min(waiting)[3] if waiting else None
 
 
 def raise_file_limit() -> int:
-    """Raise this process's limit of open files as far as is useful; return it."""
+    """Raise the limit of open files of this process as far as is useful, and return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = WANTED_FILES if hard == resource.RLIM_INFINITY else min(WANTED_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -115,5 +115,5 @@ def raise_file_limit() -> int:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
             soft = wanted
         except (OSError, ValueError):
-            pass  # what there is has to do
+            pass  # go on with the limit as it is
     return WANTED_FILES if soft == resource.RLIM_INFINITY else min(soft, WANTED_FILES)

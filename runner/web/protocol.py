@@ -1,4 +1,4 @@
-"""HTTP on one connection, with an end to waiting: for a request, and for whoever should take a response."""
+"""HTTP on one connection, with time limits for the client: to send a request, and to read the response."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from runner.web.access import neighbourhood
 from runner.web.connections import Connections
 
 HEAD_SECONDS = 15.0
-"""How long a connection may take to send the head of a request, from its beginning or from its first byte."""
+"""How long a client may take to send the head of a request, from the start of the connection or its first byte."""
 TAKE_SECONDS = 30.0
-"""How long a peer may take for :data:`TAKE_BYTES` of a response, or for the rest of it if that is less."""
+"""How long a client may take to read :data:`TAKE_BYTES` of a response, or the rest of it if that is less."""
 TAKE_BYTES = 16 * 1024
 SEND_BUFFER = 128 * 1024
-"""Bytes of responses that the system holds for one connection; by default it is megabytes."""
+"""How much of a response the system buffers for a connection, in bytes; by default it is megabytes."""
 
 _TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\nContent-Length: 0\r\n\r\n"
 
 
 class Protocol(H11Protocol):
-    """Uvicorn's protocol on h11, which also bounds how long a peer may be awaited, and how many there may be."""
+    """Uvicorn's protocol on h11 with limits on time and on the number of connections."""
 
     bounds: Connections
     """Set by :func:`protocol_within`."""
@@ -37,7 +37,7 @@ class Protocol(H11Protocol):
     _full_with = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for the first request, or refuse it where there are too many connections."""
+        """Wait for the first request, or refuse the connection if there are too many."""
         super().connection_made(transport)
         self.peer = neighbourhood(self.client[0]) if self.client else ""
         self._heard_at = time.monotonic()
@@ -51,7 +51,7 @@ class Protocol(H11Protocol):
         self._wait()
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes; wait on, no longer than before, if they are not a whole head yet."""
+        """Process bytes. The time limit for the head does not start anew with them."""
         if self._refused:
             return
         self._heard_at = time.monotonic()
@@ -62,20 +62,20 @@ class Protocol(H11Protocol):
             self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no more."""
+        """Stop the timer, and make room for another connection."""
         self._stop()
         self.bounds.leave(self)
         super().connection_lost(exc)
 
     def resume_writing(self) -> None:
-        """Go on: the peer has taken what was sent."""
+        """Go on: the client has read what was sent."""
         self._full_since = None
         super().resume_writing()
 
-    # -- what bounds ask
+    # -- used by Connections
 
     def waits_since(self) -> float | None:
-        """Return since when the peer is awaited; None while the server works for it."""
+        """Return since when the server has waited for the client; None while it works on a request."""
         self._look()
         if self._full_since is not None:
             return self._full_since
@@ -85,13 +85,13 @@ class Protocol(H11Protocol):
         return None
 
     def check_progress(self) -> None:
-        """Give the connection up if its peer has taken too little for too long."""
+        """Close the connection if its client has read too little for too long."""
         self._look()
         if self._full_since is not None and time.monotonic() - self._full_since > TAKE_SECONDS:
             self.give_up()
 
     def give_up(self) -> None:
-        """End it at once: closing it in peace would wait until everything is sent, here or in the system."""
+        """Abort the connection: an orderly close would wait until all data is sent, here or in the system."""
         if (own := self.transport.get_extra_info("socket")) is not None:
             own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.transport.abort()
@@ -113,11 +113,11 @@ class Protocol(H11Protocol):
 
     def _give_up_waiting(self) -> None:
         self._waiting = None
-        # An answer that is still being sent ends the waiting too, whatever came after its request.
+        # This also closes a connection whose response is still being sent, whatever the client sent after its request.
         if self.conn.their_state is h11.IDLE:
             self.transport.close()
 
 
 def protocol_within(bounds: Connections) -> type[Protocol]:
-    """Return the protocol of a server with these bounds."""
+    """Return the protocol of a server with these limits."""
     return type("BoundedProtocol", (Protocol,), {"bounds": bounds})

@@ -1,4 +1,4 @@
-"""The web application: its routes, the guard around them, and what becomes of errors."""
+"""The web application: its routes, the guard around them, and the responses to errors."""
 
 from __future__ import annotations
 
@@ -62,18 +62,18 @@ ROUTERS = (
 )
 
 FORM_BYTES = 64 * 1024
-"""What a body may have beside the params; these may take three times their size, escaped."""
+"""How much larger a body may be than its params. Escaping makes params up to three times as large."""
 
 
 class _Problem(RunnerError):
-    """A request that no action has seen: a path, a method or a body that is none."""
+    """A request with an unknown path, a wrong method, or a broken body."""
 
     code = "http"
     exit_code = 2
 
 
 class _Bug(RunnerError):
-    """An error that must not happen."""
+    """An unexpected error."""
 
 
 OPENAPI = "/api/v1/openapi.json"
@@ -83,12 +83,12 @@ def create_web_app(projects: Projects, *, host: str, start_token: str | None = N
     """Return the web application of one or several projects.
 
     Args:
-        projects: whose runs; ``web:`` of the first one says who may do what with all of them.
-        host: the address it will listen on.
+        projects: the projects to show; the ``web`` section of the first one decides about access to all of them.
+        host: the address that the server will listen on.
         start_token: a token that makes its owner an administrator as long as this application runs.
 
     Raises:
-        InvalidSettings: it would let in anybody.
+        InvalidSettings: anybody could get access.
     """
     app = FastAPI(
         title="runner",
@@ -96,7 +96,7 @@ def create_web_app(projects: Projects, *, host: str, start_token: str | None = N
         description="Jobs declared in YAML, run on Celery; the documents are those of the command line.",
         docs_url=None,
         redoc_url=None,
-        openapi_url=None,  # below: that of FastAPI has no dependencies
+        openapi_url=None,  # added below, since FastAPI's route would need no login
         redirect_slashes=False,
     )
     journal = Journal(projects.first)
@@ -104,7 +104,7 @@ def create_web_app(projects: Projects, *, host: str, start_token: str | None = N
     app.state.runner = states = States(projects, access, journal)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     for router in ROUTERS:
-        # Pages are not described, and what is open needs no token.
+        # OpenAPI leaves out pages, and tokens if no login is needed.
         described = not access.open and router not in PAGES
         app.include_router(router, dependencies=[BEARER] if described else [])
     app.add_api_route(OPENAPI, lambda: JSONResponse(app.openapi()), dependencies=[Reader], include_in_schema=False)
@@ -119,7 +119,7 @@ def create_web_app(projects: Projects, *, host: str, start_token: str | None = N
 
 
 async def _refused(request: Request, error: Exception) -> Response:
-    """Answer with what went wrong: to a program in the shape of the command line, to a person as a page."""
+    """Return the response to an error: for programs as JSON, as the command line prints it; for people as a page."""
     known, status, headers = _described(error)
     if status == 405:
         headers["Allow"] = ", ".join(sorted(_methods(request)))
@@ -136,15 +136,15 @@ def _described(error: Exception) -> tuple[RunnerError, int, dict[str, str]]:
     if isinstance(error, RunnerError):
         return error, status_of(error), dict(headers_of(error))
     if isinstance(error, RequestValidationError):
-        told = "; ".join(f"{'.'.join(str(part) for part in each['loc'])}: {each['msg']}" for each in error.errors())
-        return UsageError(_plain(told), hint=f"see {OPENAPI}"), 422, {}
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        return UsageError(_plain(faults), hint=f"see {OPENAPI}"), 422, {}
     if isinstance(error, BadBody):
         return UsageError(str(error.detail)), 422, {}
     if isinstance(error, HTTPException):
-        words = {404: "there is no such page", 405: "this cannot be done here"}.get(error.status_code)
-        return _Problem(words or str(error.detail)), error.status_code, dict(error.headers or {})
-    # The traceback goes to the log of the server. Nothing adds headers to this answer any more.
-    bug = _Bug("this is a bug in the runner", hint="the log of runner web says more")
+        message = {404: "there is no such page", 405: "this path does not support the method"}.get(error.status_code)
+        return _Problem(message or str(error.detail)), error.status_code, dict(error.headers or {})
+    # The traceback goes to the log of the server. The guard adds no headers to this response.
+    bug = _Bug("this is a bug in the runner", hint="the log of runner web has the traceback")
     return bug, 500, {**HEADERS, "Cache-Control": "no-store"}
 
 
@@ -153,7 +153,7 @@ def _plain(text: str) -> str:
 
 
 def _methods(request: Request) -> set[str]:
-    """Return the methods that a path accepts."""
+    """Return the methods that the path of a request supports."""
     path = path_of(request)
     if path.startswith("/static/") or path == OPENAPI:
         return {"GET", "HEAD"}
@@ -168,7 +168,7 @@ def _methods(request: Request) -> set[str]:
 
 
 def status_of(error: RunnerError) -> int:
-    """Return the HTTP status that says what the exit code says."""
+    """Return the HTTP status of an error."""
     if isinstance(error, NotAllowed):
         return error.status
     return http_status(error)

@@ -18,13 +18,13 @@ from runner.web.log import set_up_log
 from runner.web.protocol import protocol_within
 
 WAITING = 511
-"""Connections that may wait until they are accepted; one that finds no place tries again after a second."""
+"""How many connections may wait to be accepted. A client that finds the queue full tries again after a second."""
 TICKS_BETWEEN_CHECKS = 10
 """Uvicorn has ten ticks a second."""
 
 
 class Server(uvicorn.Server):
-    """Uvicorn's server, which looks after its connections and tells when it is ready."""
+    """Uvicorn's server with limits on connections and a callback when it is ready."""
 
     def __init__(
         self, config: uvicorn.Config, bounds: Connections, ready: Callable[[], None], threads: int = 40
@@ -35,16 +35,16 @@ class Server(uvicorn.Server):
         self._ready = ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, and tell so."""
+        """Listen, and call ``ready``."""
         anyio.to_thread.current_default_thread_limiter().total_tokens = self._threads
         await super().startup(sockets)
-        for each in sockets or ():
-            # Those that wait in the system take no descriptors: only as many as `backlog` are accepted at once.
-            each.listen(WAITING)
+        for listening in sockets or ():
+            # Connections that wait in the system need no descriptors; only `backlog` are accepted at once.
+            listening.listen(WAITING)
         self._ready()
 
     async def on_tick(self, counter: int) -> bool:
-        """Give up, once a second, who takes nothing."""
+        """Once a second, close the connections whose clients do not read."""
         if counter % TICKS_BETWEEN_CHECKS == 0:
             self._bounds.check_progress()
         return await super().on_tick(counter)
@@ -54,10 +54,10 @@ def serve(app: FastAPI, *, host: str, port: int, ready: Callable[[str], None]) -
     """Serve an application of :func:`runner.web.server.create_web_app` until SIGTERM or Ctrl-C.
 
     Args:
-        app: what answers.
+        app: the application.
         host: the address to listen on.
         port: the port; 0 for a free one.
-        ready: called with the URL once requests are answered.
+        ready: called with the URL as soon as requests are answered.
     """
     access: Access = app.state.runner.access
     room = room_of(raise_file_limit())

@@ -23,7 +23,7 @@ from runner.web.access import Access
 from runner.web.connections import OTHER_FILES, Connections, room_of
 from runner.web.events import EventStream, TooManyStreams
 from runner.web.guard import Guard
-from runner.web.log import Sparing
+from runner.web.log import RateLimit
 from runner.web.protocol import protocol_within
 from runner.web.serving import Server
 
@@ -224,20 +224,20 @@ def test_there_is_room_for_all_that_may_be_open(files: int) -> None:
 def test_a_log_does_not_repeat_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    sparing, told = Sparing(), []
+    limit, messages = RateLimit(), []
 
     def tell(text: str, line: int = 1, error: type[Exception] | None = None) -> None:
         info = (error, error(), None) if error is not None else None
         record = logging.LogRecord("runner.web", logging.WARNING, "a.py", line, "%s", (text,), info)
-        if sparing.filter(record):
-            told.append(record.getMessage())
+        if limit.filter(record):
+            messages.append(record.getMessage())
 
     for number in range(100):
         tell(f"from {number}")
-    assert told == [f"from {number}" for number in range(log.BURST)]
+    assert messages == [f"from {number}" for number in range(log.BURST)]
     tell("another line", 2)
     tell("another error", 1, OSError)
-    assert told[log.BURST :] == ["another line", "another error"]
+    assert messages[log.BURST :] == ["another line", "another error"]
     now += log.WINDOW_SECONDS + 1
     tell("from 100")
-    assert told[-1] == f"from 100 ({100 - log.BURST} more like this were left out)"
+    assert messages[-1] == f"from 100 ({100 - log.BURST} more like this were left out)"
