@@ -1,4 +1,4 @@
-"""The REST API: the documents and errors of the command line, over HTTP. Here: runs."""
+"""The REST API has the documents and errors of the command line. This module has the routes for runs."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ Key = Annotated[
     Header(
         alias="Idempotency-Key",
         max_length=256,
-        description="The same key of a job again, with the same params, returns the run that exists.",
+        description="If the job has a run with this key and the same params, that run is returned.",
     ),
 ]
-Moment = Query(description="A duration back from now, or a time: 24h, 2026-11-23, 02:00.", max_length=64)
-LATE = '199 - "the run is recorded and will start, RabbitMQ has not confirmed that it knows of it"'
-"""Warning of the answer to a submission."""
-MADE_BEFORE = {"model": documents.SubmittedRun, "description": "It was made before."}
+Moment = Query(description="A duration before now, or a time: 24h, 2026-11-23, 02:00.", max_length=64)
+LATE = '199 - "the run is recorded and will start, but RabbitMQ has not confirmed its message"'
+"""The header Warning of the response to a submission."""
+MADE_BEFORE = {"model": documents.SubmittedRun, "description": "The run existed before."}
 
 
 class NewRun(BaseModel):
@@ -70,11 +70,11 @@ class NewRun(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    params: dict[str, Any] = Field(default={}, description="As the job declares them.")
+    params: dict[str, Any] = Field(default={}, description="The params, as the job declares them.")
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """Describe the options too, which are read by their declarations."""
+        """Add the options, which are read by their own declarations."""
         schema = handler.resolve_ref_schema(handler(core))
         schema["properties"] |= properties_of(SubmitOptions)
         return schema | {"additionalProperties": False}
@@ -85,18 +85,18 @@ class Revocation(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    terminate: bool = Field(default=False, description="End it also if it is running.")
+    terminate: bool = Field(default=False, description="Also terminate the run if it is running.")
     signal: Literal["TERM", "INT", "HUP", "QUIT", "KILL", "USR1", "USR2"] | None = Field(
-        default=None, description="What `terminate` sends first; TERM by default."
+        default=None, description="The signal that `terminate` sends first; TERM by default."
     )
-    comment: Comment = Field(default=None, description="Why; kept with the run.")
+    comment: Comment = Field(default=None, description="The reason; stored with the run.")
 
 
 @router.post("/jobs/{job}/runs", **answers(documents.SubmittedRun, 201, **{"200": MADE_BEFORE}))
 def submit_run(
     job: JobName, request: Request, person: Operator, body: NewRun | None = None, idempotency_key: Key = None
 ) -> Response:
-    """Submit a run. The same Idempotency-Key of a job again returns the run that exists, with 200."""
+    """Submit a run. If the job has a run with the same Idempotency-Key, return that run with 200."""
     given = body or NewRun()
     project = state_of(request).project
     asked = {**(given.model_extra or {})}
@@ -114,7 +114,7 @@ def _submitted(request: Request, attempt: Callable[[], Submitted]) -> Response:
     submitted = recorded(attempt)
     document = submitted_document(state_of(request).project, submitted)
     where = {"Location": f"/api/v1/runs/{submitted.id}"}
-    # An error would make clients submit it again.
+    # After an error, clients would submit it again.
     late = {} if submitted.handed_over else {"Warning": LATE}
     return answer(document, 200 if submitted.duplicate else 201, **where, **late)
 
@@ -122,10 +122,10 @@ def _submitted(request: Request, attempt: Callable[[], Submitted]) -> Response:
 @router.get("/runs", **answers(documents.Runs), openapi_extra=parameters_of(RunQuery))
 def show_runs(
     request: Request,
-    limit: Annotated[int, Query(description="How many at most.", ge=1, le=MOST)] = 50,
-    cursor: Annotated[str | None, Query(description="Of the page before.", max_length=200)] = None,
+    limit: Annotated[int, Query(description="The maximum number of runs.", ge=1, le=MOST)] = 50,
+    cursor: Annotated[str | None, Query(description="The cursor of the previous page.", max_length=200)] = None,
 ) -> Response:
-    """Return runs that fit, a page at a time, and the cursor of the next page."""
+    """Return a page of the runs that match the filters, and the cursor of the next page."""
     project = state_of(request).project
     wanted = ask_query(RunQuery, texts_of(request), project.settings.timezone)
     page = list_runs(project, wanted, limit=limit, cursor=cursor)
@@ -148,13 +148,13 @@ def show_run(reference: ReadReference, request: Request, archived: Archived = Fa
 
 @router.delete("/runs/{reference}", status_code=204, response_model=None, responses=documents.PROBLEMS)
 def forget_run(reference: Reference, request: Request, person: Admin) -> None:
-    """Remove all that is known of a finished run."""
+    """Forget a finished run: remove its record, result, and log."""
     forget(state_of(request).project, reference, by=person.name)
 
 
 @router.post("/runs/{reference}/revoke", **answers(documents.Run))
 def revoke_run(reference: Reference, request: Request, person: Operator, body: Revocation | None = None) -> Response:
-    """Revoke a run; a finished one does not change."""
+    """Revoke a run. A finished run does not change."""
     given = body or Revocation()
     if given.signal is not None and not given.terminate:
         raise UsageError("signal needs terminate", hint="add terminate")
@@ -170,22 +170,22 @@ def revoke_run(reference: Reference, request: Request, person: Operator, body: R
 
 
 class Answer(BaseModel):
-    """The options of an approval and of its rejection."""
+    """The options of an approval or a rejection."""
 
     model_config = ConfigDict(extra="forbid")
 
-    comment: Comment = Field(default=None, description="Why; kept with the step.")
+    comment: Comment = Field(default=None, description="The reason; stored with the step.")
 
 
 @router.post("/runs/{reference}/approve", **answers(documents.Run))
 def approve_run(reference: Reference, request: Request, person: Operator, body: Answer | None = None) -> Response:
-    """Approve a step of a flow that waits for it, named by its run, or by its flow if that waits for one only."""
+    """Approve a waiting step of a flow. Name its run, or the flow if only one of its steps waits."""
     return _answered(request, reference, person, body, approved=True)
 
 
 @router.post("/runs/{reference}/reject", **answers(documents.Run))
 def reject_run(reference: Reference, request: Request, person: Operator, body: Answer | None = None) -> Response:
-    """Reject a step of a flow that waits for approval: it ends in FAILURE."""
+    """Reject a step of a flow that waits for approval. It ends in FAILURE."""
     return _answered(request, reference, person, body, approved=False)
 
 
@@ -204,7 +204,7 @@ def rerun_run(reference: Reference, request: Request, person: Operator, idempote
 
 @router.get("/runs/{reference}/why", **answers(documents.Why))
 def explain_run(reference: ReadReference, request: Request, archived: Archived = False) -> Response:
-    """Say what a run waits for, or why it ended, and what to do about it."""
+    """Explain what a run waits for or why it ended, and what to do about it."""
     project = state_of(request).project
     facts, explanation = why(project, reference, archived=archived)
     commands = [command_line(project.settings.project, *words) for words in explanation.commands]
@@ -218,10 +218,12 @@ def show_log(
     attempt: Annotated[int | None, Query(ge=1, le=100_000)] = None,
     since: Annotated[str | None, Moment] = None,
     tail: Annotated[int, Query(ge=1, le=LOG_LINES)] = 1000,
-    step: Annotated[str | None, Query(description="A step of a flow, or an item: load[3].", max_length=300)] = None,
+    step: Annotated[
+        str | None, Query(description="Only this step of a flow, or this item: load[3].", max_length=300)
+    ] = None,
     archived: Archived = False,
 ) -> Response:
-    """Return the last lines that a run wrote; of a flow those of its step runs, in order of time."""
+    """Return the last log lines of a run; of a flow, those of its step runs, in order of time."""
     project = state_of(request).project
     run = find_run(project, reference, archived=archived)
     oldest = read_since(since, project.settings.timezone) if since is not None else None
@@ -229,7 +231,7 @@ def show_log(
     return answer({"lines": [line.document() for line in lines]})
 
 
-@router.get("/runs/{reference}/log/stream", **streams("`lines` as they are written, then `end`."))
+@router.get("/runs/{reference}/log/stream", **streams("`lines` as they are written, and finally `end`."))
 def follow_log(
     reference: ReadReference,
     request: Request,
@@ -237,25 +239,25 @@ def follow_log(
     after: Annotated[str | None, Query(pattern=r"^\d{1,19}-\d{1,19}$")] = None,
     last_event_id: Annotated[str | None, Header(pattern=r"^\d{1,19}-\d{1,19}$")] = None,
 ) -> Response:
-    """Follow what a run writes, as server-sent events; `Last-Event-ID` goes on after that one."""
+    """Stream the log lines of a run as server-sent events. `Last-Event-ID` continues after that event."""
     project = state_of(request).project
     run = find_run(project, reference)
     lines = log_stream(project, run.id, last_event_id or after, attempt)
     return EventStream(lines, counted_address(request))
 
 
-@router.get("/events", **streams("`run` for each change; `restart` where some are not known any more."))
+@router.get("/events", **streams("`run` for each change; `restart` if some changes are no longer stored."))
 def follow_events(
     request: Request,
     job: Annotated[str | None, Query(max_length=64)] = None,
-    run: Annotated[str | None, Query(description="As in paths.", max_length=128)] = None,
+    run: Annotated[str | None, Query(description="The id of a run, as in paths.", max_length=128)] = None,
     after: Annotated[str | None, Query(pattern=r"^\d{1,19}(-\d{1,19})?$")] = None,
     last_event_id: Annotated[str | None, Header(max_length=64)] = None,
 ) -> Response:
-    """Follow what happens to runs, as server-sent events; `Last-Event-ID` goes on after that one."""
+    """Stream the changes of runs as server-sent events. `Last-Event-ID` continues after that event."""
     state = state_of(request)
     if job is not None:
-        list_runs(state.project, RunQuery(job=job), limit=1)  # a name that was mistyped would be silent for ever
+        list_runs(state.project, RunQuery(job=job), limit=1)  # the stream of a mistyped name would stay silent
     run_id = find_id(state.project, run) if run is not None else None
     changes = follow(state.hub, after=last_event_id or after, job=job, run=run_id)
     return EventStream(changes, counted_address(request))

@@ -23,20 +23,18 @@ class NewBackfill(BaseModel):
 
     begin: str = Field(alias="from", max_length=64, description="The first day or time, such as 2026-01-01.")
     end: str = Field(alias="to", max_length=64, description="The last day or time, included.")
-    at_once: int | None = Field(
-        default=None, ge=1, le=MOST_AT_ONCE, description="How many runs may be under way at once."
-    )
-    again: bool = Field(default=False, description="Run also the slots that have run before.")
-    dry_run: bool = Field(default=False, description="Submit nothing.")
+    at_once: int | None = Field(default=None, ge=1, le=MOST_AT_ONCE, description="How many runs may run at once.")
+    again: bool = Field(default=False, description="Also submit runs for slots that have had one.")
+    dry_run: bool = Field(default=False, description="Return the slots, and submit nothing.")
 
 
 class BackfillRevocation(BaseModel):
-    """How to revoke a backfill."""
+    """The options of the revocation of a backfill."""
 
     model_config = ConfigDict(extra="forbid")
 
-    terminate: bool = Field(default=False, description="End also the runs that are running.")
-    comment: Comment = Field(default=None, description="Why; kept with the runs.")
+    terminate: bool = Field(default=False, description="Also terminate the runs that are running.")
+    comment: Comment = Field(default=None, description="The reason; stored with the runs.")
 
 
 @router.post("/jobs/{job}/backfills", **answers(documents.Backfilled))
@@ -58,15 +56,15 @@ def backfill_job(job: JobName, request: Request, person: Operator, body: NewBack
 
 @router.get("/backfills", **answers(documents.Backfills))
 def list_backfills(request: Request, limit: Annotated[int, Query(ge=1, le=1000)] = 50) -> Response:
-    """Return backfills, the newest first: how many runs each has, and how they ended."""
-    return answer({"backfills": [each.document() for each in backfills(state_of(request).project, limit)]})
+    """Return the backfills, newest first, with the number of their runs in each state."""
+    return answer({"backfills": [found.document() for found in backfills(state_of(request).project, limit)]})
 
 
 @router.post("/backfills/{reference}/revoke", **answers(documents.Backfill))
 def revoke_backfill(
     reference: Reference, request: Request, person: Operator, body: BackfillRevocation | None = None
 ) -> Response:
-    """Revoke the runs of a backfill that have not ended, and let no more be made."""
+    """Revoke the unfinished runs of a backfill, and submit no more of them."""
     given = body or BackfillRevocation()
     project = state_of(request).project
     found, *_ = revoke_all(project, reference, terminate=given.terminate, comment=given.comment, by=person.name)

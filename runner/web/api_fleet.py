@@ -1,4 +1,4 @@
-"""The REST API: jobs, schedules, workers, queues, figures, acts; health and metrics."""
+"""The REST API: jobs, schedules, workers, queues, statistics, the audit log, health, and metrics."""
 
 from __future__ import annotations
 
@@ -44,23 +44,23 @@ class NewPause(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     duration: Annotated[str | None, Field(max_length=64)] = Field(
-        default=None, description="Go on by itself after this time, such as 2h."
+        default=None, description="Resume automatically after this time, such as 2h."
     )
-    comment: Comment = Field(default=None, description="Why.")
+    comment: Comment = Field(default=None, description="The reason.")
 
 
 @router.get("/jobs", **answers(documents.Jobs))
 def list_jobs(request: Request) -> Response:
-    """Return the jobs as they are declared, and the problems of those that cannot be used."""
+    """Return the jobs as declared, and the problems of the job files."""
     project = state_of(request).project
     catalog = project.catalog
-    jobs = [each.document() for each in describe_jobs(project, sorted(catalog.jobs), project.ledger)]
+    jobs = [job.document() for job in describe_jobs(project, sorted(catalog.jobs), project.ledger)]
     return answer({"jobs": jobs, "problems": [str(problem) for problem in catalog.problems]})
 
 
 @router.get("/jobs/{job}", **answers(documents.Job))
 def get_job(job: JobName, request: Request) -> Response:
-    """Return a job as it is declared."""
+    """Return a job as declared."""
     project = state_of(request).project
     declared = project.catalog.get(job)
     [found] = describe_jobs(project, [declared.name], project.ledger)
@@ -69,7 +69,7 @@ def get_job(job: JobName, request: Request) -> Response:
 
 @router.post("/jobs/{job}/pause", **answers(documents.Pause))
 def pause_job(job: JobName, request: Request, person: Admin, body: NewPause | None = None) -> Response:
-    """Hold a job; `*` holds all."""
+    """Pause a job; `*` means all jobs."""
     given = body or NewPause()
     length = seconds(given.duration, "duration")
     project = state_of(request).project
@@ -78,32 +78,34 @@ def pause_job(job: JobName, request: Request, person: Admin, body: NewPause | No
 
 @router.post("/jobs/{job}/resume", **answers(documents.Resumed))
 def resume_job(job: JobName, request: Request, person: Admin) -> Response:
-    """Let a job go on; `*` ends the pause of all."""
+    """Resume a job; `*` ends the pause of all jobs."""
     return answer({"resumed": resume(state_of(request).project, job, by=person.name)})
 
 
 @router.get("/jobs/{job}/stats", **answers(documents.JobStats))
 def get_stats(job: JobName, request: Request, archived: Archived = False) -> Response:
-    """Return a job's number of runs, success rate, and waiting and running times."""
+    """Return the number of runs, the success rate, and the wait and run times of a job."""
     return answer(stats(state_of(request).project, job, archived=archived)[0].document())
 
 
 @router.get("/stats", **answers(documents.Stats))
 def list_stats(request: Request, archived: Archived = False) -> Response:
-    """Return the figures of all jobs."""
+    """Return the statistics of all jobs."""
     found = stats(state_of(request).project, archived=archived)
-    return answer({"stats": [each.document() for each in found]})
+    return answer({"stats": [figures.document() for figures in found]})
 
 
 @router.get("/upcoming", **answers(documents.Upcoming))
 def list_upcoming(
     request: Request,
     job: Job = None,
-    begin: Annotated[str | None, Query(alias="from", description="From then on: 02:00.", max_length=64)] = None,
-    end: Annotated[str | None, Query(alias="to", description="Until then.", max_length=64)] = None,
+    begin: Annotated[
+        str | None, Query(alias="from", description="The earliest time, such as 02:00.", max_length=64)
+    ] = None,
+    end: Annotated[str | None, Query(alias="to", description="The latest time.", max_length=64)] = None,
     limit: Annotated[int, Query(ge=1, le=MOST)] = 50,
 ) -> Response:
-    """Return the next runs of all schedules in time order, those that were missed first, and what is left out."""
+    """Return the missed runs, the next runs of all schedules in order of time, and the slots that are left out."""
     project = state_of(request).project
     zone = project.settings.timezone
     first = read_moment(begin, zone) if begin is not None else None
@@ -117,24 +119,24 @@ def list_upcoming(
     until = coming[-1].slot if len(coming) == limit else None if last is None else round(last * 1000)
     return answer(
         {
-            "upcoming": [each.document() for each in looked_up(project.ledger, [*late, *coming][:limit])],
-            "skipped": [each.document() for each in all_skipped(project, table, since, until, limit=limit, job=job)],
+            "upcoming": [run.document() for run in looked_up(project.ledger, [*late, *coming][:limit])],
+            "skipped": [slots.document() for slots in all_skipped(project, table, since, until, limit=limit, job=job)],
         }
     )
 
 
 @router.get("/workers", **answers(documents.Workers))
 def list_workers(request: Request) -> Response:
-    """Return the workers by what they last told; one that went without a word is lost, and shown for a day."""
+    """Return the workers with their last reports. A worker that vanished is shown as lost for a day."""
     found = read_workers(state_of(request).project.ledger)
-    return answer({"workers": [each.document() for each in found]})
+    return answer({"workers": [worker.document() for worker in found]})
 
 
 @router.get("/queues", **answers(documents.Queues))
 def list_queues(request: Request) -> Response:
-    """Return the queues: what waits, by priority; what will be put into them later; who takes from them."""
+    """Return the queues: their waiting runs by priority, their delayed runs, and their workers."""
     queues, _ = queues_and_hints(state_of(request).project)
-    return answer({"queues": [each.document() for each in queues]})
+    return answer({"queues": [queue.document() for queue in queues]})
 
 
 @router.get("/audit", **answers(documents.Audit))
@@ -151,22 +153,22 @@ def list_acts(
     project = state_of(request).project
     oldest = read_since(since, project.settings.timezone) if since is not None else None
     found = read_acts(project.ledger, limit=limit, act=act, job=job, by=by, run_id=run, since=oldest)
-    return answer({"acts": [each.document() for each in found]})
+    return answer({"acts": [act.document() for act in found]})
 
 
 @health.get("/healthz", **answers(documents.Health))
 def healthz(request: Request) -> Response:
-    """Say whether Redis answers: of several projects, that of any. Anybody may ask, so nothing more is told."""
+    """Return whether Redis answers; with several projects, one of them suffices. No login is needed."""
     states = states_of(request)
     try:
         if states.chosen(request) is not None:
             state_of(request).project.ledger.read(["healthz"])
         elif not states.projects.read_at_once(lambda project: project.ledger.read(["healthz"])).found:
-            raise Unavailable("all of them are away")
+            raise Unavailable("the Redis of no project answers")
     except UnknownProject:
         raise HTTPException(404) from None
     except Unavailable:
-        raise Unavailable("Redis cannot be used", hint="runner doctor says more") from None
+        raise Unavailable("Redis does not answer", hint="runner doctor reports the reason") from None
     return answer({"status": "ok"})
 
 

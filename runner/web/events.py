@@ -1,7 +1,7 @@
-"""Server-sent events: one thread follows the ledger, however many browsers look.
+"""Server-sent events: one thread follows the ledger for all browsers.
 
-See the HTML standard, "Server-sent events". The id of each is that of the ledger's event, so that a browser that comes
-back goes on where it was.
+See the HTML standard, "Server-sent events". An event has the id of the ledger's event, so that a browser that
+reconnects continues where it was.
 """
 
 from __future__ import annotations
@@ -31,61 +31,61 @@ from runner.model.log_line import LogLine
 from runner.web.access import neighbourhood
 
 QUEUE = 1000
-"""Events that wait for one browser; a slower one is told to begin anew."""
+"""How many events may wait for a browser; the stream of a slower one ends, and it reconnects."""
 
 KEEP_ALIVE_SECONDS = 15.0
-"""A comment is sent after so much silence, so that proxies keep the connection, and its end is noticed."""
+"""A comment is sent after this time without an event, so that proxies keep the connection, and its end is noticed."""
 
 LOG_SECONDS = 0.4
-"""Between two looks at a log that is followed."""
+"""The interval between two readings of a log that is followed."""
 
 MOST_LINES = 10_000
-"""Lines of a log that are sent at once."""
+"""How many lines of a log are sent at once."""
 
 LATE_MILLISECONDS = 2000
-"""How much later than another one a line of a flow's log may be recorded."""
+"""How much later than newer lines a line of a flow's log may be recorded."""
 
 PATIENCE_SECONDS = 60.0
-"""A browser that takes nothing for so long is given up."""
+"""The stream of a browser that reads nothing for this time ends."""
 
 MOST_STREAMS = 1000
-"""Streams at a time; whoever comes then has to come again."""
+"""How many streams may be open; others are refused, and browsers try again."""
 MOST_STREAMS_OF_ONE = 200
-"""Of them, those of one address."""
+"""How many streams of one address may be open."""
 
 _log = logging.getLogger("runner.web")
 
 
 class TooManyStreams(Unavailable):
-    """As many event streams are open as one process serves."""
+    """The process already serves the maximum number of event streams."""
 
     code = "too_many_streams"
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """An event or a gap, and how the wire has it: made once, for all browsers. Without either it concerns everybody."""
+class Notice:
+    """An event or a gap, and its text in the stream, made once for all browsers. Without an event it is for all."""
 
     event: Event | Gap | None
     text: str
 
     @property
     def id(self) -> str | None:
-        """The id that a browser goes on after, if it has one."""
+        """The id after which a browser continues, if it has one."""
         if self.event is None:
             return None
         return self.event.event if isinstance(self.event, Event) else self.event.before
 
 
 class Listener:
-    """One browser's place in the hub."""
+    """A browser that follows the hub."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self.queue: asyncio.Queue[Told | None] = asyncio.Queue(QUEUE)
+        self.queue: asyncio.Queue[Notice | None] = asyncio.Queue(QUEUE)
 
-    def offer(self, event: Told) -> None:
-        """Give it an event; None, which ends it, if it has too many already."""
+    def offer(self, event: Notice) -> None:
+        """Queue an event. If too many wait already, drop them, and queue None, which ends the stream."""
         if self.queue.full():
             while not self.queue.empty():
                 self.queue.get_nowait()
@@ -95,7 +95,7 @@ class Listener:
 
 
 class Hub:
-    """Hands the events of the ledger to all that listen."""
+    """Distributes the events of the ledger to all listeners."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -103,31 +103,31 @@ class Hub:
         self._listeners: set[Listener] = set()
         self._events: Events | None = None
         self.away = False
-        """Whether Redis cannot be reached, so that nothing is known of what happens."""
+        """Whether Redis cannot be reached, so that events are missing."""
 
     def join(self, listener: Listener) -> None:
-        """Let a browser listen: whatever happens from now on is offered to it.
+        """Add a listener, which gets all events from now on.
 
         Raises:
             Unavailable: Redis cannot be reached.
         """
         with self._mutex:
             if self._events is None:
-                # Its place is known before anybody counts on it.
+                # The position is read here, so that no listener misses an event after this call.
                 self._events = Events(self._ledger)
                 threading.Thread(target=self._follow, args=(self._events,), name="runner-events", daemon=True).start()
             self._listeners.add(listener)
 
     def leave(self, listener: Listener) -> None:
-        """It listens no more."""
+        """Remove a listener."""
         with self._mutex:
             self._listeners.discard(listener)
 
     def missed(self, after: str | None) -> Events:
-        """Return a reader of the events after ``after``, the last one that a browser saw; None: after the newest.
+        """Return a reader of the events after the id ``after``, or after the newest event (None).
 
         Raises:
-            UsageError: that is not the id of an event.
+            UsageError: ``after`` is not the id of an event.
             Unavailable: Redis cannot be reached.
         """
         return Events(self._ledger, after)
@@ -136,52 +136,52 @@ class Hub:
         while True:
             try:
                 for event in events.follow(patience=0.0):
-                    self._tell_away(False)
+                    self._set_away(False)
                     if event is not None:
-                        self._hand_out(_told(event))
+                        self._distribute(_notice(event))
             except Unavailable:
-                self._tell_away(True)
+                self._set_away(True)
                 threading.Event().wait(1.0)
-            except Exception:  # noqa: BLE001 - whatever it was: those who listen would wait for ever
+            except Exception:  # noqa: BLE001 - without this thread, all listeners would wait forever
                 _log.exception("events of the ledger cannot be followed, trying again")
                 threading.Event().wait(1.0)
 
-    def _tell_away(self, away: bool) -> None:
+    def _set_away(self, away: bool) -> None:
         if self.away != away:
             self.away = away
-            self._hand_out(AWAY if away else BACK)
+            self._distribute(AWAY if away else BACK)
 
-    def _hand_out(self, told: Told) -> None:
+    def _distribute(self, notice: Notice) -> None:
         with self._mutex:
             listeners = list(self._listeners)
         loops: dict[asyncio.AbstractEventLoop, list[Listener]] = {}
         for listener in listeners:
             loops.setdefault(listener.loop, []).append(listener)
-        for loop, those in loops.items():
+        for loop, group in loops.items():
             try:
-                loop.call_soon_threadsafe(_offer, those, told)
+                loop.call_soon_threadsafe(_offer, group, notice)
             except RuntimeError:
-                # It has ended, and who listened there with it.
-                for listener in those:
+                # The event loop has ended, and its listeners with it.
+                for listener in group:
                     self.leave(listener)
 
 
-def _offer(listeners: list[Listener], told: Told) -> None:
+def _offer(listeners: list[Listener], notice: Notice) -> None:
     for listener in listeners:
-        listener.offer(told)
+        listener.offer(notice)
 
 
-def _told(event: Event | Gap) -> Told:
+def _notice(event: Event | Gap) -> Notice:
     if isinstance(event, Event):
-        return Told(event, message(event.event, "run", event.document()))
-    return Told(event, message(event.before, "restart", {"after": event.after, "before": event.before}))
+        return Notice(event, message(event.event, "run", event.document()))
+    return Notice(event, message(event.before, "restart", {"after": event.after, "before": event.before}))
 
 
 def follow(hub: Hub, *, after: str | None, job: str | None, run: str | None) -> AsyncIterator[str]:
-    """Return the events of a job, a run or all after the one that a browser saw last, as the wire has them.
+    """Return a stream of events, of all runs, or of a job or run, that begins after the id ``after``.
 
-    A browser knows from the first moment where it is: what passes it by has an id too. So none is lost between two
-    connections. ``restart`` tells that some are not known any more.
+    The stream begins with an id, and repeats the latest one even if no event is for this browser. So no event is lost
+    between two connections. ``restart`` means that some events are no longer stored.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -200,47 +200,47 @@ async def _stream(hub: Hub, missed: Events, head: str, job: str | None, run: str
         await run_in_threadpool(hub.join, listener)
         seen = missed.last
         yield f"{head}id: {seen}\n\n" + (AWAY.text if hub.away else "")
-        # What is offered meanwhile waits; what was read already is left out of it.
+        # Events that arrive meanwhile wait in the queue; those that were read here are skipped there.
         while page := await run_in_threadpool(missed.page):
             seen = missed.last
-            yield _wire([_told(each) for each in page], job, run)
+            yield _text([_notice(event) for event in page], job, run)
         while True:
             try:
-                told = await asyncio.wait_for(listener.queue.get(), KEEP_ALIVE_SECONDS)
+                notice = await asyncio.wait_for(listener.queue.get(), KEEP_ALIVE_SECONDS)
             except TimeoutError:
                 yield f"id: {seen}\n: still here\n\n"
                 continue
-            # What came meanwhile goes in one piece.
-            batch = [told] + [listener.queue.get_nowait() for _ in range(listener.queue.qsize())]
-            fresh = [each for each in batch if each is not None and _is_news(each, seen)]
-            seen = next((each.id for each in reversed(fresh) if each.id is not None), seen)
-            if text := _wire(fresh, job, run):
+            # Events that arrived meanwhile are sent in one piece.
+            batch = [notice] + [listener.queue.get_nowait() for _ in range(listener.queue.qsize())]
+            fresh = [known for known in batch if known is not None and _is_new(known, seen)]
+            seen = next((known.id for known in reversed(fresh) if known.id is not None), seen)
+            if text := _text(fresh, job, run):
                 yield text
             if None in batch:
                 return
     except Unavailable:
-        return  # they come back, and go on where they were
+        return  # browsers reconnect, and continue where they were
     finally:
         hub.leave(listener)
 
 
-def _wire(those: list[Told], job: str | None, run: str | None) -> str:
-    return "".join(each.text for each in those if _wanted(each.event, job, run))
+def _text(notices: list[Notice], job: str | None, run: str | None) -> str:
+    return "".join(notice.text for notice in notices if _is_wanted(notice.event, job, run))
 
 
 async def log_stream(
     project: Project, run_id: str, after: str | None, attempt: int | None = None
 ) -> AsyncIterator[str]:
-    """Yield the lines of a run's log, or of one attempt, and then its end; of a flow those of its step runs."""
+    """Yield the log lines of a run, or of one attempt, and finally ``end``; of a flow, the lines of its step runs."""
     log: RunLog | _FlowLines | None = None
     quiet = 0.0
 
     def look() -> tuple[bool, list[LogLine]]:
         nonlocal log
-        # Asked first: what a run wrote is there no later than its end.
+        # Before the log: all lines of a run are stored before its final state.
         run = project.records.get(run_id)
         if run.archived:
-            # It may have gone there meanwhile; what was sent before is not sent again.
+            # The run may have moved to the archive meanwhile; lines that were sent are not sent again.
             return True, [] if log is not None or after is not None else list(log_of(project, run).lines())
         if log is None:
             flow = run.steps is not None
@@ -270,9 +270,9 @@ async def log_stream(
 
 
 class _FlowLines:
-    """The log of a flow, which has no ids of its own: :attr:`last` is the time of its last line.
+    """The log of a flow. Its lines have no ids, so :attr:`last` is the time of the last line.
 
-    Whoever goes on after that gets the lines of the seconds before it again, as others may have come late.
+    A browser that continues after it gets the lines of the seconds before again, since others may have arrived late.
     """
 
     def __init__(self, ledger: Ledger, flow: str, after: str | None) -> None:
@@ -281,10 +281,10 @@ class _FlowLines:
         self._lines: Iterator[LogLine] | None = None
         self.last = after or "0-0"
         self.more = False
-        """Whether lines are left for the next time."""
+        """Whether there are more lines for the next call."""
 
     def lines(self) -> Iterator[LogLine]:
-        """Yield new lines; of more than :data:`MOST_LINES` the others come the next time."""
+        """Yield new lines, at most :data:`MOST_LINES`; the next call continues."""
         self._lines = self._lines or self._log.lines()
         found = list(islice(self._lines, MOST_LINES))
         self.more = len(found) == MOST_LINES
@@ -297,7 +297,7 @@ class _FlowLines:
 
 
 class EventStream(StreamingResponse):
-    """An answer of server-sent events: their number is limited, and a reader that takes nothing is dropped."""
+    """A response of server-sent events. The number of streams is limited; one whose client does not read is closed."""
 
     open = 0
     _room = MOST_STREAMS
@@ -305,31 +305,31 @@ class EventStream(StreamingResponse):
 
     @classmethod
     def bound(cls, connections: int) -> None:
-        """Leave a quarter of ``connections`` to other requests than streams."""
+        """Limit streams to three quarters of ``connections``, so that other requests have room."""
         EventStream._room = max(1, connections * 3 // 4)
 
     def __init__(self, content: AsyncIterator[str], address: str | None = None) -> None:
         """Send ``content``.
 
         Args:
-            content: what to send.
-            address: where it goes to; None for one that may have all streams, such as a proxy.
+            content: the text of the stream, in pieces.
+            address: the client's address; None for one that may use all streams, such as a proxy.
 
         Raises:
-            TooManyStreams: there are too many, of all or of this address.
+            TooManyStreams: there are too many streams, in total or for this address.
         """
         most = min(MOST_STREAMS, EventStream._room)
         most_of_one = max(1, min(MOST_STREAMS_OF_ONE, most // 2))
-        hint = "try again later, or ask for lists"
+        hint = "try again later, or request the lists"
         if EventStream.open >= most:
             raise TooManyStreams(f"{most} event streams are open", hint=hint)
         self._address = address and neighbourhood(address)
         if self._address and EventStream._by_address[self._address] >= most_of_one:
-            raise TooManyStreams(f"{most_of_one} event streams of this address are open", hint=hint)
+            raise TooManyStreams(f"{most_of_one} event streams to this address are open", hint=hint)
         super().__init__(content, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it until it ends, or until nobody takes it any more."""
+        """Send the stream until it ends, or until its client does not read any more."""
         EventStream.open += 1
         if self._address:
             EventStream._by_address[self._address] += 1
@@ -343,7 +343,7 @@ class EventStream(StreamingResponse):
                     del EventStream._by_address[self._address]
 
     async def stream_response(self, send: Send) -> None:
-        """Send what comes, each within a time."""
+        """Send the pieces, with a time limit for each."""
 
         async def patient(sent: Message) -> None:
             async with asyncio.timeout(PATIENCE_SECONDS):
@@ -355,16 +355,16 @@ class EventStream(StreamingResponse):
             _log.info("closed an event stream, its client did not read")
 
 
-def _wanted(event: Event | Gap | None, job: str | None, run: str | None) -> bool:
-    # What happens to the steps of a flow happens to it.
+def _is_wanted(event: Event | Gap | None, job: str | None, run: str | None) -> bool:
+    # Events of step runs are events of their flow, too.
     return not isinstance(event, Event) or (
         (job is None or event.job == job) and (run is None or run in (event.id, event.flow))
     )
 
 
-def _is_news(told: Told, seen: str) -> bool:
-    # After a gap ids may begin anew.
-    return not isinstance(told.event, Event) or _key(told.event.event) > _key(seen)
+def _is_new(notice: Notice, seen: str) -> bool:
+    # After a gap, ids may start again.
+    return not isinstance(notice.event, Event) or _key(notice.event.event) > _key(seen)
 
 
 def _key(text: str) -> tuple[int, int]:
@@ -372,11 +372,11 @@ def _key(text: str) -> tuple[int, int]:
     return int(at), int(number or 0)
 
 
-def message(event_id: str, kind: str, data: Any) -> str:
-    """Return one event as the wire has it."""
+def message(event_id: str, event_type: str, data: Any) -> str:
+    """Return one event as text of the stream."""
     head = f"id: {event_id}\n" if event_id else ""
-    return f"{head}event: {kind}\ndata: {json.dumps(data)}\n\n"
+    return f"{head}event: {event_type}\ndata: {json.dumps(data)}\n\n"
 
 
-AWAY, BACK = (Told(None, message("", kind, {})) for kind in ("away", "back"))
-"""Redis cannot be reached; it can again."""
+AWAY, BACK = (Notice(None, message("", event_type, {})) for event_type in ("away", "back"))
+"""Redis cannot be reached, and can be reached again."""

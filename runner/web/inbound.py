@@ -37,7 +37,7 @@ _log = logging.getLogger("runner.web")
 MADE_BEFORE = {"model": documents.Received, "description": "An earlier delivery of the same id made the run."}
 BODY = {
     "required": True,
-    "description": "What the sender sends; `webhook.params` of the job says which fields become params.",
+    "description": "The sender's JSON; `webhook.params` of the job declares which fields become params.",
     "content": {"application/json": {"schema": {}}},
 }
 PROOFS: tuple[tuple[str, str], ...] = (
@@ -49,12 +49,12 @@ PROOFS: tuple[tuple[str, str], ...] = (
 DESCRIBED: dict[str, Any] = {
     "requestBody": BODY,
     "parameters": [
-        {"name": name, "in": "header", "required": False, "description": words, "schema": {"type": "string"}}
-        for name, words in PROOFS
+        {"name": name, "in": "header", "required": False, "description": description, "schema": {"type": "string"}}
+        for name, description in PROOFS
     ],
     "security": [],
 }
-"""What OpenAPI cannot learn from the signature. A token of a person does not help here."""
+"""The parts of the OpenAPI description that FastAPI cannot derive. Tokens of people do not count here."""
 
 
 @router.post("/{job}", **answers(documents.Received, 201, **{"200": MADE_BEFORE}), openapi_extra=DESCRIBED)
@@ -72,16 +72,16 @@ def _receive(name: str, request: Request, body: bytes) -> Response:
     try:
         secret = look_up(webhook.secret, project.settings.project, os.environ, "runner web")
     except MissingSecret as missing:
-        _log.error("the secret of the webhook of job %s: %s", job.name, missing)
-        raise HTTPException(503, "the secret of this webhook is not there, the log of runner web says more") from None
+        _log.error("the secret of the webhook of job %s is missing: %s", job.name, missing)
+        raise HTTPException(503, "the secret of this webhook is missing, see the log of runner web") from None
     try:
         verify(webhook, secret.encode("utf-8", "surrogateescape"), headers, body, time.time())
     except BadRequest as bad:
         _log.warning("a request to the webhook of job %s was refused: %s", job.name, bad)
         states_of(request).access.refuse(address_of(request))
-        raise NotAllowed(str(bad), hint="is the secret on both sides the same?", status=401) from None
+        raise NotAllowed(str(bad), hint="check that both sides have the same secret", status=401) from None
     if not is_json(headers.get("Content-Type")):
-        raise HTTPException(415, "the body is not said to be JSON: send Content-Type: application/json")
+        raise HTTPException(415, "the content type is not JSON: send Content-Type: application/json")
     content = _read(body)
     try:
         delivery = delivery_of(webhook, headers, content)
@@ -96,7 +96,7 @@ def _receive(name: str, request: Request, body: bytes) -> Response:
 
 
 def _project(request: Request) -> Project:
-    """Return the project that a request names; which ones there are, nobody learns here."""
+    """Return the project that a request names. The error does not reveal the names of projects."""
     try:
         state = state_of(request)
     except UsageError:
@@ -105,7 +105,7 @@ def _project(request: Request) -> Project:
 
 
 def _job(name: str, project: Project) -> JobSpec:
-    """Return a job with a webhook; whether there is a job without one, nobody learns here."""
+    """Return a job with a webhook. The error does not reveal whether there is a job without one."""
     try:
         job = project.catalog.get(name)
     except UnknownJob:

@@ -1,4 +1,4 @@
-"""Whether a request comes from whom its signature names. Compared in constant time; nothing here keeps anything."""
+"""Check the signatures of webhooks, in constant time and without state."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ _MOST_SIGNATURES = 20
 
 
 class BadRequest(Exception):
-    """A request proves nothing, or does not say which delivery it is."""
+    """The request has no valid proof, or no valid id of its delivery."""
 
 
 def verify(webhook: Webhook, secret: bytes, headers: Mapping[str, str], body: bytes, now: float) -> None:
-    """Return if the request was made by somebody who knows the secret.
+    """Check that the sender of a request knows the secret.
 
     Args:
-        webhook: whose signature is checked.
-        secret: of the webhook.
-        headers: whose names are compared without regard to case.
-        body: as it was sent.
-        now: Unix seconds.
+        webhook: names the kind of signature.
+        secret: that of the webhook.
+        headers: those of the request; the case of their names does not matter.
+        body: the body, byte by byte.
+        now: Unix time in seconds.
 
     Raises:
-        BadRequest: it was not, or too long ago.
+        BadRequest: the proof is missing, wrong, or too old.
     """
     if webhook.signature == "github":
         given = headers.get("X-Hub-Signature-256", "")
@@ -53,7 +53,8 @@ def _verify_stripe(header: str, secret: bytes, body: bytes, now: float, toleranc
         raise BadRequest("Stripe-Signature is missing or has no time")
     expected = _hmac(secret, times[0].encode() + b"." + body)
     signatures = [value for name, _, value in parts if name == "v1" and _HEX.fullmatch(value)]
-    # All of them, so that the time tells nothing. While a secret is exchanged, there are two.
+    # Compare all of them, so that the time does not depend on which one matches. While a secret is rotated, there are
+    # two.
     if not any([_same(expected, value) for value in signatures[:_MOST_SIGNATURES]]):  # noqa: C419
         raise BadRequest("Stripe-Signature is wrong")
     if abs(now - int(times[0])) > tolerance:
@@ -64,7 +65,7 @@ def delivery_of(webhook: Webhook, headers: Mapping[str, str], body: Any) -> str 
     """Return the id of the delivery; None with ``signature: token`` if the request has none.
 
     Raises:
-        BadRequest: it has no id, or one that is no plain text.
+        BadRequest: the id is missing, or is not plain text.
     """
     if webhook.signature == "stripe":
         where, given = "id of the body", body.get("id") if isinstance(body, dict) else None
@@ -84,7 +85,7 @@ def _hmac(secret: bytes, body: bytes) -> str:
 
 def _same(expected: str | bytes, given: str) -> bool:
     wanted = expected.encode() if isinstance(expected, str) else expected
-    # Digests of both, so that not even the length of a token shows. Headers come as Latin-1.
+    # Compare digests, so that the time does not depend on the length of the token. Headers are decoded as Latin-1.
     return hmac.compare_digest(
         hashlib.sha256(wanted).digest(), hashlib.sha256(given.encode("latin-1", "replace")).digest()
     )

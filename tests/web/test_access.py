@@ -405,8 +405,8 @@ def test_nobody_is_told_where_redis_is(tmp_path: Path) -> None:
         assert refused.status_code == 503
         assert refused.json()["error"] == {
             "code": "unavailable",
-            "message": "Redis cannot be used",
-            "hint": "runner doctor says more",
+            "message": "Redis does not answer",
+            "hint": "runner doctor reports the reason",
             "exit_code": 69,
         }
         # Whoever may read is told.
