@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
@@ -19,8 +20,12 @@ from axe_playwright_python.sync_playwright import Axe
 from starlette.testclient import TestClient
 
 from runner.actions import project as actions
+from runner.actions.check_edit import Checked
 from runner.actions.job_files import MOST_BYTES
+from runner.actions.plan import Moved, OptionChange, Plan
 from runner.actions.projects import Projects
+from runner.catalog.catalog import Catalog
+from runner.web.render import _templates
 from runner.web.server import create_web_app
 from runner.web.text_diff import unified
 from tests.support.project import Project, write_project
@@ -264,6 +269,34 @@ def test_a_diff_is_one_that_patch_would_take() -> None:
     assert [line for line in unified(many, changed) if line[0] == "@"] == ["@@ -1,7 +1,7 @@", "@@ -48,7 +48,6 @@"]
     # So many that the shortest difference would take minutes.
     assert len(unified("a\nb\n" * 5000, "b\na\nc\n" * 5000)) > 10_000
+
+
+def test_a_plan_is_compared_with_live_workers() -> None:
+    moved = Moved("hourly", (1_764_000_000_000,), (1_764_003_600_000,))
+    change = OptionChange("retry.max_retries", None, 3)
+    worker = {"name": "w1", "catalog": "sha256:0", "current": False, "behind": None}
+    found = Plan(
+        added=("new",),
+        changed={"hourly": (change,)},
+        removed=("<old>",),
+        schedules=(moved,),
+        queued={"hourly": 2},
+        workers=(worker,),
+        unsafe=("other",),
+    )
+    parts = _templates.get_template("edit_parts.html").make_module({"zone": ZoneInfo("UTC")})
+    shown = parts.plan(found, Checked((), (), ("hourly",), (), Catalog()))  # type: ignore[attr-defined]
+    for part in (
+        "+ new",
+        "~ hourly",
+        "default → <code>3</code>",
+        "&lt;old&gt;",
+        "before: 2025-11-24",
+        "2 waiting runs",
+    ):
+        assert part in shown
+    assert "No worker" not in shown
+    assert "unsafe" not in shown
 
 
 def test_without_javascript_review_conflict_save_and_delete(editing: Web, session: httpx.Client) -> None:
