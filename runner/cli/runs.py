@@ -64,7 +64,7 @@ def command(asked: dict[str, object], limit: int, cursor: str | None, options: L
     if options.follow and cursor is not None:
         raise UsageError("-w follows the first page, so it cannot be combined with --cursor", hint="leave out one")
     out = options.output()
-    shown = Shown(out, open_projects())
+    shown = Shown(out, open_projects(out))
     query = asked_for(RunQuery, shown.projects.first, asked)
     reader = _Reader(shown, query, limit, cursor, following=options.follow, more=not options.redraws(out))
     listing = shown.listing(_listing(options.clock(out)))

@@ -44,7 +44,7 @@ def command(asked: dict[str, object], job: str | None, options: ListOptions) -> 
     50 or 95 percent of the last runs took this long or less.
     """
     out = options.output()
-    shown = Shown(out, open_projects())
+    shown = Shown(out, open_projects(out))
     archived = asked_for(Reading, shown.projects.first, asked).archived
 
     def read(_changed: Collection[str] = ()) -> Listed[Named[Stats]]:

@@ -49,8 +49,11 @@ def open_project() -> Project:
     return project
 
 
-def open_projects() -> Projects:
+def open_projects(out: Output | None = None) -> Projects:
     """Return the projects that ``--project`` names, or the one found from the environment and the working folder.
+
+    Args:
+        out: where later warnings about their archives go; stderr by default.
 
     Raises:
         NoProject, InvalidSettings: see :func:`runner.settings.load_settings`.
@@ -64,14 +67,13 @@ def open_projects() -> Projects:
     if not found.several:
         remember(found.first.settings.project)
     for project in found.by_name.values():
-        _let_warn(project)
+        _let_warn(project, out)
     return found
 
 
-def _let_warn(project: Project) -> None:
+def _let_warn(project: Project, out: Output | None = None) -> None:
+    def warn_of_archive(error: RunnerError) -> None:
+        (out or Output()).warn(f"runs that only the archive has are missing: {error.message}")
+
     if project.settings.archive_url is not None:
-        project.behind.tell_away = _warn_of_archive
-
-
-def _warn_of_archive(error: RunnerError) -> None:
-    Output().warn(f"runs that only the archive has are missing: {error.message}")
+        project.behind.tell_away = warn_of_archive
