@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from tests.cli.jobs import FILES, JOBS
 from tests.fault.server import RedisServer
 from tests.support.project import Project, write_project
 from tests.support.proxy import Proxy
-from tests.support.terminal import on_terminal
+from tests.support.terminal import on_terminal, screen
 
 Row = dict[str, Any]
 
@@ -106,7 +105,8 @@ def test_a_terminal_is_redrawn_in_place(project: Project) -> None:
         terminal.wait_for("PENDING")
         second = project.submit("unserved")
         terminal.wait_for(second[:8])
-        # Up over the heading and the rows that were there.
-        assert re.search(r"\x1b\[[23]A\r\x1b\[1mSUBMITTED", terminal.raw)
+        heading, *rows = [line for line in screen(terminal.raw) if line]
+        assert heading.split()[:3] == ["SUBMITTED", "ID", "JOB"]
+        assert len(rows) == 2
         assert terminal.end(signal.SIGINT) == 130
         assert terminal.stderr.strip() == ""

@@ -12,48 +12,57 @@ import subprocess
 import sys
 import termios
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
+
+from rich.cells import cell_len
 
 from tests.support.command import COMMAND, clean_environment
 from tests.support.deadline import wait_until
 
+HEIGHT = 50
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _END = "\f"
 _MANY = f"""
 import fcntl, json, struct, sys, termios
 from runner.cli.main import run
 for width, words in json.loads(sys.argv[1]):
-    fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 50, width, 0, 0))
+    fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", {HEIGHT}, width, 0, 0))
     print("{{}}{{}}".format(run(words), {_END!r}), flush=True)
 """
 
 
 class Terminal:
-    """A program whose stdout is a terminal, and stderr a pipe; use it in a ``with``."""
+    """A program whose stdout is a terminal; use it in a ``with``.
+
+    Args:
+        command: an argument list.
+        cwd: its working folder.
+        width: columns of the terminal.
+        height: lines of the terminal.
+        both: whether stderr is the terminal too, and not a pipe.
+    """
 
     def __init__(
-        self,
-        command: Sequence[str],
-        *,
-        cwd: Path,
-        width: int = 80,
-        height: int = 24,
-        env: Mapping[str, str] | None = None,
+        self, command: Sequence[str], *, cwd: Path, width: int = 80, height: int = 24, both: bool = False
     ) -> None:
         self._ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
-        environment = {**clean_environment(env), "TERM": "xterm-256color"}
-        environment.pop("COLUMNS", None)
         self._written = b""
+        self.stderr = ""
         self.process = subprocess.Popen(
-            command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, stdout=theirs, stderr=subprocess.PIPE
+            command,
+            cwd=cwd,
+            env=clean_environment({"TERM": "xterm-256color"}),
+            stdin=subprocess.DEVNULL,
+            stdout=theirs,
+            stderr=theirs if both else subprocess.PIPE,
         )
         os.close(theirs)
         self._readers = [threading.Thread(target=self._read, daemon=True)]
-        self._readers.append(threading.Thread(target=self._read_stderr, daemon=True))
-        self.stderr = ""
+        if not both:
+            self._readers.append(threading.Thread(target=self._read_stderr, daemon=True))
         for reader in self._readers:
             reader.start()
 
@@ -85,12 +94,12 @@ class Terminal:
     @property
     def raw(self) -> str:
         """What it has written to the terminal so far, with escapes."""
-        return self._written.decode("utf-8", "replace").replace("\r\n", "\n")
+        return self._written.decode("utf-8", "replace")
 
     @property
     def text(self) -> str:
         """What it has written to the terminal so far, without colors and other escapes."""
-        return ESCAPES.sub("", self.raw)
+        return ESCAPES.sub("", self.raw).replace("\r\n", "\n")
 
     def wait_for(self, pattern: str, deadline: float = 60.0) -> None:
         """Wait until its text has a match of ``pattern``."""
@@ -109,6 +118,36 @@ class Terminal:
 def on_terminal(*args: str, cwd: Path, width: int = 80, height: int = 24) -> Terminal:
     """Start ``runner ARGS`` on a terminal."""
     return Terminal([*COMMAND, *args], cwd=cwd, width=width, height=height)
+
+
+def screen(written: str, width: int = 80) -> list[str]:
+    """Return the lines that a terminal of ``width`` columns shows after a program has written to it.
+
+    It knows the escapes that move the cursor up and that erase; others change only colors and the like.
+    """
+    lines: list[list[str]] = [[]]
+    row = column = 0
+    for escape, number, action, char in re.findall(r"(\x1b\[\??(\d*)[\d;]*([A-Za-z]))|(.|\n)", written):
+        line = lines[row]
+        if escape:
+            if action == "A":
+                row = max(0, row - int(number or 1))
+            elif action == "K":
+                line[column if number in ("", "0") else 0 :] = [] if number in ("", "0") else [" "] * column
+            elif action == "J":
+                del line[column:], lines[row + 1 :]
+        elif char == "\r":
+            column = 0
+        elif char == "\n" or column + cell_len(char) > width:
+            row, column = row + 1, 0
+            lines += [[] for _ in range(row + 1 - len(lines))]
+        if char and char not in "\r\n":
+            line = lines[row]
+            cells = [char, *[""] * (cell_len(char) - 1)]
+            line += [" "] * (column - len(line))
+            line[column : column + len(cells)] = cells
+            column += len(cells)
+    return ["".join(line).rstrip() for line in lines]
 
 
 def run_many(commands: Sequence[tuple[int, Sequence[str]]], *, cwd: Path) -> list[tuple[int, str]]:
