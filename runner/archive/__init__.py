@@ -1,1 +1,1 @@
-"""Finished runs in a SQL database, where they stay when the ledger no longer keeps them."""
+"""Finished runs in a SQL database, which keeps them after the ledger has dropped them."""

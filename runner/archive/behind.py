@@ -1,4 +1,4 @@
-"""The archive as the place to look where the ledger does not know a run. Without an archive, nothing is known there."""
+"""The archive as the fallback for runs that the ledger does not know."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from runner.settings import Settings
 
 AWAY_SECONDS = 5.0
-"""For how long an archive that could not be reached is not asked again by a process that goes on."""
+"""Seconds that a process waits before it tries an unreachable archive again."""
 
 T = TypeVar("T")
 
@@ -24,34 +24,34 @@ log = logging.getLogger("runner.archive")
 
 
 def log_away(error: RunnerError) -> None:
-    """Log that an answer is that of the ledger alone."""
+    """Log that an answer comes from the ledger only."""
     log.warning("runs that only the archive has are missing: %s", error.message)
 
 
 def reader_of(archive: Archive, namespace: str) -> Reader:
-    """Return a reader of a project's runs. Only this imports its module: who has an archive has the packages."""
+    """Return a reader for the runs of a project. Only projects with an archive have its packages."""
     from runner.archive.reader import Reader  # an extra: it imports SQLAlchemy
 
     return Reader(archive, namespace)
 
 
 class Behind:
-    """The archive of a project. It is opened, and SQLAlchemy imported, when it is first asked."""
+    """The archive of a project. It is opened, and SQLAlchemy is imported, at the first query."""
 
     def __init__(self, settings: Settings, tell_away: Callable[[RunnerError], None] = log_away) -> None:
         self._settings = settings
         self._away_until = 0.0
         self.tell_away = tell_away
-        """Called with the reason if the archive could not be asked, so that an answer is that of the ledger alone."""
+        """Called with the reason when the archive cannot be reached, so that an answer comes from the ledger only."""
 
     @property
     def exists(self) -> bool:
-        """Whether the project has an archive."""
+        """Return whether the project has an archive."""
         return self._settings.archive_url is not None
 
     @cached_property
     def archive(self) -> Archive:
-        """The archive.
+        """Return the archive.
 
         Raises:
             NoArchive: the project has none.
@@ -63,14 +63,14 @@ class Behind:
 
     @property
     def reader(self) -> Reader:
-        """A reader of the project's runs. Raises as :attr:`archive` does."""
+        """Return a reader for the project's runs. Raises the same errors as :attr:`archive`."""
         return reader_of(self.archive, self._settings.namespace)
 
     def ask(self, question: Callable[[Reader], T]) -> T | None:
-        """Return the answer of the archive; None if there is none, or if it is away.
+        """Return the answer of the archive; None if the project has no archive or the database cannot be reached.
 
         Raises:
-            UsageError: a package is missing, which nothing but a person can change.
+            UsageError: a package is missing.
         """
         if not self.exists or time.monotonic() < self._away_until:
             return None

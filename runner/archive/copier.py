@@ -1,7 +1,7 @@
-"""Copies finished runs from the ledger to the archive.
+"""Copy finished runs from the ledger to the archive.
 
-A portion is written in one transaction, and noted in the ledger afterwards. Whoever is killed in between, or at any
-other moment, leaves a portion that is copied again, which changes nothing.
+A batch is written in one transaction and then marked as copied in the ledger. If the copier is killed in between, the
+batch is copied again, which changes nothing.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from runner.ledger.unarchived import (
 )
 
 PORTION = 500
-"""Runs that are written in one transaction."""
+"""The maximum number of runs in one transaction."""
 PORTION_BYTES = 8 * 1024**2
-"""A portion ends when it holds this much."""
+"""The size (bytes) after which a batch ends."""
 
 FORGOTTEN_SECONDS = 600.0
-"""After this time nobody has a run in hand any more that was read before it was forgotten."""
+"""Seconds after which no copier can still hold a run that it read before the run was forgotten."""
 
 
 @dataclass(slots=True)
 class Copied:
-    """The outcome of a pass: how many runs were copied, step runs included, and what the database refused, by id."""
+    """The outcome of a pass: the number of copied runs (step runs included), and the database's refusals by run id."""
 
     runs: int = 0
     removed: int = 0
@@ -60,7 +60,7 @@ class _Portion:
 
 
 class Copier:
-    """Copies the runs of one project, any number of times.
+    """Copies the runs of one project.
 
     Args:
         store: the ledger.
@@ -76,14 +76,15 @@ class Copier:
         self._removed_until = 0.0
 
     def begin(self, *, again: bool = False) -> None:
-        """Bring the database to this version's schema, and note in the ledger that it is the archive.
+        """Migrate the database to this version's schema, and record in the ledger that it is the archive.
 
         Args:
-            again: copy all again that the ledger still has, also what it has as copied.
+            again: copy all runs in the ledger again, including those that are marked as copied.
 
         Raises:
-            ArchiveMismatch: the schema is newer, the ledger is copied to another database, or another one to this.
-            ArchiveUnavailable: the database cannot be reached, or refuses.
+            ArchiveMismatch: the schema is newer, the ledger is copied to another database, or the database has the
+                runs of another ledger.
+            ArchiveUnavailable: the database cannot be reached, or refuses a statement.
             Unavailable: Redis cannot be reached.
         """
         self._archive.prepare()
@@ -100,11 +101,11 @@ class Copier:
         self._identity, self._ledger = identity, ledger
 
     def copy(self, goes_on: Callable[[], bool] = lambda: True) -> Copied:
-        """Copy what has ended, until nothing is left; after each portion, ask whether to go on.
+        """Copy all finished runs, calling the given function after each batch to decide whether to go on.
 
         Raises:
             ArchiveMismatch: see :meth:`begin`.
-            ArchiveUnavailable: the database cannot be reached, or refuses.
+            ArchiveUnavailable: the database cannot be reached, or refuses a statement.
             Unavailable: Redis cannot be reached.
         """
         if self._identity is None:
@@ -121,14 +122,14 @@ class Copier:
         return copied
 
     def _copy(self, ids: list[str], copied: Copied) -> None:
-        """Copy a portion of runs, flows with all of their step runs, and note that they are copied."""
+        """Copy a batch of runs, with all step runs of flows, and mark them as copied."""
         left = dict.fromkeys(ids)
         portion, done = _Portion(), list[str]()
         for finished in read_finished(self._store, ids, LOG_BYTES):
             run = finished.run
             left.pop(run.id, None)
             if run.steps is not None:
-                # Before the flow itself: once that is noted, nobody comes back for them.
+                # Step runs come first: once the flow is marked as copied, nobody looks for them again.
                 for row, size in self._rows_below(run.id):
                     portion.add(row, size)
                     if portion.full:
@@ -140,11 +141,11 @@ class Copier:
                 self._note(done, copied)
                 done = []
         self._write(portion, copied)
-        # What is left has no record that could be read: there is nothing to copy.
+        # The remaining runs have no readable record, so there is nothing to copy.
         self._note([*done, *left], copied)
 
     def _rows_below(self, flow: str) -> Iterator[tuple[Row, int]]:
-        """Yield the rows of the step runs of a flow, and of those of the flows among them."""
+        """Yield the rows of the step runs of a flow, including those of its subflows."""
         first = 0
         while ids := step_ids(self._store, flow, first, PORTION):
             first += len(ids)
@@ -178,7 +179,7 @@ class Copier:
         try:
             forgotten = note_archived(self._store, self._identity, [each for each in ids if each not in copied.refused])
         except OtherArchive:
-            # Somebody has begun with another one meanwhile, or Redis lost what it had: it is looked at anew.
+            # Another process has begun to copy to another database, or Redis has lost data. Start again.
             self._identity = None
             self.begin()
             return
@@ -186,7 +187,7 @@ class Copier:
             copied.removed += self._archive.remove(self._namespace, forgotten)
 
     def _remove_forgotten(self, copied: Copied) -> None:
-        """Remove runs that were forgotten: at once, and once more when nobody can have them in hand any more."""
+        """Remove forgotten runs: at once, and again when no copier can still hold them."""
         while found := forgotten_ids(self._store, after=self._removed_until):
             self._remove([run_id for run_id, _ in found], copied)
             self._removed_until = found[-1][1]
@@ -198,7 +199,7 @@ class Copier:
 
     def _remove(self, ids: list[str], copied: Copied) -> None:
         copied.removed += self._archive.remove(self._namespace, ids)
-        # Another copier may just have written a run that was submitted again under such an id.
+        # Another copier may just have written a run that was submitted again with such an id.
         copy_again(self._store, ids)
 
     def _other(self) -> ArchiveMismatch:

@@ -1,4 +1,4 @@
-"""SQLAlchemy's engine for the archive, with what differs between databases."""
+"""SQLAlchemy's engine for the archive, and the differences between databases."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from runner.settings.archive_url import sqlite_file
 from runner.settings.redis_url import mask
 
 CONNECT_SECONDS = 5
-"""How long to wait for a connection to PostgreSQL, and for a lock of SQLite."""
+"""Timeout of connecting to PostgreSQL, and of waiting for a lock in SQLite (seconds)."""
 ANSWER_SECONDS = 30
-"""How long PostgreSQL may take for one statement before it is given up."""
+"""Timeout of one statement in PostgreSQL (seconds)."""
 
 
 def make_engine(url: str) -> Engine:
-    """Return an engine for a canonical ``archive_url``. It tests a connection that was idle before it uses it.
+    """Return an engine for a canonical ``archive_url``. The engine tests idle connections before using them.
 
-    It creates no file for SQLite.
+    It does not create the file of SQLite.
 
     Raises:
-        InvalidSettings: the URL has an option that the driver does not know.
+        InvalidSettings: the driver does not know an option in the URL.
     """
     file = sqlite_file(url)
     if file is None:
         return _postgresql(url)
-    # One that this user may not write to is opened all the same, to read.
+    # A file that this user may not write to is still opened for reading.
     address = URL.create("sqlite+pysqlite", database=f"file:{_quoted(str(file))}", query={"uri": "true", "mode": "rw"})
     engine = create_engine(address, connect_args={"timeout": CONNECT_SECONDS, "check_same_thread": False})
     event.listen(engine, "connect", _settle)
@@ -49,7 +49,7 @@ def _postgresql(url: str) -> Engine:
         "connect_timeout": CONNECT_SECONDS,
         "application_name": "runner",
         "options": f"-c statement_timeout={ANSWER_SECONDS * 1000}",
-        # A server that vanishes without a word is noticed in this time (ms).
+        # A server that disappears without closing the connection is noticed after this time (ms).
         "tcp_user_timeout": ANSWER_SECONDS * 1000,
     }
     own = {name: value for name, value in options.items() if name not in address.query}
@@ -57,17 +57,17 @@ def _postgresql(url: str) -> Engine:
 
 
 def insert(table: Table, engine: Engine) -> Any:
-    """Return an INSERT that knows ``ON CONFLICT``."""
+    """Return an INSERT that supports ``ON CONFLICT``."""
     return (postgresql if engine.dialect.name == "postgresql" else sqlite).insert(table)
 
 
 def _quoted(path: str) -> str:
-    # What means something in the URI of a file.
+    # Characters with a meaning in the URI of a file.
     return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
 
 
 def _settle(connection: Any, record: object) -> None:  # noqa: ARG001
-    """Have sqlite3 begin no transactions by itself, and keep what is committed when the host loses power."""
+    """Stop sqlite3 from beginning transactions by itself, and make commits survive a power failure."""
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute("PRAGMA synchronous = FULL")

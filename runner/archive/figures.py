@@ -1,4 +1,4 @@
-"""Counts of jobs' archived runs, and how long the last ones took."""
+"""Count the archived runs of jobs, and read the durations of the newest ones."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
 _PORTION = 100
-"""Jobs that one statement asks for."""
+"""The maximum number of jobs in one statement."""
 _TIMED = (State.SUCCESS, State.FAILURE)
 
 
 @dataclass(slots=True)
 class Figures:
-    """The archived runs of a job: ``days`` has SUCCESS, FAILURE, and REVOKED of each day.
+    """Figures about the archived runs of a job.
 
-    ``times`` has of the newest runs in SUCCESS or FAILURE the seconds that they waited, if that is known, and ran.
-    ``last_success`` is Unix ms.
+    ``days``: the numbers of runs in SUCCESS, FAILURE, and REVOKED for each day. ``times``: for the newest runs in
+    SUCCESS or FAILURE, the seconds that each waited (None if unknown) and ran. ``last_success`` is in Unix ms.
     """
 
     counts: dict[State, int] = field(default_factory=dict)
@@ -46,11 +46,11 @@ def figures(
     """Return the figures of jobs.
 
     Args:
-        reader: of the archive.
-        before: jobs, and the run before which, in order of submission, those are that count; None: all count.
-        days: Unix ms at which days begin, and that at which the last of them ends.
-        samples: how many of the newest runs of a job to look at, for jobs of which any are wanted.
-        as_steps: count the runs that are step runs of flows instead of the others.
+        reader: the reader of the archive.
+        before: for each job, the run (in order of submission) before which runs count; None: all runs count.
+        days: the beginnings of the days, and the end of the last one (Unix ms).
+        samples: by job, the number of newest runs to read.
+        as_steps: count step runs of flows instead of other runs.
 
     Raises:
         ArchiveUnavailable: the database cannot be reached.
@@ -78,12 +78,12 @@ def figures(
 
 
 def _of_steps(job: str, as_steps: bool) -> bool:
-    # Only steps have a name such as ``nightly/load``.
+    # Only steps have names such as ``nightly/load``.
     return as_steps or "/" in job
 
 
 def _portions(jobs: Iterable[str], as_steps: bool) -> Iterator[tuple[bool, list[str]]]:
-    """Yield jobs in portions whose runs are all step runs, or all others: they are in different indexes."""
+    """Yield jobs in batches of either step runs or other runs, because these are in different indexes."""
     for of_steps in (False, True):
         those = [job for job in jobs if _of_steps(job, as_steps) == of_steps]
         for first in range(0, len(those), _PORTION):
@@ -91,7 +91,7 @@ def _portions(jobs: Iterable[str], as_steps: bool) -> Iterator[tuple[bool, list[
 
 
 def _limits(before: Mapping[str, Place | None]) -> CTE:
-    """Return a table of jobs with the time and id of the run before which those are that count."""
+    """Return a table of jobs with the time and id of the run before which runs count."""
     table = values(column("job", Text), column("at", UtcTime), column("id", Text), name="limits")
     last = Place(LATEST, "")
     return table.data([(job, moment((place or last).at), (place or last).id) for job, place in before.items()]).cte()
@@ -111,7 +111,7 @@ def _kind(of_steps: bool) -> ColumnElement[bool]:
 def _newest(
     connection: Connection, reader: Reader, job: str, before: Place | None, sample: int, of_steps: bool
 ) -> list[Any]:
-    """Return the newest runs of a job that say how long it takes, the newest first."""
+    """Return the newest runs of a job that have a duration, newest first."""
     columns = (RUNS.c.state, RUNS.c.submitted_at, RUNS.c.eta, RUNS.c.started_at, RUNS.c.finished_at, RUNS.c.attempts)
     last = before or Place(LATEST, "")
     there: Any = (moment(last.at), last.id)
@@ -132,6 +132,6 @@ def _add(found: Figures, row: Any) -> None:
     if row.started_at is None:
         return
     begin = row.submitted_at if row.eta is None else max(row.submitted_at, row.eta)
-    # A later attempt's start says nothing of how long the run waited for its first.
+    # The start of a later attempt does not tell how long the run waited for its first one.
     waited = max(0.0, (row.started_at - begin).total_seconds()) if row.attempts == 1 else None
     found.times.append((waited, max(0.0, (row.finished_at - row.started_at).total_seconds())))

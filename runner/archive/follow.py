@@ -1,6 +1,6 @@
-"""Copies finished runs, step by step: in a thread of each worker, or as ``runner archive --follow``.
+"""Copy finished runs continuously: in a thread of each worker, or as ``runner archive --follow``.
 
-Any number of them may run; one at a time copies. Whatever goes wrong is said once, and tried again.
+Any number of copiers may run; one of them copies at a time. An error is logged once, and copying is tried again.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from runner.ledger.store import Store
 from runner.ledger.unarchived import may_copy
 
 COPY_SECONDS = 2.0
-"""Between two looks for runs that have ended."""
+"""Seconds between two checks for finished runs."""
 HOLD_SECONDS = 15.0
-"""After this time another one copies, if this one is silent."""
+"""Seconds of silence after which another copier takes over."""
 LONGEST_BACK_OFF = 30.0
 """Seconds between two attempts to reach the database."""
 
@@ -28,14 +28,14 @@ Say = Callable[[str], None]
 
 
 class Follower:
-    """Copies step by step.
+    """Copies finished runs, one step per call.
 
     Args:
-        open_store: returns a ledger of its own.
-        name: of this copier, which no other one has.
+        open_store: returns a ledger store for this copier.
+        name: the unique name of this copier.
         say: takes a line for the log.
-        goes_on: whether this is not asked to end.
-        warn: takes a line about what is wrong; ``say`` by default.
+        goes_on: returns False when the copier shall end.
+        warn: takes a warning for the log; ``say`` by default.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Follower:
         self._renewed = 0.0
 
     def step(self) -> float:
-        """Copy what has ended, and return the seconds until the next step."""
+        """Copy the finished runs, and return the seconds until the next step."""
         try:
             return self._step()
         except ArchiveMismatch as error:
@@ -76,7 +76,7 @@ class Follower:
             return self._later(RunnerError(f"{type(error).__name__}: {error}"), LONGEST_BACK_OFF)
 
     def close(self) -> None:
-        """Let another one copy at once, and close all connections."""
+        """Let another copier take over at once, and close all connections."""
         self._yield_turn()
         if self._archive is not None:
             self._archive.close()
@@ -86,7 +86,7 @@ class Follower:
     def _step(self) -> float:
         store = self._store = self._store or self._open_store()
         if not self._renew(store):
-            # Not all at the same moment.
+            # Spread out, so that copiers do not all check at the same moment.
             return HOLD_SECONDS * random.uniform(0.7, 1.0)  # noqa: S311
         if self._copier is None:
             url = store.settings.archive_url
@@ -117,17 +117,17 @@ class Follower:
         return held
 
     def _yield_turn(self) -> None:
-        """Let another one try: it may reach the database from where it runs."""
+        """Let another copier try: it may be able to reach the database from its host."""
         if self._store is None or not self._renewed:
             return
         self._renewed = 0.0
         try:
             may_copy(self._store, self._name, 0)
         except RunnerError:
-            return  # it ends by itself
+            return  # the turn ends by itself
 
     def _later(self, error: RunnerError, pause: float | None = None) -> float:
-        """Say what is wrong, once, and return the seconds until the next attempt."""
+        """Log an error once, and return the seconds until the next attempt."""
         if isinstance(error, ArchiveMismatch) or not isinstance(error, Unavailable | ArchiveUnavailable):
             self._copier = None
         if error.message != self._trouble:

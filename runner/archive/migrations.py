@@ -1,7 +1,7 @@
-"""The steps that bring a database to the schema of this version, as SQL for each kind of database.
+"""The migrations of the archive's schema, as SQL for each type of database.
 
-A step never changes once it was released: ``schema.py`` has the tables that come of all of them, and a test compares
-the two. Whoever has another connection to the database (Django's migrations) runs the same steps with :func:`migrate`.
+A migration never changes after its release. ``schema.py`` has the resulting tables, and a test compares the two. Django
+runs the same migrations through its own connection with :func:`migrate`.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 Execute = Callable[[str], Sequence[Sequence[Any]]]
-"""Executes one statement in the current transaction, and returns its rows; none of one that has no rows."""
+"""A function that executes one statement in the current transaction and returns its rows, if it has any."""
 
 _TYPES = {
-    # Text of ids is ordered by bytes, as Redis orders it.
+    # Ids are ordered by bytes, as in Redis.
     "postgresql": {"time": "TIMESTAMP WITH TIME ZONE", "id": 'TEXT COLLATE "C"', "flag": "BOOLEAN"},
     "sqlite": {"time": "DATETIME", "id": "TEXT", "flag": "BOOLEAN"},
 }
@@ -21,7 +21,7 @@ _TYPES = {
 DIALECTS = tuple(_TYPES)
 
 _LOCK = 7_265_981_404_512_731
-"""Of PostgreSQL: whoever migrates holds it until the transaction ends."""
+"""The advisory lock in PostgreSQL that a migration holds until the end of its transaction."""
 
 _STEPS: tuple[tuple[str, ...], ...] = (
     (
@@ -89,9 +89,9 @@ VERSION = len(_STEPS)
 
 
 def statements(version: int, dialect: str) -> tuple[str, ...]:
-    """Return the statements of the step that makes ``version`` of the version before, in their order.
+    """Return the statements of the migration to ``version``, in order.
 
-    The last one notes the version, so that a step counts once its transaction is committed.
+    The last statement records the version, so the migration counts once its transaction is committed.
 
     Args:
         version: from 1 to :data:`VERSION`.
@@ -102,10 +102,10 @@ def statements(version: int, dialect: str) -> tuple[str, ...]:
 
 
 def migrate(execute: Execute, dialect: str) -> int:
-    """Bring the database to :data:`VERSION`, and return the version that it had; a newer one is left as it is.
+    """Migrate the database to :data:`VERSION`, and return its version before. A newer schema is left as it is.
 
-    It runs within one transaction, which the caller begins and commits; the one of SQLite must be IMMEDIATE. Whoever
-    comes second waits for the first, and finds nothing to do.
+    The caller begins and commits the transaction, which must be IMMEDIATE in SQLite. A second process waits for the
+    first and then has nothing to do.
     """
     if dialect == "postgresql":
         execute(f"SELECT pg_advisory_xact_lock({_LOCK})")

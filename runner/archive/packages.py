@@ -1,4 +1,4 @@
-"""Says which packages the archive needs, without importing them."""
+"""Check which packages the archive needs, without importing them."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ def require_packages(url: str) -> None:
 
 
 def lacking(what: str) -> UsageError:
-    """Return the error that says how to install the packages."""
+    """Return the error for missing packages, with the command that installs them."""
     return UsageError(f"archive_url needs more packages ({what})", hint=f'pip install "{DISTRIBUTION}[archive]"')

@@ -1,4 +1,4 @@
-"""Reads runs from the archive. What a list costs depends on the length of its page, not on the number of runs."""
+"""Read runs from the archive. The cost of a list depends on the length of its page, not on the number of runs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _READ_AT_ONCE = 500
 LATEST = 250_000_000_000_000
-"""Unix ms, in the year 9892: no time of a run is later, and every database has it."""
+"""A time in the year 9892 (Unix ms): no run is later, and every database can store it."""
 _ENDED = (State.SUCCESS, State.FAILURE, State.REVOKED)
 
 
@@ -36,10 +36,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """How much of a project was copied into the archive, and when that happened last.
+    """The state of the copy of a project: the number of copied runs and the time of the last copy.
 
-    ``identity`` is what its ledger knows the database by, and ``ledger`` what this knows the ledger by; None before
-    anything was copied.
+    ``identity`` is the ledger's id for the database, and ``ledger`` is the database's id for the ledger; both are None
+    before the first copy.
     """
 
     runs: int = 0
@@ -52,7 +52,7 @@ class Copied:
 class Reader:
     """The runs of one namespace.
 
-    Every method raises :class:`~runner.errors.ArchiveUnavailable` if the database cannot be reached in a bounded time.
+    Every method raises :class:`~runner.errors.ArchiveUnavailable` if the database does not answer within a timeout.
     """
 
     archive: Archive
@@ -61,7 +61,7 @@ class Reader:
     # -- by id
 
     def read(self, ids: Sequence[str]) -> list[Run]:
-        """Return those of ``ids`` that are archived, in that order."""
+        """Return the archived runs among ``ids``, in the same order."""
 
         def read(connection: Connection) -> dict[str, Run]:
             found: dict[str, Run] = {}
@@ -75,18 +75,18 @@ class Reader:
         return [found[run_id] for run_id in ids if run_id in found]
 
     def get(self, run_id: str) -> Run | None:
-        """Return a run by its full id; None if the archive does not know it."""
+        """Return a run by its full id; None if it is not archived."""
         return next(iter(self.read([run_id])), None)
 
     def find(self, prefix: str, most: int = 3) -> list[str]:
         """Return the first ids that begin with ``prefix``, in order."""
-        # Ids are ASCII, and none has a DEL in it.
+        # Ids are ASCII without DEL.
         within = and_(RUNS.c.id >= prefix, RUNS.c.id < f"{prefix}\x7f")
         chosen = select(RUNS.c.id).where(self.mine, within).order_by(RUNS.c.id).limit(most)
         return self.ask(lambda connection: [str(each) for each in connection.scalars(chosen)]) or []
 
     def log(self, run_id: str) -> list[LogLine]:
-        """Return the last lines that a run wrote; none of one that is not archived."""
+        """Return the last log lines of a run; an empty list if it is not archived."""
         chosen = select(RUNS.c.log).where(self.mine, RUNS.c.id == run_id)
         text: str | None = self.ask(lambda connection: connection.scalar(chosen))
         return read_log(text or "")
@@ -100,9 +100,9 @@ class Reader:
     # -- lists
 
     def page(self, query: RunQuery, *, limit: int, after: Place | None = None, look: int = 10_000) -> Part:
-        """Return up to ``limit`` runs that fit, after a place in the list.
+        """Return up to ``limit`` matching runs after a position in the list.
 
-        Conditions on job, state, time, and flow use an index; the others are asked of at most ``look`` runs.
+        Filters on job, state, time, and flow use an index; the others are checked on at most ``look`` runs.
         """
         plan = _plan(query)
         if plan is None:
@@ -127,11 +127,11 @@ class Reader:
         return self.ask(read) or Part([], None)
 
     def _keys(self, query: RunQuery, plan: Plan, after: Place | None, most: int) -> Subquery:
-        """Return the places of the first runs with the job, states, time, and flow that are asked for.
+        """Return the positions of the first runs that match the filters on job, states, time, and flow.
 
-        One query for each index that has some of them, as no index has runs of several states in order.
+        This takes one query per index, because no index has the runs of several states in order.
         """
-        # What is asked of a row is read with it: to come back for ten thousand rows by their ids costs seconds.
+        # The filtered columns are read at once: fetching ten thousand rows by id afterwards would take seconds.
         columns = [RUNS.c.submitted_at, RUNS.c.id, *(RUNS.c[name] for name in plan.asks)]
         place = tuple_(RUNS.c.submitted_at, RUNS.c.id)
         wanted = [self.mine]
@@ -173,7 +173,7 @@ class Reader:
     # -- copying
 
     def copied(self) -> Copied:
-        """Return how much was copied."""
+        """Return the state of the copy."""
 
         def read(connection: Connection) -> Copied | None:
             found = connection.execute(select(ARCHIVE).where(ARCHIVE.c.namespace == self.namespace)).one_or_none()
@@ -181,15 +181,15 @@ class Reader:
 
         return self.ask(read) or Copied()
 
-    # -- asking
+    # -- queries
 
     @property
     def mine(self) -> ColumnElement[bool]:
-        """The condition that a row is of this namespace."""
+        """Return the condition that a row belongs to this namespace."""
         return RUNS.c.namespace == self.namespace
 
     def ask(self, question: Callable[[Connection], T]) -> T | None:
-        """Return the answer of the database; None of one without our tables, or without a file."""
+        """Return the result of a query; None if the tables or the SQLite file do not exist."""
         try:
             with self.archive.reading() as connection:
                 return question(connection)
@@ -211,16 +211,16 @@ def _run(document: str) -> Run:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a list is read: the conditions of each index that is looked through, and what is asked of rows themselves."""
+    """The plan for reading a list: the conditions for each index, and the filters that are checked on rows."""
 
     branches: list[list[ColumnElement[bool]]]
     query: RunQuery
     in_states: tuple[str, ...] = ()
-    """The states that are asked of rows themselves."""
+    """The states that are checked on rows."""
 
     @property
     def asks(self) -> list[str]:
-        """The columns that are asked."""
+        """The columns that the filters need."""
         query = self.query
         asked: dict[str, object] = {
             "state": self.in_states or None,
@@ -233,7 +233,7 @@ class Plan:
         return [name for name, value in asked.items() if value is not None]
 
     def others(self, columns: Any) -> list[ColumnElement[bool]]:
-        """Return the conditions that no index has."""
+        """Return the conditions that no index supports."""
         query = self.query
         found: list[ColumnElement[bool]] = [
             columns[name] == value for name in _PLAIN if (value := getattr(query, name)) is not None
@@ -257,7 +257,7 @@ _PLAIN = ("reason", "trigger", "key", "backfill", "step")
 
 
 def _plan(query: RunQuery) -> Plan | None:
-    """Return the plan of a list; None if no finished run can be in it."""
+    """Return the plan for a query; None if no finished run can match it."""
     possible = set(_ENDED)
     if query.reason is not None:
         possible &= {State.FAILURE} if query.reason in set(FailureReason) else {State.REVOKED}
@@ -278,17 +278,17 @@ def _plan(query: RunQuery) -> Plan | None:
         return Plan([[each, mine, RUNS.c.state == state] for each in wholes for state in states], query)
     if some and len(wholes) == 1:
         return Plan([[*wholes, RUNS.c.state == state] for state in states], query)
-    # No index has the states of step runs.
+    # No index covers the states of step runs.
     return Plan([[each] for each in wholes], query, tuple(states) if some else ())
 
 
 def spellings(text: str) -> tuple[str, ...]:
-    """Return a text in the cases in which it may stand somewhere."""
+    """Return a text in its possible spellings: as it is, in lower and upper case, and capitalized."""
     return text, text.lower(), text.upper(), text.capitalize()
 
 
 def _ascii_lower(text: str) -> str:
-    # As SQLite does it, and PostgreSQL in the locale C.
+    # This is how SQLite compares text, and PostgreSQL in the C locale.
     return "".join(each.lower() if each.isascii() else each for each in text)
 
 
@@ -303,14 +303,14 @@ def _order(columns: Any, query: RunQuery) -> tuple[ColumnElement[Any], ColumnEle
 
 
 def _part(rows: Any, limit: int) -> Part:
-    """Return the part that ``limit`` + 1 rows make: the last one only tells that there are more."""
+    """Return the page from ``limit`` + 1 rows: the last one only shows that there are more."""
     found = list(rows)
     end = _place(found[limit - 1]) if len(found) > limit else None
     return Part([_run(row.document) for row in found[:limit]], end, min(len(found), limit))
 
 
 def _extent(connection: Connection, keys: Subquery, query: RunQuery) -> tuple[int, Place | None]:
-    """Return the number of runs that were looked at, and the last one."""
+    """Return the number of examined runs, and the last one."""
     looked = connection.scalar(select(func.count()).select_from(keys)) or 0
     backward = [each.desc() if query.sort == "oldest" else each.asc() for each in (keys.c.submitted_at, keys.c.id)]
     last = connection.execute(select(keys).order_by(*backward).limit(1)).first()
@@ -327,7 +327,7 @@ def milliseconds(time: datetime) -> int:
 
 
 def moment(at: int) -> datetime:
-    """Return the time of Unix ms."""
+    """Return the datetime for a Unix time in ms."""
     # Exact, unlike a float of seconds.
     seconds, rest = divmod(min(max(at, 0), LATEST), 1000)
     return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest * 1000)

@@ -1,4 +1,4 @@
-"""Between a run, with the end of its log, and its row in the archive."""
+"""Convert between a run, with the end of its log, and its row in the archive."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from runner.model.log_line import LogLine
 from runner.model.run import FIELDS, DamagedRun, Run, State, to_datetime
 
 LOG_BYTES = 64 * 1024
-"""Most of a run's log that is kept: its end."""
+"""The maximum size of the archived log (bytes); its end is kept."""
 
 Row = dict[str, Any]
-"""The values of ``runner_runs`` by column, without the namespace and the time of archiving."""
+"""A row of ``runner_runs`` by column, without the namespace and the time of archiving."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TEXTS = (
@@ -25,7 +25,7 @@ _NUMBERS = ("priority", "item", "attempts", "retries", "losses")
 
 
 def row_of(run: Run, log: Sequence[LogLine] = ()) -> Row:
-    """Return the row of a finished run. ``log``: its last lines, of which as many are kept as fit."""
+    """Return the row for a finished run. ``log``: its last lines; as many as fit are kept."""
     slot, eta, started, finished = map(_moment, (run.slot, run.eta, run.started_at, run.finished_at))
     submitted = _moment(run.submitted_at) or started or finished or _EPOCH
     finished = finished or started or submitted
@@ -52,7 +52,7 @@ def row_of(run: Run, log: Sequence[LogLine] = ()) -> Row:
 
 
 def run_of(document: str | Mapping[str, Any]) -> Run:
-    """Return the run of a ``document``, without what a newer version has written into it."""
+    """Return the run for a ``document``, ignoring fields of newer versions."""
     held: Mapping[str, Any] = json.loads(document) if isinstance(document, str) else document
     values = {name: held[name] for name in FIELDS if name in held}
     values["state"] = State(values["state"])
@@ -61,7 +61,7 @@ def run_of(document: str | Mapping[str, Any]) -> Run:
 
 
 def write_log(lines: Sequence[LogLine], most: int = LOG_BYTES) -> str:
-    """Return the last of ``lines`` as the archive keeps them, up to ``most`` bytes; the first says if there were more.
+    """Return the last of ``lines`` in the archive's format, up to ``most`` bytes; the first tells if there were more.
 
     Each is a JSON list: time (Unix ms), attempt, level, text, and the number of lines left out.
     """
@@ -85,19 +85,19 @@ def write_log(lines: Sequence[LogLine], most: int = LOG_BYTES) -> str:
 
 
 def read_log(text: str) -> list[LogLine]:
-    """Return the lines that :func:`write_log` wrote."""
+    """Parse the text of :func:`write_log`."""
     return [LogLine(*json.loads(each)) for each in text.split("\n") if each]
 
 
 def clean(text: str | None) -> str | None:
-    """Return ``text`` as every database takes it: without NUL, and without what is no character of UTF-8."""
+    """Return ``text`` without NUL and lone surrogates, which databases refuse."""
     if text is None or (text.isascii() and "\0" not in text):
         return text
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
 def _json(value: Any) -> str:
-    # As people and queries want to find it: not escaped.
+    # Not escaped, so that people and queries find the text.
     return clean(json.dumps(value, ensure_ascii=False, separators=(",", ":"))) or ""
 
 
@@ -106,7 +106,7 @@ def _line(line: LogLine) -> str:
 
 
 def _shortened(line: LogLine, most: int) -> LogLine:
-    """Return a line with the end of its text, which fits whatever it is: JSON may need six bytes for a character."""
+    """Return a line with only the end of its text, short enough even if JSON needs six bytes per character."""
     return LogLine(line.at, line.attempt, line.level, f"…{line.text[-(most // 8) :]}", line.cut)
 
 

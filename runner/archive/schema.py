@@ -1,6 +1,6 @@
-"""The tables of the archive, as SQLAlchemy Core has them; ``migrations.py`` makes them.
+"""The tables of the archive in SQLAlchemy Core; ``migrations.py`` creates them.
 
-Times are in UTC. What is JSON is text: it holds what ``--json`` prints, and no database need understand it.
+Times are in UTC. JSON is stored as text, in the form that ``--json`` prints, so databases need no JSON type.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ METADATA = MetaData()
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """A time in UTC, also where the database keeps no offset."""
+    """A time in UTC, also in databases that store no offset."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -45,7 +45,7 @@ ARCHIVE = Table(
     Column("copied_at", UtcTime),
     Column("copied", BigInteger, nullable=False),
 )
-"""One row for each project: what its ledger knows the database by, the ledger itself, and how much was copied."""
+"""One row per project: the ledger's id for the database, the id of the ledger, and the number of copied runs."""
 
 RUNS = Table(
     "runner_runs",
@@ -86,7 +86,7 @@ RUNS = Table(
     Column("document", Text, nullable=False),
     Column("archived_at", UtcTime, nullable=False),
 )
-"""One row for each finished run. Lists are in order of submission, as those of the ledger are."""
+"""One row per finished run. Lists are in order of submission, as in the ledger."""
 
 
 def _index(name: str, *columns: str, where: Any = None) -> None:
@@ -96,7 +96,7 @@ def _index(name: str, *columns: str, where: Any = None) -> None:
 _WHOLE, _STEP = RUNS.c.flow.is_(None), RUNS.c.flow.is_not(None)
 _index("runner_runs_newest", "namespace", "submitted_at", "id", where=_WHOLE)
 _index("runner_runs_steps", "namespace", "submitted_at", "id", where=_STEP)
-# No index has runs of several states in order: each state is read by itself.
+# No index has the runs of several states in order, so each state is read separately.
 _index("runner_runs_job", "namespace", "job", "state", "submitted_at", "id", where=_WHOLE)
 _index("runner_runs_step_job", "namespace", "job", "state", "submitted_at", "id", where=_STEP)
 _index("runner_runs_state", "namespace", "state", "submitted_at", "id", where=_WHOLE)

@@ -25,13 +25,14 @@ OTHER_LEDGER = (
     "data: runner archive --again"
 )
 _AT_ONCE = 500
-"""Ids of one statement."""
+"""The maximum number of ids in one statement."""
 
 
 class Archive:
-    """The archive's database. It connects when it is first used, and again after a connection was lost.
+    """The archive's database. It connects at the first use, and again after a lost connection.
 
-    Every method raises :class:`~runner.errors.ArchiveUnavailable` if the database cannot be reached, or refuses.
+    Every method raises :class:`~runner.errors.ArchiveUnavailable` if the database cannot be reached, or
+    refuses a statement.
     """
 
     def __init__(self, engine: Engine, url: str) -> None:
@@ -40,7 +41,7 @@ class Archive:
 
     @classmethod
     def open(cls, url: str) -> Self:
-        """Return the archive at ``archive_url``, as settings have it; nothing is connected yet.
+        """Return the archive at ``archive_url``, as it is in the settings, without connecting.
 
         Raises:
             UsageError: a package is missing, or cannot be imported.
@@ -51,12 +52,12 @@ class Archive:
 
             return cls(make_engine(url), url)
         except ImportError as error:
-            # Such as psycopg without libpq.
+            # For example psycopg without libpq.
             raise lacking(" ".join(str(error).split())) from error
 
     @property
     def name(self) -> str:
-        """The URL without its password."""
+        """Return the URL without its password."""
         return mask(self.url)
 
     def close(self) -> None:
@@ -66,12 +67,12 @@ class Archive:
     # -- the schema
 
     def exists(self) -> bool:
-        """Whether there is a database; False only of SQLite, whose file is made by the first who writes."""
+        """Return whether the database exists; False only for SQLite, whose file the first writer creates."""
         file = sqlite_file(self.url)
         return file is None or file.exists()
 
     def version(self) -> int:
-        """Return the version of the database's schema; 0 if it has none of our tables."""
+        """Return the version of the database's schema; 0 without the archive's tables."""
         from sqlalchemy import inspect, select  # an extra: as in open
 
         from runner.archive.schema import SCHEMA
@@ -82,10 +83,10 @@ class Archive:
             return connection.scalar(select(SCHEMA.c.version)) or 0
 
     def prepare(self) -> None:
-        """Bring the schema to this version; any number of processes may do so at the same time.
+        """Migrate the schema to this version. Any number of processes may do so at the same time.
 
         Raises:
-            ArchiveMismatch: the schema is newer than this version knows.
+            ArchiveMismatch: the schema is newer than this version.
         """
         from runner.archive.migrations import VERSION, migrate  # start-up time: few processes write
 
@@ -101,7 +102,7 @@ class Archive:
         self._refuse_newer(version)
 
     def _let_read_while_written(self) -> None:
-        """Have SQLite write ahead, if its file system can: readers and the writer do not wait for one another."""
+        """Turn on SQLite's write-ahead log, so that readers and the writer do not wait for each other."""
         with self._reaching():
             connection = self.engine.raw_connection()
             try:
@@ -119,11 +120,11 @@ class Archive:
             )
 
     def identity(self, namespace: str, ledger: str) -> tuple[str, str]:
-        """Return what the ledger of a project knows this database by, and whose runs are here; both noted once.
+        """Return the ledger's id for this database and the id of the ledger, recording both at the first call.
 
         Args:
-            namespace: of the project.
-            ledger: what is noted if nobody's runs are here.
+            namespace: the namespace of the project.
+            ledger: the id to record if the database has no runs of the project.
         """
         from sqlalchemy import select  # an extra: as in open
 
@@ -146,7 +147,7 @@ class Archive:
             return found.identity, found.ledger
 
     def take(self, namespace: str, ledger: str) -> None:
-        """Note that the runs of a project come from this ledger from now on."""
+        """Record that the runs of a project come from this ledger from now on."""
         from sqlalchemy import update  # an extra: as in open
 
         from runner.archive.schema import ARCHIVE
@@ -157,10 +158,10 @@ class Archive:
     # -- writing
 
     def put(self, namespace: str, rows: Sequence[Row], ledger: str | None = None) -> None:
-        """Write rows in one transaction. One that is there is replaced, but a result that has expired since stays.
+        """Insert or replace rows in one transaction. A result that has expired since the first copy stays.
 
         Raises:
-            ArchiveMismatch: the runs come from another ledger than ``ledger`` by now.
+            ArchiveMismatch: the runs come from another ledger than ``ledger`` now.
         """
         from sqlalchemy import update  # an extra: as in open
 
@@ -178,7 +179,7 @@ class Archive:
             set_={each.name: new[each.name] for each in RUNS.c if not each.primary_key},
             where=~expired,
         )
-        # In one order, so that two who write the same rows never wait for one another.
+        # Sorted, so that two processes that write the same rows do not deadlock.
         values = [
             {**row, "namespace": namespace, "archived_at": now} for row in sorted(rows, key=lambda row: row["id"])
         ]
@@ -190,11 +191,11 @@ class Archive:
                 raise self.other_ledger(namespace)
 
     def other_ledger(self, namespace: str) -> ArchiveMismatch:
-        """Return the error that says that the runs of another Redis are here."""
+        """Return the error for a database with the runs of another ledger."""
         return ArchiveMismatch(f"{self.name} has the runs of {namespace} from another Redis", hint=OTHER_LEDGER)
 
     def remove(self, namespace: str, ids: Sequence[str]) -> int:
-        """Remove runs, and of flows all step runs; return how many rows are gone."""
+        """Remove runs with their step runs; return the number of removed rows."""
         from sqlalchemy import delete, select  # an extra: as in open
 
         from runner.archive.schema import RUNS
@@ -217,13 +218,13 @@ class Archive:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction that reads."""
+        """Open a read transaction."""
         with self._reaching(), self.engine.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A transaction that writes; it is committed at the end. Of SQLite it is the only one from its beginning."""
+        """Open a write transaction that is committed at the end. In SQLite, it holds the write lock at once."""
         with self._reaching(), self.engine.connect() as connection:
             connection.execution_options(runner_writes=True)
             with connection.begin():
