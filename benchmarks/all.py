@@ -46,6 +46,7 @@ MORE = (
     "streams",
     "chatter",
     "scraping",
+    "dashboard",
     "archive",
     "scale",
 )

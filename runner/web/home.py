@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 ROWS = 25
 """Jobs that the first page shows; all of them are on a page of their own."""
-MOST_FAILURES = 100
+MOST_FAILURES = 60
 """Failed runs of the last day that are read to be grouped."""
 MOST_GROUPS = 6
 MOST_RUNNING = 5

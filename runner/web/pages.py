@@ -24,7 +24,7 @@ from runner.web.state import states_of
 router = APIRouter(include_in_schema=False, dependencies=[Reader])
 
 ROWS = 50
-JOBS = 50
+JOBS = 40
 TAGS = 12
 """Tags that the list of jobs offers, those that most jobs have."""
 
