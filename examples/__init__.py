@@ -1,4 +1,4 @@
-"""Python code of the example jobs in ``jobs.d``: plain functions, which need no runner to be called."""
+"""Python code of the example jobs in ``jobs.d``: plain functions, which you can also call without the runner."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A backup that is only called one after it has been read back."""
+"""A backup that counts only after it has been read back and compared."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class BackupError(Exception):
 
 
 class ChangedMeanwhileError(BackupError):
-    """What was packed is not what is in the folder: a file changed in between. Worth another try."""
+    """A file changed while the folder was packed, so the archive is not a copy of it. A retry can succeed."""
 
 
 def backup(folder: str = "docs", keep: int = 5, project: Path = PROJECT) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def backup(folder: str = "docs", keep: int = 5, project: Path = PROJECT) -> dict
     Only the newest ``keep`` backups of that folder are kept.
 
     Raises:
-        BackupError: the folder is not one of this project.
+        BackupError: the folder is not a folder of this project.
         ChangedMeanwhileError: a file changed while it was being packed.
     """
     source = (project / folder).resolve()
@@ -36,7 +36,7 @@ def backup(folder: str = "docs", keep: int = 5, project: Path = PROJECT) -> dict
         raise BackupError(f"{folder} is not a folder")
     target = project / ".runner" / "backups"
     if source.is_relative_to(project / ".runner"):
-        raise BackupError(f"{folder} is where backups and the server's data are")
+        raise BackupError(f"{folder} contains the backups and the data of the server")
     target.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     name = source.relative_to(project).as_posix().replace("/", "-")
@@ -62,7 +62,7 @@ def backup(folder: str = "docs", keep: int = 5, project: Path = PROJECT) -> dict
 
 
 def _write(source: Path, archive: Path) -> dict[str, str]:
-    """Write the archive; return the digest of each file as it is in the folder."""
+    """Write the archive, and return the digest of each file in the folder."""
     paths = sorted(path for path in source.rglob("*") if path.is_file() and not path.is_symlink())
     digests = {}
     with tarfile.open(archive, "w:gz") as tar:
@@ -75,7 +75,7 @@ def _write(source: Path, archive: Path) -> dict[str, str]:
 
 
 def _verify(archive: Path, digests: dict[str, str]) -> None:
-    """Read the archive back and compare it with the files as they were before."""
+    """Read the archive back, and compare its files with ``digests``."""
     found = {}
     with tarfile.open(archive, "r:gz") as tar:
         for member in tar:
@@ -100,7 +100,7 @@ def _sha256(content: IO[bytes]) -> str:
 
 
 def _prune(target: Path, name: str, keep: int) -> list[str]:
-    """Remove all but the newest ``keep`` backups; the time in their names sorts them."""
+    """Remove all but the newest ``keep`` backups. Their names contain the time, so they sort by it."""
     old = sorted(target.glob(f"{name}.*.tar.gz"))[: -max(keep, 1)]
     for archive in old:
         archive.unlink()

@@ -1,4 +1,4 @@
-"""Jobs that show what a run can do: fail and be tried again, or take a while and say how far it is."""
+"""Jobs that show what a run can do: fail and be retried, or take a while and report its progress."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ STEP_SECONDS = 0.5
 
 
 def flaky(failures: int = 2) -> str:
-    """Fail in the first ``failures`` attempts, as a service does that is being restarted."""
+    """Fail in the first ``failures`` attempts, like a call to a service that is restarting."""
     attempt = current_run().attempt
     if attempt <= failures:
         raise ConnectionError(f"attempt {attempt}: the service is not there yet")
@@ -19,7 +19,7 @@ def flaky(failures: int = 2) -> str:
 
 
 def slow_count(seconds: float = 10.0) -> dict[str, int]:
-    """Count for ``seconds``, telling after each half of one how far it is."""
+    """Count for ``seconds``, and report the progress about every half second."""
     steps = max(1, math.ceil(seconds / STEP_SECONDS))
     for step in range(1, steps + 1):
         time.sleep(seconds / steps)

@@ -1,7 +1,7 @@
 """Shows the runner at work in this repository: ``make demo``.
 
-Everything is done by the commands that a person would type. Exits 1 if one of them does not do what it should, or
-if a process is left behind.
+It types the commands that a person would type. It exits with 1 if a command does not do what it should, or if a
+process is left behind.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class DemoError(Exception):
 
 
 class Command:
-    """A ``runner`` command that runs beside the demo; its output is shown line by line as it comes."""
+    """A ``runner`` command that runs in the background. Its output is printed line by line as it arrives."""
 
     def __init__(self, *words: str, show: bool = True) -> None:
         self.words = words
@@ -77,7 +77,7 @@ class Command:
                 self._news.wait(0.5)
 
     def end(self, exit_code: int) -> list[str]:
-        """Wait for its end and return its lines."""
+        """Wait for the command to end, and return its output lines. DemoError: it has another exit code."""
         try:
             code = self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
@@ -91,7 +91,7 @@ class Command:
         return self._lines
 
     def stop(self) -> None:
-        """End it whatever it is doing; for the way out."""
+        """Stop the command if it is still running, for cleaning up."""
         if self.process.poll() is None:
             self.process.terminate()
             try:
@@ -102,23 +102,23 @@ class Command:
 
 
 def say(text: str = "") -> None:
-    """Print a line at once, so that things are seen as they happen."""
+    """Print a line at once, so that people can watch what happens."""
     print(text, flush=True)  # noqa: T201
 
 
 def title(text: str) -> None:
-    """Print what comes next."""
+    """Print a heading."""
     say(f"\n── {text}")
 
 
 def runner(*words: str, exit_code: int = 0) -> list[str]:
-    """Run a command to its end and return its lines."""
+    """Run a command to its end, and return its output lines."""
     return Command(*words).end(exit_code)
 
 
 @contextmanager
 def worker() -> Iterator[Command]:
-    """Run a worker; it consumes when the ``with`` begins."""
+    """Run a worker for the ``with`` block, which begins when the worker is ready."""
     started = Command("worker", "-c", "2", show=False)
     try:
         started.wait_for("runner worker ready")
@@ -139,7 +139,7 @@ def show() -> None:
         follower.end(0)
         say(f"  {report(run_id)}")
 
-        title("A run that fails twice and is tried again")
+        title("A run that fails twice and is retried")
         runner("submit", "flaky", "--wait")
 
         title("A run that fails: the exit code tells a script, the text tells a person")
@@ -163,7 +163,7 @@ RUN_ID = r"^[0-9a-f]{8}-[0-9a-f-]{27}$"
 
 
 def run_id_of(said: str | list[str]) -> str:
-    """Return the id that ``submit`` printed on a line of its own."""
+    """Return the id from the output of ``submit``, which prints it on a separate line."""
     for line in [said] if isinstance(said, str) else said:
         if re.match(RUN_ID, line):
             return line
@@ -171,7 +171,7 @@ def run_id_of(said: str | list[str]) -> str:
 
 
 def report(run_id: str) -> str:
-    """Return what the run of repo-report found, in a line."""
+    """Return the result of a repo-report run as one line."""
     answer = subprocess.run(
         [sys.executable, "-m", "runner", "status", run_id, "--json"], cwd=PROJECT, capture_output=True, check=True
     )

@@ -27,7 +27,7 @@ class PageIndexError(Exception):
 
 
 def scratch_of(folder: str, project: Path) -> Path:
-    """Return the scratch folder: one for each folder, since the flow's ``concurrency`` lets one run at a time."""
+    """Return the scratch folder: one for each folder, because the flow's ``concurrency`` allows one run at a time."""
     name = hashlib.sha256(folder.encode()).hexdigest()[:16]
     scratch = project / ".runner" / "scratch" / name
     scratch.mkdir(parents=True, exist_ok=True)
@@ -35,7 +35,7 @@ def scratch_of(folder: str, project: Path) -> Path:
 
 
 def list_pages(folder: str = "docs", project: Path = PROJECT) -> list[str]:
-    """Name the pages below ``folder``.
+    """Return the names of the pages below ``folder``.
 
     Raises:
         PageIndexError: the folder is not one of this project, or has no pages.
@@ -50,7 +50,7 @@ def list_pages(folder: str = "docs", project: Path = PROJECT) -> list[str]:
 
 
 def count_words(folder: str, page: str, project: Path = PROJECT) -> dict[str, Any]:
-    """Write how often each word stands on a page to the scratch folder; return the sums and the broken links."""
+    """Write the word counts of a page to the scratch folder, and return their sums and the broken links."""
     path = project / page
     text = path.read_text("utf-8")
     counts = Counter(WORD.findall(text.lower()))
@@ -62,7 +62,7 @@ def count_words(folder: str, page: str, project: Path = PROJECT) -> dict[str, An
 
 
 def join_pages(folder: str, pages: list[dict[str, Any]], project: Path = PROJECT) -> dict[str, Any]:
-    """Merge the words of all pages into one index in the scratch folder, and compare it with the one that is there."""
+    """Merge the words of all pages into one index in the scratch folder, and compare it with the existing one."""
     scratch = scratch_of(folder, project)
     index: dict[str, dict[str, int]] = defaultdict(dict)
     for page in pages:
@@ -83,13 +83,13 @@ def join_pages(folder: str, pages: list[dict[str, Any]], project: Path = PROJECT
 
 
 def publish(folder: str, project: Path = PROJECT) -> str:
-    """Put the new index in the place of the old one."""
+    """Replace the old index with the new one."""
     _write(project / INDEX, (scratch_of(folder, project) / INDEX.name).read_text())
     return INDEX.as_posix()
 
 
 def clean_up(folder: str, join: str, publish: str, project: Path = PROJECT) -> list[str]:
-    """Remove the scratch folder, or after a failure only what broken attempts have left in it; return the names.
+    """Remove the scratch folder, or after a failure only the partial files in it, and return the names.
 
     The words of the pages are kept after a failure: ``runner rerun --from-failed`` does not count them again.
     """

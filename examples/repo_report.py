@@ -1,4 +1,4 @@
-"""A report over the files of this repository."""
+"""A report on the files in this repository."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SKIPPED = {"__pycache__", "build", "dist", "node_modules"}
 
 
 def build(largest: int = 5, folder: Path = PROJECT) -> dict[str, Any]:
-    """Count files, lines and bytes by suffix, and name the largest files. Hidden folders are left out."""
+    """Count files, lines, and bytes by suffix, and list the largest files. Hidden folders are left out."""
     by_suffix: dict[str, dict[str, int]] = defaultdict(lambda: {"files": 0, "lines": 0, "bytes": 0})
     sizes: list[tuple[int, str]] = []
     for path in _files(folder):
