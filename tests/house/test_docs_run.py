@@ -77,6 +77,7 @@ GO_ON = {
     "runner watch": "",
     "runner runs -w": "",
     "runner workers -w": "",
+    "runner backfills -w": "",
     "runner scheduler": "ready",
     "runner archive --follow": "finished runs are copied to",
 }
@@ -171,9 +172,11 @@ class Reader:
             text = text.replace(shown, flow)
         text = text.replace("1f58ffd2-89f3-4af7-8f2d-5b72167ecdff", self.run_id).replace("3f2a9c41", self.run_id[:8])
         text = text.replace("/srv/reports/.venv/bin/", f"{Path(sys.executable).parent}/")
+        # There is one project here.
+        text = text.replace(" --project /srv/bank", "").replace("/srv/shop", "/srv/reports")
         text = text.replace("/srv/reports", str(self.project.path)).replace("--port=5555", f"--port={free_port()}")
         text = text.replace("127.0.0.1:8420", f"127.0.0.1:{self.web_port}")
-        return re.sub(r"^runner web$", f"runner web --port {self.web_port}", text)
+        return re.sub(r"^runner web( --project \S+)?$", rf"runner web --port {self.web_port}\1", text)
 
     def type(self, line: str) -> None:
         """Run one command, as a shell does."""
