@@ -78,6 +78,8 @@ GO_ON = {
     "runner runs -w": "",
     "runner workers -w": "",
     "runner backfills -w": "",
+    "runner queues -w": "",
+    "runner audit -w": "",
     "runner scheduler": "ready",
     "runner archive --follow": "finished runs are copied to",
 }
