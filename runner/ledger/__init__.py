@@ -1,1 +1,1 @@
-"""The ledger: the record of every run, in Redis. The truth; queues are only a way to get work to workers."""
+"""The ledger: the record of every run, in Redis. It is the source of truth; queues only deliver runs to workers."""

@@ -1,4 +1,4 @@
-"""The address of the project's Redis, without redis-py, whose import takes longer than a submission."""
+"""Resolve the address of the project's Redis without redis-py, whose import takes longer than a submission."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from runner.settings import Settings
 from runner.settings.redis_url import EMBEDDED, BadUrl, canonical
 
 CONNECT_TIMEOUT = 5.0
-"""Seconds to wait for a connection."""
+"""Timeout of connecting (seconds)."""
 ANSWER_TIMEOUT = 10.0
-"""Seconds to wait for an answer."""
+"""Timeout of an answer (seconds)."""
 
 
 def resolve_url(settings: Settings, *, start: bool = True) -> str:
-    """Return the URL of the project's Redis, in the form that redis-py reads.
+    """Return the URL of the project's Redis in redis-py's form.
 
     Args:
-        start: whether an embedded server that does not run is started.
+        start: whether to start an embedded server that is not running.
 
     Raises:
-        Unavailable: the embedded server does not run and cannot, or shall not, be started.
-        InvalidSettings: the URL is none.
+        Unavailable: the embedded server is not running and cannot, or shall not, be started.
+        InvalidSettings: the URL is invalid.
     """
     if settings.redis_url == EMBEDDED:
         if start:

@@ -1,7 +1,7 @@
-"""The one way in: what is asked for becomes a submission, or is refused with a typed error.
+"""Admit runs: every request becomes a submission or raises a typed error.
 
 The command line, the Python API, the web server, hooks, schedules, reruns, the generated Celery app, and messages of
-plain Celery clients all call :func:`admit`. What it lets through can be recorded, read back, and shown.
+plain Celery clients all call :func:`admit`. A submission that it returns can be recorded, read back, and shown.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ def admit(
     ``keep_key``: see :class:`~runner.ledger.submission.Submission`.
 
     Raises:
-        JobDisabled: the job says ``enabled: false``.
-        InvalidParams: ``params`` do not fit what the job declares, or are larger than ``limits.params``.
-        UsageError: the id is one that no run can have, or the job is a step of another one.
+        JobDisabled: the job has ``enabled: false``.
+        InvalidParams: ``params`` do not match the job's declaration, or are larger than ``limits.params``.
+        UsageError: the id is invalid, or the job is a step of another job.
     """
     _check_admitted(job)
     require_run_id(run_id)
@@ -67,8 +67,8 @@ def admit_many(job: JobSpec, *, origin: Origin, options: SubmitOptions = NO_OPTI
     """Return the common part of runs of ``job`` that are submitted together; see :func:`admit_params`.
 
     Raises:
-        JobDisabled: the job says ``enabled: false``.
-        UsageError: the job is a step of another one.
+        JobDisabled: the job has ``enabled: false``.
+        UsageError: the job is a step of another job.
     """
     _check_admitted(job)
     return _submission(job, origin, options, "", {})
@@ -78,7 +78,7 @@ def admit_params(job: JobSpec, params: Mapping[str, Any], settings: Settings) ->
     """Return params with defaults filled in.
 
     Raises:
-        InvalidParams: they do not fit what the job declares, or are larger than ``limits.params``.
+        InvalidParams: they do not match the job's declaration, or are larger than ``limits.params``.
     """
     given = check_params(job, params)
     check_size(given, settings.limits.params)
@@ -126,7 +126,7 @@ def _expires(job: JobSpec, origin: Origin, options: SubmitOptions) -> float | No
         return 0.0
     if options.expires is not None:
         return options.expires
-    # What is run for a slot of the past is late anyway, and may have to wait for many others.
+    # A run for a past slot is late anyway, and may have to wait for many others.
     return None if origin.backfill is not None else job.expires
 
 
@@ -139,7 +139,7 @@ def refused(
     key: str | None = None,
     keep_key: float | None = None,
 ) -> Submission:
-    """Return the submission that records a refusal where nobody can be told: FAILURE, invalid_params."""
+    """Return the submission that records a refusal without a caller to report it to: FAILURE, invalid_params."""
     return Submission(
         id=require_run_id(run_id),
         job=job,
@@ -160,7 +160,7 @@ def refused(
 
 
 def failure_of(error: RunnerError) -> Failure:
-    """Return an error of ours as a run's record has it."""
+    """Return a :class:`RunnerError` in the form of a run's record."""
     name = type(error).__name__
     return Failure(
         type=f"{type(error).__module__}.{name}",

@@ -15,16 +15,16 @@ from runner.model.run import Run
 from runner.model.storable import cut, storable
 
 LONGEST_COMMENT = 500
-"""Characters of a comment that are kept."""
+"""The maximum length of a comment (characters)."""
 
 
 def answer_approval(store: Store, run_id: str, *, approved: bool, by: str, comment: str | None) -> Run:
     """Approve or reject a step: PENDING -> SUCCESS | REVOKED; return its run.
 
     Raises:
-        UnknownRun: there is no such run.
-        NotWaiting: it is no approval, or it has ended.
-        Unconfirmed: it was accepted, and no replica has it yet (``durability: replicated``).
+        UnknownRun: the run does not exist.
+        NotWaiting: the run is not an approval, or it has ended.
+        Unconfirmed: the answer was recorded, but no replica has it yet (``durability: replicated``).
         Unavailable: Redis cannot be reached.
     """
     comment = cut(storable(comment), LONGEST_COMMENT) if comment else None

@@ -1,4 +1,4 @@
-"""A worker's changes to runs: start, settle, retry, lose. Every call presents the token of its claim."""
+"""A worker's changes to runs: start, settle, retry, lose. Every call passes the token of its claim."""
 
 from __future__ import annotations
 
@@ -24,35 +24,35 @@ from runner.model.storable import cut, storable
 log = logging.getLogger(__name__)
 
 LONGEST_PAUSE = 5.0
-"""Seconds between tries to write an outcome while Redis is away."""
+"""Seconds between tries to write an outcome while Redis is unreachable."""
 
 LONGEST_MESSAGE = 500
-"""Characters of a progress message; it stays in the record, and all who watch the run read it each time."""
+"""The maximum length of a progress message: it stays in the record, and everyone who watches the run reads it."""
 
 
 LARGE = 256 * 1024
-"""Bytes of a write that may be too large for the server (``proto-max-bulk-len`` is at least 1 MiB). Of such a one it
-reads no more, and hangs up: its answer is seldom seen."""
+"""Size of a write that may be too large for the server (``proto-max-bulk-len`` is at least 1 MiB). The server stops
+reading such a write and closes the connection, so its answer is rarely seen."""
 
 MOST_HANG_UPS = 3
-"""How often in a row a server that answers all else may hang up on a large write before it counts as refused."""
+"""How many times in a row the server may close the connection on a large write before it counts as refused."""
 
 
 class Settled(IntEnum):
-    """The answer to a worker that ends a run."""
+    """The result of ending a run."""
 
     STALE = 0
-    """Its token is stale; nothing was written."""
+    """The token is stale; nothing was written."""
     DONE = 1
     ADVANCES = 2
-    """The run was a step of a flow that can go on now."""
+    """The run was a step, and its flow can go on now."""
 
 
 class Started(NamedTuple):
-    """The guard let an attempt start. ``attempt`` counts from 1, ``expires_at`` is a Unix time in seconds.
+    """The guard let an attempt start. ``attempt`` counts from 1; ``expires_at`` is a Unix time in seconds.
 
-    ``slot`` is that of the run's schedule, RFC 3339, or None. ``traceparent`` leads to the span of the submission.
-    ``drop_result``: the submitter does not want the result stored. ``flow`` is the one that the run is a step of.
+    ``slot``: the schedule slot of the run (RFC 3339), or None. ``traceparent``: the span of the submission.
+    ``drop_result``: whether the submitter asked not to store the result. ``flow``: the flow of a step run.
     """
 
     attempt: int
@@ -68,16 +68,16 @@ class Started(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """The guard did not: ``why`` is stale, unknown, foreign, final, duplicate, lost or expired."""
+    """The guard refused: ``why`` is stale, unknown, foreign, final, duplicate, lost, or expired."""
 
     why: str
 
 
 def started_of(answer: Sequence[Any]) -> Started:
-    """Read a script's answer about a run that it started: see ``lua/shared/starting.lua``.
+    """Parse a script's answer about a run that it started; see ``lua/shared/starting.lua``.
 
     Raises:
-        InvalidParams: its record is damaged.
+        InvalidParams: the record is damaged.
     """
     attempt, retries, params, expires_at, slot, traceparent, drop_result, *_ = answer
     return Started(
@@ -94,7 +94,7 @@ def started_of(answer: Sequence[Any]) -> Started:
 
 
 def flow_of(answer: Sequence[Any]) -> FlowRef | None:
-    """Return the flow that a run is a step of, from a script's answer about a run that it started."""
+    """Return the flow of a step run from a script's answer about a run that it started."""
     if len(answer) == _PLAIN_ANSWER or not answer[7]:
         return None
     flow, job, step, item = answer[7:11]
@@ -102,16 +102,16 @@ def flow_of(answer: Sequence[Any]) -> FlowRef | None:
 
 
 def is_flow(answer: Sequence[Any]) -> bool:
-    """Return whether a run that a script started has steps of its own."""
+    """Return whether a run that a script started is a flow."""
     return len(answer) > _PLAIN_ANSWER and bool(answer[11])
 
 
 _PLAIN_ANSWER = 7
-"""The length of the answer about a run that is neither a flow nor a step of one."""
+"""The length of the answer about a run that is neither a flow nor a step."""
 
 
 def success_meta(run_id: str, result: str) -> str:
-    """Return a result, which is JSON text, in Celery's format."""
+    """Return a result (JSON text) in Celery's format."""
     return celery_meta(run_id=run_id, state=State.SUCCESS, result=result, date_done=now_text())
 
 
@@ -129,8 +129,8 @@ class Attempts:
     """The worker's side of the ledger.
 
     Args:
-        store: what is written to.
-        patient: whether to go on trying while Redis is away; for ever by default.
+        store: the store to write to.
+        patient: returns whether to go on trying while Redis is unreachable; by default always True.
     """
 
     def __init__(self, store: Store, patient: Callable[[], bool] = lambda: True) -> None:
@@ -138,16 +138,16 @@ class Attempts:
         self._patient = patient
 
     def start(self, run_id: str, token: str, worker: str, job: str, spec_digest: str = "") -> Started | Dropped:
-        """Ask the guard; STARTED is written by the same step, and the digest of the spec that the attempt goes by.
+        """Ask the guard, which also writes STARTED and the digest of the attempt's spec.
 
         Raises:
-            InvalidParams: it is STARTED, and its record is damaged.
+            InvalidParams: the run is STARTED, but its record is damaged.
         """
         answer = self.begin(run_id, token, worker, job, spec_digest)
         return answer if isinstance(answer, Dropped) else started_of(answer)
 
     def begin(self, run_id: str, token: str, worker: str, job: str, spec_digest: str = "") -> Sequence[Any] | Dropped:
-        """Like :meth:`start`, but return the raw answer for :func:`started_of`."""
+        """Do the same as :meth:`start`, but return the raw answer for :func:`started_of`."""
         answer = self.persist(
             lambda: self.store.script("start", run_id, token, worker, os.getpid(), job, pack_digest(spec_digest))
         )
@@ -165,7 +165,7 @@ class Attempts:
         return Settled(self._write("settle", run_id, token, "SUCCESS", "", meta, ""))
 
     def tell_refused(self, run_id: str, state: str) -> None:
-        """Log that another attempt has the run by now."""
+        """Log that another attempt has the run now."""
         log.warning("run %s: this attempt had lost its claim, its %s was refused", run_id, state)
 
     def fail(self, run_id: str, token: str, reason: str, failure: Failure) -> Settled:
@@ -174,7 +174,7 @@ class Attempts:
         return Settled(self._write("settle", run_id, token, "FAILURE", reason, meta, failure.error()))
 
     def fail_waiting(self, run_id: str, token: str, reason: str, failure: Failure) -> Settled:
-        """PENDING | RETRY -> FAILURE, for a run that no attempt can be made of."""
+        """PENDING | RETRY -> FAILURE, for a run that cannot be attempted."""
         meta = failure.meta(run_id, State.FAILURE)
         return Settled(self.store.script("fail", run_id, token, reason, meta, failure.error()))
 
@@ -184,12 +184,12 @@ class Attempts:
         return bool(self._write("retry", run_id, token, round(delay * 1000), meta, failure.error()))
 
     def lose(self, run_id: str, token: str, death: Mapping[str, Any]) -> str:
-        """The process of an attempt is dead; return the state that follows, or an empty string for a stale token."""
+        """Record that the process of an attempt died; return the next state, or an empty string for a stale token."""
         told = json.dumps(dict(death))
         return str(self._write("lost", run_id, token, told))
 
     def progress(self, run_id: str, token: str, fraction: float | None, message: str | None) -> None:
-        """Note how far an attempt is. Lost without a word while Redis is away: the next one tells more."""
+        """Record the progress of an attempt. Dropped silently while Redis is unreachable: the next one is newer."""
         told = None if message is None else cut(storable(message), LONGEST_MESSAGE - 1)
         try:
             self.store.script("progress", run_id, token, json.dumps({"fraction": fraction, "message": told}))
@@ -197,7 +197,7 @@ class Attempts:
             return
 
     def now(self) -> float:
-        """Return the Unix time in seconds by Redis' clock, which says when a run expires: this host's may be off."""
+        """Return the Unix time (seconds) by Redis' clock, which decides when runs expire: this host's may be wrong."""
         found: float = self.persist(self.store.now)
         return found
 
@@ -209,15 +209,15 @@ class Attempts:
         return answer
 
     def persist(self, write: Callable[[], Any], size: int = 0) -> Any:
-        """Try until Redis can be reached: an outcome is kept until it can be written.
+        """Retry a write until Redis can be reached, so that no outcome is lost.
 
         Args:
-            write: what to do.
-            size: bytes that it sends, about.
+            write: the function that writes.
+            size: the approximate number of bytes that it sends.
 
         Raises:
-            Unavailable: Redis cannot be reached, and the worker does not wait for it any more.
-            WriteRefused: Redis will never accept it.
+            Unavailable: Redis cannot be reached, and the worker no longer waits for it.
+            WriteRefused: Redis will never accept the write.
         """
         pause = 0.1
         hang_ups = 0
@@ -239,7 +239,7 @@ class Attempts:
                 pause = min(pause * 2, LONGEST_PAUSE)
 
     def _answers(self) -> bool:
-        """Whether the server takes writes: this one deletes a key that is not there."""
+        """Return whether the server accepts writes, by deleting a key that does not exist."""
         try:
             self.store.touch()
         except Unavailable:

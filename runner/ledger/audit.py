@@ -1,4 +1,4 @@
-"""The audit log: acts of people on runs and jobs, and failed logins; the newest ten thousand of each kind."""
+"""The audit log: actions of people on runs and jobs, and failed logins; the newest ten thousand of each type."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from runner.model.run import to_timestamp
 FAILED_LOGIN = "failed-login"
 EDIT = "edit"
 BY_PEOPLE = {"cli": "submit", "api": "submit", "web": "submit", "rerun": "rerun"}
-"""The act that a submission is, by its trigger; schedules, hooks and plain Celery clients are nobody."""
+"""The act of a submission, by its trigger. Schedules, hooks, and plain Celery clients are not people."""
 
 _KINDS = ("", "-submissions", "-revocations", "-forgotten", "-approvals", "-failures")
 _PAGE = 1000
 _FAILURES_KEPT = 1000
 _ACTS_KEPT, _LONGEST_COMMENT = 10_000, 500
-"""As in ``lua/shared/acts.lua``."""
+"""The same value as in ``lua/shared/acts.lua``."""
 
 log = logging.getLogger("runner.audit")
-"""One line for each act of this process, for a log that nobody can change who can write to Redis."""
-log.setLevel(logging.WARNING)  # only a server shows them; a command says what it did by itself
+"""Logs one line for each act of this process, because people with access to Redis could change the audit log there."""
+log.setLevel(logging.WARNING)  # only servers show them; a command prints its own actions
 
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """An act of a person. ``at`` is Unix ms by Redis' clock; ``job`` is ``*`` for all jobs."""
+    """An action of a person. ``at`` is Unix ms by Redis' clock; ``job`` is ``*`` for all jobs."""
 
     at: int
     act: str
@@ -38,7 +38,7 @@ class Act:
     comment: str | None
 
     def document(self) -> dict[str, Any]:
-        """Return it as JSON shows it."""
+        """Return the JSON document."""
         return {
             "at": to_timestamp(self.at),
             "act": self.act,
@@ -59,15 +59,15 @@ def read_acts(
     run_id: str | None = None,
     since: float | None = None,
 ) -> list[Act]:
-    """Return acts that fit, newest first.
+    """Return matching acts, newest first.
 
     Args:
-        store: where they are kept.
-        limit: how many at most.
+        store: the ledger's store.
+        limit: the maximum number of acts.
         act: one of :data:`runner.model.act.ACTS`.
-        job: only on this job; those on all jobs are shown too.
-        by: the name of who did it, or the part before the ``@``.
-        run_id: only on this run.
+        job: only acts on this job, or on all jobs.
+        by: the name of the person, or the part before the ``@``.
+        run_id: only acts on this run.
         since: Unix time in seconds.
 
     Raises:
@@ -104,14 +104,14 @@ def read_acts(
 def tell(
     act: str, by: str | None, *, job: str | None = None, run_id: str | None = None, comment: str | None = None
 ) -> None:
-    """Write an act that the ledger has kept to the log as well, on one line."""
+    """Write an act that the ledger has recorded to the log, too, on one line."""
     if log.isEnabledFor(logging.INFO):
         given = {"by": by, "job": job, "id": run_id, "comment": comment}
         log.info("%s%s", act, "".join(f" {name}={value!r}" for name, value in given.items() if value))
 
 
 def note_failed_login(store: Store, address: str) -> None:
-    """Keep that a token from ``address`` was refused.
+    """Record that a token from ``address`` was refused.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -125,7 +125,7 @@ def note_failed_login(store: Store, address: str) -> None:
 
 
 def note_edit(store: Store, *, by: str, comment: str) -> None:
-    """Keep that a person edits a job file, which ``comment`` names.
+    """Record that a person edited the job file that ``comment`` names.
 
     Raises:
         Unavailable: Redis cannot be reached.

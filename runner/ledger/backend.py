@@ -1,7 +1,7 @@
-"""Celery's result backend over the ledger: it tells the truth about runs. ``runner/attempt/backend.py`` writes.
+"""Celery's result backend over the ledger. It only reads; ``runner/attempt/backend.py`` writes.
 
-``AsyncResult(id).state`` is true for every known run; of an unknown id Celery's contract makes it PENDING, with
-``exists()`` false, and ``get()`` raises.
+``AsyncResult(id).state`` is correct for every known run. For an unknown id, Celery's contract requires PENDING;
+``exists()`` is False, and ``get()`` raises an exception.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ log = get_logger(__name__)
 T = TypeVar("T")
 
 _ABORTED = "ABORTED"
-"""A state of ``celery.contrib.abortable``, which is not imported for its name."""
+"""A state of ``celery.contrib.abortable``, which is not imported only for its name."""
 
 
 class LedgerBackend(RedisBackend):
-    """Reads the ledger where Celery reads results."""
+    """The backend through which Celery reads results from the ledger."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class LedgerBackend(RedisBackend):
         said = read_sentinel(url).options if behind else parse_url(url)
         self.connparams: dict[str, Any] = {**self.connparams, **said, "command_packer": PACKER}
         if behind:
-            # The primary's address is the Sentinels' to say.
+            # The Sentinels know the address of the primary.
             for name in ("host", "port"):
                 self.connparams.pop(name, None)
         if "path" in self.connparams:
@@ -57,12 +57,12 @@ class LedgerBackend(RedisBackend):
         self._ledger: Ledger | None = None
 
     def _get_pool(self, **params: Any) -> Any:
-        # What Celery itself asks of the backend: waiting for results by subscription.
+        # Celery requires this of a backend that waits for results by subscription.
         return sentinel_pool(self.url, params) if self.url.startswith("sentinel://") else super()._get_pool(**params)
 
     @property
     def ledger(self) -> Ledger:
-        """The ledger, connected when first used (redis-py makes new connections after a fork)."""
+        """Return the ledger, connecting at the first use (redis-py makes new connections after a fork)."""
         if self._ledger is None:
             self._ledger = self._open_ledger()
         return self._ledger
@@ -76,10 +76,10 @@ class LedgerBackend(RedisBackend):
     def store_result(
         self, task_id: str, result: T, state: str, traceback: object = None, request: object = None, **_: object
     ) -> T:
-        """Do nothing: only who performs a run may write its outcome.
+        """Do nothing: only the process that performs a run may write its outcome.
 
         Raises:
-            UsageError: it is what ``AbortableAsyncResult.abort`` writes, of which no run would hear.
+            UsageError: the state is that of ``AbortableAsyncResult.abort``, which no run would notice.
         """
         if state == _ABORTED:
             raise UsageError("abort is not supported: no run hears of it", hint="call revoke(terminate=True)")
@@ -105,8 +105,8 @@ class LedgerBackend(RedisBackend):
         """Wait for a run's result.
 
         Raises:
-            UnknownRun: there is no such run, so its result would never come.
-            ResultExpired: it ended, and its result is gone.
+            UnknownRun: the run does not exist, so its result would never come.
+            ResultExpired: the run has ended, and its result is gone.
         """
         run = self._find(result.id)
         if run is None:
@@ -157,7 +157,7 @@ class LedgerBackend(RedisBackend):
         )
 
     def on_task_call(self, producer: Any, task_id: str) -> None:
-        """Do nothing: who waits for a result subscribes then, so a submission costs no SUBSCRIBE."""
+        """Do nothing: waiting for a result subscribes, so a submission needs no SUBSCRIBE."""
 
     def ensure_chords_allowed(self) -> None:
         """Refuse chords before their first task is sent.
@@ -168,7 +168,7 @@ class LedgerBackend(RedisBackend):
         raise UsageError("chord is not supported", hint="a job's hooks follow its outcome: declare them in jobs.d")
 
     def apply_chord(self, *_: Any, **__: Any) -> None:
-        """Refuse, as :meth:`ensure_chords_allowed`."""
+        """Refuse chords, as :meth:`ensure_chords_allowed` does."""
         self.ensure_chords_allowed()
 
     def forget(self, task_id: str) -> None:

@@ -1,4 +1,4 @@
-"""Backfills: runs for slots of the past, as one group."""
+"""Backfills: groups of runs for past slots."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from runner.ledger.store import Store
 from runner.model.run import State, to_timestamp
 
 _BACKFILLS = UUID("b1f7c9d2-3d0c-5c0e-8a55-6c1f0d7a94e8")
-"""The name space of the ids of backfills (RFC 9562, version 5)."""
+"""The namespace of the ids of backfills (RFC 9562, version 5)."""
 
 KEPT = 1000
-"""Backfills that are known, the newest; their runs do not go with them."""
+"""The number of newest backfills that are kept; the runs of older ones stay."""
 SHORTEST_PREFIX = 8
 
 _PORTION = 1000
@@ -26,9 +26,9 @@ _PORTION = 1000
 class Backfill:
     """A group of runs for the slots of a job. Times are Unix milliseconds.
 
-    ``slots``: how many there are between ``begin`` and ``end``. ``made``: how many runs were made; ``ended``: how many
-    of these ended, by state. ``at_once``: how many may be under way at once, None for any number. ``again``: slots that
-    had a run before have another one.
+    ``slots``: the number of slots between ``begin`` and ``end``. ``made``: the number of runs so far; ``ended``: the
+    number of ended ones by state. ``at_once``: the maximum number of active runs, None for no limit. ``again``: whether
+    slots that had a run get another one.
     """
 
     id: str
@@ -45,7 +45,7 @@ class Backfill:
     revoked: bool = False
 
     def document(self) -> dict[str, Any]:
-        """Return it as JSON shows it."""
+        """Return the JSON document."""
         return {
             "id": self.id,
             "job": self.job,
@@ -64,12 +64,12 @@ class Backfill:
 
 
 def backfill_id(namespace: str, job: str, begin: int, end: int) -> str:
-    """Return the id of the backfill of a range of slots: asked for once more, it goes on with the first one."""
+    """Return the id of the backfill for a range of slots: the same request continues the same backfill."""
     return str(uuid5(_BACKFILLS, f"{namespace}\n{job}\n{begin}\n{end}"))
 
 
 def begin_backfill(store: Store, backfill: Backfill) -> None:
-    """Note what is asked for, before the first run is made.
+    """Record the backfill before its first run is submitted.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -89,7 +89,7 @@ def begin_backfill(store: Store, backfill: Backfill) -> None:
 
 
 def revoke_backfill(store: Store, backfill: str, *, by: str, comment: str | None) -> bool:
-    """Let no more runs of a backfill be made; return whether there is one. Those that there are stay.
+    """Stop a backfill from submitting more runs; return whether it exists. Its existing runs stay.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -98,7 +98,7 @@ def revoke_backfill(store: Store, backfill: str, *, by: str, comment: str | None
 
 
 def have_run(store: Store, job: str, slots: Sequence[tuple[int, str]]) -> list[bool]:
-    """Return for each slot (Unix ms, and the id of its run) whether it has a run, or had one.
+    """Return for each slot (Unix ms and the id of its run) whether it has or had a run.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -114,7 +114,7 @@ def have_run(store: Store, job: str, slots: Sequence[tuple[int, str]]) -> list[b
 
 
 def read_backfills(store: Store, limit: int = KEPT) -> list[Backfill]:
-    """Return backfills, those that were asked for last first.
+    """Return backfills, newest request first.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -133,11 +133,11 @@ def read_backfills(store: Store, limit: int = KEPT) -> list[Backfill]:
 
 
 def find_backfill(store: Store, reference: str) -> Backfill:
-    """Return the backfill that an id, or a unique prefix of 8 or more characters of it, means.
+    """Return the backfill with an id, or with a unique prefix of 8 or more characters.
 
     Raises:
-        UnknownRun: there is none.
-        AmbiguousId: there are more.
+        UnknownRun: no backfill matches.
+        AmbiguousId: several backfills match.
         Unavailable: Redis cannot be reached.
     """
     found = [each for each in read_backfills(store) if each.id.startswith(reference)]
@@ -152,7 +152,7 @@ def find_backfill(store: Store, reference: str) -> Backfill:
 
 
 def _read(backfill: str, fields: dict[str, str]) -> Backfill | None:
-    """Return the backfill that Redis holds; None if the record is not ours."""
+    """Return the backfill in Redis; None if the record has another form."""
 
     def number(name: str, otherwise: int = 0) -> int:
         text = fields.get(name, "")

@@ -1,4 +1,4 @@
-"""Runs of one job that are made in one step."""
+"""Submit several runs of one job with one script."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from runner.ledger.submission import Entry, Submission, Submitted, arguments_of_
 
 
 class Batch:
-    """A batch that is written, and made once it is sent."""
+    """A batch of submissions."""
 
     def __init__(self, store: Store, common: Submission, entries: Sequence[Entry]) -> None:
-        """Write it.
+        """Prepare the batch.
 
         Args:
-            store: where the runs are recorded.
-            common: what is asked for each of them; see :func:`~runner.ledger.submission.arguments_of_many`.
-            entries: the runs; Redis serves nobody else while it makes them, so they should not be many.
+            store: where to record the runs.
+            common: the common part of the submissions; see :func:`~runner.ledger.submission.arguments_of_many`.
+            entries: the runs. Keep them few, because the script blocks Redis.
         """
         self.entries = entries
         self._store = store
@@ -34,24 +34,24 @@ class Batch:
         self._answer: Callable[[], Any] | None = None
 
     def send(self) -> None:
-        """Send it, where that can be done without waiting for the answer; else :meth:`outcomes` does."""
+        """Send the batch if that is possible without waiting for the answer; otherwise :meth:`outcomes` sends it."""
         if self.entries and self._store.settings.durability == "local":
             self._answer = self._store.begin("submit_many", *self._arguments)
 
     def outcomes(
         self, *, leave: bool = False
     ) -> tuple[list[Submitted | KeyConflict | JobPaused], Unconfirmed | NotHandedOver | None]:
-        """Wait for the answer. Called once more, it sends all of it again, which makes nothing twice.
+        """Wait for the answer. A second call sends the batch again, which creates no run twice.
 
         Args:
-            leave: leave it to workers to tell RabbitMQ, which has not answered just now.
+            leave: leave the hints to workers, because RabbitMQ has just not answered.
 
         Returns:
-            For each entry the run that was made or existed, or why none was made; and an error if all of this was
-            accepted, and no replica has it yet (``durability: replicated``), or RabbitMQ has not told workers of it.
+            For each entry the new or existing run, or the reason why there is none; and an error if the batch was
+            recorded but no replica has it yet (``durability: replicated``), or RabbitMQ has not confirmed the hints.
 
         Raises:
-            Unavailable: Redis cannot be reached, or refuses to write.
+            Unavailable: Redis cannot be reached, or refuses the write.
         """
         if not self.entries:
             return [], None
@@ -70,7 +70,7 @@ class Batch:
             elif found != entry.id:
                 outcomes[place - 1] = Submitted(found, True)
             else:
-                continue  # this very submission made it: the answer to an earlier try was lost
+                continue  # this submission created it: the answer to an earlier try was lost
             made -= 1
             others.add(entry.id)
         if made and self._common.trigger in BY_PEOPLE:
@@ -80,17 +80,17 @@ class Batch:
         return outcomes, self._hand_over([each.id for each in self.entries if each.id not in others], leave=leave)
 
     def _hand_over(self, made: Sequence[str], *, leave: bool) -> NotHandedOver | None:
-        """Tell RabbitMQ of the runs that were made, unless they start later."""
+        """Send RabbitMQ hints for the new runs, except for delayed ones."""
         common, courier = self._common, self._store.courier
         if courier is None or common.eta is not None or common.delay is not None:
             return None
-        # Those that wait for something else are told of too early, which wakes a taker for nothing.
+        # A hint for a run that waits for something else comes too early, and wakes a taker for nothing.
         hints = [Hint(each, common.queue, common.priority) for each in made]
         left = self._leave(hints) if leave else self._store.hand_over(hints)
         return many_not_handed_over([each.id for each in left], courier.trouble) if left else None
 
     def _leave(self, hints: Sequence[Hint]) -> Sequence[Hint]:
-        # Otherwise they are due a few seconds later.
+        # Otherwise the hints are due a few seconds later.
         with suppress(RunnerError):
             leave_to_workers(self._store, hints)
         return hints

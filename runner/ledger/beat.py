@@ -1,4 +1,4 @@
-"""The fleet's chores, done by whichever worker comes first."""
+"""The maintenance of the fleet, done by the worker whose turn it is."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from runner.ledger.store import Store
 from runner.model.duration import milliseconds
 
 PRUNED_AT_ONCE = 5
-"""Runs that one script removes, so that Redis is not kept for long: half a millisecond among a million."""
+"""The maximum number of runs that one script removes, so that it blocks Redis only briefly: half a millisecond with a
+million runs."""
 
 PRUNINGS = 20
-"""Such scripts after one beat, at most."""
+"""The maximum number of such scripts per beat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,30 +24,30 @@ class Beat:
     """The result of a beat."""
 
     next_due: float | None
-    """Seconds until the next run is due, or may be due by its rate; None if there is none."""
+    """Seconds until the next run is due, or may be due by its rate; None without such a run."""
     terminating: Mapping[str, str]
-    """The ids of runs to end, with the name of the signal."""
+    """The ids of runs to terminate, with the name of the signal."""
     more: bool
-    """Whether there is more to do at once."""
+    """Whether another beat should follow at once."""
     hooks: int
-    """How many entries of the outbox are due."""
+    """The number of due outbox entries."""
     turn: float
     """Seconds until the worker's next turn."""
     before: int
-    """How many workers have a turn before it in each round."""
+    """The number of workers with a turn before this one in each round."""
     waiting: int
-    """How many runs wait that this worker wakes its idle takers for; 0 where rings in Redis wake them."""
+    """The number of waiting runs for which this worker wakes idle takers; 0 if bells in Redis wake them."""
 
 
 def beat(store: Store, *, worker: str, keep: float, lease: float, record: Mapping[str, str | int]) -> Beat:
-    """Do the fleet's chores (see ``beat.lua``), and prune if something is due.
+    """Do the maintenance of the fleet (see ``beat.lua``), and prune if something is due.
 
     Args:
-        store: of the project.
-        worker: its name; an empty one for somebody who is none.
+        store: the store of the project.
+        worker: the name of the worker; empty for another process.
         keep: seconds for which the worker counts as alive.
         lease: seconds that a claim lasts.
-        record: of the worker.
+        record: the record of the worker.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -68,10 +69,10 @@ def beat(store: Store, *, worker: str, keep: float, lease: float, record: Mappin
 
 
 def sweep(store: Store, patience: float) -> int:
-    """Do the fleet's chores from a process that is no worker; return how many entries of the outbox are due.
+    """Do the maintenance of the fleet from a process that is not a worker; return the number of due outbox entries.
 
-    The claims of a dead worker are taken back only after a lease of sweeps, so that live workers can renew theirs
-    first. While there are such claims, this goes on for a lease, but for ``patience`` seconds at most.
+    The claims of a dead worker are reclaimed only after a lease of sweeps, so that live workers can renew theirs first.
+    While there are such claims, this goes on for a lease, but at most for ``patience`` seconds.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -81,7 +82,7 @@ def sweep(store: Store, patience: float) -> int:
     while True:
         found = beat(store, worker="", keep=0.0, lease=lease, record={})
         if time.monotonic() >= deadline:
-            # Also whoever sweeps often, and asks nothing more.
+            # Processes that sweep often do this, too.
             return found.hooks
         if found.more:
             continue
@@ -94,5 +95,5 @@ def sweep(store: Store, patience: float) -> int:
 
 
 def _prune(store: Store) -> bool:
-    """Remove runs that retention no longer keeps, some; return whether there may be more."""
+    """Remove some of the runs that retention no longer keeps; return whether there may be more."""
     return all(store.script("prune", PRUNED_AT_ONCE) for _ in range(PRUNINGS))

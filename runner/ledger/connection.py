@@ -1,4 +1,4 @@
-"""Make clients of Redis; no other module does."""
+"""Create Redis clients; no other module does so."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from runner.settings import Settings
 from runner.settings.redis_url import mask, read_sentinel
 
 LOOK_TIMEOUT = 2.0
-"""Seconds to wait for an answer where one was missed already."""
+"""Timeout of an answer after one was missed already (seconds)."""
 SENTINEL_TIMEOUT = 1.0
-"""Seconds to wait for each Sentinel; the next one is asked then."""
+"""Timeout of each Sentinel before the next one is asked (seconds)."""
 _RETRIES = 1
 
 
@@ -30,25 +30,25 @@ def connect(
     retries: int = _RETRIES,
     sparing: bool = False,
 ) -> redis.Redis:
-    """Return a client; it connects with its first command, once, and gives text instead of bytes.
+    """Return a client that connects at its first command and returns text instead of bytes.
 
     Args:
-        settings: of the project.
-        start: whether an embedded server that does not run is started.
-        patience: seconds to wait for an answer.
-        retries: how often a command is tried again where the connection fails.
-        sparing: whether only one connection stays open while no command is sent, however many threads have sent some.
+        settings: the settings of the project.
+        start: whether to start an embedded server that is not running.
+        patience: the timeout of an answer (seconds).
+        retries: the number of retries of a command when the connection fails.
+        sparing: whether to keep only one idle connection open, however many threads use the client.
 
     Raises:
         Unavailable: see :func:`resolve_url`.
-        InvalidSettings: the URL has an option that redis-py does not know.
+        InvalidSettings: redis-py does not know an option in the URL.
     """
     url = resolve_url(settings, start=start)
     options: dict[str, Any] = {
         "decode_responses": True,
-        # What somebody wrote in no UTF-8 must not hide all else in the answer; it is written back as it was.
+        # Text that is not UTF-8 must not hide the rest of an answer, and is written back unchanged.
         "encoding_errors": "surrogateescape",
-        # RESP2 and no CLIENT SETINFO: each of the others is a round trip before the first command.
+        # RESP2 and no CLIENT SETINFO, because each would cost a round trip before the first command.
         "protocol": 2,
         "command_packer": PACKER,
         **_no_client_info(),
@@ -65,17 +65,17 @@ def connect(
         return redis.Redis.from_pool(sentinel_pool(url, options, sparing=sparing))
     try:
         pool = (_SparingPool if sparing else redis.ConnectionPool).from_url(url, **options)
-        pool.connection_class(**pool.connection_kwargs)  # refuses unknown options now, and opens nothing
+        pool.connection_class(**pool.connection_kwargs)  # this refuses unknown options now, and opens no connection
     except (TypeError, ValueError, redis.RedisError) as error:
         raise InvalidSettings(f"redis_url: {mask(url)}: {mask(str(error))}", hint="correct the part after ?") from error
     return redis.Redis.from_pool(pool)
 
 
 class _Sparing:
-    """Keeps one idle connection, the one used last; mixed into redis-py's own pools."""
+    """A mixin for redis-py's pools that keeps only the connection that was used last."""
 
     def release(self, connection: Any) -> None:
-        # Threads that use the pool at the same moment have a connection each. All but the last are closed again.
+        # Threads that use the pool at the same time have a connection each. All but the last are closed afterwards.
         with self._lock:  # type: ignore[attr-defined]
             self.disconnect(inuse_connections=False)  # type: ignore[attr-defined]
             super().release(connection)  # type: ignore[misc]
@@ -86,15 +86,15 @@ class _SparingPool(_Sparing, redis.ConnectionPool):
 
 
 def sentinel_pool(url: str, options: Mapping[str, Any], *, sparing: bool = False) -> redis.ConnectionPool:
-    """Return a pool of connections to the primary that Sentinels name; each connection asks them anew.
+    """Return a pool of connections to the primary; each new connection asks the Sentinels for it.
 
     Args:
         url: ``sentinel://…``.
-        options: of the connections, beside those of the URL.
+        options: options of the connections in addition to those in the URL.
         sparing: see :func:`connect`.
 
     Raises:
-        InvalidSettings: the URL has an option that redis-py does not know.
+        InvalidSettings: redis-py does not know an option in the URL.
     """
     from redis.sentinel import Sentinel, SentinelConnectionPool  # start-up time: most projects have none
 
@@ -104,14 +104,14 @@ def sentinel_pool(url: str, options: Mapping[str, Any], *, sparing: bool = False
     asking = {
         "socket_connect_timeout": SENTINEL_TIMEOUT,
         "socket_timeout": SENTINEL_TIMEOUT,
-        # The next Sentinel is asked instead.
+        # Ask the next Sentinel instead.
         "retry": Retry(NoBackoff(), 0),
         **_no_client_info(),
         **said.sentinel_options,
     }
     try:
         manager = Sentinel(list(said.sentinels), sentinel_kwargs=asking)
-        # A connection that finds a replica where the primary was is closed, and the next one asks again.
+        # A connection to a former primary that is a replica now is closed, and the next one asks again.
         pool: redis.ConnectionPool = kind(said.master, manager, is_master=True, **{**options, **said.options})
         return pool
     except (TypeError, ValueError, redis.RedisError) as error:
@@ -119,10 +119,10 @@ def sentinel_pool(url: str, options: Mapping[str, Any], *, sparing: bool = False
 
 
 def _settle(connection: Any) -> None:
-    """Log in on a new TLS connection, and wait for an answer.
+    """Log in on a new TLS connection, send a PING, and wait for the answer.
 
-    A server of TLS 1.3 sends session tickets behind the handshake. Without a login nothing has read them when redis-py
-    looks whether data waits on its new connection, which it takes for a broken one.
+    With TLS 1.3, the server sends session tickets after the handshake. If nothing has read them, redis-py finds unread
+    data on its new connection and treats it as broken.
     """
     connection.on_connect()
     connection.send_command("PING", check_health=False)
@@ -130,14 +130,14 @@ def _settle(connection: Any) -> None:
 
 
 def _no_client_info() -> dict[str, None]:
-    # Its name changed with redis-py 7.2; the old one warns there.
+    # Its name changed in redis-py 7.2, where the old one warns.
     return {"driver_info": None} if hasattr(redis, "driver_info") else {"lib_name": None, "lib_version": None}
 
 
 def exists_now(settings: Settings, *keys: str) -> bool | None:
-    """Return whether any of the keys exists, by a connection of its own and within some seconds.
+    """Return whether any of the keys exists, through a separate connection with a short timeout.
 
-    None if nobody answers.
+    None if Redis does not answer.
     """
     try:
         client = connect(settings, start=False, patience=LOOK_TIMEOUT)

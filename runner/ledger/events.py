@@ -1,4 +1,4 @@
-"""The events of the ledger, followed from any of them on: each transition, in order, none twice."""
+"""Follow the events of the ledger from any event on: every transition, in order, each once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from runner.ledger.watch import RECONNECT_PAUSES
 from runner.model.run import to_timestamp
 
 BEGINNING = "0-0"
-"""Stands before the oldest event that is kept."""
+"""The id before the oldest event that is kept."""
 
 _BLOCK_MILLISECONDS = 2000
 _PAGE = 500
@@ -24,9 +24,9 @@ _ID = re.compile(r"[0-9]{1,19}(-[0-9]{1,19})?")
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A run went into a state. ``at`` is Unix ms by Redis' clock; ``event`` is what to go on after.
+    """A run changed to a state. ``at`` is Unix ms by Redis' clock; ``event`` is the id to continue after.
 
-    ``flow``, ``step``, and ``item`` are those of a step run.
+    ``flow``, ``step``, and ``item`` are set for step runs.
     """
 
     event: str
@@ -41,7 +41,7 @@ class Event:
     item: int | None = None
 
     def document(self) -> dict[str, Any]:
-        """Return it as JSON shows it."""
+        """Return the JSON document."""
         return {
             "event": self.event,
             "at": to_timestamp(self.at),
@@ -58,20 +58,20 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Events after ``after`` are kept no longer, so some may be missing; the next one kept is ``before``."""
+    """Events after ``after`` are no longer kept, so some may be missing; the next one kept is ``before``."""
 
     after: str
     before: str
 
 
 class Events:
-    """Follows the stream of events; :attr:`last` is the id of the last one that was seen.
+    """Follows the stream of events; :attr:`last` is the id of the last event that was read.
 
-    It outlives a lost connection and a restart of Redis, and goes on after the last event it saw.
+    After a lost connection or a restart of Redis, it continues after the last event.
     """
 
     def __init__(self, store: Store, after: str | None = None) -> None:
-        """Start after the event ``after``; None: with what comes from now on.
+        """Start after the event ``after``; None starts now.
 
         Raises:
             UsageError: ``after`` is not the id of an event.
@@ -90,12 +90,12 @@ class Events:
             )
 
     def follow(self, patience: float | None = None) -> Iterator[Event | Gap | None]:
-        """Yield each event, and None when there was none for two seconds or after Redis was away.
+        """Yield each event, and None after two seconds without one or after an outage of Redis.
 
-        A :class:`Gap` tells that there were more events than are kept, while nobody was looking.
+        A :class:`Gap` means that more events occurred than are kept before this was called.
 
         Args:
-            patience: seconds to go on without reaching Redis; None: for ever.
+            patience: how long to go on while Redis is unreachable (seconds); None: forever.
 
         Raises:
             Unavailable: Redis could not be reached for longer than ``patience``.
@@ -117,22 +117,22 @@ class Events:
             if gap is not None:
                 yield gap
             if failures or not found:
-                # What was not told in between can be looked at now.
+                # The caller can check now what it missed in between.
                 yield None
             failures, lost_since = 0, 0.0
             for event_id, fields in found:
                 self.last = event_id
                 yield _event(event_id, fields)
-            # A reader that is slower than what comes can be overtaken by what is dropped.
+            # Events may be dropped before a slow reader has read them.
             self._checked = len(found) < _PAGE
 
     def page(self) -> list[Event | Gap]:
-        """Return some events that are there, and none if none is left: it does not wait.
+        """Return the next available events without waiting; an empty list if there are none.
 
         Raises:
             Unavailable: Redis cannot be reached.
         """
-        checked, self._checked = self._checked, False  # Redis may have lost events when it is reached again
+        checked, self._checked = self._checked, False  # Redis may have lost events when it can be reached again
         gap = None if checked else self._gap()
         with reaching(self._store.settings):
             found: Any = self._store.client.xrange(self._key, min=f"({self.last}", count=_PAGE)
@@ -144,7 +144,7 @@ class Events:
         return page
 
     def caught_up(self) -> bool:
-        """Whether there is no event after the last one that was seen.
+        """Return whether there is no event after the last one that was read.
 
         Raises:
             Unavailable: Redis cannot be reached.
@@ -164,7 +164,7 @@ class Events:
         if found and _order(found[0][0]) > _order(self.last):
             return Gap(self.last, str(found[0][0]))
         if not found or _order(self._newest()) < _order(self.last):
-            # Redis lost what it had: what it has now begins anew.
+            # Redis has lost its data, and its events start again.
             gap, self.last = Gap(self.last, BEGINNING), BEGINNING
             return gap
         return None

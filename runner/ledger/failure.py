@@ -13,7 +13,7 @@ from runner.model.run import State
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An error as it is recorded: for people (``type``, ``message``, ``traceback``) and for Celery's clients."""
+    """An error in a run's record: for people (``type``, ``message``, ``traceback``) and for Celery's clients."""
 
     type: str
     message: str
@@ -22,7 +22,7 @@ class Failure:
     """``exc_type``, ``exc_message``, ``exc_module``."""
 
     def error(self) -> str:
-        """Return the run document's ``error`` as JSON."""
+        """Return ``error`` of the run document as JSON."""
         return json.dumps({"type": self.type, "message": self.message, "traceback": self.traceback})
 
     def meta(self, run_id: str, state: State) -> str:

@@ -18,17 +18,17 @@ from runner.model.run import to_datetime, to_timestamp
 from runner.model.worker import Problems, Worker
 
 MOST_DELAYED = 10_000
-"""Delayed runs that are looked at, those that are due first; and as many of those that are held."""
+"""The maximum number of delayed runs that are counted, next due first, and of held runs."""
 
 SILENT_SECONDS = 10.0
-"""A worker that was silent for so long is in trouble; one of a large fleet beats every 7 s, see ``beat.lua``."""
+"""Seconds of silence after which a worker is in trouble; in a large fleet it beats every 7 s, see ``beat.lua``."""
 
 _PRIORITIES = 10
 _STATES: Mapping[str, Literal["running", "stopping"]] = {"running": "running", "stopping": "stopping"}
 
 
 def read_workers(store: Store) -> list[Worker]:
-    """Return the workers that live, and those that went without a word in the last day.
+    """Return the live workers, and those that were lost within the last day.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -37,7 +37,7 @@ def read_workers(store: Store) -> list[Worker]:
 
 
 def live_workers(store: Store) -> list[Worker]:
-    """Return the workers that live.
+    """Return the live workers.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -55,7 +55,7 @@ def consumed_queues(store: Store) -> set[str]:
 
 
 def clock_skews(store: Store) -> dict[str, float]:
-    """Return by how many seconds the clock of each live worker's host is ahead of Redis', by the worker's name.
+    """Return how far the clock of each live worker's host is ahead of Redis' clock (seconds), by the worker's name.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -71,17 +71,17 @@ def clock_skews(store: Store) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """A worker of one host, and what tells whether it still lives there."""
+    """A worker on one host, with the data that tells whether its process still lives."""
 
     worker: Worker
     process: str
-    """When its process started (see :func:`runner.host.process.started_at`); empty if its runner is older."""
+    """The start of its process (see :func:`runner.host.process.started_at`); empty from an older version."""
     silent: float
-    """Seconds since it was last heard of."""
+    """Seconds since its last beat."""
 
 
 def workers_of_host(store: Store, host: str) -> list[Local]:
-    """Return the workers that have recorded ``host`` as the name of their host.
+    """Return the workers whose host is ``host``, by their records.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -97,7 +97,7 @@ def workers_of_host(store: Store, host: str) -> list[Local]:
 
 
 def _records(store: Store) -> list[tuple[str, Mapping[str, str], bool]]:
-    """Return the name and the record of each worker that is listed, and whether it is lost."""
+    """Return the name and the record of each listed worker, and whether it is lost."""
     now, found = store.script("workers")
     return [
         (name, pairs(record), float(until) <= now)
@@ -107,7 +107,7 @@ def _records(store: Store) -> list[tuple[str, Mapping[str, str], bool]]:
 
 
 def _worker(name: str, record: Mapping[str, str], *, lost: bool) -> Worker:
-    """Return a worker; one whose record is damaged, which its next beat mends, says so among its problems."""
+    """Return a worker. If its record is damaged, its problems say so; its next beat repairs the record."""
     try:
         return _read_worker(name, record, lost=lost)
     except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError):
@@ -153,7 +153,7 @@ def _moment(text: str) -> str:
 
 
 def read_queues(store: Store) -> list[Queue]:
-    """Return the queues that workers take from, or in which something waits.
+    """Return the queues that workers consume or that have waiting runs.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -204,7 +204,7 @@ def read_queues(store: Store) -> list[Queue]:
 
 
 def _lists(keys: Keys, queue: str) -> Iterable[tuple[int, str]]:
-    """Yield the priorities and keys of a queue; that of plain clients has those of their messages, too."""
+    """Yield the priorities and keys of a queue, including the keys of messages for the queue of plain clients."""
     lists = [(priority, keys.queue(queue, priority)) for priority in range(_PRIORITIES)]
     return [*lists, *zip((0, 3, 6, 9), INBOX_KEYS, strict=True)] if queue == INBOX else lists
 
@@ -231,7 +231,7 @@ def _delayed(store: Store) -> dict[str, int]:
 
 
 def _held(store: Store) -> dict[str, int]:
-    """Count the runs of each queue that were set aside."""
+    """Count the held runs of each queue."""
     client, keys = store.client, store.keys
     with client.pipeline(transaction=False) as pipe:
         pipe.hgetall(keys.limits)
@@ -246,7 +246,7 @@ def _held(store: Store) -> dict[str, int]:
         with client.pipeline(transaction=False) as pipe:
             for key in sets[first : first + 100]:
                 pipe.zrange(key, 0, MOST_DELAYED - len(ids) - 1)
-            # A damaged one is left to the doctor.
+            # The doctor reports damaged records.
             found = [each for each in pipe.execute(raise_on_error=False) if isinstance(each, list)]
         ids += [run_id for each in found for run_id in each]
         if len(ids) >= MOST_DELAYED:
