@@ -48,13 +48,13 @@ NAMESPACE = Text(
 class SettingsRetention:
     """The ``retention:`` section; ``key`` aside, each holds where a job says nothing. Seconds."""
 
-    result: float = option(Duration(1.0), default=86400.0, help="How long a result is kept; the state stays.")
+    result: float = option(Duration(1.0), default=86400.0, help="How long a result is kept. The state is kept longer.")
     history: float = option(Duration(1.0), default=30 * 86400.0, help="How long a finished run is kept.")
     runs: int = option(Integer(1, 1_000_000), default=1000, help="How many finished runs of each job are kept.")
     keep_at_least: float = option(
         Duration(),
         default=3600.0,
-        help="How long a finished run is kept although there are more than runs; history counts all the same.",
+        help="How long a finished run is kept even if there are more than runs; history still applies.",
     )
     key: float = option(Duration(1.0), default=30 * 86400.0, help="How long an idempotency key is remembered.")
 
@@ -63,13 +63,21 @@ class SettingsRetention:
 class Limits:
     """The ``limits:`` section. Bytes."""
 
-    params: int = option(Size(), default=64 * 1024, help="Largest params of a run, as JSON; larger ones are refused.")
-    result: int = option(Size(), default=1024**2, help="Largest result of a run, as JSON; a larger one is a FAILURE.")
-    traceback: int = option(Size(), default=32 * 1024, help="Longest traceback that is kept; of a longer one, the end.")
-    log: int = option(
-        Size(1024), default=1024**2, help="Most of an attempt's log that is kept: its first half and its last."
+    params: int = option(
+        Size(), default=64 * 1024, help="The largest params of a run, as JSON; larger params are refused."
     )
-    log_lines: int = option(Integer(2, 1_000_000), default=10_000, help="Most lines of an attempt's log that are kept.")
+    result: int = option(
+        Size(), default=1024**2, help="The largest result of a run, as JSON; with a larger one, the run fails."
+    )
+    traceback: int = option(
+        Size(), default=32 * 1024, help="The longest traceback that is kept; a longer one loses its beginning."
+    )
+    log: int = option(
+        Size(1024),
+        default=1024**2,
+        help="How much of an attempt's log is kept: half from its beginning, half from its end.",
+    )
+    log_lines: int = option(Integer(2, 1_000_000), default=10_000, help="How many lines of an attempt's log are kept.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,13 +87,13 @@ class Recycle:
     runs: int | None = option(
         Integer(1, 1_000_000_000),
         default=None,
-        help="How many runs a process of the pool performs before another one takes its place.",
+        help="How many runs a process of the pool performs before it is replaced.",
         examples=(1000,),
     )
     memory: int | None = option(
         MEMORY,
         default=None,
-        help="A process of the pool that holds more memory than this after a run is replaced before the next one.",
+        help="A process of the pool that uses more memory than this after a run is replaced.",
         examples=("300MiB",),
     )
 
@@ -107,20 +115,22 @@ class WorkerSettings:
     lease: float = option(
         Duration(1.0),
         default=15.0,
-        help="How long a silent worker keeps its runs before others take them over; renewed every third of it.",
+        help="How long a silent worker keeps its runs before others take them over. Leases are renewed every third of "
+        "it.",
     )
     shutdown_grace: float = option(
-        Duration(), default=30.0, help="How long running jobs may go on after a worker was asked to stop."
+        Duration(), default=30.0, help="How long running jobs may go on after a worker is asked to stop."
     )
     remote_control: str = option(
         Choice(("safe", "full", "none")),
         default="safe",
-        help="safe: Celery's remote control looks and revokes; full: all of its commands; none: workers do not listen.",
+        help="Which commands of Celery's remote control work. safe: those that read, and revoke; full: all; none: no "
+        "command.",
     )
     archive: bool = option(
         Flag(),
         default=True,
-        help="Whether workers copy finished runs to archive_url; false leaves it to runner archive --follow.",
+        help="Whether workers copy finished runs to archive_url. With false, run runner archive --follow.",
     )
     recycle: Recycle = option(
         Section(
@@ -145,12 +155,12 @@ class WebToken:
 
     sha256: str = option(
         Text(pattern=r"^[0-9a-f]{64}$", advice="runner web --new-token NAME prints it"),
-        help="The SHA-256 of the token, in hex; the token itself is kept nowhere.",
+        help="The SHA-256 of the token, in hex; the token itself is not stored.",
     )
     role: str = option(
         Choice(("read", "operate", "admin")),
         default="read",
-        help="read looks; operate submits, revokes and reruns too; admin pauses and forgets too.",
+        help="read can only look; operate can also submit, revoke, and rerun; admin can also pause and forget.",
     )
 
 
@@ -163,20 +173,20 @@ class WebSettings:
     tokens: Mapping[str, WebToken] = option(
         MapOf(NAMESPACE, Section(WebToken)),
         default={},
-        help="Who may log in, by name. Without any, only this host can be listened on, and a link with a token is "
-        "printed at the start.",
+        help="Who can log in, by name. Without tokens, runner web listens only on this host, and prints a link with a "
+        "token when it starts.",
         examples=({"alice": {"sha256": "0" * 64, "role": "operate"}},),
     )
     trusted_header: str | None = option(
         Text(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,63}$", advice="name a header, such as X-Forwarded-User"),
         default=None,
-        help="The header in which a reverse proxy names who it has let in.",
+        help="The header in which a reverse proxy passes the name of the user.",
         examples=("X-Forwarded-User",),
     )
     trusted_proxies: tuple[str, ...] = option(
         ListOf(Text(min_length=1), unique=True),
         default=("127.0.0.1", "::1"),
-        help="The addresses, or networks such as 10.0.0.0/8, from which that header and X-Forwarded-For are believed.",
+        help="The addresses, or networks such as 10.0.0.0/8, from which this header and X-Forwarded-For are trusted.",
     )
     hosts: tuple[str, ...] = option(
         ListOf(
@@ -187,12 +197,12 @@ class WebSettings:
             unique=True,
         ),
         default=(),
-        help="The names that browsers know it by. Requests under other names are refused, except localhost and the "
-        "address that they are sent to.",
+        help="The host names under which browsers reach runner web. Requests for other names are refused, except for "
+        "localhost and the address that they are sent to.",
         examples=(["runner.example.com"],),
     )
     trusted_role: str = option(
-        Choice(("read", "operate", "admin")), default="operate", help="What those may do whom the proxy names."
+        Choice(("read", "operate", "admin")), default="operate", help="The role of users that the proxy names."
     )
     edit: bool = option(
         Flag(),
@@ -261,32 +271,34 @@ class Settings:
     redis_url: str = option(
         Text(min_length=1),
         default="embedded",
-        help="Where ledger and queues are: embedded (a private server in .runner/), a URL, env:NAME or file:PATH.",
+        help="The Redis with the ledger and the queues: embedded (a private server in .runner/), a URL, env:NAME, or "
+        "file:PATH.",
         examples=("embedded", "redis://localhost:6379/0", "env:REDIS_URL", "file:/run/secrets/redis_url"),
     )
     broker_url: str | None = option(
         Text(min_length=1),
         default=None,
-        help="RabbitMQ, which tells workers of waiting runs: amqp:// or amqps://, env:NAME or file:PATH. Without it, "
-        "Redis does so. Several servers are separated by ;.",
+        help="The RabbitMQ that notifies workers of waiting runs: amqp://, amqps://, env:NAME, or file:PATH. Without "
+        "it, Redis notifies them. Separate several servers with ;.",
         examples=("amqp://runner:password@localhost:5672/", "env:BROKER_URL", "file:/run/secrets/broker_url"),
     )
     archive_url: str | None = option(
         Text(min_length=1),
         default=None,
         help="The database that finished runs are copied to: sqlite:///FILE (relative to the project), "
-        "postgresql://HOST/DATABASE, env:NAME or file:PATH. Without it, runs are gone when retention ends.",
+        "postgresql://HOST/DATABASE, env:NAME, or file:PATH. Without it, runs are lost when retention ends.",
         examples=("sqlite:///runner.db", "postgresql://runner@db.example.com/runner", "env:ARCHIVE_URL"),
     )
     namespace: str = option(
         NAMESPACE,
         default="runner",
-        help="Prefix of every key, queue and control channel: projects with different ones share a Redis.",
+        help="The prefix of every key, queue, and control channel. Projects with different namespaces can share a "
+        "Redis.",
     )
     durability: str = option(
         Choice(("local", "replicated")),
         default="local",
-        help="replicated: submit, revoke and every outcome wait until a replica has them too.",
+        help="replicated: submissions, revocations, and outcomes wait until a replica has received them.",
     )
     jobs_dir: tuple[Path, ...] = option(
         Folders(one=True), default=(Path(JOBS_FOLDER),), help="The folder of job files, or a list of folders."
@@ -294,54 +306,54 @@ class Settings:
     trusted_folders: tuple[Path, ...] = option(
         Folders(),
         default=(),
-        help="Folders whose job files are read whoever owns them and whoever may write to them, such as a volume that "
+        help="Folders whose job files are read no matter who owns them or can write to them, such as a volume that "
         "only this container mounts.",
         examples=(["/etc/jobs"],),
     )
     state_dir: Path = option(
         OneFolder(),
         default=Path(STATE_FOLDER),
-        help="The folder of what the runner keeps on this host: the embedded server's data, the log of up -d, a "
-        "cache. Made if need be. Name another one where the project cannot be written to.",
+        help="The folder for the data that the runner keeps on this host: the embedded server's data, the log of up "
+        "-d, and a cache. It is created if necessary. Choose another one if the project is not writable.",
         examples=("/var/lib/reports",),
     )
     defaults: Mapping[str, Any] = option(
         JobDefaults(),
         default={},
-        help="Job options for all jobs; a file's defaults and a job's own options come first.",
+        help="Default options for all jobs. A file's defaults and a job's own options take precedence.",
         examples=({"queue": "reports"},),
     )
     python_path: tuple[Path, ...] = option(
-        Folders(), default=(Path(),), help="Folders to import jobs from, prepended to sys.path."
+        Folders(), default=(Path(),), help="The folders to import jobs from; they are put first in sys.path."
     )
     setup: str | None = option(
         IMPORT_PATH,
         default=None,
-        help="Called in each worker process before a job is imported.",
+        help="A function that each worker process calls before it imports a job.",
         examples=("project.boot:setup",),
     )
     timezone: str = option(
         Timezone(),
         default="UTC",
-        help="The zone of schedules, and of times without an offset.",
+        help="The time zone of schedules, and of times without an offset.",
         examples=("Europe/Berlin",),
     )
     schedules: bool = option(
-        Flag(), default=True, help="false: nothing here submits scheduled runs, as on a staging host."
+        Flag(), default=True, help="false: no scheduled runs are submitted, for example on a staging host."
     )
     calendars: Mapping[str, str | tuple[str, ...]] = option(
         CalendarSources(),
         default={},
-        help="Days by name, for except and only of schedules: a list of dates, file:PATH (dates in lines, or .ics), "
-        "or holidays: and a country.",
+        help="Named calendars for except and only of schedules: a list of dates, file:PATH (one date per line, or "
+        ".ics), or holidays:COUNTRY.",
         examples=({"holidays": ["2026-12-25"], "trading": "file:trading.ics", "bavaria": "holidays:DE-BY"},),
     )
     retention: SettingsRetention = option(
         Section(SettingsRetention, {"results": "result", "keep": "history", "max_runs": "runs", "keys": "key"}),
         default=_RETENTION,
-        help="How long what is known of a run is kept, where the job does not say.",
+        help="How long finished runs and their results are kept, unless the job sets it.",
     )
-    limits: Limits = option(Section(Limits), default=_LIMITS, help="How large parts of a run's record may be.")
+    limits: Limits = option(Section(Limits), default=_LIMITS, help="The maximum size of parts of a run's record.")
     worker: WorkerSettings = option(
         Section(
             WorkerSettings,
@@ -351,15 +363,17 @@ class Settings:
             _check_worker,
         ),
         default=_WORKER,
-        help="What runner worker does without options.",
+        help="The defaults of runner worker.",
     )
     web: WebSettings = option(
-        Section(WebSettings, {}, _check_web), default=_WEB, help="Who may use the dashboard and the REST API."
+        Section(WebSettings, {}, _check_web),
+        default=_WEB,
+        help="The address of the dashboard and the REST API, and who can use them.",
     )
     celery: Mapping[str, Any] = option(
         CelerySettings(),
         default={},
-        help="Any lower-case Celery setting, passed through; those that the runner owns are refused.",
+        help="Lower-case Celery settings, which are passed on. Those that the runner sets itself are refused.",
         examples=({"worker_send_task_events": True},),
     )
 
