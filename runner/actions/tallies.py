@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from runner.ledger.tally import STATES, Day, Tally, oldest_kept, tally
 from runner.model.run import State
-from runner.model.run_page import Place
+from runner.model.run_page import Position
 
 if TYPE_CHECKING:
     from runner.actions.project import Project
@@ -37,7 +37,7 @@ def tallies(
     records = project.reading(archived=archived)
     if archived:
         found = [_none(job, len(days) - 1) for job in jobs]
-        before: list[Place | None] = [None] * len(jobs)
+        before: list[Position | None] = [None] * len(jobs)
     else:
         found = tally(project.ledger, jobs, days, sample, as_steps=as_steps)
         if not project.behind.exists:

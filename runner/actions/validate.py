@@ -17,7 +17,7 @@ from runner.authoring.schema import JOBS_FILE, RUNNER_FILE, as_text, jobs_schema
 from runner.authoring.signature import Fault, faults_of
 from runner.catalog.catalog import Catalog, calendars_of, load_catalog, load_files
 from runner.catalog.files import Found, open_file
-from runner.catalog.steps import place_of
+from runner.catalog.steps import path_of
 from runner.errors import InvalidSettings, NoProject, UsageError
 from runner.host.regular import read_regular
 from runner.host.trust import NAMED
@@ -176,7 +176,7 @@ def _located(
         document = open_file(Found(str(base / file), file, [], data=texts.get(file)))[0]
         for name, fault in found:
             document.report(
-                (*place_of(name), *fault.path),
+                (*path_of(name), *fault.path),
                 fault.message,
                 on_key=fault.on_key,
                 severity=fault.severity,

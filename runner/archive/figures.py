@@ -11,7 +11,7 @@ from sqlalchemy import CTE, ColumnElement, Select, Text, case, column, func, sel
 from runner.archive.reader import LATEST, Reader, milliseconds, moment
 from runner.archive.schema import RUNS, UtcTime
 from runner.model.run import State
-from runner.model.run_page import Place
+from runner.model.run_page import Position
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -37,7 +37,7 @@ class Figures:
 
 def figures(
     reader: Reader,
-    before: Mapping[str, Place | None],
+    before: Mapping[str, Position | None],
     days: Sequence[int],
     samples: Mapping[str, int],
     *,
@@ -90,10 +90,10 @@ def _portions(jobs: Iterable[str], as_steps: bool) -> Iterator[tuple[bool, list[
             yield of_steps, those[first : first + _PORTION]
 
 
-def _limits(before: Mapping[str, Place | None]) -> CTE:
+def _limits(before: Mapping[str, Position | None]) -> CTE:
     """Return a table of jobs with the time and id of the run before which runs count."""
     table = values(column("job", Text), column("at", UtcTime), column("id", Text), name="limits")
-    last = Place(LATEST, "")
+    last = Position(LATEST, "")
     return table.data([(job, moment((place or last).at), (place or last).id) for job, place in before.items()]).cte()
 
 
@@ -109,11 +109,11 @@ def _kind(of_steps: bool) -> ColumnElement[bool]:
 
 
 def _newest(
-    connection: Connection, reader: Reader, job: str, before: Place | None, sample: int, of_steps: bool
+    connection: Connection, reader: Reader, job: str, before: Position | None, sample: int, of_steps: bool
 ) -> list[Any]:
     """Return the newest runs of a job that have a duration, newest first."""
     columns = (RUNS.c.state, RUNS.c.submitted_at, RUNS.c.eta, RUNS.c.started_at, RUNS.c.finished_at, RUNS.c.attempts)
-    last = before or Place(LATEST, "")
+    last = before or Position(LATEST, "")
     there: Any = (moment(last.at), last.id)
     chosen = (
         select(*columns)

@@ -17,7 +17,7 @@ from runner.archive.schema import ARCHIVE, RUNS
 from runner.errors import ArchiveUnavailable
 from runner.model.log_line import LogLine
 from runner.model.run import FailureReason, Run, State
-from runner.model.run_page import Part, Place
+from runner.model.run_page import Part, Position
 from runner.model.run_query import RunQuery
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Reader:
 
     # -- lists
 
-    def page(self, query: RunQuery, *, limit: int, after: Place | None = None, look: int = 10_000) -> Part:
+    def page(self, query: RunQuery, *, limit: int, after: Position | None = None, look: int = 10_000) -> Part:
         """Return up to ``limit`` matching runs after a position in the list.
 
         Filters on job, state, time, and flow use an index; the others are checked on at most ``look`` runs.
@@ -126,7 +126,7 @@ class Reader:
 
         return self.ask(read) or Part([], None)
 
-    def _keys(self, query: RunQuery, plan: Plan, after: Place | None, most: int) -> Subquery:
+    def _keys(self, query: RunQuery, plan: Plan, after: Position | None, most: int) -> Subquery:
         """Return the positions of the first runs that match the filters on job, states, time, and flow.
 
         This takes one query per index, because no index has the runs of several states in order.
@@ -309,7 +309,7 @@ def _part(rows: Any, limit: int) -> Part:
     return Part([_run(row.document) for row in found[:limit]], end, min(len(found), limit))
 
 
-def _extent(connection: Connection, keys: Subquery, query: RunQuery) -> tuple[int, Place | None]:
+def _extent(connection: Connection, keys: Subquery, query: RunQuery) -> tuple[int, Position | None]:
     """Return the number of examined runs, and the last one."""
     looked = connection.scalar(select(func.count()).select_from(keys)) or 0
     backward = [each.desc() if query.sort == "oldest" else each.asc() for each in (keys.c.submitted_at, keys.c.id)]
@@ -317,8 +317,8 @@ def _extent(connection: Connection, keys: Subquery, query: RunQuery) -> tuple[in
     return looked, None if last is None else _place(last)
 
 
-def _place(row: Any) -> Place:
-    return Place(milliseconds(row.submitted_at), row.id)
+def _place(row: Any) -> Position:
+    return Position(milliseconds(row.submitted_at), row.id)
 
 
 def milliseconds(time: datetime) -> int:

@@ -1,11 +1,11 @@
-"""Cache the content of ``jobs.d``, so that the next command need not read it again.
+"""Cache the jobs of ``jobs.d``, so that the next command need not read the files again.
 
-The cache is a text file of JSON lines in ``.runner/cache``: a header, the files, then one line a job. It is a
-convenience and nothing rests on it: whatever is odd about it (owner, mode, checksum, another project,
-another version of this code) makes it as good as absent, and failing to write it is silent.
+The cache is a text file in ``.runner/cache``: a header, the files, and one line per job. It is only an optimization: if
+anything about it is wrong (owner, mode, checksum, another project, another version of this code), it is ignored, and
+failing to write it is not an error.
 
-A file counts as unchanged if size, mtime, ctime, inode, device, mode and owner are. A file so young that
-a second change could leave all of these as they are (the clock of the file system is coarse) is not cached.
+A file is unchanged if its size, mtime, ctime, inode, device, mode, and owner are. A file is not cached while it is so
+new that another change could leave all of these equal, because the clock of the file system is coarse.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ from runner.yaml_reader.problem import Problem
 
 _FORMAT = 5
 _FINE_SECONDS = 0.1
-"""File systems that keep fractions of a second step with the kernel's tick, 10 ms at most."""
+"""The resolution of file systems with fractions of a second: the tick of the kernel, at most 10 ms, and a margin."""
 _COARSE_SECONDS = 2.5
-"""FAT steps by 2 s, others without fractions by 1 s."""
+"""The resolution of others: 2 s for FAT, otherwise 1 s, and a margin."""
 
 
 @dataclass(slots=True)
 class CachedFile:
-    """A file as it was read: its jobs as lines of the cache, built into entries when asked for."""
+    """A file as it was read. Its jobs are lines of the cache, which are parsed on demand."""
 
     signature: Signature
     lines: list[str]
     broken: list[tuple[str, int]]
     problems: list[Problem]
     misplaced: tuple[str, ...] = ()
-    """Lines of jobs that are broken by a misplaced placeholder alone; not in the cache."""
+    """The lines of jobs whose only problem is a misplaced placeholder; they are not written to the cache."""
 
     @classmethod
     def of(cls, found: JobsFile, signature: Signature) -> CachedFile:
@@ -56,12 +56,12 @@ class CachedFile:
 
 
 def line_of(entry: Entry) -> str:
-    """Return the line of the cache that holds a job."""
+    """Return the line of the cache for a job."""
     return "\t".join(map(str, entry))
 
 
 def entry_of(line: str) -> Entry:
-    """Return the job that a line of the cache holds."""
+    """Return the job of a line of the cache."""
     name, at, digest, given, options = line.split("\t", 4)
     return Entry(name, int(at), digest, given, options)
 
@@ -75,13 +75,13 @@ class Cache:
         self.project = project
         self.folder = (state_dir or project / ".runner") / "cache"
         self.path = self.folder / "catalog.jsonl"
-        # All that the content of the cache depends on besides the files.
+        # Everything that the content of the cache depends on, except the files.
         code = code_signature("catalog", "model", "params", "schedule", "yaml_reader")
         basis = [_FORMAT, __version__, code, str(project), os.geteuid(), astuple(trust), dict(defaults)]
         self.basis = hashlib.sha256(json.dumps(basis, sort_keys=True, default=str).encode()).hexdigest()
 
     def load(self) -> dict[str, CachedFile]:
-        """Return the cached files by path; empty if there is no cache to be trusted."""
+        """Return the cached files by path; empty if there is no valid cache."""
         try:
             return self._load()
         except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError):
@@ -98,34 +98,34 @@ class Cache:
         cached: dict[str, CachedFile] = {}
         start = 0
         for path, signature, count, broken, problems in json.loads(listed):
-            told = [Problem(*problem) for problem in problems]
-            names = [(name, line) for name, line in broken]
-            cached[path] = CachedFile(signature, lines[start : start + count], names, told)
+            invalid = [(name, line) for name, line in broken]
+            known = [Problem(*problem) for problem in problems]
+            cached[path] = CachedFile(signature, lines[start : start + count], invalid, known)
             start += count
         return cached
 
     def save(self, files: Mapping[str, CachedFile]) -> None:
-        """Replace the cache, files too young to be known again left out. Never raises."""
+        """Replace the cache, without files that are too new. Never raises."""
         with contextlib.suppress(OSError):
-            self._save({path: each for path, each in files.items() if _is_lasting(each.signature)})
+            self._save({path: file for path, file in files.items() if _is_lasting(file.signature)})
 
     def _save(self, files: Mapping[str, CachedFile]) -> None:
         state = self.folder.parent
         if not files or not (is_own(state) or (not state.exists() and may_make(state.parent))):
-            return  # root, in somebody else's project, would leave files there that lock its owner out
+            return  # written by root, the files would lock out the owner of the project
         listed = [
             [
                 path,
-                each.signature,
-                len(each.lines),
-                each.broken,
-                [astuple(problem) for problem in each.problems],
+                file.signature,
+                len(file.lines),
+                file.broken,
+                [astuple(problem) for problem in file.problems],
             ]
-            for path, each in files.items()
+            for path, file in files.items()
         ]
         lines = [json.dumps(listed, separators=(",", ":"))]
-        for each in files.values():
-            lines += each.lines
+        for file in files.values():
+            lines += file.lines
         content = "\n".join(lines).encode()
         self._make_folder()
         replace_private(self.path, self._header(content) + b"\n" + content)
@@ -147,15 +147,15 @@ class Cache:
 
 
 def _is_lasting(signature: Signature) -> bool:
-    # Whether a file that anybody may write is read depends on its mount, which the signature does not tell.
+    # Whether a world-writable file is read depends on its mount, which is not part of the signature.
     return not is_young(signature) and not signature[5] & stat.S_IWOTH
 
 
 def is_young(signature: Signature) -> bool:
-    """Return whether a file was changed so lately that it could be changed again without a trace."""
+    """Return whether a file was changed so recently that another change could leave its signature equal."""
     now = time.time_ns()
     _, mtime, ctime, *_ = signature
-    # mtime can be set to anything and then tells nothing; ctime cannot.
+    # Unlike ctime, mtime can be set to any value, and then says nothing.
     return any(
         moment > now - 1e9 * (_FINE_SECONDS if moment % 1_000_000_000 else _COARSE_SECONDS)
         for moment in (ctime, mtime)

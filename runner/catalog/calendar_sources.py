@@ -1,4 +1,4 @@
-"""Calendars in text files, and the public holidays of countries."""
+"""Read calendars from text files, and the public holidays of countries."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _COUNTRY = "write a code such as DE, DE-BY, or US-CA"
 
 
 def read_dates(data: bytes, shown: str) -> Coverage:
-    """Return the calendar of a text file: a date in each line, a name after it if there is one, comments after ``#``.
+    """Return the calendar of a text file, with a date in each line, optionally followed by a name; ``#`` is a comment.
 
     Raises:
-        CalendarFault: a line is not a date, or there is none.
+        CalendarFault: a line is not a date, or the file has none.
     """
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise CalendarFault(advise(f"{shown} is not UTF-8", "save it in that encoding")) from None
+        raise CalendarFault(advise(f"{shown} is not UTF-8", "save it as UTF-8")) from None
     names: dict[date, str] = {}
     for number, line in enumerate(text.splitlines(), 1):
         stripped = line.strip()
@@ -40,14 +40,12 @@ def read_dates(data: bytes, shown: str) -> Coverage:
             raise CalendarFault(advise(what, "write one in each line, such as 2026-12-25 Christmas Day")) from None
         names[day] = (match[2] or "").lstrip("# ").strip()
     if not names:
-        raise CalendarFault(
-            advise(f"{shown} holds no date", "write one in each line, such as 2026-12-25 Christmas Day")
-        )
+        raise CalendarFault(advise(f"{shown} has no dates", "write one in each line, such as 2026-12-25 Christmas Day"))
     return Days(names)
 
 
 def library_version() -> str | None:
-    """Return the version of the library that knows holidays; None without it."""
+    """Return the version of the library ``holidays``; None if it is not installed."""
     from importlib import metadata  # start-up time: few projects have such a calendar
 
     try:
@@ -57,31 +55,31 @@ def library_version() -> str | None:
 
 
 def country(code: str) -> Coverage:
-    """Return the public holidays of a country, or of a part of it, such as ``DE-BY``.
+    """Return the public holidays of a country or subdivision, such as ``DE-BY``.
 
     Raises:
-        CalendarFault: the library is missing, or does not know it.
+        CalendarFault: the library is not installed, or does not know the code.
     """
     try:
         import holidays  # an extra: only calendars of countries need it
     except ImportError:
-        raise CalendarFault(advise("it needs one more package (holidays is missing)", INSTALL)) from None
+        raise CalendarFault(advise("the package holidays is not installed", INSTALL)) from None
     name, _, part = code.partition("-")
     known = holidays.list_supported_countries()
     if name not in known and name not in holidays.list_supported_financial():
-        raise CalendarFault(advise(f"the library holidays does not know {name}{did_you_mean(name, known)}", _COUNTRY))
+        raise CalendarFault(advise(f"the package holidays does not know {name}{did_you_mean(name, known)}", _COUNTRY))
     try:
         found = holidays.country_holidays(name, subdiv=part or None)
     except NotImplementedError:
         parts = ", ".join(known.get(name, ())) or "none"
         raise CalendarFault(
             advise(
-                f"the library holidays knows no part {part} of {name}", f"write {name}, or one of its parts: {parts}"
+                f"the package holidays does not know {part} in {name}", f"write {name}, or one of its parts: {parts}"
             )
         ) from None
 
     def read(year: int) -> Year:
-        found.get(date(year, 1, 1))  # which makes it compute the year
+        found.get(date(year, 1, 1))  # makes it compute the year
         return Year({day: text for day, text in found.items() if day.year == year})
 
     return Calendar(read)

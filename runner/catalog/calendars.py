@@ -1,4 +1,4 @@
-"""The calendars of a project: read from their files, or from a library, when a schedule first asks for one."""
+"""The calendars of a project, which are read from files or a library on first use."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
     from runner.yaml_reader.problem import Problem
 
 MOST_BYTES = 8 * 1024**2
-"""Bytes of a file of a calendar."""
+"""The largest calendar file, in bytes."""
 
 Source = str | tuple[str, ...]
 """As in :class:`runner.model.slot_rule.CalendarSource`."""
 
 
 class Calendars:
-    """What ``calendars:`` declares, each read when it is first asked for.
+    """The calendars that ``calendars:`` declares; each is read on first use.
 
     Args:
         declared: the sources by name.
-        folder: what paths are relative to.
-        trust: whose files are read.
-        settings_files: where they are declared, to tell where a problem stands.
-        former: earlier calendars of the project, whose last good state counts for those that cannot be read now.
+        folder: the folder to which paths are relative.
+        trust: the users whose files are read.
+        settings_files: the files that declare the calendars, for the positions of problems.
+        former: earlier calendars of the project; their content is used for calendars that cannot be read now.
     """
 
     def __init__(
@@ -61,10 +61,10 @@ class Calendars:
         """Return a calendar.
 
         Raises:
-            CalendarFault: it is not declared, or cannot be read, and never could be.
+            CalendarFault: it is not declared, or it cannot be read and never could.
         """
         if name not in self.declared:
-            raise CalendarFault(f"runner.yaml declares no calendar {name}{did_you_mean(name, self.declared)}")
+            raise CalendarFault(f"runner.yaml has no calendar {name}{did_you_mean(name, self.declared)}")
         if name not in self._read and name not in self._faults:
             self._load(name)
         found = self._read.get(name)
@@ -73,32 +73,34 @@ class Calendars:
         return found
 
     def has(self, name: str) -> bool:
-        """Return whether a calendar was read, now or before."""
+        """Return whether a calendar has been read."""
         return name in self._read
 
     def keep(self, former: Calendars) -> None:
-        """Take over what ``former`` had read, for calendars that cannot be read now."""
+        """Use the content that ``former`` had read for calendars that cannot be read now."""
         self._former = {
-            name: each for name, each in former._read.items() if former.declared.get(name) == self.declared.get(name)
+            name: coverage
+            for name, coverage in former._read.items()
+            if former.declared.get(name) == self.declared.get(name)
         }
 
     @property
     def fingerprint(self) -> list[Any]:
-        """What changes when a calendar does, as JSON values; reads none."""
+        """JSON values that change when a calendar does; no calendar is read."""
         return [
             [name, list(source) if isinstance(source, tuple) else source, self._version(name)]
             for name, source in sorted(self.declared.items())
         ]
 
     def read_all(self) -> dict[str, str]:
-        """Read every calendar; return what is wrong with some of them, by name."""
+        """Read all calendars; return the messages about those that cannot be read, by name."""
         for name in self.declared:
             if name not in self._read and name not in self._faults:
                 self._load(name)
         return dict(self._faults)
 
     def renewed(self) -> Calendars:
-        """Return these calendars, read again if a file of those that were read has changed."""
+        """Return these calendars, or new ones if a file that was read has changed."""
         loaded = [*self._read, *self._faults]
         if all(self._look(name) == self._versions[name] for name in loaded):
             return self
@@ -108,7 +110,7 @@ class Calendars:
         return new
 
     def problems(self) -> list[Problem]:
-        """Read every calendar; return what is wrong with them, where they are named."""
+        """Read all calendars; return their problems, at the positions where they are declared."""
         faults = self.read_all()
         if not faults:
             return []
@@ -120,7 +122,7 @@ class Calendars:
         return [problem for document in documents for problem in document.problems]
 
     def _load(self, name: str) -> None:
-        # Before it is read: what changes meanwhile must not pass for what was read.
+        # Before reading: a change in between must not be mistaken for the content that was read.
         self._version(name)
         try:
             self._read[name] = self._coverage(self.declared[name])
@@ -139,8 +141,8 @@ class Calendars:
         source = self.declared[name]
         if isinstance(source, tuple):
             return None
-        kind, _, rest = source.partition(":")
-        if kind != "file":
+        form, _, rest = source.partition(":")
+        if form != "file":
             return library_version()
         try:
             return signature_of((self._folder / rest).stat())
@@ -150,8 +152,8 @@ class Calendars:
     def _coverage(self, source: Source) -> Coverage:
         if isinstance(source, tuple):
             return Days(dict.fromkeys(map(date.fromisoformat, source), ""))
-        kind, _, rest = source.partition(":")
-        return self._read_file(self._folder / rest) if kind == "file" else country(rest)
+        form, _, rest = source.partition(":")
+        return self._read_file(self._folder / rest) if form == "file" else country(rest)
 
     def _read_file(self, path: Path) -> Coverage:
         data = self._bytes(path)
@@ -168,11 +170,11 @@ class Calendars:
                 status = os.fstat(descriptor)
                 if self._trust.is_open(path, status):
                     hint = closing_hint(path, status, str(path))
-                    raise CalendarFault(advise(f"anybody may write to {path}, and it decides when jobs run", hint))
+                    raise CalendarFault(advise(f"{path} decides when jobs run, and anybody may write to it", hint))
                 owner = self._trust.stranger(path, status.st_uid)
                 if owner is not None:
                     advice = f"if you trust {owner}, name the project with --project"
-                    raise CalendarFault(advise(f"{path} belongs to {owner}, and it decides when jobs run", advice))
+                    raise CalendarFault(advise(f"{path} decides when jobs run, and belongs to {owner}", advice))
                 data = read_at_most(descriptor, MOST_BYTES)
             finally:
                 os.close(descriptor)
@@ -181,5 +183,5 @@ class Calendars:
                 advise(f"{path} cannot be read: {error.strerror}", "correct the path or its mode")
             ) from None
         if len(data) > MOST_BYTES:
-            raise CalendarFault(advise(f"{path} is larger than {MOST_BYTES // 1024**2} MiB", "remove what is over"))
+            raise CalendarFault(advise(f"{path} is larger than {MOST_BYTES // 1024**2} MiB", "remove old entries"))
         return data

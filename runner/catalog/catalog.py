@@ -1,4 +1,4 @@
-"""All jobs of a project: the sound ones, and the problems of the others."""
+"""The catalog: the valid jobs of a project, and the problems of the others."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _NAMED = re.compile(r'"calendar:([^"]*)"')
 
 
 class Project(Protocol):
-    """The settings that a catalog needs; ``trust`` says whose files are read."""
+    """The settings that a catalog needs."""
 
     @property
     def project(self) -> Path: ...
@@ -45,9 +45,9 @@ class Project(Protocol):
 
 
 class Jobs(Mapping[str, JobSpec]):
-    """The sound jobs by name. Each is built when it is asked for, since most commands need one of thousands.
+    """The valid jobs by name. A job is built on demand, because most commands need one of thousands.
 
-    The job of a task step, ``FLOW/STEP``, can be asked for too; only declared jobs are listed.
+    The jobs of task steps can be looked up as ``FLOW/STEP``, but only declared jobs are listed.
     """
 
     def __init__(self, lines: dict[str, tuple[str, str]]) -> None:
@@ -70,7 +70,7 @@ class Jobs(Mapping[str, JobSpec]):
     def with_option(self, option: str) -> Iterator[str]:
         """Yield the names of the jobs that have an option, without building any.
 
-        Of a flow these are the jobs of its steps, where the option is one that steps have.
+        For an option of steps, the names are those of the jobs of steps.
         """
         for name, (line, _) in self._lines.items():
             given = line.split("\t", 4)[3]
@@ -79,7 +79,7 @@ class Jobs(Mapping[str, JobSpec]):
             if f"/{option}," in given:
                 yield from (
                     step_job(name, step)
-                    for step, _, has in (each.partition("/") for each in given.split(","))
+                    for step, _, has in (entry.partition("/") for entry in given.split(","))
                     if has == option
                 )
 
@@ -94,10 +94,10 @@ class Jobs(Mapping[str, JobSpec]):
         return self.with_option("steps")
 
     def digests(self) -> dict[str, str]:
-        """Return the digest of each job by its name, and of each task step."""
+        """Return the digests of all jobs and task steps by name."""
         found = {name: line.split("\t", 3)[2] for name, (line, _) in self._lines.items()}
         if self._step_digests is None:
-            self._step_digests = {each.name: each.digest for name in self.flows() for each in step_specs(self[name])}
+            self._step_digests = {job.name: job.digest for name in self.flows() for job in step_specs(self[name])}
         return {**found, **self._step_digests} if self._step_digests else found
 
     def digest(self, name: str) -> str:
@@ -111,7 +111,7 @@ class Jobs(Mapping[str, JobSpec]):
 
     @property
     def lines(self) -> Mapping[str, tuple[str, str]]:
-        """All jobs as lines of the cache, and the files that declare them."""
+        """The jobs by name, as lines of the cache, with the files that declare them."""
         return self._lines
 
     def line(self, name: str) -> tuple[str, str]:
@@ -119,7 +119,7 @@ class Jobs(Mapping[str, JobSpec]):
         return self._lines[name]
 
     def with_lines(self, lines: Mapping[str, tuple[str, str]]) -> Jobs:
-        """Return these jobs with ``lines`` put over them."""
+        """Return these jobs with those of ``lines`` added or replaced."""
         return Jobs({**self._lines, **lines})
 
     def __iter__(self) -> Iterator[str]:
@@ -137,32 +137,32 @@ class Jobs(Mapping[str, JobSpec]):
 
 @dataclass(frozen=True)
 class Catalog:
-    """The jobs of a project. ``problems`` are sorted by file and line; ``files`` counts the files read."""
+    """The jobs of a project. ``problems`` are sorted by file and line; ``files`` is the number of files."""
 
     jobs: Jobs = field(default_factory=lambda: Jobs({}))
     problems: tuple[Problem, ...] = ()
     files: int = 0
     warnings: tuple[str, ...] = ()
     broken: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """Names that are declared but cannot be used, and where: ``jobs.d/reports.yaml:12``."""
+    """The names of invalid jobs, and where they are declared: ``jobs.d/reports.yaml:12``."""
     misplaced: Jobs = field(default_factory=lambda: Jobs({}))
-    """The broken jobs whose only fault is a misplaced placeholder; known only without the cache."""
+    """The invalid jobs whose only problem is a misplaced placeholder; empty if the cache was used."""
     read: Mapping[str, CachedFile] = field(default_factory=lambda: MappingProxyType({}), compare=False, repr=False)
-    """The files as read, by path: the starting point for a live catalog."""
+    """The files as they were read, by path, for a live catalog."""
     calendars: Calendars = field(default_factory=Calendars, compare=False, repr=False)
-    """What schedules name with ``calendar:``; files of calendars are read when one is asked for."""
+    """The calendars that schedules name as ``calendar:NAME``; their files are read on demand."""
 
     def get(self, name: str) -> JobSpec:
-        """Return the job of that name.
+        """Return a job by name.
 
         Raises:
-            UnknownJob: with what was probably meant, or where the job is declared if it has problems.
+            UnknownJob: there is no such job, or it is invalid. The hint suggests a similar name.
         """
         if name in self.jobs:
             return self.jobs[name]
         if name in self.broken:
             raise UnknownJob(
-                f"job {name} is declared in {self.broken[name]} but has problems",
+                f"job {name} is declared in {self.broken[name]}, but has problems",
                 hint="runner validate lists them.",
             )
         flow = self.jobs.get(name.partition("/")[0]) if "/" in name else None
@@ -174,27 +174,24 @@ class Catalog:
         elif self.problems:
             hint = f"{summary(self.problems)}: runner validate lists them."
         elif self.jobs:
-            hint = "runner jobs lists the jobs there are."
+            hint = "runner jobs lists all jobs."
         else:
-            hint = (
-                "No job is declared yet; write one into jobs.d, such as jobs: {hello: {task: package.module:function}}."
-            )
+            hint = "No job is declared yet; add one to jobs.d, such as jobs: {hello: {task: package.module:function}}."
         raise UnknownJob(f"no job is named {name!r}", hint=hint)
 
     def same_as(self, other: Catalog) -> bool:
-        """Whether the files still say the same, told without building any job."""
+        """Return whether the files declare the same, without building any job."""
         mine, theirs = (
-            (each.jobs.lines, each.problems, each.warnings, each.broken, each.calendars.fingerprint)
-            for each in (self, other)
+            (one.jobs.lines, one.problems, one.warnings, one.broken, one.calendars.fingerprint) for one in (self, other)
         )
         return mine == theirs
 
     def digests(self) -> dict[str, str]:
-        """Return the digest of each job by its name, and of each task step: all that a worker may start."""
+        """Return the digests of all jobs and task steps by name."""
         return self.jobs.digests()
 
     def scheduled(self) -> Iterator[tuple[str, str]]:
-        """Yield name and digest of each job with a schedule, without building it."""
+        """Yield the name and the digest of each job with a schedule, without building it."""
         for name in self.jobs.with_option("schedule"):
             yield name, self.jobs.digest(name)
 
@@ -211,11 +208,11 @@ class Catalog:
         return self.jobs.with_option("unsafe")
 
     def all_problems(self) -> tuple[Problem, ...]:
-        """Return the problems, those of calendars too, for which every calendar is read."""
+        """Return all problems, also those of calendars, which are all read for this."""
         return tuple(sorted([*self.problems, *self.calendars.problems()]))
 
     def check(self) -> None:
-        """Raise InvalidSpec if there is any problem, with all of them in its message."""
+        """Raise InvalidSpec with all problems in its message, if there are any."""
         if self.problems:
             lines = "\n".join(str(problem) for problem in self.problems)
             raise InvalidSpec(f"{lines}\n{summary(self.problems)}")
@@ -226,7 +223,7 @@ def _unknown_step(name: str, flow: JobSpec) -> UnknownJob:
     if step in flow.steps:
         ran = flow.steps[step].job
         return UnknownJob(
-            f"step {step} of {flow.name} is {f'the job {ran}' if ran else 'an approval'}, not a job of its own",
+            f"step {step} of {flow.name} is {f'the job {ran}' if ran else 'an approval'}, not a task",
             hint=f"runner jobs {flow.name} shows its steps.",
         )
     close = closest(step, flow.steps)
@@ -235,11 +232,11 @@ def _unknown_step(name: str, flow: JobSpec) -> UnknownJob:
 
 
 def load_catalog(settings: Project, *, use_cache: bool = True) -> Catalog:
-    """Read the jobs of a project, from the cache where files did not change.
+    """Read the jobs of a project, from the cache if their files did not change.
 
     Args:
-        settings: where the project is, its ``jobs_dir`` and the ``defaults`` of ``runner.yaml``.
-        use_cache: False neither reads nor writes the cache.
+        settings: the settings of the project.
+        use_cache: whether to read and write the cache.
 
     Raises:
         NoProject: a folder of ``jobs_dir`` does not exist.
@@ -247,7 +244,7 @@ def load_catalog(settings: Project, *, use_cache: bool = True) -> Catalog:
     for folder in settings.jobs_dir:
         if not folder.exists():
             raise NoProject(
-                f"the folder of jobs {folder} does not exist",
+                f"the folder {folder} (jobs_dir) does not exist",
                 hint="Create it, set jobs_dir in runner.yaml, or run: runner init",
             )
     trust, calendars = trust_of(settings), calendars_of(settings)
@@ -274,13 +271,13 @@ def load_catalog(settings: Project, *, use_cache: bool = True) -> Catalog:
 
 
 def trust_of(settings: Project) -> Trust:
-    """Return the users whose files this project trusts."""
+    """Return the users whose files are read in a project."""
     found: Trust = getattr(settings, "trust", NAMED)
     return found
 
 
 def calendars_of(settings: Project) -> Calendars:
-    """Return the calendars of a project; none is read yet."""
+    """Return the calendars of a project, without reading them."""
     return Calendars(getattr(settings, "calendars", {}), settings.project, trust_of(settings), settings.files)
 
 
@@ -293,15 +290,15 @@ def load_files(
     trust: Trust = NAMED,
     calendars: Calendars | None = None,
 ) -> Catalog:
-    """Read files and folders that were named, without the cache; what cannot be found is a problem.
+    """Read some files and folders, without the cache. A missing file is a problem of the catalog.
 
     Args:
-        paths: files, whatever their names end in, and folders.
-        base: the folder that messages name files relative to; the working folder by default.
-        defaults: ``defaults`` of ``runner.yaml``.
-        settings_files: that file and those merged over it, to tell where a problem of ``defaults`` stands.
-        trust: whose files are read.
-        calendars: those that schedules may name; None if that is not known.
+        paths: folders, and files with any name.
+        base: the folder to which file names in messages are relative; by default, the working folder.
+        defaults: the defaults of ``runner.yaml``.
+        settings_files: ``runner.yaml`` and the files merged over it, for the positions of problems in ``defaults``.
+        trust: the users whose files are read.
+        calendars: the calendars that schedules may name; None if they are not known.
     """
     listing = find_files([Path(path) for path in paths], base or Path.cwd(), trust)
     sound, problems = check_defaults(defaults or {}, settings_files)
@@ -313,7 +310,7 @@ def load_files(
 
 
 def check_defaults(defaults: Mapping[str, Any], files: Sequence[Path]) -> tuple[dict[str, Any], list[Problem]]:
-    """Return the sound part of ``defaults`` of ``runner.yaml``, and what is wrong with the rest, where it stands."""
+    """Return the valid defaults of ``runner.yaml``, and the problems of the others with their positions."""
     faults: list[tuple[OptionPath, str, bool]] = []
 
     def collect(path: OptionPath, message: str, *, on_key: bool = False) -> None:
@@ -322,7 +319,7 @@ def check_defaults(defaults: Mapping[str, Any], files: Sequence[Path]) -> tuple[
     sound, _ = read_defaults(defaults, collect)
     if not faults:
         return sound, []
-    # Only now, since positions cost a second reading.
+    # Only now, because positions need a second reading of the files.
     documents = [read_bytes(read_regular(file, MAX_BYTES), file.name) for file in files] or [Document("runner.yaml")]
     for path, message, on_key in faults:
         source_of(documents, path).report(path, message, on_key=on_key)
@@ -330,16 +327,16 @@ def check_defaults(defaults: Mapping[str, Any], files: Sequence[Path]) -> tuple[
 
 
 def _disabled(read: dict[str, CachedFile]) -> dict[str, CachedFile]:
-    """Return files with no job sound: without its defaults a job is not what was meant."""
-    for each in read.values():
-        entries = [entry_of(line) for line in each.lines]
-        each.broken = each.broken + [(entry.name, entry.line) for entry in entries]
-        each.lines = []
+    """Return files with all jobs marked as invalid: without its defaults, a job is not what was meant."""
+    for file in read.values():
+        entries = [entry_of(line) for line in file.lines]
+        file.broken = file.broken + [(entry.name, entry.line) for entry in entries]
+        file.lines = []
     return read
 
 
 def read_all(files: Iterable[Found], defaults: Mapping[str, Any]) -> dict[str, CachedFile]:
-    """Read files by path, and leave out those beyond the limit of jobs."""
+    """Read files, and return them by path, without those beyond the limit of jobs."""
     read: dict[str, CachedFile] = {}
     count = 0
     for found in files:
@@ -353,49 +350,49 @@ def read_all(files: Iterable[Found], defaults: Mapping[str, Any]) -> dict[str, C
 
 
 def assemble(listing: Listing, read: Mapping[str, CachedFile], calendars: Calendars | None = None) -> Catalog:
-    """Return the catalog of files that were read; without ``calendars``, schedules may name any."""
+    """Return the catalog of some files; without ``calendars``, schedules may name any."""
     lines: dict[str, tuple[str, str]] = {}
     broken: dict[str, str] = {}
     twice: dict[str, list[tuple[str, int]]] = {}
     problems = list(listing.problems)
     warnings = list(listing.warnings)
     for found in listing.files:
-        each = read.get(found.path)
-        if each is None:
+        file = read.get(found.path)
+        if file is None:
             continue  # beyond the limit, which is reported below
         shown = found.shown
-        problems += each.problems
-        for line in each.lines:
+        problems += file.problems
+        for line in file.lines:
             name = line[: line.index("\t")]
             if name in lines or name in broken:
                 twice.setdefault(name, []).append((shown, entry_of(line).line))
             else:
                 lines[name] = (line, shown)
-        for name, at in each.broken:
+        for name, at in file.broken:
             if name in lines or name in broken:
                 twice.setdefault(name, []).append((shown, at))
             else:
                 broken[name] = f"{shown}:{at}"
-    for name, places in twice.items():
+    for name, others in twice.items():
         if name in lines:
             line, shown = lines.pop(name)
             broken[name] = f"{shown}:{entry_of(line).line}"
-        for shown, at in places:
-            message = f"is declared in {broken[name]} too, which disables both; rename or remove one"
+        for shown, at in others:
+            message = f"is also declared in {broken[name]}, which disables both; rename or remove one"
             problems.append(Problem(shown, at, 1, f"jobs.{one_line(name)}", message))
     problems += _check_references(listing, lines, broken, None if calendars is None else calendars.declared)
     misplaced = {
         line[: line.index("\t")]: (line, found.shown)
         for found in listing.files
-        if (each := read.get(found.path)) is not None
-        for line in each.misplaced
+        if (file := read.get(found.path)) is not None
+        for line in file.misplaced
     }
     if len(lines) + len(broken) > MAX_JOBS:
         shown = listing.files[-1].shown
         problems.append(Problem(shown, 1, 1, "", f"more than {MAX_JOBS:,} jobs are declared, split the project"))
         lines = {}
     if not listing.files:
-        warnings.append("there is no file that ends in .yaml, so no jobs")
+        warnings.append("there are no jobs: no file name ends in .yaml")
     elif not lines and not broken and not problems:
         warnings.append(f"{', '.join(sorted(found.shown for found in listing.files)[:3])}: no jobs are declared")
     return Catalog(
@@ -411,7 +408,7 @@ def assemble(listing: Listing, read: Mapping[str, CachedFile], calendars: Calend
 
 
 class _Fault(Protocol):
-    """What is wrong with a name of another job, or of a calendar, in ``job``, at ``path`` below it."""
+    """A problem of ``job`` with the name of another job or of a calendar, at ``path`` below it."""
 
     @property
     def job(self) -> str: ...
@@ -427,9 +424,9 @@ def _check_references(
     broken: dict[str, str],
     calendars: Collection[str] | None,
 ) -> list[Problem]:
-    """Take the jobs out of ``lines`` that name others wrongly, as hooks, under ``require``, or in steps.
+    """Return the problems of references between jobs, and remove the jobs that have them from ``lines``.
 
-    Jobs that name none of ``calendars`` are taken out, too; None if these are not known. Return the problems.
+    References are hooks, requirements, jobs of steps, and ``calendars``, which are None if they are not known.
     """
     jobs, names = Jobs(lines), [*lines, *broken]
     faults: list[_Fault] = []
@@ -450,19 +447,19 @@ def _check_references(
         faults += check_subflows(flows, jobs.get, names)
     doubtful = () if calendars is None else [name for name, (line, _) in lines.items() if _names_other(line, calendars)]
     if calendars is not None and doubtful:
-        from runner.catalog.unknown_calendars import unknown_calendars  # start-up time: a problem is rare
+        from runner.catalog.unknown_calendars import unknown_calendars  # start-up time: few jobs have such a problem
 
         faults += (fault for name in doubtful for fault in unknown_calendars(jobs[name], calendars))
     problems: list[Problem] = []
     for shown in dict.fromkeys(lines[fault.job][1] for fault in faults):
-        # Only now, since positions cost another reading.
+        # Only now, because positions need another reading of the file.
         document, _ = open_file(next(found for found in listing.files if found.shown == shown))
         known = len(document.problems)
         for fault in faults:
             if lines[fault.job][1] == shown:
                 at = ("jobs", fault.job, *_as_written(document, fault))
                 document.report(at, fault.message, on_key=getattr(fault, "on_key", False), fits=True)
-        # The file's own problems are told already.
+        # The other problems of the file are reported already.
         problems += document.problems[known:]
     for name in dict.fromkeys(fault.job for fault in faults):
         line, shown = lines.pop(name)
@@ -471,7 +468,7 @@ def _check_references(
 
 
 def _as_written(document: Document, fault: _Fault) -> OptionPath:
-    """Return the path of a fault in the file, where the only schedule of a job may stand in a list."""
+    """Return the path of a fault in the file: the only schedule of a job may be in a list."""
     first, *rest = fault.path
     job = document.value["jobs"][fault.job]
     listed = first == "schedule" and isinstance(job, dict) and isinstance(job.get("schedule"), list)
@@ -479,5 +476,5 @@ def _as_written(document: Document, fault: _Fault) -> OptionPath:
 
 
 def _names_other(line: str, calendars: Collection[str]) -> bool:
-    """Return whether a job, as a line of the cache, may name a calendar that is none of these."""
-    return '"calendar:' in line and any(each not in calendars for each in _NAMED.findall(line))
+    """Return whether a job, as a line of the cache, may name a calendar other than these."""
+    return '"calendar:' in line and any(name not in calendars for name in _NAMED.findall(line))

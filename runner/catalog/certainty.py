@@ -1,4 +1,4 @@
-"""Which steps of a flow have certainly run, or succeeded, whenever another one runs. Pure."""
+"""Find the steps of a flow that have certainly run, or succeeded, whenever another one runs. Pure."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from runner.model.step import Step
 
 
 class Known(NamedTuple):
-    """What is certain when a step runs: these have succeeded; these have run all their items, whatever came of it."""
+    """The steps that have certainly succeeded when a step runs, and those that have run all their items."""
 
     succeeded: frozenset[str] = frozenset()
     ran: frozenset[str] = frozenset()
 
 
 class Certainty:
-    """Answers for the steps of one flow, without circles among those that are asked for."""
+    """The certain outcomes of the steps of one flow. The steps that are queried must not be in a circle."""
 
     def __init__(self, steps: Mapping[str, Step], *, stops: bool = False) -> None:
-        """``stops``: after a failure, all steps are terminated but those that clean up, and those that need them."""
+        """``stops``: after a failure, only steps that clean up, and steps that need these, still run."""
         self._steps = steps
         self._stops = stops
         self._known: dict[str, Known] = {}
@@ -27,75 +27,75 @@ class Certainty:
     def of(self, name: str, *, with_if: bool = True) -> Known:
         """Return the steps that have certainly succeeded, or run, when a step runs.
 
-        ``with_if``: its own ``if`` gave true, so that a step with the same one was not skipped.
+        ``with_if``: its own ``if`` was true, so a step with the same ``if`` was not skipped.
         """
         step = self._steps[name]
         known = self._before(name)
         if not with_if or step.if_ is None or step.when != "succeeded":
             return known
         succeeded, ran = set(known.succeeded), set(known.ran)
-        for each in step.needs:
-            other = self._steps[each]
+        for needed in step.needs:
+            other = self._steps[needed]
             if other.if_ == step.if_ and other.when != "failed" and not other.may_fail:
-                succeeded.add(each)
-                ran.add(each)
+                succeeded.add(needed)
+                ran.add(needed)
         return Known(frozenset(succeeded), frozenset(ran))
 
     def _before(self, name: str) -> Known:
-        """Return the same for when the needs of a step are met. Without recursion: a chain may be long."""
+        """Return the same for the time when the needs of a step are met. Not recursive: a chain may be long."""
         left, opened = [name], set[str]()
         while left:
-            each = left.pop()
-            if each in self._known:
+            needed = left.pop()
+            if needed in self._known:
                 continue
-            if each in opened:
-                self._known[each] = self._follow(each)
+            if needed in opened:
+                self._known[needed] = self._follow(needed)
             else:
-                opened.add(each)
-                left.append(each)
-                left += [need for need in self._steps[each].needs if need in self._steps and need not in opened]
+                opened.add(needed)
+                left.append(needed)
+                left += [need for need in self._steps[needed].needs if need in self._steps and need not in opened]
         return self._known[name]
 
     def _follow(self, name: str) -> Known:
         step = self._steps[name]
-        needs = {each: self._steps[each] for each in step.needs if each in self._steps}
+        needs = {needed: self._steps[needed] for needed in step.needs if needed in self._steps}
         succeeded: set[str] = set()
         ran: set[str] = set()
         if step.when == "succeeded":
-            for each, other in needs.items():
+            for needed, other in needs.items():
                 if other.may_fail or other.when == "failed":
                     continue
-                # It succeeded, or its needs were met and its `if` gave false.
-                before = self._known.get(each, Known())  # in a circle nothing is
+                # It succeeded, or its needs were met and its `if` was false.
+                before = self._known.get(needed, Known())  # in a circle, nothing is certain
                 succeeded |= before.succeeded
                 ran |= before.ran
                 if other.if_ is None:
-                    succeeded.add(each)
-                    ran.add(each)
+                    succeeded.add(needed)
+                    ran.add(needed)
         if self._stops and self._runs_after_a_stop(name):
             return Known(frozenset(succeeded), frozenset(ran))
-        met = {each for each in needs if step.when == "succeeded"} | succeeded
-        for each, other in needs.items():
-            if each not in ran and other.if_ is None and self._was_admitted(other, met):
-                before = self._known.get(each, Known())
+        met = {needed for needed in needs if step.when == "succeeded"} | succeeded
+        for needed, other in needs.items():
+            if needed not in ran and other.if_ is None and self._was_admitted(other, met):
+                before = self._known.get(needed, Known())
                 succeeded |= before.succeeded
-                ran |= {*before.ran, each}
+                ran |= {*before.ran, needed}
         return Known(frozenset(succeeded), frozenset(ran))
 
     def _runs_after_a_stop(self, name: str) -> bool:
         seen: set[str] = set()
         left = [name]
         while left:
-            each = left.pop()
-            if each not in seen and each in self._steps:
-                seen.add(each)
-                if self._steps[each].when != "succeeded":
+            name = left.pop()
+            if name not in seen and name in self._steps:
+                seen.add(name)
+                if self._steps[name].when != "succeeded":
                     return True
-                left += self._steps[each].needs
+                left += self._steps[name].needs
         return False
 
     def _was_admitted(self, step: Step, met: set[str]) -> bool:
-        """Return whether a step that has ended was started; ``met``: steps that held nobody up."""
+        """Return whether a step that has ended was started; ``met``: steps that did not prevent it."""
         if step.when == "succeeded":
-            return all(each in met or self._steps[each].may_fail for each in step.needs if each in self._steps)
+            return all(name in met or self._steps[name].may_fail for name in step.needs if name in self._steps)
         return step.when == "ended"

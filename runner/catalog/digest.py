@@ -1,4 +1,4 @@
-"""The digest of a job: of its options as they would stand in YAML, all defaults merged in."""
+"""Compute the digest of a job from its options as written in YAML, with all defaults merged in."""
 
 from __future__ import annotations
 

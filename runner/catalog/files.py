@@ -1,4 +1,4 @@
-"""Finding and opening the files of ``jobs.d``, and refusing those that anybody could have written."""
+"""Find and open the files of ``jobs.d``, and refuse those that others may write to."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from runner.yaml_reader.reader import MAX_BYTES, read_bytes
 MAX_FOLDERS = 10_000
 
 Signature = list[int]
-"""What tells that a file is the one that was read: size, mtime and ctime (ns), inode, device, mode, owner."""
+"""The values that identify a version of a file: size, mtime and ctime (ns), inode, device, mode, and owner."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A file to read: its path, how messages name it, and its signature when it was found."""
+    """A file to read: its path, its name in messages, and its signature when it was found."""
 
     path: str
     shown: str
     signature: Signature
     trust: Trust = NAMED
-    """Whose files are read."""
+    """The users whose files are read."""
     data: bytes | None = None
-    """What to read instead of the file: the content of a file that is being edited."""
+    """The content to use instead of the file's, if the file is being edited."""
 
 
 @dataclass(slots=True)
@@ -45,7 +45,7 @@ class Listing:
 
 
 def signature_of(status: os.stat_result) -> Signature:
-    """Return the values that identify a version of a file. ctime and inode reveal a replaced file."""
+    """Return the values that identify a version of a file. A replaced file has another ctime and inode."""
     return [
         status.st_size,
         status.st_mtime_ns,
@@ -58,7 +58,7 @@ def signature_of(status: os.stat_result) -> Signature:
 
 
 def shown_as(path: str, base: Path) -> str:
-    """Return ``path`` relative to ``base`` where it lies below it."""
+    """Return ``path`` relative to ``base``, or unchanged if it is not below ``base``."""
     prefix = f"{base}{os.sep}"
     return path[len(prefix) :] if path.startswith(prefix) else path
 
@@ -68,8 +68,8 @@ def find_files(roots: Iterable[Path], base: Path, trust: Trust = NAMED) -> Listi
 
     Args:
         roots: folders, and files.
-        base: the folder that names are relative to.
-        trust: whose files and folders are read.
+        base: the folder to which file names in messages are relative.
+        trust: the users whose files and folders are read.
     """
     listing = Listing([], [], [])
     seen: set[tuple[int, int]] = set()
@@ -97,10 +97,10 @@ def _walk(top: str, base: Path, listing: Listing, seen: set[tuple[int, int]], tr
             status = os.stat(folder)
             key = (status.st_dev, status.st_ino)
             if key in seen:
-                continue  # a loop of symbolic links, or a folder that was named twice
+                continue  # a loop of symbolic links, or a folder that is named twice
             seen.add(key)
             if len(seen) > MAX_FOLDERS * 20:
-                listing.problems.append(_at(shown, "holds too many files to be a folder of jobs, name a smaller one"))
+                listing.problems.append(_at(shown, "has too many files for a folder of jobs, use a smaller folder"))
                 return
             if trust.is_open(folder, status):
                 advice = closing_hint(folder, status, shown)
@@ -142,17 +142,17 @@ def _add(path: str, base: Path, listing: Listing, seen: set[tuple[int, int]], tr
     try:
         status = os.stat(path)
     except OSError as error:
-        reason = "the file it links to does not exist" if os.path.islink(path) else _reason(error)
+        reason = "the target of the link does not exist" if os.path.islink(path) else _reason(error)
         listing.problems.append(_at(shown, f"cannot be read: {reason}"))
         return
     key = (status.st_dev, status.st_ino)
-    if key not in seen:  # else the same file under a second name
+    if key not in seen:  # otherwise it is the same file under another name
         seen.add(key)
         listing.files.append(Found(path, shown, signature_of(status), trust))
 
 
 def open_file(found: Found) -> tuple[Document, Signature]:
-    """Read a file. Whatever is wrong with it becomes a problem of the document."""
+    """Read a file. Errors become problems of the document."""
     if found.data is not None:
         return read_bytes(found.data, found.shown), found.signature
     document = Document(found.shown)

@@ -1,4 +1,4 @@
-"""Calendars in the format of iCalendar (RFC 5545): events of whole days, events with times, and those that repeat."""
+"""Read calendars in the iCalendar format (RFC 5545): whole-day, timed, and recurring events."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from runner.model.message import advise
 from runner.schedule.coverage import Calendar, CalendarFault, Span, Year
 
 MOST_EVENTS = 20_000
-"""Occurrences of one event in a year."""
+"""The largest number of occurrences of one event in a year."""
 
 _DAY = timedelta(days=1)
 _OFTEN = ("SECONDLY", "MINUTELY", "HOURLY")
@@ -21,7 +21,7 @@ _OFTEN = ("SECONDLY", "MINUTELY", "HOURLY")
 
 @dataclass(slots=True)
 class _Event:
-    """An event, or a series of them. Times are those of a wall clock in ``zone``, or in no zone."""
+    """An event, or a series of events. Times are wall-clock times in ``zone``, which may be None."""
 
     name: str
     start: datetime
@@ -33,14 +33,14 @@ class _Event:
     left_out: set[datetime] = field(default_factory=set)
 
     def moment(self, wall: datetime) -> datetime:
-        """Return a time of the event in UTC, or as it is if the event has no zone."""
+        """Return a time of the event in UTC; unchanged if the event has no time zone."""
         return wall if self.zone is None else wall.replace(tzinfo=self.zone).astimezone(UTC)
 
     def starts(self, begin: datetime, end: datetime) -> Iterator[datetime]:
-        """Yield the starts within ``begin`` and ``end``, both included."""
+        """Yield the starts from ``begin`` to ``end``, both included."""
         singles = [self.start, *self.more] if self.rule is None else self.more
         repeated = () if self.rule is None else self.rule.between(begin, end, inc=True)
-        for start in (*(each for each in singles if begin <= each <= end), *islice(repeated, MOST_EVENTS)):
+        for start in (*(single for single in singles if begin <= single <= end), *islice(repeated, MOST_EVENTS)):
             if start not in self.left_out:
                 yield start
 
@@ -48,24 +48,24 @@ class _Event:
 def read_icalendar(data: bytes, shown: str) -> Calendar:
     """Return the calendar of a file.
 
-    An event of whole days covers these days, one with times the time between them. Cancelled events count for nothing.
+    A whole-day event covers its days, a timed event the time from its start to its end. Cancelled events are ignored.
 
     Raises:
-        CalendarFault: the library is missing, or the file is not a calendar, or has no event.
+        CalendarFault: the library is not installed, or the file is not a calendar, or has no events.
     """
     try:
         import icalendar  # an extra: only files of this format need it
     except ImportError:
-        raise CalendarFault(advise("it needs one more package (icalendar is missing)", INSTALL)) from None
+        raise CalendarFault(advise("the package icalendar is not installed", INSTALL)) from None
     if data.strip() and not data.rstrip().upper().endswith(b"END:VCALENDAR"):
-        raise CalendarFault(advise(f"{shown} does not end with END:VCALENDAR, so it is not all there", _AGAIN))
+        raise CalendarFault(advise(f"{shown} does not end with END:VCALENDAR, so it is incomplete", _AGAIN))
     try:
         calendars = icalendar.Calendar.from_ical(data, multiple=True)
         found = [component for calendar in calendars for component in calendar.walk("VEVENT")]
-    except Exception as error:  # noqa: BLE001 - whatever the library makes of what is in the file
-        raise CalendarFault(advise(f"{shown} is not a calendar in iCalendar format: {error}", _AGAIN)) from None
+    except Exception as error:  # noqa: BLE001 - the library may raise anything for an invalid file
+        raise CalendarFault(advise(f"{shown} is not in the iCalendar format: {error}", _AGAIN)) from None
     if not found:
-        raise CalendarFault(advise(f"{shown} holds no event", _AGAIN))
+        raise CalendarFault(advise(f"{shown} has no events", _AGAIN))
     events: list[_Event] = []
     for component in found:
         name = " ".join(str(component.get("SUMMARY", "")).split())
@@ -95,10 +95,10 @@ def _read_event(component: Any, name: str, all_components: list[Any]) -> Iterato
     event = _Event(name, _naive(first, zone), _length(component, first, zone), not isinstance(first, datetime), zone)
     if "RRULE" in component:
         event.rule = _rule(component["RRULE"], event)
-    event.more = [_naive(each, zone) for each in _dates(component, "RDATE")]
-    event.left_out = {_naive(each, zone) for each in _dates(component, "EXDATE")}
+    event.more = [_naive(day, zone) for day in _dates(component, "RDATE")]
+    event.left_out = {_naive(day, zone) for day in _dates(component, "EXDATE")}
     if "RECURRENCE-ID" not in component:
-        # An event of the series that was moved, or cancelled, is an event of its own.
+        # A moved or cancelled occurrence is an event of its own.
         event.left_out |= {
             _naive(other["RECURRENCE-ID"].dt, zone)
             for other in all_components
@@ -120,7 +120,7 @@ def _rule(given: Any, event: _Event) -> Any:
     from dateutil.rrule import rrulestr  # an extra: icalendar needs it too
 
     if isinstance(given, list):
-        raise ValueError("it has several rules of repetition")
+        raise ValueError("it has several recurrence rules")
     if given["FREQ"][0] in _OFTEN:
         raise ValueError(f"it repeats {given['FREQ'][0].lower()}, at most daily is allowed")
     text = ";".join(part for part in given.to_ical().decode().split(";") if not part.startswith("UNTIL="))
@@ -135,13 +135,13 @@ def _rule(given: Any, event: _Event) -> Any:
 
 def _dates(component: Any, option: str) -> Iterator[date]:
     given = component.get(option, [])
-    for each in given if isinstance(given, list) else [given]:
-        for held in each.dts:
-            yield held.dt[0] if isinstance(held.dt, tuple) else held.dt
+    for dates in given if isinstance(given, list) else [given]:
+        for item in dates.dts:
+            yield item.dt[0] if isinstance(item.dt, tuple) else item.dt
 
 
 def _naive(moment: date, zone: tzinfo | None) -> datetime:
-    """Return a date or a time as the wall clock of ``zone`` shows it."""
+    """Return a date or a time as wall-clock time in ``zone``."""
     if not isinstance(moment, datetime):
         return datetime.combine(moment, time())
     if moment.tzinfo is not None and zone is not None:
@@ -152,7 +152,7 @@ def _naive(moment: date, zone: tzinfo | None) -> datetime:
 def _year(events: list[_Event], year: int) -> Year:
     days: dict[date, str] = {}
     spans: list[Span] = []
-    # Two days more: the year begins and ends at another time elsewhere.
+    # Two more days at both ends: in other time zones the year begins and ends at another time.
     begin, end = datetime(year, 1, 1) - 2 * _DAY, datetime(year + 1, 1, 1) + 2 * _DAY
     for event in events:
         for start in event.starts(begin - event.length, end):

@@ -1,7 +1,8 @@
-"""The catalog of a process that goes on while files of jobs are edited.
+"""Keep the catalog of a running process up to date while job files are edited.
 
-A file with problems keeps what it declared before; so does a job that two files declare for a while. A file that was
-just emptied or removed, or whose last line has no end, may be half-written: it counts once it has been so for a moment.
+The earlier jobs of a file stay in force while it has problems, and so does a job while two files declare it. A file
+that was just emptied or removed, or whose last line has no line break, may be half-written: it is read as it is once it
+has not changed for a moment.
 """
 
 from __future__ import annotations
@@ -19,28 +20,28 @@ from runner.catalog.files import Found, Listing, find_files, shown_as
 from runner.host.regular import open_regular
 
 UNSETTLED_SECONDS = 0.4
-"""How long a file must have been empty, gone, or without an end of its last line, to be taken as it is."""
+"""How long a file must be empty, gone, or without a final line break before it is taken as it is."""
 
 
 class LiveCatalog:
-    """Reads a project's files again and again.
+    """Reads the changed job files of a project.
 
     Args:
-        settings: of the project.
-        catalog: what is in force now: what the process started with.
+        settings: the settings of the project.
+        catalog: the catalog with which the process started.
     """
 
     def __init__(self, settings: Project, catalog: Catalog) -> None:
         self.catalog = catalog
-        """What is in force; its ``problems`` are those of the files as they are now."""
+        """The catalog in force; its ``problems`` are those of the current files."""
         self.kept: tuple[str, ...] = ()
-        """Files with problems, of which an earlier state is in force, as messages name them."""
+        """The names of the files with problems whose earlier jobs are in force."""
         self._settings = settings
         self._calendars = catalog.calendars
         self._cache: Mapping[str, CachedFile] | None = None
         self._read: dict[str, CachedFile] = {}
-        # A file that was edited since `catalog` was read has its last good state there.
-        self._sound = {path: each for path, each in catalog.read.items() if _is_sound(each)}
+        # The last valid state of files that were edited since `catalog` was read.
+        self._sound = {path: file for path, file in catalog.read.items() if _is_sound(file)}
         self._listed: tuple[object, ...] = ()
         self._waiting: dict[str, float] = {}
         self._young: set[str] = set()
@@ -48,11 +49,11 @@ class LiveCatalog:
 
     @property
     def unsettled(self) -> bool:
-        """Whether a file may be half-written, or may have changed unseen, so that a look is worth it in a moment."""
+        """Whether to call :meth:`look` again soon, because a file may be half-written or have changed unnoticed."""
         return bool(self._waiting or self._young)
 
     def follow(self, settings: Project) -> None:
-        """Go by the ``defaults`` and ``calendars`` of other settings from the next look."""
+        """Use the ``defaults`` and ``calendars`` of other settings from the next call of :meth:`look`."""
         if settings.defaults != self._settings.defaults:
             self._listed, self._cache = (), {}
             self._young.update(self._read)
@@ -63,29 +64,29 @@ class LiveCatalog:
         self._settings = settings
 
     def look(self) -> bool:
-        """Read what changed; return whether :attr:`catalog` is another one now."""
+        """Read the changed files; return whether :attr:`catalog` was replaced."""
         listing = find_files(self._settings.jobs_dir, self._settings.project, trust_of(self._settings))
-        listed = ([(each.path, each.signature) for each in listing.files], list(listing.problems))
+        listed = ([(file.path, file.signature) for file in listing.files], list(listing.problems))
         self._calendars = self._calendars.renewed()
         if listed == self._listed and not self.unsettled:
             return self._take_calendars()
-        # Until all of it was read: what is broken off is read again.
+        # Until everything was read: after an interruption, the files are read again.
         self._listed = ()
         self._read = dict(self._settle(listing, self._read_changed(listing)))
         for path in list(self._sound):
             if path not in self._read:
                 del self._sound[path]
-        for path, each in self._read.items():
-            if _is_sound(each):
-                self._sound[path] = each
-        in_force = {path: self._sound.get(path, each) for path, each in self._read.items()}
+        for path, file in self._read.items():
+            if _is_sound(file):
+                self._sound[path] = file
+        in_force = {path: self._sound.get(path, file) for path, file in self._read.items()}
         self.kept = tuple(
-            each.shown for each in listing.files if in_force.get(each.path) is not self._read.get(each.path)
+            file.shown for file in listing.files if in_force.get(file.path) is not self._read.get(file.path)
         )
         former, found = self.catalog, assemble(listing, self._read, self._calendars)
         catalog = assemble(listing, in_force, self._calendars)
-        if not catalog.jobs and any(each.lines for each in in_force.values()) and not catalog.broken:
-            catalog = replace(former, calendars=self._calendars)  # more jobs than there may be
+        if not catalog.jobs and any(file.lines for file in in_force.values()) and not catalog.broken:
+            catalog = replace(former, calendars=self._calendars)  # there are more jobs than allowed
         self.catalog = _with_former(catalog, found, former)
         self._listed = listed
         if self.catalog.digests() != former.digests() or self.catalog.problems != former.problems:
@@ -93,14 +94,14 @@ class LiveCatalog:
         return self.catalog.calendars is not former.calendars
 
     def _take_calendars(self) -> bool:
-        """Put the calendars in force; return whether they are other ones now."""
+        """Use the current calendars; return whether they differ from those of the catalog."""
         if self.catalog.calendars is self._calendars:
             return False
         self.catalog = replace(self.catalog, calendars=self._calendars)
         return True
 
     def _read_changed(self, listing: Listing) -> dict[str, CachedFile]:
-        """Return the files that are not those that were read, as they are now."""
+        """Return the current content of the files that have changed."""
         defaults, problems = check_defaults(self._settings.defaults, self._settings.files)
         listing.problems += problems
         if self._cache is None:
@@ -111,21 +112,21 @@ class LiveCatalog:
                 getattr(self._settings, "state_dir", None),
             ).load()
         changed = [
-            each for each in listing.files if each.path in self._young or not matches(self._read.get(each.path), each)
+            file for file in listing.files if file.path in self._young or not matches(self._read.get(file.path), file)
         ]
-        known = {each.path: self._cache[each.path] for each in changed if matches(self._cache.get(each.path), each)}
+        known = {file.path: self._cache[file.path] for file in changed if matches(self._cache.get(file.path), file)}
         self._cache = {}
-        read = read_all((each for each in changed if each.path not in known), defaults)
-        self._young = {path for path, each in read.items() if is_young(each.signature)}
+        read = read_all((file for file in changed if file.path not in known), defaults)
+        self._young = {path for path, file in read.items() if is_young(file.signature)}
         return {**known, **read}
 
     def _settle(self, listing: Listing, fresh: Mapping[str, CachedFile]) -> Iterator[tuple[str, CachedFile]]:
-        """Yield the state that counts for each file."""
+        """Yield the path and the state of file file that the catalog is made of."""
         now, first, self._looked = time.monotonic(), not self._looked, True
-        present = dict.fromkeys(each.path for each in listing.files)
+        present = dict.fromkeys(file.path for file in listing.files)
         unreadable = any(problem.severity == "error" for problem in listing.problems)
         for path in [path for path in self._waiting if path not in present and path not in self._read]:
-            # It was new, and went before it counted: there is nothing to wait for any more.
+            # A new file that was removed again before it was used: there is nothing to wait for.
             del self._waiting[path]
         for path in [*present, *(path for path in self._read if path not in present)]:
             former, new = self._read.get(path), fresh.get(path)
@@ -139,7 +140,7 @@ class LiveCatalog:
             elif new is not None:
                 yield path, new
             elif unreadable and former is not None:
-                # Its folder could not be read, so nobody knows whether it is gone.
+                # Its folder could not be read, so the file may still exist.
                 yield path, former
             else:
                 continue
@@ -147,7 +148,7 @@ class LiveCatalog:
                 listing.files.append(Found(path, shown_as(path, self._settings.project), former.signature))
 
     def _wait(self, path: str, now: float) -> bool:
-        """Return whether what a file is now should not count yet."""
+        """Return whether the current state of a file should not be used yet."""
         if now - self._waiting.setdefault(path, now) < UNSETTLED_SECONDS:
             return True
         return self._done(path)
@@ -162,7 +163,7 @@ def _is_sound(file: CachedFile) -> bool:
 
 
 def _is_half(path: str) -> bool:
-    """Return whether a file is empty, gone, or ends within a line."""
+    """Return whether a file is empty, is gone, or has no final line break."""
     try:
         with os.fdopen(open_regular(path), "rb") as file:
             if file.seek(0, 2) == 0:
@@ -174,7 +175,7 @@ def _is_half(path: str) -> bool:
 
 
 def _with_former(in_force: Catalog, found: Catalog, former: Catalog) -> Catalog:
-    """Return ``in_force`` with the problems of ``found``, and what ``former`` had of jobs that are broken now."""
+    """Return ``in_force`` with the problems of ``found``, and the jobs of ``former`` that are invalid now."""
     jobs, before = in_force.jobs, former.jobs
     back = {name: before.line(name) for name in in_force.broken if name in before and name not in jobs}
     return replace(

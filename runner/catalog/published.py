@@ -1,4 +1,4 @@
-"""The jobs that a worker publishes, so that others can compare theirs."""
+"""The jobs that a worker publishes for comparison with those of other processes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from runner._dataclass import dataclass
 from runner.catalog.catalog import Catalog
 
 CONCEALED = frozenset({"env", "secrets"})
-"""Options whose values are told as digests: they may be passwords."""
+"""Options whose values are published as digests, because they may be passwords."""
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A job as a worker runs it: the digest of its spec, and its options that are not default."""
+    """A job as a worker runs it: the digest of its options, and the options that differ from the defaults."""
 
     digest: str
     options: Mapping[str, Any]
@@ -27,8 +27,8 @@ def publish(catalog: Catalog, namespace: str) -> dict[str, Published]:
     """Return the jobs of a catalog by name.
 
     Args:
-        catalog: whose.
-        namespace: of the project; values that are concealed read differently in another one.
+        catalog: the catalog.
+        namespace: the namespace of the project; the digests of equal values differ between namespaces.
     """
     entries = ((name, catalog.jobs.entry(name)[0]) for name in catalog.jobs)
     return {
@@ -38,7 +38,7 @@ def publish(catalog: Catalog, namespace: str) -> dict[str, Published]:
 
 
 def conceal(options: Mapping[str, Any], salt: str) -> dict[str, Any]:
-    """Return options with digests in place of what may be a password."""
+    """Return options with digests in place of values that may be passwords."""
     return {
         name: {step: conceal(own, f"{salt}\n{step}") for step, own in given.items()}
         if name == "steps"
@@ -50,15 +50,15 @@ def conceal(options: Mapping[str, Any], salt: str) -> dict[str, Any]:
 
 
 def _digest(value: Any, salt: str) -> str:
-    # Short: enough to see that it changed, and little help to who would guess it.
+    # Short: enough to see a change, but of little help for guessing the value.
     return "digest:" + hmac.new(salt.encode(), json.dumps(value).encode(), hashlib.sha256).hexdigest()[:8]
 
 
 def write_published(jobs: Mapping[str, Published]) -> str:
     """Return published jobs as JSON text."""
-    return json.dumps({name: [each.digest, each.options] for name, each in jobs.items()}, separators=(",", ":"))
+    return json.dumps({name: [job.digest, job.options] for name, job in jobs.items()}, separators=(",", ":"))
 
 
 def read_published(text: str) -> dict[str, Published]:
-    """Read the text that :func:`write_published` wrote."""
+    """Return the published jobs of a text from :func:`write_published`."""
     return {name: Published(digest, options) for name, (digest, options) in json.loads(text).items()}

@@ -1,4 +1,4 @@
-"""The options of a flow that describe how a task runs are the defaults of its task steps."""
+"""Merge options of a flow into its task steps, for which they are defaults."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _OF_FLOWS = frozenset({"steps", "on_failure"})
 
 
 def inherited_by(own: Mapping[str, Any], defaults: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the defaults that a job inherits: a job with a task no steps, and a job with steps no task."""
+    """Return the defaults for a job: without steps if it has a task, without options of tasks if it has steps."""
     has_steps = own.get("steps") is not None or (own.get("task") is None and defaults.get("steps") is not None)
     unfit = _OF_TASKS if has_steps else _OF_FLOWS
     if unfit.isdisjoint(defaults):
@@ -37,9 +37,9 @@ def inherited_by(own: Mapping[str, Any], defaults: Mapping[str, Any]) -> Mapping
 
 
 def merge_into_steps(options: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the options of a job, those of a flow merged under each of its task steps.
+    """Return the options of a job; those of a flow are merged into each of its task steps.
 
-    A wrong option is not merged: it is reported once, where it stands.
+    An invalid option is not merged, so that it is reported only once.
     """
     steps = options.get("steps")
     if not isinstance(steps, Mapping):

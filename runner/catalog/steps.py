@@ -1,4 +1,4 @@
-"""The job of a step: what a worker runs, under the name ``FLOW/STEP``."""
+"""Make the jobs of task steps, which workers run under the name ``FLOW/STEP``."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from runner.model.task_options import TaskOptions
 from runner.model.template import placeholders
 
 ITEM = "item"
-"""The param that holds the item of a run of a step with ``each``."""
+"""The param that holds the item, in a run of a step with ``each``."""
 
 
 def step_spec(flow: JobSpec, name: str) -> JobSpec:
-    """Return the job of a task step: its options, and as params those of the flow that it names, and its item.
+    """Return the job of a task step, with its options, the params of the flow that it uses, and its item.
 
     Raises:
         KeyError: the flow has no step of that name, or the step is another job or an approval.
@@ -28,8 +28,8 @@ def step_spec(flow: JobSpec, name: str) -> JobSpec:
     step = flow.steps[name]
     if step.task is None:
         raise KeyError(name)
-    options = {each.field: getattr(step, each.field) for each in options_of(TaskOptions)}
-    params = {each: flow.params[each] for each in params_of(step) if each in flow.params}
+    options = {option.field: getattr(step, option.field) for option in options_of(TaskOptions)}
+    params = {param: flow.params[param] for param in params_of(step) if param in flow.params}
     if step.each is not None:
         params[ITEM] = Param(ITEM, item_schema(step.each, flow.params))
     spec = JobSpec(
@@ -46,9 +46,9 @@ def step_spec(flow: JobSpec, name: str) -> JobSpec:
 
 
 def item_schema(each: Any, params: Mapping[str, Param]) -> dict[str, Any]:
-    """Return the JSON Schema of the items of a step, as far as it is known before a flow runs.
+    """Return the JSON Schema of the items of a step, as far as it is known before the flow runs.
 
-    It stays the same when a list gets one more item of the same kind.
+    It does not change when a list gets another item of the same type.
     """
     if isinstance(each, Mapping):
         known = {name: one for name, items in each.items() if (one := item_schema(items, params))}
@@ -70,7 +70,7 @@ _PLAIN_TEXT = re.compile("[A-Za-z0-9_./][A-Za-z0-9_@%+=:,./-]*")
 
 
 def _type(item: Any) -> str | None:
-    """Return the JSON type of an item that is written out; None if it is not, or holds others."""
+    """Return the JSON type of a literal item; None for a placeholder, a list, or a mapping."""
     if isinstance(item, str):
         return None if "${" in item else "string"
     return "boolean" if isinstance(item, bool) else "number" if isinstance(item, int | float) else None
@@ -81,34 +81,34 @@ def step_job(flow: str, step: str) -> str:
     return f"{flow}/{step}"
 
 
-def place_of(name: str) -> tuple[str, ...]:
-    """Return the path in a jobs file of a job, or of the step that a name such as ``nightly/load`` means."""
+def path_of(name: str) -> tuple[str, ...]:
+    """Return the path in a jobs file of a job, or of a step with a name such as ``nightly/load``."""
     flow, slash, step = name.partition("/")
     return ("jobs", flow, "steps", step) if slash else ("jobs", name)
 
 
 def step_specs(flow: JobSpec) -> Iterator[JobSpec]:
-    """Yield the jobs of the task steps of a flow, in their order."""
+    """Yield the jobs of the task steps of a flow, in order."""
     for name, step in flow.steps.items():
         if step.task is not None:
             yield step_spec(flow, name)
 
 
 def params_of(step: Step) -> list[str]:
-    """Return the params of the flow that a step names in what its task gets, in their order."""
+    """Return the params of the flow that a step passes to its task, in order."""
     found = (name for value in (step.kwargs, step.env) for _, name in placeholders(value))
     return list(dict.fromkeys(name.removeprefix("params.") for name in found if name.startswith("params.")))
 
 
 def flow_of(name: str, graph: Mapping[str, Any]) -> JobSpec:
-    """Return a flow's job as it was frozen at submission.
+    """Return the job of a flow as it was at submission.
 
     Args:
-        name: of the job.
+        name: the name of the job.
         graph: its options, as ``JOB.write`` wrote them.
 
     Raises:
-        ValueError: the options are not those of a sound job.
+        ValueError: the options are not those of a valid job.
     """
 
     def refuse(path: tuple[str | int, ...], message: str, *, on_key: bool = False) -> None:  # noqa: ARG001

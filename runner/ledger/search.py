@@ -10,7 +10,7 @@ from runner.errors import UsageError
 from runner.ledger.reading import read_runs
 from runner.ledger.store import Store
 from runner.model.run import FailureReason, Run, State
-from runner.model.run_page import Merged, Part, Place
+from runner.model.run_page import Merged, Part, Position
 from runner.model.run_query import RunQuery
 
 MOST_LOOKED_AT = 10_000
@@ -131,7 +131,7 @@ def _read(store: Store, ids: Sequence[str]) -> list[Run]:
     return [run for portion in portions for run in read_runs(store, portion)]
 
 
-def first_place(query: RunQuery, cursor: str | None) -> Place | None:
+def first_place(query: RunQuery, cursor: str | None) -> Position | None:
     """Return the place after which a page begins; None: at the beginning.
 
     Raises:
@@ -142,7 +142,7 @@ def first_place(query: RunQuery, cursor: str | None) -> Place | None:
     return read_cursor(cursor)
 
 
-def read_cursor(cursor: str | None) -> Place | None:
+def read_cursor(cursor: str | None) -> Position | None:
     """Return the place that a cursor means.
 
     Raises:
@@ -153,4 +153,4 @@ def read_cursor(cursor: str | None) -> Place | None:
     at, colon, after = cursor.partition(":")
     if not (colon and after and at.isascii() and at.isdigit() and len(at) < 16):
         raise UsageError(f"{cursor!r} is not a cursor", hint="give the one that the page before ended with")
-    return Place(int(at), after)
+    return Position(int(at), after)

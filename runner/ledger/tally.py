@@ -10,7 +10,7 @@ from runner.ledger.reach import reaching
 from runner.ledger.scripts import digest, source
 from runner.ledger.store import Store
 from runner.model.run import FINAL, State
-from runner.model.run_page import Place
+from runner.model.run_page import Position
 
 STATES = (State.PENDING, State.STARTED, State.RETRY, State.SUCCESS, State.FAILURE, State.REVOKED)
 _PORTION = 50
@@ -70,7 +70,7 @@ def tally(
     return [_tally(job, answer, sample) for job, answer in zip(jobs, found, strict=True)]
 
 
-def oldest_kept(store: Store, jobs: Sequence[str], *, as_steps: bool = False) -> list[Place | None]:
+def oldest_kept(store: Store, jobs: Sequence[str], *, as_steps: bool = False) -> list[Position | None]:
     """Return the oldest finished run of each job, in order of submission; None of one without any.
 
     Raises:
@@ -86,7 +86,7 @@ def oldest_kept(store: Store, jobs: Sequence[str], *, as_steps: bool = False) ->
                     for state in states:
                         pipe.zrange(key(job, state), 0, 0, withscores=True)
                 found += pipe.execute()
-    places = [[Place(int(at), run_id) for run_id, at in each] for each in found]
+    places = [[Position(int(at), run_id) for run_id, at in each] for each in found]
     return [
         min((place for each in places[first : first + len(states)] for place in each), default=None)
         for first in range(0, len(places), len(states))

@@ -43,7 +43,7 @@ def read_bytes(data: bytes, file: str, size: int | None = None) -> Document:
     except UnicodeDecodeError as error:
         before = data[: error.start].removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace")
         document = Document(file, data.decode("utf-8", "replace").removeprefix("\ufeff"))
-        line, index = _place_of(before, len(before))
+        line, index = _position_of(before, len(before))
         return document.refuse(
             advise(f"byte 0x{data[error.start]:02x} is not UTF-8", "save the file as UTF-8"), line, index
         )
@@ -55,7 +55,7 @@ def read_text(text: str, file: str) -> Document:
     document = Document(file, text)
     match = _FORBIDDEN.search(text)
     if match:
-        line, index = _place_of(text, match.start())
+        line, index = _position_of(text, match.start())
         char = ord(match[0])
         return document.refuse(
             advise(f"character U+{char:04X} is not allowed", f"remove it or write \\u{char:04x} in quotes"), line, index
@@ -66,6 +66,6 @@ def read_text(text: str, file: str) -> Document:
     return document
 
 
-def _place_of(text: str, at: int) -> tuple[int, int]:
+def _position_of(text: str, at: int) -> tuple[int, int]:
     lines = (text[:at] + ".").splitlines()
     return len(lines) - 1, len(lines[-1]) - 1

@@ -15,7 +15,7 @@ from runner.archive.figures import figures
 from runner.archive.reader import Reader
 from runner.archive.store import Archive
 from runner.model.run import State
-from runner.model.run_page import Place
+from runner.model.run_page import Position
 from runner.model.run_query import RunQuery
 
 RUNS = 30_000
@@ -89,7 +89,7 @@ def test_nothing_is_looked_for_in_the_whole_table(reader: Reader) -> None:
 
 
 def look_at_lists(reader: Reader) -> None:
-    after = Place(round(MIDDLE * 1000), "8")
+    after = Position(round(MIDDLE * 1000), "8")
     for options in LISTS:
         for place in (None, after):
             with statements(reader.archive) as asked:

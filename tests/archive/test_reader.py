@@ -16,7 +16,7 @@ from runner.archive.rows import row_of
 from runner.archive.store import Archive
 from runner.model.log_line import LogLine
 from runner.model.run import Run, State, to_timestamp
-from runner.model.run_page import Place, place_of
+from runner.model.run_page import Position, position_of
 from runner.model.run_query import RunQuery
 from tests.support.archives import NAMESPACE
 
@@ -52,7 +52,7 @@ def made(count: int, spread: int) -> list[Run]:
             item=number if step else None,
         )
         found.append(run)
-    return sorted(found, key=lambda run: place_of(run) or Place(0, ""), reverse=True)
+    return sorted(found, key=lambda run: position_of(run) or Position(0, ""), reverse=True)
 
 
 Fits = Callable[[Run], bool]
@@ -99,7 +99,7 @@ def told(run: Run) -> str:
 
 
 def at(run: Run) -> int:
-    place = place_of(run)
+    place = position_of(run)
     assert place is not None
     return place.at
 
@@ -121,7 +121,7 @@ def test_every_filter_and_every_page(archive: Archive, runs: list[Run]) -> None:
             query = RunQuery(sort=order, **options)  # type: ignore[arg-type]
             wanted = expected if order == "newest" else expected[::-1]
             found: list[str] = []
-            after: Place | None = None
+            after: Position | None = None
             for _ in range(len(wanted) // limit + 2):
                 part = reader.page(query, limit=limit, after=after)
                 assert len(part.runs) <= limit
@@ -145,7 +145,7 @@ def test_a_page_looks_at_so_many_and_says_how_far_it_came(archive: Archive, runs
         if part.runs:
             break
         assert (part.looked_at, part.cut) == (60, True)
-        assert after == place_of(whole[60 * pages - 1])
+        assert after == position_of(whole[60 * pages - 1])
     assert [run.id for run in part.runs] == [whole[-1].id]
     assert pages == -(-len(whole) // 60)
 
@@ -165,7 +165,7 @@ def test_the_log_is_read_line_by_line(archive: Archive) -> None:
 
 def test_figures_count_what_was_submitted_before(archive: Archive, runs: list[Run]) -> None:
     days = [BASE + 5, BASE + 15, BASE + 30]
-    for limit in (None, next(place_of(run) for run in runs if at(run) == BASE + 25)):
+    for limit in (None, next(position_of(run) for run in runs if at(run) == BASE + 25)):
         for job, as_steps in (("a", False), ("a", True), ("b", False), ("big/load", False)):
             of_steps = as_steps or "/" in job
             mine = [
@@ -173,7 +173,7 @@ def test_figures_count_what_was_submitted_before(archive: Archive, runs: list[Ru
                 for run in runs
                 if run.job == job
                 and (run.flow is not None) == of_steps
-                and (limit is None or (place_of(run) or limit) < limit)
+                and (limit is None or (position_of(run) or limit) < limit)
             ]
             found = figures(Reader(archive, NAMESPACE), {"none": None, job: limit}, days, {job: 10}, as_steps=as_steps)
             assert found["none"].counts == {}

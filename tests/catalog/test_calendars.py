@@ -59,8 +59,8 @@ def test_a_text_file() -> None:
         (b"2026-12-25\n25.12.2026\n", "days.txt line 2: '25.12.2026' is not a date"),
         (b"2026-02-30\n", "days.txt line 1: '2026-02-30' is not a date"),
         (b"2026-12-25x\n", "line 1: '2026-12-25x' is not a date"),
-        (b"# nothing\n", "days.txt holds no date"),
-        (b"", "days.txt holds no date"),
+        (b"# nothing\n", "days.txt has no dates"),
+        (b"", "days.txt has no dates"),
         (b"2026-12-25 No\xebl\n", "days.txt is not UTF-8"),
     ],
 )
@@ -149,11 +149,11 @@ def test_an_event_across_the_new_year_elsewhere() -> None:
 @pytest.mark.parametrize(
     ("data", "told"),
     [
-        (b"", "bad.ics holds no event"),
+        (b"", "bad.ics has no events"),
         (b"2026-12-25\n", "bad.ics does not end with END:VCALENDAR"),
-        (ical("DTSTART:20261225")[:-20], "bad.ics does not end with END:VCALENDAR, so it is not all there"),
-        (b"\xff\xfe\x00\nEND:VCALENDAR", "bad.ics is not a calendar in iCalendar format"),
-        (ical(), "bad.ics holds no event"),
+        (ical("DTSTART:20261225")[:-20], "bad.ics does not end with END:VCALENDAR, so it is incomplete"),
+        (b"\xff\xfe\x00\nEND:VCALENDAR", "bad.ics is not in the iCalendar format"),
+        (ical(), "bad.ics has no events"),
         (ical("SUMMARY:None"), "bad.ics: event 'None' cannot be read"),
         (ical("DTSTART:soon\nSUMMARY:Soon"), "bad.ics: event 'Soon' cannot be read"),
         (ical("DTSTART:20261225\nRRULE:FREQ=NEVER\nSUMMARY:Rule"), "bad.ics: event 'Rule' cannot be read"),
@@ -181,8 +181,8 @@ def test_countries() -> None:
 @pytest.mark.parametrize(
     ("code", "told"),
     [
-        ("XX", "the library holidays does not know XX"),
-        ("DE-ZZ", "the library holidays knows no part ZZ of DE, write DE, or one of its parts: BB, BE"),
+        ("XX", "the package holidays does not know XX"),
+        ("DE-ZZ", "the package holidays does not know ZZ in DE, write DE, or one of its parts: BB, BE"),
     ],
 )
 def test_countries_that_are_refused(code: str, told: str) -> None:
@@ -198,7 +198,7 @@ def test_a_package_that_is_not_installed(
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     (tmp_path / "trading.ics").write_bytes(ical("UID:1\nDTSTART;VALUE=DATE:20261225"))
-    with pytest.raises(CalendarFault, match=f"{package} is missing.*pip install .celery-runner.calendars"):
+    with pytest.raises(CalendarFault, match=f"{package} is not installed.*pip install .celery-runner.calendars"):
         Calendars({"a": source}, tmp_path)("a")
 
 
@@ -333,7 +333,7 @@ def test_other_settings(project: Path) -> None:
     live.look()
     # As with any job whose file has problems, what was before goes on; its calendar is gone.
     assert [problem.path for problem in live.catalog.problems] == ["jobs.nightly.schedule.except[0]"]
-    with pytest.raises(CalendarFault, match="declares no calendar days"):
+    with pytest.raises(CalendarFault, match="has no calendar days"):
         nightly(live.catalog)
 
 

@@ -51,7 +51,7 @@ def told(catalog: Catalog) -> list[str]:
 def test_no_files_is_an_empty_catalog_and_a_warning(project: Project) -> None:
     catalog = project.load()
     assert (dict(catalog.jobs), catalog.problems, catalog.files) == ({}, (), 0)
-    assert catalog.warnings == ("there is no file that ends in .yaml, so no jobs",)
+    assert catalog.warnings == ("there are no jobs: no file name ends in .yaml",)
 
 
 def test_no_jobs_in_any_file_is_a_warning(project: Project) -> None:
@@ -110,7 +110,7 @@ def test_a_dangling_link_a_folder_and_a_pipe(project: Project) -> None:
     (project.project / "jobs.d" / "folder.yaml").mkdir(mode=0o755)
     os.mkfifo(project.project / "jobs.d" / "pipe.yaml", 0o644)
     assert told(project.load()) == [
-        "jobs.d/gone.yaml:1:1: cannot be read: the file it links to does not exist",
+        "jobs.d/gone.yaml:1:1: cannot be read: the target of the link does not exist",
         "jobs.d/pipe.yaml:1:1: is not a regular file, remove it or rename it",
     ]
 
@@ -255,8 +255,8 @@ def test_a_name_in_two_files_disables_both(project: Project) -> None:
     catalog = project.load()
     assert list(catalog.jobs) == ["b"]
     assert [line for line in told(catalog) if "declared" in line] == [
-        "jobs.d/b.yaml:4:1: jobs.a: is declared in jobs.d/a.yaml:2 too, which disables both; rename or remove one",
-        "jobs.d/c.yaml:2:1: jobs.a: is declared in jobs.d/a.yaml:2 too, which disables both; rename or remove one",
+        "jobs.d/b.yaml:4:1: jobs.a: is also declared in jobs.d/a.yaml:2, which disables both; rename or remove one",
+        "jobs.d/c.yaml:2:1: jobs.a: is also declared in jobs.d/a.yaml:2, which disables both; rename or remove one",
     ]
 
 
@@ -276,7 +276,7 @@ def test_sound_jobs_of_a_file_with_problems_are_there(project: Project) -> None:
     [
         ("nightly-repot", "no job is named 'nightly-repot'", "Did you mean nightly-report?"),
         ("zzz", "no job is named 'zzz'", "1 problem in 1 file: runner validate lists them."),
-        ("broken", "job broken is declared in jobs.d/a.yaml:4 but has problems", "runner validate lists them."),
+        ("broken", "job broken is declared in jobs.d/a.yaml:4, but has problems", "runner validate lists them."),
     ],
 )
 def test_an_unknown_job(project: Project, name: str, message: str, hint: str) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from runner.authoring.advice import advice_for
 from runner.catalog.catalog import Catalog, load_files
 from runner.catalog.jobs_file import build, read_jobs
-from runner.catalog.steps import flow_of, place_of, step_spec
+from runner.catalog.steps import flow_of, path_of, step_spec
 from runner.errors import UnknownJob
 from runner.model.job import JOB
 from runner.model.option import known_options
@@ -73,7 +73,7 @@ def test_a_task_step_is_a_job_that_can_be_asked_for_and_is_not_listed(tmp_path: 
     assert not job.is_flow
     assert jobs["nightly"].is_flow
     assert [each.name for each in jobs.all()] == ["check", "nightly", "nightly/extract", "nightly/load"]
-    assert place_of("nightly/load") == ("jobs", "nightly", "steps", "load")
+    assert path_of("nightly/load") == ("jobs", "nightly", "steps", "load")
 
 
 def test_a_step_inherits_how_the_job_runs_tasks_and_may_reset_it(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_a_calendar_that_is_not_declared(ruled: Project) -> None:
     ruled.write({"jobs.d/jobs.yaml": JOBS.replace("calendar:trading", "calendar:tradign")})
     shown = ruled.cli("validate").check(2).stdout
     assert "jobs.d/jobs.yaml:4:" in shown
-    assert "runner.yaml declares no calendar tradign, did you mean calendar:trading?" in shown
+    assert "runner.yaml has no calendar tradign, did you mean calendar:trading?" in shown
     ruled.cli("submit", "nightly").check(2)
     ruled.cli("submit", "plain").check()
 
@@ -116,7 +116,7 @@ def test_a_calendar_that_is_not_declared(ruled: Project) -> None:
 def test_validate_checks_a_named_file_by_the_calendars_of_its_project(ruled: Project) -> None:
     ruled.cli("validate", "jobs.d/jobs.yaml").check()
     ruled.write({"more.yaml": "jobs:\n  a: {task: 'a:b', schedule: {every: 1h, only: ['calendar:gone']}}\n"})
-    assert "declares no calendar gone" in ruled.cli("validate", "more.yaml").check(2).stdout
+    assert "has no calendar gone" in ruled.cli("validate", "more.yaml").check(2).stdout
 
 
 def test_backfill_leaves_slots_out_too(ruled: Project) -> None:

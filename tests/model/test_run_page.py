@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from runner.model.run import Run, State, to_timestamp
-from runner.model.run_page import Part, Place, longest, merge, place_of
+from runner.model.run_page import Part, Position, longest, merge, position_of
 
 BASE = 1_700_000_000_000
 
@@ -35,7 +35,7 @@ def known(draw: st.DrawFn) -> list[Known]:
     return found
 
 
-def part(runs: list[Known], after: Place | None, *, newest: bool, limit: int, look: int) -> Part:
+def part(runs: list[Known], after: Position | None, *, newest: bool, limit: int, look: int) -> Part:
     """Return what a place answers, as ledger and archive do."""
     ordered = sorted(runs, key=lambda each: placed(each.run), reverse=newest)
     places = [placed(each.run) for each in ordered]
@@ -56,8 +56,8 @@ def part(runs: list[Known], after: Place | None, *, newest: bool, limit: int, lo
     return Part(found, None if over else placed(left[looked - 1].run), looked, not over and len(found) < limit)
 
 
-def placed(run: Run) -> Place:
-    place = place_of(run)
+def placed(run: Run) -> Position:
+    place = position_of(run)
     assert place is not None
     return place
 
@@ -70,8 +70,8 @@ def test_every_run_comes_once_and_in_order(
     ledger = [each for each in runs if each.in_ledger]
     archive = [each for each in runs if each.in_archive]
     wanted = sorted((placed(each.run) for each in runs if each.fits), reverse=newest)
-    found: list[Place] = []
-    after: Place | None = None
+    found: list[Position] = []
+    after: Position | None = None
     for _ in range(2 * len(runs) + 2):
         parts = [
             part(ledger, after, newest=newest, limit=limit, look=look_ledger),
@@ -101,5 +101,5 @@ def test_a_run_without_a_time_stands_beside_its_neighbor() -> None:
     whole = Run(id="b", job="a", state=State.FAILURE, submitted_at=to_timestamp(BASE))
     broken = Run(id="a", job="a", state=State.FAILURE)
     for runs in ([whole, broken], [broken, whole], [broken]):
-        page = merge([Part(runs, Place(BASE, "b")), Part([], None)], limit=9, newest=True)
+        page = merge([Part(runs, Position(BASE, "b")), Part([], None)], limit=9, newest=True)
         assert page.runs == runs

@@ -76,7 +76,7 @@ def test_a_hint_can_be_pasted_anywhere(tmp_path: Path) -> None:
     done = runner_cli("submit", "helo", "--project", folder, cwd=tmp_path).check(2)
     assert done.stderr.endswith("hint: Did you mean hello?\n")
     done = runner_cli("submit", "zzz", "--project", folder, cwd=tmp_path).check(2)
-    assert f"hint: runner --project '{folder}' jobs lists the jobs there are." in done.stderr
+    assert f"hint: runner --project '{folder}' jobs lists all jobs." in done.stderr
     (folder / "jobs.d" / "broken.yaml").write_text("jobs:\n  zzz: {task: 3}\n", "utf-8")
     done = runner_cli("submit", "zzz", "--project", folder, "--json", cwd=tmp_path).check(2)
     assert done.json["error"]["hint"] == f"runner --project '{folder}' validate lists them."
