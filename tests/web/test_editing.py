@@ -149,6 +149,7 @@ def test_only_administrators_may(editing: Web) -> None:
             answers = [client.get(FILE), client.get("/files"), client.post(f"{FILE}/check", json={"text": TYPO})]
             assert [answer.status_code for answer in answers] == [status] * 3
             assert ('href="/files"' in client.get("/jobs").text) == (status == 200)
+            assert ('href="/files/jobs.d/jobs.yaml#L2"' in client.get("/jobs/greet").text) == (status == 200)
             if status == 403:
                 digest = "sha256:0"
                 assert client.put(FILE, json={"text": "", "digest": digest}).status_code == 403
@@ -421,7 +422,7 @@ def test_what_was_typed_is_not_left_by_accident(page: Page, editing: Web) -> Non
     page.on("dialog", stay)
     page.get_by_role("textbox", name="Content").press("Control+End")
     page.keyboard.type("# unsaved\n")
-    page.get_by_role("link", name="All job files").click()
+    page.get_by_role("link", name="Job files").click()
     page.wait_for_function("document.querySelector('#text').value.endsWith('# unsaved\\n')")
     assert asked == ["beforeunload"]
     assert page.url.endswith("/files/jobs.d/jobs.yaml")
