@@ -38,7 +38,7 @@ RABBIT_TESTS := $(addprefix tests/fault/test_short_,forgery.py rate.py slots.py)
   $(addprefix tests/ledger/test_,concurrency.py pauses.py rate.py submit_many.py) \
   $(addprefix tests/worker/test_,concurrency.py pause_after.py require.py shutdown.py)
 COVERED_ROOMS := $(addprefix tests/,app catalog crontab flows house model params process schedule settings tasks web yaml_reader)
-COVERED_FILES := tests/authoring/test_schema.py $(addprefix tests/cli/test_,failure_report.py moments.py time_left.py)
+COVERED_FILES := tests/authoring/test_schema.py $(addprefix tests/cli/test_,columns.py failure_report.py moments.py template.py time_left.py)
 # Slow tests, and those whose code mostly runs in separate processes.
 UNCOVERED_FILES := $(addprefix tests/house/test_,benchmarks.py docs_run.py pre_commit.py) tests/web/test_browser.py \
   tests/app/test_target.py tests/process/test_orphans.py $(filter-out tests/actions/%,$(SERVED_FILES))

@@ -112,6 +112,7 @@ def test_the_tour_shows_what_a_terminal_shows(redis_server: Server) -> None:
         with project.worker():
             shown = show(project, lines)
     if os.environ.get("RUNNER_TEST_WRITE_TOUR"):
-        TOUR.write_text(shown, "utf-8")
+        written = shown
+        TOUR.write_text(written, "utf-8")
     differences = unified_diff(loose(written), loose(shown), "tour.txt", "a terminal", lineterm="", n=1)
     assert not list(differences), "\n".join(differences)
