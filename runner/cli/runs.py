@@ -16,7 +16,7 @@ from runner.cli.terminal.opening import open_projects
 from runner.cli.terminal.options import JOB, WholeNumber
 from runner.cli.terminal.output import STYLES
 from runner.cli.terminal.run_text import LONGEST_CELL, one_line, params_text, state_text, took
-from runner.cli.terminal.several_projects import Shown
+from runner.cli.terminal.several_projects import Shown, flatten
 from runner.cli.terminal.show_list import show_list
 from runner.errors import UsageError
 from runner.model.run import FIELDS, Run, to_timestamp
@@ -24,6 +24,7 @@ from runner.model.run_query import RunQuery
 from runner.model.step_run import step_name
 
 if TYPE_CHECKING:
+    from runner.actions.project import Project
     from runner.actions.projects import Named
     from runner.ledger.search import Page
 
@@ -74,7 +75,7 @@ def command(asked: dict[str, object], limit: int, cursor: str | None, options: L
 
 
 class _Reader:
-    """Reads a page of runs. When it is followed, ``more`` adds the listed runs that have changed, and every new one."""
+    """Reads a page of runs. When it is followed, ``more`` reads every run that fits and has changed since."""
 
     def __init__(
         self, shown: Shown, query: RunQuery, limit: int, cursor: str | None, *, following: bool, more: bool
@@ -88,30 +89,40 @@ class _Reader:
         self._unfinished: dict[str, Named[Run]] = {}
 
     def read(self, changed: Collection[str] = ()) -> Listed[Named[Run]]:
-        """Read the page.
+        """Read the page, or with ``more`` the runs that have changed.
 
         Args:
-            changed: the ids of runs that have changed since the last page.
+            changed: the ids of runs that have changed since the last call.
         """
-        limit = min(MOST, max(self._limit, len(changed))) if self._more else self._limit
-        page = self._shown.projects.list_runs(self._query, limit=limit, cursor=self._cursor)
-        self._shown.warn_of_unreachable(page.pages)
-        rows = list(page.runs)
+        if self._more and changed:
+            rows, notes = self._read_changed(changed), []
+        else:
+            page = self._shown.projects.list_runs(self._query, limit=self._limit, cursor=self._cursor)
+            self._shown.warn_of_unreachable(page.pages)
+            rows, notes = list(page.runs), [note for of in page.pages for note in self._cut(of)]
+            if page.cursor is not None and not self._following:
+                notes.append(f"for the next page, add: --cursor {page.cursor}")
         if self._more:
-            rows += self._read_listed(set(changed) - {row.value.id for row in rows})
-            ended = [row.value.id for row in rows if row.value.final]
             self._unfinished |= {row.value.id: row for row in rows}
-            for run_id in ended:
-                del self._unfinished[run_id]
-        notes = [note for of in page.pages for note in self._cut(of)]
-        if page.cursor is not None and not self._following:
-            notes.append(f"for the next page, add: --cursor {page.cursor}")
+            for row in rows:
+                if row.value.final:
+                    del self._unfinished[row.value.id]
         return Listed(rows, notes)
 
-    def _read_listed(self, changed: Collection[str]) -> list[Named[Run]]:
-        """Read runs again that were listed before, and are on no page any more."""
+    def _read_changed(self, changed: Collection[str]) -> list[Named[Run]]:
+        """Read the changed runs that fit, and those that were listed and do not fit any more."""
+        from runner.actions.changed_runs import read_changed  # start-up time: few lists are followed
+
+        def read(project: Project) -> list[Run]:
+            return read_changed(project, self._query, changed)
+
+        rows = flatten(self._shown.read(read), list)
         listed = [self._unfinished[run_id] for run_id in changed if run_id in self._unfinished]
-        return [replace(row, value=run) for row in listed for run in row.project.records.read([row.value.id])]
+        others = [row for row in listed if all(row.value.id != other.value.id for other in rows)]
+        return [
+            *rows,
+            *(replace(row, value=run) for row in others for run in row.project.records.read([row.value.id])),
+        ]
 
     def _cut(self, of: Named[Page]) -> Iterator[str]:
         page = of.value

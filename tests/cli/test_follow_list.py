@@ -68,17 +68,21 @@ def test_changed_documents_are_printed_line_by_line(capsys: pytest.CaptureFixtur
     assert [document["name"] for document in documents] == ["b", "a", "d", "c", "b"]
 
 
-def test_runs_are_followed_when_they_are_on_the_page_no_more(project: Project) -> None:
+def test_runs_are_followed_that_are_not_on_the_page(project: Project) -> None:
+    older = project.submit("unserved")
     first = project.submit("unserved")
-    with project.start("runs", "-w", "-n", "1", "--job", "unserved", "-o", "{id} {state}") as following:
+    asked = ("--job", "unserved", "-o", "{id} {state}")
+    with project.start("runs", "-w", "-n", "1", *asked) as following:
         following.wait_for(f"^{first} PENDING$", stream="out")
         second = project.submit("unserved")
         following.wait_for(f"^{second} PENDING$", stream="out")
         project.cli("revoke", first).check()
         following.wait_for(f"^{first} REVOKED$", stream="out")
+        project.cli("revoke", older).check()
+        following.wait_for(f"^{older} REVOKED$", stream="out")
         assert following.terminate() == 143
     lines = following.stdout.splitlines()
-    assert lines == [f"{first} PENDING", f"{second} PENDING", f"{first} REVOKED"]
+    assert lines == [f"{first} PENDING", f"{second} PENDING", f"{first} REVOKED", f"{older} REVOKED"]
     assert following.stderr == ""
 
 

@@ -18,7 +18,7 @@ from runner.cli.terminal.listing import Listed, Listing, ListOptions, Pace
 from runner.cli.terminal.output import Collected, Output
 from runner.cli.terminal.readers import while_read
 from runner.errors import ArchiveUnavailable, Unavailable
-from runner.ledger.events import Event, Events
+from runner.ledger.events import Event, Events, Gap
 
 T = TypeVar("T")
 Read = Callable[[Collection[str]], Listed[T]]
@@ -61,7 +61,8 @@ def _read_again(out: Output, read: Read[T], pace: Pace) -> Iterator[Listed[T] | 
             continue
         read_at = time.monotonic()
         try:
-            yield read(changed)
+            # Where events may be missing, the whole list is read.
+            yield read(() if was_lost or streams.lost else changed)
         except (Unavailable, ArchiveUnavailable) as error:
             out.warn(f"{error.message}; the list goes on as soon as it can be read")
             yield None
@@ -74,7 +75,7 @@ class _Streams:
         self._waiting = list(pace.projects.by_name.values()) if pace.projects is not None else []
         self._open: list[Events] = []
         self.lost = False
-        """Whether one of them could not be reached at the last call."""
+        """Whether one could not be reached at the last call, or had events that are no longer stored."""
         self.changed()
 
     def changed(self) -> set[str]:
@@ -91,6 +92,7 @@ class _Streams:
             try:
                 while page := stream.page():
                     changed |= {event.id for event in page if isinstance(event, Event)}
+                    self.lost = self.lost or any(isinstance(event, Gap) for event in page)
             except Unavailable:
                 self.lost = True
         return changed
