@@ -51,7 +51,7 @@ def test_a_terminal_without_unicode(flows: Project) -> None:
         (["flow/lst"], "no job"),
         (["plain"], "error: plain has no steps, so it has no graph"),
         (["flow/list"], "error: flow/list has no steps, so it has no graph"),
-        (["flow", "-o", "svg"], "'svg' is not one of 'text', 'mermaid', 'dot'"),
+        (["flow", "-o", "svg"], "'svg' is not one of text, mermaid, dot"),
         (["flow", "-o", "dot", "--json"], "--json and --output cannot be combined"),
         ([], "missing argument 'JOB'"),
     ],

@@ -90,7 +90,7 @@ class LiveRuns:
         self._progress.stop()
 
     def see(self, run: Run) -> None:
-        """Take a run as it is now."""
+        """Take a run as it is now, and show what has changed."""
         now = (run.state, run.attempts)
         lines = list(self._steps.lines(run))
         if self._shown.get(run.id) != now:

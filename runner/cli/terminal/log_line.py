@@ -1,4 +1,4 @@
-"""Lines that long-lived commands write to their log, in the form of a worker's."""
+"""Log lines of long-running commands, in the format of a worker's log."""
 
 from __future__ import annotations
 

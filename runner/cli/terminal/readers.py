@@ -1,4 +1,4 @@
-"""Ends a command that follows something once nobody reads its stdout any more: ``runner watch | head -1``."""
+"""Ends a command that follows something when nobody reads its stdout any more, as in ``runner watch | head -1``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 AGAIN_MILLISECONDS = 1000
-"""How long after a signal another one follows, in case the first was lost in a destructor."""
+"""The time between signals. One is enough, unless Python drops its exception in a destructor."""
 
 
 class ReaderGone(BaseException):
@@ -57,7 +57,7 @@ def while_read() -> Iterator[None]:
 
 
 def _copy_of_stdout() -> int | None:
-    """Return a descriptor of its own for what stdout is now: a failed write makes stdout another file."""
+    """Return a new descriptor for the current stdout, because :func:`write` replaces stdout after a failed write."""
     if threading.current_thread() is not threading.main_thread():
         return None
     with suppress(OSError, ValueError):  # stdout may be closed, or not be a file

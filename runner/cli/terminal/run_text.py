@@ -33,7 +33,7 @@ def short_id(run_id: str) -> str:
 
 
 def state_text(run: Run) -> str:
-    """Return the state and what qualifies it: ``FAILURE (timeout)``."""
+    """Return the state with its reason: ``FAILURE (timeout)``."""
     text = f"{run.state} ({run.reason})" if run.reason else str(run.state)
     text += ", overran" if run.overran_at else ""
     return f"{text}, damaged" if run.damaged else text
