@@ -47,7 +47,7 @@ def command(
     limit: int,
     options: ListOptions,
 ) -> int:
-    """Show who submitted, reran, revoked, or forgot runs, or paused or resumed jobs; newest first.
+    """Show who submitted, reran, revoked, or forgot runs, paused or resumed jobs, or edited job files; newest first.
 
     Runs that schedules, hooks, and plain Celery clients submit are not listed. A request that changed nothing is not
     listed either. The last 10,000 or so entries of each kind are kept, and 1,000 failed logins to runner web.
