@@ -25,6 +25,8 @@ Read = Callable[[Collection[str]], Listed[T]]
 
 TICK = 0.5
 """Seconds between looks for events."""
+AWAY_SECONDS = 2.0
+"""Seconds between tries to read a list while Redis cannot be reached."""
 MOST_REMEMBERED = 100_000
 """Rows that were printed; of more, those that are listed now."""
 
@@ -52,17 +54,14 @@ def _read_again(out: Output, read: Read[T], pace: Pace) -> Iterator[Listed[T] | 
     read_at = time.monotonic()
     while True:
         time.sleep(TICK)
-        was_lost = streams.lost
         changed = streams.changed()
-        # While Redis cannot be reached, reading says so; what changed meanwhile is read as soon as it can be.
-        due = changed or was_lost or streams.lost or time.monotonic() - read_at >= pace.longest
-        if not due:
+        longest = AWAY_SECONDS if streams.away else pace.longest
+        if not changed and not streams.missed and time.monotonic() - read_at < longest:
             yield None
             continue
         read_at = time.monotonic()
         try:
-            # Where events may be missing, the whole list is read.
-            yield read(() if was_lost or streams.lost else changed)
+            yield read(() if streams.missed else changed)
         except (Unavailable, ArchiveUnavailable) as error:
             out.warn(f"{error.message}; the list goes on as soon as it can be read")
             yield None
@@ -74,27 +73,30 @@ class _Streams:
     def __init__(self, pace: Pace) -> None:
         self._waiting = list(pace.projects.by_name.values()) if pace.projects is not None else []
         self._open: list[Events] = []
-        self.lost = False
-        """Whether one could not be reached at the last call, or had events that are no longer stored."""
+        self.away = False
+        """Whether a project could not be reached at the last call."""
+        self.missed = False
+        """Whether there may have been events that the last call did not see, so that the whole list is to be read."""
         self.changed()
 
     def changed(self) -> set[str]:
         """Return the ids of the runs that have changed since the last call."""
         changed: set[str] = set()
-        self.lost = False
+        was_away, self.away, self.missed = self.away, False, False
         for project in [*self._waiting]:
             try:
                 self._open.append(Events(project.ledger))
                 self._waiting.remove(project)
             except Unavailable:
-                self.lost = True
+                self.away = True
         for stream in self._open:
             try:
                 while page := stream.page():
                     changed |= {event.id for event in page if isinstance(event, Event)}
-                    self.lost = self.lost or any(isinstance(event, Gap) for event in page)
+                    self.missed = self.missed or any(isinstance(event, Gap) for event in page)
             except Unavailable:
-                self.lost = True
+                self.away = True
+        self.missed = self.missed or (was_away and not self.away)
         return changed
 
 
@@ -173,7 +175,8 @@ class _Changes(Generic[T]):
         self._listing = listing
         self._columns = table_columns(options, listing)
         self._widths: list[int] = []
-        self._printed: dict[Hashable, tuple[object, object]] = {}
+        self._printed: dict[Hashable, tuple[int, int]] = {}
+        """Hashes of the document and of the text: a fleet has more runs than memory should hold."""
 
     def print(self, rows: Sequence[T], *, heading: bool) -> None:
         """Print those of ``rows`` that are new or have changed."""
@@ -195,10 +198,11 @@ class _Changes(Generic[T]):
     def _has_changed(self, row: T) -> bool:
         document = self._listing.document(row)
         steady = {name: value for name, value in document.items() if name not in self._listing.unsteady}
-        key, text = self._listing.key(row), self._text(row)
+        shown = self._text(row)
+        key, now = self._listing.key(row), (hash(repr(steady)), hash(repr(shown)))
         before = self._printed.get(key)
-        self._printed[key] = (steady, text)
-        return before is None or (before[0] != steady and (text is None or before[1] != text))
+        self._printed[key] = now
+        return before is None or (before[0] != now[0] and (shown is None or before[1] != now[1]))
 
     def _text(self, row: T) -> object:
         """Return what is shown of a row; None if that is its document."""
