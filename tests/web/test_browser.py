@@ -394,10 +394,8 @@ def test_pictures_for_the_documentation(browser: Browser, redis_server: Server, 
             page.goto(path)
             expect(there).to_be_visible(timeout=MILLISECONDS)
             expect(page.locator("#live")).to_have_text("live", timeout=MILLISECONDS)
-            if name == "flow":
-                page.set_viewport_size({"width": 1100, "height": 1220})
+            page.set_viewport_size({"width": 1100, "height": {"flow": 1220, "overview": 1040}.get(name, 760)})
             page.screenshot(path=folder / f"{name}.png")
-            page.set_viewport_size({"width": 1100, "height": 760})
             assert (folder / f"{name}.png").stat().st_size > 10_000
         (project.path / "gate").touch()
         project.cli("wait", run_id).check()
