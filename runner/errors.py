@@ -1,7 +1,7 @@
-"""Every error a user can meet: its message, a hint (what to do next) and the exit code.
+"""The errors that a user can see, each with a message, a hint, and an exit code.
 
-Raised anywhere below ``cli``; only ``cli`` prints them. The docstring of a class says when it is
-raised. Exit codes follow the table in ``docs/reference/exit-codes.md``.
+They are raised anywhere below ``cli``, and only ``cli`` prints them. The docstring of a class says when it is raised.
+The exit codes are those of ``docs/reference/exit-codes.md``.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class RunnerError(Exception):
 
 
 class UsageError(RunnerError):
-    """The command, an option or a value was wrong."""
+    """A command, an option, or a value is wrong."""
 
     code = "usage"
     exit_code = 2
@@ -53,10 +53,10 @@ class NoProject(UsageError):
 
 
 class InvalidSettings(UsageError):
-    """``runner.yaml``, a ``RUNNER_*`` variable or what they point to is wrong.
+    """``runner.yaml``, a ``RUNNER_*`` variable, or something that they name is invalid.
 
-    ``problems`` are those of files, each a :class:`runner.yaml_reader.problem.Problem`, relative to ``folder``; empty
-    where something else is wrong as well.
+    ``problems`` are those of files, each a :class:`runner.yaml_reader.problem.Problem` relative to ``folder``; empty if
+    there are problems elsewhere too.
     """
 
     problems: tuple[Any, ...] = ()
@@ -78,110 +78,110 @@ class UnknownFile(UsageError):
 
 
 class InvalidParams(UsageError):
-    """The params do not fit what the job declares."""
+    """The params are not valid for the job."""
 
     code = "invalid_params"
 
 
 class UnknownJob(UsageError):
-    """No sound job of that name is declared."""
+    """There is no valid job of that name."""
 
     code = "unknown_job"
 
 
 class ClusterRefused(UsageError):
-    """``redis_url`` names a node of a Redis Cluster."""
+    """``redis_url`` is that of a node of a Redis Cluster, which is not supported."""
 
     code = "cluster_refused"
 
 
 class UnknownProject(UsageError):
-    """None of the projects that are shown together has that name."""
+    """None of the projects that a dashboard shows together has that name."""
 
     code = "unknown_project"
 
 
 class NoArchive(UsageError):
-    """Only the archive is asked, and the project has none."""
+    """The archive is to be read, but the project has none."""
 
 
 class KeyConflict(UsageError):
-    """The idempotency key was used before, with other params."""
+    """The idempotency key was used before with other params."""
 
     code = "key_conflict"
 
 
 class AmbiguousId(UsageError):
-    """The prefix fits more than one run, or is shorter than 8 characters."""
+    """The prefix of an id matches several runs, or is shorter than 8 characters."""
 
     code = "ambiguous_id"
 
 
 class CrontabError(UsageError):
-    """The crontab cannot be read or written, or cannot say what is to be said."""
+    """The crontab cannot be read or written, or a schedule cannot be expressed in it."""
 
     code = "crontab"
 
 
 class SystemdError(UsageError):
-    """systemd does not run here, or refuses what is asked of it."""
+    """systemd does not run on this host, or it refuses the request."""
 
     code = "systemd"
 
 
 class UnknownRun(RunnerError):
-    """No such run: never submitted, forgotten, or pruned by retention."""
+    """There is no such run: it was never submitted, or it was forgotten, or retention has deleted it."""
 
     code = "unknown_run"
     exit_code = 4
 
 
 class ResultExpired(RunnerError):
-    """The run ended, and its result was kept for ``retention.result`` only."""
+    """The run has ended, but its result was deleted after ``retention.result``."""
 
     code = "result_expired"
     exit_code = 4
 
 
 class Refused(RunnerError):
-    """The runner can do it, but not now: job disabled, run not finished yet."""
+    """The request is not possible now: for example, the job is disabled, or the run has not finished."""
 
     code = "refused"
     exit_code = 5
 
 
 class JobDisabled(Refused):
-    """The job says ``enabled: false``."""
+    """The job has ``enabled: false``."""
 
     code = "job_disabled"
 
 
 class CannotTerminate(Refused):
-    """The pool of the worker that performs the run cannot end it; the revocation is recorded all the same."""
+    """The pool of the worker cannot terminate the run; its revocation is recorded nevertheless."""
 
     code = "cannot_terminate"
 
 
 class JobPaused(Refused):
-    """Somebody paused the job."""
+    """The job is paused."""
 
     code = "job_paused"
 
 
 class BelongsToFlow(Refused):
-    """The run is a step run: it is forgotten, and run again, with its flow."""
+    """The run is that of a step, which can only be forgotten or rerun together with its flow."""
 
     code = "belongs_to_flow"
 
 
 class NotFinished(Refused):
-    """``forget`` and ``rerun`` want a run in a final state."""
+    """The run has not finished, which ``forget`` and ``rerun`` require."""
 
     code = "not_finished"
 
 
 class NotWaiting(Refused):
-    """``approve`` and ``reject`` want a step that waits for an approval."""
+    """The step does not wait for an approval, which ``approve`` and ``reject`` require."""
 
     code = "not_waiting"
 
@@ -201,7 +201,7 @@ class FileChanged(Refused):
 class Unavailable(RunnerError):
     """Redis or RabbitMQ cannot be reached, or did not confirm in time.
 
-    ``run_id`` is the id of the run whose submission got no answer: it may have been recorded.
+    ``run_id`` is the id of a run whose submission got no answer, so that it may have been recorded.
     """
 
     code = "unavailable"
@@ -209,7 +209,7 @@ class Unavailable(RunnerError):
     run_id: str | None = None
 
     def naming_run(self) -> Unavailable:
-        """Return the error with ``run_id`` in its message, for callers that have not seen the id otherwise."""
+        """Return the error with ``run_id`` in its message, for callers that do not know the id."""
         if self.run_id is None or self.run_id in self.message:
             return self
         named = type(self)(
@@ -221,12 +221,12 @@ class Unavailable(RunnerError):
 
 
 class PartlySubmitted(RunnerError):
-    """Not all runs of a bulk submission were made (Python API only).
+    """Not all runs of a bulk submission were submitted (Python API only).
 
-    ``runs`` has a :class:`runner.RunHandle` for each item that was dealt with, in their order, and None where an item
-    was refused; ``refused`` has the error of each of those by its position. ``stopped_by`` is None if all items were
-    dealt with, else what ended it (:class:`Unavailable` or :class:`JobPaused`): the items from position ``len(runs)``
-    on are to be submitted again. :class:`NotHandedOver` ends nothing: no item is to be submitted again.
+    ``runs`` has a :class:`runner.RunHandle` for each processed item, in order, and None for a refused one; ``refused``
+    has the errors of refused items by index. ``stopped_by`` is the error that stopped the submission
+    (:class:`Unavailable` or :class:`JobPaused`), after which the items from index ``len(runs)`` should be submitted
+    again; it is None if all items were processed. :class:`NotHandedOver` does not stop a submission.
     """
 
     code = "partly_submitted"
@@ -248,16 +248,16 @@ class PartlySubmitted(RunnerError):
 
 
 class Unconfirmed(Unavailable):
-    """Redis accepted it, and no replica confirmed it in time (``durability: replicated``)."""
+    """Redis accepted the change, but no replica confirmed it in time (``durability: replicated``)."""
 
     code = "unconfirmed"
 
 
 class NotHandedOver(Unavailable):
-    """RabbitMQ did not confirm in time that it has told workers of a run; the run is recorded.
+    """RabbitMQ did not confirm a message about a run in time; the run itself is recorded.
 
-    ``run_ids`` are the ids of the runs, ``reason`` says what is wrong with RabbitMQ. Any worker tells of the runs once
-    it is back.
+    ``run_ids`` are the ids of the runs, and ``reason`` is the problem of RabbitMQ. A worker sends the messages once
+    RabbitMQ is available again.
     """
 
     code = "not_handed_over"
@@ -266,40 +266,40 @@ class NotHandedOver(Unavailable):
 
 
 class WriteRefused(Unavailable):
-    """Redis will never accept it: it is too large, a key has another type, or a permission is missing."""
+    """Redis will never accept the change: it is too large, a key has another type, or a permission is missing."""
 
     code = "write_refused"
 
 
 class ArchiveUnavailable(RunnerError):
-    """The database of ``archive_url`` cannot be reached, or refuses what is asked of it."""
+    """The database of ``archive_url`` cannot be reached, or refuses a request."""
 
     code = "archive_unavailable"
     exit_code = 69
 
 
 class ArchiveMismatch(ArchiveUnavailable):
-    """The database has a newer schema than this version knows, or the ledger's runs are kept in another archive."""
+    """The schema of the database is newer than this version, or the ledger's runs are in another archive."""
 
     code = "archive_mismatch"
 
 
 class WaitTimeout(RunnerError):
-    """The time to wait has passed; the run goes on."""
+    """The timeout passed while waiting; the run goes on."""
 
     code = "wait_timeout"
     exit_code = 124
 
 
 class RunFailed(RunnerError):
-    """The run that was waited for ended in FAILURE (Python API only)."""
+    """A run ended in FAILURE while a caller waited for it (Python API only)."""
 
     code = "run_failed"
     exit_code = 1
 
 
 class RunRevoked(RunnerError):
-    """The run that was waited for ended in REVOKED (Python API only)."""
+    """A run ended in REVOKED while a caller waited for it (Python API only)."""
 
     code = "run_revoked"
     exit_code = 3

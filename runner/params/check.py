@@ -1,4 +1,4 @@
-"""Params checked by their JSON Schemas, and filled in with defaults."""
+"""Check params by their JSON Schemas, and add defaults."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from runner.yaml_reader.problem import one_line
 
 
 def check_params(job: JobSpec, params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``params`` with defaults filled in.
+    """Return ``params`` with defaults added.
 
     Raises:
-        InvalidParams: with all faults in one message: undeclared names, missing ones, values that do not fit.
+        InvalidParams: a param is undeclared, missing, or invalid. The message lists all of them.
     """
     if not job.params and not params:
         return {}
@@ -33,7 +33,7 @@ def check_params(job: JobSpec, params: Mapping[str, Any]) -> dict[str, Any]:
             value = params[name]
             filled[name] = value
             fault = fault_of(value)
-            faults += [f"{name}: {fault}"] if fault else [f"{name}{each}" for each in _faults(param, value)]
+            faults += [f"{name}: {fault}"] if fault else [f"{name}{message}" for message in _faults(param, value)]
         elif param.has_default:
             filled[name] = param.default
         elif param.required:
@@ -50,31 +50,31 @@ def check_size(params: Mapping[str, Any], limit: int) -> None:
     """Check that ``params`` take at most ``limit`` bytes as JSON.
 
     Raises:
-        InvalidParams: they take more, or are no JSON.
+        InvalidParams: they are larger, or cannot be written as JSON.
     """
     try:
         size = len(_to_json(params).encode())
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidParams(
             f"params cannot be written as JSON: {error}",
-            hint="Give text, numbers, true, false, null, lists, mappings.",
+            hint="Give text, numbers, true, false, null, lists, and mappings.",
         ) from None
     if size > limit:
         raise InvalidParams(
             f"params take {size:,} bytes as JSON, at most {format_size(limit)} are allowed",
-            hint="Put the data into a file or a store and give its name, or raise limits.params in runner.yaml.",
+            hint="Put the data into a file or a store and pass its name, or increase limits.params in runner.yaml.",
         )
 
 
 def fits(param: Param, value: Any) -> str | None:
-    """Return the reason why ``value`` does not fit ``param``, or None."""
+    """Return the reason why ``value`` is invalid for ``param``, or None."""
     faults = _faults(param, value)
     return "; ".join(fault.removeprefix(": ") for fault in faults) if faults else None
 
 
 def _meaning(param: Param) -> str:
-    words = param.description or ""
-    return f" ({one_line(words)})" if words else ""
+    text = param.description or ""
+    return f" ({one_line(text)})" if text else ""
 
 
 def _faults(param: Param, value: Any) -> list[str]:

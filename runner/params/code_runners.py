@@ -1,6 +1,6 @@
-"""Functions that run what they are given, as code or as a command: ``os.system``, ``subprocess.run``, ``eval``.
+"""Functions that run their arguments as code or as a command: ``os.system``, ``subprocess.run``, ``eval``.
 
-A job may name one of them as its task. What a submitter gives to it would be run, too.
+A job may name such a function as its task. It would run the values of a submitter, too.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _MODULES = _words(
     logging.config marshal pdb pexpect pickle pkgutil pty ptyprocess pydoc runpy shelve subprocess timeit zipimport
     """
 )
-"""Modules that are there to run or to load code, or to start programs: any function of theirs counts."""
+"""Modules that run or load code, or start programs. All of their functions count."""
 
 _FUNCTIONS = _words(
     """
@@ -28,11 +28,11 @@ _FUNCTIONS = _words(
 )
 
 _OF_THE_SYSTEM = ("system", "popen", "exec", "spawn", "posix_spawn", "startfile", "fork")
-"""How the names of such functions of ``os`` begin."""
+"""The prefixes of the names of such functions in ``os``."""
 
 
 def runs_what_it_is_given(name: str) -> bool:
-    """Return whether the function runs its arguments as code or as a command; ``name`` is ``os.system`` or the like."""
+    """Return whether a function, such as ``os.system``, runs its arguments as code or as a command."""
     module, _, function = name.partition(".")
     if module in ("os", "posix", "nt"):
         return function.startswith(_OF_THE_SYSTEM)

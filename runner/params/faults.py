@@ -1,4 +1,4 @@
-"""Collect all faults in the params of one submission into one error."""
+"""Make one error from all invalid params of a submission."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from runner.model.option import did_you_mean
 from runner.yaml_reader.problem import one_line
 
 MOST_FAULTS = 20
-"""Faults told of one submission; more are one fault many times over."""
+"""Problems reported of one submission; more are the same one many times over."""
 
 
 def undeclared(job: JobSpec, name: str) -> str:
+    """Return the message about a param that a job does not declare."""
     guess = did_you_mean(name, job.params)
     if not guess:
         known = ", ".join(job.params)
@@ -20,8 +21,9 @@ def undeclared(job: JobSpec, name: str) -> str:
 
 
 def invalid(job: JobSpec, faults: list[str]) -> InvalidParams:
+    """Return the error about invalid params of a job."""
     more = "; and more" if len(faults) > MOST_FAULTS else ""
     return InvalidParams(
         f"params of {job.name}: " + "; ".join(faults[:MOST_FAULTS]) + more,
-        hint=f"runner jobs {job.name} shows what it takes.",
+        hint=f"runner jobs {job.name} shows its params.",
     )

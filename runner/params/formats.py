@@ -1,16 +1,17 @@
-"""The formats that a param may name, checked with the standard library alone.
+"""Check the formats of params with the standard library.
 
-jsonschema has checkers of the same formats. They are not used, as seen with jsonschema 4.26:
+The checkers of jsonschema are not used, for these reasons (jsonschema 4.26):
 
-- ``date``, ``uuid``, ``ipv4``, and ``ipv6`` agree with ours, which need no import of jsonschema: see
+- For ``date``, ``uuid``, ``ipv4``, and ``ipv6`` they agree with ours, which do not need to import jsonschema: see
   :mod:`runner.params.plain`.
-- The other ones need ``jsonschema[format-nongpl]``, except ``email`` and ``regex``. With its packages, each import of
+- The others need ``jsonschema[format-nongpl]``, except ``email`` and ``regex``. With its packages, each import of
   jsonschema takes 1.1 s of CPU time instead of 0.1 s: rfc3987-syntax builds a parser for ``uri``.
 - ``date-time``, ``time``, ``hostname``, and ``uri`` accept a newline at the end, which would break a header.
-- ``date-time`` and ``time`` refuse a leap second, and ``date-time`` a space instead of the ``T``; RFC 3339 allows both.
-- ``duration`` accepts ``-P1D`` and ``PT1.5S``, which RFC 3339 has no form for.
-- ``email`` accepts any text with an ``@``: two of them, spaces, or a newline and another header.
-- ``regex`` compiles the pattern, which takes 1 s for 1,000 characters of classes that ignore case.
+- ``date-time`` and ``time`` refuse leap seconds, and ``date-time`` refuses a space instead of ``T``, although RFC 3339
+  allows both.
+- ``duration`` accepts ``-P1D`` and ``PT1.5S``, which RFC 3339 does not have.
+- ``email`` accepts any text with an ``@``, even with spaces, or with a newline and another header.
+- ``regex`` compiles the pattern, which takes 1 s for 1,000 characters of case-insensitive classes.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import re
 import warnings
 from collections.abc import Callable
 from datetime import date, time
-from re import _parser  # type: ignore[attr-defined]  # no public function parses alone
+from re import _parser  # type: ignore[attr-defined]  # no public function only parses
 
 from runner.model.regex import MOST_PATTERN
 
@@ -47,7 +48,7 @@ def _is_time(text: str) -> bool:
     match = _TIME.match(text)
     if match is None:
         return False
-    # RFC 3339 allows a leap second, which time does not know.
+    # RFC 3339 allows leap seconds, and `time` does not.
     clock = match[1][:-2] + "59" if match[1].endswith(":60") else match[1]
     time.fromisoformat(clock)
     offset = match[3]
@@ -98,12 +99,12 @@ def _is_ipv6(text: str) -> bool:
 
 
 def _is_regex(text: str) -> bool:
-    # What a job does with it is its own affair; here it must cost little, and print nothing.
+    # The job uses the pattern as it likes; this check must be fast, and must not print warnings.
     if len(text) > MOST_PATTERN:
         return False
     try:
         with warnings.catch_warnings(action="ignore"):
-            # Not compiled: that takes seconds for some classes of a pattern that ignores case.
+            # Not compiled: that takes seconds for some case-insensitive patterns.
             _parse(text)
     except (re.error, RecursionError, OverflowError):
         return False
@@ -123,11 +124,11 @@ FORMATS: dict[str, tuple[Callable[[str], bool], str]] = {
     "uuid": (_is_uuid, "a UUID such as 0b8a3f0e-6d0c-4c4e-9f0a-2f1d3c5b7a90"),
     "regex": (_is_regex, "a regular expression of at most 1,000 characters"),
 }
-"""Each format's check (of a text; may raise ValueError) and an example in words."""
+"""For each format, the check of a text (which may raise ValueError) and a description with an example."""
 
 
 def fits_format(value: object, name: str) -> bool:
-    """Return whether ``value`` fits format ``name``; whatever is no text fits, as JSON Schema has it."""
+    """Return whether ``value`` has the format ``name``. As in JSON Schema, values other than text always do."""
     if not isinstance(value, str):
         return True
     try:

@@ -1,4 +1,4 @@
-"""Whether every value of a param is harmless as an argument of a program: no option, and nothing a shell would read."""
+"""Decide whether all values of a param are harmless as an argument: no options, and no shell syntax."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ _LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 _DIGITS = frozenset("0123456789")
 _WORD = _LETTERS | _DIGITS | {"_"}
 SAFE = _WORD | frozenset("@%+=:,./-")
-"""Characters that have no meaning in any shell: ``shlex.quote`` leaves them as they are."""
+"""Characters that have no meaning in any shell; ``shlex.quote`` does not quote them."""
 SAFE_FIRST = _WORD | frozenset("./")
-"""Those that an argument may begin with: ``-`` makes it an option, and for some programs ``@`` and ``+`` do."""
+"""Characters with which an argument may begin: ``-`` begins an option, and so do ``@`` and ``+`` in some programs."""
 
 _TYPES = frozenset({"string", "integer", "number", "boolean", "null"})
 _FORMATS = frozenset({"date", "uuid"})
 
 
 def is_harmless(param: Param) -> bool:
-    """Return whether the schema of ``param`` admits only harmless values."""
+    """Return whether the schema of ``param`` allows only harmless values."""
     schema = param.schema
     if "const" in schema:
         return _is_harmless_value(schema["const"])
@@ -34,11 +34,11 @@ def is_harmless(param: Param) -> bool:
 
 
 def is_number(param: Param) -> bool:
-    """Return whether the schema of ``param`` admits nothing but numbers, booleans, and null."""
+    """Return whether the schema of ``param`` allows only numbers, booleans, and null."""
     schema = param.schema
     choices = [schema["const"]] if "const" in schema else schema.get("enum")
     if choices is not None:
-        return all(each is None or isinstance(each, bool | int | float) for each in choices)
+        return all(choice is None or isinstance(choice, bool | int | float) for choice in choices)
     return bool(param.types) and {"string", "array", "object"}.isdisjoint(param.types)
 
 
@@ -49,9 +49,9 @@ def _is_harmless_value(value: Any) -> bool:
 
 
 def is_harmless_pattern(pattern: str) -> bool:
-    """Return whether a regular expression matches harmless texts alone, as a whole: ``^[a-z][a-z0-9-]*$``.
+    """Return whether a regular expression matches only harmless texts, and these as a whole: ``^[a-z][a-z0-9-]*$``.
 
-    Constructs that this small reader does not know (flags, negated classes, ``.``) count as harmful.
+    Constructs that this small parser does not know (flags, negated classes, ``.``) count as harmful.
     """
     try:
         return _Reader(pattern).read()
@@ -64,7 +64,7 @@ class _Unknown(Exception):
 
 
 class _Reader:
-    """Reads a pattern; all that it matches must lie in :data:`SAFE`, and begin with one of :data:`SAFE_FIRST`."""
+    """Parses a pattern whose matches must consist of :data:`SAFE`, and begin with one of :data:`SAFE_FIRST`."""
 
     def __init__(self, pattern: str) -> None:
         self._text = pattern
@@ -90,7 +90,7 @@ class _Reader:
         return False
 
     def _branch(self, *, first: bool) -> bool:
-        """Read items up to an end; return whether they may match nothing. ``first``: what they match may come first."""
+        """Read the items of a branch; return whether they may match nothing. ``first``: they may come first."""
         empty = True
         while not self._at_end():
             optional = self._item(first=first and empty)
@@ -124,7 +124,7 @@ class _Reader:
                 raise _Unknown
 
     def _quantifier(self) -> int:
-        """Skip a quantifier; return the least number of repetitions that matters: 0, or 1."""
+        """Skip a quantifier; return the smallest number of repetitions, at most 1."""
         least = 1
         if self._skip("*", "?"):
             least = 0

@@ -1,4 +1,4 @@
-"""Checks with the jsonschema library, with messages for people. Imported only where a schema needs it."""
+"""Check values with the library jsonschema, which is imported only if a schema needs it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _check_of(name: str) -> Callable[[object], bool]:
 _CHECKER = _format_checker()
 
 MOST_ERRORS = 100
-"""Faults of one value that are looked for."""
+"""The largest number of problems of one value."""
 
 Errors = Iterator[ValidationError]
 
@@ -61,7 +61,7 @@ def _check_additional_properties(validator: Any, allowed: Any, instance: Any, sc
     extra = [
         name
         for name in instance
-        if name not in known and not any(is_too_long(each, name) or matches(each, name) for each in patterns)
+        if name not in known and not any(is_too_long(pattern, name) or matches(pattern, name) for pattern in patterns)
     ]
     if allowed is False and extra:
         named = ", ".join(map(show, extra[:5])) + (", …" if len(extra) > 5 else "")
@@ -76,7 +76,7 @@ def _check_unique_items(_: Any, unique: bool, instance: Any, schema: Mapping[str
         return
     seen: dict[str, int] = {}
     for index, item in enumerate(instance):
-        # As text: strings have a hash that nobody can guess, numbers do not.
+        # As text: nobody can predict the hashes of strings, but those of numbers.
         first = seen.setdefault(_canonical(item), index)
         if first != index:
             yield ValidationError(f"item {index} is the same as item {first}: {show(item)}")
@@ -84,7 +84,7 @@ def _check_unique_items(_: Any, unique: bool, instance: Any, schema: Mapping[str
 
 
 def _canonical(value: Any) -> str:
-    """Return a text that is the same for values that JSON Schema calls equal: 1 and 1.0, not 1 and true."""
+    """Return a text that is equal for values that are equal in JSON Schema: 1 and 1.0, but not 1 and true."""
     return json.dumps(_with_whole_numbers(value), sort_keys=True)
 
 
@@ -99,7 +99,7 @@ def _with_whole_numbers(value: Any) -> Any:
 
 
 def _check_multiple_of(_: Any, factor: float, instance: Any, schema: Mapping[str, Any]) -> Errors:  # noqa: ARG001
-    # By the digits as they are written, and without end: 0.3 is a multiple of 0.1.
+    # Computed from the decimal digits, without rounding: 0.3 is a multiple of 0.1.
     if isinstance(instance, bool) or not isinstance(instance, int | float):
         return
     if Fraction(repr(instance)) % Fraction(repr(factor)):
@@ -117,7 +117,7 @@ _Validator: Any = _extend(
         "multipleOf": _check_multiple_of,
     },
 )
-"""JSON Schema with regular expressions of RE2 and ``uniqueItems``, both in linear time, and ``multipleOf``, exact."""
+"""JSON Schema with linear-time regular expressions (RE2) and ``uniqueItems``, and an exact ``multipleOf``."""
 
 
 @lru_cache(maxsize=4096)
@@ -126,7 +126,7 @@ def _validator(schema: str) -> Any:
 
 
 def faults_of(schema: Mapping[str, Any], value: Any) -> list[str]:
-    """Return the faults of ``value``, each as ``": message"`` or ``".path: message"``."""
+    """Return the problems of ``value``, each as ``": message"`` or ``".path: message"``."""
     validator = _validator(json.dumps(dict(schema), sort_keys=True))
     try:
         found = islice(validator.iter_errors(value), MOST_ERRORS)
@@ -159,8 +159,8 @@ def _message(error: ValidationError) -> str:
     if keyword in ("pattern", "patternProperties", "additionalProperties", "uniqueItems"):
         return error.message
     if keyword in ("anyOf", "oneOf"):
-        return f"{value} fits {'none' if not _fits_some(error) else 'more than one'} of the alternatives"
-    return error.message if len(error.message) < 300 else f"{value} does not fit {keyword}"
+        return f"{value} matches {'none' if not _fits_some(error) else 'more than one'} of the alternatives"
+    return error.message if len(error.message) < 300 else f"{value} is not valid for {keyword}"
 
 
 def _fits_some(error: ValidationError) -> bool:

@@ -1,4 +1,4 @@
-"""Programs that run what they are given: as code, or as another command."""
+"""Programs that run their arguments, as code or as another command."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _SHELLS = _POSIX_SHELLS | _words("elvish es fish hush osh rc sash xonsh ysh")
 _SCRIPTED = _SHELLS | _words(
     "python pythonw pypy perl ruby jruby node nodejs php php-cgi lua luajit rscript tclsh wish"
 )
-"""Interpreters that take a file first, and then arguments that are the file's own."""
+"""Interpreters whose first argument is a file; the following arguments are passed to it."""
 
 _WITH_CODE = _POSIX_SHELLS | _words("python pythonw pypy")
-"""Interpreters that take code after ``-c``, and then arguments that are the code's own; PowerShell runs those, too."""
+"""Interpreters with code after ``-c``; the following arguments are passed to it. (PowerShell would run them.)"""
 
 _INTERPRETERS = _SCRIPTED | _words(
     """
@@ -64,16 +64,16 @@ _WORDS_TOO = _words(
     time timeout tmux tox view volta watch yarn
     """
 )
-"""Such programs whose names are words as well: elsewhere than in the first place they need a slash to count."""
+"""Such programs whose names are common words: after the first argument, they count only with a slash."""
 
 _LOADERS = ("ld-linux", "ld-musl", "ld.so", "ld64.so")
-"""How the names of dynamic loaders begin, which run the program that they are given."""
+"""The prefixes of the names of dynamic loaders, which run the program in their arguments."""
 
 _ALL = _INTERPRETERS | _WRAPPERS | _WORDS_TOO
 _VERSIONED = re.compile(r"(?P<name>[a-z+_-]*[a-z])(?:[-_.]?[0-9][\w.]*(?:-[\w.-]+)?)?(?:\.exe)?\Z")
 _BUILD = re.compile(r"[-.](?:static|dbg|debug)(?=(?:\.exe)?\Z)")
 _CODE_FLAG = re.compile(r"-[abdefhiklnprstuvxBEHIPST]*c\Z")
-"""``-c`` among flags that take no word of their own: after ``bash -Oc extglob``, the code comes later."""
+"""``-c`` among flags without an argument of their own. With one, as in ``bash -Oc extglob``, the code comes later."""
 
 _MAYBE_CODE_FLAG = re.compile(r"-[a-zA-Z]*c\Z")
 
@@ -81,7 +81,7 @@ _RUNS_NEXT = re.compile(
     r"--?(?:[a-z]+-)*(?:cmd|command|compress-program|editor|eval|exec|execute|expression|extcmd|hook|pager|rsh"
     r"|receive-pack|script|shell|upload-pack)\Z"
 )
-"""Options of many programs whose next argument is a command or code."""
+"""Options of many programs that are followed by a command or code."""
 
 _RUNS_NEXT_OF = {
     "bsdtar": _words("-I"),
@@ -100,15 +100,15 @@ _RUNS_NEXT_OF = {
     "curl": _words("-K --config"),
     "zip": _words("-TT --unzip-command"),
 }
-"""Such options, or commands, of single programs."""
+"""Such options, or subcommands, of particular programs."""
 
 
 UNKNOWN = ""
-"""Stands for an argument that only a run knows; as a program it may be any."""
+"""An argument that is known only in a run; as a program, it may be any program."""
 
 
 def that_runs_arguments(argv: Sequence[object]) -> str | None:
-    """Return the first of some arguments that names an interpreter or a wrapper, or None."""
+    """Return the first argument that is an interpreter or a wrapper, or None."""
     for index, argument in enumerate(argv):
         if not isinstance(argument, str) or (index and any(map(str.isspace, argument))):
             continue  # a number, or a sentence
@@ -125,7 +125,7 @@ def that_runs_arguments(argv: Sequence[object]) -> str | None:
 
 
 def that_runs_next(argv: Sequence[object]) -> str | None:
-    """Return the last of ``argv`` if it is an option that runs what follows it, as in ``[tar, -I]``; else None."""
+    """Return the last argument if it is an option that runs the next one, as in ``[tar, -I]``; otherwise None."""
     last = argv[-1]
     if len(argv) < 2 or not isinstance(last, str) or not isinstance(argv[0], str):
         return None
@@ -134,17 +134,17 @@ def that_runs_next(argv: Sequence[object]) -> str | None:
 
 
 def is_code_of_a_shell(argv: Sequence[object], index: int) -> bool:
-    """Return whether an argument is code that a shell reads, as in ``[sh, -c, CODE]``."""
+    """Return whether an argument is code for a shell, as in ``[sh, -c, CODE]``."""
     before = argv[:index]
     flag = before[-1] if before else None
-    shells = any(isinstance(each, str) and _name_of(each) in _SHELLS for each in before)
+    shells = any(isinstance(argument, str) and _name_of(argument) in _SHELLS for argument in before)
     return shells and isinstance(flag, str) and _MAYBE_CODE_FLAG.match(flag) is not None
 
 
 def takes_arguments(argv: Sequence[object]) -> bool:
-    """Return whether what follows ``argv`` are arguments of a file or code in it: ``[python3, report.py]``.
+    """Return whether arguments after ``argv`` are passed to a file or code in it: ``[python3, report.py]``.
 
-    True also of a program that is no interpreter or wrapper, and names none.
+    This is also true if ``argv`` has no interpreter or wrapper.
     """
     if that_runs_arguments(argv) is None:
         return True
@@ -154,7 +154,7 @@ def takes_arguments(argv: Sequence[object]) -> bool:
         return False
     if _CODE_FLAG.match(rest[0]):
         return name in _WITH_CODE and len(rest) > 1 and not rest[1].startswith("-")
-    # A word without a dot or a slash may be a command of the interpreter's own, such as `node inspect`.
+    # A word without a dot or a slash may be a subcommand, such as `node inspect`.
     return name in _SCRIPTED and not rest[0].startswith("-") and not {".", "/"}.isdisjoint(rest[0])
 
 

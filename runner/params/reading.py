@@ -1,4 +1,4 @@
-"""The params that words such as ``day=2026-11-23`` give, read by their declared types."""
+"""Read params from arguments such as ``day=2026-11-23``, by their declared types."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from runner.yaml_reader.problem import one_line
 from runner.yaml_reader.reader import read_text
 
 
-def read_params(job: JobSpec, words: Iterable[str]) -> dict[str, Any]:
-    """Return the params that words such as ``day=2026-11-23`` and ``limit=5`` give, read by declared type.
+def read_params(job: JobSpec, arguments: Iterable[str]) -> dict[str, Any]:
+    """Return the params of arguments such as ``day=2026-11-23`` and ``limit=5``, read by their declared types.
 
     Raises:
-        InvalidParams: a word without ``=``, an undeclared name, a name given twice or a value that cannot
-            be read as its declared type; all of them in one message.
+        InvalidParams: an argument has no ``=``, a name is undeclared or given twice, or a value does not have its
+            declared type. The message lists all of them.
     """
     found: dict[str, Any] = {}
     faults: list[str] = []
-    for word in words:
-        name, equals, text = word.partition("=")
+    for argument in arguments:
+        name, equals, text = argument.partition("=")
         if not equals or not name:
-            faults.append(f"{one_line(word)!r} has no {'name' if equals else 'value'}, write NAME=VALUE")
+            faults.append(f"{one_line(argument)!r} has no {'name' if equals else 'value'}, write NAME=VALUE")
             continue
         param = job.params.get(name)
         if param is None:
@@ -44,21 +44,20 @@ def read_params(job: JobSpec, words: Iterable[str]) -> dict[str, Any]:
 
 
 def read_value(param: Param, text: str) -> Any:
-    """Return the value that ``text`` has as one of the param's types, tried in their order.
+    """Return the value of ``text`` for a param; its types are tried in order.
 
-    Text stays as it is where the type allows text; else it is read as YAML, and JSON is YAML. A param
-    without a type takes YAML where that gives a value, else the text.
+    If the type is text, the text is returned unchanged. Otherwise it is read as YAML, which includes JSON. For a param
+    without a type, it is read as YAML, or returned unchanged if it is not YAML.
 
     Raises:
-        ValueError: naming the type.
+        ValueError: the text has none of the types; the message names them.
     """
     types = param.types or _types_of_choices(param)
     value: Any
     if not types:
         value, fault = _as_yaml(text)
         return text if fault else value
-    # A union with text gives the other types the first word: "5" of [string, integer] stays text only
-    # because string comes first there.
+    # The order of the types matters: for [string, integer], "5" is text.
     value, fault = _as_yaml(text) if set(types) != {"string"} else (None, None)
     for name in types:
         if name == "string":
@@ -70,7 +69,7 @@ def read_value(param: Param, text: str) -> Any:
 
 
 def _types_of_choices(param: Param) -> tuple[str, ...]:
-    """Return the types of ``enum`` and ``const`` where they tell that text is meant."""
+    """Return ``("string",)`` if all values of ``enum`` or ``const`` are text; otherwise no types."""
     choices = param.schema.get("enum", [param.schema["const"]] if "const" in param.schema else [])
     return ("string",) if choices and all(isinstance(choice, str) for choice in choices) else ()
 

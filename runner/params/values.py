@@ -1,4 +1,4 @@
-"""One value of a param in words: its type, its choices, and how a message shows it."""
+"""Describe values of params in messages, and check their types and patterns."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ ARTICLES = {
     "null": "null",
 }
 _MOST_CHOICES = 50
-"""Choices told of an ``enum``."""
+"""The largest number of values of an ``enum`` in a message."""
 
 
 def is_type(value: Any, name: str) -> bool:
+    """Return whether a value has a type of JSON Schema."""
     if name == "string":
         return isinstance(value, str)
     if name == "boolean":
@@ -39,7 +40,7 @@ def is_type(value: Any, name: str) -> bool:
 
 
 def pattern_fault(pattern: str | None, value: str) -> str | None:
-    """Return the reason why a text does not match a pattern, or None."""
+    """Return the message about a text that does not match a pattern, or None."""
     if pattern is None:
         return None
     if len(value) > MOST_TEXT:
@@ -51,13 +52,13 @@ def pattern_fault(pattern: str | None, value: str) -> str | None:
 
 
 def show_choices(choices: Sequence[Any]) -> str:
-    """Return choices for a message, the first of many."""
+    """Return choices for a message, only the first ones if there are many."""
     more = ", …" if len(choices) > _MOST_CHOICES else ""
     return ", ".join(map(show, choices[:_MOST_CHOICES])) + more
 
 
 def show(value: Any) -> str:
-    """Return a value as JSON for a message, cut where it is long."""
+    """Return a value as JSON for a message, truncated if it is long."""
     try:
         text = json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError):

@@ -1,7 +1,8 @@
-"""Names of environment variables that may hold what a submitter gives.
+"""Decide which environment variables may hold values of a submitter.
 
-The environment of a run reaches every program that it starts. A name is safe if nothing but the job reads it: it is
-plain, it belongs to no known program, and no word of it says that a program looks for code, options, or a server there.
+All programs that a run starts inherit its environment. A name is safe if only the job reads the variable: it has no
+special characters, it belongs to no known program, and no part of it suggests that a program finds code, options, or a
+server there.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ def _words(text: str) -> frozenset[str]:
 
 
 _OWN = "PARAM_"
-"""What the runner's own names of params begin with."""
+"""The prefix of the variables in which the runner passes params."""
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 
@@ -37,7 +38,7 @@ _NAMES = _words(
     ZIPOPT
     """
 )
-"""Names that shells, the C library, and common programs read, and that no rule below covers."""
+"""Names that shells, the C library, and common programs read, and that the rules below do not cover."""
 
 _FAMILIES = tuple(
     _words(
@@ -59,7 +60,7 @@ _FAMILIES = tuple(
     """
     )
 )
-"""How the names of families begin that loaders, interpreters, and common programs read."""
+"""Prefixes of names that loaders, interpreters, and common programs read."""
 
 _WORDS = _words(
     """
@@ -69,13 +70,13 @@ _WORDS = _words(
     RUBY SHELL SOCK SOCKET SSH STARTUP SYSROOT TERMINAL TMPDIR TOOLCHAIN TUNABLES WRAPPER
     """
 )
-"""Words of a name that say that a program finds code, options, or a server there."""
+"""Parts of a name that suggest that a program finds code, options, or a server there."""
 
 _ENDINGS = ("PATH", "PRELOAD", "OPTS", "OPTIONS", "FLAGS", "PROXY", "EDITOR", "PAGER", "HOME", "SHELL")
 
 
 def is_safe_name(name: str) -> bool:
-    """Return whether a variable of this name may hold what a submitter gives; case makes no difference."""
+    """Return whether a variable may hold a value of a submitter; the case of its name does not matter."""
     upper = name.upper()
     if not _PLAIN.match(name):
         return False

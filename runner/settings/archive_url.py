@@ -1,4 +1,4 @@
-"""Read ``archive_url``, and find its value."""
+"""Read and check ``archive_url``."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from runner.settings.redis_url import BadUrl, look_up
 
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
 _SAME = {"sqlite3": SQLITE, "postgres": POSTGRESQL, "postgresql+psycopg": POSTGRESQL, "sqlite+pysqlite": SQLITE}
-"""What other programs write for the same."""
-_FORMS = "sqlite:///FILE, postgresql://HOST/DATABASE, env:NAME or file:PATH"
+"""The schemes of other programs for the same databases."""
+_FORMS = "sqlite:///FILE, postgresql://HOST/DATABASE, env:NAME, or file:PATH"
 
 
 def look_up_archive(value: str, project: Path, environ: Mapping[str, str]) -> str:
-    """Return the URL that ``value`` means, in canonical form: ``env:`` and ``file:`` are looked up.
+    """Return the canonical URL of ``value``, which may be ``env:NAME`` or ``file:PATH``.
 
     Raises:
-        BadUrl: with a message that fits after the option's name.
+        BadUrl: there is no valid URL; the message completes a sentence that begins with the option's name.
     """
     return look_up(value, project, environ, of="database", read=partial(canonical_archive, project=project))
 
@@ -31,11 +31,11 @@ def canonical_archive(url: str, project: Path) -> str:
     """Return ``url`` as ``sqlite:////ABSOLUTE/PATH`` or ``postgresql://…``.
 
     Args:
-        url: of the database.
-        project: the folder that the path of a SQLite file is relative to.
+        url: the URL of the database.
+        project: the folder to which the path of a SQLite file is relative.
 
     Raises:
-        BadUrl: it is neither, or is not complete.
+        BadUrl: it is neither, or it is incomplete.
     """
     scheme, colon, rest = url.partition("://")
     scheme = _SAME.get(scheme.lower(), scheme.lower())
@@ -43,7 +43,7 @@ def canonical_archive(url: str, project: Path) -> str:
         # Not shown: it may be a password that came from a file or a variable.
         raise BadUrl(f"is not a URL, write {_FORMS}" if url else f"is empty, write {_FORMS}")
     if any(char.isspace() for char in url):
-        raise BadUrl("holds a space, write %20 where one is meant")
+        raise BadUrl("has a space, write %20 instead")
     if scheme == SQLITE:
         return _sqlite(rest, project)
     if scheme != POSTGRESQL:
@@ -53,7 +53,7 @@ def canonical_archive(url: str, project: Path) -> str:
 
 
 def sqlite_file(url: str) -> Path | None:
-    """Return the file of a canonical URL; None if it is not of SQLite."""
+    """Return the file of a canonical SQLite URL; None for another database."""
     scheme, _, rest = url.partition("://")
     return Path(unquote(rest[1:])) if scheme == SQLITE else None
 
@@ -65,24 +65,21 @@ def _sqlite(rest: str, project: Path) -> str:
         raise BadUrl("names no file, write sqlite:///runner.db, or sqlite:////var/lib/runner.db (four slashes)")
     if unquote(rest[1:]).startswith((":memory:", "file:")):
         raise BadUrl("is not kept in a file, write sqlite:///runner.db")
-    # As SQLAlchemy has it: three slashes for a relative path, four for an absolute one.
+    # As in SQLAlchemy, three slashes begin a relative path, and four an absolute one.
     path = os.path.normpath(project / unquote(rest[1:]))
     return f"{SQLITE}:///{path.replace('%', '%25')}"
 
 
 def _postgresql(url: str) -> str:
     if "#" in url:
-        raise BadUrl("holds a #, write %23 (in a password, also %2F for / and %40 for @)")
+        raise BadUrl("has a #, write %23 instead (in a password, also %2F for / and %40 for @)")
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise BadUrl(
-            "has no sound host and port; in a password, special characters are written as %2F for /, %23 for #, "
-            "%40 for @"
-        ) from None
+        raise BadUrl("has no valid host and port; in a password, write %2F for /, %23 for #, and %40 for @") from None
     if port == 0:
-        raise BadUrl("has port 0, write the port PostgreSQL listens on, such as 5432")
+        raise BadUrl("has port 0, write the port of PostgreSQL, such as 5432")
     if not parts.hostname and not re.search(r"[?&](host|service)=", url):
         raise BadUrl("has no host, write postgresql://HOST/DATABASE, or postgresql:///DATABASE?host=/run/postgresql")
     if not parts.path.strip("/") and not re.search(r"[?&](dbname|service)=", url):

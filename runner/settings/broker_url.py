@@ -1,4 +1,4 @@
-"""Read ``broker_url``: absent, the broker is Redis; with ``amqp://`` or ``amqps://``, RabbitMQ carries hints."""
+"""Read and check ``broker_url``, the URL of a RabbitMQ that notifies workers; without it, Redis notifies them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FORM = "amqp://USER:PASSWORD@HOST:5672/VHOST, amqps://…, env:NAME, or file:PA
 _ADVICE = "write it in percent-encoding: %2F for /, %23 for #, %40 for @"
 
 _OPTIONS = {
-    # RabbitMQ's names first, then those of Kombu and py-amqp.
+    # The names of RabbitMQ first, then those of Kombu and py-amqp.
     "cacertfile": "ca_certs",
     "cafile": "ca_certs",
     "ca_certs": "ca_certs",
@@ -41,7 +41,7 @@ _FILES = ("ca_certs", "certfile", "keyfile")
 
 @dataclass(frozen=True, slots=True)
 class BrokerAddress:
-    """The address of one RabbitMQ server, and the login. ``tls``: None without TLS, else what was said of it."""
+    """The address of one RabbitMQ server, and the login. ``tls``: the options of TLS, or None without TLS."""
 
     host: str
     port: int
@@ -59,14 +59,14 @@ class BrokerAddress:
 
     @property
     def url(self) -> str:
-        """The address with the password, for Kombu; what it says of TLS is in :attr:`tls`."""
+        """The address with the password, for Kombu; options of TLS are in :attr:`tls`."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         login = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}"
         return f"amqp://{login}@{host}:{self.port}/{quote(self.vhost, safe='')}"
 
 
 def look_up_broker(value: str | None, redis_url: str, project: Path, environ: Mapping[str, str]) -> str | None:
-    """Return the URL of RabbitMQ that ``value`` means; None if the broker is the Redis of ``redis_url``.
+    """Return the URL of RabbitMQ for ``value``; None if the broker is the Redis of ``redis_url``.
 
     Raises:
         BadUrl: with a message that fits after the option's name.
@@ -79,10 +79,10 @@ def look_up_broker(value: str | None, redis_url: str, project: Path, environ: Ma
         if ";" not in url:
             read_broker(url)
             return url
-        each = [part for part in url.split(";") if part]
-        for part in each:
+        parts = [part for part in url.split(";") if part]
+        for part in parts:
             read_broker(part)
-        return ";".join(each)
+        return ";".join(parts)
     try:
         found = canonical(url)
     except BadUrl:
@@ -91,77 +91,77 @@ def look_up_broker(value: str | None, redis_url: str, project: Path, environ: Ma
         raise BadUrl(f"{named}{guess or ', write ' + _FORM}") from None
     if found != redis_url:
         raise BadUrl(
-            "names another Redis, or another database, than redis_url: record and message are written in one step; "
+            "is another Redis or database than redis_url, but record and message are written in one step; "
             "remove broker_url, or write amqp:// for RabbitMQ"
         )
     return None
 
 
 def read_brokers(url: str) -> tuple[BrokerAddress, ...]:
-    """Return the addresses in a sound ``broker_url``, which are tried in this order."""
-    return tuple(read_broker(each) for each in url.split(";"))
+    """Return the addresses in a valid ``broker_url``, in the order in which they are tried."""
+    return tuple(read_broker(part) for part in url.split(";"))
 
 
 def read_broker(url: str) -> BrokerAddress:
     """Parse ``amqp[s]://[USER:PASSWORD@]HOST[:PORT][/VHOST][?OPTION=VALUE…]``.
 
     Raises:
-        BadUrl: it does not say that.
+        BadUrl: it does not have this form.
     """
     scheme = _SCHEMES.get(url.partition("://")[0].lower(), "")
     if any(char.isspace() for char in url):
-        raise BadUrl("holds a space, write %20 where one is meant")
+        raise BadUrl("has a space, write %20 instead")
     if "#" in url:
-        raise BadUrl(f"holds a #; in a password, {_ADVICE}")
+        raise BadUrl(f"has a #; in a password, {_ADVICE}")
     try:
         parts = urlsplit(f"{scheme}{url[url.index('://') :]}")
         port = parts.port
     except ValueError:
-        raise BadUrl(f"has no sound host and port; in a password, {_ADVICE}") from None
+        raise BadUrl(f"has no valid host and port; in a password, {_ADVICE}") from None
     if not parts.hostname:
         raise BadUrl(f"has no host, write {scheme}://HOST:{_PORTS[scheme]}/VHOST")
     if "," in parts.netloc.rpartition("@")[2]:
-        raise BadUrl("names several hosts, write one URL for each, with ; between them")
+        raise BadUrl("has several hosts, write a URL for each of them, separated by ;")
     if port == 0:
-        raise BadUrl(f"has port 0, write the port RabbitMQ listens on, such as {_PORTS[scheme]}")
+        raise BadUrl(f"has port 0, write the port of RabbitMQ, such as {_PORTS[scheme]}")
     vhost = unquote(parts.path.removeprefix("/")) or "/"
     if "/" in parts.path.removeprefix("/").removesuffix("/"):
         raise BadUrl("has a / in the virtual host, write %2F")
-    said = _read_options(parts.query, scheme)
+    options = _read_options(parts.query, scheme)
     user, password = unquote(parts.username or "") or "guest", unquote(parts.password or "")
     if parts.username is None:
-        password = "guest"  # noqa: S105 - RabbitMQ's own default, which it accepts from this host alone
+        password = "guest"  # noqa: S105 - the default of RabbitMQ, which accepts it only from its own host
     return BrokerAddress(
-        unquote(parts.hostname), port or _PORTS[scheme], user, password, vhost, said if scheme == "amqps" else None
+        unquote(parts.hostname), port or _PORTS[scheme], user, password, vhost, options if scheme == "amqps" else None
     )
 
 
 def _read_options(query: str, scheme: str) -> dict[str, Any]:
-    said: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         known = _OPTIONS.get(name)
         if known is None:
-            raise BadUrl(f"has an option {name[:40]}{did_you_mean(name, list(_OPTIONS)) or ', which is not known'}")
+            raise BadUrl(f"has an option {name[:40]}{did_you_mean(name, list(_OPTIONS)) or ', which is unknown'}")
         if scheme != "amqps":
-            raise BadUrl(f"has {name} in a URL without TLS, write amqps:// in front, or leave it out")
+            raise BadUrl(f"has {name} in a URL without TLS, begin it with amqps://, or remove {name}")
         if known == "verify":
             word = value.strip().lower().removeprefix("ssl.")
             if word not in _VERIFY:
                 raise BadUrl(f"has {name}={value[:40]}, write verify_peer or verify_none")
-            said[known] = _VERIFY[word]
+            found[known] = _VERIFY[word]
         elif not value:
             raise BadUrl(f"has {name} without a value")
         else:
-            said[known] = value
-    return said
+            found[known] = value
+    return found
 
 
 def broker_secrets(url: str | None, *, hidden: bool) -> tuple[str, ...]:
-    """Return the secrets in a sound ``broker_url``: passwords, decoded and as written.
+    """Return the secrets in a valid ``broker_url``: passwords, decoded and as written.
 
     Args:
-        url: as the settings hold it.
-        hidden: whether all of it but the scheme is a secret, since it came from a variable or a file.
+        url: the URL in canonical form.
+        hidden: whether the whole URL except its scheme is a secret, because it came from a variable or a file.
     """
     if url is None:
         return ()

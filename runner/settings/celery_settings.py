@@ -1,4 +1,4 @@
-"""The ``celery:`` section of ``runner.yaml``: which settings pass through, and which the runner owns."""
+"""The ``celery:`` section of ``runner.yaml``: settings that are passed on, and those that the runner sets itself."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TRUTH = "the runner's promises about runs depend on it"
 _MESSAGES = "the runner names its own queues and exchanges, set namespace to keep projects apart"
 _BEAT = "Celery's beat is not used"
 _DELIVERY = "set delivery of a job (at_least_once, which is the default, or at_most_once), or defaults.delivery"
-_TAKERS = "a worker prefetches nothing, each of its takers takes its own next run"
+_TAKERS = "a worker prefetches nothing, each of its takers fetches its own next run"
 _TEMPLATE = "a worker forks its takers from a template, and replaces a dead one at once"
 
 OWNED: Final[Mapping[str, str]] = MappingProxyType(
@@ -96,10 +96,10 @@ OWNED: Final[Mapping[str, str]] = MappingProxyType(
         "worker_enable_soft_shutdown_on_idle": "set worker.shutdown_grace",
     }
 )
-"""Settings that are refused, and what to do instead."""
+"""Settings that are refused, with the alternatives."""
 
 _OWNED_FAMILIES = (
-    # The first that fits, after OWNED.
+    # Patterns for settings that are not in OWNED; the first match counts.
     (r"broker_(read_|write_)?url|broker_(host|port|user|password|vhost|transport)", _REDIS),
     (r"broker_.*", _CONNECTION),
     (r"redis_.*", _CONNECTION),
@@ -129,7 +129,7 @@ class CelerySettings:
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if not isinstance(value, Mapping):
-            report(path, f"expected a mapping of Celery's settings, got {describe(value)}")
+            report(path, f"expected a mapping of Celery settings, got {describe(value)}")
             return INVALID
         passed = {name: item for name, item in value.items() if self._passes(name, (*path, name), report)}
         return MappingProxyType(passed) if len(passed) == len(value) else INVALID
@@ -144,7 +144,7 @@ class CelerySettings:
             return True
         lower = name.lower()
         plain = lower.removeprefix("celery_").replace("celeryd_", "worker_")
-        guess = next((each for each in (lower, plain) if each in known), None)
+        guess = next((setting for setting in (lower, plain) if setting in known), None)
         close = f", did you mean {guess}?" if guess else did_you_mean(plain, known)
         report(path, f"is not one of Celery's lower-case settings{close}", on_key=True)
         return False

@@ -1,4 +1,4 @@
-"""Find the project's folder: ``--project``, ``RUNNER_PROJECT``, or upwards from the working folder."""
+"""Find the folder of the project: by ``--project``, ``RUNNER_PROJECT``, or a search from the working folder upwards."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ SETTINGS_FILE = "runner.yaml"
 JOBS_FOLDER = "jobs.d"
 
 FOUND_VARIABLE = "RUNNER_PROJECT_FOUND"
-"""Tells a process that ours started: the project in this folder was found by a search, though it is named here."""
+"""Set for processes that the runner starts: a search found the project in this folder, although it is named there."""
 
-_INIT = "runner init makes a project; --project DIR or RUNNER_PROJECT names one that is elsewhere"
+_INIT = "runner init creates a project; use --project DIR or RUNNER_PROJECT for one that is elsewhere"
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The project's folder, an absolute path. ``found``: a search found it, nobody named it."""
+    """The folder of a project, an absolute path. ``found``: a search found it; otherwise the user named it."""
 
     folder: Path
     found: bool
 
 
 def project_variables(folder: Path, *, found: bool) -> dict[str, str]:
-    """Return the variables by which a process that ours starts finds the project, and knows how it was found."""
+    """Return the variables that tell a child process the project, and whether a search found it."""
     return {"RUNNER_PROJECT": str(folder), FOUND_VARIABLE: str(folder) if found else ""}
 
 
 def find_project(project: str | Path | None, environ: Mapping[str, str], cwd: Path) -> Place:
-    """Return the project's folder.
+    """Return the folder of the project.
 
-    A project is a folder with ``runner.yaml`` or ``jobs.d``. What was named explicitly is taken as it is or
-    refused; the search upwards ends at the home folder (included), or at the root for a folder outside of it.
+    A project is a folder with ``runner.yaml`` or ``jobs.d``. A folder that is named must be one. Otherwise the search
+    goes upwards, to the home folder, or to the root if it starts outside the home folder.
 
     Raises:
-        NoProject: there is none.
+        NoProject: there is no project.
         InvalidSettings: its path has a control character.
     """
     place = _find(project, environ, cwd)
@@ -51,42 +51,42 @@ def find_project(project: str | Path | None, environ: Mapping[str, str], cwd: Pa
 
 
 def check_path(folder: Path) -> None:
-    """Refuse a path that cannot stand in a line of a crontab, of a unit of systemd, or of any other text we generate.
+    """Refuse a path that cannot be part of a crontab, a systemd unit, or other generated text.
 
     Raises:
         InvalidSettings: it has a control character.
     """
     if has_control(str(folder)):
         raise InvalidSettings(
-            f"the project's path has a control character, such as a line end: {str(folder)!r}",
+            f"the path of the project has a control character, such as a line break: {str(folder)!r}",
             hint="rename the folder",
         )
 
 
 def check_found(folder: Path, trust: Trust) -> None:
-    """Refuse a project that a search found and somebody else could have put there.
+    """Refuse a project that a search found, if another user may have put it there.
 
-    Without this, a runner.yaml that somebody left in /tmp would run code as whoever works below /tmp.
+    Otherwise a ``runner.yaml`` in /tmp could run code as every user who works in a folder below /tmp.
 
     Raises:
-        InvalidSettings: it is another user's, or anybody can write to it.
+        InvalidSettings: the folder belongs to another user, or anybody can write to it.
     """
     status = folder.stat()
     if trust.is_open(folder, status):
         raise InvalidSettings(
-            f"{folder} is a project that anybody can write to, and jobs run with your rights",
+            f"anybody can write to the project {folder}, and its jobs would run with your permissions",
             hint=f"chmod o-w {shlex.quote(str(folder))}, or name the project with --project DIR",
         )
     for path in (folder, folder / SETTINGS_FILE):
         try:
             owner = trust.stranger(path, path.stat().st_uid)
         except OSError:
-            continue  # whoever reads it says what is wrong
+            continue  # reading it reports the error
         if owner is not None:
             quoted = shlex.quote(str(folder))
             raise InvalidSettings(
-                f"{path} belongs to {owner}, and jobs of the project would run with your rights",
-                hint=f"if you trust {owner}, name the project: --project {quoted}, or trust it for good: "
+                f"{path} belongs to {owner}, and jobs of the project would run with your permissions",
+                hint=f"if you trust {owner}, name the project: --project {quoted}, or trust it permanently: "
                 f"{VARIABLE}={quoted}, or {SETTING} in ~/.config/runner/config.yaml",
             )
 
@@ -97,13 +97,13 @@ def environment_file(name: str) -> str:
 
 
 def is_project(folder: Path) -> bool:
-    """Return whether ``folder`` holds ``runner.yaml`` or ``jobs.d``."""
+    """Return whether ``folder`` has ``runner.yaml`` or ``jobs.d``."""
     try:
-        # Also a pipe or a link to nothing: whoever reads it says what is wrong, and no other project is taken instead.
+        # Also a pipe or a dangling link: reading it reports the error, and no other project is used by mistake.
         file = folder / SETTINGS_FILE
         return (os.path.lexists(file) and not file.is_dir()) or (folder / JOBS_FOLDER).is_dir()
     except OSError:
-        return False  # a folder that may not be looked into
+        return False  # a folder without permission to look into it
 
 
 def _find(project: str | Path | None, environ: Mapping[str, str], cwd: Path) -> Place:
@@ -112,7 +112,7 @@ def _find(project: str | Path | None, environ: Mapping[str, str], cwd: Path) -> 
         named = ("--project", project)
     elif "RUNNER_PROJECT" in environ:
         if not environ["RUNNER_PROJECT"]:
-            raise NoProject("RUNNER_PROJECT is set but empty", hint="unset it, or write the project's folder")
+            raise NoProject("RUNNER_PROJECT is set but empty", hint="unset it, or set it to the folder of the project")
         named = ("RUNNER_PROJECT", environ["RUNNER_PROJECT"])
     if named is not None:
         folder = _named(Path(named[1]), named[0], cwd)
@@ -134,11 +134,11 @@ def _named(path: Path, source: str, cwd: Path) -> Path:
     if not folder.exists():
         raise NoProject(f"{source}: there is no folder {folder}", hint=_INIT)
     if not folder.is_dir():
-        raise NoProject(f"{source}: {folder} is not a folder", hint=f"write the folder that holds {SETTINGS_FILE}")
+        raise NoProject(f"{source}: {folder} is not a folder", hint=f"name the folder that contains {SETTINGS_FILE}")
     if not is_project(folder):
         renamed = folder / "runner.yml"
         hint = f"rename {renamed} to {SETTINGS_FILE}" if renamed.exists() else _INIT
-        raise NoProject(f"{source}: {folder} holds neither {SETTINGS_FILE} nor {JOBS_FOLDER}", hint=hint)
+        raise NoProject(f"{source}: {folder} has neither {SETTINGS_FILE} nor {JOBS_FOLDER}", hint=hint)
     return folder
 
 

@@ -1,7 +1,7 @@
 """Cache the values of ``runner.yaml``, so that the next command need not import the YAML parser.
 
-Like the cache of the jobs, it is a convenience. A file that is not private to this user, or was made from other
-content or by other code, counts as absent, and a failure to write it is silent.
+Like the cache of the jobs, this is only an optimization. A cache file that is not private to this user, or that was
+made from other content or by other code, is ignored, and failing to write one is not an error.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _FORMAT = 1
 
 
 class DocumentCache:
-    """The cached documents in one state folder, a file each.
+    """The cached documents in a state folder, one file each.
 
     Args:
-        state_dir: the state folder that the project has unless ``runner.yaml`` names another. Nothing is cached until
-            the cache of the jobs has made the folder ``cache`` in it.
+        state_dir: the default state folder of the project. Nothing is cached until the cache of the jobs has created
+            the folder ``cache`` in it.
     """
 
     def __init__(self, state_dir: Path) -> None:
@@ -35,7 +35,7 @@ class DocumentCache:
         self._parsed: list[tuple[Document, bytes]] = []
 
     def read(self, data: bytes, name: str, size: int) -> Document:
-        """Return the document named ``name``: its cached values, or as :func:`read_bytes` reads ``data``."""
+        """Return the document ``name`` with cached values, or as :func:`read_bytes` reads it from ``data``."""
         document = self._load(name, data)
         if document is None:
             document = read_bytes(data, name, size)
@@ -43,11 +43,11 @@ class DocumentCache:
         return document
 
     def save(self) -> None:
-        """Keep the documents that had to be parsed and have no problems. Never raises."""
+        """Cache the documents that were parsed and have no problems. Never raises."""
         for document, data in self._parsed:
             with contextlib.suppress(OSError, ValueError, TypeError, RecursionError):
                 content = json.dumps(document.value, allow_nan=False, separators=(",", ":")).encode()
-                # A key that is a number would come back as a text.
+                # A key that is a number would be text in JSON.
                 is_same = json.loads(content) == document.value
                 if is_same and not document.problems and self._is_trusted():
                     replace_private(self._path(document.file), _header(data, content) + b"\n" + content)
@@ -59,7 +59,7 @@ class DocumentCache:
             header, _, content = read_private(self._path(name)).partition(b"\n")
             if header != _header(data, content):
                 return None
-            # A problem that is found later stands at a line, which is looked up in the text.
+            # The text is needed for the positions of problems that are found later.
             document = Document(name, data.decode().removeprefix("\ufeff"))
             document.value = json.loads(content)
         except (OSError, ValueError, RecursionError):

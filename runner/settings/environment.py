@@ -1,8 +1,8 @@
-"""``RUNNER_*`` variables: they override what ``runner.yaml`` says.
+"""Read ``RUNNER_*`` variables, which override ``runner.yaml``.
 
-The rule: ``RUNNER_`` and the option's path in capitals, ``RUNNER_REDIS_URL`` or ``RUNNER_WORKER_CONCURRENCY``.
-Lists are written with commas, lists of folders with colons as in ``PATH``. Mappings without fixed options
-(``defaults``, ``celery``) have no variable.
+The name of a variable is ``RUNNER_`` and the path of the option in capitals: ``RUNNER_WORKER_CONCURRENCY``. Lists are
+separated by commas, and lists of folders by colons, as in ``PATH``. Mappings with free keys (``defaults``, ``celery``)
+have no variable.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any
 from runner.model.option import Flag, Integer, ListOf, Section, ValueType, did_you_mean, options_of
 
 OTHERS = frozenset({"RUNNER_PROJECT", "RUNNER_EMBEDDED", "RUNNER_ENV"})
-"""Variables of the runner that are no options."""
+"""Variables of the runner that are not options."""
 
 _HANDED_DOWN = frozenset({"RUNNER_PROJECT_FOUND"})
-"""Set for processes that the runner starts."""
+"""Variables that the runner sets for its own processes."""
 
 _FOREIGN = frozenset(
     "RUNNER_" + name
@@ -26,14 +26,14 @@ _FOREIGN = frozenset(
         *("WORKSPACE", "ALLOW_RUNASROOT", "MANUALLY_TRAP_SIG"),
     )
 )
-"""Set by GitHub Actions in every step of a job."""
+"""Variables that GitHub Actions sets in every step."""
 
 _OWN_FAMILIES = ("RUNNER_PARAM_", "RUNNER_RUN_", "RUNNER_TEST_")
-"""Prefixes of what is handed to jobs and to tests."""
+"""Prefixes of variables for jobs and tests."""
 
 
 def variables(section: type, prefix: str = "RUNNER") -> Iterator[tuple[str, tuple[str, ...], ValueType]]:
-    """Yield the variable, the path in ``runner.yaml`` and the value_type of each option that has a variable."""
+    """Yield the variable, the path in ``runner.yaml``, and the type of each option that has a variable."""
     for declared in options_of(section):
         name = f"{prefix}_{declared.key.upper()}"
         if isinstance(declared.type, Section):
@@ -44,7 +44,7 @@ def variables(section: type, prefix: str = "RUNNER") -> Iterator[tuple[str, tupl
 
 
 def plain_value(text: str, value_type: ValueType) -> Any:
-    """Return the value that YAML would read from the text of a variable."""
+    """Return the value of a variable's text as YAML would have it."""
     split = getattr(value_type, "split", None)
     if split is not None:
         return split(text)
@@ -58,7 +58,7 @@ def plain_value(text: str, value_type: ValueType) -> Any:
 
 
 def unknown(environ: Mapping[str, str], known: frozenset[str]) -> Iterator[str]:
-    """Yield a warning for each ``RUNNER_*`` variable that nothing reads."""
+    """Yield a warning for each unknown ``RUNNER_*`` variable."""
     for name in sorted(environ):
         if not name.startswith("RUNNER_") or name in known | OTHERS | _FOREIGN | _HANDED_DOWN:
             continue

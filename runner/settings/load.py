@@ -1,4 +1,4 @@
-"""``runner.yaml``, with the ``RUNNER_*`` variables over it, becomes :class:`Settings`."""
+"""Read :class:`Settings` from ``runner.yaml`` and ``RUNNER_*`` variables."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ def load_settings(
     environ: Mapping[str, str] = os.environ,
     cwd: Path | None = None,
 ) -> Settings:
-    """Return the settings of the project: ``runner.yaml``, what ``RUNNER_ENV`` names and the variables over it.
+    """Return the settings of a project: ``runner.yaml``, the file of ``RUNNER_ENV``, and the variables, in this order.
 
     Args:
-        project: its folder; None searches as :func:`runner.settings.discovery.find_project` says.
-        environ: where ``RUNNER_*`` variables and those of ``env:NAME`` are.
-        cwd: where to search from; None is the working folder.
+        project: the folder of the project; if None, :func:`runner.settings.discovery.find_project` searches for it.
+        environ: the environment variables.
+        cwd: the folder where the search starts; by default, the working folder.
 
     Raises:
-        NoProject: there is no project, or its ``jobs_dir`` is missing.
-        InvalidSettings: with all that is wrong, one line each.
+        NoProject: there is no project, or its ``jobs_dir`` does not exist.
+        InvalidSettings: a setting is invalid; the message has a line for each problem.
     """
     return _load(find_project(project, environ, cwd or _working_folder()), environ)
 
 
 def load_again(settings: Settings, environ: Mapping[str, str] = os.environ) -> Settings:
-    """Return the settings of the same project as its files are now. Raises as :func:`load_settings`."""
+    """Return the current settings of the same project. Raises the same errors as :func:`load_settings`."""
     named = find_project(settings.project, environ, settings.project)
     return _load(Place(named.folder, found=settings.found), environ)
 
@@ -95,18 +95,18 @@ def _load(place: Place, environ: Mapping[str, str]) -> Settings:
 
 
 def _environment_file(folder: Path, environ: Mapping[str, str]) -> Path | None:
-    """Return the file that ``RUNNER_ENV`` names.
+    """Return the file that ``RUNNER_ENV`` names, or None if it is not set.
 
     Raises:
-        InvalidSettings: it names none, or one that is not there: the settings would be those of another environment.
+        InvalidSettings: the name is invalid, or the file does not exist.
     """
     name = environ.get("RUNNER_ENV")
     if name is None:
         return None
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", name):
         raise InvalidSettings(
-            f"RUNNER_ENV: {name!r} names no environment" if name else "RUNNER_ENV: is set but empty",
-            hint=f"write letters, digits, dashes or underscores: prod reads {environment_file('prod')}; or unset it",
+            f"RUNNER_ENV: {name!r} is not the name of an environment" if name else "RUNNER_ENV: is set but empty",
+            hint=f"write a name such as prod, which means {environment_file('prod')}, or unset it",
         )
     file = folder / environment_file(name)
     if not file.exists():
@@ -117,15 +117,15 @@ def _environment_file(folder: Path, environ: Mapping[str, str]) -> Path | None:
 
 
 def read_file(file: Path, trust: Trust = NAMED, cache: DocumentCache | None = None) -> Document:
-    """Return a ``runner.yaml`` as the strict reader sees it, to tell where a value stands.
+    """Return a ``runner.yaml`` as a document, which knows the positions of its values.
 
     Args:
         file: the path.
-        trust: who may have written it.
-        cache: where to look for its values first; None parses it.
+        trust: the users whose files are read.
+        cache: the cache to use; None parses the file.
 
     Raises:
-        InvalidSettings: it cannot be read, or somebody else could have written it.
+        InvalidSettings: the file cannot be read, or others may have written it.
     """
     try:
         descriptor = open_regular(file)
@@ -133,13 +133,13 @@ def read_file(file: Path, trust: Trust = NAMED, cache: DocumentCache | None = No
             status = os.fstat(descriptor)
             if trust.is_open(file, status):
                 raise InvalidSettings(
-                    f"{file} can be written by anybody, and it decides what code runs",
+                    f"{file} decides what code runs, and anybody can write to it",
                     hint=closing_hint(file, status, str(file), run=""),
                 )
             owner = trust.stranger(file, status.st_uid)
             if owner is not None:
                 raise InvalidSettings(
-                    f"{file} belongs to {owner}, and it decides what code runs",
+                    f"{file} decides what code runs, and belongs to {owner}",
                     hint=f"if you trust {owner}, name the project: --project {file.parent}",
                 )
             read = read_bytes if cache is None else cache.read
@@ -151,9 +151,9 @@ def read_file(file: Path, trust: Trust = NAMED, cache: DocumentCache | None = No
 
 
 class _Reading:
-    """One reading of documents, each merged over those before it, with the variables over them all.
+    """Reads some documents, each merged over those before it, and the variables over all of them.
 
-    Gathers what is wrong in each.
+    It collects the problems of documents and variables.
     """
 
     def __init__(self, documents: Sequence[Document], environ: Mapping[str, str]) -> None:
@@ -163,7 +163,7 @@ class _Reading:
         self._from_variable: dict[tuple[str, ...], str] = {}
         known = list(environment.variables(Settings))
         self.variables = frozenset(name for name, _, _ in known)
-        self._set = [each for each in known if each[0] in environ]
+        self._set = [option for option in known if option[0] in environ]
 
     @property
     def sound(self) -> bool:
@@ -191,14 +191,14 @@ class _Reading:
             *sections, last = path
             holder: Any = given
             for section in sections:
-                # A copy: an anchor may have put the same mapping in two places.
+                # A copy: by an anchor, the same mapping may be the value of two keys.
                 holder[section] = dict(holder[section]) if isinstance(holder.get(section), dict) else {}
                 holder = holder[section]
             holder[last] = environment.plain_value(text.strip(), value_type)
             self._from_variable[path] = name
 
     def report(self, path: OptionPath, message: str, *, on_key: bool = False) -> None:
-        """Take one problem, for the file or for the variable that gave the value."""
+        """Record a problem of the file or the variable that the value came from."""
         for length in range(len(path), 0, -1):
             name = self._from_variable.get(path[:length])  # type: ignore[arg-type]
             if name is not None:
@@ -218,7 +218,7 @@ class _Reading:
         return text == "1"
 
     def error(self, folder: Path) -> InvalidSettings:
-        """Return all that is wrong, one line each, as an error."""
+        """Return the error with all problems, one per line."""
         problems = [problem for document in self.documents for problem in sorted(document.problems)]
         error = InvalidSettings("\n".join([*map(str, problems), *self.wrong_variables]), hint=self.hint(folder))
         if not self.wrong_variables:
@@ -226,14 +226,14 @@ class _Reading:
         return error
 
     def hint(self, folder: Path) -> str:
-        """Return the hint that says where to correct it."""
-        places = [str(folder / document.file) for document in self.documents if document.problems]
-        places += ["the environment"] if self.wrong_variables else []
-        return f"correct {' and '.join(places)}; runner explain runner lists all options"
+        """Return the hint, which names the files to correct."""
+        sources = [str(folder / document.file) for document in self.documents if document.problems]
+        sources += ["the environment"] if self.wrong_variables else []
+        return f"correct {' and '.join(sources)}; runner explain runner lists all options"
 
 
 def _merge(base: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings merged: mappings by key, ``defaults`` as those of jobs are; null resets."""
+    """Return merged settings: mappings by key, and ``defaults`` like the options of jobs; null resets."""
     merged = merge_options(base, own) if base else dict(own)
     if isinstance(base.get("defaults"), dict) and isinstance(own.get("defaults"), dict):
         merged["defaults"] = merge_options(base["defaults"], own["defaults"])
@@ -241,7 +241,7 @@ def _merge(base: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _look_around(settings: Settings, reading: _Reading) -> Settings:
-    """Return ``settings`` with ``redis_url`` looked up, once what they name is there and sound."""
+    """Return ``settings`` with all URLs looked up, after checking that files and folders exist."""
     missing = [folder for folder in settings.jobs_dir if not folder.is_dir()]
     for index, folder in enumerate(settings.jobs_dir):
         if folder.exists() and not folder.is_dir():
@@ -269,7 +269,7 @@ def _look_around(settings: Settings, reading: _Reading) -> Settings:
     if missing:
         raise NoProject(
             f"jobs_dir: there is no folder {missing[0]}",
-            hint=f"mkdir {missing[0]}, or runner init makes a project with example jobs",
+            hint=f"mkdir {missing[0]}, or create a project with example jobs: runner init",
         )
     return replace(
         settings,
@@ -289,5 +289,7 @@ def _check_python_folder(folder: Path, path: OptionPath, reading: _Reading) -> N
         if (folder / name).exists():
             reading.report(
                 path,
-                advise(f"{folder / name} would hide the package {name[:-3]} that the runner needs", "rename the file"),
+                advise(
+                    f"{folder / name} would hide the package {name[:-3]}, which the runner needs", "rename the file"
+                ),
             )

@@ -1,4 +1,4 @@
-"""Kinds of values that only ``runner.yaml`` has."""
+"""Types of values that only options of ``runner.yaml`` have."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from runner.model.option import INVALID, Path, Report, Text, describe
 
 @dataclass(frozen=True, slots=True)
 class Folders:
-    """A list of folders, held as a tuple of paths; with ``one``, a single one may stand without brackets."""
+    """A list of folders, stored as a tuple of paths; with ``one``, a single folder needs no brackets."""
 
     one: bool = False
 
@@ -24,14 +24,18 @@ class Folders:
         if isinstance(value, str) and self.one:
             value = [value]
         if not isinstance(value, list):
-            shown = f", write [{value}]" if isinstance(value, str) else ""
-            report(path, f"expected a list of folders, got {describe(value)}{shown}")
+            remedy = f"write [{value}]" if isinstance(value, str) else "write [one, two]"
+            report(path, advise(f"expected a list of folders, got {describe(value)}", remedy))
             return INVALID
         if not value:
-            report(path, advise("is empty", "name at least one folder"))
+            report(path, advise("is empty", "list at least one folder"))
             return INVALID
         text = Text(
-            min_length=1, max_length=4096, pattern=r"^[^\x00]*$", advice="a path can't hold NUL", tells_how=False
+            min_length=1,
+            max_length=4096,
+            pattern=r"^[^\x00]*$",
+            advice="a path has no NUL characters",
+            tells_how=False,
         )
         folders = [text.read(item, (*path, index), report) for index, item in enumerate(value)]
         if any(folder is INVALID for folder in folders):
@@ -46,7 +50,7 @@ class Folders:
         return tuple(found)
 
     def split(self, text: str) -> list[str]:
-        """Split the text of a variable like ``PATH``."""
+        """Split the text of a variable, as of ``PATH``."""
         return [item for item in text.split(os.pathsep) if item]
 
     def schema(self) -> dict[str, Any]:
@@ -62,11 +66,11 @@ class Folders:
 
 @dataclass(frozen=True, slots=True)
 class OneFolder:
-    """A single folder, held as a path."""
+    """A single folder, stored as a path."""
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if not isinstance(value, str):
-            report(path, f"expected a folder, got {describe(value)}")
+            report(path, advise(f"expected a folder, got {describe(value)}", "write one path"))
             return INVALID
         found = Folders(one=True).read(value, path, report)
         return found if found is INVALID else found[0]
@@ -80,13 +84,13 @@ class OneFolder:
 
 @dataclass(frozen=True, slots=True)
 class JobDefaults:
-    """Options of jobs as they stand; the catalog checks them with the job's own declarations."""
+    """Options of jobs as they are written; the catalog checks them by the declarations of jobs."""
 
     from_variable = False
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if not isinstance(value, Mapping):
-            report(path, f"expected a mapping of job options, got {describe(value)}")
+            report(path, advise(f"expected a mapping of options, got {describe(value)}", "write {queue: reports}"))
             return INVALID
         return MappingProxyType(dict(value))
 

@@ -214,7 +214,7 @@ class WebSettings:
 
 def _check_worker(worker: WorkerSettings, path: OptionPath, report: Report) -> bool:
     if not worker.queues:
-        report((*path, "queues"), advise("is empty", "name at least one queue, such as [default]"))
+        report((*path, "queues"), advise("is empty", "list at least one queue, such as [default]"))
         return False
     return True
 
@@ -248,25 +248,25 @@ class Settings:
     project: Path
     """The project's folder."""
     found: bool = False
-    """Whether a search found it; False: somebody named it."""
+    """Whether a search found the project; otherwise the user named it."""
     vouched: tuple[str, ...] = ()
-    """The folders that the user trusts, by ``RUNNER_TRUSTED_FOLDERS`` or a settings file of their own."""
+    """The folders that the user trusts, by ``RUNNER_TRUSTED_FOLDERS`` or the user's settings file."""
     file: Path | None = None
-    """Its ``runner.yaml``, if there is one."""
+    """Its ``runner.yaml``, if it exists."""
     environment: str | None = None
-    """What ``RUNNER_ENV`` says, such as ``prod``."""
+    """The value of ``RUNNER_ENV``, such as ``prod``."""
     environment_file: Path | None = None
-    """The ``runner.prod.yaml`` that it names, merged over ``file``."""
+    """The ``runner.prod.yaml`` for it, merged over ``file``."""
     embedded_allowed: bool = True
     """False with ``RUNNER_EMBEDDED=0``."""
     warnings: tuple[str, ...] = ()
-    """What deserves a word, but stops nothing."""
+    """Messages about things that are probably mistakes, but no errors."""
     hidden_url: bool = False
     """Whether ``redis_url`` came from ``env:NAME`` or ``file:PATH``."""
     hidden_broker_url: bool = False
-    """Whether ``broker_url`` did."""
+    """Whether ``broker_url`` came from there."""
     hidden_archive_url: bool = False
-    """Whether ``archive_url`` did."""
+    """Whether ``archive_url`` came from there."""
 
     redis_url: str = option(
         Text(min_length=1),
@@ -385,22 +385,22 @@ class Settings:
 
     @property
     def on_amqp(self) -> bool:
-        """Whether RabbitMQ carries hints of waiting runs; else Redis does all."""
+        """Whether RabbitMQ notifies workers of waiting runs; otherwise Redis does."""
         return self.broker_url is not None
 
     @property
     def trust(self) -> Trust:
-        """The trust in other users' files."""
+        """The users whose files are read."""
         return Trust(self.found, (*self.vouched, *map(str, self.trusted_folders)))
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The files that say all this; what a later one says comes before what an earlier one does."""
+        """The files of these settings; later files take precedence."""
         return tuple(file for file in (self.file, self.environment_file) if file is not None)
 
 
-_OWN = frozenset({"concurrency", *(each.key for each in options_of(Settings))})
-"""Options of a job that mean something of their own here."""
+_OWN = frozenset({"concurrency", *(option.key for option in options_of(Settings))})
+"""Options of jobs that have another meaning here."""
 
 SETTINGS = Section(
     Settings,
@@ -416,8 +416,8 @@ SETTINGS = Section(
         "tz": "timezone",
         "concurrency": "worker.concurrency",
         "queues": "worker.queues",
-        **{each.key: f"defaults.{each.key}" for each in options_of(JobSpec) if each.key not in _OWN},
+        **{declared.key: f"defaults.{declared.key}" for declared in options_of(JobSpec) if declared.key not in _OWN},
         **FOREIGN_SETTING_NAMES,
     },
 )
-"""The whole of ``runner.yaml``. Keys that begin with ``x-`` are ignored, so that they can hold anchors."""
+"""The options of ``runner.yaml``. Keys that begin with ``x-`` are ignored, so that they can contain anchors."""

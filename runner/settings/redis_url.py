@@ -1,4 +1,4 @@
-"""Read ``redis_url``, and find its value."""
+"""Read and check ``redis_url``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from runner.model.option import did_you_mean
 EMBEDDED = "embedded"
 _SCHEMES = ("redis", "rediss", "unix")
 _SAME = {
-    # Valkey speaks Redis' protocol, and has names of its own for the same things.
+    # Valkey has the protocol of Redis, and its own names for schemes.
     "valkey": "redis",
     "valkeys": "rediss",
     "valkey+socket": "redis+socket",
@@ -39,7 +39,7 @@ _LONGEST = 8192
 
 
 class BadUrl(ValueError):
-    """A fault of a URL, with the remedy. It never holds a password."""
+    """A URL is invalid; the message has a remedy, and never a password."""
 
 
 def mask(url: str) -> str:
@@ -49,18 +49,18 @@ def mask(url: str) -> str:
 
 
 def secrets_of(url: str, *, hidden: bool) -> tuple[str, ...]:
-    """Return the secrets in a sound URL: its passwords, decoded and as written.
+    """Return the secrets in a valid URL: its passwords, decoded and as written.
 
     Args:
-        url: in canonical form.
-        hidden: whether all of it but the scheme is a secret, since it came from a variable or a file.
+        url: the URL in canonical form.
+        hidden: whether the whole URL except its scheme is a secret, because it came from a variable or a file.
     """
     if url == EMBEDDED:
         return ()
     parts = urlsplit(url)
     login = parts.netloc.rpartition("@")[0]
     found = [login.partition(":")[2], *(value for name, value in parse_qsl(parts.query) if name in _PASSWORDS)]
-    written = [each for password in found for each in (password, unquote(password)) if password]
+    written = [text for password in found for text in (password, unquote(password)) if password]
     return tuple(dict.fromkeys((*written, *([url.partition("://")[2]] if hidden else []))))
 
 
@@ -75,17 +75,17 @@ def look_up(
     of: str = "Redis",
     read: Callable[[str], str] | None = None,
 ) -> str:
-    """Return the URL that ``value`` means, in canonical form: ``env:`` and ``file:`` are looked up.
+    """Return the canonical URL of ``value``, which may be ``env:NAME`` or ``file:PATH``.
 
     Args:
-        value: of the option.
-        project: its folder.
-        environ: where variables are.
-        of: whose URL it is, for messages.
-        read: returns the canonical form of a URL; :func:`canonical` if absent.
+        value: the value of the option.
+        project: the folder of the project.
+        environ: the environment variables.
+        of: the name of the server, for messages.
+        read: returns the canonical form of a URL; by default, :func:`canonical`.
 
     Raises:
-        BadUrl: with a message that fits after the option's name.
+        BadUrl: there is no valid URL; the message completes a sentence that begins with the option's name.
     """
     read = read or canonical
     if value.startswith("env:"):
@@ -109,7 +109,7 @@ def look_up(
             why = getattr(error, "strerror", None) or "is not UTF-8"
             raise BadUrl(f"{path} cannot be read ({why}), write the URL of your {of} into it") from None
         if len(data) > _LONGEST:
-            raise BadUrl(f"{path} is longer than {_LONGEST:,} bytes, write the URL of your {of} into it and no more")
+            raise BadUrl(f"{path} is longer than {_LONGEST:,} bytes, write only the URL of your {of} into it")
         try:
             return read(text)
         except BadUrl as bad:
@@ -121,7 +121,7 @@ def canonical(url: str) -> str:
     """Return ``url`` in one of these forms: ``embedded``, ``redis://``, ``rediss://``, ``unix://``, ``sentinel://``.
 
     Raises:
-        BadUrl: it is none of these, or is not complete.
+        BadUrl: it is none of these, or it is incomplete.
     """
     if url == EMBEDDED:
         return url
@@ -134,7 +134,7 @@ def canonical(url: str) -> str:
         rest = url.partition("://")[2]
     if scheme in _CLUSTER_SCHEMES or (scheme in ("redis", "rediss") and "," in rest.split("@")[-1].split("/")[0]):
         raise BadUrl(
-            "Redis Cluster is not supported: a run's keys change in one step, and a cluster spreads them; "
+            "Redis Cluster is not supported, because the keys of a run change in one step, and a cluster spreads them; "
             "write the URL of one server"
         )
     if scheme in (*_SENTINEL_SCHEMES, *_SENTINEL_TLS_SCHEMES):
@@ -166,25 +166,25 @@ def canonical(url: str) -> str:
 
 
 def _with_cert_reqs(url: str) -> str:
-    """Return ``url`` with ``ssl_cert_reqs`` as redis-py spells it; Celery and Python write ``CERT_NONE``.
+    """Return ``url`` with ``ssl_cert_reqs`` in the spelling of redis-py; Celery and Python write ``CERT_NONE``.
 
     Raises:
-        BadUrl: it is none of the three.
+        BadUrl: the value is invalid.
     """
     found = re.search(r"(?<=[?&]ssl_cert_reqs=)[^&#]*", url)
     if found is None:
         return url
     word = unquote(found[0]).strip().lower().removeprefix("ssl.").removeprefix("cert_")
     if word not in _CERT_REQS:
-        raise BadUrl(f"has ssl_cert_reqs={found[0][:40]}, write {', '.join(_CERT_REQS[:2])} or {_CERT_REQS[2]}")
+        raise BadUrl(f"has ssl_cert_reqs={found[0][:40]}, write {', '.join(_CERT_REQS[:2])}, or {_CERT_REQS[2]}")
     return url[: found.start()] + word + url[found.end() :]
 
 
 @dataclass(frozen=True, slots=True)
 class SentinelUrl:
-    """A ``sentinel://`` URL: the Sentinels, the name of the primary, and the logins.
+    """The parts of a ``sentinel://`` URL: the Sentinels, the name of the primary, and the logins.
 
-    ``options`` are those of a connection to the primary: ``db``, ``username``, ``password``, ``ssl``, …
+    ``options`` are for connections to the primary: ``db``, ``username``, ``password``, ``ssl``, and others.
     """
 
     sentinels: tuple[tuple[str, int], ...]
@@ -196,23 +196,23 @@ class SentinelUrl:
 def read_sentinel(url: str) -> SentinelUrl:
     """Parse ``sentinel://[USER:PASSWORD@]HOST[:PORT][,HOST[:PORT]…]/MASTER[/DB][?OPTION=VALUE…]``.
 
-    Options: ``db``, ``ssl`` and the ``ssl_*`` of redis-py for the primary; ``sentinel_username`` and
+    The options are ``db``, ``ssl``, and the ``ssl_*`` of redis-py for the primary, and ``sentinel_username`` and
     ``sentinel_password`` for the Sentinels.
 
     Raises:
-        BadUrl: it does not say that.
+        BadUrl: it does not have this form.
     """
     if ";" in url:
-        raise BadUrl("holds a ;, write all Sentinels into one URL: sentinel://HOST:26379,HOST:26379/MASTER")
+        raise BadUrl("has a ;, write all Sentinels in one URL: sentinel://HOST:26379,HOST:26379/MASTER")
     _checked_text(url)
     parts = urlsplit(url)
     login, _, hosts = parts.netloc.rpartition("@")
     query = dict(parse_qsl(parts.query))
     hosts += "," + query.pop(_MORE, "")
-    found = tuple(_host_and_port(each) for each in hosts.split(",") if each)
+    found = tuple(_host_and_port(host) for host in hosts.split(",") if host)
     master, _, database = parts.path.strip("/").partition("/")
     if not found or not master:
-        raise BadUrl("does not name Sentinels and their primary, write sentinel://HOST:26379,HOST:26379/MASTER")
+        raise BadUrl("does not name the Sentinels and their primary, write sentinel://HOST:26379,HOST:26379/MASTER")
     options: dict[str, Any] = {"db": query.pop("db", database) or "0"}
     if not str(options["db"]).isdecimal():
         raise BadUrl("the database must be a number, as in sentinel://HOST:26379/MASTER/0")
@@ -229,7 +229,7 @@ def read_sentinel(url: str) -> SentinelUrl:
 
 
 def _one_host(url: str) -> str:
-    """Return the URL with one Sentinel as its host and the others in its query: Kombu's own parsing knows one host."""
+    """Return the URL with one Sentinel as host and the others in the query, because Kombu allows only one host."""
     parts = urlsplit(url)
     login, at, hosts = parts.netloc.rpartition("@")
     first, _, others = hosts.partition(",")
@@ -248,15 +248,15 @@ def _host_and_port(text: str) -> tuple[str, int]:
     if text.endswith("]") or not colon:
         host, port = text, str(SENTINEL_PORT)
     if not host or not (port.isascii() and port.isdecimal()) or not 0 < int(port) < 65536:
-        raise BadUrl("has no sound host and port among its Sentinels, write HOST:26379")
+        raise BadUrl("has a Sentinel without a valid host and port, write HOST:26379")
     return host.strip("[]"), int(port)
 
 
 def _checked_text(url: str) -> None:
     if any(char.isspace() for char in url):
-        raise BadUrl("holds a space, write %20 where one is meant")
+        raise BadUrl("has a space, write %20 instead")
     if "#" in url:
-        raise BadUrl("holds a #, write %23 (in a password, also %2F for / and %40 for @)")
+        raise BadUrl("has a #, write %23 instead (in a password, also %2F for / and %40 for @)")
 
 
 _SECONDS = ("socket_timeout", "socket_connect_timeout", "health_check_interval")
@@ -271,7 +271,7 @@ def _check_seconds(query: str) -> None:
             seconds = float(value)
         except ValueError:
             seconds = -1.0
-        # Written so that nan is refused, too. Without health checks redis-py has 0.
+        # This form refuses nan, too. In redis-py, 0 means no health checks.
         if not (0 < seconds <= _MOST_SECONDS or (seconds == 0 and name == "health_check_interval")):
             raise BadUrl(f"has {name}={value[:40]}, write seconds, such as {name}=5")
 
@@ -282,19 +282,16 @@ def _checked(url: str, scheme: str) -> str:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise BadUrl(
-            "has no sound host and port; in a password, special characters are written as %2F for /, %23 for #, "
-            "%40 for @"
-        ) from None
+        raise BadUrl("has no valid host and port; in a password, write %2F for /, %23 for #, and %40 for @") from None
     _check_seconds(parts.query)
     if scheme == "unix":
         if parts.hostname or not parts.path.startswith("/"):
-            raise BadUrl("unix:// wants an absolute path: unix:///run/redis/redis.sock?db=0")
+            raise BadUrl("unix:// needs an absolute path: unix:///run/redis/redis.sock?db=0")
         return url
     if not parts.hostname:
         raise BadUrl(f"has no host, write {scheme}://HOST:6379/0")
     if port == 0:
-        raise BadUrl("has port 0, write the port Redis listens on, such as 6379")
+        raise BadUrl("has port 0, write the port of Redis, such as 6379")
     database = parts.path.strip("/")
     if (database and not database.isascii()) or (database and not database.isdecimal()):
         raise BadUrl(f"the database must be a number, as in {scheme}://HOST:6379/0")

@@ -1,6 +1,6 @@
-"""The folders that this user trusts whoever owns them: ``RUNNER_TRUSTED_FOLDERS``, and the user's own settings file.
+"""Read the folders that this user trusts, from ``RUNNER_TRUSTED_FOLDERS`` and the user's own settings file.
 
-A project's own ``trusted_folders`` can say nothing about the project itself: it would vouch for itself.
+The option ``trusted_folders`` of a project does not make the project itself trusted.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from runner.yaml_reader.reader import MAX_BYTES, read_bytes
 
 
 def trusted_folders(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the folders, absolute paths.
+    """Return the absolute paths of the folders.
 
     Raises:
-        InvalidSettings: the file cannot be read or says something else, or a path is relative.
+        InvalidSettings: the file cannot be read or is invalid, or a path is relative.
     """
-    given = [(VARIABLE, each) for each in environ.get(VARIABLE, "").split(os.pathsep) if each.strip()]
+    given = [(VARIABLE, text) for text in environ.get(VARIABLE, "").split(os.pathsep) if text.strip()]
     file = user_file(environ)
     if file is not None and file.exists():
-        given += [(str(file), each) for each in _read(file)]
+        given += [(str(file), text) for text in _read(file)]
     return tuple(_absolute(source, text.strip()) for source, text in given)
 
 
 def user_file(environ: Mapping[str, str]) -> Path | None:
-    """Return the path of this user's settings file, even if it does not exist; None for a user without home."""
+    """Return the path of this user's settings file, which may not exist; None for a user without a home folder."""
     named = environ.get("XDG_CONFIG_HOME", "")
     if named.startswith("/"):
         return Path(named, "runner", "config.yaml")
@@ -46,9 +46,7 @@ def _read(file: Path) -> list[str]:
     except OSError as error:
         raise InvalidSettings(f"{file} cannot be read: {error.strerror}", hint="check its owner and mode") from None
     if status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o002:
-        raise InvalidSettings(
-            f"{file} can be written by others, and it says whom you trust", hint=f"make it yours: chmod o-w {file}"
-        )
+        raise InvalidSettings(f"{file} decides whom you trust, and others can write to it", hint=f"chmod o-w {file}")
     document = read_bytes(data, str(file))
     value = document.value
     if document.problems:
@@ -62,7 +60,7 @@ def _read(file: Path) -> list[str]:
             f"{file}: {unknown[0]}: unknown option{did_you_mean(str(unknown[0]), [SETTING])}",
             hint=f"write {SETTING}: [/srv/reports]",
         )
-    if not isinstance(folders, list) or not all(isinstance(each, str) and each for each in folders):
+    if not isinstance(folders, list) or not all(isinstance(folder, str) and folder for folder in folders):
         raise InvalidSettings(f"{file}: {SETTING} is not a list of folders", hint=f"write {SETTING}: [/srv/reports]")
     return folders
 

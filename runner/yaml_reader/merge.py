@@ -1,8 +1,8 @@
-"""Merge a job's options over the defaults it inherits.
+"""Merge a job's options over its defaults.
 
-Mappings merge by key, lists and scalars replace, null resets to the built-in default. Null is a value
-only where JSON values stand: in ``args``, inside ``kwargs``, and as ``default`` or ``const`` of a param.
-A null that takes nothing inherited away stays, so that whoever checks the options sees its key.
+Mappings are merged by key, lists and scalars are replaced, and null resets an option to its built-in default. Null is a
+value only where any JSON value is allowed: in ``args``, in ``kwargs``, and as ``default`` or ``const`` of a param. A
+null that removes nothing is kept, so that the check of the options sees its key.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _NULL_IS_A_VALUE = frozenset({"default", "const"})
 
 
 def merge_options(inherited: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of ``own`` merged over ``inherited``. Neither is changed."""
+    """Return the options of ``own`` merged over ``inherited``; neither is modified."""
     merged = dict(inherited)
     for key, value in own.items():
         base = merged.get(key)

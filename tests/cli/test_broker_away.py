@@ -112,7 +112,7 @@ def test_worker_settings_of_celery_show_no_password(project: Project, monkeypatc
     [
         ("redis://127.0.0.1:1/5", "names another Redis"),
         ("http://x", "http:// is not supported"),
-        ("amqp://a,b/", "names several hosts"),
+        ("amqp://a,b/", "has several hosts"),
         ("amqp://h/a/b", "has a / in the virtual host"),
         ("amqp://h?heartbeet=1", "has an option heartbeet"),
         ("amqp://h?verify=verify_none", "in a URL without TLS"),

@@ -103,7 +103,7 @@ def test_all_faults_of_words_at_once() -> None:
         "limit: 'x' is not of type integer (a whole number); 'day' has no value, write NAME=VALUE; "
         "'=1' has no name, write NAME=VALUE; day: is given twice"
     )
-    assert raised.value.hint == "runner jobs report shows what it takes."
+    assert raised.value.hint == "runner jobs report shows its params."
     assert raised.value.exit_code == 2
 
 

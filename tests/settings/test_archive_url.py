@@ -47,10 +47,10 @@ def test_a_url_in_its_forms(given: str, means: str) -> None:
         ("postgrseql://db/runs", "did you mean postgresql"),
         ("postgresql://db", "names no database"),
         ("postgresql:///runs", "has no host"),
-        ("postgresql://db:x/runs", "has no sound host and port"),
+        ("postgresql://db:x/runs", "has no valid host and port"),
         ("postgresql://db:0/runs", "has port 0"),
-        ("postgresql://u:a#b@db/runs", "holds a #"),
-        ("postgresql://db/my runs", "holds a space"),
+        ("postgresql://u:a#b@db/runs", "has a #"),
+        ("postgresql://db/my runs", "has a space"),
     ],
 )
 def test_what_is_no_url_is_refused_with_a_remedy(given: str, says: str) -> None:

@@ -74,7 +74,7 @@ def test_the_settings_file_stands_for_its_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "part"), [("nowhere", "there is no folder"), ("empty", "holds neither"), ("file", "is not a folder")]
+    ("name", "part"), [("nowhere", "there is no folder"), ("empty", "has neither"), ("file", "is not a folder")]
 )
 def test_a_named_folder_must_be_a_project(tmp_path: Path, name: str, part: str) -> None:
     (tmp_path / "empty").mkdir()

@@ -123,12 +123,12 @@ def test_all_faults_come_at_once_with_line_and_column(project: Path) -> None:
         ("timezone: Europe/Berln\n", "did you mean Europe/Berlin?"),
         ("timezone: ../../etc/passwd\n", "is not a time zone"),
         ("timezone: on\n", '"on" for text'),
-        ("jobs_dir: []\n", "name at least one folder"),
+        ("jobs_dir: []\n", "list at least one folder"),
         ("jobs_dir: 3\n", "expected a list of folders"),
         ("python_path: lib\n", "write [lib]"),
         ("python_path: [nowhere]\n", "there is no folder"),
         ("setup: boot\n", "write module:attribute"),
-        ("worker: {queues: []}\n", "name at least one queue"),
+        ("worker: {queues: []}\n", "list at least one queue"),
         ("worker: {max_tasks_per_child: 10}\n", "did you mean recycle.runs?"),
         ("worker: {recycle: 10}\n", "write {runs: 10}"),
         ("worker: {recycle: {runs: 0}}\n", "write 1 to 1000000000"),
@@ -136,7 +136,7 @@ def test_all_faults_come_at_once_with_line_and_column(project: Path) -> None:
         ("worker: {recycle: {memory: 1MiB}}\n", "write 32MiB to 1024GiB"),
         ("worker: {remote_control: some}\n", "is not one of safe, full, none"),
         ("limits: {params: 64}\n", "64 has no unit"),
-        ("defaults: [1]\n", "expected a mapping of job options"),
+        ("defaults: [1]\n", "expected a mapping of options"),
         ("redis_url: !!python/object:os.system x\n", "tag"),
     ],
 )
@@ -169,7 +169,7 @@ def test_a_file_that_would_hide_a_package_is_refused_by_name(project: Path, name
 
 def test_a_file_that_anybody_can_write_is_refused(project: Path) -> None:
     write(project, "namespace: x\n").joinpath("runner.yaml").chmod(0o666)
-    with pytest.raises(InvalidSettings, match="by anybody") as caught:
+    with pytest.raises(InvalidSettings, match="anybody can write") as caught:
         load_settings(project, environ={})
     assert "chmod o-w" in str(caught.value.hint)
 
@@ -387,7 +387,7 @@ def test_the_file_of_an_environment_is_read_as_strictly(project: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "part"),
-    [("prod", "RUNNER_ENV: there is no "), ("", "set but empty"), ("../x", "names no environment")],
+    [("prod", "RUNNER_ENV: there is no "), ("", "set but empty"), ("../x", "is not the name of an environment")],
 )
 def test_an_environment_without_a_file_is_refused(project: Path, name: str, part: str) -> None:
     with pytest.raises(InvalidSettings, match=part) as caught:
@@ -399,5 +399,5 @@ def test_the_file_of_an_environment_that_anybody_can_write_is_refused(project: P
     file = project / "runner.prod.yaml"
     file.write_text("namespace: x\n")
     file.chmod(0o666)
-    with pytest.raises(InvalidSettings, match="can be written by anybody"):
+    with pytest.raises(InvalidSettings, match="anybody can write to it"):
         load_settings(project, environ={"RUNNER_ENV": "prod"})
