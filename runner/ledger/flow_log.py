@@ -1,4 +1,4 @@
-"""The log of a flow: what its step runs wrote, in order of time. Flows among its steps are read in the same way."""
+"""The log of a flow: the lines of its step runs in order of time, including those of subflows."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from runner.model.step_run import step_name
 
 _READ_AT_ONCE = 200
 _WATCHED = 500
-"""Logs that are waited for at once; the others are looked at as often."""
+"""The maximum number of logs to wait for at once; the others are polled at the same rate."""
 
 BEGUN = (State.STARTED, State.RETRY, State.SUCCESS, State.FAILURE, State.REVOKED)
-"""States in which a step run may have written something."""
+"""The states in which a step run may have written something."""
 
 
 def everything(name: str) -> bool:  # noqa: ARG001
-    """Want all steps."""
+    """Return True for every step."""
     return True
 
 
@@ -39,11 +39,11 @@ class _Source:
     log: RunLog
     run_id: str
     begin: float
-    """When it first started, Unix ms."""
+    """The time of its first start (Unix ms)."""
     ended: bool
 
     def lines(self) -> Iterator[LogLine]:
-        """Yield the new lines with their origin."""
+        """Yield the new lines with their steps."""
         for line in self.log.lines():
             yield replace(line, step=self.name, run=self.run_id)
 
@@ -51,39 +51,39 @@ class _Source:
 class FlowLog:
     """The log of one flow.
 
-    Every method raises :class:`~runner.errors.Unavailable` if Redis cannot be reached in a bounded time.
+    Every method raises :class:`~runner.errors.Unavailable` if Redis does not answer within a timeout.
     """
 
     def __init__(self, store: Store, flow_id: str, wanted: Callable[[str], bool] = everything) -> None:
-        """Read the log of the flow; ``wanted`` is asked of the names of step runs, such as ``load[3]``."""
+        """Open the log of a flow. ``wanted`` decides about the names of step runs, such as ``load[3]``."""
         self._store = store
         self._flow_id = flow_id
         self._wanted = wanted
         self._flows: dict[str, str] = {flow_id: ""}
-        """What stands before the names of its steps, by flow."""
+        """The prefix of the step names of each flow, by flow id."""
         self._seen: dict[str, set[int]] = {}
-        """The ordinals of the step runs whose logs were opened, by flow."""
+        """The ordinals of the step runs whose logs are open, by flow id."""
         self._open: dict[str, _Source] = {}
-        """By the id of the step run."""
+        """The sources by the id of the step run."""
 
     def lines(self) -> Iterator[LogLine]:
-        """Yield the new lines that have been recorded so far, in order of time."""
+        """Yield the lines that were recorded since the last call, in order of time."""
         self._discover()
         ready = list(self._open.values())
         yield from interleave([Source(each.begin, each.lines) for each in ready])
         self._close(ready)
 
     def follow(self) -> Iterator[LogLine]:
-        """Yield recorded lines and then new ones until the flow has ended. A lost connection is made again.
+        """Yield recorded lines and then new ones until the flow has ended. Reconnects after a lost connection.
 
         Raises:
-            UnknownRun: the flow is not known (any more).
-            Unavailable: Redis could not be reached from the beginning.
+            UnknownRun: the flow is not or no longer known.
+            Unavailable: Redis cannot be reached at the beginning.
         """
         return follow_to_end(self._follow_on)
 
     def _follow_on(self) -> Generator[LogLine, None, bool]:
-        # Asked first: what its step runs wrote is there no later than its end.
+        # Read the state first: all lines of the step runs are recorded before the flow ends.
         final = get_run(self._store, self._flow_id).final
         yield from self.lines()
         if not final:
@@ -91,7 +91,7 @@ class FlowLog:
         return final
 
     def _wait(self) -> None:
-        """Wait until a step run writes something, no longer than until others may have started."""
+        """Wait until a step run writes something, but not longer than until others may have started."""
         keys = {self._store.keys.log(each.run_id): each.log.last for each in list(self._open.values())[:_WATCHED]}
         if not keys:
             time.sleep(LOOK_SECONDS)
@@ -105,7 +105,7 @@ class FlowLog:
                 self._open.pop(each.run_id, None)
 
     def _discover(self) -> None:
-        """Open the logs of the step runs that have started since, and note which of them have ended."""
+        """Open the logs of the step runs that have started since the last call, and record which of them have ended."""
         looked: set[str] = set()
         while left := [flow for flow in self._flows if flow not in looked]:
             for flow in left:
@@ -143,7 +143,7 @@ class FlowLog:
 
 
 def last_lines(store: Store, run: Run, count: int) -> list[LogLine]:
-    """Return the last lines that a run wrote; of a flow those of the first of its step runs that failed.
+    """Return the last lines of a run; for a flow, those of its first failed step run.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -157,19 +157,19 @@ def last_lines(store: Store, run: Run, count: int) -> list[LogLine]:
 
 
 def below(run: Run, line: LogLine) -> LogLine:
-    """Return a line of a step run, or of one below it, as its flow shows it."""
+    """Return a line of a step run (or of its subflow) in the form that the flow shows."""
     name = step_name(run.step or "?", run.item)
     return replace(line, step=f"{name}/{line.step}" if line.step else name, run=line.run or run.id)
 
 
 def begin_of(run: Run) -> float:
-    """Return when a run first started, Unix ms."""
+    """Return the time of the first start of a run (Unix ms)."""
     first = first_start(run)
     return to_datetime(first).timestamp() * 1000 if first is not None else 0.0
 
 
 def _bits(bitmap: Any) -> Iterator[int]:
-    """Yield the places of the bits that are set, as Redis counts them; of text whose bytes are its characters."""
+    """Yield the positions of the set bits, as Redis counts them, in a text whose characters are bytes."""
     held = bitmap if isinstance(bitmap, bytes) else (bitmap or "").encode("utf-8", "surrogateescape")
     for place, byte in enumerate(held):
         for bit in range(8):

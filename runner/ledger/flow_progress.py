@@ -1,4 +1,4 @@
-"""How far a flow is: what its steps are at, as the ledger keeps it and as a run document shows it."""
+"""The progress of a flow and its steps, in the form of the ledger and of a run document."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from runner._dataclass import dataclass
 from runner.model.run import State, to_timestamp
 
 STEP_STATES = ("PENDING", "STARTED", "RETRY", "SUCCESS", "FAILURE", "REVOKED", "SKIPPED", "UPSTREAM")
-"""The states by which step runs are counted; ``lua/shared/flows.lua`` has the same, in this order. SKIPPED and UPSTREAM
-are REVOKED for the reasons skipped and upstream_failed."""
+"""The states by which step runs are counted, in the same order as in ``lua/shared/flows.lua``. SKIPPED and UPSTREAM
+mean REVOKED with the reasons skipped and upstream_failed."""
 
 _OPEN = STEP_STATES[:3]
 _STEP_RUNS = UUID("0d5f6c8e-93a7-5c41-8e2b-7f4b1a6d9c03")
-"""The name space of the ids of step runs (RFC 9562, version 5)."""
+"""The namespace of the ids of step runs (RFC 9562, version 5)."""
 _LARGEST = 15
-"""Digits that a number in a flow's hash may have."""
+"""The maximum number of digits of a number in a flow's hash."""
 
 
 def step_run_id(flow: str, step: str, item: int | None = None) -> str:
-    """Return the id of the run of a step, or of an item of it: whoever makes it, and however often, it is one."""
+    """Return the id of the run of a step or of one of its items. It is the same in every process and at every try."""
     return str(uuid5(_STEP_RUNS, f"{flow} {step} {'' if item is None else item}"))
 
 
@@ -30,8 +30,8 @@ def step_run_id(flow: str, step: str, item: int | None = None) -> str:
 class StepProgress:
     """The runs of one step. Times are Unix ms.
 
-    ``items`` are to be made, ``made`` of them are recorded; ``first`` is the ordinal of the first. ``counts`` has the
-    number of runs in each of :data:`STEP_STATES`. ``stopped`` says how the open runs were stopped.
+    ``items``: the number of runs of the step; ``made``: how many of them are recorded; ``first``: the ordinal of the
+    first one. ``counts``: the number of runs in each of :data:`STEP_STATES`. ``stopped``: how open runs were stopped.
     """
 
     items: int
@@ -43,16 +43,16 @@ class StepProgress:
     reason: str | None = None
     stopped: str | None = None
     fresh: bool = False
-    """Whether a run of it does not take the result of another."""
+    """Whether some of its runs do not reuse the result of another run."""
 
     @property
     def open(self) -> int:
-        """How many runs have not ended; also those that are yet to be made, or of which the bits say nothing."""
+        """Return the number of runs that have not ended, including those that are not recorded yet or have no bits."""
         return max(0, self.items - sum(self.counts.get(state, 0) for state in STEP_STATES[3:]))
 
     @property
     def state(self) -> State:
-        """The state of the step: PENDING until a run starts, STARTED until the last one ends, then that of its runs."""
+        """Return PENDING until a run starts, STARTED until the last one ends, and then the state of the runs."""
         if self.open:
             begun = any(number for state, number in self.counts.items() if state != "PENDING")
             return State.STARTED if begun else State.PENDING
@@ -66,17 +66,17 @@ class StepProgress:
 
 @dataclass(frozen=True, slots=True)
 class FlowProgress:
-    """How far a flow is: its steps of which runs were made, and the marks of those who advance it."""
+    """The progress of a flow: its steps that have runs, and the marks of the processes that advance it."""
 
     version: str = ""
     news: str = ""
     steps: Mapping[str, StepProgress] = field(default_factory=dict)
     damaged: bool = False
-    """Whether its hash is none that the runner wrote."""
+    """Whether its hash has another form than the runner writes."""
 
     @classmethod
     def of(cls, flat: Sequence[str], counted: Sequence[Sequence[Any]]) -> FlowProgress:
-        """Read what ``lua/shared/stages.lua`` gives."""
+        """Parse the answer of ``lua/shared/stages.lua``."""
         held = dict(zip(flat[::2], flat[1::2], strict=True))
         steps = {
             str(step): StepProgress(
@@ -109,10 +109,10 @@ def step_documents(
 
     Args:
         flow: the id of the flow.
-        graph: the options of its job, as they stand in its record.
+        graph: the options of its job from its record.
         progress: None if it has not begun.
-        over: the state in which the flow has ended, if it has. A step without runs never gets any then: it counts as
-            revoked, and in a flow that took the result of another, as succeeded.
+        over: the state of the flow if it has ended. A step without runs then counts as revoked, or as succeeded if
+            the flow reused the result of another.
     """
     known = progress.steps if progress is not None else {}
     return [_document(flow, name, step, known.get(name), over) for name, step in graph["steps"].items()]
@@ -151,7 +151,7 @@ def _document(
 
 
 def progress_of(steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return ``progress`` of a flow: the fraction of its step runs that have ended, of those that are known."""
+    """Return ``progress`` of a flow: the fraction of its known step runs that have ended."""
     known = sum(1 if step["items"] is None else step["items"] for step in steps)
     ended = sum(step["counts"].get(state, 0) for step in steps for state in ("SUCCESS", "FAILURE", "REVOKED"))
     over = sum(step["state"] in ("SUCCESS", "FAILURE", "REVOKED") for step in steps)

@@ -1,6 +1,6 @@
-"""Flows under way: begun, read, advanced, and ended, each by one script; and what their steps have brought.
+"""Active flows: begin, read, advance, and end them, with one script each; and read the results of their steps.
 
-Which steps are to run is decided above this layer: :mod:`runner.flows.advance`.
+:mod:`runner.flows.advance`, in a higher layer, decides which steps run.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from runner.model.run import Run, State
 from runner.model.value_path import NoValue
 
 MADE_AT_ONCE = 50
-"""Step runs that one script makes, so that Redis is not kept for long."""
+"""The maximum number of step runs that one script creates, so that it blocks Redis only briefly."""
 
 STOPPED_AT_ONCE = 30
-"""Step runs that one script stops."""
+"""The maximum number of step runs that one script stops."""
 
 MOST_RESULTS = 64 * 1024**2
-"""Bytes of the results of one step that are read at once."""
+"""The maximum size of the results of one step that are read at once (bytes)."""
 
 _READ_AT_ONCE = 500
 _OF_A_FLOW = 4
-"""Parts of what is read of a flow that has begun."""
+"""The number of parts in the answer about a flow that has begun."""
 
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """A flow under way, as it was read. ``stopping`` says why it is to end early; None if it is not."""
+    """An active flow at the time of reading. ``stopping``: the reason why it shall end early, or None."""
 
     id: str
     record: Mapping[str, str]
@@ -47,12 +47,12 @@ class Flow:
 
     @property
     def run(self) -> Run:
-        """Its run; of a damaged record what can be read of it."""
+        """The run of the flow; for a damaged record, its readable parts."""
         return read_record(self.id, self.record, None)
 
 
 def begin_flow(store: Store, run_id: str, token: str) -> bool:
-    """Begin a flow that was started under ``token``, and let go of it; return False for a stale token.
+    """Begin a flow that was started under ``token``, and release the claim; return False for a stale token.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -61,7 +61,7 @@ def begin_flow(store: Store, run_id: str, token: str) -> bool:
 
 
 def read_flow(store: Store, flow_id: str) -> Flow | None:
-    """Return a flow; None if it is not under way.
+    """Return a flow; None if it is not active.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -76,22 +76,22 @@ def read_flow(store: Store, flow_id: str) -> Flow | None:
 def make_steps(
     store: Store, flow: Flow, common: Submission, entries: Sequence[StepEntry], *, items: int, each: bool, admit: bool
 ) -> tuple[str, Flow]:
-    """Make runs of one step, the next ones in the order of its items.
+    """Create the next runs of one step, in the order of its items.
 
     Args:
-        store: where they are recorded.
-        flow: as it was read; if somebody has advanced it since, nothing is made.
-        common: a submission of the step's job, with ``step_of``; its own id, params, and key are not used.
+        store: the ledger's store.
+        flow: the flow as it was read; if it was advanced since, no run is created.
+        common: a submission of the step's job with ``step_of``; its id, params, and key are not used.
         entries: the runs, at most :data:`MADE_AT_ONCE`.
-        items: how many runs the step is to have.
-        each: whether they have items.
-        admit: whether they are to run; other runs are made of paused flows, and of those that are to end, too.
+        items: the total number of runs of the step.
+        each: whether the step runs once per item.
+        admit: whether the runs shall start. Runs that shall not are created even in flows that are paused or ending.
 
     Returns:
-        ``done``, ``stale``, ``over``, ``paused``, or ``stopping``, and the flow as it is after ``done``.
+        ``done``, ``stale``, ``over``, ``paused``, or ``stopping``, and the updated flow after ``done``.
 
     Raises:
-        Unavailable: Redis cannot be reached, or refuses to write.
+        Unavailable: Redis cannot be reached, or refuses the write.
     """
     assert common.step_of is not None
     verdict, *rest = store.script(
@@ -112,10 +112,10 @@ def make_steps(
 
 
 def stop_step(store: Store, flow_id: str, step: str, *, terminate: bool, comment: str) -> None:
-    """Revoke the runs of a step that wait, and let nothing follow those that run; ``terminate`` ends these.
+    """Revoke the waiting runs of a step, and prevent retries of the active ones; ``terminate`` ends those, too.
 
     Raises:
-        Unavailable: Redis cannot be reached; some may have been stopped.
+        Unavailable: Redis cannot be reached; some runs may have been stopped.
     """
     looked: Any = 0
     while looked != "":
@@ -128,15 +128,15 @@ def end_flow(
     """End a flow.
 
     Args:
-        store: where it is recorded.
-        flow: as it was read; if somebody has advanced it since, it does not end.
+        store: the ledger's store.
+        flow: the flow as it was read; if it was advanced since, it does not end.
         state: SUCCESS, FAILURE, or REVOKED.
-        reason: why it does not end in SUCCESS.
-        meta: its result in Celery's format.
-        error: as JSON.
+        reason: the reason for another state than SUCCESS.
+        meta: the result in Celery's format.
+        error: the error as JSON.
 
     Returns:
-        ``done``, ``stale``, or ``over``, and the flow whose step it is, if that is to be advanced now.
+        ``done``, ``stale``, or ``over``, and the id of its parent flow if that can be advanced now.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -146,7 +146,7 @@ def end_flow(
 
 
 def rest_flow(store: Store, flow: Flow) -> bool:
-    """Take the entry of a flow out of the outbox; return False if there is something new since it was read.
+    """Remove the outbox entry of a flow; return False if something has happened since the flow was read.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -155,14 +155,14 @@ def rest_flow(store: Store, flow: Flow) -> bool:
 
 
 class StepBrought:
-    """What a step of a flow has brought, read when it is asked for. It never changes once the step has ended.
+    """The results of a step, which are read on demand. They do not change after the step has ended.
 
     Args:
-        store: where it is recorded.
+        store: the ledger's store.
         flow: the id of the flow.
-        step: its name.
-        items: how many runs it has; None if it has no items.
-        state: of the step.
+        step: the name of the step.
+        items: the number of its runs; None for a step without items.
+        state: the state of the step.
     """
 
     def __init__(self, store: Store, flow: str, step: str, items: int | None, state: State) -> None:
@@ -172,7 +172,7 @@ class StepBrought:
 
     @cached_property
     def result(self) -> Any:
-        """The result of its only run; None if that has not succeeded.
+        """Return the result of its only run; None if the run has not succeeded.
 
         Raises:
             Unavailable: Redis cannot be reached.
@@ -181,10 +181,10 @@ class StepBrought:
 
     @cached_property
     def results(self) -> list[Any]:
-        """The results of its runs in the order of the items, None where one has not succeeded.
+        """Return the results of its runs in the order of the items, with None for runs that have not succeeded.
 
         Raises:
-            NoValue: they are larger than :data:`MOST_RESULTS`.
+            NoValue: the results are larger than :data:`MOST_RESULTS`.
             Unavailable: Redis cannot be reached.
         """
         ids = [step_run_id(self._flow, self._step, item) for item in range(self._items or 0)]
@@ -196,14 +196,14 @@ class StepBrought:
             yield from map(_result, found)
 
     def _ask(self, command: str, ids: Sequence[str]) -> Iterator[list[Any]]:
-        """Yield the answers to a command about the results of runs, some at a time."""
+        """Yield the answers to a command about the results of runs, in batches."""
         for first in range(0, len(ids), _READ_AT_ONCE):
             with reaching(self._store.settings), self._store.client.pipeline(transaction=False) as pipe:
                 for run_id in ids[first : first + _READ_AT_ONCE]:
                     getattr(pipe, command)(meta_key(run_id))
                 found = pipe.execute(raise_on_error=False)
                 for each in found:
-                    # A key of another type is no result. Whatever else Redis refuses may be there later.
+                    # A key of another type is not a result. Other errors of Redis may be temporary.
                     if isinstance(each, Exception) and "wrong kind of value" not in str(each):
                         raise each
             yield found
@@ -218,7 +218,7 @@ class StepBrought:
 
 
 def _result(meta: Any) -> Any:
-    """Return the result of a run that has succeeded; None of others, and of one that cannot be read."""
+    """Return the result of a successful run; None for other runs and for an unreadable result."""
     try:
         held = json.loads(meta) if isinstance(meta, str) else {}
         return held["result"] if held.get("status") == State.SUCCESS else None
@@ -227,13 +227,13 @@ def _result(meta: Any) -> Any:
 
 
 def brought_by(store: Store, flow_id: str, progress: FlowProgress, steps: Mapping[str, bool]) -> dict[str, StepBrought]:
-    """Return the results and states of steps of a flow, of those that were admitted.
+    """Return the results and states of the admitted steps of a flow.
 
     Args:
-        store: where they are recorded.
+        store: the ledger's store.
         flow_id: the id of the flow.
-        progress: how far it is.
-        steps: their names, and whether they have items.
+        progress: the progress of the flow.
+        steps: the names of the steps, and whether each has items.
     """
     found = ((name, each, progress.steps.get(name)) for name, each in steps.items())
     return {
@@ -244,7 +244,7 @@ def brought_by(store: Store, flow_id: str, progress: FlowProgress, steps: Mappin
 
 
 def read_results(store: Store, flow_id: str) -> dict[str, StepBrought]:
-    """Return the results and states of the steps of a flow so far, also after its end; empty for other runs.
+    """Return the current results and states of the steps of a flow, also after its end; empty for other runs.
 
     Raises:
         Unavailable: Redis cannot be reached.

@@ -1,4 +1,4 @@
-"""A hint that a run waits, and whoever hands hints over to RabbitMQ."""
+"""Hints that runs are waiting, and the interface that hands them over to RabbitMQ."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 
 class Hint(NamedTuple):
-    """A hint: a run waits in a queue. ``id`` is empty where no run of ours is meant."""
+    """A hint: a run waits in a queue. ``id`` is empty if it is not about a particular run."""
 
     id: str
     queue: str
@@ -16,7 +16,7 @@ class Hint(NamedTuple):
 
     @classmethod
     def read(cls, text: str | bytes) -> Hint | None:
-        """Return the hint that a text says; None if it says none."""
+        """Parse a hint; return None for other text."""
         try:
             said = json.loads(text)
             return cls(str(said["id"]), str(said["queue"]), int(said["priority"]))
@@ -24,23 +24,23 @@ class Hint(NamedTuple):
             return None
 
     def write(self) -> str:
-        """Return it as it stands in ``NS:hints`` and in messages."""
-        # As Lua writes it: neither ids nor names of queues have anything to escape.
+        """Return the text of the hint in ``NS:hints`` and in messages."""
+        # The same as in Lua: ids and queue names have no characters to escape.
         return f'{{"id":"{self.id}","queue":"{self.queue}","priority":{self.priority}}}'
 
 
 class Courier(Protocol):
-    """Hands hints over to RabbitMQ, or to somebody who will."""
+    """Hands hints over to RabbitMQ, directly or through workers."""
 
     def hand_over(self, hints: Sequence[Hint]) -> Sequence[Hint]:
-        """Return those that RabbitMQ has not confirmed in a bounded time; they stay noted."""
+        """Hand hints over; return those that RabbitMQ did not confirm in time, which stay recorded."""
         ...
 
     @property
     def trouble(self) -> str:
-        """Why the last ones were not confirmed, for people."""
+        """Return the reason why the last hints were not confirmed, for people."""
         ...
 
     def close(self) -> None:
-        """Close its connections."""
+        """Close the connections."""
         ...

@@ -1,8 +1,8 @@
-"""Hints, of which RabbitMQ is to tell: which run waits in which queue. Those not told yet are in ``NS:hints``.
+"""Hints for RabbitMQ: which run waits in which queue. Unpublished hints are in ``NS:hints``.
 
-Whoever queues a run notes its hint in the same step (``lua/amqp/queues.lua``). Whoever publishes it takes it out once
-RabbitMQ has confirmed; a crash in between publishes it twice, which wakes a taker for nothing. The ledger keeps the
-order and says what runs: a hint that is lost, doubled, or late changes only when a taker asks.
+The script that queues a run records its hint (``lua/amqp/queues.lua``). The publisher removes the hint after RabbitMQ's
+confirm; a crash in between publishes it twice, which wakes a taker for nothing. The ledger keeps the order of the runs,
+so a lost, duplicated, or late hint only changes the time when a taker asks.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from runner.ledger.store import Store
 from runner.model.duration import milliseconds
 
 MOST_AT_ONCE = 500
-"""Hints that are published before anything is waited for."""
+"""The maximum number of hints per batch."""
 
 
 def take_due(store: Store, most: int = MOST_AT_ONCE, done: Iterable[Hint] = ()) -> list[Hint]:
-    """Take hints that are due for anybody; they are due again after 10 s, unless they are done with by then.
+    """Take due hints. Hints that are not published are due again after 10 s.
 
     Args:
-        store: of the project.
-        most: how many at most.
-        done: those that RabbitMQ has confirmed.
+        store: the store of the project.
+        most: the maximum number of hints.
+        done: hints that RabbitMQ has confirmed, to be removed.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -35,10 +35,10 @@ def take_due(store: Store, most: int = MOST_AT_ONCE, done: Iterable[Hint] = ()) 
 
 
 def note_done(store: Store, hints: Iterable[Hint]) -> None:
-    """Take hints out that RabbitMQ has confirmed.
+    """Remove hints that RabbitMQ has confirmed.
 
     Raises:
-        Unavailable: Redis cannot be reached; they are published again.
+        Unavailable: Redis cannot be reached; the hints are published again.
     """
     words = [each.write() for each in hints]
     if words:
@@ -46,10 +46,10 @@ def note_done(store: Store, hints: Iterable[Hint]) -> None:
 
 
 def leave_to_workers(store: Store, hints: Iterable[Hint]) -> None:
-    """Have hints of one's own published by any worker, at once.
+    """Leave hints to the workers, which publish them at once.
 
     Raises:
-        Unavailable: Redis cannot be reached; they are due after 10 s all the same.
+        Unavailable: Redis cannot be reached; the hints are due after 10 s anyway.
     """
     entries = {each.write(): 0 for each in hints}
     if entries:
@@ -61,7 +61,7 @@ def leave_to_workers(store: Store, hints: Iterable[Hint]) -> None:
 
 
 def count_hints(store: Store) -> tuple[int, int]:
-    """Return how many hints are not published yet, and for how many ms the oldest of them could have been.
+    """Return the number of unpublished hints, and how long the oldest has been due (ms).
 
     Raises:
         Unavailable: Redis cannot be reached.

@@ -1,4 +1,4 @@
-"""The keys and channels in Redis. Scripts have theirs in ``lua/shared/keys.lua``; a test compares the two."""
+"""The keys and channels in Redis. Scripts have their own list in ``lua/shared/keys.lua``; a test compares the two."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def meta_key(run_id: str) -> str:
 
 
 class _Named:
-    """The key that an attribute is called after."""
+    """The key with the name of the attribute."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name.replace("_", "-")
@@ -27,7 +27,7 @@ class Keys:
     namespace: str
 
     archive = _Named()
-    """A hash: ``ledger``, what the archive knows this ledger by, and ``identity``, of the archive it is copied to."""
+    """A hash: ``ledger``, the archive's id for this ledger, and ``identity``, the id of its archive."""
     archived = _Named()
     archiver = _Named()
     backfills = _Named()
@@ -59,14 +59,14 @@ class Keys:
     terminating = _Named()
     workers = _Named()
     binding_deadlines = _Named()
-    """Of Kombu's."""
+    """A key of Kombu."""
     confirm = _Named()
-    """Written so that ``WAIT`` has something to wait for."""
+    """A key that is written so that ``WAIT`` has a write to wait for."""
     touch = _Named()
-    """Never written, so that it can be deleted."""
+    """A key that is never written, so that it can be deleted."""
 
     def named(self, name: str) -> str:
-        """Return the key of that name in the namespace."""
+        """Return the key with a name in the namespace."""
         return f"{self.namespace}:{name}"
 
     def run(self, run_id: str) -> str:
@@ -78,7 +78,7 @@ class Keys:
         return self.named(f"log:{run_id}")
 
     def changed(self, run_id: str) -> str:
-        """Return the channel that tells of each change of a run."""
+        """Return the channel of the changes of a run."""
         return self.named(f"changed:{run_id}")
 
     def state(self, state: str) -> str:
@@ -94,11 +94,11 @@ class Keys:
         return self.named(f"step-state:{state}")
 
     def step_job(self, job: str, state: str) -> str:
-        """Return the index of the step runs, in a state, of a job that flows name."""
+        """Return the index of the step runs of a job in a state."""
         return self.named(f"step-job:{job}:{state}")
 
     def flow(self, flow: str) -> str:
-        """Return the key of how far a flow is."""
+        """Return the key of a flow's progress."""
         return self.named(f"flow:{flow}")
 
     def flow_runs(self, flow: str) -> str:
@@ -106,7 +106,7 @@ class Keys:
         return self.named(f"flow-runs:{flow}")
 
     def flow_states(self, flow: str, state: str) -> str:
-        """Return the bits that tell which step runs of a flow are in a state."""
+        """Return the key of the bits that mark a flow's step runs in a state."""
         return self.named(f"flow-states:{flow}:{state}")
 
     def slot(self, job: str, slot: int | str) -> str:
@@ -118,36 +118,36 @@ class Keys:
         return self.named(f"backfill:{backfill}")
 
     def queue(self, queue: str, priority: int | str) -> str:
-        """Return the list of the messages that wait in a queue with that priority."""
+        """Return the list of the waiting messages of a queue with a priority."""
         return self.named(f"queue:{queue}:{priority}")
 
     def ring(self, queue: str) -> str:
-        """Return the list that wakes who waits for a queue."""
+        """Return the list that wakes processes waiting for a queue."""
         return self.named(f"ring:{queue}")
 
     @property
     def hints_ring(self) -> str:
-        """Return the list that wakes who publishes hints; no queue can have its name."""
+        """Return the list that wakes the publishers of hints; no queue can have its name."""
         return self.ring("@hints")
 
     def bell(self, queue: str) -> str:
-        """Return the stream that tells all workers of a queue."""
+        """Return the stream that wakes all workers of a queue."""
         return self.named(f"bell:{queue}")
 
     def wake(self, worker: str) -> str:
-        """Return the stream that tells one worker of the inbox."""
+        """Return the stream that wakes one worker for the inbox."""
         return self.named(f"wake:{worker}")
 
     def binding(self, queue: str) -> str:
-        """Return the set in which Kombu notes what is bound to a queue."""
+        """Return Kombu's set of the bindings of a queue."""
         return self.named(f"binding:{queue}")
 
     def permanent_binding(self, queue: str) -> str:
-        """Return the key in which Kombu notes that a queue's bindings stay."""
+        """Return Kombu's key that marks the bindings of a queue as permanent."""
         return self.named(f"binding-permanent:{queue}")
 
     def waiting(self, group: str) -> str:
-        """Return the runs of a group that wait for a slot of concurrency."""
+        """Return the runs of a group that wait for a concurrency slot."""
         return self.named(f"waiting:{group}")
 
     def rated(self, group: str) -> str:
@@ -171,5 +171,5 @@ class Keys:
         return self.named(f"specs:{digest}")
 
     def audit(self, kind: str) -> str:
-        """Return the stream of one kind of acts: what only administrators do if ``kind`` is empty."""
+        """Return the stream of one type of acts; an empty ``kind`` is that of administrators."""
         return self.named(f"audit{kind}")

@@ -1,4 +1,4 @@
-"""The ledger's interface: what can be asked of runs, and done to them, from outside of a worker."""
+"""The interface of the ledger for processes that are not workers: read and change runs."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
     from runner.ledger.beat import Beat
 
 SHORTEST_PREFIX = 8
-"""Characters of an id that a prefix must have at least."""
+"""The minimum length of a prefix of an id."""
 
 MOST_FOUND = 3
-"""Ids that are named where a prefix fits more than one run."""
+"""The maximum number of ids that the error for an ambiguous prefix names."""
 
 WORKER_RECORD_SECONDS = 15.0
-"""A worker that has not been heard of for this long is not listed."""
+"""Seconds without a beat after which a worker is not listed."""
 
 
 class Ledger(Store):
     """The record of every run.
 
-    Every method raises :class:`~runner.errors.Unavailable` if Redis cannot be reached in a bounded time.
+    Every method raises :class:`~runner.errors.Unavailable` if Redis does not answer within a timeout.
     """
 
     def submit(self, submission: Submission) -> Submitted:
@@ -47,8 +47,8 @@ class Ledger(Store):
         Raises:
             KeyConflict: the key was used with other params.
             JobPaused: the job is paused, and ``forced`` is not set.
-            Unconfirmed: it was accepted, and no replica has it yet (``durability: replicated``).
-            NotHandedOver: it is recorded, and RabbitMQ did not confirm in time that it has told workers of it.
+            Unconfirmed: the run was recorded, but no replica has it yet (``durability: replicated``).
+            NotHandedOver: the run was recorded, but RabbitMQ did not confirm its hint in time.
         """
         job = submission.job
         told, confirmed = self.confirmed("submit", *arguments_of(submission, self.settings))
@@ -61,7 +61,7 @@ class Ledger(Store):
             tell(BY_PEOPLE[submission.trigger], submission.submitted_by, job=job.name, run_id=run_id)
         if not confirmed:
             raise unconfirmed(f"run {run_id} of {job.name}", run_id)
-        # One that is aside has its message in its record.
+        # A held run has its message in its record.
         if self.courier is not None and answer == "new" and meta == "" and "message" not in record[::2]:
             hint = Hint(run_id, submission.queue, submission.priority)
             if self.hand_over([hint]):
@@ -69,7 +69,7 @@ class Ledger(Store):
         return Submitted(run_id, answer == "known", (record, meta or None))
 
     def read(self, ids: Sequence[str]) -> list[Run]:
-        """Return those of ``ids`` that are known, in that order; overdue ones are settled first."""
+        """Return the known runs among ``ids``, in the same order, after expiring overdue ones."""
         return read_runs(self, ids)
 
     def get(self, run_id: str) -> Run:
@@ -84,16 +84,16 @@ class Ledger(Store):
         """Return all runs of ``ids``.
 
         Raises:
-            UnknownRun: for the first that is not known.
+            UnknownRun: one of them is unknown; the error names the first.
         """
         return get_runs(self, ids)
 
     def resolve(self, reference: str) -> str:
-        """Return the full id that ``reference`` means: an id, a unique prefix of it, or ``@JOB`` for the latest run.
+        """Return the full id for ``reference``: an id, a unique prefix, or ``@JOB`` for the latest run.
 
         Raises:
-            UnknownRun: nothing fits.
-            AmbiguousId: more than one run fits, or the prefix is too short.
+            UnknownRun: no run matches.
+            AmbiguousId: several runs match, or the prefix is too short.
         """
         if reference.startswith("@"):
             latest = self.runs(job=reference[1:], limit=1)
@@ -122,13 +122,13 @@ class Ledger(Store):
     ) -> list[Run]:
         """Return runs, newest submission first.
 
-        The cost depends on ``limit`` and not on how many runs there are: every state has an index by time.
+        The cost depends on ``limit`` and not on the number of runs, because every state has an index by time.
 
         Args:
-            job: only of this job.
-            states: only in these states; all by default.
-            since: only submitted at or after this Unix time in seconds.
-            limit: how many at most.
+            job: only runs of this job.
+            states: only runs in these states; all by default.
+            since: only runs submitted at or after this Unix time (seconds).
+            limit: the maximum number of runs.
         """
         oldest = "-inf" if since is None else milliseconds(since)
         with reaching(self.settings), self.client.pipeline(transaction=False) as pipe:
@@ -159,21 +159,21 @@ class Ledger(Store):
         terminate: bool = False,
         signal: str = "TERM",
     ) -> tuple[Run, bool]:
-        """Revoke a run; return it, and whether anything was left to revoke.
+        """Revoke a run; return it, and whether there was anything left to revoke.
 
-        One that waits is REVOKED at once. One that runs goes on, and nothing follows it; with
-        ``terminate`` its worker ends it with ``signal``, and with SIGKILL a little later.
+        A waiting run is REVOKED at once. An active run goes on without further retries; with ``terminate``,
+        its worker sends it ``signal``, and SIGKILL a little later.
 
         Raises:
-            UnknownRun: there is no such run.
-            CannotTerminate: it runs in a pool that cannot end it; it goes on, and nothing follows it.
-            Unconfirmed: it was accepted, and no replica has it yet (``durability: replicated``).
+            UnknownRun: the run does not exist.
+            CannotTerminate: its pool cannot end it; it goes on without further retries.
+            Unconfirmed: it was recorded, but no replica has it yet (``durability: replicated``).
         """
         words = (run_id, by or "", comment or "", "1" if terminate else "", signal)
         (answer, *pools), confirmed = self.confirmed("revoke", *words)
         if answer == "unknown":
             raise unknown_run(run_id)
-        pool = "".join(pools)  # the one that cannot end it
+        pool = "".join(pools)  # the worker that cannot end it
         if answer in ("revoked", "asked"):
             tell("terminate" if terminate and not pool else "revoke", by, run_id=run_id, comment=comment)
         if not confirmed:
@@ -183,12 +183,12 @@ class Ledger(Store):
         return self.get(run_id), answer != "final"
 
     def forget(self, run_id: str, *, by: str | None = None) -> None:
-        """Remove all that is known of a finished run; that ``by`` did it is kept.
+        """Remove all data of a finished run; the audit log records that ``by`` did so.
 
         Raises:
-            UnknownRun: there is no such run.
-            NotFinished: it is not in a final state.
-            BelongsToFlow: it is a step run.
+            UnknownRun: the run does not exist.
+            NotFinished: the run is not in a final state.
+            BelongsToFlow: the run is a step run.
         """
         answer = str(self.script("forget", run_id, by or "", "1" if self.settings.archive_url is not None else ""))
         if answer == "unknown":
@@ -203,34 +203,34 @@ class Ledger(Store):
         tell("forget", by, run_id=run_id)
 
     def workers(self) -> list[Worker]:
-        """Return the workers that live."""
+        """Return the live workers."""
         return live_workers(self)
 
     def consumed_queues(self) -> set[str]:
-        """Return the queues that a live worker takes runs from."""
+        """Return the queues that live workers consume."""
         return consumed_queues(self)
 
     def remove_worker(self, name: str) -> None:
-        """Take a worker that ends off the list."""
+        """Remove a worker that ends from the list."""
         with reaching(self.settings), self.client.pipeline() as pipe:
             pipe.zrem(self.keys.workers, name)
             pipe.delete(self.keys.worker(name))
             pipe.execute()
 
     def remove_queue(self, name: str) -> None:
-        """Take a queue that nobody takes from any more off all lists, unless something waits in it."""
+        """Remove a queue without consumers from all lists, unless it has waiting runs."""
         from runner.ledger.health.queue_names import remove_queue_name  # start-up time: people seldom do this
 
         remove_queue_name(self, name)
 
     def beat(self, *, worker: str, keep: float, lease: float, record: Mapping[str, str | int]) -> Beat:
-        """Do the fleet's chores: see :func:`runner.ledger.beat.beat`."""
+        """Do the maintenance of the fleet; see :func:`runner.ledger.beat.beat`."""
         from runner.ledger.beat import beat  # start-up time: only workers do this
 
         return beat(self, worker=worker, keep=keep, lease=lease, record=record)
 
     def terminating(self) -> dict[str, str]:
-        """Return the ids of the runs to end, with the name of the signal.
+        """Return the ids of the runs to terminate, with the names of the signals.
 
         Raises:
             Unavailable: Redis cannot be reached.
@@ -240,9 +240,9 @@ class Ledger(Store):
         return found
 
     def rings(self, queues: Sequence[str]) -> int:
-        """Count what no idle taker has been woken for in these queues, at most a thousand for each.
+        """Return the number of unanswered rings for these queues, at most a thousand for each.
 
-        Where RabbitMQ carries hints, count the runs that wait.
+        With RabbitMQ as broker, return the number of waiting runs instead.
 
         Raises:
             Unavailable: Redis cannot be reached.
@@ -256,7 +256,7 @@ class Ledger(Store):
             return sum(pipe.execute())
 
     def sweep(self, patience: float) -> int:
-        """Do the fleet's chores from a process that is no worker: see :func:`runner.ledger.beat.sweep`."""
+        """Do the maintenance of the fleet from a process that is not a worker; see :func:`runner.ledger.beat.sweep`."""
         from runner.ledger.beat import sweep  # start-up time: few commands do this
 
         return sweep(self, patience)
@@ -265,25 +265,25 @@ class Ledger(Store):
         """Take entries of the outbox: runs with hooks to fire, as ``ID OUTCOME ATTEMPT``.
 
         Args:
-            most: how many at most.
-            lend: seconds after which somebody else may take them, if they are not done with by then.
-            done: entries that are.
+            most: the maximum number of entries.
+            lend: seconds after which another process may take unfinished entries.
+            done: entries that are finished.
         """
         return [str(entry) for entry in self.script("outbox", most, milliseconds(lend), *done)]
 
     def return_to_outbox(self, entries: Sequence[str]) -> None:
-        """Have entries due at once that were taken and not done with; those that are gone stay so."""
-        # Rounded down, as scripts do it: rounded up, it would be due in a millisecond.
+        """Make unfinished entries due at once; entries that were removed meanwhile stay removed."""
+        # Rounded down, as in scripts: rounded up, it would be due in a millisecond.
         now = int(self.now() * 1000)
         with reaching(self.settings):
             self.client.zadd(self.keys.outbox, dict.fromkeys(entries, now), xx=True, lt=True)
 
     def bury(self, letter: str) -> None:
-        """Keep a message that nobody can act on; the newest 10,000 are kept."""
+        """Move a message that cannot be processed to the dead letters; the newest 10,000 are kept."""
         self.script("bury", letter)
 
     def refused_for(self, run_id: str) -> float | None:
-        """Return for how many seconds workers have handed this run back, by Redis' clock, or None."""
+        """Return for how long workers have been handing this run back (seconds, by Redis' clock), or None."""
         with reaching(self.settings), self.client.pipeline(transaction=False) as pipe:
             pipe.hget(self.keys.run(run_id), "refused_since")
             pipe.time()
@@ -295,17 +295,17 @@ class Ledger(Store):
 
         Args:
             ids: full ids.
-            elsewhere: returns those of some runs, which the ledger does not know, that are known elsewhere.
+            elsewhere: returns the runs that the ledger does not know but another store does.
         """
         return Watch(self, ids, elsewhere)
 
 
 def choose(reference: str, found: Sequence[str]) -> str:
-    """Return the id that ``reference`` means, of those that begin with it.
+    """Return the id for ``reference`` among the ids that begin with it.
 
     Raises:
-        UnknownRun: there are none.
-        AmbiguousId: there are several, or the prefix is too short.
+        UnknownRun: no id matches.
+        AmbiguousId: several ids match, or the prefix is too short.
     """
     if reference in found:
         return reference

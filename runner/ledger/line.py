@@ -1,8 +1,8 @@
-"""Bare connections to Redis, for programs that submit and read runs.
+"""Minimal connections to Redis for programs that submit and read runs.
 
-redis-py takes longer to import than all the rest of a submission, and spends more time on a command than hiredis and
-the kernel together. So the first try of a script goes over a connection of this module, where the URL says nothing but
-how to find a server and log in. With TLS or Sentinel, and wherever something goes wrong here, redis-py does it.
+Importing redis-py takes longer than the rest of a submission, and redis-py needs more time for a command than hiredis
+and the kernel together. So the first try of a script uses a connection of this module if the URL contains only an
+address and a login. redis-py is used for TLS and Sentinel, and whenever a connection of this module fails.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ _UNFINISHED = object()
 
 
 class Broken(Exception):
-    """There is no connection, or it failed; a command that was sent may have been obeyed."""
+    """There is no connection, or it failed; a command that was sent may have been executed."""
 
 
 class Refused(Exception):
-    """Redis answered with an error; the text is that of the answer."""
+    """Redis answered with an error, which is the message."""
 
 
 class Address(NamedTuple):
-    """The address of a server and the login. Times are seconds."""
+    """The address of a server and the login. Times are in seconds."""
 
     place: str | tuple[str, int]
     login: tuple[str, ...]
@@ -42,7 +42,7 @@ class Address(NamedTuple):
 
 
 def read_address(url: str) -> Address | None:
-    """Parse a URL in canonical form as redis-py does; None if it has options that this module does not know."""
+    """Parse a URL in canonical form as redis-py does; None if it has options that this module does not support."""
     parts = urlsplit(url)
     said = dict(parse_qsl(parts.query, keep_blank_values=True))
     if parts.scheme not in ("redis", "unix") or set(said) - {"db", "socket_timeout", "socket_connect_timeout"}:
@@ -55,7 +55,7 @@ def read_address(url: str) -> Address | None:
         ]
         port = parts.port or 6379
     except ValueError:
-        return None  # redis-py tells what is wrong with it
+        return None  # redis-py reports the error
     login = tuple(unquote(word) for word in (parts.username, parts.password) if word)
     if parts.username and not parts.password:
         return None
@@ -69,7 +69,7 @@ def read_address(url: str) -> Address | None:
 
 
 class Lines:
-    """Connections to one server, made as they are needed; for all threads, and anew in each forked process."""
+    """Connections to one server, opened when needed. Usable by all threads; a forked process opens its own."""
 
     def __init__(self, address: Address) -> None:
         self._address = address
@@ -77,10 +77,10 @@ class Lines:
         self._process = os.getpid()
 
     def connect(self) -> None:
-        """Have a connection open for the next command.
+        """Open a connection for the next command.
 
         Raises:
-            Broken: it could not be made.
+            Broken: the connection could not be opened.
         """
         try:
             self.give_back(self._take())
@@ -91,16 +91,16 @@ class Lines:
         """Send a command and return its answer.
 
         Raises:
-            Broken: the connection failed, or could not be made.
+            Broken: the connection failed, or could not be opened.
             Refused: the answer is an error.
         """
         return self.begin(*words).answer()
 
     def begin(self, *words: str | bytes | int | float) -> Asked:
-        """Send a command whose answer is fetched later.
+        """Send a command and return a handle for reading its answer later.
 
         Raises:
-            Broken: the connection failed, or could not be made.
+            Broken: the connection failed, or could not be opened.
         """
         try:
             line = self._take()
@@ -114,11 +114,11 @@ class Lines:
         return Asked(self, line)
 
     def give_back(self, line: _Line) -> None:
-        """Take a connection back on which no answer is left to come."""
+        """Return a connection without pending answers to the pool."""
         self._idle.append(line)
 
     def close(self) -> None:
-        """Close those connections that nobody is using."""
+        """Close the idle connections."""
         while self._idle:
             self._idle.pop().close()
 
@@ -146,7 +146,7 @@ class Asked:
         self._line = line
 
     def answer(self) -> Any:
-        """Wait for the answer; to be called once.
+        """Wait for the answer. Call it once.
 
         Raises:
             Broken: the connection failed.
@@ -155,7 +155,7 @@ class Asked:
         try:
             answer = self._line.receive()
         except BaseException as error:
-            # An interrupt, too: the answer is still to come, and would be taken for that of the next command.
+            # After an interrupt, too: the pending answer would be mistaken for that of the next command.
             self._line.close()
             if isinstance(error, OSError | hiredis.ProtocolError):
                 raise Broken(str(error)) from error
@@ -167,12 +167,12 @@ class Asked:
 
 
 class _Line:
-    """One connection. Raises OSError, and hiredis' errors, wherever it fails."""
+    """One connection. Its methods raise OSError and the errors of hiredis."""
 
     def __init__(self, address: Address) -> None:
         self._reader = hiredis.Reader(encoding="utf-8", errors="surrogateescape", notEnoughData=_UNFINISHED)
         self._socket = _connect(address)
-        # eventlet takes `poll` away. A stale connection is then found out by its use.
+        # eventlet removes `poll`. A stale connection is then noticed when it is used.
         self._news = select.poll() if hasattr(select, "poll") else None
         if self._news is not None:
             self._news.register(self._socket, select.POLLIN)
@@ -197,7 +197,7 @@ class _Line:
         return answer
 
     def is_sound(self) -> bool:
-        """Whether the other end has neither hung up nor said anything unasked since the last answer."""
+        """Return whether the server has neither closed the connection nor sent data since the last answer."""
         return self._news is None or not self._news.poll(0)
 
     def close(self) -> None:
@@ -228,12 +228,12 @@ def _connect(address: Address) -> socket.socket:
 
 
 def _packed(words: Sequence[str | bytes | int | float]) -> bytes:
-    # No numbers for hiredis; see runner.ledger.packer.
+    # hiredis gets no numbers; see runner.ledger.packer.
     written: list[Any] = [str(word) if isinstance(word, int | float) else word for word in words]
     try:
         packed: bytes = hiredis.pack_command(tuple(written))
     except UnicodeEncodeError:
-        # What was read from Redis and is no UTF-8.
+        # Text from Redis that is not UTF-8.
         written = [word.encode("utf-8", "surrogateescape") if isinstance(word, str) else word for word in written]
         packed = hiredis.pack_command(tuple(written))
     return packed

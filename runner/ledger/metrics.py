@@ -11,13 +11,13 @@ from runner.ledger.store import Store
 from runner.model.run import State
 
 BUCKETS = (100, 500, 1000, 5000, 15000, 60000, 300000, 900000, 3600000, 14400000)
-"""Upper ends of the buckets of times, ms; counts.lua has the same."""
+"""The upper bounds of the buckets of times (ms); the same as in counts.lua."""
 ACTIVE = (State.PENDING, State.STARTED, State.RETRY)
 
 
 @dataclass(slots=True)
 class Times:
-    """A histogram: counts in the order of :data:`BUCKETS`, then the rest; ``total`` is in ms."""
+    """A histogram: counts in the order of :data:`BUCKETS`, then the count above; ``total`` is in ms."""
 
     counts: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS) + 1))
     total: int = 0
@@ -25,7 +25,7 @@ class Times:
 
 @dataclass(slots=True)
 class Counts:
-    """The counters. Keys are names of jobs, with the labels that distinguish a job's counters."""
+    """The counters. Keys are names of jobs, with labels where a job has several counters."""
 
     runs: dict[tuple[str, str, str], int] = field(default_factory=dict)
     """By job, final state and reason; the reason is empty for SUCCESS."""
@@ -35,21 +35,21 @@ class Counts:
     losses: dict[str, int] = field(default_factory=dict)
     redeliveries: dict[str, int] = field(default_factory=dict)
     waited: dict[str, Times] = field(default_factory=lambda: defaultdict(Times))
-    """From when a run was due to its first start."""
+    """The times from due to first start."""
     ran: dict[str, Times] = field(default_factory=lambda: defaultdict(Times))
-    """From the last start of a run to the end of that attempt, where it ended the run."""
+    """The durations of attempts that ended their runs."""
     succeeded: dict[str, int] = field(default_factory=dict)
-    """When each job succeeded last, Unix ms."""
+    """The last success of each job (Unix ms)."""
     active: dict[State, int] = field(default_factory=dict)
     active_steps: dict[State, int] = field(default_factory=dict)
     archived: int = 0
-    """Runs that were copied to the archive, without step runs."""
+    """The number of runs that were copied to the archive, without step runs."""
     leases: int = 0
     dead_letters: int = 0
 
 
 def read_counts(store: Store) -> Counts:
-    """Return all that is counted, in one round trip.
+    """Return all counters, with one round trip.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -68,7 +68,7 @@ def read_counts(store: Store) -> Counts:
     counts = Counts(leases=leases, dead_letters=letters)
     counts.active = dict(zip(ACTIVE, active, strict=False))
     counts.active_steps = dict(zip(ACTIVE, active[len(ACTIVE) :], strict=True))
-    # What is no number says as little as nothing.
+    # Text that is not a number counts as missing.
     counts.succeeded = {job: int(at) for job, at in succeeded.items() if at.isascii() and at.isdigit()}
     for name, value in kept.items():
         if value.isascii() and value.isdigit():

@@ -1,4 +1,4 @@
-"""Turn Python values and exceptions into records: bounded, plain JSON."""
+"""Convert Python values and exceptions to bounded, plain JSON for records."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from runner.model.storable import LONGEST_UNCUT, names_of, storable, words_of
 from runner.model.strict_json import MOST_NESTED
 
 MESSAGE_LENGTH = 8192
-"""Characters of an error's message that are kept; its arguments get as many in total."""
+"""The maximum length of an error message, and of its arguments in total (characters)."""
 
 MOST_ARGUMENTS = 16
-"""Arguments of an exception that are kept."""
+"""The maximum number of arguments of an exception."""
 
 _LARGEST_INTEGER = 2**63
-"""Larger ones are kept as text: not every reader of JSON takes them."""
+"""Larger integers are stored as text, because not every JSON parser reads them."""
 
 _DIGITS = len(str(-_LARGEST_INTEGER))
 
 
 class ResultNotKept(EncodeError):
-    """The result of a job is no JSON, or too large for ``limits.result``."""
+    """The result of a job cannot be converted to JSON, or is larger than ``limits.result``."""
 
 
 _OPTION = "set the job's option result to drop or repr"
@@ -43,17 +43,17 @@ _OPTION = "set the job's option result to drop or repr"
 def write_result(value: Any, limit: int) -> str:
     """Return a result as JSON text.
 
-    Dates and times become ISO 8601, decimals, UUIDs and paths text, enum members their value, tuples and sets
-    lists; as keys of a mapping, too. Half of a surrogate pair, as in the name of a file that is not UTF-8, becomes
-    ``\\udXXX``.
+    Dates and times become ISO 8601 text; decimals, UUIDs, and paths become text; enum members become their values;
+    tuples and sets become lists. The same holds for keys of mappings. Lone surrogates, as in file names that are not
+    UTF-8, become ``\\udXXX``.
 
     Raises:
-        ResultNotKept: it is something else, or has more than ``limit`` bytes.
+        ResultNotKept: it has values of other types, or more than ``limit`` bytes.
     """
     if value is None:
         return "null"
     if type(value) is int and -_LARGEST_INTEGER < value < _LARGEST_INTEGER and limit >= _DIGITS:
-        # What most jobs return that return anything: nothing can be wrong with it.
+        # The results of most jobs are plain JSON already.
         return str(value)
     try:
         fault = _fault_of(value, limit)
@@ -61,7 +61,7 @@ def write_result(value: Any, limit: int) -> str:
         if "\\ud" in text:
             text = _without_halves(text)
     except BaseException as error:
-        # Not only those of `json`: classes of the job are asked for what they hold.
+        # Any exception, because this calls code of the job's classes.
         said = words_of(error, 500, say=str) if isinstance(error, Exception) else names_of(type(error))[1]
         raise ResultNotKept(
             f"the job ran, but its result cannot be kept as JSON: {said}; return plain data, or {_OPTION}"
@@ -80,9 +80,9 @@ _TOO_LARGE = "has more bytes than limits.result allows; write it to a file and r
 
 
 def _fault_of(value: Any, limit: int) -> str | None:
-    """Return the fault in a result's size, or None if it can be written.
+    """Return a message if a result is too large or too deep, or None.
 
-    Lists that stand in others several times, or in themselves, can stand for more text than there is memory.
+    Lists that occur in others several times, or in themselves, can represent more text than fits into memory.
     """
     level, parts = [value], 1
     for _ in range(MOST_NESTED + 1):
@@ -91,7 +91,7 @@ def _fault_of(value: Any, limit: int) -> str | None:
             return None
         below: list[Any] = []
         for each in level:
-            # One more than fit; each has a byte at least.
+            # One more than fits, since each value takes at least a byte.
             most = limit - parts + 1
             found = [*islice(each, most), *islice(each.values() if isinstance(each, dict) else (), most)]
             parts += len(found) + sum(str.__len__(part) for part in found if isinstance(part, str))
@@ -128,13 +128,13 @@ def _storable(value: Any) -> Any:
 
 
 def shape_result(value: Any, option: str, limit: int, mask: Callable[[str], str] = str) -> Any:
-    """Return the part of a result that is to be stored.
+    """Return the value to store for a result.
 
     Args:
         value: the result.
         option: ``keep``, ``drop``, or ``repr``: the job's option ``result``.
-        limit: bytes that may be stored, as JSON.
-        mask: takes secrets out of a text; called before anything is cut.
+        limit: the maximum size as JSON (bytes).
+        mask: removes secrets from a text; called before anything is cut.
     """
     if option == "drop":
         return None
@@ -154,10 +154,10 @@ def _say(value: Any) -> str:
 
 
 def _fit(text: str, limit: int) -> str:
-    """Return ``text``, cut so that it has at most ``limit`` bytes as JSON."""
+    """Return ``text``, cut to at most ``limit`` bytes as JSON."""
     written = len(json.dumps(text))
     while written > limit and text:
-        # A character has 1 to 12 bytes; what was cut off may have been the short ones.
+        # A character takes 1 to 12 bytes, so the first cut can be too short.
         text = text[: min(len(text) - 2, len(text) * (limit - len(json.dumps("…"))) // written)] + "…"
         written = len(json.dumps(text))
     return text
@@ -180,10 +180,10 @@ _WALKED = (*_HOLDERS, set, frozenset)
 
 
 def _with_text_keys(value: Any) -> Any:
-    """Return ``value`` with every key as text; itself, if it has no others.
+    """Return ``value`` with text keys only; the same object if it has no other keys.
 
     Raises:
-        TypeError: a key is nothing that becomes text.
+        TypeError: a key cannot be converted to text.
         ValueError: two keys of a mapping become the same text.
     """
     if isinstance(value, dict):
@@ -221,18 +221,18 @@ def _key_text(key: Any) -> str:
 def describe_exception(
     error: BaseException, limit: int, *, message: str | None = None, mask: Callable[[str], str] = str
 ) -> Failure:
-    """Return the record of an exception, whatever code its class runs.
+    """Return the record of an exception, even if code of its class fails.
 
     Args:
-        error: the exception; nobody needs it any more, as the chain behind it may be shortened.
-        limit: bytes of the traceback that are kept, the last ones.
-        message: what to say instead of the exception's own words.
-        mask: takes secrets out of a text; called before anything is cut.
+        error: the exception. Its chain may be shortened, so do not use it afterwards.
+        limit: the maximum size of the traceback, of which the end is kept (bytes).
+        message: replaces the message of the exception.
+        mask: removes secrets from a text; called before anything is cut.
     """
     module, name = names_of(type(error))
-    # The message is the end of the traceback too, and mostly the first argument; it may have megabytes.
+    # The message is also the end of the traceback and usually the first argument, and may have megabytes.
     mask = lru_cache(maxsize=2)(mask)
-    # Celery's own errors come from billiard; people know them by Celery's name.
+    # Celery's own errors come from billiard, but people know them under Celery's name.
     module = module.replace("billiard.exceptions", "celery.exceptions")
     return Failure(
         type=name if module in ("builtins", "__main__") else f"{module}.{name}",

@@ -1,4 +1,4 @@
-"""Pack commands into bytes as redis-py does, but safe from signals."""
+"""Pack commands into bytes like redis-py, but safely when signals arrive."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from redis.connection import HiredisRespSerializer
 
 
 class Packer(HiredisRespSerializer):
-    """Gives hiredis no numbers, only text and bytes.
+    """Passes only text and bytes to hiredis, and no numbers.
 
-    hiredis (3.5.0, ``pack_command`` in ``src/pack.c``) takes the ``repr`` of a number without asking whether there is
-    one. There is none if a signal has just come whose handler raises, as Ctrl-C, SIGTERM and a soft time limit do: it
-    reads a null pointer, and the process dies by SIGSEGV. A contract test tells when that is mended.
+    hiredis (3.5.0, ``pack_command`` in ``src/pack.c``) uses the ``repr`` of a number without checking for an error. If
+    a signal handler raises at this moment (Ctrl-C, SIGTERM, a soft time limit), it reads a null pointer, and the
+    process dies from SIGSEGV. A contract test fails when hiredis has corrected this.
     """
 
     def pack(self, *args: Any) -> list[bytes]:
-        """Return the command as Redis reads it."""
+        """Return the command in Redis' protocol."""
         written: list[Any] = [str(arg) if type(arg) in (int, float) else arg for arg in args]
         try:
             packed: list[bytes] = super().pack(*written)
         except UnicodeEncodeError:
-            # What was read from Redis and is no UTF-8; see `encoding_errors` of the connection.
+            # Text from Redis that is not UTF-8; see `encoding_errors` of the connection.
             written = [arg.encode("utf-8", "surrogateescape") if isinstance(arg, str) else arg for arg in written]
             packed = super().pack(*written)
         return packed
 
 
 PACKER = Packer()
-"""For all connections; it holds nothing."""
+"""Shared by all connections; it has no state."""

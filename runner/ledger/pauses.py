@@ -1,4 +1,4 @@
-"""Pauses: jobs that are held for a while, by a record in the ledger that holds at once and for the whole fleet."""
+"""Pauses: records in the ledger that stop a job on the whole fleet at once."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from runner.model.pause import Pause
 
 
 def read_pause(job: str, text: str) -> Pause:
-    """Return the pause that a script tells of."""
+    """Return the pause in a script's answer."""
     told = json.loads(text)
     ends = told.get("ends")
     return Pause(job, told["by"], int(told["since"]), int(ends) if ends else None, told.get("comment"))
 
 
 def _read_any(job: str, text: str) -> Pause:
-    """Return the pause that Redis holds; a damaged record pauses its job, and no other, until somebody resumes it."""
+    """Return the pause in Redis. A damaged record pauses only its own job, until somebody resumes it."""
     try:
         return read_pause(job, text)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
@@ -39,7 +39,7 @@ def pause(store: Store, job: str, *, by: str, seconds: float | None = None, comm
 
 
 def resume(store: Store, job: str, *, by: str | None = None) -> bool:
-    """End the pause of a job, or that of all (``*``); return whether there was one.
+    """End the pause of a job, or of all (``*``); return whether there was one.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -51,7 +51,7 @@ def resume(store: Store, job: str, *, by: str | None = None) -> bool:
 
 
 def read_pauses(store: Store) -> dict[str, Pause]:
-    """Return the pauses that hold now, by job.
+    """Return the current pauses by job.
 
     Raises:
         Unavailable: Redis cannot be reached.

@@ -1,7 +1,7 @@
-"""The permissions (ACL) that a Redis user needs, and those that the project's user lacks.
+"""The permissions (ACL) that a Redis user needs, and the check of the project's user.
 
-The smallest set: every command, key and channel here is used, and nothing else is. ``docs/how-to/redis-permissions.md``
-has it as a line to paste.
+This is the smallest set: every command, key, and channel here is used, and no other.
+``docs/how-to/redis-permissions.md`` has it as a line to paste.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _CHANNEL = "{channel}"
 _PATTERN = "{pattern}"
 
 _COMMANDS: tuple[tuple[str, ...], ...] = (
-    # Each with arguments of the right number, none of which is ever executed.
+    # Each has the right number of arguments. None is ever executed.
     *(("PING",), ("TIME",), ("INFO", "server"), ("SELECT", "0"), ("MULTI",), ("EXEC",)),
     *(("EVAL", "return 1", "1", _KEY), ("EVALSHA", "0" * 40, "1", _KEY)),
     *(("SCRIPT|LOAD", "return 1"), ("SCRIPT|EXISTS", "0" * 40)),
@@ -57,12 +57,12 @@ _COMMANDS: tuple[tuple[str, ...], ...] = (
     *(("PSUBSCRIBE", _PATTERN), ("PUNSUBSCRIBE", _PATTERN), ("CLIENT|TRACKING", "ON")),
 )
 _REPLICATED = (("WAIT", "0", "1"),)
-"""With ``durability: replicated`` alone."""
+"""Only needed with ``durability: replicated``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """The permissions of one project's user. ``keys`` and ``channels`` are patterns as ACL rules write them."""
+    """The permissions that a project's user needs. ``keys`` and ``channels`` are patterns of ACL rules."""
 
     commands: tuple[tuple[str, ...], ...]
     keys: tuple[str, ...]
@@ -73,13 +73,13 @@ class Needs:
         """Return the needs of a project by its ``namespace``, the database in its URL, and its ``durability``."""
         return cls(
             _COMMANDS + (_REPLICATED if replicated else ()),
-            # The inbox of plain clients has a list for each of Kombu's priorities: its name, two bytes, a digit.
-            # Their remote control has a set and lists of answers.
+            # The inbox of plain clients has a list for each of Kombu's priorities: its name, two bytes, and a digit.
+            # Their remote control has a set and reply lists.
             (namespace, f"{namespace}:*", INBOX, f"{INBOX}??[1-9]", meta_key("*"), f"*.{PLAIN_REPLIES}"),
             (
                 f"{namespace}:changed:*",
                 meta_key("*"),
-                # A pattern is subscribed to only where it stands in the rules as it is.
+                # A pattern can be subscribed to only if the rules contain it literally.
                 f"/{database}.{namespace}.pidbox",
                 f"/{database}.{PLAIN_CONTROL}.pidbox",
                 f"/{database}.{namespace}.events/*",
@@ -87,7 +87,7 @@ class Needs:
         )
 
     def rules(self) -> str:
-        """Return the rules of ``ACL SETUSER``, after its user and password."""
+        """Return the rules for ``ACL SETUSER``, to be put after the user and the password."""
         words = [f"+{name.lower()}" for name, *_ in self.commands]
         keys, channels = [f"~{each}" for each in self.keys], [f"&{each}" for each in self.channels]
         return " ".join([*keys, "resetchannels", *channels, "-@all", *words])
@@ -104,7 +104,7 @@ class Missing:
 
 
 def missing_permissions(store: Store) -> Missing:
-    """Return the permissions that the project's Redis user lacks. This executes nothing and costs one round trip.
+    """Return the missing permissions of the project's Redis user. This executes nothing and costs one round trip.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -117,17 +117,17 @@ def missing_permissions(store: Store) -> Missing:
             needs = Needs.of(settings.namespace, database, replicated=settings.durability == "replicated")
             return Missing(tuple(dict.fromkeys(_ask(connection, needs, store.namespace))))
         finally:
-            # What was queued is gone with the connection, whatever was refused.
+            # The queued commands are dropped with the connection.
             connection.disconnect()
             client.connection_pool.release(connection)
 
 
 def refuse_missing_permissions(store: Store) -> None:
-    """Refuse to go on where the user of Redis lacks a permission, and with a node of a Redis Cluster.
+    """Raise an error if the Redis user lacks a permission, or the server is a node of a Redis Cluster.
 
     Raises:
-        InvalidSettings: with all that are missing.
-        ClusterRefused: it is a node of a Redis Cluster, even if it is the only one.
+        InvalidSettings: a permission is missing; the message lists all of them.
+        ClusterRefused: the server is a node of a Redis Cluster, even the only one.
         Unavailable: Redis cannot be reached.
     """
     refuse_cluster(store)
@@ -137,10 +137,10 @@ def refuse_missing_permissions(store: Store) -> None:
 
 
 def refuse_cluster(store: Store) -> None:
-    """Refuse a node of a Redis Cluster: some commands work there, until one needs keys of two nodes.
+    """Raise an error for a node of a Redis Cluster, where commands fail once they need keys of two nodes.
 
     Raises:
-        ClusterRefused: it is one.
+        ClusterRefused: the server is a node of a cluster.
         Unavailable: Redis cannot be reached.
     """
     with reaching(store.settings):
@@ -161,7 +161,7 @@ def _ask(connection: Any, needs: Needs, namespace: str) -> Iterator[str]:
     """Queue each command in a transaction that cannot succeed: permissions are checked when a command is queued."""
     [opened] = _answers(connection, [("MULTI",)])
     if isinstance(opened, NoPermissionError):
-        # Without it, what follows would be executed.
+        # Without MULTI, the following commands would be executed.
         yield "+multi"
         return
     if isinstance(opened, redis.RedisError):
@@ -179,7 +179,7 @@ def _ask(connection: Any, needs: Needs, namespace: str) -> Iterator[str]:
         asked.append((f"&{pattern}", ("PUBLISH", pattern.replace("*", "permissions"), "x")))
         if pattern.startswith("/"):
             asked.append((f"&{pattern}", ("PSUBSCRIBE", pattern)))
-    # Too few words, so that EXEC has to refuse, if it is allowed.
+    # Too few arguments, so that EXEC fails if it is permitted.
     commands = [("GET",), *(command for _, command in asked), ("EXEC",)]
     _, *answers, executed = _answers(connection, commands)
     if isinstance(executed, NoPermissionError) or "noperm" in str(executed).lower():
@@ -190,7 +190,7 @@ def _ask(connection: Any, needs: Needs, namespace: str) -> Iterator[str]:
 
 
 def _fits(rule: str, words: str) -> bool:
-    """Return whether a refusal speaks of what the rule would allow, and not of the command that was tried with it."""
+    """Return whether a refusal is about the rule itself and not about the command that tested it."""
     what = "key" if "key" in words else "channel" if "channel" in words else "command"
     return {"~": "key", "&": "channel", "+": "command"}[rule[0]] == what
 

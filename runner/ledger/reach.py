@@ -1,4 +1,4 @@
-"""Turns what goes wrong on the way to Redis into one error. It needs no redis-py until something has."""
+"""Convert connection errors to one error, without importing redis-py before there is one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from runner.settings import Settings
 
 @contextmanager
 def reaching(settings: Settings) -> Iterator[None]:
-    """Turn every error of redis-py inside the block into :class:`~runner.errors.Unavailable`."""
+    """Convert every error of redis-py in the block to :class:`~runner.errors.Unavailable`."""
     try:
         yield
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Reads runs by their ids."""
+"""Read runs by id."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def read_runs(store: Store, ids: Sequence[str]) -> list[Run]:
-    """Return those of ``ids`` that are known, in that order; overdue ones are settled first.
+    """Return the known runs among ``ids``, in the same order, after expiring overdue ones.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -50,7 +50,7 @@ def get_runs(store: Store, ids: Sequence[str]) -> list[Run]:
     """Return all runs of ``ids``.
 
     Raises:
-        UnknownRun: for the first that is not known.
+        UnknownRun: one of them is unknown; the error names the first.
         Unavailable: Redis cannot be reached.
     """
     found = read_runs(store, ids)

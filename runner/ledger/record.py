@@ -1,4 +1,4 @@
-"""Between the record in Redis (a hash of strings) and the run document."""
+"""Convert between the record in Redis (a hash of strings) and the run document."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _TIMES = ("retry_at", "slot", "submitted_at", "eta", "expires_at", "started_at",
 _COUNTS = ("attempts", "retries", "losses")
 _NUMBER = re.compile(r"[0-9.eE+-]+")
 LATEST = 250_000_000_000_000
-"""Unix ms, in the year 9892: a time that every zone can show. ``lua/shared/records.lua`` has these bounds, too."""
+"""A time in the year 9892 (Unix ms), which every time zone can show. ``lua/shared/records.lua`` has the same bounds."""
 _LARGEST = 2**53 - 1
 
 
@@ -51,17 +51,17 @@ DEFAULTS: Mapping[str, str | int] = {
     "keep_least": 3_600_000,
     "keep_runs": 1000,
 }
-"""The values of fields that a record lacks. Most runs have these values, so records leave them out to save memory. The
-scripts know them, too. Times are in milliseconds."""
+"""The values of missing fields. Records omit these common values to save memory. The scripts have the same values.
+Times are in milliseconds."""
 
 _DIGEST = "sha256:"
 _PACKED = 43
-"""Characters of 32 bytes in base64, without padding."""
+"""The length of 32 bytes in base64 without padding (characters)."""
 
 
 @lru_cache(maxsize=4096)
 def pack_digest(digest: str) -> str:
-    """Return a spec's digest as records hold it: in base64, a third shorter, for there may be a million of them."""
+    """Return a spec's digest in the form of records: base64, a third shorter, because there may be a million."""
     try:
         return urlsafe_b64encode(bytes.fromhex(digest.removeprefix(_DIGEST))).decode().rstrip("=")
     except ValueError:
@@ -69,25 +69,24 @@ def pack_digest(digest: str) -> str:
 
 
 def unpack_digest(held: str | None) -> str | None:
-    """Return the digest that a record holds."""
+    """Return the hexadecimal digest for that of a record."""
     if not held or len(held) != _PACKED:
         return held
     return _DIGEST + urlsafe_b64decode(held + "=").hex()
 
 
 def pairs(flat: Sequence[str]) -> dict[str, str]:
-    """Return the mapping that Redis sent as a flat list."""
+    """Return the mapping for a flat list from Redis."""
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def read_record(run_id: str, record: Mapping[str, str], meta: str | None, progress: FlowProgress | None = None) -> Run:
-    """Return the run of a record.
+    """Return the run for a record.
 
-    ``meta`` is its result in Celery's format, if that is still kept, and ``progress`` how far it is, of a flow that has
-    begun.
+    ``meta``: the result in Celery's format, if it is still kept; ``progress``: the progress of a flow that has begun.
 
-    Anybody who can write to Redis may have written into it. What cannot be read is left out, and the run that comes
-    back is a :class:`~runner.model.run.DamagedRun` that names it.
+    Anybody who can write to Redis may have changed the record. Unreadable fields are left out, and the run is then a
+    :class:`~runner.model.run.DamagedRun` that names them.
     """
     fields = _Fields(record)
     state: State = fields.read("state", State, State.FAILURE, required=True)
@@ -133,7 +132,7 @@ def read_record(run_id: str, record: Mapping[str, str], meta: str | None, progre
 
 
 class _Fields:
-    """Reads the fields of a record one by one, and notes those that cannot be read."""
+    """Reads the fields of a record, and records the unreadable ones."""
 
     def __init__(self, record: Mapping[str, str]) -> None:
         self._record = record
@@ -157,7 +156,7 @@ class _Fields:
             return otherwise
 
     def fault(self, words: str) -> None:
-        """Note that something is damaged."""
+        """Record a damaged field."""
         self.faults.append(words)
 
 
@@ -184,7 +183,7 @@ def _priority(text: str) -> int:
 
 
 def _job(text: str) -> str:
-    # That of a step is named FLOW/STEP.
+    # The job of a step is named FLOW/STEP.
     for part in text.split("/", 1):
         _fitting(JOB_NAME, part)
     return text
@@ -260,7 +259,7 @@ def _progress(text: str) -> dict[str, Any]:
 
 
 def _revocation(text: str) -> dict[str, Any]:
-    # Lua wrote it, whose tables have no order.
+    # Lua wrote it, and its tables have no order.
     mapping = _mapping(text)
     return _timed({name: mapping.get(name) for name in ("by", "comment", "at")})
 
@@ -294,7 +293,7 @@ def _where(run: Run, record: Mapping[str, str]) -> str | None:
 
 
 def now_text() -> str:
-    """Return the time as short as RFC 3339 has it: there may be a million results."""
+    """Return the time in the shortest form of RFC 3339, because there may be a million results."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
@@ -317,7 +316,7 @@ def celery_meta(
     """
     told = "null" if traceback is None else _quoted(traceback)
     at = "null" if date_done is None else _quoted(date_done)
-    # The result is spliced in as it is: it may be large, and was checked when it was written.
+    # The result is inserted unchanged: it may be large, and was checked when it was written.
     return (
         f'{{"status":"{state}","traceback":{told},"children":[],"date_done":{at},'
         f'"task_id":{_quoted(run_id)},"result":{result}}}'

@@ -1,4 +1,4 @@
-"""The errors of submissions that made no run, or none that is safe yet, and of step runs that go with their flow."""
+"""The errors for submissions that created no run or no safe run, and for step runs that belong to their flow."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def conflict(job: str, key: str | None, run_id: str) -> KeyConflict:
 
 
 def belongs_to_flow(run_id: str, flow: str) -> BelongsToFlow:
-    """Return the error for a step run that somebody wants to forget."""
+    """Return the error for forgetting a step run."""
     return BelongsToFlow(
         f"run {run_id} is a step run of flow {flow} and is forgotten with it", hint=f"runner forget {flow}"
     )
 
 
 def paused(job: str, pause: Pause) -> JobPaused:
-    """Return the error for a job that somebody holds."""
+    """Return the error for a paused job."""
     until = f" until {to_timestamp(pause.ends)}" if pause.ends is not None else ""
     why = f": {pause.comment}" if pause.comment else ""
     return JobPaused(
@@ -36,7 +36,7 @@ def paused(job: str, pause: Pause) -> JobPaused:
 
 
 def unconfirmed(what: str, run_id: str) -> Unconfirmed:
-    """Return the error for what was accepted, and is on no replica yet."""
+    """Return the error for a change that was recorded but is on no replica yet."""
     return Unconfirmed(
         f"accepted, not confirmed: no replica has {what} after {CONFIRM_MILLISECONDS / 1000:g} s",
         hint=f"a failover now could lose it; runner status {run_id} tells, and runner doctor tells of replicas",
@@ -44,7 +44,7 @@ def unconfirmed(what: str, run_id: str) -> Unconfirmed:
 
 
 def not_handed_over(what: str, ids: Sequence[str], trouble: str) -> NotHandedOver:
-    """Return the error for runs that are recorded, and of which RabbitMQ has not confirmed that workers are told."""
+    """Return the error for recorded runs whose hints RabbitMQ has not confirmed."""
     error = NotHandedOver(
         f"{what} recorded, not handed over: {trouble or 'RabbitMQ did not confirm'}",
         hint="do not submit again: workers look for what is recorded, also while RabbitMQ is away",
@@ -54,5 +54,5 @@ def not_handed_over(what: str, ids: Sequence[str], trouble: str) -> NotHandedOve
 
 
 def many_not_handed_over(ids: Sequence[str], trouble: str) -> NotHandedOver:
-    """Return the error for these runs of a bulk submission."""
+    """Return the same error for runs of a bulk submission."""
     return not_handed_over(f"{len(ids):,} {'runs are' if len(ids) > 1 else 'run is'}", ids, trouble)

@@ -1,4 +1,4 @@
-"""The log of a run: what its attempts wrote, in order, as much of it as is kept."""
+"""The log of a run: the lines of its attempts in order, as far as they are kept."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from runner.ledger.watch import RECONNECT_PAUSES
 from runner.model.log_line import LogLine
 
 PAGE = 100
-"""Chunks that are read at a time."""
+"""The number of chunks per read."""
 
 LOOK_SECONDS = 0.5
-"""How often, while a log is followed, the run is looked at: has it ended?"""
+"""Seconds between checks whether the run has ended, while its log is followed."""
 
 
 def follow_to_end(follow_on: Callable[[], Generator[LogLine, None, bool]]) -> Iterator[LogLine]:
-    """Yield lines until ``follow_on``, which is called again and again, returns True. A lost connection is made again.
+    """Yield lines until ``follow_on``, which is called repeatedly, returns True. Reconnects after a lost connection.
 
     Raises:
-        UnknownRun: the run is not known (any more).
-        Unavailable: Redis could not be reached from the beginning.
+        UnknownRun: the run is not or no longer known.
+        Unavailable: Redis cannot be reached at the beginning.
     """
     reached, failures, final = False, 0, False
     while not final:
@@ -45,33 +45,33 @@ def follow_to_end(follow_on: Callable[[], Generator[LogLine, None, bool]]) -> It
 class RunLog:
     """The log of one run. ``last`` is the id of the last chunk that was read.
 
-    Every method raises :class:`~runner.errors.Unavailable` if Redis cannot be reached in a bounded time.
+    Every method raises :class:`~runner.errors.Unavailable` if Redis does not answer within a timeout.
     """
 
     def __init__(self, store: Store, run_id: str, *, after: str | None = None) -> None:
-        """Read the log of ``run_id``: what follows the chunk ``after``, or all of it."""
+        """Open the log of ``run_id``, after the chunk ``after`` or from the beginning."""
         self._store = store
         self._run_id = run_id
         self._key = store.keys.log(run_id)
         self.last = after or "0-0"
         self._next: dict[int, int] | None = {} if after is None else None
-        """The number of the line that is expected next, by attempt; None: what was read before is not looked up yet."""
+        """The number of the next expected line by attempt; None if the last chunk has not been looked up yet."""
 
     def append(self, attempt: int, number: int, lines: bytes, dropped: list[str]) -> str:
         """Append a chunk of lines; return its id, or an empty string if the run is gone.
 
-        One that was appended before, and whose answer was lost, is replaced.
+        A chunk that was appended before, but whose answer was lost, is replaced.
 
         Args:
             attempt: counted from 1.
-            number: of the first line in its attempt, from 1.
+            number: the number of the first line in its attempt, from 1.
             lines: JSON in UTF-8, a list of ``[Unix ms, level or null, text]``.
-            dropped: ids of chunks that are to go.
+            dropped: ids of chunks to remove.
         """
         return str(self._store.script("log", self._run_id, attempt, number, lines, *dropped))
 
     def lines(self) -> Iterator[LogLine]:
-        """Yield the new lines that have been recorded so far."""
+        """Yield the lines that were recorded since the last call."""
         if self._next is None:
             with reaching(self._store.settings):
                 before: Any = self._store.client.xrevrange(self._key, max=self.last, count=1)
@@ -87,16 +87,16 @@ class RunLog:
                 return
 
     def follow(self) -> Iterator[LogLine]:
-        """Yield recorded lines and then new ones until the run has ended. A lost connection is made again.
+        """Yield recorded lines and then new ones until the run has ended. Reconnects after a lost connection.
 
         Raises:
-            UnknownRun: the run is not known (any more).
-            Unavailable: Redis could not be reached from the beginning.
+            UnknownRun: the run is not or no longer known.
+            Unavailable: Redis cannot be reached at the beginning.
         """
         return follow_to_end(self._follow_on)
 
     def _follow_on(self) -> Generator[LogLine, None, bool]:
-        # Asked first: what a run wrote is there no later than its end.
+        # Read the state first: all lines are recorded before the run ends.
         final = get_run(self._store, self._run_id).final
         yield from self.lines()
         deadline = time.monotonic() + LOOK_SECONDS
@@ -109,7 +109,7 @@ class RunLog:
         return final
 
     def tail(self, count: int) -> list[LogLine]:
-        """Return the last ``count`` lines of the last attempt that wrote any."""
+        """Return the last ``count`` lines of the last attempt with output."""
         with reaching(self._store.settings):
             found: Any = self._store.client.xrevrange(self._key, count=min(count, PAGE))
         lines: list[LogLine] = []
@@ -125,20 +125,20 @@ class RunLog:
 
 
 def read_chunks(chunks: Iterable[dict[str, str]]) -> list[LogLine]:
-    """Return the lines of chunks, oldest first, with a line for those in between and before that are not kept."""
+    """Return the lines of chunks, oldest first, with a line for each gap of dropped lines."""
     known: dict[int, int] = {}
     return [line for fields in chunks for line in _new_lines(fields, known)]
 
 
 def _new_lines(fields: dict[str, str], known: dict[int, int]) -> Iterator[LogLine]:
-    """Yield the lines of a chunk that were not read before. ``known`` has the number of the next line by attempt."""
+    """Yield the new lines of a chunk. ``known`` has the number of the next line by attempt."""
     lines = _lines(fields)
     if not lines:
         return
     attempt, number = int(fields["a"]), int(fields["n"])
     expected = known.get(attempt, 1)
     if number < expected:
-        # A chunk that was appended twice, and has become longer meanwhile.
+        # The chunk was appended twice and has become longer.
         lines, number = lines[expected - number :], expected
     if number > expected and lines:
         gap = number - expected
@@ -148,7 +148,7 @@ def _new_lines(fields: dict[str, str], known: dict[int, int]) -> Iterator[LogLin
 
 
 def _lines(fields: dict[str, str]) -> list[LogLine]:
-    """Return the lines of a chunk; none of one that something else than the runner wrote."""
+    """Return the lines of a chunk; an empty list if it has another form than the runner writes."""
     try:
         attempt, _ = int(fields["a"]), int(fields["n"])
         lines = [(at, level, text) for at, level, text in json.loads(fields["t"]) if 0 <= at <= LATEST]

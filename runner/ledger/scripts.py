@@ -1,16 +1,16 @@
-"""Loads the Lua scripts. Each is the parts of ``lua/shared`` that it names, followed by the script's own file.
+"""Load the Lua scripts. A script consists of the parts of ``lua/shared`` that it names, followed by its own file.
 
-Redis runs all of a script anew each time, definitions too: a script that defines little is fast, and leaves little
-garbage behind, which Redis collects while everybody waits. So a part also says what it needs seldom (``-- Seldom:``).
-That is defined when it is called.
+Redis executes the whole script at each call, including its definitions. A script with few definitions is fast and
+leaves little garbage, whose collection blocks Redis. So a script also names the functions that it rarely calls
+(``-- Seldom:``); they are defined when they are called.
 
-Redis Functions would be defined once, but whoever may load functions into a server can replace them, and they run with
-the rights of the user that calls them: a tenant without any right to our keys could have us change them. A script is
-known by its digest, so nobody can. Functions also stay in the server, one library for each version that ever ran there.
+Redis Functions would be defined once. But a user who may load functions can replace them, and they run with the rights
+of the caller: a tenant without access to our keys could make us change them. A script is identified by its digest, so
+nobody can replace it. Functions also stay in the server, one library for each version that ever ran.
 
-Where RabbitMQ is the broker, the parts in ``lua/amqp`` take the place of those of the same name (``hints``): they note
-hints to publish instead of ringing in Redis. A script that says ``-- Hints: held.`` leaves its hints to its caller for
-a while. Projects without RabbitMQ run none of that.
+If RabbitMQ is the broker, the parts in ``lua/amqp`` replace those of the same name (``hints``): they record hints to
+publish instead of ringing bells in Redis. A script with ``-- Hints: held.`` leaves its hints to its caller for a while.
+Projects without RabbitMQ run none of these parts.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ class RunsScripts(Protocol):
 
 
 _Part = Callable[[str], str]
-"""Returns the text of a part."""
+"""A function that returns the text of a part."""
 
 _USES = re.compile(r"^-- Uses: ([a-z, ]+)\.$", re.MULTILINE)
 _SELDOM = re.compile(r"^-- Seldom: (.+)\.$", re.MULTILINE)
 _HELD = "-- Hints: held."
 HELD_SECONDS = 10
-"""How long the hints of a submission are its submitter's to publish, and then anybody's."""
+"""How long only the submitter publishes the hints of a submission, before any worker does."""
 _FUNCTIONS_OF = re.compile(r"(\w+) \(([\w, ]+)\)")
 _KEY = re.compile(r"local (?:function )?(\w+)")
 _GROUND = ("keys", "clock")
-"""Parts of which all others make use."""
+"""The parts that all others use."""
 _REST = """\
 local function define_the_rest()
   {names} = (function()
@@ -66,7 +66,7 @@ def source(package: str, name: str, *, hints: bool = False) -> str:
 
 
 def _read(package: str, name: str) -> str:
-    # Not by importlib.resources, which takes as long to import as all scripts to read: it can read zipped packages.
+    # Not importlib.resources: its import takes as long as reading all scripts, only to support zipped packages.
     return (_folder(package) / name).read_text("utf-8")
 
 
@@ -87,11 +87,11 @@ def _parts_of_hints() -> frozenset[str]:
 
 
 def link(own: str, *, hints: bool = False) -> str:
-    """Return a script's own text behind the parts that it needs.
+    """Return the text of a script after the parts that it needs.
 
-    Those that are needed seldom are inside a function, which defines them when one of their functions is called. The
-    ground is outside of a function that has all else in it: what a function finds there costs it nothing when it is
-    defined, as opposed to what is beside it.
+    Rarely needed parts are inside a function that defines them when one of their functions is called. The basic parts
+    are outside of a function that contains everything else: upvalues from outside cost a function nothing when it is
+    defined, unlike those beside it.
     """
     part = partial(_part, hints=hints)
     always = _reached(uses(own), part)
@@ -115,12 +115,12 @@ def link(own: str, *, hints: bool = False) -> str:
 
 
 def _texts(parts: set[str], part: _Part) -> list[str]:
-    """Return the texts of parts, each after what it uses, without the ground."""
+    """Return the texts of parts without the basic ones, each after the parts that it uses."""
     return [part(name) for name in _ordered(parts, part) if name not in _GROUND]
 
 
 def _reached(parts: Iterable[str], part: _Part, *, all_of_it: bool = False) -> set[str]:
-    """Return the parts, and those that they use; ``all_of_it``: also those that they use seldom."""
+    """Return the parts and those that they use; ``all_of_it``: also those that they use rarely."""
     found: set[str] = set()
     left = list(parts)
     while left:
@@ -132,7 +132,7 @@ def _reached(parts: Iterable[str], part: _Part, *, all_of_it: bool = False) -> s
 
 
 def _ordered(parts: set[str], part: _Part) -> list[str]:
-    """Return the parts so that each comes after those that it uses, seldom or not."""
+    """Return the parts in an order in which each follows the parts that it uses, rarely or not."""
     order: dict[str, None] = {}
 
     def add(name: str) -> None:
@@ -148,19 +148,19 @@ def _ordered(parts: set[str], part: _Part) -> list[str]:
 
 
 def _keys_of(text: str, without: str = "NS") -> list[str]:
-    """Return the lines of ``lua/shared/keys.lua`` that define what a text speaks of, and what ``without`` does not."""
+    """Return the lines of ``lua/shared/keys.lua`` for the keys that ``text`` uses and ``without`` does not."""
     lines = [(found[1], line) for line in _part("keys").splitlines() if (found := _KEY.match(line))]
     return [line for name, line in lines if name in text and name not in without]
 
 
 def uses(text: str) -> list[str]:
-    """Return the parts that a script or a part says it uses: ``-- Uses: keys, records.``"""
+    """Return the parts in the line ``-- Uses: keys, records.`` of a script or a part."""
     named = _USES.search(text)
     return named[1].split(", ") if named else []
 
 
 def seldom(text: str) -> dict[str, list[str]]:
-    """Return the functions that it says it seldom calls, by part: ``-- Seldom: waiting (park, take_slot).``
+    """Return the functions by part in the line ``-- Seldom: waiting (park, take_slot).``
 
     They are defined when one of them is called for the first time.
     """
@@ -170,14 +170,14 @@ def seldom(text: str) -> dict[str, list[str]]:
 
 @cache
 def digest(package: str, name: str, *, hints: bool = False) -> str:
-    """Return the SHA-1 that Redis knows script ``name`` by."""
+    """Return the SHA-1 digest of script ``name``, by which Redis knows it."""
     import hashlib  # start-up time: `runner --help` runs no script
 
     return hashlib.sha1(source(package, name, hints=hints).encode(), usedforsecurity=False).hexdigest()
 
 
 def read_all(*, hints: bool = False) -> None:
-    """Read all scripts now: a job may have made files unreachable by the time when its process needs one."""
+    """Read all scripts now, because a job may make files unreachable before its process needs one."""
     for package in ("runner.ledger", "runner.delivery"):
         for file in _folder(package).glob("*.lua"):
             digest(package, file.stem, hints=hints)
@@ -186,7 +186,7 @@ def read_all(*, hints: bool = False) -> None:
 def run_script(
     client: RunsScripts, namespace: str, name: str, *args: Any, package: str = "runner.ledger", hints: bool = False
 ) -> Any:
-    """Run a script in one round trip, or two the first time a server sees it."""
+    """Run a script with one round trip, or two if the server does not know it yet."""
     from redis.exceptions import NoScriptError  # start-up time: whoever has a client has imported it
 
     try:
@@ -198,11 +198,10 @@ def run_script(
 def run_confirmed(
     client: Any, namespace: str, name: str, *args: Any, milliseconds: int, hints: bool = False
 ) -> tuple[Any, bool]:
-    """Run a script, and wait until a replica has what it wrote; return its answer, and whether one has.
+    """Run a script and wait until a replica has its writes; return its answer, and whether a replica has them.
 
-    One round trip: the commands go over one connection, since ``WAIT`` speaks of what that connection wrote. The
-    little write in between makes it speak also of what another connection wrote before, of which the script only
-    told.
+    This takes one round trip. The commands use one connection, because ``WAIT`` is about the writes of its connection.
+    The small write in between extends it to earlier writes of other connections that the script only reported.
     """
     from redis.exceptions import NoScriptError  # start-up time: whoever has a client has imported it
 

@@ -1,4 +1,4 @@
-"""Finds runs by what is known of them, page by page, without looking at all there are."""
+"""Search runs by their fields, page by page, without reading all runs."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from runner.model.run_page import Merged, Part, Position
 from runner.model.run_query import RunQuery
 
 MOST_LOOKED_AT = 10_000
-"""Runs that one page looks at; then it ends, and its cursor says where."""
+"""The maximum number of runs that are examined for a page; its cursor continues from there."""
 
 _AT_ONCE = 500
-"""Runs that one call of the script looks at: about two milliseconds."""
+"""The maximum number of runs that one script call examines, in about two milliseconds."""
 _ERRORS_AT_ONCE = 100
-"""The same where their errors are searched, which may be long."""
+"""The same limit if their errors are searched, which may be long."""
 _READ_AT_ONCE = 200
 
 
 def searched(query: RunQuery) -> list[State]:
-    """Return the states that can have what is asked for: fewer indexes are looked through."""
+    """Return the states that can match a query, so that fewer indexes are read."""
     possible = set(State)
     if query.reason is not None:
         possible &= {State.FAILURE} if query.reason in set(FailureReason) else {State.REVOKED}
@@ -34,7 +34,7 @@ def searched(query: RunQuery) -> list[State]:
 
 
 def conditions(query: RunQuery) -> list[str]:
-    """Return the texts to look for in a record, as alternating field names and values."""
+    """Return the texts to search for in a record, as alternating field names and values."""
     wanted = {
         "reason": query.reason,
         "trigger": query.trigger,
@@ -42,7 +42,7 @@ def conditions(query: RunQuery) -> list[str]:
         "backfill": query.backfill,
         "step": query.step,
         "worker": query.worker,
-        # As they stand in the record, which is JSON.
+        # In the form of the record, which is JSON.
         "tags": json.dumps(query.tag) if query.tag is not None else None,
         "error": "\n".join(spellings(query.grep)) if query.grep is not None else None,
     }
@@ -50,16 +50,16 @@ def conditions(query: RunQuery) -> list[str]:
 
 
 def spellings(text: str) -> list[str]:
-    """Return the forms of a text that stand for it in a record, where letters other than ASCII's are escaped."""
+    """Return the possible forms of a text in a record, where non-ASCII letters are escaped."""
     return sorted({json.dumps(each)[1:-1].lower() for each in (text, text.lower(), text.upper(), text.capitalize())})
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of runs, in order. ``cursor`` leads to the next page; None if this is the last.
+    """A page of runs in order. ``cursor``: for the next page; None if this is the last one.
 
-    ``looked_at`` counts runs; ``reached`` is the submission, in Unix ms, of the last of them, None in a flow. ``cut``
-    tells that the page ended because it had looked at enough, not because it was full.
+    ``looked_at``: the number of examined runs; ``reached``: the submission time of the last of them (Unix ms), None in
+    a flow. ``cut``: whether the page ended because enough runs were examined, and not because it was full.
     """
 
     runs: list[Run]
@@ -70,12 +70,12 @@ class Page:
 
 
 def part_of(page: Page) -> Part:
-    """Return a page of the ledger as a part of one that has runs from elsewhere too."""
+    """Return a page of the ledger as a part of a merged page."""
     return Part(page.runs, read_cursor(page.cursor), page.looked_at, page.cut)
 
 
 def page_of(parts: Sequence[Part], merged: Merged) -> Page:
-    """Return the page that was merged of some parts."""
+    """Return the page for merged parts."""
     cursor, reached = None, None
     if merged.end is not None:
         cursor, reached = f"{merged.end.at}:{merged.end.id}", merged.end.at
@@ -83,13 +83,13 @@ def page_of(parts: Sequence[Part], merged: Merged) -> Page:
 
 
 def search(store: Store, query: RunQuery, *, limit: int, cursor: str | None = None, look: int = MOST_LOOKED_AT) -> Page:
-    """Return up to ``limit`` runs that fit.
+    """Return up to ``limit`` matching runs.
 
-    Its cost does not depend on how many runs there are: conditions on job, state and time use an index, the others
-    are asked of at most ``look`` runs. In a flow, all are asked, and the order is that of its step runs.
+    The cost does not depend on the number of runs: filters on job, state, and time use an index, and the others are
+    checked on at most ``look`` runs. In a flow, all step runs are checked, in their order.
 
     Raises:
-        UsageError: the cursor is none, or there are no pages.
+        UsageError: the cursor is invalid, or the query has no pages.
         Unavailable: Redis cannot be reached.
     """
     start = first_place(query, cursor)
@@ -132,10 +132,10 @@ def _read(store: Store, ids: Sequence[str]) -> list[Run]:
 
 
 def first_place(query: RunQuery, cursor: str | None) -> Position | None:
-    """Return the place after which a page begins; None: at the beginning.
+    """Return the position after which a page begins; None for the beginning.
 
     Raises:
-        UsageError: the cursor is none, or there are no pages.
+        UsageError: the cursor is invalid, or the query has no pages.
     """
     if query.sort == "longest" and cursor is not None:
         raise UsageError("sort longest has no pages", hint="use until to look at older runs")
@@ -143,10 +143,10 @@ def first_place(query: RunQuery, cursor: str | None) -> Position | None:
 
 
 def read_cursor(cursor: str | None) -> Position | None:
-    """Return the place that a cursor means.
+    """Return the position in a cursor.
 
     Raises:
-        UsageError: the cursor is none.
+        UsageError: the cursor is invalid.
     """
     if cursor is None:
         return None

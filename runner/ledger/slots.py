@@ -1,4 +1,4 @@
-"""The ledger's marks of schedules: the last handled slot of each job, and since when a schedule is in use."""
+"""The ledger's marks of schedules: the last handled slot of each job, and the first use of each schedule."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from runner.ledger.store import Store
 from runner.model.run import to_timestamp
 
 _SLOTS = UUID("8f2b5a0e-6c1d-5d0a-9a53-3f0e7c5b21d4")
-"""The name space of the ids of scheduled runs (RFC 9562, version 5)."""
+"""The namespace of the ids of scheduled runs (RFC 9562, version 5)."""
 
 NO_SCHEDULE = "-"
-"""Stands for the digest of a schedule where a job has none."""
+"""The digest of a job without a schedule."""
 
 VERSIONS_KEPT = 600_000
-"""Milliseconds: a schedule that nobody ticked for so long, while another one of the job was, is gone."""
+"""A schedule without a tick for this long, while another version of it was ticked, is dropped (ms)."""
 
 FARTHEST_AHEAD = 86_400_000
-"""Milliseconds: a mark that lies farther ahead of the clock was not made by a tick, and would end the schedule."""
+"""A mark that is farther ahead of the clock is not from a tick, and would stop the schedule (ms)."""
 
 _PORTION = 1000
 _VERSION = re.compile(r"(\S+) ([0-9]+) ([0-9]+)")
@@ -41,14 +41,14 @@ class Marks:
 
     now: int
     last: Mapping[str, int]
-    """By job: the last slot that was submitted or left out."""
+    """The last slot that was submitted or left out, by job."""
     versions: Mapping[str, Sequence[Version]]
     damaged: frozenset[str] = frozenset()
-    """Jobs whose last slot is not a time that a tick noted. It counts as ``now``, so that nothing runs twice."""
+    """Jobs whose last slot is not from a tick. It counts as ``now``, so that no slot runs twice."""
 
 
 class Note(NamedTuple):
-    """A note about a job: the digest of its schedule (None: nothing), and a slot that needs no run."""
+    """A mark for a job: the digest of its schedule (None: unchanged), and a slot that needs no run."""
 
     job: str
     digest: str | None = None
@@ -56,22 +56,22 @@ class Note(NamedTuple):
 
 
 def slot_id(namespace: str, job: str, slot: int) -> str:
-    """Return the id of the run of a slot (Unix ms): it follows from job and slot, so that each has one run.
+    """Return the id of the run for a slot (Unix ms). It is derived from the job and the slot, so each slot has one run.
 
-    Projects that share a Redis have namespaces of their own, and so different ids: Celery's key of a result
-    (``celery-task-meta-ID``) has no namespace.
+    The namespace is part of it, because Celery's key for a result (``celery-task-meta-ID``) has none and projects can
+    share a Redis.
     """
     return str(uuid5(_SLOTS, f"{namespace}\n{job}\n{to_timestamp(slot)}"))
 
 
 def read_marks(store: Store, jobs: Sequence[str] | None = None) -> Marks:
-    """Return the marks of ``jobs``, by default of all.
+    """Return the marks of ``jobs``, by default of all jobs.
 
     Raises:
         Unavailable: Redis cannot be reached.
     """
     if jobs is not None and not jobs:
-        jobs = ("",)  # no job has this name; the clock is wanted
+        jobs = ("",)  # no job has this name; only the clock is needed
     told, last, versions = store.script("slots", *(jobs or ()))
     now = int(told)
     marks = {job: _mark(slot, now) for job, slot in pairs(last).items()}
@@ -92,12 +92,12 @@ def _mark(text: str, now: int) -> int | None:
 
 
 def _versions(text: str) -> tuple[Version, ...]:
-    """Return the versions that ``schedules.lua`` wrote; what it did not write is as good as absent, there as well."""
+    """Return the versions that ``schedules.lua`` wrote; other content counts as absent, there as well."""
     return tuple(Version(name, int(since)) for name, since, _ in _VERSION.findall(text))
 
 
 def note(store: Store, now: int, notes: Sequence[Note]) -> None:
-    """Note what was seen of schedules at ``now`` (Unix ms).
+    """Record marks of schedules at ``now`` (Unix ms).
 
     Raises:
         Unavailable: Redis cannot be reached.

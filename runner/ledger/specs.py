@@ -1,4 +1,4 @@
-"""Publish catalogs in Redis: once for all workers that share one, removed some time after the last of them."""
+"""Publish catalogs in Redis: once for all workers with the same jobs, removed some time after the last of them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from runner.ledger.reach import reaching
 from runner.ledger.store import Store
 
 KEPT_SECONDS = 120
-"""How long a catalog is kept after a worker said that it has it."""
+"""Seconds that a catalog is kept after a worker has reported it."""
 
 UNKNOWN_JOB_PATIENCE = 300.0
-"""Seconds that what needs a job is left to others by a process that does not know it: it may be behind on YAML."""
+"""Seconds that a process leaves an entry for an unknown job to others, because its own YAML may be outdated."""
 
 
 def keep_specs(store: Store, digest: str) -> bool:
-    """Keep a catalog for :data:`KEPT_SECONDS` from now; False: it is not there.
+    """Keep a catalog for another :data:`KEPT_SECONDS`; return False if it is not there.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -38,7 +38,7 @@ def write_specs(store: Store, digest: str, text: str) -> None:
 
 
 def read_specs(store: Store, digest: str) -> str | None:
-    """Return a catalog as it was written, or None if no worker has it any more.
+    """Return a catalog as it was written; None if no worker has it any longer.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -49,7 +49,7 @@ def read_specs(store: Store, digest: str) -> str | None:
 
 
 def write_known(store: Store, digest: str, jobs: Mapping[str, str]) -> None:
-    """Write which jobs ``take.lua`` may start for the workers that have this digest: names, and digests of specs.
+    """Write the jobs (names and digests of specs) that ``take.lua`` may start for workers with this digest.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -63,7 +63,7 @@ def write_known(store: Store, digest: str, jobs: Mapping[str, str]) -> None:
 
 
 def keep_known(store: Store, digest: str) -> bool:
-    """Keep them for :data:`KEPT_SECONDS` from now; False: they are not there.
+    """Keep these jobs for another :data:`KEPT_SECONDS`; return False if they are not there.
 
     Raises:
         Unavailable: Redis cannot be reached.

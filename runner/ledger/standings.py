@@ -11,7 +11,7 @@ from runner.ledger.store import Store
 from runner.model.run import State, to_timestamp
 
 _PORTION = 500
-"""Jobs that one call of the script looks at, so that nobody waits long for Redis."""
+"""The maximum number of jobs per script call, so that it blocks Redis only briefly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Last:
     finished_at: int | None
 
     def document(self) -> dict[str, Any]:
-        """Return it as JSON shows it."""
+        """Return the JSON document."""
         return {
             "id": self.id,
             "state": str(self.state),
@@ -37,7 +37,7 @@ class Last:
 class Standing:
     """The standing of a job.
 
-    ``oldest`` is the waiting run that was submitted first, at ``oldest_at`` (Unix ms). ``failed`` is the last run that
+    ``oldest``: the waiting run that was submitted first, at ``oldest_at`` (Unix ms). ``failed``: the last run that
     ended in FAILURE, None if a later one ended in SUCCESS.
     """
 
@@ -95,7 +95,7 @@ def count_states(store: Store) -> dict[State, int]:
 
 
 def longest_running(store: Store, most: int) -> list[str]:
-    """Return the ids of runs that are STARTED, those that were submitted first.
+    """Return the ids of the STARTED runs that were submitted first.
 
     Raises:
         Unavailable: Redis cannot be reached.

@@ -1,4 +1,4 @@
-"""The connection to Redis at the bottom of the ledger: a client, scripts, confirmed writes, and Redis' clock."""
+"""The ledger's connection to Redis: a client, scripts, confirmed writes, and Redis' clock."""
 
 from __future__ import annotations
 
@@ -27,37 +27,37 @@ CONFIRM_MILLISECONDS = 5000
 class Store:
     """The connection, scripts, and clock that readers and writers of the ledger share.
 
-    Every method raises :class:`~runner.errors.Unavailable` if Redis cannot be reached in a bounded time.
+    Every method raises :class:`~runner.errors.Unavailable` if Redis does not answer within a timeout.
     """
 
     def __init__(self, client: redis.Redis | None, settings: Settings, lines: Lines | None = None) -> None:
-        """Use a client, or ``lines`` for scripts and a client for what else is asked, once it is."""
+        """Use a client, or ``lines`` for scripts with a client that is created when another command needs it."""
         self._client = client
         self._lines = lines
         self.settings = settings
         self.namespace = settings.namespace
         self.keys = Keys(self.namespace)
         self.hints = settings.on_amqp
-        """Whether RabbitMQ carries hints of what waits: scripts are linked for that."""
+        """Whether RabbitMQ carries hints; this decides how scripts are linked."""
         self.courier: Courier | None = None
-        """Hands hints over to RabbitMQ; None leaves them to workers, which take them after 10 s."""
+        """Hands hints over to RabbitMQ; None leaves them to workers, which publish them after 10 s."""
 
     @classmethod
     def open(cls, settings: Settings, *, start: bool = True) -> Self:
-        """Connect; ``start`` says whether an embedded server is started if it does not run."""
+        """Connect; ``start``: whether to start an embedded server that is not running."""
         from runner.ledger.connection import connect  # start-up time: it imports redis-py
 
         return cls(connect(settings, start=start), settings)
 
     @classmethod
     def open_lightly(cls, settings: Settings) -> Self:
-        """Open it for somebody who submits and reads: redis-py is not even imported unless it is needed."""
+        """Connect for submitting and reading; redis-py is imported only when it is needed."""
         address = read_address(resolve_url(settings))
         return cls.open(settings) if address is None else cls(None, settings, Lines(address))
 
     @property
     def client(self) -> redis.Redis:
-        """A client for commands that are no scripts."""
+        """Return a client for commands other than scripts."""
         if self._client is None:
             from runner.ledger.connection import connect  # start-up time: it imports redis-py
 
@@ -74,15 +74,15 @@ class Store:
             self._client.close()
 
     def hand_over(self, hints: Sequence[Hint]) -> Sequence[Hint]:
-        """Tell RabbitMQ of runs that this process has queued; return the hints that it has not confirmed in time.
+        """Send RabbitMQ hints for runs that this process has queued; return those that it did not confirm in time.
 
-        Where Redis is the broker, nothing is to be told.
+        Do nothing if Redis is the broker.
         """
         hints = [each for each in hints if not is_private(each.queue)]
         return self.courier.hand_over(hints) if self.courier is not None and hints else ()
 
     def now(self) -> float:
-        """Return the Unix time in seconds by Redis' clock, which all times of runs are by.
+        """Return the Unix time (seconds) by Redis' clock, which is used for all times of runs.
 
         Raises:
             Unavailable: Redis cannot be reached.
@@ -92,7 +92,7 @@ class Store:
         return float(seconds) + micros / 1e6
 
     def connect(self) -> None:
-        """Open the connection that the next script uses, if the server can be reached: later may be too late."""
+        """Open the connection for the next script now if the server can be reached; later may be too late."""
         with suppress(RunnerError, Broken):
             if self._lines is not None:
                 self._lines.connect()
@@ -101,10 +101,10 @@ class Store:
                 self.client.ping()
 
     def touch(self) -> None:
-        """Make a write that changes nothing.
+        """Write without changing anything.
 
         Raises:
-            Unavailable: Redis cannot be reached, or takes no writes.
+            Unavailable: Redis cannot be reached, or refuses writes.
         """
         with reaching(self.settings):
             self.client.delete(self.keys.touch)
@@ -113,15 +113,15 @@ class Store:
         """Run one of the ledger's scripts.
 
         Raises:
-            Unavailable: Redis cannot be reached, or refuses to write now.
-            WriteRefused: Redis will never accept it.
+            Unavailable: Redis cannot be reached, or refuses writes now.
+            WriteRefused: Redis will never accept the write.
         """
         return self.begin(name, *args)()
 
     def begin(self, name: str, *args: Any) -> Callable[[], Any]:
-        """Send one of the ledger's scripts, and return a function that waits for its answer; call it once.
+        """Send one of the ledger's scripts, and return a function that waits for its answer. Call it once.
 
-        The function raises as :meth:`script` does. With redis-py it also sends the script.
+        The function raises the same errors as :meth:`script`. With redis-py, it also sends the script.
         """
         if self._lines is None:
             return partial(self._run, self.client, name, args)
@@ -154,7 +154,7 @@ class Store:
             return run_script(client, self.namespace, name, *args, hints=self.hints)
 
     def _run_again(self, name: str, args: Sequence[Any]) -> Any:
-        """Run a script once more after a connection has failed; redis-py knows the words for what may be wrong."""
+        """Run a script with redis-py after a connection failed; redis-py has the messages for the possible causes."""
         from runner.ledger.connection import connect  # start-up time: it imports redis-py
 
         client = connect(self.settings, retries=0)
@@ -167,10 +167,10 @@ class Store:
         """Run one of the ledger's scripts; with ``durability: replicated``, wait until a replica has what it wrote.
 
         Returns:
-            What the script answers, and whether that is as durable as was asked for.
+            The answer of the script, and whether its writes are as durable as required.
 
         Raises:
-            Unavailable: Redis cannot be reached, or refuses to write.
+            Unavailable: Redis cannot be reached, or refuses the write.
         """
         if self.settings.durability == "local":
             return self.script(name, *args), True

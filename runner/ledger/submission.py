@@ -1,4 +1,4 @@
-"""A submission: what is asked for, what is answered, and how the scripts are told of it."""
+"""Submissions: the request, the answer, and the arguments of the scripts."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ from runner.settings import Settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """A submission. Times are seconds; ``eta`` is a Unix time.
+    """A submission. Times are in seconds; ``eta`` is a Unix time.
 
-    ``params`` are checked already, defaults filled in. ``expires`` counts from ``eta``, else from
-    the submission. The id is made by the submitter, so that it can be named even if no answer
-    comes back.
+    ``params`` are validated and have their defaults. ``expires`` counts from ``eta``, or from the submission without
+    one. The submitter chooses the id, so that it knows the id even without an answer.
     """
 
     id: str
@@ -36,39 +35,39 @@ class Submission:
     submitted_by: str | None = None
     key: str | None = None
     keep_key: float | None = None
-    """Seconds for which the key is known; ``retention.key`` by default."""
+    """Seconds for which the key is kept; ``retention.key`` by default."""
     eta: float | None = None
     delay: float | None = None
-    """Seconds to wait, counted by Redis' clock; instead of ``eta``."""
+    """Seconds to wait by Redis' clock, instead of ``eta``."""
     expires: float | None = None
     slot: int | None = None
-    """Unix time in milliseconds; a job's slots are submitted in order, each makes one run."""
+    """The schedule slot (Unix ms). A job's slots are submitted in order, and each has one run."""
     rerun_of: str | None = None
     hook_of: str | None = None
     backfill: str | None = None
     at_once: int | None = None
-    """How many runs of its backfill may be under way at once; None: any number."""
+    """The maximum number of active runs of its backfill; None: no limit."""
     again: bool = False
-    """It runs its slot although that had a run before."""
+    """Whether it runs even if its slot had a run before."""
     forced: bool = False
-    """It runs although its job is paused."""
+    """Whether it runs even if its job is paused."""
     adopted: bool = False
-    """A plain Celery client waits under this id: a duplicate is recorded, and skipped."""
+    """Whether a plain Celery client waits for this id: a duplicate is then recorded and skipped."""
     drop_result: bool = False
-    """The submitter does not want the result stored, whatever the job says."""
+    """Whether the submitter asked not to store the result, whatever the job's options are."""
     refusal: Failure | None = None
-    """Why it is recorded and never starts: FAILURE, invalid_params."""
+    """The error of a run that is recorded but never starts: FAILURE, invalid_params."""
     steps_queue: str | None = None
-    """Of a flow: the queue of all runs of its steps, whatever their jobs say."""
+    """For a flow: the queue of all of its step runs, instead of their jobs' queues."""
     reuse: str | None = None
-    """Of a flow: another one, whose results are taken where they would be the same."""
+    """For a flow: the id of another flow whose results are reused where they would be the same."""
     step_of: StepOf | None = None
-    """The step whose run it is; such runs are made by :func:`runner.ledger.flows.make_steps`."""
+    """The step of a step run, which :func:`runner.ledger.flows.make_steps` creates."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepOf:
-    """A step of a flow, of which a run is made. ``job`` is that of the flow, ``level`` counts from 1."""
+    """A step of a flow. ``job`` is the job of the flow; ``level`` counts from 1."""
 
     flow: str
     job: str
@@ -79,7 +78,7 @@ class StepOf:
 
 
 class Entry(NamedTuple):
-    """The fields by which runs of a bulk submission differ. They are those of a submission."""
+    """The fields in which runs of a bulk submission differ, as in a submission."""
 
     id: str
     params: Mapping[str, Any]
@@ -89,8 +88,8 @@ class Entry(NamedTuple):
 class StepEntry(NamedTuple):
     """One run of a step.
 
-    ``how`` it begins: ``run``; ``revoke`` ends it REVOKED at once, for the reason ``detail``, and so does ``pass`` if
-    it ended so in the flow that is repeated; ``refuse`` ends it in FAILURE, for the reason ``detail`` with the error
+    ``how`` it begins: ``run`` starts it; ``revoke`` ends it in REVOKED with the reason ``detail``, and so does ``pass``
+    for a run that ended so in the repeated flow; ``refuse`` ends it in FAILURE with the reason ``detail`` and the error
     ``refusal``; ``reuse`` takes the result of the run ``detail``.
     """
 
@@ -103,11 +102,11 @@ class StepEntry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """The answer to a submission: the id of the run it made, or of the one that existed.
+    """The answer to a submission: the id of the new run or of the existing one.
 
-    ``record`` is that of the run as Redis sent it, with its result in Celery's format. It is empty if the run that a
-    key stands for has been pruned or forgotten since, and after a bulk submission, which reads no records back.
-    ``handed_over`` is false if RabbitMQ has not confirmed that it knows of the run; ``record`` is empty then, too.
+    ``record``: the record of the run from Redis, with its result in Celery's format. It is empty if the run of a key
+    was pruned or forgotten since, and after a bulk submission, which reads no records. ``handed_over`` is False if
+    RabbitMQ has not confirmed the hint; ``record`` is then empty, too.
     """
 
     id: str
@@ -117,7 +116,7 @@ class Submitted:
 
     @property
     def run(self) -> Run | None:
-        """The run as it was then; None without a record."""
+        """Return the run at that time; None without a record."""
         flat, meta = self.record
         return read_record(self.id, pairs(flat), meta) if flat else None
 
@@ -144,9 +143,9 @@ def arguments_of_many(common: Submission, entries: Sequence[Entry], settings: Se
     """Return the arguments of ``submit_many.lua`` for runs that differ only in their entries.
 
     Args:
-        common: a submission of the job, with all that is asked for; its own id, params, and key are not used.
-        entries: at least one.
-        settings: of the project.
+        common: a submission of the job; its id, params, and key are not used.
+        entries: at least one entry.
+        settings: the settings of the project.
     """
     traced = tracing.is_asked()
     shared = _flat(_common(common, settings))
@@ -175,9 +174,9 @@ def arguments_of_steps(common: Submission, entries: Sequence[StepEntry], setting
     """Return the arguments of ``advance.lua``, from the job on, for runs of one step.
 
     Args:
-        common: a submission of the step's job; its own id, params, and key are not used.
-        entries: the runs in the order of the items, maybe none.
-        settings: of the project.
+        common: a submission of the step's job; its id, params, and key are not used.
+        entries: the runs in the order of the items; may be empty.
+        settings: the settings of the project.
     """
     shared = _flat(_common(common, settings))
     reuses, refuses = (any(each.how == how for each in entries) for how in ("reuse", "refuse"))
@@ -204,19 +203,19 @@ def _message(submission: Submission, entry: Entry | StepEntry) -> str:
 
 
 def _digest(params: str) -> str:
-    """Return a digest that tells whether a key was used with the same params."""
+    """Return a digest for checking that a key is used with the same params."""
     return hashlib.sha256(params.encode()).hexdigest()[:16]
 
 
 def _start(submission: Submission) -> str | int:
-    """Return the Unix ms before which the run does not start, or ``+`` and the ms to wait."""
+    """Return the earliest start (Unix ms), or ``+`` and the delay (ms)."""
     if submission.delay is not None:
         return f"+{milliseconds(max(0.0, submission.delay))}"
     return milliseconds(submission.eta) if submission.eta is not None else ""
 
 
 def _flat(fields: Mapping[str, str | int | None]) -> list[str | int]:
-    """Return the fields of a record that have a value to write, each name followed by its value."""
+    """Return the fields of a record with values, as alternating names and values."""
     return [
         part
         for name, value in fields.items()
@@ -226,11 +225,11 @@ def _flat(fields: Mapping[str, str | int | None]) -> list[str | int]:
 
 
 def _common(submission: Submission, settings: Settings) -> dict[str, str | int | None]:
-    """Return the fields of a record that are the same for all runs of a bulk submission."""
+    """Return the fields of a record that all runs of a bulk submission share."""
     job, kept, default = submission.job, submission.job.retention, settings.retention
     unique = job.unique if _may_repeat(submission) else None
     step = submission.step_of
-    # What is kept of a step run is kept as long as its flow.
+    # The data of a step run is kept as long as its flow.
     keeps = step is None
     return {
         "queue": submission.queue,
@@ -249,7 +248,7 @@ def _common(submission: Submission, settings: Settings) -> dict[str, str | int |
         "unique_for": milliseconds(unique.for_) if unique is not None else None,
         "adopted": 1 if submission.adopted and unique is not None else None,
         "limit": job.concurrency.limit if job.concurrency is not None else None,
-        # Each slot of a backfill, and each item of a step, is to have a run: none is skipped, or replaces another.
+        # Each slot of a backfill and each item of a step must have a run, so none is skipped or replaces another.
         "policy": (
             ("queue" if submission.backfill or step is not None else job.concurrency.policy)
             if job.concurrency is not None
@@ -261,7 +260,7 @@ def _common(submission: Submission, settings: Settings) -> dict[str, str | int |
         "drop_result": 1 if submission.drop_result else None,
         "spec_digest": pack_digest(job.digest),
         "tags": json.dumps(list(job.tags)) if job.tags else None,
-        # A flow is begun as often as it takes: that performs nothing. Its steps have these options.
+        # Beginning a flow performs nothing, so it is retried without limit. These options apply to its steps.
         "delivery": job.delivery if job.delivery != "at_least_once" and not job.is_flow else None,
         "max_deliveries": _OFTEN if job.is_flow else job.max_deliveries,
         "keep_result": milliseconds(kept.result if kept.result is not None else default.result) if keeps else None,
@@ -277,7 +276,7 @@ def _common(submission: Submission, settings: Settings) -> dict[str, str | int |
 
 
 def _of_flow(submission: Submission) -> dict[str, str | int | None]:
-    """Return the fields that the record of a flow has: its job as it is now, and what limits it."""
+    """Return the additional fields of a flow's record: the current options of its job, and its limits."""
     job = submission.job
     return {
         "graph": _to_text(JOB.write(job)),
@@ -288,10 +287,10 @@ def _of_flow(submission: Submission) -> dict[str, str | int | None]:
 
 
 def _of_step(step: StepOf, job: JobSpec) -> dict[str, str | int | None]:
-    """Return the fields that the record of a step run has."""
+    """Return the additional fields of a step run's record."""
     return {
         "flow": step.flow,
-        # Of the run of a step's task it stands in the name of the run's job.
+        # For the run of a step's task, the name of the run's job contains it.
         "flow_job": step.job if "/" not in job.name else None,
         "step": step.step,
         "level": step.level if job.is_flow else None,
@@ -301,15 +300,15 @@ def _of_step(step: StepOf, job: JobSpec) -> dict[str, str | int | None]:
 
 
 def _may_repeat(submission: Submission) -> bool:
-    """Return whether a submission may be the same as another. A rerun, a slot of a backfill, and a step are to run."""
+    """Return whether a submission may be a duplicate. A rerun, a backfill slot, and a step never are."""
     return submission.rerun_of is None and submission.backfill is None and submission.step_of is None
 
 
 def _own(submission: Submission, entry: Entry, params: str, *, traced: bool) -> dict[str, str]:
-    """Return the fields of a record that each run has for itself.
+    """Return the fields of a record that differ between runs.
 
-    Which ones there are depends on the submission and on whether the entry has a key. What makes a submission the same
-    as another is not among them for a rerun, which is meant to be one more.
+    They depend on the submission and on whether the entry has a key. For a rerun, the fields that identify duplicates
+    are left out, because a rerun is never a duplicate.
     """
     job = submission.job
     fields = {"params": params}
@@ -329,12 +328,12 @@ def _own(submission: Submission, entry: Entry, params: str, *, traced: bool) -> 
 
 
 _OFTEN = 1_000_000
-"""Attempts lost in a row, which no flow sees."""
+"""The number of lost attempts in a row, which does not matter for flows."""
 _to_text = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
-"""Keeps the order, which that of the steps is."""
+"""Keeps the order of the steps."""
 _to_json = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 
 
 def write_params(params: Mapping[str, Any]) -> str:
-    """Return params as JSON, always in the same order."""
+    """Return params as JSON with sorted keys."""
     return _to_json(dict(params))

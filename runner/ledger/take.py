@@ -14,20 +14,20 @@ Answer = Sequence[Any]
 
 
 class Ask(NamedTuple):
-    """The taker that asks for the next run, and its queues."""
+    """A taker's request for the next run."""
 
     token: str
-    """Of the claim to make: random, new for each run that is asked for, and known to the worker before it is used."""
+    """The token for the new claim: random, new for each request, and known to the worker before it is used."""
     lease: int
-    """Milliseconds."""
+    """The lease in milliseconds."""
     worker: str
     known: str
-    """The digest under which the jobs of this worker are known."""
+    """The digest of the jobs of this worker."""
     queues: Sequence[str]
 
 
 class Success(NamedTuple):
-    """An attempt that succeeded, and is not settled yet; ``meta`` is its result in Celery's format."""
+    """A successful attempt that is not settled yet; ``meta`` is its result in Celery's format."""
 
     run_id: str
     token: str
@@ -35,7 +35,7 @@ class Success(NamedTuple):
 
     @property
     def can_wait(self) -> bool:
-        """Whether it may go with the next question. A large one is written by itself: it may be refused."""
+        """Return whether it can be settled with the next request; a large one may be refused."""
         return len(self.meta) <= LARGE
 
 
@@ -50,26 +50,26 @@ class Taken(NamedTuple):
     answer: Started | Answer
 
     def started(self) -> Started:
-        """Return the facts that the attempt needs.
+        """Return the data that the attempt needs.
 
         Raises:
-            InvalidParams: its record is damaged.
+            InvalidParams: the record is damaged.
         """
         return self.answer if isinstance(self.answer, Started) else started_of(self.answer)
 
     @property
     def flow(self) -> FlowRef | None:
-        """The flow that the run is a step of."""
+        """Return the flow of a step run."""
         return self.answer.flow if isinstance(self.answer, Started) else flow_of(self.answer)
 
     @property
     def is_flow(self) -> bool:
-        """Whether the run has steps of its own."""
+        """Return whether the run is a flow."""
         return self.answer.is_flow if isinstance(self.answer, Started) else is_flow(self.answer)
 
 
 class Held(NamedTuple):
-    """A message that was claimed under ``token`` and of which no run was started: that is for the worker to decide."""
+    """A message that was claimed under ``token`` without starting a run; the worker decides about it."""
 
     queue: str
     priority: int
@@ -78,10 +78,10 @@ class Held(NamedTuple):
 
 
 class Takes:
-    """The questions of one taker.
+    """The requests of one taker.
 
     Args:
-        attempts: its side of the ledger.
+        attempts: the worker's side of the ledger.
         on_refused: settles a success that Redis will never accept as it is.
     """
 
@@ -89,13 +89,13 @@ class Takes:
         self._attempts = attempts
         self._on_refused = on_refused
         self.settled = Settled.STALE
-        """The answer about the success that was settled last."""
+        """The answer about the last settled success."""
 
     def take(self, last: Success | None, ask: Ask) -> Taken | Held | None:
-        """Settle ``last``, and return what there is to do next; None if nothing waits.
+        """Settle ``last`` and return the next run or message; None if no run waits.
 
         Raises:
-            Unavailable: Redis cannot be reached, and the worker does not wait for it any more.
+            Unavailable: Redis cannot be reached, and the worker no longer waits for it.
             WriteRefused: Redis will never hand out work to this worker.
         """
         while True:
@@ -110,25 +110,25 @@ class Takes:
                 return None
 
     def confirm(self, token: str) -> tuple[bool, bool]:
-        """Return whether a claim is still held, and whether it is as durable as was asked for, with the start under it.
+        """Return whether a claim is still held, and whether it and the start are as durable as required.
 
-        Waits for a replica with ``durability: replicated``. A primary that was not there at the start may not know it.
+        Waits for a replica with ``durability: replicated``. A new primary may not know the claim.
 
         Raises:
-            Unavailable: Redis cannot be reached, and the worker does not wait for it any more.
+            Unavailable: Redis cannot be reached, and the worker no longer waits for it.
         """
         answer: tuple[Any, bool] = self._attempts.persist(lambda: self._attempts.store.confirmed("holds", token))
         return bool(answer[0]), answer[1]
 
     def settle(self, last: Success, *, again: bool = False) -> None:
-        """Settle a success by itself.
+        """Settle a success separately.
 
         Args:
-            last: what to settle.
-            again: whether a question has gone out with it already: a stale token may mean that this one has settled it.
+            last: the success to settle.
+            again: whether a request has already been sent with it, so that a stale token may mean that it is settled.
 
         Raises:
-            Unavailable: Redis cannot be reached, and the worker does not wait for it any more.
+            Unavailable: Redis cannot be reached, and the worker no longer waits for it.
         """
         try:
             self.settled = self._attempts.settle(last.run_id, last.token, last.meta)
@@ -143,7 +143,7 @@ class Takes:
             try:
                 return self._script(last, ask)
             except (Unavailable, WriteRefused):
-                # What is refused to the one may be granted to the other, such as when Redis has no memory left.
+                # Redis may refuse one and accept the other, for example when it has no memory left.
                 self.settle(last, again=True)
         answer: Answer = self._attempts.persist(lambda: self._script(None, ask))
         return answer

@@ -1,4 +1,4 @@
-"""Counts of jobs' runs, and how long the last ones took: from the indexes and a bounded sample of records."""
+"""Count the runs of jobs and read recent durations, from the indexes and a bounded sample of records."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from runner.model.run_page import Position
 
 STATES = (State.PENDING, State.STARTED, State.RETRY, State.SUCCESS, State.FAILURE, State.REVOKED)
 _PORTION = 50
-"""Jobs that one round trip asks for."""
+"""The maximum number of jobs per round trip."""
 
 
 class Day(NamedTuple):
-    """Runs that were submitted on one day, by how they ended."""
+    """The runs that were submitted on one day, by outcome."""
 
     success: int
     failure: int
@@ -29,8 +29,8 @@ class Day(NamedTuple):
 class Tally:
     """Counts of a job's kept runs.
 
-    ``last_success`` is a Unix time in ms, and outlives the run. ``waits`` and ``durations`` are seconds, of the newest
-    runs that ended in SUCCESS or FAILURE; a wait is told of those that were started once.
+    ``last_success`` is a Unix time in ms and is kept longer than the run. ``waits`` and ``durations`` (seconds) are
+    those of the newest runs in SUCCESS or FAILURE; only runs with one attempt have a wait.
     """
 
     job: str
@@ -47,11 +47,11 @@ def tally(
     """Return the tallies of jobs.
 
     Args:
-        store: the record of the runs.
-        jobs: names.
-        days: Unix ms at which days begin, and that at which the last of them ends.
-        sample: how many of the newest runs of a job to look at.
-        as_steps: count the runs that are step runs of flows instead of the others.
+        store: the ledger's store.
+        jobs: the names of the jobs.
+        days: the beginnings of the days, and the end of the last one (Unix ms).
+        sample: the number of newest runs of a job to read.
+        as_steps: count step runs of flows instead of other runs.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -60,7 +60,7 @@ def tally(
     with reaching(store.settings):
         for first in range(0, len(jobs), _PORTION):
             with store.client.pipeline(transaction=False) as pipe:
-                # Loading is cheap, and saves asking whether this server knows the script.
+                # Loading is cheap, and saves checking whether the server knows the script.
                 pipe.script_load(source("runner.ledger", "tally"))
                 for job in jobs[first : first + _PORTION]:
                     pipe.evalsha(
@@ -71,7 +71,7 @@ def tally(
 
 
 def oldest_kept(store: Store, jobs: Sequence[str], *, as_steps: bool = False) -> list[Position | None]:
-    """Return the oldest finished run of each job, in order of submission; None of one without any.
+    """Return the oldest finished run of each job by submission; None for a job without finished runs.
 
     Raises:
         Unavailable: Redis cannot be reached.

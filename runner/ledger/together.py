@@ -1,4 +1,4 @@
-"""Submissions of several jobs in few round trips, each a step of its own."""
+"""Submit runs of several jobs with few round trips, each atomically."""
 
 from __future__ import annotations
 
@@ -22,25 +22,24 @@ log = logging.getLogger(__name__)
 
 _PORTION = 1000
 _OF_A_SCRIPT = re.compile(r"^WRONGTYPE|\buser_script\b|\bscript: ", re.IGNORECASE)
-"""What Redis answers where a script met keys of the wrong type or values that it cannot read."""
+"""The errors of Redis when a script meets keys of the wrong type or unreadable values."""
 
 
 def submit_each(store: Store, submissions: Sequence[Submission]) -> list[str | Exception]:
-    """Submit runs in this order and in few round trips.
+    """Submit runs in order, with few round trips.
 
-    Return for each the verdict of ``submit.lua`` (``new``, ``known``, ``conflict``, ``paused``), or what kept this one
-    alone from being submitted. Each is one step of its own: whatever is cut off in between, the rest can be submitted
-    again.
+    Return for each the verdict of ``submit.lua`` (``new``, ``known``, ``conflict``, ``paused``), or the error that
+    concerns only this run. Each submission is atomic, so after an interruption the rest can be submitted again.
 
     Raises:
-        Unavailable: Redis cannot be reached; some may have been submitted.
+        Unavailable: Redis cannot be reached; some runs may have been submitted.
     """
     made: list[str | Exception] = []
     with reaching(store.settings):
         for first in range(0, len(submissions), _PORTION):
             portion = submissions[first : first + _PORTION]
             with store.client.pipeline(transaction=False) as pipe:
-                # Loading is cheap, and saves asking whether this server knows the script.
+                # Loading is cheap, and saves checking whether the server knows the script.
                 pipe.script_load(source("runner.ledger", "submit", hints=store.hints))
                 unsent: dict[int, Exception] = {}
                 for number, each in enumerate(portion):
@@ -58,7 +57,7 @@ def submit_each(store: Store, submissions: Sequence[Submission]) -> list[str | E
 
 
 def _hand_over(store: Store, submissions: Sequence[Submission]) -> None:
-    """Tell RabbitMQ of runs; where it does not confirm, workers do so later, and nobody is kept waiting."""
+    """Send RabbitMQ hints for runs. If it does not confirm them, workers publish them later without a wait here."""
     if store.courier is None:
         return
     left = store.hand_over(
@@ -69,10 +68,10 @@ def _hand_over(store: Store, submissions: Sequence[Submission]) -> None:
 
 
 def _verdict(answer: Any) -> str | Exception:
-    """Return the verdict, or the error that damaged keys of this job caused.
+    """Return the verdict, or the error caused by damaged keys of this job.
 
     Raises:
-        redis.RedisError: one that others would meet too.
+        redis.RedisError: an error that affects other runs, too.
     """
     if not isinstance(answer, Exception):
         return str(answer[0])

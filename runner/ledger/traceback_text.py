@@ -1,4 +1,4 @@
-"""The traceback of a job's exception as text: bounded however deep, wide, or hostile the exception is."""
+"""Format the traceback of a job's exception, with bounds for deep, wide, and hostile exceptions."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ _RUNNER = Path(__file__).parent.parent
 _MACHINERY = (str(Path(celery.__file__).parent), str(_RUNNER / "app"), str(_RUNNER / "attempt"))
 
 MOST_EXCEPTIONS = 32
-"""Causes, contexts, and members of groups that are shown with an exception, the nearest ones."""
+"""The maximum number of causes, contexts, and group members that are shown, nearest first."""
 
 MOST_FRAMES = 300
-"""Frames of each that are shown, the last ones."""
+"""The maximum number of frames of each exception; the last ones are shown."""
 
 MOST_NOTES = 16
-"""Notes of each, and members of a large group, that are shown: the first ones."""
+"""The maximum number of notes of each exception, and of members of a large group; the first ones are shown."""
 
 LONGEST_NOTE = 500
-"""Characters of a note that are shown."""
+"""The maximum length of a note (characters)."""
 
 LONGEST_WORDS = 2000
-"""Characters of each message that are shown, so that a long one leaves room for the frames."""
+"""The maximum length of each message (characters), so that a long one leaves room for the frames."""
 
 
 def traceback_text(error: BaseException, limit: int, mask: Callable[[str], str] = str) -> str | None:
@@ -40,9 +40,9 @@ def traceback_text(error: BaseException, limit: int, mask: Callable[[str], str] 
     is shortened in place.
 
     Args:
-        error: an exception that nobody needs any more.
-        limit: bytes that are kept, the last ones.
-        mask: takes secrets out of a text; called before it is cut.
+        error: an exception that is not used afterwards.
+        limit: the maximum size, of which the end is kept (bytes).
+        mask: removes secrets from a text; called before it is cut.
     """
     try:
         start = _first_of_the_job(_TRACEBACK.__get__(error))
@@ -78,7 +78,7 @@ def _shorten_words(told: Any, mask: Callable[[str], str]) -> None:
 
 
 def _frames_alone(error: BaseException, start: TracebackType, mask: Callable[[str], str]) -> str:
-    """Return a traceback that asks the exception only for its message."""
+    """Return a traceback that uses only the message of the exception."""
 
     def line(each: BaseException) -> str:
         module, name = names_of(type(each))
@@ -98,7 +98,7 @@ def _first_of_the_job(traceback: TracebackType | None) -> TracebackType | None:
 
 
 def _shorten(error: BaseException) -> bool:
-    """Cut the chain behind ``error`` after :data:`MOST_EXCEPTIONS`; return whether that left any out.
+    """Cut the chain of ``error`` after :data:`MOST_EXCEPTIONS`; return whether exceptions were left out.
 
     Raises:
         ValueError: a group has too many members, which cannot be cut.
@@ -121,7 +121,7 @@ def _shorten(error: BaseException) -> bool:
     return bool(left_out)
 
 
-# Those of the base classes: a class derived from them may have properties of these names.
+# The attributes of the base classes, because a derived class may have properties of the same names.
 _TRACEBACK = BaseException.__dict__["__traceback__"]
 _CAUSE = BaseException.__dict__["__cause__"]
 _CONTEXT = BaseException.__dict__["__context__"]

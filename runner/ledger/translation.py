@@ -9,7 +9,7 @@ from runner.errors import ClusterRefused, Unavailable, WriteRefused
 from runner.settings.redis_url import EMBEDDED, mask
 
 _TEMPORARY = ("BUSY ", "UNKILLABLE ", "MISCONF ", "NOREPLICAS ", "DENIED ")
-"""How answers begin that end by themselves, or once somebody has set the server right: a script that runs long, a full
+"""The first words of temporary errors, which end by themselves or after a repair of the server: a long script, a full
 disk, too few replicas, a server that is not set up yet."""
 
 _TEMPORARY_CLASSES = (
@@ -18,10 +18,10 @@ _TEMPORARY_CLASSES = (
     redis.exceptions.ClusterDownError,
     redis.exceptions.TryAgainError,
     redis.exceptions.NoScriptError,
-    # Of a server without a password: nothing at all can be written to it, so it is an outage.
+    # From a server without a password: nothing can be written to it, so it counts as an outage.
     redis.exceptions.AuthenticationWrongNumberOfArgsError,
 )
-"""What redis-py makes of such answers, if it knows them: it cuts off their first word."""
+"""The exceptions of redis-py for such answers; redis-py removes the first word."""
 
 _PASSING = ("BUSY ", "UNKILLABLE ", "MISCONF ", "NOREPLICAS ")
 _PASSING_CLASSES = (
@@ -29,10 +29,10 @@ _PASSING_CLASSES = (
     redis.exceptions.OutOfMemoryError,
     redis.exceptions.MasterDownError,
 )
-"""Those of these answers that a server gives during a failover, or in an emergency, and that mean no wrong setting."""
+"""The temporary errors during a failover or an emergency, which do not mean a wrong setting."""
 
 _REFUSAL_HINTS = (
-    # (part of the error's class or text, what it means to a person); the first that fits
+    # (part of the error's class or text, its meaning for people); the first match counts
     ("loading the dataset", "Redis is loading its data, try again in a moment"),
     ("NOAUTH", "Redis wants a password: write it into redis_url (redis://:PASSWORD@HOST), env:NAME or file:PATH"),
     ("WRONGPASS", "user or password is wrong: correct redis_url"),
@@ -84,11 +84,11 @@ _REFUSAL_HINTS = (
 
 _CLUSTER_CLASSES = (redis.exceptions.MovedError, redis.exceptions.AskError, redis.exceptions.ClusterCrossSlotError)
 _CLUSTER = ("in cluster mode", "in a cluster node", "do not hash to the same slot")
-"""What only the answers of a node of a Redis Cluster have in their text."""
+"""Texts that occur only in the errors of a Redis Cluster node."""
 
 
 def cluster_refused(url: str, told: str) -> ClusterRefused:
-    """Return the error for a ``redis_url`` that names a node of a Redis Cluster, which ``told`` shows."""
+    """Return the error for a ``redis_url`` of a Redis Cluster node, with the server's answer ``told``."""
     return ClusterRefused(
         f"Redis at {mask(url)} is a node of a Redis Cluster, which is not supported: {told}",
         hint="write the URL of one server, or of Sentinels, into redis_url; docs/explanation/redis-cluster.md says why",
@@ -96,10 +96,10 @@ def cluster_refused(url: str, told: str) -> ClusterRefused:
 
 
 def translate(error: BaseException, url: str) -> Unavailable | ClusterRefused:
-    """Return the error that a person gets for one of redis-py's: what failed, where (no password), what to do."""
+    """Return the runner's error for an error of redis-py: what failed, where (without the password), and what to do."""
     text = str(error) or type(error).__name__
     where = "the embedded server" if url == EMBEDDED else mask(url)
-    # redis-py takes the first word of Redis' answer (OOM, READONLY, …) away and makes a class of it.
+    # redis-py removes the first word of Redis' answer (OOM, READONLY, …) and uses it for the class.
     searched = f"{type(error).__name__} {text}".lower()
     if isinstance(error, _CLUSTER_CLASSES) or (
         isinstance(error, redis.ResponseError) and any(part in searched for part in _CLUSTER)
@@ -116,22 +116,22 @@ def translate(error: BaseException, url: str) -> Unavailable | ClusterRefused:
 
 
 def is_permanent(error: BaseException) -> bool:
-    """Whether Redis would answer the same however often it is asked, as opposed to an outage."""
+    """Return whether Redis would always give the same answer, as opposed to an outage."""
     if isinstance(error, redis.ResponseError):
         return not isinstance(error, _TEMPORARY_CLASSES) and not str(error).startswith(_TEMPORARY)
     return isinstance(error, redis.DataError)
 
 
 def hung_up(error: Unavailable) -> bool:
-    """Whether the server closed the connection, or let nobody in, as opposed to no answer in time and to a refusal."""
+    """Return whether the server closed or refused the connection, as opposed to a timeout or an error answer."""
     return isinstance(error.__cause__, redis.ConnectionError)
 
 
 def may_come_back(error: Unavailable) -> bool:
     """Return whether waiting may help.
 
-    It does if there is no connection or no answer, if the server still loads its data, and if it takes no writes now:
-    after a failover, without memory or disk, or during a long script.
+    It helps without a connection or an answer, while the server loads its data, and while it refuses writes: after a
+    failover, without memory or disk space, or during a long script.
     """
     cause = error.__cause__
     if isinstance(cause, redis.AuthenticationError | redis.exceptions.AuthorizationError):
@@ -142,6 +142,6 @@ def may_come_back(error: Unavailable) -> bool:
 
 
 def error_of(answer: str) -> redis.RedisError:
-    """Return the exception that redis-py raises for this error of Redis."""
+    """Return the exception that redis-py raises for an error of Redis."""
     error: redis.RedisError = DefaultParser.parse_error(answer)  # type: ignore[no-untyped-call]
     return error

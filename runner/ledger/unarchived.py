@@ -1,8 +1,8 @@
-"""Finished runs that are not in the archive yet: read, and noted as archived.
+"""Read the finished runs that are not in the archive yet, and mark them as archived.
 
-``NS:prunable`` has every run that has ended, by the time at which retention removes it. Those that were copied move to
-``NS:archived``. So nothing is left out, whoever ended a run and when, whatever the clock did, and however long nobody
-copied; and what would be lost first comes first.
+``NS:prunable`` has every ended run, ordered by the time of its removal. Copied runs move to ``NS:archived``. So no run
+is missed, whatever ended it, whatever the clock does, and however long nobody copied; and the run that would be removed
+next is copied next.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from runner.model.log_line import LogLine
 from runner.model.run import Run, State
 
 _READ_AT_ONCE = 50
-"""Runs of one round trip. Each is a command of its own: Redis serves others in between."""
+"""The number of runs per round trip. Each is a separate command, so that Redis serves others in between."""
 _NOTED_AT_ONCE = 100
 _CHUNKS = 20
-"""Chunks of a log that are read with a run; of most runs, that is all."""
+"""The number of log chunks that are read with a run; most logs are not longer."""
 _MOVED_AT_ONCE = 500
 _FORGOTTEN_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A run, and the last lines of its log; ``bytes`` tells about how much that is."""
+    """A run with the last lines of its log; ``bytes`` is the approximate size."""
 
     run: Run
     log: Sequence[LogLine]
@@ -42,11 +42,11 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What waits to be copied. Times are Unix times in seconds.
+    """The state of copying. Times are Unix times in seconds.
 
-    Of the run that is lost first: ``ended`` tells when it ended, ``loses_result`` when its result goes, and
-    ``loses_run`` when it does itself. ``archived`` counts the runs in the ledger that were copied. ``identity`` is that
-    of the archive, ``ledger`` what the archive knows the ledger by, and ``copier`` names who copies.
+    For the waiting run that is removed next, ``ended`` is its end, ``loses_result`` the removal of its result, and
+    ``loses_run`` its removal. ``archived``: the number of copied runs in the ledger. ``identity``: the id of the
+    archive; ``ledger``: the archive's id for the ledger; ``copier``: the name of the active copier.
     """
 
     runs: int
@@ -61,17 +61,17 @@ class Backlog:
 
     @property
     def lag(self) -> float:
-        """Seconds since the end of the run that is lost first; 0 if none waits."""
+        """Return the seconds since the end of the waiting run that is removed next; 0 if none waits."""
         return 0.0 if self.ended is None else max(0.0, self.now - self.ended)
 
 
 def next_ids(store: Store, count: int, skip: int = 0) -> list[str]:
-    """Return the ids of runs that wait to be copied, those first that are lost first.
+    """Return the ids of runs that wait to be copied, in the order of their removal.
 
     Args:
-        store: the ledger.
-        count: how many at most.
-        skip: how many to leave out.
+        store: the ledger's store.
+        count: the maximum number of ids.
+        skip: the number of ids to skip.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -93,7 +93,7 @@ def step_ids(store: Store, flow: str, first: int, count: int) -> list[str]:
 
 
 def read_finished(store: Store, ids: Sequence[str], log_bytes: int) -> Iterator[Finished]:
-    """Yield those of ``ids`` that are known and have ended, with up to ``log_bytes`` or a little more of their logs.
+    """Yield the ended runs among ``ids``, with the last ``log_bytes`` or a little more of their logs.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -101,7 +101,7 @@ def read_finished(store: Store, ids: Sequence[str], log_bytes: int) -> Iterator[
     for first in range(0, len(ids), _READ_AT_ONCE):
         portion = ids[first : first + _READ_AT_ONCE]
         with reaching(store.settings), store.client.pipeline(transaction=False) as pipe:
-            # Loading is cheap, and saves asking whether this server knows the script.
+            # Loading is cheap, and saves checking whether the server knows the script.
             pipe.script_load(source("runner.ledger", "read"))
             for run_id in portion:
                 pipe.evalsha(digest("runner.ledger", "read"), 1, store.namespace, run_id)
@@ -115,7 +115,7 @@ def read_finished(store: Store, ids: Sequence[str], log_bytes: int) -> Iterator[
             run = read_record(run_id, pairs(flat), meta or None, FlowProgress.of(*progress) if progress else None)
             if not run.final:
                 continue
-            # Of a key of another type there is no log.
+            # A key of another type is not a log.
             log = [] if isinstance(chunks, Exception) else _last_chunks(store, run_id, chunks, log_bytes)
             yield Finished(run, read_chunks(log), sum(map(len, flat)) + len(meta or "") + _size(log))
 
@@ -126,7 +126,7 @@ def _refuse(answer: object) -> None:
 
 
 def _last_chunks(store: Store, run_id: str, newest: list[Any], most: int) -> list[dict[str, str]]:
-    """Return the last chunks of a log, oldest first; so many of them that they hold ``most`` bytes."""
+    """Return the last chunks of a log, oldest first, with at least ``most`` bytes in total if there are that many."""
     chunks = [*newest]
     while newest and len(newest) == _CHUNKS and _size([each for _, each in chunks]) < most:
         with reaching(store.settings):
@@ -140,7 +140,7 @@ def _size(chunks: Sequence[dict[str, str]]) -> int:
 
 
 def note_archived(store: Store, identity: str, ids: Sequence[str]) -> list[str]:
-    """Note that runs are in the archive; return those that were forgotten meanwhile, and must leave it again.
+    """Mark runs as archived; return those that were forgotten meanwhile and must be removed from the archive.
 
     Raises:
         OtherArchive: the ledger is copied to another archive.
@@ -160,7 +160,7 @@ class OtherArchive(Exception):
 
 
 def ledger_id(store: Store) -> str:
-    """Return what an archive knows this ledger by; made once.
+    """Return the id of this ledger for archives, creating it at the first call.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -172,7 +172,7 @@ def ledger_id(store: Store) -> str:
 
 
 def begin_copying(store: Store, identity: str, *, again: bool = False) -> None:
-    """Note which archive the ledger is copied to; ``again``: whatever was copied is to be copied again.
+    """Record the archive of the ledger; ``again``: copy all runs again.
 
     Raises:
         OtherArchive: the ledger is copied to another archive, and ``again`` is not set.
@@ -185,7 +185,7 @@ def begin_copying(store: Store, identity: str, *, again: bool = False) -> None:
 
 
 def may_copy(store: Store, copier: str, seconds: float) -> bool:
-    """Take or renew the right to copy for so many seconds; 0 gives it up. Return whether this one has it.
+    """Take or renew the copier's turn for some seconds (0 ends it). Return whether this copier has it.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -194,7 +194,7 @@ def may_copy(store: Store, copier: str, seconds: float) -> bool:
 
 
 def forgotten_ids(store: Store, *, after: float = 0.0, until: float | None = None) -> list[tuple[str, float]]:
-    """Return ids of runs that were forgotten, and when (Unix ms), some of those after and until a time.
+    """Return some ids of runs that were forgotten within a period, with the times (Unix ms).
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -213,7 +213,7 @@ def forgotten_ids(store: Store, *, after: float = 0.0, until: float | None = Non
 
 
 def copy_again(store: Store, ids: Sequence[str]) -> None:
-    """Have those of ``ids`` copied again that count as copied.
+    """Mark ``ids`` as not copied, so that they are copied again.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -222,7 +222,7 @@ def copy_again(store: Store, ids: Sequence[str]) -> None:
 
 
 def drop_forgotten(store: Store, ids: Sequence[str]) -> None:
-    """Keep the notes of these forgotten runs no longer.
+    """Delete the records of these forgotten runs.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -232,11 +232,11 @@ def drop_forgotten(store: Store, ids: Sequence[str]) -> None:
 
 
 def read_backlog(store: Store, keeps_result: Callable[[str], float] | None = None) -> Backlog:
-    """Return what waits to be copied.
+    """Return the state of copying.
 
     Args:
-        store: the ledger.
-        keeps_result: returns for how many seconds the result of a job is kept; the project's time by default.
+        store: the ledger's store.
+        keeps_result: returns for how many seconds a job's results are kept; by default the project's setting.
 
     Raises:
         Unavailable: Redis cannot be reached.

@@ -1,4 +1,4 @@
-"""Follows runs as they change. Event-driven: a channel a run, and a read after each event."""
+"""Follow runs as they change, through one channel per run and a read after each event."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from runner.ledger.store import Store
 from runner.model.run import FINAL, Run, to_datetime
 
 LONGEST_SILENCE = 15.0
-"""Seconds after which a run is read again though no event came, should one have been lost."""
+"""Seconds after which a run is read again without an event, in case one was lost."""
 
 FLOW_PAUSE = 0.2
-"""Seconds for which the changes of a flow are collected before it is read again: it may have thousands of step runs."""
+"""Seconds for which changes of a flow are collected before it is read again: it may have thousands of step runs."""
 
 RECONNECT_PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0)
 """Seconds between tries to reach Redis again; the last one repeats."""
 
 
 def nowhere(_ids: Sequence[str]) -> list[Run]:
-    """Know of no runs but those of the ledger."""
+    """Return no runs: only those of the ledger are known."""
     return []
 
 
@@ -48,17 +48,17 @@ class Watch:
     def changes(
         self, *, deadline: float | None = None, patience: float | None = None, ends_only: bool = False
     ) -> Iterator[Run]:
-        """Yield each run as it is now, then again whenever it changed; end when all are final.
+        """Yield each run in its current state and after each change; end when all are final.
 
         Args:
-            ends_only: a run need not be told between; what is not read costs nothing.
-            deadline: a ``time.monotonic()`` instant, or None to wait for ever.
-            patience: seconds to go on without reaching Redis; None for as long as the deadline allows.
+            ends_only: changes other than the end need not be reported, which saves reading them.
+            deadline: a ``time.monotonic()`` time, or None to wait forever.
+            patience: how long to go on while Redis is unreachable (seconds); None: until the deadline.
 
         Raises:
-            UnknownRun: one of them is not known (any more).
+            UnknownRun: one of them is not or no longer known.
             WaitTimeout: the deadline passed before all were final.
-            Unavailable: Redis could not be reached for longer than ``patience``.
+            Unavailable: Redis was unreachable for longer than ``patience``.
         """
         seen: dict[str, Run] = {}
         failures, lost_since = 0, 0.0
@@ -88,7 +88,7 @@ class Watch:
         """Return the runs.
 
         Raises:
-            UnknownRun: one of them is not known anywhere.
+            UnknownRun: one of them is unknown.
         """
         found = read_runs(self._store, ids)
         known = {run.id for run in found}
@@ -101,7 +101,7 @@ class Watch:
         return found
 
     def _next(self, seen: dict[str, Run], deadline: float | None, ends_only: bool) -> list[str]:
-        """Return the ids to read now: all after (re)connecting or a silence, else those that changed."""
+        """Return the ids to read now: all after (re)connecting or a silence, otherwise the changed ones."""
         if self._pubsub is None:
             self._connect()
             return list(self._waiting)
@@ -122,7 +122,7 @@ class Watch:
         return [run_id for run_id in self._waiting if not changed or run_id in changed]
 
     def _changed(self, message: Any, ends_only: bool) -> set[str]:
-        """Return the run that a message tells of, if anybody waits for it. What it says is the run's state."""
+        """Return the watched run that a message is about; its content is the state of the run."""
         if message["type"] != "message" or (ends_only and message["data"] not in FINAL):
             return set()
         channel = message["channel"]
@@ -134,7 +134,7 @@ class Watch:
         for run_id in self._waiting:
             run = seen.get(run_id)
             if run is not None and run.expires_at is not None and run.state in ("PENDING", "RETRY"):
-                # Nobody may look at it when it expires; reading it then settles it.
+                # Nobody may read it when it expires, and reading it ends it.
                 waits.append(to_datetime(run.expires_at).timestamp() - time.time() + 0.01)
         if deadline is not None:
             waits.append(deadline - time.monotonic())
@@ -149,7 +149,7 @@ class Watch:
         with reaching(self._store.settings):
             self._pubsub = self._store.client.pubsub()
             self._pubsub.subscribe(*self._channels)
-            # The subscription must stand before the first read, or a change in between is missed.
+            # Subscribe before the first read, or a change in between is missed.
             for _ in self._channels:
                 self._pubsub.get_message(timeout=5.0)
 

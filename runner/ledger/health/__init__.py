@@ -1,7 +1,7 @@
-"""Whether the server, the fleet and the ledger are sound, and how what is not is mended.
+"""Check the server, the fleet, and the ledger, and repair them.
 
-A check returns findings. Whatever is compared (a record with an index, a run with its message) is compared in one
-script, a portion at a time: live workers move runs meanwhile, and Redis is never held up.
+A check returns findings. Scripts compare records with indexes and runs with messages, a batch at a time, because live
+workers move runs meanwhile and a long script would block Redis.
 """
 
 from runner.ledger.health.finding import Finding, Level

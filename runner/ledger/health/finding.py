@@ -9,11 +9,11 @@ from typing import Any
 from runner._dataclass import dataclass
 
 EXAMPLES = 3
-"""How many ids or names a finding shows."""
+"""The maximum number of ids or names that a finding shows."""
 
 
 class Level(StrEnum):
-    """The urgency of a finding."""
+    """The severity of a finding."""
 
     OK = "ok"
     WARNING = "warning"
@@ -24,7 +24,7 @@ class Level(StrEnum):
 class Finding:
     """The finding of a check. ``what`` describes it, and ``remedy`` says what to do.
 
-    ``count`` tells how many things a repair would mend; ``examples`` name some of them.
+    ``count``: the number of faults that a repair would correct; ``examples``: some of them.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Finding:
     examples: Sequence[str] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as the JSON object that ``--json`` prints."""
+        """Return the JSON object that ``--json`` prints."""
         return {
             "name": self.name,
             "level": str(self.level),
@@ -50,19 +50,19 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The doctor's findings; after a repair, the remaining ones and the repairs."""
+    """The doctor's findings; after a repair, the remaining findings and the repairs."""
 
     findings: tuple[Finding, ...]
     mended: tuple[Finding, ...] = ()
 
     @property
     def healthy(self) -> bool:
-        """Whether nothing needs attention."""
+        """Return whether nothing needs attention."""
         return all(finding.level is Level.OK for finding in self.findings)
 
     @property
     def level(self) -> Level:
-        """The worst level of all findings."""
+        """Return the worst level of all findings."""
         found = {finding.level for finding in self.findings}
         return next(level for level in (Level.PROBLEM, Level.WARNING, Level.OK) if level in found or level is Level.OK)
 
@@ -81,15 +81,15 @@ def named(names: Sequence[str]) -> str:
 
 
 def ok(name: str, what: str) -> Finding:
-    """Return the finding of a check that found nothing to say."""
+    """Return the finding of a check that passed."""
     return Finding(name=name, level=Level.OK, what=what)
 
 
 def warning(name: str, what: str, remedy: str) -> Finding:
-    """Return a finding that deserves attention."""
+    """Return a finding of level warning."""
     return Finding(name=name, level=Level.WARNING, what=what, remedy=remedy)
 
 
 def problem(name: str, what: str, remedy: str) -> Finding:
-    """Return a finding that loses runs or stops them."""
+    """Return a finding of level problem: runs are lost or cannot start."""
     return Finding(name=name, level=Level.PROBLEM, what=what, remedy=remedy)

@@ -1,4 +1,4 @@
-"""Checks of workers, of what they take from, and of the dead letters."""
+"""Checks of workers, their queues, and the dead letters."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from runner.model.run import to_datetime
 from runner.model.worker import Worker
 
 UNFIRED_SECONDS = 60
-"""Workers fire hooks within a second; after so long nobody seems to."""
+"""Seconds after which unfired hooks are reported; live workers fire hooks within a second."""
 _PORTION = 100
 
 
 def check_workers(store: Store, versions: Mapping[str, str]) -> Iterator[Finding]:
-    """Yield findings about the workers: whether any lives while runs wait, beats, clocks and versions.
+    """Yield findings about the workers: missing workers, beats, clocks, and versions.
 
     Args:
-        store: where the workers are known.
-        versions: of this installation, by distribution.
+        store: the ledger's store.
+        versions: the versions in this installation, by distribution.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -67,7 +67,7 @@ def check_workers(store: Store, versions: Mapping[str, str]) -> Iterator[Finding
 
 
 def _catalogs(workers: list[Worker]) -> Iterator[Finding]:
-    """Yield the problems that workers have with their job files, and whether their jobs differ."""
+    """Yield findings about problems in the job files of workers, and about workers with different jobs."""
     faulty = [worker for worker in workers if worker.problems.count]
     if faulty:
         told = [
@@ -101,14 +101,14 @@ def _versions(workers: list[Worker], versions: Mapping[str, str]) -> Iterator[Fi
 
 
 def check_served(store: Store, queues: Mapping[str, Sequence[str]], scheduled: Sequence[str]) -> Iterator[Finding]:
-    """Yield a finding for each queue of jobs that no live worker takes from, whether or not anything waits in it.
+    """Yield a finding for each queue of jobs that no live worker consumes, even if it has no waiting runs.
 
-    Without any worker there is one finding, and only if schedules will submit something.
+    Without workers, there is one finding, and only if a schedule will submit runs.
 
     Args:
-        store: where the workers are known.
-        queues: by queue, the names of the enabled jobs that use it.
-        scheduled: the names of the enabled jobs that a schedule submits.
+        store: the ledger's store.
+        queues: the names of the enabled jobs of each queue.
+        scheduled: the names of the enabled jobs with a schedule.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -131,7 +131,7 @@ def check_served(store: Store, queues: Mapping[str, Sequence[str]], scheduled: S
 
 
 def check_queues(store: Store) -> Iterator[Finding]:
-    """Yield a finding for each queue in which runs wait and that no worker takes from.
+    """Yield a finding for each queue with waiting runs that no worker consumes.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -161,18 +161,18 @@ def check_queues(store: Store) -> Iterator[Finding]:
 def check_plain_queues(store: Store, queues: Iterable[str]) -> Iterator[Finding]:
     """Yield findings about messages of plain Celery clients that no worker reads.
 
-    They were sent to a queue of the runner by its name, or with steps of priority that only the client knows.
+    They were sent to a queue of the runner by name, or with priority steps that only the client has.
 
     Args:
-        store: where the messages are.
-        queues: the names that jobs and workers use.
+        store: the ledger's store.
+        queues: the names of the queues of jobs and workers.
 
     Raises:
         Unavailable: Redis cannot be reached.
     """
     client = _client(store)
     found: dict[str, int] = {}
-    # Those lists have no namespace: a user with few permissions may not look at them, and nor can anything be there.
+    # Those lists have no namespace, so a user with few permissions may not read them. Then they are empty.
     with reaching(store.settings), suppress(NoPermissionError):
         for queue in queues:
             keys = (queue, *(f"{queue}\x06\x16{step}" for step in (3, 6, 9)))
@@ -201,7 +201,7 @@ def _messages_in(client: Any, keys: Iterable[str]) -> int:
 
 
 def check_dead_letters(store: Store) -> Finding:
-    """Return the number of dead letters, and the newest of them.
+    """Return the number of dead letters, and the newest ones.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -228,7 +228,7 @@ def _client(store: Store) -> Any:
 
 
 def _letter(letter: str) -> str:
-    """Describe a dead letter in a few words."""
+    """Return a short description of a dead letter."""
     head, _, rest = letter.partition("\n")
     try:
         told = json.loads(head)
@@ -243,9 +243,10 @@ def _letter(letter: str) -> str:
 
 
 def archive_dead_letters(store: Store, folder: Path) -> Path | None:
-    """Move all dead letters to a file, one JSON text a line; return it, or None if there were none.
+    """Move all dead letters to a file with one JSON text per line; return its path, or None if there were none.
 
-    A letter leaves Redis after it was written to disk: what is interrupted is there twice, never lost.
+    A letter is removed from Redis after it was written to disk, so an interruption can duplicate letters but not lose
+    them.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -270,7 +271,7 @@ def archive_dead_letters(store: Store, folder: Path) -> Path | None:
 
 
 def check_hooks(store: Store) -> Iterator[Finding]:
-    """Yield a finding about the outbox: whether hooks wait that nobody fires.
+    """Yield a finding about the outbox: hooks that no process fires.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -292,7 +293,7 @@ def check_hooks(store: Store) -> Iterator[Finding]:
 
 
 def check_pauses(store: Store) -> Iterator[Finding]:
-    """Yield a finding about paused jobs: who holds them, since when and until when.
+    """Yield a finding about paused jobs: by whom, since when, and until when.
 
     Raises:
         Unavailable: Redis cannot be reached.

@@ -1,4 +1,4 @@
-"""The kinds of faults between ledger and queues, each with its words."""
+"""The types of faults between the ledger and the queues, with their texts."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from runner.model.plural import things
 
 @dataclass(slots=True)
 class Tally:
-    """The number of things found, and the first of them."""
+    """The number of faults, and the first of them."""
 
     count: int = 0
     examples: list[str] = field(default_factory=list)
 
     def add(self, *names: str) -> None:
-        """Count names."""
+        """Add names."""
         self.count += len(names)
         self.examples += names[: max(0, EXAMPLES - len(self.examples))]
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of fault. ``found`` is what to say of some, ``none`` what to say of none."""
+    """A type of fault. ``found``: the text if there are some; ``none``: the text if there are none."""
 
     name: str
     level: Level
@@ -106,7 +106,7 @@ KINDS = (
         "",
         repairable=False,
     ),
-    # What follows is no fault: workers remove it when they come to it.
+    # The following are not faults: workers remove them in time.
     Kind(
         "leftover-messages",
         Level.OK,
@@ -127,7 +127,7 @@ _NOUNS = {"run": "runs", "claim": "claims", "record": "records", "message": "mes
 
 
 def finding_of(kind: Kind, tally: Tally) -> Finding:
-    """Return the finding of what was counted."""
+    """Return the finding for a tally."""
     if not tally.count:
         return Finding(name=kind.name, level=Level.OK, what=kind.none)
     counted = {many: things(tally.count, one) for one, many in _NOUNS.items()}

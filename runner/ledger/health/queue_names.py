@@ -1,4 +1,4 @@
-"""The names of queues that anybody ever took runs from."""
+"""The names of all queues that workers ever consumed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from runner.ledger.store import Store
 
 
 def remove_queue_name(store: Store, name: str) -> None:
-    """Take a queue that nobody takes from any more off all lists, unless something waits in it.
+    """Remove a queue without consumers from all lists, unless it has waiting runs.
 
     Raises:
         Unavailable: Redis cannot be reached.

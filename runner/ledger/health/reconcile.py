@@ -1,7 +1,7 @@
-"""Compares the ledger with the queues, the claims and its own indexes, and mends what does not fit.
+"""Compare the ledger with the queues, the claims, and its own indexes, and repair differences.
 
-The walk over everything is not one step, so it only suspects; each suspicion is judged, and mended, by one script
-that sees all places at once. Running it twice, or beside live workers, changes nothing more.
+The scan is not atomic, so it only collects suspects. One atomic script then judges and repairs each of them. Running
+this twice, or next to live workers, changes nothing more.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ T = TypeVar("T")
 
 PACKAGE = "runner.ledger.health"
 PORTION = 200
-"""How many entries, records or messages one script looks at."""
+"""The maximum number of entries, records, or messages that one script reads."""
 BATCH = 50
-"""How many suspected runs one script judges; it walks through their queue once."""
+"""The maximum number of suspects that one script judges; it scans their queue once."""
 EDGE = 2500
-"""Messages at either end of a long queue that the judging script looks at."""
+"""The number of messages at each end of a long queue that the judging script reads."""
 STATES = ("PENDING", "STARTED", "RETRY", "SUCCESS", "FAILURE", "REVOKED")
 
 
 class Reconciliation:
-    """One walk over all that a namespace holds."""
+    """One scan of a namespace."""
 
     def __init__(self, store: Store, *, mend: bool = False, edge: int = EDGE) -> None:
         self._store = store
@@ -47,25 +47,25 @@ class Reconciliation:
         self._lease = round(store.settings.worker.lease * 1000)
         self._tallies: dict[str, Tally] = defaultdict(Tally)
         self._suspects: dict[str, set[str]] = {}
-        """Run ids, and the lists that may hold their messages."""
+        """Run ids, with the lists that may contain their messages."""
         self._placed: dict[str, list[str]] = defaultdict(list)
-        """Run ids, and the lists in which a message was seen, once for each."""
+        """Run ids, with one entry for each message that was seen: the list that contains it."""
         self._newest: dict[str, str] = {}
-        """Lists, and the id of the newest message when the walk through them began."""
+        """Lists, with the id of the newest message at the beginning of their scan."""
         self._rated: set[str] = set()
-        """Groups of runs whose starts are limited."""
+        """The groups of runs with limited starts."""
         self._required: set[str] = set()
-        """Names of sets of runs that wait for a success of a job."""
+        """The names of the sets of runs that wait for a success of another job."""
 
     def findings(self) -> Iterator[Finding]:
-        """Walk, and yield what was found (and mended, if that was asked for).
+        """Scan, and yield the findings (repaired ones, if that was requested).
 
         Raises:
             Unavailable: Redis cannot be reached.
         """
         with reaching(self._store.settings):
             if self._mend:
-                # First: a claim that cannot be read would stop the sweep.
+                # Claims come first, because an unreadable one would stop the sweep.
                 self._walk_claims()
                 sweep(self._store, 2 * self._lease / 1000 + 1)
             self._walk_records_and_queues()
@@ -78,14 +78,14 @@ class Reconciliation:
             if kind.none or self._tallies[kind.name].count:
                 yield finding_of(kind, self._tallies[kind.name])
 
-    # -- walking
+    # -- scanning
 
     def _script(self, name: str, *args: Any) -> Any:
         words = ("1" if self._mend else "", *args)
         return run_script(self._client, self._namespace, name, *words, package=PACKAGE, hints=self._store.hints)
 
     def _walk_records_and_queues(self) -> None:
-        """Look at every key of the namespace once: records, queues, and the indexes by job."""
+        """Read every key of the namespace once: records, queues, and the indexes by job."""
         prefix = self._keys.named("")
         waiting: dict[str, str] = {}
         for page in _portions(self._client.scan_iter(match=f"{prefix}*", count=PORTION), PORTION):
@@ -127,7 +127,7 @@ class Reconciliation:
                 waiting.pop(run_id, None)
 
     def _damaged(self, ids: Sequence[str]) -> list[str]:
-        """Return the runs whose records are damaged; they are removed if that was asked for."""
+        """Return the runs with damaged records, and remove them if that was requested."""
         with self._client.pipeline(transaction=False) as pipe:
             for run_id in ids:
                 pipe.hgetall(self._keys.run(run_id))
@@ -137,7 +137,7 @@ class Reconciliation:
         for run_id, record, meta in zip(ids, found[::2], found[1::2], strict=True):
             held = record if isinstance(record, dict) else {}
             result = meta if isinstance(meta, str) else None
-            # A result of another type is no result; a record of another type tells nothing.
+            # A result of another type is not a result, and a record of another type is unreadable.
             if (held or record) and (isinstance(meta, Exception) or read_record(run_id, held, result).damaged):
                 flat = "\0".join(part for pair in held.items() for part in pair)
                 seen += [run_id, sha1(flat.encode("utf-8", "surrogateescape"), usedforsecurity=False).hexdigest()]
@@ -213,7 +213,7 @@ class Reconciliation:
             suspects = undecided
             if not patience:
                 break
-            # Queues move, also by what was just written: walk through these again.
+            # Queues change, also through the repairs. Scan these again.
             for run_id in suspects:
                 self._placed.pop(run_id, None)
             for key in sorted({key for keys in suspects.values() for key in keys}):
@@ -221,7 +221,7 @@ class Reconciliation:
         self._tallies["undecided"].add(*suspects)
 
     def _judge_once(self, suspects: dict[str, set[str]]) -> dict[str, set[str]]:
-        """Judge, and return those that could not be judged."""
+        """Judge suspects, and return those that could not be judged."""
         groups: dict[frozenset[str], list[str]] = defaultdict(list)
         for run_id, keys in suspects.items():
             groups[frozenset(keys)].append(run_id)
@@ -251,7 +251,7 @@ class Reconciliation:
         return undecided
 
     def _messages(self, ids: Iterable[str]) -> dict[str, str]:
-        """Return the message of each run. All of it comes from the record, and never changes."""
+        """Return the message of each run. It is built from the record and never changes."""
         ids = list(ids)
         with self._client.pipeline(transaction=False) as pipe:
             for run_id in ids:
@@ -271,7 +271,7 @@ def _portions(items: Iterable[T], size: int) -> Iterator[list[T]]:
 
 
 def reconcile(store: Store, *, mend: bool = False) -> list[Finding]:
-    """Compare ledger and queues; return the findings, mended if ``mend`` says so.
+    """Compare the ledger with the queues and return the findings; ``mend`` repairs them.
 
     Raises:
         Unavailable: Redis cannot be reached.

@@ -1,4 +1,4 @@
-"""Says what it costs to keep runs that have just ended, beyond ``retention.runs``."""
+"""Check the cost of keeping recent runs beyond ``retention.runs``."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from runner.model.run import FINAL
 NAME = "retention"
 
 COSTLY_BYTES = 64 * 1024**2
-"""Memory of spared runs that deserves a word, if Redis has no limit of its own."""
+"""The memory of spared runs that is reported if Redis has no memory limit (bytes)."""
 COSTLY_SHARE = 0.05
 """The same as a share of Redis' ``maxmemory``."""
 MOST_JOBS = 1000
-"""Jobs that are looked at, those whose runs may go first."""
+"""The maximum number of jobs that are checked, next to be pruned first."""
 _SAMPLED = 5
 
 
 def check_retention(store: Store) -> Finding:
     """Return the number of ended runs beyond ``retention.runs``, and an estimate of their memory.
 
-    They ended less than ``retention.keep_at_least`` ago, or the sweep has not come to them yet.
+    They ended less than ``retention.keep_at_least`` ago, or the sweep has not removed them yet.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -52,7 +52,7 @@ def check_retention(store: Store) -> Finding:
 
 
 def _spared(store: Store) -> dict[str, int]:
-    """Count each job's ended runs beyond its limit."""
+    """Return the number of ended runs beyond the limit of each job."""
     keys, client = store.keys, store.client
     with reaching(store.settings):
         jobs: list[str] = client.zrange(keys.overfull, 0, MOST_JOBS - 1)  # type: ignore[assignment]
@@ -74,7 +74,7 @@ def _spared(store: Store) -> dict[str, int]:
 
 
 def _bytes_of_one(store: Store, job: str) -> int:
-    """Return about how many bytes one of the newest ended runs of a job takes."""
+    """Return the approximate size of one of the newest ended runs of a job (bytes)."""
     keys, client = store.keys, store.client
     with reaching(store.settings):
         with client.pipeline(transaction=False) as pipe:

@@ -1,4 +1,4 @@
-"""Checks of the server itself: version, memory, durability, role, clock. Nothing is changed."""
+"""Checks of the Redis server: version, memory, durability, role, and clock. Read-only."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from runner.model.plural import things
 
 OLDEST = {"redis": (7, 0), "valkey": (8, 0)}
 SLOW_SECONDS = 0.1
-"""A round trip that takes longer than this makes every start and end of a run slow."""
+"""The round-trip time (seconds) above which starts and ends of runs become slow."""
 SKEW_SECONDS = 2.0
-"""Clocks that differ by more make ``--at``, expiries of submitters and logs hard to read."""
+"""The clock difference (seconds) above which ``--at``, expiries, and logs become confusing."""
 NEARLY_FULL = 0.9
 _CONFIGURED = ("maxmemory-policy", "appendonly", "appendfsync", "save", "min-replicas-to-write")
 
@@ -31,9 +31,9 @@ class Server:
     info: Mapping[str, Any]
     config: Mapping[str, str]
     round_trip: float
-    """Seconds, the shortest of three."""
+    """The shortest of three round trips (seconds)."""
     skew: float
-    """Seconds that this machine's clock is ahead of the server's."""
+    """How far this host's clock is ahead of the server's (seconds)."""
     replicated: bool = False
     """Whether submissions wait for a replica (``durability: replicated``)."""
 
@@ -42,24 +42,24 @@ class Server:
 
     @property
     def appends(self) -> bool:
-        """Whether there is an append-only file."""
+        """Return whether the append-only file is on."""
         return bool(self["aof_enabled"])
 
     @property
     def policy(self) -> str:
-        """``maxmemory-policy``."""
+        """Return ``maxmemory-policy``."""
         return str(self["maxmemory_policy"] or self.config.get("maxmemory-policy", "noeviction"))
 
 
 def ask(client: redis.Redis, *, replicated: bool = False) -> Server:
-    """Ask a server about itself; ``replicated``: the project's ``durability``.
+    """Read a server's description; ``replicated``: whether the project has ``durability: replicated``.
 
     Raises:
-        redis.RedisError: it cannot be reached.
+        redis.RedisError: the server cannot be reached.
     """
     info: Mapping[str, Any] = client.info("everything")
     config: Any = {}
-    # A managed server forbids it; INFO tells most of it.
+    # A managed server forbids it, but INFO has most of the values.
     with suppress(redis.ResponseError):
         config = client.config_get(*_CONFIGURED)
     trips = []
@@ -192,7 +192,7 @@ def check_server(store: Store) -> Iterator[Finding]:
     """Yield the findings about the server.
 
     Raises:
-        Unavailable: it cannot be reached.
+        Unavailable: the server cannot be reached.
     """
     with reaching(store.settings):
         server = ask(store.client, replicated=store.settings.durability == "replicated")
@@ -204,7 +204,7 @@ def losing_settings(store: Store) -> list[Finding]:
     """Return the findings about settings of the server that lose data.
 
     Raises:
-        Unavailable: it cannot be reached.
+        Unavailable: the server cannot be reached.
     """
     with reaching(store.settings):
         server = ask(store.client)
@@ -212,7 +212,7 @@ def losing_settings(store: Store) -> list[Finding]:
 
 
 def size_text(count: int) -> str:
-    """Return a number of bytes as people read it, such as ``1.5 GiB``."""
+    """Return a size for people, such as ``1.5 GiB``."""
     size = float(count)
     for unit in ("B", "KiB", "MiB"):
         if size < 1024:

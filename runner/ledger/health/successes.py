@@ -1,4 +1,4 @@
-"""The dead-man's switch: jobs that have not succeeded for longer than they may."""
+"""The dead-man's switch: jobs without a success within their deadline."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ NAME = "successes"
 
 
 def overdue_successes(store: Store, deadlines: Mapping[str, float]) -> dict[str, bool]:
-    """Return whether each job has not succeeded for longer than it may; a paused one has time.
+    """Return for each job whether it is overdue: without a success within its deadline. A paused job is not overdue.
 
     Args:
-        store: the record of the runs.
-        deadlines: by job, the seconds within which a run is to succeed.
+        store: the ledger's store.
+        deadlines: for each job, the seconds within which a run must succeed.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -33,11 +33,11 @@ def overdue_successes(store: Store, deadlines: Mapping[str, float]) -> dict[str,
 
 
 def note_silences(store: Store, deadlines: Mapping[str, float]) -> int:
-    """Note in the outbox the jobs that have not succeeded in time, once in each outage; return how many were noted.
+    """Add the overdue jobs to the outbox, once per outage; return the number of new entries.
 
     Args:
-        store: the record of the runs.
-        deadlines: by job, the seconds within which a run is to succeed.
+        store: the ledger's store.
+        deadlines: for each job, the seconds within which a run must succeed.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -50,13 +50,13 @@ def note_silences(store: Store, deadlines: Mapping[str, float]) -> int:
 
 
 def check_successes(store: Store, deadlines: Mapping[str, float]) -> Iterator[Finding]:
-    """Yield a finding for each job that has not succeeded in time; none for one that is paused.
+    """Yield a finding for each overdue job that is not paused.
 
-    Where a job never succeeded, the time counts from its oldest run, or from when its schedule came into use.
+    For a job that never succeeded, the time counts from its oldest run or from the first use of its schedule.
 
     Args:
-        store: the record of the runs.
-        deadlines: by job, the seconds within which a run is to succeed.
+        store: the ledger's store.
+        deadlines: for each job, the seconds within which a run must succeed.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -87,7 +87,7 @@ def check_successes(store: Store, deadlines: Mapping[str, float]) -> Iterator[Fi
 
 
 def _judged(store: Store, deadlines: Mapping[str, float]) -> Iterator[tuple[str, int | None, int | None]]:
-    """Yield each job that is not paused, when it succeeded last (Unix ms), and for how many ms its time runs."""
+    """Yield for each job that is not paused its last success (Unix ms) and the milliseconds since then."""
     if not deadlines:
         return
     pauses = read_pauses(store)
@@ -103,15 +103,15 @@ def _judged(store: Store, deadlines: Mapping[str, float]) -> Iterator[tuple[str,
 
 
 def _succeeded(store: Store, jobs: list[str]) -> dict[str, int]:
-    """Return when each job that ever did succeeded last, in Unix ms."""
+    """Return the last success of each job that ever succeeded (Unix ms)."""
     with reaching(store.settings):
         found: list[Any] = store.client.hmget(store.keys.succeeded, jobs)
-    # What is no number says as little as nothing.
+    # Text that is not a number counts as missing.
     return {job: int(at) for job, at in zip(jobs, found, strict=True) if at and at.isascii() and at.isdigit()}
 
 
 def _oldest(store: Store, jobs: list[str]) -> dict[str, list[int]]:
-    """Return when the oldest run of each job in each state was submitted, in Unix ms."""
+    """Return the submission time of the oldest run of each job in each state (Unix ms)."""
     states = list(State)
     with reaching(store.settings), store.client.pipeline(transaction=False) as pipe:
         for job in jobs:
