@@ -35,7 +35,7 @@ DEFAULT_RUNS = 200_000
 QUICK_RUNS = 20_000
 JOBS = 200
 FLOWS = 1000
-"""One run in twenty is a step run of one of so many flows."""
+"""One run in twenty is a step run. This is the number of flows that they belong to."""
 REPEATS = 7
 MOST_MILLISECONDS = 300.0
 NAMESPACE = "bench"
@@ -157,7 +157,7 @@ def answers(reader: Reader, base: datetime, runs: int) -> Iterator[Row]:
 
 @contextmanager
 def filled(runs: int) -> Iterator[tuple[Reader, datetime]]:
-    """Run a PostgreSQL with so many rows for the time of the ``with``."""
+    """Run a PostgreSQL server with ``runs`` rows for the duration of the ``with`` block."""
     base = datetime.now(UTC)
     with postgres() as server:
         archive = Archive.open(f"postgresql://{USER}@127.0.0.1:{server.port}/postgres")

@@ -151,7 +151,7 @@ def load_of(client: redis.Redis) -> Load:
 
 
 def _check(system: System, deadline: float) -> None:
-    """Wait until all results are there: a message on its way is not counted, so zero may be told a moment too early."""
+    """Wait until all results exist: a message on its way is not counted, so zero may be reported a moment too early."""
     while True:
         try:
             system.check()

@@ -47,7 +47,8 @@ PRUNED = 20_000
 PRUNING_RATE = 2_000
 MOST_BLOCK_MS = 5.0
 
-# Copies records; see `Copies`. Ids are random, times go back from now, a run a second; so many are due to be pruned.
+# Copies records; see `Copies`. Ids are random. Times go back from now, one run per second. The last argument is the
+# number of runs that are due to be pruned.
 FILL = """
 -- Uses: clock, keys, records.
 
@@ -128,7 +129,7 @@ class Copies:
         return json.dumps(found)
 
     def fill(self, runs: int, due: int, jobs: int = JOBS) -> None:
-        """Write copies, of so many jobs, in portions; ``due`` of them are due to be pruned: nothing prunes yet."""
+        """Write ``runs`` copies for ``jobs`` jobs, in batches. ``due`` of them are due, but not pruned yet."""
         kinds = self.templates()
         script = self.ledger.client.register_script(link(FILL))
         for first in range(0, runs, AT_ONCE):

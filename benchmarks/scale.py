@@ -91,7 +91,7 @@ def _cost(place: Place, workers: int, jobs: int) -> Cost:
         names = [f"celery-{number}@host-{number}" for number in range(workers)]
         beats = _beats(place, ledger, names)
         specs = [JobSpec(name=f"job-{number}", task="work:noop", digest=DIGEST) for number in range(jobs)]
-        # As workers tell it, but for ever.
+        # As workers write it, but without an expiry.
         ledger.client.hset(ledger.keys.known(KNOWN), mapping={spec.name: pack_digest(DIGEST) for spec in specs})
         runs = max(place.some(RUNS, 400), workers * TAKERS)
         empty, before = _memory(place), _processor(place)

@@ -93,7 +93,7 @@ class RunHandle:
 
     @property
     def steps(self) -> dict[str, StepHandle]:
-        """The steps of a flow by their names, in the order of the graph; empty if the run is no flow."""
+        """The steps of a flow by their names, in the order of the graph; empty if the run is not a flow."""
         return {row["name"]: StepHandle(self, row["name"]) for row in self.refresh().steps or ()}
 
     def document(self) -> dict[str, Any]:
@@ -104,7 +104,7 @@ class RunHandle:
         """Wait until the run is final.
 
         Args:
-            timeout: seconds, or None to wait for ever.
+            timeout: seconds, or None to wait forever.
             check: raise unless the run ended in SUCCESS.
 
         Raises:
@@ -368,7 +368,7 @@ def get_run(run_id: str, *, project: str | Path | None = None, **options: Unpack
 
     Raises:
         UnknownRun: there is none.
-        UsageError: the text is no id, or a prefix that is too short or fits more than one.
+        UsageError: the text is not an id, or is a prefix that is too short or fits more than one id.
         ArchiveUnavailable: only the archive is asked, and it cannot be reached.
     """
     from runner.actions.find import find_run  # start-up time: `import runner` in a job must cost little

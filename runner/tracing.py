@@ -46,7 +46,7 @@ def _has_any(environ: Mapping[str, str]) -> bool:
 
 
 def submitted(job: str, run_id: str, trigger: str) -> str | None:
-    """Make the span of a submission; return what the record carries to its attempts, None if nobody asks for spans."""
+    """Create the span of a submission; return the trace context for its record, or None if spans are off."""
     tracer = _tracer() if is_asked() else None
     if tracer is None:
         return None

@@ -29,7 +29,7 @@ def approve(
         by: who; ``user@host`` by default.
 
     Raises:
-        NotWaiting: it is no approval, or does not wait for one now.
+        NotWaiting: the run is not an approval, or is not waiting for one now.
         UnknownRun, AmbiguousId: see :func:`runner.actions.find.find_id`.
         Unavailable: Redis cannot be reached.
     """

@@ -27,7 +27,7 @@ def await_server(project: Project, say: Callable[[str], None], patience: float |
     Args:
         project: whose Redis.
         say: takes a line for the log, when the wait begins and when it is over.
-        patience: for how many seconds; None: for ever.
+        patience: how many seconds to wait, or None to wait forever.
 
     Raises:
         Unavailable: it cannot be reached, and waiting would not help: wrong password, an embedded server that does

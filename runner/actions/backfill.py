@@ -98,7 +98,7 @@ def backfill(
     dry_run: bool = False,
     by: str | None = None,
 ) -> Backfilled:
-    """Submit a run for each slot of a job in a range that has not had one, and return what was done.
+    """Submit a run for each slot of a job in a range that has not had one, and return the ids and counts.
 
     Whoever asks may be killed at any moment: asked again, the rest is made, and each slot has one run. The fleet takes
     the runs in the order of their slots, ``at_once`` at a time.

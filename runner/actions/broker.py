@@ -42,7 +42,7 @@ class Told:
 
 
 def ask_broker(project: Project, queues: Iterable[str]) -> Told | None:
-    """Return what RabbitMQ tells of the hints of queues; None where Redis is the broker.
+    """Return the state of the hint queues in RabbitMQ, or None if Redis is the broker.
 
     Raises:
         Unavailable: Redis cannot be reached.

@@ -88,5 +88,5 @@ def _differs(job: str, old: Mapping[str, str], new: Mapping[str, str]) -> bool:
 
 
 def _key(problem: Problem) -> tuple[Any, ...]:
-    """Return what identifies a problem although lines were added above it."""
+    """Return an identity of a problem that does not change if lines are added above it."""
     return (problem.file, problem.path, problem.message, problem.severity)

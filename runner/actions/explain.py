@@ -377,7 +377,7 @@ def _requires(facts: Facts, job: str, unserved: Sequence[str]) -> tuple[str, lis
 
 
 def _place(facts: Facts, *, counted: bool = False) -> list[str]:
-    """Return what is ahead of a run in its queue, unless that is ``counted`` already, and who takes from the queue."""
+    """Return the runs ahead of a run in its queue, unless they are ``counted`` already, and the queue's workers."""
     found = []
     if facts.ahead and not counted:
         found.append(f"{_count(facts.ahead)} ahead of it with the same priority ({facts.run.priority})")

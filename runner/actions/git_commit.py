@@ -107,7 +107,7 @@ class _Git:
         return status == 0
 
     def output(self, *words: str) -> str:
-        """Return what a command writes to stdout.
+        """Return the stdout of a command.
 
         Raises:
             _Failed: it failed.

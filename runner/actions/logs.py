@@ -104,7 +104,7 @@ def _wanted(run: Run, step: str) -> Callable[[str], bool]:
     """Return a test for names of step runs: whether one is ``step``, an item of it, or within it.
 
     Raises:
-        UsageError: the run is no flow, or has no such step.
+        UsageError: the run is not a flow, or has no such step.
     """
     if run.steps is None:
         raise UsageError(f"run {run.id} of {run.job} is not a flow", hint="leave the step away")

@@ -116,7 +116,7 @@ def _archive(counts: Counts, backlog: Backlog) -> Iterator[Metric]:
 
 
 def _from_the_start(counts: Counts, catalog: Catalog) -> Counts:
-    """Return the counts with a 0 for what declared jobs may come to: rate() and increase() see no first step else."""
+    """Return the counts with zeros for all outcomes of declared jobs, so that increase() sees the first one."""
     for job in catalog.jobs.digests():
         counts.runs.setdefault((job, str(State.SUCCESS), ""), 0)
         for reason in FailureReason:

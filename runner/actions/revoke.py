@@ -50,7 +50,7 @@ def revoke(
             return archived, False  # it has ended
         raise
     if changed and run.steps is not None and not run.final:
-        from runner.flows.advance import advance  # start-up time: most runs are no flows
+        from runner.flows.advance import advance  # start-up time: most runs are not flows
 
         # At once, whether or not a worker lives: steps that wait are revoked.
         advance(project.ledger, project.catalog, run.id, by=who)

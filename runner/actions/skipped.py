@@ -103,7 +103,7 @@ def all_skipped(
             break
         following = table.rows[name].next
         last = min(end, following) if before_next and following is not None else end
-        # Whatever is wrong with the schedule of one job is told where its runs are.
+        # A problem with the schedule of one job is reported where its runs are listed.
         with contextlib.suppress(Exception):
             found += islice(skipped_slots(project, project.catalog.jobs[name], since, last), limit)
             found.sort(key=_order)

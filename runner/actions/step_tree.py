@@ -62,7 +62,7 @@ def branch_of(document: Mapping[str, Any]) -> Branch:
 
 
 def read_branches(project: Project, flow: Run, *, deepest: int = DEEPEST) -> list[Branch]:
-    """Return the steps of a flow, in its order; none of a run that is no flow.
+    """Return the steps of a flow, in its order, or no steps if the run is not a flow.
 
     Raises:
         Unavailable: Redis cannot be reached.

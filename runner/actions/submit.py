@@ -131,7 +131,7 @@ def record(project: Project, submission: Submission) -> Submitted:
 
 
 def recorded(attempt: Callable[[], Submitted]) -> Submitted:
-    """Return what ``attempt`` submitted, also where RabbitMQ does not know of the run yet, which the log says.
+    """Return the submission of ``attempt``, even if RabbitMQ has not confirmed its hint, which is logged.
 
     The run is recorded and will start. It must not look like a failure to whoever would submit it again.
 

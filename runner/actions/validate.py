@@ -63,7 +63,7 @@ def validate(
         imports: also import what jobs name, in processes of its own, and compare it with what they give.
         import_seconds: how long the import of one module may take.
 
-    What is wrong with ``runner.yaml`` is told alone: it decides what else there is.
+    Problems of ``runner.yaml`` are reported alone, because all other checks depend on it.
 
     Raises:
         NoProject: there is none, or ``project`` is none.
@@ -104,7 +104,7 @@ def validate(
 
 
 def advice_on(catalog: Catalog, settings: Settings, base: Path, texts: Mapping[str, bytes]) -> list[Problem]:
-    """Return what deserves a warning in jobs that are declared correctly, and wrong options of stock tasks.
+    """Return warnings about jobs that are declared correctly, and wrong options of stock tasks.
 
     Args:
         catalog: the jobs.

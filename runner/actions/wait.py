@@ -28,7 +28,7 @@ def wait(
     Args:
         project: whose runs.
         ids: full ids.
-        timeout: seconds to wait, or None to wait for ever.
+        timeout: seconds to wait, or None to wait forever.
         on_change: called with each run as it is now, then again whenever it changed.
         patience: seconds to go on without reaching Redis.
 

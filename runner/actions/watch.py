@@ -22,7 +22,7 @@ def watched(project: Project, reference: str | None) -> tuple[str | None, str | 
     """Return the job and the run's id that ``reference`` means; one of them, or none, is given.
 
     Raises:
-        UnknownJob: it is no job, no run, and looks like no id.
+        UnknownJob: it is neither a job nor a run, and does not look like an id.
         UnknownRun, AmbiguousId, UsageError: see :func:`runner.actions.find.find_id`.
     """
     if reference is None:
@@ -43,7 +43,7 @@ def watch(
     """Yield events as they happen, each once and in order, also after Redis was away.
 
     With a run it begins with where that run is now (or with its events after ``after``), and ends when the run has
-    ended. Else it goes on for ever. With a flow, the events of its step runs are shown too.
+    ended. Otherwise, it goes on forever. With a flow, the events of its step runs are shown, too.
 
     Args:
         project: whose runs.

@@ -24,7 +24,7 @@ _MOST_FAULTS = 5
 
 
 class Malformed(MissingSecret):
-    """The file is there and is no sound dotenv file."""
+    """The file exists, but is not a valid dotenv file."""
 
 
 def read_env_file(job: JobSpec, project: Path, trust: Trust) -> dict[str, str]:

@@ -149,7 +149,7 @@ class RunnerApp(Celery):
         ``docs/how-to/celery-clients.md`` lists the options; each is obeyed, or refused by its name.
 
         Raises:
-            UnknownJob: ``name`` is no sound job.
+            UnknownJob: ``name`` is not a valid job.
             InvalidParams: ``kwargs`` do not fit its params, or there are positional arguments.
             UsageError: an option is not supported, or has a value that no run can have.
             JobDisabled: the job says ``enabled: false``.

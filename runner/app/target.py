@@ -28,7 +28,7 @@ def load_target(path: str) -> Callable[..., Any] | Task:
     Of a task of Django's task framework, this is its function.
 
     Raises:
-        TargetError: it cannot be imported, or is no callable. What the import raised is the cause.
+        TargetError: it cannot be imported, or is not callable. The exception of the import is the cause.
     """
     try:
         found = pkgutil.resolve_name(path)

@@ -72,7 +72,7 @@ class HeldMessages:
     Args:
         shared: what the taker knows.
         claims: with which messages are given back.
-        look: has the worker read its files because of a job and a digest; returns what it found.
+        look: makes the worker read its files because of a job and a digest, and returns the result.
     """
 
     def __init__(self, shared: SharedState, claims: Claims, look: Callable[[str, object], Looked]) -> None:

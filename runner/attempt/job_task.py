@@ -60,7 +60,7 @@ class JobExit(Exception):
 
 
 class JobAborted(Exception):
-    """The job raised something that is no ``Exception``, such as ``asyncio.CancelledError``."""
+    """The job raised an exception that is not an ``Exception``, such as ``asyncio.CancelledError``."""
 
 
 class JobImportError(ImportError):
@@ -119,7 +119,7 @@ class JobTask(Task):
         return self._tracer
 
     def prepare(self) -> str | None:
-        """Import the target and the exceptions of the retry policy; return what went wrong, or None."""
+        """Import the target and the exceptions of the retry policy; return the error, or None."""
         if self.job.is_flow:
             return None  # nothing is called for it: its steps are tasks of their own
         try:
@@ -160,7 +160,7 @@ class JobTask(Task):
             raise
         except BaseException as caught:
             if terminate_handler_fired():
-                # This process has to end; what a job raises on the way is no outcome.
+                # This process has to end, so an exception that the job raises now is not its outcome.
                 sys.exit(1)
             if isinstance(caught, SystemExit) and _is_success(caught):
                 attempt.settlement.result = "null"
@@ -227,7 +227,7 @@ class JobTask(Task):
         headers: object = None,
         **options: object,
     ) -> EagerResult:
-        """Perform the job in this process, without a run and without a record; return what came of it.
+        """Perform the job in this process, without a run and without a record, and return its result.
 
         Args:
             args: none are accepted.
@@ -325,7 +325,7 @@ class JobTask(Task):
             with attempted, running(current), captured, around, span:
                 # What the soft limit raises counts as raised by the job.
                 with performed, call, limited:
-                    # What a job sets in a context variable is no other run's either.
+                    # A context variable that a job sets must not reach the next run.
                     call.result = copy_context().run(with_fresh_connections, self._call, job, given)
                 if call.error is not None:
                     call.error = honest(call.error)
@@ -453,7 +453,7 @@ def _clean(attempt: Attempt, error: Any) -> Any:
 
 
 def _is_success(leaving: SystemExit) -> bool:
-    """Whether a job that called ``sys.exit`` has done its work; Celery's own ways to stop a worker are no such call."""
+    """Whether a job that called ``sys.exit`` has succeeded. Celery's exceptions for stopping a worker do not count."""
     if isinstance(leaving, WorkerShutdown | WorkerTerminate):
         return False
     return leaving.code is None or (type(leaving.code) is int and leaving.code == 0)

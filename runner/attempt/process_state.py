@@ -1,8 +1,8 @@
-"""The state of a taker's process: noted before its first run, and put back after each.
+"""The state of a taker's process: saved before its first run, and reset after each run.
 
-What a job leaves behind, such as another working folder, is no other run's trouble. A process that cannot be put back
-is ``spoiled``, and another taker takes its place before the next run. An :class:`Aspect` is one thing that is noted,
-compared, and put back; all of them together cost some tens of microseconds for each run.
+Changes that a job leaves behind, such as another working folder, do not reach the next run. A process that cannot be
+reset is ``spoiled``, and another taker takes its place before the next run. An :class:`Aspect` is one part of the state
+that is saved, compared, and reset. All aspects together take some tens of microseconds for each run.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ class Reports:
             self.counts()
 
     def counts(self) -> None:
-        """Tell how many runs were performed since this was told last."""
+        """Send the number of runs performed since the last report."""
         if self._counts:
             self._channel.tell(counts=dict(self._counts))
             self._counts.clear()

@@ -1,4 +1,4 @@
-"""Writes the outcome of an attempt in the process that made it, and turns it into what the parent is told.
+"""Writes the outcome of an attempt in the process that made it, and turns it into the report for the parent.
 
 Celery's tracer hands the exception of a job to a ``TraceInfo``. Its own pickles the exception, formats it, and sends it
 to the parent, all without a limit; this one describes it once, in bounded text.

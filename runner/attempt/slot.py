@@ -17,7 +17,7 @@ from mmap import mmap
 from typing import NamedTuple
 
 LOOK_SECONDS = 0.5
-"""How often a parent looks at the board while a taker is not idle: it is told of what is due sooner."""
+"""How often a parent checks the board while a taker is not idle. It is notified of anything that is due sooner."""
 
 SLOT_BYTES = 512
 HEAD_BYTES = 256 * 1024

@@ -21,7 +21,7 @@ _OBJECTS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
 
 
 def fits_value(annotation: Any, value: Any) -> bool:
-    """Return whether a JSON value fits; True where that cannot be told."""
+    """Return whether a JSON value fits an annotation; True if this cannot be decided."""
     annotation = plain(annotation)
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (typing.Union, types.UnionType):
@@ -50,7 +50,7 @@ def fits_value(annotation: Any, value: Any) -> bool:
 
 
 def fits_type(annotation: Any, kind: str) -> bool:
-    """Return whether each value of a JSON type may fit; True where that cannot be told."""
+    """Return whether values of a JSON type may fit an annotation; True if this cannot be decided."""
     annotation = plain(annotation)
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (typing.Union, types.UnionType):

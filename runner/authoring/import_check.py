@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def _set_up(path: str | None) -> str | None:
-    """Call ``setup``; return what went wrong, or None."""
+    """Call ``setup``; return the error, or None."""
     if path is None:
         return None
     try:

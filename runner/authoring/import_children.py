@@ -32,7 +32,7 @@ class Child:
     """One process that looks at the jobs of one module, in their order.
 
     What it finds comes through a pipe, line by line, so that all before a crash is known. Before each step it says
-    what it is about to import, so that a crash can be told of the right thing.
+    what it is about to import, so that a crash can be reported for the right job.
     """
 
     def __init__(self, jobs: list[Job], work: Work, seconds: float) -> None:

@@ -123,7 +123,7 @@ def _ignore(path: Path) -> list[Path]:
 
 
 def host_timezone() -> str:
-    """Return the name of this host's zone, which is what crontabs mean; UTC where it cannot be told."""
+    """Return the name of this host's time zone, which crontabs use, or UTC if it cannot be found."""
     candidates = [os.environ.get("TZ", "").removeprefix(":")]
     if not candidates[0]:
         candidates = [_zone_of_link(), _zone_of_file()]

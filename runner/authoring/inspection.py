@@ -32,7 +32,7 @@ def examine(name: str, options: dict[str, Any], stage: Callable[[str], None]) ->
     Args:
         name: of the job.
         options: of the job, as they would stand in YAML.
-        stage: is told what is about to be imported.
+        stage: called with a description of each import before it starts.
     """
     values, _ = JOB.read_fields(options, (), ignore)
     flow, _, step = name.partition("/")

@@ -93,7 +93,7 @@ def _guess(nearest: OptionHelp, rest: Sequence[str], root: str) -> str | None:
 
 
 def _alias(nearest: OptionHelp, rest: Sequence[str]) -> str | None:
-    """Return what another tool's name for an option means: a path, or a message."""
+    """Return the meaning of another tool's name for an option: a path, or a message."""
     inside = options_inside(nearest.declared.type)
     alias = inside.aliases.get(rest[0]) if inside is not None else None
     return alias if isinstance(alias, Message) else _path(nearest, alias, rest[1:])

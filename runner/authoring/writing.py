@@ -81,7 +81,7 @@ def insert(text: str, name: str, options: Mapping[str, Any], notes: Mapping[str,
     """Return the text of a jobs file with one job more, at the end of ``jobs:``; nothing else changes.
 
     Raises:
-        CannotInsert: ``jobs`` is written in braces, or is no mapping.
+        CannotInsert: ``jobs`` is written in braces, or is not a mapping.
     """
     newline = "\r\n" if "\r\n" in text else "\n"
     lines = text.splitlines(keepends=True)

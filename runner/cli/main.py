@@ -127,5 +127,5 @@ def _flush() -> None:
         try:
             stream.flush()
         except (OSError, ValueError):
-            # A closed pipe is no error, not even when the interpreter flushes once more at exit.
+            # A closed pipe is not an error, not even when the interpreter flushes again at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -40,7 +40,7 @@ def hidden_output(command: str) -> Hidden | None:
 
     ``> FILE`` alone is none: it is how the work of a command is kept, and errors can be seen.
     """
-    # What is quoted is no redirection; the name of a file may be.
+    # Quoted text is not a redirection, but the name of the file can be quoted.
     masked = _QUOTED.sub(lambda match: "q" * len(match[0]), command)
     found = _REDIRECTION.search(masked)
     if found is not None:

@@ -104,7 +104,7 @@ class FlowFilter(_Filter):
         return [("shown", "Shown")]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:  # noqa: ARG002
-        """Return runs that are no steps, or all of them."""
+        """Return the runs that are not step runs, or all runs."""
         return queryset if self.value() else queryset.filter(flow__isnull=True)
 
 

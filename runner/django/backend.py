@@ -110,7 +110,7 @@ class RunnerBackend(BaseTaskBackend):
             raise TaskResultDoesNotExist(f"{result_id}: {error}") from error
 
     def check(self, **kwargs: Any) -> list[Any]:  # noqa: ARG002
-        """Return what is wrong with the options and the project."""
+        """Return the problems of the options and of the project."""
         return check_backend(self.alias, self.options)
 
     def _asked(self, task: Any) -> SubmitOptions:

@@ -21,7 +21,7 @@ _DARWIN_LOCAL_PEERPID = 2
 
 
 class NoAnswer(Exception):
-    """The process that listens there does not answer, or is no Redis server."""
+    """The process that listens there does not answer, or is not a Redis server."""
 
 
 class Busy(NoAnswer):

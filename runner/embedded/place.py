@@ -89,7 +89,7 @@ def _own_processes() -> list[int]:
 
 
 def prepare(folder: Path) -> Place:
-    """Make the folder ``.runner`` if need be, and return what is where.
+    """Create the folder ``.runner`` if necessary, and return the paths of its files.
 
     Raises:
         Unavailable: it is not this user's, or cannot be written to.

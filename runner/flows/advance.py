@@ -38,7 +38,7 @@ def advance(ledger: Store, catalog: KnownJobs, flow_id: str, *, by: str, until: 
     Args:
         ledger: where it is recorded.
         catalog: whose jobs the steps with ``job`` name; the flow's own steps are those that were submitted.
-        flow_id: the id of a run. One that is no flow under way is left alone.
+        flow_id: the id of a run. A run that is not an open flow is left alone.
         by: who does it, for the log.
         until: the time (``time.monotonic``) at which the rest is left to others; the flow's entry stays in the outbox.
 

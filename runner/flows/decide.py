@@ -187,7 +187,7 @@ def in_order(graph: Mapping[str, Node]) -> Iterator[str]:
 
 _UNKNOWN: Final = StepState()
 _NO_SUCH_STEP: Final = StepState(1, 1, {"UPSTREAM": 1})
-"""What a need counts as that is no step of the graph: nothing runs that hopes for it."""
+"""The state of a need that is not a step of the graph: no step that needs it can run."""
 
 
 def _stopped(

@@ -96,7 +96,7 @@ def email(
     """Mail what became of a run: the reason, its last lines, and the command to type next.
 
     Args:
-        to: the address, or the addresses, of who is told.
+        to: the address or addresses of the recipients.
         sender: the address that it comes from.
         run: the run document that a hook gets.
         host: the mail server.

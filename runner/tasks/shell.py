@@ -180,7 +180,7 @@ def refuse_reserved(params: Mapping[str, Any], reserved: frozenset[str]) -> None
 
     Raises:
         InvalidParams: a param has the name of an option, or two are one variable.
-        ValueError: what is no param has no option's name either.
+        ValueError: a keyword argument is neither a param nor an option.
     """
     current = current_run()
     # A step is called with its kwargs alone: none of them is a param.
@@ -283,7 +283,7 @@ def seconds(grace: object) -> float:
     """Return the seconds that ``grace`` tells.
 
     Raises:
-        ValueError: it is no time.
+        ValueError: it is not a duration.
     """
     if not isinstance(grace, str):
         raise ValueError(f"grace: {grace} has no unit, write {grace}s")

@@ -295,7 +295,7 @@ def _address(text: str) -> Address | None:
 
 
 def neighbourhood(address: str) -> str:
-    """Return what an address counts as: the address, or with IPv6 its /64 network, which one host usually owns."""
+    """Return the address itself, or for IPv6 its /64 network, which one host usually owns."""
     found = _address(address)
     if isinstance(found, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((found, 64), strict=False))

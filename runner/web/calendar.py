@@ -124,7 +124,7 @@ class Calendar:
         return self._day(day)
 
     def plan(self, day: date) -> DayPlan:
-        """Return what is scheduled on a day in the project's zone, with a series for each job that has many runs."""
+        """Return the schedule of a day in the project's time zone, with a series for each job that has many runs."""
         return self._plan(day)
 
     def left_out(self, day: date) -> list[LeftOut]:

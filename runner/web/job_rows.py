@@ -178,7 +178,7 @@ _OUTCOME_NAMES = {"SUCCESS": "succeeded", "FAILURE": "failed", "REVOKED": "revok
 
 
 def outcomes_text(states: Sequence[str]) -> str:
-    """Return what a row of squares shows, for those who cannot see it."""
+    """Return a text alternative for a row of squares."""
     counts = Counter(states)
     parts = [f"{counts[state]} {name}" for state, name in _OUTCOME_NAMES.items() if counts[state]]
     if not parts:

@@ -87,7 +87,7 @@ class Field:
     label: str = ""
     values: tuple[str, ...] = ()
     preset: bool = False
-    """One of the choices is the default, so that nothing is no choice."""
+    """One of the choices is the default, so the form offers no empty choice."""
     default: str = ""
     """The value of an empty field, if it has one."""
 

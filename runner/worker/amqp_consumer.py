@@ -39,7 +39,7 @@ class AmqpConsumer(JobConsumer):
         self.strategies = {}
 
     def create_task_handler(self, *_: object, **__: object) -> Handler:
-        """Return what takes in every message. Celery's looks a handler up by what the message says."""
+        """Return the handler of all messages. Celery's own looks up a handler by the name in the message."""
         return self._take_in
 
     def ensure_connected(self, conn: Any) -> Any:
@@ -77,7 +77,7 @@ class AmqpConsumer(JobConsumer):
             self.bury(message, why)
 
     def _adopt(self, message: Any) -> str | None:
-        """Return why the message cannot be adopted; None if it was."""
+        """Return the reason why the message cannot be adopted, or None if it was."""
         try:
             plain = read_plain(message)
         except UnreadableError as error:

@@ -284,7 +284,7 @@ class Collector(threading.Thread):
         try:
             self._take_in(source)
         except Exception:
-            # A line that cannot be kept is no reason to keep nothing of this run and of the others any more.
+            # A line that cannot be kept must not stop the log of this run and of the others.
             log.exception("some of what a run wrote is not kept")
             if source.current is not None:
                 source.current.drop()

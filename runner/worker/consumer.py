@@ -80,7 +80,7 @@ class JobConsumer(Consumer):
         self.bury(message, f"its body cannot be decoded: {exc}")
 
     def on_invalid_task(self, body: object, message: Message, exc: BaseException) -> None:
-        """Put what is no valid task message to the dead letters."""
+        """Move a message that is not a valid task message to the dead letters."""
         self.bury(message, f"it is not a valid task message: {exc}")
 
     def on_unknown_message(self, body: object, message: Message) -> None:

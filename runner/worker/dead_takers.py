@@ -59,7 +59,7 @@ class DeadTakers:
         Args:
             shown: its place on the board.
             death: how it died.
-            expected: whether takers leave, so that nobody need be told of one that had nothing.
+            expected: whether takers are leaving, so that the end of one without a run is not reported.
         """
         ended = self._endings.ended(shown.held)
         if ended is not None:
@@ -80,7 +80,7 @@ class DeadTakers:
                 self._outcomes.settle(shown, death, ended)
             finally:
                 self.forget_idle(death.pid)
-                # Also if that failed: renewed for ever, its lease would keep the run STARTED for ever.
+                # Even if that failed: if its lease were renewed forever, the run would stay STARTED forever.
                 for token in tokens:
                     self._claims.forget(token)
             self._on_settled()

@@ -53,7 +53,7 @@ class Drain:
         self._free_since: float | None = None
 
     def install(self) -> None:
-        """Take over the signals from Celery, whose own way waits for ever and knows no hand-back."""
+        """Take over the signals from Celery, which would wait forever and not return runs to their queues."""
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
         signal.signal(signal.SIGQUIT, self._on_quit)

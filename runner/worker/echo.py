@@ -22,7 +22,7 @@ class Echo:
 
     def __init__(self, form: str = "text", descriptor: int = 2) -> None:
         self._form = form
-        # No file object: a child that is forked while its lock is held would wait for it for ever.
+        # No file object: a child that is forked while its lock is held would wait for it forever.
         self._descriptor = descriptor
 
     def lines(self, run_id: str, job: str, attempt: int, lines: Sequence[Line]) -> None:

@@ -56,7 +56,7 @@ class Endings:
         """Tokens of the attempts whose soft limit has passed."""
         # A taker that waits until a replica has an outcome holds nothing any more, and shows the run.
         replicated = shared.settings.durability != "local"
-        # Twice, if the server has to be told the script first.
+        # Twice, if the script has to be sent to the server first.
         self._suspicion = SUSPICION_SECONDS + (2 * CONFIRM_MILLISECONDS / 1000 if replicated else 0.0)
         self._suspects: dict[str, float] = {}
         """Tokens whose claim is gone, and since when."""

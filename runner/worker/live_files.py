@@ -62,7 +62,7 @@ class LiveFiles:
         self._settings_seen = self._settings_status()
         self._mutex = threading.RLock()
         self._in_force = app.catalog
-        """The catalog of which takers were told."""
+        """The last catalog that was sent to takers."""
         self._new: Catalog | None = None
         self._apply_at = 0.0
         """When what could not be put in force is tried again."""

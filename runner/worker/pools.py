@@ -1,4 +1,4 @@
-"""Celery's pools, by which a worker is told how many takers it has. None of them is handed any work: takers take it."""
+"""Celery's pools, from which a worker gets its number of takers. They get no work: takers take runs themselves."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ class FollowJobs(threading.Thread):
             # Until then a connection would stand open for nothing.
             self._ledger.close()
         except RunnerError as error:
-            log.debug("what this worker runs is told later: %s", error)
+            log.debug("the jobs of this worker are published later: %s", error)
             self._tell_at = time.monotonic() + 1.0
 
 

@@ -84,7 +84,7 @@ def _revoke(
     signal: str | int | None = None,
     **_: object,
 ) -> Words:
-    """Revoke runs in the ledger. Each worker is told, and the first one changes something."""
+    """Revoke runs in the ledger. Every worker gets the command, but only the first one changes anything."""
     ids = [task_id] if isinstance(task_id, str) else list(task_id)
     if len(ids) > MOST_REVOKED or not all(isinstance(each, str) for each in ids):
         return {"error": f"name up to {MOST_REVOKED} ids, each a text"}

@@ -1,4 +1,4 @@
-"""Runs a worker in this process until it is told to stop."""
+"""Runs a worker in this process until it is asked to stop."""
 
 from __future__ import annotations
 

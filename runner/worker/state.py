@@ -90,8 +90,7 @@ class WorkerState:
 
     @property
     def waiting_here(self) -> list[str]:
-        """The claims of messages that this process holds. What has just ended is no such: its outcome is about to be
-        written."""
+        """The claims of messages that this process holds, without runs that have just ended and are being settled."""
         return [token for token in self.shared.claims.tokens if not self.settler.holds(token)]
 
 

@@ -169,7 +169,7 @@ class Takers:
         return self.wake_one() is not None
 
     def wake_one(self) -> Woken | None:
-        """Wake an idle taker, and return what tells when it has asked for work; None if there is none."""
+        """Wake an idle taker, and return an event for when it has asked for work; None if no taker is idle."""
         with self._changed:
             if not self._idle:
                 return None

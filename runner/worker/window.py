@@ -26,7 +26,7 @@ class Window:
     def make_room(self, size: int, lines: int) -> list[str]:
         """Return the ids of the chunks that a new one of ``size`` bytes and ``lines`` lines pushes out.
 
-        They are told again until a chunk was added: the one that they made room for may not have come through.
+        They are reported again until a chunk is added, because the chunk that they made room for may have been lost.
         """
         if not self._head_full:
             self._head_full = (

@@ -72,7 +72,7 @@ class Reader:
         self._token = token
         self._rest = b""
         self._shown: str | None = None
-        """What was told of a line that is not at its end yet."""
+        """The state of an unfinished line that was already reported."""
         self._remembered = Remembered()
 
     def feed(self, data: bytes) -> Iterator[tuple[str, Any]]:
@@ -161,7 +161,7 @@ class Reader:
                 self._remembered.add(value[3])
             return value[:3]
         if kind == RECORD:
-            # A file's name may hold bytes that are no text, and Redis takes UTF-8 only.
+            # A file name can contain bytes that are not text, and the ledger stores only UTF-8.
             text = self._remembered.masker.text(value[2])
             return [value[0], value[1], text.encode("utf-8", "backslashreplace").decode()]
         return value

@@ -135,8 +135,8 @@ def write(stream: Any, text: str) -> None:
     """Write and flush. If nobody reads a pipe any more, this and all later output to it is discarded.
 
     Raises:
-        OutputLost: stdout cannot be written. Text that stderr does not take is discarded: nobody can be told, and a
-            full disk under a log must not end the wait for a run.
+        OutputLost: stdout cannot be written. Text that stderr does not take is discarded, because a full disk
+            under a log must not end the wait for a run.
     """
     try:
         stream.write(text)

@@ -205,7 +205,7 @@ class _Changes(Generic[T]):
         return before is None or (before[0] != now[0] and (shown is None or before[1] != now[1]))
 
     def _text(self, row: T) -> object:
-        """Return what is shown of a row; None if that is its document."""
+        """Return the texts that are shown for a row, or None if its document is shown."""
         if self._options.form == "jsonl":
             return None
         if self._options.is_table:

@@ -144,8 +144,8 @@ class Listing(Generic[T]):
         columns: of the table.
         document: returns the JSON document of a row.
         fields: of that document, in order.
-        key: returns what tells a row from the others.
-        name: returns what ``-o name`` prints; rows without it are left out.
+        key: returns the identity of a row.
+        name: returns the text for ``-o name``; rows without one are left out.
         record: returns the values of ``-o csv`` by column; the document by default.
         record_fields: the columns of that.
         unsteady: fields that change although nothing happens; ``-w`` ignores them.
