@@ -110,6 +110,13 @@ def test_a_mistyped_option_is_not_answered_with_all_options(folder: Path) -> Non
     assert shown[4] == "jobs.d/a.yaml:5:5: jobs.x.frobnicate: unknown option"
     assert shown[7] == "      = help: runner explain jobs lists the options"
     assert shown[8].endswith("use one of max_retries, delay, backoff, max_delay, jitter, for, not_for")
+    write(folder, "jobs:\n  x: {task: 'a:b', params: {day: {frobnicate: 1}}}\n", "b.yaml")
+    assert runner_cli("validate", "jobs.d/b.yaml", cwd=folder).check(2).stdout.splitlines() == [
+        "jobs.d/b.yaml:2:35: jobs.x.params.day.frobnicate: unknown keyword of JSON Schema",
+        "    2 |   x: {task: 'a:b', params: {day: {frobnicate: 1}}}",
+        "      |                                   ^",
+        "      = help: runner explain jobs.params lists the options",
+    ]
     found = runner_cli("validate", "--json", cwd=folder).check(2).json["problems"]
     assert all("`timeout`" in problem["expected"] for problem in found[:2])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -55,8 +56,8 @@ def block(problem: Problem, *, colored: bool) -> str:
         lines.append(style(f"{number} | ", fg="blue") + printable(source))
         lines.append(style(f"{'':5} | ", fg="blue") + style(mark, fg=signal))
     # Dozens of options are no help to somebody who mistyped one.
-    unknown = problem.message.startswith("unknown option")
-    many = unknown and (problem.message == "unknown option" or problem.expected.count(",") > MOST_OPTIONS)
+    unknown = problem.message.startswith(("unknown option", "unknown keyword"))
+    many = unknown and (not problem.expected or problem.expected.count(",") > MOST_OPTIONS)
     for name, text in (
         ("expected", "" if many else problem.expected),
         ("fix", problem.fix),
@@ -74,13 +75,15 @@ def _where_to_look(path: str) -> str:
     root, *names = path.split(".")[:-1] or [""]
     if root == "jobs":
         names = names[1:]  # without the name of the job
-    elif root != "defaults":
-        root, names = "runner", [root, *names]
-    section = ".".join(filter(None, ["runner" if root == "runner" else "jobs", *names]))
-    try:
-        return f"runner explain {look_up(section).path} lists the options"
-    except UsageError:
-        return ""
+    elif root == "defaults":
+        root = "jobs"
+    else:
+        root, names = "runner", [*filter(None, [root]), *names]
+    # The last names may be those that a user chose, such as that of a param.
+    for length in range(len(names), -1, -1):
+        with suppress(UsageError):
+            return f"runner explain {look_up('.'.join([root, *names[:length]])).path} lists the options"
+    return ""
 
 
 def _window(problem: Problem) -> tuple[str, str]:
