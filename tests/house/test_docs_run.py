@@ -26,6 +26,7 @@ from tests.support.deadline import wait_until
 from tests.support.project import Project, clean_environment, write_project
 from tests.support.running import Running
 from tests.support.servers import Server, free_port, kombu_url
+from tests.support.terminal import Terminal, screen
 
 pytestmark = pytest.mark.long
 
@@ -34,10 +35,15 @@ PAGES = sorted([ROOT / "README.md", *(page for page in ROOT.glob("docs/**/*.md")
 FENCE = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SHOWN = re.compile(r"^```(console|sh|yaml|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
+COLUMNS = 100
+"""Of a terminal whose output the README shows."""
+
 ALIKE = [
     (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "ID"),
     (r"celery-\d+-[0-9a-f]{6}@\S+", "WORKER"),
     (r"worker \d+", "WORKER"),
+    (r"\b[0-9a-f]{8}\b(?!-)", "SHORT"),
+    (r"\b(\d+[smhd] ago|now)\b", "AGE"),
     (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?[+-]\d\d:\d\d", "WHEN"),
     (r"\b(\d+\.\d s|\d+ ms)\b", "TIME"),
     (r"by \S+@[\w.-]+", "by SOMEBODY"),
@@ -164,6 +170,8 @@ class Reader:
             "RUNNER_PROJECT": str(project.path),
         }
         self.cwd = project.path
+        self.terminal = False
+        """Whether a page shows what a terminal shows, and not what a pipe gets."""
         self.running: list[Running] = []
 
     def real(self, text: str) -> str:
@@ -216,11 +224,19 @@ class Reader:
             self.variables["id"] = found[1]
         return done
 
+    def run_on_terminal(self, line: str) -> str:
+        """Run one command on a terminal, and return what it shows; long messages are not broken into lines."""
+        command = ["/bin/sh", "-c", line]
+        with Terminal(command, cwd=self.cwd, width=COLUMNS, both=True, env=self.variables) as terminal:
+            terminal.end(deadline=90.0)
+            return "".join(f"{shown}\n" for shown in screen(terminal.raw, 1000)).rstrip("\n") + "\n"
+
     def show(self, text: str) -> None:
         """Run the commands of a ``console`` block, and compare what they print with what the block shows."""
         for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
             line, _, wanted = part.partition("\n")
-            said = self.run(line).stdout.replace(str(self.cwd), "/srv/demo")
+            printed = self.run_on_terminal(line) if self.terminal else self.run(line).stdout
+            said = printed.replace(str(self.cwd), "/srv/demo")
             assert alike(wanted).fullmatch(without_passing(same(said))), f"{line}\n{said}\nis not\n{wanted}"
 
     def _start(self, line: str, says: str) -> None:
@@ -368,6 +384,7 @@ def test_the_readme_shows_what_is_printed(make_embedded_project: Callable[..., P
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     (project.path / "documents").mkdir()
     (project.path / "documents" / "letter.txt").write_text("Dear reader\n")
+    reader.terminal = True
     try:
         assert follow(reader, ROOT / "README.md") == 1
     finally:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import termios
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -42,10 +42,18 @@ class Terminal:
         width: columns of the terminal.
         height: lines of the terminal.
         both: whether stderr is the terminal too, and not a pipe.
+        env: variables over those of the test.
     """
 
     def __init__(
-        self, command: Sequence[str], *, cwd: Path, width: int = 80, height: int = 24, both: bool = False
+        self,
+        command: Sequence[str],
+        *,
+        cwd: Path,
+        width: int = 80,
+        height: int = 24,
+        both: bool = False,
+        env: Mapping[str, str] | None = None,
     ) -> None:
         self._ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
@@ -54,7 +62,7 @@ class Terminal:
         self.process = subprocess.Popen(
             command,
             cwd=cwd,
-            env=clean_environment({"TERM": "xterm-256color"}),
+            env=clean_environment({**(env or {}), "TERM": "xterm-256color"}),
             stdin=subprocess.DEVNULL,
             stdout=theirs,
             stderr=theirs if both else subprocess.PIPE,
