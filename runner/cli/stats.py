@@ -12,7 +12,7 @@ import click
 from runner.cli.terminal.declared import asked_for, declared_options
 from runner.cli.terminal.group import verb
 from runner.cli.terminal.listing import Column, Listed, Listing, ListOptions, Pace, list_options
-from runner.cli.terminal.moments import show_moment, show_seconds
+from runner.cli.terminal.moments import show_moment
 from runner.cli.terminal.opening import open_projects
 from runner.cli.terminal.options import JOB
 from runner.cli.terminal.output import Output, is_utf8
@@ -21,6 +21,7 @@ from runner.cli.terminal.several_projects import Shown, flatten
 from runner.cli.terminal.show_list import print_rows, show_list
 from runner.model.run import State, to_timestamp
 from runner.model.run_query import Reading
+from runner.model.run_time import duration_text
 
 if TYPE_CHECKING:
     from runner.actions.project import Project
@@ -102,7 +103,7 @@ def _rate(found: Stats) -> str:
 
 
 def _seconds(value: float | None) -> str:
-    return "" if value is None else show_seconds(value)
+    return "" if value is None else duration_text(value)
 
 
 def _pair(middle: float | None, most: float | None) -> str:

@@ -37,7 +37,7 @@ def report(region="eu"):
 ID = "7c6ffe98-0ef5-4c0b-91ab-65d2c4d9ddcf"
 SPAN = r"\d+y \d+d|\d+d \d+h|\d+h \d\dm|\d+m \d\ds|\d+(?:\.\d+)? (?:ms|s)|\d+[smhdy]"
 LISTS = ("help", "runs", "jobs", "workers", "queues", "stats", "audit", "upcoming", "status")
-SURE = 45
+SURE = 40
 """Characters of a line with an ellipsis that are there in any case."""
 ALIKE = [
     (r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", ID),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from runner.cli.terminal.moments import show_seconds
+from runner.cli.terminal.moments import show_age
 from runner.cli.terminal.output import Output
 from runner.model.run import to_datetime
 
@@ -27,6 +27,8 @@ def named_or_latest_failure(project: Project, out: Output, reference: str | None
     run = latest_failure(project, archived=archived)
     ago = ""
     if run.finished_at is not None:
-        ago = f", {show_seconds(max(0.0, time.time() - to_datetime(run.finished_at).timestamp()))} ago"
+        # At least 1 s: the clock of this host may be behind that of Redis.
+        later = max(time.time(), to_datetime(run.finished_at).timestamp() + 1)
+        ago = f", {show_age(run.finished_at, now=later)}"
     out.note(f"the latest failure: run {run.id} of {run.job}{ago}")
     return run.id
