@@ -17,8 +17,8 @@ from zoneinfo import ZoneInfo
 from runner._dataclass import dataclass
 from runner.catalog.catalog import Catalog
 from runner.errors import InvalidParams
-from runner.model.schedule import schedule_text
 from runner.schedule.timetable import Timetable, merged, next_slot, owner_of, skipped, timetables
+from runner.web.schedule_text import schedule_phrase
 
 log = logging.getLogger(__name__)
 
@@ -193,7 +193,9 @@ class Calendar:
         with self._alone(job):
             slots = list(islice(self._slots(job, begin, end), MOST_IN_SERIES + 1))
             if len(slots) > MOST_IN_SERIES:
-                found.append(Series(job, schedule_text([table.schedule for table in self.tables[job]]), None))
+                found.append(
+                    Series(job, schedule_phrase([table.schedule for table in self.tables[job]], self.zone.key), None)
+                )
             else:
                 found.append(Series(job, series_text(slots, begin, end, self.zone), len(slots)))
         return found

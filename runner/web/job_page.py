@@ -28,6 +28,7 @@ from runner.web.home import overdue_jobs
 from runner.web.jobs import Field, form_of, job_source, job_yaml
 from runner.web.render import page
 from runner.web.requests import JobName, Reader, state_of
+from runner.web.schedule_text import schedule_phrase
 from runner.web.steps import MOST_ROWS
 
 router = APIRouter(include_in_schema=False, dependencies=[Reader])
@@ -125,6 +126,7 @@ def job_page(
         stats=figures,
         step_stats=figures.steps if len(figures.steps) <= MOST_ROWS else (),
         due=due,
+        times=schedule_phrase(job.schedule, state.settings.timezone) if job.schedule else None,
         left_out=left_out,
         schedules=state.settings.schedules,
         pause=pause.document() if pause is not None else None,
