@@ -6,13 +6,15 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import field
 
+from markupsafe import escape
+
 from runner._dataclass import dataclass
 from runner.model.log_line import LogLine
 
 MOST_LINES = 400
 """Lines on one page."""
-MOST_TEXT = 40_000
-"""Characters of all lines on one page; a single longer line is cut."""
+MOST_BYTES = 44_000
+"""Bytes of the texts of all lines on one page, as they are in HTML; a single longer line is cut."""
 LONGEST_LINE = 8_000
 _LINE = re.compile(r"L?([1-9][0-9]{0,8})\.([1-9][0-9]{0,8})")
 
@@ -107,16 +109,20 @@ def log_view(lines: Iterable[LogLine], *, around: tuple[int, int] | None = None,
 
 
 def _window(items: Sequence[NumberedLine], center: int) -> tuple[int, int]:
-    """Return the bounds of a slice around ``center`` that has at most MOST_LINES lines and MOST_TEXT characters."""
+    """Return the bounds of a slice around ``center`` that has at most MOST_LINES lines and MOST_BYTES bytes."""
     begin, end = max(0, center), max(0, center) + 1
-    size = len(items[center].text) if items else 0
+    size = _size(items[center]) if items else 0
     growing = bool(items)
     while growing and end - begin < MOST_LINES:
         growing = False
-        if begin > 0 and size + len(items[begin - 1].text) <= MOST_TEXT:
+        if begin > 0 and size + _size(items[begin - 1]) <= MOST_BYTES:
             begin, growing = begin - 1, True
-            size += len(items[begin].text)
-        if end < len(items) and end - begin < MOST_LINES and size + len(items[end].text) <= MOST_TEXT:
-            size += len(items[end].text)
+            size += _size(items[begin])
+        if end < len(items) and end - begin < MOST_LINES and size + _size(items[end]) <= MOST_BYTES:
+            size += _size(items[end])
             end, growing = end + 1, True
     return (begin, end) if items else (0, 0)
+
+
+def _size(item: NumberedLine) -> int:
+    return len(escape(item.text).encode("utf-8", "backslashreplace"))

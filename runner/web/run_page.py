@@ -27,6 +27,8 @@ router = APIRouter(include_in_schema=False, dependencies=[Reader])
 
 SHORT = 8
 """Characters of an id in a file name."""
+MOST_TRACEBACK = 12_000
+"""Characters of a traceback on the page; the API returns all of it."""
 
 
 @router.get("/runs/{reference}")
@@ -66,7 +68,7 @@ def show_run(
         search=search,
         target=line,
         last=log.last if isinstance(log, RunLog) else None,
-        traceback=traceback_of(run.error) if run.error else "",
+        traceback=_end_of(traceback_of(run.error)) if run.error else "",
         stock=run.error is not None and is_of_stock_task(run.error),
         known=run.job in project.catalog.jobs,
         params=table_of(run.params),
@@ -88,3 +90,12 @@ def show_log(
     name = f"{run.job.replace('/', '-')}-{run.id[:SHORT]}.log"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'} if download else {}
     return StreamingResponse(text, media_type="text/plain; charset=utf-8", headers=headers)
+
+
+def _end_of(traceback: str) -> str:
+    """Return the last lines of a traceback, which name the cause, with a note about the others."""
+    if len(traceback) <= MOST_TRACEBACK:
+        return traceback
+    return (
+        "… the JSON document of the run has the lines before these\n" + traceback[-MOST_TRACEBACK:].partition("\n")[2]
+    )

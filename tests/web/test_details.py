@@ -7,6 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from markupsafe import escape
 
 from runner.model.job import JobSpec
 from runner.model.log_line import LogLine
@@ -16,7 +17,7 @@ from runner.web.attempts import seconds_until, timeline
 from runner.web.axis import duration_text, duration_ticks
 from runner.web.calendar import Calendar
 from runner.web.durations import duration_chart
-from runner.web.log_view import MOST_LINES, MOST_TEXT, LogView, log_view, numbered, read_line_name
+from runner.web.log_view import MOST_BYTES, MOST_LINES, LogView, log_view, numbered, read_line_name
 from runner.web.values import LONGEST, MOST_ROWS, table_of
 from tests.support.catalogs import catalog_of
 
@@ -138,9 +139,10 @@ def test_a_page_shows_the_end_of_a_log_or_the_lines_around_one() -> None:
 
 
 def test_a_page_stays_small_whatever_lines_are_long() -> None:
-    view = log_view(lines(500, text="x" * 1000))
-    assert sum(len(item.text) for item in view.lines) <= MOST_TEXT
-    assert view.lines[-1].name == "L1.500"
+    for text in ("x" * 1000, "北京" * 500, '"<&' * 300):
+        view = log_view(lines(500, text=text))
+        assert MOST_BYTES / 2 < sum(len(escape(item.text).encode()) for item in view.lines) <= MOST_BYTES
+        assert view.lines[-1].name == "L1.500"
     [long] = log_view([LogLine(0, 1, None, "y" * 1_000_000)]).lines
     assert long.text.endswith("… (1,000,000 characters)")
     assert len(long.text) < 10_000
