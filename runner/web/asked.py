@@ -1,4 +1,4 @@
-"""Declared options as the web has them: in the description of the API, as fields of a form, in a query string."""
+"""Declared options in the web: as properties in OpenAPI, as fields of a form, and as parameters of a query."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ T = TypeVar("T")
 LABELS = {
     "in": "Start in",
     "at": "Start at",
-    "force": "although it is paused",
-    "grep": "Error has",
+    "force": "Although it is paused",
+    "grep": "Error contains",
     "worker": "Worker or host",
     "sort": "Order",
-    "steps": "Step runs too",
-    "archived": "Archive only",
+    "steps": "Include step runs",
+    "archived": "Only the archive",
 }
-"""What people read where the name of an option says too little."""
+"""Labels of options whose names say too little to people."""
 
 
 def properties_of(cls: type) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def properties_of(cls: type) -> dict[str, Any]:
 
 def parameters_of(cls: type) -> dict[str, Any]:
     """Return the OpenAPI description of a route whose query takes the options of ``cls``."""
-    return {"parameters": [each for declared in options_of(cls) for each in _parameters(declared)]}
+    return {"parameters": [parameter for declared in options_of(cls) for parameter in _parameters(declared)]}
 
 
 def _parameters(declared: Option) -> Iterator[dict[str, Any]]:
@@ -58,7 +58,7 @@ def _deprecated(declared: Option) -> dict[str, Any]:
 
 
 def texts_of(request: Request) -> dict[str, list[str]]:
-    """Return all texts of a query string, by name."""
+    """Return the values of a query string, by name."""
     return {name: request.query_params.getlist(name) for name in request.query_params}
 
 
@@ -66,13 +66,13 @@ def ask_query(cls: type[T], texts: Mapping[str, list[str]], zone: str) -> T:
     """Return the options that a query string or a form sets.
 
     Raises:
-        UsageError: a value is wrong, or two options exclude each other.
+        UsageError: a value is not valid, or two options exclude each other.
     """
     return ask(cls, given_texts(cls, texts), QUERY, zone=zone)
 
 
 def fields_of(cls: type, texts: Mapping[str, list[str]]) -> list[Field]:
-    """Return the form of the options of ``cls``, in their order, filled with what was typed."""
+    """Return the fields of a form for the options of ``cls``, in their order, with the values that were typed."""
     return [_field(declared, texts) for declared in options_of(cls)]
 
 

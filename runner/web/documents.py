@@ -1,7 +1,6 @@
-"""The documents that the API answers with, as its OpenAPI document describes them.
+"""The JSON documents of the API, as types for its OpenAPI description.
 
-They describe what the runner makes anyway and the command line prints too; nothing is made by them. Tests hold answers
-against them.
+They only describe documents, which the command line prints, too. Tests compare the answers of the API with them.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ CLOSED = ConfigDict(extra="forbid")
 
 
 class Error(TypedDict):
-    """An error, and what to do about it."""
+    """An error, and a hint that says what to do about it."""
 
     __pydantic_config__ = CLOSED  # type: ignore[misc]
 
@@ -35,7 +34,7 @@ class Error(TypedDict):
 
 
 class Problem(TypedDict):
-    """The body of every answer that is not 2xx."""
+    """The body of every answer whose status is not 2xx."""
 
     __pydantic_config__ = CLOSED  # type: ignore[misc]
 
@@ -43,9 +42,9 @@ class Problem(TypedDict):
 
 
 class Step(TypedDict):
-    """A step of a flow: ``counts`` has the number of its runs in each state, and ``run`` the id of its only one.
+    """A step of a flow: ``counts`` has the number of its runs in each state, and ``run`` the id of its only run.
 
-    ``items`` is null until the step is admitted, and ``run`` is null for a step with ``each``.
+    ``items`` is null until the step is admitted. ``run`` is null for a step with ``each``.
     """
 
     __pydantic_config__ = CLOSED  # type: ignore[misc]
@@ -64,20 +63,20 @@ class Step(TypedDict):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run(PlainRun):
-    """A run; ``steps`` are those of a flow, in the order of the file."""
+    """A run. Of a flow, ``steps`` has the steps in the order of the file."""
 
     steps: list[Step] | None = None  # type: ignore[assignment]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmittedRun(Run):
-    """A run, and whether it was there before."""
+    """A run, and whether it existed before the request."""
 
     duplicate: bool
 
 
 class Received(TypedDict):
-    """The run of a delivery of a webhook, and whether an earlier delivery made it."""
+    """The run that a webhook started, and whether an earlier delivery of it had started the run already."""
 
     __pydantic_config__ = CLOSED  # type: ignore[misc]
 
@@ -86,7 +85,7 @@ class Received(TypedDict):
 
 
 class Runs(TypedDict):
-    """A page of runs. ``cut`` tells that it ended because it had looked at enough runs, not because it was full."""
+    """A page of runs. ``cut`` is true if the search stopped after many runs before the page was full."""
 
     __pydantic_config__ = CLOSED  # type: ignore[misc]
 
@@ -98,7 +97,7 @@ class Runs(TypedDict):
 
 
 class Line(TypedDict):
-    """A line that a run wrote; ``cut`` counts lines that are not kept. In a flow, ``step`` and ``run`` wrote it."""
+    """A line of a log. ``cut`` counts lines that are not kept. In a flow, ``step`` and ``run`` name the writer."""
 
     __pydantic_config__ = CLOSED  # type: ignore[misc]
 
@@ -112,7 +111,7 @@ class Line(TypedDict):
 
 
 class Log(TypedDict):
-    """The last lines that a run wrote."""
+    """The last lines of a run's log."""
 
     __pydantic_config__ = CLOSED  # type: ignore[misc]
 
@@ -120,7 +119,7 @@ class Log(TypedDict):
 
 
 class Pause(TypedDict):
-    """A pause of a job (``*``: all): by whom, since when, and until when."""
+    """The pause of a job, or of all jobs if ``job`` is ``*``."""
 
     __pydantic_config__ = CLOSED  # type: ignore[misc]
 
@@ -132,7 +131,7 @@ class Pause(TypedDict):
 
 
 class Last(TypedDict):
-    """The outcome of a job's last run."""
+    """The outcome of the last run of a job."""
 
     __pydantic_config__ = CLOSED  # type: ignore[misc]
 
@@ -143,7 +142,7 @@ class Last(TypedDict):
 
 
 class SkippedSlots(TypedDict):
-    """Slots that ``except`` or ``only`` of a schedule leaves out: the first one, and until when the reason holds."""
+    """Slots that ``except`` or ``only`` leaves out: the first one, and the time up to which the reason holds."""
 
     __pydantic_config__ = CLOSED  # type: ignore[misc]
 
@@ -154,7 +153,7 @@ class SkippedSlots(TypedDict):
 
 
 class OpenStep(TypedDict):
-    """A step of a flow that was admitted and has not ended, and what its longest waiting run waits for."""
+    """A step of a flow that was admitted and has not ended, with the run of it that has waited longest."""
 
     __pydantic_config__ = CLOSED  # type: ignore[misc]
 
@@ -193,7 +192,7 @@ class Facts(TypedDict):
 
 
 class Why(TypedDict):
-    """The reason why a run waits or ended, and what to do about it."""
+    """The reason why a run waits or has ended, and commands that help."""
 
     __pydantic_config__ = CLOSED  # type: ignore[misc]
 
@@ -208,19 +207,19 @@ class Why(TypedDict):
     facts: Facts
 
 
-_PLACE = {"name": str, "file": str, "line": int, "digest": str}
-_OPTIONS = {each.key: Any for each in options_of(JobSpec)}
-_STANDS = {"paused": Pause | None, "last": Last | None, "next": str | None}
-Job: Any = TypedDict("Job", {**_PLACE, **_OPTIONS, **_STANDS})  # type: ignore[misc]
+_LOCATION = {"name": str, "file": str, "line": int, "digest": str}
+_OPTIONS = {option.key: Any for option in options_of(JobSpec)}
+_STANDING = {"paused": Pause | None, "last": Last | None, "next": str | None}
+Job: Any = TypedDict("Job", {**_LOCATION, **_OPTIONS, **_STANDING})  # type: ignore[misc]
 Job.__doc__ = (
-    "A job: its name and place, every option as it would stand in YAML (see the reference of jobs.d), its pause, how "
-    "its last run ended, and its next slot."
+    "A job: its name, file, and line, every option as it is written in YAML (see the reference of jobs.d), its pause, "
+    "the outcome of its last run, and its next slot."
 )
 setattr(Job, "__pydantic_config__", CLOSED)  # noqa: B010 - mypy knows no such attribute
 
 
 class Jobs(TypedDict):
-    """All jobs, and the problems of those that cannot be used."""
+    """All valid jobs, and the problems of the others."""
 
     __pydantic_config__ = CLOSED  # type: ignore[misc]
 
@@ -229,7 +228,7 @@ class Jobs(TypedDict):
 
 
 class Resumed(TypedDict):
-    """Whether there was a pause."""
+    """Whether the job was paused."""
 
     __pydantic_config__ = CLOSED  # type: ignore[misc]
 
@@ -237,7 +236,7 @@ class Resumed(TypedDict):
 
 
 class Workers(TypedDict):
-    """The workers that live, and those that went without a word within a day."""
+    """The live workers, and those that were lost within the last day."""
 
     __pydantic_config__ = CLOSED  # type: ignore[misc]
 
@@ -245,7 +244,7 @@ class Workers(TypedDict):
 
 
 class Queues(TypedDict):
-    """The queues that workers take from, or in which something waits."""
+    """The queues that workers serve, and those in which runs wait."""
 
     __pydantic_config__ = CLOSED  # type: ignore[misc]
 
@@ -253,7 +252,7 @@ class Queues(TypedDict):
 
 
 class UpcomingRun(TypedDict):
-    """A run that a schedule will make, or has missed."""
+    """A run to come of a schedule, or a missed one."""
 
     __pydantic_config__ = CLOSED  # type: ignore[misc]
 
@@ -269,7 +268,7 @@ class UpcomingRun(TypedDict):
 
 
 class Upcoming(TypedDict):
-    """The runs to come, and the slots that are left out, each in time order."""
+    """The runs to come, and the slots that are left out, both in time order."""
 
     __pydantic_config__ = CLOSED  # type: ignore[misc]
 
@@ -278,7 +277,7 @@ class Upcoming(TypedDict):
 
 
 class BackfillSlot(TypedDict):
-    """A slot of a backfill, and whether it had a run before."""
+    """A slot of a backfill, and whether it had a run before the backfill."""
 
     __pydantic_config__ = CLOSED  # type: ignore[misc]
 
@@ -288,7 +287,7 @@ class BackfillSlot(TypedDict):
     known: bool
 
 
-# Two of the keys cannot be names in Python.
+# `from` and `to` need this form: `from` is a keyword of Python.
 Backfilled = TypedDict(
     "Backfilled",
     {
@@ -327,7 +326,7 @@ Backfill = TypedDict(
 
 
 class Backfills(TypedDict):
-    """Backfills, the newest first."""
+    """Backfills, newest first."""
 
     __pydantic_config__ = CLOSED  # type: ignore[misc]
 
@@ -335,7 +334,7 @@ class Backfills(TypedDict):
 
 
 class Percentiles(TypedDict):
-    """Seconds."""
+    """Percentiles in seconds."""
 
     __pydantic_config__ = CLOSED  # type: ignore[misc]
 
@@ -344,7 +343,7 @@ class Percentiles(TypedDict):
 
 
 class Day(TypedDict):
-    """The outcomes of runs that were submitted on a day."""
+    """The outcomes of the runs that were submitted on a day."""
 
     __pydantic_config__ = CLOSED  # type: ignore[misc]
 
@@ -355,7 +354,7 @@ class Day(TypedDict):
 
 
 class Figures(TypedDict):
-    """Counts and times of runs."""
+    """Counts, durations, and waiting times of runs."""
 
     __pydantic_config__ = CLOSED  # type: ignore[misc]
 
@@ -371,13 +370,13 @@ class Figures(TypedDict):
 
 
 class StepStats(Figures):
-    """The figures of a step of a flow; those of a step that is another job count all flows that name it."""
+    """The figures of a step of a flow. A step that runs another job counts its runs in all flows."""
 
     step: str
 
 
 class JobStats(Figures):
-    """The figures of a job; of a flow asked for by its name also those of its steps."""
+    """The figures of a job. If one flow is asked for, ``steps`` has those of its steps."""
 
     steps: list[StepStats]
 
@@ -391,7 +390,7 @@ class Stats(TypedDict):
 
 
 class Act(TypedDict):
-    """An act of a person; ``job`` is ``*`` for all jobs."""
+    """An action of a person. ``job`` is ``*`` for all jobs."""
 
     __pydantic_config__ = CLOSED  # type: ignore[misc]
 
@@ -404,7 +403,7 @@ class Act(TypedDict):
 
 
 class Audit(TypedDict):
-    """Acts, newest first."""
+    """Actions of people, newest first."""
 
     __pydantic_config__ = CLOSED  # type: ignore[misc]
 
@@ -412,7 +411,7 @@ class Audit(TypedDict):
 
 
 class Project(TypedDict):
-    """A project that is served: ``states`` counts its runs, and is null while its Redis is away, as ``error`` says."""
+    """A project of this server. ``states`` counts its runs; it is null if ``error`` says that Redis is away."""
 
     __pydantic_config__ = CLOSED  # type: ignore[misc]
 
@@ -424,7 +423,7 @@ class Project(TypedDict):
 
 
 class Projects(TypedDict):
-    """All projects, in the order in which they were named."""
+    """All projects, in the order of the command line."""
 
     __pydantic_config__ = CLOSED  # type: ignore[misc]
 
@@ -440,19 +439,19 @@ class Health(TypedDict):
 
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "description": words}
-    for status, words in {
-        400: "A header, or the request itself, is wrong.",
-        401: "Nobody knows who asks.",
-        403: "They may not do this.",
-        404: "There is no such run or job.",
-        405: "The path is there, and does not do this.",
-        408: "The body did not come in time.",
+    status: {"model": Problem, "description": description}
+    for status, description in {
+        400: "A header, or the request itself, is not valid.",
+        401: "The request has no valid token.",
+        403: "The role of the token does not permit this.",
+        404: "There is no such run, job, or path.",
+        405: "The path does not support this method.",
+        408: "The body did not arrive in time.",
         409: "Refused: the job is disabled or paused, or the run has not finished.",
         413: "The body is too large.",
-        415: "The body is not said to be JSON.",
+        415: "The Content-Type of the body is not JSON.",
         421: "The request is for another host.",
-        422: "The request, or the params, are wrong.",
+        422: "The request or the params are not valid.",
         429: "Too many failed logins.",
         500: "A bug in the runner.",
         503: "Redis cannot be reached.",
@@ -460,16 +459,16 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def answers(kind: Any, status: int = 200, **more: dict[str, Any]) -> dict[str, Any]:
-    """Return the OpenAPI description of a route that answers with a document of ``kind``."""
+def answers(document: Any, status: int = 200, **more: dict[str, Any]) -> dict[str, Any]:
+    """Return the OpenAPI description of a route that answers with a document of this type."""
     return {
         "status_code": status,
         "response_model": None,
-        "responses": {**PROBLEMS, status: {"model": kind}, **{int(key): value for key, value in more.items()}},
+        "responses": {**PROBLEMS, status: {"model": document}, **{int(key): value for key, value in more.items()}},
     }
 
 
-def streams(words: str) -> dict[str, Any]:
+def streams(description: str) -> dict[str, Any]:
     """Return the OpenAPI description of a route that answers with server-sent events."""
-    events = {"description": words, "content": {"text/event-stream": {"schema": {"type": "string"}}}}
+    events = {"description": description, "content": {"text/event-stream": {"schema": {"type": "string"}}}}
     return {"response_class": StreamingResponse, "responses": {**PROBLEMS, 200: events}}

@@ -1,4 +1,4 @@
-"""A flow's graph as a picture: its boxes and lines in pixels."""
+"""The graph of a flow as a picture. Positions are pixels."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from runner.model.step import Step
 from runner.web.steps import StepRow
 
 WHOLE_WIDTH = 1500.0
-"""A picture up to this width is made smaller where there is less room; a wider one is scrolled."""
+"""A picture up to this width shrinks to fit the page; a wider one is scrolled."""
 _NARROWEST = 148.0
-"""Of a box: it has a state in words."""
+"""Of a box, which has the name of a state in it."""
 _LONGEST_LINE = 20
 """Characters of the second line of a box."""
 
@@ -26,22 +26,22 @@ class Node:
     line: str
     title: str
     state: str | None
-    """None for a step that is only declared."""
+    """None for a step of a job, which has no state."""
     href: str | None
     many: bool
-    """It has a run for each item."""
+    """Whether it has a run for each item."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """A picture: where its parts stand, and what is in its boxes."""
+    """A picture: the positions of its parts, and the contents of its boxes."""
 
     layout: Layout
     nodes: list[Node]
 
     @property
     def fits(self) -> bool:
-        """Whether it may be made smaller to fit."""
+        """Whether it shrinks to fit the page."""
         return self.layout.width <= WHOLE_WIDTH
 
 
@@ -50,13 +50,13 @@ def draw(graph: Mapping[str, Step], rows: Iterable[StepRow] | None = None, now: 
 
     Args:
         graph: the steps.
-        rows: what the steps of a flow do; None for a graph that is only declared.
-        now: until when those that go on have run, in Unix milliseconds.
+        rows: the steps of a flow; None for the graph of a job.
+        now: the time up to which the durations of running steps count, in Unix milliseconds.
     """
-    places = layout(graph, narrowest=_NARROWEST)
+    arranged = layout(graph, narrowest=_NARROWEST)
     known = {row.name: row for row in rows or ()}
-    nodes = [_node(box, graph[box.name], known.get(box.name), now) for box in places.boxes]
-    return Drawing(places, nodes)
+    nodes = [_node(box, graph[box.name], known.get(box.name), now) for box in arranged.boxes]
+    return Drawing(arranged, nodes)
 
 
 def _node(box: Box, step: Step, row: StepRow | None, now: int) -> Node:
@@ -73,10 +73,10 @@ def _node(box: Box, step: Step, row: StepRow | None, now: int) -> Node:
 
 
 def _declared(step: Step) -> str:
-    words = step.kind if step.job is None else f"job {step.job}"
-    return shortened(f"{words} for each item" if step.each is not None else words, _LONGEST_LINE)
+    text = step.kind if step.job is None else f"job {step.job}"
+    return shortened(f"{text} for each item" if step.each is not None else text, _LONGEST_LINE)
 
 
 def shortened(text: str, most: int) -> str:
-    """Return a text that fits, its end cut off where it is too long."""
+    """Return ``text``, cut to ``most`` characters with an ellipsis."""
     return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -31,7 +31,7 @@ _BY_CODE: Mapping[str, ErrorText] = {
     "archive_unavailable": ErrorText("The archive is away", None, ALL_RUNS),
     "job_disabled": ErrorText("The job is disabled", "Set enabled: true in its file.", ALL_JOBS),
     "job_paused": ErrorText(
-        "The job is paused", "Resume it, or check “although it is paused” in the form on its page.", ALL_JOBS
+        "The job is paused", "Resume it, or check “Although it is paused” in the form on its page.", ALL_JOBS
     ),
     "not_finished": ErrorText("The run has not finished", "Revoke it first, or wait for its end.", ALL_RUNS),
     "not_waiting": ErrorText("Nothing waits for approval here", "Somebody else may have answered already.", ALL_RUNS),

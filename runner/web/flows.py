@@ -1,4 +1,4 @@
-"""What the page of a flow shows: its steps as a table, its graph, a Gantt chart, and the approvals it waits for."""
+"""The parts of a flow's page: the table of its steps, its graph, a Gantt chart, and the approvals it waits for."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from runner.ledger.ledger import Ledger
 
 MOST_DRAWN = 150
-"""Steps of a graph that is drawn; a larger one is only listed."""
+"""Steps of the largest graph that is drawn; the steps of larger ones are only listed."""
 
 MOST_LOGS = 500
-"""Step runs whose logs a page follows."""
+"""Step runs of the largest flow whose log a page follows."""
 
 
 @dataclass(frozen=True, slots=True)
 class FlowPage:
-    """The steps of a flow, as far as a page shows them."""
+    """The steps of a flow as a page shows them."""
 
     rows: list[StepRow]
     shown: list[StepRow]
@@ -40,11 +40,11 @@ class FlowPage:
     chart: Gantt | None
     now: int
     runs: int
-    """How many step runs there are."""
+    """The number of step runs."""
 
     @property
     def log_shown(self) -> bool:
-        """Whether the output of the steps is shown; of larger flows it is read only on request."""
+        """Whether the page shows the log of the steps; that of a larger flow is read only on request."""
         return self.runs <= MOST_LOGS
 
 
@@ -60,14 +60,14 @@ def graph_of(ledger: Ledger, flow_id: str) -> Mapping[str, Step]:
 
 
 def _plain_graph(flow: Run) -> Mapping[str, Step]:
-    """Return as much of the steps as the run document of an archived flow has: their needs, and which have items."""
+    """Return the steps of an archived flow with what its run document has of them: needs, items, and approvals."""
     return {
-        str(each["name"]): Step(
-            needs=tuple(each["needs"]),
-            each=None if each["run"] else (),
-            approval=Approval() if each["kind"] == "approval" else None,
+        str(step["name"]): Step(
+            needs=tuple(step["needs"]),
+            each=None if step["run"] else (),
+            approval=Approval() if step["kind"] == "approval" else None,
         )
-        for each in flow.steps or ()
+        for step in flow.steps or ()
     }
 
 
@@ -80,14 +80,14 @@ def _graph(text: str) -> Mapping[str, Step]:
 
 
 def approvals_of(ledger: Ledger, run: Run, flow: FlowPage | None) -> list[Run]:
-    """Return the approvals that a run waits for, or that it is: those for which somebody can be asked here.
+    """Return the runs whose approval a page can ask for: those that a flow waits for, or the run itself.
 
     Raises:
         Unavailable: Redis cannot be reached.
     """
     if flow is not None:
         ids = [row.run for row in flow.rows if row.waits and row.run is not None]
-        return [each for each in ledger.read(ids) if each.state is State.PENDING] if ids else []
+        return [found for found in ledger.read(ids) if found.state is State.PENDING] if ids else []
     if run.flow is None or run.step is None or run.state is not State.PENDING:
         return []
     step = graph_of(ledger, run.flow).get(run.step)
@@ -98,10 +98,10 @@ def flow_page(project: Project, run: Run, zone: ZoneInfo, *, whole: bool) -> Flo
     """Return the view of a flow; None for other runs.
 
     Args:
-        project: where it belongs.
+        project: the project of the run.
         run: the run.
         zone: the time zone of the page.
-        whole: show all steps of a large flow, too.
+        whole: show all steps, even of a large flow.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -126,12 +126,12 @@ def page_of(run: Run, graph: Mapping[str, Step], now: int, zone: ZoneInfo, *, wh
 
 
 def declared_graph(steps: Mapping[str, Step]) -> Drawing | None:
-    """Return the picture of the steps that a job declares; None if it has none, or too many."""
+    """Return the picture of the steps of a job; None if it has no steps, or too many."""
     return draw(steps) if 0 < len(steps) <= MOST_DRAWN else None
 
 
 def shown_document(run: Run) -> dict[str, Any]:
-    """Return the run document; of a large flow without its steps, which are shown in another way."""
+    """Return the run document; for a large flow, without its steps."""
     document = run.document()
     if len(run.steps or ()) > MOST_ROWS:
         del document["steps"]

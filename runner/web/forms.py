@@ -33,7 +33,7 @@ from runner.web.state import base_of, states_of
 
 router = APIRouter(include_in_schema=False, dependencies=[Reader])
 door = APIRouter(include_in_schema=False)
-"""What is for those whom nobody knows yet."""
+"""Routes for people who have not logged in yet."""
 
 Csrf = Annotated[str, Form(max_length=128)]
 Flag = Annotated[str, Form(max_length=8)]
@@ -55,7 +55,7 @@ async def submit_form(name: JobName, request: Request) -> Response:
     if len(form) > MOST_FIELDS:
         raise HTTPException(413, f"a form has {MOST_FIELDS} fields at most")
     person = check_form(request, Role.OPERATE, str(form.get("csrf", "")))
-    # Its fields are those of the job, so it is read here, and the rest is done where waiting keeps nobody else.
+    # The fields depend on the job, so the form is read here; the rest may wait for Redis, so a thread does it.
     typed = {key: [str(value) for value in form.getlist(key)] for key in form}
     return await run_in_threadpool(_submit, name, request, person, typed)
 
@@ -64,12 +64,12 @@ def _submit(name: str, request: Request, person: Person, typed: Mapping[str, lis
     project = state_of(request).project
     job = project.catalog.get(name)
     params = {key: text for key in job.params if (text := typed.get(f"param-{key}", [""])[-1]) != ""}
-    words = [f"{key}={text}" for key, text in params.items()]
+    assignments = [f"{key}={text}" for key, text in params.items()]
     try:
-        _check_lengths(words, project.settings.limits.params)
+        _check_lengths(assignments, project.settings.limits.params)
         options = ask_query(SubmitOptions, typed, project.settings.timezone)
         made = recorded(
-            lambda: submit(project, name, assignments=words, options=options, trigger="web", by=person.name)
+            lambda: submit(project, name, assignments=assignments, options=options, trigger="web", by=person.name)
         )
     except RunnerError as error:
         given = {key: params.get(key, "") for key in job.params}
@@ -77,14 +77,14 @@ def _submit(name: str, request: Request, person: Person, typed: Mapping[str, lis
     return _back(request, f"/runs/{made.id}")
 
 
-def _check_lengths(words: list[str], most: int) -> None:
-    """Refuse fields that cannot be params, before anything looks at what they hold."""
-    for word in words:
-        if len(word) > most:
-            name = word.partition("=")[0]
+def _check_lengths(assignments: list[str], most: int) -> None:
+    """Refuse fields that are too long for params, before they are parsed."""
+    for assignment in assignments:
+        if len(assignment) > most:
+            name = assignment.partition("=")[0]
             raise InvalidParams(
-                f"{name}: has {len(word):,} characters, params have at most {format_size(most)} in all",
-                hint="raise limits.params in runner.yaml, or give the name of a file",
+                f"{name}: has {len(assignment):,} characters, but all params together may have {format_size(most)}",
+                hint="raise limits.params in runner.yaml, or pass the name of a file",
             )
 
 
@@ -132,7 +132,7 @@ def revoke_form(
     terminate: Flag = "",
     comment: Comment = "",
 ) -> Response:
-    """Revoke a run."""
+    """Revoke a run, and terminate it if asked to."""
     person = check_form(request, Role.OPERATE, csrf)
     run, _ = revoke(
         state_of(request).project, reference, terminate=terminate == "on", comment=comment or None, by=person.name
@@ -142,7 +142,7 @@ def revoke_form(
 
 @router.post("/runs/{reference}/rerun")
 def rerun_form(reference: Reference, request: Request, csrf: Csrf = "", from_failed: Flag = "") -> Response:
-    """Run it again; of a flow perhaps only what has not succeeded."""
+    """Run a finished run again; with ``from_failed``, only the steps of a flow that have not succeeded."""
     person = check_form(request, Role.OPERATE, csrf)
     project = state_of(request).project
     made = recorded(lambda: rerun(project, reference, from_failed=from_failed == "on", by=person.name))
@@ -185,7 +185,7 @@ def pause_form(
     comment: Comment = "",
     to: Back = "",
 ) -> Response:
-    """Hold a job."""
+    """Pause a job, or all jobs."""
     person = check_form(request, Role.ADMIN, csrf)
     length = seconds(duration or None, "for")
     pause(state_of(request).project, name, seconds=length, comment=comment or None, by=person.name)
@@ -194,7 +194,7 @@ def pause_form(
 
 @router.post("/jobs/{name}/resume")
 def resume_form(name: JobName, request: Request, csrf: Csrf = "", to: Back = "") -> Response:
-    """Let a job go on."""
+    """Resume a job, or all jobs."""
     person = check_form(request, Role.ADMIN, csrf)
     resume(state_of(request).project, name, by=person.name)
     return _back(request, to if to in LISTS else "/" if name == ALL else f"/jobs/{quote(name)}")
@@ -228,7 +228,7 @@ def log_in(
     session = states_of(request).access.log_in(token.strip(), address_of(request))
     if session is None:
         return _login(request, to, failed=True)
-    # Only to a page of ours: `//elsewhere` is another host.
+    # Only to a page of this host: `//elsewhere` is another one.
     response = RedirectResponse(to if to.startswith("/") and not to.startswith(("//", "/\\")) else "/", 303)
     keep_session(request, response, session)
     return response

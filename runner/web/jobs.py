@@ -1,4 +1,4 @@
-"""A job as the web shows it: as YAML, as a form."""
+"""A job as YAML, and the form of its params."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from runner.yaml_reader.reader import MAX_BYTES
 def job_yaml(job: JobSpec) -> str:
     """Return the options of a job as YAML, defaults of its file merged in."""
     values = {each.field: getattr(job, each.field) for each in options_of(JobSpec)}
-    # What it runs comes first, also where it is the default of a file.
+    # The task comes first, even if it is a default of the file.
     written = {**({"task": job.task} if job.task is not None else {}), **JOB.write_fields(values)}
     return str(yaml.safe_dump({job.name: written}, sort_keys=False, allow_unicode=True, width=90))
 
@@ -71,9 +71,9 @@ def _indent(line: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One param or option in a form; ``rules`` are attributes.
+    """A param or an option in a form. ``rules`` are HTML attributes.
 
-    ``kind`` is text, email, number, date, choice, choices, flag, lines or data. Of ``choices``, ``values`` are chosen.
+    ``kind`` is text, email, number, date, choice, choices, flag, lines, or data. ``values`` are the selected choices.
     """
 
     name: str
@@ -87,7 +87,7 @@ class Field:
     label: str = ""
     values: tuple[str, ...] = ()
     preset: bool = False
-    """One of the choices is the default, so the form offers no empty choice."""
+    """Whether one of the choices is the default, so that the form has no empty choice."""
     default: str = ""
     """The value of an empty field, if it has one."""
 
@@ -111,9 +111,9 @@ _HINTS = {
 
 
 def form_of(job: JobSpec, given: Mapping[str, Any] | None = None) -> list[Field]:
-    """Return the form of a job's params, in their order.
+    """Return the fields of a job's params, in their order.
 
-    ``given`` are values to begin with, such as those of a former run, or texts that were typed.
+    ``given`` are initial values, such as the params of another run, or texts that were typed.
     """
     return [_field(name, param, given or {}) for name, param in job.params.items()]
 
@@ -123,7 +123,7 @@ def _field(name: str, param: Param, given: Mapping[str, Any]) -> Field:
     types = [each for each in param.types if each != "null"]
     single = types[0] if len(types) == 1 else None
     value = given.get(name, param.default)
-    # Nothing typed is nothing given; so null is, where text is allowed, or it would become the word.
+    # An empty field sets no param. So it stands for null if text is allowed: a typed null would be the text "null".
     shown = "" if value is None and ("string" in types or param.default is None) else _text(value)
     choices: tuple[str, ...] = ()
     rules = [(html, _text(schema[keyword])) for keyword, html in _RULES.items() if keyword in schema]
@@ -152,7 +152,7 @@ def _whole(schema: Mapping[str, Any]) -> bool:
 
 
 def _hint(kind: str, param: Param) -> str:
-    """Describe the allowed values that a form cannot check, or would check too late."""
+    """Describe the rules that a browser does not check, or that people should know before they type."""
     found = [words.format(_text(param.schema[key])) for key, words in _HINTS.items() if key in param.schema]
     if kind in _INPUTS.values():
         found.remove(str(param.schema["format"]))

@@ -1,4 +1,4 @@
-"""Tokens that were refused: in the log of this server, and in the audit log."""
+"""Records refused tokens in the log of this server and in the audit log."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from runner.actions.project import Project
 
 MOST_WAITING = 1000
-"""Refused tokens that wait to be kept; more than that are only in the log."""
+"""Refused tokens that wait to be written to the audit log; more of them are only in the server's log."""
 
 _log = logging.getLogger("runner.web")
 
 
 class Journal:
-    """Notes tokens that were refused."""
+    """Records refused tokens."""
 
     def __init__(self, project: Project) -> None:
         self._project = project
@@ -29,7 +29,7 @@ class Journal:
         self._writer: threading.Thread | None = None
 
     def failed(self, address: str) -> None:
-        """Note that a token from ``address`` was refused. Returns at once, also while Redis is away."""
+        """Record that a token from ``address`` was refused. Returns at once, even while Redis is away."""
         _log.warning("%s: a token from %r was refused", FAILED_LOGIN, address)
         try:
             self._waiting.put_nowait(address)
@@ -46,6 +46,6 @@ class Journal:
             try:
                 note_failed_login(self._project.ledger, address)
             except Unavailable:
-                continue  # the log of this server has it
-            except Exception:  # noqa: BLE001 - whatever it was: the next one is still to be kept
-                _log.exception("a refused token cannot be kept in the audit log")
+                continue  # it is in the log of this server
+            except Exception:  # noqa: BLE001 - the tokens after it must still be recorded
+                _log.exception("a refused token cannot be written to the audit log")

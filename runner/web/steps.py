@@ -13,7 +13,7 @@ from runner.model.step import Step
 from runner.web.moments import span
 
 MOST_ROWS = 40
-"""Steps of a larger flow are shown in part, so that its page stays small."""
+"""Steps that a page shows of a larger flow, so that it stays small."""
 
 OPEN = (State.PENDING, State.STARTED, State.RETRY)
 _FAILING = ("FAILURE", "REVOKED")
@@ -23,7 +23,7 @@ _FIRST_SHOWN = ("FAILURE", "STARTED", "RETRY")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRow:
-    """A step of a flow. Times are Unix milliseconds; ``ended`` is None while it goes on."""
+    """A step of a flow. Times are Unix milliseconds; ``ended`` is None until it has ended."""
 
     name: str
     kind: str
@@ -31,41 +31,41 @@ class StepRow:
     state: str
     reason: str | None
     done: tuple[int, int] | None
-    """How many runs of an ``each`` step have ended, or have failed once all have ended, and how many there are."""
+    """Of an ``each`` step: how many runs have ended, or have failed once all have ended; and the number of all runs."""
     counts: str
-    """How many runs of an ``each`` step are in which state; empty for other steps."""
+    """The number of runs of an ``each`` step in each state, as text; empty for other steps."""
     began: int | None
     ended: int | None
     began_at: str | None
     ended_at: str | None
     href: str | None
-    """Its only run, or the list of its runs; None before it has any."""
+    """The address of its only run, or of the list of its runs; None before it has any."""
     run: str | None
     waits: bool
-    """It is an approval that nobody has given yet."""
+    """Whether it is an approval that nobody has given yet."""
 
     def seconds(self, now: int) -> float | None:
-        """Return how long it took, so far if it goes on."""
+        """Return how long it took, or how long it has been running."""
         if self.began is None:
             return None
         return max(0, (now if self.ended is None else self.ended) - self.began) / 1000
 
     def line(self, now: int) -> str:
         """Return state, reason, items, and duration."""
-        words = [WAITS if self.waits else f"{self.state} {self.reason}" if self.reason else self.state]
+        texts = [WAITS if self.waits else f"{self.state} {self.reason}" if self.reason else self.state]
         if self.done is not None:
             some, every = self.done
             failed = " failed" if some and self.state not in OPEN else ""
-            words.append(f"{some:,} of {every:,}{failed}" if some or self.state in OPEN else things(every, "item"))
-        return ", ".join([*words, *self._took(now)])
+            texts.append(f"{some:,} of {every:,}{failed}" if some or self.state in OPEN else things(every, "item"))
+        return ", ".join([*texts, *self._took(now)])
 
     def short(self, now: int) -> str:
-        """Return as much of it as fits into a box."""
-        words = [WAITS if self.waits else self.state]
+        """Return the part of :meth:`line` that fits into a box."""
+        texts = [WAITS if self.waits else self.state]
         if self.done is not None:
             some, every = self.done
-            words.append(f"{some}/{every}" if some or self.state in OPEN else f"×{every}")
-        return " ".join([*words, *([] if self.waits else self._took(now))])
+            texts.append(f"{some}/{every}" if some or self.state in OPEN else f"×{every}")
+        return " ".join([*texts, *([] if self.waits else self._took(now))])
 
     def _took(self, now: int) -> list[str]:
         seconds = self.seconds(now)
@@ -77,11 +77,11 @@ def step_rows(flow: Run, graph: Mapping[str, Step]) -> list[StepRow]:
 
     Args:
         flow: the run, whose document has ``steps``.
-        graph: the steps as they were when it was submitted; those that are missing are taken for simple ones.
+        graph: the steps as they were when it was submitted; a missing step is shown as a task without items.
     """
     steps = flow.steps or []
-    ended = {str(each["name"]): each["finished_at"] for each in steps}
-    return [_row(flow, each, graph.get(str(each["name"])), ended) for each in steps]
+    ended = {str(step["name"]): step["finished_at"] for step in steps}
+    return [_row(flow, step, graph.get(str(step["name"])), ended) for step in steps]
 
 
 def _row(flow: Run, step: Mapping[str, Any], planned: Step | None, ended: Mapping[str, str | None]) -> StepRow:
@@ -93,7 +93,7 @@ def _row(flow: Run, step: Mapping[str, Any], planned: Step | None, ended: Mappin
     began_at, ended_at = step["started_at"], step["finished_at"]
     if kind == "approval" and began_at is None and items and state != State.REVOKED:
         began_at = max((at for at in needed if at is not None), default=flow.started_at)
-    # The id is known before there is a run.
+    # The id is known before the run exists.
     run_id = step["run"] if items else None
     many = items is not None and (items > 1 or (planned is not None and planned.each is not None))
     job = f"{flow.job}/{name}" if planned is None or planned.job is None else planned.job
@@ -103,7 +103,7 @@ def _row(flow: Run, step: Mapping[str, Any], planned: Step | None, ended: Mappin
         state=state,
         reason=step["reason"],
         done=_done(state, items, counts) if many and items is not None else None,
-        counts=_in_words(counts) if many else "",
+        counts=_counts_text(counts) if many else "",
         began=_milliseconds(began_at),
         ended=_milliseconds(ended_at) if state not in OPEN else None,
         began_at=began_at,
@@ -115,7 +115,7 @@ def _row(flow: Run, step: Mapping[str, Any], planned: Step | None, ended: Mappin
 
 
 def items_href(flow_id: str, job: str) -> str:
-    """Return the address of the list of a step's runs, which are those of a job within a flow."""
+    """Return the address of the list of a step's runs. ``job`` is the name of the job or, for a task, ``FLOW/STEP``."""
     return "/runs?" + urlencode({"flow": flow_id, "job": job})
 
 
@@ -125,7 +125,7 @@ def _done(state: str, items: int, counts: Mapping[str, int]) -> tuple[int, int]:
     return 0 if state == State.SUCCESS else sum(count for key, count in counts.items() if key in _FAILING), items
 
 
-def _in_words(counts: Mapping[str, int]) -> str:
+def _counts_text(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {key}" for key, count in counts.items())
 
 
@@ -134,7 +134,7 @@ def _milliseconds(timestamp: str | None) -> int | None:
 
 
 def shown_rows(rows: Sequence[StepRow], *, whole: bool) -> list[StepRow]:
-    """Return the rows to show: of a large flow those that matter most, in their order."""
+    """Return the rows to show, in their order. Of a large flow, these are failed, running, and waiting steps first."""
     if whole or len(rows) <= MOST_ROWS:
         return list(rows)
     ranks = [(_rank(row), number) for number, row in enumerate(rows)]

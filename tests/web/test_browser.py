@@ -84,7 +84,7 @@ def test_lists_filter_and_are_live(page: Page, web: Web) -> None:
     web.project.cli("submit", "fails", "--wait").check(1)
     page.goto("/runs")
     page.get_by_label("FAILURE").check()
-    page.get_by_label("Error has").fill("alert('error')")
+    page.get_by_label("Error contains").fill("alert('error')")
     page.get_by_role("button", name="Filter").click()
     expect(page.locator("tbody tr .state").first).to_have_text("FAILURE")
     assert set(page.locator("tbody tr .state").all_text_contents()) == {"FAILURE"}
