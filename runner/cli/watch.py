@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runner.cli.terminal.columns import clip
 from runner.cli.terminal.group import verb
 from runner.cli.terminal.moments import show_moment
 from runner.cli.terminal.opening import open_project
@@ -75,7 +76,7 @@ def _line(out: Output, event: Event) -> str:
     line = "  ".join(printable(part) for part in (_time(out, event), state, _name(event), run_id, end)).rstrip()
     if not out.for_people:
         return line
-    line = one_line(line, max(20, shutil.get_terminal_size().columns))
+    line = clip(one_line(line), max(20, shutil.get_terminal_size().columns))
     return line if os.environ.get("NO_COLOR") else line.replace(state, click.style(state, fg=STYLES[event.state]), 1)
 
 

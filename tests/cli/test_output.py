@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 
 from tests.cli.jobs import FILES
 from tests.support.project import COMMAND, Project, clean_environment
@@ -156,9 +157,9 @@ def test_a_terminal_gets_tables_colors_and_progress(served: Project) -> None:
     assert run_id is not None
     assert re.search(rf"SUCCESS   hello  {run_id[0][:8]}  after \d", shown)
     assert '= {"greeting": "Hello, world!", "words": []}\r\n' in shown
-    long = in_terminal(served, "submit", "hello", "-p", f"name={'x' * 200}", "--wait", env={"COLUMNS": "60"})
+    long = in_terminal(served, "submit", "hello", "-p", f"name={'世' * 200}", "--wait", env={"COLUMNS": "60"})
     [result] = re.findall("(= .*)\r\n", long)
-    assert (len(result), result[-1]) == (60, "…")
+    assert (cell_len(result), result[-1]) == (60, "…")
     assert "=" not in served.cli("submit", "hello", "--wait").check().stderr
     followed = in_terminal(served, "watch", "@hello", env={"COLUMNS": "40", "NO_COLOR": "1"})
     assert re.search(r"^[\d-]* ?\d\d:\d\d:\d\d\S*  SUCCESS   hello  [0-9a-f]{1,8}…?\r\n$", followed)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from runner.cli.terminal.columns import clip
 from runner.cli.terminal.faults import worst
 from runner.cli.terminal.interrupts import Terminated
 from runner.cli.terminal.output import Output, command_line, is_terminal
@@ -34,6 +35,9 @@ AT_ONCE = 1000
 
 LOG_LINES = 10
 """How many of the last lines of a run's log are shown when it failed."""
+
+LONGEST_RESULT = 1000
+"""Characters of a result that are considered for its line."""
 
 
 def exit_code_of(run: Run) -> int:
@@ -76,7 +80,7 @@ class Follower:
         if self.out.quiet or self.out.as_json or not is_terminal(sys.stderr):
             return
         line = ("" if alone else f"{short_id(run.id)} ") + f"= {result_text(run.result)}"
-        self.out.note(one_line(line, max(20, shutil.get_terminal_size().columns)))
+        self.out.note(clip(one_line(line, LONGEST_RESULT), max(20, shutil.get_terminal_size().columns)))
 
     def report(self, run: Run, *, output_shown: bool = False) -> None:
         """Report a run that did not succeed: its error, its last lines, and the commands that show more.
