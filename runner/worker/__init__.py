@@ -1,1 +1,1 @@
-"""The parent of a worker: it performs no run, but keeps leases, enforces limits, and stops in order."""
+"""The parent process of a worker: it performs no runs, but renews leases, enforces limits, and stops the worker."""

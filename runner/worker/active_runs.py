@@ -1,4 +1,4 @@
-"""Show Celery's remote control and monitors the runs on a worker's board."""
+"""Expose the runs on a worker's board to Celery's remote control and monitors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from runner.worker.state import state_of
 
 
 class ActiveRun:
-    """A run, as ``inspect active`` shows it."""
+    """A run in the form of ``inspect active``."""
 
     def __init__(self, attempt: ShownAttempt, hostname: str) -> None:
         self.id = attempt.run_id
@@ -25,7 +25,7 @@ class ActiveRun:
         self._hostname = hostname
 
     def info(self, safe: bool = False) -> Words:
-        """Return the run as Celery shows a request, without its params, which are in the ledger."""
+        """Return the run in Celery's form of a request, without its params, which are in the ledger."""
         return {
             "id": self.id,
             "name": self.name,
@@ -41,26 +41,26 @@ class ActiveRun:
 
 
 class Waiting:
-    """A run that waits while all takers are busy, for Celery's autoscaler, which counts."""
+    """A placeholder for a run that waits while all takers are busy; Celery's autoscaler counts them."""
 
     id = name = ""
 
     def info(self) -> Words:
-        """Return nothing: it is in its queue."""
+        """Return nothing: the run is in its queue."""
         return {}
 
 
 _shown: list[ActiveRun | Waiting] = []
-"""Celery keeps only weak references."""
+"""Keeps the objects alive, because Celery has only weak references."""
 
 
 def refresh(board: Board, hostname: str, waits: int = 0) -> None:
     """Make Celery's own lists match the board. Call this only in the main loop.
 
     Args:
-        board: of the worker.
-        hostname: of the worker.
-        waits: how many runs wait while all takers are busy.
+        board: the board of the worker.
+        hostname: the name of the worker.
+        waits: the number of runs that wait while all takers are busy.
     """
     runs = [ActiveRun(ShownAttempt.of(index, shown), hostname) for index, shown in board.running()]
     for known in (state.active_requests, state.reserved_requests, state.requests):
@@ -77,11 +77,11 @@ def refresh(board: Board, hostname: str, waits: int = 0) -> None:
 
 
 Command = Callable[..., object]
-"""Of remote control: called with the panel and the arguments of the command, it returns the answer."""
+"""A remote-control command: called with the panel and the arguments, it returns the answer."""
 
 
 def refreshing(answer: Command) -> Command:
-    """Return a command of remote control that looks at the board first."""
+    """Return a remote-control command that refreshes Celery's lists first."""
 
     def answer_anew(panel: Panel, *args: object, **kwargs: object) -> object:
         refresh(state_of(panel.consumer).takers.board, panel.hostname)
@@ -91,14 +91,14 @@ def refreshing(answer: Command) -> Command:
 
 
 def tell_of_events(consumer: Consumer) -> None:
-    """Tell takers whether Celery's events of tasks are asked for; those of the worker itself are always sent."""
+    """Tell takers whether to send Celery's task events; events of the worker itself are always sent."""
     dispatcher = consumer.event_dispatcher
     asked = bool(dispatcher and dispatcher.enabled and (not dispatcher.groups or "task" in dispatcher.groups))
     state_of(consumer).takers.board.head.write(sends_events=asked)
 
 
 def telling(switch: Command) -> Command:
-    """Return a command that switches events, which takers are then told of."""
+    """Return a remote-control command that switches events and then tells the takers."""
 
     def switch_and_tell(panel: Panel, *args: object, **kwargs: object) -> object:
         answer = switch(panel, *args, **kwargs)

@@ -1,6 +1,6 @@
 """The worker's Celery consumer on RabbitMQ: the inbox of plain clients, remote control, and events.
 
-While RabbitMQ is away, Celery's main loop waits for it. What takers do needs Redis alone, and goes on meanwhile.
+While RabbitMQ is unreachable, Celery's main loop waits for it. Takers need only Redis and go on.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from runner.worker.takers import SoloTaker
 log = get_logger(__name__)
 
 LATER_SECONDS = 2.0
-"""How long a message is kept back that cannot be recorded now."""
+"""Seconds to hold a message that cannot be recorded now."""
 
 
 class AmqpConsumer(JobConsumer):
-    """Takes in what plain clients publish to RabbitMQ."""
+    """Receives the messages that plain clients publish to RabbitMQ."""
 
     timer: Any
     hub: Any
@@ -43,7 +43,7 @@ class AmqpConsumer(JobConsumer):
         return self._take_in
 
     def ensure_connected(self, conn: Any) -> Any:
-        """Wait for RabbitMQ. Meanwhile a taker in this thread performs what waits in the ledger."""
+        """Wait for RabbitMQ. Meanwhile, a taker in this thread performs waiting runs."""
         state, ensure = state_of(self), conn.ensure_connection
 
         def waiting(*args: object, callback: Callable[[], None], **options: object) -> Any:
@@ -59,7 +59,7 @@ class AmqpConsumer(JobConsumer):
         return super().ensure_connected(conn)
 
     def _take_in(self, message: Any) -> None:
-        """Adopt a message, or refuse it. Nothing in it decides what is imported, or ends the worker."""
+        """Adopt or refuse a message. Its content neither decides what is imported nor ends the worker."""
         try:
             why = self._adopt(message)
         except WriteRefused as error:
@@ -77,7 +77,7 @@ class AmqpConsumer(JobConsumer):
             self.bury(message, why)
 
     def _adopt(self, message: Any) -> str | None:
-        """Return the reason why the message cannot be adopted, or None if it was."""
+        """Adopt a message; return the reason if that is impossible, or None."""
         try:
             plain = read_plain(message)
         except UnreadableError as error:
@@ -92,11 +92,11 @@ class AmqpConsumer(JobConsumer):
         return None
 
     def _give_back_later(self, message: Any) -> None:
-        # At once it would come again at once.
+        # Requeued at once, it would come back at once.
         self.timer.call_after(LATER_SECONDS, message.reject_log_error, (log, self.connection_errors, True))
 
     def bury(self, message: Any, why: str) -> None:
-        """Keep a message that nobody can act on among the dead letters, and let the inbox go on."""
+        """Move a message that cannot be processed to the dead letters, and go on with the inbox."""
         log.critical("a message is put to the dead letters: %s", why)
         ledger = state_of(self).ledger
         try:
@@ -112,7 +112,7 @@ class AmqpConsumer(JobConsumer):
 
 
 def dead_letter(message: Any, why: str) -> str:
-    """Return a message as it is kept among the dead letters, whatever is in it."""
+    """Return the dead letter for a message with any content."""
     try:
         kept = write_letter(message).decode()
     except Exception as error:  # noqa: BLE001 - headers may hold anything

@@ -1,4 +1,4 @@
-"""A worker copies finished runs to the archive, in a thread that takes part in nothing else it does."""
+"""Copy finished runs to the archive, in a separate thread of the worker."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from runner.worker.steps import Supervise
 log = get_logger(__name__)
 
 END_SECONDS = 2.0
-"""How long a worker that ends waits for a portion to be written; one that is not is copied again."""
+"""Seconds that a stopping worker waits for the current batch; an unfinished batch is copied again."""
 
 
 class Archiving(bootsteps.StartStopStep):
-    """Copies from when the worker consumes until it ends, also while its connection is lost."""
+    """Copies while the worker runs, also while its connection is lost."""
 
     requires = (Supervise,)
 
@@ -28,7 +28,7 @@ class Archiving(bootsteps.StartStopStep):
         self._thread: CopyThread | None = None
 
     def include_if(self, consumer: Consumer) -> bool:
-        """Whether this worker copies."""
+        """Return whether this worker copies."""
         settings = state_of(consumer).shared.settings
         return settings.archive_url is not None and settings.worker.archive
 
@@ -39,7 +39,7 @@ class Archiving(bootsteps.StartStopStep):
             self._thread.start()
 
     def stop(self, consumer: Consumer) -> None:
-        """Go on: runs end also while the connection is lost."""
+        """Do nothing: runs also end while the connection is lost."""
 
     def shutdown(self, consumer: Consumer) -> None:
         """End the thread."""
@@ -49,7 +49,7 @@ class Archiving(bootsteps.StartStopStep):
 
 
 class CopyThread(threading.Thread):
-    """Copies until it is ended. A database may not answer for long; then this thread alone waits for it."""
+    """Copies until it is ended. If the database hangs, only this thread waits for it."""
 
     def __init__(self, shared: SharedState) -> None:
         super().__init__(name="runner-archive", daemon=True)
@@ -57,11 +57,11 @@ class CopyThread(threading.Thread):
         self._over = threading.Event()
 
     def end(self) -> None:
-        """Have it end soon."""
+        """Tell the thread to end soon."""
         self._over.set()
 
     def run(self) -> None:
-        """Copy until :meth:`end`."""
+        """Copy until :meth:`end` is called."""
         from runner.archive.follow import Follower  # start-up time: most projects have no archive
 
         shared = self._shared

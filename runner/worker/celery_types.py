@@ -1,4 +1,4 @@
-"""Types of the parts of Celery's worker that are used here; Celery has none."""
+"""Types for the parts of Celery's worker that are used here, because Celery has none."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class EventDispatcher(Protocol):
 
 
 class MessageConsumer(Protocol):
-    """Takes messages of plain clients (Kombu's)."""
+    """Consumes messages of plain clients (Kombu's)."""
 
     channel: Claiming
 
@@ -49,7 +49,7 @@ class Autoscaler(Protocol):
 
 
 class Node(Protocol):
-    """A worker's end of a mailbox of remote control (Kombu's)."""
+    """A worker's end of a remote-control mailbox (Kombu's)."""
 
     channel: object
     state: object
@@ -58,7 +58,7 @@ class Node(Protocol):
 
 
 class MailConsumer(Protocol):
-    """Takes commands of remote control (Kombu's)."""
+    """Consumes remote-control commands (Kombu's)."""
 
     on_decode_error: Callable[..., None]
 
@@ -88,7 +88,7 @@ class Consumer(Protocol):
 
     app: RunnerApp
     blueprint: Any
-    """Its steps by their names (Celery's)."""
+    """The bootsteps by name (Celery's)."""
     controller: Controller
     hostname: str
     hub: Hub | None
@@ -108,7 +108,7 @@ class Consumer(Protocol):
 
 
 class Panel(Protocol):
-    """The first argument of a command of remote control."""
+    """The first argument of a remote-control command."""
 
     app: RunnerApp
     consumer: Consumer

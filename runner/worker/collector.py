@@ -1,7 +1,7 @@
-"""The worker's side: reads the pipes of all takers, and keeps what came in the ledger.
+"""The worker's side of log capture: read the pipes of all takers and write the lines to the ledger.
 
-One thread. It looks at most 25 times a second, however much is written, and sends what came in chunks. A run
-that ends is not kept waiting: its child asks for its log to be kept at once.
+One thread reads at most 25 times a second, however much is written, and sends the lines in chunks. A run that ends does
+not wait: its child requests that its log is written at once.
 """
 
 from __future__ import annotations
@@ -32,26 +32,26 @@ from runner.worker.window import Window
 log = get_logger(__name__)
 
 REST_SECONDS = 0.04
-"""Between the first word of a child and a look at the pipes: much is written in one go, most runs write nothing."""
+"""Seconds between the first output of a child and reading the pipes: output often comes in bursts."""
 
 KEEP_SECONDS = 0.2
-"""How long lines are gathered before they are sent."""
+"""Seconds for which lines are gathered before they are sent."""
 
 REDRAWN_SECONDS = (1.0, 10.0)
-"""How long a line that a job draws anew, such as a progress bar, goes on before its state is shown; each time twice as
-long, up to the second figure."""
+"""Seconds until the state of a line that a job redraws, such as a progress bar, is recorded. The interval doubles each
+time, up to the second figure."""
 
 CHUNK_BYTES = 32 * 1024
 READ_BYTES = 256 * 1024
 FLUSH_SECONDS = 5.0
-"""How long :meth:`Collector.flush` waits."""
+"""Timeout of :meth:`Collector.flush` (seconds)."""
 
 Line = tuple[int, str | None, str]
 
 
 @dataclass(slots=True)
 class AttemptLog:
-    """The output of one attempt that is not sent yet."""
+    """The unsent output of one attempt."""
 
     run_id: str
     job: str
@@ -68,29 +68,29 @@ class AttemptLog:
         if not self.waiting:
             self.since = time.monotonic()
         for at, level, text in lines:
-            # What was written is timed when it is read, a record when it was made: order comes first.
+            # Output gets the time of reading, a log record the time of its creation; the order takes precedence.
             self.last = max(self.last, at)
             self.waiting.append((self.last, level, text))
             self.waiting_bytes += _size(text)
 
     def drop(self) -> None:
-        """Give up what waits."""
+        """Drop the waiting lines."""
         self.number += len(self.waiting)
         self.waiting.clear()
         self.waiting_bytes = 0
 
     def shorten(self) -> None:
-        """Hold no more than would be kept, the last lines: Redis is away."""
+        """Keep only the last lines, as many as the log would keep, because Redis is unreachable."""
         while self.waiting_bytes > self.window.most_bytes or len(self.waiting) > self.window.most_lines:
             _, _, text = self.waiting.popleft()
             self.waiting_bytes -= _size(text)
             self.number += 1
 
     def keep(self, log_of: RunLog) -> None:
-        """Send what waits.
+        """Send the waiting lines.
 
         Raises:
-            Unavailable: Redis is away; what was not sent waits on.
+            Unavailable: Redis is unreachable; unsent lines stay.
         """
         while self.waiting:
             chunk, data = self._chunk()
@@ -102,7 +102,7 @@ class AttemptLog:
             self.number += len(chunk)
 
     def _chunk(self) -> tuple[list[Line], bytes]:
-        """Return the first lines that wait, as many as go in one chunk, and them as JSON."""
+        """Return the first waiting lines that fit into one chunk, and their JSON."""
         chunk: list[Line] = []
         most, size = min(CHUNK_BYTES, self.window.most_bytes // 8), 0
         for line in self.waiting:
@@ -112,7 +112,7 @@ class AttemptLog:
             chunk.append(line)
         while True:
             data = json.dumps(chunk, ensure_ascii=False, separators=(",", ":")).encode()
-            # Control characters take six times as much.
+            # Control characters take six times as much space in JSON.
             if len(chunk) == 1 or len(data) <= self.window.most_bytes // 4:
                 return chunk, data
             chunk = chunk[: len(chunk) // 2]
@@ -123,7 +123,7 @@ def _size(text: str) -> int:
 
 
 class Source:
-    """One taker: its pipe, and the attempt that writes into it."""
+    """The pipe of one taker, and the attempt that writes to it."""
 
     def __init__(self, pid: int, token: bytes, pipe: int, answering: int) -> None:
         self.pid = pid
@@ -131,10 +131,10 @@ class Source:
         self.ended = False
         self.drained = True
         self.owed: int | None = None
-        """The attempt whose child waits until its log is kept."""
+        """The attempt whose child waits until its log is written."""
         self.current: AttemptLog | None = None
         self.show_at: float | None = None
-        """When the state of a line that the job draws anew is shown."""
+        """The time at which the state of a redrawn line is recorded."""
         self._show_after = REDRAWN_SECONDS[0]
         self._answering = answering
         self._reader = Reader(token)
@@ -142,10 +142,10 @@ class Source:
             os.set_blocking(descriptor, False)
 
     def read(self) -> list[tuple[str, Any]]:
-        """Return all that is in the pipe; at its end ``ended`` is true."""
+        """Return the data in the pipe; at its end, ``ended`` is True."""
         found: list[tuple[str, Any]] = []
         self.drained = False
-        # A bound, so that one child that writes without end does not keep the others waiting.
+        # Bounded, so that a child that writes without end does not keep the others waiting.
         for _ in range(8):
             try:
                 data = os.read(self.pipe, READ_BYTES)
@@ -168,12 +168,12 @@ class Source:
         return found
 
     def discard(self) -> None:
-        """Let go of what waits to be kept."""
+        """Drop the waiting lines."""
         if self.current is not None:
             self.current.drop()
 
     def answer(self, sequence: int) -> None:
-        """Tell the child that all that its attempt wrote is kept."""
+        """Tell the child that the output of its attempt is written."""
         with contextlib.suppress(OSError):
             os.write(self._answering, bytes([sequence]))
 
@@ -184,13 +184,13 @@ class Source:
 
 
 class Collector(threading.Thread):
-    """Keeps what runs write. Made before the template, whose takers inherit :attr:`control`."""
+    """Writes the output of runs to the ledger. Created before the template, whose takers inherit :attr:`control`."""
 
     def __init__(self, open_ledger: Callable[[], Ledger], limits: Limits, echo: Echo) -> None:
         super().__init__(name="runner-logs", daemon=True)
         self._open_ledger = open_ledger
         self._limits = limits
-        # As JSON a line may take six times as much, and still less than half of what is kept.
+        # As JSON, a line may take six times as much space, which is still less than half of the log.
         self._longest = min(LONGEST_LINE, limits.log // 16)
         self._echo = echo
         self._ear, self.control = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -209,14 +209,14 @@ class Collector(threading.Thread):
     # -- from other threads
 
     def flush(self, pid: int) -> None:
-        """Return once all that a dead child wrote is kept, or Redis was away for some seconds."""
+        """Return once the output of a dead child is written, or Redis was unreachable for some seconds."""
         done = threading.Event()
         self._flushes.append((pid, done))
         self._wake()
         done.wait(FLUSH_SECONDS)
 
     def end(self) -> None:
-        """Keep what is left, and end the thread."""
+        """Write the remaining output, and end the thread."""
         self._over = True
         self._wake()
         self.join(FLUSH_SECONDS)
@@ -228,7 +228,7 @@ class Collector(threading.Thread):
     # -- the thread
 
     def run(self) -> None:
-        """Read and keep until the worker ends."""
+        """Read and write output until the worker ends."""
         while True:
             over = self._over
             try:
@@ -248,7 +248,7 @@ class Collector(threading.Thread):
             try:
                 self._collect(source)
             except Exception:
-                # What cannot be kept goes, or it would keep everything after it from being kept.
+                # Output that cannot be written is dropped, or it would block everything after it.
                 log.exception("part of the log of a run is lost")
                 source.discard()
         self._answer_flushes()
@@ -264,7 +264,7 @@ class Collector(threading.Thread):
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _rest(self) -> None:
-        """Let lines gather, unless somebody waits."""
+        """Let lines gather, unless a child waits."""
         if all(source.drained for source in self._sources.values()):
             self._poller.poll(REST_SECONDS * 1000)
 
@@ -302,7 +302,7 @@ class Collector(threading.Thread):
         answered = False
         for kind, value in source.read():
             if kind in (BEGIN, END):
-                # All that stands between two of these goes on at once: it may be thousands of records.
+                # Everything between two of these is passed on at once, because it may be thousands of records.
                 self._take(source, lines)
                 lines = []
             if kind == BEGIN:
@@ -311,7 +311,7 @@ class Collector(threading.Thread):
                 window = Window(self._limits.log, self._limits.log_lines)
                 source.current = AttemptLog(run_id, job, attempt, window)
                 if not answered:
-                    # Of several that were read at once, all but the last have ended already.
+                    # If several were read at once, all but the last have ended already.
                     source.answer(HAS_BEGUN)
                     answered = True
             elif kind == END:
@@ -334,7 +334,7 @@ class Collector(threading.Thread):
             return
         current = source.current
         if current is None:
-            # Written outside of any attempt: by a thread that an earlier one left behind.
+            # Written outside of any attempt, by a thread that an earlier attempt left behind.
             self._echo.plain([text for _, _, text in lines])
             return
         self._echo.lines(current.run_id, current.job, current.attempt, lines)
@@ -343,7 +343,7 @@ class Collector(threading.Thread):
             current.shorten()
 
     def _close(self, source: Source) -> None:
-        """Another attempt begins: what was left of the one before is its last chance."""
+        """Begin another attempt: this is the last chance to write the output of the one before."""
         if source.current is not None and source.current.waiting:
             self._keep(source.current)
 
@@ -357,7 +357,7 @@ class Collector(threading.Thread):
                 self._ledger = self._open_ledger()
             attempt.keep(RunLog(self._ledger, attempt.run_id))
         except WriteRefused as error:
-            # It would be refused again, and keep the logs of all other runs waiting.
+            # It would be refused again and block the logs of all other runs.
             log.error("part of the log of run %s is lost: %s", attempt.run_id, error)
             attempt.drop()
         except RunnerError as error:

@@ -1,4 +1,4 @@
-"""Settle the attempts of dead takers: the parent does it, with the token of the attempt."""
+"""Settle the attempts of dead takers, in the parent and with the token of the attempt."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ log = get_logger("runner.worker.supervision")
 
 
 class DeadTakers:
-    """Settles the attempts of dead takers of one worker. The supervision calls it.
+    """Settles the attempts of the dead takers of one worker. The supervision calls it.
 
     Args:
         shared: the state of the worker.
-        settler: performs slow work in its thread.
+        settler: does slow work in its own thread.
         endings: knows which attempts were ended on purpose.
         outcomes: settles attempts.
-        on_settled: is called after each settled attempt.
+        on_settled: called after each settled attempt.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class DeadTakers:
         self._oom_killer = OomKiller(self._cgroups.events if self._cgroups else counter_file())
 
     def look(self) -> None:
-        """Note the kills of the kernel's OOM killer so far, which cannot concern takers that die later."""
+        """Record the OOM kills so far, which cannot concern takers that die later."""
         self._oom_killer.look()
 
     def forget_idle(self, pid: int) -> None:
@@ -54,11 +54,11 @@ class DeadTakers:
             self._cgroups.remove(pid)
 
     def settle(self, shown: Shown, death: Death, *, expected: bool) -> None:
-        """Settle what a dead taker has left.
+        """Settle the attempt of a dead taker.
 
         Args:
-            shown: its place on the board.
-            death: how it died.
+            shown: the content of its board slot.
+            death: its exit status.
             expected: whether takers are leaving, so that the end of one without a run is not reported.
         """
         ended = self._endings.ended(shown.held)
@@ -72,7 +72,7 @@ class DeadTakers:
                 log.error("the process %s of a taker died (%s)", death.pid, death)
             return
         for token in tokens:
-            # Renewed until it is settled, though it is on the board no more.
+            # Renewed until it is settled, although it is no longer on the board.
             self._claims.take(token)
 
         def settle() -> None:
@@ -88,14 +88,14 @@ class DeadTakers:
         self._settler.do(tokens, settle)
 
     def _explain(self, shown: Shown, death: Death) -> tuple[Ended | None, Death]:
-        """Find out who has sent a SIGKILL that is not ours."""
+        """Find the origin of a SIGKILL that this worker did not send."""
         if self._cgroups is not None and (peak := self._cgroups.exceeded(death.pid)) is not None:
             return Ended(Cause.OUT_OF_MEMORY, None, peak), death
         return None, replace(death, oom_killed=self._oom_killer.blame())
 
 
 def _as_it_was(shown: Shown, ended: Ended) -> Shown:
-    """Return the slot's content at the moment the attempt was ended; the attempt may have finished meanwhile."""
+    """Return the slot's content when the attempt was ended; the attempt may have finished meanwhile."""
     attempt = ended.attempt
     if attempt is None:
         return shown

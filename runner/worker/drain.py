@@ -1,6 +1,8 @@
-"""Stop a worker: take no new work, give running attempts their grace, and hand back the rest uncharged.
+"""Stop a worker: take no new runs, wait for active ones up to the grace period, and hand back the rest without counting
+a loss.
 
-SIGTERM or SIGINT drains; the worker ends as soon as it is idle. A second one, or SIGQUIT, hands back at once.
+SIGTERM or SIGINT starts the drain; the worker ends as soon as it is idle. A second signal, or SIGQUIT, hands back at
+once.
 """
 
 from __future__ import annotations
@@ -23,20 +25,20 @@ from runner.worker.state import WorkerState
 log = get_logger(__name__)
 
 SETTLING_SECONDS = 5.0
-"""How long the writing of outcomes may take once the grace is over; their leases run out if they cannot be written."""
+"""Seconds to write outcomes after the grace period; if that fails, the leases expire."""
 
 LEAVING_SECONDS = 5.0
-"""How long takers that have nothing to do any more may take to leave."""
+"""Seconds that idle takers have to exit."""
 
 
 class Drain:
-    """The stopping of one worker. :meth:`step` runs in the main loop, several times a second.
+    """The shutdown of one worker. The main loop calls :meth:`step` several times a second.
 
     Args:
-        consumer: Celery's, of this worker.
-        state: what the worker knows.
+        consumer: Celery's consumer of this worker.
+        state: the state of the worker.
         endings: ends attempts of its takers.
-        grace: seconds that runs get to come to their end.
+        grace: the grace period of active runs (seconds).
     """
 
     def __init__(self, consumer: Consumer, state: WorkerState, endings: Endings, grace: float) -> None:
@@ -59,7 +61,7 @@ class Drain:
         signal.signal(signal.SIGQUIT, self._on_quit)
 
     def _on_signal(self, _signum: int = 0, _frame: FrameType | None = None) -> None:
-        # Only notes it: a handler may interrupt anything, a lock included.
+        # Only records the signal: a handler may interrupt anything, including a locked section.
         self._asked += 1
 
     def _on_quit(self, _signum: int = 0, _frame: FrameType | None = None) -> None:
@@ -68,7 +70,7 @@ class Drain:
 
     @property
     def draining(self) -> bool:
-        """Whether the worker takes no new work any more."""
+        """Return whether the worker takes no more runs."""
         return self._since is not None
 
     def step(self) -> None:
@@ -91,22 +93,22 @@ class Drain:
             self._free_since = None
         elif self._free_since is None:
             self._free_since = time.monotonic()
-        # Whatever takers send off at their end, such as what Sentry has gathered, has a moment.
+        # Takers have some time to send data at their end, such as the events of Sentry.
         leaving = takers.pids and not late and time.monotonic() - (self._free_since or 0.0) < LEAVING_SECONDS
         over = self._late_since is not None and time.monotonic() - self._late_since > SETTLING_SECONDS
         if (over or not (busy or leaving)) and celery_state.should_stop is None and self._has_settled():
             celery_state.should_stop = 0
 
     def _is_busy(self, shown: Shown) -> bool:
-        # Also one that holds nothing, until it has left: it may be about to ask.
+        # Also a taker without a run, until it has exited: it may be about to ask for one.
         if shown.state is TakerState.FREE:
             return False
         tokens = [token for token in (shown.held, shown.asked) if token]
-        # In this process, what was handed back goes on until it ends.
+        # Runs in this process go on until they end, even after they were handed back.
         return self._takers.enforced or not tokens or any(token not in self._given for token in tokens)
 
     def _has_settled(self) -> bool:
-        """Whether what became of attempts is written, or is given up."""
+        """Return whether all outcomes are written or given up."""
         if not self._state.settler.busy:
             return True
         if self._late_since is None or time.monotonic() - self._late_since < SETTLING_SECONDS:
@@ -122,7 +124,7 @@ class Drain:
         log.info("stopping: no new work; %d running, which get %gs", running, grace)
 
     def _stop_taking(self) -> None:
-        """Take no more messages of plain clients; once for each consumer: a lost connection leads to a new one."""
+        """Stop consuming messages of plain clients, once per consumer: a lost connection creates a new one."""
         consumer = self._consumer.task_consumer
         if consumer is self._cancelled:
             return
@@ -136,7 +138,7 @@ class Drain:
             log.warning("could not hand back waiting messages, their leases will run out: %s", error)
 
     def _hand_back(self) -> None:
-        """End what runs, and give it back: dead before it is given away, so that it never runs twice at once."""
+        """End the active runs, and hand them back once they are dead, so that no run is active twice."""
         running = [ShownAttempt.of(index, shown) for index, shown in self._takers.board.running()]
         running = [attempt for attempt in running if attempt.token not in self._given]
         if not running:
@@ -147,7 +149,7 @@ class Drain:
             for attempt in running:
                 self._endings.end(attempt, Cause.HANDED_BACK, signal.SIGKILL)
             return
-        # Nobody can end them but this process, which is about to end.
+        # Only this process can end them, and it is about to end.
         tokens = [attempt.token for attempt in running]
         try:
             self._state.shared.claims.hand_back(tokens, detail=HANDED_BACK)

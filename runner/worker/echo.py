@@ -14,10 +14,10 @@ Line = tuple[int, str | None, str]
 
 
 class Echo:
-    """Passes lines on to a descriptor, standard error by default.
+    """Writes lines to a descriptor, standard error by default.
 
-    ``form`` is ``text`` (as Celery's log: time, level, and job, id and attempt), ``json`` (an object a line), or
-    ``plain`` (as they were written).
+    ``form`` is ``text`` (as in Celery's log: time, level, job, id, and attempt), ``json`` (one object per line), or
+    ``plain`` (unchanged).
     """
 
     def __init__(self, form: str = "text", descriptor: int = 2) -> None:
@@ -26,7 +26,7 @@ class Echo:
         self._descriptor = descriptor
 
     def lines(self, run_id: str, job: str, attempt: int, lines: Sequence[Line]) -> None:
-        """Pass on what an attempt wrote."""
+        """Write the lines of an attempt."""
         if self._form == "plain":
             self.plain([text for _, _, text in lines])
         elif self._form == "json":
@@ -34,17 +34,17 @@ class Echo:
         else:
             name = f"{job} {run_id[:8]}#{attempt}"
             heads = ((f"[{_clock(at)}: {level or 'OUTPUT'}/{name}]", text) for at, level, text in lines)
-            # Each line of a record, such as those of a traceback: whoever looks for a run finds all of it.
+            # The prefix is on each line of a record, such as a traceback, so that a search for a run finds all of them.
             self.plain([printable(f"{head} {line}") for head, text in heads for line in text.split("\n")])
 
     def plain(self, lines: Sequence[str]) -> None:
-        """Pass on lines as they are."""
+        """Write lines unchanged."""
         data = "".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace")
         try:
             while data:
                 data = data[os.write(self._descriptor, data) :]
         except OSError:
-            # A closed or full standard error is the worker's trouble, not the job's.
+            # A closed or full standard error is a problem of the worker, not of the job.
             return
 
 

@@ -1,6 +1,6 @@
-"""Ends attempts from outside: for a limit of their job, by a revocation, or because their claim is gone.
+"""End attempts from outside: because of a limit of their job, a revocation, or a lost claim.
 
-What follows is settled once the process is dead (``dead_takers.py``).
+The outcome is settled once the process is dead (``dead_takers.py``).
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from runner.worker.takers import Takers
 log = get_logger("runner.worker.supervision")
 
 TERMINATE_GRACE = 1.5
-"""Seconds between the signal that was asked for and SIGKILL."""
+"""Seconds between the requested signal and SIGKILL."""
 
 SUSPICION_SECONDS = 1.0
-"""How long a run must go on after its claim is gone, before its process is ended: a taker that has just settled a run
-shows the next one a moment later."""
+"""Seconds that a run must go on without a claim before its process is ended: a taker that has just settled a run shows
+the next one slightly later."""
 
 Running = list[tuple[int, Shown]]
-"""The board places of takers that perform a run, with what each place shows."""
+"""The board slots of takers that are performing a run, with their content."""
 
 
 class Endings:
@@ -50,24 +50,24 @@ class Endings:
         self._takers = takers
         self._board = takers.board
         self._causes: dict[str, tuple[Cause, ShownAttempt]] = {}
-        """Tokens of the attempts that are being ended, and why."""
+        """The tokens of the attempts that are being ended, with the reasons."""
         self._ending = threading.Lock()
         self._timed_out: set[str] = set()
-        """Tokens of the attempts whose soft limit has passed."""
-        # A taker that waits until a replica has an outcome holds nothing any more, and shows the run.
+        """The tokens of the attempts that have passed their soft limit."""
+        # A taker that waits until a replica has an outcome has no claim, but still shows the run.
         replicated = shared.settings.durability != "local"
         # Twice, if the script has to be sent to the server first.
         self._suspicion = SUSPICION_SECONDS + (2 * CONFIRM_MILLISECONDS / 1000 if replicated else 0.0)
         self._suspects: dict[str, float] = {}
-        """Tokens whose claim is gone, and since when."""
+        """The tokens of lost claims, with the times of the loss."""
         self.memory = MemoryWatch()
         self._peaks: dict[str, int] = {}
-        """Tokens of the attempts that are ended for their memory, and the most bytes that they held."""
+        """The tokens of the attempts that are ended for their memory, with their peaks (bytes)."""
 
     def end(self, attempt: ShownAttempt, cause: Cause, signum: int) -> bool:
-        """End the process group of an attempt; return False if it is already being ended, or is over.
+        """End the process group of an attempt; return False if it is already being ended or is over.
 
-        A taker whose attempt has ended performs another run by now, so nothing is done to it.
+        A taker whose attempt is over may be performing another run, so it is left alone.
         """
         with self._ending:
             if attempt.token in self._causes:
@@ -75,7 +75,7 @@ class Endings:
             if self._takers.enforced:
                 slot = self._board.slot(attempt.index)
                 slot.end(True)
-                # After that: the taker shows that it asks for another run, and then looks. One sees the other.
+                # Only then: the taker shows its next request before it checks, so one of the two sees the other.
                 shown = slot.read()
                 if shown.state is not TakerState.RUNNING or shown.held != attempt.token:
                     slot.end(False)
@@ -96,7 +96,7 @@ class Endings:
         return None if cause is None or attempt is None else Ended(cause, attempt, peak)
 
     def due(self) -> Iterator[float]:
-        """Yield when something is to be done (``time.monotonic``), while a taker is busy."""
+        """Yield the times of the next actions (``time.monotonic``), while a taker is busy."""
         yield time.monotonic() + self.memory.pause
         for _, shown in self._board.running():
             if shown.held in self._causes:
@@ -109,7 +109,7 @@ class Endings:
     # -- limits
 
     def enforce(self, now: float) -> None:
-        """End what has reached a limit of its job, and what goes on though its claim is gone."""
+        """End attempts that have reached a limit of their job, or that go on without a claim."""
         running = self._board.running()
         for index, shown in running:
             if shown.hard and now >= shown.hard:
@@ -139,7 +139,7 @@ class Endings:
             self._peaks[exceeded.token] = exceeded.peak
             self.end(ShownAttempt.of(index, shown), Cause.OUT_OF_MEMORY, signal.SIGKILL)
             if exceeded.token not in self._causes:
-                del self._peaks[exceeded.token]  # it has ended meanwhile
+                del self._peaks[exceeded.token]  # the attempt has ended meanwhile
                 continue
             _tell_of(exceeded, shown)
             for pid in exceeded.members - {shown.pid}:
@@ -149,7 +149,7 @@ class Endings:
     # -- claims
 
     def suspect(self, gone: Iterable[str]) -> None:
-        """Note the tokens whose claims are gone."""
+        """Record the tokens of lost claims."""
         now = time.monotonic()
         for token in gone:
             self._suspects.setdefault(token, now)
@@ -169,8 +169,8 @@ class Endings:
     # -- revocations
 
     def terminate(self, terminating: Mapping[str, str]) -> None:
-        """End runs: their ids, and the names of the signals that they get first."""
-        # By claim, not by id: a run that was lost to this worker may have come back to it while the zombie still runs.
+        """End runs, given their ids and the names of the first signals."""
+        # By claim, not by id: this worker may have lost a run and received it again while the old attempt still runs.
         for index, shown in self._board.running() if terminating else ():
             name = terminating.get(shown.run_id)
             if name is None or shown.held in self._causes:

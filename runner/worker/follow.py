@@ -1,4 +1,4 @@
-"""Report when files may have changed: at once where the system tells, otherwise by looking at intervals."""
+"""Report possible file changes: at once where the system notifies, otherwise by polling."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from celery.utils.log import get_logger
 log = get_logger(__name__)
 
 TURN_SECONDS = 0.25
-"""Between two turns in which nothing was heard of."""
+"""Seconds between two turns without a change."""
 
 _QUIET_MS = 25
-"""Changes that come closer to each other are one."""
+"""Changes within this time count as one."""
 _LONGEST_QUIET_MS = 200
-"""A stream of changes is looked at so often."""
+"""Seconds between reports during a stream of changes."""
 
 Filter = Callable[[Any, str], bool]
 
 
 def follow(paths: Sequence[Path], ended: threading.Event, wanted: Filter | None = None) -> Iterator[bool]:
-    """Yield True when something changed below ``paths``, False when a turn has passed without; until ``ended``.
+    """Yield True after a change below ``paths`` and False after a turn without one, until ``ended``.
 
-    A folder that is replaced is followed again. Where the system cannot tell (no inotify left, a folder that is not
-    there), every turn is False: the caller looks for itself.
+    A replaced folder is followed again. Where the system cannot notify (no inotify watches left, a missing folder),
+    every turn is False, and the caller has to check the files.
     """
     told = False
     while not ended.is_set():
@@ -50,7 +50,7 @@ def follow(paths: Sequence[Path], ended: threading.Event, wanted: Filter | None 
 def _watch(paths: Sequence[Path], ended: threading.Event, wanted: Filter | None) -> Iterator[object]:
     from watchfiles import watch  # start-up time: only workers follow files
 
-    # It counts changes, and those of editors' backups too.
+    # watchfiles logs the number of changes, including those of editors' backup files.
     logging.getLogger("watchfiles").setLevel(logging.WARNING)
     return watch(
         *paths,

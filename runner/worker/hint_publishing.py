@@ -1,7 +1,7 @@
-"""Publishes hints of runs that no client hands over: retries, due runs, what was handed back, hooks, steps of flows.
+"""Publish the hints for runs that no client hands over: retries, due runs, returned runs, hooks, and steps of flows.
 
-Each worker with RabbitMQ has such a thread. It waits at ``NS:ring:@hints`` in Redis, which wakes one worker, and takes
-what is due from ``NS:hints``, also what a client did not get confirmed within 10 s.
+Each worker with RabbitMQ has such a thread. It waits for ``NS:ring:@hints`` in Redis, which wakes one worker, and takes
+the due hints from ``NS:hints``, including those that a client did not get confirmed within 10 s.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from runner.worker.waiter import Bell
 log = get_logger(__name__)
 
 AWAY_PAUSE = 1.0
-"""Seconds before the next try while Redis or RabbitMQ is away."""
+"""Seconds until the next try while Redis or RabbitMQ is unreachable."""
 
 
 class HintPublishing(threading.Thread):
@@ -32,8 +32,8 @@ class HintPublishing(threading.Thread):
 
     Args:
         connect: returns a client.
-        ledger: returns a ledger of this thread's own.
-        settings: of the project.
+        ledger: returns a ledger for this thread.
+        settings: the settings of the project.
     """
 
     def __init__(self, connect: Callable[[], redis.Redis], ledger: Callable[[], Ledger], settings: Settings) -> None:
@@ -63,7 +63,7 @@ class HintPublishing(threading.Thread):
         ledger.close()
 
     def _publish(self, ledger: Ledger) -> bool:
-        """Publish what is due; return whether RabbitMQ has confirmed it all."""
+        """Publish the due hints; return whether RabbitMQ has confirmed all of them."""
         done: list[Hint] = []
         while True:
             due = take_due(ledger, MOST_AT_ONCE, done)

@@ -1,9 +1,9 @@
-"""Waits for hints of RabbitMQ on behalf of all idle takers of a worker; with AMQP, in place of ``waiter.py``.
+"""Wait for hints from RabbitMQ for all idle takers of a worker. With AMQP, this replaces ``waiter.py``.
 
-As many hints are accepted as there are takers, and only while one of them is idle. A hint wakes one taker, and is
-acknowledged as soon as that taker has asked the ledger: from then on the lease of what it took is the truth, however
-long the run lasts. A hint for which no taker is idle goes back to RabbitMQ, for another worker. While RabbitMQ is away,
-each beat of this worker wakes takers for what waits.
+A worker accepts as many hints as it has takers, and only while one of them is idle. A hint wakes one taker and is
+acknowledged as soon as this taker has asked the ledger: from then on the lease of its run counts, however long the run
+takes. A hint without an idle taker goes back to RabbitMQ, for another worker. While RabbitMQ is unreachable, each beat
+of this worker wakes takers for waiting runs.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ from runner.worker.takers import Takers, Woken
 log = get_logger(__name__)
 
 LOOK_SECONDS = 1.0
-"""How long a wait for hints, or for an idle taker, lasts before something else is looked at."""
+"""Seconds to wait for hints or for an idle taker before checking anything else."""
 
 ASK_SECONDS = 0.01
-"""Between two looks whether a woken taker has asked."""
+"""Seconds between two checks whether a woken taker has asked."""
 
 LONGEST_ASK = 5.0
-"""Seconds after which a hint goes back whose taker has not asked."""
+"""Seconds after which a hint goes back if its taker has not asked."""
 
 AWAY_PAUSE = 1.0
-"""Seconds before the next try while RabbitMQ is away."""
+"""Seconds until the next try while RabbitMQ is unreachable."""
 
 REFUSED_PAUSE = 30.0
-"""Seconds before a queue is tried again that RabbitMQ refuses to this user."""
+"""Seconds until the next try of a queue that this user may not use."""
 
 HEARTBEAT = 20.0
-"""Seconds; RabbitMQ gives what a silent connection holds to others after twice that."""
+"""The heartbeat (seconds); RabbitMQ redelivers the messages of a silent connection after twice this time."""
 
 MOST_PREFETCHED = 1000
 
@@ -55,9 +55,9 @@ class HintWaiter(threading.Thread):
     """The waiter of one worker.
 
     Args:
-        settings: of the project.
-        taken: returns the queues that are taken from now.
-        takers: whom to wake.
+        settings: the settings of the project.
+        taken: returns the queues that are consumed now.
+        takers: the takers to wake.
     """
 
     def __init__(self, settings: Settings, taken: Callable[[], Sequence[str]], takers: Takers) -> None:
@@ -67,11 +67,11 @@ class HintWaiter(threading.Thread):
         self._renewed = False
         self._away = False
         self._refused: dict[str, float] = {}
-        """Queues that this user may not use, and when they are tried again (monotonic)."""
+        """The queues that this user may not use, with the times of the next try (monotonic)."""
         self._connection: Connection | None = None
 
     def run(self) -> None:
-        """Wait and wake until the worker ends."""
+        """Wait for hints and wake takers until the worker ends."""
         while not self._ended.is_set():
             if not self._takers.wait_for_idle(LOOK_SECONDS):
                 continue
@@ -80,7 +80,7 @@ class HintWaiter(threading.Thread):
             except (RunnerError, *FAILURES) as error:
                 self._say_away(error)
             except Exception:
-                # Beats wake takers meanwhile.
+                # Meanwhile, beats wake takers.
                 log.exception("the wait for hints failed, will try again")
             self._ended.wait(AWAY_PAUSE)
 
@@ -98,7 +98,7 @@ class HintWaiter(threading.Thread):
             log.info("RabbitMQ is back")
         self._away = False
         try:
-            # Hints of what came while nobody listened may have expired.
+            # Hints that came while nobody listened may have expired.
             self._takers.wake_all()
             while not self._ended.is_set():
                 if self._renewed:
@@ -116,13 +116,13 @@ class HintWaiter(threading.Thread):
             close_quietly(connection)
 
     def renew(self) -> None:
-        """Listen to other queues from now on."""
+        """Consume other queues from now on."""
         self._renewed = True
 
     def end(self) -> None:
         """End the thread."""
         self._ended.set()
-        # Shut down, not closed: the thread may be reading from it, and then sees its end.
+        # Shut down, not closed: the thread may be reading from it and then sees the end.
         with contextlib.suppress(OSError, AttributeError):
             self._connection.transport.sock.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]
 
@@ -148,7 +148,7 @@ class _Listener:
         self._declared: set[str] = set()
         self._heard: deque[_Heard] = deque()
         self._surplus: list[int] = []
-        """Hints for which no taker was idle."""
+        """The hints without an idle taker."""
 
     def consume(self, taken: Sequence[str]) -> None:
         """Consume the hints of these queues."""
@@ -160,7 +160,7 @@ class _Listener:
                     self._refuse(queue, error)
                 except ChannelError as error:
                     self._refuse(queue, queues.no_permission(self._settings, queue, error))
-                    # The channel is gone, and its consumers with it; what was not acknowledged is in RabbitMQ again.
+                    # The channel and its consumers are gone; unacknowledged hints are in RabbitMQ again.
                     self._channel = None
                     self._tags.clear()
                     self._heard.clear()
@@ -175,7 +175,7 @@ class _Listener:
             self._channel.basic_qos(0, min(self._takers.count, MOST_PREFETCHED), False)
         tag = f"{queue}.{next(self._numbers)}"
         self._tags[queue] = tag
-        # The first time the answer is waited for: it may be a refusal.
+        # Wait for the answer the first time, because it may be a refusal.
         self._channel.basic_consume(
             queues.queue_name(self._settings.namespace, queue),
             consumer_tag=tag,
@@ -193,12 +193,12 @@ class _Listener:
         self._refused[queue] = time.monotonic() + REFUSED_PAUSE
 
     def quiet(self) -> None:
-        """Stop consuming, and give back what nobody was woken for."""
+        """Stop consuming, and return the hints without a woken taker."""
         channel = self._channel
         if channel is None:
             return
         for queue, consumer in list(self._tags.items()):
-            # What is on its way comes before the answer.
+            # Hints on their way come before the answer.
             channel.basic_cancel(consumer)
             self._tags.pop(queue, None)
         for tag in self._surplus:
@@ -206,7 +206,7 @@ class _Listener:
         self._surplus.clear()
 
     def drain(self, seconds: float) -> None:
-        """Receive hints, for so long at most, and acknowledge those whose takers have asked.
+        """Receive hints for at most this time, and acknowledge those whose takers have asked.
 
         Raises:
             amqp.AMQPError, OSError: the connection fails.
@@ -216,7 +216,7 @@ class _Listener:
         with contextlib.suppress(TimeoutError, BlockingIOError):
             while True:
                 self._connection.drain_events(timeout=wait)
-                # More may have come with it.
+                # More hints may have come with it.
                 wait = 0.0
         if self._surplus:
             if self._takers.idle:

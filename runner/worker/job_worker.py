@@ -1,6 +1,6 @@
-"""The worker program: Celery's own, that prepares the project before it takes work.
+"""The worker program: Celery's worker, which also prepares the project before it takes runs.
 
-Celery's signals would be the usual place for this, but they swallow what a receiver raises.
+Celery's signals would be the usual place for this, but they swallow exceptions of receivers.
 """
 
 from __future__ import annotations
@@ -56,24 +56,24 @@ class JobWorker(Worker):
     app: RunnerApp
     pool_cls: Any
     runner_state: WorkerState
-    """What this worker knows: its steps find it by ``state_of``."""
+    """The state of this worker; its bootsteps get it from ``state_of``."""
 
     def on_before_init(self, *, log_form: str = "text", reload_code: bool = False, **options: object) -> None:
-        """Note how the log is written, and whether code is reloaded."""
+        """Record the log format, and whether code is reloaded."""
         self._log_form, self._reload_code = log_form, reload_code
         super().on_before_init(**options)
 
     def on_init_blueprint(self) -> None:
-        """Prepare: nothing is connected yet, no child is forked.
+        """Prepare the project, before connecting and forking.
 
         Raises:
-            InvalidSettings: the pool cannot honor what a job declares, or ``setup`` fails.
+            InvalidSettings: the pool does not support an option of a job, or ``setup`` fails.
         """
         super().on_init_blueprint()
         app, settings = self.app, self.app.runner_settings
         app.in_worker = True
         app.steps["consumer"].update((Supervise, Reload, Archiving, PlainControl, Announce))
-        # What a job starts finds the project as its worker did.
+        # Processes that a job starts find the same project.
         os.environ |= project_variables(settings.project, found=settings.found)
         pool = str(self.pool_cls.__module__).rpartition(".")[2]
         pool_of(pool)
@@ -100,7 +100,7 @@ class JobWorker(Worker):
             state.generators = Generators()
             state.collector = Collector(app.open_ledger, settings.limits, Echo(state.log_form))
         else:
-            # Jobs run in this process, and fork from it.
+            # Jobs run in this process and fork from it.
             reset_signals_in_forks()
         warn_of_losses(app)
         warn_of_namesake(app, self.hostname)
@@ -131,7 +131,7 @@ class JobWorker(Worker):
 
     def _prepare_queues(self, state: WorkerState) -> None:
         app, settings = self.app, self.app.runner_settings
-        # Takers take the runs. What plain clients send is taken in here.
+        # Takers take the runs. Messages of plain clients are received here.
         if settings.on_amqp:
             from runner.delivery.amqp.inbox import inbox as rabbitmq_inbox  # start-up time: few projects have RabbitMQ
 
@@ -155,20 +155,20 @@ class JobWorker(Worker):
         }
 
     def stats(self) -> Words:
-        """Return the answer to ``inspect stats`` and Flower, without passwords and objects of this process."""
+        """Return the answer to ``inspect stats`` and Flower, without passwords and internal objects."""
         told: Words = super().stats()
         broker = told.get("broker")
         if isinstance(broker, dict):
             options = broker.get("transport_options") or {}
             plain = {name: value for name, value in options.items() if isinstance(value, str | int | float)}
-            # Kombu has the whole URL for a host where the transport is not one of its own.
+            # For a transport that is not its own, Kombu uses the whole URL as the host.
             shown = {"hostname": mask(str(broker.get("hostname"))), "alternates": [], "transport_options": plain}
             told["broker"] = {**broker, **shown}
         return told
 
 
 def warn_of_losses(app: RunnerApp) -> None:
-    """Log which settings of the server lose data. If it is away, the worker waits for it, and this is left out."""
+    """Log the server settings that can lose data. Skipped while the server is unreachable."""
     ledger = app.open_ledger()
     try:
         for finding in losing_settings(ledger):
@@ -180,7 +180,7 @@ def warn_of_losses(app: RunnerApp) -> None:
 
 
 def refuse_permissions(app: RunnerApp) -> None:
-    """Refuse to start where the user of Redis, or of RabbitMQ, lacks a permission. What is away is waited for.
+    """Raise an error if the user of Redis or RabbitMQ lacks a permission. An unreachable server is waited for.
 
     Raises:
         InvalidSettings: with all that are missing.

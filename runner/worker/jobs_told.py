@@ -14,7 +14,7 @@ from runner.catalog.steps import step_specs
 
 def changes(app: RunnerApp, catalog: Catalog, names: Iterable[str], removed: Iterable[str]) -> Words:
     """Return the changes of a worker's jobs."""
-    # A job of a step is made of its flow's entry, which has changed with any of its steps.
+    # The job of a step is built from its flow's entry, which changes with any of its steps.
     declared = (name for name in names if "/" not in name)
     entries = [[list(entry), file] for entry, file in map(catalog.jobs.entry, declared)]
     return {
@@ -26,7 +26,7 @@ def changes(app: RunnerApp, catalog: Catalog, names: Iterable[str], removed: Ite
 
 
 def take_over(shared: SharedState, changed: Words) -> None:
-    """Put in force what :func:`changes` has told; nothing is imported for a job here."""
+    """Apply the message of :func:`changes`, without importing code of jobs."""
     app = shared.app
     for entry, file in changed["jobs"]:
         job = build(Entry(*entry), file)

@@ -1,6 +1,6 @@
-"""The jobs of a worker, as its files have them: what changed is read, and put in force while the worker runs.
+"""The jobs of a worker from its files: changes are read and applied while the worker runs.
 
-What runs goes on as it started. Nothing is imported for a job here: the process that runs it does.
+Active runs go on as they started. Code of jobs is not imported here but in the process that runs it.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ from runner.worker.jobs_told import changes
 log = get_logger("runner.worker.reload")
 
 APPLY_PAUSE = 1.0
-"""Seconds before the next try to put in force what could not be."""
+"""Seconds until the next try to apply changes after a failure."""
 
 MOST_PATIENCE = 5.0
-"""Seconds that a run waits for files to settle; then it goes by the jobs in force."""
+"""Seconds that a run waits for files to settle before it uses the jobs in force."""
 
 PROBLEMS_TOLD = 5
-"""Problems that the worker's record names."""
+"""The maximum number of problems in the worker's record."""
 
 _DIGESTS_REMEMBERED = 4096
 _NAMES_TOLD = 10
 
 
 class LiveFiles:
-    """The jobs of a worker as its files have them. Safe to use from several threads.
+    """The jobs of a worker from its files. Thread-safe.
 
     Args:
-        shared: what the worker and its takers know.
+        shared: the state that the worker shares with its takers.
         pool: the name of Celery's pool.
-        hand_over: passes on what has changed.
+        hand_over: passes changes on.
     """
 
     def __init__(self, shared: SharedState, pool: str, hand_over: Callable[[Words], None]) -> None:
@@ -65,11 +65,11 @@ class LiveFiles:
         """The last catalog that was sent to takers."""
         self._new: Catalog | None = None
         self._apply_at = 0.0
-        """When what could not be put in force is tried again."""
+        """The time of the next try to apply changes."""
         self._looked_for: OrderedDict[tuple[str, str], float] = OrderedDict()
-        """The time of the first look for a digest of a job."""
+        """The time of the first check for a digest of a job."""
         self._unsettled_at = 0.0
-        """When files began to be unsettled."""
+        """The time since which files are unsettled."""
         self._refused: dict[str, str] = {}
         self._since = round(time.time() * 1000)
         self._digest = catalog_digest(app.catalog.digests())
@@ -77,11 +77,11 @@ class LiveFiles:
         self._told = frozenset(self._problems)
         self._known = ""
         self.published = ""
-        """The digest of the catalog that others can read in the ledger; empty until the first is written."""
+        """The digest of the catalog in the ledger; empty until the first one is written."""
 
     @property
     def unsettled(self) -> bool:
-        """Whether files should be looked at again in a moment, or what they say is not in force yet."""
+        """Return whether files should be checked again soon, or their changes are not applied yet."""
         return self._live.unsettled or self._new is not None
 
     @property
@@ -100,20 +100,20 @@ class LiveFiles:
         }
 
     def look(self) -> None:
-        """Read what changed in the files; what follows is put in force by :meth:`apply`."""
+        """Read changed files; :meth:`apply` then applies the changes."""
         with self._mutex:
             if not self.unsettled:
                 self._unsettled_at = time.monotonic()
             self._look_at_settings()
             if self._live.look():
-                # Built here, so that the main loop need not.
+                # Built here instead of in the main loop.
                 for name in _changed(self._app.catalog, self._live.catalog):
                     self._live.catalog.jobs[name]
                 self._new = self._live.catalog
             self._tell_problems()
 
     def look_for(self, name: object, digest: object) -> Looked:
-        """Look because of a run with another digest, once for each unless files are being written. Never raises."""
+        """Reload the files because of a run with another digest, once each. Never raises."""
         if not isinstance(name, str) or not isinstance(digest, str):
             return Looked.SAME
         key = (name[:100], digest[:100])
@@ -127,9 +127,9 @@ class LiveFiles:
             try:
                 self.look()
             except Exception:
-                # Whatever is in a file: the jobs that are in force go on.
+                # Whatever is in a file, the jobs in force stay.
                 log.exception("files of jobs could not be read; what was read before stays in force")
-                # The run is looked at once more; then it goes by what is in force.
+                # The run is checked once more and then uses the jobs in force.
                 return Looked.SAME if again else Looked.UNSETTLED
             if name in self.apply():
                 return Looked.CHANGED
@@ -137,10 +137,10 @@ class LiveFiles:
             return Looked.UNSETTLED if self.unsettled and waited < MOST_PATIENCE else Looked.SAME
 
     def apply(self) -> frozenset[str]:
-        """Put in force what was read; return the names of the jobs that changed. Never raises.
+        """Apply the changes; return the names of the changed jobs. Never raises.
 
-        Whoever comes first does it, the main loop or the supervision, under the mutex. Others may read meanwhile: each
-        job, and the catalog, is replaced in one step.
+        The main loop or the supervision does this, under the mutex. Other threads may read meanwhile, because each job
+        and the catalog are replaced atomically.
         """
         if not self._has_news:
             return frozenset()
@@ -176,7 +176,7 @@ class LiveFiles:
         return frozenset((*added, *changed, *removed))
 
     def _accepts(self, new: Catalog, name: str) -> bool:
-        """Whether a job can be run here; log what is to be known of it."""
+        """Return whether this worker can run a job; log the reason if not."""
         job = new.jobs[name]
         self._refused.pop(name, None)
         if self._pool != "prefork" and job.needs_prefork:
@@ -224,10 +224,10 @@ class LiveFiles:
             log.warning("runner.yaml changed: its defaults and calendars apply from now on, the rest after a restart")
         self._live.follow(replace(self._settings, defaults=new.defaults, calendars=new.calendars))
 
-    # -- what others read
+    # -- publishing
 
     def tell(self, ledger: Ledger) -> None:
-        """Write the jobs that this worker runs to the ledger, or keep them there.
+        """Write the jobs of this worker to the ledger, or keep them there.
 
         Raises:
             Unavailable: Redis cannot be reached.
@@ -244,7 +244,7 @@ class LiveFiles:
 
     @property
     def untold(self) -> bool:
-        """Whether others cannot read yet what this worker runs."""
+        """Return whether the jobs of this worker are not in the ledger yet."""
         return self.published != self._digest or self._known != self._shared.known.digest
 
 

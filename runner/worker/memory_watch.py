@@ -1,8 +1,8 @@
-"""Finds the runs that hold more memory than their jobs allow (``memory:`` of a job).
+"""Find the runs that use more memory than their jobs allow (``memory:`` of a job).
 
-A look is cheap while nothing is wrong: it adds up the RSS of the processes that were known last, which the kernel has
-at hand. PSS, which counts, is never more than that, and is measured only for a run whose sum is above its limit. New
-processes are found in the process table, which is read now and then.
+A check is cheap while nothing is wrong: it adds up the RSS of the known processes, which the kernel provides quickly.
+The limit applies to PSS, which is never larger and is measured only if the sum is above the limit. New processes are
+found in the process table, which is read from time to time.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from runner.model.job import JobSpec
 from runner.process.memory import family, memory_of, process_table, rss
 
 LOOK_SECONDS = 0.1
-"""Between two looks: what a run allocates meanwhile, it holds beyond its limit."""
+"""Seconds between two checks, during which a run can exceed its limit."""
 
 EXPECT_SECONDS = 1.0
-"""How long to look for the next run with a limit."""
+"""Seconds to keep checking for the next run with a limit."""
 
 PAUSES = (0.2, 2.0)
-"""The least and the most seconds between two readings of the process table. In between, 50 times what one takes."""
+"""The minimum and maximum seconds between two readings of the process table; in between, 50 times its duration."""
 
 REST = 5
-"""A run near its limit is measured again after this many times the duration of the last measurement."""
+"""A run near its limit is measured again after this multiple of the duration of the last measurement."""
 
 
 class Exceeded(NamedTuple):
-    """A run that held more memory than its job allows. ``peak`` is the most that was measured, in bytes.
+    """A run that exceeded its memory limit. ``peak``: the largest measurement (bytes).
 
-    ``members`` are its processes. Not all of them need be in the process group that ends with the run.
+    ``members``: its processes, of which some may be outside of the run's process group.
     """
 
     pid: int
@@ -45,13 +45,13 @@ class Exceeded(NamedTuple):
 
 @dataclass(slots=True)
 class _Run:
-    """A run under watch."""
+    """A watched run."""
 
     pid: int
     job: JobSpec
     limit: int
     allowance: int
-    """Up to this sum of RSS, its memory cannot have passed the limit since it was last measured."""
+    """The sum of RSS up to which its memory cannot have passed the limit since the last measurement."""
     groups: set[int]
     members: set[int] = field(default_factory=set)
     peak: int = 0
@@ -59,7 +59,7 @@ class _Run:
 
 
 class MemoryWatch:
-    """Watches the runs of one worker. Called by one thread."""
+    """Watches the runs of one worker. Not thread-safe."""
 
     def __init__(self) -> None:
         self._runs: dict[str, _Run] = {}
@@ -69,19 +69,18 @@ class MemoryWatch:
 
     @property
     def pause(self) -> float:
-        """The seconds until the next look; infinite while no run has a limit."""
+        """Return the seconds until the next check; infinite while no run has a limit."""
         return LOOK_SECONDS if self._runs or time.monotonic() < self._expects_until else math.inf
 
     def expect(self) -> None:
-        """Look for a while: a run with a limit has begun, and others may follow it."""
+        """Keep checking for a while: a run with a limit has begun, and others may follow."""
         self._expects_until = time.monotonic() + EXPECT_SECONDS
 
     def look(self, held: Iterable[tuple[int, JobSpec, str]]) -> list[Exceeded]:
-        """Return the runs to end; each is returned once. One of them may have ended since ``held`` was read.
+        """Return the runs to end, each once. Some may have ended since ``held`` was read.
 
         Args:
-            held: the runs that are performed now: the process that performs it, which leads a process group; the job;
-                the token of the claim.
+            held: the active runs: the process (which leads a process group), the job, and the token of the claim.
         """
         watched = {token: (pid, job) for pid, job, token in held if job.memory is not None}
         self._runs = {token: run for token, run in self._runs.items() if token in watched}
@@ -102,7 +101,7 @@ class MemoryWatch:
         table = process_table()
         for run in self._runs.values():
             run.members = family(table, run.groups)
-            # A group whose leader has ended is still the run's while it has members.
+            # A group without its leader still belongs to the run while it has members.
             run.groups = {run.pid, *(table[pid].group for pid in run.members)} & (run.groups | run.members)
             total = sum(table[pid].rss for pid in run.members)
             if not run.told and total > (run.limit if due else run.allowance):

@@ -1,7 +1,7 @@
-"""Settle attempts from the parent, for takers that died or were ended.
+"""Settle the attempts of takers that died or were ended, in the parent.
 
-A timeout, a terminated run, and a lost process are settled here, with the token of the attempt, once its process group
-is dead. That may take a while, and Redis may be away: a thread does it, and the lease is renewed meanwhile.
+Timeouts, terminated runs, and lost processes are settled here, with the token of the attempt, once its process group is
+dead. That may take a while, and Redis may be unreachable, so a thread does it while the lease is renewed.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ class Cause(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ShownAttempt:
-    """An attempt that a taker performs, as the board shows it."""
+    """An attempt as shown on the board."""
 
     index: int
-    """The taker's place."""
+    """The slot of the taker."""
     pid: int
     token: str
     run_id: str
@@ -59,29 +59,29 @@ class ShownAttempt:
 
     @classmethod
     def of(cls, index: int, shown: Shown) -> ShownAttempt:
-        """Return the attempt that a place shows."""
+        """Return the attempt in a board slot."""
         return cls(index, shown.pid, shown.held, shown.run_id, shown.job, shown.started, shown.soft, shown.hard)
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The facts about an attempt whose process was ended on purpose."""
+    """Data about an attempt whose process was ended on purpose."""
 
     cause: Cause
     attempt: ShownAttempt | None
-    """As it was shown then; None where the kernel has ended it."""
+    """The board slot at that time; None if the kernel ended it."""
     peak: int = 0
-    """The most bytes that it held, if it was ended for its memory."""
+    """The peak memory (bytes) if it was ended for its memory."""
 
 
 class Outcomes:
-    """Settles attempts, in the settler's thread.
+    """Settles attempts in the settler's thread.
 
     Args:
-        shared: what the worker knows.
-        head: says whether Celery's events are asked for.
-        send_event: sends one of them: its name, the id of the run, its fields.
-        flush: waits until the ledger has all that a process wrote.
+        shared: the state that the worker shares with its takers.
+        head: tells whether Celery's events are enabled.
+        send_event: sends an event: its name, the id of the run, and its fields.
+        flush: waits until the ledger has the output of a process.
     """
 
     def __init__(
@@ -97,20 +97,20 @@ class Outcomes:
         self._flush = flush
 
     def settle(self, shown: Shown, death: Death, ended: Ended | None) -> None:
-        """Settle what a taker has left that is dead.
+        """Settle the attempt of a dead taker.
 
         Args:
-            shown: its place on the board at that time.
-            death: how it died.
-            ended: why, if it was ended on purpose.
+            shown: the content of its board slot at that time.
+            death: its exit status.
+            ended: the reason, if it was ended on purpose.
         """
         cause = None if ended is None else ended.cause
-        # The template has ended it before it was reaped; from then on its number may be that of others.
+        # The template has ended the group before reaping its leader; after that, its id may be reused.
         await_group(death.pid)
         if self._flush is not None:
             self._flush(death.pid)
         if shown.asked:
-            # It may have got a run without knowing: nobody has performed any of it.
+            # It may have been granted a run without knowing, so no part of it was performed.
             self._shared.claims.hand_back_asked(shown.asked)
         if not shown.held:
             return
@@ -142,14 +142,14 @@ class Outcomes:
         return f"the run needed more than its memory{allowed}: its processes held {peak / 2**20:.0f} MiB"
 
     def _fail(self, attempt: ShownAttempt, reason: FailureReason, error: Exception, words: str) -> None:
-        """Settle an attempt that was killed for a limit of its job."""
+        """Settle an attempt that was killed because of a limit of its job."""
         failure = describe_exception(error, self._shared.settings.limits.traceback, message=words)
         attempts = self._shared.attempts
         decision = self._retry_of(attempt, error)
         if isinstance(decision, RetryAt):
             state, done = "RETRY", attempts.retry(attempt.run_id, attempt.token, decision.delay, failure)
         else:
-            # Of a step this leaves an entry in the outbox, to which the next beat comes at once.
+            # For a step, this adds an outbox entry, which the next beat handles at once.
             state, done = "FAILURE", bool(attempts.fail(attempt.run_id, attempt.token, str(reason), failure))
         if not done:
             attempts.tell_refused(attempt.run_id, state)
@@ -158,7 +158,7 @@ class Outcomes:
     def _retry_of(self, attempt: ShownAttempt, error: BaseException) -> object:
         """Return the decision of the retry policy; None if the job is gone.
 
-        It may have been removed while the run went on.
+        The job may have been removed during the run.
         """
         task = self._shared.app.job_task(attempt.job)
         if task is None:
@@ -192,7 +192,7 @@ class Outcomes:
         )
 
     def _tell(self, attempt: ShownAttempt, error: BaseException) -> None:
-        """Let the main loop send the event of an attempt's outcome, for monitors such as Flower."""
+        """Let the main loop send the event for an attempt's outcome, for monitors such as Flower."""
         if not self._head.sends_events:
             return
         with contextlib.suppress(RunnerError):
@@ -203,7 +203,7 @@ class Outcomes:
 
 
 def event_of(run: Run, error: BaseException) -> tuple[str, Words] | None:
-    """Return the event for a run whose attempt ended with ``error``: its name and its fields."""
+    """Return the event (name and fields) for a run whose attempt ended with ``error``."""
     if run.state is State.REVOKED:
         terminated = run.reason == "terminated"
         return "task-revoked", {

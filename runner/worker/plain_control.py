@@ -1,8 +1,8 @@
-"""Answers remote control of plain Celery clients, which know no namespace.
+"""Answer remote control of plain Celery clients, which do not know the namespace.
 
-A second mailbox beside Celery's own, with the names that a Celery app has by default. All projects on one Redis hear
-what is sent there: so it answers the commands that look, and revokes in the ledger, and does no more where
-``worker.remote_control`` is ``full``.
+This is a second mailbox next to Celery's own, with the default names of a Celery app. All projects on one Redis receive
+its commands. So it only answers read-only commands and revokes runs in the ledger, even if ``worker.remote_control`` is
+``full``.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from runner.worker.remote_control import plain_commands
 
 
 class PlainMailbox(Mailbox):
-    """The mailbox of plain clients. Projects share it, and each worker of each has a queue of its own at it."""
+    """The mailbox of plain clients. Projects share it, and each worker has its own queue."""
 
     def __init__(self, consumer: Consumer) -> None:
         self.project = consumer.app.conf.control_exchange
         super().__init__(PLAIN_CONTROL, type="fanout", accept=["json"], serializer="json", clock=consumer.app.clock)
 
     def get_queue(self, hostname: str) -> Queue:
-        """Return the queue of a worker; workers of two projects on one host may have the same name."""
+        """Return the queue of a worker. Workers of two projects on one host may have the same name."""
         return super().get_queue(f"{hostname}.{self.project}")
 
 
@@ -45,7 +45,7 @@ class PlainPidbox(Pidbox):
         self.node = mailbox.Node(consumer.hostname, handlers=plain_commands(), state=self.node.state)
 
     def on_message(self, body: object, message: object) -> None:
-        """Answer; say nothing to what workers of other Celery apps tell one another."""
+        """Answer a command; ignore messages between workers of other Celery apps."""
         method = body.get("method") if isinstance(body, Mapping) else None
         if isinstance(method, str) and method in ASKED_IN_PASSING:
             return
@@ -53,19 +53,19 @@ class PlainPidbox(Pidbox):
 
 
 class RedisPlainPidbox(PlainPidbox):
-    """The same where Redis is the broker."""
+    """The mailbox of a worker if Redis is the broker."""
 
     _own: Pidbox | None = None
-    """The mailbox of the project, which Celery has made."""
+    """The mailbox of the project, created by Celery."""
 
     def reset(self) -> None:
-        """Begin anew with both mailboxes, since the channel that they share is closed."""
+        """Restart both mailboxes, because their shared channel is closed."""
         self.stop(self.c)
         self._reset_own()
         self.start(self.c)
 
     def start(self, c: Consumer) -> None:
-        """Listen by the channel of the project's own mailbox, and answer by another: one connection subscribes."""
+        """Listen on the channel of the project's mailbox and answer on another, so that one connection subscribes."""
         own = c.blueprint[Control.name].box
         if own is not self._own:
             self._own, self._reset_own = own, own.reset
@@ -83,7 +83,7 @@ class PlainControl(bootsteps.StartStopStep):
     requires = (Control,)
 
     def include_if(self, consumer: Consumer) -> bool:
-        """Leave it out with ``worker.remote_control: none``, and where the project's own mailbox has the same name."""
+        """Return False with ``worker.remote_control: none``, and if the project's mailbox has the same name."""
         conf = consumer.app.conf
         return bool(conf.worker_enable_remote_control) and conf.control_exchange != PLAIN_CONTROL
 

@@ -25,24 +25,24 @@ class TakerPool(BasePool):
     takers: Takers
 
     def make(self, limits: Limits) -> Takers:
-        """Return the takers, which are not there yet."""
+        """Return the takers, without starting them."""
         raise NotImplementedError
 
     def on_start(self) -> None:
-        """Make the takers; they begin once the worker consumes."""
+        """Create the takers; they begin once the worker consumes."""
         state = self.state
         self.takers = state.takers = self.make(limits_of(self.options, state.shared.settings.worker.recycle))
         state.tell_takers()
         self.takers.start()
         if state.collector is not None:
-            # After the template was forked, which is to have no threads.
+            # After forking the template, which must not have threads.
             state.collector.start()
 
     def on_close(self) -> None:
         """Do nothing: takers leave when the worker drains."""
 
     def on_stop(self) -> None:
-        """End what is left of the takers."""
+        """End the remaining takers."""
         self.takers.stop()
 
     on_terminate = on_stop
@@ -57,7 +57,7 @@ class TakerPool(BasePool):
 
     @property
     def num_processes(self) -> int:
-        """The number of takers."""
+        """Return the number of takers."""
         return self.takers.count
 
     def _get_info(self) -> Words:
@@ -66,7 +66,7 @@ class TakerPool(BasePool):
 
 
 def limits_of(options: Words, recycle: Recycle) -> Limits:
-    """Return the limits among the options of Celery's worker; the project's hold where they say nothing."""
+    """Return the limits from the options of Celery's worker, or else from the project."""
     kilobytes = options.get("max_memory_per_child")
     return Limits(
         runs=options.get("maxtasksperchild") or recycle.runs,
@@ -80,7 +80,7 @@ class PreforkPool(TakerPool):
     """Takers in processes of their own."""
 
     def make(self, limits: Limits) -> Takers:
-        """Return the takers, in a cgroup of their own if there may be one."""
+        """Return the takers, in a separate cgroup if this process may create one."""
         state = self.state
         cgroups = state.shared.cgroups = MemoryCgroups.delegated()
         if cgroups is not None:
@@ -109,7 +109,7 @@ class SoloPool(TakerPool):
         return SoloTaker(self.state.shared, 1, limits)
 
     def grow(self, n: int = 1) -> None:
-        """Refuse: there is one main loop."""
+        """Refuse, because there is only one main loop."""
         raise ValueError("the solo pool has one taker")
 
 
@@ -122,10 +122,10 @@ POOLS: dict[str, type[TakerPool]] = {
 
 
 def pool_of(name: str) -> type[TakerPool]:
-    """Return the pool that stands for one of Celery's.
+    """Return the pool that replaces one of Celery's.
 
     Raises:
-        InvalidSettings: there is none.
+        InvalidSettings: the pool is not supported.
     """
     if name not in POOLS:
         raise InvalidSettings(f"the {name} pool is not supported", hint="use prefork, threads, or solo")
@@ -133,5 +133,5 @@ def pool_of(name: str) -> type[TakerPool]:
 
 
 def pool_for(state: WorkerState) -> type[TakerPool]:
-    """Return the pool of a worker. It is a class, since Celery makes the pool, and gives it the app alone."""
+    """Return the pool class of a worker. Celery instantiates it with only the app."""
     return type("Pool", (pool_of(state.pool),), {"state": state})

@@ -1,6 +1,6 @@
-"""Live reload: a worker takes over what changed in its files of jobs, while it runs.
+"""Live reload: a running worker applies changes of its job files.
 
-A thread reads the files. The main loop puts in force what changed, unless a run needs it sooner: see ``live_files.py``.
+A thread reads the files. The main loop applies the changes, unless a run needs them sooner; see ``live_files.py``.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from runner.worker.steps import Supervise
 log = get_logger(__name__)
 
 LOOK_SECONDS = 1.0
-"""How often files are looked at although nothing was heard of: the system does not tell of all changes."""
+"""Seconds between two checks without a notification: the system does not report all changes."""
 
 LOOK_SHARE = 20
-"""With many files less often: a look may take a twentieth of the time."""
+"""With many files, checks may take a twentieth of the time."""
 
 APPLY_SECONDS = 0.1
-"""Between two looks of the main loop for something to put in force."""
+"""Seconds between two checks of the main loop for changes to apply."""
 
 DRAIN_LOOK_SECONDS = 0.02
-"""Between two looks whether the worker has begun to stop."""
+"""Seconds between two checks whether the worker is stopping."""
 
 
 class Reload(bootsteps.StartStopStep):
-    """Follows the files of jobs from when the worker consumes until it ends."""
+    """Follows the job files while the worker runs."""
 
     requires = (Supervise,)
 
@@ -48,7 +48,7 @@ class Reload(bootsteps.StartStopStep):
         self._ended = threading.Event()
 
     def start(self, consumer: Consumer) -> None:
-        """Start the threads once; have the main loop put in force what they read."""
+        """Start the threads once, and let the main loop apply the changes."""
         state = state_of(consumer)
         if not self._threads:
             self._threads = [FollowJobs(state, self._ended)]
@@ -64,7 +64,7 @@ class Reload(bootsteps.StartStopStep):
             consumer.timer.call_repeatedly(APPLY_SECONDS, state.files.apply, ())
 
     def stop(self, consumer: Consumer) -> None:
-        """Go on: files change also while the connection is lost."""
+        """Do nothing: files also change while the connection is lost."""
 
     def shutdown(self, consumer: Consumer) -> None:
         """End the threads."""
@@ -76,7 +76,7 @@ class Reload(bootsteps.StartStopStep):
 
 
 class FollowJobs(threading.Thread):
-    """Reads files of jobs when they change, and tells the ledger what this worker runs."""
+    """Reads changed job files, and writes the jobs of this worker to the ledger."""
 
     def __init__(self, state: WorkerState, ended: threading.Event) -> None:
         super().__init__(name="runner-reload", daemon=True)
@@ -87,7 +87,7 @@ class FollowJobs(threading.Thread):
         self._tell_at = 0.0
 
     def run(self) -> None:
-        """Follow until the worker ends."""
+        """Follow the files until the worker ends."""
         look_at = 0.0
         for changed in follow(self._settings.jobs_dir, self._ended):
             now = time.monotonic()
@@ -95,7 +95,7 @@ class FollowJobs(threading.Thread):
                 try:
                     self._files.look()
                 except Exception:
-                    # Whatever is in a file: the jobs that are in force go on.
+                    # Whatever is in a file, the jobs in force stay.
                     log.exception("files of jobs could not be read; what was read before stays in force")
                 took = time.monotonic() - now
                 look_at = time.monotonic() + max(LOOK_SECONDS, LOOK_SHARE * took)
@@ -107,7 +107,7 @@ class FollowJobs(threading.Thread):
         try:
             self._files.tell(self._ledger)
             self._tell_at = time.monotonic() + KEPT_SECONDS / 4
-            # Until then a connection would stand open for nothing.
+            # Otherwise an idle connection would stay open until then.
             self._ledger.close()
         except RunnerError as error:
             log.debug("the jobs of this worker are published later: %s", error)
@@ -115,7 +115,7 @@ class FollowJobs(threading.Thread):
 
 
 class FollowCode(threading.Thread):
-    """Has the worker start anew when Python files change (``--reload-code``)."""
+    """Restarts the worker when Python files change (``--reload-code``)."""
 
     def __init__(self, state: WorkerState, ended: threading.Event) -> None:
         super().__init__(name="runner-reload-code", daemon=True)
@@ -123,7 +123,7 @@ class FollowCode(threading.Thread):
         self._ended = ended
 
     def run(self) -> None:
-        """Follow until something changed."""
+        """Follow the files until one changes."""
         from watchfiles import PythonFilter  # start-up time: for development alone
 
         folders = [path for path in self._state.shared.settings.python_path if path.is_dir()]
@@ -133,6 +133,6 @@ class FollowCode(threading.Thread):
                 os.kill(os.getpid(), signal.SIGTERM)
                 while not self._state.takers.board.head.draining and not self._ended.wait(DRAIN_LOOK_SECONDS):
                     pass
-                # Said once nothing more is taken: whoever reads it may rely on the new code from now on.
+                # Logged once no more runs are taken, so that readers can rely on the new code from then on.
                 log.warning("Python files changed: this worker restarts when its runs have ended")
                 return

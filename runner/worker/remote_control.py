@@ -1,8 +1,8 @@
 """Answer Celery's remote control.
 
-``worker.remote_control: safe`` leaves the commands that look. Revoked tasks and tasks with an eta, which Celery keeps
-in a worker's memory, are in the ledger: a worker answers that it has none. Revoking goes to the ledger, where it holds
-for all workers.
+``worker.remote_control: safe`` allows only read-only commands and ``revoke``. Revoked tasks and tasks with an eta,
+which Celery keeps in a worker's memory, are in the ledger, so a worker answers that it has none. ``revoke`` changes the
+ledger, for all workers.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from runner.worker.celery_types import Panel
 from runner.worker.state import state_of
 
 MOST_REVOKED = 1000
-"""Ids that one ``revoke`` may name."""
+"""The maximum number of ids in one ``revoke``."""
 
 
 def plain_commands() -> dict[str, Command]:
-    """Return the commands that plain clients may use, whatever ``worker.remote_control`` says."""
+    """Return the commands that plain clients may use, whatever ``worker.remote_control`` is."""
     return _PlainCommands((name, answer) for name, answer in {**Commands.data, **_OWN}.items() if name in LOOKING)
 
 
 def set_commands(mode: str) -> None:
-    """Make this process answer as ``mode`` (``worker.remote_control``) says."""
+    """Set the commands of this process for ``mode`` (``worker.remote_control``)."""
     Commands.data.update(_OWN)
     for name in _OF_THE_BOARD:
         Commands.data[name] = refreshing(Commands.data[name])
@@ -55,7 +55,7 @@ def _refuse(name: str, words: str = "") -> Callable[..., Words]:
 
 
 class _PlainCommands(dict[str, Command]):
-    """Commands by name; any other name gets one that refuses."""
+    """Commands by name; any other name gets a command that refuses."""
 
     def __missing__(self, name: str) -> Callable[..., Words]:
         words = f"{str(name)[:100]} is refused to a plain Celery client, use the generated app: celery -A runner"
@@ -67,7 +67,7 @@ def _nothing(_panel: object, **_: object) -> list[object]:
 
 
 def _conf(panel: Panel, **_: object) -> Words:
-    """Return the settings that differ from Celery's defaults and are text or numbers; no password."""
+    """Return the settings that differ from Celery's defaults and are text or numbers, without passwords."""
     found: Mapping[str, object] = panel.app.conf.table(with_defaults=False, censored=False)
     told = {
         name: value
@@ -102,7 +102,7 @@ def _terminate(panel: Panel, signal: str | int | None = None, task_id: str | Ite
 
 
 def _add_consumer(panel: Panel, queue: object = None, **options: object) -> Words:
-    """Take runs from one more queue."""
+    """Consume another queue."""
     if not isinstance(queue, str) or not re.fullmatch(str(QUEUE_NAME.pattern), queue):
         return {"error": f"{str(queue)[:100]!r} is not a valid queue name, {QUEUE_NAME.advice}"}
     if given := sorted(name for name, value in options.items() if value is not None):
@@ -112,7 +112,7 @@ def _add_consumer(panel: Panel, queue: object = None, **options: object) -> Word
 
 
 def _cancel_consumer(panel: Panel, queue: object = None, **_: object) -> Words:
-    """Take no more runs from a queue; what was taken from it goes on."""
+    """Stop consuming a queue; active runs go on."""
     consumed = state_of(panel.consumer).queues
     if queue not in consumed:
         return {"error": f"takes no runs from {str(queue)[:100]!r}, only from {', '.join(consumed)}"}
@@ -121,14 +121,14 @@ def _cancel_consumer(panel: Panel, queue: object = None, **_: object) -> Words:
 
 
 def _active_queues(panel: Panel, **_: object) -> list[Words]:
-    """Return the queues that runs are taken from, and that of plain clients."""
+    """Return the consumed queues, including that of plain clients."""
     queues = panel.app.amqp.queues
     taken = dict.fromkeys((*state_of(panel.consumer).queues, INBOX))
     return [queues[name].as_dict(recurse=True) for name in taken]
 
 
 def _shutdown(_panel: object, **_: object) -> Words:
-    """Stop as SIGTERM does: runs in progress have their grace."""
+    """Stop like after SIGTERM: active runs have their grace period."""
     os.kill(os.getpid(), signal.SIGTERM)
     return {"ok": "stopping"}
 
@@ -155,4 +155,4 @@ _OWN: dict[str, Command] = {
     "time_limit": _no_time_limit,
 }
 _OF_THE_BOARD = ("active", "reserved", "query_task", "stats", "dump_active", "dump_reserved")
-"""Commands that show what takers do."""
+"""The commands that show the runs of takers."""

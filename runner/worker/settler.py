@@ -1,7 +1,7 @@
-"""Write the outcomes that the parent process settles, off the main loop.
+"""Write the outcomes that the parent settles, outside of the main loop.
 
-A lost child, a timeout and a terminated run are settled once the process group is dead and Redis answers. Both
-may take a while; the main loop goes on meanwhile, and the lease is renewed until it is written.
+A lost child, a timeout, and a terminated run are settled once the process group is dead and Redis answers. Both may
+take a while. Meanwhile the main loop goes on, and the lease is renewed until the outcome is written.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ log = get_logger(__name__)
 
 
 class Settler:
-    """One thread that does one thing after the other; it starts with the first."""
+    """A thread that runs actions one after the other; it starts with the first one."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="runner-settle")
@@ -25,17 +25,17 @@ class Settler:
 
     @property
     def busy(self) -> bool:
-        """Whether something is still to be written."""
+        """Return whether an action is pending."""
         with self._mutex:
             return bool(self._tokens)
 
     def holds(self, token: str) -> bool:
-        """Whether what became of the attempt of this claim is still to be written."""
+        """Return whether an action for the attempt of this claim is pending."""
         with self._mutex:
             return token in self._tokens
 
     def do(self, tokens: Sequence[str], action: Callable[[], None]) -> None:
-        """Have ``action`` done, after all that was asked for before, for the attempts of claims."""
+        """Queue ``action`` for the attempts of claims."""
         with self._mutex:
             self._tokens.update(tokens)
         self._threads.submit(action).add_done_callback(lambda future: self._done(tokens, future))

@@ -32,18 +32,18 @@ def run_worker(
     log_form: str = "text",
     reload_code: bool = False,
 ) -> int | None:
-    """Run a worker; return its exit code, or None if it shall start anew (``reload_code``).
+    """Run a worker; return its exit code, or None if it shall be restarted (``reload_code``).
 
     Args:
-        settings: of the project.
-        catalog: its sound jobs become tasks; the caller warns of the problems.
-        concurrency: how many runs at once; ``worker.concurrency`` by default.
-        queues: to take from; ``worker.queues`` by default.
-        loglevel: of the log, which goes to stderr.
-        pool: one of Celery's.
-        log_form: text, json (an object a line) or plain (what runs write as it is, the rest as text).
-        reload_code: end, to start anew, when Python files of ``python_path`` change.
-        hostname: Celery's node name, as its option ``-n`` takes it; a unique one by default.
+        settings: the settings of the project.
+        catalog: the catalog, whose valid jobs become tasks; the caller warns about its problems.
+        concurrency: the number of simultaneous runs; ``worker.concurrency`` by default.
+        queues: the queues to consume; ``worker.queues`` by default.
+        loglevel: the level of the log, which goes to stderr.
+        pool: the name of one of Celery's pools.
+        log_form: text, json (one object per line), or plain (the output of runs unchanged, the rest as text).
+        reload_code: whether to end for a restart when Python files of ``python_path`` change.
+        hostname: Celery's node name, as for its option ``-n``; a unique name by default.
     """
     logging.captureWarnings(True)
     app = create_app(settings, catalog)
@@ -71,15 +71,15 @@ def run_worker(
 
 
 def unique_name() -> str:
-    """Return a node name that no other worker has: it is what the ledger knows a worker by.
+    """Return a unique node name, by which the ledger identifies a worker.
 
-    Host and process id do not tell workers apart: in two containers of one host name, both may be process 1.
+    The host and the process id are not enough: in two containers with the same host name, both may be process 1.
     """
     return f"celery-{os.getpid()}-{secrets.token_hex(3)}@{socket.gethostname()}"
 
 
 def main() -> None:  # pragma: no cover - `python -m runner.worker.start` is for debugging
-    """Run a worker of the project found from here."""
+    """Run a worker of the project in this folder."""
     settings = load_settings()
     sys.exit(run_worker(settings, load_catalog(settings)))
 

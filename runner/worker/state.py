@@ -1,4 +1,4 @@
-"""The state of a worker's parent. There is one object per worker; its steps get it from :func:`state_of`."""
+"""The state of a worker's parent. There is one object per worker; bootsteps get it from :func:`state_of`."""
 
 from __future__ import annotations
 
@@ -30,34 +30,34 @@ class WorkerState:
 
     shared: SharedState
     ledger: Ledger
-    """The parent's, for all of its threads that send a command now and then, and for Kombu's channels."""
+    """The parent's ledger, for threads that rarely send commands and for Kombu's channels."""
     pool: str
-    """Which of Celery's pools this worker has, such as prefork."""
+    """The name of this worker's Celery pool, such as prefork."""
     queues: list[str]
-    """Those that runs are taken from, in alphabetical order."""
+    """The consumed queues in alphabetical order."""
     inbox_watch: InboxWatch
-    """Wakes this worker when a plain client has published."""
+    """Wakes this worker when a plain client publishes."""
     log_form: str = "text"
-    """How the worker's log is written: text, json, or plain (what runs write as it is)."""
+    """The format of the worker's log: text, json, or plain (the output of runs unchanged)."""
     reload_code: bool = False
-    """Whether the worker starts anew when Python files of ``python_path`` change."""
+    """Whether the worker restarts when Python files of ``python_path`` change."""
     restart: bool = False
-    """Whether what ends now shall start anew."""
+    """Whether the worker shall be restarted after its end."""
     connected: bool = False
-    """Whether the main loop runs; while it waits for Redis it does not."""
+    """Whether the main loop is running; it is not while it waits for Redis."""
     settler: Settler = field(default_factory=Settler)
     collector: Collector | None = None
-    """Keeps what runs write; None where takers have no process of their own."""
+    """Writes the output of runs to the ledger; None if takers have no processes of their own."""
     generators: Generators | None = None
-    """Those that each taker's process seeds anew; None where takers have no process of their own."""
+    """The random generators that each taker process reseeds; None if takers have no processes of their own."""
     listed: threading.Event = field(default_factory=threading.Event)
-    """Set once the worker has beaten for the first time, so that everybody finds it in the ledger."""
+    """Set after the first beat of the worker, when it is listed in the ledger."""
     watchdog: Watchdog = field(default_factory=Watchdog)
-    """Systemd's, which the main loop pets."""
+    """The watchdog of systemd, to which the main loop sends keep-alive messages."""
     waiter: Waiter | HintWaiter | None = None
     """None until the worker consumes."""
     takers: Takers = field(init=False)
-    """There once the pool has started."""
+    """Set once the pool has started."""
     files: LiveFiles = field(init=False)
 
     def __post_init__(self) -> None:
@@ -65,17 +65,17 @@ class WorkerState:
 
     @property
     def taken_queues(self) -> list[str]:
-        """The queues that takers take from: also that of plain clients, if a job has it."""
+        """Return the queues that takers consume, including that of plain clients if a job uses it."""
         return sorted({*self.queues, INBOX})
 
     def hand_over(self, changes: Words) -> None:
-        """Tell takers what has changed in the jobs of this worker, and those that are forked from now on."""
+        """Pass changes of this worker's jobs to the current and future takers."""
         if isinstance(self.takers, ProcessTakers):
             self.takers.reload(changes)
         self.tell_takers()
 
     def tell_takers(self) -> None:
-        """Tell the takers which queues and which jobs are those of this worker now."""
+        """Tell the takers the current queues and jobs of this worker."""
         known = self.shared.known = Known.of(self.shared.app)
         self.takers.board.head.write_queues(self.taken_queues, known.digest)
         self.takers.wake_all()
@@ -83,7 +83,7 @@ class WorkerState:
             self.waiter.renew()
 
     def tell_ledger(self) -> None:
-        """Tell ``take.lua`` which runs it may start, before the first taker asks; later, if Redis is away."""
+        """Write the jobs that ``take.lua`` may start before the first taker asks; later, if Redis is unreachable."""
         known = self.shared.known
         with contextlib.suppress(Unavailable):
             write_known(self.ledger, known.digest, known.jobs)

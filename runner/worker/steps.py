@@ -1,4 +1,4 @@
-"""The steps of a worker beside Celery's own: its supervision starts when it consumes, and ends when it does."""
+"""The bootsteps of a worker in addition to Celery's own, among them the supervision."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from runner.worker.waiter import Waiter
 log = get_logger(__name__)
 
 PULSE_SECONDS = 0.2
-"""Between two looks of the main loop for what it is to do."""
+"""Seconds between two checks of the main loop for work."""
 
 MOST_SECONDS_TO_LIST = 5.0
-"""How long a worker that starts may wait for its first beat before it says that it is ready."""
+"""Seconds that a starting worker waits for its first beat before it reports that it is ready."""
 
 
 class Supervise(bootsteps.StartStopStep):
-    """Supervises the takers, and stops the worker in order."""
+    """Supervises the takers, and stops the worker."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
@@ -42,10 +42,10 @@ class Supervise(bootsteps.StartStopStep):
         self._parts: _Parts | None = None
 
     def start(self, consumer: Consumer) -> None:
-        """Start the threads once; after a lost connection, give back what messages this process holds."""
+        """Start the threads once; after a lost connection, return the messages that this process holds."""
         state = state_of(consumer)
         if not state.shared.settings.on_amqp:
-            # The old channel has done so, unless its connection broke while it closed.
+            # The old channel has done so, unless its connection broke while closing.
             consumer.task_consumer.channel.hand_back_waiting(state.waiting_here)
         tell_of_events(consumer)
         state.connected = True
@@ -66,20 +66,20 @@ class Supervise(bootsteps.StartStopStep):
         state_of(consumer).watchdog.pet()
         tell_of_events(consumer)
         waiting = parts.supervision.waiting
-        # Heartbeats and the autoscaler ask these lists.
+        # Heartbeats and the autoscaler read these lists.
         refresh(state_of(consumer).takers.board, consumer.hostname, waiting)
         autoscaler = autoscaler_of(consumer)
         if autoscaler is not None and waiting:
-            # Celery has it look whenever a message comes, and none does; else every half minute.
+            # Celery would check after each message, of which there are none, or every half minute.
             autoscaler.maybe_scale()
         parts.drain.step()
 
     def stop(self, consumer: Consumer) -> None:
-        """Go on: what runs stays leased through a lost connection and while the worker drains."""
+        """Do nothing: active runs keep their leases while the connection is lost and the worker drains."""
         state_of(consumer).connected = False
 
     def shutdown(self, consumer: Consumer) -> None:
-        """End the threads: the worker has drained."""
+        """End the threads after the drain."""
         state = state_of(consumer)
         if state.collector is not None:
             state.collector.end()
@@ -92,11 +92,11 @@ class Supervise(bootsteps.StartStopStep):
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """The parts that a worker has once it consumes."""
+    """The parts of a worker that exist while it consumes."""
 
     waiter: Waiter | HintWaiter
     publishing: HintPublishing | None
-    """Of hints to RabbitMQ, if that is the broker."""
+    """The publisher of hints, if RabbitMQ is the broker."""
     drain: Drain
     supervision: Supervision
 
@@ -117,14 +117,14 @@ class _Parts:
 
 
 class Announce(bootsteps.StartStopStep):
-    """Says in the log that the worker consumes; what starts a worker waits for this line."""
+    """Logs that the worker is ready; programs that start a worker wait for this line."""
 
     requires = (Supervise, "celery.worker.consumer.control:Control", PlainControl)
 
     def start(self, consumer: Consumer) -> None:
-        """Log it, and tell systemd."""
+        """Log the line and notify systemd."""
         state = state_of(consumer)
-        # Whoever waits for this line looks for the worker next; if Redis is slow, the main loop must not wait for long.
+        # Programs look for the worker after this line. If Redis is slow, the main loop must not wait for long.
         state.listed.wait(MOST_SECONDS_TO_LIST)
         log.info("runner worker ready: %s takes from %s", state.shared.worker, ", ".join(state.queues))
         notify("READY=1")

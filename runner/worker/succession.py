@@ -1,4 +1,4 @@
-"""Replace takers that are gone, and the template with its takers after it has died."""
+"""Replace dead takers, and a dead template with its takers."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from runner.worker.template import Born, Death, Failed
 log = get_logger("runner.worker.supervision")
 
 MAKE_PAUSE = 1.0
-"""Seconds before the next try to make a taker that could not be made, or that died before it had asked for anything."""
+"""Seconds until the next try after a taker could not be forked or died before its first request."""
 
 
 class Succession:
-    """That of the takers of one worker, which have processes of their own. Called by the supervision.
+    """Replaces the taker processes of one worker. Called by the supervision.
 
     Args:
-        takers: of the worker.
-        dead: settles what they leave.
-        leaves: says whether the worker takes nothing more, so that nobody is to succeed.
-        obey: does what a taker has asked for.
+        takers: the takers of the worker.
+        dead: settles the attempts of dead takers.
+        leaves: tells whether the worker takes no more runs, so that no taker is replaced.
+        obey: handles a message of a taker.
     """
 
     def __init__(
@@ -44,18 +44,18 @@ class Succession:
         self._leaves = leaves
         self._obey = obey
         self._missing: dict[int, float] = {}
-        """Places without a taker, and when another is made."""
+        """The slots without takers, with the times of the next fork."""
         self._template_at: float | None = None
-        """When the next try is made to fork a template."""
+        """The time of the next try to fork a template."""
 
     def due(self) -> Iterator[float]:
-        """Yield when something is to be made (``time.monotonic``)."""
+        """Yield the times of the next forks (``time.monotonic``)."""
         yield from self._missing.values()
         if self._template_at is not None:
             yield self._template_at
 
     def hear_template(self) -> None:
-        """Act on a message from the template."""
+        """Handle messages of the template."""
         for told in self._takers.template.hear():
             if isinstance(told, Born):
                 self._takers.born(told.index, told.pid)
@@ -68,7 +68,7 @@ class Succession:
                 self._replace_template()
 
     def _bury(self, death: Death) -> None:
-        """Settle what a dead taker has left; another one then takes its place."""
+        """Settle the attempt of a dead taker, and replace the taker."""
         takers, slot = self._takers, self._board.slot(death.index)
         for words in takers.hear(death.index):
             self._obey(death.index, words)
@@ -82,7 +82,7 @@ class Succession:
             self._dead.settle(shown, death, expected=self._leaves())
             self._board.writer(death.index).show(NOTHING)
         if wanted:
-            # One that cannot even begin is not forked again and again without a pause.
+            # A taker that cannot even begin is not forked again without a pause.
             early = death.status and shown.state in (TakerState.FREE, TakerState.STARTING, TakerState.PASSING)
             if early:
                 self._missing[death.index] = time.monotonic() + MAKE_PAUSE
@@ -93,15 +93,15 @@ class Succession:
         try:
             self._takers.make(index)
         except OSError as error:
-            # Without a template, another one is made, and then all that are missing.
+            # Without a template, a new one is forked first, and then all missing takers.
             log.error("no taker can be made: %s", error)
             self._missing[index] = time.monotonic() + MAKE_PAUSE
 
     def make_missing(self, now: float) -> None:
-        """Make what could not be made before."""
+        """Fork the missing takers and a missing template."""
         if self._leaves():
             for index in self._missing:
-                # It may have been left a run.
+                # The former taker may have left a run.
                 self._forget(index, 0)
             self._missing.clear()
             self._template_at = None
@@ -116,7 +116,7 @@ class Succession:
                 self._make(index)
 
     def _replace_template(self) -> None:
-        """Fork another template. The takers of the former have died with it, or do so now."""
+        """Fork another template. The takers of the former one have died with it, or are killed now."""
         log.error("the process that takers are forked from has died, another one is made")
         pids = dict(self._takers.pids)
         for index in sorted(self._takers.places):

@@ -1,8 +1,9 @@
-"""Supervise the takers of a worker: hear them, renew their leases, and beat.
+"""Supervise the takers of a worker: handle their messages, renew their leases, and beat.
 
-One thread, which starts when the worker consumes and ends when the worker does; it goes on through lost connections. It
-does nothing on the path of a run: it looks at the board twice a second while a taker is busy, and else for its turns.
-``endings.py`` ends attempts, ``dead_takers.py`` settles what the dead have left, ``succession.py`` replaces them.
+This is one thread, which starts when the worker consumes, goes on while connections are lost, and ends with the worker.
+It is not on the path of a run: it reads the board twice a second while a taker is busy, and otherwise only at its
+turns. ``endings.py`` ends attempts, ``dead_takers.py`` settles those of dead takers, and ``succession.py`` replaces
+takers.
 """
 
 from __future__ import annotations
@@ -41,23 +42,23 @@ from runner.worker.takers import ProcessTakers
 log = get_logger(__name__)
 
 BEAT_LEAST = 0.02
-"""However soon the next run is due: many that are due one after the other share a beat."""
+"""The minimum of seconds between two beats, so that many runs with close due times share a beat."""
 
 TURN_SHARE = 0.02
-"""Seconds by which a worker lets each one before it in the round do what is due."""
+"""Seconds that a worker waits for each worker before it in the round to handle due runs."""
 
 QUIET_SHARE = 0.1
-"""How long this thread sleeps at most, as a share of a lease: takers take nothing from a parent that seems dead."""
+"""The maximum sleep of this thread as a share of a lease: takers stop if their parent seems dead."""
 
 
 class Supervision(threading.Thread):
     """The thread.
 
     Args:
-        consumer: Celery's, of this worker.
-        state: what the worker knows.
+        consumer: Celery's consumer of this worker.
+        state: the state of the worker.
         endings: ends attempts of its takers.
-        drain: the stopping of this worker.
+        drain: the shutdown of this worker.
     """
 
     def __init__(self, consumer: Consumer, state: WorkerState, endings: Endings, drain: Drain) -> None:
@@ -77,7 +78,7 @@ class Supervision(threading.Thread):
         self._silences = Silences()
         self._attentive_until = self._sleeps_until = 0.0
         self.waiting = 0
-        """How many runs wait for a taker, where Celery's autoscaler asks."""
+        """The number of runs that wait for a taker, for Celery's autoscaler."""
         self._autoscales = autoscaler_of(consumer) is not None
         self._events: deque[tuple[str, str, Words]] = deque()
         self._renew_at = self._beat_at = self._look_at = 0.0
@@ -86,12 +87,12 @@ class Supervision(threading.Thread):
         self._woken, self._waking = socket.socketpair()
         self._woken.setblocking(False)
         self._listening: dict[int, int] = {}
-        """Descriptors of takers' channels, and the takers' places."""
+        """The descriptors of takers' channels, with the takers' slots."""
         self._takers.on_new, self._takers.on_wake = self.wake, self._attend
         self._record: dict[str, str | int] = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
-            # Containers with one host name have processes of the same number.
+            # Containers with the same host name can have processes with the same id.
             "process": started_at(os.getpid()) or "",
             "pool": state.pool,
             "started_at": round(time.time() * 1000),
@@ -106,20 +107,20 @@ class Supervision(threading.Thread):
             self._waking.send(b".")
 
     def _attend(self) -> None:
-        """Look at the board soon: a taker is about to be busy."""
+        """Read the board soon, because a taker is about to be busy."""
         now = time.monotonic()
         self._attentive_until = now + 2 * LOOK_SECONDS
         if self._sleeps_until > now + LOOK_SECONDS:
             self.wake()
 
     def beat_soon(self) -> None:
-        """Beat at once: something is due sooner than the next turn."""
+        """Beat at once, because something is due before the next turn."""
         self._beat_at = 0.0
         self.wake()
 
     def send_event(self, kind: str, run_id: str, fields: Words) -> None:
         """Let the main loop send a Celery event."""
-        # The main loop does what it is given in any order.
+        # The main loop runs its callbacks in any order.
         self._events.append((kind, run_id, fields))
         self._consumer.call_soon(self._send_events)
 
@@ -131,7 +132,7 @@ class Supervision(threading.Thread):
                 dispatcher.send(kind, uuid=run_id, **fields)
 
     def end(self) -> None:
-        """End the thread, and say that this worker is gone."""
+        """End the thread, and remove this worker from the list."""
         self._ended = True
         self.wake()
         self.join(timeout=2.0)
@@ -149,7 +150,7 @@ class Supervision(threading.Thread):
             try:
                 self._turn()
             except Exception:
-                # Without this thread all that runs here would lose its lease, and start elsewhere as well.
+                # Without this thread, active runs would lose their leases and start elsewhere, too.
                 log.exception("the supervision of takers failed, will try again")
                 time.sleep(LOOK_SECONDS)
 
@@ -181,7 +182,7 @@ class Supervision(threading.Thread):
             )
 
     def _due(self, now: float) -> Iterator[float]:
-        """Yield when something is to be done."""
+        """Yield the times of the next actions."""
         yield from (self._renew_at, self._beat_at, now + self._claims.lease * QUIET_SHARE)
         if self._succession is not None:
             yield from self._succession.due()
@@ -192,17 +193,17 @@ class Supervision(threading.Thread):
             yield from self._endings.due()
 
     def _leaves(self) -> bool:
-        """Whether nothing more is taken."""
+        """Return whether no more runs are taken."""
         return self._drain.draining or self._ended
 
-    # -- words of takers and of the template
+    # -- messages of takers and of the template
 
     def _listen(self, seconds: float) -> list[int]:
-        """Wait so long; return the descriptors at which somebody has said something."""
+        """Wait for at most this time; return the descriptors with messages."""
         self._listening = {channel.fileno(): index for index, channel in tuple(self._takers.channels.items())}
         if isinstance(self._takers, ProcessTakers):
             self._listening[self._takers.template.fileno()] = -1
-        # Made anew each time: a descriptor that was closed may be another's by now.
+        # Created each time, because a closed descriptor may have been reused.
         poller = select.poll()
         for descriptor in (self._woken.fileno(), *self._listening):
             if descriptor >= 0:
@@ -254,7 +255,7 @@ class Supervision(threading.Thread):
             self._beat()
 
     def _renew(self) -> None:
-        # Of a run that begins just now the claim may come to be a moment later.
+        # The claim of a run that is just beginning may be created slightly later.
         held = {shown.held for _, shown in self._board.running()}
         self._endings.suspect(held.intersection(self._claims.renew(self._board.tokens())))
         self._claims.hand_back_late()
@@ -268,7 +269,7 @@ class Supervision(threading.Thread):
             worker=worker,
             keep=WORKER_RECORD_SECONDS,
             lease=self._claims.lease,
-            # With the beat's own time, by which the doctor sees how far this clock is off.
+            # Includes the time of the beat, which shows the doctor how far this clock is off.
             record={**self._record, **self._told_now(), "clock": round(time.time() * 1000)},
         )
         self._state.listed.set()
@@ -279,7 +280,7 @@ class Supervision(threading.Thread):
             hooks += self._silences.look(self._ledger, self._shared.app.catalog)
         for _ in range(min(beat.waiting, self._takers.idle)):
             self._takers.wake()
-        # Without RabbitMQ, Redis may be there all the same.
+        # Redis may be reachable even if RabbitMQ is not.
         if hooks and (self._state.connected or self._ledger.hints):
             more |= fire_hooks(self._ledger, self._shared.app.catalog, by=worker) == MOST_HOOKS
         pause = beat.turn

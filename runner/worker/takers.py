@@ -1,7 +1,7 @@
-"""The takers of one worker: their places on the board, and how its parent speaks with them.
+"""The takers of one worker: their slots on the board, and the messages between them and the parent.
 
-Three kinds take in the same way. Takers in processes of their own can be ended; those in threads, and the one in the
-main loop, cannot.
+The three types of takers work in the same way. Takers in processes can be ended; those in threads and the one in the
+main loop cannot.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ from runner.worker.template import Template
 log = get_logger(__name__)
 
 TURN_SECONDS = 0.05
-"""Seconds that the taker in the main loop performs runs before the loop gets its turn."""
+"""Seconds that the taker in the main loop performs runs before the loop goes on."""
 
 FAILED_PAUSE = 1.0
-"""Seconds before a taker in the worker's own process starts again after an error."""
+"""Seconds until a taker in the worker's own process restarts after an error."""
 
 
 class Woken(NamedTuple):
-    """A taker that was woken. It showed that it was idle under ``version``."""
+    """A taker that was woken. ``version`` is the board version at which it was idle."""
 
     slot: Slot
     version: int
 
     @property
     def has_asked(self) -> bool:
-        """Whether the ledger has answered it since, or it does not ask."""
+        """Return whether the ledger has answered it since, or it is not asking."""
         shown = (self.slot.version - self.version) & 0xFFFFFFFF
         return shown >= _ASKED_AND_ANSWERED or (shown > 1 and self.slot.state != TakerState.ASKING)
 
@@ -61,8 +61,8 @@ class Takers:
 
     Args:
         shared: the state of their worker.
-        count: their number.
-        limits: of each of them.
+        count: the number of takers.
+        limits: the limits of each taker.
     """
 
     enforced = False
@@ -76,18 +76,18 @@ class Takers:
         self.channels: dict[int, Channel] = {}
         self.pids: dict[int, int] = {}
         self.places: set[int] = set()
-        """The places that have a taker, or are to get one."""
+        """The slots that have or shall get a taker."""
         self.on_new: Callable[[], None] = lambda: None
-        """Called when there is another channel to listen to."""
+        """Called when there is a new channel to listen to."""
         self.on_wake: Callable[[], None] = lambda: None
-        """Called when a taker that was idle is woken."""
+        """Called when an idle taker is woken."""
         self._ready: set[int] = set()
         self._idle: dict[int, None] = {}
         self._begun = False
         self._changed = threading.Condition()
 
     def start(self) -> None:
-        """Make the takers; they begin with :meth:`begin`."""
+        """Create the takers; they begin with :meth:`begin`."""
         for _ in range(self.count):
             self._add()
 
@@ -103,7 +103,7 @@ class Takers:
             raise
 
     def make(self, index: int) -> None:
-        """Make a taker in a place. What the former one there has passed on is left to it."""
+        """Create a taker in a slot. It takes over the messages to its predecessor."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self.board.slot(index).dismiss(False)
         self.board.slot(index).end(False)
@@ -121,12 +121,12 @@ class Takers:
         raise NotImplementedError
 
     def _let_go(self, end: socket.socket) -> None:
-        """Close the taker's end here, where it is another process."""
+        """Close the taker's end of the channel here if the taker is another process."""
 
-    # -- words
+    # -- messages
 
     def begin(self) -> None:
-        """Let the takers take, now and those that are made later."""
+        """Let the current and future takers take runs."""
         with self._changed:
             self._begun, ready = True, {index for index in self._ready if self._is_guarded(index)}
             self._ready -= ready
@@ -134,11 +134,11 @@ class Takers:
             self._tell(index, go=True)
 
     def _is_guarded(self, index: int) -> bool:
-        """Whether what a taker starts would end with this worker."""
+        """Return whether processes that a taker starts would end with this worker."""
         return True
 
     def on_ready(self, index: int) -> None:
-        """Note that a taker is there."""
+        """Record that a taker is ready."""
         with self._changed:
             if not (self._begun and self._is_guarded(index)):
                 self._ready.add(index)
@@ -146,7 +146,7 @@ class Takers:
         self._tell(index, go=True)
 
     def on_idle(self, index: int) -> None:
-        """Note that a taker waits to be woken."""
+        """Record that a taker is idle."""
         with self._changed:
             if self.board.head.draining or self.board.slot(index).dismissed:
                 self._tell(index, wake=True)
@@ -155,13 +155,13 @@ class Takers:
             self._changed.notify_all()
 
     def wait_for_idle(self, seconds: float) -> bool:
-        """Wait until a taker is idle; return whether one is."""
+        """Wait until a taker is idle; return whether there is one."""
         with self._changed:
             return bool(self._changed.wait_for(lambda: self._idle, seconds))
 
     @property
     def idle(self) -> int:
-        """The number of idle takers."""
+        """Return the number of idle takers."""
         return len(self._idle)
 
     def wake(self) -> bool:
@@ -173,7 +173,7 @@ class Takers:
         with self._changed:
             if not self._idle:
                 return None
-            # The last one: its memory is still at hand, and the others may sleep on.
+            # The one that became idle last, because its memory is still in the caches.
             index, _ = self._idle.popitem()
         slot = self.board.slot(index)
         woken = Woken(slot, slot.version)
@@ -182,12 +182,12 @@ class Takers:
         return woken
 
     def wake_all(self) -> None:
-        """Wake all that are idle: there may be something that nobody rang for."""
+        """Wake all idle takers, because there may be runs without a ring."""
         while self.wake():
             pass
 
     def answer(self, index: int, **words: object) -> None:
-        """Answer what a taker has asked."""
+        """Answer a taker."""
         self._tell(index, **words)
 
     def _tell(self, index: int, **words: object) -> None:
@@ -196,7 +196,7 @@ class Takers:
             channel.tell(**words)
 
     def hear(self, index: int) -> list[Words]:
-        """Return the messages of a taker; a taker that is gone has no more."""
+        """Return the messages of a taker; an empty list if it is gone."""
         channel = self.channels.get(index)
         if channel is None:
             return []
@@ -240,13 +240,13 @@ class Takers:
         self.wake_all()
 
     def drain(self) -> None:
-        """Ask all takers to leave, each after its run."""
+        """Ask all takers to exit after their runs."""
         self.board.head.write(draining=True)
         self.begin()
         self.wake_all()
 
     def stop(self) -> None:
-        """End what is left."""
+        """End the remaining takers."""
         for index in list(self.channels):
             self.forget(index)
 
@@ -264,23 +264,23 @@ class ProcessTakers(Takers):
         self.template = Template(self._be_taker, self._take_over)
 
     def start(self) -> None:
-        """Fork the template, while this process has no threads, and ask it for the takers."""
+        """Fork the template while this process has no threads, and request the takers."""
         read_all(hints=self._shared.settings.on_amqp)
         self.template.start()
         super().start()
 
     def restart(self) -> None:
-        """Fork another template: the former is gone, and its takers with it. Their places are empty then.
+        """Fork another template after the former one has died with its takers. All slots are then empty.
 
         Raises:
-            OSError: that cannot be done now.
+            OSError: the fork failed.
         """
         self.template.start()
 
     def reload(self, changed: Words) -> None:
-        """Hand over what jobs have become; those that are forked from now on know it."""
+        """Pass changed jobs to the template, for takers that are forked from now on."""
         with contextlib.suppress(OSError):
-            # If the template is gone, the next one is forked from this process, which knows it all.
+            # If the template is gone, the next one is forked from this process, which has all changes.
             self.template.reload(changed)
 
     def _make(self, index: int, end: socket.socket) -> None:
@@ -291,7 +291,7 @@ class ProcessTakers(Takers):
         end.close()
 
     def born(self, index: int, pid: int) -> None:
-        """Note the process of a taker: what it starts is to end with this worker."""
+        """Record the process of a taker, so that processes that it starts end with this worker."""
         try:
             guard(pid)
         except OSError as error:
@@ -307,7 +307,7 @@ class ProcessTakers(Takers):
         return index in self.pids
 
     def died(self, index: int) -> None:
-        """Note that the process of a taker is gone."""
+        """Record that the process of a taker is gone."""
         pid = self.pids.pop(index, None)
         if pid is not None:
             release(pid)
@@ -316,7 +316,7 @@ class ProcessTakers(Takers):
             self.places.discard(index)
 
     def stop(self) -> None:
-        """End the template, and with it what takers there are."""
+        """End the template and its takers."""
         super().stop()
         self.template.close()
 
@@ -350,7 +350,7 @@ class ThreadTakers(Takers):
             place.channel.close()
 
     def _run_until_it_fails(self, place: Place) -> bool:
-        """Return True if the worker has no use for the taker any more."""
+        """Return True if the worker no longer needs the taker."""
         try:
             Taker(self._shared, place, enforced=False).run()
         except ParentGone:
@@ -363,17 +363,17 @@ class ThreadTakers(Takers):
 
 
 def give_back(shared: SharedState, place: Place) -> None:
-    """Give back what a taker in this process had asked for when it failed; nobody has performed any of it."""
+    """Return the run that a taker in this process had requested when it failed; no part of it was performed."""
     asked = place.slot.read().asked
     if asked:
-        # Else its lease runs out.
+        # Otherwise its lease expires.
         with contextlib.suppress(RunnerError):
             shared.claims.hand_back([asked], detail="handed back by a worker that could not start it", untouched=True)
     place.slot.show(NOTHING)
 
 
 class SoloTaker(Takers):
-    """The one taker in the main loop, which does nothing else while it performs a run."""
+    """The only taker in the main loop, which is blocked while it performs a run."""
 
     taker: Taker | None = None
     _joined = False
@@ -387,7 +387,7 @@ class SoloTaker(Takers):
             each.setblocking(False)
 
     def join(self, hub: Hub) -> None:
-        """Take in a main loop from now on; again after a lost connection, with which the loop forgets its readers."""
+        """Register with a main loop; again after a lost connection, when the loop has forgotten its readers."""
         taker = self.taker
         assert taker is not None
         if self._end.fileno() < 0:
@@ -401,7 +401,7 @@ class SoloTaker(Takers):
         taker.begin()
 
     def turn_without_loop(self, hub: Hub) -> None:
-        """Perform what waits, for the length of a turn: called now and then while the main loop does not run."""
+        """Perform waiting runs for one turn; called regularly while the main loop is not running."""
         if self._joined:
             self._turn_safely(hub)
 
@@ -436,6 +436,6 @@ class SoloTaker(Takers):
         self._end.close()
 
     def _go_on(self) -> None:
-        """Wake the main loop, which otherwise starts a new call only with its next event."""
+        """Wake the main loop, which otherwise runs a new callback only with its next event."""
         with contextlib.suppress(BlockingIOError):
             self._going_on.send(b".")

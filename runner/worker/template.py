@@ -1,7 +1,7 @@
-"""The template: a process that takers are forked from. It has no threads, and has imported the code of the jobs once.
+"""The template: the process from which takers are forked. It has no threads and has imported the code of the jobs once.
 
-It forks when the worker's parent asks, and tells how each taker has died, after it has ended what that left behind in
-its process group. It ends with the parent, and the takers with it.
+It forks takers on request of the worker's parent. When a taker dies, it kills the rest of its process group and reports
+the death. The template ends with the parent, and the takers end with the template.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from runner.app.celery_types import Words
 log = get_logger(__name__)
 
 READY_SECONDS = 10.0
-"""How long a template may take to begin."""
+"""Seconds that a template may take to start."""
 
 _DEAF_TO = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
-"""Signals for others that reach the template too, such as those of a terminal."""
+"""Signals for other processes that also reach the template, such as those of a terminal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +41,11 @@ class Death:
     index: int
     pid: int
     status: int
-    """As ``waitpid`` gives it."""
+    """The status from ``waitpid``."""
     max_rss: int
-    """Bytes, at most, of the process or of one that it has waited for."""
+    """The maximum memory of the process or of one that it has waited for (bytes)."""
     oom_killed: bool = False
-    """Whether the kernel's OOM killer is to blame."""
+    """Whether the kernel's OOM killer ended it."""
 
     @property
     def signal_name(self) -> str | None:
@@ -60,7 +60,7 @@ class Death:
 
     @property
     def exit_code(self) -> int | None:
-        """Return the code that it left with."""
+        """Return the exit code."""
         return os.WEXITSTATUS(self.status) if os.WIFEXITED(self.status) else None
 
     def __str__(self) -> str:
@@ -100,15 +100,15 @@ def _read(words: Words) -> Born | Death | Failed:
 
 
 Fork = Callable[[int, socket.socket], NoReturn]
-"""Is a taker in the place of that number, with its end of a pair of sockets."""
+"""Runs a taker in the slot with this index, with its end of a socket pair."""
 
 
 class Template:
     """The parent's side of a template.
 
     Args:
-        be_taker: what a fork does; it never returns.
-        take_over: puts new jobs in force in the template.
+        be_taker: runs a taker in a fork; it never returns.
+        take_over: applies changed jobs in the template.
     """
 
     def __init__(self, be_taker: Fork, take_over: Callable[[Words], None]) -> None:
@@ -116,14 +116,14 @@ class Template:
         self._end: socket.socket | None = None
         self._rest = b""
         self._mutex = threading.Lock()
-        """Held by who speaks to the template: what one thread says is not to be cut by another."""
+        """Serializes messages to the template from several threads."""
         self.pid = 0
 
     def start(self) -> None:
-        """Fork it.
+        """Fork the template.
 
         Raises:
-            OSError: it cannot be forked, or did not begin in time.
+            OSError: it cannot be forked, or did not start in time.
         """
         with self._mutex:
             self._start()
@@ -134,7 +134,7 @@ class Template:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):
                 stream.flush()
-        # What is there now is there for good: looking for garbage in it would copy it into each process.
+        # The current objects stay: a garbage collection over them would copy their memory into each process.
         gc.collect()
         gc.freeze()
         try:
@@ -158,11 +158,11 @@ class Template:
         ours.settimeout(None)
 
     def fileno(self) -> int:
-        """Return the descriptor to listen to; -1 if there is none."""
+        """Return the descriptor to listen to; -1 without a template."""
         return -1 if self._end is None else self._end.fileno()
 
     def fork(self, index: int, channel: socket.socket) -> None:
-        """Ask for a taker; ``channel`` is its end of the pair.
+        """Request a taker; ``channel`` is its end of the socket pair.
 
         Raises:
             OSError: the template is gone.
@@ -173,7 +173,7 @@ class Template:
             socket.send_fds(self._end, [json.dumps({"fork": index}).encode() + b"\n"], [channel.fileno()])
 
     def reload(self, jobs: Words) -> None:
-        """Hand over what jobs have become.
+        """Pass changed jobs to the template.
 
         Raises:
             OSError: the template is gone.
@@ -184,7 +184,7 @@ class Template:
             self._end.sendall(json.dumps({"jobs": jobs}).encode() + b"\n")
 
     def hear(self) -> list[Born | Death | Failed | Gone]:
-        """Return its messages; ``Gone`` once it has ended."""
+        """Return the messages of the template; ``Gone`` once it has ended."""
         if self._end is None:
             return []
         try:
@@ -198,7 +198,7 @@ class Template:
         return [_read(json.loads(line)) for line in lines]
 
     def close(self) -> None:
-        """End it, if it has not ended."""
+        """End the template if it is still running."""
         if self._end is not None:
             self._end.close()
             self._end = None
@@ -275,7 +275,7 @@ class _Loop:
         try:
             pid = os.fork()
         except OSError as error:
-            # There is no memory, or no process id: not a reason to end those that there are.
+            # Without memory or process ids, the existing takers go on.
             log.error("no taker can be forked: %s", error)
             channel.close()
             self._tell(failed=index)
@@ -295,7 +295,7 @@ class _Loop:
             self._be_taker(index, channel)
         channel.close()
         with contextlib.suppress(OSError):
-            os.setpgid(pid, pid)  # the taker does so too: whoever comes first
+            os.setpgid(pid, pid)  # the taker does so, too; the first one counts
         self._places[pid] = index
         self._tell(born=[index, pid])
 
@@ -308,7 +308,7 @@ class _Loop:
             if found is None:
                 return
             pid = found.si_pid
-            # Before it is reaped: from then on its number may be that of others.
+            # Before reaping it, because its id may be reused afterwards.
             with contextlib.suppress(OSError):
                 os.killpg(pid, signal.SIGKILL)
             _, status, usage = os.wait4(pid, 0)

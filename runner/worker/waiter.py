@@ -1,7 +1,8 @@
-"""Waits for work on behalf of all idle takers of a worker, so that they need not ask.
+"""Wait for runs for all idle takers of a worker, so that they need not poll.
 
-Each message rings once (``lua/shared/queues.lua``), and Redis gives a ring to the worker that has waited longest. That
-one wakes one taker, which asks. A ring that is lost with a connection is rung again by the next beat of any worker.
+Each message rings once (``lua/shared/queues.lua``), and Redis gives the ring to the worker that has waited longest.
+This worker wakes one taker, which asks for a run. If a ring is lost with a connection, the next beat of any worker
+rings again.
 """
 
 from __future__ import annotations
@@ -22,17 +23,17 @@ from runner.worker.takers import Takers
 log = get_logger(__name__)
 
 BLOCK_SECONDS = 5
-"""How long Redis holds a question; then it is asked again, by which a dead connection is noticed."""
+"""Seconds that Redis blocks a wait; repeating it detects a dead connection."""
 
 ANSWER_SECONDS = 5.0
-"""How much later than that an answer may come."""
+"""Additional seconds until the answer must arrive."""
 
 AWAY_PAUSE = 1.0
-"""Seconds before the next try while Redis is away."""
+"""Seconds until the next try while Redis is unreachable."""
 
 
 class Bell:
-    """Waits at lists in Redis for somebody to ring.
+    """Waits for a ring on lists in Redis.
 
     Args:
         connect: returns a client.
@@ -46,11 +47,11 @@ class Bell:
 
     @property
     def is_connected(self) -> bool:
-        """Whether nothing that rings is missed."""
+        """Return whether it is connected, so that no ring is missed."""
         return self._connection is not None
 
     def connect(self) -> None:
-        """Connect, if that is not so yet.
+        """Connect unless it is connected.
 
         Raises:
             redis.RedisError, RunnerError, OSError: Redis cannot be reached.
@@ -78,15 +79,15 @@ class Bell:
             raise
 
     def disconnect(self) -> None:
-        """Give up the connection; the next wait makes another one."""
+        """Close the connection; the next wait opens another one."""
         connection, self._connection = self._connection, None
         if connection is not None and self._client is not None:
             connection.disconnect()
             self._client.connection_pool.release(connection)
 
     def interrupt(self) -> None:
-        """Have a wait of another thread fail."""
-        # Shut down, not closed: the thread may be reading from it, and then sees its end.
+        """Abort a wait in another thread."""
+        # Shut down, not closed: the thread may be reading from it and then sees the end.
         sock = getattr(self._connection, "_sock", None)
         if sock is not None:
             with contextlib.suppress(OSError):
@@ -104,9 +105,9 @@ class Waiter(threading.Thread):
 
     Args:
         connect: returns a client.
-        namespace: of the project.
-        queues: returns the queues that are taken from now.
-        takers: whom to wake.
+        namespace: the namespace of the project.
+        queues: returns the queues that are consumed now.
+        takers: the takers to wake.
     """
 
     def __init__(
@@ -119,14 +120,14 @@ class Waiter(threading.Thread):
         self._ended = threading.Event()
 
     def run(self) -> None:
-        """Wait and wake until the worker ends."""
+        """Wait for rings and wake takers until the worker ends."""
         while not self._ended.is_set():
             if not self._takers.wait_for_idle(AWAY_PAUSE):
                 continue
             try:
                 if not self._bell.is_connected:
                     self._bell.connect()
-                    # What came while nobody listened has rung, unless the connection was lost in that moment.
+                    # Runs that came while nobody listened have rung, unless the connection was lost at that moment.
                     self._takers.wake()
                 elif self._bell.wait():
                     self._takers.wake()

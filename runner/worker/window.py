@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 class Window:
     """The kept log of one attempt; the first chunks stay, later ones replace those in the middle.
 
-    ``most_bytes`` and ``most_lines`` bound the whole. Of a chunk only its place is known here.
+    ``most_bytes`` and ``most_lines`` bound the whole. Only the positions of chunks are known here.
     """
 
     most_bytes: int
@@ -44,7 +44,7 @@ class Window:
         return list(self._pushed_out)
 
     def add(self, chunk_id: str, size: int, lines: int) -> None:
-        """Note a chunk that was appended, after :meth:`make_room`."""
+        """Record a chunk that was appended after :meth:`make_room`."""
         self._pushed_out.clear()
         if not self._head_full:
             self._head_bytes += size
