@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import field
-
-from markupsafe import escape
+from html import escape
 
 from runner._dataclass import dataclass
 from runner.model.log_line import LogLine
