@@ -20,7 +20,7 @@ from runner.errors import (
     Unavailable,
     UsageError,
 )
-from runner.model.asking import PYTHON, ask
+from runner.model.interface import PYTHON, parse_options
 from runner.model.option import did_you_mean, options_of
 from runner.model.run import Run, State
 from runner.model.run_query import Reading, ReadingKeywords, RunKeywords, RunQuery
@@ -355,7 +355,7 @@ def _ask(cls: type[T], given: Mapping[str, object], project: Project, function: 
         if name not in known:
             guess = did_you_mean(name, known)
             raise TypeError(f"{function}() got an unexpected keyword argument {name!r}{guess}")
-    return ask(cls, given, PYTHON, zone=project.settings.timezone)
+    return parse_options(cls, given, PYTHON, zone=project.settings.timezone)
 
 
 @takes(Reading)

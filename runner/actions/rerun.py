@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from runner.actions.find import find_run
 from runner.actions.submit import submit
 from runner.errors import BelongsToFlow, NotFinished, Refused, UsageError
-from runner.model.asking import QUERY, ask
+from runner.model.interface import QUERY, parse_options
 from runner.model.run import Run, State
 from runner.model.submit_options import SubmitOptions
 
@@ -51,7 +51,7 @@ def rerun(
             f"all steps of run {origin.id} of {origin.job} have succeeded, and none has changed: none would run",
             hint=f"run all of them again: runner rerun {origin.id}",
         )
-    options = ask(SubmitOptions, {"key": key}, QUERY, zone=project.settings.timezone)
+    options = parse_options(SubmitOptions, {"key": key}, QUERY, zone=project.settings.timezone)
     return submit(
         project,
         origin.job,

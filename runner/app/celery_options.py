@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from runner.errors import UsageError
-from runner.model.asking import Door, ask
+from runner.model.interface import Interface, parse_options
 from runner.model.job import JobSpec
 from runner.model.run_id import require_run_id
 from runner.model.submit_options import SubmitOptions
@@ -156,7 +156,7 @@ def _is_tracing(headers: object) -> bool:
     return isinstance(headers, Mapping) and all(is_tracing_header(name, value) for name, value in headers.items())
 
 
-_DOOR = Door("python", renamed=(("delay", "countdown"), ("at", "eta")))
+_CELERY = Interface("python", renamed=(("delay", "countdown"), ("at", "eta")))
 
 
 def _obey(asked: Mapping[str, Any]) -> SubmitOptions:
@@ -170,7 +170,9 @@ def _obey(asked: Mapping[str, Any]) -> SubmitOptions:
         "queue": getattr(queue, "name", None) or queue,  # a kombu.Queue, too
         "priority": asked.get("priority"),
     }
-    options = replace(ask(SubmitOptions, given, _DOOR, zone="UTC"), drop_result=bool(asked.get("ignore_result")))
+    options = replace(
+        parse_options(SubmitOptions, given, _CELERY, zone="UTC"), drop_result=bool(asked.get("ignore_result"))
+    )
     if expires is None:
         return options
     # A number that is none, or that has passed, is the submitter's mistake, and refused as such.
@@ -188,7 +190,7 @@ _SHORTEST = 0.001
 
 
 def _read_expires(seconds: float) -> float:
-    return ask(SubmitOptions, {"expires": seconds}, _DOOR, zone="UTC").expires or 0.0
+    return parse_options(SubmitOptions, {"expires": seconds}, _CELERY, zone="UTC").expires or 0.0
 
 
 def _until(expires: Any) -> float:

@@ -29,7 +29,7 @@ from runner.django.task_framework import (
     task_enqueued,
 )
 from runner.errors import Unavailable, UnknownJob, UnknownRun, UsageError
-from runner.model.asking import PYTHON, ask
+from runner.model.interface import PYTHON, parse_options
 from runner.model.run_id import require_run_id
 from runner.model.submit_options import SubmitOptions
 
@@ -121,7 +121,7 @@ class RunnerBackend(BaseTaskBackend):
             "queue": None if task.queue_name == DEFAULT_QUEUE else task.queue_name,
             "priority": to_run(task.priority),
         }
-        return ask(SubmitOptions, given, PYTHON, zone=self.project.settings.timezone)
+        return parse_options(SubmitOptions, given, PYTHON, zone=self.project.settings.timezone)
 
     def _when_committed(self, act: Callable[[], None]) -> None:
         if self._database is None:

@@ -1,4 +1,4 @@
-"""The acts of people that are kept."""
+"""The actions of people that the audit log records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands that are printed for pasting."""
+"""Make commands that users can copy from messages."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ import shlex
 from pathlib import Path
 
 
-def command_line(project: Path, *words: str) -> str:
-    """Return a command of the runner to paste: it works from any folder."""
-    return shlex.join(["runner", *words, "--project", str(project)])
+def command_line(project: Path, *arguments: str) -> str:
+    """Return a command of the runner that works in any folder."""
+    return shlex.join(["runner", *arguments, "--project", str(project)])

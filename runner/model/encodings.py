@@ -1,4 +1,4 @@
-"""Undo the ways in which programs write a text inside another one, and remember where each part came from."""
+"""Decode texts inside other texts (escapes, base64, hex), and keep track of the original positions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import partial
 from html.entities import html5
 
 Back = Callable[[int, int], tuple[int, int]]
-"""Returns the part of the original text that a part of the decoded one came from; both by start and end."""
+"""Maps a span (start and end) of a decoded text to the span of the original text that it came from."""
 
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|x([0-9a-fA-F]{2})|([0-7]{3})|(.))", re.DOTALL)
 _ESCAPED = {
@@ -25,17 +25,17 @@ _ESCAPED = {
     "e": "\x1b",
     "E": "\x1b",
 }
-"""Of JSON, Python, C, and shells."""
+"""The escapes of JSON, Python, C, and shells."""
 _ESCAPED_IN_YAML = {**_ESCAPED, "_": "\xa0", "N": "\x85", "L": "\u2028", "P": "\u2029"}
 _PERCENT = re.compile("%([0-9a-fA-F]{2})")
 _FORM = re.compile(r"%([0-9a-fA-F]{2})|\+")
 _ENTITY = re.compile("&(?:#([0-9]{1,7})|#[xX]([0-9a-fA-F]{1,6})|([A-Za-z][A-Za-z0-9]{1,31}));")
 _QUOTES = re.compile(r"""'"'"'|'\\''|''""")
 _DOUBLED = re.compile('""')
-"""Of CSV."""
+"""The escaped quotes of CSV."""
 _BYTES = re.compile("[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 _HALVES = re.compile("[\ud800-\udbff][\udc00-\udfff]")
-"""The bytes of UTF-8, and the numbers of UTF-16, that are one character together."""
+"""Sequences of UTF-8 bytes, and UTF-16 surrogate pairs, that are one character."""
 _BEGUN = re.compile(
     r"\\(?:u[0-9a-fA-F]{0,3}|U[0-9a-fA-F]{0,7}|x[0-9a-fA-F]?|[0-7]{0,2})?\Z|%[0-9a-fA-F]?\Z|&#?[A-Za-z0-9]{0,31}\Z"
     r"""|'["'\\]{0,3}\Z"""
@@ -73,7 +73,8 @@ def _entity(match: re.Match[str]) -> str | None:
 Code = tuple[str, str, re.Pattern[str], Callable[[re.Match[str]], str | None]]
 
 _CODES: tuple[Code, ...] = (
-    # (what must stand in a text, of what the hidden text must hold any for this to matter, an escape, its meaning)
+    # (a character that such a text contains; characters of which the secret must contain one, or any if empty; a
+    # pattern for an escape; a function that decodes it)
     ("\\", "", _ESCAPE, _escape),
     ("\\", "\xa0\x85\u2028\u2029", _ESCAPE, _escape_of_yaml),
     ("%", "", _PERCENT, _byte),
@@ -85,22 +86,19 @@ _CODES: tuple[Code, ...] = (
 
 
 def codes_for(hidden: str) -> tuple[Code, ...]:
-    """Return the ways of writing that make a difference to a text of the characters ``hidden``."""
-    return tuple(code for code in _CODES if not code[1] or any(each in hidden for each in code[1]))
+    """Return the encodings that can change a secret with the characters ``hidden``."""
+    return tuple(code for code in _CODES if not code[1] or any(char in hidden for char in code[1]))
 
 
 def decoded(text: str, codes: Sequence[Code]) -> Iterator[tuple[str, Back]]:
-    """Yield ``text`` with the escapes of one way of writing undone, for each way that changes it.
-
-    Bytes become the characters of their numbers.
-    """
+    """Yield ``text`` decoded by each encoding that changes it. A byte becomes the character with its number."""
     for sign, _, escape, meaning in codes:
         if sign in text and (found := _undo(text, escape, meaning)) is not None:
             yield found
 
 
 def joined(text: str) -> Iterator[tuple[str, Back]]:
-    """Yield ``text`` with bytes of UTF-8, or numbers of UTF-16, made characters, if it has any."""
+    """Yield ``text`` with UTF-8 bytes, or UTF-16 surrogate pairs, decoded to characters, if it has any."""
     if text.isascii():
         return
     for units, codec, errors in ((_BYTES, "latin-1", "strict"), (_HALVES, "utf-16-be", "surrogatepass")):
@@ -119,9 +117,9 @@ def _undo(
     text: str, escape: re.Pattern[str], meaning: Callable[[re.Match[str]], str | None]
 ) -> tuple[str, Back] | None:
     parts: list[str] = []
-    # Of each escape: where its meaning begins and ends in the decoded text, and where it stood.
+    # For each escape: where its meaning begins and ends in the decoded text, and its span in the original.
     begins: list[int] = []
-    places: list[tuple[int, int, int]] = []
+    spans: list[tuple[int, int, int]] = []
     at = size = 0
     for match in escape.finditer(text):
         new = meaning(match)
@@ -131,34 +129,34 @@ def _undo(
         size += start - at
         begins.append(size)
         size += len(new)
-        places.append((size, start, end))
+        spans.append((size, start, end))
         parts += (text[at:start], new)
         at = end
-    if not places:
+    if not spans:
         return None
     parts.append(text[at:])
 
-    def place(index: int) -> tuple[int, int]:
-        """Return the start and end in the original of a character of the decoded text."""
+    def span(index: int) -> tuple[int, int]:
+        """Return the span in the original of a character of the decoded text."""
         number = bisect_right(begins, index) - 1
         if number < 0:
             return index, index + 1
-        end, start, after = places[number]
+        end, start, after = spans[number]
         if index < end:
             return start, after
         at = after + index - end
         return at, at + 1
 
     def back(first: int, last: int) -> tuple[int, int]:
-        return place(first)[0], place(last - 1)[1]
+        return span(first)[0], span(last - 1)[1]
 
     return "".join(parts), back
 
 
 def from_base64(text: str, token: re.Pattern[str], worth: Callable[[bytes], bool]) -> Iterator[tuple[str, Back]]:
-    """Yield the bytes that each ``token`` in ``text`` may stand for, from each of its first four characters on.
+    """Yield the bytes of each ``token`` in ``text`` as base64, starting at each of its first four characters.
 
-    Bytes that are not ``worth`` a look are left out.
+    Bytes for which ``worth`` is false are left out.
     """
     for match in token.finditer(text):
         word = match[0].translate(_STANDARD)
@@ -171,9 +169,9 @@ def from_base64(text: str, token: re.Pattern[str], worth: Callable[[bytes], bool
 
 
 def from_hex(text: str, least: int, worth: Callable[[bytes], bool]) -> Iterator[tuple[str, Back]]:
-    """Yield the bytes that each hexadecimal number of ``least`` bytes or more in ``text`` stands for.
+    """Yield the bytes of each hexadecimal number in ``text`` that has at least ``least`` bytes.
 
-    Bytes that are not ``worth`` a look are left out.
+    Bytes for which ``worth`` is false are left out.
     """
     for match in _HEX.finditer(text):
         for shift in range(2):
@@ -191,12 +189,12 @@ _STANDARD = str.maketrans("-_", "+/")
 
 
 def _groups(start: int, end: int) -> Back:
-    # Three bytes are four characters.
+    # Four characters encode three bytes.
     return lambda first, last: (start + first // 3 * 4, min(start + -(-last // 3) * 4, end))
 
 
 def begun(text: str) -> int:
-    """Return the length of a possibly incomplete escape at the end of ``text``."""
+    """Return the length of an escape at the end of ``text`` that may be incomplete."""
     match = _BEGUN.search(text[-40:])
     return len(match[0]) if match else 0
 

@@ -1,4 +1,4 @@
-"""The signals that a running job can be ended with; SIGKILL follows where it does not end."""
+"""The signals for terminating a running job; if it does not end, SIGKILL follows."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ def signal_name(signal: str | int | None) -> str:
     """Return one of :data:`SIGNALS` for a name with or without ``SIG``, or for a number; TERM for None.
 
     Raises:
-        UsageError: it is another signal, or none.
+        UsageError: it is not one of these signals.
     """
     if signal is None:
         return "TERM"
     name = str(signal).upper().removeprefix("SIG")
-    if isinstance(signal, int) and signal in {each.value for each in signals.Signals}:
+    if isinstance(signal, int) and signal in {known.value for known in signals.Signals}:
         name = signals.Signals(signal).name.removeprefix("SIG")
     if name not in SIGNALS:
         raise UsageError(f"signal {signal!r} is not supported", hint=f"use one of {', '.join(SIGNALS)}")

@@ -1,4 +1,4 @@
-"""Describe the values that an option takes, for problems and for the reference pages."""
+"""Describe the values of options, for problems and for the reference pages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from runner.model.value_type import Choice, Duration, Flag, Integer, Number, Pat
 
 
 def describe_type(value_type: ValueType) -> str:
-    """Return in words which values a value_type takes; an empty string for a value_type that has none here."""
+    """Return a description of the values of a type; empty for a type without one."""
     match value_type:
         case Flag():
             return "`true` or `false`"
@@ -36,27 +36,29 @@ def describe_type(value_type: ValueType) -> str:
         case Size():
             return f"size, {value_type.write(value_type.minimum)} to {value_type.write(value_type.maximum)}"
         case Choice():
-            return "one of " + ", ".join(f"`{word}`" for word in value_type.choices)
+            return "one of " + ", ".join(f"`{choice}`" for choice in value_type.choices)
         case Text():
             return describe_text(value_type)
         case ListOf():
             item = describe_type(value_type.item)
-            return f"list of: {item}" + (", none twice" if value_type.unique else "") if item else ""
+            return f"list of: {item}" + (", without duplicates" if value_type.unique else "") if item else ""
         case Steps():
             return "mapping of names to steps, such as `{load: {task: etl:load}}`"
         case Condition():
             return "one placeholder, such as `${steps.check.result.ok}`"
         case Each():
-            return "a list, a placeholder that gives one, or a mapping of names to these"
+            return "list, placeholder for one, or mapping of names to these"
         case MapOf():
             value = describe_type(value_type.value)
             return f"mapping of names to: {value}" if value else ""
         case Template():
-            return f"{describe_type(value_type.of)}; may hold `${{…}}`, `$${{` stands for a literal `${{`"
+            return f"{describe_type(value_type.of)}; may contain placeholders, `$${{` is a literal `${{`"
         case SlotTemplate():
-            return "any value of JSON; may hold `${run.slot…}`, `$${` stands for a literal `${`"
+            return "any JSON value; may contain placeholders such as `${run.slot.date}`, `$${` is a literal `${`"
         case SlotRules():
-            return 'list of dates, `calendar:NAME`, and windows such as `{from: "22:00", to: "06:00", days: [sat]}`'
+            return (
+                'list of dates, `calendar:NAME`, and time windows such as `{from: "22:00", to: "06:00", days: [sat]}`'
+            )
         case TimeOfDay():
             return "time of day in quotes"
         case CalendarSources():
@@ -64,15 +66,15 @@ def describe_type(value_type: ValueType) -> str:
         case SecretSource():
             return "`env:NAME`, `file:PATH`, or `exec:COMMAND`" if value_type.commands else "`env:NAME` or `file:PATH`"
         case StartTime():
-            return "time ahead, such as `2026-11-24T02:00`, or the next `02:00`"
+            return "future time such as `2026-11-24T02:00`, or `02:00` for the next one"
         case PastTime():
-            return "duration back from now, such as `24h`, or a time"
+            return "duration before now, such as `24h`, or a time"
         case Key():
             return f"text, 1 to {value_type.longest} printable characters"
         case StateName():
-            return "one of " + ", ".join(f"`{each}`" for each in State) + ", in any case"
+            return "one of " + ", ".join(f"`{state}`" for state in State) + ", in any case"
         case AnyJson():
-            return "any value of JSON"
+            return "any JSON value"
         case Section():
             return "mapping with " + ", ".join(f"`{name}`" for name in known_options(value_type.cls))
         case HookEntry():
@@ -83,19 +85,18 @@ def describe_type(value_type: ValueType) -> str:
 
 
 def describe_text(value_type: Text) -> str:
-    """Return in words which texts fit."""
+    """Return a description of the valid texts."""
     parts = ["text"]
     if value_type.min_length:
         parts.append("not empty" if value_type.min_length == 1 else f"at least {value_type.min_length} characters")
     if value_type.max_length is not None:
         parts.append(f"at most {value_type.max_length} characters")
-    if value_type.advice:
-        parts.append(value_type.advice)
-    return ", ".join(parts)
+    text = ", ".join(parts)
+    return f"{text} ({value_type.advice})" if value_type.advice else text
 
 
 def type_at(path: Path) -> ValueType | None:
-    """Return the value_type of the value at a path of a jobs file; None where that is not known."""
+    """Return the type of the value at a path of a jobs file; None if it is not known."""
     steps = path[2:] if path[:1] == ("jobs",) else path[1:] if path[:1] == ("defaults",) else ()
     value_type: Any = Section(JobSpec)
     for depth, step in enumerate(steps):
@@ -116,9 +117,9 @@ def type_at(path: Path) -> ValueType | None:
 
 
 def expected_at(path: Path) -> str:
-    """Return in words what may stand at a path of a jobs file; an empty string where that is not known.
+    """Return a description of the valid values at a path of a jobs file; empty if they are not known.
 
-    Of a key that is no option: the options that there are.
+    For a key that is not an option, the description lists the options.
     """
     if path[:1] == ("jobs",):
         return _expected(path[2:])
@@ -144,7 +145,7 @@ def _expected(steps: Path, section: type = JobSpec) -> str:
 def _inside(declared: Option, below: Path) -> str:
     value_type: Any = declared.type
     if isinstance(getattr(value_type, "value", None), Template) and value_type.value.any_depth:
-        return ""  # anything at all
+        return ""  # any value
     if not below:
         return _with_example(declared)
     if isinstance(value_type, Params):
@@ -161,8 +162,8 @@ def _inside(declared: Option, below: Path) -> str:
 
 
 def _with_example(declared: Option) -> str:
-    words = describe_type(declared.type)
-    plain = [each for each in declared.examples if isinstance(each, str | int)]
-    if not words or not plain or "such as" in words:
-        return words
-    return f"{words}, such as `{plain[0]}`"
+    description = describe_type(declared.type)
+    plain = [example for example in declared.examples if isinstance(example, str | int)]
+    if not description or not plain or "such as" in description:
+        return description
+    return f"{description}, such as `{plain[0]}`"

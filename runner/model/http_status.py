@@ -1,4 +1,4 @@
-"""HTTP statuses of errors."""
+"""Map errors to HTTP status codes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _OF_EXIT_CODES = {2: 422, 4: 404, 5: 409, 69: 503}
 
 
 def http_status(error: RunnerError) -> int:
-    """Return the HTTP status that says what the exit code says."""
+    """Return the HTTP status code for the exit code of an error."""
     if isinstance(error, UnknownJob | UnknownProject | UnknownFile):
         return 404
     return _OF_EXIT_CODES.get(error.exit_code, 500)

@@ -1,4 +1,4 @@
-"""A job as JSON."""
+"""Make the JSON document of a job."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from runner.model.run import to_timestamp
 def job_document(
     job: JobSpec, pause: Pause | None = None, *, last: dict[str, Any] | None = None, following: int | None = None
 ) -> dict[str, Any]:
-    """Return a job as JSON: its name and place, then every option as it would stand in YAML, then how it stands.
+    """Return a job as JSON: its name and position, every option as written in YAML, and its current state.
 
     Args:
         job: the job.
-        pause: that holds it.
-        last: how its last run ended.
-        following: its next slot, a Unix time in ms.
+        pause: its pause, if it is paused.
+        last: the outcome of its last run.
+        following: its next slot, a Unix time in milliseconds.
     """
     every = {
-        each.key: each.type.write(value) if (value := getattr(job, each.field)) is not None else None
-        for each in options_of(JobSpec)
+        option.key: option.type.write(value) if (value := getattr(job, option.field)) is not None else None
+        for option in options_of(JobSpec)
     }
-    stands = {
+    current = {
         "paused": pause.document() if pause is not None else None,
         "last": last,
         "next": to_timestamp(following),
     }
-    return {"name": job.name, "file": job.file, "line": job.line, "digest": job.digest, **every, **stands}
+    return {"name": job.name, "file": job.file, "line": job.line, "digest": job.digest, **every, **current}

@@ -1,4 +1,4 @@
-"""A line of a run's log."""
+"""A line of a run's log, and logs of several runs in one."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from runner.model.run import to_timestamp
 class LogLine:
     """One line, or one record of Python's ``logging``, whose text may have several lines.
 
-    ``at`` is a Unix time in milliseconds. ``level`` is that of ``logging`` (``INFO``, ``ERROR``, …), or None for what
-    was written to standard output or standard error. ``cut`` counts lines that are not kept; ``text`` says so then.
-    In the log of a flow, ``step`` is the name of the step run that wrote it, such as ``load[3]``, and ``run`` its id.
+    ``at`` is a Unix time in milliseconds. ``level`` is that of ``logging`` (``INFO``, ``ERROR``), or None for standard
+    output and standard error. ``cut`` is the number of lines that were dropped at this point, and ``text`` says so. In
+    the log of a flow, ``step`` is the name of the step run, such as ``load[3]``, and ``run`` its id.
     """
 
     at: int
@@ -28,11 +28,11 @@ class LogLine:
     run: str | None = None
 
     def labeled(self) -> str:
-        """Return the text, behind the name of the step that wrote it."""
+        """Return the text, after the name of its step if there is one."""
         return self.text if self.step is None else f"{self.step} | {self.text}"
 
     def document(self) -> dict[str, Any]:
-        """Return it as JSON shows it, with ``at`` in RFC 3339."""
+        """Return the line as JSON, with ``at`` in RFC 3339."""
         return {
             "at": to_timestamp(self.at),
             "attempt": self.attempt,
@@ -45,24 +45,24 @@ class LogLine:
 
 
 class Source(NamedTuple):
-    """A log that is opened when its turn comes. ``begin`` is no later than its first line, Unix ms."""
+    """A log that is opened when it is needed. ``begin`` (Unix ms) is not later than its first line."""
 
     begin: float
     open: Callable[[], Iterator[LogLine]]
 
 
 def interleave(sources: Sequence[Source]) -> Iterator[LogLine]:
-    """Yield the lines of all logs in order of time; a log that begins later is opened later."""
-    ready = sorted(sources, key=lambda each: each.begin)
+    """Yield the lines of all logs in order of time; each log is opened as late as possible."""
+    ready = sorted(sources, key=lambda source: source.begin)
     heap: list[tuple[int, int, LogLine, Iterator[LogLine]]] = []
-    place = 0
-    while heap or place < len(ready):
-        # There may be ten thousand of them.
-        while place < len(ready) and (not heap or ready[place].begin <= heap[0][0]):
-            lines = ready[place].open()
+    opened = 0
+    while heap or opened < len(ready):
+        # Not all at once: there may be ten thousand logs.
+        while opened < len(ready) and (not heap or ready[opened].begin <= heap[0][0]):
+            lines = ready[opened].open()
             if (first := next(lines, None)) is not None:
-                heapq.heappush(heap, (first.at, place, first, lines))
-            place += 1
+                heapq.heappush(heap, (first.at, opened, first, lines))
+            opened += 1
         if not heap:
             continue
         _, order, line, lines = heap[0]

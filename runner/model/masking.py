@@ -1,4 +1,4 @@
-"""Takes the values of secrets out of what a run shows."""
+"""Mask the values of secrets in everything that a run shows."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from runner.model.encodings import begun, codes_for, decoded, from_base64, from_
 MASK = "***"
 
 SHORTEST = 4
-"""Characters; a shorter value would be found in every other word, and is not masked."""
+"""The length of the shortest masked value, in characters; a shorter one would occur in many words."""
 
 SHORTEST_LINE = 8
-"""Characters of a line of a secret of several lines, that is masked where it stands alone."""
+"""The length of the shortest line of a multi-line secret that is masked by itself, in characters."""
 
 LEVELS = 6
-"""How many encodings may lie around each other, such as JSON in JSON in a URL, in base64."""
+"""How deep encodings may be nested, such as JSON in JSON in a URL in base64."""
 
 LONGEST_TOKEN = 4096
-"""Characters of base64 at the end of what is not whole that may go on as a secret."""
+"""How many characters of base64 at the end of an incomplete text may be the beginning of a secret."""
 
 
 class Masker:
-    """Knows the values of some secrets, and finds them in whatever encoding programs commonly write them.
+    """Finds the values of some secrets in texts, in all encodings that programs commonly use.
 
-    The text is decoded, not the secrets encoded: encodings nest, and few lines hold any. A line without escapes and
-    without a long word costs a search for each secret, and no more.
+    Texts are decoded, instead of encoding the secrets, because encodings can be nested, and few lines have any. A line
+    without escapes and without a long word costs only a search for each secret.
     """
 
     def __init__(self, values: Iterable[str] = ()) -> None:
         forms = {form for value in values for form in _forms(value)}
-        # The longest first: one secret may be a part of another.
+        # The longest first, because a secret may be part of another one.
         self._forms = sorted(forms, key=lambda form: (-len(form), form))
         self._ascii = all(form.isascii() for form in self._forms)
         self._codes = codes_for("".join(self._forms))
         least = self._least = min(map(len, self._forms), default=1)
-        # What base64 makes of the shortest one: no shorter word can hold any.
+        # The length of the shortest secret in base64: no shorter word can contain one.
         token = f"[A-Za-z0-9+/_-]{{{-(-least * 4 // 3)},}}"
         self._token = re.compile(token)
         self._worth = _worth(self._forms)
@@ -50,7 +50,7 @@ class Masker:
         return bool(self._forms)
 
     def finds(self, text: str) -> bool:
-        """Whether any secret stands in ``text``."""
+        """Return whether ``text`` contains a secret."""
         return bool(self._spans(text))
 
     def text(self, text: str) -> str:
@@ -67,7 +67,7 @@ class Masker:
 
     def _spans(self, text: str) -> list[tuple[int, int]]:
         """Return the spans of secrets in ``text``."""
-        if str.__len__(text) < self._least:  # a class of somebody's may say anything
+        if str.__len__(text) < self._least:  # a subclass of str may override __len__
             return []  # no encoding makes a text shorter
         if self._forms and self._hides.search(text):
             return self._decoded_spans(text, LEVELS, {})
@@ -83,9 +83,9 @@ class Masker:
         return found
 
     def _decoded_spans(self, text: str, levels: int, seen: dict[str, int]) -> list[tuple[int, int]]:
-        """Return the spans of secrets under at most ``levels`` encodings; ``seen`` holds the texts already searched."""
+        """Return the spans of secrets in at most ``levels`` encodings; ``seen`` are the texts already searched."""
         found = self._plain_spans(text)
-        # Different orders of decoding lead to the same text.
+        # Different orders of decoding can lead to the same text.
         if seen.get(text, -1) >= levels:
             return found
         seen[text] = levels
@@ -101,7 +101,7 @@ class Masker:
         return found
 
     def value(self, value: Any) -> Any:
-        """Return plain JSON data with all texts masked, keys too; a number that holds a secret becomes text."""
+        """Return a JSON value with all texts and keys masked; a number that contains a secret becomes text."""
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, Mapping):
@@ -113,14 +113,14 @@ class Masker:
         return value
 
     def json(self, text: str) -> str:
-        """Return JSON text with all in it masked; it stays JSON."""
+        """Return JSON text with all values masked; it is still JSON."""
         if not self.finds(text):
             return text
         masked = json.dumps(self.value(json.loads(text)))
         return json.dumps(MASK) if self.finds(masked) else masked
 
     def begun(self, data: bytes) -> int:
-        """Return the number of bytes at the end of ``data`` that may begin a secret."""
+        """Return the number of bytes at the end of ``data`` that may be the beginning of a secret."""
         if not self._forms:
             return 0
         text = data.decode("utf-8", "surrogateescape")
@@ -148,7 +148,7 @@ class Masker:
 
 
 def _overlap(text: str, form: str) -> int:
-    """Return the length of the longest proper beginning of ``form`` at the end of ``text``."""
+    """Return the length of the longest proper prefix of ``form`` at the end of ``text``."""
     at = max(0, len(text) - len(form) + 1)
     while (at := text.find(form[0], at)) >= 0:
         if form.startswith(text[at:]):
@@ -158,7 +158,7 @@ def _overlap(text: str, form: str) -> int:
 
 
 def _merged(spans: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Yield sorted spans; those that overlap as one."""
+    """Yield sorted spans, with overlapping spans merged."""
     start, end = spans[0]
     for first, last in spans[1:]:
         if first >= end:
@@ -170,18 +170,18 @@ def _merged(spans: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
 
 
 def _worth(forms: Sequence[str]) -> Callable[[bytes], bool]:
-    """Return a test for bytes: whether any of ``forms``, or an encoding of it, may stand in them."""
+    """Return a function that tells whether bytes may contain any of ``forms``, or an encoding of it."""
     least = min(map(len, forms), default=1)
     encoded = b"".join(form.encode("utf-8", "surrogatepass") for form in forms)
     known = {*range(32, 127), *b"\t\r\n", *(byte for byte in encoded if byte < 32 or byte == 127)}
     whole = None
     if any("\udc80" <= character <= "\udcff" for form in forms for character in form):
-        known |= set(range(0x80, 0x100))  # the value is no UTF-8
+        known |= set(range(0x80, 0x100))  # the value is not UTF-8
     elif not encoded.isascii():
         ascii = b"".join(b"\\x%02x" % byte for byte in sorted(known))
         whole = re.compile(b"(?:[%b]|[\\xc2-\\xf4][\\x80-\\xbf]{1,3}){%d}" % (ascii, least))
         known |= set(range(0x80, 0xF5))
-    # Looking for a run of bytes that may be text is many times as fast as an expression, and there is seldom one.
+    # A search for a sequence of bytes that may be text is many times faster than the expression, and mostly fails.
     table, run = bytes(byte in known for byte in range(256)), bytes([True] * least)
 
     def worth(data: bytes) -> bool:
@@ -191,16 +191,16 @@ def _worth(forms: Sequence[str]) -> Callable[[bytes], bool]:
 
 
 def _forms(value: str) -> Iterator[str]:
-    """Yield the forms that a secret may have after all escapes are undone."""
+    """Yield the forms of a secret after decoding."""
     if len(value) < SHORTEST:
         return
-    lines = [line for each in value.splitlines() if len(line := each.strip()) >= SHORTEST_LINE]
+    lines = [line for text in value.splitlines() if len(line := text.strip()) >= SHORTEST_LINE]
     for text in (value, value.strip(), *(lines if len(lines) > 1 else ())):
         if len(text) < SHORTEST:
             continue
         yield text
         if not text.isascii():
-            # As a log shows bytes that are no UTF-8.
+            # As a log shows bytes that are not UTF-8.
             encoded = text.encode("utf-8", "surrogateescape")
             yield encoded.decode("utf-8", "replace")
             if text != encoded.decode("utf-8", "replace"):

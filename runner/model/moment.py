@@ -1,4 +1,4 @@
-"""Times as people write them."""
+"""Read times that people write."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ from runner.errors import UsageError
 from runner.model.duration import parse_duration
 
 FIRST_YEAR, LAST_YEAR = 1900, 2999
-"""Times beyond these are refused: at the ends of the calendar they have no equivalent in other time zones."""
+"""The range of years. At the ends of the calendar, times have no equivalent in other time zones."""
 
 _CLOCK = re.compile(r"([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?")
-_ADVICE = "write 2026-11-24T02:00:00+01:00, or in the project's zone '2026-11-24 02:00' or 02:00"
+_ADVICE = "write 2026-11-24T02:00:00+01:00, or in the project's time zone '2026-11-24 02:00' or 02:00"
 
 
 def read_moment(text: str, zone: str, now: float | None = None) -> float:
-    """Return the Unix time in seconds that ``text`` means.
+    """Return the Unix time in seconds for a text.
 
-    With an offset it stands as it is; without one it is in ``zone``; a time alone is the next time the clock
-    shows it, as ``at`` has it.
+    A time without an offset is in ``zone``. A time of day alone means its next occurrence, as for the command ``at``.
 
     Raises:
-        UsageError: it is not a time, lies beyond the calendar, or is one that the clock skips.
+        UsageError: it is not a time, its year is out of range, or the clock skips it because of DST.
     """
     here = ZoneInfo(zone)
     today = datetime.fromtimestamp(time.time() if now is None else now, here)
@@ -49,10 +48,10 @@ def read_moment(text: str, zone: str, now: float | None = None) -> float:
 
 
 def read_day(text: str) -> date:
-    """Return the day that ``text`` means, such as 2026-11-24.
+    """Return the day for a text such as 2026-11-24.
 
     Raises:
-        UsageError: it is none, or lies beyond the calendar.
+        UsageError: it is not a day, or its year is out of range.
     """
     try:
         day = date.fromisoformat(text.strip())
@@ -64,7 +63,7 @@ def read_day(text: str) -> date:
 
 
 def read_future(text: str, zone: str) -> float:
-    """Return the Unix time in seconds that ``text`` means, which lies ahead.
+    """Return the Unix time in seconds for a text that means a future time.
 
     Raises:
         UsageError: it is not a time, or is in the past.
@@ -76,7 +75,7 @@ def read_future(text: str, zone: str) -> float:
 
 
 def read_since(text: str, zone: str) -> float:
-    """Return the Unix time in seconds that ``since`` means: a duration back from now, or a time.
+    """Return the Unix time in seconds for a text that is a duration before now, or a time.
 
     Raises:
         UsageError: it is neither.
@@ -88,5 +87,5 @@ def read_since(text: str, zone: str) -> float:
         if text.strip().isdigit():
             raise UsageError(f"{text} has no unit", hint=f"write {text}h or {text}d, or a time") from None
     moment = read_moment(text, zone)
-    # A time alone means the next one, which nothing can have happened since; the last one is meant.
+    # Nothing can have happened since the next occurrence of a time of day, so the last one is meant.
     return moment - 86400 if moment > now and _CLOCK.fullmatch(text.strip()) else moment

@@ -1,4 +1,4 @@
-"""A pause of a job: who holds it, since when and until when."""
+"""A pause of a job, or of all jobs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from runner._dataclass import dataclass
 from runner.model.run import to_timestamp
 
 ALL = "*"
-"""Stands for all jobs."""
+"""The name that means all jobs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """A pause of ``job`` (``*``: all): by whom, since when, and until when. Unix times in milliseconds."""
+    """A pause of ``job``, or of all jobs (``*``). Times are Unix times in milliseconds."""
 
     job: str
     by: str
@@ -23,7 +23,7 @@ class Pause:
     comment: str | None
 
     def document(self) -> dict[str, Any]:
-        """Return it as JSON shows it: ``job``, ``by``, ``since``, ``until`` (RFC 3339 or null), ``comment``."""
+        """Return the pause as JSON: ``job``, ``by``, ``since``, ``until`` (RFC 3339 or null), and ``comment``."""
         return {
             "job": self.job,
             "by": self.by,
@@ -34,5 +34,5 @@ class Pause:
 
 
 def paused(pauses: Mapping[str, Pause], job: str) -> Pause | None:
-    """Return the pause that holds a job, its own or that of all; None if it goes on."""
+    """Return the pause of a job or of all jobs; None if the job is not paused."""
     return pauses.get(job) or pauses.get(ALL)

@@ -1,4 +1,4 @@
-"""Numbers of things in messages."""
+"""Write numbers with nouns in messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Texts from elsewhere, made harmless for whoever looks at them."""
+"""Make text from outside safe to display."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import unicodedata
 
 
 def printable(text: str) -> str:
-    r"""Return ``text`` with escapes such as ``\x1b`` in place of what would act on a terminal or reorder a line.
+    r"""Return ``text`` with escapes such as ``\x1b`` for characters that would control a terminal or reorder a line.
 
-    That is C0 and C1, marks that change the direction of text, and other characters without a shape of their own.
-    Lines, tabs, and spaces of any script stay. What was made printable stays as it is.
+    These are control characters (C0 and C1), marks that change the direction of text, and other invisible characters.
+    Line breaks, tabs, and spaces of any script are kept. The result is not changed by a second call.
     """
     if text.isprintable():
         return text
@@ -18,12 +18,12 @@ def printable(text: str) -> str:
 
 
 def printable_json(text: str) -> str:
-    """Return JSON text that means the same, with such characters in its strings escaped."""
+    """Return equivalent JSON text with such characters in its strings escaped."""
     return _UNSEEN.sub(_json_escape, text) if not text.isascii() or "\x7f" in text else text
 
 
-# What may be unprintable and needs no escape in JSON; what is printable is told apart below.
-_UNSEEN = re.compile("[^\x00-\x7e]")  # the other way round it takes 3 ms to compile
+# Characters that may be unprintable, and that JSON does not have to escape; printable ones are kept below.
+_UNSEEN = re.compile("[^\x00-\x7e]")  # the complement would take 3 ms to compile
 
 
 def _json_escape(match: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""A queue, as the fleet and Redis tell of it."""
+"""A queue and the workers that take runs from it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,19 @@ from runner._dataclass import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queue:
-    """A queue: what waits by priority, what comes later, who takes from it; ``oldest`` in seconds.
+    """The state of a queue.
 
-    ``waiting`` counts messages, ``priorities`` those of each priority that has any, by its number as text. ``delayed``
-    counts runs to be put into it later, and ``held`` those that were set aside: for a job that they require, for their
-    rate, for a slot of concurrency, or for the end of a pause. ``workers`` take from it. They perform ``concurrency``
-    runs at once in all, and ``running`` now, of whatever queue. ``oldest`` tells how long ago the next run was
-    submitted. It is None if nothing waits, or if that is not known. ``hints`` are in RabbitMQ, for idle workers; None
-    where Redis is the broker, or where RabbitMQ does not tell.
+    Attributes:
+        waiting: the number of messages.
+        priorities: the number of messages of each priority that has any, by its number as text.
+        delayed: the number of runs that will be added later.
+        held: the number of runs that wait for a required job, for their rate, for a concurrency slot, or for the end
+            of a pause.
+        workers: the number of workers that take runs from the queue.
+        concurrency: how many runs these workers perform at once in total.
+        running: how many runs these workers perform now, from any queue.
+        oldest: how long ago the next run was submitted, in seconds; None if nothing waits, or if it is not known.
+        hints: the number of messages in RabbitMQ for idle workers; None if Redis is the broker, or if it is not known.
     """
 
     name: str
@@ -32,5 +37,5 @@ class Queue:
     hints: int | None = None
 
     def document(self) -> dict[str, Any]:
-        """Return it as plain JSON values."""
+        """Return the queue as JSON."""
         return asdict(self)

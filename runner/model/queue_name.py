@@ -1,4 +1,4 @@
-"""Read and write a run's place: the name of a queue, and a priority in it."""
+"""The types of a queue's name and of a priority."""
 
 from __future__ import annotations
 

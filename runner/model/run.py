@@ -1,7 +1,7 @@
-"""The run: its states, the reasons for its end, and its document.
+"""A run: its states, the reasons for its end, and its document.
 
-The same document is printed by ``--json``, given to hooks and returned by the Python API; fields
-are only ever added.
+The same document is printed by ``--json``, passed to hooks, and returned by the Python API. Fields are added, but never
+removed.
 """
 
 from __future__ import annotations
@@ -15,21 +15,19 @@ from runner._dataclass import dataclass
 
 
 class State(StrEnum):
-    """Celery's names. The comment on each says what repairs it after a crash."""
+    """The states, with Celery's names. The comments say what repairs each state after a crash."""
 
     PENDING = "PENDING"
-    # Its message is in a queue, in the delayed set or claimed by a worker. A claim whose lease ran
-    # out goes back to its queue (any worker's sweep); past `expires_at` the sweep, or whoever reads
-    # the run, makes it REVOKED.
+    # Its message is in a queue, in the delayed set, or claimed by a worker. A worker's sweep puts messages with an
+    # expired lease back into their queue. After `expires_at`, the sweep or a reader of the run makes it REVOKED.
     STARTED = "STARTED"
-    # A worker holds its claim. When the lease runs out, any worker's sweep counts a loss and puts
-    # the message back.
+    # A worker holds its claim. When the lease expires, a worker's sweep counts a loss and puts the message back.
     RETRY = "RETRY"
-    # Its message is in the delayed set until `retry_at`, then in its queue: repaired as PENDING.
+    # Its message is in the delayed set until `retry_at`, and then in its queue; it is repaired like PENDING.
     SUCCESS = "SUCCESS"
     FAILURE = "FAILURE"
     REVOKED = "REVOKED"
-    # Final. Nothing to repair: the transition that ends a run is one script.
+    # Final states. There is nothing to repair, because a single script ends a run.
 
 
 FINAL: frozenset[State] = frozenset({State.SUCCESS, State.FAILURE, State.REVOKED})
@@ -42,7 +40,7 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.FAILURE: frozenset(),
     State.REVOKED: frozenset(),
 }
-"""The only transitions there are. The Lua scripts of the ledger hold them; tests compare the two."""
+"""The allowed transitions, as in the Lua scripts of the ledger; tests compare the two."""
 
 
 class FailureReason(StrEnum):
@@ -79,12 +77,12 @@ Trigger = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One submission of a job, as the ledger knew it when it was read.
+    """One submission of a job, as it was when it was read from the ledger.
 
     Times are RFC 3339 in UTC with milliseconds (``2026-11-23T02:00:00.000Z``) or None;
     ``error`` is ``{"type", "message", "traceback"}``, ``progress`` ``{"fraction", "message"}``,
     ``revocation`` ``{"by", "comment", "at"}``; a death is ``{"at", "worker", "signal",
-    "exit_code", "max_rss", "oom_killed"}``. A past attempt, which ended while the run went on, is ``{"attempt",
+    "exit_code", "max_rss", "oom_killed"}``. A past attempt, after which the run went on, is ``{"attempt",
     "worker", "started_at", "ended_at", "outcome", "error"}``. ``steps`` of a flow are ``{"name", "kind", "needs",
     "state", "reason", "items", "counts", "started_at", "finished_at", "run"}``.
     """
@@ -116,12 +114,12 @@ class Run:
     hook_of: str | None = None
     backfill: str | None = None
     flow: str | None = None
-    """Of the run of a step: the flow."""
+    """The id of the flow, if this is the run of a step."""
     step: str | None = None
     item: int | None = None
-    """Of the run of a step with items: which one, counted from 0."""
+    """The index of the item, if this is the run of a step with items."""
     reused_from: str | None = None
-    """The run whose result was taken instead of running the step again."""
+    """The run whose result is reused instead of running the step again."""
     revocation: dict[str, Any] | None = None
     spec_digest: str | None = None
     submitted_at: str | None = None
@@ -132,43 +130,43 @@ class Run:
     past_attempts: list[dict[str, Any]] = field(default_factory=list)
     overran_at: str | None = None
     failures_in_row: int | None = None
-    """How many runs of the job in a row have ended in FAILURE with this one; of a SUCCESS, how many it ended. None if
-    the job's options need no such count."""
+    """The number of failures in a row, this run included; for a SUCCESS, the number that it ended. None if no option of
+    the job needs it."""
     steps: list[dict[str, Any]] | None = None
-    """Of a flow: its steps, in the order of the file."""
+    """The steps of a flow, in the order of the file."""
     archived: bool = False
-    """Whether it was read from the archive, because Redis does not know it any more."""
+    """Whether the run was read from the archive, because Redis no longer has it."""
 
     @property
     def final(self) -> bool:
-        """Whether the state can never change again."""
+        """Whether the state is final."""
         return self.state in FINAL
 
     @property
     def damaged(self) -> str | None:
-        """The unreadable part of the run's record, in words; None if the record is sound."""
+        """The unreadable parts of the run's record, for a message; None if the record is valid."""
         return None
 
     def document(self) -> dict[str, Any]:
-        """Return the run document as plain JSON values, fields in the documented order."""
+        """Return the run document as JSON, with its fields in the documented order."""
         return {name: getattr(self, name) for name in FIELDS}
 
 
-FIELDS: tuple[str, ...] = tuple(each.name for each in fields(Run))
+FIELDS: tuple[str, ...] = tuple(item.name for item in fields(Run))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DamagedRun(Run):
-    """A run whose record cannot be read as a whole: something else than the runner wrote into it.
+    """A run whose record is partly unreadable, because another program wrote to it.
 
-    What cannot be read has its default; a state that cannot be read is FAILURE, so that nobody waits for it.
+    Unreadable fields have their defaults. An unreadable state is FAILURE, so that nobody waits for the run.
     """
 
     faults: str
 
     @classmethod
     def of(cls, run: Run, faults: str) -> DamagedRun:
-        """Return ``run`` as one with ``faults``."""
+        """Return ``run`` as a damaged run."""
         values = {name: getattr(run, name) for name in FIELDS}
         values["detail"] = f"its record is damaged: {faults}"
         if run.state is State.FAILURE and run.error is None:
@@ -177,16 +175,16 @@ class DamagedRun(Run):
 
     @property
     def damaged(self) -> str | None:
-        """The unreadable part."""
+        """The unreadable parts, for a message."""
         return self.faults
 
     def document(self) -> dict[str, Any]:
-        """Return the run document, and ``damaged``: what cannot be read."""
+        """Return the run document with the field ``damaged``: the unreadable parts."""
         return {**{name: getattr(self, name) for name in FIELDS}, "damaged": self.faults}
 
 
 def to_timestamp(milliseconds: int | None) -> str | None:
-    """Return RFC 3339 UTC with milliseconds for a Unix time in milliseconds."""
+    """Return a Unix time in milliseconds as RFC 3339 in UTC."""
     if milliseconds is None:
         return None
     moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
@@ -194,5 +192,5 @@ def to_timestamp(milliseconds: int | None) -> str | None:
 
 
 def to_datetime(timestamp: str) -> datetime:
-    """Return the aware UTC datetime of a run document's time."""
+    """Return a time of a run document as an aware datetime in UTC."""
     return datetime.fromisoformat(timestamp)

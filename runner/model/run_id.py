@@ -1,7 +1,7 @@
-"""The form of a run's id.
+"""Check the ids of runs.
 
-An id is inserted into commands and paths with ``${run.id}``, it is part of Redis keys and of URLs, and anybody who can
-write to Redis can choose one. So only texts of this form are ids, wherever they come from.
+An id becomes part of commands and paths (by ``${run.id}``), of Redis keys, and of URLs, and everybody who can write to
+Redis can choose one. So only texts of this form are accepted as ids, from any source.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def require_run_id(text: object) -> str:
     """Return ``text`` if it can be the id of a run.
 
     Raises:
-        UsageError: it cannot.
+        UsageError: it cannot be an id.
     """
     if is_run_id(text):
         return text

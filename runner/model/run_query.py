@@ -1,8 +1,8 @@
 """The filters of a list of runs, declared once.
 
 The options of ``runner runs``, the query of the REST API and its description, the filters of the dashboard, the
-keywords of :func:`runner.get_runs`, and the reference pages derive from :class:`RunQuery`. How each of them reads
-values: :mod:`runner.model.asking`.
+keywords of :func:`runner.get_runs`, and the reference pages derive from :class:`RunQuery`. They read values by
+:mod:`runner.model.interface`.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 LONGEST_JOB = 129
-"""Characters of the name of a job and a step: ``nightly/load``."""
+"""The longest name of a job and a step, such as ``nightly/load``, in characters."""
 
 Order = Literal["newest", "oldest", "longest"]
 
-_STATES = Choice(tuple(str(each) for each in State))
-_REASONS = Choice(tuple(str(each) for kind in (FailureReason, RevokedReason) for each in kind))
+_STATES = Choice(tuple(str(state) for state in State))
+_REASONS = Choice(tuple(str(reason) for reasons in (FailureReason, RevokedReason) for reason in reasons))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class StateName:
         return name if name is INVALID else State(name)
 
     def schema(self) -> dict[str, Any]:
-        # Any case is accepted, and this one described.
+        # Any case is accepted, but only capitals are described.
         return _STATES.schema()
 
     def write(self, value: Any) -> Any:
@@ -51,7 +51,7 @@ def _archived() -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """How a run is looked up, where no list is asked for."""
+    """Options for looking up a single run."""
 
     archived: bool = _archived()
 
@@ -60,11 +60,11 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunQuery:
-    """A query; None sets no filter. Times are Unix times in seconds, of the submission.
+    """A query for runs; None means no filter. Times are Unix times of the submission, in seconds.
 
-    ``grep`` is looked for in type, message and traceback of the error. ``longest`` orders what one page looks at by how
-    long it took. ``worker`` is its name, or the part after the ``@``. Step runs are left out unless ``steps``,
-    ``step``, ``flow``, or the name of a step as ``job`` (``nightly/load``) asks for them.
+    ``grep`` searches the type, message, and traceback of the error. ``longest`` sorts the runs that one page looks at
+    by their duration. ``worker`` is the name of a worker, or the part after the ``@``. Step runs are left out unless
+    ``steps``, ``step``, or ``flow`` is given, or ``job`` is the name of a step (``nightly/load``).
     """
 
     job: str | None = option(

@@ -1,4 +1,4 @@
-"""Step runs as people name and count them: ``load``, and ``load[3]`` for an item of an ``each`` step."""
+"""Names of step runs (``load``, or ``load[3]`` for an item of a step with ``each``), and counts of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def step_name(step: str, item: int | None) -> str:
 
 
 def read_step_name(text: str) -> tuple[str, int | None] | None:
-    """Return the step and the item that ``text`` names; None if it is no such name."""
+    """Return the step and the item of a name; None if the text is not the name of a step run."""
     found = _NAME.fullmatch(text)
     if found is None:
         return None

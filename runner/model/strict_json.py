@@ -1,4 +1,4 @@
-"""JSON as RFC 8259 has it: no NaN, no name twice in an object, no half of a surrogate pair."""
+"""Read and check JSON by RFC 8259: no NaN, no duplicate names in an object, and no half surrogate pairs."""
 
 from __future__ import annotations
 
@@ -7,70 +7,70 @@ import math
 from typing import Any
 
 MOST_NESTED = 64
-"""Lists and mappings within each other that are taken: what is deeper, programs that read it cannot be trusted with."""
+"""How deep lists and mappings may be nested; many programs fail to read deeper values."""
 
 
 LARGEST = 2**63 - 1
-"""The largest integer that is taken, as in YAML; the smallest is its negative."""
+"""The largest accepted integer, as in YAML; the smallest is its negative."""
 
 
 def fault_of(value: Any) -> str | None:
-    """Return the reason why ``value`` has no JSON that every program reads in the same way, or None."""
+    """Return the reason why ``value`` has no JSON that all programs read alike, or None."""
     if value is None or isinstance(value, bool | str) or (type(value) is int and abs(value) <= LARGEST):
         return None
     if is_too_deep(value):
-        return f"is nested more than {MOST_NESTED} deep, make it flatter"
+        return f"is nested more than {MOST_NESTED} levels deep, nest it less"
     level = [value]
     while level:
         below: list[Any] = []
-        for each in level:
-            if isinstance(each, float) and not math.isfinite(each):
-                return f"holds {each}, which is not a number that JSON can hold"
-            if isinstance(each, int) and abs(each) > LARGEST:
-                return "holds a number that does not fit into 64 bits, give it as text if it is an account number"
-            if isinstance(each, dict):
-                for key in each:
+        for item in level:
+            if isinstance(item, float) and not math.isfinite(item):
+                return f"has {item}, which is not a number in JSON"
+            if isinstance(item, int) and abs(item) > LARGEST:
+                return "has a number that does not fit into 64 bits, give it as text if it is an account number"
+            if isinstance(item, dict):
+                for key in item:
                     if not isinstance(key, str):
-                        return f"has the key {key!r}, and in JSON every key is text"
-                below += each.values()
-            elif isinstance(each, list | tuple):
-                below += each
+                        return f"has the key {key!r}, but in JSON every key is text"
+                below += item.values()
+            elif isinstance(item, list | tuple):
+                below += item
         level = below
     return None
 
 
 def is_too_deep(value: Any) -> bool:
-    """Whether lists and mappings are nested deeper than :data:`MOST_NESTED`."""
+    """Return whether lists and mappings are nested deeper than :data:`MOST_NESTED`."""
     level = [value]
     for _ in range(MOST_NESTED + 1):
-        level = [each for each in level if isinstance(each, list | tuple | dict)]
+        level = [item for item in level if isinstance(item, list | tuple | dict)]
         if not level:
             return False
-        level = [part for each in level for part in (each.values() if isinstance(each, dict) else each)]
+        level = [part for item in level for part in (item.values() if isinstance(item, dict) else item)]
     return True
 
 
 def read_json(text: str | bytes) -> Any:
-    """Return the value that ``text`` says; bytes are UTF-8, or what else JSON may be in.
+    """Return the value of a JSON text; bytes are in UTF-8, UTF-16, or UTF-32.
 
     Raises:
-        ValueError: it is no JSON, or says something that JSON has no way to say; the message tells what.
+        ValueError: it is not valid JSON.
     """
     try:
         value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
-        # Only an escape can smuggle half a pair in; it could not be written down again.
+        # An escape may produce half of a surrogate pair, which could not be encoded again.
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
         if is_too_deep(value):
             raise RecursionError
     except UnicodeDecodeError:
         raise ValueError("it is not UTF-8") from None
     except UnicodeEncodeError:
-        raise ValueError("it holds half of a surrogate pair") from None
+        raise ValueError("it has half of a surrogate pair") from None
     except RecursionError:
-        raise ValueError(f"it is nested more than {MOST_NESTED} deep") from None
+        raise ValueError(f"it is nested more than {MOST_NESTED} levels deep") from None
     except ValueError as error:
-        if "set_int_max_str_digits" in str(error):  # advice to programmers of Python
-            raise ValueError("it holds a number of thousands of digits, give it as text") from None
+        if "set_int_max_str_digits" in str(error):  # the message of Python is for programmers
+            raise ValueError("it has a number with thousands of digits, give it as text") from None
         raise
     return value
 

@@ -1,8 +1,8 @@
 """The options of a submission besides params, declared once.
 
 The options of ``runner submit``, the body of the REST API and its description, the form of the dashboard, the keywords
-of :func:`runner.submit` and :func:`runner.submit_many`, and the reference pages derive from :class:`SubmitOptions`. How
-each of them reads values: :mod:`runner.model.asking`.
+of :func:`runner.submit` and :func:`runner.submit_many`, and the reference pages derive from :class:`SubmitOptions`.
+They read values by :mod:`runner.model.interface`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """An idempotency key: 1 to ``longest`` printable characters."""
+    """An idempotency key of 1 to ``longest`` printable characters."""
 
     longest: int = 256
 
@@ -30,7 +30,7 @@ class Key:
             report(path, f"expected text, got {describe(value)}")
             return INVALID
         if not (0 < len(value) <= self.longest and value.isprintable()):
-            report(path, f"the key is empty, too long or not printable, use 1 to {self.longest} characters")
+            report(path, f"the key is empty, too long, or not printable, use 1 to {self.longest} characters")
             return INVALID
         return value
 
@@ -46,9 +46,9 @@ KEY: Final = Key()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmitOptions:
-    """The options of a submission. Durations are seconds, ``at`` is a Unix time; None leaves it to the job.
+    """The options of a submission. Durations are seconds, and ``at`` is a Unix time; None means the value of the job.
 
-    The fields are the keywords of the Python API; a name that differs on the command line is the option's ``key``.
+    The fields are the keywords of the Python API. If the name on the command line differs, it is the option's ``key``.
     """
 
     delay: float | None = option(
@@ -69,21 +69,21 @@ class SubmitOptions:
     )
     force: bool = option(Flag(), default=False, help="Run the job although it is paused.")
 
-    # What only clients of Celery can ask for.
+    # Options that only Celery clients have.
     drop_result: bool = False
-    """The submitter does not want the result stored."""
+    """Whether the submitter does not want the result to be stored."""
     expired: bool = False
-    """It expired before it could start, so that it ends in REVOKED at once."""
+    """Whether the run has expired already, so that it ends in REVOKED at once."""
 
     ALTERNATIVES: ClassVar = (("delay", "at", "say when to start"),)
-    """Pairs of fields of which one may be given, and what both say."""
+    """Pairs of fields of which only one may be given, with their common meaning."""
 
 
 NO_OPTIONS: Final = SubmitOptions()
 
 
 class BatchKeywords(TypedDict, total=False):
-    """The fields of :class:`SubmitOptions` that runs of one batch share, for type checkers; a test compares them."""
+    """The fields of :class:`SubmitOptions` that the runs of a batch share, for type checkers; a test compares them."""
 
     delay: float | str | None
     at: datetime | str | None

@@ -1,7 +1,7 @@
 """Names of values in a flow: ``item.name``, ``steps.X.result.files[0]``, ``steps.X.results``, ``steps.X.state``.
 
-They stand in placeholders, ``${steps.X.result}``. A part after the value leads into it: ``.key`` into a mapping, and
-``[n]``, from 0, into a list.
+They are used in placeholders: ``${steps.X.result}``. After the value, ``.key`` selects a key of a mapping, and ``[n]``
+an item of a list, counted from 0.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ _PATH: Final = re.compile(
 )
 _KEYS: Final = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
 _MOST_KEYS: Final = 10
-"""Keys of a mapping that a message shows."""
+"""The largest number of keys of a mapping in a message."""
 
 Of = Literal["item", "result", "results", "state"]
 
 
 class NoValue(ValueError):
-    """A path leads to nothing in the value that a run has; the argument is the message."""
+    """The value of a run has nothing at the path; the argument is the message."""
 
 
 @dataclass(frozen=True, slots=True)
 class ValuePath:
-    """A name in its parts. ``step`` is None for an item; ``keys`` lead into the value."""
+    """The parts of a name. ``step`` is None for an item; ``keys`` are those after the value."""
 
     of: Of
     step: str | None = None
@@ -43,21 +43,21 @@ class ValuePath:
         return "item" if self.step is None else f"steps.{self.step}.{self.of}"
 
     def lead(self, value: Any) -> Any:
-        """Return the value at the end of the keys, from the value of the root.
+        """Return the value at the keys, starting with the value of the root.
 
         Raises:
-            NoValue: a key or an index is not there.
+            NoValue: a key or an index does not exist.
         """
         at = self.root
         for key in self.keys:
             following = f"{at}[{key}]" if isinstance(key, int) else f"{at}.{key}"
             if isinstance(key, int):
                 if not isinstance(value, list):
-                    raise NoValue(f"${{{following}}}: {at} is {_kind(value)}, not a list")
+                    raise NoValue(f"${{{following}}}: {at} is {_describe(value)}, not a list")
                 if key >= len(value):
                     raise NoValue(f"${{{following}}}: {at} has {_items(len(value))}, counted from 0")
             elif not isinstance(value, dict):
-                raise NoValue(f"${{{following}}}: {at} is {_kind(value)}, not a mapping")
+                raise NoValue(f"${{{following}}}: {at} is {_describe(value)}, not a mapping")
             elif key not in value:
                 raise NoValue(f"${{{following}}}: {at} has no key {key}{_hint(key, value)}")
             value, at = value[key], following
@@ -66,7 +66,7 @@ class ValuePath:
 
 @functools.lru_cache(maxsize=4096)
 def read_value_path(name: str) -> ValuePath | None:
-    """Return the parts of the words between ``${`` and ``}``; None if they name no value of a flow."""
+    """Return the parts of the name between ``${`` and ``}``; None if it is not a value of a flow."""
     found = _PATH.fullmatch(name)
     if found is None:
         return None
@@ -79,10 +79,10 @@ def read_value_path(name: str) -> ValuePath | None:
 
 
 def _keys(text: str) -> tuple[str | int, ...]:
-    return tuple(each[1] if each[2] is None else int(each[2]) for each in _KEYS.finditer(text))
+    return tuple(found[1] if found[2] is None else int(found[2]) for found in _KEYS.finditer(text))
 
 
-def _kind(value: Any) -> str:
+def _describe(value: Any) -> str:
     return "null" if value is None else describe(value)
 
 

@@ -1,4 +1,4 @@
-"""A worker, as it last told the ledger."""
+"""A worker, as it last reported to the ledger."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from runner._dataclass import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problems:
-    """The problems that a worker has with files of jobs; ``first`` has some of them."""
+    """The problems of job files in a worker; ``first`` has the first few."""
 
     count: int
     first: list[str]
@@ -18,11 +18,12 @@ class Problems:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worker:
-    """A worker, by what it last told.
+    """A worker, by its last report.
 
-    ``running`` counts the runs that it performs now, ``jobs`` those that it knows. ``catalog`` is the digest of them
-    all, None until it is told. ``kept`` names files with problems, of which an earlier state is in force. Times are RFC
-    3339 in UTC with milliseconds, by Redis' clock. One that is lost went without a word.
+    ``running`` is the number of runs that it performs now, and ``jobs`` the number of its jobs. ``catalog`` is the
+    digest of its jobs, None until it has reported it. ``kept`` are the files with problems whose earlier jobs are in
+    force.
+    Times are RFC 3339 in UTC with milliseconds, by the clock of Redis. A lost worker ended without reporting it.
     """
 
     name: str
@@ -44,9 +45,9 @@ class Worker:
 
     @property
     def lost(self) -> bool:
-        """Whether it went without a word."""
+        """Whether the worker ended without reporting it."""
         return self.state == "lost"
 
     def document(self) -> dict[str, Any]:
-        """Return it as plain JSON values."""
+        """Return the worker as JSON."""
         return asdict(self)

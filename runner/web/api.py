@@ -20,8 +20,8 @@ from runner.actions.submit import recorded, submit, submitted_document
 from runner.actions.why import why
 from runner.errors import UsageError
 from runner.ledger.submission import Submitted
-from runner.model.asking import BODY, ask
 from runner.model.command_line import command_line
+from runner.model.interface import BODY, parse_options
 from runner.model.moment import read_since
 from runner.model.run import to_timestamp
 from runner.model.run_query import RunQuery
@@ -104,7 +104,7 @@ def submit_run(
         if asked.get("key") is not None:
             raise UsageError("key and Idempotency-Key are one option", hint="use one of them")
         asked["key"] = idempotency_key
-    options = ask(SubmitOptions, asked, BODY, zone=project.settings.timezone)
+    options = parse_options(SubmitOptions, asked, BODY, zone=project.settings.timezone)
     return _submitted(
         request, lambda: submit(project, job, given.params, options=options, trigger="api", by=person.name)
     )

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 from fastapi import Request
 
-from runner.model.asking import QUERY, ask, given_texts
 from runner.model.container import ListOf
+from runner.model.interface import QUERY, given_texts, parse_options
 from runner.model.option import Option, options_of
 from runner.model.value_type import Flag, Integer, ValueType
 from runner.web.jobs import Field
@@ -68,7 +68,7 @@ def ask_query(cls: type[T], texts: Mapping[str, list[str]], zone: str) -> T:
     Raises:
         UsageError: a value is not valid, or two options exclude each other.
     """
-    return ask(cls, given_texts(cls, texts), QUERY, zone=zone)
+    return parse_options(cls, given_texts(cls, texts), QUERY, zone=zone)
 
 
 def fields_of(cls: type, texts: Mapping[str, list[str]]) -> list[Field]:

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from fastapi import Request
 
 from runner._dataclass import dataclass
-from runner.model.asking import given_texts
+from runner.model.interface import given_texts
 from runner.model.option import options_of
 from runner.model.run_query import RunQuery
 from runner.web.asked import LABELS, ask_query, fields_of, texts_of

@@ -16,7 +16,7 @@ from runner.actions.find import find_run
 from runner.actions.stats import stats
 from runner.errors import RunnerError
 from runner.ledger.pauses import read_pauses
-from runner.model.asking import given_texts
+from runner.model.interface import given_texts
 from runner.model.job import JobSpec
 from runner.model.pause import paused
 from runner.model.run_query import RunQuery

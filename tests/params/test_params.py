@@ -291,7 +291,7 @@ def test_what_is_nested_too_deeply_is_refused_where_it_comes_in() -> None:
         assert read_json(write_result(value, 10_000)) == value
     for depth in (MOST_NESTED + 1, 900, 5_000):
         assert is_too_deep(nested(depth))
-        with pytest.raises(InvalidParams, match="p: is nested more than 64 deep"):
+        with pytest.raises(InvalidParams, match="p: is nested more than 64 levels deep"):
             check_params(job(p={}), {"p": nested(depth)})
         with pytest.raises(ResultNotKept):
             write_result(nested(depth), 1_000_000)
@@ -308,9 +308,9 @@ def test_what_is_nested_too_deeply_is_refused_where_it_comes_in() -> None:
         (r'["\ud800"]', "half of a surrogate pair"),
         (r'{"\udcff": 1}', "half of a surrogate pair"),
         (b'["\xff"]', "not UTF-8"),
-        ("[" * 100_000, "nested more than 64 deep"),
-        ("[" * 65 + "]" * 65, "nested more than 64 deep"),
-        (f"[{'9' * 5000}]", "a number of thousands of digits, give it as text"),
+        ("[" * 100_000, "nested more than 64 levels deep"),
+        ("[" * 65 + "]" * 65, "nested more than 64 levels deep"),
+        (f"[{'9' * 5000}]", "a number with thousands of digits, give it as text"),
         ("", "Expecting value"),
         ("{", "Expecting"),
     ],

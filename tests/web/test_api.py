@@ -109,7 +109,7 @@ def test_errors_have_the_shape_of_the_command_line(
         (b'{"params": {"name": 1e999}}', "Out of range"),
         (b'{"params": {"name": "\\ud800"}}', "half of a surrogate pair"),
         (b'{"params": {"name": "\xff"}}', "not UTF-8"),
-        (b'{"params": {"name": ' + b"[" * 900 + b"]" * 900 + b"}}", "nested more than 64 deep"),
+        (b'{"params": {"name": ' + b"[" * 900 + b"]" * 900 + b"}}", "nested more than 64 levels deep"),
         (b'{"params": {"name": ' + b"9" * 5000 + b"}}", "digits"),
         (b'{"\\udfff": 1}', "half of a surrogate pair"),
     ],

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from runner.cli.terminal.options import ParamType
-from runner.model.asking import COMMAND_LINE, ask, needs_zone, read_value
 from runner.model.container import ListOf
+from runner.model.interface import COMMAND_LINE, needs_zone, parse_options, read_value
 from runner.model.option import Option, options_of
 from runner.model.time_types import PastTime, StartTime
 from runner.model.value_type import Duration, Flag, Integer, Text, ValueType
@@ -77,7 +77,7 @@ def asked_for(cls: type[T], project: Project, asked: Mapping[str, object]) -> T:
     Raises:
         UsageError: a value is wrong, or two options exclude each other.
     """
-    return ask(cls, asked, COMMAND_LINE, zone=project.settings.timezone)
+    return parse_options(cls, asked, COMMAND_LINE, zone=project.settings.timezone)
 
 
 def _parameter(declared: Option) -> str:
