@@ -13,25 +13,25 @@ from runner.model.run_query import RunQuery
 from runner.web.asked import LABELS, ask_query, fields_of, texts_of
 from runner.web.jobs import Field
 
-COMMON = ("job", "grep", "state", "steps")
-"""What most people filter by; the rest is folded away."""
-TOGGLES = ("state", "steps")
-"""What is switched on and off in the form itself, so that it needs no chip to remove it."""
+COMMON = ("job", "grep", "state")
+"""The filters that are always visible; the others are folded away."""
+TOGGLES = ("state",)
+"""Filters that are chips in the form itself, so that they need no chip to remove them."""
 PERIODS = (("1h", "Last hour"), ("24h", "24 hours"), ("7d", "7 days"), ("", "Any time"))
 """Values of ``since`` that are offered, and their labels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """A query string. An empty field asks for nothing, as forms send it."""
+    """The filters in a query string. Empty fields, which forms send too, set no filter."""
 
     texts: dict[str, list[str]]
     cursor: str | None
-    """Of the page before."""
+    """The cursor that the previous page ended with."""
 
     @classmethod
     def of(cls, request: Request) -> Filters:
-        """Return the options that a request sets."""
+        """Return the filters in the query string of a request."""
         texts = texts_of(request)
         return cls(texts, (texts.get("cursor") or [""])[-1] or None)
 
@@ -44,18 +44,18 @@ class Filters:
         return ask_query(RunQuery, self.texts, zone)
 
     def fields(self, *, common: bool) -> list[Field]:
-        """Return the form: the common filters, or the others."""
+        """Return the fields of the common filters, or those of the others."""
         return [field for field in fields_of(RunQuery, self.texts) if (field.name in COMMON) == common]
 
     @property
     def rare(self) -> bool:
-        """Whether any of the other filters is used."""
+        """Whether a filter is in use that is neither common nor one of the offered periods."""
         return any(name not in (*COMMON, "since") for name in self._given()) or not any(
             chosen for _, _, chosen in self.periods()
         )
 
     def value(self, name: str) -> str:
-        """Return the text of a filter, or its default."""
+        """Return the value of a filter as text; its default if it is not set."""
         return next((field.value for field in fields_of(RunQuery, self.texts) if field.name == name), "")
 
     def chips(self) -> list[tuple[str, str]]:
@@ -66,16 +66,16 @@ class Filters:
             if name in TOGGLES:
                 continue
             values = value if isinstance(value, list) else [value]
-            for each in values:
-                kept = [other for other in values if other != each]
+            for one in values:
+                kept = [other for other in values if other != one]
                 rest = {**given, name: kept} if kept else {key: of for key, of in given.items() if key != name}
                 label = LABELS.get(name, name.capitalize())
-                text = label if each in ("on", "true", True) else f"{label}: {each}"
+                text = label if one in ("on", "true", True) else f"{label}: {one}"
                 found.append((text, urlencode(rest, doseq=True)))
         return found
 
     def periods(self) -> list[tuple[str, str, bool]]:
-        """Return the offered periods: the label, the query string, and whether it is the one in use."""
+        """Return the label, the query string, and whether it is in use, for each offered period."""
         given = self._given()
         rest = {name: value for name, value in given.items() if name not in ("since", "until")}
         return [
@@ -88,7 +88,7 @@ class Filters:
         ]
 
     def query_string(self, **more: str) -> str:
-        """Return these as a query string, with ``more``, and without what is the default."""
+        """Return the filters as a query string, without defaults, and with the parameters in ``more``."""
         return urlencode({**self._given(), **more}, doseq=True)
 
     def _given(self) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""The first page of a project: one line that says how it is, what wants attention, and its jobs."""
+"""The overview of a project: a status line, alarms, failures in groups, and its jobs."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from runner.web.state import State
 
 ROWS = 25
-"""Jobs that the first page shows; all of them are on a page of their own."""
+"""Jobs that the overview shows. **Jobs** lists all of them."""
 MOST_FAILURES = 60
-"""Failed runs of the last day that are read to be grouped."""
+"""How many failed runs of the last day are read, to show them in groups."""
 MOST_GROUPS = 6
 MOST_RUNNING = 5
 A_DAY = 86400
@@ -39,7 +39,7 @@ A_DAY = 86400
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of the line that says how the project is, and the page with more about it."""
+    """A part of the status line, its color, and the address of the page about it."""
 
     text: str
     color: str
@@ -48,7 +48,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Home:
-    """What the first page shows."""
+    """The content of the overview."""
 
     status: Sequence[Part]
     standings: Standings
@@ -69,7 +69,7 @@ class Home:
 
 
 def read_home(state: State) -> Home:
-    """Read what the first page shows, in a bounded number of round trips.
+    """Read the content of the overview, in a bounded number of round trips.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -79,7 +79,6 @@ def read_home(state: State) -> Home:
     standings = Standings.read(state)
     failed = search(ledger, RunQuery(state=(RunState.FAILURE,), since=now - A_DAY), limit=MOST_FAILURES).runs
     groups = group_failures(failed)
-    # What has recovered is of less interest than what still fails.
     failing = frozenset(filter(standings.failing, standings.jobs))
     groups.sort(key=lambda group: group.job not in failing)
     running = search(ledger, RunQuery(state=(RunState.STARTED,)), limit=MOST_RUNNING + 1).runs
@@ -94,7 +93,7 @@ def read_home(state: State) -> Home:
             overdue=len(overdue),
             stuck=len(stuck),
             workers=len(workers),
-            approvals=sum(each.count for each in approvals),
+            approvals=sum(waiting.count for waiting in approvals),
             paused=sum(map(standings.paused, standings.jobs)),
             problems=len(project.catalog.problems),
             running=counts["STARTED"],
@@ -143,7 +142,7 @@ def status_line(
     zone: ZoneInfo,
     now: datetime | None = None,
 ) -> list[Part]:
-    """Return the parts of the line that says how a project is, the worst first."""
+    """Return the parts of the status line, the worst first."""
     bad, odd, calm = "bad", "odd", "wait"
     parts = [
         (failing, f"{things(failing, 'job')} failing", bad, "/jobs?show=failing"),

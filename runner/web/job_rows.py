@@ -27,10 +27,12 @@ if TYPE_CHECKING:
 OUTCOMES = 12
 """Recent runs of a job that are shown as squares."""
 SAMPLE = 11
-"""Durations that are read of each job: that of the last run, and those that it is compared with."""
+"""How many durations are read of each job: the newest, and those that it is compared with."""
 LEAST_COMPARED = 3
 NOTABLE = 20
-"""Percent by which the last run must be slower or faster than usual to be worth a mark."""
+"""Percent by which the last run must be slower or faster than usual to be marked."""
+LEAST_DIFFERENCE = 0.1
+"""Seconds below which a difference is noise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +41,7 @@ class JobRow:
 
     job: JobSpec
     state: str
-    """What its pill says: a state of its runs, ``failing``, ``paused``, ``disabled``, or ``none``."""
+    """The state in its pill: that of its last run, ``failing``, ``paused``, ``disabled``, or ``none``."""
     outcomes: list[str]
     """The states of its recent runs, oldest first."""
     outcomes_text: str
@@ -49,7 +51,7 @@ class JobRow:
     due: Due | None
     took: float | None
     change: int | None
-    """By how many percent the last run was slower than usual (negative: faster), if by many."""
+    """By how many percent the last run was slower than usual; negative if it was faster; None if it was as usual."""
     usual: float | None
     success_rate: float | None
     pause: Pause | None
@@ -58,13 +60,13 @@ class JobRow:
 
     @property
     def needs_params(self) -> bool:
-        """Whether it cannot be submitted without asking for params."""
+        """Whether a param is required, so that a button alone cannot submit it."""
         return any(param.required for param in self.job.params.values())
 
 
 @dataclass(frozen=True, slots=True)
 class Standings:
-    """The standing of all jobs at one time, which decides on their order and on what filters count."""
+    """The standing and the pauses of all jobs, by which lists sort and filter them."""
 
     jobs: Mapping[str, JobSpec]
     by_job: Mapping[str, Standing]
@@ -89,11 +91,11 @@ class Standings:
         return paused(self.pauses, name) is not None
 
     def ordered(self, names: Sequence[str]) -> list[str]:
-        """Return names with those that want attention first: failing, then paused; the others by name."""
+        """Return names sorted: failing jobs, then paused ones, then the others by name."""
         return sorted(names, key=lambda name: (not self.failing(name), not self.paused(name), name))
 
     def state(self, name: str) -> str:
-        """Return the word for the pill of a job."""
+        """Return the state in the pill of a job."""
         found = self.by_job[name]
         if not self.jobs[name].enabled:
             return "disabled"
@@ -115,7 +117,7 @@ FILTERS: Mapping[str, tuple[str, Callable[[Standings, str], bool]]] = {
     "scheduled": ("Scheduled", lambda all_jobs, name: bool(all_jobs.jobs[name].schedule)),
     "disabled": ("Disabled", lambda all_jobs, name: not all_jobs.jobs[name].enabled),
 }
-"""What lists of jobs can be narrowed to: the label of the chip, and the test."""
+"""The filters of the list of jobs, by their value in the query string: the label of the chip, and the test."""
 
 
 def read_rows(ledger: Ledger, standings: Standings, names: Sequence[str], calendar: Calendar) -> list[JobRow]:
@@ -169,7 +171,7 @@ def compare(durations: Sequence[float]) -> tuple[float | None, float | None, int
     if len(others) < LEAST_COMPARED:
         return newest, None, None
     usual = statistics.median(others)
-    change = round((newest / usual - 1) * 100) if usual > 0 else 0
+    change = round((newest / usual - 1) * 100) if abs(newest - usual) >= LEAST_DIFFERENCE and usual > 0 else 0
     return newest, usual, change if abs(change) >= NOTABLE else None
 
 

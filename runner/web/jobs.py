@@ -1,4 +1,4 @@
-"""A job as YAML, and the form of its params."""
+"""The YAML of a job, and the form of its params."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from runner.yaml_reader.reader import MAX_BYTES
 
 
 def job_yaml(job: JobSpec) -> str:
-    """Return the options of a job as YAML, defaults of its file merged in."""
-    values = {each.field: getattr(job, each.field) for each in options_of(JobSpec)}
+    """Return the options of a job as YAML, with the defaults of its file merged in."""
+    values = {declared.field: getattr(job, declared.field) for declared in options_of(JobSpec)}
     # The task comes first, even if it is a default of the file.
     written = {**({"task": job.task} if job.task is not None else {}), **JOB.write_fields(values)}
     return str(yaml.safe_dump({job.name: written}, sort_keys=False, allow_unicode=True, width=90))
@@ -120,7 +120,7 @@ def form_of(job: JobSpec, given: Mapping[str, Any] | None = None) -> list[Field]
 
 def _field(name: str, param: Param, given: Mapping[str, Any]) -> Field:
     schema = param.schema
-    types = [each for each in param.types if each != "null"]
+    types = [name for name in param.types if name != "null"]
     single = types[0] if len(types) == 1 else None
     value = given.get(name, param.default)
     # An empty field sets no param. So it stands for null if text is allowed: a typed null would be the text "null".
@@ -128,7 +128,7 @@ def _field(name: str, param: Param, given: Mapping[str, Any]) -> Field:
     choices: tuple[str, ...] = ()
     rules = [(html, _text(schema[keyword])) for keyword, html in _RULES.items() if keyword in schema]
     if "enum" in schema:
-        kind, choices, rules = "choice", tuple(_text(each) for each in schema["enum"] if each is not None), []
+        kind, choices, rules = "choice", tuple(_text(choice) for choice in schema["enum"] if choice is not None), []
     elif single in ("integer", "number"):
         # Steps are counted from the least value, so that other numbers would be refused.
         kind, rules = "number", [*rules, ("step", "1" if single == "integer" and _whole(schema) else "any")]
@@ -153,7 +153,7 @@ def _whole(schema: Mapping[str, Any]) -> bool:
 
 def _hint(kind: str, param: Param) -> str:
     """Describe the rules that a browser does not check, or that people should know before they type."""
-    found = [words.format(_text(param.schema[key])) for key, words in _HINTS.items() if key in param.schema]
+    found = [text.format(_text(param.schema[key])) for key, text in _HINTS.items() if key in param.schema]
     if kind in _INPUTS.values():
         found.remove(str(param.schema["format"]))
     if kind == "data":

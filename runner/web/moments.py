@@ -1,4 +1,4 @@
-"""Times and values as pages show them."""
+"""Filters of the templates that format times, durations, and values."""
 
 from __future__ import annotations
 
@@ -25,38 +25,38 @@ def _parse(value: str | float) -> datetime:
 
 
 def _shown(context: Context, value: str | float | datetime) -> datetime:
-    """Return the time by the project's clock, as crontabs have it: the same for whoever looks, wherever they are."""
+    """Return the time in the time zone of the project, independent of the browser's."""
     zone: ZoneInfo = context["zone"]
     return (value if isinstance(value, datetime) else _parse(value)).astimezone(zone)
 
 
 @pass_context
 def moment(context: Context, value: str | float | datetime | None) -> str:
-    """Return a time (RFC 3339, or Unix ms) for people, to the second."""
+    """Return the date and the time of day of a time (RFC 3339, or Unix ms)."""
     return "" if value is None else _shown(context, value).strftime("%Y-%m-%d %H:%M:%S")
 
 
 @pass_context
 def clock(context: Context, value: str | float | datetime) -> str:
-    """Return the time of day."""
+    """Return the time of day with seconds."""
     return _shown(context, value).strftime("%H:%M:%S")
 
 
 @pass_context
 def minute(context: Context, value: str | float | datetime) -> str:
-    """Return the time of day, without seconds."""
+    """Return the time of day without seconds."""
     return _shown(context, value).strftime("%H:%M")
 
 
 def iso(value: str | float | datetime | None) -> str:
-    """Return a time for machines, with offset."""
+    """Return a time in ISO 8601 format with its UTC offset, for ``datetime`` attributes."""
     if value is None:
         return ""
     return (value if isinstance(value, datetime) else _parse(value)).isoformat(timespec="milliseconds")
 
 
 def span(seconds: float | None) -> str:
-    """Return a length of time."""
+    """Return a duration as text, such as ``12.3 s`` or ``1h 02m``."""
     if seconds is None:
         return ""
     if seconds < 1:
@@ -88,7 +88,7 @@ def age(value: str | float | datetime | None, now: datetime | None = None) -> st
 
 
 def between(start: str, end: str) -> float:
-    """Return the seconds from one time of a run document to another."""
+    """Return the seconds between two times of a run document."""
     return max(0.0, (to_datetime(end) - to_datetime(start)).total_seconds())
 
 
@@ -114,12 +114,12 @@ def last_line(error: Mapping[str, Any]) -> str:
 
 
 def compact(value: Any) -> str:
-    """Return a declared value as JSON on one line."""
+    """Return a value of a job file as JSON on one line."""
     return json.dumps(value, ensure_ascii=False, default=dict)
 
 
 def brief(params: dict[str, Any]) -> str:
-    """Return params in a few words."""
+    """Return params on one line, shortened to 60 characters."""
     text = " ".join(
         f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in params.items()
     )

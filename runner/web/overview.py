@@ -1,4 +1,4 @@
-"""Counts of runs and plots of them, in few round trips, however many runs there are."""
+"""Counts of runs, and plots of them. The number of round trips does not depend on the number of runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PLOT_HEIGHT = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A bar of a plot, in its units: from ``y`` downwards, ``height`` long."""
+    """A bar of a plot, in the units of the plot. ``y`` is its top."""
 
     x: float
     y: float
@@ -32,14 +32,14 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """Bars side by side, ``width`` of them at most; the highest means ``top``; ``ticks`` stand below, evenly."""
+    """At most ``width`` bars. ``top`` labels the highest value; ``ticks`` are labels below, evenly spaced."""
 
     bars: list[Bar]
     width: int
     top: str
     ticks: list[str]
     rows: list[tuple[str, dict[str, int]]]
-    """The same in numbers."""
+    """The counts by state for each label, for those who cannot see the plot."""
 
 
 def counts(ledger: Ledger) -> dict[str, int]:
@@ -51,7 +51,7 @@ def counts(ledger: Ledger) -> dict[str, int]:
 
 
 def by_hour(ledger: Ledger, now: float) -> list[tuple[float, dict[str, int]]]:
-    """Return for each of the last hours its beginning (Unix s), and how many of its submissions are in which state."""
+    """Return the start of each of the last :data:`HOURS` hours (Unix s), and its submissions counted by state."""
     begin = (now // 3600 - HOURS + 1) * 3600
     starts = [begin + 3600 * number for number in range(HOURS)]
     with reaching(ledger.settings), ledger.client.pipeline(transaction=False) as pipe:
@@ -63,7 +63,7 @@ def by_hour(ledger: Ledger, now: float) -> list[tuple[float, dict[str, int]]]:
 
 
 def hours(counted: Sequence[tuple[float, dict[str, int]]], zone: ZoneInfo) -> Plot:
-    """Return the plot of :func:`by_hour`: a stack of bars an hour."""
+    """Return the plot of :func:`by_hour`, with a stack of bars for each hour."""
     most = max((sum(of.values()) for _, of in counted), default=0)
     found = []
     rows = []

@@ -1,4 +1,4 @@
-"""The pages of the dashboard. Each one is complete when it arrives, and readable without JavaScript."""
+"""The overview, and the lists of jobs, runs, workers, and queues. All pages are readable without JavaScript."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ router = APIRouter(include_in_schema=False, dependencies=[Reader])
 ROWS = 50
 JOBS = 40
 TAGS = 12
-"""Tags that the list of jobs offers, those that most jobs have."""
+"""How many tags the list of jobs offers as filters: the most common ones."""
 
 
 @router.get("/")
 def show_overview(request: Request) -> Response:
-    """Show how the project is, what wants attention, and its jobs; or all projects, if there are several."""
+    """Show the overview of the project, or of all projects, if several are served and none is chosen."""
     if states_of(request).chosen(request) is None:
         return show_all(request)
     state = state_of(request)
@@ -54,7 +54,7 @@ def show_jobs(
     show: Annotated[str, Query(max_length=16)] = "",
     start: Annotated[int, Query(ge=0, le=100_000)] = 0,
 ) -> Response:
-    """Show all jobs, a page at a time, those that want attention first."""
+    """Show a page of the jobs, failing and paused ones first."""
     state = state_of(request)
     catalog = state.catalog
     standings = Standings.read(state)
@@ -67,7 +67,7 @@ def show_jobs(
         kept = {key: value for key, value in {**asked, **changed}.items() if value}
         return "/jobs" + (f"?{urlencode(kept)}" if kept else "")
 
-    tags = Counter(each for job in catalog.jobs.values() for each in job.tags)
+    tags = Counter(name for job in catalog.jobs.values() for name in job.tags)
     return page(
         request,
         "jobs",
@@ -82,7 +82,7 @@ def show_jobs(
             (key, label, sum(test(standings, name) for name in mentioned), link(show=key))
             for key, (label, test) in FILTERS.items()
         ],
-        tags=[(each, link(tag="" if each == tag else each)) for each, _ in tags.most_common(TAGS)],
+        tags=[(name, link(tag="" if name == tag else name)) for name, _ in tags.most_common(TAGS)],
         clear=link(q="", tag="", show=""),
         broken=catalog.broken,
         problems=catalog.problems,

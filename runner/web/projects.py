@@ -1,4 +1,4 @@
-"""All projects at once: the first page of several, and the list of them."""
+"""The overview of all projects, if ``runner web`` serves several, and their list in the API."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 router = APIRouter(prefix="/api/v1", route_class=StrictRoute, dependencies=[Reader])
 
 FEW = 20
-"""Failed runs of each project that the first page reads, to show them in groups."""
+"""How many failed runs of each project the overview reads, to show them in groups."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +56,17 @@ class Summary:
         return cls(
             counts=count_states(ledger),
             failed=search(ledger, query, limit=FEW).runs,
-            workers=sum(not each.lost for each in read_workers(ledger)),
+            workers=sum(not worker.lost for worker in read_workers(ledger)),
             pauses=len(read_pauses(ledger)),
             problems=len(project.catalog.problems),
         )
 
 
 def show_all(request: Request) -> Response:
-    """Show all projects: how many runs, what failed, and whose Redis is away."""
+    """Show all projects with the number of their runs and their failures, and the projects whose Redis is away."""
     found = states_of(request).projects.read_at_once(Summary.of)
     failed = [(of.name, group) for of in found.found for group in group_failures(of.value.failed)]
-    failed.sort(key=lambda each: each[1].newest.finished_at or "", reverse=True)
+    failed.sort(key=lambda named: named[1].newest.finished_at or "", reverse=True)
     return page(request, "projects", found=found.found, away=found.away, failed=failed)
 
 

@@ -1,4 +1,4 @@
-"""Templates become pages."""
+"""Rendering of templates to pages."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _OWN_PATH = re.compile(r'((?:href|action|data-live|data-log|data-from)=")/(?!sta
 
 
 class WithBase(Extension):
-    """Lets each path that a template writes begin with that of its project, where there are several."""
+    """Puts the path of the project before each path in a template, if several projects are served."""
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:  # noqa: ARG002
-        """Return the source of a template with ``{{ base }}`` before each path."""
+        """Return the source of a template with ``{{ base }}`` inserted before each path."""
         return _OWN_PATH.sub(r"\1{{ base }}/", source)
 
 
@@ -65,12 +65,12 @@ def page(request: Request, name: str, http_status: int = 200, /, **values: Any) 
         edits=offers_editing(request, person),
         **values,
     )
-    # What a job wrote may hold what UTF-8 has no way to write, such as a name of a file that is none.
+    # Output of jobs can contain lone surrogates, for example from file names that are not UTF-8.
     return HTMLResponse(html.encode("utf-8", "backslashreplace"), http_status)
 
 
 def error_page(request: Request, error: RunnerError, status: int) -> Response:
-    """Render what went wrong, and what to do about it here."""
+    """Render the page of an error, with its advice for users of the dashboard."""
     text = error_text(error.code, status)
     return page(
         request, "error", status, text=text, message=error.message, hint=text.advice or error.hint, status=status

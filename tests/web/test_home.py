@@ -71,6 +71,7 @@ def test_a_trend_needs_runs_to_compare_with() -> None:
     assert compare([3.0, 2.0, 2.0, 40.0]) == (3.0, 2.0, 50)
     assert compare([1.0, 2.0, 2.0, 2.0]) == (1.0, 2.0, -50)
     assert compare([2.2, 2.0, 2.0, 2.0]) == (2.2, 2.0, None)
+    assert compare([0.09, 0.01, 0.01, 0.01]) == (0.09, 0.01, None)
     assert compare([1.0, 0.0, 0.0, 0.0]) == (1.0, 0.0, None)
 
 
