@@ -15,15 +15,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _TRAILING_ELSE = (
-    # Something else, nobody else, somewhere else, everyone else, no one else, what else, or else, all else.
-    r"(?<!thing )(?<!body )(?<!where )(?<!yone )(?<!eone )(?<! one )(?<!what )(?<!who )(?<!or )(?<!all )"
+    # Something else, nobody else, somewhere else, everyone else, no one else, what else, or else, all else; and the
+    # keyword of JSON Schema.
+    r"(?<!thing )(?<!body )(?<!where )(?<!yone )(?<!eone )(?<! one )(?<!what )(?<!who )(?<!or )(?<!all )(?<!and )"
     r"\belse(?=[.;:)]|$)"
+)
+_FITS_NO = (
+    "longer|later|earlier|sooner|newer|older|higher|lower|faster|slower|larger|smaller|better|worse|more|less"
+    "|match|use|good|help"
 )
 # What is wrong everywhere, and what is wrong in docstrings, comments, and messages.
 _WORST = {
     r"\b(is|are|was|were|be|been) told\b(?! apart| from)": "say what is shown, reported, or sent, and by whom",
     r"\bso many\b": "name the number",
-    r"(?<!\bthere )\b(is|are|was|were) no (?!longer|more|less|match|use|good|help)[a-z`_{]": "write 'is not a'",
+    rf"(?<!\bthere )\b(is|are|was|were) no (?!(?:{_FITS_NO})\b)[a-z`_{{]": "write 'is not a'",
     _TRAILING_ELSE: "put the other case first, or write 'otherwise'",
     r"\be\.g\.": "write 'for example'",
     r"\bi\.e\.": "write 'that is'",

@@ -31,7 +31,7 @@ def read_runs(store: Store, ids: Sequence[str]) -> list[Run]:
 
 
 def _progress(found: Sequence[Any]) -> FlowProgress:
-    from runner.ledger.flow_progress import FlowProgress  # start-up time: most runs are no flows
+    from runner.ledger.flow_progress import FlowProgress  # start-up time: most runs are not flows
 
     return FlowProgress.of(*found)
 

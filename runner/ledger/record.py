@@ -119,7 +119,7 @@ def read_record(run_id: str, record: Mapping[str, str], meta: str | None, progre
         **values,
     )
     if record.get("graph"):
-        from runner.ledger.flow_progress import progress_of, step_documents  # start-up time: most runs are no flows
+        from runner.ledger.flow_progress import progress_of, step_documents  # start-up time: most runs are not flows
 
         over = state if state in FINAL else None
         steps = fields.read("graph", lambda text: step_documents(run_id, _mapping(text), progress, over), None)

@@ -113,7 +113,7 @@ def _shorten(error: BaseException) -> bool:
     left_out = {id(each) for each in waiting} - kept.keys()
     for each in kept.values():
         if any(id(member) in left_out for member in _members(each)):
-            raise ValueError("a group of so many exceptions")
+            raise ValueError(f"a group with more than {MOST_EXCEPTIONS} exceptions")
         for link in (_CAUSE, _CONTEXT):
             behind = link.__get__(each)
             if behind is not None and id(behind) not in kept:
