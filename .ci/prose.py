@@ -57,13 +57,15 @@ def markdown(text: str) -> Iterator[tuple[int, str]]:
         line += paragraph.count("\n") + 2
 
 
-def python(text: str) -> Iterator[tuple[int, str]]:
-    """Yield the line and text of each docstring, block of comments, and message of a module."""
+def python(text: str, messages: bool) -> Iterator[tuple[int, str]]:
+    """Yield the line and text of each docstring and block of comments of a module, and of its messages."""
     seen: set[int] = set()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
             seen.add(id(node.value))
             yield from ((node.lineno + line - 1, part) for line, part in markdown(node.value.value))
+        elif not messages:
+            continue
         elif isinstance(node, ast.JoinedStr):
             seen.update(map(id, node.values))
             whole = "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
@@ -91,7 +93,9 @@ def faults(path: Path) -> Iterator[str]:
     """Yield a line for each fault in a file: where its paragraph begins, what to write, and the words around it."""
     code = path.suffix == ".py"
     patterns = _WORST_IN_CODE if code else _WORST
-    for line, part in (python if code else markdown)(path.read_text("utf-8")):
+    source = path.read_text("utf-8")
+    # Texts in tests are input more often than messages.
+    for line, part in python(source, messages="tests" not in path.parts) if code else markdown(source):
         text = " ".join(part.split())
         for pattern, advice in patterns.items():
             for match in re.finditer(pattern, text, re.IGNORECASE):

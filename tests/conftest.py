@@ -63,7 +63,7 @@ def pytest_configure(config: pytest.Config) -> None:
             marked = {MARKER: os.environ[_RUN]}
             config.pluginmanager.register(Forks(config, count, marked, lambda folder: zygote.share(folder, marked)))
             return
-        # Not in the process that starts the workers of xdist: they are no processes that a test started.
+        # Not in the process that starts the workers of xdist: they were not started by a test.
         os.environ[MARKER] = os.environ[_RUN]
 
 

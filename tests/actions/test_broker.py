@@ -24,7 +24,7 @@ def project(make_project: Callable[..., Project], rabbit_host: VirtualHost) -> P
 
 
 def findings(project: Project, name: str, exit_code: int) -> list[dict[str, Any]]:
-    """Return what the doctor finds under a name."""
+    """Return the doctor's findings with this name."""
     done = project.cli("doctor", "--json").check(exit_code)
     return [each for each in done.json["checks"] if each["name"] == name]
 

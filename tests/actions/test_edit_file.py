@@ -265,7 +265,7 @@ def test_a_text_is_checked_together_with_all_other_files(make_project: Callable[
     sound = check_text(project, NAME, TWO)
     assert (sound.sound, sound.problems, sound.jobs()) == (True, (), {"added": ["two"], "changed": [], "removed": []})
     assert check_text(project, NAME, ONE.replace("print", "len")).changed == ("one",)
-    # What was wrong elsewhere before is no reason to refuse; what the edit breaks elsewhere is.
+    # Old problems elsewhere do not prevent a save, but new problems that the edit causes elsewhere do.
     for text in ("jobs: {}\n", None):
         broken = check_text(project, NAME, text)
         assert [(problem.file, "one" in problem.message) for problem in broken.problems] == [("jobs.d/flow.yaml", True)]
@@ -278,7 +278,7 @@ def test_a_text_is_checked_together_with_all_other_files(make_project: Callable[
     assert typo.problems[0].replacement == "retry"
     with pytest.raises(InvalidSpec, match="retri"):
         save(project, TYPO)
-    # A warning is told, and stops nothing.
+    # A warning is reported, but does not prevent a save.
     risky = ONE.replace("'}", "', retry: {max_retries: 1, delay: 2h, max_delay: 1h}}")
     assert [problem.severity for problem in check_text(project, NAME, risky).problems] == ["warning"]
     assert save(project, risky).changed
@@ -332,7 +332,7 @@ def test_a_commit_that_fails_or_hangs_leaves_the_saved_file(repository: Project)
     assert "index.lock" in (saved.commit.fault or "")
     assert (folder / NAME).read_text("utf-8") == TWO
     lock.unlink()
-    # A filter is a program of the repository; this one, and what it starts, waits for ever.
+    # A filter is a program of the repository; this one, and its child, wait forever.
     (folder / ".gitattributes").write_text("*.yaml filter=slow\n", "utf-8")
     git(repository, "config", "filter.slow.clean", f"echo $$ > {folder}/filter.pid; sleep 600 & wait")
     begin = time.monotonic()

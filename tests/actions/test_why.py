@@ -1,4 +1,4 @@
-"""Where a run is, and why, is told truly in every place that it can be in."""
+"""``why`` is right about a run in every place where it can be."""
 
 from __future__ import annotations
 

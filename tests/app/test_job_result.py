@@ -55,7 +55,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, redis_server: Any) -> Itera
 @pytest.fixture
 def app(served: Project) -> Iterator[RunnerApp]:
     yield create_app(served.settings, served.catalog)
-    # Celery's results unsubscribe when they are collected, which waits for ever once the server is gone.
+    # Celery's results unsubscribe when they are collected, which waits forever once the server is gone.
     gc.collect()
 
 

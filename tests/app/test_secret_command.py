@@ -1,4 +1,4 @@
-"""Secrets from commands: what a command may do, how its failure is told, and that it ends."""
+"""Secrets from commands: what a command can do, how its failure is reported, and that it ends."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from tests.support.work import Work
 KEY = "k3y-of-the-api/" + "+" * 5 + "'quoted\"-ä"
 PEM = "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEF\nAASCBKcwggSjAgEAAoIBAQC7VJTU\n-----END KEY-----"
 TOKEN = "74617391"
-"""All digits: as a number it is no text."""
+"""All digits, so that it is a number and not a text in YAML."""
 
 LATE = "c4me-l4ter"
 """No secret until a job names it."""

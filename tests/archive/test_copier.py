@@ -131,7 +131,7 @@ def test_a_damaged_record_is_copied_as_it_is_shown(bench: Bench, one: Archive) -
         found = reader.get(run.id)
         assert found == archived(bench, run.id)
     assert {run.id for run in runs[:4]} >= ids(reader)
-    # What is no run does not come again and again.
+    # An entry that is not a run does not come back again and again.
     assert lists(bench)[0] == set()
 
 
@@ -489,7 +489,7 @@ def test_after_redis_lost_all_the_archive_goes_on_when_told_to(bench: Bench, one
     assert lists(bench) == (set(), {second.id})
 
 
-# -- the doctor and what is told
+# -- the doctor and its reports
 
 
 def test_the_doctor_finds_copied_runs_in_order(bench: Bench, one: Archive) -> None:

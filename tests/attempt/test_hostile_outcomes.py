@@ -545,7 +545,7 @@ def lost_key_result():
     return {"\\udce9": 1, "\\\\udce9": 2}
 
 
-# -- what is no fault
+# -- no fault
 
 def half_characters():
     return {os.fsdecode(b"caf\\xe9"): [os.fsdecode(b"\\xe9"), "\\U0001f389", "a\\0b"]}

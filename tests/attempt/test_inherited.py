@@ -1,4 +1,4 @@
-"""The processes of one worker share no random numbers, and are told of what they would share otherwise."""
+"""The processes of one worker share no random numbers, and the worker warns about other things that they share."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def test_who_sees_the_end_of_a_run_sees_its_whole_log(work: Work) -> None:
 
 
 def test_a_log_as_long_as_what_announces_it_is_kept_in_time(make_project: Callable[..., Project]) -> None:
-    # What the collector is told of an attempt's beginning is read while the job sleeps; as many bytes follow.
+    # The collector reads the beginning of an attempt while the job sleeps; as many bytes follow.
     announced = mark(b"\x1e" + b"0" * 16 + b":", BEGIN, ["0" * 36, "as-long", 1, []])
     code = f"""import os, time
 def write():

@@ -1,4 +1,4 @@
-"""What a run does to its process is no other run's trouble: the process is put back, or replaced."""
+"""Changes that a run makes to its process do not reach the next run: the process is reset or replaced."""
 
 from __future__ import annotations
 

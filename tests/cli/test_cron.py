@@ -68,7 +68,7 @@ def test_what_is_not_current_is_shown(host: Host) -> None:
     difference = host.cli(project, "cron", "check").check(1)
     assert "+7 7 * * *" in difference.stdout
     assert "cron install" in difference.stderr
-    # What cron cannot say any more is no reason to call it current.
+    # A schedule that cron can no longer express must not be reported as current.
     project.write({"jobs.d/more.yaml": 'jobs:\n  added: {task: "os:getcwd", schedule: "0 7 7 L * *"}\n'})
     assert "added: L" in host.cli(project, "cron", "check").check(1).stdout
     host.cli(project, "cron", "install").check()

@@ -180,7 +180,7 @@ def test_schedules_that_nobody_looks_at(make_project: Callable[..., Project]) ->
     assert (told["level"], told["remedy"]) == ("warning", remedy)
     assert told["what"].endswith("yet: hello")
     project.cli("tick").check(0)
-    # There is no worker either, which is told by itself.
+    # There is no worker either, which is reported separately.
     assert checks(project.cli("doctor", "--json").check(1))["schedules"]["level"] == "ok"
     # As if the last tick had been hours ago.
     client, key = project.redis(), f"{project.namespace}:schedules"

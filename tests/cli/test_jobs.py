@@ -45,7 +45,7 @@ def test_schedule_last_outcome_and_next_start(make_project: Callable[..., Projec
     one = project.cli("jobs", "good").check()
     assert f"last run: SUCCESS {one.stderr.partition('SUCCESS ')[2]}" in one.stderr
     assert good in one.stderr
-    # What is declared is told without Redis, too.
+    # Declared jobs are listed without Redis, too.
     away = project.cli("jobs", "--json", env={"RUNNER_REDIS_URL": "redis://127.0.0.1:1/0"}).check().json
     assert {each["last"] for each in away} == {None}
     assert [each["next"] for each in away if each["name"] == "bad"] == [slots["bad"]]

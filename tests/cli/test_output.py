@@ -22,7 +22,7 @@ UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
 def in_terminal(project: Project, *words: str, env: dict[str, str] | None = None) -> str:
-    """Run a command whose stdout and stderr are a terminal; return what it wrote there."""
+    """Run a command whose stdout and stderr are a terminal; return its output."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [*COMMAND, *words],

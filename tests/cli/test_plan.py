@@ -61,7 +61,7 @@ def test_plan_tells_who_is_behind(fleet: tuple[Project, Running], tmp_path: Path
     project, _ = fleet
     with beside(project, CHANGED, tmp_path).worker(concurrency=1):
         wait_until(lambda: all(each["catalog"] for each in workers(project)), 30.0, "both tell what they run")
-        # One of two is no majority: the last one counts, so the first is behind.
+        # One of two is not a majority: the last one counts, so the first is behind.
         assert project.cli("plan").check(1).stdout.count("behind: ") == 1
         told = {each["current"] for each in project.cli("plan", "--json").check(1).json["workers"]}
         assert told == {True, False}

@@ -44,7 +44,7 @@ def test_a_scheduler_runs_what_is_due_and_ends_on_sigterm(scheduled: Project) ->
 
 @contextmanager
 def notified() -> Iterator[tuple[str, Callable[[], list[str]]]]:
-    """Listen as systemd does; yield the address, and what returns all that was told."""
+    """Listen as systemd does; yield the address, and a function that returns all notifications."""
     path = f"/tmp/runner-test-{uuid.uuid4().hex[:8]}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(path)

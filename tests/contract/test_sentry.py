@@ -198,7 +198,7 @@ def test_a_run_in_a_process_of_its_own(shop: Start, way: str) -> None:
 
 @contextmanager
 def slow_sentry() -> Iterator[tuple[str, list[str], threading.Event]]:
-    """Run a server that answers once it is told to; yield its address, the jobs of its events, and what tells it."""
+    """Run a server that answers when it is released; yield its address, the jobs of its events, and the release."""
     jobs: list[str] = []
     answering = threading.Event()
 

@@ -214,7 +214,7 @@ def test_who_is_not_let_in_is_told_which_user_and_virtual_host(
 
 
 def submission(bench: Bench) -> Submission:
-    """Return what runs of a bulk submission have in common."""
+    """Return the common options of the runs of a bulk submission."""
     return Submission(id="", job=bench.job(), params={}, queue="reports", priority=5, trigger="cli")
 
 
@@ -224,7 +224,7 @@ def test_a_submission_is_handed_over_at_once(on_rabbit: Settings, rabbit_host: V
     assert isinstance(bench.ledger.courier, PublishingCourier)
     assert rabbit_host.queues() == {name_of(on_rabbit): 1}
     assert count_hints(bench.ledger)[0] == 0
-    # The same again: nothing is to be told.
+    # The same again: there is no hint to publish.
     job = bench.job()
     first = bench.submitted(job=job, key="k")
     assert bench.submitted(job=job, key="k").id == first.id

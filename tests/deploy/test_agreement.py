@@ -34,7 +34,7 @@ DEFAULT_GRACE = WorkerSettings().shutdown_grace
 
 
 def default(text: str) -> str:
-    """Return what Compose takes for ``${NAME:-DEFAULT}``."""
+    """Return the value that Compose uses for ``${NAME:-DEFAULT}``."""
     found = re.fullmatch(r"\$\{[A-Z_]+:-(.*)\}", text)
     assert found is not None, text
     return found[1]

@@ -27,7 +27,7 @@ def tool(name: str, *args: str | Path, input: str | None = None) -> subprocess.C
 
 
 def done(result: subprocess.CompletedProcess[str]) -> str:
-    """Return what a tool wrote; fail if it failed."""
+    """Return the output of a tool; fail if the tool failed."""
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 TOLERANCE = 0.05
 """Seconds by which two clocks of this machine may seem to differ."""
 WIDE_ONES = 100
-"""One wide flow for each so many others, and at least one."""
+"""There is one wide flow for this number of others, and at least one."""
 MANY = 500
 VICTIMS = ("taker",) * 6 + ("template", "parent", "parent", "scheduler", "scheduler", "tick", "redis")
 

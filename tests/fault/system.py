@@ -102,7 +102,7 @@ class System(ABC):
         self.witness = folder / "witness"
         self.deaths = Deaths()
         self.strangers = False
-        """Whether others submit too, so that runs nobody here knows of are no wonder."""
+        """Whether others submit, too, so that unknown runs are expected."""
         self.accepted: dict[str, Order] = {}
         self.workers: list[Worker] = []
         self.ended: list[Worker] = []
@@ -183,7 +183,7 @@ class System(ABC):
                 if left == 0:
                     return True
                 if left < fewest:
-                    # A slow machine is no stuck run.
+                    # A slow machine does not mean that a run is stuck.
                     fewest, end = left, time.monotonic() + seconds
             except Exception:  # noqa: BLE001 - Redis may be under attack still
                 time.sleep(0.2)

@@ -112,7 +112,7 @@ def take(bench: Bench, run_id: str, *, settles: bool) -> Callable[[], object]:
 
 
 Step = Callable[[Bench, str], Callable[[], object]]
-"""Prepares a run on the direct way, and returns what is then broken off."""
+"""Prepares a run over a direct connection, and returns the call that is then interrupted."""
 
 
 def _later(bench: Bench, run_id: str) -> Callable[[], object]:

@@ -1,4 +1,4 @@
-"""A taker has got a run, and does not know it yet, when the connection breaks or the worker is told to stop."""
+"""A taker has got a run, and does not know it yet, when the connection breaks or the worker is asked to stop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Takers die after they were told to take a run, others get their descriptors, and then the connection is lost."""
+"""Takers die after they were asked to take a run, others get their descriptors, and then the connection is lost."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_every_taker_takes_runs_after_takers_died_and_the_connection_was_lost(he
             for taker in first:
                 os.kill(taker, signal.SIGSTOP)
             ids = [submit(opened, "work", {}, trigger="api").id for _ in first]
-            wait_until(lambda: not client.exists(ring), 30.0, "both takers are told to take one")
+            wait_until(lambda: not client.exists(ring), 30.0, "both takers are asked to take one")
             (project.path / "release").write_bytes(b"now")
             wait_until((project.path / "released").exists, 30.0, "low descriptors are free")
             for taker in first:

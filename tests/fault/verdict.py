@@ -100,7 +100,7 @@ def judge(
     overlaps = testimony.overlaps(system.deaths)
     if overlaps and not rollback:
         more.append(f"{len(overlaps)} ran beside themselves")
-    # A process may die between the guard and the first line of its job, so with deaths this is no proof.
+    # A process may die between the guard and the first line of its job, so with deaths this does not prove anything.
     if report.losses and not system.deaths:
         more.append(
             f"{len(report.losses)} charged with a loss though nothing died, such as {next(iter(report.losses))}"
@@ -110,7 +110,7 @@ def judge(
         system.facts.append(f"death to restart {max(restarts):.1f} s at most")
     unknown = set(testimony.starts) - set(system.accepted) - {"canary"}
     if unknown and not system.strangers:
-        more.append(f"{len(unknown)} ran that nobody was told of")
+        more.append(f"{len(unknown)} ran that nobody knew of")
     if report.leftovers and not (lost or stuck):
         more.append(f"{report.leftovers} claims or messages left over")
     return Row(

@@ -90,7 +90,7 @@ def test_a_fifth_level_is_refused(bench: Bench) -> None:
 
 
 def refusal(flows: FlowBench, flow: str) -> str:
-    """Return why step a failed, and with it the flow."""
+    """Return the reason why step a, and with it the flow, failed."""
     run = flows.of(flow, "a")
     assert (run.job, run.state, run.reason) == ("other", State.FAILURE, "unknown_job")
     assert flows.get(flow).state is State.FAILURE
@@ -151,7 +151,7 @@ def test_ten_thousand_items_are_made_in_portions_and_joined_once(bench: Bench, m
     flows.advance(flow)
     made = [size for name, size in calls if name == "advance"]
     assert len(made) == 10_000 / MADE_AT_ONCE
-    # Each run is told in a bounded number of arguments.
+    # The number of arguments for each run is bounded.
     assert max(made) < 40 + MADE_AT_ONCE * 10
     assert flows.step(flow, "a")["counts"] == {"PENDING": 10_000}
     calls.clear()

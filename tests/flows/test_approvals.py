@@ -1,4 +1,4 @@
-"""Approvals in the ledger: one answer counts, whoever gives it and whenever; what is no approval is refused."""
+"""Approvals in the ledger: one answer counts, no matter who gives it when; other runs are refused."""
 
 from __future__ import annotations
 

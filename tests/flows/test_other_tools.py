@@ -44,7 +44,7 @@ def test_a_join_does_not_count_events() -> None:
 
 
 def test_a_revoked_run_of_a_join_has_ended() -> None:
-    """celery#10526: revoking a task of a header left the chord waiting for it for ever."""
+    """celery#10526: revoking a task of a header left the chord waiting for it forever."""
     assert decided(JOIN, header=runs(SUCCESS=2, REVOKED=1)).skip == (("body", "upstream_failed"),)
     tolerant = {"header": node(may_fail=True), "body": node("header")}
     assert decided(tolerant, header=runs(SUCCESS=2, REVOKED=1)).admit == ("body",)
@@ -69,7 +69,7 @@ def test_a_join_of_one_or_none_is_a_join(items: int) -> None:
 
 
 def test_a_failure_within_a_chain_of_joins_ends_all_of_it() -> None:
-    """celery#6792: an error in a chord within a chain left the result of the chain pending for ever."""
+    """celery#6792: an error in a chord within a chain left the result of the chain pending forever."""
     graph = {"first": node(), "header": node("first"), "body": node("header"), "last": node("body")}
     decision = decided(graph, first=SUCCEEDED, header=runs(SUCCESS=4, FAILURE=1))
     assert decision.skip == (("body", "upstream_failed"), ("last", "upstream_failed"))
@@ -90,7 +90,7 @@ def test_a_flow_is_revoked_as_a_whole() -> None:
 
 
 def test_a_flow_does_not_wait_for_what_will_never_run() -> None:
-    """BullMQ#3362: a parent waited for ever for its children, since one had failed, unless options said otherwise."""
+    """BullMQ#3362: a parent waited forever for its children, since one had failed, unless options said otherwise."""
     graph = {"child": node(), "other": node(), "parent": node("child other")}
     assert decided(graph, child=FAILED, other=STARTED).skip == (("parent", "upstream_failed"),)
     for when, may_fail in itertools.product(("succeeded", "failed", "ended"), (True, False)):
@@ -145,7 +145,7 @@ def test_other_branches_go_on_by_default_and_are_not_to_blame_if_they_are_stoppe
     assert stopped == Decision(terminate=("sibling",))
     assert REVOKED.state is State.REVOKED
     assert decided(graph, "stop", bad=FAILED, sibling=REVOKED).end == Outcome(State.FAILURE, "step_failed", ("bad",))
-    # A retry of the sibling that waits is given up too, and is no failure either.
+    # A waiting retry of the sibling is also given up, and does not count as a failure.
     assert decided(graph, "stop", bad=FAILED, sibling=runs(RETRY=1)) == Decision(cancel=("sibling",))
 
 

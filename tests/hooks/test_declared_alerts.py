@@ -1,4 +1,4 @@
-"""The hooks that are no outcome of their own: start, recovered, and failures counted in a row."""
+"""The hooks that are not outcomes: start, recovered, and failures in a row."""
 
 from __future__ import annotations
 

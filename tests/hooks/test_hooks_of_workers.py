@@ -113,7 +113,7 @@ def test_workers_killed_between_lose_no_alert_and_repeat_none(
         for entry in texts(project.redis().zrange(key, 0, -1)):
             project.redis().zadd(key, {entry: 0}, xx=True)
         wait_until(
-            lambda: {(each["event"], each["id"]) for each in told(path)} == expected, 60.0, "all alerts are told"
+            lambda: {(each["event"], each["id"]) for each in told(path)} == expected, 60.0, "all alerts have fired"
         )
     made = [run for run in project.ledger().runs(limit=100) if run.trigger == "hook"]
     assert sorted((run.params["run"]["hook"], run.hook_of or "") for run in made) == sorted(expected)

@@ -225,7 +225,7 @@ class Reader:
         return done
 
     def run_on_terminal(self, line: str) -> str:
-        """Run one command on a terminal, and return what it shows; long messages are not broken into lines."""
+        """Run one command on a terminal, and return its output; long messages are not broken into lines."""
         command = ["/bin/sh", "-c", line]
         with Terminal(command, cwd=self.cwd, width=COLUMNS, both=True, env=self.variables) as terminal:
             terminal.end(deadline=90.0)

@@ -1,4 +1,4 @@
-"""Tests that run in forked processes are run once each, and whatever happens to one of them is told."""
+"""Tests that run in forked processes run once each, and everything that happens to one of them is reported."""
 
 from __future__ import annotations
 

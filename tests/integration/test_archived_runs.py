@@ -1,4 +1,4 @@
-"""Runs that only the archive has are known to everything that reads runs: nobody is told that there is no such run."""
+"""Runs that only the archive has are known to everything that reads runs."""
 
 from __future__ import annotations
 
@@ -336,7 +336,7 @@ def test_the_web_shows_them(house: House) -> None:
 @pytest.fixture(params=["postgresql", "no database"])
 def away(house: House, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[House, str]]:
     """The project with an archive that cannot be reached, and a run that Redis knows."""
-    (tmp_path / "text.db").write_text("this is no database, but a text of some length\n" * 100)
+    (tmp_path / "text.db").write_text("this is not a database, but a text of some length\n" * 100)
     urls = {
         "postgresql": f"postgresql://runner:geheim@127.0.0.1:{free_port()}/runner",
         "no database": f"sqlite:///{tmp_path}/text.db",

@@ -252,7 +252,7 @@ def test_bad_params_are_refused_by_the_form(house: House, field: str, text: str)
     before = house.ids()
     answer = house.web.post("/jobs/job/submit", data={"csrf": token, f"param-{field}": text}, follow_redirects=False)
     if text == "[.inf]":
-        # A param without a type takes what is no YAML value as text.
+        # A param without a type accepts text that is not a YAML value.
         assert answer.status_code == 303
         return
     assert answer.status_code in (413, 422), answer.text

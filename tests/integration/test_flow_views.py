@@ -202,7 +202,7 @@ def test_step_runs_are_listed_when_they_are_asked_for(waiting: Waiting) -> None:
     measured = project.document(steps["check"]["run"])["steps"][0]["run"]
     everything = set(waiting.listed("--steps"))
     assert everything == {*waiting.listed(), *of_flow, measured}
-    # The runs of a job that are steps are no runs of the job alone.
+    # The step runs of a job do not count as runs of the job alone.
     assert waiting.listed("--job", "quality") == []
     assert waiting.listed("--job", "quality", "--steps") == [steps["check"]["run"]]
     found = waiting.web.get("/api/v1/runs", params={"flow": waiting.id}).json()["runs"]

@@ -55,7 +55,7 @@ def test_it_logs_in_as_redis_py_does(server: RedisServer, login: str, database: 
     url = f"redis://{login}127.0.0.1:{server.port}{database}"
     light = ledger(url, lightly=True)
     full = ledger(url, lightly=False, namespace=light.namespace)
-    # What is no UTF-8 is written as it was read.
+    # Bytes that are not UTF-8 are written as they were read.
     light.script("pause", "job", "ann", "", "é\udcff")
     ((_, act),) = full.client.xrange(f"{light.namespace}:audit") or []
     assert (act or {})["comment"] == "é\udcff"

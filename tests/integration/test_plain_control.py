@@ -57,7 +57,7 @@ def client(server: Server) -> Iterator[Celery]:
 
 
 def followers(server: Server) -> set[str]:
-    """Return the ids of the connections that are told of keys."""
+    """Return the ids of the connections that track keys."""
     return {each["id"] for each in server.client.client_list() if "t" in each["flags"]}
 
 

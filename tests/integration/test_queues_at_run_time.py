@@ -1,4 +1,4 @@
-"""Queues that a running worker is told to take from, or not: ``celery control add_consumer``, ``cancel_consumer``."""
+"""Queues that are added to and removed from a running worker: ``celery control add_consumer``, ``cancel_consumer``."""
 
 from __future__ import annotations
 

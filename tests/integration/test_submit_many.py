@@ -1,4 +1,4 @@
-"""``runner.submit_many``: what a program gets, and what it is told when not all runs were made."""
+"""``runner.submit_many``: what a program gets, and its error if not all runs were made."""
 
 from __future__ import annotations
 

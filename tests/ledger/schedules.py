@@ -54,7 +54,7 @@ class Place:
         return Engine(project, lambda: self.now)
 
     def tick(self, at: str | None = None) -> list[str]:
-        """Tick at a time in UTC; return what was submitted: ``job DAYThh:mm``, in order."""
+        """Tick at a time in UTC; return the submissions in order, each as ``job DAYThh:mm``."""
         if at is not None:
             self.now = ms(at)
         return [

@@ -133,7 +133,7 @@ def test_a_damaged_record_is_shown_beside_the_others(project: Project, opened: O
     search(ledger, RunQuery(tag="finance", grep="x", key="k", trigger="cli"), limit=10)
     app = create_app(project.settings, project.catalog)
     assert app.AsyncResult(bad).state in set(State)
-    # Nobody waits for ever for a run whose state cannot be told.
+    # Nobody waits forever for a run whose state cannot be read.
     if name.startswith("state"):
         assert runner.get_run(bad, project=project.path).wait(5).state == "FAILURE"
 

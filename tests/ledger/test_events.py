@@ -13,7 +13,7 @@ from tests.support.bench import Bench
 
 
 def until(found: Iterator[Event | Gap | None], count: int) -> list[Event | Gap]:
-    """Return so many events and gaps."""
+    """Return ``count`` events and gaps."""
     shown: list[Event | Gap] = []
     for each in found:
         if each is not None:

@@ -1,4 +1,4 @@
-"""No run is stuck for ever: whoever holds a run that is not final is taken away, and the run comes to its end."""
+"""No run is stuck forever: whatever holds a run that is not final is taken away, and the run still ends."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ class Runs(RuleBasedStateMachine):
     )
     def submit(self, expires: float | None, delayed: bool, job: str, forced: bool) -> str:
         eta = time.time() + 500 if delayed else None
-        # Nobody is told of a pause under this trigger, so that the run is made in any case.
+        # A pause does not refuse this trigger, so the run is made in any case.
         run = self.bench.submit(expires=expires, eta=eta, job=JOBS[job], forced=forced, trigger="hook")
         self.last[run.id] = run
         return run.id

@@ -200,7 +200,7 @@ def test_params_that_do_not_fit_are_a_failure_that_can_be_seen(place: Place) -> 
     assert "day" in (place.runs("job")[1].error or {})["message"]
 
 
-# -- once, for ever
+# -- once, forever
 
 
 @pytest.mark.parametrize("pruned", [False, True], ids=["forgotten", "pruned"])

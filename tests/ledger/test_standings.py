@@ -1,4 +1,4 @@
-"""How jobs stand: what waits and runs, how the last run ended, and at what cost that is told."""
+"""How jobs stand: what waits and runs, how the last run ended, and the cost of reading it."""
 
 from __future__ import annotations
 

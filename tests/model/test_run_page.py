@@ -36,7 +36,7 @@ def known(draw: st.DrawFn) -> list[Known]:
 
 
 def part(runs: list[Known], after: Position | None, *, newest: bool, limit: int, look: int) -> Part:
-    """Return what a place answers, as ledger and archive do."""
+    """Return the answer of a source of runs, as ledger and archive do."""
     ordered = sorted(runs, key=lambda each: placed(each.run), reverse=newest)
     places = [placed(each.run) for each in ordered]
     left = [

@@ -218,7 +218,7 @@ def test_any_expression_around_a_change_of_the_clock_runs_as_under_debian(
     try:
         Cron(expression)
     except BadExpression:
-        # Debian's cron takes this, and is silent for ever: no month has such a day.
+        # Debian's cron takes this, and never runs anything: no month has such a day.
         entry = Entry.read(expression)
         assert not any(entry.matches(day * 1440 + min(entry.hours) * 60 + min(entry.minutes)) for day in range(366 * 8))
         return

@@ -94,7 +94,7 @@ CHANGES = [
     ("Asia/Tehran", "2021-09-21T12:00", "30 23 * * *", ["21T19:00", "22T20:00"]),
     ("Asia/Tehran", "2021-09-21T12:00", "*/30 23 21 * *", ["21T18:30", "21T19:00", "21T19:30", "21T20:00"]),
     ("Asia/Tehran", "2021-09-21T12:00", "@daily", ["21T20:30", "22T20:30"]),
-    # 30 December 2011 was no day: a new calendar, no summer time. Nothing is made up for.
+    # 30 December 2011 did not exist: the calendar changed, not DST. Nothing is made up for.
     ("Pacific/Apia", "2011-12-29T12:00", "0 12 * * *", ["29T22:00", "30T22:00"]),
 ]
 

@@ -1,4 +1,4 @@
-"""Flows for tests: tasks that tell, wait, and fail as they are told, and a worker that the tests of a module share."""
+"""Flows for tests: tasks that report, wait, and fail on request, and a worker that the tests of a module share."""
 
 from __future__ import annotations
 

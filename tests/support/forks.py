@@ -236,7 +236,7 @@ class _Child:
                 self._done = True
 
     def end(self, forks: Forks) -> list[pytest.Item] | None:
-        """Reap it; return what another shall do in its place, or None if it was done."""
+        """Reap the process; return the test that must be repeated, or None if it was done."""
         os.close(self.fd)
         _, status = os.waitpid(self.pid, 0)
         if self._done:

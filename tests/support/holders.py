@@ -1,4 +1,4 @@
-"""Processes that hold memory when they are told to."""
+"""Processes that hold memory on request."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ held = []
 
 
 class Holder:
-    """A process that leads a group and holds memory when it is told to."""
+    """A process that leads a group and holds memory on request."""
 
     def __init__(self, code: str = "") -> None:
         loop = "print(flush=True)\nfor line in sys.stdin:\n    exec(line)\n    print(flush=True)\n"

@@ -139,7 +139,7 @@ class Network:
 
 
 def _make() -> tuple[int, int] | OSError:
-    """Move this thread into a new network namespace with a TUN device; return what keeps both open."""
+    """Move this thread into a new network namespace with a TUN device; return the descriptors that keep both open."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWNET) != 0:
         code = ctypes.get_errno()

@@ -49,7 +49,7 @@ def processes() -> Iterator[Process]:
 
 
 def _session_of(entry: Path) -> int | None:
-    """Return the session of a process, or None if it has ended, or this is no process."""
+    """Return the session of a process, or None if there is no such process."""
     if not entry.name.isdecimal():
         return None
     words = (entry / "stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
@@ -96,7 +96,7 @@ def in_session(session: int) -> list[int]:
 
 
 def end_session(session: int, grace: float = 0.0) -> list[int]:
-    """Kill whatever is left of a session after ``grace`` seconds; return what had to be killed."""
+    """Kill whatever is left of a session after ``grace`` seconds; return the processes that had to be killed."""
     end = time.monotonic() + grace
     while (left := in_session(session)) and time.monotonic() < end:
         time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""A TCP proxy between Redis and its clients, that can be told to misbehave.
+"""A TCP proxy between Redis and its clients that misbehaves on request.
 
 It forwards, delays, cuts, or becomes a black hole: connections stay open, nothing passes, and what was sent meanwhile
 arrives when the hole closes, as it does on a network. It reads what clients send command by command, so that a test
@@ -94,7 +94,7 @@ class Proxy:
             time.sleep(self.delay)
 
     def judge(self, command: Command) -> Verdict:
-        """Count a command and return what becomes of it."""
+        """Count a command and return its fate."""
         with self._mutex:
             self.commands += 1
             gate = self.gate

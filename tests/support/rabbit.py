@@ -142,7 +142,7 @@ class RabbitMQ:
         return (self.folder / "log").read_text(encoding="utf-8", errors="replace")
 
     def stop(self) -> None:
-        """Stop it in order, as `systemctl stop` does: clients are told."""
+        """Stop RabbitMQ as `systemctl stop` does, which notifies clients."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
@@ -185,7 +185,7 @@ class RabbitMQ:
         return str(script) if script.exists() else need(name)
 
     def ctl(self, *words: str) -> str:
-        """Return what ``rabbitmqctl WORDS`` prints; takes a second or two."""
+        """Return the output of ``rabbitmqctl WORDS``, which takes a second or two."""
         done = subprocess.run(
             [self.program("rabbitmqctl"), "--quiet", *words],
             cwd=self.folder,

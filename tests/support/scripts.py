@@ -11,7 +11,7 @@ from tests.support.project import Project, clean_environment
 
 
 def python(project: Project, *words: str) -> Any:
-    """Run Python in the project; return what its last line says, as JSON."""
+    """Run Python in the project; return its last line of output, read as JSON."""
     done = subprocess.run(
         [sys.executable, *words],
         cwd=project.path,

@@ -114,7 +114,7 @@ def writes():
 
 
 def logs_the_name_of_a_file():
-    """Log a name that is no UTF-8, as the system gives it to Python."""
+    """Log a name that is not UTF-8, as the system gives it to Python."""
     import logging
     logging.getLogger("jobs.own").warning(os.fsdecode(b"caf\\xe9.txt"))
 

@@ -74,7 +74,7 @@ def test_worker_and_scheduler_are_services(
         os.kill(worker, signal.SIGKILL)
         wait_until(lambda: len(found := pids()) == 2 and worker not in found, 60.0, "a new worker")
         assert project.cli("submit", "hello", "--wait", timeout=90.0).check().id
-        # A unit that somebody has changed is told of, and mended.
+        # A unit that somebody has changed is reported and repaired.
         units[1].write_text(units[1].read_text() + "# changed\n")
         assert "differs from what it should be" in up("status").check(1).stdout
         assert f"wrote {units[1]}" in up("enable").check().stderr

@@ -179,7 +179,7 @@ def test_hooks_of_a_worker_ping_once_each_and_in_order(make_project: Callable[..
             slow = project.submit("slow")
             pings = ("runs", "--job", "ping", "--state", "SUCCESS", "--ids")
             # Killed before its outcome is recorded, the ping itself would be repeated.
-            wait_until(lambda: project.cli(*pings).check().stdout.strip(), 60.0, "the start is told")
+            wait_until(lambda: project.cli(*pings).check().stdout.strip(), 60.0, "the start is reported")
             assert any(slow in path for _, path, _, _ in site.seen)
             os.kill(worker.pid, signal.SIGKILL)
         with project.worker("-c", "2", env={"CHECK_KEY": "key-of-the-check"}) as worker:

@@ -53,7 +53,7 @@ def looking(project: Project) -> tuple[Opened, FileWatch]:
 
 
 def until(look: Callable[[], Looked], count: int) -> list[str]:
-    """Look until so many runs were made; return their paths."""
+    """Check the folder until ``count`` runs were made; return their paths."""
     made: list[str] = []
 
     def enough() -> bool:

@@ -409,7 +409,7 @@ def test_nobody_is_told_where_redis_is(tmp_path: Path) -> None:
             "hint": "runner doctor reports the reason",
             "exit_code": 69,
         }
-        # Whoever may read is told.
+        # A user who may read gets an error that names the role.
         told = client.get("/api/v1/runs", headers=bearer("admin"))
         assert (told.status_code, port in told.text) == (503, True)
 
@@ -521,7 +521,7 @@ def test_who_guesses_is_told_apart_behind_a_proxy() -> None:
         ("10.1.2.3", "192.0.2.7, 10.9.9.9", "192.0.2.7"),
         ("10.1.2.3", "", "10.1.2.3"),
         ("10.1.2.3", "unknown", "10.1.2.3"),
-        # Who is no proxy is not asked whom it stands for.
+        # The header is ignored if the client is not a trusted proxy.
         ("192.0.2.7", "1.1.1.1", "192.0.2.7"),
         ("::ffff:10.1.2.3", "192.0.2.7", "192.0.2.7"),
         # Some proxies add the port.
@@ -605,7 +605,7 @@ def test_who_never_finishes_a_head_is_hung_up_on(web: Web) -> None:
             except ConnectionResetError:
                 break
         else:
-            pytest.fail("a head may take for ever")
+            pytest.fail("a head may take forever")
 
 
 def test_without_tokens_only_this_host_is_served(project: Project) -> None:

@@ -371,7 +371,7 @@ def following(web: Web, path: str = "/events", last: str | None = None, **params
 
 
 def events(response: httpx.Response, until: str) -> list[tuple[str, str, Any]]:
-    """Read server-sent events until one of a kind, or of a state, or until an id alone is told."""
+    """Read server-sent events until one of a kind or a state, or until one with only an id."""
     found = []
     fields: dict[str, str] = {}
     for line in response.iter_lines():

@@ -268,7 +268,7 @@ def test_a_diff_is_one_that_patch_would_take() -> None:
     many = "".join(f"{number}\n" for number in range(60))
     changed = many.replace("\n3\n", "\nx\n").replace("\n50\n", "\n")
     assert [line for line in unified(many, changed) if line[0] == "@"] == ["@@ -1,7 +1,7 @@", "@@ -48,7 +48,6 @@"]
-    # So many that the shortest difference would take minutes.
+    # With this many lines, the shortest difference would take minutes.
     assert len(unified("a\nb\n" * 5000, "b\na\nc\n" * 5000)) > 10_000
 
 

@@ -140,7 +140,7 @@ def test_a_form_has_a_field_for_every_kind_of_param_in_their_order(own: Web) -> 
 
 def test_what_a_form_sends_becomes_params_of_their_types(own: Web) -> None:
     defaults = {"zone": "eu", "note": None, "level": 2, "count": 3, "full": True, "sheets": ["a"]}
-    # As the form is when nobody touches it but where they must: null stays null, and is no word.
+    # The form as it is sent if only required fields are filled in: null stays null, and does not become text.
     html = text_of(own, "/jobs/form")
     note = re.search(r'value="([^"]*)"', element(html, "note"))
     assert note is not None

@@ -116,7 +116,7 @@ def test_a_fork_that_fails_ends_no_other_taker() -> None:
         [first] = wait_until(lambda: heard(Born), 10.0, "the first taker")
         template.reload({"break": True})
         ask(1)
-        assert wait_until(lambda: heard(Failed), 10.0, "it to be told") == [Failed(1)]
+        assert wait_until(lambda: heard(Failed), 10.0, "the report") == [Failed(1)]
         template.reload({"break": False})
         ask(1)
         wait_until(lambda: len(heard(Born)) == 2, 10.0, "the second taker")

@@ -89,7 +89,7 @@ def test_an_outcome_that_may_not_be_written_at_all_is_lost(project: Project, ser
         project.wait_for_state(run_id, "STARTED")
         client.execute_command("ACL", "SETUSER", "default", "resetkeys", f"~{project.namespace}:*")
         (tmp_path / "go").touch()
-        # Nobody waits for ever: the child gives up, and what could not be written is a lost attempt.
+        # Nobody waits forever: the child gives up, and the outcome that could not be written is a lost attempt.
         worker.wait_for("its outcome cannot be written", 60.0)
         client.execute_command("ACL", "SETUSER", "default", "allkeys")
         run = project.wait_for_state(run_id, "SUCCESS", "FAILURE", deadline=60.0)

@@ -1,4 +1,4 @@
-"""What a worker's parent process settles: neither handed back meanwhile, nor renewed for ever."""
+"""Runs that a worker's parent process settles are neither handed back in the meantime, nor renewed forever."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ DATABASES = {
     }
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-# Hashing passwords slowly is no subject of these tests.
+# Passwords are hashed fast, because these tests do not depend on it.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 USE_TZ = True
 TASKS = {

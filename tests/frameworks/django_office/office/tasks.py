@@ -72,5 +72,5 @@ def file_away(day: datetime.date, copies: int = 1) -> None:
 
 
 def plain() -> str:
-    """A function that is no task."""
+    """A function that is not a task."""
     return "plain"
