@@ -1,1 +1,1 @@
-"""The side of a worker that performs runs: one attempt, from its start to the settled outcome."""
+"""The part of a worker that performs runs: one attempt, from its start to its settled outcome."""

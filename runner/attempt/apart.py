@@ -1,7 +1,7 @@
-"""A process of its own for each run of a job with ``isolation: process``.
+"""Run each run of a job with ``isolation: process`` in a separate process.
 
-A taker that has performed no run itself forks it, waits, and passes on what it tells. To the worker nothing differs:
-what ends the taker ends the run's process, and a death of the run's process is the taker's.
+A taker that has performed no run itself forks the process, waits for it, and relays its messages. To the worker nothing
+differs: ending the taker ends the process of the run, and if that process dies, the taker dies in the same way.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ from runner.process.group import guard, lent, release
 log = get_logger(__name__)
 
 EX_SOFTWARE = 70
-"""What the process of a run exits with if it could not tell of its attempt."""
+"""The exit code of the process of a run that could not report its attempt."""
 
 LOOK_SECONDS = 0.02
-"""Between two looks at the process where the kernel has no pidfd (macOS, Linux before 5.3)."""
+"""Seconds between checks of the process where the kernel has no pidfd (macOS, Linux before 5.3)."""
 
 _TO_GROUP = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-"""Passed on to all that the run has started, as if it were in the taker's own group."""
+"""Signals that are passed on to the process group of the run, as if it were the taker's group."""
 _TO_PROCESS = (signal.SIGUSR1,)
-"""The soft timeout."""
+"""The signal of the soft timeout."""
 _PASSED_ON = (*_TO_GROUP, *_TO_PROCESS)
 
 Handler = Callable[[int, FrameType | None], object] | int | None
-"""As ``signal.getsignal`` gives it."""
+"""A handler from ``signal.getsignal``."""
 
 
 def perform_apart(process: TakerProcess, worker: str, work: Callable[[], Told]) -> Told:
-    """Do ``work`` in a process of its own, which is gone with all that it has started when this returns.
+    """Do ``work`` in a separate process, which has ended with its process group when this returns.
 
-    If that process dies, so does this one, in the same way.
+    If that process dies, this one dies in the same way.
 
     Args:
-        process: this one.
+        process: this process.
         worker: the name of its worker.
         work: performs the run.
     """
@@ -61,7 +61,7 @@ def perform_apart(process: TakerProcess, worker: str, work: Callable[[], Told]) 
         stream.flush()
     process.capture.share()
     with process.capture.turned():
-        # Here once, and not in each fork: it looks at a great part of the memory, which a fork has to copy.
+        # Once here and not in each fork: it reads much of the memory, which a fork would have to copy.
         process.state.note()
     answers, answering = os.pipe()
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, handlers)
@@ -72,12 +72,12 @@ def perform_apart(process: TakerProcess, worker: str, work: Callable[[], Told]) 
                 _be_apart(work, answering, lambda: _begin(process, worker, parent, adopt, handlers, mask))
         os.close(answering)
         with contextlib.suppress(OSError):
-            os.setpgid(pid, pid)  # the process does so too: whoever comes first
+            os.setpgid(pid, pid)  # the process does so, too; the first one counts
         guard(pid)
         with _passing_on(pid) as ending:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             data = _read(answers, pid)
-            # Before it is reaped: from then on its number may be that of others.
+            # Before reaping it, because its id may be reused afterwards.
             with contextlib.suppress(OSError):
                 os.killpg(pid, signal.SIGKILL)
             release(pid)
@@ -94,7 +94,7 @@ def perform_apart(process: TakerProcess, worker: str, work: Callable[[], Told]) 
 
 
 def _be_apart(work: Callable[[], Told], answering: int, begin: Callable[[], None]) -> NoReturn:
-    """Be the process of the run."""
+    """Run the process of the run."""
     status, ended = EX_SOFTWARE, False
     try:
         begin()
@@ -103,7 +103,7 @@ def _be_apart(work: Callable[[], Told], answering: int, begin: Callable[[], None
             answer = answer[os.write(answering, answer) :]
         status = 0
     except SystemExit as leaving:
-        # What a signal's handler raised.
+        # The exception of a signal handler.
         status = leaving.code & 0xFF if isinstance(leaving.code, int) else EX_SOFTWARE
         ended = terminate_handler_fired()
     except BaseException:
@@ -114,7 +114,7 @@ def _be_apart(work: Callable[[], Told], answering: int, begin: Callable[[], None
                 stream.flush()
         finally:
             if ended:
-                # The handler has put back the default of the signal that it was called for.
+                # The handler has restored the default action of its signal.
                 for signum in (each for each in _TO_GROUP if signal.getsignal(each) == signal.SIG_DFL):
                     os.kill(os.getpid(), signum)
             os._exit(status)
@@ -128,7 +128,7 @@ def _begin(
     handlers: Mapping[signal.Signals, Handler],
     mask: Iterable[int],
 ) -> None:
-    """Make this fork a process that performs a run; its signals are held back until the end of this."""
+    """Prepare this fork for performing a run, with its signals held back meanwhile."""
     os.setpgid(0, 0)
     adopt()
     guard(os.getpgrp())
@@ -146,7 +146,7 @@ def _begin(
 
 @contextmanager
 def _passing_on(pid: int) -> Iterator[list[int]]:
-    """Pass signals on to the process of the run; yield a list of those that ask a process to end."""
+    """Pass signals on to the process of the run; yield a list of the received termination signals."""
     ending: list[int] = []
 
     def pass_on(signum: int, _frame: FrameType | None) -> None:
@@ -166,7 +166,7 @@ def _passing_on(pid: int) -> Iterator[list[int]]:
 
 
 def _read(answers: int, pid: int) -> bytes:
-    """Return the output of the process, read until it exits; others may hold its pipe open longer."""
+    """Return the output of the process until its exit; other processes may keep its pipe open longer."""
     os.set_blocking(answers, False)
     poller = select.poll()
     poller.register(answers, select.POLLIN)
@@ -211,10 +211,10 @@ def _told(data: bytes) -> Told | None:
 
 
 def _die_alike(status: int) -> NoReturn:
-    """End this process as that of the run has ended; its parent then settles the attempt as a lost one."""
+    """End this process in the same way as that of the run; its parent then settles the attempt as lost."""
     if os.WIFSIGNALED(status):
         signum = os.WTERMSIG(status)
-        # The dump of the process that crashed is the one that tells something.
+        # Only the core dump of the crashed process is useful.
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""The parts of a process's state that a job can change and a worker can put back. See ``process_state.py``."""
+"""The parts of a process's state that a job can change and a worker can restore. See ``process_state.py``."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ _NO_TIMERS = [False] * len(_TIMERS)
 _LIMITS = sorted({getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")})
 _SIGNALS = [int(each) for each in signal.valid_signals() if each not in (signal.SIGKILL, signal.SIGSTOP)]
 
-# The wrappers in `signal` make an enum of each, which takes longer than all the rest.
+# The wrappers in `signal` create an enum member for each signal, which takes longer than all the rest.
 _signal = sys.modules.get("_signal", signal)
 _handler_of: Callable[[int], Any] = _signal.getsignal
 _blocked_signals: Callable[[], set[int]] = partial(_signal.pthread_sigmask, signal.SIG_BLOCK, ())
-# That of `locale` looks at its arguments first.
+# The wrapper in `locale` checks its arguments first.
 _locale_of: Callable[[int], str] = getattr(locale, "_setlocale", locale.setlocale)
 
 _PATCHED: tuple[tuple[Any, str], ...] = (
-    # What people replace for the whole process, because a library has no better way.
+    # Objects that people replace for the whole process, because a library has no better way.
     (http.client.HTTPConnection, "debuglevel"),
     (logging, "_warnings_showwarning"),
     (logging.Formatter, "converter"),
@@ -79,12 +79,12 @@ _PATCHED: tuple[tuple[Any, str], ...] = (
 _OWN_MODULES = ("amqp", "billiard", "celery", "kombu", "redis", "runner", "vine", "yaml")
 
 OF_THE_POOL = (signal.SIGTERM, signal.SIGUSR1)
-"""By which a worker ends a child, and times a run out softly."""
+"""The signals by which a worker ends a child and raises a soft timeout."""
 
 _CODEC_ERRORS = ("strict", "ignore", "replace", "backslashreplace", "surrogateescape", "surrogatepass")
 
 _CACHED: tuple[tuple[Any, str], ...] = (
-    # What the standard library keeps for the whole process once it was asked for: nobody has "changed" these.
+    # Objects that the standard library creates on demand for the whole process; no job has "changed" these.
     (asyncio.events, "_event_loop_policy"),
     (multiprocessing.context._default_context, "_actual_context"),
     (tempfile, "tempdir"),
@@ -93,21 +93,21 @@ _CACHED: tuple[tuple[Any, str], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Aspect:
-    """One part of the state: its name in the log, how to read it, and how to put it back to what was read once."""
+    """One part of the state: its name in the log, and functions to read and restore it."""
 
     name: str
     read: Callable[[], Any]
     write: Callable[[Any], Any]
     told: bool = True
-    """Whether the log says that it was changed."""
+    """Whether the log mentions a change."""
     own: bool = False
-    """Whether a fork has another one."""
+    """Whether a fork has a different value."""
 
 
 def aspects_of() -> list[Aspect]:
-    """Return all that can be compared on this platform, in the order in which they are put back.
+    """Return the aspects of this platform, in the order of restoring.
 
-    Modules and limits come first, since without imports, descriptors, or memory nothing else can be put back; then
+    Modules and limits come first, because nothing else can be restored without imports, descriptors, and memory; then
     signals.
     """
     found = [
@@ -164,7 +164,7 @@ def aspects_of() -> list[Aspect]:
 
 
 def _cannot(noted: Any) -> None:
-    """Leave it: what a job did here only a new process is without."""
+    """Do nothing: only a new process can undo this."""
 
 
 # -- the kernel's side
@@ -194,7 +194,7 @@ def _stop_timers(noted: list[bool]) -> None:
 
 def _set_handlers(noted: list[Any]) -> None:
     for number, handler in zip(_SIGNALS, noted, strict=True):
-        # One that was not set from Python cannot be set again.
+        # A handler that was not set from Python cannot be restored.
         if _handler_of(number) is not handler and handler is not None:
             signal.signal(number, handler)
 
@@ -205,7 +205,7 @@ def _set_mask(noted: Any) -> None:
 
 
 def _drop_pending(waiting: set[Any]) -> None:
-    """Drop signals that the job has blocked: most of them would end this process when they are let through."""
+    """Drop pending signals that the job has blocked: most of them would end this process when unblocked."""
     if not waiting or not hasattr(signal, "sigtimedwait"):
         return
     of_the_worker = []
@@ -217,7 +217,7 @@ def _drop_pending(waiting: set[Any]) -> None:
 
 
 def _no_wakeup() -> int:
-    """Take a wakeup descriptor away: a taker has none."""
+    """Remove a wakeup descriptor: a taker has none."""
     return signal.set_wakeup_fd(-1) * 0
 
 
@@ -238,11 +238,11 @@ def _place(path: str) -> tuple[int, int]:
 
 
 _folders: list[int] = []
-"""The working folder as it was noted last, held open."""
+"""The last saved working folder, held open."""
 
 
 def _working_folder() -> Aspect:
-    # Held open: it may be renamed, or the job may leave it for one where its path means nothing.
+    # Held open, because it may be renamed, or its relative path may not work from the job's folder.
     while _folders:
         os.close(_folders.pop())
     try:
@@ -254,15 +254,15 @@ def _working_folder() -> Aspect:
 
 
 def _room_for_descriptors() -> Callable[[], bool]:
-    """Return a function that tells whether at least half of the descriptors that this process may have are free.
+    """Return a function that tells whether at least half of the allowed descriptors are free.
 
-    What a job keeps open may be wanted, but the next run needs some, too.
+    A job may keep files open on purpose, but the next run needs descriptors, too.
     """
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
     def read() -> bool:
         try:
-            # The kernel gives the lowest number that is free.
+            # The kernel returns the lowest free number.
             lowest = os.open("/", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             return False
@@ -284,7 +284,7 @@ def _set_priority(noted: int) -> None:
 
 def _scheduler() -> tuple[int, int]:
     policy = os.sched_getscheduler(0)
-    # The usual one has no priority of this kind.
+    # The usual policy has no priority of this type.
     return policy, 0 if policy == os.SCHED_OTHER else os.sched_getparam(0).sched_priority
 
 
@@ -297,10 +297,10 @@ def _set_scheduler(noted: tuple[int, int]) -> None:
 
 
 def _audit_hooks() -> Callable[[], int]:
-    """Return a function that counts the audit hooks that were added since: nobody can remove one."""
+    """Return a function that counts the audit hooks that were added since; they cannot be removed."""
     count = getattr(sys.addaudithook, "count", None)
     if count is None:
-        # Once in a process: each wrapper makes the next call deeper.
+        # Once per process, because each wrapper makes calls deeper.
         add, added = sys.addaudithook, 0
 
         def addaudithook(hook: Callable[[str, tuple[Any, ...]], Any]) -> None:
@@ -318,7 +318,7 @@ def _audit_hooks() -> Callable[[], int]:
 
 
 def _log_without_frames(noted: int) -> None:
-    """Leave the hook, which only a new process is without, but log without ``sys._getframe``, which it may refuse."""
+    """Make logging work without ``sys._getframe``, which the hook may refuse; the hook itself stays."""
     logging._srcfile = None
 
 
@@ -343,7 +343,7 @@ def _set_codec_errors(noted: list[Any]) -> None:
 
 
 def _multiprocessing() -> Aspect:
-    # A daemonic process may have no children, and another key reaches no manager.
+    # A daemonic process may not have children, and a different key reaches no manager.
     home: Any = multiprocessing.process
     main = home.current_process()
     name, config = main._name, dict(main._config)
@@ -360,7 +360,7 @@ def _multiprocessing() -> Aspect:
 
 
 def _collector() -> tuple[Any, ...]:
-    # Whether objects are frozen is left out: those of the template are, and counting them takes milliseconds.
+    # Frozen objects are not counted: those of the template are frozen, and counting takes milliseconds.
     return gc.isenabled(), gc.get_threshold(), gc.get_debug(), list(gc.callbacks)
 
 
@@ -391,19 +391,19 @@ def _set_warnings(noted: tuple[Any, ...]) -> None:
 
 def _builtins() -> Aspect:
     builtin_names.note()
-    # They are whole by now: what called the job has put them back.
+    # They are restored already, by the caller of the job.
     return Aspect("builtins", builtin_names.are_whole, lambda _: builtin_names.acknowledge())
 
 
 def _modules() -> Aspect:
-    """Restore modules of the standard library, and those that the runner needs, that a job removed or set to None.
+    """Restore modules of the standard library and of the runner that a job removed or set to None.
 
-    A module that a job replaced stays: some libraries do that once, for good.
+    A replaced module stays: some libraries replace modules once and for all.
     """
     table = sys.modules
     roots = {*sys.stdlib_module_names, *_OWN_MODULES}
     kept = {name: each for name, each in table.items() if each is not None and name.partition(".")[0] in roots}
-    # Packages stand for what is in them, and modules for what they are made of: all take five times as long.
+    # Only packages and modules are checked, and not their content, which would take five times as long.
     of_packages = itemgetter(*(name for name in kept if "." not in name and not name.startswith("_")))
 
     def read() -> bool:
@@ -448,7 +448,7 @@ def _attribute(home: Any, name: str, *, told: bool) -> Aspect:
 
     where = getattr(home, "__name__", type(home).__name__)
     if isinstance(home, ModuleType):
-        # An attribute that is missing makes an exception for a moment otherwise.
+        # Otherwise a missing attribute creates a short-lived exception.
         read: Callable[[], Any] = partial(vars(home).get, name, _MISSING)
     else:
         read = partial(getattr, home, name, _MISSING)
@@ -461,7 +461,7 @@ def _logging() -> Aspect:
 
 
 class Environment:
-    """The environment variables of this process: Python's own mapping of them, and the C library's behind it."""
+    """The environment variables of this process: Python's mapping and the C library's array behind it."""
 
     def __init__(self) -> None:
         self._object: Any = os.environ
@@ -477,10 +477,10 @@ class Environment:
             time.tzset()
 
     def put_back(self) -> set[bytes]:
-        """Put it back; return the names of the variables that were changed."""
+        """Restore the environment; return the names of the changed variables."""
         os.environ = self._object  # noqa: B003 - a job may have put another mapping there
         if _environ is not None and self._array.is_same():
-            # Python's mapping is never set without the C library's.
+            # Python's mapping is never changed without the C library's array.
             return set()
         data = self._object._data
         changed: set[bytes] = set()
@@ -512,12 +512,12 @@ try:
     _environ: Any = ctypes.POINTER(ctypes.c_void_p).in_dll(ctypes.CDLL(None), "environ")
     _environ_address: Any = ctypes.c_void_p.in_dll(ctypes.CDLL(None), "environ")
 except (OSError, ValueError):
-    # macOS shows it to nobody; what is changed behind Python's back stays unseen there.
+    # macOS does not expose it, so changes outside of Python are not noticed there.
     _environ = _environ_address = None
 
 
 class _Array:
-    """The addresses of the C library's variables: another value has another address."""
+    """The addresses of the C library's variables; a new value has a new address."""
 
     def __init__(self) -> None:
         self._place = _place_of_array()
@@ -525,8 +525,8 @@ class _Array:
         self._bytes = self._read()
 
     def is_same(self) -> bool:
-        """Whether no variable was set or deleted since this was made."""
-        # Read only where it was: one that is made anew may be shorter.
+        """Return whether no variable was set or deleted since this was created."""
+        # Only read an array at the same address: a new array may be shorter.
         return _place_of_array() == self._place and self._read() == self._bytes
 
     def _read(self) -> bytes:
@@ -534,7 +534,7 @@ class _Array:
 
 
 def _place_of_array() -> int | None:
-    """Return the address of the array, None if there is none, or none that can be seen."""
+    """Return the address of the array; None if there is none or it is not accessible."""
     return None if _environ is None else _environ_address.value
 
 
@@ -548,7 +548,7 @@ def _pointers() -> list[int]:
 
 
 def _variables() -> dict[bytes, bytes]:
-    """Return the variables that the C library has, and so each program that is started."""
+    """Return the variables of the C library, which new programs inherit."""
     found = (ctypes.string_at(address).partition(b"=") for address in _pointers())
     return {name: value for name, equals, value in found if equals and name}
 

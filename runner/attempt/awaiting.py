@@ -1,4 +1,4 @@
-"""Finish the unfinished values that jobs return: awaitables are run to their end, generators are refused."""
+"""Finish the unfinished values that jobs return: run awaitables to their end, and refuse generators."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ _OF_GENERATORS = (contextlib._GeneratorContextManager, contextlib._AsyncGenerato
 _PLAIN = frozenset({bool, dict, float, int, list, str, tuple})
 
 SOFT_TIMEOUT = signal.SIGUSR1
-"""What a pool sends to a child whose run has reached its soft timeout."""
+"""The signal to a child whose run has reached its soft timeout."""
 
 
 class GeneratorReturned(TypeError):
-    """The job returned a generator or a context manager, of which nothing has run."""
+    """The job returned a generator or a context manager, whose code has not run."""
 
 
 def finish(value: Any) -> Any:
     """Return the value that a job returned; run an awaitable with ``asyncio.run`` first.
 
     Raises:
-        GeneratorReturned: it is a generator, or the context manager of one.
-        And what the awaitable raises.
+        GeneratorReturned: the value is a generator, or the context manager of one.
+        Exception: any exception of the awaitable.
     """
     if value is None or type(value) in _PLAIN:
         return value
@@ -83,7 +83,7 @@ class _Job:
 
     async def run(self) -> Any:
         self._task = asyncio.current_task()
-        # Here as well: a fork must not take the loop down, of which it shares the descriptors with its parent.
+        # Here, too: a fork shares the descriptors of the loop with its parent, and must not close them.
         with ending_forks():
             return await self
 
@@ -102,7 +102,7 @@ class _Job:
             except StopIteration as end:
                 if not inspect.isawaitable(end.value):
                     return end.value
-                # A decorator that forgot to await, or a task: it has to run in this loop.
+                # An awaitable from a decorator that forgot to await it, or a task: it must run in this loop.
                 inner = _iterator_of(end.value)
                 step = partial(next, inner)
                 continue
@@ -123,15 +123,15 @@ class _Job:
 
 
 def _iterator_of(awaitable: Any) -> Any:
-    """Return the iterator behind ``await``; a generator marked by ``types.coroutine`` is its own."""
+    """Return the iterator behind ``await``; a generator marked by ``types.coroutine`` is its own iterator."""
     return awaitable if inspect.isgenerator(awaitable) else awaitable.__await__()
 
 
 @contextmanager
 def _soft_timeout(loop: asyncio.AbstractEventLoop, job: _Job) -> Generator[None, None, None]:
-    """Raise a soft timeout in the code of a task, if any runs; else where the main task waits.
+    """Raise a soft timeout in the code of a running task, or else where the main task waits.
 
-    Raised anywhere else, it would end the loop, and the job could not clean up.
+    Anywhere else, it would end the loop, and the job could not clean up.
     """
     raises = signal.getsignal(SOFT_TIMEOUT)
     if threading.current_thread() is not threading.main_thread() or not callable(raises):

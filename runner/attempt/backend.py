@@ -1,4 +1,4 @@
-"""Celery's result backend in a taker: it writes the outcome to the ledger, with the attempt's token."""
+"""Celery's result backend in a taker. It writes the outcome to the ledger with the attempt's token."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class AttemptBackend(LedgerBackend):
     def store_result(
         self, task_id: str, result: T, state: str, traceback: object = None, request: object = None, **_: object
     ) -> T:
-        """STARTED -> SUCCESS, for the tracer; other states are what a job says with ``update_state``: progress.
+        """STARTED -> SUCCESS, called by the tracer; other states come from ``update_state`` of a job and are progress.
 
         Raises:
             ResultNotKept: Redis refuses to store the result.
@@ -34,7 +34,7 @@ class AttemptBackend(LedgerBackend):
         """
         attempt = current_attempt()
         if attempt is None or attempt.taken.run_id != task_id or state == states.STARTED:
-            # STARTED was written by the guard. Without a token nobody may change a run.
+            # The guard has written STARTED. A run cannot be changed without a token.
             return super().store_result(task_id, result, state)
         settlement = attempt.settlement
         if state != states.SUCCESS or settlement.result is None:
@@ -56,7 +56,7 @@ class AttemptBackend(LedgerBackend):
 
 
 def _succeeded(result: str) -> Told:
-    """Return the outcome to record if a later step fails, such as the ``repr`` of the result, which Celery logs."""
+    """Return the outcome to record even if a later step fails, such as the ``repr`` of the result for Celery's log."""
     return Told(End.SUCCEEDED, cut(result, LONGEST_WORDS))
 
 
@@ -70,7 +70,7 @@ def _report(attempt: Attempt, state: str, meta: object) -> None:
 
 
 def _fraction(meta: Words) -> float | None:
-    """Return the fraction that ``meta`` tells; None if it is none: to Celery it may be anything."""
+    """Return the fraction in ``meta``; None if it has none: Celery allows any value."""
     fraction, current, total = meta.get("fraction"), meta.get("current", 0), meta.get("total")
     try:
         found = float(fraction) if fraction is not None else float(current) / float(total)  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
-"""The built-in names, which a job may delete or replace for all of its process.
+"""Restore the built-in names, which a job may delete or replace for its whole process.
 
-Without them hardly a line of Python runs, so they are put back as soon as the job's code has ended, before all else.
-What does that needs none of them itself.
+Hardly any Python code runs without them, so they are restored first, as soon as the job's code has ended. The code that
+restores them needs none of them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _of_names: Callable[[dict[str, Any]], object] = _nothing
 
 
 def note() -> None:
-    """Note the names as they are. Those that are added later stay: the ``_`` of gettext may be a library's for good."""
+    """Save the names. Names that are added later stay: gettext's ``_`` may be meant to stay."""
     global _kept, _values, _of_names, _changed
     _kept = dict(_table)
     _of_names = itemgetter(*_kept)
@@ -37,7 +37,7 @@ def note() -> None:
 
 
 def note_shared() -> None:
-    """Note them for a process in which several runs may go on at once; only what is missing is restored there."""
+    """Save them for a process with several runs at once, where only missing names are restored."""
     global _shared
     if not _kept:
         _shared = True
@@ -45,16 +45,16 @@ def note_shared() -> None:
 
 
 def put_back() -> None:
-    """Restore the names that were noted, if there are any."""
+    """Restore the saved names, if there are any."""
     global _changed
     try:
         if _of_names(_table) == _values:
             return
     except _Anything:
-        # One is missing, or cannot be compared.
+        # A name is missing, or its value cannot be compared.
         _changed = True
     if _shared:
-        # Another run may have replaced one for its own time.
+        # Another run may have replaced a name for its duration.
         for name, value in _kept.items():
             if _table.get(name) is None:
                 _table[name] = value
@@ -64,11 +64,11 @@ def put_back() -> None:
 
 
 def are_whole() -> bool:
-    """Return whether nothing had to be put back since this was last acknowledged."""
+    """Return whether nothing had to be restored since the last :func:`acknowledge`."""
     return not _changed
 
 
 def acknowledge() -> None:
-    """Forget that something had to be put back."""
+    """Forget that something had to be restored."""
     global _changed
     _changed = False

@@ -16,7 +16,7 @@ class ParentGone(Exception):
 
 
 class Channel:
-    """One end."""
+    """One end of the channel."""
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
@@ -33,16 +33,16 @@ class Channel:
         self._end.close()
 
     def is_whole(self) -> bool:
-        """Whether no job has closed this end; its number may be that of something else by now."""
+        """Return whether no job has closed this end; its number may belong to another file now."""
         return identity_of(self._end.fileno()) == self._identity
 
     def break_off(self) -> None:
-        """Say and hear nothing any more."""
+        """Stop sending and receiving."""
         with contextlib.suppress(OSError):
             self._end.detach()
 
     def tell(self, **words: object) -> None:
-        """Send a line; nothing if the other end is closed."""
+        """Send a line; do nothing if the other end is closed."""
         with contextlib.suppress(OSError):
             self._end.sendall(json.dumps(words, separators=(",", ":")).encode() + b"\n")
 
@@ -72,7 +72,7 @@ class Channel:
         """Return the lines that have arrived, without waiting.
 
         Raises:
-            ParentGone: the other end is closed, and all that it has said was heard.
+            ParentGone: the other end is closed, and all of its lines were read.
         """
         found = []
         try:

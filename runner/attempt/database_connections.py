@@ -1,11 +1,11 @@
-"""Connections that frameworks keep to databases: fresh for each run, and never shared between processes.
+"""Keep the database connections of frameworks fresh for each run, and never share them between processes.
 
-Around a run, Django's connections get what Django does around a request, and what a run needs beyond that. Celery's own
-fix-up for Django is installed where an app is made while ``DJANGO_SETTINGS_MODULE`` is set. The generated app is there
-before ``setup`` of ``runner.yaml`` makes Django ready, so this stands in its place. What a worker's
-parent has opened with Django or SQLAlchemy is closed before takers are forked.
+Around a run, Django's connections are handled as around a request, with some additions. Celery's fix-up for Django is
+installed only in apps that are created while ``DJANGO_SETTINGS_MODULE`` is set. The generated app exists before
+``setup`` of ``runner.yaml`` sets Django up, so this module replaces the fix-up. Connections that a worker's parent has
+opened with Django or SQLAlchemy are closed before takers are forked.
 
-Nothing here imports a framework: where no code of the project did, there is nothing to do.
+This module does not import a framework: if the project has not imported one, there is nothing to do.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from celery.utils.log import get_logger
 log = get_logger(__name__)
 
 ASYNC_PATIENCE = 5.0
-"""Seconds to wait for the thread of async code, in which a call of an ended run may go on."""
+"""Seconds to wait for the thread of async code, where a call of an ended run may still be active."""
 
 
 def with_fresh_connections(call: Callable[..., Any], *args: Any) -> Any:
     """Return the result of ``call``, with usable connections before it and no open transaction after it.
 
-    ``CONN_MAX_AGE`` says how long a connection stays open, as for requests. One that stays is asked before each run
-    whether it still works, which costs a round trip to the database: a run is worth more than a request.
+    ``CONN_MAX_AGE`` limits the age of a connection, as for requests. A kept connection is tested before each run, which
+    costs a round trip to the database: a run is worth more than a request.
     """
     _each(_renew)
     _in_thread_of_async_code(_renew)
@@ -44,14 +44,14 @@ def with_fresh_connections(call: Callable[..., Any], *args: Any) -> Any:
 
 
 def close_before_forks() -> None:
-    """Close the connections that ``setup`` and imports have opened in the parent: its children would share them."""
+    """Close the connections that ``setup`` and imports have opened in the parent, because children would share them."""
     _each(_close)
     _in_thread_of_async_code(_close)
     _end_thread_of_async_code()
     engine = sys.modules.get("sqlalchemy.engine")
     if engine is None:
         return
-    # Nothing lists the engines of a process. The type is asked, since `isinstance` runs code of proxies.
+    # There is no list of the engines of a process. Compare types, because `isinstance` runs code of proxies.
     for each in [each for each in gc.get_objects() if issubclass(type(each), engine.Engine)]:
         with contextlib.suppress(Exception):
             if not _in_memory(each):
@@ -59,7 +59,7 @@ def close_before_forks() -> None:
 
 
 def _in_memory(engine: Any) -> bool:
-    """Return whether an engine's data is in this process alone: each child inherits a copy, which is its own."""
+    """Return whether an engine's data is only in this process, so that each child inherits its own copy."""
     name = str(engine.url.database or "")
     return engine.dialect.name == "sqlite" and (not name or ":memory:" in name or "mode=memory" in str(engine.url))
 
@@ -87,7 +87,7 @@ def _each(act: Callable[[Any], None]) -> None:
 def _in_thread_of_async_code(act: Callable[[Any], None]) -> None:
     """Do the same with the connections of the thread in which ``sync_to_async`` calls Django from coroutines.
 
-    All coroutines of a process share it, so nothing is done while another thread may perform a run as well.
+    All coroutines of a process share it, so nothing is done if other threads may be performing runs.
     """
     executor = _executor_of_async_code()
     if executor is None or threading.current_thread() is not threading.main_thread():
@@ -102,7 +102,7 @@ def _in_thread_of_async_code(act: Callable[[Any], None]) -> None:
 
 
 def _end_thread_of_async_code() -> None:
-    """Have each fork start a thread of its own: it would wait forever for that of its parent."""
+    """Make each fork start its own thread: it would wait forever for that of its parent."""
     if (executor := _executor_of_async_code()) is not None:
         executor.shutdown()
         sys.modules["asgiref.sync"].SyncToAsync.single_thread_executor = ThreadPoolExecutor(max_workers=1)
@@ -123,16 +123,16 @@ def _renew(connection: Any) -> None:
 
 def _release(connection: Any) -> None:
     if _in_transaction(connection):
-        # Closing it is what ends the transaction, also where the server does not answer.
+        # Closing it ends the transaction, even if the server does not answer.
         connection.in_atomic_block = False
         if connection.vendor == "sqlite":
-            connection.connection.rollback()  # one in memory is never closed
+            connection.connection.rollback()  # Django never closes a database in memory
         connection.close()
     connection.close_if_unusable_or_obsolete()
 
 
 def _in_transaction(connection: Any) -> bool:
-    """Return whether a run has left a transaction open: by ``atomic``, by ``set_autocommit``, or by SQL of its own."""
+    """Return whether a run has left a transaction open, by ``atomic``, ``set_autocommit``, or SQL."""
     if connection.in_atomic_block:
         return True
     raw = connection.connection
@@ -154,7 +154,7 @@ def _open_connections() -> Iterator[Any]:
 def _close_caches() -> None:
     cache = _django("django.core.cache")
     if cache is not None:
-        # Those of some servers keep connections as well, which Django closes after each request.
+        # Some cache backends keep connections, too, which Django closes after each request.
         with contextlib.suppress(Exception):
             cache.close_caches()
 

@@ -1,4 +1,4 @@
-"""Tells an open file from another one that has its number now: a job may close any descriptor."""
+"""Identify open files, because a job may close any descriptor and its number may be reused."""
 
 from __future__ import annotations
 

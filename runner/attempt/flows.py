@@ -1,6 +1,6 @@
-"""A taker's part in flows: it begins them instead of performing them, and lets them go on when a step has ended.
+"""A taker's part in flows: it begins them instead of performing them, and advances them when a step has ended.
 
-Whatever fails here is done later by whoever drains the outbox: the scripts that end steps have left an entry there.
+If this fails, a process that drains the outbox does it later: the scripts that end steps add an entry there.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ log = get_logger("runner.attempt.taker")
 
 
 class JobHasSteps(Exception):
-    """The job of a run has got steps since the run was submitted."""
+    """The job of a run has had steps added since the submission."""
 
 
 class Flows:
-    """The flows that one taker meets.
+    """Begins and advances flows for one taker.
 
     Args:
-        shared: what the taker knows.
-        ledger: that of the taker.
-        attempts: the same, as a worker writes it.
+        shared: the shared state.
+        ledger: the ledger of the taker.
+        attempts: the worker's side of the same ledger.
     """
 
     def __init__(self, shared: SharedState, ledger: Ledger, attempts: Attempts) -> None:
@@ -41,11 +41,11 @@ class Flows:
         self._attempts = attempts
 
     def begin(self, taken: Taken) -> None:
-        """Let go of a flow, which stays STARTED, and admit its first steps."""
+        """Release the claim of a flow, which stays STARTED, and admit its first steps."""
         try:
             begun = self._attempts.persist(lambda: begin(self._ledger, taken.run_id, taken.token))
         except RunnerError as error:
-            # Its lease runs out, and another taker begins it.
+            # Its lease expires, and another taker begins it.
             log.error("flow %s of %s begins later: %s", taken.run_id, taken.job, error)
             return
         if begun:
@@ -59,20 +59,20 @@ class Flows:
         self._attempts.fail(taken.run_id, taken.token, FailureReason.INVALID_PARAMS, failure)
 
     def advance(self, flow_id: str) -> None:
-        """Admit what can start now in a flow, or end it."""
+        """Admit the steps of a flow that can start now, or end the flow."""
         try:
             advance(self._ledger, self, flow_id, by=self._shared.worker)
         except RunnerError as error:
             log.warning("flow %s goes on later: %s", flow_id, error)
         except Exception:
-            # No flow may end a taker, and then the next one.
+            # A flow must not end this taker and every taker after it.
             log.exception("flow %s goes on later", flow_id)
 
     def get(self, name: str) -> JobSpec:
-        """Return a job as this process has it: what was reloaded is not in the catalog that it was forked with.
+        """Return a job of this process: reloaded jobs are not in the catalog from before the fork.
 
         Raises:
-            UnknownJob: there is no such job.
+            UnknownJob: the job does not exist.
         """
         task = self._shared.app.job_task(name)
         if task is None:

@@ -1,7 +1,7 @@
-"""Copies of a worker's process that a job makes: none of them goes on as a worker, and all may have children.
+"""Handle forks that a job makes: none goes on as a worker, and all may have children.
 
-``os.fork`` copies the whole stack, so that a copy which returns from the job, or raises out of it, would settle its
-parent's run, and then take runs as a second worker.
+``os.fork`` copies the whole stack. A fork that returns from the job or raises an exception would settle its parent's
+run and then take runs as a second worker.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from typing import Any, NoReturn
 _default_context: Any = context._default_context
 
 FAILED = 1
-"""What a process exits with that an exception ended, as Python's own."""
+"""The exit code of a process that an exception ended, as in Python."""
 
 
 class ending_forks:  # noqa: N801 - it is used as a function
-    """End each process that leaves the block, but for the one that entered it."""
+    """End each process that leaves the block, except the one that entered it."""
 
     def __enter__(self) -> None:
         self._entered = os.getpid()
@@ -36,7 +36,7 @@ class ending_forks:  # noqa: N801 - it is used as a function
 
 
 def _end(error: BaseException | None) -> NoReturn:
-    """Exit as Python would, but run nothing that was left to the parent: no ``finally``, no ``atexit``."""
+    """Exit like Python, but without running the parent's ``finally`` blocks and ``atexit`` functions."""
     status = FAILED
     try:
         status = _status(error)
@@ -63,23 +63,23 @@ def _status(error: BaseException | None) -> int:
 def own_multiprocessing(name: str) -> None:
     """Let ``multiprocessing`` start processes in this process. Called again after each fork.
 
-    Celery's pool puts its own idea of the current process into ``multiprocessing``: a daemonic one, which may have no
-    children, and whose key cannot be passed to a spawned process.
+    Celery's pool sets the current process of ``multiprocessing`` to a daemonic one, which may not have children, and
+    whose key cannot be passed to a spawned process.
 
     Args:
-        name: what the process is called, in logs for example.
+        name: the name of the process, for example in logs.
     """
     global _main
     if _main is None:
         _main = _MainProcess()
     else:
-        # In a fork: as `multiprocessing` does in those that it makes itself.
+        # In a fork, as `multiprocessing` does in its own.
         util._finalizer_registry.clear()  # type: ignore[attr-defined]
         util._run_after_forkers()  # type: ignore[attr-defined]
         _forget_fork_server()
     _main._name = name
     if _default_context._actual_context is _default_context._default_context:
-        # What the worker itself has used of it decides nothing: a job may still choose the start method.
+        # A job may still choose the start method, even if the worker has used multiprocessing.
         _default_context._actual_context = None
     process._current_process = _main  # type: ignore[attr-defined]
     process._parent_process = None  # type: ignore[attr-defined]
@@ -88,7 +88,7 @@ def own_multiprocessing(name: str) -> None:
 
 
 class _MainProcess(process.BaseProcess):
-    """As the class of that name that ``multiprocessing.process`` makes once, and deletes."""
+    """A copy of the class with this name, which ``multiprocessing.process`` instantiates once and deletes."""
 
     def __init__(self) -> None:
         self._identity: tuple[int, ...] = ()
@@ -99,11 +99,11 @@ class _MainProcess(process.BaseProcess):
         self._config = {"authkey": process.AuthenticationString(os.urandom(32)), "semprefix": "/mp"}  # type: ignore[attr-defined]
 
     def close(self) -> None:
-        """Do nothing, as the main process of any program."""
+        """Do nothing, as in any main process."""
 
 
 _main: _MainProcess | None = None
-"""The current process to ``multiprocessing``; kept across forks, since a parent's managers know its key."""
+"""The current process for ``multiprocessing``; kept across forks, because a parent's managers know its key."""
 
 
 def _forget_fork_server() -> None:
@@ -117,8 +117,8 @@ def _forget_fork_server() -> None:
 
 
 def reset_signals_in_forks() -> None:
-    """Give what a job forks the default handlers in place of the pool's, which unwind a child, or time a job out."""
-    # Held back meanwhile: a handler that raises among what runs after a fork is not heard, and the signal is lost.
+    """Give forks of a job the default signal handlers: the pool's would unwind a child or raise a timeout."""
+    # Signals are held back, because the exception of a handler in an after-fork function is swallowed.
     os.register_at_fork(before=_hold_back, after_in_parent=_let_through, after_in_child=_reset_signals)
 
 
@@ -136,7 +136,7 @@ def _let_through() -> None:
 
 def _reset_signals() -> None:
     for signum in _OF_THE_POOL:
-        # One that the job has set is the job's.
+        # Handlers that the job has set stay.
         if (getattr(signal.getsignal(signum), "__module__", None) or "").startswith(("billiard.", "runner.")):
             signal.signal(signum, signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL)
     _let_through()

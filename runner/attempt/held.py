@@ -1,8 +1,8 @@
 """Handle claimed messages whose run the script could not start.
 
-``take.lua`` starts the runs of jobs that the worker has as they were submitted. Any other message is looked at here:
-a run of a job that this worker does not know, or knows otherwise, or cannot import; what plain Celery clients have put
-into a queue of runs; and what somebody has damaged.
+``take.lua`` starts the runs whose jobs are the same in this worker as at the submission. All other messages are handled
+here: runs of jobs that this worker does not know, has in another version, or cannot import; messages that plain Celery
+clients have put into a queue of runs; and damaged messages.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from runner.params.check import check_params
 log = get_logger(__name__)
 
 UNKNOWN_JOB_PAUSE = 5.0
-"""Seconds before such a run is looked at again."""
+"""Seconds until such a run is checked again."""
 
 FRESH_SECONDS = 5.0
-"""A spec that came so lately, while the worker ran, may have been read from a file that was not whole: what does not
-fit it is handed back and not failed."""
+"""A spec that was loaded within this time, while the worker was running, may come from an incomplete file. Runs that do
+not match it are handed back instead of failed."""
 
 FRESH_PAUSE = 1.0
-"""Seconds before such a run is looked at again."""
+"""Seconds until such a run is checked again."""
 
 
 class Looked(StrEnum):
@@ -51,28 +51,28 @@ class Looked(StrEnum):
     SAME = "same"
     CHANGED = "changed"
     UNSETTLED = "unsettled"
-    """They are being written: what they say is not known yet."""
+    """The files are being written, so their content is not known yet."""
 
 
 UNSETTLED_PAUSE = 0.25
-"""Seconds before a run is looked at again whose job is being written."""
+"""Seconds until a run whose job is being written is checked again."""
 
 
 class UnknownJobError(Exception):
-    """No worker that looked at the run knows its job."""
+    """No worker that checked the run knows its job."""
 
 
 class JobsChanged(Exception):
-    """The worker has read its files anew: the message is for a taker that knows what they say."""
+    """The worker has reloaded its files: the message is for a taker that has the new jobs."""
 
 
 class HeldMessages:
     """Decides about messages, for one taker.
 
     Args:
-        shared: what the taker knows.
-        claims: with which messages are given back.
-        look: makes the worker read its files because of a job and a digest, and returns the result.
+        shared: the shared state.
+        claims: hand messages back.
+        look: makes the worker reload its files because of a job and a digest, and returns the result.
     """
 
     def __init__(self, shared: SharedState, claims: Claims, look: Callable[[str, object], Looked]) -> None:
@@ -80,14 +80,14 @@ class HeldMessages:
         self._claims = claims
         self._look = look
         self.settled = Settled.STALE
-        """The answer about the run that was ended last."""
+        """The answer about the last run that was ended."""
 
     def decide(self, held: Held) -> Taken | None:
-        """Return the run to perform, which is STARTED then; None if there is none.
+        """Return the run to perform, which is then STARTED; None without one.
 
         Raises:
-            JobsChanged: the jobs of this worker have changed; the claim stays as it is.
-            Unavailable: Redis cannot be reached, and the worker does not wait for it any more.
+            JobsChanged: the jobs of this worker have changed; the claim stays.
+            Unavailable: Redis cannot be reached, and the worker no longer waits for it.
         """
         raw = held.message.encode("utf-8", "surrogateescape")
         try:
@@ -104,7 +104,7 @@ class HeldMessages:
         except (RunnerError, JobsChanged):
             raise
         except Exception as error:
-            # Nothing that a message contains may end this taker, and then the next one that takes it.
+            # The content of a message must not end this taker and every taker that takes it afterwards.
             log.critical("a message broke its handling: %r", error, exc_info=True)
             ours = headers["id"] if MARK in headers else None
             self._claims.bury(held.token, raw, f"it broke its handling: {error!r}", ours)
@@ -122,7 +122,7 @@ class HeldMessages:
             self._later(held, UNSETTLED_PAUSE, f"the file of job {name} is being written")
             return None
         if self._shared.app.job_task(name) is not task:
-            # In the worker's own process, the jobs may have been reloaded during the look.
+            # In the worker's own process, the jobs may have been reloaded during the check.
             raise JobsChanged
         if task is None:
             self._refuse_unknown(held, run_id, name)
@@ -152,7 +152,7 @@ class HeldMessages:
             self._claims.bury(held.token, raw, f"no job {name[:100]!r} is declared here", None)
             return
         message = Message(
-            # As Kombu's channel decodes it: the envelope says that each body is in base64.
+            # The same decoding as in Kombu's channel: the envelope says that bodies are in base64.
             body=b64decode(envelope["body"]),
             content_type=envelope["content-type"],
             content_encoding=envelope["content-encoding"],
@@ -164,7 +164,7 @@ class HeldMessages:
         self._claims.drop(held.token)
 
     def _refuse_unknown(self, held: Held, run_id: str, name: str) -> None:
-        """Give a run back for a while, uncharged; then it ends in FAILURE, unknown_job."""
+        """Hand a run back for a while without counting a loss; then it ends in FAILURE, unknown_job."""
         shared, ledger = self._shared, self._shared.ledger
         run = next(iter(ledger.read([run_id])), None)
         if run is None or run.final:
@@ -190,7 +190,7 @@ class HeldMessages:
         self._claims.hand_back_waiting([held.token], pause=pause, detail=detail)
 
     def _fits(self, job: JobSpec, run_id: str) -> bool:
-        """Whether a run's params fit a job; True also where that is not for this to say."""
+        """Return whether a run's params match a job; also True if they are checked elsewhere."""
         run = next(iter(self._shared.ledger.read([run_id])), None)
         if run is None:
             return True

@@ -1,4 +1,4 @@
-"""Exceptions whose class says what it likes, or raises, when somebody asks an instance what it is."""
+"""Handle exceptions whose classes lie about their type, or raise when asked for it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _TRACEBACK = BaseException.__dict__["__traceback__"]
 
 
 def honest(error: BaseException) -> BaseException:
-    """Return ``error``, if ``isinstance`` may be asked about it; else a plain exception of the same name and words.
+    """Return ``error`` if ``isinstance`` works on it; otherwise a plain exception with the same name and message.
 
-    ``isinstance`` reads ``__class__``. What that raises, such as ``SystemExit(0)``, would pass for the outcome.
+    ``isinstance`` reads ``__class__``. An exception from there, such as ``SystemExit(0)``, would become the outcome.
     """
     cls = type(error)
     try:

@@ -1,7 +1,7 @@
-"""Renew the state that forked siblings must not share: random generators, connections, threads.
+"""Renew the state that forked siblings must not share: random generators, connections, and threads.
 
-Generators are found in the parent, since looking for them in a child would copy all of its memory, and get a new seed
-in each child. Of connections and threads a worker can only warn.
+Random generators are found in the parent, because searching a child would copy all of its memory; each child reseeds
+them. About connections and threads, a worker can only warn.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ _DESCRIPTORS = Path("/proc/self/fd")
 
 
 class Generators:
-    """The random generators that this process has when it is made."""
+    """The random generators of this process at its creation."""
 
     def __init__(self) -> None:
         numpy = sys.modules.get("numpy.random")
         kinds = (random.Random, *((numpy.Generator, numpy.RandomState) if numpy is not None else ()))
-        # By type alone: `isinstance` asks the object as well, and a lazy one would then be made, or raise.
+        # Compare types: `isinstance` also asks the object, and a lazy object would then be created, or raise.
         self._found = [each for each in gc.get_objects() if issubclass(type(each), kinds)]
 
     def reseed(self) -> None:
-        """Give each of them a new seed, and the libraries that keep one for all of the process."""
+        """Reseed all of them, and the process-wide generators of libraries."""
         for each in self._found:
-            # A class of somebody's may want to be seeded otherwise.
+            # A subclass may need other arguments.
             with contextlib.suppress(Exception):
                 _reseed(each)
         reseed_libraries()
@@ -61,14 +61,14 @@ def _reseed(generator: Any) -> None:
 
 
 def reseed_libraries(*, used_ones: bool = False) -> None:
-    """Give the generator that each library keeps for the whole process a new seed.
+    """Reseed the process-wide generators of libraries.
 
     Args:
-        used_ones: leave Python's own as it is if nobody in this process has used it since it was seeded here.
+        used_ones: skip Python's generator if it was not used since its last seed here.
     """
     global _seeded
     if not used_ones or _seeded is None or _state() != _seeded:
-        # After each run: its own way takes 2500 bytes from the kernel, and twice as long.
+        # After each run. The default seed reads 2,500 bytes from the kernel and takes twice as long.
         random.seed(int.from_bytes(os.urandom(SEED_BYTES), "big"))
         _seeded = _state()
     for name in ("numpy.random", "torch.random"):
@@ -78,21 +78,21 @@ def reseed_libraries(*, used_ones: bool = False) -> None:
 
 
 _seeded: bytes | None = None
-"""The state of Python's own generator after it was seeded; None if that is not known."""
+"""The state of Python's generator after its last seed; None if unknown."""
 
 _HEAD = object.__basicsize__
 
 
 def _state() -> bytes | None:
-    """Return the state of Python's own generator: `getstate` makes numbers of it, and takes longer than a new seed."""
+    """Return the raw state of Python's generator; `getstate` converts it, and takes longer than a new seed."""
     if sys.implementation.name != "cpython":
         return None
-    # What C keeps of it stands between what all objects have and what a class in Python adds.
+    # Its C state is between the header of all objects and the additions of Python classes.
     return ctypes.string_at(id(_GENERATOR) + _HEAD, _random.Random.__basicsize__ - _HEAD)
 
 
 class Shared:
-    """Warns of connections and threads that somebody's code leaves in the parent: its forks share, or lack them."""
+    """Warns about connections and threads that code leaves in the parent: forks share connections and lack threads."""
 
     def __init__(self) -> None:
         self._names = _names()
@@ -100,12 +100,12 @@ class Shared:
         self._threads = set(threading.enumerate())
 
     def warn(self, what: str) -> None:
-        """Log what is new since the last look.
+        """Log new connections and threads since the last call.
 
         Args:
-            what: has run since, as the subject of the warning.
+            what: the code that has run since, as the subject of the warning.
         """
-        # There may be thousands of jobs, of which hardly any opens something.
+        # There may be thousands of jobs, and few of them open anything.
         if (names := _names()) != self._names:
             self._names, before, self._sockets = names, self._sockets, set(_sockets())
             for each in sorted(self._sockets - before):
@@ -124,14 +124,14 @@ def _names() -> list[str]:
 
 
 def _sockets() -> Iterator[str]:
-    """Yield the connections that this process has to others (Linux only), as text."""
+    """Yield the connections of this process to others, as text (Linux only)."""
     with contextlib.suppress(OSError):
         for each in _DESCRIPTORS.iterdir():
             with contextlib.suppress(OSError, ValueError):
                 if not str(each.readlink()).startswith("socket:"):
                     continue
                 with socket.socket(fileno=os.dup(int(each.name))) as connection:
-                    # Of a pair, or one that is not connected, there is no peer to name.
+                    # A socket pair, or an unconnected socket, has no peer.
                     if peer := connection.getpeername():
                         yield f"a connection to {_shown(peer)} (descriptor {each.name})"
 

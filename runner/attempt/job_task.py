@@ -56,7 +56,7 @@ TIMEOUTS = (exceptions.SoftTimeLimitExceeded, exceptions.TimeLimitExceeded)
 
 
 class JobExit(Exception):
-    """The job called ``sys.exit`` with something other than 0."""
+    """The job called ``sys.exit`` with another value than 0."""
 
 
 class JobAborted(Exception):
@@ -72,11 +72,11 @@ _BEFORE_THE_JOB: dict[type[BaseException], FailureReason] = {
     JobImportError: FailureReason.IMPORT_ERROR,
     MissingSecret: FailureReason.MISSING_SECRET,
 }
-"""Why a run ends whose attempt fails before the job itself is called. Another try would end the same."""
+"""The reason for a failure before the job itself is called. Another try would fail in the same way."""
 
 
 class _Call:
-    """The call of a job, apart from what the runner does around it: holds an exception back that the job raises."""
+    """The call of a job, which holds back its exception, to tell it from exceptions of the runner."""
 
     entered = False
     result: object = None
@@ -97,23 +97,23 @@ class JobTask(Task):
 
     abstract = True
     acks_late = True
-    # Retries follow the job's policy, in `_decide`; Celery's own machinery stays out of it.
+    # Retries follow the job's policy, in `_decide`, and not Celery's own.
     max_retries = None
     typing = False
 
     job: JobSpec
     loaded_at: float | None = None
-    """When it came to be (``time.monotonic``), if that was while the worker ran."""
+    """The time of its creation (``time.monotonic``), if the worker was already running."""
     _target: Callable[..., Any] | Task | None = None
     _placed: JobSpec | None = None
-    """The spec whose placeholders were last found to stand where they may."""
+    """The last spec whose placeholders were found to be in permitted places."""
     _tracer: Callable[..., Any] | None = None
     broken: str | None = None
-    """Why the target could not be imported, or None."""
+    """The error of importing the target, or None."""
 
     @property
     def tracer(self) -> Callable[..., Any]:
-        """Celery's tracer of this job; made when the job first runs in a process."""
+        """Return Celery's tracer of this job, created at its first run in a process."""
         if self._tracer is None:
             self._tracer = trace.build_tracer(self.name, self, self.app.loader, app=self.app, Info=JobInfo)
         return self._tracer
@@ -121,24 +121,24 @@ class JobTask(Task):
     def prepare(self) -> str | None:
         """Import the target and the exceptions of the retry policy; return the error, or None."""
         if self.job.is_flow:
-            return None  # nothing is called for it: its steps are tasks of their own
+            return None  # it has no target: its steps are tasks of their own
         try:
             with ending_forks(), project_app_current(self.app):
                 target = load_target(self.job.import_path)
             self._retry_for = load_exceptions(self.job.retry.for_) or (Exception,)
             self._never_for = load_exceptions(self.job.retry.not_for)
             refuse_reserved(self.job, target)
-            # Last: what is refused once is refused each time.
+            # Last, because a refusal is the same each time.
             self._target, self.broken = target, None
         except TargetError as error:
-            # What a module says when its import fails may hold secrets that it found in the worker's environment.
+            # The message of a failed import may contain secrets from the worker's environment.
             self.broken = masker_of((*_held(self.app.secret_variables), *self.app.own_secrets)).text(str(error))
         return self.broken
 
     # -- one attempt
 
     def before_start(self, task_id: str, args: object, kwargs: object) -> None:
-        """Read what the run was started with."""
+        """Read the data that the run was started with."""
         attempt = current_attempt()
         assert attempt is not None
         try:
@@ -149,7 +149,7 @@ class JobTask(Task):
         self.request.retries = started.retries
 
     def run(self, *args: object, **kwargs: object) -> Any:
-        """Perform the attempt; the params are those of the ledger, not those of the message."""
+        """Perform the attempt with the params from the ledger, not from the message."""
         attempt = current_attempt()
         if attempt is None or attempt.taken.run_id != self.request.id:
             # Another job calls this one as a function.
@@ -160,7 +160,7 @@ class JobTask(Task):
             raise
         except BaseException as caught:
             if terminate_handler_fired():
-                # This process has to end, so an exception that the job raises now is not its outcome.
+                # This process is being ended, so an exception of the job is not its outcome.
                 sys.exit(1)
             if isinstance(caught, SystemExit) and _is_success(caught):
                 attempt.settlement.result = "null"
@@ -173,7 +173,7 @@ class JobTask(Task):
             raise outcome from _clean(attempt, caught)
 
     def _outcome_of(self, caught: BaseException, attempt: Attempt) -> Exception:
-        """Return the exception to raise for an attempt that ended with ``caught``: an ordinary one, or our Retry."""
+        """Return the exception to raise for an attempt that ended with ``caught``: an ordinary one, or a Retry."""
         settlement = attempt.settlement
         if not settlement.called:
             settlement.reason = _BEFORE_THE_JOB.get(type(caught), settlement.reason)
@@ -183,13 +183,13 @@ class JobTask(Task):
         if isinstance(caught, SystemExit):
             return self._decide(_left(caught), attempt)
         if isinstance(caught, Ignore | Reject):
-            # They would leave the run without an outcome.
+            # These would leave the run without an outcome.
             return RuntimeError(f"the job raised {type(caught).__name__}, which only a plain Celery task may")
         if isinstance(caught, Exception):
             return self._decide(_clean(attempt, caught), attempt)
-        # It would end the process, and count as a lost attempt.
+        # This would end the process and count as a lost attempt.
         aborted = JobAborted(f"the job raised {names_of(type(caught))[1]}, which is not an Exception")
-        aborted.__traceback__ = caught.__traceback__  # where in the job that was
+        aborted.__traceback__ = caught.__traceback__  # the position in the job
         aborted.__cause__ = _clean(attempt, caught)
         return self._decide(aborted, attempt)
 
@@ -197,7 +197,7 @@ class JobTask(Task):
         """Call the target as a function, outside of any run.
 
         Raises:
-            UsageError: the job has steps, or is one.
+            UsageError: the job has steps, or is a step.
         """
         self._refuse_steps()
         attempt = current_attempt()
@@ -234,17 +234,17 @@ class JobTask(Task):
             kwargs: the params.
             link: refused, as in :meth:`~runner.app.factory.RunnerApp.send_task`; so are ``link_error`` and others.
             link_error: see ``link``.
-            task_id: the id that the result bears.
+            task_id: the id of the result.
             retries: see ``link``.
-            throw: raise what the job raises.
+            throw: whether to raise the exception of the job.
             logfile: refused.
             loglevel: refused.
             headers: see ``link``.
-            options: as those of ``send_task``.
+            options: the options of ``send_task``.
 
         Raises:
-            InvalidParams: ``kwargs`` do not fit the job's params.
-            UsageError: an option is not supported, or the job has one that only a taker's own process can honor.
+            InvalidParams: ``kwargs`` do not match the job's params.
+            UsageError: an option is not supported, or the job has an option that needs a taker process.
         """
         self._refuse_steps()
         if self.job.needs_prefork:
@@ -280,7 +280,7 @@ class JobTask(Task):
         run_id, token, settings = attempt.taken.run_id, attempt.taken.token, shared.settings
         secrets = look_up_secrets(job, settings.project, os.environ)
         file = read_env_file(job, settings.project, settings.trust) if job.env_file is not None else {}
-        # They are variables of the run: a stock task has no other way to them.
+        # Variables of the run, because a stock task has no other access to them.
         known = ChainMap(secrets, file, os.environ)
         if secrets:
             hidden = (*hidden, *secrets.values())
@@ -290,7 +290,7 @@ class JobTask(Task):
             sources = sources_of(job, attempt, params, known)
             return expand_kwargs(job, sources, self._target), {**file, **expand_env(job, sources), **secrets}
 
-        # Of a step the ledger is asked, which may be away for a while.
+        # A step needs the ledger, which may be unreachable for a while.
         kwargs, env = shared.attempts.persist(fill_in) if job.step is not None else fill_in()
 
         def report(fraction: float | None, message: str | None) -> None:
@@ -316,14 +316,14 @@ class JobTask(Task):
         performed = process.job(job.import_path) if process else nullcontext()
         limited = process.soft_limit if process else nullcontext()
         told = {"run_id": run_id, "attempt": started.attempt, "worker": shared.worker, **_of_flow(started.flow)}
-        # A step takes nothing but what its kwargs say.
+        # A step gets only its kwargs.
         given = kwargs if job.step is not None else {**kwargs, **params}
         span = tracing.attempt(started.traceparent, job.name, told, masker.text)
         call, around = _Call(), _Call()
         fault: BaseException | None = None
         try:
             with attempted, running(current), captured, around, span:
-                # What the soft limit raises counts as raised by the job.
+                # The exception of the soft limit counts as the job's.
                 with performed, call, limited:
                     # A context variable that a job sets must not reach the next run.
                     call.result = copy_context().run(with_fresh_connections, self._call, job, given)
@@ -347,7 +347,7 @@ class JobTask(Task):
             raise call.error
         keep = "drop" if started.drop_result else job.result
         with limited:
-            # Objects of the job's may say what they are.
+            # Objects of the job may lie about their types.
             result = shape_result(call.result, keep, settings.limits.result, masker.text)
             result = mask_result(masker, result, settings.limits.result) if masker else result
             text = write_result(result, settings.limits.result)
@@ -363,7 +363,7 @@ class JobTask(Task):
             raise JobImportError(self.broken)
 
     def _require_placed(self) -> None:
-        # Again, however the spec came into this process; once for each spec.
+        # Checked again, once per spec, wherever the spec came from.
         if self._placed is not self.job:
             try:
                 refuse_misplaced(self.job, self._target)
@@ -373,7 +373,7 @@ class JobTask(Task):
 
     def _call(self, job: JobSpec, kwargs: Mapping[str, Any], args: tuple[Any, ...] = ()) -> Any:
         target = self._target
-        # A copy: what a job does to its arguments must not reach the next run.
+        # A copy, because changes of a job to its arguments must not reach the next run.
         args = args or (copy.deepcopy(job.args) if job.args else ())
         assert target is not None
         with ending_forks(), project_app_current(self.app):
@@ -386,13 +386,13 @@ class JobTask(Task):
         # its `retry` raises instead of publishing, and the job's policy decides.
         target.request_stack.push(Context({**self.request.__dict__, "called_directly": True, "task": target.name}))
         try:
-            # A class of theirs may do more around the function, such as Flask's application context.
+            # A task class may do more around the function, such as entering Flask's application context.
             return finish(_called(target if task_has_custom(target, "__call__") else target.run, args, kwargs))
         finally:
             target.request_stack.pop()
 
     def _decide(self, error: Exception, attempt: Attempt) -> Exception:
-        """Return the exception to raise for an attempt that ended with ``error``: itself, or a Retry."""
+        """Return the exception to raise for an attempt that ended with ``error``: ``error`` itself or a Retry."""
         settlement, started = attempt.settlement, attempt.started
         if settlement.reason in _BEFORE_THE_JOB.values() or isinstance(error, ResultNotKept):
             return error
@@ -416,24 +416,24 @@ class JobTask(Task):
             return cause
         settlement.retry_in = decision.delay
         retry = Retry(when=decision.delay)
-        # Not by its constructor, which asks the exception for its words, without a limit.
+        # Not through its constructor, which formats the exception without a limit.
         retry.exc = cause
         return retry
 
     def retryable(self, error: BaseException) -> bool:
-        """Whether ``retry.for`` and ``retry.not_for`` let ``error`` be retried.
+        """Return whether ``retry.for`` and ``retry.not_for`` permit a retry after ``error``.
 
         A timeout is retried only if ``for`` names it.
         """
         if isinstance(error, TIMEOUTS) and not self.job.retry.for_:
             return False
         if self._target is None:
-            # The parent of takers, which imports nothing for a job that came while it ran: what it judges
-            # (a timeout, that is) has a name that needs no import.
+            # The parent of takers does not import code for new jobs. It only judges timeouts, whose name needs no
+            # import.
             policy = self.job.retry
             retried = known_exceptions(policy.for_) if policy.for_ else (Exception,)
             return isinstance(error, retried) and not isinstance(error, known_exceptions(policy.not_for))
-        # A target may know what another try can't change; a policy that names what is retried knows better.
+        # A target may declare permanent errors, but `retry.for` takes precedence.
         hopeless = () if self.job.retry.for_ else getattr(self._target, "not_retried", ())
         if isinstance(error, (*self._never_for, *hopeless)):
             return False
@@ -448,19 +448,19 @@ def _called(target: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[s
 
 
 def _clean(attempt: Attempt, error: Any) -> Any:
-    """Return an exception without secrets; of the same class, mostly the same one."""
+    """Return an exception without secrets: usually the same object, otherwise one of the same class."""
     return scrub(attempt.masker, error) if attempt.masker else error
 
 
 def _is_success(leaving: SystemExit) -> bool:
-    """Whether a job that called ``sys.exit`` has succeeded. Celery's exceptions for stopping a worker do not count."""
+    """Return whether ``sys.exit`` of a job means success. Celery's exceptions for stopping a worker do not."""
     if isinstance(leaving, WorkerShutdown | WorkerTerminate):
         return False
     return leaving.code is None or (type(leaving.code) is int and leaving.code == 0)
 
 
 def _of_flow(flow: FlowRef | None) -> dict[str, Any]:
-    """Return the attributes of a span that name the flow of a step."""
+    """Return the span attributes for the flow of a step."""
     if flow is None:
         return {}
     return {"flow": flow.id, "step": flow.step, **({} if flow.item is None else {"item": flow.item})}
@@ -473,21 +473,21 @@ def _left(leaving: SystemExit) -> JobExit:
 
 
 def _held(variables: Collection[str]) -> tuple[str, ...]:
-    """Return the values of those variables that this process has."""
+    """Return the values of the variables that exist in this process."""
     if not variables:
         return ()
     return tuple(os.environ[name] for name in sorted(variables) if name in os.environ)
 
 
 def refuse_reserved(job: JobSpec, target: object) -> None:
-    """Refuse params by which a submitter could set what only YAML may.
+    """Refuse params by which a submitter could set options that only YAML may set.
 
-    A target's ``reserved`` names what they may not be called; :mod:`runner.params.placement` says where none may stand.
+    A target's ``reserved`` lists forbidden names; :mod:`runner.params.placement` defines forbidden places.
 
     Raises:
-        TargetError: a param has such a name, or stands in such a place.
+        TargetError: a param has a forbidden name or place.
     """
-    # A step is called with its kwargs alone.
+    # A step is called only with its kwargs.
     passed = set(job.params) if job.step is None else set()
     taken = sorted(passed & set(getattr(target, "reserved", ())))
     if taken:
@@ -498,10 +498,10 @@ def refuse_reserved(job: JobSpec, target: object) -> None:
 
 
 def refuse_misplaced(job: JobSpec, target: object) -> None:
-    """Refuse a placeholder where no submitter may choose anything.
+    """Refuse placeholders in places where a submitter may not choose values.
 
     Raises:
-        TargetError: one stands there.
+        TargetError: a placeholder is in such a place.
     """
     for each in misplaced(job, target):
         raise TargetError(f"{show_path(each.path)}: {each.message}")

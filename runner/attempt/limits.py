@@ -10,24 +10,24 @@ from runner.process.memory import holds_more_than
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of a taker, and of the runs of jobs that set none themselves. None means no limit."""
+    """The limits of a taker, and of the runs of jobs without limits of their own. None means no limit."""
 
     runs: int | None = None
-    """The number of runs after which a taker leaves."""
+    """The number of runs after which a taker exits."""
     memory: int | None = None
-    """Bytes of memory after which it leaves, once its run has ended."""
+    """The memory (bytes) above which it exits after its run."""
     soft: float | None = None
-    """Seconds."""
+    """The timeout in seconds."""
     hard: float | None = None
 
     def are_reached(self, runs: int) -> bool:
-        """Return whether a process that has performed this number of runs should leave."""
+        """Return whether a process that has performed this number of runs should exit."""
         if self.runs and runs >= self.runs:
             return True
         return bool(self.memory and runs and holds_more_than(self.memory))
 
     def times_of(self, task: DeclaredTask) -> tuple[float | None, float | None]:
-        """Return after how many seconds a run gets an exception, and after how many its process is ended."""
+        """Return the soft and the hard timeout of a run (seconds)."""
         return task.soft_time_limit or self.soft, task.time_limit or self.hard
 
 

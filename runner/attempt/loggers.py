@@ -1,4 +1,4 @@
-"""Loggers: whether a job has changed any of them, and how they are put back. See ``process_state.py``."""
+"""Detect and undo changes of loggers by a job. See ``process_state.py``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 _STATE = frozenset({"level", "propagate", "disabled", "handlers", "filters"})
 _noticed = False
-"""Whether an attribute of some logger was set since they were last looked at."""
+"""Whether an attribute of a logger was set since the last check."""
 
 
 def _notice(logger: logging.Logger, name: str, value: Any) -> None:
@@ -21,7 +21,7 @@ def _notice(logger: logging.Logger, name: str, value: Any) -> None:
 
 
 def _notice_changes() -> None:
-    """Notice from now on what is set on loggers in this process."""
+    """Record from now on that attributes of loggers are set in this process."""
     logging.Logger.__setattr__ = _notice  # type: ignore[assignment]
 
 
@@ -30,7 +30,7 @@ def _notices() -> bool:
 
 
 class Loggers:
-    """All loggers that were there, those that jobs have made since, and what is common to all."""
+    """The state of all loggers, including new ones, and of the logging module."""
 
     _of_logger = staticmethod(attrgetter("level", "propagate", "disabled", "handlers", "filters"))
     _of_handler = staticmethod(attrgetter("level", "formatter", "filters"))
@@ -43,9 +43,9 @@ class Loggers:
         self._add(logging.root, self._copy(logging.root))
         self._note_new(self._copy)
         handlers = {each: None for logger in self._loggers for each in logger.handlers}
-        # A null handler does nothing, whatever is set.
+        # A null handler does nothing, whatever its attributes are.
         self._handlers = [each for each in handlers if type(each) is not logging.NullHandler]
-        # To ask the others, such as the null handlers of libraries, would take longer than all else here.
+        # Checking the others, such as null handlers of libraries, would take longer than all the rest.
         self._writing: list[Any] = [each for each in self._handlers if hasattr(each, "stream")]
         self._streams = self._read_streams()
         self._noted_handlers = [(*self._of_handler(each)[:2], list(each.filters)) for each in self._handlers]
@@ -70,12 +70,12 @@ class Loggers:
 
     def _add(self, logger: logging.Logger, noted: tuple[Any, ...]) -> None:
         self._loggers.append(logger)
-        # Most are noted alike: the less memory there is to read, the faster they are compared.
+        # Equal states are shared: comparing is faster with less memory to read.
         self._noted.append(next((each for each in self._noted if each == noted), noted))
 
     @staticmethod
     def _fresh(logger: logging.Logger) -> tuple[Any, ...]:
-        """Return the state to restore for a logger that a job made. A library's null handler stays."""
+        """Return the state to restore for a logger that a job created. A library's null handler stays."""
         quiet = [each for each in logger.handlers if isinstance(each, logging.NullHandler)]
         return logging.NOTSET, True, False, quiet, []
 
@@ -90,7 +90,7 @@ class Loggers:
         return (manager.disable, *classes, manager.logRecordFactory, *last)
 
     def are_whole(self) -> bool:
-        """Whether all of it is as it was noted."""
+        """Return whether nothing has changed since it was saved."""
         self._note_new(self._fresh)
         return (
             (self._are_untouched() or self._are_as_noted())
@@ -101,9 +101,9 @@ class Loggers:
         )
 
     def _are_untouched(self) -> bool:
-        """Whether no attribute of a logger was set since the last look, and no list of one was changed.
+        """Return whether no attribute of a logger was set, and no list of a logger was changed, since the last check.
 
-        Most runs do neither, and to ask each logger for all that it has takes seven times as long.
+        Most runs do neither, and a full comparison takes seven times as long.
         """
         return not (_noticed or self._unnoticed) and _notices() and self._lists == self._contents
 
@@ -117,13 +117,13 @@ class Loggers:
         return True
 
     def _pin(self) -> None:
-        """Hold the lists that the loggers have now, which are as they were noted."""
+        """Keep references to the current lists of the loggers, which are unchanged."""
         self._lists = [each for logger in self._loggers for each in (logger.handlers, logger.filters)]
         self._contents = [each for noted in self._noted for each in noted[3:]]
         self._unnoticed = not all(type(each).__setattr__ is _notice for each in self._loggers)
 
     def put_back(self) -> None:
-        """Put all of it back."""
+        """Restore the saved state."""
         manager: Any = logging.root.manager
         manager.disable, cls, manager.loggerClass, factory, manager.logRecordFactory, *rest = self._common
         logging.setLoggerClass(cls)
@@ -139,21 +139,21 @@ class Loggers:
         for handler, (level, formatter, filters) in zip(self._handlers, self._noted_handlers, strict=True):
             handler.level, handler.formatter, handler.filters = level, formatter, list(filters)
         for number, (handler, stream) in enumerate(zip(self._writing, self._streams, strict=True)):
-            # One that a job has closed opens again by itself.
+            # A handler that a job has closed reopens by itself.
             closed = stream is not None and isinstance(handler, logging.FileHandler) and stream.closed
             vars(handler)["stream"] = self._streams[number] = None if closed else stream
         manager._clear_cache()
 
 
 HELD_SECONDS = 0.1
-"""How long a thread that a job has left may hold a lock of ``logging``; to write one line takes far less."""
+"""Seconds that a leftover thread of a job may hold a lock of ``logging``; writing a line takes far less."""
 
 
 def replace_held_locks() -> bool:
-    """Give ``logging`` other locks for those that a thread holds which goes on, and perhaps never lets go of them.
+    """Replace the locks of ``logging`` that a leftover thread holds and may never release.
 
     Returns:
-        Whether there were any.
+        Whether there were such locks.
     """
     home: Any = logging
     held = not _is_free(home._lock)

@@ -1,4 +1,4 @@
-"""One attempt: Celery's tracer runs it, and what comes back is how it ended."""
+"""Perform one attempt with Celery's tracer, and return its end."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ from runner.model.storable import words_of
 log = get_logger(__name__)
 
 LONGEST_TRACEBACK = 32 * 1024
-"""Bytes that are logged of an attempt that has no outcome."""
+"""The maximum size of the log message for an attempt without an outcome (bytes)."""
 
 EX_SOFTWARE = 70
-"""What a taker's process exits with that could not settle its attempt; the parent counts a loss."""
+"""The exit code of a taker process that could not settle its attempt; the parent counts a loss."""
 
 
 def perform(task: DeclaredTask, attempt: Attempt) -> Told:
-    """Make one attempt, and settle it, unless its success may wait for the next question; return how it ended.
+    """Perform one attempt and settle it, unless its success can be settled with the next request; return its end.
 
     Args:
         task: the job of the run.
-        attempt: of a run that is STARTED.
+        attempt: an attempt of a STARTED run.
     """
     shared = attempt.shared
     process = shared.process
     if task.job.isolation is not None and process is not None and not process.state.apart:
         attempt.settlement.may_wait = False
-        # Made here once, and not in each fork.
+        # Created here once, and not in each fork.
         _ = task.tracer, shared.ledger
         return perform_apart(process, shared.worker, lambda: _perform_connected(task, attempt))
     return _perform(task, attempt)
 
 
 def _perform_connected(task: DeclaredTask, attempt: Attempt) -> Told:
-    # A connection cannot be shared with the parent, and the job may forbid this process new ones by an audit hook.
+    # This process must not share the parent's connection, and an audit hook of the job may forbid new ones.
     attempt.shared.ledger.connect()
     return _perform(task, attempt)
 
@@ -67,7 +67,7 @@ def _perform(task: DeclaredTask, attempt: Attempt) -> Told:
         },
         "hostname": attempt.shared.worker,
         "is_eager": False,
-        # Else Celery looks for some among all that stands here.
+        # Otherwise Celery searches all local variables for it.
         "headers": {},
     }
     try:
@@ -88,7 +88,7 @@ def _perform(task: DeclaredTask, attempt: Attempt) -> Told:
 
 
 def give_up(shared: SharedState) -> Told:
-    """End this process, if it is a taker's own: its parent then settles the attempt as a lost one."""
+    """End this process if it is a taker process: its parent then settles the attempt as lost."""
     if shared.process is not None:
         _leave()
     return Told(End.UNSETTLED)

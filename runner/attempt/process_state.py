@@ -1,7 +1,7 @@
-"""The state of a taker's process: saved before its first run, and reset after each run.
+"""The state of a taker process: saved before its first run, and reset after each run.
 
-Changes that a job leaves behind, such as another working folder, do not reach the next run. A process that cannot be
-reset is ``spoiled``, and another taker takes its place before the next run. An :class:`Aspect` is one part of the state
+So changes of a job, such as another working folder, do not reach the next run. A process that cannot be reset is
+``spoiled``, and is replaced before the next run. An :class:`Aspect` is one part of the state
 that is saved, compared, and reset. All aspects together take some tens of microseconds for each run.
 """
 
@@ -33,7 +33,7 @@ from runner.attempt.soft_limit import SoftLimit
 log = get_logger(__name__)
 
 TRIES = 3
-"""How often putting back begins anew when a signal handler that the job left behind breaks it off."""
+"""The number of retries when a leftover signal handler of a job interrupts a reset."""
 
 
 class ProcessState:
@@ -41,11 +41,11 @@ class ProcessState:
 
     def __init__(self) -> None:
         self.spoiled: str | None = None
-        """Why no other run may start in this process, or None."""
+        """The reason why no other run may start in this process, or None."""
         self.used = False
-        """Whether a run was performed in this process itself."""
+        """Whether a run was performed in this process."""
         self.apart = False
-        """Whether this is the process of one run, which nothing follows in."""
+        """Whether this process is for a single run."""
         self.soft_limit = SoftLimit()
         self._environment: Environment | None = None
         self._zone: object = None
@@ -58,12 +58,12 @@ class ProcessState:
         self._left: list[str] = []
 
     def renew(self) -> None:
-        """Note the state anew before the next run: what an import of ours has changed stays."""
+        """Save the state again before the next run, because changes by the runner's own imports stay."""
         self._environment = None
         self._noted = []
 
     def note(self) -> None:
-        """Note what this process is like, if that is not noted."""
+        """Save the state of this process unless it is saved."""
         if self._environment is None:
             self._environment, self._zone = Environment(), _zone()
         if not self._noted:
@@ -71,31 +71,31 @@ class ProcessState:
             self._reads = [aspect.read for aspect, _ in noted]
             self._values = [value for _, value in noted]
             self._threads.update(threading.enumerate())
-            # Last: a soft timeout may break this off, and then the next run notes it anew.
+            # Last: if a soft timeout interrupts this, the next run saves the state again.
             self._noted = noted
 
     def note_fork(self) -> None:
-        """Note what this fork has of its own: all else is as its parent has noted it."""
+        """Save the state that differs in this fork; the rest is as saved by its parent."""
         self.apart = True
         self._noted = [(each, each.read() if each.own else noted) for each, noted in self._noted]
         self._values = [value for _, value in self._noted]
 
     @contextmanager
     def attempt(self, run_id: str, job: str, env: Mapping[str, str], changed: list[str]) -> Iterator[None]:
-        """Set ``env`` for the block, then put the environment back, and log what the run has left changed.
+        """Set ``env`` for the block, then restore the environment, and log the changes that the run left behind.
 
         Args:
-            run_id: of the run.
-            job: its job.
-            env: environment variables of the run.
-            changed: names of what the block has put back itself; more are added.
+            run_id: the id of the run.
+            job: the name of its job.
+            env: the environment variables of the run.
+            changed: the names of aspects that the block has restored itself; more are added.
         """
         if self._environment is None:
             self._environment, self._zone = Environment(), _zone()
         self._changed, self._stuck, self._left = changed, [], []
         self.used = True
         try:
-            # Inside: a soft timeout may come at any point, and nothing may stay for the next run.
+            # Inside, because a soft timeout may come at any time, and nothing may stay for the next run.
             self._environment.fill(env)
             yield
         finally:
@@ -104,28 +104,28 @@ class ProcessState:
                 self._tell(run_id, job)
 
     def job(self, name: str) -> AbstractContextManager[None]:
-        """Let a job's code run in the block, with ``sys.argv`` as its own; then put back all but the environment."""
+        """Run a job's code in the block with its own ``sys.argv``; then restore everything but the environment."""
         return _Job(self, name)
 
     def end_job(self) -> None:
-        """Put back what the code of a job has changed."""
+        """Undo the changes of a job's code."""
         _finish(self._put_back)
 
     def _put_back(self) -> None:
         faulthandler.cancel_dump_traceback_later()
         for signum in OF_THE_POOL:
-            # Python does not see a handler of this kind.
+            # Python does not know a handler of this type.
             faulthandler.unregister(signum)
         if not self._is_whole():
             self._put_aspects_back()
-        # A job may have seeded it, and the next one expects other numbers.
+        # A job may have seeded it, and the next one expects different numbers.
         reseed_libraries(used_ones=True)
-        # One is the main thread.
+        # The main thread is one of them.
         if threading.active_count() > 1:
             self._note_threads()
 
     def _is_whole(self) -> bool:
-        """Whether all that was noted is as it was: most runs change nothing, and this is the fast way to see it."""
+        """Return whether nothing has changed. This is the fast check, because most runs change nothing."""
         try:
             return list(map(call, self._reads)) == self._values
         except Exception:  # noqa: BLE001 - what reads one part may need another, such as an import
@@ -193,9 +193,9 @@ class _Job:
 
 
 def _finish(work: Callable[[], None]) -> None:
-    """Do ``work`` to its end, whatever a signal handler of the job raises meanwhile: the job itself has ended.
+    """Run ``work`` to its end, even if a leftover signal handler of the job raises exceptions.
 
-    A process that its worker ends is left as it is.
+    Stop if the worker is ending this process.
     """
     for _ in range(TRIES):
         if terminate_handler_fired():
@@ -212,7 +212,7 @@ def _finish(work: Callable[[], None]) -> None:
 
 
 def _disarm() -> None:
-    """Stop the timers that a job left behind: one that comes every tenth of a millisecond lets nothing else end."""
+    """Stop leftover timers of a job: a timer with a short interval would let nothing else finish."""
     for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
         with contextlib.suppress(BaseException):
             signal.setitimer(timer, 0)

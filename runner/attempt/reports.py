@@ -1,4 +1,4 @@
-"""The reports of a taker: counts and urgent matters go to its parent, the rest to Celery's monitors."""
+"""The reports of a taker: counts and urgent events for its parent, the rest for Celery's monitors."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from runner.model.job import JobSpec
 log = get_logger("runner.attempt.taker")
 
 COUNT_SECONDS = 1.0
-"""Between two times that a busy taker tells how many runs of which jobs it has performed."""
+"""Seconds between two reports of a busy taker with the numbers of its runs by job."""
 
 SOON_SECONDS = 0.5
-"""Between two times that a taker asks its parent to watch its memory; the parent watches for twice as long."""
+"""Seconds between two requests to the parent to watch the memory; the parent watches for twice as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,8 @@ class Reports:
 
     Args:
         worker: the name of its worker.
-        head: the board's head, which says whether Celery's events are wanted.
-        channel: to its parent.
+        head: the head of the board, which tells whether Celery's events are enabled.
+        channel: the channel to its parent.
     """
 
     def __init__(self, worker: str, head: Head, channel: Channel) -> None:
@@ -48,7 +48,7 @@ class Reports:
         self._soon_at = 0.0
 
     def begun(self, taken: Taken, job: JobSpec, shown: Shown) -> None:
-        """Tell that a run begins, which the board shows. It was received, as Celery calls it, when it was asked for."""
+        """Report that a run begins. In Celery's terms, it was received at the time of the request."""
         if self._is_urgent(job, shown):
             self._soon_at = shown.started
             self._channel.tell(soon=True)
@@ -62,17 +62,17 @@ class Reports:
             self._event("task-started", taken)
 
     def _is_urgent(self, job: JobSpec, shown: Shown) -> bool:
-        """Whether the parent shall look at the board sooner than it would by itself."""
+        """Return whether the parent shall read the board earlier than usual."""
         if job.memory is not None and shown.started - self._soon_at > SOON_SECONDS:
             return True
         limits = [each for each in (shown.soft, shown.hard) if each]
         return bool(limits) and min(limits) - shown.started < LOOK_SECONDS
 
     def ended(self, taken: Taken, told: Told) -> None:
-        """Tell how an attempt has ended."""
+        """Report the end of an attempt."""
         self._counts[taken.job] += 1
         if told.end is End.RETRIED:
-            # A short delay is not to be overslept.
+            # The parent must not sleep longer than a short delay.
             self._channel.tell(beat=True)
         if self._head.sends_events:
             if told.end is End.SUCCEEDED:

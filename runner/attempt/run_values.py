@@ -15,30 +15,30 @@ from runner.params.placement import UnsafeValue, fill_in
 
 
 class ParamsRefused(Exception):
-    """The params of a run do not fit what this worker's spec declares."""
+    """The params of a run do not match this worker's spec."""
 
 
 def expand_kwargs(job: JobSpec, sources: Sources, target: object = None) -> dict[str, Any]:
-    """Return a copy of the job's fixed keyword arguments, filled in.
+    """Return a copy of the job's fixed keyword arguments with placeholders filled in.
 
     Args:
-        job: whose arguments they are.
-        sources: what placeholders stand for.
-        target: what the job's task leads to; a stock task quotes some values.
+        job: the job.
+        sources: the values of placeholders.
+        target: the callable of the job; a stock task quotes some values.
 
     Raises:
-        MissingSecret: a variable that ``${env.NAME}`` names is not set.
-        ParamsRefused: a param gives a text that may not stand where it would, or a step has no such value.
+        MissingSecret: the variable of an ``${env.NAME}`` is not set.
+        ParamsRefused: a param has a value that is not permitted in its place, or a step has no such value.
     """
     return {name: _told(f"kwargs.{name}", partial(fill_in, job, name, sources, target)) for name in job.kwargs}
 
 
 def expand_env(job: JobSpec, sources: Sources) -> dict[str, str]:
-    """Return the job's environment variables, filled in.
+    """Return the job's environment variables with placeholders filled in.
 
     Raises:
-        MissingSecret: a variable that ``${env.NAME}`` names is not set.
-        ParamsRefused: a param gives a text that no environment variable can hold, or a step has no such value.
+        MissingSecret: the variable of an ``${env.NAME}`` is not set.
+        ParamsRefused: a param has a value that an environment variable cannot hold, or a step has no such value.
     """
     found = {}
     for name, value in job.env.items():
@@ -54,7 +54,7 @@ def expand_env(job: JobSpec, sources: Sources) -> dict[str, str]:
 
 
 def _told(where: str, fill: Callable[[], Any]) -> Any:
-    """Return a value filled in; say where it stands if that is not possible."""
+    """Return a value with placeholders filled in; name its place in errors."""
     try:
         return fill()
     except Unset as unset:

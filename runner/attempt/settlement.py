@@ -1,7 +1,7 @@
-"""Writes the outcome of an attempt in the process that made it, and turns it into the report for the parent.
+"""Write the outcome of an attempt in its process, and create the report for the parent.
 
-Celery's tracer hands the exception of a job to a ``TraceInfo``. Its own pickles the exception, formats it, and sends it
-to the parent, all without a limit; this one describes it once, in bounded text.
+Celery's tracer passes the exception of a job to a ``TraceInfo``. Celery's own class pickles the exception, formats it,
+and sends it to the parent without a limit; this one describes it once, in bounded text.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from runner.model.storable import names_of, words_of
 log = get_logger(__name__)
 
 outcomes = get_logger("celery.app.trace")
-"""Where Celery logs how tasks end. Sentry leaves this logger out, since it reports the exception of a task itself."""
+"""Celery's logger for the ends of tasks. Sentry ignores it, because it reports exceptions of tasks itself."""
 
 UNDESCRIBED = "the exception of the job could not be described: there was no memory, or no time, left for it"
 
 
 class JobInfo(TraceInfo):
-    """Settles an attempt that did not succeed; Celery's tracer makes one of these for it."""
+    """Settles an unsuccessful attempt; Celery's tracer creates it."""
 
     __slots__ = ("told",)
 
@@ -53,7 +53,7 @@ class JobInfo(TraceInfo):
         return self.told
 
     def handle_ignore(self, task: DeclaredTask, req: Request, **_: object) -> None:
-        """Do nothing: the guard has said why it did not start the run."""
+        """Do nothing: the guard has reported why it did not start the run."""
 
 
 def settle_failure(task: DeclaredTask, request: Request, error: BaseException) -> Told:
@@ -62,14 +62,14 @@ def settle_failure(task: DeclaredTask, request: Request, error: BaseException) -
     Args:
         task: the job.
         request: Celery's context of the attempt, for listeners.
-        error: what ended it; a ``Retry`` of ours carries the exception behind it.
+        error: the exception that ended it; a ``Retry`` contains the original exception.
     """
     attempt = current_attempt()
     assert attempt is not None
     settlement = attempt.settlement
     if settlement.told is not None:
-        # Something failed after the outcome was written, or a success waits for the next question: a receiver of a
-        # signal, or the `repr` of the result. That changes nothing.
+        # A signal receiver or the `repr` of the result failed after the outcome was written, or while a success waits
+        # for the next request. That changes nothing.
         return settlement.told
     retried = isinstance(error, Retry)
     cause: BaseException = error.exc if isinstance(error, Retry) else error
@@ -77,11 +77,11 @@ def settle_failure(task: DeclaredTask, request: Request, error: BaseException) -
     limit = attempt.shared.settings.limits.traceback
     failure = _describe(cause, limit, settlement.message, attempt.masker)
     if terminate_handler_fired():
-        # The signal came while somebody's code was asked for words, and may have got lost in it.
+        # The signal came while code of the job formatted a message, and may have been lost there.
         sys.exit(1)
     end, advances = _write(attempt, failure, retried)
     settlement.told = Told(end, words, failure.traceback, advances=advances)
-    # The frames of a stock task are the runner's own, and its message says all.
+    # The frames of a stock task belong to the runner, and its message is sufficient.
     _log(attempt, settlement.told, None if is_of_stock_task({"type": failure.type}) else failure.traceback)
     _send_signal(task, request, error, cause, retried)
     return settlement.told
@@ -98,7 +98,7 @@ def _describe(error: BaseException, limit: int, message: str | None, masker: Mas
 
 
 def _write(attempt: Attempt, failure: Failure, retried: bool) -> tuple[End, bool]:
-    """Return the end of the attempt, and whether its flow is to be advanced."""
+    """Write the outcome; return the end of the attempt, and whether its flow can be advanced."""
     taken, settlement, attempts = attempt.taken, attempt.settlement, attempt.shared.attempts
     run_id, token = taken.run_id, taken.token
     done: Settled | bool
@@ -121,7 +121,7 @@ def _write(attempt: Attempt, failure: Failure, retried: bool) -> tuple[End, bool
 
 
 def _refused(failure: Failure, refused: WriteRefused) -> Failure:
-    """Return the shortest failure that says why the real one is not there."""
+    """Return a minimal failure that says why the real one could not be stored."""
     message = f"the job raised {failure.type}; Redis refuses to store what it says: {refused.message}"
     return Failure(failure.type, message, None, {**failure.celery, "exc_message": [message]})
 
@@ -146,7 +146,7 @@ def _log(attempt: Attempt, told: Told, traceback: str | None) -> None:
 def _send_signal(
     task: DeclaredTask, request: Request, error: BaseException, cause: BaseException, retried: bool
 ) -> None:
-    """Tell those who listen in this process, with the exception itself, as Celery does."""
+    """Send Celery's signal in this process, with the exception itself."""
     signal = signals.task_retry if retried else signals.task_failure
     if not signal.receivers:
         return

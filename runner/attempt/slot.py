@@ -1,8 +1,8 @@
-"""One taker's place on the board: memory that it shares with its worker's parent.
+"""One taker's slot on the board: memory that it shares with its worker's parent.
 
-A taker writes what it holds before it acts, so that its parent can renew, end, or give back from the first moment,
-however the taker dies. There is one writer for each part: a slot is its taker's, and the head is the parent's. A reader
-looks at a counter before and after, and reads anew if the writer was at work.
+A taker writes its claims before it acts, so that its parent can renew, end, or hand back from the first moment, however
+the taker dies. Each part has one writer: the taker for its slot, and the parent for the head. A reader compares a
+counter before and after reading, and reads again if it has changed.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from mmap import mmap
 from typing import NamedTuple
 
 LOOK_SECONDS = 0.5
-"""How often a parent checks the board while a taker is not idle. It is notified of anything that is due sooner."""
+"""Seconds between two checks of the board while a taker is busy. The parent is notified of earlier events."""
 
 SLOT_BYTES = 512
 HEAD_BYTES = 256 * 1024
 LONGEST_QUEUES = HEAD_BYTES - 256
-"""Bytes of the names of the queues that a worker takes from, as JSON."""
+"""The maximum size of the names of the consumed queues as JSON (bytes)."""
 
 _HEAD = struct.Struct("=IBBxxd")
-"""Counter, whether the worker drains, whether it sends events, when its parent was last alive (monotonic)."""
+"""The counter, whether the worker drains, whether it sends events, and its parent's last sign of life (monotonic)."""
 _KNOWN = struct.Struct("=71s")
 _LENGTH = struct.Struct("=I")
 _COUNTER = struct.Struct("=I")
@@ -33,22 +33,22 @@ _STATE = struct.Struct("=BxxxIddd32s32s128s64s")
 _KNOWN_AT, _QUEUES_AT = 32, 128
 _TRIES = 1000
 _WRITING_SECONDS = 0.001
-"""Between two looks at what is being written, after as many tries."""
+"""Seconds between two tries to read a part that is being written, after this number of tries."""
 
 
 class TakerState(IntEnum):
     """The state of a taker."""
 
     FREE = 0
-    """Nobody has this place."""
+    """The slot is free."""
     STARTING = 1
     IDLE = 2
-    """It waits to be woken."""
+    """The taker waits to be woken."""
     ASKING = 3
-    """It may have got a run under ``asked``, without knowing it yet."""
+    """It may have been granted a run under ``asked`` without knowing it yet."""
     RUNNING = 4
     PASSING = 5
-    """It has left a run to the next taker in this place, which asks again with ``asked``."""
+    """It has left a run to the next taker in this slot, which asks again with ``asked``."""
 
 
 class Shown(NamedTuple):
@@ -60,9 +60,9 @@ class Shown(NamedTuple):
     soft: float
     hard: float
     held: str
-    """The token of the run that is performed, or whose outcome is about to be written."""
+    """The token of the active run, or of the run whose outcome is about to be written."""
     asked: str
-    """The token of the next one."""
+    """The token of the next run."""
     run_id: str
     job: str
 
@@ -71,49 +71,49 @@ NOTHING = Shown(TakerState.FREE, 0, 0.0, 0.0, 0.0, "", "", "", "")
 
 
 class Head:
-    """The values that a worker tells all of its takers."""
+    """The values that a worker publishes for all of its takers."""
 
     def __init__(self, memory: mmap) -> None:
         self._memory = memory
         self._writing = threading.Lock()
-        """Held by a thread of the parent while it writes: two at once would leave the counter odd."""
+        """Held by a thread of the parent while it writes: two writers at once would leave the counter odd."""
 
     @property
     def version(self) -> int:
-        """Changes with all that is written here but the sign of life."""
+        """Return a number that changes with every value except the sign of life."""
         return int(_COUNTER.unpack_from(self._memory, 0)[0])
 
     @property
     def draining(self) -> bool:
-        """Whether the worker stops."""
+        """Return whether the worker is stopping."""
         return bool(self._memory[4])
 
     @property
     def sends_events(self) -> bool:
-        """Whether Celery's events are asked for."""
+        """Return whether Celery's events are enabled."""
         return bool(self._memory[5])
 
     @property
     def silence(self) -> float:
-        """Seconds since the parent was last seen alive."""
+        """Return the seconds since the parent's last sign of life."""
         return time.monotonic() - float(_HEAD.unpack_from(self._memory, 0)[3])
 
     def live(self) -> None:
-        """Say that the parent lives."""
+        """Write a sign of life of the parent."""
         struct.pack_into("=d", self._memory, 8, time.monotonic())
 
     def write(self, *, draining: bool | None = None, sends_events: bool | None = None) -> None:
-        """Change what is given."""
+        """Write the given values."""
         if draining is not None:
             self._memory[4] = draining
         if sends_events is not None:
             self._memory[5] = sends_events
 
     def write_queues(self, queues: Sequence[str], known: str) -> None:
-        """Say which queues are taken from, and the digest of the worker's jobs.
+        """Write the consumed queues and the digest of the worker's jobs.
 
         Raises:
-            ValueError: the names are longer than there is room for.
+            ValueError: the names do not fit.
         """
         text = json.dumps(list(queues)).encode()
         if len(text) > LONGEST_QUEUES:
@@ -128,9 +128,9 @@ class Head:
             _COUNTER.pack_into(self._memory, 0, (version + 2) & 0xFFFFFFFF)
 
     def read_queues(self) -> tuple[int, list[str], str]:
-        """Return the version of what follows, the queues, and the digest. While the parent writes, wait for it."""
-        # However long that takes: under load the parent may lose its processor, or its GIL, in the midst of it. If it
-        # dies there, its takers die with it.
+        """Return the version, the queues, and the digest, waiting while the parent writes them."""
+        # However long that takes: under load, the parent may lose the processor or the GIL while it writes. If it dies
+        # there, its takers die with it.
         tries = 0
         while True:
             version = self.version
@@ -145,7 +145,7 @@ class Head:
 
 
 class Slot:
-    """The place of one taker. Only that taker writes, or its parent once it is dead."""
+    """The slot of one taker. Only the taker writes to it, or its parent after its death."""
 
     def __init__(self, memory: mmap, index: int) -> None:
         self.index = index
@@ -156,34 +156,34 @@ class Slot:
 
     @property
     def dismissed(self) -> bool:
-        """Whether the parent has no use for this taker any more. It alone writes this."""
+        """Return whether the parent no longer needs this taker. Only the parent writes this."""
         return bool(self._memory[self._at + SLOT_BYTES - 1])
 
     def dismiss(self, dismissed: bool) -> None:
-        """Ask the taker to leave after its run, or take that back before another one gets the place."""
+        """Ask the taker to exit after its run, or reset that before another taker gets the slot."""
         self._memory[self._at + SLOT_BYTES - 1] = dismissed
 
     @property
     def ending(self) -> bool:
-        """Whether the parent ends this process because of the run that it performs. It alone writes this."""
+        """Return whether the parent is ending this process because of its run. Only the parent writes this."""
         return bool(self._memory[self._at + SLOT_BYTES - 2])
 
     def end(self, ending: bool) -> None:
-        """Stop the taker from asking for more before its process is ended, since its run may end first."""
+        """Stop the taker from requesting another run before its process is ended, because its run may end first."""
         self._memory[self._at + SLOT_BYTES - 2] = ending
 
     @property
     def state(self) -> int:
-        """The taker's state as a number; cheaper than :meth:`read`."""
+        """Return the taker's state as a number; cheaper than :meth:`read`."""
         return self._memory[self._at + _COUNTER.size]
 
     @property
     def version(self) -> int:
-        """Changes by two with each state that the taker shows."""
+        """Return the counter, which grows by two with each change of the slot."""
         return int(_COUNTER.unpack_from(self._memory, self._at)[0])
 
     def show(self, shown: Shown) -> None:
-        """Write what the taker does."""
+        """Write the state of the taker."""
         memory, at = self._memory, self._at
         counter = self._counter
         _COUNTER.pack_into(memory, at, (counter + 1) & 0xFFFFFFFF)

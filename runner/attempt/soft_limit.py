@@ -1,6 +1,6 @@
 """Raise a soft timeout only in the job's own code, never in the runner's code around it.
 
-Raised elsewhere, it would leave a run without an outcome, or give it two.
+Elsewhere it would leave a run without an outcome, or give it two.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ class SoftLimit:
         self._open = self._passed = self._entered = False
 
     def begin(self) -> None:
-        """Forget the run before."""
+        """Reset for the next run."""
         self._open = self._passed = self._entered = False
 
     def strike(self) -> None:
-        """Raise in a job's code, at once or when it begins; called by the handler of a signal.
+        """Raise the exception in a job's code, at once or when it begins; called by a signal handler.
 
         Raises:
-            SoftTimeLimitExceeded: a job's code runs.
+            SoftTimeLimitExceeded: a job's code is running.
         """
         if self._open:
             raise SoftTimeLimitExceeded
@@ -31,7 +31,7 @@ class SoftLimit:
     def __enter__(self) -> None:
         first, self._entered = not self._entered, True
         self._open = True
-        # Once the job has returned, what came too late for it is for nobody.
+        # After the job has returned, a late timeout is dropped.
         if first and self._passed:
             self._open = False
             raise SoftTimeLimitExceeded

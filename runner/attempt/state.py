@@ -1,6 +1,7 @@
-"""The state that a worker's parent shares with its takers, and the state of the attempt that a taker performs.
+"""The state that a worker's parent shares with its takers, and the state of an attempt.
 
-Both are passed as arguments. Celery's tracer cannot pass an attempt, so what it calls uses :func:`current_attempt`.
+Both are passed as arguments. Celery's tracer cannot pass an attempt, so code that it calls uses
+:func:`current_attempt`.
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ from runner.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The jobs whose runs ``take.lua`` may start: those that this worker can import, by name, with their digests."""
+    """The jobs whose runs ``take.lua`` may start: those that this worker can import, with their digests."""
 
     digest: str = ""
     jobs: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, app: RunnerApp) -> Known:
-        """Return those of a worker as it is now."""
+        """Return the current jobs of a worker."""
         jobs = {
             name: pack_digest(digest)
             for name, digest in app.catalog.digests().items()
@@ -47,7 +48,7 @@ class Known:
 
 @dataclass(slots=True)
 class TakerProcess:
-    """The parts of a taker that has a process of its own."""
+    """The parts of a taker with a process of its own."""
 
     capture: Capture
     state: ProcessState
@@ -56,7 +57,7 @@ class TakerProcess:
 
 @dataclass(slots=True)
 class SharedState:
-    """The state that a worker's parent shares with its takers. A taker's process has a copy from when it was forked."""
+    """The state that a worker's parent shares with its takers. A taker process has a copy from its fork."""
 
     app: RunnerApp
     worker: str
@@ -64,36 +65,36 @@ class SharedState:
     claims: Claims
     known: Known = field(default_factory=Known)
     cgroups: MemoryCgroups | None = None
-    """Makes a cgroup for each run; None where that is not permitted."""
+    """Creates the cgroups of takers; None if that is not permitted."""
     ends: bool = False
-    """Whether this worker is ending, and no longer waits for Redis."""
+    """Whether this worker is ending and no longer waits for Redis."""
     process: TakerProcess | None = None
     """Set only in a taker's process."""
 
     @property
     def settings(self) -> Settings:
-        """The settings of the project."""
+        """Return the settings of the project."""
         return self.app.runner_settings
 
     @property
     def ledger(self) -> Ledger:
-        """The ledger of this thread."""
+        """Return the ledger of this thread."""
         return self.app.backend.ledger
 
     @property
     def attempts(self) -> Attempts:
-        """The worker's side of the ledger, in this thread. It waits for Redis until this worker ends."""
+        """Return the worker's side of the ledger for this thread. It waits for Redis until this worker ends."""
         return Attempts(self.ledger, lambda: not self.ends)
 
 
 @dataclass(slots=True)
 class Settlement:
-    """The outcome of one attempt, as far as it is known."""
+    """The outcome of one attempt so far."""
 
     result: str | None = None
     """The result as JSON, once the job has returned."""
     reason: FailureReason = FailureReason.EXCEPTION
-    """Of a failure."""
+    """The reason of a failure."""
     message: str | None = None
     """The message to record instead of the exception's own."""
     retry_in: float = 0.0
@@ -101,11 +102,11 @@ class Settlement:
     called: bool = False
     """Whether the job itself was called."""
     may_wait: bool = False
-    """Whether a success is settled by the process's next question for work, in one round trip with it."""
+    """Whether a success is settled together with the taker's next request, in one round trip."""
     success: Success | None = None
-    """The success that waits for that."""
+    """The success that waits for the next request."""
     told: Told | None = None
-    """Set once the outcome is written, cannot be, or is a success that waits."""
+    """Set once the outcome is written, cannot be written, or is a waiting success."""
 
 
 _NO_SECRETS = Masker()
@@ -119,16 +120,16 @@ class Attempt:
     shared: SharedState
     settlement: Settlement = field(default_factory=Settlement)
     started: Started | None = None
-    """What the run was started with, once it was read."""
+    """The data that the run was started with, once it was read."""
     masker: Masker = _NO_SECRETS
-    """Takes the secrets of the run out of what leaves it."""
+    """Masks the secrets of the run in its outcome."""
 
 
 _current: ContextVar[Attempt | None] = ContextVar("runner_attempt", default=None)
 
 
 def current_attempt() -> Attempt | None:
-    """Return the attempt that this code is part of; None outside of any, and in threads that a job has started."""
+    """Return the attempt of the calling code; None outside of an attempt and in threads of a job."""
     return _current.get()
 
 
@@ -139,7 +140,7 @@ def attempt_number() -> int | None:
 
 
 class performing:  # noqa: N801 - it is used as a function
-    """Make ``attempt`` the current one for the time of the ``with``."""
+    """Make ``attempt`` the current one in the block."""
 
     def __init__(self, attempt: Attempt) -> None:
         self._attempt = attempt

@@ -1,4 +1,4 @@
-"""The values of placeholders in a step's task: ``${item…}`` and ``${steps…}`` beside those that every job has."""
+"""The values of placeholders in a step's task: ``${item…}`` and ``${steps…}`` in addition to those of every job."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class StepSources(Sources):
         """Return the value of ``${name}``.
 
         Raises:
-            Unset: it is a variable that is not set.
-            NoValue: it leads to nothing in an item or a result.
-            Unavailable: Redis cannot be reached, where the result of another step is.
+            Unset: it is an environment variable that is not set.
+            NoValue: the item or the result has no such value.
+            Unavailable: Redis cannot be reached for the result of another step.
         """
-        # Not super(): a dataclass with slots is another class than the one that this was written in.
+        # Not super(): a dataclass with slots is a new class.
         return Sources.look_up(self, name) if read_value_path(name) is None else look_up(name, self.values)
 
 
@@ -38,7 +38,7 @@ def sources_of(job: JobSpec, attempt: Attempt, params: Mapping[str, Any], env: M
     """Return the sources of an attempt.
 
     Raises:
-        Unavailable: Redis cannot be reached, where the flow of a step is.
+        Unavailable: Redis cannot be reached for the flow of a step.
     """
     started = attempt.started
     assert started is not None

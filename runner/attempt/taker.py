@@ -1,7 +1,8 @@
-"""A taker: asks for a run, performs it, and asks again. The same in a process, in a thread, and in the main loop.
+"""A taker requests a run, performs it, and requests the next. The same code works in processes, threads, and the main
+loop.
 
-Between two runs there is one question (``ledger/take.py``): it settles the last run and starts the next. An idle taker
-asks nothing until its worker's parent wakes it.
+Between two runs there is one request (``ledger/take.py``): it settles the last run and starts the next. An idle taker
+sends nothing until its worker's parent wakes it.
 """
 
 from __future__ import annotations
@@ -38,18 +39,18 @@ from runner.process.cgroup import held_to
 log = get_logger(__name__)
 
 LOOKED_SECONDS = 5.0
-"""How long a taker waits until its parent has read the files of jobs."""
+"""Seconds that a taker waits until its parent has read the job files."""
 
 REFUSED_PAUSE = 5.0
-"""Seconds before a taker asks again that Redis has refused."""
+"""Seconds until a taker repeats a request that Redis refused."""
 
 SILENCE_SHARE = 0.5
-"""How much of a lease the parent may be silent before nothing more is taken: nobody would renew it."""
+"""The share of a lease that the parent may be silent before takers stop, because nobody would renew their leases."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The place of a taker: its slot, the worker's head, and the channel to the parent."""
+    """The slot of a taker, with the head of the board and the channel to the parent."""
 
     head: Head
     slot: Slot
@@ -60,11 +61,11 @@ class Taker:
     """One taker.
 
     Args:
-        shared: what it knows; in a process of its own, prepared for runs.
-        place: where it stands.
-        enforced: whether its parent enforces time limits: it has a process of its own.
-        limits: what bounds it and its runs.
-        is_spent: whether it shall leave for another reason.
+        shared: the shared state; in a taker process, prepared for runs.
+        place: its slot and channel.
+        enforced: whether its parent enforces time limits, which needs a process of its own.
+        limits: the limits of the taker and its runs.
+        is_spent: returns whether it shall exit for another reason.
     """
 
     def __init__(
@@ -94,16 +95,16 @@ class Taker:
         self._known = ""
         self._last: Success | None = None
         self._last_flow: FlowRef | None = None
-        """That the run of :attr:`_last` is a step of."""
+        """The flow of the run in :attr:`_last`."""
         self._passed_on = ""
         self._performed = 0
         self.performing = False
-        """Whether a run is performed now."""
+        """Whether a run is active."""
 
     # -- the life of a taker
 
     def run(self) -> None:
-        """Take runs until the worker has no use for this taker any more."""
+        """Take runs until the worker no longer needs this taker."""
         self.begin()
         while "go" not in (self._channel.hear() or {}):
             pass
@@ -113,7 +114,7 @@ class Taker:
         self.leave()
 
     def begin(self) -> None:
-        """Take over what the former taker in this place has passed on, and wait for the word to go."""
+        """Take over the run that the former taker in this slot has left, and wait for the permission to start."""
         former = self._slot.read()
         self._passed_on = former.asked if former.state is TakerState.PASSING else ""
         state = TakerState.PASSING if self._passed_on else TakerState.STARTING
@@ -122,7 +123,7 @@ class Taker:
         self._channel.tell(ready=True)
 
     def wanted(self) -> bool:
-        """Whether this taker shall take another run."""
+        """Return whether this taker shall take another run."""
         if self._head.draining or self._slot.dismissed or self._slot.ending or self._is_behind():
             return False
         if self._channel.fileno() < 0:
@@ -130,9 +131,9 @@ class Taker:
         return not (self._limits.are_reached(self._performed) or self._is_spent())
 
     def step(self) -> bool:
-        """Settle the last run, take the next, and perform it; False if nothing waits."""
+        """Settle the last run, take the next, and perform it; return False if no run waits."""
         if self._head.silence > self._lease * SILENCE_SHARE:
-            # Stopped, as by a debugger: until it goes on, nobody would renew what is taken.
+            # The parent is stopped, for example by a debugger, and would not renew the lease of a new run.
             self._settle()
             return False
         try:
@@ -140,7 +141,7 @@ class Taker:
             if isinstance(found, Held):
                 found = self._decide(found)
         except WriteRefused as refused:
-            # Another worker may be allowed to, or this one later.
+            # Another worker may be permitted to start it, or this one later.
             log.error("Redis refuses to hand out work, will ask again: %s", refused)
             self._show(TakerState.STARTING)
             self._channel.hear(REFUSED_PAUSE)
@@ -151,19 +152,19 @@ class Taker:
         return found is not None
 
     def wait(self) -> None:
-        """Be idle until there may be something to take."""
+        """Wait until there may be a run to take."""
         self.be_idle()
         stopped = self._head.silence > self._lease * SILENCE_SHARE
         self._channel.hear(1.0 if stopped else None)
 
     def be_idle(self) -> None:
-        """Say that this taker waits to be woken."""
+        """Show that this taker waits to be woken."""
         self._reports.counts()
         self._show(TakerState.IDLE)
         self._channel.tell(idle=True)
 
     def leave(self) -> None:
-        """Settle the last run. What is passed on stays in the slot."""
+        """Settle the last run. A run for the next taker stays in the slot."""
         self._settle()
         self._reports.counts()
         if self._slot.shown.state is not TakerState.PASSING:
@@ -171,22 +172,22 @@ class Taker:
 
     @property
     def may_be_interrupted(self) -> bool:
-        """Whether a signal of the parent is for the run that is performed now: it may have been for the one before."""
+        """Return whether a signal of the parent is for the active run: it may have been for the one before."""
         soft = self._slot.shown.soft
         return self.performing and (self._slot.ending or 0.0 < soft <= time.monotonic())
 
     # -- its parts
 
     def _take(self) -> Taken | Held | bool | None:
-        """Return the next run; None if nothing waits, True if nothing was asked for."""
+        """Return the next run; None if no run waits, True if none was requested."""
         token = self._passed_on or secrets.token_hex(16)
         self._show(TakerState.ASKING, asked=token)
-        # After that: the parent writes this, and then looks whether the last run still goes on. One sees the other.
+        # Only then: the parent writes this before it checks the last run, so one of the two sees the other.
         if self._slot.ending:
             self._show(TakerState.PASSING if self._passed_on else TakerState.STARTING, asked=self._passed_on)
             return True
         self._passed_on = ""
-        # The jobs that this process knows, whatever its parent has read meanwhile.
+        # The jobs of this process, even if its parent has read newer ones.
         known = self._shared.known.digest if self._enforced else self._known
         ask = Ask(token, milliseconds(self._lease), self._shared.worker, known, tuple(self._queues))
         last, self._last = self._last, None
@@ -197,16 +198,16 @@ class Taker:
             if last is not None:
                 advanced = self._advance_after(self._takes.settled)
         if isinstance(found, Taken | Held) and found.queue in self._queues:
-            # Queues of one priority take turns: this one comes last now, wherever it stood.
+            # Queues with the same priority take turns, so this one comes last now.
             self._queues.rotate(-1 - self._queues.index(found.queue))
-        # There may be something now.
+        # There may be a run now.
         return True if found is None and advanced else found
 
     def _decide(self, held: Held) -> Taken | bool:
-        """Return the run of a message that the script did not start; True if there is none."""
+        """Return the run for a message that the script did not start; True if there is none."""
 
         def decide() -> Taken | None:
-            # Redis may be away in the midst of it.
+            # Redis may become unreachable here.
             found: Taken | None = self._attempts.persist(lambda: self._held.decide(held))
             return found
 
@@ -216,20 +217,20 @@ class Taker:
         except JobsChanged:
             if self._enforced:
                 self._pass_on(held.token)
-            # In the worker's own process the jobs are the new ones by now.
+            # In the worker's own process, the jobs are already the new ones.
             found = decide()
         if self._held.settled is Settled.ADVANCES:
-            # The next beat lets the flow go on.
+            # The next beat advances the flow.
             self._channel.tell(beat=True)
         return found or True
 
     def _pass_on(self, token: str) -> None:
-        """Leave the run of a claim to the next taker in this place."""
+        """Leave the run of a claim to the next taker in this slot."""
         self._slot.show(NOTHING._replace(state=TakerState.PASSING, pid=os.getpid(), asked=token))
         raise SystemExit(0)
 
     def _live(self, taken: Taken) -> None:
-        """Carry out one attempt, from the started run to the report of its outcome. A flow is begun."""
+        """Perform one attempt, from the started run to the report of its outcome; begin a flow."""
         if taken.is_flow:
             self._flows.begin(taken)
             return
@@ -253,14 +254,14 @@ class Taker:
             self._show(TakerState.STARTING)
             self._advance_after(Settled.ADVANCES)
         elif self._last is not None and taken.flow.item is None:
-            # Nothing is taken until the flow has gone on: a run that is claimed by then would have to wait for that.
+            # Take nothing until the flow is advanced: a run that is claimed before would have to wait for that.
             self._show(TakerState.STARTING)
             self._settle()
 
     def _is_confirmed(self, taken: Taken) -> bool:
-        """Wait until a replica knows of a start that must not happen twice; False if the run is not ours to perform.
+        """Wait until a replica has a start that must not happen twice; return False if the run must not be performed.
 
-        A primary that takes over without that start would have the run start again.
+        A primary that takes over without this start would start the run again.
         """
         warned = False
         while True:
@@ -280,7 +281,7 @@ class Taker:
                 warned = True
 
     def _task_of(self, taken: Taken) -> DeclaredTask:
-        """Return the job of a run. One that needs a process which nobody has used is passed on."""
+        """Return the job of a run. A run that needs an unused process is passed on."""
         task = self._shared.app.job_task(taken.job)
         if task is None:
             raise LookupError(f"job {taken.job} was removed while a run of it was started")
@@ -308,7 +309,7 @@ class Taker:
 
     @contextmanager
     def _performing(self, task: DeclaredTask) -> Iterator[None]:
-        """Be open to the signals of the parent in the block, and held to the memory of the job."""
+        """Accept signals of the parent and enforce the job's memory limit in the block."""
         process, memory = self._shared.process, task.job.memory
         if process is not None:
             process.state.soft_limit.begin()
@@ -331,7 +332,7 @@ class Taker:
             self._advance_after(self._takes.settled)
 
     def _advance_after(self, settled: Settled) -> bool:
-        """Let the flow of the last run go on, if that run was a step whose end says so; return whether it was."""
+        """Advance the flow of the last run if that run was a step with news for it; return whether it was."""
         flow, self._last_flow = self._last_flow, None
         if flow is None or settled is not Settled.ADVANCES:
             return False
@@ -346,11 +347,11 @@ class Taker:
             self._takes.settled = self._attempts.fail(last.run_id, last.token, "exception", failure)
         except WriteRefused as again:
             log.error("run %s: its outcome cannot be written: %s", last.run_id, again)
-            # The parent counts a loss.
+            # The parent counts this as a loss.
             give_up(self._shared)
 
     def _show(self, state: TakerState, asked: str = "") -> None:
-        """Show a state between two runs: what is held is the last run, until it is settled."""
+        """Show a state between two runs, while the last run is held until it is settled."""
         last = self._last
         self._slot.show(
             NOTHING._replace(
@@ -364,7 +365,7 @@ class Taker:
         )
 
     def _is_behind(self) -> bool:
-        """Whether the worker has read its files since this process was forked from its template."""
+        """Return whether the worker has reloaded its files since this process was forked."""
         if self._head.version != self._version:
             self._read_head()
         return self._enforced and self._known != self._shared.known.digest
@@ -377,7 +378,7 @@ class Taker:
         while (left := deadline - time.monotonic()) > 0:
             answer = self._channel.hear(left) or {}
             if "looked" in answer:
-                # It looks once for each digest, and may have done so for another taker.
+                # It checks once per digest, and may have done so for another taker.
                 return Looked.CHANGED if self._is_behind() else Looked(answer["looked"])
         return Looked.CHANGED if self._is_behind() else Looked.SAME
 

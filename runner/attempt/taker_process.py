@@ -33,21 +33,21 @@ from runner.delivery.courier import open_ledger
 log = get_logger(__name__)
 
 EX_SOFTWARE = 70
-"""What a taker's process exits with whose own code has failed."""
+"""The exit code of a taker process whose own code has failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inherited:
-    """The things that a taker's process inherits from its worker's parent, beside the shared state."""
+    """The objects that a taker process inherits from its worker's parent, in addition to the shared state."""
 
     control: socket.socket
-    """By which it introduces itself to the collector."""
+    """The channel by which it registers with the collector."""
     generators: Generators
-    """Those that are seeded anew in each process."""
+    """The random generators that each process reseeds."""
 
 
 def be_taker(shared: SharedState, place: Place, limits: Limits, inherited: Inherited) -> NoReturn:
-    """Be a taker until the worker has no use for this process any more."""
+    """Run a taker until the worker no longer needs this process."""
     status = EX_SOFTWARE
     try:
         taker = prepare(shared, place, limits, inherited)
@@ -56,7 +56,7 @@ def be_taker(shared: SharedState, place: Place, limits: Limits, inherited: Inher
     except ParentGone:
         status = 0
     except SystemExit as leaving:
-        # What a signal's handler raised, or a run was left to the next taker.
+        # A signal handler raised an exception, or a run was left to the next taker.
         status = leaving.code & 0xFF if isinstance(leaving.code, int) else EX_SOFTWARE
     except BaseException:
         log.exception("a taker failed")
@@ -73,8 +73,8 @@ def be_taker(shared: SharedState, place: Place, limits: Limits, inherited: Inher
 def prepare(shared: SharedState, place: Place, limits: Limits, inherited: Inherited) -> Taker:
     """Make this process ready for runs.
 
-    It gets a process group, so that what a job starts can be ended with it, and a terminal's Ctrl-C is the parent's
-    affair; a pipe for what its runs write; random generators of its own.
+    It gets a process group, so that processes of a job can be ended with it and a terminal's Ctrl-C only reaches the
+    parent; a pipe for the output of its runs; and reseeded random generators.
     """
     os.setpgid(0, 0)
     own_multiprocessing(f"Taker-{place.slot.index + 1}")
@@ -92,7 +92,7 @@ def prepare(shared: SharedState, place: Place, limits: Limits, inherited: Inheri
             process.soft_limit.strike()
 
     signal.signal(signal.SIGUSR1, time_out)
-    # Not ignored: so would it be by all programs that a job starts. A handler is reset when they start.
+    # Not ignored, because programs that a job starts would ignore it, too. A handler is reset at their start.
     signal.signal(signal.SIGINT, _overhear)
     return taker
 
@@ -114,7 +114,7 @@ def _begin_as_celery_does(shared: SharedState) -> None:
 
 
 class _Over:
-    """A loop of billiard's that is over before it begins."""
+    """A loop for billiard that ends at once."""
 
     @property
     def outq(self) -> Any:
@@ -122,10 +122,10 @@ class _Over:
 
 
 def _end_as_billiard_does() -> None:
-    """Let go what waits to be sent. Sentry wraps the loop of a pool's process, and sends at its end."""
+    """Send pending data. Sentry wraps the loop of a pool process and sends its events at the end."""
     with contextlib.suppress(SystemExit):
         Worker.workloop(_Over(), pid=os.getpid())
 
 
 def _overhear(signum: int, frame: FrameType | None) -> None:
-    """Do nothing: a terminal's Ctrl-C is the parent's affair."""
+    """Do nothing: the parent handles a terminal's Ctrl-C."""

@@ -7,15 +7,15 @@ from enum import IntEnum
 from typing import Any, NamedTuple, Self
 
 LONGEST_WORDS = 1024
-"""Characters of a result or an exception that the parent logs and tells in events."""
+"""The maximum length of a result or an exception in the parent's log and events (characters)."""
 
 
 class PlumbingFault(BaseException):
-    """Something of the runner's own failed, so that the attempt has no outcome. No ``Exception``: no job catches it."""
+    """Code of the runner failed, so the attempt has no outcome. Not an ``Exception``, so that no job catches it."""
 
 
 class End(IntEnum):
-    """The way in which an attempt ended in the child."""
+    """The type of an attempt's end."""
 
     SUCCEEDED = 0
     FAILED = 1
@@ -23,7 +23,7 @@ class End(IntEnum):
     NOT_STARTED = 3
     """The guard refused it."""
     UNSETTLED = 4
-    """Its outcome could not be written: to the ledger it is lost."""
+    """Its outcome could not be written, so it counts as lost."""
 
 
 class Told(NamedTuple):
@@ -34,10 +34,10 @@ class Told(NamedTuple):
     traceback: str | None = None
     seconds: float | None = None
     advances: bool = False
-    """Whether the run was a step of a flow that can go on now."""
+    """Whether the run was a step, and its flow can go on now."""
 
     def plain(self) -> tuple[Any, ...]:
-        """Return it for the pipe to the parent: a class of its own takes four times as long to pickle."""
+        """Return a plain tuple for the pipe to the parent: pickling a class takes four times as long."""
         return (int(self.end), *self[1:])
 
     @classmethod

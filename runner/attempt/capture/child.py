@@ -1,4 +1,4 @@
-"""The taker's side: sends all that an attempt writes into one pipe."""
+"""The taker's side of log capture: send all output of an attempt to one pipe."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from runner.attempt.capture.wire import BEGIN, END, RECORD, Remembered, begin_ma
 from runner.attempt.descriptors import identity_of
 
 PIPE_BYTES = 1024 * 1024
-"""Asked of the kernel (Linux), so that a burst does not make the job wait for the collector."""
+"""The requested pipe size (Linux, bytes), so that a burst does not make the job wait for the collector."""
 
 KEEPING_SECONDS = 5.0
-"""How long the end of an attempt waits until its log is kept; it comes later if Redis is away."""
+"""Seconds that the end of an attempt waits for its log to be written; longer if Redis is unreachable."""
 
 
 class Capture:
-    """The pipe of one taker. Made once in its process, before its first attempt."""
+    """The pipe of one taker, created in its process before its first attempt."""
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
         self._token = b"\x1e" + token_hex(8).encode() + b":"
-        # The reading end stays open here as well: a write must not fail when the worker has died. The job would take
-        # that for its own failure, in the moment before this process is ended.
+        # The reading end also stays open here, because a write must not fail when the worker has died. Otherwise the
+        # job would fail in the moment before this process is ended.
         self._reading, self._pipe = os.pipe()
         self._identity = identity_of(self._pipe)
         self._answers, answering = os.pipe()
@@ -46,7 +46,7 @@ class Capture:
         self._sequence = 0
         self._unread = 0
         self._told: tuple[str, ...] | None = None
-        """The secrets that the collector has for certain; None if the next mark has to name its own."""
+        """The secrets that the collector certainly has; None if the next mark must include them."""
         self._count = array.array("i", [0])
         self._flush_c: Callable[[None], int] = ctypes.CDLL(None).fflush
         self._records = Records(self._pipe, self._token)
@@ -54,7 +54,7 @@ class Capture:
         self._remembered = Remembered()
         self._streams = Streams(self._pipe)
         for handler in {id(each): each for log in self._worker_log for each in log.handlers}.values():
-            # A thread that a job leaves behind logs here as well.
+            # A thread that a job leaves behind also logs here.
             handler.setFormatter(Masked(handler.formatter, self._remembered))
             if isinstance(handler, logging.StreamHandler):
                 handler.setStream(self._streams.worker_log(handler.stream))
@@ -66,14 +66,14 @@ class Capture:
     def attempt(
         self, run_id: str, job: str, number: int, secrets: Sequence[str] = (), changed: list[str] | None = None
     ) -> Iterator[None]:
-        """Catch what is written until the block ends; when it has ended, that is kept, without ``secrets``.
+        """Capture the output in the block; after the block, it is stored with ``secrets`` masked.
 
         Args:
-            run_id: of the run.
-            job: its job.
-            number: of the attempt.
-            secrets: what is masked in all that is written.
-            changed: is given the word ``streams`` if the job has left others than it found.
+            run_id: the id of the run.
+            job: the name of its job.
+            number: the number of the attempt.
+            secrets: the texts to mask in the output.
+            changed: gets ``streams`` if the job has replaced a stream.
         """
         self._sequence = _following(self._sequence)
         if self._waiting(self._answers):
@@ -88,7 +88,8 @@ class Capture:
                 raise OSError("the job has closed the pipe of its log")
             if changed is not None and self._streams.changed():
                 changed.append("streams")
-            # Again, as the job may have closed or turned them: what it printed last would go into the next run's log.
+            # Again, because the job may have closed or redirected them, and its last output would go to the next run's
+            # log.
             self._streams.turn()
             self._streams.flush()
             self._flush_c(None)
@@ -97,7 +98,7 @@ class Capture:
 
     @contextmanager
     def turned(self) -> Iterator[None]:
-        """Let this process be in the block as an attempt finds it; nothing is caught."""
+        """Set up this process as for an attempt in the block, without capturing."""
         self._turn_here()
         try:
             yield
@@ -105,12 +106,12 @@ class Capture:
             self._turn_back()
 
     def share(self) -> None:
-        """Leave the pipe to a fork of this process, for the next attempt: its number is that of no other."""
+        """Leave the pipe to a fork of this process for the next attempt, with a unique number."""
         self._sequence = _following(self._sequence)
         self._told = None
 
     def _begin(self, run_id: str, job: str, number: int, secrets: tuple[str, ...]) -> None:
-        """Tell the collector whose the bytes are that follow, and its secrets if it was not told of them last."""
+        """Tell the collector the attempt of the following bytes, and its secrets unless the last mark had them."""
         self._remembered.add(secrets)
         if secrets == self._told:
             _write(self._pipe, begin_mark(self._token, run_id, job, number))
@@ -118,11 +119,11 @@ class Capture:
         self._told = None
         data = mark(self._token, BEGIN, [run_id, job, number, secrets])
         _write(self._pipe, data)
-        # A larger one may be damaged: something that an earlier run has left behind may write into the midst of it.
+        # A larger mark may be interrupted by output of a process that an earlier run left behind.
         if len(data) <= select.PIPE_BUF:
             self._told = secrets
 
-    # A soft timeout may break either of these off; the next one then puts right what was left undone.
+    # A soft timeout may interrupt either of these; the next call then repairs it.
 
     def _turn_here(self) -> None:
         self._streams.turn()
@@ -136,7 +137,7 @@ class Capture:
             log.turn_back()
 
     def _finish(self) -> None:
-        """Wait until what was written is kept: whoever sees the end of a run sees its whole log."""
+        """Wait until the output is stored, so that everyone who sees the end of a run sees its whole log."""
         if self._wrote_nothing():
             return
         os.write(self._pipe, mark(self._token, END, self._sequence))
@@ -152,12 +153,12 @@ class Capture:
                     return
 
     def _wrote_nothing(self) -> bool:
-        """Whether nothing was read from the pipe, and nothing written into it, since the attempt began.
+        """Return whether nothing was read from or written to the pipe since the attempt began.
 
-        The collector lets a pipe be for a moment before it reads, so most short runs that write nothing find it so.
+        The collector waits a moment before it reads, so this is True for most short runs without output.
         """
         if self._waiting(self._answers):
-            # The collector has read of the beginning: what is in the pipe now came later, however much it is.
+            # The collector has read from the beginning, so all bytes in the pipe are newer.
             return False
         return self._waiting(self._pipe) == self._unread
 
@@ -168,12 +169,12 @@ class Capture:
 
 
 def _following(sequence: int) -> int:
-    """Return the next number by which the collector's answers are told apart."""
+    """Return the next number, which identifies the collector's answer."""
     return sequence % 255 + 1
 
 
 class Masked(logging.Formatter):
-    """Takes the secrets of this process's attempts out of its part of the worker's own log."""
+    """Masks the secrets of this process's attempts in its part of the worker's log."""
 
     def __init__(self, form: logging.Formatter | None, remembered: Remembered) -> None:
         super().__init__()
@@ -186,7 +187,7 @@ class Masked(logging.Formatter):
 
 
 class Records(logging.Handler):
-    """Writes records of ``logging`` as marks, so that their level and time are kept."""
+    """Writes records of ``logging`` as marks, with their level and time."""
 
     def __init__(self, pipe: int, token: bytes) -> None:
         super().__init__()
@@ -195,7 +196,7 @@ class Records(logging.Handler):
         self.setFormatter(logging.Formatter("%(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one."""
+        """Write a record."""
         try:
             value = [int(record.created * 1000), record.levelname, self.format(record)]
             data = mark(self._token, RECORD, value)
@@ -210,19 +211,19 @@ def _write(pipe: int, data: bytes) -> None:
 
 
 class WorkerLog:
-    """A logger whose records a run's log takes, and its handlers that write to the worker's own log.
+    """A logger whose records go to a run's log, with its handlers for the worker's log.
 
-    Handlers that a job adds for itself stay, but not those that print: they would write each line of later runs twice.
+    Handlers that a job adds stay, except those that print: they would write each line of later runs twice.
     """
 
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
         self.handlers = [each for each in logger.handlers if _writes_to_worker_log(each)]
-        # What the logger had last, between attempts and during one: hardly any job adds a handler.
+        # The last handlers, between attempts and during one: few jobs add handlers.
         self._between: list[logging.Handler] | None = None
         self._during: list[logging.Handler] = []
 
-    # In place: who sets an attribute of a logger has all of them looked at (`runner/attempt/loggers.py`).
+    # In place, because setting an attribute of a logger triggers a check of all loggers (`runner/attempt/loggers.py`).
 
     def turn(self, records: Records) -> None:
         """Send all log records to the run's log."""
@@ -233,7 +234,7 @@ class WorkerLog:
         now[:] = self._during
 
     def turn_back(self) -> None:
-        """Send all log records to the worker's own log."""
+        """Send all log records to the worker's log."""
         now = self._logger.handlers
         if self._between is not None and now == self._during:
             now[:] = self._between

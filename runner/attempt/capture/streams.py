@@ -1,11 +1,11 @@
 """The standard streams of a taker's process: descriptors 0 to 2, and Python's text files above them.
 
-A job may close, detach, wrap, or delete any of them. Each attempt finds whole text files, over descriptors that are put
-back from copies: new ones if an earlier job has done more to its own than write, or still holds them. Between attempts
-the worker has files of its own that no job has seen.
+A job may close, detach, wrap, or delete any of them. Each attempt gets intact text files, over descriptors that are
+restored from copies. The files are new if an earlier job did more with them than write, or still holds them. Between
+attempts, the worker uses separate files that no job has seen.
 
-Descriptors 1 and 2 stay the pipe between attempts: a thread or a program that a job left behind may go on writing, and
-what it writes is masked where the pipe is read. The worker's own log goes where they led before.
+Descriptors 1 and 2 stay connected to the pipe between attempts, because a thread or a program that a job left behind
+may go on writing, and its output is masked where the pipe is read. The worker's log goes to their original target.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _MODES = "rww"
 
 
 class Streams:
-    """The streams of this process, of which 1 and 2 go into ``pipe``."""
+    """The streams of this process; 1 and 2 go to ``pipe``."""
 
     def __init__(self, pipe: int) -> None:
         self._pipe = pipe
         self._own = [_copy(stream) for stream in range(3)]
-        # No job may close these: they stand over the descriptors themselves.
+        # No job may close these: they use the descriptors themselves.
         worker = {name: getattr(sys, name, None) for name in _DUNDERS}
         self._worker_stdout = worker["__stdout__"]
         self.turn()
@@ -40,30 +40,30 @@ class Streams:
         self.end()
 
     def turn(self) -> None:
-        """Make descriptors 1 and 2 the pipe again, whatever became of them, and restore 0."""
+        """Connect descriptors 1 and 2 to the pipe again, and restore 0, whatever happened to them."""
         os.dup2(self._own[0], 0)
-        # A job, or a program that it has started, may have changed what all copies of the pipe share.
+        # A job or its programs may have changed the file status flags, which all copies of the pipe share.
         os.set_blocking(self._pipe, True)
         for stream in _OUTPUT:
             os.dup2(self._pipe, stream)
 
     def end(self) -> None:
-        """Give the worker its own files; what is written there goes into the pipe as well."""
+        """Install the worker's files, whose output also goes to the pipe."""
         vars(sys).update(self._between)
 
     def worker_log(self, stream: Any) -> TextIO:
-        """Return a file that goes where ``stream``, which is one over 1 or 2, went before."""
+        """Return a file for the original target of ``stream`` (over descriptor 1 or 2)."""
         own = os.dup(self._own[1 if stream is self._worker_stdout else 2])
         return os.fdopen(own, "w", buffering=1, encoding="utf-8", errors="backslashreplace")
 
     def begin(self) -> None:
-        """Give an attempt its files; the descriptors are turned already."""
+        """Install the files of an attempt; the descriptors are redirected already."""
         if not self._texts.are_as_new():
             self._texts = _Texts()
         vars(sys).update(self._texts.named)
 
     def changed(self) -> bool:
-        """Whether the job has left others than it was given."""
+        """Return whether the job has replaced or changed its files."""
         for name, text in zip(_NAMES, self._texts.files, strict=True):
             found: Any = getattr(sys, name, None)
             try:
@@ -74,37 +74,37 @@ class Streams:
         return False
 
     def flush(self) -> None:
-        """Write what the job's files still hold."""
+        """Flush the job's files."""
         texts = self._texts.files
         present = list(map(vars(sys).get, self._texts.named))
         if not all(map(is_, present, self._texts.named.values())):
             texts = tuple({id(each): each for each in (*present, *texts)}.values())
         for text in texts:
-            # Anything at all may stand there.
+            # It may be any object.
             try:
                 text.flush()
             except BaseException:
                 if terminate_handler_fired():
                     raise
-                # What it still holds is not for the next run.
+                # Its unread data is not for the next run.
                 self._texts.spoil()
 
 
 def _copy(stream: int) -> int:
-    """Return a copy of a descriptor, or of nothing at all if it is closed."""
+    """Return a copy of a descriptor, or of ``/dev/null`` if it is closed."""
     try:
         return os.dup(stream)
     except OSError:
-        # The lowest that is free, so it is this one or a higher one.
+        # The lowest free number, so it is this one or a higher one.
         null = os.open(os.devnull, os.O_RDWR)
         return os.dup(null)
 
 
 class _Texts:
-    """Text files over descriptors 0 to 2; those that are written hold no line back.
+    """Text files over descriptors 0 to 2, with line buffering for output.
 
-    What a killed process printed last is not lost. They are made while 1 and 2 are a pipe: one that is a file has a
-    place in it, that would be looked for later.
+    So the last output of a killed process is not lost. They are created while 1 and 2 are a pipe: over a regular file,
+    they would depend on its position.
     """
 
     def __init__(self) -> None:
@@ -123,16 +123,17 @@ class _Texts:
         self._holders = list(map(sys.getrefcount, self._layers))
 
     def spoil(self) -> None:
-        """Make sure that no other attempt finds these streams."""
+        """Make sure that no other attempt uses these streams."""
         self._noted = []
 
     def are_as_new(self) -> bool:
-        """Whether a job that had them has at most written.
+        """Return whether a job has done nothing but write to them.
 
-        Who holds one may close it later, or lets go of what closes it then, such as another file over its buffer.
+        Code that still holds one of them may close it later, also indirectly, such as through another file over its
+        buffer.
         """
         try:
-            # By no name here: that would hold each once more than is noted.
+            # Without a local name, which would add a reference.
             if any(map(_is_closed, self.files)):
                 return False
         except ValueError:
@@ -141,7 +142,7 @@ class _Texts:
 
 
 class _Text(io.TextIOWrapper):
-    """A text file that remembers whether it was configured anew: not all of that can be asked for."""
+    """A text file that records whether it was reconfigured, since not all options can be read."""
 
     mode: str
 
@@ -152,7 +153,7 @@ class _Text(io.TextIOWrapper):
 
 
 class _Descriptor(io.FileIO):
-    """A descriptor that remembers whether it was read: what the files above it hold since is not the next job's."""
+    """A descriptor that records whether it was read: data in buffers above it is not for the next job."""
 
     def readinto(self, buffer: Any) -> int | None:
         """Read into a buffer."""
