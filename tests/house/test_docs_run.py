@@ -476,7 +476,6 @@ def test_the_examples_of_all_commands_work(redis_server: Server, tmp_path: Path)
         (project.path / "schema").mkdir()
         project.cli("submit", "broken-example", "--wait").check(1)
         project.write({"jobs.d/reports.yaml": "jobs:\n  hello: {task: 'os:getcwd'}\n"})
-        reader.variables["RUNNER_ARCHIVE_URL"] = "sqlite:///runner.db"
         try:
             for _, text in FENCE.findall(page):
                 # Not those of a crontab and of bash.
