@@ -31,6 +31,7 @@ router = APIRouter(prefix="/api/v1", route_class=StrictRoute, dependencies=[Read
 
 FEW = 20
 """How many failed runs of each project the overview reads, to show them in groups."""
+MOST_GROUPS = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def show_all(request: Request) -> Response:
     found = states_of(request).projects.read_at_once(Summary.of)
     failed = [(of.name, group) for of in found.found for group in group_failures(of.value.failed)]
     failed.sort(key=lambda named: named[1].newest.finished_at or "", reverse=True)
-    return page(request, "projects", found=found.found, away=found.away, failed=failed)
+    return page(request, "projects", found=found.found, away=found.away, failed=failed, most_groups=MOST_GROUPS)
 
 
 @router.get("/projects", **answers(documents.Projects))

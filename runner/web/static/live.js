@@ -1,4 +1,4 @@
-// Keeps a page true while it is open and looked at. Without this script every page can be read, and loaded again.
+// Updates a page while it is visible. Without this script, every page can be read, and reloaded by hand.
 "use strict";
 (() => {
   const main = document.getElementById("main");
@@ -11,7 +11,7 @@
     if (status.textContent !== text) { status.textContent = text; status.dataset.is = text; }
   };
 
-  // Changes as little as possible: what has the focus, is selected, scrolled, opened or being typed stays so.
+  // Changes as few nodes as possible, so that focus, selection, scroll position, open details, and typed text stay.
   const keyOf = (node) => node.nodeType === 1 ? node.dataset.key || node.id : "";
   function morph(to, from) {
     if (to.nodeType !== 1) { if (to.data !== from.data) to.data = from.data; return; }
@@ -20,9 +20,9 @@
       if (!from.hasAttribute(name) && name !== "open") to.removeAttribute(name);
     for (const { name, value } of from.attributes)
       if (to.getAttribute(name) !== value && name !== "open") to.setAttribute(name, value);
-    const keyed = new Map([...to.children].filter(keyOf).map((each) => [keyOf(each), each]));
+    const keyed = new Map([...to.children].filter(keyOf).map((child) => [keyOf(child), child]));
     const staying = new Set([...from.children].map(keyOf));
-    for (const [key, each] of keyed) if (!staying.has(key)) { each.remove(); keyed.delete(key); }
+    for (const [key, child] of keyed) if (!staying.has(key)) { child.remove(); keyed.delete(key); }
     let at = to.firstChild;
     for (const fresh of [...from.childNodes]) {
       const key = keyOf(fresh);
@@ -34,7 +34,7 @@
     while (at) { const next = at.nextSibling; at.remove(); at = next; }
   }
 
-  // The part of the page that changes is fetched anew, as the server renders it; not more often than is cheap.
+  // Fetches the page again and replaces the part that changes. The pause grows with the time that the server needs.
   let waiting = null, running = false, again = false, earliest = 0;
   async function refresh() {
     if (running) { again = true; return; }
@@ -59,7 +59,7 @@
     const before = state();
     if (from && to) morph(to, from);
     document.title = fresh.title;
-    // Only a change of state is worth an interruption; the rest is there to be read.
+    // Screen readers announce only a change of state.
     if (state() && state() !== before) said.textContent = `The run is now ${state()}`;
   }
   function later() {
@@ -67,7 +67,7 @@
     waiting = setTimeout(() => { waiting = null; refresh(); }, Math.max(GATHERING, earliest - performance.now()));
   }
 
-  // A browser has six connections to a host, so a tab that nobody looks at keeps none.
+  // A browser opens at most six connections to a host, so a hidden tab closes its streams.
   const streams = [];
   function keep(address, listen) {
     const stream = { source: null, again: null, over: false };
@@ -77,7 +77,7 @@
       stream.source = new EventSource(address());
       listen(stream.source, stream);
       stream.source.addEventListener("error", () => {
-        // It tries again by itself, but gives up where anything but a stream answers, such as a proxy.
+        // The browser reconnects by itself, but not after a response that is not a stream, such as an error of a proxy.
         if (stream.source?.readyState === EventSource.CLOSED) stream.again = setTimeout(stream.open, REOPEN);
       });
     };
@@ -91,7 +91,7 @@
     if (!document.hidden) later();
   });
   window.addEventListener("pagehide", () => streams.forEach((stream) => stream.close()));
-  window.addEventListener("pageshow", (event) => { if (event.persisted) { streams.forEach((each) => each.open()); later(); } });
+  window.addEventListener("pageshow", (event) => { if (event.persisted) { streams.forEach((stream) => stream.open()); later(); } });
 
   let lost = false, away = false;
   if (main.dataset.live) keep(() => main.dataset.live, (source) => {
@@ -102,9 +102,9 @@
     source.addEventListener("run", later);
     source.addEventListener("restart", later);
   });
-  // What no event tells: a worker that died, the time that passes.
+  // Some changes have no event, such as a worker that died.
   setInterval(() => { if (!away) later(); }, TICK);
-  // Bars of steps that run grow with the time.
+  // The bars of running steps grow.
   setInterval(() => { if (!away && "tick" in main.dataset) later(); }, PROGRESS_TICK);
 
   // For scripts of single pages, which follow streams of their own.

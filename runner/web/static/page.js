@@ -1,10 +1,10 @@
-// Small comforts of every page: ages that stay true, the clock, copy buttons, menus, and keys. All pages work without.
+// Ages, the clock, copy buttons, menus, and keyboard shortcuts of all pages. Pages work without this script.
 "use strict";
 (() => {
   const root = document.documentElement, main = document.getElementById("main");
   root.classList.add("js");
 
-  // Ages count by the server's clock: that of a browser may be wrong.
+  // Ages use the clock of the server, because that of the browser may be wrong.
   const ahead = Date.now() - Number(root.dataset.now);
   const now = () => Date.now() - ahead;
   const UNITS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
@@ -19,9 +19,9 @@
   const minutes = new Intl.DateTimeFormat("en-GB", { timeZone: main.dataset.zone, timeStyle: "short" });
   function tick() {
     if (document.hidden) return;
-    for (const each of document.querySelectorAll("time.age")) {
-      const text = ageOf((now() - Date.parse(each.dateTime)) / 1000);
-      if (each.textContent !== text) each.textContent = text;
+    for (const time of document.querySelectorAll("time.age")) {
+      const text = ageOf((now() - Date.parse(time.dateTime)) / 1000);
+      if (time.textContent !== text) time.textContent = text;
     }
     const text = minutes.format(now());
     if (clock.textContent !== text) clock.textContent = text;
@@ -31,7 +31,7 @@
 
   async function put(text) {
     if (navigator.clipboard) return navigator.clipboard.writeText(text);
-    // Without TLS, browsers offer nothing else.
+    // Browsers offer the clipboard only with TLS or on localhost.
     const field = document.createElement("textarea");
     field.value = text;
     document.body.append(field);
@@ -58,7 +58,7 @@
   const field = () => main.querySelector("[type=search]");
   if (location.hash === "#search") field()?.focus();
 
-  // A row is what has a key and a link; its first link gets the focus.
+  // Rows have a key and a link. The first link of a row gets the focus.
   const rows = () => [...main.querySelectorAll("tr[data-key], li[data-key], .row[data-key]")]
     .map((row) => row.querySelector("a[href]")).filter((link) => link?.offsetParent);
   function step(by) {
