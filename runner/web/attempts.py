@@ -13,6 +13,9 @@ from runner.model.run_time import first_start, total_seconds
 from runner.web.axis import Tick, TimeAxis
 from runner.web.gantt import span_of
 
+LEAST_WIDTH = 2.0
+"""Of a bar: the chart is narrow."""
+
 _OUTCOMES = {
     "retry": ("FAILURE", "failed"),
     "lost": ("FAILURE", "lost with its worker process"),
@@ -136,7 +139,7 @@ def _last_attempt(run: Run, started_at: str, before: str | None, end: int, axis:
 
 def _attempt(axis: TimeAxis, before: str | None, end: int, *, started_at: str, **values: Any) -> Attempt:
     start = _milliseconds(started_at)
-    x, width = span_of(axis, start, end)
+    x, width = span_of(axis, start, end, LEAST_WIDTH)
     waits_since = None if before is None else _milliseconds(before)
     return Attempt(
         started_at=started_at,

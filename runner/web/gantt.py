@@ -56,7 +56,7 @@ def _bar(row: StepRow, axis: TimeAxis, now: int) -> Bar:
     return Bar(row, x, width, row.line(now))
 
 
-def span_of(axis: TimeAxis, begin: int, end: int) -> tuple[float, float]:
+def span_of(axis: TimeAxis, begin: int, end: int, least: float = LEAST_WIDTH) -> tuple[float, float]:
     """Return the left end and the width of a bar, which is wide enough to be seen and stays within the axis."""
     left, right = axis.position(begin), axis.position(end)
-    return min(left, 100 - LEAST_WIDTH), max(LEAST_WIDTH, round(right - left, 2))
+    return min(left, 100 - least), max(least, round(right - left, 2))
