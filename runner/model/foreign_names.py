@@ -1,7 +1,4 @@
-"""Options of other tools by the names that users type, with our name for each.
-
-A message is shown to the user as it is.
-"""
+"""Names of options in other tools, with the option here that means the same, or a message about it."""
 
 from __future__ import annotations
 
@@ -9,21 +6,21 @@ from runner.model.message import Message, hint
 
 
 def _instead(what: str, remedy: str) -> Message:
-    """Return a hint that ends with what to do."""
+    """Return advice that ends with a remedy."""
     return Message(f"({what}: {remedy})", remedy)
 
 
-_COMMAND = hint("a shell command is kwargs.command of task runner.tasks.shell:run")
-_SCRIPT = hint("a shell script is kwargs.script of task runner.tasks.shell:run")
-_FOLDER = hint("a working folder is kwargs.cwd of task runner.tasks.shell:run")
+_COMMAND = hint("for a command, use kwargs.command of task runner.tasks.shell:run")
+_SCRIPT = hint("for a shell script, use kwargs.script of task runner.tasks.shell:run")
+_FOLDER = hint("for the working folder, use kwargs.cwd of task runner.tasks.shell:run")
 _DEPENDS = _instead(
-    "a job waits for others by require",
+    "the option is require",
     "write require: [{job: NAME, within: 1d}], or write both as steps of one job",
 )
 _FIELDS = hint('write all fields as one expression, schedule: "0 2 * * *"')
-_NO_CONTAINER = hint("jobs run in the worker, there are no containers")
-_COALESCE = hint("write catchup: last in schedule, which is the default: missed slots become one run")
-_AT_SUBMISSION = hint("it is given at submission: runner submit JOB --in 10m, or --at TIME")
+_NO_CONTAINER = hint("jobs run in the worker; there are no containers")
+_COALESCE = hint("write catchup: last in schedule; it is the default, and runs missed slots once")
+_AT_SUBMISSION = hint("use an option of submit: runner submit JOB --in 10m, or --at TIME")
 _NOT_NEEDED = hint("it is not needed here, remove it")
 
 FOREIGN_JOB_NAMES = {
@@ -32,7 +29,7 @@ FOREIGN_JOB_NAMES = {
     "relative": _NOT_NEEDED,
     "run_every": "schedule.every",
     "ignore_result": hint("write result: drop"),
-    "acks_late": hint("a run is acknowledged once it has ended, see delivery"),
+    "acks_late": hint("use delivery; by default, runs are acknowledged when they have ended"),
     "reject_on_worker_lost": "delivery",
     "throws": "retry.not_for",
     "link": "hooks.success",
@@ -47,7 +44,7 @@ FOREIGN_JOB_NAMES = {
     "errbacks": "hooks.failure",
     "result_serializer": _NOT_NEEDED,
     "exchange": "queue",
-    "headers": hint("declare the values that a submitter may give under params"),
+    "headers": hint("use params for values that a submitter gives"),
     # APScheduler
     "trigger": "schedule",
     "misfire_grace_time": hint("write catchup_window in schedule, with a unit, such as 1h"),
@@ -77,7 +74,7 @@ FOREIGN_JOB_NAMES = {
     **dict.fromkeys(("notify", "notifications", "email", "email_on_failure", "on_error"), "hooks.failure"),
     **dict.fromkeys(("comment", "note", "title", "summary"), "description"),
     **dict.fromkeys(("meta", "labels", "owner"), "tags"),
-    **dict.fromkeys(("output", "log_file", "logfile", "log"), hint("runner logs shows what a run writes")),
+    **dict.fromkeys(("output", "log_file", "logfile", "log"), hint("runner logs shows the output of a run")),
     "workdir": _FOLDER,
     # Kubernetes
     "jobTemplate": hint("write the job's options here: task, kwargs, timeout, retry"),
@@ -89,8 +86,8 @@ FOREIGN_JOB_NAMES = {
     "volumes": _NO_CONTAINER,
     "resources": hint("only memory is available, as an option of the job itself"),
     "parallelism": "concurrency.limit",
-    "completions": hint("submit the job as often"),
-    "serviceAccountName": hint("a run has the user of its worker"),
+    "completions": hint("submit the job once for each completion"),
+    "serviceAccountName": hint("runs have the user of their worker"),
     "nodeSelector": "queue",
     "metadata": "tags",
     # GitHub Actions
@@ -105,18 +102,18 @@ FOREIGN_JOB_NAMES = {
     "if": "enabled",
     "runs-on": "queue",
     "timeout-minutes": "timeout",
-    "continue-on-error": hint("each run has its own outcome, remove it"),
+    "continue-on-error": hint("it is not needed here, remove it: a failed run does not stop later runs"),
     "working-directory": _FOLDER,
-    "strategy": hint("a job runs once for each submission: give the values as params"),
-    "matrix": hint("a job runs once for each submission: give the values as params"),
+    "strategy": hint("submit the job once for each combination, with the values as params"),
+    "matrix": hint("submit the job once for each combination, with the values as params"),
     "cancel-in-progress": hint("write concurrency: {limit: 1, policy: replace}"),
-    "outputs": hint("the return value of the function is the result"),
+    "outputs": hint("the result is the return value of the function"),
     # systemd
     "OnCalendar": "schedule",
     "OnUnitActiveSec": "schedule.every",
     "OnUnitInactiveSec": "schedule.every",
-    "OnBootSec": hint('jobs cannot start at boot: write a time, schedule: "@daily"'),
-    "OnStartupSec": hint('jobs cannot start at boot: write a time, schedule: "@daily"'),
+    "OnBootSec": hint('jobs cannot start at boot, write a time: schedule: "@daily"'),
+    "OnStartupSec": hint('jobs cannot start at boot, write a time: schedule: "@daily"'),
     "Persistent": "schedule.catchup",
     "RandomizedDelaySec": "schedule.jitter",
     "AccuracySec": _NOT_NEEDED,
@@ -124,12 +121,12 @@ FOREIGN_JOB_NAMES = {
     "WorkingDirectory": _FOLDER,
     "Environment": "env",
     "EnvironmentFile": "env_file",
-    "User": hint("a run has the user of its worker"),
-    "user": hint("a run has the user of its worker"),
+    "User": hint("runs have the user of their worker"),
+    "user": hint("runs have the user of their worker"),
     "RuntimeMaxSec": "timeout",
     **dict.fromkeys(("MemoryMax", "MemoryHigh", "MemoryLimit"), "memory"),
     "TimeoutStartSec": "timeout",
-    "TimeoutStopSec": hint("the time between SIGTERM and SIGKILL is kwargs.grace of task runner.tasks.shell:run"),
+    "TimeoutStopSec": hint("for the time between SIGTERM and SIGKILL, use kwargs.grace of task runner.tasks.shell:run"),
     "Restart": "retry",
     "RestartSec": "retry.delay",
     "StartLimitBurst": "retry.max_retries",
@@ -139,14 +136,14 @@ FOREIGN_JOB_NAMES = {
     # Dagu
     "mailOn": "hooks",
     "mail_on": "hooks",
-    "smtp": hint("a mail is a job of task runner.tasks.notify:email, named under hooks"),
+    "smtp": hint("for mails, write a job with task runner.tasks.notify:email, and name it under hooks"),
     "catchupWindow": "schedule.catchup_window",
     "overlapPolicy": "concurrency.policy",
     "skipIfSuccessful": "unique",
-    "preconditions": hint("check it in the job, and end it there"),
-    "precondition": hint("check it in the job, and end it there"),
+    "preconditions": hint("check the condition in the job itself"),
+    "precondition": hint("check the condition in the job itself"),
     "repeatPolicy": "schedule.every",
-    "continueOn": hint("each run has its own outcome, remove it"),
+    "continueOn": hint("it is not needed here, remove it: a failed run does not stop later runs"),
     "dotenv": "env_file",
     "delaySec": "schedule.jitter",
     "signalOnStop": hint("use runner revoke --terminate --signal NAME"),
@@ -154,9 +151,9 @@ FOREIGN_JOB_NAMES = {
     "cwd": _FOLDER,
     "group": "tags",
     "call": "task",
-    "stdout": hint("runner logs shows what a run writes"),
-    "stderr": hint("runner logs shows what a run writes"),
-    "logDir": hint("runner logs shows what a run writes"),
+    "stdout": hint("runner logs shows the output of a run"),
+    "stderr": hint("runner logs shows the output of a run"),
+    "logDir": hint("runner logs shows the output of a run"),
     # Airflow, RQ, procrastinate
     "schedule_interval": "schedule",
     "catchup": "schedule.catchup",
@@ -188,7 +185,7 @@ FOREIGN_JOB_NAMES = {
     "when": "schedule",
 }
 
-_BY_JOB = hint("it is an option of the job, not of a step: write it beside steps")
+_BY_JOB = hint("it is an option of the job, not of a step, write it beside steps")
 _OF_JOB = (
     *("schedule", "watch", "webhook", "concurrency", "rate", "require", "unique", "hooks", "pause_after"),
     *("alert_if_no_success", "retention", "tags", "enabled", "on_failure", "steps", "cron", "notify"),
@@ -205,16 +202,16 @@ FOREIGN_STEP_NAMES = {
     **dict.fromkeys(("require", "requires", "wait_for", "waitFor"), "needs"),
     "trigger_rule": "when",
     **dict.fromkeys(("condition", "preconditions", "precondition", "only_if", "runIf", "run_if"), "if"),
-    **dict.fromkeys(("unless", "skip_if", "skipIf"), hint("write if, with a placeholder that gives false to skip")),
+    **dict.fromkeys(("unless", "skip_if", "skipIf"), hint("write if, with a placeholder that is false to skip it")),
     **dict.fromkeys(("always", "always_run", "alwaysRun"), hint("write when: ended")),
     **dict.fromkeys(("continue_on_error", "continue-on-error", "continueOn", "continue_on"), "may_fail"),
     **dict.fromkeys(("allow_failure", "allowFailure", "ignore_errors", "ignore_failure", "optional"), "may_fail"),
     # Items
     **dict.fromkeys(("foreach", "for_each", "forEach", "with_items", "withItems", "with_param", "withParam"), "each"),
     **dict.fromkeys(("withSequence", "items", "loop", "map", "expand", "fan_out"), "each"),
-    "parallel": hint("write each for the items, and at_once for how many may be under way"),
+    "parallel": hint("write each for the items, and at_once for their number at the same time"),
     "matrix": hint("write each: {NAME: [one, two], …} for every combination"),
-    "strategy": hint("write each: {NAME: [one, two], …} for every combination, and at_once in place of max-parallel"),
+    "strategy": hint("write each: {NAME: [one, two], …} for every combination, and at_once instead of max-parallel"),
     **dict.fromkeys(("max-parallel", "max_parallel", "maxParallel", "parallelism", "batch_size"), "at_once"),
     **dict.fromkeys(("maxConcurrent", "max_concurrent", "maxActiveSteps", "concurrency_limit"), "at_once"),
     # What it runs
@@ -248,12 +245,13 @@ FOREIGN_STEP_NAMES = {
     **dict.fromkeys(("retryPolicy", "retry_policy", "retryStrategy"), "retry"),
     **dict.fromkeys(("retry_delay", "default_retry_delay", "delay"), "retry.delay"),
     "autoretry_for": "retry.for",
-    "repeatPolicy": hint("a flow has no loops: write each, or schedule the job"),
+    "repeatPolicy": hint("a flow has no loops, use each, or schedule the job"),
     "signalOnStop": hint("use runner revoke --terminate --signal NAME"),
     **dict.fromkeys(("desc", "title", "label", "comment"), "description"),
-    **dict.fromkeys(("stdout", "stderr", "log"), hint("runner logs shows what a run writes")),
+    **dict.fromkeys(("stdout", "stderr", "log"), hint("runner logs shows the output of a run")),
     **dict.fromkeys(
-        ("link", "on_success", "next", "then", "downstream"), hint("the next step names this one under needs")
+        ("link", "on_success", "next", "then", "downstream"),
+        hint("name this step under needs of the next one"),
     ),
     **dict.fromkeys(
         ("link_error", "on_error", "on_failure_callback"), hint("write a step with needs, and when: failed")
@@ -261,7 +259,7 @@ FOREIGN_STEP_NAMES = {
 }
 
 FOREIGN_SCHEDULE_NAMES = {
-    "coalesce": hint("write catchup: last, which is the default: missed slots become one run"),
+    "coalesce": hint("write catchup: last; it is the default, and runs missed slots once"),
     "trigger": hint("write cron or every"),
     "type": hint("write cron or every"),
     "run_every": "every",
@@ -288,7 +286,7 @@ FOREIGN_SCHEDULE_NAMES = {
     "hash": "jitter",
 }
 
-_OF_FILE = hint("a file has jobs: with a name and options for each job")
+_OF_FILE = hint("write jobs: with the names and options of jobs")
 
 _OF_SETTINGS = hint("it belongs in runner.yaml")
 
@@ -309,7 +307,7 @@ FOREIGN_TOP_NAMES = {
     "CELERY_BEAT_SCHEDULE": "jobs",
     "spec": "jobs",
     "services": "jobs",
-    "steps": hint("steps belong to a job: write them below its name, under jobs"),
+    "steps": hint("write steps in a job, below its name under jobs"),
     **dict.fromkeys(("pipeline", "pipelines", "stages", "workflow", "cron", "crons", "scheduler", "periodic"), "jobs"),
     **dict.fromkeys(("run", "command", "script"), _OF_FILE),
     **dict.fromkeys(("Unit", "Timer", "Service", "type", "logDir", "group"), _OF_FILE),
@@ -326,18 +324,20 @@ FOREIGN_TOP_NAMES = {
     "handler_on": hint("use hooks in the job"),
     "jobstores": _OF_FILE,
     "executors": _OF_FILE,
-    "include": hint("every file of jobs.d is read"),
-    "imports": hint("every file of jobs.d is read"),
+    "include": hint("all files of jobs.d are read"),
+    "imports": hint("all files of jobs.d are read"),
 }
 
-_OF_JOBS = hint("jobs are declared in files of jobs_dir")
+_OF_JOBS = hint("declare jobs in the files of jobs_dir")
 
 FOREIGN_SETTING_NAMES = {
     **dict.fromkeys(("beat_schedule", "CELERYBEAT_SCHEDULE", "CELERY_BEAT_SCHEDULE", "steps", "tasks"), _OF_JOBS),
     "dags": "jobs_dir",
     **dict.fromkeys(("BROKER_URL", "CELERY_BROKER_URL", "CELERY_RESULT_BACKEND", "REDIS_URL"), "redis_url"),
-    **dict.fromkeys(("include", "imports", "CELERY_IMPORTS"), hint("a job names its function: task: module:function")),
-    **dict.fromkeys(("enable_utc", "CELERY_ENABLE_UTC"), hint("times are kept in UTC, and shown in timezone")),
+    **dict.fromkeys(
+        ("include", "imports", "CELERY_IMPORTS"), hint("name the function in a job: task: module:function")
+    ),
+    **dict.fromkeys(("enable_utc", "CELERY_ENABLE_UTC"), hint("times are stored in UTC, and displayed in timezone")),
     "CELERY_TIMEZONE": "timezone",
     "timeZone": "timezone",
     "worker_concurrency": "worker.concurrency",

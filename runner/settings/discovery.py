@@ -23,7 +23,7 @@ _INIT = "runner init creates a project; use --project DIR or RUNNER_PROJECT for 
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ProjectFolder:
     """The folder of a project, an absolute path. ``found``: a search found it; otherwise the user named it."""
 
     folder: Path
@@ -35,7 +35,7 @@ def project_variables(folder: Path, *, found: bool) -> dict[str, str]:
     return {"RUNNER_PROJECT": str(folder), FOUND_VARIABLE: str(folder) if found else ""}
 
 
-def find_project(project: str | Path | None, environ: Mapping[str, str], cwd: Path) -> Place:
+def find_project(project: str | Path | None, environ: Mapping[str, str], cwd: Path) -> ProjectFolder:
     """Return the folder of the project.
 
     A project is a folder with ``runner.yaml`` or ``jobs.d``. A folder that is named must be one. Otherwise the search
@@ -45,9 +45,9 @@ def find_project(project: str | Path | None, environ: Mapping[str, str], cwd: Pa
         NoProject: there is no project.
         InvalidSettings: its path has a control character.
     """
-    place = _find(project, environ, cwd)
-    check_path(place.folder)
-    return place
+    found = _find(project, environ, cwd)
+    check_path(found.folder)
+    return found
 
 
 def check_path(folder: Path) -> None:
@@ -106,7 +106,7 @@ def is_project(folder: Path) -> bool:
         return False  # a folder without permission to look into it
 
 
-def _find(project: str | Path | None, environ: Mapping[str, str], cwd: Path) -> Place:
+def _find(project: str | Path | None, environ: Mapping[str, str], cwd: Path) -> ProjectFolder:
     named: tuple[str, str | Path] | None = None
     if project is not None:
         named = ("--project", project)
@@ -116,11 +116,11 @@ def _find(project: str | Path | None, environ: Mapping[str, str], cwd: Path) -> 
         named = ("RUNNER_PROJECT", environ["RUNNER_PROJECT"])
     if named is not None:
         folder = _named(Path(named[1]), named[0], cwd)
-        return Place(folder, found=environ.get(FOUND_VARIABLE) == str(folder))
+        return ProjectFolder(folder, found=environ.get(FOUND_VARIABLE) == str(folder))
     start = Path(os.path.abspath(cwd))
     for folder in _upwards(start, home_of(environ)):
         if is_project(folder):
-            return Place(folder, found=True)
+            return ProjectFolder(folder, found=True)
     raise NoProject(f"no {SETTINGS_FILE} and no {JOBS_FOLDER} in {start} or above it", hint=_INIT)
 
 

@@ -17,7 +17,7 @@ from runner.model.option import Path as OptionPath
 from runner.settings import environment
 from runner.settings.archive_url import look_up_archive
 from runner.settings.broker_url import look_up_broker
-from runner.settings.discovery import SETTINGS_FILE, Place, check_found, environment_file, find_project
+from runner.settings.discovery import SETTINGS_FILE, ProjectFolder, check_found, environment_file, find_project
 from runner.settings.document_cache import DocumentCache
 from runner.settings.options import SETTINGS, STATE_FOLDER, Settings
 from runner.settings.redis_url import BadUrl, look_up
@@ -50,7 +50,7 @@ def load_settings(
 def load_again(settings: Settings, environ: Mapping[str, str] = os.environ) -> Settings:
     """Return the current settings of the same project. Raises the same errors as :func:`load_settings`."""
     named = find_project(settings.project, environ, settings.project)
-    return _load(Place(named.folder, found=settings.found), environ)
+    return _load(ProjectFolder(named.folder, found=settings.found), environ)
 
 
 def _working_folder() -> Path:
@@ -62,10 +62,10 @@ def _working_folder() -> Path:
         ) from None
 
 
-def _load(place: Place, environ: Mapping[str, str]) -> Settings:
-    folder = place.folder
-    trust = Trust(place.found, trusted_folders(environ))
-    if place.found:
+def _load(project: ProjectFolder, environ: Mapping[str, str]) -> Settings:
+    folder = project.folder
+    trust = Trust(project.found, trusted_folders(environ))
+    if project.found:
         check_found(folder, trust)
     file = folder / SETTINGS_FILE
     cache = DocumentCache(Path(os.path.normpath(folder / environ.get("RUNNER_STATE_DIR", STATE_FOLDER))))
@@ -79,7 +79,7 @@ def _load(place: Place, environ: Mapping[str, str]) -> Settings:
         raise reading.error(folder)
     settings = Settings(
         project=folder,
-        found=place.found,
+        found=project.found,
         vouched=trust.folders,
         file=file if file.exists() else None,
         environment=environ["RUNNER_ENV"] if over is not None else None,

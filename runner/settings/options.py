@@ -411,7 +411,7 @@ SETTINGS = Section(
         "result_backend": "redis_url",
         "url": "redis_url",
         "prefix": "namespace",
-        "jobs": hint("jobs are declared in files of jobs_dir"),
+        "jobs": hint("declare jobs in the files of jobs_dir"),
         "pythonpath": "python_path",
         "tz": "timezone",
         "concurrency": "worker.concurrency",

@@ -1,1 +1,1 @@
-"""The strict reader of YAML: plain values, and every problem with line and column. Knows the model at most."""
+"""A strict YAML reader that reports every problem with line and column. It imports only the model."""

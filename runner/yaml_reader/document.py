@@ -1,4 +1,4 @@
-"""One YAML file: its value, its problems, and where each key and value stands in it."""
+"""A YAML file: its value, its problems, and the positions of its keys and values."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ MAX_PROBLEMS = 200
 
 
 class Document:
-    """One file: its value, its problems, and where things stand in it."""
+    """A file: its value, its problems, and the positions of its keys and values."""
 
     def __init__(self, file: str, text: str = "") -> None:
         self.file = file
         self.value: Any = None
         self.problems: list[Problem] = []
         self.faulty: list[Path] = []
-        """The paths under which the value is not what the file says; ``()`` if nothing could be read."""
+        """The paths whose values are not as in the file; ``()`` if nothing could be read."""
         self.shallow_lines: dict[Path, int] = {}
-        """Lines, counted from 1, of the keys two deep: known without parsing again."""
+        """The lines, counted from 1, of the keys at depth two, which are known without parsing the file again."""
         self._text = text
         self._lines: list[str] | None = None
         self._root: Position | None = None
@@ -38,7 +38,7 @@ class Document:
 
     @property
     def readable(self) -> bool:
-        """Whether the file had a value at all."""
+        """Whether the file has a value."""
         return () not in self.faulty
 
     def report(
@@ -51,10 +51,10 @@ class Document:
         from_code: bool = False,
         fits: bool = False,
     ) -> None:
-        """Add a problem at ``path``; the model's :class:`~runner.model.option.Report`.
+        """Add a problem at ``path``; this is a :class:`~runner.model.option.Report`.
 
         A value whose text was refused already is not reported again. ``fits``: the value has the right type, so the
-        problem does not name the type that is expected.
+        problem does not name the expected type.
         """
         if not on_key and path in self._refused:
             return
@@ -145,9 +145,9 @@ class Document:
             severity: of the problem.
             from_code: whether it was found by looking at the code that a job runs.
             fits: as in :meth:`report`.
-            replaced: how many characters the replacement that the message suggests takes the place of.
+            replaced: the number of characters to replace with the replacement of the message.
             start: the position of the first of them, if that is not ``index``.
-            corrected: the line as it was probably meant, in place of a replacement.
+            corrected: the line as it was probably meant, instead of a replacement.
         """
         from runner.model.expected import expected_at  # start-up time: most files have no problem
 
@@ -184,7 +184,7 @@ class Document:
         )
 
     def refuse(self, message: str, line: int = 0, index: int = 0, corrected: str = "") -> Document:
-        """Add a problem that leaves nothing to read; ``corrected``: the line as it was probably meant."""
+        """Add a problem after which nothing can be read; ``corrected``: the line as it was probably meant."""
         self.value = None
         self.faulty.append(())
         self.report_at(line, index, (), message, corrected=corrected)
@@ -197,7 +197,7 @@ class Document:
         return source[:index] + source[tag.end() :] if tag is not None else ""
 
     def line_of(self, path: Path) -> int:
-        """Return the line, counted from 1, of the key at ``path``."""
+        """Return the line of the key at ``path``, counted from 1."""
         line = self.shallow_lines.get(path)
         if line is not None:
             return line
@@ -275,7 +275,7 @@ def _common(one: str, other: str) -> int:
 
 
 def source_of(documents: Sequence[Document], path: Path) -> Document:
-    """Return the document that gave the value at ``path``; each document is merged over those before it."""
+    """Return the document with the value at ``path``; each document is merged over those before it."""
     return max(reversed(documents), key=lambda document: _depth(document.value, path))
 
 

@@ -1,4 +1,4 @@
-"""Problems of files: what is wrong, where, and what to do, in one line each."""
+"""Problems of files: what is wrong, where, and what to do."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ Severity = Literal["error", "warning"]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """One fault of a file. ``line`` and ``column`` count from 1.
+    """A problem of a file. ``line`` and ``column`` count from 1.
 
-    A column is a display column, as the GNU Coding Standards have it: a wide character takes two, a
-    combining one none, so that a caret printed under the line stands where it should.
+    ``column`` is a display column as in the GNU Coding Standards: a wide character counts as two, and a combining one
+    as none, so that a caret under the line is at the right position.
     """
 
     file: str
@@ -36,13 +36,13 @@ class Problem:
     path: str
     message: str
     severity: Severity = "error"
-    """A warning deserves a word, but stops nothing."""
+    """A warning is probably a mistake, but no error."""
     source: str = field(default="", compare=False)
-    """The line of the file, without its end; empty where the fault is that of the whole file."""
+    """The line of the file, without its line break; empty if the problem is about the whole file."""
     expected: str = field(default="", compare=False)
-    """What may stand there, from the option's declaration; empty where that is not known."""
+    """A description of the valid values, from the declaration of the option; empty if it is not known."""
     from_code: bool = field(default=False, compare=False)
-    """Whether the fault was found by looking at the code that a job runs."""
+    """Whether the problem was found in the code that a job runs."""
     remedy: str = field(default="", compare=False)
     """What to do, as a phrase; empty if the message does not say."""
     replacement: str = field(default="", compare=False)
@@ -90,7 +90,7 @@ class Problem:
         return corrected if corrected and corrected != self.source.strip() else self.remedy
 
     def as_dict(self) -> dict[str, object]:
-        """Return the problem as a JSON object."""
+        """Return the problem as JSON."""
         return {
             "file": self.file,
             "line": self.line,
@@ -105,7 +105,7 @@ class Problem:
 
 
 def summary(problems: Iterable[Problem]) -> str:
-    """Return the last line of a report: ``2 problems in 1 file``; warnings are not counted."""
+    """Return the last line of a report, such as ``2 problems in 1 file``; warnings are not counted."""
     found = [problem for problem in problems if problem.severity == "error"]
     files = len({problem.file for problem in found})
     return f"{things(len(found), 'problem')} in {things(files, 'file')}" if found else "no problems"
@@ -123,7 +123,7 @@ def show_path(path: Path) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return ``text`` fit for one line of a terminal: control characters escaped, cut where it is very long."""
+    """Return ``text`` for one line of a terminal: control characters are escaped, and a very long text is truncated."""
     if not text.isprintable():
         text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
     return text if len(text) <= _LONGEST_MESSAGE else text[: _LONGEST_MESSAGE - 1] + "…"
@@ -146,5 +146,5 @@ def display_column(line: str, index: int) -> int:
 
 
 def caret(line: str, column: int) -> str:
-    """Return ``line`` and, under it, a caret at display column ``column``; tabs become spaces."""
+    """Return ``line`` and, below it, a caret at display column ``column``; tabs become spaces."""
     return f"{line.expandtabs(_TAB_STOP)}\n{' ' * (column - 1)}^"

@@ -1,8 +1,8 @@
-"""A strict reader of YAML: plain JSON values, every fault with line and column, in one go.
+"""Read YAML strictly: only values of JSON, and all problems at once, with line and column.
 
-It is built on the events of PyYAML's parser (libyaml's, where it was compiled in), so that nothing is
-ever constructed that JSON could not hold, and reading goes on after a fault wherever the text still has
-one meaning. :class:`Document` holds the value, the problems, and where each key and value stands.
+The reader uses the events of PyYAML's parser (of libyaml, if PyYAML was compiled with it). So it never constructs
+values that JSON does not have, and it goes on after a problem wherever the text still has a single meaning.
+:class:`Document` has the value, the problems, and the positions.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ __all__ = ["MAX_BYTES", "Document", "read_bytes", "read_text", "source_of"]
 
 MAX_BYTES = 1024 * 1024
 
-# What YAML allows is the larger set, and takes 3 ms to compile.
+# The set of characters that YAML allows is larger, and would take 3 ms to compile.
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 
 
 def read_bytes(data: bytes, file: str, size: int | None = None) -> Document:
-    """Read the content of a file. Never raises for bad content.
+    """Read the content of a file. Never raises for invalid content.
 
     Args:
-        data: the content, which may be cut anywhere after ``MAX_BYTES``.
-        file: how messages name it.
-        size: of the whole file, if ``data`` may have been cut.
+        data: the content, which may be truncated after ``MAX_BYTES``.
+        file: the name of the file in messages.
+        size: the size of the whole file, if ``data`` may be truncated.
     """
     if len(data) > MAX_BYTES:
         whole = max(len(data), size or 0)
         return Document(file).refuse(
-            advise(f"is {whole:,} bytes long, at most 1 MiB is read", "split it into several files", "; ")
+            advise(f"is {whole:,} bytes long, at most 1 MiB is allowed", "split it into several files", "; ")
         )
     for mark, name in ((b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"), (b"\x00\x00\xfe\xff", "UTF-32")):
         if data.startswith(mark):
@@ -51,7 +51,7 @@ def read_bytes(data: bytes, file: str, size: int | None = None) -> Document:
 
 
 def read_text(text: str, file: str) -> Document:
-    """Read a text, as :func:`read_bytes`."""
+    """Read a text like :func:`read_bytes`."""
     document = Document(file, text)
     match = _FORBIDDEN.search(text)
     if match:

@@ -1,4 +1,4 @@
-"""Tabs where YAML's readers disagree on them."""
+"""Find tabs that not all YAML readers accept."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from runner.yaml_reader.parser import OPEN_PARSER
 
 
 def report_tabs(document: Document, text: str) -> None:
-    """Report tabs that are neither in a text nor in a comment nor at the end of a line."""
+    """Report tabs, except those in texts, in comments, and at the end of a line."""
     spans: list[tuple[int, int]] = []
     parser = OPEN_PARSER(text)
     try:
@@ -41,7 +41,7 @@ def report_tabs(document: Document, text: str) -> None:
             if rest and not rest.startswith("#") and "#" not in text[max(begin, last_end) : at]:
                 document.faulty.append(("",))
                 _report(document, text, number, match.start())
-            break  # one is enough, and what follows it is a comment or the end of the line
+            break  # one problem per line is enough
         begin += len(line)
 
 

@@ -40,13 +40,13 @@ OPTIONS = [
     ("countdown: 5", "runner submit JOB --in 10m, or --at TIME"),
     ("schedule: schedule(run_every=90)", "write {every: 1m30s}"),
     # Plain names
-    ("cmd: ls", "a shell command is kwargs.command"),
+    ("cmd: ls", "for a command, use kwargs.command"),
     ("jitter: 5s", "did you mean schedule.jitter?"),
     ("tz: UTC", "did you mean schedule.timezone?"),
     ("start: 2026-11-24", "did you mean schedule.start?"),
     ("backoff: exponential", "did you mean retry.backoff?"),
     ("notify: ops", "did you mean hooks.failure?"),
-    ("workdir: /srv", "a working folder is kwargs.cwd"),
+    ("workdir: /srv", "for the working folder, use kwargs.cwd"),
     ("singleton: true", "did you mean concurrency?"),
     ("once: true", "runner submit JOB --in 10m, or --at TIME"),
     # APScheduler
@@ -66,7 +66,7 @@ OPTIONS = [
     ("containers: []", "there are no containers"),
     ("startingDeadlineSeconds: 30", "did you mean expires?"),
     # GitHub Actions
-    ("run: echo hello", "a shell script is kwargs.script of task runner.tasks.shell:run"),
+    ("run: echo hello", "for a shell script, use kwargs.script of task runner.tasks.shell:run"),
     ("steps: [{run: echo}]", "use the name of each step as its key, such as load: {…}"),
     ("steps: [{name: build, run: echo}]", "such as build: {…}"),
     ("needs: [build]", "write both as steps of one job"),
@@ -80,11 +80,11 @@ OPTIONS = [
     ("schedule: daily", 'write "@daily"'),
     ("schedule: {cron: '@daily', Persistent: true}", "did you mean catchup?"),
     ("OnFailure: mail", "did you mean hooks.failure?"),
-    ("ExecStart: /bin/true", "a shell command is kwargs.command"),
+    ("ExecStart: /bin/true", "for a command, use kwargs.command"),
     # Dagu
     ("handlerOn: {}", "did you mean hooks?"),
     ("mailOn: {}", "did you mean hooks?"),
-    ("preconditions: []", "check it in the job"),
+    ("preconditions: []", "check the condition in the job itself"),
     ("schedule: {start: 2026-11-24, stop: x, every: 1h}", "set timeout in the job"),
     ("schedule: {cron: '@daily', catchup: true}", "did you mean all?"),
     # supercronic, Go's cron, Quartz, AWS, Jenkins, OpenBSD
@@ -138,7 +138,7 @@ def test_what_users_of_other_tools_write_in_a_job(tmp_path: Path, option: str, h
 
 STEP_OPTIONS = [
     # GitHub Actions
-    ("run: make", "a shell script is kwargs.script of task runner.tasks.shell:run"),
+    ("run: make", "for a shell script, use kwargs.script of task runner.tasks.shell:run"),
     ("uses: actions/checkout@v4", "did you mean task?"),
     ("strategy: {matrix: {os: [a]}}", "write each: {NAME: [one, two], …} for every combination"),
     ("continue-on-error: true", "did you mean may_fail?"),
@@ -151,9 +151,9 @@ STEP_OPTIONS = [
     ("with: {path: x}", "write kwargs for a task, params for a job"),
     # Dagu
     ("depends: [other]", "did you mean needs?"),
-    ("command: make", "a shell command is kwargs.command of task runner.tasks.shell:run"),
+    ("command: make", "for a command, use kwargs.command of task runner.tasks.shell:run"),
     ("continueOn: {failure: true}", "did you mean may_fail?"),
-    ("parallel: {items: [a]}", "write each for the items, and at_once for how many may be under way"),
+    ("parallel: {items: [a]}", "write each for the items, and at_once for their number at the same time"),
     ("preconditions: []", "did you mean if?"),
     ("output: FILES", "a task's return value is its result: ${steps.NAME.result}"),
     ("repeatPolicy: {repeat: true}", "a flow has no loops"),
@@ -174,10 +174,10 @@ STEP_OPTIONS = [
     ("parallelism: 4", "did you mean at_once?"),
     ("name: load", "the name of a step is the key above its options"),
     # Celery
-    ("link: other", "the next step names this one under needs"),
+    ("link: other", "name this step under needs of the next one"),
     ("link_error: other", "write a step with needs, and when: failed"),
-    ("schedule: '@daily'", "it is an option of the job, not of a step: write it beside steps"),
-    ("hooks: {}", "it is an option of the job, not of a step: write it beside steps"),
+    ("schedule: '@daily'", "it is an option of the job, not of a step, write it beside steps"),
+    ("hooks: {}", "it is an option of the job, not of a step, write it beside steps"),
 ]
 
 
@@ -218,8 +218,8 @@ def test_a_tuple_among_the_arguments_is_told(tmp_path: Path, args: str, pair: st
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
-        ("steps: [{run: echo}]", "steps belong to a job"),
-        ("apiVersion: batch/v1", "a file has jobs"),
+        ("steps: [{run: echo}]", "write steps in a job"),
+        ("apiVersion: batch/v1", "write jobs: with the names and options of jobs"),
         ("beat_schedule: {}", "did you mean jobs?"),
         ("'on': push", "use schedule in the job"),
         ("schedule: '@daily'", "did you mean jobs?"),
@@ -228,9 +228,9 @@ def test_a_tuple_among_the_arguments_is_told(tmp_path: Path, args: str, pair: st
         ("handlerOn: {}", "use hooks in the job"),
         ("job_defaults: {}", "did you mean defaults?"),
         ("pipeline: {}", "did you mean jobs?"),
-        ("run: echo", "a file has jobs"),
+        ("run: echo", "write jobs: with the names and options of jobs"),
         ("timezone: UTC", "it belongs in runner.yaml"),
-        ("Timer: {OnCalendar: daily}", "a file has jobs"),
+        ("Timer: {OnCalendar: daily}", "write jobs: with the names and options of jobs"),
     ],
 )
 def test_what_users_of_other_tools_write_at_the_top(tmp_path: Path, text: str, hint: str) -> None:
@@ -274,9 +274,9 @@ def test_each_hint_names_an_option_that_there_is(aliases: dict[str, str], cls: t
     ("setting", "hint"),
     [
         ("timezone: localtime", "is not the same on every host"),
-        ("beat_schedule: {}", "jobs are declared in files of jobs_dir"),
-        ("steps: []", "jobs are declared in files of jobs_dir"),
-        ("include: [a]", "a job names its function"),
+        ("beat_schedule: {}", "declare jobs in the files of jobs_dir"),
+        ("steps: []", "declare jobs in the files of jobs_dir"),
+        ("include: [a]", "name the function in a job"),
         ("task_time_limit: 30", "did you mean defaults.timeout?"),
         ("env: {A: b}", "did you mean defaults.env?"),
         ("retry: {}", "did you mean defaults.retry?"),
