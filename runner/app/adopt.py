@@ -1,4 +1,4 @@
-"""Messages of plain Celery clients: adopted as runs, under the id that the client gave."""
+"""Adopt messages of plain Celery clients as runs, with the ids that the clients gave."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = get_logger(__name__)
 
 
 def adopt(app: RunnerApp, job: JobSpec, message: PlainMessage) -> None:
-    """Submit a run for a message without our mark, or record why that is refused.
+    """Submit a run for a plain client's message, or record the refusal.
 
     The run gets the client's id, so that the client's ``AsyncResult`` follows it.
     """
@@ -40,11 +40,11 @@ def adopt(app: RunnerApp, job: JobSpec, message: PlainMessage) -> None:
 
 
 _LINKS = {"callbacks": "link", "errbacks": "link_error", "chain": "chain", "chord": "chord"}
-"""The names of links in a message, and as options."""
+"""The names of links in messages, and as options."""
 
 
 def _read_body(message: PlainMessage) -> tuple[Words, Words]:
-    """Return the keyword arguments and the links; ``read_envelope`` has checked their types."""
+    """Return the keyword arguments and the links, whose types ``read_envelope`` has checked."""
     args, kwargs, embed = message.decode()
     if args:
         raise InvalidParams("positional arguments are not accepted", hint="send keyword arguments")

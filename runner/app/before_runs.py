@@ -20,7 +20,7 @@ def worker_complaints(job: JobSpec, settings: Settings, environ: Mapping[str, st
 
 
 def host_complaints(job: JobSpec, settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
-    """Yield the reasons why the job would fail on this host, whatever variables its worker has."""
+    """Yield the reasons why the job would fail on this host, whatever environment its worker has."""
     yield from _env_file(job, settings)
     yield from command_faults(job, settings.project, environ)
     if job.watch is not None:

@@ -1,7 +1,7 @@
-"""Translate the options of Celery's submissions: each is obeyed, or refused by name.
+"""Translate the options of Celery submissions: each is supported, or refused by name.
 
-Both doors of Celery go through :func:`read_options`: the generated app (``send_task``, ``apply_async``, ``delay``,
-signatures) and the messages of plain clients. ``docs/how-to/celery-clients.md`` has the table.
+Both ways to submit through Celery use :func:`read_options`: the generated app (``send_task``, ``apply_async``,
+``delay``, signatures) and the messages of plain clients. ``docs/how-to/celery-clients.md`` has the table.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ REFUSED: Mapping[str, str] = {
     "replaced_task_nesting": "a run begins with its first attempt",
     "stamped_headers": "a job sees its params only",
 }
-"""Options that are refused unless they ask for nothing, and what to do instead."""
+"""Options that are refused unless they have a neutral value, with the alternatives."""
 
 OBEYED = frozenset(
     {
@@ -73,7 +73,7 @@ OBEYED = frozenset(
         "parent_id",
     }
 )
-"""Options that do what Celery's documentation says."""
+"""Options that work as Celery documents them."""
 
 _NOTHING_ASKED: Mapping[str, tuple[Any, ...]] = {
     "serializer": ("json", "application/json"),
@@ -100,18 +100,18 @@ _TRACING = (
     "x-cloud-trace-context",
     "x-ot-span-context",
 )
-"""What the names of headers begin with that tracing tools add to every submission of a program."""
+"""The prefixes of headers that tracing tools add to every submission."""
 
 
 def read_options(job: JobSpec, asked: Mapping[str, Any]) -> SubmitOptions:
     """Translate the options of a Celery call.
 
     Args:
-        job: what is submitted.
-        asked: options by Celery's names, those of :data:`OBEYED` and others.
+        job: the job to submit.
+        asked: options by Celery's names.
 
     Raises:
-        UsageError: an option is not supported, named with its remedy, or has a value that no run can have.
+        UsageError: an option is not supported or has an invalid value; the message has the alternative.
     """
     unsupported = [name for name, value in asked.items() if name not in OBEYED and _asks(job, name, value)]
     if unsupported:
@@ -128,7 +128,7 @@ def read_options(job: JobSpec, asked: Mapping[str, Any]) -> SubmitOptions:
 
 
 def _asks(job: JobSpec, name: str, value: Any) -> bool:
-    """Whether an option asks for anything that would be missed."""
+    """Return whether an option has another value than the neutral one."""
     if (
         value is None
         or (value is False and name != "retry")
@@ -146,7 +146,7 @@ def _asks(job: JobSpec, name: str, value: Any) -> bool:
 
 
 def is_tracing_header(name: object, value: object = None) -> bool:
-    """Whether a message header is one that tracing tools add; Sentry nests its own under ``headers``."""
+    """Return whether tracing tools add a message header; Sentry nests its headers under ``headers``."""
     if name == "headers":
         return _is_tracing(value)
     return isinstance(name, str) and name.lower().startswith(_TRACING)
@@ -162,7 +162,7 @@ _CELERY = Interface("python", renamed=(("delay", "countdown"), ("at", "eta")))
 def _obey(asked: Mapping[str, Any]) -> SubmitOptions:
     countdown, eta, expires = (asked.get(name) for name in ("countdown", "eta", "expires"))
     if isinstance(countdown, int | float) and countdown < 0:
-        countdown = 0  # as Celery has it: a time that has passed means now
+        countdown = 0  # as in Celery, a time in the past means now
     queue = asked.get("queue")
     given = {
         "delay": countdown,
@@ -175,18 +175,18 @@ def _obey(asked: Mapping[str, Any]) -> SubmitOptions:
     )
     if expires is None:
         return options
-    # A number that is none, or that has passed, is the submitter's mistake, and refused as such.
+    # An invalid number or a past time is a mistake of the submitter.
     left = _read_expires(expires) if isinstance(expires, int | float) else _until(expires)
     if options.delay is not None:
         left -= options.delay
     elif options.at is not None:
         left -= max(0.0, options.at - time.time())
-    # What expired before it could start ends in REVOKED, expired, as soon as anybody looks.
+    # A run that expires before it can start ends in REVOKED, expired, at the next check.
     return replace(options, expires=_read_expires(left)) if left >= _SHORTEST else replace(options, expired=True)
 
 
 _SHORTEST = 0.001
-"""Seconds, the resolution of the ledger. Within less, an idle taker could start the run."""
+"""The resolution of the ledger (seconds). Within less, an idle taker could start the run."""
 
 
 def _read_expires(seconds: float) -> float:
@@ -194,23 +194,23 @@ def _read_expires(seconds: float) -> float:
 
 
 def _until(expires: Any) -> float:
-    """Return the seconds until a time; to Celery ``expires`` counts from now, and to us from the start."""
+    """Return the seconds until a time; ``expires`` counts from now in Celery, and from the start in the runner."""
     if not isinstance(expires, str | datetime):
         raise UsageError(f"expires is {expires!r}, which is neither a time nor a number of seconds")
     return (read_time("expires", expires) - datetime.now(UTC)).total_seconds()
 
 
 def read_time(name: str, value: Any) -> datetime:
-    """Return the time of a ``datetime`` or an ISO 8601 text; one without an offset is UTC, as for Celery.
+    """Return the time of a ``datetime`` or an ISO 8601 text; without an offset, it is UTC, as in Celery.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: the value is neither.
     """
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else value
         if isinstance(moment, datetime):
             aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-            aware.timestamp()  # at the ends of the calendar there is none
+            aware.timestamp()  # at the ends of the calendar, the time may not exist
             return aware
     except (ValueError, OverflowError):
         pass

@@ -1,4 +1,4 @@
-"""Types of the parts of Celery and Kombu that are used here; they have none. ``Any`` ends in this module."""
+"""Types for the parts of Celery and Kombu that are used here, because they have none. ``Any`` ends in this module."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any, Protocol
 from runner.model.job import JobSpec
 
 Words = dict[str, Any]
-"""An object of JSON: what processes of a worker tell each other, and answers of remote control."""
+"""A JSON object: messages between processes of a worker, and answers of remote control."""
 
 Tracer = Callable[[str, tuple[()], Words, Words], tuple[Any, Any, float, str]]
-"""Celery's, of one task: takes the run's id, arguments, and request; returns result, info, seconds, and words."""
+"""Celery's tracer of a task: takes the run's id, arguments, and request; returns result, info, seconds, and text."""
 
 
 class DeclaredTask(Protocol):
@@ -65,7 +65,7 @@ class PlainMessage(Protocol):
 
 
 class Message(PlainMessage, Protocol):
-    """The same as Kombu has it on Redis."""
+    """Kombu's message on Redis."""
 
     body: object
     delivery_tag: str

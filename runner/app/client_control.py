@@ -1,4 +1,4 @@
-"""``app.control`` of the generated app: revoking goes through the ledger, so that it holds without any worker."""
+"""``app.control`` of the generated app: revocations go to the ledger, so they work without a worker."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TO_THE_LEDGER = ("revoke", "terminate")
 
 
 class JobControl(Control):
-    """Celery's remote control, with the ledger's revocation in place of a broadcast."""
+    """Celery's remote control, which revokes in the ledger instead of by a broadcast."""
 
     def revoke(
         self,
@@ -27,17 +27,17 @@ class JobControl(Control):
         signal: str | int | None = None,
         **_: object,
     ) -> None:
-        """Revoke a run, or each of several.
+        """Revoke one or several runs.
 
         Args:
-            task_id: one id or several.
-            destination: refused, since a run is revoked for all workers.
-            terminate: also end what a worker performs.
-            signal: what ``terminate`` sends first: a name or a number, TERM by default.
+            task_id: one id, or several.
+            destination: refused, because a revocation is for all workers.
+            terminate: also end an active run.
+            signal: the first signal of ``terminate``: a name or a number, TERM by default.
 
         Raises:
-            UnknownRun: there is no such run; those named before it are revoked.
-            UsageError: the signal is none that a run can be sent, or a destination is given.
+            UnknownRun: a run does not exist; the runs before it are revoked.
+            UsageError: the signal is invalid, or a destination is given.
         """
         if destination:
             raise UsageError("a run is revoked for all workers", hint="leave destination out")
@@ -49,7 +49,7 @@ class JobControl(Control):
     def terminate(
         self, task_id: str | Iterable[str], destination: object = None, signal: str | int | None = None, **_: object
     ) -> None:
-        """Revoke runs, and end those that a worker performs; as :meth:`revoke`."""
+        """Revoke runs and end active ones; see :meth:`revoke`."""
         self.revoke(task_id, destination=destination, terminate=True, signal=signal)
 
     @property
@@ -75,7 +75,7 @@ class JobControl(Control):
         """Send a command to the workers; ``revoke`` and ``terminate`` go to the ledger (``celery control revoke``).
 
         Raises:
-            Refused: the workers would refuse it, and whoever asks for no answer (Flower) would take it for done.
+            Refused: workers would refuse it, and a caller that wants no answer (Flower) would think that it worked.
         """
         if command not in _TO_THE_LEDGER:
             if command not in LOOKING | ASKED_IN_PASSING and not options.get("reply") and self._is_safe:

@@ -1,4 +1,4 @@
-"""The commands of Celery's remote control that a worker obeys and a client may send."""
+"""The commands of Celery's remote control that workers accept and clients may send."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ LOOKING = frozenset(
         "terminate",
     }
 )
-"""The commands of ``worker.remote_control: safe``: they look, or act on the ledger alone."""
+"""The commands of ``worker.remote_control: safe``, which are read-only or change only the ledger."""
 
 ASKED_IN_PASSING = frozenset({"enable_events", "disable_events", "heartbeat", "hello"})
-"""Commands that tools send again and again without being asked to: refused as all others, and not worth an error."""
+"""Commands that tools send regularly by themselves: refused like others, but without an error."""
 
 
 def refusal(command: str) -> str:

@@ -1,6 +1,6 @@
-"""Tasks of Django's task framework as targets of jobs: the function behind one, with the context that it may take.
+"""Support tasks of Django's task framework as targets of jobs.
 
-Nothing here imports Django: whoever made such a task has done so.
+This module does not import Django, which the code with the task has imported.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from celery import current_task
 from runner.current import current_run
 
 _HOMES = ("django.tasks.base", "django_tasks.base")
-"""The modules that define tasks: that of Django 6, and that of the package ``django-tasks``."""
+"""The modules that define tasks: in Django 6, and in the package ``django-tasks``."""
 
 
 def function_of(target: Any) -> Any:
-    """Return the function to call for a task of Django; anything else is returned unchanged."""
+    """Return the function to call for a Django task; other values are returned unchanged."""
     for home in _HOMES:
         module = sys.modules.get(home)
         kind = getattr(module, "Task", None)
@@ -31,7 +31,7 @@ def function_of(target: Any) -> Any:
 
 
 def _with_context(task: Any, module: Any) -> Callable[..., Any]:
-    """Return the function of a task that takes a context, as one that takes its other arguments alone."""
+    """Return the function of a task with a context argument, as a function without this argument."""
     function = task.func
 
     @wraps(function)
@@ -59,7 +59,7 @@ def _context(task: Any, module: Any, args: tuple[Any, ...], kwargs: dict[str, An
         kwargs=kwargs,
         backend=task.backend,
         errors=[],
-        # As many as attempts: that is how a task learns the number of its attempt.
+        # As many as attempts, because a task reads the number of its attempt from here.
         worker_ids=[worker] * run.attempt,
     )
     return module.TaskContext(task_result=result)

@@ -1,4 +1,4 @@
-"""The variables of ``env_file:``, read in the worker at the start of each attempt."""
+"""Read the variables of ``env_file:``, in the worker at the start of each attempt."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from runner.host.users import NoHome, expand_home
 from runner.model.job import JobSpec
 
 LARGEST = 256 * 1024
-"""Bytes of a file of variables."""
+"""The maximum size of the file (bytes)."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _MOST_FAULTS = 5
-"""Lines with a fault that a message names."""
+"""The maximum number of invalid lines that a message names."""
 
 
 class Malformed(MissingSecret):
@@ -30,7 +30,7 @@ class Malformed(MissingSecret):
 def read_env_file(job: JobSpec, project: Path, trust: Trust) -> dict[str, str]:
     """Return the variables of the job's ``env_file``; none if it has no such file.
 
-    ``${NAME}`` in a value stands for a variable of the same file, or else of the worker.
+    ``${NAME}`` in a value is a variable of the same file, or else of the worker.
 
     Raises:
         MissingSecret: the file cannot be read, is not trusted, or is malformed.
@@ -83,7 +83,7 @@ def _values(text: str) -> dict[str, str]:
 
 
 def _faults(text: str) -> Iterator[str]:
-    """Yield the faults without any value, since the file may hold a password."""
+    """Yield the problems without any values, because the file may contain passwords."""
     # start-up time: as above
     from dotenv.parser import parse_stream
 

@@ -1,4 +1,4 @@
-"""Generates the Celery app of a project: a task for each job and each task step, and the settings of the runner."""
+"""Generate the Celery app of a project: a task for each job and each task step, and the runner's settings."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from runner.settings.redis_url import secrets_of
 log = get_logger(__name__)
 
 CATALOG_SECONDS = 1.0
-"""How old the jobs may be that a client submits by: a change of YAML counts after this time, a new job at once."""
+"""The maximum age of a client's catalog (seconds): changed YAML is used after this time, and a new job at once."""
 
 
 class RunnerApp(Celery):
@@ -53,9 +53,9 @@ class RunnerApp(Celery):
     catalog: Catalog
     job_names: frozenset[str]
     project_app: object = None
-    """The Celery app that the project's own code made, if it did."""
+    """The Celery app that the project's code created, if any."""
     in_worker: bool = False
-    """Whether a worker runs this app: it follows the files of jobs by itself, and says which catalog is in force."""
+    """Whether a worker runs this app: a worker follows the job files by itself and sets the catalog."""
     _variables: frozenset[str] = frozenset()
     _variables_of: Catalog | None = None
     _submitted_from: Catalog | None = None
@@ -63,22 +63,22 @@ class RunnerApp(Celery):
     _files_mutex: threading.Lock
 
     def fix_secret_variables(self, names: frozenset[str]) -> None:
-        """Set the names of the variables that hold secrets; a taker's process gets them from its parent."""
+        """Set the names of the variables with secrets; a taker process gets them from its parent."""
         self._variables, self._variables_of = names, self.catalog
 
     @cached_property
     def AsyncResult(self) -> Any:  # noqa: N802 - Celery's name
-        """The result class of this app."""
+        """Return the result class of this app."""
         return self.subclass_with_self("runner.app.job_result:JobResult", name="AsyncResult")
 
     @cached_property
     def Worker(self) -> Any:  # noqa: N802 - Celery's name
-        """The worker program of this app."""
+        """Return the worker program of this app."""
         return self.subclass_with_self("runner.worker.job_worker:JobWorker", name="Worker", reverse="Worker")
 
     @property
     def secret_variables(self) -> frozenset[str]:
-        """The variables of this worker that hold secrets of any job."""
+        """Return the variables of this worker with secrets of any job."""
         if self._variables_of is not self.catalog:
             self._variables = secret_variables(self.catalog.with_secrets())
             self._variables_of = self.catalog
@@ -86,7 +86,7 @@ class RunnerApp(Celery):
 
     @cached_property
     def own_secrets(self) -> tuple[str, ...]:
-        """The runner's own secrets, which no run may show: addresses and passwords of its servers and its archive."""
+        """Return the runner's own secrets, which no run may show: URLs and passwords of its servers and its archive."""
         settings = self.runner_settings
         archive = settings.archive_url
         return (
@@ -96,11 +96,11 @@ class RunnerApp(Celery):
         )
 
     def open_ledger(self) -> Ledger:
-        """Return a ledger with a connection of its own."""
+        """Return a ledger with its own connection."""
         return open_ledger(self.runner_settings, in_worker=self.in_worker)
 
     def open_shared_ledger(self) -> Ledger:
-        """Return a ledger for several threads, with one connection while none of them sends a command."""
+        """Return a ledger for several threads, with only one idle connection."""
         ledger = Ledger(connect(self.runner_settings, sparing=True), self.runner_settings)
         return with_courier(ledger, LeavingCourier)
 
@@ -109,7 +109,7 @@ class RunnerApp(Celery):
         return cls(self, resolve_url(self.runner_settings), self.open_ledger, self.find_archived)
 
     def find_archived(self, run_id: str) -> Run | None:
-        """Return a run that the archive has; None if it has not, or cannot be reached."""
+        """Return an archived run; None if it is not archived or the archive cannot be reached."""
         return next(iter(self._behind.ask(lambda reader: reader.read([run_id])) or ()), None)
 
     @cached_property
@@ -117,7 +117,7 @@ class RunnerApp(Celery):
         return Behind(self.runner_settings)
 
     def job_task(self, name: str) -> DeclaredTask | None:
-        """Return the task of a job; None if no sound job has that name."""
+        """Return the task of a job; None if there is no valid job with that name."""
         return self._tasks.get(name) if name in self.job_names else None
 
     def put_jobs(self, jobs: Iterable[JobSpec]) -> None:
@@ -130,7 +130,7 @@ class RunnerApp(Celery):
         self.job_names |= names
 
     def remove_jobs(self, names: Collection[str]) -> None:
-        """Remove the jobs of these names."""
+        """Remove the jobs with these names."""
         for name in names:
             self._tasks.pop(name, None)
         self.job_names -= set(names)
@@ -146,13 +146,13 @@ class RunnerApp(Celery):
     ) -> Any:
         """Submit a run of job ``name``; return its ``AsyncResult``.
 
-        ``docs/how-to/celery-clients.md`` lists the options; each is obeyed, or refused by its name.
+        ``docs/how-to/celery-clients.md`` lists the options; each is supported, or refused by name.
 
         Raises:
             UnknownJob: ``name`` is not a valid job.
-            InvalidParams: ``kwargs`` do not fit its params, or there are positional arguments.
-            UsageError: an option is not supported, or has a value that no run can have.
-            JobDisabled: the job says ``enabled: false``.
+            InvalidParams: ``kwargs`` do not match its params, or there are positional arguments.
+            UsageError: an option is not supported or has an invalid value.
+            JobDisabled: the job has ``enabled: false``.
             Unavailable: Redis did not answer; the message names the run, which may have been recorded.
         """
         options |= dict(
@@ -173,7 +173,7 @@ class RunnerApp(Celery):
     def submission_of(
         self, name: str, args: Iterable[Any] | None, kwargs: dict[str, Any] | None, options: dict[str, Any]
     ) -> Submission:
-        """Return the submission that a Celery call asks for. Raises like :meth:`send_task`."""
+        """Return the submission for a Celery call. Raises the same errors as :meth:`send_task`."""
         job = self.job_of(name)
         if args:
             raise InvalidParams(f"job {name} takes keyword arguments only", hint="pass params as kwargs")
@@ -191,10 +191,10 @@ class RunnerApp(Celery):
         )
 
     def job_of(self, name: str) -> JobSpec:
-        """Return a job to submit, as its file says now. Whoever submits may live longer than a spec.
+        """Return a job to submit, reloading its file if necessary: a client may live longer than a spec.
 
         Raises:
-            UnknownJob: there is no sound job of that name.
+            UnknownJob: there is no valid job with that name.
         """
         with self._files_mutex:
             catalog = self._submitted_from or self.catalog
@@ -206,7 +206,7 @@ class RunnerApp(Celery):
             return (self._submitted_from or self.catalog).get(name)
 
     def _take(self, found: Catalog) -> None:
-        """Submit by another catalog from now on. A worker follows its files by itself, and runs by its own."""
+        """Use another catalog for submissions from now on. A worker keeps its own catalog."""
         self._submitted_from = found
         if self.in_worker:
             return
@@ -222,7 +222,7 @@ class RunnerApp(Celery):
 def create_app(settings: Settings, catalog: Catalog) -> RunnerApp:
     """Return the Celery app of a project.
 
-    Nothing is imported on behalf of a job and nothing is connected until a worker starts.
+    No code of a job is imported, and no connection is opened, until a worker starts.
     """
     extend_path(settings)
     app = RunnerApp(
@@ -245,8 +245,7 @@ def create_app(settings: Settings, catalog: Catalog) -> RunnerApp:
 def extend_path(settings: Settings) -> None:
     """Put ``python_path`` in front of ``sys.path``.
 
-    Also where a folder is there already: Celery's command line adds the working folder for a while, and takes
-    it away again.
+    This also moves folders that are there already: Celery's command line adds the working folder temporarily.
     """
     for folder in reversed(settings.python_path):
         sys.path.insert(0, str(folder))
@@ -276,7 +275,7 @@ def _of_rabbitmq(url: str) -> dict[str, Any]:
         "broker_url": ";".join(each.url for each in addresses),
         "broker_transport_options": options_for(addresses),
         "broker_heartbeat": 30,
-        # The queue of a lost connection may be locked until RabbitMQ has noticed its loss.
+        # The queue of a lost connection may be locked until RabbitMQ notices the loss.
         "broker_channel_error_retry": True,
         "worker_detect_quorum_queues": False,
         "worker_consumer": "runner.worker.amqp_consumer:AmqpConsumer",

@@ -1,4 +1,4 @@
-"""``AsyncResult`` of the generated app: says that a result is gone instead of returning None."""
+"""``AsyncResult`` of the generated app, which raises an error for an expired result instead of returning None."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ class JobResult(AsyncResult):
     """The result of a run.
 
     Raises:
-        UsageError: no run can have the id.
+        UsageError: the id is invalid.
     """
 
     def __init__(self, id: object, *args: object, **kwargs: object) -> None:
         super().__init__(require_run_id(id), *args, **kwargs)
 
     def get(self, *args: object, **kwargs: object) -> Any:
-        """Wait for the result and return it; raise what the job raised.
+        """Wait for the result and return it; raise the exception of the job.
 
         Raises:
-            UnknownRun: there is no such run.
-            ResultExpired: it ended, and its result is gone.
+            UnknownRun: the run does not exist.
+            ResultExpired: the run has ended, and its result is gone.
         """
         if self._cache:
-            # Celery answers from here alone once the state is known to be final.
+            # Celery uses only this once the state is known to be final.
             refuse_expired(self._cache)
         return super().get(*args, **kwargs)
 
@@ -41,17 +41,17 @@ class JobResult(AsyncResult):
         wait: bool = False,
         timeout: float | None = None,
     ) -> None:
-        """Revoke the run in the ledger, which holds whether or not a worker is there to hear of it.
+        """Revoke the run in the ledger, which works without a worker.
 
         Args:
             connection: not used.
-            terminate: also end the run if a worker performs it.
-            signal: what ``terminate`` sends first; TERM by default.
-            wait: no worker need confirm it: once this returns, the revocation is recorded.
+            terminate: also end the run if it is active.
+            signal: the first signal of ``terminate``; TERM by default.
+            wait: not needed: the revocation is recorded when this returns.
             timeout: not used.
 
         Raises:
-            UnknownRun: there is no such run.
+            UnknownRun: the run does not exist.
         """
         self.app.control.revoke(self.id, terminate=terminate, signal=signal)
 

@@ -1,8 +1,8 @@
-"""The Celery app that the project's own code made: what is current while that code runs.
+"""Make the project's own Celery app current while code of the project runs.
 
-A team that has Celery already writes ``other_task.delay()`` in its functions, and means its own worker. In a worker of
-the runner the generated app is the current one, and knows no task but the declared jobs; so it steps aside wherever
-code of the project runs: ``setup``, imports, and the jobs themselves.
+A team with Celery writes ``other_task.delay()`` in its functions, and means its own worker. In a worker of the runner,
+the generated app is current and knows only the declared jobs. So the project's app is made current while code of the
+project runs: ``setup``, imports, and the jobs.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from celery import _state
 
 
 class project_app_current:  # noqa: N801 - it is used as a function
-    """Make the project's app the current and the default one for the time of the ``with``, if there is one.
+    """Make the project's app, if there is one, the current and default one in the block.
 
-    One that comes to be meanwhile, and makes itself the current one as Celery apps do, is the project's from then on.
+    An app that is created in the block, and makes itself current as Celery apps do, is the project's app from then on.
 
     Args:
-        app: the generated one, which is current again afterwards.
+        app: the generated app, which is current again afterwards.
     """
 
     def __init__(self, app: Any) -> None:

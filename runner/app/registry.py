@@ -1,4 +1,4 @@
-"""The tasks of a worker: one for each job, made anew when the job changes."""
+"""The tasks of a worker: one for each job, replaced when the job changes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from runner.model.job import JobSpec
 
 
 def make_task(app: Any, job: JobSpec) -> DeclaredTask:
-    """Register a job under its own name; a former task of that name goes on with what it runs.
+    """Register a job under its name; active runs of a former task go on.
 
     Args:
         app: the app.
-        job: its spec.
+        job: the spec of the job.
     """
     base = app.Task
     task: Any = type(
@@ -29,7 +29,7 @@ def make_task(app: Any, job: JobSpec) -> DeclaredTask:
             "app": app,
         },
     )()
-    # As `register_task` does, which warns of a name that is there already: here that is a change, not a mistake.
+    # Like `register_task`, which would warn about an existing name; here that is a change and not a mistake.
     app.tasks[job.name] = task
     task.bind(app)
     declared: DeclaredTask = task

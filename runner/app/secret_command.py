@@ -1,4 +1,4 @@
-"""Secrets that a command writes to its standard output: ``exec:op read op://vault/db``."""
+"""Read secrets from the standard output of commands: ``exec:op read op://vault/db``."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from pathlib import Path
 from runner.process import group as process_group
 
 COMMAND_SECONDS = 30.0
-"""How long a command may take; its process group is killed after that."""
+"""The timeout of a command (seconds); its process group is killed after that."""
 
 LARGEST = 64 * 1024
-"""Bytes that a command may write to its standard output."""
+"""The maximum size of a command's standard output (bytes)."""
 
 STDERR_BYTES = 2048
-"""How much of the end of its standard error becomes part of a message."""
+"""The size of the end of its standard error in a message (bytes)."""
 
 POLL_SECONDS = 0.02
 
 
 class CommandFailed(Exception):
-    """A command gave no secret. ``said``: what it wrote to standard output, to be masked in the message."""
+    """A command did not produce a secret. ``said``: its standard output, to be masked in the message."""
 
     def __init__(self, message: str, said: str = "") -> None:
         super().__init__(message)
@@ -36,7 +36,7 @@ class CommandFailed(Exception):
 
 
 def command_fault(command: str, project: Path, environ: Mapping[str, str]) -> str | None:
-    """Return the reason why a command cannot be started on this host, or None. Nothing is started."""
+    """Return the reason why a command cannot be started on this host, or None, without starting it."""
     program = shlex.split(command)[0]
     place = str(project / program) if "/" in program else program
     if shutil.which(place, path=environ.get("PATH", os.defpath)) is None:
@@ -47,11 +47,11 @@ def command_fault(command: str, project: Path, environ: Mapping[str, str]) -> st
 def read_from_command(command: str, project: Path, environ: Mapping[str, str], seconds: float = COMMAND_SECONDS) -> str:
     """Run a command without a shell, in the project, and return its output without the line end.
 
-    Its process group ends with it, and with this process.
+    Its process group ends with the command and with this process.
 
     Raises:
         CommandFailed: it cannot be started, fails, takes too long, or writes nothing, NUL, or more than 64 KiB.
-        Whatever a signal handler raises meanwhile, once the group is gone.
+        BaseException: an exception of a signal handler, once the group is gone.
     """
     argv = shlex.split(command)
     program = argv[0]
@@ -80,7 +80,7 @@ def read_from_command(command: str, project: Path, environ: Mapping[str, str], s
 
 
 class _Command:
-    """A command that runs in a session and process group of its own."""
+    """A command in its own session and process group."""
 
     def __init__(self, argv: Sequence[str], project: Path, environ: Mapping[str, str]) -> None:
         self.overfull = False
@@ -107,7 +107,7 @@ class _Command:
         status = None
         try:
             deadline = time.monotonic() + seconds
-            # Not until the streams end: a daemon that the command has left may keep them open.
+            # Do not wait for the end of the streams: a daemon of the command may keep them open.
             while (status := self._status()) is None and not self.overfull and time.monotonic() < deadline:
                 self._read(POLL_SECONDS)
             while not self.overfull and self._read(0):
@@ -141,7 +141,7 @@ class _Command:
         return some
 
     def _status(self) -> int | None:
-        """Return the exit status once the command has ended. It is not reaped, so that its number stays its own."""
+        """Return the exit status once the command has ended. It is not reaped, so that its id is not reused."""
         if not hasattr(os, "waitid"):
             return self._process.poll()
         try:

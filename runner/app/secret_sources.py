@@ -1,4 +1,4 @@
-"""Where the secrets of a job come from: looked up in the worker at the start of each attempt."""
+"""Look up the secrets of a job, in the worker at the start of each attempt."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from runner.model.masking import SHORTEST, Masker
 
 COMMAND = "exec:"
 LARGEST = 64 * 1024
-"""Bytes of a file that holds a secret; Linux takes no environment variable of more than twice that."""
+"""The maximum size of a file with a secret (bytes); Linux limits environment variables to twice that."""
 
 
 class MissingSecret(Exception):
-    """A secret of a job, or a variable that ``${env.NAME}`` names, is not there."""
+    """A secret of a job, or the variable of an ``${env.NAME}``, is missing."""
 
 
 def look_up_secrets(job: JobSpec, project: Path, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the values of the secrets of ``job``, by the variable that each becomes.
+    """Return the values of the secrets of ``job``, by environment variable.
 
     Raises:
-        MissingSecret: with all that are missing, empty, or come from a file that others may write.
+        MissingSecret: secrets are missing, empty, or from a file that others may write; the message lists all.
     """
     found: dict[str, str] = {}
     faults: list[str] = []
@@ -45,7 +45,7 @@ def look_up_secrets(job: JobSpec, project: Path, environ: Mapping[str, str]) -> 
             faults.append(f"{name}: {failed}")
             said += failed.said.splitlines()
     if faults:
-        # A command may repeat on its standard error what it was given, or would have given.
+        # A command may repeat secrets on its standard error.
         raise MissingSecret(Masker([*found.values(), *said]).text("; ".join(faults)))
     return found
 
@@ -92,12 +92,12 @@ def _read(path: Path) -> str:
         raise MissingSecret(f"{path} has more than {LARGEST // 1024} KiB, too much for an environment variable")
     if b"\0" in data:
         raise MissingSecret(f"{path} holds NUL, which no environment variable can")
-    # An editor ends the last line; a password does not.
+    # Editors add a line end, which is not part of the password.
     return data.decode("utf-8", "surrogateescape").rstrip("\r\n")
 
 
 def secret_variables(jobs: Iterable[JobSpec]) -> frozenset[str]:
-    """Return the variables that ``env:NAME`` of any job names: every run finds them in its worker's environment."""
+    """Return the variables in ``env:NAME`` of any job: every run can read them in its worker's environment."""
     return frozenset(source[4:] for job in jobs for source in job.secrets.values() if source.startswith("env:"))
 
 
@@ -118,7 +118,7 @@ def complaints(job: JobSpec, project: Path, environ: Mapping[str, str]) -> Itera
     faults = list(command_faults(job, project, environ))
     for name, source in job.secrets.items():
         if source.startswith(COMMAND):
-            continue  # nothing is started before a run needs it
+            continue  # commands are started only for runs
         try:
             found[name] = look_up(source, project, environ)
         except MissingSecret as missing:

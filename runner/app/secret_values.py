@@ -1,4 +1,4 @@
-"""Takes the secrets of a run out of whatever it shows."""
+"""Mask the secrets of a run in its results and exceptions."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from runner.model.masking import MASK, Masker
 from runner.model.storable import names_of
 
 MOST_NOTES = 10_000
-"""Notes of an exception that are searched for secrets."""
+"""The maximum number of notes of an exception that are searched for secrets."""
 
 
 def mask_result(masker: Masker, value: Any, limit: int) -> Any:
-    """Return the result of a job; as plain JSON data without secrets, if any stands in it.
+    """Return the result of a job, as plain JSON data with secrets masked if it contains any.
 
-    One that cannot be kept anyway (no JSON, or more than ``limit`` bytes) is returned as it is.
+    A result that cannot be stored anyway (not JSON, or more than ``limit`` bytes) is returned unchanged.
     """
     try:
         text = write_result(value, limit)
@@ -30,15 +30,15 @@ def mask_result(masker: Masker, value: Any, limit: int) -> Any:
 
 @lru_cache(maxsize=64)
 def masker_of(values: tuple[str, ...]) -> Masker:
-    """Return a masker of ``values``."""
+    """Return a masker for ``values``."""
     return Masker(values)
 
 
 def scrub(masker: Masker, error: BaseException) -> BaseException:
-    """Take secrets out of an exception, of those behind it, and return it.
+    """Mask secrets in an exception and in its causes and contexts, and return it.
 
-    Celery writes it into its log, sends it to the parent process and tells it in events, so it is changed itself.
-    Where its words come from elsewhere than its attributes, another one of the same class and place is returned.
+    Celery logs it, sends it to the parent process, and includes it in events, so it is changed in place. If its message
+    does not come from its attributes, another exception of the same class with the same traceback is returned.
     """
     try:
         for each in _chain(error):
@@ -51,7 +51,7 @@ def scrub(masker: Masker, error: BaseException) -> BaseException:
 
 
 def _unsearched(error: BaseException) -> Exception:
-    """Return an exception of the same name, without the words of one that cannot be searched for secrets."""
+    """Return an exception with the same name but without the message of one that cannot be searched for secrets."""
     module, name = names_of(type(error))
     twin: type[Exception] = type(name, (Exception,), {"__module__": module})
     made = twin("its words cannot be searched for secrets, and are not shown")
@@ -78,13 +78,13 @@ def _scrub_one(masker: Masker, error: BaseException) -> None:
     for name, value in list(getattr(error, "__dict__", {}).items()):
         masked = _masked(masker, value)
         if masked is not value:
-            # A property of somebody's class may refuse; `scrub` looks once more.
+            # A property of the class may refuse; `scrub` checks again.
             with suppress(Exception):
                 setattr(error, name, masked)
 
 
 def _masked(masker: Masker, value: object) -> object:
-    """Return a masked copy of what may stand in an attribute; what it has no secret in, or does not know, as it is."""
+    """Return ``value`` with secrets masked; values of unknown types are returned unchanged."""
     if isinstance(value, str):
         return masker.text(value)
     if isinstance(value, bytes):
@@ -103,7 +103,7 @@ def _masked(masker: Masker, value: object) -> object:
 
 def _words(value: object) -> Iterator[str]:
     for say in (str, repr):
-        # Somebody's code, which may raise anything.
+        # Code of the job, which may raise anything.
         try:
             said = say(value)
         except BaseException:  # noqa: BLE001, S112

@@ -1,4 +1,4 @@
-"""Finds what a job runs: the callable behind its import path, and the exceptions its policy names."""
+"""Import the target of a job and the exceptions in its retry policy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from runner.app.django_task import function_of
 from runner.model.storable import names_of, words_of
 
 LONGEST_WORDS = 2000
-"""Characters that are kept of what an import raised."""
+"""The maximum length of an import's error message (characters)."""
 
 
 class TargetError(Exception):
@@ -25,17 +25,17 @@ class TargetError(Exception):
 def load_target(path: str) -> Callable[..., Any] | Task:
     """Load the callable or Celery task named by ``module:attribute`` (or ``module.attribute``).
 
-    Of a task of Django's task framework, this is its function.
+    For a task of Django's task framework, this is its function.
 
     Raises:
-        TargetError: it cannot be imported, or is not callable. The exception of the import is the cause.
+        TargetError: it cannot be imported, or is not callable. The import's exception is the cause.
     """
     try:
         found = pkgutil.resolve_name(path)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        # Anything at all may happen in somebody's module, SystemExit included; other jobs must still run.
+        # The module may raise anything, including SystemExit; other jobs must still run.
         raise TargetError(f"{path}: {names_of(type(error))[1]}: {words_of(error, LONGEST_WORDS, say=str)}") from error
     if isinstance(found, Proxy):
         found = found._get_current_object()
@@ -46,12 +46,12 @@ def load_target(path: str) -> Callable[..., Any] | Task:
 
 
 def load_exceptions(names: Iterable[str]) -> tuple[type[BaseException], ...]:
-    """Return the exception classes that names stand for.
+    """Return the exception classes with these names.
 
     A name is a built-in (``ConnectionError``), one of Celery's (``SoftTimeLimitExceeded``), or ``module.Class``.
 
     Raises:
-        TargetError: one of them is none of these.
+        TargetError: a name is none of these.
     """
     found = []
     for name in names:

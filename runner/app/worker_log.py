@@ -1,4 +1,4 @@
-"""The worker's own log: each line that tells of a run names its job, its id and, where it is known, the attempt."""
+"""The worker's log: each line about a run names its job, its id, and the attempt if it is known."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ AttemptOf = Callable[[], int | None]
 
 
 def about(run_id: str, job: str, attempt: int | None = None) -> Words:
-    """Return the ``extra`` of a logging call, so that its line names the run, as Celery's lines do."""
+    """Return the ``extra`` for a logging call, so that its line names the run, as Celery's lines do."""
     return {"data": {"id": run_id, "name": job, "attempt": attempt}}
 
 
@@ -23,7 +23,7 @@ class JsonFormatter(logging.Formatter):
     """Writes ``at`` (Unix seconds), ``level``, ``logger``, ``message``; and ``job``, ``run``, ``attempt`` if any.
 
     Args:
-        attempt_of: returns the number of the attempt that logs, if it knows.
+        attempt_of: returns the number of the attempt that logs, if known.
     """
 
     def __init__(self, attempt_of: AttemptOf) -> None:
@@ -31,7 +31,7 @@ class JsonFormatter(logging.Formatter):
         self._attempt_of = attempt_of
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return one line."""
+        """Return the line for a record."""
         value: Words = {
             "at": round(record.created, 3),
             "level": record.levelname,
@@ -40,13 +40,13 @@ class JsonFormatter(logging.Formatter):
         }
         value |= _run_of(record, self._attempt_of)
         if record.exc_info or record.exc_text:
-            # The outcome of a run comes with the text alone, which has a limit.
+            # Only the text of an outcome is logged, because it has a limit.
             value["traceback"] = record.exc_text or self.formatException(record.exc_info)  # type: ignore[arg-type]
         return printable_json(json.dumps(value, ensure_ascii=False, default=str))
 
 
 class NameRun(logging.Filter):
-    """Puts the run in the place of the process: what it wrote itself has it there too. Arguments as above."""
+    """Shows the run in place of the process, as in the lines of the run itself. Takes the same arguments as above."""
 
     def __init__(self, attempt_of: AttemptOf) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class NameRun(logging.Filter):
 
 
 def _make_printable(record: logging.LogRecord) -> None:
-    """Let nothing in a record act on a terminal: its words may be a job's. Colors of the formatter come later."""
+    """Escape control characters in a record, which may contain text of a job. The formatter adds colors later."""
     try:
         text = record.getMessage()
     except Exception:  # noqa: BLE001 - the handler tells of a call that does not fit its arguments
@@ -80,7 +80,7 @@ def _run_of(record: logging.LogRecord, attempt_of: AttemptOf) -> Words:
     request = None if task is None else task.request
     run_id = getattr(request, "id", None)
     attempt = None if run_id is None else attempt_of()
-    # Celery's own lines about a task carry what they are about.
+    # Celery's own lines about a task have its data.
     data = getattr(record, "data", None)
     if isinstance(data, dict) and isinstance(data.get("id"), str):
         attempt = data.get("attempt") or (attempt if data["id"] == run_id else None)

@@ -1,6 +1,6 @@
-"""The few words of Redis' protocol that starting and stopping a server takes, and who is at the other end.
+"""A minimal Redis client for starting and stopping a server.
 
-redis-py would do, but costs more to import than all the rest of a command.
+redis-py would work, too, but importing it takes longer than the rest of a command.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from types import TracebackType
 from typing import Self
 
 ANSWER_TIMEOUT = 5.0
-"""Seconds to wait for an answer."""
+"""Timeout of an answer (seconds)."""
 
 _DARWIN_LOCAL_PEERPID = 2
 
 
 class NoAnswer(Exception):
-    """The process that listens there does not answer, or is not a Redis server."""
+    """The listening process does not answer, or is not a Redis server."""
 
 
 class Busy(NoAnswer):
-    """The server is there, and still loads its data."""
+    """The server is running but still loading its data."""
 
 
 class Client:
@@ -54,7 +54,7 @@ class Client:
         """Return once the server answers.
 
         Raises:
-            Busy, NoAnswer, OSError: it does not.
+            Busy, NoAnswer, OSError: it does not answer.
         """
         self._ask("PING")
 
@@ -64,12 +64,12 @@ class Client:
         return dict(line.split(":", 1) for line in lines if ":" in line and not line.startswith("#"))
 
     def shutdown(self) -> None:
-        """Ask the server to write what it has and end; return when it hung up, or did not within the time."""
+        """Ask the server to save its data and exit; return when it has closed the connection or the time has passed."""
         with contextlib.suppress(OSError, NoAnswer):
             self._ask("SHUTDOWN")
 
     def peer_pid(self) -> int | None:
-        """Return the process that listens at the other end, as the kernel says; None where it does not say."""
+        """Return the id of the listening process from the kernel; None where the kernel does not provide it."""
         try:
             if sys.platform == "linux":
                 raw = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
@@ -95,7 +95,7 @@ class Client:
 
 
 def pid_alive(pid: int) -> bool:
-    """Return whether a process runs. One that ended and that nobody waits for (a zombie) does not."""
+    """Return whether a process is running. A zombie is not."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -107,5 +107,5 @@ def pid_alive(pid: int) -> bool:
         state, threads = fields[0], int(fields[17])
     except (OSError, IndexError, ValueError):
         return not Path("/proc/self/stat").exists()
-    # While other threads of it still end, its sockets and locks are open.
+    # Its sockets and locks stay open while other threads are ending.
     return state not in ("Z", "X") or threads > 1

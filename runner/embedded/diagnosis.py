@@ -1,4 +1,4 @@
-"""Find out from a server's log why it ended at its start."""
+"""Find the reason in a server's log why it ended at its start."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from runner.errors import Unavailable
 
 _LONGEST_READ = 64 * 1024
 _TOO_LITTLE = 16 * 1024
-"""Bytes left on a disk that are too few for a server's first files."""
+"""Free disk space that is too small for a server's first files (bytes)."""
 
 _OTHER_VERSION = ("rdb format version", "unknown rdb", "feature not supported", "internal error in rdb", "module type")
 _DAMAGED = ("bad file format", "corrupt", "short read", "unexpected end of file", "manifest", "checksum", "aof")
@@ -24,10 +24,10 @@ def why_it_ended(place: Place, log_begin: int, program: Path, last: Mapping[str,
     """Return the error for a server that ended before it answered.
 
     Args:
-        place: where its files are.
-        log_begin: where in the log this start began, in bytes.
-        program: what was started.
-        last: what is known of the server that wrote the data.
+        place: the place of its files.
+        log_begin: the position in the log where this start begins (bytes).
+        program: the program that was started.
+        last: the server that wrote the data, as far as it is known.
     """
     lines = _lines(place, log_begin)
     said = _serious(lines)
@@ -56,7 +56,7 @@ def _is_full(place: Place) -> bool:
 
 
 def last_words(place: Place, log_begin: int) -> str:
-    """Return in one line what the server said last, the serious before the rest."""
+    """Return the last messages of the server in one line, errors and warnings first."""
     return _serious(_lines(place, log_begin))
 
 
@@ -79,7 +79,7 @@ def _serious(lines: list[str]) -> str:
 
 
 def _is_newer(writer: str, lines: list[str]) -> bool:
-    """Return whether the data's writer (``valkey 9.1.2``) is newer than, or no kin of, the server that read it."""
+    """Return whether the server that wrote the data (``valkey 9.1.2``) is newer than the reader, or another product."""
     family, _, version = writer.partition(" ")
     reader = next((found for line in lines if (found := _BANNER.search(line))), None)
     if not version or reader is None:

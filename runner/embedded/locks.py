@@ -14,7 +14,7 @@ from runner.errors import Unavailable
 
 @contextmanager
 def opened(path: Path) -> Iterator[int]:
-    """Open a lock file for the block; leaving it gives the lock back, unless another process inherited it."""
+    """Open a lock file in the block; its end releases the lock, unless another process inherited it."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
@@ -28,7 +28,7 @@ def opened(path: Path) -> Iterator[int]:
 
 
 def take(descriptor: int, path: Path, *, seconds: float) -> bool:
-    """Take the lock; return False if another process held it for all of ``seconds``."""
+    """Take the lock; return False if another process holds it for all of ``seconds``."""
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -51,7 +51,7 @@ def held(path: Path, *, seconds: float) -> Iterator[None]:
     """Hold the lock for the block.
 
     Raises:
-        Unavailable: it could not be had within ``seconds``.
+        Unavailable: the lock could not be taken within ``seconds``.
     """
     with opened(path) as descriptor:
         if not take(descriptor, path, seconds=seconds):

@@ -19,14 +19,14 @@ from runner.host.state import may_make
 from runner.host.users import account, sudo_user
 
 SOCKET_PATH_BYTES = 103 if sys.platform == "darwin" else 107
-"""The longest path of a Unix socket: ``sun_path`` without its final NUL."""
+"""The maximum length of a Unix socket's path: ``sun_path`` without its final NUL."""
 
 START_TIMEOUT = 60.0
-"""Seconds in which a server must answer; loading a large append-only file takes a few of them."""
+"""Seconds in which a server must answer, including the time to load a large append-only file."""
 STOP_TIMEOUT = 20.0
-"""Seconds in which a server must have ended after it was asked to."""
+"""Seconds in which a server must end after a request."""
 LOCK_PATIENCE = START_TIMEOUT + STOP_TIMEOUT
-"""Seconds to wait for another command that starts or stops the server."""
+"""Seconds to wait for another command that is starting or stopping the server."""
 
 OWN_REDIS = "set redis_url to a Redis of your own"
 OTHER_FOLDER = "set state_dir (RUNNER_STATE_DIR) to a folder of yours"
@@ -41,26 +41,26 @@ class Place:
 
     @property
     def data(self) -> Path:
-        """The folder of the append-only file."""
+        """Return the folder of the append-only file."""
         return self.folder / "data"
 
     @property
     def log(self) -> Path:
-        """The server's log."""
+        """Return the path of the server's log."""
         return self.folder / "log" / "server.log"
 
     @property
     def lock(self) -> Path:
-        """The file that a server holds a lock on for its whole life."""
+        """Return the file that a server locks during its whole life."""
         return self.folder / "server.lock"
 
     @property
     def start_lock(self) -> Path:
-        """The file that is locked while the server is started or stopped."""
+        """Return the file that is locked while the server is started or stopped."""
         return self.folder / "start.lock"
 
     def lock_holders(self) -> list[int]:
-        """Return the processes of this user that have ``server.lock`` open, other than this one."""
+        """Return the other processes of this user that have ``server.lock`` open."""
         if not self.lock.exists():
             return []
         if Path("/proc/self/fd").is_dir():
@@ -92,7 +92,7 @@ def prepare(folder: Path) -> Place:
     """Create the folder ``.runner`` if necessary, and return the paths of its files.
 
     Raises:
-        Unavailable: it is not this user's, or cannot be written to.
+        Unavailable: the folder belongs to another user, or cannot be written to.
     """
     _make_folder(folder)
     _refuse_odd_objects(folder)
@@ -110,7 +110,7 @@ def prepare(folder: Path) -> Place:
 
 
 def existing(folder: Path) -> Place | None:
-    """Return the paths in an existing folder ``.runner``, or None. Nothing is created.
+    """Return the paths in an existing folder ``.runner``, or None, without creating it.
 
     Raises:
         Unavailable: as :func:`prepare`.
@@ -138,7 +138,7 @@ def _make_folder(folder: Path) -> None:
         try:
             folder.mkdir(mode=0o700)
         except FileExistsError:
-            pass  # another command was faster
+            pass  # another command created it first
         except OSError as error:
             raise _unwritable(project, error) from error
         found = folder.lstat()
@@ -146,7 +146,7 @@ def _make_folder(folder: Path) -> None:
         raise _unwritable(folder.parent, error) from error
     if stat.S_ISLNK(found.st_mode):
         if found.st_uid != me:
-            # It may lead to the server of another project of this user.
+            # The link may point to the server of another project of this user.
             raise _foreign(folder, found.st_uid)
         found = folder.stat() if folder.exists() else found
     if not stat.S_ISDIR(found.st_mode):
@@ -163,7 +163,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def _refuse_odd_objects(folder: Path) -> None:
-    """Refuse what stands where the server's files and folders would be, and would stop or hang whoever uses them."""
+    """Refuse objects of other types in place of the server's files and folders: using them could fail or hang."""
     for name in ("data", "log"):
         path = folder / name
         if os.path.lexists(path) and not path.is_dir():
@@ -201,7 +201,8 @@ def _unwritable(folder: Path, error: OSError) -> Unavailable:
 def _socket_path(folder: Path) -> str:
     """Return the path of the socket: in the folder, or under ``/tmp`` if that path is too long or cannot be bound.
 
-    The place under ``/tmp`` depends on user and folder alone: cron has neither ``TMPDIR`` nor ``XDG_RUNTIME_DIR``.
+    The path under ``/tmp`` depends only on the user and the folder, because cron sets neither ``TMPDIR`` nor
+    ``XDG_RUNTIME_DIR``.
     """
     path = str(folder / "redis.sock")
     if len(os.fsencode(path)) <= SOCKET_PATH_BYTES and _binds(folder):
@@ -214,7 +215,7 @@ def _socket_path(folder: Path) -> str:
 
 
 def _binds(folder: Path) -> bool:
-    """Return whether a socket can be bound in the folder; some network and host file systems have none."""
+    """Return whether a socket can be bound in the folder; some network and shared file systems do not support that."""
     probe = folder / f".{os.getpid() % 100_000:05d}"
     try:
         with socket.socket(socket.AF_UNIX) as trial:

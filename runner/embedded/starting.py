@@ -1,4 +1,4 @@
-"""Starting the server."""
+"""Start the server."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ _LARGEST_LOG = 4 * 1024**2
 
 
 def start(folder: Path) -> ServerInfo:
-    """Start the server of ``folder`` if no other command was faster.
+    """Start the server of ``folder`` unless another command has started it.
 
     Raises:
-        Unavailable: the message says why it does not start, the hint what to do.
+        Unavailable: it does not start; the message has the reason, and the hint the remedy.
     """
     place = prepare(folder)
     with locks.held(place.start_lock, seconds=LOCK_PATIENCE):
-        # Another command may have started it while this one waited.
+        # Another command may have started it while this one was waiting.
         return state.read_running(folder) or _start(place)
 
 
 def _start(place: Place) -> ServerInfo:
-    """Start the server, or take over one that is up though whoever started it did not finish."""
+    """Start the server, or take over a running one whose starting command did not finish."""
     state.retire(place.folder)
     with locks.opened(place.lock) as descriptor:
         if not locks.take(descriptor, place.lock, seconds=0):
@@ -50,7 +50,7 @@ def _start(place: Place) -> ServerInfo:
 
 
 def _survivor(place: Place) -> ServerInfo | None:
-    """Take over a server that holds the lock; ask one that can't be reached (its socket was deleted) to end."""
+    """Take over a server that holds the lock; end one that cannot be reached because its socket was deleted."""
     with suppress(OSError, NoAnswer), Client(place.socket) as client:
         return _ready(place, client, time.monotonic() + START_TIMEOUT)
     for pid in place.lock_holders():
@@ -67,7 +67,7 @@ def _launch(place: Place, descriptor: int) -> ServerInfo:
     deadline = time.monotonic() + START_TIMEOUT
     pause = 0.002
     while time.monotonic() < deadline:
-        # Asked first: the server may bind its socket and end between the two.
+        # Checked first, because the server may bind its socket and end between the two.
         alive = pid_alive(pid)
         with suppress(OSError, NoAnswer), Client(place.socket) as client:
             return _ready(place, client, deadline, str(program))
@@ -108,7 +108,7 @@ def _ready(place: Place, client: Client, deadline: float, program: str | None = 
 
 
 def _turn_log(place: Place) -> int:
-    """Put a long log aside; return where in the log this start begins, in bytes."""
+    """Rotate a long log; return the position in the log where this start begins (bytes)."""
     with suppress(FileNotFoundError):
         if place.log.stat().st_size > _LARGEST_LOG:
             place.log.replace(place.log.with_suffix(".log.1"))
@@ -118,10 +118,10 @@ def _turn_log(place: Place) -> int:
 
 
 def _spawn(program: Path, place: Place, descriptor: int) -> int:
-    """Start the program in a session of its own and return its process id.
+    """Start the program in its own session and return its process id.
 
-    A shell starts it and ends at once: the server then belongs to init, and no process of ours has to wait for it
-    when it dies. Of our descriptors it gets ``server.lock`` alone, which it holds until it ends.
+    A shell starts it and exits at once: the server then belongs to init, and none of our processes has to reap it. It
+    inherits only the descriptor of ``server.lock``, which it keeps open until it ends.
     """
     options = {
         "port": "0",

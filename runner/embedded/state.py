@@ -1,4 +1,4 @@
-"""Read ``server.json``, and check whether it is still true."""
+"""Read ``server.json``, and check whether it is up to date."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class ServerInfo:
 
     @property
     def url(self) -> str:
-        """The server's URL as redis-py reads it."""
+        """Return the server's URL in redis-py's form."""
         return f"unix://{self.socket}"
 
 
 def read_running(folder: Path) -> ServerInfo | None:
-    """Return the server of ``folder`` if it is up and ready, and this user's.
+    """Return the server of ``folder`` if it is ready and belongs to this user.
 
-    Every command goes this way: one small file, one connect, no question to the server.
+    Every command calls this, so it only reads a small file and connects once.
     """
     try:
         server = ServerInfo(**json.loads(read_own(folder / _CURRENT, _LONGEST)))
@@ -46,13 +46,13 @@ def read_running(folder: Path) -> ServerInfo | None:
             connection.settimeout(1.0)
             connection.connect(server.socket)
     except (OSError, ValueError, TypeError):
-        # Not there, dead, or written by another version: whoever starts the server finds out which.
+        # Missing, dead, or written by another version; the code that starts the server finds out.
         return None
     return server
 
 
 def write(folder: Path, server: ServerInfo) -> None:
-    """Tell all commands that the server is ready; the file appears whole."""
+    """Write the file atomically, which tells all commands that the server is ready."""
     new = folder / f".{_CURRENT}.new"
     new.unlink(missing_ok=True)
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -62,7 +62,7 @@ def write(folder: Path, server: ServerInfo) -> None:
 
 
 def retire(folder: Path) -> None:
-    """Put ``server.json`` aside, so that nobody takes a server that still loads its data for a ready one."""
+    """Rename ``server.json``, so that a server that is still loading its data does not seem ready."""
     with suppress(FileNotFoundError):
         (folder / _CURRENT).replace(folder / _LAST)
 

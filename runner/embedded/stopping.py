@@ -1,4 +1,4 @@
-"""Stopping the server, without ever signaling a process that only has its number."""
+"""Stop the server, without ever signaling another process that reuses its id."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def stop(folder: Path) -> bool:
     """Stop the server of ``folder`` once its data is on disk; return whether one was running.
 
     Raises:
-        Unavailable: it does not end, or it is another user's.
+        Unavailable: it does not end, or it belongs to another user.
     """
     place = existing(folder)
     if place is None:
@@ -30,7 +30,7 @@ def stop(folder: Path) -> bool:
         pids = _ask_to_end(place)
         _wait_until_ended(pids, place)
         with locks.opened(place.lock) as descriptor:
-            # Whoever starts it next finds the lock free: the last of its files is closed.
+            # The next start finds the lock free, because the last of its files is closed.
             locks.take(descriptor, place.lock, seconds=1.0)
         Path(place.socket).unlink(missing_ok=True)
         state.retire(place.folder)
@@ -38,17 +38,17 @@ def stop(folder: Path) -> bool:
 
 
 def _ask_to_end(place: Place) -> list[int]:
-    """Ask the server to end; return its process id, as the kernel says it and no file."""
+    """Ask the server to end; return its process id from the kernel and not from a file."""
     try:
         with Client(place.socket) as client:
             pid = client.peer_pid()
             with suppress(Busy, NoAnswer, OSError):
-                # macOS does not always name the other end.
+                # macOS does not always report the other end.
                 pid = pid or int(client.info()["process_id"])
             client.shutdown()
             return [pid] if pid else place.lock_holders()
     except OSError:
-        # No socket, or nobody behind it; the server may live all the same if its socket was deleted.
+        # There is no socket, or nobody listens; the server may still be running if its socket was deleted.
         pids = place.lock_holders()
         _signal(pids)
         return pids

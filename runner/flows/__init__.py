@@ -1,1 +1,1 @@
-"""Flows: decide what their steps do next, and take them there."""
+"""Flows: decide what their steps do next, and advance them."""

@@ -1,4 +1,4 @@
-"""What is made of a step that is admitted: a run for each of its items, with its job and params, and how it begins."""
+"""Create the runs of an admitted step: one per item, with its job, its params, and how it begins."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ from runner.params.check import check_size
 log = logging.getLogger(__name__)
 
 REUSED_AT_ONCE = 10
-"""Step runs that take over results together: those are read and copied, and may be large."""
+"""The maximum number of step runs that reuse results per script: results are copied and may be large."""
 
 MOST_LEVELS = 4
-"""Flows that may stand in one another."""
+"""The maximum depth of nested flows."""
 
 
 class KnownJobs(Protocol):
-    """The jobs that steps with ``job`` name: those of a catalog, or of a process that follows one."""
+    """The jobs for steps with ``job``: those of a catalog, or of a process that follows one."""
 
     def get(self, name: str) -> JobSpec:
         """Return a job.
 
         Raises:
-            UnknownJob: there is none of that name.
+            UnknownJob: the job does not exist.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The next runs of a step, to be made in one step. ``items`` are all that the step is to have."""
+    """The next runs of a step, to be created with one script. ``items``: all items of the step."""
 
     common: Submission
     entries: Sequence[StepEntry]
@@ -58,27 +58,27 @@ class Batch:
 
 @dataclass(slots=True)
 class Admitting:
-    """Makes batches of the steps of one flow. What does not change while it goes on is read once."""
+    """Creates batches for the steps of one flow. Data that does not change during the flow is read once."""
 
     store: Store
     catalog: KnownJobs
     job: JobSpec
-    """Of the flow, as it was frozen."""
+    """The graph of the flow at its submission."""
     run: Run
-    """That of the flow."""
+    """The job of the flow."""
     _items: dict[str, list[Any]] = field(default_factory=dict)
     _brought: dict[str, StepBrought] = field(default_factory=dict)
 
     def skipped(self, flow: Flow, name: str, reason: str) -> Batch:
-        """Return one more run of a step, that ends REVOKED at once, after which the step has no more."""
+        """Return a last run for a step, which ends in REVOKED at once."""
         step, made = self.job.steps[name], _made(flow, name)
-        # As in the flow that is repeated: what needs it need not run for that.
+        # As in the repeated flow, so that steps that need it are not run again because of it.
         same = reason == "skipped" and made == 0 and "reuse" in flow.record and not self._hangs_on_fresh(flow, name)
         entry = StepEntry(_id(flow, step, name, made), {}, "pass" if same else "revoke", reason)
         return Batch(self._common(flow, name, _nothing(step, self.job, name)), [entry], made + 1)
 
     def admitted(self, flow: Flow, name: str) -> Batch | None:
-        """Return the next runs of a step whose needs are met; None if they are left to a process that knows its job.
+        """Return the next runs of a step whose needs are met; None to leave them to a process that knows its job.
 
         Raises:
             Unavailable: Redis cannot be reached.
@@ -113,7 +113,7 @@ class Admitting:
         return found
 
     def _look_up(self, flow: Flow, step: Step) -> Callable[[Any, str], Callable[[str], Any]]:
-        """Return a function that gives, for an item and a run id, what looks a placeholder up."""
+        """Return a function that returns the lookup of placeholders for an item and a run id."""
         run = self.run
         brought = self._brought_in(flow, _steps_in([step.if_, step.each, step.params]))
 
@@ -135,7 +135,7 @@ class Admitting:
             for name in names
             if name not in self._brought and name in self.job.steps
         }
-        # Those that have ended never change.
+        # Ended steps never change.
         self._brought |= brought_by(self.store, flow.id, flow.progress, new)
         return self._brought
 
@@ -143,9 +143,9 @@ class Admitting:
         """Return the job of a step's runs.
 
         Raises:
-            UnknownJob: this host does not know it.
-            JobDisabled: it is disabled.
-            InvalidParams: it would be one flow too many in another.
+            UnknownJob: this host does not know the job.
+            JobDisabled: the job is disabled.
+            InvalidParams: flows would be nested too deeply.
         """
         step = self.job.steps[name]
         if step.job is None:
@@ -158,7 +158,7 @@ class Admitting:
         return spec
 
     def _waited(self, flow: Flow, name: str) -> float:
-        """Return for how many seconds the needs of a step have been met."""
+        """Return the seconds since the needs of a step were met."""
         ended = [known.ended or 0 for each in self.job.steps[name].needs if (known := flow.progress.steps.get(each))]
         begun = flow.record.get("begun", "")
         since = max([*ended, int(begun) if begun.isascii() and begun.isdigit() else 0])
@@ -185,7 +185,7 @@ class Admitting:
         return params
 
     def _refused(self, flow: Flow, name: str, error: RunnerError, reason: str) -> Batch:
-        """Return one run that fails at once, and is the last one of the step."""
+        """Return a last run for a step, which fails at once."""
         step, made = self.job.steps[name], _made(flow, name)
         entry = StepEntry(_id(flow, step, name, made), {}, "refuse", reason, failure_of(error))
         return Batch(self._common(flow, name, _nothing(step, self.job, name)), [entry], made + 1)
@@ -219,7 +219,7 @@ class Admitting:
     # -- results of an earlier flow
 
     def _with_reused(self, flow: Flow, name: str, spec: JobSpec, entries: Sequence[StepEntry]) -> Sequence[StepEntry]:
-        """Return the entries, with results of the flow that this one repeats where they would be the same."""
+        """Return the entries, reusing results of the repeated flow where they would be the same."""
         before = flow.record.get("reuse")
         if not before or self._hangs_on_fresh(flow, name):
             return entries
@@ -238,7 +238,7 @@ class Admitting:
         ]
 
     def _hangs_on_fresh(self, flow: Flow, name: str) -> bool:
-        """Whether a step hangs on one that ran anew: what it had done, it had done with what that one had left."""
+        """Return whether a step depends on a step that ran again, since it had used that step's former results."""
         step = self.job.steps[name]
         used = (*step.needs, *_steps_in([step.if_, step.each, step.params, step.kwargs, step.env]))
         return any(each not in flow.progress.steps or flow.progress.steps[each].fresh for each in used)
@@ -256,7 +256,7 @@ def _same(run: Run | None, spec: JobSpec, entry: StepEntry, flow: str) -> bool:
 
 
 def _nothing(step: Step, job: JobSpec, name: str) -> JobSpec:
-    """Return the job of runs that no worker performs: those of approvals, and those that end at once."""
+    """Return the job for runs without a worker: approvals, and runs that end at once."""
     approval = {"approval": {"within": step.approval.within}} if step.approval is not None else {}
     spec = JobSpec(name=step.job or step_job(job.name, name), flow=job.name, step=name)
     return replace(spec, digest=digest_of(approval))
@@ -277,7 +277,7 @@ def _level(flow: Flow) -> int:
 
 
 def _steps_in(values: Sequence[Any]) -> list[str]:
-    """Return the steps that templates name."""
+    """Return the steps in the placeholders of templates."""
     found = (name.split(".") for value in values for _, name in placeholders(value))
     return list(dict.fromkeys(parts[1] for parts in found if parts[0] == "steps" and len(parts) > 1))
 

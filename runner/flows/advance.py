@@ -1,8 +1,8 @@
-"""Advance a flow: decide what follows, and write it, until nothing follows any more.
+"""Advance a flow: decide what follows and write it, until nothing more follows.
 
-Anybody may do so, at any time, as often as they like, and beside one another: each step is one script that does nothing
-if somebody else has advanced the flow since it was read, and all ids follow from the flow. Whoever is killed in between
-leaves the flow's entry in the outbox, and the next one goes on.
+Any number of processes may do so at any time: each change is one script that does nothing if the flow was advanced
+since it was read, and all ids are derived from the flow. If a process is killed in between, the flow's entry stays in
+the outbox, and another process goes on.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from runner.model.run import FailureReason, RevokedReason, State
 log = logging.getLogger(__name__)
 
 _WRONG_TYPE = "wrong kind of value"
-"""Of Redis' words for a key of another type."""
+"""The text of Redis' error for a key of another type."""
 
 
 def advance(ledger: Store, catalog: KnownJobs, flow_id: str, *, by: str, until: float = math.inf) -> bool:
-    """Advance a flow as far as it goes now, and the flow whose step it is if it ends; return whether anything changed.
+    """Advance a flow as far as possible, and its parent flow if it ends; return whether anything changed.
 
     Args:
-        ledger: where it is recorded.
-        catalog: whose jobs the steps with ``job`` name; the flow's own steps are those that were submitted.
+        ledger: the ledger of the flow.
+        catalog: the catalog with the jobs of steps with ``job``; other steps are as they were submitted.
         flow_id: the id of a run. A run that is not an open flow is left alone.
-        by: who does it, for the log.
-        until: the time (``time.monotonic``) at which the rest is left to others; the flow's entry stays in the outbox.
+        by: the name of this process, for the log.
+        until: the time (``time.monotonic``) at which to stop; the flow's entry then stays in the outbox.
 
     Raises:
-        Unavailable: Redis cannot be reached, or refuses to write; what was not done is done later.
+        Unavailable: Redis cannot be reached, or refuses writes; the rest is done later.
     """
     changed = False
     flow: str | None = flow_id
@@ -54,7 +54,7 @@ def advance(ledger: Store, catalog: KnownJobs, flow_id: str, *, by: str, until: 
 
 
 class _Over(Exception):
-    """The flow is not under way any more; the argument is the one whose step it was, if that is to be advanced."""
+    """The flow is no longer active; the argument is its parent flow, if that can be advanced."""
 
 
 class _Advance:
@@ -67,12 +67,12 @@ class _Advance:
         self._admitting: Admitting | None = None
         self._damaged = ""
         self._stale = False
-        """Whether the last runs that were to be made did not fit the flow as it is."""
+        """Whether the last batch did not match the current flow."""
         self._left = False
-        """Whether a step is left to others, for whom the entry stays in the outbox."""
+        """Whether a step is left to other processes, for which the entry stays in the outbox."""
 
     def run(self) -> tuple[bool, str | None]:
-        """Return whether anything changed, and the flow that is to be advanced next."""
+        """Return whether anything changed, and the flow to advance next."""
         flow: Flow | None = None
         while True:
             try:
@@ -88,7 +88,7 @@ class _Advance:
             except WriteRefused as refused:
                 if self._damaged or _WRONG_TYPE not in refused.message:
                     raise
-                # Something else has written a key of the flow.
+                # Another program has written a key of the flow.
                 self._damaged = "how far it is"
                 flow = None
 
@@ -99,7 +99,7 @@ class _Advance:
         return flow
 
     def _step(self, flow: Flow) -> Flow | None:
-        """Decide and write once; return the flow as it is then, or None if there was nothing to do."""
+        """Decide and write once; return the updated flow, or None if there was nothing to do."""
         admitting = self._admitting or self._begin(flow)
         if admitting is None or flow.progress.damaged or self._damaged:
             return self._give_up(flow, self._damaged or "how far it is")
@@ -120,7 +120,7 @@ class _Advance:
 
     def _apply(self, flow: Flow, decision: Decision, admitting: Admitting) -> Flow | None:
         before = flow
-        # Of a flow that is to end nothing more is admitted, and to end what runs takes no memory.
+        # An ending flow admits no more steps, and ending active runs takes no memory.
         if flow.stopping and self._stop(flow, decision):
             return self._read()
         for name, reason in decision.skip:
@@ -143,15 +143,15 @@ class _Advance:
         return flow if flow is not before else None
 
     def _read_again(self, flow: Flow) -> Flow:
-        """Read a flow again of which no runs could be made."""
+        """Read a flow again after a failure to create runs."""
         again = self._read()
         if self._stale and again.progress.version == flow.progress.version:
-            # Nobody has advanced it, so what stands there does not fit its steps.
+            # It was not advanced meanwhile, so its data does not match its steps.
             self._damaged = "how far it is"
         return again
 
     def _make(self, flow: Flow, name: str, batch: Batch, *, admit: bool) -> Flow | None:
-        """Make runs of a step; None if the flow has to be read again first."""
+        """Create runs of a step; return None if the flow has to be read again first."""
         verdict, flow = make_steps(
             self._ledger,
             flow,
@@ -173,7 +173,7 @@ class _Advance:
         return self._admitting is not None and self._admitting.job.steps[name].each is not None
 
     def _stop(self, flow: Flow, decision: Decision) -> bool:
-        """Stop what is to be stopped and was not yet; return whether there was any."""
+        """Stop the steps that are to be stopped; return whether there were any."""
         terminate = flow.stopping != "cancelled"
         mark = "terminated" if terminate else "cancelled"
         comment = f"its flow {flow.id} is to end: {flow.stopping or 'a step failed'}"
@@ -198,7 +198,7 @@ class _Advance:
         return self._finish(flow, outcome.state, outcome.reason, meta, failure.error() if failure else "")
 
     def _give_up(self, flow: Flow, what: str) -> Flow:
-        """End a flow of which something that is needed cannot be read."""
+        """End a flow with unreadable data."""
         log.error("flow %s is damaged: %s cannot be read; it ends in FAILURE", flow.id, what)
         for name in flow.progress.steps:
             stop_step(
@@ -219,7 +219,7 @@ class _Advance:
 
 
 def frozen_job(flow: Flow) -> JobSpec | None:
-    """Return the job of a flow as it was submitted; None if its record is damaged."""
+    """Return the job of a flow at its submission; None if its record is damaged."""
     try:
         return _frozen(flow.record["job"], flow.record["graph"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):

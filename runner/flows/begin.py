@@ -7,9 +7,9 @@ from runner.ledger.store import Store
 
 
 def begin(ledger: Store, run_id: str, token: str) -> bool:
-    """Begin a flow, and let go of it: from now on nobody holds it. Then :func:`runner.flows.advance.advance` it.
+    """Begin a flow and release its claim, so that no process holds it. Then call :func:`runner.flows.advance.advance`.
 
-    Return False if ``token`` is stale: somebody else has begun it.
+    Return False if ``token`` is stale because another taker has begun the flow.
 
     Raises:
         Unavailable: Redis cannot be reached.

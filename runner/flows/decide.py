@@ -1,7 +1,8 @@
-"""Decide what a flow does next. Pure and total: any graph and any counts give a decision, in any order of events.
+"""Decide what a flow does next. Pure and total: there is a decision for every graph and all counts, in any order of
+events.
 
-A step has ended when as many of its runs have a final state as it has items. Counts come from sets of runs, so a run
-that ends twice counts once.
+A step has ended when the number of its runs in final states equals the number of its items. Counts come from sets of
+runs, so a run that ends twice counts once.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ OPEN: Final = ("PENDING", "STARTED", "RETRY")
 FAILING: Final = ("FAILURE", "REVOKED", "UPSTREAM")
 FINAL_COUNTS: Final = ("SUCCESS", "SKIPPED", *FAILING)
 COUNTS: Final = (*OPEN, *FINAL_COUNTS)
-"""The states that step runs are counted by: those of a run, with REVOKED/skipped and REVOKED/upstream_failed apart."""
+"""The states by which step runs are counted: those of runs, plus REVOKED/skipped and REVOKED/upstream_failed."""
 
 
 class Node(Protocol):
-    """The options of a step that decide when it runs."""
+    """The options of a step that determine when it runs."""
 
     @property
     def needs(self) -> Sequence[str]: ...
@@ -41,8 +42,8 @@ class Node(Protocol):
 class StepState:
     """The runs of one step.
 
-    ``items`` is None until the step is admitted; then the number of its runs, of which ``made`` are recorded.
-    ``counts`` has the number of runs in each of :data:`COUNTS`.
+    ``items``: the number of its runs, of which ``made`` are recorded; None until the step is admitted. ``counts``: the
+    number of runs in each of :data:`COUNTS`.
     """
 
     items: int | None = None
@@ -55,17 +56,17 @@ class StepState:
 
     @property
     def ended(self) -> bool:
-        """Whether every item has a run in a final state."""
+        """Return whether every item has a run in a final state."""
         return self.items is not None and self.count(*FINAL_COUNTS) >= self.items
 
     @property
     def failed(self) -> bool:
-        """Whether a run has failed; true before the other runs have ended."""
+        """Return whether a run has failed, even before the other runs have ended."""
         return self.count(*FAILING) > 0
 
     @property
     def state(self) -> State:
-        """The state of the step as people see it.
+        """Return the state of the step for people.
 
         PENDING until the first run starts, STARTED until the last one ends; then FAILURE if a run failed, REVOKED if
         one was revoked or all were skipped, and SUCCESS otherwise, also without items.
@@ -81,7 +82,7 @@ class StepState:
 
 
 class Outcome(NamedTuple):
-    """How a flow ends; ``failed`` names the steps that are to blame, in the order of the graph."""
+    """The end of a flow; ``failed``: the steps that caused a failure, in the order of the graph."""
 
     state: State
     reason: str | None
@@ -90,15 +91,14 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do now; all of it can be done twice without harm.
+    """The actions of a decision; all of them are idempotent.
 
-    ``skip``: do this first. Each step gets one more run, with the next item, which ends REVOKED at once with the given
-    reason, and the step has no items beyond it. That also cuts off a step whose runs are only recorded in part.
-    ``admit``: steps whose needs are met, so evaluate ``if`` and ``each``, and record runs; or go on recording them.
-    ``cancel``: steps whose waiting runs are to be revoked. Started ones go on, and nothing follows them; a started run
-    that is a flow is revoked without terminating.
-    ``terminate``: steps whose started runs are to be terminated.
-    ``end``: the flow ends so; nothing else is to be done then.
+    ``skip``: the first action. Each of these steps gets a last run, with the next item, which ends in REVOKED at once
+    with the given reason. That also cuts off a step whose runs are only partly recorded. ``admit``: the steps whose
+    needs are met. Evaluate ``if`` and ``each``, and record their runs, or go on doing so. ``cancel``: the steps whose
+    waiting runs to revoke. Started runs go on without retries; a started subflow is revoked without terminating it.
+    ``terminate``: the steps whose started runs to terminate. ``end``: the end of the flow; then there are no other
+    actions.
     """
 
     admit: tuple[str, ...] = ()
@@ -115,15 +115,15 @@ def decide(
     on_failure: str = "finish",
     stopping: str | None = None,
 ) -> Decision:
-    """Return the next acts of a flow.
+    """Return the next actions of a flow.
 
     Args:
-        graph: its steps, in their order.
-        states: the runs of its steps; a missing one is not admitted.
+        graph: its steps in order.
+        states: the runs of its steps; a missing step is not admitted.
         on_failure: ``finish`` lets other branches go on after a failure, ``stop`` ends them. Steps with ``when:
             failed`` or ``ended``, and the steps after them, run in any case.
-        stopping: why the whole flow is to end: ``cancelled`` lets started runs finish; ``timeout``, ``terminated``,
-            and any other reason terminate them. Nothing more is admitted.
+        stopping: the reason for ending the whole flow: ``cancelled`` lets started runs finish; ``timeout``,
+            ``terminated``, and any other reason terminate them. No more steps are admitted.
     """
     known = {name: states.get(name, _UNKNOWN) for name in graph}
     stopped = _stopped(graph, known, on_failure, stopping)
@@ -167,7 +167,7 @@ def waits_for(graph: Mapping[str, Node], states: Mapping[str, StepState], name: 
 
 
 def in_order(graph: Mapping[str, Node]) -> Iterator[str]:
-    """Yield the steps, each after those that it needs; a circle, and what needs it, last."""
+    """Yield the steps, each after its needs; a cycle, and the steps that need it, come last."""
     before = {name: {need for need in step.needs if need in graph} for name, step in graph.items()}
     after: dict[str, list[str]] = {name: [] for name in graph}
     for name, needs in before.items():
@@ -187,13 +187,13 @@ def in_order(graph: Mapping[str, Node]) -> Iterator[str]:
 
 _UNKNOWN: Final = StepState()
 _NO_SUCH_STEP: Final = StepState(1, 1, {"UPSTREAM": 1})
-"""The state of a need that is not a step of the graph: no step that needs it can run."""
+"""The state of a need that is not in the graph, so that steps that need it cannot run."""
 
 
 def _stopped(
     graph: Mapping[str, Node], known: Mapping[str, StepState], on_failure: str, stopping: str | None
 ) -> set[str]:
-    """Return the steps that are to end as soon as possible."""
+    """Return the steps that shall end as soon as possible."""
     if stopping is not None:
         return set(graph)
     if on_failure != "stop" or not any(known[name].failed and not graph[name].may_fail for name in graph):
@@ -208,7 +208,7 @@ def _stopped(
 def _verdict(
     graph: Mapping[str, Node], known: Mapping[str, StepState], name: str
 ) -> Literal["admit", "skipped", "upstream_failed"] | None:
-    """Return the verdict on a step that is not admitted; None if it waits."""
+    """Return the verdict on a step that is not admitted; None if it has to wait."""
     step = graph[name]
     needs = [known.get(need, _NO_SUCH_STEP) for need in step.needs]
     if step.when == "failed":
@@ -220,21 +220,21 @@ def _verdict(
 
 
 def _upstream_failed(graph: Mapping[str, Node], known: Mapping[str, StepState], name: str) -> bool:
-    """Whether a step that this one needs to succeed has failed."""
+    """Return whether a step whose success this one needs has failed."""
     return graph[name].when not in ("failed", "ended") and any(
         need not in graph or (known[need].failed and not graph[need].may_fail) for need in graph[name].needs
     )
 
 
 def _with_skipped(state: StepState, reason: SkipReason) -> StepState:
-    """Return the state once one more run has ended REVOKED, and no more will follow."""
+    """Return the state after one more run has ended in REVOKED, with no more to follow."""
     name = {"skipped": "SKIPPED", "upstream_failed": "UPSTREAM", "cancelled": "REVOKED"}[reason]
     made = state.made + 1
     return StepState(made, made, {**state.counts, name: state.count(name) + 1})
 
 
 def _can_cancel(step: Node, state: StepState, gently: bool) -> bool:
-    # What runs goes on where it is not terminated, but no retry and no redelivery follows it.
+    # Active runs that are not terminated go on, but without retries and redelivery.
     return state.count("PENDING", "RETRY") > 0 or ((gently or step.job is not None) and state.count("STARTED") > 0)
 
 
@@ -253,7 +253,7 @@ def _outcome(
 def _to_blame(known: Mapping[str, StepState], failing: Sequence[str], on_failure: str) -> tuple[str, ...]:
     """Return the steps that failed themselves.
 
-    With ``on_failure: stop``, steps that were revoked are named only if none failed: most were revoked by the stop.
+    With ``on_failure: stop``, revoked steps are returned only if none failed, because most were revoked by the stop.
     """
     by_failure = tuple(name for name in failing if known[name].count("FAILURE"))
     if on_failure == "stop" and by_failure:

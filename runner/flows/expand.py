@@ -13,21 +13,21 @@ from runner.model.value_type import describe
 
 
 class BadValue(ValueError):
-    """``each`` or ``if`` has a value that cannot be used; the argument is the message, which names the option."""
+    """``each`` or ``if`` has an invalid value; the message names the option."""
 
 
 def items_of(each: Any, look_up: Callable[[str], Any]) -> list[Any]:
     """Return the items of a step.
 
-    A mapping of names to lists gives every combination, each a mapping; the last name changes fastest.
+    A mapping of names to lists yields every combination as a mapping; the last name changes fastest.
 
     Args:
-        each: the option as it is written: a list, a placeholder that gives one, or a mapping of names to either.
+        each: the option: a list, a placeholder for a list, or a mapping of names to either.
         look_up: returns the value of a placeholder.
 
     Raises:
-        BadValue: it is not a list, or has too many items.
-        ValueError: ``look_up`` knows no value for a placeholder.
+        BadValue: the value is not a list, or has too many items.
+        ValueError: ``look_up`` has no value for a placeholder.
     """
     if not isinstance(each, Mapping):
         items = _list(expand(each, look_up), "each", each)
@@ -44,8 +44,8 @@ def holds(condition: Any, look_up: Callable[[str], Any]) -> bool:
     """Return the value of ``if``.
 
     Raises:
-        BadValue: it is neither true nor false.
-        ValueError: ``look_up`` knows no value for a placeholder.
+        BadValue: the value is neither true nor false.
+        ValueError: ``look_up`` has no value for a placeholder.
     """
     value = expand(condition, look_up)
     if not isinstance(value, bool):

@@ -1,7 +1,7 @@
-"""Place the steps of a flow on a plane, from left to right in layers. Pure.
+"""Compute the layout of a flow's graph in layers from left to right. Pure.
 
-The layers of Sugiyama's method: a step stands one layer behind the last one that it needs; sweeps by the mean place of
-the neighbors reduce crossings; then each step moves as close to its neighbors as the others of its layer let it.
+This is Sugiyama's method: a step is one layer after the last of its needs; sweeps by the mean position of the neighbors
+reduce crossings; then each step moves as close to its neighbors as its layer permits.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from runner._dataclass import dataclass
 from runner.flows.decide import Node, in_order
 
 CHARACTER = 8.0
-"""Width of a character in the font of a box."""
+"""The width of a character in the font of a box."""
 PADDING = 32.0
 NARROWEST, WIDEST = 96.0, 272.0
 HEIGHT = 48.0
@@ -22,16 +22,16 @@ BETWEEN_LAYERS, BETWEEN_BOXES = 64.0, 24.0
 MARGIN = 16.0
 SWEEPS = 8
 MOST_LINES_SWEPT = 5_000
-"""A larger graph keeps the order of its steps: nobody sees its crossings anyway."""
+"""The number of steps above which the order is kept: crossings of a larger graph do not matter."""
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """The place of a step: ``x`` and ``y`` of its upper left corner."""
+    """The box of a step: ``x`` and ``y`` are its upper left corner."""
 
     name: str
     label: str
-    """The name, its end cut off where it is too long."""
+    """The name, cut if it is too long."""
     layer: int
     x: float
     y: float
@@ -41,7 +41,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line from a step to one that needs it, as the ``d`` of an SVG path."""
+    """A line from a step to one that needs it, as the ``d`` attribute of an SVG path."""
 
     need: str
     step: str
@@ -51,7 +51,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A graph on a plane; boxes in the order of the graph."""
+    """The layout of a graph; boxes are in the order of the graph."""
 
     width: float
     height: float
@@ -60,7 +60,7 @@ class Layout:
 
 
 def layers_of(graph: Mapping[str, Node]) -> dict[str, int]:
-    """Return the layer of each step, from 0: one more than the highest layer of those that it needs."""
+    """Return the layer of each step, from 0: one more than the highest layer of its needs."""
     layers: dict[str, int] = {}
     for name in in_order(graph):
         layers[name] = max((layers[need] + 1 for need in graph[name].needs if need in layers), default=0)
@@ -68,11 +68,11 @@ def layers_of(graph: Mapping[str, Node]) -> dict[str, int]:
 
 
 _Key = tuple[str, str, int]
-"""A step, or the place where a line crosses a layer: its ends and the layer."""
+"""A step, or the point where a line crosses a layer: its ends and the layer."""
 
 
 def layout(graph: Mapping[str, Node], *, narrowest: float = NARROWEST) -> Layout:
-    """Return where the steps of a graph and the lines between them stand; boxes are at least ``narrowest`` wide."""
+    """Return the layout of a graph; boxes are at least ``narrowest`` wide."""
     layers = layers_of(graph)
     columns: list[list[_Key]] = [[] for _ in range(max(layers.values(), default=-1) + 1)]
     for name, layer in layers.items():
@@ -166,14 +166,13 @@ def _placed(
 
 
 def _apart(column: Sequence[_Key], wanted: Sequence[float]) -> list[float]:
-    """Return the places closest to the wanted ones that keep the order, and a distance between neighbors.
+    """Return the positions closest to the wanted ones that keep the order and a distance between neighbors.
 
-    Without the distances this is a regression by a rising function: blocks of equal places that are merged where they
-    would fall (pool adjacent violators).
+    Without the distances, this is isotonic regression (pool adjacent violators).
     """
     offsets = [0.0]
     for upper, lower in itertools.pairwise(column):
-        # A line needs less room than a box.
+        # A line needs less space than a box.
         offsets.append(offsets[-1] + (HEIGHT + BETWEEN_BOXES if not (upper[1] and lower[1]) else BETWEEN_BOXES))
     blocks: list[tuple[float, int]] = []
     for place, offset in zip(wanted, offsets, strict=True):
@@ -187,7 +186,7 @@ def _apart(column: Sequence[_Key], wanted: Sequence[float]) -> list[float]:
 
 
 def _path(points: Sequence[tuple[float, float]]) -> str:
-    """Return curves between layers, and straight lines through the layers that are passed."""
+    """Return curves between layers, and straight lines through crossed layers."""
     (x, y), *rest = points
     words = [f"M{x:g} {y:.1f}"]
     for index, (to_x, to_y) in enumerate(rest):

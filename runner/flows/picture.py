@@ -1,4 +1,4 @@
-"""Write the graph of a flow as text, for Mermaid, and for Graphviz. Pure."""
+"""Write the graph of a flow as text, for Mermaid, and for Graphviz. Pure functions."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from runner.model.plural import things
 from runner.model.step import Step
 
 _LONGEST = 60
-"""Characters of a value in the text."""
+"""The maximum length of a value in the text (characters)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A line of the tree of a graph: each step stands below the last one that it needs."""
+    """A line of the tree of a graph, in which each step is below the last of its needs."""
 
     branch: str
-    """The lines of the tree before the name."""
+    """The tree lines before the name."""
     name: str
     also: tuple[str, ...] = ()
-    """The other steps that it needs."""
+    """The other needs of the step."""
 
 
 def tree(graph: Mapping[str, Node]) -> list[Row]:
-    """Return the steps as a tree, each below the one of its needs that stands deepest."""
+    """Return the steps as a tree, each below its deepest need."""
     layers = layers_of(graph)
     below: dict[str | None, list[str]] = {}
     parents: dict[str, str | None] = {}
     for name, step in graph.items():
         needs = [need for need in step.needs if layers.get(need, layers[name]) < layers[name]]
-        # The last of those that are as deep: a join is drawn under the branch that stands right above it.
+        # The last of the deepest ones, so that a join is drawn below the branch right above it.
         parent = max(reversed(needs), key=layers.__getitem__, default=None)
         parents[name] = parent
         below.setdefault(parent, []).append(name)
@@ -53,7 +53,7 @@ def tree(graph: Mapping[str, Node]) -> list[Row]:
 
 
 def as_text(flow: JobSpec) -> str:
-    """Return the steps as a tree, with a line for each: what it runs, and when."""
+    """Return the steps as a tree, with one line per step: what it runs, and when."""
     rows = tree(flow.steps)
     width = max((len(row.branch) + len(row.name) for row in rows), default=0)
     lines = []
@@ -66,7 +66,7 @@ def as_text(flow: JobSpec) -> str:
 
 
 def what(step: Step) -> str:
-    """Return the kind and target of a step: ``task etl:load``."""
+    """Return the type and target of a step: ``task etl:load``."""
     if step.approval is not None:
         within = step.approval.within
         return "approval" if within is None else f"approval within {format_duration(within)}"
@@ -74,7 +74,7 @@ def what(step: Step) -> str:
 
 
 def marks(step: Step) -> Iterator[str]:
-    """Yield what is special about a step, in words."""
+    """Yield the special options of a step as text."""
     if step.when != "succeeded":
         yield f"when {step.when}"
     if step.if_ is not None:
@@ -98,7 +98,7 @@ def _cut(text: str) -> str:
 
 
 def as_mermaid(flow: JobSpec) -> str:
-    """Return the graph as a flowchart of Mermaid."""
+    """Return the graph as a Mermaid flowchart."""
     ids = {name: f"s{number}" for number, name in enumerate(flow.steps)}
     lines = ["flowchart LR"]
     for name, step in flow.steps.items():
@@ -112,7 +112,7 @@ def as_mermaid(flow: JobSpec) -> str:
 
 
 def as_dot(flow: JobSpec) -> str:
-    """Return the graph in the language of Graphviz."""
+    """Return the graph in DOT, the language of Graphviz."""
     lines = [f"digraph {_for_dot(flow.name)} {{", "  rankdir=LR;", "  node [shape=box];"]
     for name, step in flow.steps.items():
         label = f"label={_for_dot(*_label(name, step))}"
@@ -124,7 +124,7 @@ def as_dot(flow: JobSpec) -> str:
 
 
 def as_document(flow: JobSpec) -> dict[str, Any]:
-    """Return the graph as JSON; ``layer`` counts from 0, and is higher than that of each step that is needed."""
+    """Return the graph as JSON; ``layer`` counts from 0 and is higher than the layers of the needs."""
     layers = layers_of(flow.steps)
     shown = ("when", "if", "each", "at_once", "may_fail", "task", "job", "approval")
     known = known_options(Step)
@@ -145,7 +145,7 @@ def _label(name: str, step: Step) -> list[str]:
 
 
 def _for_mermaid(text: str) -> str:
-    """Return a text for a quoted label: characters that Mermaid or HTML would read are written as numbers."""
+    """Return a text for a quoted label, with special characters of Mermaid and HTML as numeric entities."""
     return "".join(each if each.isalnum() or each in _PLAIN else f"#{ord(each)};" for each in text)
 
 

@@ -1,4 +1,4 @@
-"""Decide which steps of a flow run again when it is run again from where it failed. Pure."""
+"""Decide which steps run again when a flow is rerun from its failed steps. Pure."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from runner.model.step import Step
 
 
 class FormerStep(NamedTuple):
-    """A step of the flow that is run again."""
+    """A step of the former flow."""
 
     succeeded: bool
-    """Whether it ended, and no run of it failed; a skipped one counts."""
+    """Whether it has ended without a failed run; a skipped step counts."""
     digest: str | None
-    """That of the job of its runs; None if it has none."""
+    """The digest of its runs' job; None without runs."""
 
 
 def steps_that_run(
     graph: Mapping[str, Step], digests: Mapping[str, str], former: Mapping[str, FormerStep]
 ) -> dict[str, str | None]:
-    """Return the steps that run again, each with the reason if it had succeeded.
+    """Return the steps that run again, with the reasons for those that had succeeded.
 
-    A step runs again if one that it needs does: what it had done, it had done with what the other had left.
+    A step runs again if one of its needs does, because it had used the former results.
 
     Args:
         graph: the steps of the new flow.
-        digests: of the jobs of its steps, as they are now.
+        digests: the current digests of its steps' jobs.
         former: the steps of the former flow.
     """
     found: dict[str, str | None] = {}

@@ -1,4 +1,4 @@
-"""Values that a step takes from its item and from the steps that it needs."""
+"""The values of a step's item and of its needs."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ class _NoItem:
 
 
 NO_ITEM: Final = _NoItem()
-"""The item of a step without ``each``; an item may be null."""
+"""The placeholder item of a step without ``each``, because an item may be null."""
 
 
 class StepValue(Protocol):
-    """What a step has brought; the attributes may be read from the ledger when they are asked for."""
+    """The results of a step; the attributes may be read from the ledger on demand."""
 
     @property
     def result(self) -> Any:
-        """The result of its only run; None if that has not succeeded."""
+        """Return the result of its only run; None if the run has not succeeded."""
 
     @property
     def results(self) -> list[Any]:
-        """The results of its runs in the order of the items, None where one has not succeeded."""
+        """Return the results of its runs in the order of the items, with None for runs that have not succeeded."""
 
     @property
     def state(self) -> str:
-        """SUCCESS, FAILURE, or REVOKED."""
+        """Return SUCCESS, FAILURE, or REVOKED."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepValues:
-    """What a step has brought, held in memory."""
+    """The results of a step in memory."""
 
     result: Any = None
     results: list[Any] = field(default_factory=list)
@@ -48,7 +48,7 @@ class StepValues:
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """The values that are known to one step run."""
+    """The values for one step run."""
 
     item: Any = NO_ITEM
     steps: Mapping[str, StepValue] = field(default_factory=dict)
@@ -58,7 +58,7 @@ def look_up(name: str, values: Values) -> Any:
     """Return the value of ``${name}``, such as ``steps.load.result.rows[0]`` or ``item.region``.
 
     Raises:
-        NoValue: it does not lead to a value; the message names it, and the part that is not there.
+        NoValue: there is no such value; the message names the missing part.
     """
     path = read_value_path(name)
     if path is None:
