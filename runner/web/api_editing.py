@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.convertors import PathConvertor, register_url_convertor
 from typing_extensions import TypedDict
 
 from runner.actions.check_edit import Checked, check_text, plan_text
@@ -20,6 +21,14 @@ from runner.web.requests import Admin, Reader, StrictRoute, answer
 from runner.web.text_diff import unified
 from runner.yaml_reader.problem import Problem
 
+
+class _FileConvertor(PathConvertor):
+    """A path that does not end with an action on a file, so that other methods there are answered with 405."""
+
+    regex = r"(?!.+/(?:check|plan)$).*"
+
+
+register_url_convertor("file", _FileConvertor())
 router = APIRouter(prefix="/api/v1", route_class=StrictRoute, dependencies=[Reader])
 
 MOST_COMMENT = 200
@@ -131,7 +140,7 @@ class EditedText(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    text: str = Field(max_length=MOST_BYTES, description="The whole content of the file.")
+    text: str = Field(description=f"The whole content of the file, at most {MOST_BYTES // 1024} KiB as UTF-8.")
 
 
 class NewVersion(EditedText):
@@ -163,7 +172,7 @@ def show_files(request: Request, person: Admin) -> Response:  # noqa: ARG001
     )
 
 
-@router.get("/files/{name:path}", **answers(JobFileText))
+@router.get("/files/{name:file}", **answers(JobFileText))
 def show_file(name: FileName, request: Request, person: Admin) -> Response:  # noqa: ARG001
     """Return a job file, with the digest that a change of it has to give."""
     found = read_file(editable_project(request), name)
@@ -191,7 +200,7 @@ def plan_file(name: FileName, request: Request, person: Admin, body: EditedText)
         return answer(plan_text(editable_project(request), name, body.text).document())
 
 
-@router.put("/files/{name:path}", **answers(SavedFile))
+@router.put("/files/{name:file}", **answers(SavedFile))
 def put_file(name: FileName, request: Request, person: Admin, body: NewVersion) -> Response:
     """Save a job file, or create it. A text with problems is refused, and so is a file that has changed meanwhile."""
     project = editable_project(request)
@@ -201,7 +210,7 @@ def put_file(name: FileName, request: Request, person: Admin, body: NewVersion) 
     return answer(_document(saved))
 
 
-@router.delete("/files/{name:path}", **answers(SavedFile))
+@router.delete("/files/{name:file}", **answers(SavedFile))
 def remove_file(
     name: FileName,
     request: Request,

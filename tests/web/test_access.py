@@ -95,7 +95,7 @@ ROUTES: dict[tuple[str, str], Role | None] = {
             *[("GET", f"/files{part}") for part in ("", "/new", "/{name:path}")],
             ("POST", "/files/{name:path}"),
             ("GET", "/api/v1/files"),
-            *[(method, "/api/v1/files/{name:path}") for method in ("GET", "PUT", "DELETE")],
+            *[(method, "/api/v1/files/{name:file}") for method in ("GET", "PUT", "DELETE")],
             *[("POST", f"/api/v1/files/{{name:path}}/{part}") for part in ("check", "plan")],
         ],
         Role.ADMIN,
