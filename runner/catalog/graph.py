@@ -226,16 +226,16 @@ def _reference(graph: Graph, name: str, reference: Reference) -> str | None:
     if of not in graph.names:
         close = closest(of, graph.names)
         if close is None:
-            return advise(f"no step is named {of}", "use one under needs")
+            return advise(f"no step is named {of}", "use a step listed under needs")
         meant = f"${{steps.{close}.{word}{below}}}"
         return suggest(f"no step is named {of}", meant, replacement=meant if close in graph.needed[name] else "")
     if of == name:
-        return advise("a step has no result before it has ended", "use one under needs")
+        return advise("a step has no result before it has ended", "use a step listed under needs")
     if of not in graph.needed[name]:
         if not graph.is_known(name):
             return None
         if name in graph.needed.get(of, ()):
-            return advise(f"{of} needs this step, so it has not ended", "use one under needs")
+            return advise(f"{of} needs this step, so it has not ended", "use a step listed under needs")
         return advise(f"the step does not need {of}, which may not have ended", f"add {of} to needs")
     other = graph.steps.get(of)
     if other is None or word == "state" or name in graph.needed[name]:

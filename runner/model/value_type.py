@@ -372,8 +372,14 @@ class Choice:
             meant = next((ours for theirs, ours in self.other if theirs is value or theirs == value), None)
             guess = meant or closest(str(value), self.choices)
             shown = repr(value) if isinstance(value, str) else describe(value)
-            what = f"{shown} is not one of {', '.join(self.choices)}"
-            report(path, suggest(what, guess, replacement=guess) if guess else Message(what, "use one of them"))
+            several = len(self.choices) > 1
+            what = f"{shown} is not one of {', '.join(self.choices)}" if several else f"{shown} is not valid"
+            if guess:
+                report(path, suggest(what, guess, replacement=guess))
+            elif several:
+                report(path, Message(what, "use one of them"))
+            else:
+                report(path, advise(what, f"write {self.choices[0]}", replacement=self.choices[0]))
             return INVALID
         return value
 

@@ -26,7 +26,8 @@ KEY_AND_VALUE = re.compile(
 )
 """A line with a key, and perhaps its value on the same line."""
 
-_CRON = re.compile(r"[*0-9A-Za-z/,#-]+(?: +[*0-9A-Za-z/,#-]+){4,5}")
+_CRON_FIELD = r"[*0-9A-Za-z/#-]+(?:,[*0-9A-Za-z/#-]+)*"
+_CRON = re.compile(rf"{_CRON_FIELD}(?: +{_CRON_FIELD}){{4,5}}")
 
 
 def correct(lines: list[str], row: int, candidates: Iterable[str]) -> str:

@@ -187,9 +187,8 @@ def _too_deep(error: _Error) -> SyntaxFault | None:
         alone = indent_of(below) != own
         message = advise(f"indented deeper than line {row + 1}", f"indent both by {things(level, 'space')}")
         if not alone:
-            message = advise(
-                f"indented below line {row + 1}, which has a value", f"remove the value, or indent by {level}"
-            )
+            what = f"indented below line {row + 1}, which has a value"
+            message = advise(what, f"remove that value, or indent by {things(level, 'space')}")
         return error.at(error.row, own, message, [" " * level + error.line.lstrip()] if alone else [])
     return None
 

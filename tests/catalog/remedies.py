@@ -290,7 +290,14 @@ def _safe_name(e: Edit, f: re.Match[str]) -> None:
     e.remove()
 
 
+def _move_below_job(edit: Edit, _: re.Match[str]) -> None:
+    value = edit.here
+    edit.remove()
+    next(iter(edit.parent.values()))[edit.path[-1]] = value
+
+
 RULES: list[tuple[str, list[Rule]]] = [
+    (r"indent it below the name of its job", [_move_below_job]),
     # What to write, with every choice that the remedy offers
     (r"write (\S+) to (\S+)", [_first, _second]),
     (r"write (\S+) or (?:more|less)", [_first]),
@@ -342,7 +349,7 @@ RULES: list[tuple[str, list[Rule]]] = [
     (r"use a format, such as (.*)", [lambda e, f: e.write(f[1])]),
     (r"use it in kwargs, env, or params", [_to_kwargs]),
     (r"use it in kwargs or env of a step with task, or .*", [lambda e, _: e.replace(placeholder(e), _ID)]),
-    (r"use it below steps, or remove it|use one under needs", [_remove]),
+    (r"use it below steps, or remove it|use a step listed under needs", [_remove]),
     (r"use one of load, check, or add the step", [lambda e, _: e.job["steps"].update(zzz={"task": "a.b:c"})]),
     (r"declare a param, and set it in schedule.params", [_use_param_of_slot]),
     (r"remove it, and read the variable in the job", [_remove]),
@@ -422,6 +429,7 @@ TEXT_RULES: list[tuple[str, Callable[[str, Problem], str]]] = [
         lambda text, problem: _in_line(_without_line(text, problem.line), problem.line - 1, "*a", "[*a, *b]"),
     ),
     (r'define it, or quote the text: "\*standard"', lambda text, _: "x-a: &standard {max_retries: 5}\n" + text),
+    (r"remove that value, or indent by .*", lambda text, _: text.replace("retry: 3", "retry:")),
     (r"begin the file with jobs:", lambda *_: "jobs: {}\n"),
 ]
 """Changes of the text, for remedies about the syntax of YAML."""
