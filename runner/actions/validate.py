@@ -198,7 +198,7 @@ def stale_schemas(settings: Settings) -> Iterator[str]:
         if text != as_text(schema()):
             which = file.partition(".")[0]
             yield (
-                f"{SCHEMA_FOLDER}/{file} is of another version, so that editors help with other options; "
+                f"{SCHEMA_FOLDER}/{file} is of another version, so editors suggest the wrong options; "
                 f"run: runner schema {which} > {copy}"
             )
 

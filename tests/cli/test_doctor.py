@@ -1,4 +1,4 @@
-"""``runner doctor``, seen from outside."""
+"""``runner doctor``: its report, its repairs, and its exit codes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HELLO = 'jobs:\n  hello: {task: "clijobs:hello"}\n'
 
 
 def checks(result: Result) -> dict[str, dict[str, Any]]:
-    """Return the checks by name; of several with one name the worst."""
+    """Return the checks by name; of several with the same name, the worst one."""
     ranks = ["ok", "warning", "problem"]
     return {
         check["name"]: check for check in sorted(result.json["checks"], key=lambda each: ranks.index(each["level"]))
@@ -37,9 +37,9 @@ def test_a_sound_project_needs_no_attention(sound: Project) -> None:
     assert result.stderr == ""
     assert result.stdout.splitlines()[0].split() == ["LEVEL", "CHECK", "FOUND"]
     assert all(line.startswith(("LEVEL", "ok ")) for line in result.stdout.splitlines())
-    told = sound.cli("doctor", "--json").check(0).json
-    assert told["status"] == "ok"
-    assert set(told["checks"][0]) == {"name", "level", "what", "remedy", "repairable", "count", "examples"}
+    found = sound.cli("doctor", "--json").check(0).json
+    assert found["status"] == "ok"
+    assert set(found["checks"][0]) == {"name", "level", "what", "remedy", "repairable", "count", "examples"}
 
 
 def test_a_terminal_shows_what_needs_attention_first_and_counts_the_rest() -> None:
@@ -68,19 +68,19 @@ def test_a_terminal_shows_what_needs_attention_first_and_counts_the_rest() -> No
 def test_a_sound_project_with_a_worker_that_works(served: Project) -> None:
     served.cli("submit", "hello", "--wait").check(0)
     result = served.cli("doctor", "--json")
-    told = checks(result)
-    assert told["workers"]["what"].startswith("1 worker")
-    assert {told[name]["level"] for name in ("workers", "versions", "clock")} == {"ok"}
-    assert "beats" not in told
-    assert "worker-clocks" not in told
-    assert told["runs-without-message"]["level"] == told["runs-without-claim"]["level"] == "ok"
+    found = checks(result)
+    assert found["workers"]["what"].startswith("1 worker")
+    assert {found[name]["level"] for name in ("workers", "versions", "clock")} == {"ok"}
+    assert "beats" not in found
+    assert "worker-clocks" not in found
+    assert found["runs-without-message"]["level"] == found["runs-without-claim"]["level"] == "ok"
 
 
 def test_runs_that_nobody_takes(sound: Project) -> None:
     sound.submit("hello")
-    told = checks(sound.cli("doctor", "--json").check(1))
-    assert told["workers"]["level"] == "problem"
-    assert told["queues"]["remedy"] == "start one that does: runner worker -Q default"
+    found = checks(sound.cli("doctor", "--json").check(1))
+    assert found["workers"]["level"] == "problem"
+    assert found["queues"]["remedy"] == "start one that does: runner worker -Q default"
     result = sound.cli("doctor").check(1)
     assert f"hint: workers: start one: runner --project {sound.path} worker" in result.stderr
     # By urgency, also in a pipe.
@@ -97,10 +97,10 @@ def test_what_is_broken_is_mended_once(sound: Project) -> None:
     client.hdel(f"{sound.namespace}:run:{run_id}", "message")
     client.lpush(f"{sound.namespace}:dead-letters", json.dumps({"queue": "default"}) + "\nbroken")
     client.close()
-    told = checks(sound.cli("doctor", "--json").check(1))
-    assert told["runs-without-message"]["examples"] == [run_id]
-    assert told["runs-without-message"]["repairable"]
-    assert told["dead-letters"]["count"] == 1
+    found = checks(sound.cli("doctor", "--json").check(1))
+    assert found["runs-without-message"]["examples"] == [run_id]
+    assert found["runs-without-message"]["repairable"]
+    assert found["dead-letters"]["count"] == 1
     repaired = sound.cli("doctor", "--repair", "--json")
     assert {mended["name"] for mended in repaired.json["mended"]} >= {"runs-without-message", "dead-letters"}
     after = checks(repaired)
@@ -124,27 +124,27 @@ def test_exit_code_0_if_all_was_mended(sound: Project) -> None:
 def test_a_server_that_is_away_is_a_finding(make_project: Callable[..., Project]) -> None:
     project = make_project(HELLO, FILES, {"redis_url": f"redis://:secret@127.0.0.1:{free_port()}/0"})
     result = project.cli("doctor", "--json").check(1)
-    told = checks(result)
-    assert told["server"]["level"] == "problem"
+    found = checks(result)
+    assert found["server"]["level"] == "problem"
     assert "secret" not in result.stdout
-    assert told["jobs"]["level"] == "ok"
+    assert found["jobs"]["level"] == "ok"
 
 
 def test_problems_in_files_of_jobs(make_project: Callable[..., Project]) -> None:
     project = make_project("jobs:\n  bad: {task: 1}\n")
-    told = checks(project.cli("doctor", "--json").check(1))
-    assert told["jobs"]["level"] == "problem"
-    assert "jobs.bad.task" in told["jobs"]["what"]
-    assert told["settings"]["level"] == "ok"
+    found = checks(project.cli("doctor", "--json").check(1))
+    assert found["jobs"]["level"] == "problem"
+    assert "jobs.bad.task" in found["jobs"]["what"]
+    assert found["settings"]["level"] == "ok"
 
 
 def test_unsafe_jobs(make_project: Callable[..., Project]) -> None:
     script = "task: 'runner.tasks.shell:run', params: {x: {}}, kwargs: {script: 'echo ${params.x}'}"
     project = make_project(f"jobs:\n  open: {{{script}, unsafe: true}}\n  closed: {{task: 'os:getpid'}}\n")
-    told = checks(project.cli("doctor", "--json").check(1))
-    assert (told["unsafe"]["level"], told["jobs"]["level"]) == ("warning", "ok")
-    assert "1 job with unsafe: true" in told["unsafe"]["what"]
-    assert told["unsafe"]["what"].endswith(": open")
+    found = checks(project.cli("doctor", "--json").check(1))
+    assert (found["unsafe"]["level"], found["jobs"]["level"]) == ("warning", "ok")
+    assert "1 job with unsafe: true" in found["unsafe"]["what"]
+    assert found["unsafe"]["what"].endswith(": open")
     plan = project.cli("plan").check(1)
     assert "unsafe: open: " in plan.stdout
     assert project.cli("plan", "--json").check(1).json["unsafe"] == ["open"]
@@ -155,8 +155,8 @@ def test_runs_left_on_the_embedded_server(sound: Project, make_embedded_project:
     before = make_embedded_project(JOBS, FILES)
     before.submit("hello")
     before.cli("down").check(0)
-    told = checks(before.cli("doctor", "--json", env={"RUNNER_REDIS_URL": sound.redis_url}).check(1))
-    assert told["former-server"]["level"] == "warning"
+    found = checks(before.cli("doctor", "--json", env={"RUNNER_REDIS_URL": sound.redis_url}).check(1))
+    assert found["former-server"]["level"] == "warning"
     assert "former-server" not in checks(sound.cli("doctor", "--json"))
 
 
@@ -175,10 +175,10 @@ def test_a_starting_worker_warns_of_settings_that_lose_data(make_project: Callab
 
 def test_schedules_that_nobody_looks_at(make_project: Callable[..., Project]) -> None:
     project = make_project('jobs:\n  hello: {task: "clijobs:hello", schedule: {every: 1m}}\n', FILES)
-    told = checks(project.cli("doctor", "--json").check(1))["schedules"]
+    found = checks(project.cli("doctor", "--json").check(1))["schedules"]
     remedy = "runner cron install, or runner up --systemd, or runner scheduler"
-    assert (told["level"], told["remedy"]) == ("warning", remedy)
-    assert told["what"].endswith("yet: hello")
+    assert (found["level"], found["remedy"]) == ("warning", remedy)
+    assert found["what"].endswith("yet: hello")
     project.cli("tick").check(0)
     # There is no worker either, which is reported separately.
     assert checks(project.cli("doctor", "--json").check(1))["schedules"]["level"] == "ok"
@@ -192,9 +192,9 @@ def test_schedules_that_nobody_looks_at(make_project: Callable[..., Project]) ->
 
 def test_replicated_without_a_replica(make_project: Callable[..., Project]) -> None:
     project = make_project(HELLO, FILES, {"durability": "replicated"})
-    told = checks(project.cli("doctor", "--json").check(1))["replication"]
-    assert told["level"] == "problem"
-    assert "no replica is connected" in told["what"]
+    found = checks(project.cli("doctor", "--json").check(1))["replication"]
+    assert found["level"] == "problem"
+    assert "no replica is connected" in found["what"]
 
 
 def test_messages_of_celery_clients_that_nobody_takes(
@@ -205,13 +205,13 @@ def test_messages_of_celery_clients_that_nobody_takes(
     project = make_project(HELLO, FILES, {"redis_url": url})
     client = redis.Redis.from_url(url)
     client.rpush("celery\x06\x166", "left by a client")
-    told = checks(project.cli("doctor", "--json").check(1))["queues"]
-    assert told["what"].endswith("plain Celery clients wait")
+    found = checks(project.cli("doctor", "--json").check(1))["queues"]
+    assert found["what"].endswith("plain Celery clients wait")
     client.delete("celery\x06\x166")
     # As a client with ten priority_steps sends it.
     client.rpush("celery\x06\x167", "left by a client")
-    told = checks(project.cli("doctor", "--json").check(1))["plain-queues"]
-    assert told["what"].startswith("1 message of plain Celery clients with priority_steps of their own")
+    found = checks(project.cli("doctor", "--json").check(1))["plain-queues"]
+    assert found["what"].startswith("1 message of plain Celery clients with priority_steps of their own")
     client.delete("celery\x06\x167")
     client.close()
 
@@ -225,13 +225,13 @@ def test_schedules_without_a_worker_and_queues_that_no_worker_serves(make_projec
     }
     project = make_project(jobs, FILES)
     project.cli("tick").check()
-    told = checks(project.cli("doctor", "--json").check(1))["served"]
-    assert told["what"] == "no worker is alive, so that nothing performs 1 job with a schedule: hourly"
+    found = checks(project.cli("doctor", "--json").check(1))["served"]
+    assert found["what"] == "no worker is alive, so that nothing performs 1 job with a schedule: hourly"
     quiet = {"RUNNER_SCHEDULES": "false"}
     assert "served" not in checks(project.cli("doctor", "--json", env=quiet).check(0))
     with project.worker():
-        told = checks(project.cli("doctor", "--json").check(1))["served"]
-        assert (told["level"], told["what"]) == ("warning", "no worker takes from queue far of 1 job: far")
-        assert told["remedy"] == "start one that does: runner worker -Q far"
+        found = checks(project.cli("doctor", "--json").check(1))["served"]
+        assert (found["level"], found["what"]) == ("warning", "no worker takes from queue far of 1 job: far")
+        assert found["remedy"] == "start one that does: runner worker -Q far"
         with project.worker("-Q", "far"):
             assert checks(project.cli("doctor", "--json").check(0))["served"]["level"] == "ok"

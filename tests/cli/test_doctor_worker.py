@@ -1,4 +1,4 @@
-"""``runner doctor --worker``, the health check: the worker of this host or container lives, and tells Redis so."""
+"""``runner doctor --worker``, the health check: it finds the worker of this host or container, and its heartbeats."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def project(make_project: Callable[..., Project]) -> Project:
 
 
 def check(project: Project, exit_code: int) -> str:
-    """Return the one finding; its level fits the exit code."""
+    """Return the only finding, and check that its level fits the exit code."""
     [found] = project.cli("doctor", "--worker", "--json").check(exit_code).json["checks"]
     assert (found["name"], found["level"]) == ("worker", "problem" if exit_code else "ok")
     return str(found["what"])
@@ -75,7 +75,7 @@ def test_a_name_without_the_host_is_found(project: Project) -> None:
 
 @root_only
 def test_the_worker_of_another_container_does_not_count(project: Project) -> None:
-    """Both have this host's name, and their workers have the same process id."""
+    """Both containers have this host's name, and their workers have the same process id."""
     apart = [need("unshare"), "--pid", "--fork", "--kill-child", "--mount-proc"]
     words = [*COMMAND, "worker", "-c", "1"]
     with Running([*apart, *words], cwd=project.path, env=clean_environment({})) as worker:

@@ -1,4 +1,4 @@
-"""Help, start-up, and what is said of a command line that is wrong."""
+"""Help, start-up time, and the messages about mistakes on the command line."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_every_option_has_help(name: str) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_number_has_bounds(name: str) -> None:
-    """A number of 400 digits fits into no type of C, and into no float."""
+    """Without bounds, a number of 400 digits would overflow a float or a type of C."""
     import click
 
     command = root.get_command(click.Context(root), name)

@@ -1,4 +1,4 @@
-"""``runner up`` and ``runner down``: a project that runs at once."""
+"""``runner up`` and ``runner down``: start a project, and stop it."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_killed_worker_is_not_mistaken_for_one_that_is_up(folder: Path) -> Non
     wait_until(lambda: "up: worker" in cli(folder, "up", "-d", "-c", "1").stderr, what="it is up again")
 
 
-def test_a_worker_that_cannot_start_is_told(folder: Path) -> None:
+def test_a_worker_that_cannot_start_is_reported(folder: Path) -> None:
     runner_cli("init", "demo", cwd=folder.parent).check()
     with (folder / "runner.yaml").open("a") as settings:
         settings.write("setup: no_such_module:setup\n")

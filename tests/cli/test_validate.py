@@ -1,4 +1,4 @@
-"""``runner validate``: problems for people, for GitHub, as SARIF; the project's defaults; stale schemas."""
+"""``runner validate``: problems as text, as annotations of GitHub, and as SARIF; defaults; stale schemas."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_nothing_acts_on_the_terminal_and_color_needs_one(folder: Path) -> None:
     assert b"\x1b" not in on_terminal(folder, {"NO_COLOR": "1"})
 
 
-def test_a_terminal_is_told_that_there_is_no_problem(folder: Path) -> None:
+def test_a_terminal_shows_that_there_is_no_problem(folder: Path) -> None:
     write(folder, "jobs:\n  x: {task: 'os:getpid'}\n  y: {task: 'os:getpid'}\n")
     write(folder, "jobs:\n  z: {task: 'os:getpid'}\n", "b.yaml")
     assert on_terminal(folder, {}, stderr=True) == b"3 jobs in 2 files, no problems\r\n"
