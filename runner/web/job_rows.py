@@ -80,7 +80,9 @@ class Standings:
             Unavailable: Redis cannot be reached.
         """
         ledger, jobs = state.project.ledger, state.catalog.jobs
-        return cls(jobs, read_standings(ledger, sorted(jobs)), read_pauses(ledger))
+        # Before the script, which would start an embedded server that somebody has stopped.
+        pauses = read_pauses(ledger)
+        return cls(jobs, read_standings(ledger, sorted(jobs)), pauses)
 
     def failing(self, name: str) -> bool:
         """Whether the last run of an enabled job that ended with success or failure was a failure."""
