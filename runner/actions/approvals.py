@@ -1,4 +1,4 @@
-"""The approvals that somebody is awaited for."""
+"""The approvals that wait for a person."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Approvals:
-    """The step runs of an approval step that wait for somebody: how many, and the one that was there first."""
+    """The waiting step runs of an approval step: their number, and the oldest one."""
 
     job: str
     count: int
@@ -27,7 +27,7 @@ class Approvals:
 
 
 def waiting_approvals(project: Project) -> list[Approvals]:
-    """Return the declared approval steps for which somebody is awaited, the longest first.
+    """Return the approval steps with waiting runs, longest wait first.
 
     Raises:
         Unavailable: Redis cannot be reached.

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 def approve(
     project: Project, reference: str, *, approved: bool = True, comment: str | None = None, by: str | None = None
 ) -> Run:
-    """End an approval, and let its flow go on; return the approval's run.
+    """End an approval and advance its flow; return the approval's run.
 
     Args:
         project: whose run.
-        reference: the id of the approval's run, or of its flow if that waits for one approval only; or a prefix.
-        approved: False rejects it: it ends REVOKED, rejected.
+        reference: the id of the approval's run, or of a flow that waits for only one approval; or a prefix.
+        approved: False rejects it: it ends in REVOKED, rejected.
         comment: why.
         by: who; ``user@host`` by default.
 
@@ -37,14 +37,14 @@ def approve(
     who = by or submitter()
     run = answer_approval(project.ledger, run_id, approved=approved, by=who, comment=comment)
     if run.flow is not None:
-        # The answer stands. Where Redis is away by now, whoever drains the outbox advances the flow.
+        # The answer is recorded. If Redis is unreachable now, the process that drains the outbox advances the flow.
         with contextlib.suppress(Unavailable):
             advance(project.ledger, project.catalog, run.flow, by=who)
     return run
 
 
 def _approval_of(run: Run) -> str:
-    """Return the id of the approval that is meant by a run."""
+    """Return the id of the approval for a run."""
     if run.archived:
         raise NotWaiting(
             f"run {run.id} of {run.job} does not wait for an approval any more: it is {run.state}",

@@ -1,4 +1,4 @@
-"""Copy finished runs to the archive, and say how far that is."""
+"""Copy finished runs to the archive, and show the state of copying."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from runner.actions.project import Project
 
 LOOK_SECONDS = 1.0
-"""How soon a process that follows notices that its parent is gone."""
+"""Seconds until a following process notices that its parent is gone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """The outcome of ``runner archive``. ``refused`` has the words of the database for runs that it does not take."""
+    """The outcome of ``runner archive``. ``refused``: the database's errors for runs that it refuses, by id."""
 
     runs: int
     removed: int
@@ -36,7 +36,7 @@ class Copied:
 
 @dataclass(frozen=True, slots=True)
 class ArchiveStatus:
-    """How far the archive is. ``version`` is 0 before anything was copied; ``copied_at`` is RFC 3339."""
+    """The state of the archive. ``version`` is 0 before the first copy; ``copied_at`` is RFC 3339."""
 
     name: str
     version: int
@@ -72,10 +72,10 @@ class ArchiveStatus:
 
 
 def open_archive(project: Project) -> Archive:
-    """Return the archive of a project; nothing is connected yet.
+    """Return the archive of a project, without connecting.
 
     Raises:
-        UsageError: the project has none, or a package is missing.
+        UsageError: the project has no archive, or a package is missing.
     """
     url = project.settings.archive_url
     if url is None:
@@ -86,12 +86,12 @@ def open_archive(project: Project) -> Archive:
 
 
 def copy_once(project: Project, *, again: bool = False) -> Copied:
-    """Copy all that has ended and is not in the archive; with ``again`` also what is there already.
+    """Copy all finished runs that are not in the archive; with ``again``, also those that are.
 
     Raises:
         UsageError: see :func:`open_archive`.
         ArchiveMismatch: the schema is newer, or the ledger is copied to another database.
-        ArchiveUnavailable: the database cannot be reached, or refuses.
+        ArchiveUnavailable: the database cannot be reached, or refuses a statement.
         Unavailable: Redis cannot be reached.
     """
     from runner.archive.copier import Copier  # start-up time: most commands copy nothing
@@ -107,12 +107,12 @@ def copy_once(project: Project, *, again: bool = False) -> Copied:
 
 
 def follow(project: Project, say: Callable[[str], None], parent: int | None = None) -> None:
-    """Copy until an exception ends it (SIGTERM is one). What goes wrong is said, and tried again.
+    """Copy until an exception ends it (such as that of SIGTERM). Errors are logged, and copying is tried again.
 
     Args:
         project: whose runs.
         say: takes a line for the log.
-        parent: end when this process is no longer the parent.
+        parent: the process id of the parent; copying ends when it is no longer the parent.
 
     Raises:
         UsageError: see :func:`open_archive`.
@@ -139,7 +139,7 @@ def read_status(project: Project) -> ArchiveStatus:
 
     Raises:
         UsageError: see :func:`open_archive`.
-        ArchiveUnavailable: the database cannot be reached, or refuses.
+        ArchiveUnavailable: the database cannot be reached, or refuses a statement.
         Unavailable: Redis cannot be reached.
     """
     from runner.archive.migrations import VERSION  # start-up time: as above
@@ -158,7 +158,7 @@ def read_status(project: Project) -> ArchiveStatus:
 
 
 def remove_archived(project: Project, run_id: str) -> None:
-    """Remove a run from the archive that was forgotten. If that fails, whoever copies runs does so later."""
+    """Remove a forgotten run from the archive. If that fails, a copier does so later."""
     try:
         archive = open_archive(project)
     except UsageError:
@@ -172,11 +172,11 @@ def remove_archived(project: Project, run_id: str) -> None:
 
 
 def forget_archived(project: Project, reference: str, by: str, unknown: UnknownRun) -> str:
-    """Remove a run that only the archive knows; return its full id.
+    """Remove a run that only the archive has; return its full id.
 
     Raises:
-        UnknownRun: ``unknown``, if the archive does not know it either.
-        AmbiguousId: more than one run fits, or the prefix is too short.
+        UnknownRun: ``unknown``, if the archive does not have it either.
+        AmbiguousId: several runs match, or the prefix is too short.
         BelongsToFlow: it is a step run.
         ArchiveUnavailable: the archive cannot be reached.
     """
@@ -192,7 +192,7 @@ def forget_archived(project: Project, reference: str, by: str, unknown: UnknownR
             raise AmbiguousId(f"{reference!r} fits more than one run, or is too short", hint="give more characters")
         if run.flow is not None:
             raise belongs_to_flow(run.id, run.flow)
-        # Noted first: a copier that has it in hand just now removes it again.
+        # Recorded first, so that a copier that is writing it now removes it again.
         project.ledger.script("forget_archived", run.id, by, run.job)
         archive.remove(project.settings.namespace, [run.id])
         return run.id

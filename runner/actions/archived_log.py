@@ -1,4 +1,4 @@
-"""What the archive has of the log of a run: its end."""
+"""Read the archived end of a run's log."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class ArchivedLog:
-    """The log of an archived run; of a flow that of its step runs, in order of time."""
+    """The log of an archived run; for a flow, the lines of its step runs in order of time."""
 
     def __init__(self, records: Records, run: Run, wanted: Callable[[str], bool] = everything) -> None:
-        """Read the log of ``run``; ``wanted`` is asked of the names of a flow's step runs, such as ``load[3]``."""
+        """Read the log of ``run``; ``wanted`` decides about the names of a flow's step runs, such as ``load[3]``."""
         self._records = records
         self._run = run
         self._wanted = wanted
@@ -33,7 +33,7 @@ class ArchivedLog:
             yield from interleave(self._sources(self._run, ""))
 
     def follow(self) -> Iterator[LogLine]:
-        """Yield all lines: it has ended."""
+        """Yield all lines, because the run has ended."""
         return self.lines()
 
     def _read(self, run_id: str) -> list[LogLine]:

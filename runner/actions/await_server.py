@@ -1,4 +1,4 @@
-"""Wait for a Redis that is down, resets connections, loads its data, or takes no writes."""
+"""Wait for a Redis that is down, resets connections, loads its data, or refuses writes."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ LONGEST_PAUSE = 5.0
 """Seconds between two tries."""
 
 _STARTING = "STATUS=waiting for Redis\nEXTEND_TIMEOUT_USEC=60000000"
-"""For systemd, which would otherwise end the process for starting too slowly."""
+"""Seconds between notifications to systemd, which would otherwise end a slowly starting process."""
 
 
 def await_server(project: Project, say: Callable[[str], None], patience: float | None = None) -> None:
     """Return once the project's Redis answers.
 
     Args:
-        project: whose Redis.
-        say: takes a line for the log, when the wait begins and when it is over.
-        patience: how many seconds to wait, or None to wait forever.
+        project: the project.
+        say: takes a line for the log when the wait begins and ends.
+        patience: how long to wait (seconds); None: forever.
 
     Raises:
-        Unavailable: it cannot be reached, and waiting would not help: wrong password, an embedded server that does
-            not start; or the patience is over.
-        InvalidSettings: its user lacks permissions.
+        Unavailable: Redis cannot be reached and waiting would not help (a wrong password, an embedded server that does
+            not start), or ``patience`` has passed.
+        InvalidSettings: the user of Redis lacks permissions.
     """
     pause, deadline = 0.0, None if patience is None else time.monotonic() + patience
     while True:

@@ -1,4 +1,4 @@
-"""Run a job for slots of the past, as one group that the fleet works off."""
+"""Run a job for past slots, as one group."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from runner.model.job import JobSpec
 
 MOST_SLOTS = 100_000
-"""Slots of one backfill."""
+"""The maximum number of slots of one backfill."""
 MOST_AT_ONCE = 10_000
 _PORTION = 1000
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -54,7 +54,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A slot of a backfill (Unix ms), with the id and the params of its run. ``known``: it had a run before."""
+    """A slot of a backfill (Unix ms), with the id and the params of its run. ``known``: whether it had a run before."""
 
     slot: int
     id: str
@@ -68,7 +68,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Backfilled:
-    """What was asked for, its slots, and how many runs were made now. ``ahead``: the range goes beyond the present."""
+    """A backfill, its slots, and the number of new runs. ``ahead``: whether the range extends into the future."""
 
     backfill: Backfill
     slots: tuple[Slot, ...]
@@ -98,26 +98,26 @@ def backfill(
     dry_run: bool = False,
     by: str | None = None,
 ) -> Backfilled:
-    """Submit a run for each slot of a job in a range that has not had one, and return the ids and counts.
+    """Submit a run for each slot of a job in a range without a run, and return the ids and counts.
 
-    Whoever asks may be killed at any moment: asked again, the rest is made, and each slot has one run. The fleet takes
-    the runs in the order of their slots, ``at_once`` at a time.
+    The caller may be killed at any moment: a second call submits the rest, and each slot has one run. The fleet runs
+    them in the order of their slots, ``at_once`` at a time.
 
     Args:
-        project: where the job is declared.
-        job_name: the job; it has a schedule.
-        begin: the first time; a date, or a time, in the zone of the schedule.
-        end: the last time, included; a date means its end. Slots that lie ahead are left to the schedule.
-        at_once: how many runs may be under way at once; as many as the job allows by default.
-        again: make a run also for slots that have had one.
+        project: the project of the job.
+        job_name: the job, which must have a schedule.
+        begin: the first date or time, in the zone of the schedule.
+        end: the last date or time, inclusive; a date means its end. Future slots are left to the schedule.
+        at_once: the maximum number of simultaneous runs; by default the job's limit.
+        again: submit new runs for slots that had one.
         dry_run: change nothing.
-        by: who; ``user@host`` by default.
+        by: the name of the person; ``user@host`` by default.
 
     Raises:
-        UnknownJob, UsageError: there is no such job, it has no schedule, a calendar of it cannot be read, or a time is
-            wrong.
-        JobDisabled, JobPaused: nothing can be submitted; or somebody paused it meanwhile, when some may have been.
-        Unavailable: Redis cannot be reached; some may have been submitted.
+        UnknownJob, UsageError: the job does not exist, has no schedule, or uses an unreadable calendar; or a time is
+            invalid.
+        JobDisabled, JobPaused: the job is disabled or paused. If it was paused meanwhile, some runs may be submitted.
+        Unavailable: Redis cannot be reached; some runs may be submitted.
     """
     job = project.catalog.get(job_name)
     if not job.schedule:
@@ -171,7 +171,7 @@ def _tables(project: Project, job: JobSpec) -> tuple[Timetable, ...]:
 
 
 def _range(tables: tuple[Timetable, ...], begin: str, end: str) -> tuple[datetime, datetime]:
-    # Of several zones, that of the first schedule.
+    # With several zones, use that of the first schedule.
     zone = tables[0].zone
     first = _day(begin, zone) or _instant(begin, zone, datetime.now(zone) - timedelta(days=1))
     day_after = _day(end, zone, 1)
@@ -182,7 +182,7 @@ def _range(tables: tuple[Timetable, ...], begin: str, end: str) -> tuple[datetim
 
 
 def _day(text: str, zone: ZoneInfo, later: int = 0) -> datetime | None:
-    """Return the first instant of a date, or of a day ``later`` days after it; None if the text is not a date."""
+    """Return the first instant of a date, or of the date ``later`` days after it; None if the text is not a date."""
     if not _DATE.fullmatch(text.strip()):
         return None
     wall = datetime.combine(read_day(text), datetime.min.time()) + timedelta(days=later)
@@ -190,7 +190,7 @@ def _day(text: str, zone: ZoneInfo, later: int = 0) -> datetime | None:
 
 
 def _instant(text: str, zone: ZoneInfo, after: datetime) -> datetime:
-    """Return the instant that is meant; a time of day alone is the next one after ``after``."""
+    """Return the instant for a text; a time of day means the next one after ``after``."""
     return datetime.fromtimestamp(read_moment(text, zone.key, after.timestamp()), UTC)
 
 
@@ -217,7 +217,7 @@ def _params(tables: tuple[Timetable, ...], slot: datetime) -> dict[str, Any]:
     try:
         return params_of(tables, slot)
     except InvalidParams:
-        return {}  # as for any other value that does not fit, the run says so
+        return {}  # the run reports it, as for any other invalid value
 
 
 def _check_open(project: Project, job: JobSpec) -> None:
@@ -243,7 +243,7 @@ def _submission(project: Project, job: JobSpec, each: Slot, wanted: Backfill) ->
 
 
 def backfills(project: Project, limit: int) -> list[Backfill]:
-    """Return the last backfills, the newest first.
+    """Return the last backfills, newest first.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -260,12 +260,12 @@ def revoke_all(
     comment: str | None = None,
     by: str | None = None,
 ) -> tuple[Backfill, int, int]:
-    """Revoke what has not ended of a backfill; return it, how many runs ended, and how many go on.
+    """Revoke the unfinished runs of a backfill; return it, and the numbers of runs that ended and that go on.
 
     Raises:
-        UnknownRun, AmbiguousId: the reference names no backfill, or several.
-        UsageError: no such signal.
-        Unavailable: Redis cannot be reached; some may have been revoked.
+        UnknownRun, AmbiguousId: the reference matches no backfill, or several.
+        UsageError: the signal is unknown.
+        Unavailable: Redis cannot be reached; some runs may be revoked.
     """
     ledger = project.ledger
     found = find_backfill(ledger, reference)
@@ -280,7 +280,7 @@ def revoke_all(
 
 
 def _unfinished(project: Project, found: Backfill) -> Iterator[str]:
-    """Yield the runs of a backfill that have not ended; those that are to start last come first."""
+    """Yield the unfinished runs of a backfill, last to start first."""
     query = RunQuery(job=found.job, backfill=found.id, state=(State.PENDING, State.RETRY, State.STARTED))
     cursor: str | None = None
     while True:

@@ -1,4 +1,4 @@
-"""What RabbitMQ tells of itself, and of the hints in its queues, for the doctor, lists, and metrics."""
+"""Read the state of RabbitMQ and of the hints in its queues, for the doctor, lists, and metrics."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
     from runner.settings import Settings
 
 LATE_SECONDS = 15.0
-"""A hint is published within 10 s at the latest; one that waits for longer tells that nobody does."""
+"""Seconds after which an unpublished hint shows that no worker publishes hints; they need 10 s at most."""
 _TESTED = "3."
-"""What the versions that the tests run on begin with."""
+"""The prefixes of the tested versions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What RabbitMQ told of queues of hints; ``trouble`` says why it told nothing. ``unpublished`` is of the ledger."""
+    """The state of the hint queues. ``trouble``: why RabbitMQ did not answer. ``unpublished`` is from the ledger."""
 
     unpublished: int = 0
     queues: dict[str, HintQueue] | None = None
     trouble: Unavailable | None = None
 
     def shown(self, queues: Iterable[Queue]) -> list[Queue]:
-        """Return queues of runs with the number of their hints in RabbitMQ, as far as that is known."""
+        """Return queues of runs with the numbers of their hints in RabbitMQ, where they are known."""
         hints = {queue: seen.hints for queue, seen in (self.queues or {}).items()}
         return [replace(each, hints=hints.get(each.name)) for each in queues]
 
@@ -58,7 +58,7 @@ def ask_broker(project: Project, queues: Iterable[str]) -> Told | None:
 
 
 def queues_and_hints(project: Project) -> tuple[list[Queue], Told | None]:
-    """Return the queues of runs with their hints, and what RabbitMQ told; None where Redis is the broker.
+    """Return the queues of runs with their hints, and the state of RabbitMQ; None if Redis is the broker.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -69,11 +69,11 @@ def queues_and_hints(project: Project) -> tuple[list[Queue], Told | None]:
 
 
 def check_broker(project: Project, *, quick: bool) -> Iterator[Finding]:
-    """Yield findings about RabbitMQ, where it is the broker: whether it answers, its queues, and permissions.
+    """Yield findings about RabbitMQ if it is the broker: whether it answers, its queues, and permissions.
 
     Args:
         project: what to examine.
-        quick: leave out permissions and arguments of queues.
+        quick: skip the permissions and the arguments of queues.
     """
     settings = project.settings
     if not settings.on_amqp:
@@ -90,7 +90,7 @@ def check_broker(project: Project, *, quick: bool) -> Iterator[Finding]:
 
 
 def check_hints(project: Project) -> Iterator[Finding]:
-    """Yield whether hints are published.
+    """Yield a finding if hints are not published.
 
     Raises:
         Unavailable: Redis cannot be reached.

@@ -1,4 +1,4 @@
-"""Runs that have changed, of which only those that fit a query are wanted."""
+"""Read changed runs that match a query."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from runner.model.run_query import RunQuery
 
 MOST_AT_ONCE = 10_000
-"""Runs of one millisecond that are looked at."""
+"""The maximum number of runs of one millisecond that are examined."""
 
 
 def read_changed(project: Project, query: RunQuery, ids: Collection[str]) -> list[Run]:
-    """Return those of the runs ``ids`` that fit ``query``, the newest submission first.
+    """Return the runs among ``ids`` that match ``query``, newest submission first.
 
-    The index is asked about the milliseconds of their submissions, so that a run fits exactly if a list would show it.
+    The index is queried for the milliseconds of their submissions, so a run matches exactly if a list would show it.
 
     Raises:
-        UnknownRun, AmbiguousId, UsageError: the flow of the query is not known, or is another run.
+        UnknownRun, AmbiguousId, UsageError: the flow of the query is unknown or not a flow.
         Unavailable: Redis cannot be reached.
     """
     if query.archived:

@@ -1,4 +1,4 @@
-"""The lines and units that call the runner for a project: what they should be, and what is installed."""
+"""Generate and install the crontab lines and systemd units that call the runner for a project."""
 
 from __future__ import annotations
 
@@ -40,28 +40,28 @@ class Installed:
 
     @property
     def current(self) -> bool:
-        """Whether the block stands there as it should."""
+        """Return whether the installed block is current."""
         return self.installed and not self.difference
 
 
 def program() -> list[str]:
-    """Return the command that calls this runner from anywhere, as absolute paths."""
+    """Return the command for this runner with absolute paths, which works in every folder."""
     folder = Path(sys.executable).parent
     script = folder / "runner"
     return [str(script)] if os.access(script, os.X_OK) else [sys.executable, "-m", "runner"]
 
 
 def lines(project: Project, *, per_job: bool, worker: bool = False) -> list[str]:
-    """Return the lines of the project's block: one that ticks, or one for each schedule of an enabled job.
+    """Return the lines of the project's block: one for the tick, or one for each schedule of an enabled job.
 
     Args:
-        project: whose block.
+        project: the project.
         per_job: a line for each schedule instead of the tick.
-        worker: also a line that starts a worker when the host does; not with ``per_job``, whose jobs a scheduler
-            would submit a second time.
+        worker: add a line that starts a worker with the host; not with ``per_job``, because a scheduler would
+            submit the jobs a second time.
 
     Raises:
-        CrontabError: a crontab cannot say what is to be said; the message says why.
+        CrontabError: a crontab cannot express it; the message has the reason.
         InvalidSpec: with ``per_job``, some jobs could not be read.
     """
     folder = str(project.settings.project)
@@ -75,17 +75,17 @@ def lines(project: Project, *, per_job: bool, worker: bool = False) -> list[str]
 
 
 def block(project: Project, *, per_job: bool, worker: bool = False) -> str:
-    """Return the project's block as text. Takes and raises what :func:`lines` does."""
+    """Return the project's block as text. Arguments and errors are those of :func:`lines`."""
     return os.fsdecode(written(str(project.settings.project), lines(project, per_job=per_job, worker=worker)))
 
 
 def install(project: Project, *, per_job: bool, worker: bool | None = None) -> bool:
-    """Put the project's block into the crontab of this user; return whether that changed it.
+    """Install the project's block in the crontab of this user; return whether that changed it.
 
     Args:
-        project: whose block.
+        project: the project.
         per_job: as for :func:`lines`.
-        worker: as for :func:`lines`; None: as the block is that stands there.
+        worker: as for :func:`lines`; None: as in the installed block.
 
     Raises:
         CrontabError, InvalidSpec: as :func:`lines`; also if the crontab cannot be read or written.
@@ -104,7 +104,7 @@ def install(project: Project, *, per_job: bool, worker: bool | None = None) -> b
 
 
 def remove(project: Project) -> bool:
-    """Take the project's block out of the crontab; return whether there was one.
+    """Remove the project's block from the crontab; return whether there was one.
 
     Raises:
         CrontabError: the crontab cannot be read or written.
@@ -113,11 +113,11 @@ def remove(project: Project) -> bool:
 
 
 def check(project: Project, *, per_job: bool | None = None) -> Installed:
-    """Compare the crontab with what should stand there.
+    """Compare the installed block with the current one.
 
     Args:
-        project: whose block.
-        per_job: what should be installed; None: what is, a tick or lines a job.
+        project: the project.
+        per_job: the expected type of block; None: the installed type.
 
     Raises:
         CrontabError: the crontab cannot be read.
@@ -127,7 +127,7 @@ def check(project: Project, *, per_job: bool | None = None) -> Installed:
     except BrokenBlock as broken:
         raise _broken(broken) from None
     if per_job is None:
-        # The line that ticks ends with the word; that of a job ends with its key.
+        # The line of the tick ends with this word; that of a job ends with its key.
         per_job = found is not None and not any(line.rstrip().endswith(" tick") for line in found)
     try:
         wanted = lines(project, per_job=per_job, worker=_boots(found))
@@ -145,10 +145,10 @@ def _boots(found: Sequence[str] | None) -> bool:
 
 
 def units(project: Project, *, per_job: bool, user: bool) -> dict[str, str]:
-    """Return units of systemd by their file names: timers that tick or submit, a scheduler, a worker.
+    """Return systemd units by file name: timers that tick or submit, a scheduler, and a worker.
 
     Args:
-        project: what they are for.
+        project: the project.
         per_job: a timer for each scheduled job instead of the tick.
         user: for the user's own manager (``systemctl --user``).
 
@@ -183,7 +183,7 @@ def _units(project: Project, *, per_job: bool, user: bool) -> dict[str, str]:
 
 
 def lost_variables() -> list[str]:
-    """Return the names of variables that decide here, and that cron and systemd will not know."""
+    """Return the names of environment variables that matter here but are not set under cron and systemd."""
     return sorted(
         name
         for name in os.environ
@@ -206,7 +206,7 @@ def _scheduled(project: Project) -> Iterator[JobSpec]:
 
 
 def _check_params(job: JobSpec) -> None:
-    """Refuse what a line of its own would submit without the params of the slot."""
+    """Refuse schedules whose params a separate line could not pass."""
     if any(schedule.params for schedule in job.schedule):
         raise CrontabError(f"{job.name}: its schedule gives params, which cron and systemd cannot", hint=_TICK_INSTEAD)
 
@@ -224,7 +224,7 @@ def _job_lines(project: Project, folder: str) -> Iterator[str]:
 
 
 def _check_settings(text: bytes, folder: str) -> None:
-    """Refuse lines a job below settings that give them another meaning."""
+    """Refuse lines per job with crontab settings that change their meaning."""
     shell = setting_above(text, folder, "SHELL")
     if shell and shell.rpartition("/")[2] not in _POSIX:
         raise CrontabError(f"the crontab sets SHELL={shell}, which does not read the lines of jobs", hint=_TICK_INSTEAD)

@@ -27,10 +27,10 @@ _REMEDY = (
 
 
 def read() -> bytes | None:
-    """Return the crontab of this user, None if there is none.
+    """Return the crontab of this user; None without one.
 
     Raises:
-        CrontabError: there is no program ``crontab``, or it refuses.
+        CrontabError: the program ``crontab`` is missing or fails.
     """
     done = _call("-l")
     if done.returncode == 0:
@@ -41,9 +41,9 @@ def read() -> bytes | None:
 
 
 def change(edit: Edit) -> bool:
-    """Put what ``edit`` makes of the crontab in its place; return whether that is a change.
+    """Replace the crontab by the result of ``edit``; return whether that is a change.
 
-    One command of the runner at a time. What ``edit`` leaves empty is removed.
+    Only one command of the runner does so at a time. An empty crontab is removed.
 
     Raises:
         CrontabError: as :func:`read`; also if the crontab could not be written, or changed meanwhile.
@@ -91,7 +91,7 @@ def _said(done: subprocess.CompletedProcess[bytes]) -> str:
 
 @contextmanager
 def _lock() -> Iterator[None]:
-    # One lock a user, on a folder that is there: no file is left behind.
+    # One lock per user, on an existing folder, so that no file is left behind.
     descriptor, path = _lockable()
     try:
         deadline = time.monotonic() + _PATIENCE

@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 
 def forget(project: Project, reference: str, *, by: str | None = None) -> str:
-    """Remove all that is known of a finished run, in the archive too; return its full id.
+    """Remove all data of a finished run, also from the archive; return its full id.
 
-    If the archive is away, whoever copies runs removes it there as soon as that is possible.
+    If the archive cannot be reached, a copier removes it there later.
 
     Raises:
-        NotFinished: it is not in a final state.
-        BelongsToFlow: it is a step run.
+        NotFinished: the run is not in a final state.
+        BelongsToFlow: the run is a step run.
         UnknownRun, AmbiguousId: see :func:`runner.actions.find.find_id`.
-        ArchiveUnavailable: only the archive may know it, and cannot be reached.
+        ArchiveUnavailable: only the archive may have it, and cannot be reached.
     """
     by = by or submitter()
     try:

@@ -1,4 +1,4 @@
-"""Turn a crontab into a file of jobs."""
+"""Convert a crontab to a job file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from runner.yaml_reader.reader import read_text
 
 FILE = "crontab.yaml"
 _USUAL_USERS = frozenset({"root", "www-data", "nobody", "postgres", "mysql", "munin", "logcheck", "operator", "apache"})
-"""Users that system crontabs of other hosts name."""
+"""Common users in system crontabs of other hosts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +39,15 @@ class Carried:
 
 
 def from_crontab(folder: Path, text: bytes | None, *, system: bool = False) -> Carried:
-    """Write ``crontab.yaml`` into the jobs of a project; a folder that is none becomes one.
+    """Write ``crontab.yaml`` to the jobs of a project, creating the project if necessary.
 
     Args:
-        folder: of the project.
+        folder: the folder of the project.
         text: a crontab; None: that of this user.
-        system: its lines name a user, as those of /etc/crontab do.
+        system: whether its lines have a user, as in /etc/crontab.
 
     Raises:
-        CrontabError: there is none, it cannot be read, or no line in it can become a job.
+        CrontabError: there is no crontab, it cannot be read, or none of its lines can become a job.
         UsageError: the file exists, or cannot be written; nothing was written.
     """
     if text is None:
@@ -90,7 +90,7 @@ def from_crontab(folder: Path, text: bytes | None, *, system: bool = False) -> C
 
 
 def _check(text: str, defaults: Mapping[str, Any]) -> None:
-    """Whatever is written must be valid."""
+    """Check that the new files are valid."""
     sound, _ = check_defaults(defaults, ())
     problems = read_jobs(read_text(text, FILE), sound).problems
     if problems:

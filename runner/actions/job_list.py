@@ -1,4 +1,4 @@
-"""The jobs of a project with what is known of each: its pause, its last outcome, and its next slot."""
+"""List the jobs of a project with their pauses, last outcomes, and next slots."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class ListedJob:
-    """A job, and how it stands. ``next`` is its next slot, a Unix time in ms."""
+    """A job and its standing. ``next`` is its next slot (Unix ms)."""
 
     job: JobSpec
     pause: Pause | None
@@ -39,18 +39,18 @@ class ListedJob:
     next: int | None
 
     def document(self) -> dict[str, Any]:
-        """Return it as JSON."""
+        """Return the JSON document."""
         last = self.last.document() if self.last is not None else None
         return job_document(self.job, self.pause, last=last, following=self.next)
 
 
 def describe_jobs(project: Project, names: Iterable[str], store: Store | None = None) -> Iterator[ListedJob]:
-    """Yield jobs with what is known of them.
+    """Yield jobs with their standings.
 
     Args:
-        project: where they are declared.
-        names: of jobs of the catalog.
-        store: the ledger; None: one of the moment, of which nothing is known if Redis cannot be reached.
+        project: the project of the jobs.
+        names: the names of jobs in the catalog.
+        store: the ledger's store; None: open one, and leave the standings out if Redis cannot be reached.
 
     Raises:
         Unavailable: Redis cannot be reached, and ``store`` is given.
@@ -82,7 +82,7 @@ def _read(store: Store, names: list[str]) -> Known:
 
 @contextmanager
 def _opened(project: Project) -> Iterator[Store]:
-    """Open the ledger; no embedded server is started."""
+    """Open the ledger without starting an embedded server."""
     from runner.ledger.ledger import Ledger  # start-up time: who gives a ledger has it open
 
     ledger = Ledger.open(project.settings, start=False)

@@ -31,21 +31,22 @@ def read_log(
     step: str | None = None,
     archived: bool = False,
 ) -> Iterator[LogLine]:
-    """Yield the lines of a run's log, oldest first; of a flow those of its step runs. The archive has the end of a log.
+    """Yield the lines of a run's log, oldest first; for a flow, those of its step runs. The archive has the end of a
+    log.
 
     Args:
-        project: where the run belongs.
-        run_id: its full id.
-        follow: go on with what comes, until the run has ended.
-        attempt: only of this one, counted from 1.
-        since: only what was written at or after this Unix time in seconds.
-        tail: how many of the last recorded lines to show first.
-        step: only of this step of a flow, or of one of its items, such as ``load[3]``.
+        project: the project of the run.
+        run_id: the full id of the run.
+        follow: go on with new lines until the run has ended.
+        attempt: only lines of this attempt, counted from 1.
+        since: only lines at or after this Unix time (seconds).
+        tail: the number of last recorded lines to begin with.
+        step: only lines of this step of a flow, or of one of its items, such as ``load[3]``.
         archived: read only the archive.
 
     Raises:
-        UnknownRun: there is no such run.
-        UsageError: it has no such step.
+        UnknownRun: the run does not exist.
+        UsageError: the flow has no such step.
         Unavailable: Redis cannot be reached.
     """
 
@@ -70,10 +71,10 @@ def log_of(
     """Return the log of a run.
 
     Args:
-        project: where the run belongs.
-        run: as it was read.
-        wanted: is asked of the names of a flow's step runs, such as ``load[3]``.
-        after: read what follows this chunk of a log in the ledger.
+        project: the project of the run.
+        run: the run.
+        wanted: decides about the names of a flow's step runs, such as ``load[3]``.
+        after: the chunk of the log in the ledger after which to begin.
     """
     if run.archived:
         return ArchivedLog(project.reading(archived=True), run, wanted)
@@ -83,7 +84,7 @@ def log_of(
 
 
 def last_lines(project: Project, run: Run, count: int) -> list[LogLine]:
-    """Return the last lines of the last attempt; of a flow those of the first of its step runs that failed.
+    """Return the last lines of the last attempt; for a flow, those of its first failed step run.
 
     Raises:
         Unavailable, ArchiveUnavailable: Redis, or the archive, cannot be reached.
@@ -101,7 +102,7 @@ def last_lines(project: Project, run: Run, count: int) -> list[LogLine]:
 
 
 def _wanted(run: Run, step: str) -> Callable[[str], bool]:
-    """Return a test for names of step runs: whether one is ``step``, an item of it, or within it.
+    """Return a predicate for names of step runs: whether one is ``step``, one of its items, or below it.
 
     Raises:
         UsageError: the run is not a flow, or has no such step.

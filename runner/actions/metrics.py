@@ -1,4 +1,4 @@
-"""Metrics for Prometheus: what the ledger counts, and how things stand now."""
+"""Metrics for Prometheus: the counters of the ledger, and current values."""
 
 from __future__ import annotations
 
@@ -48,15 +48,15 @@ def exposition(project: Project) -> str:
 
 
 def write(path: Path, text: str) -> None:
-    """Write metrics to a file that a collector may read at any moment: it is whole, or as it was.
+    """Write metrics to a file atomically, because a collector may read it at any moment.
 
     Raises:
-        UsageError: it cannot be written.
+        UsageError: the file cannot be written.
     """
     try:
         with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
             file.write(text)
-            # The collector is another user.
+            # The collector runs as another user.
             os.fchmod(file.fileno(), 0o644)
         Path(file.name).replace(path)
     except OSError as error:
@@ -66,13 +66,13 @@ def write(path: Path, text: str) -> None:
 
 
 def deadlines(catalog: Catalog) -> dict[str, float]:
-    """Return the seconds within which jobs are to succeed (``alert_if_no_success``), by job."""
+    """Return the deadlines of jobs in seconds (``alert_if_no_success``)."""
     jobs = (catalog.jobs[name] for name in sorted(catalog.jobs))
     return {job.name: job.alert_if_no_success for job in jobs if job.alert_if_no_success is not None and job.enabled}
 
 
 class _Once:
-    """A collector of what was gathered already, so that an error of Redis is one of ours."""
+    """A collector of already gathered metrics, so that an error of Redis is raised as a RunnerError."""
 
     def __init__(self, found: Iterable[Metric]) -> None:
         self._found = found
@@ -82,7 +82,7 @@ class _Once:
 
 
 def families(project: Project) -> Iterator[Metric]:
-    """Yield the metrics with their samples. Times are seconds.
+    """Yield the metrics with their samples. Times are in seconds.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -178,7 +178,7 @@ def _queues(queues: list[Queue]) -> Iterator[Metric]:
 
 
 def _broker(told: Told | None) -> Iterator[Metric]:
-    """Yield what RabbitMQ tells; nothing where Redis is the broker."""
+    """Yield the metrics of RabbitMQ; nothing if Redis is the broker."""
     if told is None:
         return
     yield _gauge("runner_broker_up", "1 if RabbitMQ answers.", (), {(): int(told.trouble is None)})

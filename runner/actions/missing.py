@@ -1,4 +1,4 @@
-"""What the schedules of a project still lack before anything comes of them."""
+"""Find what the schedules of a project still need before they run."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """Queues of enabled jobs that no worker takes from; None if that is not known.
+    """The queues of enabled jobs that no worker consumes; None if unknown.
 
-    ``systemd``: systemd runs this host, and so can run the worker.
+    ``systemd``: whether systemd runs this host, so that it can run the worker.
     """
 
     queues: Sequence[str] | None
     systemd: bool
 
     def offers(self) -> list[tuple[tuple[str, ...], str]]:
-        """Return commands that start a worker, as words after ``runner``, and what each of them does."""
+        """Return commands that start a worker, as arguments of ``runner``, with descriptions."""
         if self.queues is not None and not self.queues:
             return []
         now = (("up", "-d"), "starts one now, until the host stops")
@@ -36,7 +36,7 @@ class Missing:
 
 
 def missing(project: Project) -> Missing:
-    """Return the missing parts. No embedded server is started: if none runs, there is no worker either."""
+    """Return the missing parts, without starting an embedded server: if none is running, there is no worker either."""
     jobs = [job for job in project.catalog.jobs.values() if job.enabled]
     wanted = sorted({job.queue for job in jobs if job.schedule} or {job.queue for job in jobs})
     if project.settings.redis_url == EMBEDDED and embedded.running(project.settings) is None:

@@ -1,4 +1,4 @@
-"""Hold jobs for a while, and let them go on."""
+"""Pause and resume jobs."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 def pause(
     project: Project, job: str, *, seconds: float | None = None, comment: str | None = None, by: str | None = None
 ) -> Pause:
-    """Pause a job, or all (``*``): schedules do not fire, what waits does not start, submissions are refused.
+    """Pause a job, or all (``*``): schedules do not fire, waiting runs do not start, and submissions are refused.
 
     Args:
-        project: where the job is declared.
-        job: its name, or ``*``.
-        seconds: after which it goes on by itself; None: until :func:`resume`.
-        comment: why.
-        by: who; ``user@host`` by default.
+        project: the project of the job.
+        job: the name of the job, or ``*``.
+        seconds: the duration of the pause; None: until :func:`resume`.
+        comment: the reason.
+        by: the name of the person; ``user@host`` by default.
 
     Raises:
-        UnknownJob: there is no such job.
+        UnknownJob: the job does not exist.
         Unavailable: Redis cannot be reached.
     """
     if job != ALL:
@@ -37,7 +37,7 @@ def resume(project: Project, job: str, *, by: str | None = None) -> bool:
     """End a pause; return whether there was one.
 
     Raises:
-        UnknownJob: there is no such job, and none of that name is paused.
+        UnknownJob: the job does not exist, and no job with this name is paused.
         Unavailable: Redis cannot be reached.
     """
     ended = pauses.resume(project.ledger, job, by=by or submitter())

@@ -27,21 +27,21 @@ if TYPE_CHECKING:
     from runner.yaml_reader.problem import Problem
 
 NEXT_RUNS = 3
-"""How many runs to come are shown of a schedule that moves."""
+"""The number of future runs that are shown for a moved schedule."""
 
 MOST_SKIPPED = 10
-"""How many stretches that are left out are shown of a schedule that moves."""
+"""The number of skipped intervals that are shown for a moved schedule."""
 
 MOST_QUEUED = 10_000
-"""How many waiting runs are looked at, the newest."""
+"""The maximum number of waiting runs that are examined, newest first."""
 
 PATIENCE_SECONDS = 3.0
-"""How long a worker that just started may take to tell what it runs."""
+"""Seconds that a new worker may take to publish its jobs."""
 
 
 @dataclass(frozen=True, slots=True)
 class OptionChange:
-    """An option of a job that differs: its path with dots, and its values as in YAML; None is the default."""
+    """A changed option of a job: its dotted path, and its values as in YAML; None means the default."""
 
     option: str
     before: Any
@@ -50,41 +50,41 @@ class OptionChange:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """A schedule that moves: the next runs as it stands, and as it would be. Unix times in ms."""
+    """A moved schedule: the next runs before and after the change (Unix ms)."""
 
     job: str
     before: tuple[int, ...]
     after: tuple[int, ...]
     skipped: tuple[SkippedSlots, ...] = ()
-    """What ``except`` and ``only`` leave out up to the last of ``after``."""
+    """The skipped slots up to the last of ``after``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The changes that would follow if every worker had the local job files."""
+    """The changes that would happen if every worker had the local job files."""
 
     added: tuple[str, ...]
     changed: Mapping[str, tuple[OptionChange, ...]]
     removed: tuple[str, ...]
     schedules: tuple[Moved, ...]
     queued: Mapping[str, int]
-    """By job: runs that wait, and were submitted under another spec than the one here; they run by the new one."""
+    """The waiting runs that were submitted with another spec, by job; they will run with the new one."""
     workers: tuple[dict[str, Any], ...]
-    """The live workers: name, catalog, current (whether it runs what is here), behind (why it is not as most others
-    are, or None)."""
+    """The live workers: name, catalog, current (whether it has the local jobs), behind (the reason why it differs from
+    most others, or None)."""
     problems: tuple[Problem, ...] = field(default=())
-    """What is wrong with the files here."""
+    """The problems of the local files."""
     unsafe: tuple[str, ...] = ()
-    """The jobs here with ``unsafe: true``; a key of the document only if there are any."""
+    """The local jobs with ``unsafe: true``; a key of the document only if there are any."""
 
     @property
     def differs(self) -> bool:
-        """Whether anything would change."""
+        """Return whether anything would change."""
         behind = any(worker["behind"] for worker in self.workers)
         return bool(self.added or self.changed or self.removed or behind)
 
     def document(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the JSON document."""
         unsafe = {"unsafe": list(self.unsafe)} if self.unsafe else {}
         return {
             "added": list(self.added),
@@ -110,9 +110,9 @@ class Plan:
 
 
 def plan(project: Project) -> Plan:
-    """Compare the jobs here with those of the fleet: with what most of its live workers run.
+    """Compare the local jobs with those of the fleet, that is, of most live workers.
 
-    A job whose file has problems is left out. Without a live worker, every job is new.
+    Jobs of files with problems are left out. Without a live worker, every job is new.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -151,7 +151,7 @@ def plan(project: Project) -> Plan:
 
 
 def _live(project: Project) -> list[Worker]:
-    """Return the live workers, once they have told what they run, or had the time to."""
+    """Return the live workers, once they have published their jobs or had the time to."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         workers = project.ledger.workers()
@@ -161,7 +161,7 @@ def _live(project: Project) -> list[Worker]:
 
 
 def _reference(workers: Sequence[Worker]) -> str | None:
-    """Return the catalog that most workers have; of several the one that was taken up last."""
+    """Return the catalog that most workers have; in a tie, the newest one."""
     counts = Counter(worker.catalog for worker in workers if worker.catalog)
     latest: dict[str, str] = {}
     for worker in workers:
@@ -197,7 +197,7 @@ def _moved(
     now = round(time.time() * 1000)
     for name in sorted({*here, *there}):
         old = there[name].options if name in there else {}
-        # What is broken here stays as it is.
+        # Broken local jobs stay unchanged.
         new = here[name].options if name in here else old if name in known else {}
         if _fires(old) != _fires(new):
             after = _next_runs(project, new, now)
@@ -205,7 +205,7 @@ def _moved(
 
 
 def _fires(options: Mapping[str, Any]) -> Any:
-    """Return the times of a job as they are written: its schedules without their params."""
+    """Return the schedules of a job without their params."""
     written = options.get("schedule") or None if options.get("enabled", True) else None
     if isinstance(written, list):
         return [_when(each) for each in written]
@@ -236,7 +236,7 @@ def _next_runs(project: Project, options: Mapping[str, Any], now: int) -> tuple[
         return ()
     found: list[int] = []
     slot = from_milliseconds(now)
-    # What another host published may be no schedule here: it may have zones that this host does not know.
+    # A schedule from another host may be invalid here: this host may not know its time zone.
     with contextlib.suppress(Exception):
         schedules = SCHEDULES.read(written, (), lambda *_, **__: None)
         tables = timetables(schedules, project.settings.timezone, project.catalog.calendars)

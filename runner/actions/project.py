@@ -1,4 +1,4 @@
-"""A project that is open: its settings, and what derives from them once it is asked for."""
+"""An open project: its settings, and objects that are created from them on demand."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 CATALOG_SECONDS = 1.0
-"""How old the jobs may be in a process that goes on: a change of YAML counts after this time, a new job at once."""
+"""The maximum age (seconds) of jobs in a long-lived process: changed YAML counts after it, a new job at once."""
 
 
 class Project:
-    """The settings of a project; its catalog and its ledger are read and reached when first used."""
+    """The settings of a project; its catalog and its ledger are opened at their first use."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -34,22 +34,22 @@ class Project:
         """Return the project in the folder ``path``, or the one found from the environment and the working folder.
 
         Raises:
-            NoProject: there is none.
-            InvalidSettings: its ``runner.yaml`` or a ``RUNNER_*`` variable is wrong.
+            NoProject: there is no project.
+            InvalidSettings: its ``runner.yaml`` or a ``RUNNER_*`` variable is invalid.
         """
         return cls(load_settings(path))
 
     @cached_property
     def catalog(self) -> Catalog:
-        """All jobs of the project: the sound ones and the problems of the others."""
+        """Return the valid jobs of the project, and the problems of the others."""
         from runner.catalog.catalog import load_catalog  # start-up time: `status` reads no jobs
 
         return load_catalog(self.settings)
 
     def look(self, name: str | None = None, *, at_once: bool = False) -> None:
-        """Read the jobs again where their files changed, at most once a second, or ``at_once``.
+        """Reload the jobs of changed files, at most once a second, or ``at_once``.
 
-        They are read at once also if ``name`` is not a known job.
+        They are also reloaded at once if ``name`` is not a known job.
         """
         from runner.catalog.catalog import load_catalog  # start-up time: as above
 
@@ -61,7 +61,7 @@ class Project:
                 self._looked_at = time.monotonic()
                 found = load_catalog(self.settings)
                 if not found.same_as(known):
-                    # Else the one that is there stays, and with it the jobs that it has built.
+                    # Otherwise the current catalog stays, with the jobs that it has built.
                     found.calendars.keep(known.calendars)
                     self.catalog = found
 
@@ -70,12 +70,12 @@ class Project:
 
     @property
     def opened(self) -> bool:
-        """Whether the ledger was opened; if not, nothing that this process asked for can have reached it."""
+        """Return whether the ledger was opened; if not, no request of this process can have reached it."""
         return "ledger" in self.__dict__
 
     @cached_property
     def ledger(self) -> Ledger:
-        """The record of every run.
+        """Return the ledger.
 
         Raises:
             Unavailable: the embedded server cannot be started.
@@ -86,23 +86,23 @@ class Project:
 
     @cached_property
     def behind(self) -> Behind:
-        """The archive, where runs are that the ledger has dropped."""
+        """Return the archive, which has runs that the ledger has dropped."""
         from runner.archive.behind import Behind  # start-up time: `jobs` and completion read no runs
 
         return Behind(self.settings)
 
     @cached_property
     def records(self) -> Records:
-        """All that is known of runs: the ledger, and behind it the archive."""
+        """Return the records of runs: the ledger, with the archive as fallback."""
         from runner.actions.records import Records  # start-up time: `jobs` and completion read no runs
 
         return Records(lambda: self.ledger, self.behind)
 
     def reading(self, *, archived: bool) -> Records:
-        """Return the records that an answer is asked of: all, or only those in the archive.
+        """Return where to read runs from: the ledger and the archive, or the archive only.
 
         Raises:
-            UsageError: only the archive is asked for, and there is none.
+            UsageError: only the archive is requested, and there is none.
         """
         from runner.actions.records import Records  # start-up time: as above
 

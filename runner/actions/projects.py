@@ -1,4 +1,4 @@
-"""Several projects that are read together: one whose Redis or archive is away does not hide the others."""
+"""Read several projects together; a project whose Redis or archive is unreachable does not hide the others."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _END = "-"
-"""Stands in a joint cursor for a project whose last page was shown."""
+"""The part of a joint cursor for a project without further pages."""
 
 
 @dataclass(frozen=True, slots=True)
 class Named(Generic[T]):
-    """What was read of one project."""
+    """The result for one project."""
 
     name: str
     project: Project
@@ -45,7 +45,7 @@ class Named(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Together(Generic[T]):
-    """What was read of several projects, in their order, and the projects that could not be asked."""
+    """The results for several projects in order, and the unreachable projects."""
 
     found: Sequence[Named[T]]
     away: Sequence[Named[RunnerError]]
@@ -56,7 +56,7 @@ class Together(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class JointPage:
-    """The runs of all projects, a page of them, in order; ``pages`` has the page of each project."""
+    """A page of the runs of all projects, in order; ``pages`` has the page of each project."""
 
     pages: Together[Page]
     runs: Sequence[Named[Run]]
@@ -64,7 +64,7 @@ class JointPage:
 
 
 class Projects:
-    """Projects by name: that of the folder, with as many folders above it as tell them apart, as in ``prod-shop``."""
+    """Projects by name: that of the folder, with parent folders if names are not unique, as in ``prod-shop``."""
 
     def __init__(self, projects: Sequence[Project]) -> None:
         unique = {project.settings.project.resolve(): project for project in projects}
@@ -72,19 +72,19 @@ class Projects:
 
     @property
     def several(self) -> bool:
-        """Whether there is more than one, so that rows and documents name theirs."""
+        """Return whether there are several, so that rows and documents name their project."""
         return len(self.by_name) > 1
 
     @property
     def first(self) -> Project:
-        """The one that was named first."""
+        """Return the first project."""
         return next(iter(self.by_name.values()))
 
     def get(self, name: str) -> Project:
         """Return the project with this name.
 
         Raises:
-            UnknownProject: it is another's.
+            UnknownProject: there is no project with this name.
         """
         found = self.by_name.get(name)
         if found is None:
@@ -94,20 +94,21 @@ class Projects:
     def read(self, one: Callable[[Project], T]) -> Together[T]:
         """Call ``one`` with each project. A run or job must be known to at least one of them.
 
-        Projects without an archive are left out where only archives are asked, and another project has one.
+        Projects without an archive are skipped if only archives are read and another project has one.
 
         Raises:
-            RunnerError: as ``one`` does where there is one project; else all but :class:`Unavailable` and
+            RunnerError: the error of ``one`` with a single project; with several, all errors but :class:`Unavailable`
+            and
                 :class:`ArchiveUnavailable`.
             UnknownRun, UnknownJob: no project knows it.
-            Unavailable: no project that could be asked knows it.
+            Unavailable: no reachable project knows it.
         """
         return self._collect(
             (name, project, lambda project=project: one(project)) for name, project in self.by_name.items()
         )
 
     def read_at_once(self, one: Callable[[Project], T]) -> Together[T]:
-        """Do the same in threads, so that it takes as long as the slowest project. Raises as :meth:`read` does."""
+        """Do the same in threads, so that it takes as long as the slowest project. Raises as :meth:`read`."""
         with ThreadPoolExecutor(min(16, len(self.by_name)), "runner-projects") as threads:
             asked = [(name, project, threads.submit(one, project)) for name, project in self.by_name.items()]
             return self._collect((name, project, future.result) for name, project, future in asked)
@@ -141,13 +142,13 @@ class Projects:
         return Unavailable(f"{unknown.message}, and {names} cannot be asked", hint=away[0].value.hint)
 
     def find_run(self, reference: str, *, archived: bool = False) -> Named[Run]:
-        """Return the run that ``reference`` means, of whichever project knows it; ``archived``: from its archive only.
+        """Return the run for ``reference`` from the project that knows it; ``archived``: from its archive only.
 
         Raises:
-            UsageError: as :func:`runner.actions.find.find_id` does.
+            UsageError: see :func:`runner.actions.find.find_id`.
             UnknownRun: no project knows it.
-            AmbiguousId: it fits runs of more than one project.
-            Unavailable: no project that could be asked knows it.
+            AmbiguousId: it matches runs of several projects.
+            Unavailable: no reachable project knows it.
         """
         together = self.read(lambda project: find_run(project, reference, archived=archived))
         if not together.found:
@@ -158,11 +159,11 @@ class Projects:
         return together.found[0]
 
     def list_runs(self, query: RunQuery, *, limit: int, cursor: str | None = None) -> JointPage:
-        """Return a page of the runs of all projects that fit.
+        """Return a page of matching runs of all projects.
 
         Raises:
-            UsageError: as :func:`runner.actions.find.list_runs` does, or the cursor is none of these projects.
-            UnknownRun, UnknownJob, Unavailable: as :meth:`read` does.
+            UsageError: see :func:`runner.actions.find.list_runs`; or the cursor does not belong to these projects.
+            UnknownRun, UnknownJob, Unavailable: see :meth:`read`.
         """
         if not self.several:
             page = list_runs(self.first, query, limit=limit, cursor=cursor)
@@ -178,7 +179,7 @@ class Projects:
         read = self.read(page_of)
         pages = Together([Named(of.name, of.project, of.value) for of in read if of.value is not None], read.away)
         runs = [Named(of.name, of.project, run) for of in pages for run in of.value.runs]
-        if len(pages.found) > 1:  # the runs of a flow have an order of their own, and are all of one project
+        if len(pages.found) > 1:  # the runs of a flow have their own order, and belong to one project
             runs.sort(key=_order(query), reverse=query.sort != "oldest")
         return JointPage(pages, runs[:limit], self._cursor(pages, runs[:limit], begins))
 
@@ -192,7 +193,7 @@ class Projects:
         return {id(project): part for project, part in zip(self.by_name.values(), parts, strict=True)}
 
     def _cursor(self, pages: Together[Page], shown: Sequence[Named[Run]], begins: dict[int, str]) -> str | None:
-        """Return where the next page of each project begins: after its last shown run, or as its page says."""
+        """Return the cursor of each project's next page: after its last shown run, or that of its page."""
         parts = {id(project): _END for project in self.by_name.values()}
         parts |= {id(of.project): begins[id(of.project)] for of in pages.away}
         for of in pages:
@@ -212,7 +213,7 @@ def _order(query: RunQuery) -> Callable[[Named[Run]], Any]:
 
 
 def _after(run: Run) -> str:
-    """Return the cursor of a page that begins after ``run``."""
+    """Return the cursor for the page after ``run``."""
     at = 0.0 if run.submitted_at is None else to_datetime(run.submitted_at).timestamp()
     return f"{round(at * 1000)}:{run.id}"
 
@@ -224,7 +225,7 @@ def _took(run: Run) -> float:
 
 
 def names_of(folders: Sequence[Path]) -> list[str]:
-    """Return a name for each folder: its last part, with as many parts before it as make all names differ."""
+    """Return a unique name for each folder: its last part, with preceding parts if necessary."""
     for parts in range(1, max(len(folder.parts) for folder in folders) + 1):
         names = ["-".join(part for part in folder.parts[-parts:] if part != folder.anchor) for folder in folders]
         if len(set(names)) == len(names):

@@ -1,7 +1,7 @@
-"""All that is known of runs: the ledger has the last ones, and behind it the archive has those that it has dropped.
+"""Read runs from the ledger, and from the archive those that the ledger has dropped.
 
-Whoever reads runs asks here. Only what the ledger does not know is asked of the archive. If that cannot be reached, the
-answer is that of the ledger alone, and :attr:`runner.archive.behind.Behind.tell_away` is called.
+All readers of runs use this module. Only runs that the ledger does not know are read from the archive. If it cannot be
+reached, the answer comes from the ledger only, and :attr:`runner.archive.behind.Behind.tell_away` is called.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ T = TypeVar("T")
 class Records:
     """The runs of a project.
 
-    Every method raises :class:`~runner.errors.Unavailable` if Redis cannot be reached. With ``only_archive``, Redis is
-    not asked, and :class:`~runner.errors.ArchiveUnavailable` is raised if the archive cannot be reached.
+    Every method raises :class:`~runner.errors.Unavailable` if Redis cannot be reached. With ``only_archive``, Redis
+    is not used, and :class:`~runner.errors.ArchiveUnavailable` is raised if the archive cannot be reached.
     """
 
     def __init__(self, open_ledger: Callable[[], Ledger], behind: Behind, *, only_archive: bool = False) -> None:
@@ -36,16 +36,16 @@ class Records:
         self._behind = behind
         self._only_archive = only_archive
         if only_archive:
-            _ = behind.archive  # at once: there may be none
+            _ = behind.archive  # at once, because there may be none
 
     # -- one run
 
     def resolve(self, reference: str) -> str:
-        """Return the full id that ``reference`` means: an id, a unique prefix of it, or ``@JOB`` for the latest run.
+        """Return the full id for ``reference``: an id, a unique prefix, or ``@JOB`` for the latest run.
 
         Raises:
-            UnknownRun: nothing fits.
-            AmbiguousId: more than one run fits, or the prefix is too short.
+            UnknownRun: no run matches.
+            AmbiguousId: several runs match, or the prefix is too short.
         """
         from runner.ledger.ledger import choose  # start-up time: `runs` resolves nothing
 
@@ -83,25 +83,25 @@ class Records:
         return run
 
     def read(self, ids: Sequence[str]) -> list[Run]:
-        """Return those of ``ids`` that are known, in that order."""
+        """Return the known runs among ``ids``, in the same order."""
         found = {} if self._only_archive else {run.id: run for run in self._open_ledger().read(ids)}
         if lost := [run_id for run_id in ids if run_id not in found]:
             found |= {run.id: run for run in self.archived(lost)}
         return [found[run_id] for run_id in ids if run_id in found]
 
     def archived(self, ids: Sequence[str]) -> list[Run]:
-        """Return those of ``ids`` that the archive has."""
+        """Return the archived runs among ``ids``."""
         return self.ask(lambda reader: reader.read(ids)) or []
 
     # -- lists
 
     def page(self, query: RunQuery, *, limit: int, cursor: str | None = None) -> Page:
-        """Return a page of runs that fit, as :func:`runner.ledger.search.search` does, over ledger and archive.
+        """Return a page of matching runs from the ledger and the archive, like :func:`runner.ledger.search.search`.
 
-        All of a flow is in one place. ``query.flow`` is a full id.
+        All runs of a flow are in one of them. ``query.flow`` is a full id.
 
         Raises:
-            UsageError: the cursor is none, or there are no pages.
+            UsageError: the cursor is invalid, or the query has no pages.
         """
         from runner.ledger.search import first_place, page_of, part_of, search  # start-up time: only lists search
 
@@ -125,8 +125,8 @@ class Records:
             return page_of(parts, longest(parts, limit=limit))
         return page_of(parts, merge(parts, limit=limit, newest=query.sort == "newest"))
 
-    # -- asking
+    # -- queries
 
     def ask(self, question: Callable[[Reader], T]) -> T | None:
-        """Return the answer of the archive; None if there is none, or if it is away and not the only one asked."""
+        """Return the archive's answer; None without an archive, or if it is unreachable and the ledger is read, too."""
         return question(self._behind.reader) if self._only_archive else self._behind.ask(question)

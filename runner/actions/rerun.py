@@ -1,4 +1,4 @@
-"""Run again what has run."""
+"""Rerun finished runs."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def rerun(
     """Submit a run with the params of a finished one, under the job as it is declared now.
 
     Args:
-        project: whose run.
+        project: the project of the run.
         reference: the id of the finished run, or a unique prefix of it.
-        from_failed: of a flow, run only the steps of :func:`steps_to_run`; of the others the results are taken.
-        run_id: the id of the new run; made by default.
-        key: submitting the same key of a job again gives the first run.
-        by: who; ``user@host`` by default.
+        from_failed: for a flow, run only the steps of :func:`steps_to_run`, and reuse the results of the others.
+        run_id: the id of the new run; by default a new id.
+        key: the idempotency key; the same key of a job returns the first run.
+        by: the name of the person; ``user@host`` by default.
 
     Raises:
-        NotFinished: it is not in a final state.
-        BelongsToFlow: it is a run of a step.
+        NotFinished: the run is not in a final state.
+        BelongsToFlow: the run is a step run.
         Refused: with ``from_failed``, no step would run, or only the archive has the results of those that would not.
         UsageError: with ``from_failed``, the run or its job has no steps.
         UnknownRun, AmbiguousId: see :func:`runner.actions.find.find_id`.
@@ -66,7 +66,7 @@ def rerun(
 
 
 def steps_to_run(project: Project, reference: str) -> dict[str, str | None]:
-    """Return the steps that run if a flow is run again from where it failed, each with the reason if it had succeeded.
+    """Return the steps that run again if a flow is rerun from its failed steps, with the reasons for successful ones.
 
     Raises: as :func:`rerun` does.
     """

@@ -23,22 +23,22 @@ def revoke(
     comment: str | None = None,
     by: str | None = None,
 ) -> tuple[Run, bool]:
-    """Revoke a run; return it, and whether anything was left to revoke.
+    """Revoke a run; return it, and whether there was anything left to revoke.
 
-    One that waits is REVOKED at once. One that runs goes on and nothing follows it, unless ``terminate`` ends it. A
-    flow starts no more steps, and ends when none of its step runs goes on.
+    A waiting run is REVOKED at once. An active run goes on without further retries, unless ``terminate`` ends it. A
+    flow starts no more steps, and ends when its active step runs have ended.
 
     Args:
-        project: whose run.
-        reference: its id, or a unique prefix of it.
-        terminate: end it also if it is running, with its process group.
-        signal: the name of the signal to end it with, one of :data:`runner.model.end_signal.SIGNALS`.
-        comment: why.
-        by: who; ``user@host`` by default.
+        project: the project of the run.
+        reference: the id of the run, or a unique prefix.
+        terminate: also end an active run, with its process group.
+        signal: the name of the first signal, one of :data:`runner.model.end_signal.SIGNALS`.
+        comment: the reason.
+        by: the name of the person; ``user@host`` by default.
 
     Raises:
         UnknownRun, AmbiguousId: see :func:`runner.actions.find.find_id`.
-        UsageError: no such signal.
+        UsageError: the signal is unknown.
     """
     name = signal_name(signal)
     run_id = find_id(project, reference, reading=False)
@@ -47,12 +47,12 @@ def revoke(
         run, changed = project.ledger.revoke(run_id, by=who, comment=comment, terminate=terminate, signal=name)
     except UnknownRun:
         for archived in project.records.archived([run_id]):
-            return archived, False  # it has ended
+            return archived, False  # the run has ended
         raise
     if changed and run.steps is not None and not run.final:
         from runner.flows.advance import advance  # start-up time: most runs are not flows
 
-        # At once, whether or not a worker lives: steps that wait are revoked.
+        # At once, even without a live worker: waiting steps are revoked.
         advance(project.ledger, project.catalog, run.id, by=who)
         run = project.ledger.get(run.id)
     return run, changed

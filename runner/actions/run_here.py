@@ -1,4 +1,4 @@
-"""Run a job here and now, on a queue and a worker of its own; the run ends with the caller."""
+"""Run a job in the foreground, with a queue and a worker of its own; the run ends with the caller."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 STDERR = 2
 
 END_SECONDS = 20.0
-"""How long a run that is terminated, and then its worker, may take to end."""
+"""Seconds that a terminated run, and then its worker, may take to end."""
 
 
 class PrivateWorkerEnded(RunnerError):
@@ -49,30 +49,30 @@ def run_here(
     """Run ``job_name`` to its end and return the run.
 
     Args:
-        project: where the job is declared.
+        project: the project of the job.
         job_name: the job.
-        params: values as the job declares them.
+        params: the params.
         assignments: ``name=value`` texts, read by declared type.
         timeout: seconds after which the run is terminated, or None.
-        verbose: whether the worker's whole log is written, not its warnings only.
-        output: the descriptor that what the job prints, and the worker's log, goes to.
-        on_change: called with the run whenever it changed.
+        verbose: whether to write the worker's whole log instead of only warnings.
+        output: the descriptor for the output of the job and the log of the worker.
+        on_change: called with the run after each change.
 
     Raises:
         WaitTimeout: the time has passed; the run was terminated.
-        InvalidSettings: the host lacks what a worker needs; nothing was submitted.
+        InvalidSettings: a worker cannot run on this host; nothing was submitted.
         PrivateWorkerEnded: the worker did not start, or died.
         KeyboardInterrupt and other interrupts: the run was terminated.
-        And what :func:`runner.actions.submit.submit` raises.
+        RunnerError: see :func:`runner.actions.submit.submit`.
     """
-    check_for_children()  # before the run is there: nobody else would take it
+    check_for_children()  # before submitting the run, which no other worker would take
     run_id = new_id()
     queue = private_queue(run_id)
     options = SubmitOptions(queue=queue)
     submitted = submit(
         project, job_name, params, assignments=assignments, run_id=run_id, options=options, steps_queue=queue
     )
-    # A job performs one run; a flow may perform several of its steps at once.
+    # A job is one run; a flow may have several active steps.
     several = project.settings.worker.concurrency if project.catalog.get(job_name).is_flow else 1
     try:
         with (
@@ -97,10 +97,10 @@ def run_here(
 def _worker(
     project: Project, queue: str, output: int, *, concurrency: int, verbose: bool
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a worker for one queue; it ends with the block, and when this process dies."""
+    """Run a worker for one queue; it ends with the block and with this process."""
     level = "INFO" if verbose else "WARNING"
     arguments = ["--queue", queue, "--concurrency", str(concurrency), "--log-level", level, "--plain"]
-    # A group of its own: a terminal's Ctrl-C is for this process to answer. stdout is kept for the result.
+    # A separate group, because this process handles a terminal's Ctrl-C. stdout is for the result.
     process = start_worker(project.settings, arguments, stdout=output, stderr=output, process_group=0)
     guard(process.pid)
     try:
@@ -128,7 +128,7 @@ def _watched(project: Project, process: subprocess.Popen[bytes], run_id: str) ->
             died.set()
             with contextlib.suppress(RunnerError):
                 project.ledger.revoke(run_id, by=submitter(), comment="its worker ended")
-                # Of a flow: what waits is revoked, and there may be nobody else to do so.
+                # For a flow: revoke the waiting steps, because there may be no other process to do so.
                 advance(project.ledger, project.catalog, run_id, by=submitter())
 
     threading.Thread(target=follow, name="runner-worker-watch", daemon=True).start()

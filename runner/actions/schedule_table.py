@@ -1,7 +1,7 @@
 """The next slot of each scheduled job, kept on this host so that a tick need not compute thousands of them.
 
-``.runner/cache/schedules.json`` is a convenience, as the cache of the catalog is: whatever is odd about it makes it as
-good as absent, and what is due is decided by the ledger.
+Like the cache of the catalog, ``.runner/cache/schedules.json`` is a convenience: an invalid file counts as absent, and
+the ledger decides what is due.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ _FORMAT = 2
 
 @dataclass(slots=True)
 class Row:
-    """A scheduled job. Times are Unix milliseconds: there is no slot after ``since`` and before ``next``."""
+    """A scheduled job. Times are Unix ms; there is no slot after ``since`` and before ``next``."""
 
     spec: str
-    """The digest of the job, and what its calendars were read from."""
+    """The digest of the job and the sources of its calendars."""
     schedule: str
-    """The digest of its schedule; empty if it has none."""
+    """The digest of its schedule; empty without one."""
     enabled: bool
     since: int
     next: int | None
     skipped: int | None = None
-    """The first slot between the two that ``except`` or ``only`` leaves out; only what upcoming shows depends on it."""
+    """The first skipped slot between the two; only used by ``upcoming``."""
     fault: str | None = None
-    """Why the next slot cannot be computed on this host, or None. Such a row is not saved, and looked at again."""
+    """The reason why the next slot cannot be computed on this host, or None. Such a row is not saved."""
 
     def look_from(self, job: JobSpec, timezone: str, calendars: Calendars, since: int) -> None:
-        """Compute the next slot after ``since`` anew."""
+        """Recompute the next slot after ``since``."""
         self.since, self.next, self.skipped, self.fault = since, None, None, None
         try:
             tables, after = timetables(job.schedule, timezone, calendars), from_milliseconds(since)
@@ -63,18 +63,18 @@ class Row:
             self.fault = fault_text(error)
 
     def knows(self, since: int) -> bool:
-        """Return whether ``next`` is the first slot after ``since`` too."""
+        """Return whether ``next`` is also the first slot after ``since``."""
         return self.fault is None and self.since <= since and (self.next is None or since < self.next)
 
     def first_after(self, since: int) -> int | None:
-        """Return a time before which no slot after ``since`` is left out; None if none ever is."""
+        """Return a time before which no slot after ``since`` is skipped; None if no slot is ever skipped."""
         if not self.knows(since) or (self.skipped is not None and self.skipped <= since):
             return since
         return self.next if self.skipped is None else self.skipped
 
 
 def fault_text(error: Exception) -> str:
-    """Return the words for what went wrong with the schedule of one job."""
+    """Return the message for an error of one job's schedule."""
     if isinstance(error, CalendarFault):
         return str(error)
     if isinstance(error, zoneinfo.ZoneInfoNotFoundError):
@@ -83,7 +83,7 @@ def fault_text(error: Exception) -> str:
 
 
 class ScheduleTable:
-    """The rows of a project by the name of the job."""
+    """The rows of a project by job."""
 
     def __init__(self, settings: Settings) -> None:
         self.path = settings.state_dir / "cache" / "schedules.json"
@@ -96,7 +96,7 @@ class ScheduleTable:
             self.rows = self._load()
 
     def follow(self, catalog: Catalog, now: int) -> None:
-        """Bring the rows in line with a catalog; new ones know their next slot after ``now``."""
+        """Update the rows for a catalog; new rows have their next slot after ``now``."""
         if catalog is self._catalog:
             return
         rows: dict[str, Row] = {}
@@ -118,7 +118,7 @@ class ScheduleTable:
         self.rows, self._catalog = rows, catalog
 
     def look_from(self, name: str, job: JobSpec, since: int) -> Row:
-        """Compute the next slot of a job after ``since`` anew; return its row."""
+        """Recompute the next slot of a job after ``since``; return its row."""
         assert self._catalog is not None
         row = self.rows[name]
         row.look_from(job, self.timezone, self._catalog.calendars, since)
@@ -126,17 +126,17 @@ class ScheduleTable:
         return row
 
     def next(self, without: Container[str] = ()) -> int | None:
-        """Return when the next slot of any enabled job is, in Unix ms; those ``without`` names are left out."""
+        """Return the next slot of any enabled job (Unix ms), except jobs in ``without``."""
         times = (row.next for name, row in self.rows.items() if row.enabled and name not in without)
         return min((time for time in times if time is not None), default=None)
 
     @property
     def faults(self) -> dict[str, str]:
-        """The reasons why the next slot of some enabled jobs cannot be computed."""
+        """Return the reasons why the next slot of some enabled jobs cannot be computed."""
         return {name: row.fault for name, row in self.rows.items() if row.fault is not None and row.enabled}
 
     def save(self) -> None:
-        """Write what changed. Never raises."""
+        """Save changes. Never raises."""
         if not self._changed:
             return
         with contextlib.suppress(OSError):
@@ -152,7 +152,7 @@ class ScheduleTable:
     def _save(self) -> None:
         folder = self.path.parent
         if folder.stat().st_uid != os.geteuid():
-            return  # the catalog's cache makes the folder, and not for a guest
+            return  # the catalog's cache creates the folder, but not for other users
         rows = {
             name: [row.spec, row.schedule, row.enabled, row.since, row.next, row.skipped]
             for name, row in self.rows.items()

@@ -1,4 +1,4 @@
-"""The scheduler: a small process that wakes at the next slot. Any number may run, beside any number of ticks."""
+"""The scheduler: a small process that wakes up at the next slot. Any number may run, beside any number of ticks."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ if TYPE_CHECKING:
     from runner.settings import Settings
 
 LOOK_SECONDS = 3.0
-"""How often files are looked at, so how soon a change is noticed."""
+"""Seconds between two checks of the files."""
 FULL_LOOK_SECONDS = 60.0
-"""How often all jobs are looked at in the ledger; between, only those whose next slot has come."""
+"""Seconds between two checks of all jobs in the ledger; in between, only jobs whose next slot has come are checked."""
 LONGEST_BACK_OFF = 30.0
 """Seconds between two attempts to reach Redis."""
 
 _NOTHING_KEPT = "jobs that name it are left out"
 
 _TOLD = 20
-"""Runs submitted together that the log names."""
+"""The maximum number of runs that the log names."""
 
 Say = Callable[[str], None]
 
 
 class Scheduler:
-    """Submits what is due, step by step.
+    """Submits due runs, one step per call.
 
     Args:
-        project: whose schedules.
+        project: the project.
         say: takes a line for the log.
     """
 
@@ -65,17 +65,17 @@ class Scheduler:
             lambda: open_ledger(self._project.settings), lambda: self._engine.catalog, submitter(), say
         )
         self._calendar_faults: dict[str, str] = {}
-        # Now, so that there is a last good state, whenever one of them is asked for first.
+        # Read now, so that there is a last good state.
         self._read_calendars(project.catalog)
 
     def run(self, parent: int | None = None) -> None:
-        """Work until an exception ends it (SIGTERM is one).
+        """Run until an exception ends it (such as that of SIGTERM).
 
         Args:
-            parent: end when this process is no longer the parent.
+            parent: the process id of the parent; the scheduler ends when it is no longer the parent.
 
         Raises:
-            Unavailable: as :meth:`step`.
+            Unavailable: see :meth:`step`.
         """
         try:
             self._run(parent)
@@ -96,7 +96,7 @@ class Scheduler:
                     return
 
     def step(self) -> float:
-        """Submit what is due, and return the seconds until the next step.
+        """Submit due runs, and return the seconds until the next step.
 
         Raises:
             Unavailable: Redis cannot be reached, has not been reached yet, and waiting would not help.
@@ -142,11 +142,11 @@ class Scheduler:
             self._say(f"and {len(ticked.submitted) - _TOLD} more")
 
     def _by_this_clock(self, ticked: Ticked) -> float | None:
-        # The engine goes by Redis' clock; this host's may be off, and sleeps go by it.
+        # The engine uses Redis' clock, but sleeping uses this host's, which may be off.
         return None if ticked.next is None else time.time() + (ticked.next - ticked.now) / 1000
 
     def _sweep_every(self) -> float:
-        # Within a third of a lease, or sweeps would look like a pause of Redis after which nothing is taken back.
+        # Within a third of a lease, or sweeps would look like an outage of Redis, after which no claim is reclaimed.
         return min(LOOK_SECONDS, self._project.settings.worker.lease / 4)
 
     def _pause(self) -> float:
@@ -161,7 +161,7 @@ class Scheduler:
             self._say(f"{error.message}; waiting for it")
             notify("STATUS=waiting for Redis")
         self._failures += 1
-        # What other schedulers did meanwhile is not known here.
+        # Other schedulers may have submitted runs meanwhile.
         self._looked = float("-inf")
         return pause
 

@@ -1,4 +1,4 @@
-"""Worker and scheduler of a project as services of systemd: written, started, looked at, removed."""
+"""Manage the worker and scheduler of a project as systemd services."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from runner.actions.project import Project
 
 _LARGEST = 1024**2
-"""Bytes of a unit."""
+"""The maximum size of a unit file (bytes)."""
 _PROPERTIES = ("Id", "ActiveState", "SubState", "UnitFileState", "MainPID", "Result")
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service: what systemd says of it, and whether its file is there and as it should be."""
+    """A service: its state in systemd, and whether its unit file is current."""
 
     name: str
     active: str
@@ -39,13 +39,13 @@ class Service:
 
     @property
     def well(self) -> bool:
-        """Whether it runs, starts with the host, and is what it should be."""
+        """Return whether it is running, starts with the host, and is current."""
         return self.active == "active" and self.enabled == "enabled" and self.current
 
 
 @dataclass(frozen=True, slots=True)
 class Enabled:
-    """What :func:`enable` did: files that it wrote, all services, and the user that they run as."""
+    """The result of :func:`enable`: the written files, all services, and their user."""
 
     written: tuple[Path, ...]
     services: tuple[str, ...]
@@ -53,9 +53,9 @@ class Enabled:
 
 
 def wanted_units(project: Project, *, user: bool) -> dict[str, str]:
-    """Return the units of worker and scheduler by their file names.
+    """Return the units of the worker and the scheduler by file name.
 
-    Those of the host run as the owner of the project: whoever installs them need not be the one.
+    System units run as the owner of the project, who need not be the user that installs them.
 
     Raises:
         SystemdError: a unit cannot hold a name or a path.
@@ -70,14 +70,14 @@ def wanted_units(project: Project, *, user: bool) -> dict[str, str]:
 
 
 def owner(project: Project) -> str:
-    """Return whom the project's folder belongs to."""
+    """Return the owner of the project's folder."""
     return account(project.settings.project.stat().st_uid)
 
 
 def enable(project: Project, manager: Manager) -> Enabled:
-    """Write the units, and have them run now and whenever the host starts. What is as it should be stays.
+    """Write the units, start them, and enable them. Current units are left alone.
 
-    A service whose unit has changed is started anew; its runs get their grace.
+    A service whose unit has changed is restarted; its runs have their grace period.
 
     Raises:
         SystemdError: a unit cannot be written, or systemd refuses.
@@ -104,10 +104,10 @@ _WHOSE = "units of the host are for root: sudo runner up --systemd; or add --use
 
 
 def services(project: Project, manager: Manager) -> list[Service]:
-    """Return the services of a project as they are.
+    """Return the current services of a project.
 
     Raises:
-        SystemdError: systemd cannot be asked.
+        SystemdError: systemd does not answer.
     """
     units = wanted_units(project, user=manager.user)
     told = manager.show(list(units), _PROPERTIES)
@@ -118,13 +118,13 @@ def services(project: Project, manager: Manager) -> list[Service]:
 
 
 def remove(project: Project, manager: Manager) -> list[str]:
-    """Stop the services of a project and remove their units; return the names of those that there were.
+    """Stop the services of a project and remove their units; return their names.
 
     Raises:
         SystemdError: systemd refuses, or a unit cannot be removed.
     """
     host = Host(program(), str(project.settings.project), None)
-    names = [*worker_units(host, 0.0), *scheduler_units(host)]  # also what `schedules: false` leaves out now
+    names = [*worker_units(host, 0.0), *scheduler_units(host)]  # including those that `schedules: false` leaves out now
     found = [name for name in names if os.path.lexists(manager.folder / name)]
     if found:
         manager.tell("disable", "--now", *found)

@@ -1,4 +1,4 @@
-"""The slots that ``except`` and ``only`` of schedules leave out, and why."""
+"""Find the slots that ``except`` and ``only`` of schedules leave out, with the reasons."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from runner.model.job import JobSpec
 
 LOOK_BACK = 31 * 86_400_000
-"""How far back left out slots are looked for, in ms."""
+"""How far back to search for skipped slots (ms)."""
 LOOK_AHEAD = 366 * 86_400_000
-"""How far ahead left out slots are looked for where nothing else says, in ms."""
+"""How far ahead to search for skipped slots by default (ms)."""
 
 
 @dataclass(frozen=True, slots=True)
 class SkippedSlots:
-    """Slots of a job that are left out for one reason: the first one, and the time up to which it holds (Unix ms)."""
+    """Slots of a job that are skipped for one reason: the first one, and the time up to which it holds (Unix ms)."""
 
     job: JobSpec
     slot: int
@@ -32,7 +32,7 @@ class SkippedSlots:
     reason: str
 
     def document(self) -> dict[str, str]:
-        """Return it as JSON values."""
+        """Return the JSON document."""
         return {
             "job": self.job.name,
             "slot": to_timestamp(self.slot) or "",
@@ -42,10 +42,10 @@ class SkippedSlots:
 
 
 def skipped_slots(project: Project, job: JobSpec, since: int, until: int) -> Iterator[SkippedSlots]:
-    """Yield the slots of one job in ``since < slot <= until`` (Unix ms) that are left out, in order.
+    """Yield the skipped slots of one job in ``since < slot <= until`` (Unix ms), in order.
 
     Raises:
-        CalendarFault: a calendar of it cannot be read.
+        CalendarFault: a calendar cannot be read.
     """
     if not any(schedule.excepted or schedule.only for schedule in job.schedule):
         return
@@ -55,9 +55,9 @@ def skipped_slots(project: Project, job: JobSpec, since: int, until: int) -> Ite
 
 
 def skipped_around(project: Project, job: JobSpec, since: int, now: int) -> list[SkippedSlots]:
-    """Return the last slots after ``since`` that were left out, and those that are before the next run (Unix ms).
+    """Return the last skipped slots after ``since``, and those before the next run (Unix ms).
 
-    Nothing if the schedule cannot be computed on this host; ``upcoming`` and the doctor say why.
+    Empty if the schedule cannot be computed on this host; ``upcoming`` and the doctor report the reason.
     """
     if not job.enabled:
         return []
@@ -82,20 +82,20 @@ def all_skipped(
     job: str | None = None,
     before_next: bool = False,
 ) -> list[SkippedSlots]:
-    """Return the first slots of all enabled jobs in ``since < slot <= until`` (Unix ms) that are left out, in order.
+    """Return the first skipped slots of all enabled jobs in ``since < slot <= until`` (Unix ms), in order.
 
     Args:
-        project: whose.
-        table: its rows; they know which jobs need not be looked at.
+        project: the project.
+        table: its rows, which tell the jobs that need no check.
         since: Unix ms.
         until: Unix ms; None is a year after ``since``.
-        limit: how many at most.
-        job: only of this job.
-        before_next: only what lies before the next run of each job.
+        limit: the maximum number of slots.
+        job: only slots of this job.
+        before_next: only slots before the next run of each job.
     """
     end = since + LOOK_AHEAD if until is None else until
     named = table.rows.items() if job is None else [(job, row)] if (row := table.rows.get(job)) is not None else []
-    # No slot of a job is left out before the first one that its row knows of.
+    # No slot of a job is skipped before the first one in its row.
     waiting = [(row.first_after(since), name) for name, row in named if row.enabled and row.fault is None]
     found: list[SkippedSlots] = []
     for first, name in sorted((first, name) for first, name in waiting if first is not None and first <= end):

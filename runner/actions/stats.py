@@ -1,4 +1,4 @@
-"""Figures of jobs: how many runs, how often they succeed, how long they wait and run."""
+"""Figures of jobs: numbers of runs, success rates, waits, and durations."""
 
 from __future__ import annotations
 
@@ -21,49 +21,49 @@ if TYPE_CHECKING:
 
 DAYS = 14
 SAMPLE = 250
-"""Runs of one job whose times are looked at; fewer of each where many jobs are asked for."""
+"""The maximum number of runs of a job whose times are read; fewer with many jobs."""
 _SAMPLES = 2_000
 _LEAST = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """The figures of a job. Rates are 0 to 1, times seconds; None: nothing is known."""
+    """The figures of a job. Rates are 0 to 1, times are in seconds; None means unknown."""
 
     tally: Tally
     dates: Sequence[str]
     """The days of ``tally.days``, as YYYY-MM-DD in the project's zone, oldest first."""
     step: str | None = None
-    """The name of the step, where these are the figures of one."""
+    """The name of the step, if these are the figures of a step."""
     steps: Sequence[Stats] = ()
-    """The figures of the steps of a flow, if they were asked for."""
+    """The figures of the steps of a flow, if requested."""
 
     @property
     def runs(self) -> int:
-        """The number of kept runs."""
+        """Return the number of kept runs."""
         return sum(self.tally.counts.values())
 
     @property
     def active(self) -> int:
-        """The number of runs that have not ended."""
+        """Return the number of runs that have not ended."""
         return sum(self.tally.counts[state] for state in (State.PENDING, State.STARTED, State.RETRY))
 
     @property
     def success_rate(self) -> float | None:
-        """SUCCESS among SUCCESS and FAILURE."""
+        """Return the share of SUCCESS among SUCCESS and FAILURE."""
         good, bad = self.tally.counts[State.SUCCESS], self.tally.counts[State.FAILURE]
         return good / (good + bad) if good + bad else None
 
     def wait(self, share: float) -> float | None:
-        """Return the wait that ``share`` of the sampled runs did not exceed."""
+        """Return the percentile ``share`` of the waits of sampled runs."""
         return percentile(self.tally.waits, share)
 
     def duration(self, share: float) -> float | None:
-        """Return the time that ``share`` of the sampled runs did not exceed."""
+        """Return the percentile ``share`` of the durations of sampled runs."""
         return percentile(self.tally.durations, share)
 
     def document(self) -> dict[str, Any]:
-        """Return the figures as JSON shows them."""
+        """Return the JSON document."""
         told = self._figures()
         if self.step is not None:
             return {"step": self.step, **told}
@@ -89,16 +89,16 @@ class Stats:
 def stats(
     project: Project, job: str | None = None, *, archived: bool = False, now: datetime | None = None
 ) -> list[Stats]:
-    """Return the figures of a job, or of all jobs of the project by name; of one flow also those of its steps.
+    """Return the figures of a job (for a flow, also of its steps), or of all jobs of the project by name.
 
     Args:
-        project: whose jobs.
-        job: its name.
+        project: the project.
+        job: the name of the job.
         archived: count only the runs in the archive.
         now: an aware time; the present by default.
 
     Raises:
-        UnknownJob: there is no such job, and no run of one.
+        UnknownJob: the job does not exist and has no runs.
         Unavailable: Redis cannot be reached.
     """
     jobs = [job] if job is not None else sorted(project.catalog.jobs)
@@ -106,7 +106,7 @@ def stats(
     told = tallies(project, jobs, bounds, sample_of(len(jobs)), archived=archived)
     found = [Stats(each, dates) for each in told]
     if job is not None and not found[0].runs:
-        require_known(project, job)  # a name that was mistyped has no figures
+        require_known(project, job)  # a mistyped name has no figures
     if job is not None and (declared := project.catalog.jobs.get(job)) is not None and declared.is_flow:
         found = [replace(found[0], steps=_steps(project, declared, dates, bounds, archived=archived))]
     return found
@@ -115,7 +115,7 @@ def stats(
 def _steps(
     project: Project, flow: JobSpec, dates: Sequence[str], bounds: Sequence[int], *, archived: bool
 ) -> list[Stats]:
-    """Return the figures of the steps of a flow. Those of a step that is another job count all flows that name it."""
+    """Return the figures of the steps of a flow. A step with ``job`` counts the runs of all flows that use the job."""
     named = {name: step.job for name, step in flow.steps.items() if step.job is not None}
     own = [name for name in flow.steps if name not in named]
     jobs = sorted(set(named.values()))
@@ -128,16 +128,16 @@ def _steps(
 
 
 def sample_of(jobs: int) -> int:
-    """Return the number of runs to read for each of ``jobs`` jobs."""
+    """Return the number of runs to read per job for ``jobs`` jobs."""
     return max(_LEAST, min(SAMPLE, _SAMPLES // max(1, jobs)))
 
 
 def last_days(zone: str, count: int, now: datetime | None = None) -> tuple[list[str], list[int]]:
-    """Return the last days as dates, oldest first, and the Unix ms at which they begin; the end of today comes last.
+    """Return the last days as dates, oldest first, and their beginnings followed by the end of today (Unix ms).
 
     Args:
-        zone: whose midnight counts. Days with a change of clocks have 23 or 25 hours.
-        count: how many, today included.
+        zone: the time zone of the days. Days with DST changes have 23 or 25 hours.
+        count: the number of days, including today.
         now: an aware time; the present by default.
     """
     here = ZoneInfo(zone)
@@ -148,7 +148,7 @@ def last_days(zone: str, count: int, now: datetime | None = None) -> tuple[list[
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:
-    """Return the smallest of ``values`` that ``share`` of them do not exceed (nearest rank); None of none."""
+    """Return the percentile ``share`` of ``values`` (nearest rank); None without values."""
     if not values:
         return None
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]

@@ -14,41 +14,41 @@ if TYPE_CHECKING:
     from runner.actions.records import Records
 
 DEEPEST = 4
-"""Levels of flows within flows that a catalog allows."""
+"""The maximum depth of nested flows in a catalog."""
 MOST_FAILED = 5
-"""Failed items of a step that are shown."""
+"""The maximum number of failed items of a step that are shown."""
 _LOOK = 500
-"""Failed step runs of a flow that are looked at for that."""
+"""The maximum number of failed step runs of a flow that are read for that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Branch:
-    """A step of a flow, as ``steps`` of the run document has it."""
+    """A step of a flow, as in ``steps`` of the run document."""
 
     name: str
     state: State
     reason: str | None = None
     needs: Sequence[str] = ()
     items: int | None = None
-    """How many runs it has; None if that is not known yet."""
+    """The number of its runs; None if not known yet."""
     counts: Mapping[str, int]
     started_at: str | None = None
     finished_at: str | None = None
     run: Run | None = None
-    """The run of a step without ``each``, once there is one."""
+    """The run of a step without ``each``, once it exists."""
     failed: Sequence[Run] = ()
     """Some of its failed items."""
     branches: Sequence[Branch] = ()
-    """The steps of the flow that is its run."""
+    """The steps of its run, if that is a flow."""
 
     @property
     def fans_out(self) -> bool:
-        """Whether it has a run for each item of a list."""
+        """Return whether it has a run for each item of a list."""
         return self.run is None and self.items is not None
 
 
 def branch_of(document: Mapping[str, Any]) -> Branch:
-    """Return a step as the run document tells it, without its run."""
+    """Return a step from the run document, without its run."""
     return Branch(
         name=document["name"],
         state=State(document["state"]),
@@ -62,7 +62,7 @@ def branch_of(document: Mapping[str, Any]) -> Branch:
 
 
 def read_branches(project: Project, flow: Run, *, deepest: int = DEEPEST) -> list[Branch]:
-    """Return the steps of a flow, in its order, or no steps if the run is not a flow.
+    """Return the steps of a flow in order; an empty list for other runs.
 
     Raises:
         Unavailable: Redis cannot be reached.
@@ -96,5 +96,5 @@ def _failed(project: Project, flow: Run) -> list[Run]:
 
 
 def _records(project: Project, flow: Run) -> Records:
-    # All of a flow is in one place.
+    # All runs of a flow are in one place.
     return project.reading(archived=flow.archived)

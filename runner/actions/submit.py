@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 def new_id() -> str:
-    """Return an id for a run. The submitter makes it, so that it can be named even if no answer comes back."""
+    """Return a new run id. The submitter chooses it, so that it knows the id even without an answer."""
     return str(uuid4())
 
 
@@ -36,7 +36,7 @@ def submitter() -> str:
 
 @cache
 def _user_of(_uid: int) -> str:
-    # Looked up once for each user that this process is: it takes as long as the rest of a submission here.
+    # Looked up once per user of this process, because it takes as long as the rest of a submission.
     return current_user()
 
 
@@ -57,24 +57,24 @@ def submit(
     """Record a run of ``job_name`` and put it into its queue.
 
     Args:
-        project: where the job is declared.
+        project: the project of the job.
         job_name: the job.
-        params: values as the job declares them.
-        assignments: ``name=value`` texts, read by declared type; they come before ``params``.
+        params: the params.
+        assignments: ``name=value`` texts, read by declared type; they override ``params``.
         run_id: the run's id; a new one by default.
-        options: what else is asked for.
-        trigger: what made the submission, see :data:`runner.model.run.Trigger`.
+        options: other options of the submission.
+        trigger: the origin of the submission, see :data:`runner.model.run.Trigger`.
         rerun_of: the id of the run that this one repeats.
-        reuse: the id of a flow, whose results are taken where they would be the same.
-        steps_queue: of a flow, the queue of all runs of its steps, whatever their jobs say.
-        by: who submits; ``user@host`` by default.
+        reuse: the id of a flow whose results are reused where they would be the same.
+        steps_queue: for a flow, the queue of all of its step runs, instead of their jobs' queues.
+        by: the name of the submitter; ``user@host`` by default.
 
     Raises:
         UnknownJob, InvalidParams, UsageError: nothing was submitted; see :func:`runner.ledger.admission.admit`.
-        JobDisabled: the job says ``enabled: false``.
-        JobPaused: somebody paused it.
+        JobDisabled: the job has ``enabled: false``.
+        JobPaused: the job is paused.
         KeyConflict: the key was used with other params.
-        Unavailable: Redis did not answer; the run may or may not have been recorded. Its ``run_id`` names it.
+        Unavailable: Redis did not answer; the run ``run_id`` may or may not be recorded.
     """
     job = project.catalog.get(job_name)
     submission = admit(
@@ -101,7 +101,7 @@ def prepare(
 ) -> Submission:
     """Return a submission that is recorded later, by :func:`record`.
 
-    Somebody keeps its id meanwhile. So a run is recorded under it even if the job's ``unique`` refuses another one:
+    The caller keeps the id meanwhile. So a run is recorded with it even if the job's ``unique`` refuses another run:
     REVOKED, skipped.
 
     Raises: as :func:`submit` does, except for what Redis answers.
@@ -120,7 +120,7 @@ def record(project: Project, submission: Submission) -> Submitted:
     """Record a run and put it into its queue.
 
     Raises:
-        JobPaused, KeyConflict, Unavailable: as :func:`submit` does.
+        JobPaused, KeyConflict, Unavailable: see :func:`submit`.
     """
     ledger = project.ledger
     try:
@@ -133,7 +133,7 @@ def record(project: Project, submission: Submission) -> Submitted:
 def recorded(attempt: Callable[[], Submitted]) -> Submitted:
     """Return the submission of ``attempt``, even if RabbitMQ has not confirmed its hint, which is logged.
 
-    The run is recorded and will start. It must not look like a failure to whoever would submit it again.
+    The run is recorded and will start. An error would make callers submit it again.
 
     Raises: as ``attempt`` does, all but :class:`NotHandedOver`.
     """
@@ -145,10 +145,10 @@ def recorded(attempt: Callable[[], Submitted]) -> Submitted:
 
 
 def submitted_document(project: Project, submitted: Submitted) -> dict[str, Any]:
-    """Return the run's document, with whether it existed before.
+    """Return the run's document, including whether it existed before.
 
     Raises:
-        UnknownRun: the key's run is known no more.
+        UnknownRun: the run of the key is no longer known.
     """
     run = submitted.run or project.records.get(submitted.id)
     return {**run.document(), "duplicate": submitted.duplicate}

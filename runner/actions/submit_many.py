@@ -1,4 +1,4 @@
-"""Submit many runs of a job, some hundred in one step."""
+"""Submit many runs of a job, several hundred per script."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MOST_AT_ONCE = 500
-"""Runs that one script makes: Redis serves nobody else meanwhile, for about 10 ms."""
+"""The maximum number of runs per script, which blocks Redis for about 10 ms."""
 
 
 class NotSubmitted(Exception):
-    """Items of a batch were not submitted, and more would fare no better; ``error`` says why.
+    """Items of a batch were not submitted, and further items would fail in the same way; ``error`` is the reason.
 
-    ``outcomes`` are those of the items before these. ``recorded`` is None if these may have been recorded all the same,
-    and nobody can tell now; ``run_id`` is the first of them then.
+    ``outcomes``: the outcomes of the items before these. ``recorded`` is None if it is unknown whether these were
+    recorded; ``run_id`` is then the id of the first one.
     """
 
     def __init__(
@@ -49,14 +49,14 @@ class NotSubmitted(Exception):
 
 
 class _Written(NamedTuple):
-    """A batch that can be sent: for each item its entry, or why it has none; and the entries as they are sent."""
+    """A prepared batch: for each item its entry or its error, and the entries to send."""
 
     admitted: Sequence[Entry | RunnerError]
     batch: Batch
 
 
 class BulkSubmission:
-    """Submits runs of one job in batches, each of which is one step."""
+    """Submits runs of one job in atomic batches."""
 
     def __init__(
         self,
@@ -67,18 +67,18 @@ class BulkSubmission:
         options: SubmitOptions = NO_OPTIONS,
         trigger: str = "cli",
     ) -> None:
-        """Check what the runs have in common.
+        """Check the common part of the runs.
 
         Args:
-            project: where the job is declared.
+            project: the project of the job.
             job_name: the job.
-            key_from: the param that each run's idempotency key is taken from.
-            options: what else is asked for; no key, which names one run.
+            key_from: the param with each run's idempotency key.
+            options: other options; no key, which is for a single run.
             trigger: as for :func:`runner.actions.submit.submit`.
 
         Raises:
-            UnknownJob, UsageError: nothing can be submitted in this way.
-            JobDisabled: the job says ``enabled: false``.
+            UnknownJob, UsageError: the runs cannot be submitted.
+            JobDisabled: the job has ``enabled: false``.
         """
         if options.key is not None:
             raise UsageError("a key names one run, and this submits many", hint="take each run's key from a param")
@@ -91,7 +91,7 @@ class BulkSubmission:
                 hint=f"runner jobs {job_name} shows what it takes",
             )
         self.asked_for: Sequence[Entry] = ()
-        """The batch that is submitted, or was last; whoever has dealt with its outcomes may empty it."""
+        """The current or last batch; the caller may empty it after handling its outcomes."""
         self._not_handed_over: list[str] = []
         self._trouble = ""
         self.common = admit_many(
@@ -101,20 +101,20 @@ class BulkSubmission:
         )
 
     def submit(self, batch: Sequence[Mapping[str, Any] | RunnerError]) -> list[Submitted | RunnerError]:
-        """Submit at most :data:`MOST_AT_ONCE` runs in one step; see :meth:`submit_all`."""
+        """Submit at most :data:`MOST_AT_ONCE` runs atomically; see :meth:`submit_all`."""
         (outcomes,) = self.submit_all([batch])
         return outcomes
 
     def submit_all(
         self, batches: Iterable[Sequence[Mapping[str, Any] | RunnerError]]
     ) -> Iterator[list[Submitted | RunnerError]]:
-        """Submit batches, each in one step; while Redis makes the runs of one, the next is read and written.
+        """Submit batches, each atomically; the next batch is prepared while Redis works on the current one.
 
         Args:
-            batches: at most :data:`MOST_AT_ONCE` items each: the params of a run, or why they could not be read.
+            batches: at most :data:`MOST_AT_ONCE` items each: the params of a run, or the error of reading them.
 
         Yields:
-            For each batch, and each of its items, the run or why none was made.
+            For each batch and each of its items, the run or the error.
 
         Raises:
             NotSubmitted: Redis did not answer or confirm, or the job is paused.
@@ -129,7 +129,7 @@ class BulkSubmission:
                 sent = self._send(written)
         except Exception:
             if sent is not None:
-                # The items failed, which is for the caller; the runs that were asked for are made all the same.
+                # The caller handles failed items; the other runs are submitted anyway.
                 with suppress(NotSubmitted):
                     self._outcomes(sent)
             raise
@@ -171,7 +171,7 @@ class BulkSubmission:
             recorded = self.is_recorded()
             if recorded is not True:
                 raise NotSubmitted(error, recorded=recorded, run_id=run_id) from error
-        # It was done, and the answer was lost. Asked again, the same ids give the same answer.
+        # It was recorded, and the answer was lost. The same ids return the same answer again.
         try:
             return batch.outcomes(leave=bool(self._not_handed_over))
         except Unavailable as error:
@@ -180,14 +180,14 @@ class BulkSubmission:
     def not_handed_over(self) -> NotHandedOver | None:
         """Return the error for all runs so far that RabbitMQ has not confirmed; None if there are none.
 
-        Redis has recorded them, so it ends no submission. RabbitMQ is waited for once.
+        Redis has recorded them, so this does not end the submission. RabbitMQ is waited for once.
         """
         return many_not_handed_over(self._not_handed_over, self._trouble) if self._not_handed_over else None
 
     def is_recorded(self) -> bool | None:
-        """Return whether the batch that was asked for last is recorded; None if nobody can tell now.
+        """Return whether the last batch is recorded; None if that is unknown.
 
-        It is asked once, and not waited for long.
+        This is one query with a short timeout.
         """
         from runner.ledger.connection import exists_now  # start-up time: only where a submission failed
 

@@ -1,4 +1,4 @@
-"""The service manager of this host, or of this user: asked and told through the program ``systemctl``."""
+"""The service manager of this host or of this user, through the program ``systemctl``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from runner.actions.crontab import PLACES
 from runner.errors import SystemdError
 
 BOOTED = Path("/run/systemd/system")
-"""Is there where systemd runs the host (sd_booted(3))."""
+"""Exists if systemd runs the host (sd_booted(3))."""
 SYSTEM_UNITS = Path("/etc/systemd/system")
 _LINGERING = Path("/var/lib/systemd/linger")
 _REMEDY = "have cron start it: runner cron install --worker; or keep runner up in a terminal"
@@ -34,7 +34,7 @@ class Manager:
 
     @property
     def folder(self) -> Path:
-        """Where the units of an administrator, or of this user, are."""
+        """Return the folder of the administrator's or of this user's units."""
         if not self.user:
             return SYSTEM_UNITS
         config = os.environ.get("XDG_CONFIG_HOME", "")
@@ -44,7 +44,7 @@ class Manager:
         """Call ``systemctl``.
 
         Raises:
-            SystemdError: with what it says, if it fails.
+            SystemdError: it fails; the message is its error.
         """
         done = self._call(words)
         if done.returncode != 0:
@@ -54,7 +54,7 @@ class Manager:
         """Return properties of units.
 
         Raises:
-            SystemdError: the manager cannot be asked.
+            SystemdError: the manager does not answer.
         """
         words = ("show", "--property", ",".join(names), *units)
         done = self._call(words)
@@ -64,7 +64,7 @@ class Manager:
         return [dict(line.partition("=")[::2] for line in block.splitlines()) for block in blocks]
 
     def named(self, *words: str) -> str:
-        """Return a command of ``systemctl`` as people type it."""
+        """Return a ``systemctl`` command in the form that people type."""
         return " ".join(["systemctl", *(["--user"] if self.user else []), *words])
 
     def _remedy(self, words: Sequence[str]) -> str:
@@ -96,13 +96,13 @@ def is_running() -> bool:
 
 
 def _runs_for_me() -> bool:
-    """Return whether this user has a manager, also on a host that systemd does not run, such as a container."""
+    """Return whether this user has a manager, even if systemd does not run the host, as in a container."""
     folder = os.environ.get("XDG_RUNTIME_DIR", "")
     return folder.startswith("/") and Path(folder, "systemd", "private").exists()
 
 
 def lingers(user: str) -> bool:
-    """Return whether the manager of a user runs also while that user is not logged in."""
+    """Return whether the manager of a user keeps running while the user is not logged in."""
     return (_LINGERING / user).exists()
 
 

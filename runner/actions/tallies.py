@@ -1,4 +1,4 @@
-"""Counts of jobs' runs, and how long the last ones took, over ledger and archive."""
+"""Count the runs of jobs and read recent durations, from the ledger and the archive."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def tallies(
     as_steps: bool = False,
     archived: bool = False,
 ) -> list[Tally]:
-    """Return the tallies of jobs, as :func:`runner.ledger.tally.tally` does, over ledger and archive.
+    """Return the tallies of jobs from the ledger and the archive, like :func:`runner.ledger.tally.tally`.
 
-    The archive counts what was submitted before the oldest finished run of the job that the ledger has; so no run
+    The archive counts the runs that were submitted before the oldest finished run of the job in the ledger, so no run
     counts twice.
 
     Raises:
         Unavailable: Redis cannot be reached.
-        ArchiveUnavailable: the archive cannot be reached, and only that is asked.
+        ArchiveUnavailable: the archive cannot be reached, and only the archive is read.
     """
     records = project.reading(archived=archived)
     if archived:

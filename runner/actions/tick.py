@@ -1,7 +1,7 @@
-"""Submit what is due: the engine under ``runner tick``, ``runner scheduler`` and ``runner upcoming``.
+"""Submit due runs: the engine of ``runner tick``, ``runner scheduler``, and ``runner upcoming``.
 
-Any number of hosts may do this at the same time, at any frequency, and be killed at any moment. Nobody leads: the
-ledger knows how far each job's slots were handled, and makes one run for a slot, whoever asks.
+Any number of hosts may do this at the same time, at any frequency, and be killed at any moment. There is no leader: the
+ledger knows the last handled slot of each job, and creates one run per slot, whoever asks.
 """
 
 from __future__ import annotations
@@ -32,23 +32,22 @@ if TYPE_CHECKING:
     from runner.model.job import JobSpec
 
 TICK_PATIENCE = 45.0
-"""Seconds that a tick may take for what a dead worker held: less than cron's minute."""
+"""Seconds that a tick may spend on the claims of dead workers: less than cron's minute."""
 
 SETTLE_PATIENCE = 10.0
 """Seconds that a tick waits for watched files to settle; the next tick submits the others."""
 
 Clock = Callable[[], int]
-"""Returns the time in Unix milliseconds."""
+"""A function that returns the time (Unix ms)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ticked:
     """The result of one tick. Times are Unix milliseconds.
 
-    ``now``: the time it was done for. ``next``: the next slot of any job, None if there is none, ``now`` if there is
-    more to do at once. ``submitted``: job, slot and id of each run that it made. ``files``: job, path, and id
-    of each run of a watched file. ``faults``: by job, what kept its slots from being computed, or its runs from being
-    submitted.
+    ``now``: the time of the tick. ``next``: the next slot of any job, None if there is none, ``now`` if there is more
+    to do at once. ``submitted``: job, slot, and id of each new run. ``files``: job, path, and id of each run for a
+    watched file. ``faults``: the errors of computing slots or submitting runs, by job.
     """
 
     now: int
@@ -62,9 +61,9 @@ class Ticked:
 class Behind:
     """The due slots that wait for a tick. Times are Unix milliseconds.
 
-    ``now``: the time by which slots are due. ``due``: by job, the first slot that nobody has submitted or left out yet.
-    ``unseen``: jobs whose schedule no tick and no scheduler has seen yet, so that none of their slots counts.
-    ``faults``: by job, why its slots cannot be computed on this host.
+    ``now``: the time by which slots are due. ``due``: the first slot of each job that was neither submitted nor
+    skipped. ``unseen``: the jobs whose schedules no tick or scheduler has seen yet, so that their slots do not count.
+    ``faults``: the reasons why slots cannot be computed on this host, by job.
     """
 
     now: int
@@ -74,11 +73,11 @@ class Behind:
 
 
 class Engine:
-    """Looks at the schedules of a project, any number of times.
+    """Checks the schedules of a project.
 
     Args:
-        project: whose schedules; replace :attr:`catalog` when its files changed.
-        clock: the time; by default Redis' clock, which is the same for all hosts.
+        project: the project; replace :attr:`catalog` when its files change.
+        clock: returns the time; by default Redis' clock, which is the same for all hosts.
     """
 
     def __init__(self, project: Project, clock: Clock | None = None) -> None:
@@ -87,15 +86,15 @@ class Engine:
         self.clock = clock
         self.table = ScheduleTable(project.settings)
         self.faults: dict[str, str] = {}
-        """By job, what kept its slots alone from being computed or submitted when they were last looked at."""
+        """The errors of single jobs at the last check, by job."""
         self._ahead = 0
 
     def tick(self, *, all_jobs: bool = True) -> Ticked:
-        """Submit what is due.
+        """Submit due runs.
 
         Args:
-            all_jobs: False looks only at the jobs whose next slot has come, by what was seen before. Enough between
-                two full looks, which also see what other hosts did.
+            all_jobs: False checks only the jobs whose next slot has come by the last check. This is enough between
+                full checks, which also see runs of other hosts.
 
         Raises:
             Unavailable: Redis cannot be reached; what was not done is done next time.
@@ -123,7 +122,7 @@ class Engine:
         for each, new in zip(submissions, made, strict=True):
             if isinstance(new, Exception):
                 self._cannot_submit(each.job.name, new)
-        # What was not submitted waits for the next full look.
+        # Runs that were not submitted wait for the next full check.
         due = [each for each in due if each[0] not in self.faults]
         note(ledger, now, [Note(name, slot=milliseconds(found.handled)) for name, _, found in due if found.handled])
         more = False
@@ -143,7 +142,7 @@ class Engine:
         self.faults[name] = f"its run cannot be submitted: {type(error).__name__}: {error}"
 
     def missed(self) -> Iterator[tuple[JobSpec, int, int]]:
-        """Yield job, slot and start of the runs that a tick would submit now. Changes nothing."""
+        """Yield job, slot, and start of the runs that a tick would submit now, without changing anything."""
         marks = read_marks(self.project.ledger)
         now = self._now(marks)
         self.table.follow(self.catalog, now)
@@ -172,14 +171,14 @@ class Engine:
                 row = self.table.look_from(name, self.catalog.jobs[name], since)
             if row.next is not None and row.next <= now:
                 due[name] = row.next
-        # Whoever looks often, and never ticks, computes no slot twice either.
+        # Frequent checks without ticks do not compute slots twice either.
         self.table.save()
         return Behind(now, due, unseen, self.table.faults)
 
     def _now(self, marks: Marks) -> int:
         if self.clock is not None:
             return self.clock()
-        # What Redis' clock is ahead of this host's, for when it is not asked.
+        # How far Redis' clock is ahead of this host's, for times without a query.
         self._ahead = marks.now - round(time.time() * 1000)
         return marks.now
 

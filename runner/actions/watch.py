@@ -40,19 +40,19 @@ def watched(project: Project, reference: str | None) -> tuple[str | None, str | 
 def watch(
     project: Project, *, job: str | None = None, run_id: str | None = None, after: str | None = None
 ) -> Iterator[Event | Gap]:
-    """Yield events as they happen, each once and in order, also after Redis was away.
+    """Yield events as they happen, each once and in order, also after an outage of Redis.
 
     With a run it begins with where that run is now (or with its events after ``after``), and ends when the run has
     ended. Otherwise, it goes on forever. With a flow, the events of its step runs are shown, too.
 
     Args:
-        project: whose runs.
-        job: only of this job.
-        run_id: only of this run.
-        after: the id of the event to go on after; None: from now on.
+        project: the project.
+        job: only events of this job.
+        run_id: only events of this run.
+        after: the id of the event to continue after; None: from now on.
 
     Raises:
-        UnknownRun: the run is not known (any more).
+        UnknownRun: the run is not or no longer known.
         UsageError: ``after`` is not the id of an event.
         Unavailable: Redis cannot be reached at the beginning.
     """
@@ -84,7 +84,7 @@ def watch(
         if event is not None:
             yield event
         if run_id is not None:
-            # Reading settles what is overdue. Its events come first, where they are still kept.
+            # Reading ends overdue runs. Their events come first, if they are still kept.
             run = project.records.get(run_id)
             if run.final and (isinstance(event, Gap) or events.caught_up()):
                 if seen != (run.state, run.attempts):

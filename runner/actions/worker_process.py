@@ -25,12 +25,12 @@ def start_worker(settings: Settings, arguments: Sequence[str], **options: Any) -
     """Start ``runner worker`` for a project and return its process.
 
     Args:
-        settings: of the project.
-        arguments: of ``runner worker``.
-        options: of ``subprocess.Popen``.
+        settings: the settings of the project.
+        arguments: the arguments of ``runner worker``.
+        options: options of ``subprocess.Popen``.
 
     Raises:
-        InvalidSettings: the host lacks what a worker needs.
+        InvalidSettings: a worker cannot run on this host.
     """
     if "--pool" not in arguments or "prefork" in arguments:
         check_for_children()
@@ -39,7 +39,7 @@ def start_worker(settings: Settings, arguments: Sequence[str], **options: Any) -
 
 @contextmanager
 def scheduler_beside(settings: Settings, log_form: str = "text") -> Iterator[None]:
-    """Run ``runner scheduler`` as a child of this process, and again should it end; stop it afterwards.
+    """Run ``runner scheduler`` as a child of this process, restarting it if it ends; stop it afterwards.
 
     It ends by itself within seconds when this process is killed. Nothing is run with ``schedules: false``.
     """
