@@ -52,7 +52,7 @@ def check_text(project: Project, name: str, text: str | None) -> Checked:
     after = with_file(project.settings, before, at.path, data)
     old, new = before.digests(), after.digests()
     known = {_key(problem) for problem in before.all_problems()}
-    problems = [each for each in after.all_problems() if each.file == name or _key(each) not in known]
+    problems = [fault for fault in after.all_problems() if fault.file == name or _key(fault) not in known]
     if data is not None:
         problems += advice_on(after, project.settings, project.settings.project, {name: data})
     return Checked(

@@ -90,37 +90,37 @@ class _Git:
     """Runs git in a folder, as an author, with a time limit for each command."""
 
     def __init__(self, program: str, folder: Path, author: str, seconds: float) -> None:
-        self._program = [program, *(word for option in _OPTIONS for word in ("-c", option))]
+        self._program = [program, *(argument for option in _OPTIONS for argument in ("-c", option))]
         self._folder = folder
         self._environment = {**_inherited(os.environ), **_identity(author)}
         self._seconds = seconds
 
-    def succeeds(self, *words: str, unless: str = "") -> bool:
+    def succeeds(self, *arguments: str, unless: str = "") -> bool:
         """Return whether a command ends with exit code 0.
 
         Raises:
             _Failed: it was ended, or ``unless`` is given and the failure is another one.
         """
-        status, _, complaint = self._run(words)
+        status, _, complaint = self._run(arguments)
         if status != 0 and unless and unless not in complaint:
             raise _Failed(_brief(complaint, status))
         return status == 0
 
-    def output(self, *words: str) -> str:
+    def output(self, *arguments: str) -> str:
         """Return the stdout of a command.
 
         Raises:
             _Failed: it failed.
         """
-        status, output, complaint = self._run(words)
+        status, output, complaint = self._run(arguments)
         if status != 0:
             raise _Failed(_brief(complaint or output, status))
         return output
 
-    def _run(self, words: tuple[str, ...]) -> tuple[int, str, str]:
+    def _run(self, arguments: tuple[str, ...]) -> tuple[int, str, str]:
         try:
             process = subprocess.Popen(
-                [*self._program, *words],
+                [*self._program, *arguments],
                 cwd=self._folder,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
@@ -137,7 +137,7 @@ class _Git:
                 output, complaint = process.communicate(timeout=self._seconds)
             except subprocess.TimeoutExpired:
                 self._end(process)
-                raise _Failed(f"git {words[0]} took longer than {self._seconds:g} s, and was ended") from None
+                raise _Failed(f"git {arguments[0]} took longer than {self._seconds:g} s, and was ended") from None
         return process.returncode, output, complaint
 
     def _end(self, process: subprocess.Popen[str]) -> None:

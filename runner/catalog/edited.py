@@ -26,9 +26,9 @@ def with_file(settings: Project, catalog: Catalog, path: Path, data: bytes | Non
     defaults, problems = check_defaults(settings.defaults, settings.files)
     listing.problems += problems
     # Faults in the defaults disable every job; each file has to be read with what is sound of them.
-    known = [] if problems else [each.path for each in listing.files if _is_known(each, catalog)]
+    known = [] if problems else [found.path for found in listing.files if _is_known(found, catalog)]
     kept = {path: catalog.read[path] for path in known}
-    read = read_all((each for each in listing.files if each.path not in kept), defaults)
+    read = read_all((found for found in listing.files if found.path not in kept), defaults)
     calendars = calendars_of(settings)
     calendars.keep(catalog.calendars)
     return assemble(listing, {**kept, **read}, calendars)

@@ -207,7 +207,7 @@ def explain_run(reference: ReadReference, request: Request, archived: Archived =
     """Explain what a run waits for or why it ended, and what to do about it."""
     project = state_of(request).project
     facts, explanation = why(project, reference, archived=archived)
-    commands = [command_line(project.settings.project, *words) for words in explanation.commands]
+    commands = [command_line(project.settings.project, *arguments) for arguments in explanation.commands]
     return answer(explanation.document(facts, commands))
 
 

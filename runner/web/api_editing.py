@@ -160,13 +160,13 @@ def show_files(request: Request, person: Admin) -> Response:  # noqa: ARG001
         {
             "files": [
                 {
-                    "name": each.name,
-                    "size": each.size,
-                    "jobs": each.jobs,
-                    "problems": each.problems,
-                    "reason": each.reason,
+                    "name": file.name,
+                    "size": file.size,
+                    "jobs": file.jobs,
+                    "problems": file.problems,
+                    "reason": file.reason,
                 }
-                for each in list_files(project)
+                for file in list_files(project)
             ]
         }
     )

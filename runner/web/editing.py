@@ -127,7 +127,7 @@ def _apply(project: Project, draft: Draft, act: str, by: str) -> Saved:
 
 
 def _list(request: Request, project: Project, *, gone: str = "", fault: str | None = None) -> Response:
-    folders = [each.relative_to(project.settings.project).as_posix() for each in _folders(project)]
+    folders = [folder.relative_to(project.settings.project).as_posix() for folder in _folders(project)]
     return page(request, "edit_list", files=list_files(project), folders=folders, gone=gone, fault=fault)
 
 

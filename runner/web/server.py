@@ -108,7 +108,7 @@ def create_web_app(projects: Projects, *, host: str, start_token: str | None = N
         described = not access.open and router not in PAGES
         app.include_router(router, dependencies=[BEARER] if described else [])
     app.add_api_route(OPENAPI, lambda: JSONResponse(app.openapi()), dependencies=[Reader], include_in_schema=False)
-    most = 3 * max(each.settings.limits.params for each in projects.by_name.values()) + FORM_BYTES
+    most = 3 * max(project.settings.limits.params for project in projects.by_name.values()) + FORM_BYTES
     app.add_middleware(Guard, access=access, most=most, refuse=_refused)
     app.add_middleware(Switch, states=states)  # the last one is the outermost
     app.exception_handler(RunnerError)(_refused)

@@ -143,6 +143,28 @@ def test_it_is_off_unless_asked_for_and_never_without_a_login(
     assert (project.path / "jobs.d/jobs.yaml").read_text("utf-8") == GREET
 
 
+def test_of_several_projects_both_that_one_and_the_first_must_allow_it(tmp_path: Path, redis_server: Server) -> None:
+    tokens = {"tokens": WEB["tokens"]}
+    sections = {"first": WEB, "second": WEB, "closed": tokens}
+    projects = [made(tmp_path / name, redis_server, section) for name, section in sections.items()]
+    opened = [actions.Project(project.settings) for project in projects]
+    for order, allowed in (((0, 1, 2), {"first", "second"}), ((2, 0, 1), set())):
+        app = create_web_app(Projects([opened[number] for number in order]), host="127.0.0.1")
+        with TestClient(app, base_url="http://127.0.0.1", headers=bearer("admin"), follow_redirects=False) as client:
+            for name in sections:
+                page = client.get(f"/projects/{name}/files/jobs.d/jobs.yaml")
+                assert page.status_code == (200 if name in allowed else 403), (order, name)
+                if name in allowed:
+                    assert f'action="/projects/{name}/files/jobs.d/jobs.yaml"' in page.text
+                    [check] = re.findall(r'data-check="([^"]+)"', page.text)
+                    assert client.post(check, json={"text": TYPO}).json()["problems"][0]["line"] == 5
+                    form = {**fields(page.text), "text": WITH_SCHEDULE, "act": "save"}
+                    saved = client.post(f"/projects/{name}/files/jobs.d/jobs.yaml", data=form)
+                    assert saved.headers["Location"] == f"/projects/{name}/files/jobs.d/jobs.yaml?saved=yes"
+    written = [(project.path / "jobs.d/jobs.yaml").read_text("utf-8") for project in projects]
+    assert written == [WITH_SCHEDULE, WITH_SCHEDULE, GREET]
+
+
 def test_only_administrators_may(editing: Web) -> None:
     for role, status in (("read", 403), ("operate", 403), ("admin", 200)):
         with editing.client(headers=bearer(role)) as client:
