@@ -1,4 +1,4 @@
-"""The Python API: submit a run, follow it, end it."""
+"""The Python API: submit, follow, and revoke runs."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     from runner.actions.submit_many import NotSubmitted
 
 _PAGE = 1000
-"""Runs that are read at once."""
+"""The maximum number of runs per read."""
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def takes(cls: type, *, without: tuple[str, ...] = ()) -> Callable[[F], F]:
-    """Tell ``help()`` and editors which keywords a function takes: the options that ``cls`` declares."""
+    """Add the options that ``cls`` declares to a function's signature and docstring, for ``help()`` and editors."""
 
     def decorate(function: F) -> F:
         declared = [each for each in options_of(cls) if each.field not in without]
@@ -55,7 +55,7 @@ def takes(cls: type, *, without: tuple[str, ...] = ()) -> Callable[[F], F]:
 
 
 class RunHandle:
-    """A run that can be asked and told things. Attributes of the run document read it anew until it is final."""
+    """A run. Attributes of the run document read it again until it is final."""
 
     __slots__ = ("_job", "_project", "_run", "id")
 
@@ -70,7 +70,7 @@ class RunHandle:
         """Read the run and return its document's values.
 
         Raises:
-            UnknownRun: it was forgotten or pruned.
+            UnknownRun: the run was forgotten or pruned.
         """
         if self._run is None or not self._run.final:
             self._run = self._project.records.get(self.id)
@@ -78,22 +78,22 @@ class RunHandle:
 
     @property
     def state(self) -> State:
-        """The state now."""
+        """Return the current state."""
         return self.refresh().state
 
     @property
     def result(self) -> Any:
-        """The result of a run that succeeded, else None."""
+        """Return the result of a successful run, or None."""
         return self.refresh().result
 
     @property
     def error(self) -> dict[str, Any] | None:
-        """``{"type", "message", "traceback"}`` of a run that failed, else None."""
+        """Return ``{"type", "message", "traceback"}`` of a failed run, or None."""
         return self.refresh().error
 
     @property
     def steps(self) -> dict[str, StepHandle]:
-        """The steps of a flow by their names, in the order of the graph; empty if the run is not a flow."""
+        """Return the steps of a flow by name, in the order of the graph; empty for other runs."""
         return {row["name"]: StepHandle(self, row["name"]) for row in self.refresh().steps or ()}
 
     def document(self) -> dict[str, Any]:
@@ -105,7 +105,7 @@ class RunHandle:
 
         Args:
             timeout: seconds, or None to wait forever.
-            check: raise unless the run ended in SUCCESS.
+            check: raise an error unless the run ends in SUCCESS.
 
         Raises:
             WaitTimeout: the time has passed; the run goes on.
@@ -124,18 +124,18 @@ class RunHandle:
         return run
 
     def revoke(self, *, terminate: bool = False, comment: str | None = None) -> Run:
-        """Revoke the run; with ``terminate``, also if it is running."""
+        """Revoke the run; with ``terminate``, end it even if it is active."""
         from runner.actions.revoke import revoke  # start-up time: `import runner` in a job must cost little
 
         self._run, _ = revoke(self._project, self.id, terminate=terminate, comment=comment)
         return self._run
 
     def forget(self) -> None:
-        """Remove all that is known of the run.
+        """Remove all data of the run.
 
         Raises:
-            NotFinished: it is not final.
-            BelongsToFlow: it is a step run.
+            NotFinished: the run is not final.
+            BelongsToFlow: the run is a step run.
         """
         from runner.actions.forget import forget  # start-up time: `import runner` in a job must cost little
 
@@ -146,7 +146,7 @@ class RunHandle:
 
 
 class StepHandle:
-    """A step of a flow. Attributes read it anew until the flow is final."""
+    """A step of a flow. Attributes read it again until the flow is final."""
 
     __slots__ = ("_flow", "name")
 
@@ -156,21 +156,21 @@ class StepHandle:
 
     @property
     def state(self) -> State:
-        """PENDING until the first of its runs starts, STARTED until the last one has ended, and then the outcome."""
+        """Return PENDING until its first run starts, STARTED until the last one has ended, then the outcome."""
         return State(self._row["state"])
 
     @property
     def reason(self) -> str | None:
-        """The reason why it did not succeed, if so."""
+        """Return the reason why it did not succeed, or None."""
         reason: str | None = self._row["reason"]
         return reason
 
     @property
     def result(self) -> Any:
-        """The result of its only run; None if that has not succeeded.
+        """Return the result of its only run; None if the run has not succeeded.
 
         Raises:
-            UsageError: the step has ``each``, and so a run for each item.
+            UsageError: the step has ``each``, and so one run per item.
         """
         if self._row["run"] is None:
             raise UsageError(f"step {self.name} has a result for each item", hint="read results instead of result")
@@ -179,12 +179,12 @@ class StepHandle:
 
     @property
     def results(self) -> list[Any]:
-        """The results of its runs in the order of the items, None where one has not succeeded."""
+        """Return the results of its runs in the order of the items, with None for runs that have not succeeded."""
         return [run.result for run in self._runs()]
 
     @property
     def runs(self) -> list[RunHandle]:
-        """Its runs in the order of the items."""
+        """Return its runs in the order of the items."""
         return [RunHandle(self._flow._project, run.id, run.job, run) for run in self._runs()]
 
     @property
@@ -200,7 +200,7 @@ class StepHandle:
             ids = [step_run_id(self._flow.id, self.name, item) for item in range(row["items"] or 0)]
         flow = self._flow.refresh()
         records = self._flow._project.reading(archived=flow.archived)
-        # Of a flow that is going on, some may not be made yet.
+        # In an active flow, some runs may not exist yet.
         return [run for first in range(0, len(ids), _PAGE) for run in records.read(ids[first : first + _PAGE])]
 
     def __repr__(self) -> str:
@@ -209,7 +209,7 @@ class StepHandle:
 
 @cache
 def open_project(project: str | Path | None = None) -> Project:
-    """Return the project of a folder, found as on the command line; it is opened once a process."""
+    """Return the project of a folder, found as on the command line; it is opened once per process."""
     from runner.actions.project import Project  # start-up time: `import runner` in a job must cost little
 
     return Project.open(project)
@@ -226,15 +226,15 @@ def submit(
     """Submit a run of ``job``.
 
     Args:
-        job: its name in jobs.d.
-        params: what the job declares.
-        project: the folder; found as on the command line by default.
+        job: the name of the job in jobs.d.
+        params: the params of the job.
+        project: the folder of the project; by default found as on the command line.
 
     Raises:
-        UsageError: an option has a value that no run can have, or two of them exclude each other.
+        UsageError: an option has an invalid value, or two options exclude each other.
         UnknownJob, InvalidParams, JobDisabled, KeyConflict: see :mod:`runner.errors`.
-        Unavailable: Redis did not answer. The message names the run, which may have been recorded; so does
-            ``run_id`` of the exception.
+        Unavailable: Redis did not answer. The run may be recorded; the message and the attribute ``run_id`` have its
+            id.
     """
     from runner.actions import submit as action  # start-up time: `import runner` in a job must cost little
 
@@ -248,7 +248,7 @@ def submit(
         submitted = action.submit(opened, job, dict(params or {}), options=asked, trigger="api")
     except Unavailable as error:
         raise error.naming_run() from error
-    # What was recorded need not be read: whoever asks the handle wants to know how things stand then.
+    # The recorded state is not kept: the handle reads the current state when it is asked.
     known, _ = submitted.record
     return RunHandle(opened, submitted.id, job, None if known else opened.records.get(submitted.id))
 
@@ -262,23 +262,23 @@ def submit_many(
     project: str | Path | None = None,
     **options: Unpack[BatchKeywords],
 ) -> list[RunHandle]:
-    """Submit a run of ``job`` for each item, up to 500 of them in one step.
+    """Submit a run of ``job`` for each item, up to 500 of them per request.
 
-    An item that is refused does not keep the others from being submitted. Items are taken as they are needed, so that
-    a generator may yield more of them than fit into memory; a handle stays for each.
+    A refused item does not prevent the others from being submitted. Items are consumed as needed, so a generator may
+    yield more than fit into memory; only a handle per run is kept.
 
     Args:
-        job: its name in jobs.d.
-        params: what the job declares, for each run.
-        key_from: the param to take each run's key from. With it, submitting the same items again gives the runs that
-            exist, so it is safe to start over after a failure.
-        project: the folder; found as on the command line by default.
+        job: the name of the job in jobs.d.
+        params: the params of each run.
+        key_from: the param with each run's idempotency key. Submitting the same items again then returns the existing
+            runs, so it is safe to start over after a failure.
+        project: the folder of the project; by default found as on the command line.
 
     Returns:
         The runs, in the order of the items.
 
     Raises:
-        PartlySubmitted: some runs were not made. It has the runs that were, and the reason for each that was not.
+        PartlySubmitted: some runs were not submitted. It has the submitted runs, and the error for each other item.
         UsageError, UnknownJob, JobDisabled: nothing was submitted; see :mod:`runner.errors`.
     """
     # start-up time: most callers submit one run
@@ -344,11 +344,11 @@ def _check_text(name: str, value: object) -> None:
 
 
 def _ask(cls: type[T], given: Mapping[str, object], project: Project, function: str) -> T:
-    """Return the options that the keywords of a function set.
+    """Return the options for the keywords of a function.
 
     Raises:
-        UsageError: a value is wrong, or two options exclude each other.
-        TypeError: a keyword is unknown; the message is that of Python.
+        UsageError: a value is invalid, or two options exclude each other.
+        TypeError: a keyword is unknown; the message is Python's.
     """
     known = {declared.field for declared in options_of(cls)}
     for name in given:
@@ -363,13 +363,13 @@ def get_run(run_id: str, *, project: str | Path | None = None, **options: Unpack
     """Return a run by its id, a unique prefix of it, or ``@JOB``.
 
     Args:
-        run_id: what is looked for.
-        project: the folder; found as on the command line by default.
+        run_id: the id, a prefix of 8 or more characters, or ``@JOB``.
+        project: the folder of the project; by default found as on the command line.
 
     Raises:
-        UnknownRun: there is none.
-        UsageError: the text is not an id, or is a prefix that is too short or fits more than one id.
-        ArchiveUnavailable: only the archive is asked, and it cannot be reached.
+        UnknownRun: the run does not exist.
+        UsageError: the text is not an id, or is a prefix that is too short or ambiguous.
+        ArchiveUnavailable: only the archive is read, and it cannot be reached.
     """
     from runner.actions.find import find_run  # start-up time: `import runner` in a job must cost little
 
@@ -379,12 +379,12 @@ def get_run(run_id: str, *, project: str | Path | None = None, **options: Unpack
 
 
 class RunPage(list[RunHandle]):
-    """Runs that fit, in order, and where to go on."""
+    """A page of matching runs in order, with a cursor."""
 
     cursor: str | None = None
-    """Leads to the next page; None: there is none."""
+    """The cursor for the next page; None for the last page."""
     cut: bool = False
-    """It ended because it had looked at enough runs, not because it was full."""
+    """Whether the page ended because enough runs were examined, and not because it was full."""
 
 
 @takes(RunQuery)
@@ -395,21 +395,20 @@ def get_runs(
     project: str | Path | None = None,
     **filters: Unpack[RunKeywords],
 ) -> RunPage:
-    """Return runs that fit, a page at a time; newest submission first by default.
+    """Return matching runs, a page at a time; newest submission first by default.
 
-    Job, state and time are looked up in an index. What fits the other filters is looked for among 10,000 runs at a
-    time.
+    Job, state, and time are looked up in an index. For the other filters, up to 10,000 runs are examined per page.
 
     Args:
-        limit: how many at most.
-        cursor: that of the page before.
-        project: the folder; found as on the command line by default.
+        limit: the maximum number of runs.
+        cursor: the cursor of the previous page.
+        project: the folder of the project; by default found as on the command line.
 
     Raises:
-        UsageError: a filter has a value that no run can have, or the cursor is none.
+        UsageError: a filter or the cursor is invalid.
         UnknownJob: no run matches, and no job has the requested name.
         Unavailable: Redis cannot be reached.
-        ArchiveUnavailable: only the archive is asked, and it cannot be reached.
+        ArchiveUnavailable: only the archive is read, and it cannot be reached.
     """
     from runner.actions.find import list_runs  # start-up time: `import runner` in a job must cost little
 

@@ -1,7 +1,7 @@
 """``app``: the Celery app generated from this project's jobs.d.
 
 For Celery's own tools: ``celery -A runner worker``, ``inspect``, ``call``, ``result``, and Flower. The
-project is found as everywhere: ``RUNNER_PROJECT``, or upwards from the working folder.
+project is found as usual: by ``RUNNER_PROJECT``, or upward from the working folder.
 """
 
 from runner.app.factory import create_app

@@ -1,4 +1,4 @@
-"""The run from inside a job: its facts, and its progress. Inert outside of a run, so that jobs stay testable."""
+"""The current run, from inside a job: its data and its progress. Inert outside of runs, so that jobs stay testable."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from runner._dataclass import dataclass
 T = TypeVar("T")
 
 TRACK_SECONDS = 0.5
-"""Between two reports of :meth:`CurrentRun.track`."""
+"""Seconds between two reports of :meth:`CurrentRun.track`."""
 
 
 @dataclass(frozen=True)
 class FlowRef:
-    """The flow that a run is a step of."""
+    """The flow of a step run."""
 
     id: str
     """The run id of the flow."""
@@ -26,7 +26,7 @@ class FlowRef:
     """The job that declares its steps."""
     step: str
     item: int | None = None
-    """The position of the item that this run is for, counted from 0; None if the step has no ``each``."""
+    """The position of this run's item, counted from 0; None for a step without ``each``."""
 
 
 @dataclass(frozen=True)
@@ -41,18 +41,18 @@ class CurrentRun:
     attempt: int = 0
     params: Mapping[str, Any] = field(default_factory=dict)
     flow: FlowRef | None = None
-    """The flow that this run is a step of; None outside of flows."""
+    """The flow of this run; None outside of flows."""
     report: Callable[[float | None, str | None], None] | None = field(default=None, repr=False)
     mask: Callable[[str], str] = field(default=str, repr=False)
-    """Takes the secrets of the run out of a text. The runner does so with all it keeps; a job needs it for what it
-    cuts, or sends elsewhere."""
+    """Masks the secrets of the run in a text. The runner does so with everything it stores; a job needs this only for
+    text that it cuts or sends elsewhere."""
 
     def progress(self, fraction: float | None = None, message: str | None = None) -> None:
-        """Say how far the run is.
+        """Report the progress of the run.
 
         Args:
-            fraction: 0.0 to 1.0, or None if that is not known.
-            message: a few words; of more than 500 characters the beginning is kept.
+            fraction: 0.0 to 1.0, or None if unknown.
+            message: a short text; the first 500 characters are kept.
 
         Raises:
             ValueError: the fraction is not between 0 and 1.
@@ -63,12 +63,12 @@ class CurrentRun:
             self.report(fraction, message)
 
     def track(self, items: Iterable[T], total: int | None = None, message: str | None = None) -> Iterator[T]:
-        """Yield each of ``items``, and say how far the run is as they are done, at most twice a second.
+        """Yield each of ``items`` and report the progress, at most twice a second.
 
         Args:
-            items: what is worked through.
-            total: how many there are; by default their length, if they have one.
-            message: a few words; ``4 of 10`` by default.
+            items: the items to work through.
+            total: the number of items; by default their length, if they have one.
+            message: a short text; ``4 of 10`` by default.
         """
         if total is None and isinstance(items, Sized):
             total = len(items)
@@ -91,12 +91,12 @@ _OUTSIDE = CurrentRun()
 
 
 def current_run() -> CurrentRun:
-    """Return the run that this code is part of, or an inert one."""
+    """Return the current run, or an inert object outside of runs."""
     return _current.get(_OUTSIDE)
 
 
 class running:  # noqa: N801 - it is used as a function
-    """Make ``run`` the current one for the time of the ``with``."""
+    """Make ``run`` the current one in the block."""
 
     def __init__(self, run: CurrentRun) -> None:
         self._run = run

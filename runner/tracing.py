@@ -1,7 +1,6 @@
-"""OpenTelemetry: a span where a run is submitted, and one for each attempt, joined by what the run's record carries.
+"""OpenTelemetry: a span for each submission and each attempt, linked through the run's record.
 
-Nothing of OpenTelemetry is imported unless one of its own variables asks for it, or the program that submits is traced
-already. https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
+OpenTelemetry is imported only if one of its environment variables is set, or the submitting program is traced already. https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
 """
 
 from __future__ import annotations
@@ -21,15 +20,15 @@ log = logging.getLogger(__name__)
 _ASKING = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_TRACES_EXPORTER")
 _ASKING_BYTES = [os.fsencode(name) for name in _ASKING]
 _LONGEST_WORDS = 2000
-"""Characters of an exception that a span carries."""
+"""The maximum length of an exception in a span (characters)."""
 
 _EXPORT_SECONDS = 2.0
-"""How long a collector that does not answer may keep anybody waiting, unless OTEL_EXPORTER_OTLP_TIMEOUT is set."""
+"""Timeout of a collector that does not answer (seconds), unless OTEL_EXPORTER_OTLP_TIMEOUT is set."""
 _HEADER = "traceparent"
 
 
 def is_asked(environ: Mapping[str, str] | None = None) -> bool:
-    """Return whether spans are wanted: by ``OTEL_*`` variables, or by a program that makes its own."""
+    """Return whether spans are enabled: by ``OTEL_*`` variables, or in a program that creates its own."""
     if "opentelemetry.sdk.trace" not in sys.modules and not _has_any(os.environ if environ is None else environ):
         return False
     environ = os.environ if environ is None else environ
@@ -37,8 +36,8 @@ def is_asked(environ: Mapping[str, str] | None = None) -> bool:
 
 
 def _has_any(environ: Mapping[str, str]) -> bool:
-    """Whether a variable that asks for spans is set; asked before each attempt."""
-    # What is in `os.environ`, which makes an exception of each variable that is missing: that takes ten times as long.
+    """Return whether a variable that enables spans is set; called before each attempt."""
+    # Not `os.environ`, which raises an exception for each missing variable and takes ten times as long.
     data: Mapping[Any, Any] = getattr(environ, "_data", {})
     if environ is os.environ and data and data.keys().isdisjoint(_ASKING_BYTES):
         return False
@@ -63,13 +62,13 @@ def submitted(job: str, run_id: str, trigger: str) -> str | None:
 def attempt(
     carried: str | None, job: str, attributes: Mapping[str, Any], mask: Callable[[str], str]
 ) -> AbstractContextManager[None]:
-    """Make the block a span below the submission's, and send it before the block ends.
+    """Run the block in a span below the submission's, and send it before the block ends.
 
     Args:
-        carried: what :func:`submitted` returned.
-        job: whose attempt it is.
-        attributes: more about it, without ``runner.``.
-        mask: takes secrets out of the text of an exception.
+        carried: the trace context from :func:`submitted`.
+        job: the name of the job.
+        attributes: additional attributes, without the prefix ``runner.``.
+        mask: masks secrets in the text of an exception.
     """
     tracer = _tracer() if is_asked() else None
     return nullcontext() if tracer is None else _span(tracer, carried, job, attributes, mask)
@@ -88,7 +87,7 @@ def _span(
             context=extract({_HEADER: carried}) if carried else None,
             kind=SpanKind.CONSUMER,
             attributes={"runner.job": job, **{f"runner.{name}": value for name, value in attributes.items()}},
-            # Theirs would keep the text as it is, secrets included.
+            # OpenTelemetry would record the text unchanged, including secrets.
             record_exception=False,
             set_status_on_exception=False,
         ) as span:
@@ -101,12 +100,12 @@ def _span(
                 span.add_event("exception", {"exception.type": name, "exception.message": told})
                 raise
     finally:
-        # The process may be killed, or leave without a word to anybody, right after this.
+        # The process may be killed or exit right after this.
         getattr(get_tracer_provider(), "force_flush", lambda _: None)(int(_EXPORT_SECONDS * 1000))
 
 
 def _tracer() -> Any:
-    """Return the tracer of the provider that the program has, or of a new one; None if the packages are missing."""
+    """Return the tracer of the program's provider, or of a new one; None if the packages are missing."""
     try:
         from opentelemetry import trace  # an extra: as above
         from opentelemetry.sdk.trace import TracerProvider
@@ -128,7 +127,7 @@ def _provide() -> None:
     timeout = None if "OTEL_EXPORTER_OTLP_TIMEOUT" in os.environ else _EXPORT_SECONDS
     named = {} if "OTEL_SERVICE_NAME" in os.environ else {SERVICE_NAME: "runner"}
     provider = TracerProvider(resource=Resource.create(named))
-    # It starts its thread anew in a forked process.
+    # It restarts its thread in a forked process.
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(timeout=timeout)))
     trace.set_tracer_provider(provider)
 

@@ -18,9 +18,9 @@ _ROOTS = ("run", "params", "env")
 
 
 def advice_for(job: JobSpec) -> Iterator[Fault]:
-    """Yield a warning for each option that does not do what its words seem to say."""
+    """Yield a warning for each option that does not do what it seems to say."""
     if job.is_flow:
-        # Its advice about tasks is given for its steps.
+        # Advice about tasks is given for its steps.
         yield from _unused_params(job)
         return
     retry = job.retry
@@ -38,7 +38,7 @@ def advice_for(job: JobSpec) -> Iterator[Fault]:
         yield _warning(("args",), message)
     for path, name in placeholders(list(job.args)):
         if name.partition(".")[0] not in _ROOTS:
-            continue  # what a shell means, perhaps
+            continue  # perhaps shell syntax
         yield _warning(("args", *path), f"${{{name}}} stays as it is here: give it by name, under kwargs")
 
 
@@ -47,7 +47,7 @@ def _unused_params(job: JobSpec) -> Iterator[Fault]:
     written = [keys, *(_templates(step) for step in job.steps.values())]
     used = {name.partition(".")[2] for _, name in placeholders(written)}
     for name in job.params:
-        # A job that is a hook must take its run, needed or not.
+        # A hook job must accept the run, needed or not.
         if name not in used and name != HOOK_PARAM:
             message = f"no step uses it: write ${{params.{name}}} in the step that needs it"
             yield _warning(("params", name), message, on_key=True)

@@ -1,4 +1,4 @@
-"""Looks at the code that jobs run, in processes of its own: nothing that it does at import reaches this one."""
+"""Check the code of jobs in separate processes, so that its imports cannot affect this one."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from runner.process.group import guard, release
 from runner.settings import Settings
 
 IMPORT_SECONDS = 10.0
-"""How long the import of one module may take by default."""
+"""The default timeout of importing one module (seconds)."""
 START_SECONDS = 30.0
-"""How long Python and Celery may take to start, on a busy machine."""
+"""Seconds that Python and Celery may take to start on a busy machine."""
 _MOST_PROCESSES = 16
 
 Finding = tuple[str, Fault]
-"""The name of a job, and what is wrong with it."""
+"""The name of a job and its fault."""
 
 
 class SetupFailed(InvalidSpec):
-    """``setup`` of runner.yaml fails, so that nothing can be said of any job."""
+    """``setup`` of runner.yaml fails, so no job can be checked."""
 
     code = "setup_failed"
 
@@ -39,9 +39,9 @@ def check_code(settings: Settings, jobs: Iterable[JobSpec], seconds: float = IMP
     """Yield the mismatches between jobs and the code they name.
 
     Args:
-        settings: for ``python_path`` and ``setup``, which run as in a worker.
-        jobs: those to look at.
-        seconds: how long the import of one module may take; ``setup`` has as long.
+        settings: the settings with ``python_path`` and ``setup``, which are applied as in a worker.
+        jobs: the jobs to check.
+        seconds: the timeout of importing one module, and of ``setup``.
 
     Raises:
         SetupFailed: ``setup`` raises, or takes too long.
@@ -50,14 +50,14 @@ def check_code(settings: Settings, jobs: Iterable[JobSpec], seconds: float = IMP
     names: dict[str, str] = {}
     for job in jobs:
         if job.task is None:
-            continue  # a flow: its steps are jobs of their own here
+            continue  # a flow, whose steps are separate jobs here
         names[job.name] = job.task
         groups.setdefault(_module(job.task), []).append({"name": job.name, "options": JOB.write(job)})
     if not groups:
         return
     parallel = max(2, min(_MOST_PROCESSES, _processors()))
     request = {"groups": list(groups.values()), "parallel": parallel}
-    # However many modules hang, each for its whole time: then something is wrong with the program itself.
+    # Even if all modules hang for their whole time; a longer run means a fault of the program itself.
     patience = START_SECONDS + seconds * (len(names) // parallel + 2)
     seen: set[str] = set()
     for answer in _answers(settings, request, seconds, patience):
@@ -73,11 +73,11 @@ def describe_code(settings: Settings, path: str, seconds: float = IMPORT_SECONDS
     """Return the facts about the callable at ``path`` that a new job needs.
 
     Returns:
-        What ``runner.authoring.inspection.describe`` says.
+        The result of ``runner.authoring.inspection.describe``.
 
     Raises:
-        SetupFailed: as :func:`check_code`.
-        InvalidSpec: the callable cannot be had.
+        SetupFailed: see :func:`check_code`.
+        InvalidSpec: the callable cannot be loaded.
     """
     error = f"{path} could not be looked at"
     for answer in _answers(settings, {"describe": path, "parallel": 1}, seconds, START_SECONDS + 2 * seconds):
@@ -103,7 +103,7 @@ def _module(task: str) -> str:
 
 
 def _answers(settings: Settings, request: dict[str, Any], seconds: float, patience: float) -> Iterator[dict[str, Any]]:
-    """Start the program, hand it the request, and yield its answers; it is gone afterwards, however this ends."""
+    """Start the program, send it the request, and yield its answers; the program has ended afterwards in any case."""
     request = {
         **request,
         "project": str(settings.project),
@@ -150,7 +150,7 @@ def _setup_failed(settings: Settings, message: str) -> SetupFailed:
 
 
 class _Answers(Iterator[dict[str, Any]]):
-    """The JSON objects that a pipe brings, until its end or ``deadline`` (of ``time.monotonic``)."""
+    """The JSON objects from a pipe, until its end or ``deadline`` (``time.monotonic``)."""
 
     def __init__(self, descriptor: int) -> None:
         self.deadline = 0.0

@@ -1,12 +1,12 @@
-"""The program behind ``runner validate --imports`` and ``runner new``: imports what jobs name, and looks at it.
+"""The program behind ``runner validate --imports`` and ``runner new``: import the code of jobs and check it.
 
 ``python -P -m runner.authoring.import_check`` reads one request from stdin, JSON, and writes answers to stdout, one
-JSON object a line. It prepares as a worker does (``python_path``, then ``setup``), and then forks one process for each
-module, so that one that hangs, exits, crashes or prints keeps nobody from looking at the others.
+JSON object a line. It prepares like a worker (``python_path``, then ``setup``) and then forks one process for each
+module, so a module that hangs, exits, crashes, or prints does not affect the check of the others.
 
-It forks rather than starts a program for each module: ``setup`` runs once, as in a worker, and a fork takes 4 ms where
-a start takes 260. It stands between the modules and the command: one that kills its parent ends this process, and one
-that leaves a daemon in a session of its own leaves it to this process (Linux), which ends it.
+It forks instead of starting a program for each module: ``setup`` runs only once, as in a worker, and a fork takes 4 ms
+instead of 260. This process is between the modules and the command: a module that kills its parent only ends this
+process, and this process ends daemons that a module leaves in sessions of their own (Linux).
 
 Request: ``{"project", "python_path", "setup", "seconds", "parallel", "groups": [[job, …], …]}``; a job is
 ``{"name", "options"}``, and the jobs of a group share a module. With ``"describe": PATH`` in place of ``groups``, the
@@ -72,7 +72,7 @@ def _set_up(path: str | None) -> str | None:
 
 
 def _check(groups: list[list[dict[str, Any]]], seconds: float, parallel: int, answer: Any) -> None:
-    """Look at each group in a process of its own, ``parallel`` at a time."""
+    """Check each group in a separate process, ``parallel`` at a time."""
     waiting = list(reversed(groups))
     with Watch() as watch:
         while waiting or watch.children:
@@ -89,7 +89,7 @@ def _check(groups: list[list[dict[str, Any]]], seconds: float, parallel: int, an
 
 
 def _work(job: dict[str, Any], tell: Any) -> dict[str, Any]:
-    """Look at one job, in a forked process."""
+    """Check one job, in a forked process."""
     return describe(job["describe"]) if "describe" in job else examine(job["name"], job["options"], tell)
 
 

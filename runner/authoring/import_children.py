@@ -1,4 +1,4 @@
-"""Forked processes that import somebody's modules, and what became of each."""
+"""Forked processes that import modules of jobs, and their results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from runner.process.group import guard, release
 
 _POLL_SECONDS = 0.01
 _KEPT_BYTES = 4096
-"""How much of what an import prints is kept, of its beginning."""
+"""The size of the beginning of an import's output that is kept (bytes)."""
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of Linux
 
 Job = dict[str, Any]
@@ -29,10 +29,10 @@ Work = Callable[[Job, Callable[[str], None]], dict[str, Any]]
 
 
 class Child:
-    """One process that looks at the jobs of one module, in their order.
+    """A process that checks the jobs of one module in order.
 
-    What it finds comes through a pipe, line by line, so that all before a crash is known. Before each step it says
-    what it is about to import, so that a crash can be reported for the right job.
+    It sends its findings through a pipe line by line, so that those before a crash are known. Before each import it
+    sends a description, so that a crash can be reported for the right job.
     """
 
     def __init__(self, jobs: list[Job], work: Work, seconds: float) -> None:
@@ -52,7 +52,7 @@ class Child:
         if self.pid == 0:
             _be_child(jobs, work, {name: ends[1] for name, ends in pipes.items()})
         with contextlib.suppress(OSError):
-            os.setpgid(self.pid, self.pid)  # the child does so too: whoever comes first
+            os.setpgid(self.pid, self.pid)  # the child does so, too; the first one counts
         guard(self.pid)
         self.deadline = time.monotonic() + seconds
         self.pipes = {}
@@ -62,7 +62,7 @@ class Child:
             self.pipes[name] = read
 
     def read(self, name: str) -> bool:
-        """Take what a pipe holds; return False at its end."""
+        """Read a pipe; return False at its end."""
         try:
             data = os.read(self.pipes[name], 65536)
         except BlockingIOError:
@@ -73,7 +73,7 @@ class Child:
             return bool(data)
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
-            with contextlib.suppress(ValueError):  # somebody else wrote into the pipe
+            with contextlib.suppress(ValueError):  # other code wrote to the pipe
                 self._take(json.loads(line))
         return bool(data)
 
@@ -87,20 +87,20 @@ class Child:
             self._stage = "task"
 
     def poll(self) -> bool:
-        """Return whether the process has ended, and end it once its time is up."""
+        """Return whether the process has ended, ending it after its timeout."""
         if self.status is None:
             if time.monotonic() > self.deadline and not self.timed_out:
                 self.timed_out = True
                 _kill_group(self.pid)
             if _has_ended(self.pid):
-                # Before it is reaped: from then on its number may be that of others.
+                # Before reaping it, because its id may be reused afterwards.
                 _kill_group(self.pid)
                 release(self.pid)
                 _, self.status = os.waitpid(self.pid, 0)
         return self.status is not None
 
     def close(self) -> None:
-        """Take what the pipes still hold, and let them go."""
+        """Read the rest of the pipes, and close them."""
         for name, descriptor in self.pipes.items():
             with contextlib.suppress(OSError):
                 while self.read(name) and name == "answers" and len(self.answers) < len(self.jobs):
@@ -110,11 +110,11 @@ class Child:
 
     @property
     def complete(self) -> bool:
-        """Whether all jobs were looked at."""
+        """Return whether all jobs were checked."""
         return len(self.answers) == len(self.jobs)
 
     def left_over(self) -> list[Job]:
-        """Return the jobs that were not looked at, though the module itself could be imported."""
+        """Return the unchecked jobs of a module that could be imported."""
         if self.complete or self._stage == "task":
             return []
         return self.jobs[len(self.answers) + 1 :]
@@ -154,7 +154,7 @@ def _answer(job: str | None, fault: Fault) -> dict[str, Any]:
 
 
 class Watch:
-    """The children that live, and the reading of their pipes."""
+    """The live children, and a reader of their pipes."""
 
     def __init__(self) -> None:
         self.children: list[Child] = []
@@ -171,13 +171,13 @@ class Watch:
         self._selector.close()
 
     def add(self, child: Child) -> None:
-        """Watch one more."""
+        """Add a child."""
         self.children.append(child)
         for name, descriptor in child.pipes.items():
             self._selector.register(descriptor, selectors.EVENT_READ, (child, name))
 
     def ended(self) -> list[Child]:
-        """Wait a little; return the children that have ended since."""
+        """Wait briefly; return the children that have ended since the last call."""
         for key, _ in self._selector.select(_POLL_SECONDS):
             child, name = key.data
             if not child.read(name):
@@ -195,7 +195,7 @@ class Watch:
 
 
 def _be_child(jobs: list[Job], work: Work, ends: dict[str, int]) -> None:
-    """Look at the jobs, and never return."""
+    """Check the jobs, and never return."""
     status = 1
     try:
         own = os.getpid()
@@ -214,7 +214,7 @@ def _be_child(jobs: list[Job], work: Work, ends: dict[str, int]) -> None:
             found = work(job, lambda stage: tell({"stage": stage}))
             sys.stdout.flush()
             if os.getpid() != own:
-                os._exit(0)  # a copy that the import made by forking
+                os._exit(0)  # a fork that the import made
             tell(found)
         sys.stderr.flush()
         status = 0
@@ -245,10 +245,10 @@ def _signal_name(number: int) -> str:
 
 
 def adopt_orphans() -> set[int]:
-    """Become the parent of what an import leaves behind in a session of its own (Linux only).
+    """Become the parent of processes that an import leaves in sessions of their own (Linux only).
 
     Returns:
-        The children that this process has already, to be spared by :func:`end_orphans`.
+        The current children of this process, to be spared by :func:`end_orphans`.
     """
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
@@ -256,7 +256,7 @@ def adopt_orphans() -> set[int]:
 
 
 def end_orphans(spared: set[int]) -> None:
-    """Kill the children of this process but for those in ``spared``, and theirs once they are orphans too."""
+    """Kill the children of this process except those in ``spared``, and their children once they are orphans."""
     while found := _children() - spared:
         for pid in found:
             with contextlib.suppress(OSError):

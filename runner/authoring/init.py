@@ -1,4 +1,4 @@
-"""Make a project that runs at once."""
+"""Create a project that works at once."""
 
 from __future__ import annotations
 
@@ -61,15 +61,15 @@ def hello(name: str) -> str:
 
 _IGNORED = ".runner/"
 _LARGEST_IGNORE = 1024**2
-"""Bytes of a .gitignore; a larger one is left alone."""
+"""The maximum size of a .gitignore that is changed (bytes)."""
 
 
 def init(folder: Path, *, example: bool = True) -> list[Path]:
-    """Write a project into ``folder`` and return the files that were written; ``example``: with a job.
+    """Write a project to ``folder`` and return the written files; ``example``: with a job.
 
     Raises:
         InvalidSettings: the path has a control character.
-        UsageError: one of the files exists, or cannot be written; nothing is left of the others.
+        UsageError: a file exists or cannot be written; no other files are left behind.
     """
     check_path(folder.absolute())
     files = {
@@ -90,7 +90,7 @@ def init(folder: Path, *, example: bool = True) -> list[Path]:
             written.append(write_new(folder / name, text))
         return [*written, *_ignore(folder / ".gitignore")]
     except OSError as error:
-        # Half a project would be in the way of the next try.
+        # Half a project would prevent the next try.
         for path in written:
             path.unlink(missing_ok=True)
         raise UsageError(
@@ -99,9 +99,9 @@ def init(folder: Path, *, example: bool = True) -> list[Path]:
 
 
 def write_new(path: Path, text: str) -> Path:
-    """Write a file that is not there yet, and its folder; return its path. Of a failure nothing is left."""
+    """Write a new file and its folder; return its path. After a failure, nothing is left behind."""
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    # 0644 whatever the umask: files that anybody may write are refused when they are read.
+    # 0644 whatever the umask, because world-writable files are refused when they are read.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     try:
         with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123
@@ -113,7 +113,7 @@ def write_new(path: Path, text: str) -> Path:
 
 
 def _ignore(path: Path) -> list[Path]:
-    """Keep the runner's own state out of git; an existing file gets one line more."""
+    """Keep the runner's state out of git; a line is added to an existing file."""
     held = read_regular(path, _LARGEST_IGNORE) if path.exists() else b""
     lines = held.decode("utf-8", "surrogateescape").splitlines()
     if len(held) > _LARGEST_IGNORE or {_IGNORED, _IGNORED.rstrip("/"), "/" + _IGNORED} & set(lines):

@@ -1,4 +1,4 @@
-"""Looks at one callable: whether a job fits it, and what a new job for it needs."""
+"""Inspect a callable: whether a job matches it, and the options that a new job needs."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from runner.params.placement import judged_name, misplaced
 
 _MACHINERY = ("/runner/app/target.py", "/pkgutil.py", "/importlib/__init__.py")
 _failed: dict[str, str] = {}
-"""Modules that cannot be imported, and why: each is tried once in a process."""
+"""The modules that cannot be imported, with the errors: each is tried once per process."""
 
 
 def examine(name: str, options: dict[str, Any], stage: Callable[[str], None]) -> dict[str, Any]:
     """Return the mismatches between a job and its code, as an answer of ``runner.authoring.import_check``.
 
     Args:
-        name: of the job.
-        options: of the job, as they would stand in YAML.
+        name: the name of the job.
+        options: the options of the job, as in YAML.
         stage: called with a description of each import before it starts.
     """
     values, _ = JOB.read_fields(options, (), ignore)
     flow, _, step = name.partition("/")
     if step:
-        # There, placeholders may name the item and other steps.
+        # In a step, placeholders may use the item and other steps.
         own, _ = STEP.read_fields({key: options[key] for key in ("kwargs", "env") if key in options}, (), ignore)
         values |= {key: own[key] for key in ("kwargs", "env") if key in own}
     job = JobSpec(name=name, flow=flow if step else None, step=step or None, **values)
@@ -49,7 +49,7 @@ def examine(name: str, options: dict[str, Any], stage: Callable[[str], None]) ->
     elif target is not None:
         faults += faults_of(job, target)
         if judged_name(job.task) is None:
-            # A stock task under another name; the others are judged when the file is read.
+            # A stock task under another name; stock tasks are otherwise checked when the file is read.
             faults += (Fault(each.path, each.message) for each in misplaced(job, target) if each.path[0] != "env")
     for option, names in (("for", job.retry.for_), ("not_for", job.retry.not_for)):
         stage(f"retry.{option}")
@@ -62,7 +62,7 @@ def examine(name: str, options: dict[str, Any], stage: Callable[[str], None]) ->
 
 
 def _if_it_fits(fault: str, job: JobSpec) -> Message:
-    """Return the message about a task that cannot be had, without a replacement that the job does not fit either."""
+    """Return the message about a task that cannot be loaded, with a replacement only if it matches the job."""
     said = as_message(fault)
     if said.replacement:
         target, wrong = _load(said.replacement)
@@ -125,7 +125,7 @@ def _known_names(error: AttributeError) -> dict[str, Any] | None:
 
 
 def _no_such_name(path: str, module: str, error: AttributeError, known: dict[str, Any]) -> Message:
-    """Return the message about an import path whose module lacks a name, with the path that was probably meant."""
+    """Return the message about an import path whose module lacks the name, with the probable path."""
     asked = path[len(module) + 1 :]
     what = f"{module} has no {asked}"
     close = closest(str(error.name), known)

@@ -1,4 +1,4 @@
-"""Write a job for a function, from its signature, type hints, defaults and docstring."""
+"""Write a job for a function from its signature, type hints, defaults, and docstring."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _MODE = 0o644
 
 @dataclass(frozen=True)
 class NewJob:
-    """A job that was made. ``text`` is the whole file, ``added`` tells that the file was there before."""
+    """A new job. ``text``: the whole file; ``added``: whether the file existed before."""
 
     name: str
     path: Path
     text: str
     added: bool
     required: tuple[str, ...]
-    """The params that a submitter must give."""
+    """The required params."""
 
 
 def new_job(
@@ -48,19 +48,19 @@ def new_job(
     write: bool = True,
     import_seconds: float = IMPORT_SECONDS,
 ) -> NewJob:
-    """Make a job for a callable and write it into a file of jobs, at the end of what stands there.
+    """Create a job for a callable and add it at the end of a job file.
 
     Args:
-        settings: of the project.
-        name: of the job.
+        settings: the settings of the project.
+        name: the name of the job.
         task: ``module:function``.
-        file: where to write it, in a folder of jobs; ``NAME.yaml`` in the first one by default.
-        write: False writes nothing.
-        import_seconds: how long the import of the module may take.
+        file: the job file; by default ``NAME.yaml`` in the first folder of jobs.
+        write: False does not write the file.
+        import_seconds: the timeout of importing the module.
 
     Raises:
-        UsageError: the name is wrong or taken, or the file cannot hold the job.
-        InvalidSpec: the callable cannot be had, or no params can be made for it.
+        UsageError: the name is invalid or taken, or the job cannot be added to the file.
+        InvalidSpec: the callable cannot be loaded, or its parameters cannot be params.
     """
     _check(name, JOB_NAME, "the name of a job")
     _check(task, IMPORT_PATH, "the path of a function")
@@ -112,11 +112,11 @@ def options_of_new(task: str, described: dict[str, Any]) -> tuple[dict[str, Any]
     """Return the options of a job for a callable, and notes about its params.
 
     Args:
-        task: its path.
-        described: what :func:`runner.authoring.inspection.describe` says of it.
+        task: the import path of the callable.
+        described: the result of :func:`runner.authoring.inspection.describe`.
 
     Raises:
-        InvalidSpec: no params can be made for it.
+        InvalidSpec: its parameters cannot be params.
     """
     example = described["example"]
     if described["reserved"] and example is None:
@@ -135,7 +135,7 @@ def options_of_new(task: str, described: dict[str, Any]) -> tuple[dict[str, Any]
         options["description"] = described["description"]
     named = [each for each in described["params"] if each["kind"] == "named"]
     if example is not None:
-        # A stock task: only who writes the YAML may choose what it does. An optional param is not asked for.
+        # Only YAML may decide what a stock task does. Optional params are left out.
         options["kwargs"] = example
         named = [each for each in named if each["needed"] and each["name"] not in described["reserved"]]
     if named:
@@ -144,7 +144,7 @@ def options_of_new(task: str, described: dict[str, Any]) -> tuple[dict[str, Any]
 
 
 def _head(settings: Settings, path: Path) -> str:
-    """Return the beginning of a new file: the line by which editors find the schema, if it is there."""
+    """Return the beginning of a new file: the line that leads editors to the schema, if that exists."""
     schema = settings.project / "schema" / JOBS_FILE
     if not schema.exists():
         return ""
@@ -167,7 +167,7 @@ def _read(path: Path) -> str | None:
 
 
 def _verify(settings: Settings, path: Path, before: str | None, text: str, name: str) -> None:
-    """See that the file holds the new job, sound, and all others as they were."""
+    """Check that the file has the new valid job, and all others unchanged."""
     old, new = _jobs(settings, path, before or ""), _jobs(settings, path, text)
     kept = {entry.name: entry.digest for entry in new.entries if entry.name != name}
     if len(new.problems) > len(old.problems):
@@ -186,18 +186,18 @@ def _jobs(settings: Settings, path: Path, text: str) -> JobsFile:
 
 
 def _write(path: Path, before: str | None, text: str) -> None:
-    """Put the file in place in one step: a worker that looks meanwhile sees the old one or the new one."""
+    """Replace the file atomically, so that a worker sees the old one or the new one."""
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        # 0644 whatever the umask: files that anybody may write are refused when they are read.
+        # 0644 whatever the umask, because world-writable files are refused when they are read.
         mode = _MODE if before is None else stat.S_IMODE(target.stat().st_mode)
         try:
             temporary.write_bytes(text.encode("utf-8"))
             temporary.chmod(mode)
             if before is None:
-                os.link(temporary, target)  # fails where a file has appeared meanwhile
+                os.link(temporary, target)  # fails if a file was created meanwhile
             elif _read(target) != before:
                 raise UsageError(f"{path} was changed meanwhile, nothing was written", hint="run the command again")
             else:

@@ -1,4 +1,4 @@
-"""Compares what a job gives with what its function takes. Pure: the function is there already."""
+"""Compare the arguments of a job with the signature of its function. Pure: the function is already loaded."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 
 
 _DEEPEST = 100
-"""How many layers of decorators and partials are looked behind."""
+"""The maximum number of layers of decorators and partials to unwrap."""
 
 
 class Fault(NamedTuple):
-    """A fault of a job; ``path`` is below the job.
+    """A fault of a job; ``path`` is relative to the job.
 
-    The message is a :class:`~runner.model.message.Message` where it says what to do.
+    The message is a :class:`~runner.model.message.Message` if it has a remedy.
     """
 
     path: Path
@@ -50,22 +50,21 @@ class Fault(NamedTuple):
 def faults_of(job: JobSpec, target: Callable[..., Any]) -> Iterator[Fault]:
     """Yield the mismatches between a job and the callable behind its ``task``.
 
-    A target may say more about itself: ``reserved`` names arguments that only YAML may give, and
-    ``check_kwargs(kwargs)`` yields pairs of the name of a fixed kwarg and what is wrong with it (an empty name
-    for all of them together).
+    A target may declare more: ``reserved`` lists arguments that only YAML may set, and ``check_kwargs(kwargs)`` yields
+    pairs of the name of a fixed kwarg (empty for all of them together) and a message.
     """
     yield from kind_faults(target)
     try:
         parameters = inspect.signature(target).parameters
     except (ValueError, TypeError):
-        return  # written in C, without a signature
+        return  # a C function without a signature
     yield from _Comparison(job, target, parameters).faults()
     for name, message in _check_of(target)(dict(job.kwargs)):
         yield Fault(("kwargs", name) if name else ("kwargs",), message)
 
 
 def kind_faults(target: Any) -> Iterator[Fault]:
-    """Yield the faults of a callable that no job could run."""
+    """Yield the faults of a callable that no job can run."""
     if any(_generates(each) for each in _behind(target)):
         yield Fault(
             ("task",),
@@ -78,13 +77,13 @@ def _generates(target: Any) -> bool:
         return True
     if not inspect.isgeneratorfunction(target):
         return False
-    # What ``types.coroutine`` marks is awaited, as any coroutine.
+    # Functions marked by ``types.coroutine`` are awaited like coroutines.
     code = getattr(inspect.unwrap(getattr(target, "__func__", target)), "__code__", None)
     return code is None or not code.co_flags & inspect.CO_ITERABLE_COROUTINE
 
 
 def _behind(target: Any) -> Iterator[Any]:
-    """Yield a callable, and what it stands for: behind decorators, partials, methods, and callable objects."""
+    """Yield a callable and the callables behind it: through decorators, partials, methods, and callable objects."""
     seen: list[Any] = []
     while target is not None and len(seen) < _DEEPEST and not any(target is each for each in seen):
         seen.append(target)
@@ -104,7 +103,7 @@ def _behind(target: Any) -> Iterator[Any]:
 class _Comparison:
     def __init__(self, job: JobSpec, target: Any, parameters: Mapping[str, inspect.Parameter]) -> None:
         self.job = job
-        # A step gets what its kwargs name; params are for these alone.
+        # A step gets only its kwargs; params are only for filling them in.
         self.params: Mapping[str, Param] = job.params if job.step is None else {}
         self.check = _check_of(target)
         self.parameters = parameters
@@ -191,7 +190,7 @@ class _Comparison:
                 yield Fault(("params", each.name), advise(what, advice, "; "), True)
 
     def _unknown(self, name: str) -> str | None:
-        """Return the reason why no argument can have this name, or None."""
+        """Return the reason why an argument cannot have this name, or None."""
         if name in self.taken:
             return advise(
                 f"is given by args already, as number {self.taken.index(name) + 1}", "remove one of them", "; "
@@ -211,7 +210,7 @@ class _Comparison:
         return Message(f"{what}, did you mean {close}?", replacement=close if self._free(name, close) else "")
 
     def _free(self, name: str, close: str) -> bool:
-        """Return whether a kwarg or param called ``close`` would be right where ``name`` stands."""
+        """Return whether a kwarg or param named ``close`` would be valid in place of ``name``."""
         if close in self.taken or close in self.job.kwargs or close in self.params:
             return False
         if name not in self.job.kwargs:
@@ -223,7 +222,7 @@ class _Comparison:
         return set(self.check(renamed)) <= set(self.check(dict(kwargs)))
 
     def _instead(self, name: str, value: Any) -> str:
-        """Return a value that fits in place of one of a wrong type, as YAML, or nothing."""
+        """Return a valid value in place of one of a wrong type, as YAML, or an empty text."""
         texts = [f"{value}", f"{value}s"] if type(value) in (int, float) else []
         for each in [*texts, *([[value]] if isinstance(value, str) else [])]:
             if fits_value(self._hint(name), each) and all(at != name for at, _ in self.check({name: each})):
@@ -244,5 +243,5 @@ def _check_of(target: Any) -> Callable[[dict[str, Any]], Iterable[tuple[str, str
 
 
 def _has_placeholder(value: Any) -> bool:
-    """Whether the value is only known when the job runs."""
+    """Return whether the value is only known when the job runs."""
     return isinstance(value, str) and "${" in value

@@ -1,4 +1,4 @@
-"""Writes a job as YAML, and puts it into the text of a jobs file without touching what stands there."""
+"""Write a job as YAML, and insert it into the text of a job file without changing the rest."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _PLAIN = re.compile(r"[A-Za-z_][\w./() '+-]*(?<! )|[\w.-]+:[\w.]+", re.ASCII)
 
 
 class CannotInsert(Exception):
-    """The file is written in a way that a job cannot be added to; the message says which."""
+    """A job cannot be added to the file; the message has the reason."""
 
 
 def job_text(name: str, options: Mapping[str, Any], notes: Mapping[str, str], indent: int = _INDENT) -> str:
-    """Return a job as lines of YAML that stand below ``jobs:``.
+    """Return a job as lines of YAML below ``jobs:``.
 
     Args:
-        name: of the job.
-        options: as they stand in YAML.
-        notes: a comment for each of some params.
-        indent: columns before the name.
+        name: the name of the job.
+        options: the options as in YAML.
+        notes: comments for params.
+        indent: the indentation of the name.
     """
     return "".join(" " * indent + line + "\n" for line in _lines(name, options, notes))
 
@@ -54,7 +54,7 @@ def _lines(name: str, options: Mapping[str, Any], notes: Mapping[str, str]) -> I
 
 
 def flow(value: Any) -> str:
-    """Return a JSON value on one line; texts without quotes where no reader of YAML takes them for something else."""
+    """Return a JSON value on one line; texts are unquoted where no YAML reader takes them for another type."""
     if isinstance(value, str):
         return value if _is_plain(value) else json.dumps(value, ensure_ascii=False)
     if isinstance(value, Mapping):
@@ -62,7 +62,7 @@ def flow(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(flow, value)) + "]"
     if isinstance(value, float) and math.isfinite(value):
-        # YAML wants a dot before an exponent.
+        # YAML requires a dot before an exponent.
         text = repr(value)
         return text if "." in text else text.replace("e", ".0e")
     return json.dumps(value)
@@ -78,7 +78,7 @@ def _is_plain(text: str) -> bool:
 
 
 def insert(text: str, name: str, options: Mapping[str, Any], notes: Mapping[str, str]) -> str:
-    """Return the text of a jobs file with one job more, at the end of ``jobs:``; nothing else changes.
+    """Return the text of a job file with another job at the end of ``jobs:``; nothing else changes.
 
     Raises:
         CannotInsert: ``jobs`` is written in braces, or is not a mapping.
@@ -104,7 +104,7 @@ def _compose(text: str) -> Any:
 
 
 def _place(root: Any, lines: list[str]) -> tuple[int, int, str]:
-    """Return the line to insert at, how far to indent, and what to write before the job."""
+    """Return the line to insert at, the indentation, and the text before the job."""
     if root is None or _is_null(root):
         return len(lines), _INDENT, "jobs:\n"
     if not isinstance(root, yaml.MappingNode) or root.flow_style:
@@ -127,7 +127,7 @@ def _is_null(node: Any) -> bool:
 
 
 def _end_of(value: Any, lines: list[str]) -> int:
-    """Return the line after a block; empty lines and comments of what follows do not belong to it."""
+    """Return the line after a block, without empty lines and comments that belong to the next one."""
     end: int = value.end_mark.line
     if value.end_mark.column:
         end = len(lines)

@@ -1,4 +1,4 @@
-"""Runs in Django's admin: a list with filters, a page for each, and buttons to revoke and to run again."""
+"""Runs in Django's admin: a list with filters, a page per run, and buttons for revoke and rerun."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from runner.model.run_id import is_run_id
 from runner.model.run_query import RunQuery
 
 MOST_LISTED = 10_000
-"""Runs that the pages of a list have: to count all of an archive, a database would read it."""
+"""The maximum number of runs in a list: counting the whole archive would read it."""
 MOST_LIVE = 50
-"""Unfinished runs above the list."""
+"""The maximum number of unfinished runs above the list."""
 LOG_LINES = 1000
 """Of an unfinished run."""
 MOST_RERUN = 100
-"""Runs that one request submits again: "Select all" of the list means the whole archive."""
+"""The maximum number of runs that one request reruns: "Select all" in the list means the whole archive."""
 
 
 class NewestPages(Paginator):
@@ -45,21 +45,21 @@ class NewestPages(Paginator):
 
     @cached_property
     def count(self) -> int:
-        """How many runs the pages have."""
+        """Return the number of runs on the pages."""
         return int(self.object_list[:MOST_LISTED].count())
 
 
 class _Filter(admin.SimpleListFilter):
-    """A filter whose choices are known without asking the database, which would read all runs for them."""
+    """A filter with fixed choices, which need no query over all runs."""
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:  # noqa: ARG002
-        """Return the runs that have the chosen value."""
+        """Return the runs with the chosen value."""
         value = self.value()
         return queryset if value is None else queryset.filter(**{self.parameter_name: value})
 
 
 class JobFilter(_Filter):
-    """Jobs that are declared now."""
+    """Filter by currently declared jobs."""
 
     title = "job"
     parameter_name = "job"
@@ -72,7 +72,7 @@ class JobFilter(_Filter):
 
 
 class StateFilter(_Filter):
-    """Final states: other runs are not archived."""
+    """Filter by final states: other runs are not archived."""
 
     title = "state"
     parameter_name = "state"
@@ -83,7 +83,7 @@ class StateFilter(_Filter):
 
 
 class ReasonFilter(_Filter):
-    """Reasons why runs did not succeed."""
+    """Filter by reasons why runs did not succeed."""
 
     title = "reason"
     parameter_name = "reason"
@@ -94,13 +94,13 @@ class ReasonFilter(_Filter):
 
 
 class FlowFilter(_Filter):
-    """Step runs, which are left out unless they are asked for."""
+    """Filter for step runs, which are left out by default."""
 
     title = "step runs"
     parameter_name = "steps"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
-        """Return the one choice beside all runs without them."""
+        """Return the additional choice."""
         return [("shown", "Shown")]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:  # noqa: ARG002
@@ -164,15 +164,15 @@ class RunAdmin(admin.ModelAdmin):
             return None
 
     def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
-        """Nobody adds runs here."""
+        """Return False: runs cannot be added here."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Run | None = None) -> bool:  # noqa: ARG002
-        """Nobody changes runs here."""
+        """Return False: runs cannot be changed here."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Run | None = None) -> bool:  # noqa: ARG002
-        """Nobody deletes runs here."""
+        """Return False: runs cannot be deleted here."""
         return False
 
     def has_revoke_permission(self, request: HttpRequest) -> bool:
@@ -180,7 +180,7 @@ class RunAdmin(admin.ModelAdmin):
         return bool(request.user.has_perm("runner.revoke_run"))
 
     def has_rerun_permission(self, request: HttpRequest) -> bool:
-        """Return whether the user may submit runs again."""
+        """Return whether the user may rerun runs."""
         return bool(request.user.has_perm("runner.rerun_run"))
 
     def get_urls(self) -> list[Any]:
@@ -204,7 +204,7 @@ class RunAdmin(admin.ModelAdmin):
         return super().changelist_view(request, {**(extra_context or {}), "live": live})
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **options: Any) -> Any:
-        """Show the page of a run, with the buttons that apply to it, and that the user may use."""
+        """Show the page of a run with the buttons that apply to it and that the user may use."""
         run = options.get("obj")
         if run is not None:
             context["may_revoke"] = not run.final and self.has_revoke_permission(request)
@@ -212,7 +212,7 @@ class RunAdmin(admin.ModelAdmin):
         return super().render_change_form(request, context, *args, **options)
 
     def revoke_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Revoke a run, and end it if that was asked for."""
+        """Revoke a run, and terminate it if requested."""
         if not self.has_revoke_permission(request):
             raise PermissionDenied
 
@@ -227,14 +227,14 @@ class RunAdmin(admin.ModelAdmin):
         return self._post(request, object_id, act)
 
     def rerun_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Submit a run again."""
+        """Rerun a run."""
         if not self.has_rerun_permission(request):
             raise PermissionDenied
         return self._post(request, object_id, partial(self._rerun, request))
 
     @admin.action(description="Run again", permissions=["rerun"])
     def rerun_all(self, request: HttpRequest, queryset: Any) -> None:
-        """Submit the selected runs again, and tell how many in one message; of too many, none."""
+        """Rerun the selected runs and show their number in one message; rerun none if there are too many."""
         ids = list(queryset.values_list("id", flat=True)[: MOST_RERUN + 1])
         if len(ids) > MOST_RERUN:
             told = f"More than {MOST_RERUN} runs are selected, so none was submitted again."
@@ -248,11 +248,11 @@ class RunAdmin(admin.ModelAdmin):
             except RunnerError as error:
                 troubles.append(f"{run_id}: {_told(error)}")
                 if isinstance(error, Unavailable | ArchiveUnavailable):
-                    break  # each of the others would wait as long
+                    break  # each of the others would wait as long, too
             else:
                 made += 1
                 if not submitted.handed_over:
-                    break  # the same for RabbitMQ, which was waited for
+                    break  # the same for RabbitMQ, after waiting for it
         told = f"{made} of {len(ids)} runs were submitted again."
         if made == len(ids):
             messages.success(request, told)
@@ -293,12 +293,12 @@ class RunAdmin(admin.ModelAdmin):
 
     @admin.display(description="ID", ordering=None)
     def short_id(self, run: Any) -> str:
-        """The beginning of the id."""
+        """Return the beginning of the id."""
         return str(run.id)[:8]
 
     @admin.display(description="Error")
     def shown_error(self, run: Any) -> str:
-        """Type, message, and traceback."""
+        """Return the type, message, and traceback."""
         error = run.error
         if error is None:
             return "-"
@@ -306,17 +306,17 @@ class RunAdmin(admin.ModelAdmin):
 
     @admin.display(description="Log")
     def shown_log(self, run: Any) -> str:
-        """The end of the log."""
+        """Return the end of the log."""
         return _pre(run.log_text) if run.log else "-"
 
     @admin.display(description="Params")
     def shown_params(self, run: Any) -> str:
-        """The params as JSON."""
+        """Return the params as JSON."""
         return _pre(json.dumps(run.params, indent=2, ensure_ascii=False))
 
     @admin.display(description="Result")
     def shown_result(self, run: Any) -> str:
-        """The result as JSON."""
+        """Return the result as JSON."""
         return "expired" if run.result_expired else _pre(json.dumps(run.result, indent=2, ensure_ascii=False))
 
 

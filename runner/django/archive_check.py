@@ -1,4 +1,4 @@
-"""What ``manage.py check`` says about the archive: whether it is Django's own database. It asks no server."""
+"""Check for ``manage.py check`` whether the archive is in Django's own database, without connecting."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ENGINES = {"sqlite3": "sqlite", "postgresql": "postgresql", "postgis": "postgre
 
 @checks.register
 def check_archive(app_configs: object = None, **kwargs: object) -> list[Any]:  # noqa: ARG001
-    """Return a warning if the app's model does not see what workers archive."""
+    """Return a warning if the app's model does not see the runs that workers archive."""
     try:
         url = home_project().settings.archive_url
     except UsageError as error:
@@ -50,7 +50,7 @@ def _same_file(url: str, database: Mapping[str, Any]) -> bool:
 
 
 def _same_server(url: str, database: Mapping[str, Any]) -> bool | None:
-    """Return whether both mean one database of one server; None if a service file says which."""
+    """Return whether both are the same database on the same server; None if a service file determines it."""
     parts = urlsplit(url)
     if parts.scheme != "postgresql":
         return False
@@ -63,6 +63,6 @@ def _same_server(url: str, database: Mapping[str, Any]) -> bool | None:
     name = asked.get("dbname") or unquote(parts.path.strip("/"))
     theirs = str(database.get("HOST") or ""), str(database.get("PORT") or 5432), str(database["NAME"])
     hosts = {"" if each in _HERE else each.lower() for each in (host, theirs[0])}
-    # A folder of sockets is this host, too.
+    # A socket folder means this host, too.
     local = all(each == "" or each.startswith("/") for each in hosts)
     return (len(hosts) == 1 or local) and (port, name) == theirs[1:]

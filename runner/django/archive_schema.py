@@ -1,4 +1,4 @@
-"""The operation of migrations that brings the archive's tables to the schema of this version."""
+"""The migration operation that migrates the archive's tables to the schema of this version."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from runner.archive.migrations import DIALECTS, migrate
 
 
 class ArchiveSchema(Operation):
-    """Runs the archive's own steps, which workers run as well: whoever comes first. Undone, it leaves the tables."""
+    """Runs the archive's own migrations, as workers do, too. Reversing it leaves the tables."""
 
     reversible = True
     reduces_to_sql = False
@@ -22,10 +22,10 @@ class ArchiveSchema(Operation):
         """Change nothing: the model's state is an operation of its own."""
 
     def database_forwards(self, app_label: str, schema_editor: Any, from_state: object, to_state: object) -> None:  # noqa: ARG002
-        """Run the steps that this database has not had.
+        """Run the missing migrations.
 
         Raises:
-            NotSupportedError: no archive can be in this kind of database.
+            NotSupportedError: the archive does not support this type of database.
         """
         connection = schema_editor.connection
         if not router.allow_migrate(connection.alias, app_label, model_name="run"):
@@ -44,7 +44,7 @@ class ArchiveSchema(Operation):
             migrate(execute, connection.vendor)
 
     def database_backwards(self, app_label: str, schema_editor: object, from_state: object, to_state: object) -> None:
-        """Leave the tables: the runs in them are kept nowhere else."""
+        """Do nothing: the runs in the tables are stored nowhere else."""
 
     def describe(self) -> str:
         """Return the line that ``migrate`` shows."""

@@ -41,11 +41,11 @@ if TYPE_CHECKING:
 class RunnerBackend(BaseTaskBackend):
     """Submits tasks as runs, and reads results from the ledger.
 
-    ``OPTIONS``: ``project``, the folder of the project, found as on the command line by default; ``database``, the
-    connection whose transaction holds a submission back until it commits, or None for none; ``jobs``, by the path of a
-    function that several jobs run, the job to submit.
+    ``OPTIONS``: ``project``: the folder of the project, by default found as on the command line; ``database``: the
+    connection whose transaction must commit before a submission, or None for no transaction; ``jobs``: the job to
+    submit for a function (by import path) that several jobs run.
 
-    ``QUEUES`` limits the names of queues that tasks may have; without it, any may.
+    ``QUEUES`` limits the queue names of tasks; without it, all names are allowed.
     """
 
     supports_defer = True
@@ -60,7 +60,7 @@ class RunnerBackend(BaseTaskBackend):
 
     @property
     def project(self) -> Project:
-        """The project, opened once a process.
+        """Return the project, opened once per process.
 
         Raises:
             NoProject, InvalidSettings: see :func:`runner.settings.load_settings`.
@@ -68,13 +68,13 @@ class RunnerBackend(BaseTaskBackend):
         return open_project(self.options.get("project"))
 
     def enqueue(self, task: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> RunnerResult:
-        """Submit a run when the transaction commits; at once outside of one. Its id is known now.
+        """Submit a run when the transaction commits, or at once outside of a transaction. Its id is known at once.
 
         Raises:
             InvalidTask: no job declares the function.
-            TypeError: the arguments are none of the function, or no JSON.
+            TypeError: the arguments do not match the function, or are not JSON.
             InvalidParams, JobDisabled, UsageError: as :func:`runner.submit` raises them.
-            JobPaused, Unavailable: the same, where the transaction commits: what it wrote is in the database then.
+            JobPaused, Unavailable: the same, at the commit, when the changes of the transaction are in the database.
         """
         self.validate_task(task)
         project = self.project
@@ -86,7 +86,7 @@ class RunnerBackend(BaseTaskBackend):
         return result
 
     def get_result(self, result_id: str) -> RunnerResult:
-        """Return the result of a run as it is now.
+        """Return the current result of a run.
 
         Raises:
             TaskResultDoesNotExist: no run has this id, or its job runs no function that can be imported here.
@@ -117,7 +117,7 @@ class RunnerBackend(BaseTaskBackend):
         after = task.run_after
         given = {
             "at": timezone.make_aware(after) if after is not None and timezone.is_naive(after) else after,
-            # Django's default leaves it to the job, where operators change it.
+            # With Django's default, the job decides, where operators can change it.
             "queue": None if task.queue_name == DEFAULT_QUEUE else task.queue_name,
             "priority": to_run(task.priority),
         }
@@ -128,7 +128,7 @@ class RunnerBackend(BaseTaskBackend):
             act()
             return
         connection = connections[self._database]
-        # One that is closed has no transaction, and need not be opened to learn that.
+        # A closed connection has no transaction and need not be opened.
         if connection.in_atomic_block or connection.connection is not None:
             transaction.on_commit(act, using=self._database)
         else:
@@ -148,10 +148,10 @@ class RunnerBackend(BaseTaskBackend):
 
 
 def _params(task: Any, args: list[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Return the params that arguments of the function stand for; what is missing, the job may have fixed.
+    """Return the params for arguments of the function; the job may have fixed values for missing ones.
 
     Raises:
-        TypeError: the function takes no such arguments.
+        TypeError: the arguments do not match the function.
     """
     signature = inspect.signature(task.func)
     parameters = list(signature.parameters.values())[1 if task.takes_context else 0 :]
@@ -172,8 +172,8 @@ def _load(path: str) -> Any:
     """Return the task or function behind the import path of a job.
 
     Raises:
-        InvalidTask: it is neither.
-        ImportError, AttributeError, ValueError: it cannot be imported.
+        InvalidTask: the object is neither.
+        ImportError, AttributeError, ValueError: the path cannot be imported.
     """
     found = pkgutil.resolve_name(path)
     if isinstance(found, Task) or inspect.isfunction(found):

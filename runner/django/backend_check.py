@@ -1,4 +1,4 @@
-"""What ``manage.py check`` says about the backend: options, the project, its settings, its jobs. It asks no server."""
+"""Check the backend's options, project, settings, and jobs for ``manage.py check``, without connecting."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def check_backend(alias: str, options: Mapping[str, Any]) -> list[Any]:
         if name not in OPTIONS
     ]
     try:
-        # Not the opened project: what is wrong may have been repaired since.
+        # Not the opened project, because the problem may have been repaired since.
         project = open_project.__wrapped__(options.get("project"))
         catalog = project.catalog
     except UsageError as error:

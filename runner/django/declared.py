@@ -1,4 +1,4 @@
-"""Which job runs a function, and what to write where none does."""
+"""Find the job that runs a function, or the YAML to add."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from runner.catalog.catalog import Catalog
 
 _indexes: dict[str, tuple[Catalog, dict[str, list[str]]]] = {}
-"""By project: the jobs that run a function, by its path, and the catalog that says so."""
+"""The jobs that run each function (by path), with their catalog, by project."""
 
 
 def path_of(function: Callable[..., Any]) -> str:
-    """Return the import path of a function, as Django writes it."""
+    """Return the import path of a function in Django's form."""
     return f"{function.__module__}.{function.__qualname__}"
 
 
@@ -27,18 +27,18 @@ def job_of(project: Project, function: Callable[..., Any], chosen: Mapping[str, 
     """Return the name of the job that runs a function.
 
     Args:
-        project: whose jobs.
+        project: the project.
         function: the function.
-        chosen: by the path of a function that several jobs run, the job to take.
+        chosen: the job to use for a function (by path) that several jobs run.
 
     Raises:
-        InvalidTask: no job runs it, or several do and none is chosen. The message has what to write.
+        InvalidTask: no job runs it, or several do and none is chosen. The message has the text to add.
     """
     path = path_of(function)
     project.look(chosen.get(path))
     names = _jobs_of(project, path)
     if not names:
-        project.look(path)  # no name of a job: files are looked at once more, however short ago that was
+        project.look(path)  # not the name of a job, so that the files are checked again at once
         names = _jobs_of(project, path)
     if path in chosen:
         if chosen[path] not in names:
@@ -91,7 +91,7 @@ def _to_declare(project: Project, function: Callable[..., Any]) -> str:
 
 
 def _free_name(project: Project, function: Callable[..., Any]) -> str:
-    """Return a name for a job that runs a function, and that no other job has."""
+    """Return an unused name for a job that runs a function."""
     words = [*function.__module__.split("."), function.__name__]
     taken = project.catalog.jobs.keys() | project.catalog.broken.keys()
     names = [re.sub(r"[^a-z0-9]+", "-", "-".join(words[first:]).lower()).strip("-") for first in range(len(words))]

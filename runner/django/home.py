@@ -1,4 +1,4 @@
-"""The project whose runs the app shows: that of the backend in ``TASKS``."""
+"""Find the project of the app: that of the backend in ``TASKS``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BACKEND = "runner.django.backend.RunnerBackend"
 
 
 def home_project() -> Project:
-    """Return the project that ``OPTIONS`` of the first such backend in ``TASKS`` names, else the one that is found.
+    """Return the project in ``OPTIONS`` of the first runner backend in ``TASKS``, or else the one found as usual.
 
     Raises:
         NoProject, InvalidSettings: see :func:`runner.settings.load_settings`.
@@ -25,7 +25,7 @@ def home_project() -> Project:
 
 
 def names_backend() -> bool:
-    """Return whether ``TASKS`` has such a backend."""
+    """Return whether ``TASKS`` has a runner backend."""
     return any(_backends())
 
 

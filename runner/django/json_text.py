@@ -1,4 +1,4 @@
-"""A column of text that holds JSON, as the archive has it for every kind of database."""
+"""A model field for JSON in a text column, as in the archive on every type of database."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from django.db import models
 
 
 class JSONText(models.TextField):
-    """JSON in a column of text; in Python the value. Lookups see the text."""
+    """JSON in a text column, decoded in Python. Lookups use the text."""
 
     def from_db_value(self, value: str | None, expression: object, connection: object) -> Any:  # noqa: ARG002
-        """Return the value that a text of the database holds."""
+        """Return the decoded value."""
         return None if value is None else json.loads(value)

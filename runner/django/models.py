@@ -25,7 +25,7 @@ def _refuse(*_args: object, **_options: object) -> NoReturn:
 
 
 class RunQuerySet(models.QuerySet):
-    """Runs that can be read and not changed."""
+    """A read-only query set of runs."""
 
     create = bulk_create = get_or_create = update_or_create = _refuse
     update = bulk_update = delete = _raw_delete = _refuse
@@ -36,18 +36,18 @@ _Manager: Any = models.Manager.from_queryset(RunQuerySet)
 
 
 class RunManager(_Manager):
-    """Manages the runs of this project: other ones may share the archive, under other namespaces."""
+    """The manager for this project's runs: other projects may share the archive, with other namespaces."""
 
     def get_queryset(self) -> Any:
-        """Return the runs of the project's namespace."""
+        """Return the runs in the project's namespace."""
         return super().get_queryset().filter(namespace=home_project().settings.namespace)
 
 
 class Run(models.Model):
-    """A finished run. The columns are those of the archive; :attr:`document` is all of its run document."""
+    """A finished run. The columns are those of the archive; :attr:`document` is the whole run document."""
 
     namespace = models.TextField()
-    # Unique in a namespace, to which the manager keeps.
+    # Unique in a namespace, to which the manager restricts queries.
     id = models.TextField("ID", primary_key=True)
     job = models.TextField()
     state = models.TextField()
@@ -86,7 +86,7 @@ class Run(models.Model):
     objects = RunManager()
 
     class Meta:
-        """The table is made and changed by the archive's own steps, which the migrations run."""
+        """The archive's own migrations create and change the table."""
 
         managed = False
         db_table = "runner_runs"
@@ -102,7 +102,7 @@ class Run(models.Model):
 
     @classmethod
     def of_ledger(cls, run: RunDocument, log: list[LogLine]) -> Run:
-        """Return a run of the ledger, which may go on."""
+        """Return a run of the ledger, which may be active."""
         values = row_of(run, log)
         for field in cls._meta.get_fields():
             if isinstance(field, JSONText) and values[field.name] is not None:
