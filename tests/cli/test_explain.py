@@ -7,12 +7,10 @@ import json
 from click.testing import CliRunner
 
 from runner.cli.main import root
+from runner.model.option import known_options
+from runner.model.retry import RetryPolicy
 
 BACKOFF = """\
-jobs.retry.backoff
-  How the delay grows: constant; linear (1, 2, 3 times delay); exponential (1,
-  2, 4, 8 times).
-
   Type:     one of constant, linear, exponential
   Default:  exponential
 
@@ -31,7 +29,11 @@ def explain(*arguments: str) -> str:
 
 
 def test_an_option_has_its_type_default_help_and_an_example() -> None:
-    assert explain("jobs.retry.backoff") == BACKOFF
+    path, _, rest = explain("jobs.retry.backoff").partition("\n")
+    help, _, facts = rest.partition("\n\n")
+    assert path == "jobs.retry.backoff"
+    assert " ".join(help.split()) == known_options(RetryPolicy)["backoff"].help
+    assert facts == BACKOFF
 
 
 def test_a_section_lists_its_options_within_80_columns() -> None:
