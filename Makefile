@@ -48,9 +48,8 @@ COVERED_TESTS := $(COVERED_ROOMS) $(COVERED_FILES) $(UNSERVED_FILES) $(SOCKET_TE
 # have their own list.
 SPELLED := .ci .github benchmarks deploy docs examples hatch_build.py jobs.d Makefile mkdocs.yml pyproject.toml runner \
   runner.yaml schema $(wildcard *.md)
-# The files for the check of the worst habits of prose. The rooms that are left out are not clean yet.
-PROSE := $(wildcard *.md) docs .ci jobs.d examples benchmarks tests \
-  $(filter-out $(addprefix runner/,ledger model params settings yaml_reader),$(wildcard runner/*))
+# The files for the check of the worst habits of prose.
+PROSE := $(wildcard *.md) docs .ci jobs.d examples benchmarks runner tests
 # Without bytecode, each of the test processes would rewrite the assertions of all tests again.
 unexport PYTHONDONTWRITEBYTECODE
 # Percent of the statements in runner/. Code that runs only in the processes of commands and workers is not counted.

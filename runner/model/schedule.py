@@ -46,7 +46,7 @@ class CronExpression:
         if not re.fullmatch(CRON_PATTERN[1:-1], text) or _JENKINS.search(text):
             message = _explain(text)
             if path[-1:] == ("cron",) and message.replacement.startswith("{"):
-                message = Message(message, message.remedy)  # a mapping is no cron expression
+                message = Message(message, message.remedy)  # a mapping is not a cron expression
             report(path, message)
             return INVALID
         return " ".join(text.split())

@@ -110,7 +110,7 @@ class TaskOptions:
         examples=(".env",),
     )
     secrets: Mapping[str, str] = option(
-        MapOf(ENV_NAME, SECRET, null_resets=True, dangling=False),  # null is no source: it may have been forgotten
+        MapOf(ENV_NAME, SECRET, null_resets=True, dangling=False),  # null is not a source: it may have been forgotten
         default={},
         help="Environment variables during the run, from a variable (env:NAME) or a file (file:PATH) of the worker, "
         "or from a command (exec:COMMAND) that it runs without a shell. They are masked in everything that the run "

@@ -75,7 +75,7 @@ def to_ascii(text: str) -> str:
 
 
 def describe(char: str) -> str:
-    """Return what is wrong with a lookalike: ``：(U+FF1A FULLWIDTH COLON) is not the ASCII ":"``."""
+    """Return the message for a lookalike: ``：(U+FF1A FULLWIDTH COLON) is not the ASCII ":"``."""
     ascii_char = twin(char)
     shown = char if char.isprintable() and not char.isspace() else ""
     name = f"{shown} (U+{ord(char):04X} {unicodedata.name(char, 'unnamed')})".strip()

@@ -249,8 +249,8 @@ def _misaligned(error: _Error) -> SyntaxFault:
 
 
 def _no_item(error: _Error) -> SyntaxFault:
-    """Explain a line among the items of a list that is none."""
-    what = f"this is no item of the list that begins in line {error.first_row + 1}"
+    """Explain a line among the items of a list that is not an item."""
+    what = f"this is not an item of the list that begins in line {error.first_row + 1}"
     if KEY_AND_VALUE.match(error.line) is None:
         body = error.line.lstrip()
         return error.here(advise(what, 'begin it with "- "'), [" " * error.first_index + f"- {body}"])
