@@ -181,8 +181,8 @@ class Child:
     def perform(self, runs: int) -> float:
         """Perform runs; return the processor time of one, in microseconds."""
         from runner.attempt import perform
+        from runner.attempt.attempt_report import End
         from runner.attempt.state import Attempt, Settlement
-        from runner.attempt.told import End
         from runner.ledger.take import Ask, Taken
 
         spent = []

@@ -28,7 +28,7 @@ _TESTED = "3."
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class HintQueues:
     """The state of the hint queues. ``trouble``: why RabbitMQ did not answer. ``unpublished`` is from the ledger."""
 
     unpublished: int = 0
@@ -41,7 +41,7 @@ class Told:
         return [replace(each, hints=hints.get(each.name)) for each in queues]
 
 
-def ask_broker(project: Project, queues: Iterable[str]) -> Told | None:
+def ask_broker(project: Project, queues: Iterable[str]) -> HintQueues | None:
     """Return the state of the hint queues in RabbitMQ, or None if Redis is the broker.
 
     Raises:
@@ -53,19 +53,19 @@ def ask_broker(project: Project, queues: Iterable[str]) -> Told | None:
     try:
         broker = _examine(project.settings, [each for each in queues if not is_private(each)])
     except Unavailable as error:
-        return Told(unpublished, trouble=error)
-    return Told(unpublished, dict(broker.queues))
+        return HintQueues(unpublished, trouble=error)
+    return HintQueues(unpublished, dict(broker.queues))
 
 
-def queues_and_hints(project: Project) -> tuple[list[Queue], Told | None]:
+def queues_and_hints(project: Project) -> tuple[list[Queue], HintQueues | None]:
     """Return the queues of runs with their hints, and the state of RabbitMQ; None if Redis is the broker.
 
     Raises:
         Unavailable: Redis cannot be reached.
     """
     queues = read_queues(project.ledger)
-    told = ask_broker(project, [each.name for each in queues])
-    return (queues if told is None else told.shown(queues)), told
+    state = ask_broker(project, [each.name for each in queues])
+    return (queues if state is None else state.shown(queues)), state
 
 
 def check_broker(project: Project, *, quick: bool) -> Iterator[Finding]:
@@ -145,10 +145,10 @@ def _queues(broker: Broker) -> Iterator[Finding]:
     others = [each for each in others if "'durable'" not in each]
     seen = [each.name for each in broker.queues.values() if each.hints is not None]
     hints = sum(each.hints or 0 for each in broker.queues.values())
-    words = f"{things(hints, 'hint')} in {things(len(seen), 'queue')} of RabbitMQ"
+    text = f"{things(hints, 'hint')} in {things(len(seen), 'queue')} of RabbitMQ"
     if others:
-        words += f"; declared by somebody else, used as declared: {named(others)}"
-    yield ok("hint-queues", words)
+        text += f"; declared by somebody else, used as declared: {named(others)}"
+    yield ok("hint-queues", text)
 
 
 def _delete(queue: HintQueue) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from runner._version import __version__
 from runner.actions.approvals import waiting_approvals
-from runner.actions.broker import Told, ask_broker
+from runner.actions.broker import HintQueues, ask_broker
 from runner.actions.tick import Engine
 from runner.errors import UsageError
 from runner.ledger.fleet import read_queues, read_workers
@@ -167,23 +167,23 @@ def _standing(counts: Counts) -> Iterator[Metric]:
 
 
 def _queues(queues: list[Queue]) -> Iterator[Metric]:
-    for name, field, words in (
+    for name, field, help_text in (
         ("runner_queue_waiting", "waiting", "Messages that wait in a queue."),
         ("runner_queue_delayed", "delayed", "Runs that come to a queue later."),
         ("runner_queue_held", "held", "Runs that wait for a job, their rate, a slot, or the end of a pause."),
         ("runner_queue_workers", "workers", "Live workers that take from a queue."),
         ("runner_queue_oldest_seconds", "oldest", "How long the run that is next in a queue waits."),
     ):
-        yield _gauge(name, words, ("queue",), {each.name: getattr(each, field) or 0 for each in queues})
+        yield _gauge(name, help_text, ("queue",), {each.name: getattr(each, field) or 0 for each in queues})
 
 
-def _broker(told: Told | None) -> Iterator[Metric]:
+def _broker(broker: HintQueues | None) -> Iterator[Metric]:
     """Yield the metrics of RabbitMQ; nothing if Redis is the broker."""
-    if told is None:
+    if broker is None:
         return
-    yield _gauge("runner_broker_up", "1 if RabbitMQ answers.", (), {(): int(told.trouble is None)})
-    yield _gauge("runner_hints_unpublished", "Hints to publish to RabbitMQ.", (), {(): told.unpublished})
-    hints = {queue: seen.hints for queue, seen in (told.queues or {}).items() if seen.hints is not None}
+    yield _gauge("runner_broker_up", "1 if RabbitMQ answers.", (), {(): int(broker.trouble is None)})
+    yield _gauge("runner_hints_unpublished", "Hints to publish to RabbitMQ.", (), {(): broker.unpublished})
+    hints = {queue: seen.hints for queue, seen in (broker.queues or {}).items() if seen.hints is not None}
     yield _gauge("runner_queue_hints", "Hints in RabbitMQ, which wake idle workers.", ("queue",), hints)
 
 
@@ -193,11 +193,11 @@ def _workers(workers: list[Worker]) -> Iterator[Metric]:
         states[each.state] += 1
     yield _gauge("runner_workers", "Workers; lost are those that fell silent within a day.", ("state",), states)
     live = [each for each in workers if not each.lost]
-    for name, field, words in (
+    for name, field, help_text in (
         ("runner_worker_concurrency", "concurrency", "Runs that a worker performs at once."),
         ("runner_worker_running", "running", "Runs that a worker performs now."),
     ):
-        yield _gauge(name, words, ("worker",), {each.name: getattr(each, field) for each in live})
+        yield _gauge(name, help_text, ("worker",), {each.name: getattr(each, field) for each in live})
 
 
 def _jobs(project: Project) -> Iterator[Metric]:
@@ -224,28 +224,28 @@ def _jobs(project: Project) -> Iterator[Metric]:
         yield _gauge("runner_schedule_unseen", "1 if no tick and no scheduler has seen a schedule.", ("job",), unseen)
 
 
-def _counter(name: str, words: str, labels: tuple[str, ...], values: Mapping[Any, float]) -> Metric:
+def _counter(name: str, help_text: str, labels: tuple[str, ...], values: Mapping[Any, float]) -> Metric:
     from prometheus_client.core import CounterMetricFamily  # an extra: as above
 
-    family = CounterMetricFamily(name, words, labels=labels)
+    family = CounterMetricFamily(name, help_text, labels=labels)
     for key, value in values.items():
         family.add_metric(_labels(key), value)
     return family
 
 
-def _gauge(name: str, words: str, labels: tuple[str, ...], values: Mapping[Any, float]) -> Metric:
+def _gauge(name: str, help_text: str, labels: tuple[str, ...], values: Mapping[Any, float]) -> Metric:
     from prometheus_client.core import GaugeMetricFamily  # an extra: as above
 
-    family = GaugeMetricFamily(name, words, labels=labels)
+    family = GaugeMetricFamily(name, help_text, labels=labels)
     for key, value in values.items():
         family.add_metric(_labels(key), value)
     return family
 
 
-def _histogram(name: str, words: str, values: Mapping[str, Times]) -> Metric:
+def _histogram(name: str, help_text: str, values: Mapping[str, Times]) -> Metric:
     from prometheus_client.core import HistogramMetricFamily  # an extra: as above
 
-    family = HistogramMetricFamily(name, words, labels=("job",))
+    family = HistogramMetricFamily(name, help_text, labels=("job",))
     for job, times in values.items():
         buckets, total = [], 0
         for edge, number in zip((*BUCKETS, None), times.counts, strict=True):

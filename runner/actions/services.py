@@ -110,10 +110,10 @@ def services(project: Project, manager: Manager) -> list[Service]:
         SystemdError: systemd does not answer.
     """
     units = wanted_units(project, user=manager.user)
-    told = manager.show(list(units), _PROPERTIES)
+    properties = manager.show(list(units), _PROPERTIES)
     return [
         _service(name, values, manager.folder / name, text)
-        for (name, text), values in zip(units.items(), told, strict=True)
+        for (name, text), values in zip(units.items(), properties, strict=True)
     ]
 
 
@@ -138,14 +138,14 @@ def remove(project: Project, manager: Manager) -> list[str]:
     return found
 
 
-def _service(name: str, told: Mapping[str, str], path: Path, text: str) -> Service:
+def _service(name: str, properties: Mapping[str, str], path: Path, text: str) -> Service:
     return Service(
         name=name,
-        active=told.get("ActiveState", "?"),
-        sub=told.get("SubState", "?"),
-        enabled=told.get("UnitFileState", "") or "not installed",
-        pid=int(told.get("MainPID") or 0),
-        result=told.get("Result", ""),
+        active=properties.get("ActiveState", "?"),
+        sub=properties.get("SubState", "?"),
+        enabled=properties.get("UnitFileState", "") or "not installed",
+        pid=int(properties.get("MainPID") or 0),
+        result=properties.get("Result", ""),
         installed=os.path.lexists(path),
         current=_is_current(path, text),
     )

@@ -40,15 +40,15 @@ class Manager:
         config = os.environ.get("XDG_CONFIG_HOME", "")
         return (Path(config) if config.startswith("/") else Path.home() / ".config") / "systemd" / "user"
 
-    def tell(self, *words: str) -> None:
+    def tell(self, *arguments: str) -> None:
         """Call ``systemctl``.
 
         Raises:
             SystemdError: it fails; the message is its error.
         """
-        done = self._call(words)
+        done = self._call(arguments)
         if done.returncode != 0:
-            raise SystemdError(f"{self.named(*words)}: {_said(done)}", hint=self._remedy(words))
+            raise SystemdError(f"{self.named(*arguments)}: {_said(done)}", hint=self._remedy(arguments))
 
     def show(self, units: Sequence[str], names: Sequence[str]) -> list[Mapping[str, str]]:
         """Return properties of units.
@@ -56,29 +56,29 @@ class Manager:
         Raises:
             SystemdError: the manager does not answer.
         """
-        words = ("show", "--property", ",".join(names), *units)
-        done = self._call(words)
+        arguments = ("show", "--property", ",".join(names), *units)
+        done = self._call(arguments)
         if done.returncode != 0:
-            raise SystemdError(f"{self.named('show')}: {_said(done)}", hint=self._remedy(words))
+            raise SystemdError(f"{self.named('show')}: {_said(done)}", hint=self._remedy(arguments))
         blocks = done.stdout.strip().split("\n\n")
         return [dict(line.partition("=")[::2] for line in block.splitlines()) for block in blocks]
 
-    def named(self, *words: str) -> str:
+    def named(self, *arguments: str) -> str:
         """Return a ``systemctl`` command in the form that people type."""
-        return " ".join(["systemctl", *(["--user"] if self.user else []), *words])
+        return " ".join(["systemctl", *(["--user"] if self.user else []), *arguments])
 
-    def _remedy(self, words: Sequence[str]) -> str:
-        if words[0] in ("start", "restart"):
-            whose, units = "--user " if self.user else "", " ".join(f"-u {each}" for each in words[1:])
+    def _remedy(self, arguments: Sequence[str]) -> str:
+        if arguments[0] in ("start", "restart"):
+            whose, units = "--user " if self.user else "", " ".join(f"-u {each}" for each in arguments[1:])
             return f"its log: journalctl {whose}-n 30 {units}"
         if self.user:
             return "log in as this user, not by su or sudo; or make units of the host: sudo runner up --systemd"
         return "units of the host are for root: sudo runner up --systemd; or add --user"
 
-    def _call(self, words: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    def _call(self, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
         try:
             return subprocess.run(
-                [*self._program, "--no-ask-password", "--no-pager", *words],
+                [*self._program, "--no-ask-password", "--no-pager", *arguments],
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,

@@ -9,7 +9,7 @@ from typing import Any
 from celery.utils.log import get_logger
 
 from runner.app.celery_options import read_options
-from runner.app.celery_types import PlainMessage, Words
+from runner.app.celery_types import JsonObject, PlainMessage
 from runner.app.factory import RunnerApp
 from runner.app.worker_log import about
 from runner.errors import InvalidParams, Refused, UsageError
@@ -43,7 +43,7 @@ _LINKS = {"callbacks": "link", "errbacks": "link_error", "chain": "chain", "chor
 """The names of links in messages, and as options."""
 
 
-def _read_body(message: PlainMessage) -> tuple[Words, Words]:
+def _read_body(message: PlainMessage) -> tuple[JsonObject, JsonObject]:
     """Return the keyword arguments and the links, whose types ``read_envelope`` has checked."""
     args, kwargs, embed = message.decode()
     if args:

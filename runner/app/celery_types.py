@@ -7,10 +7,10 @@ from typing import Any, Protocol
 
 from runner.model.job import JobSpec
 
-Words = dict[str, Any]
+JsonObject = dict[str, Any]
 """A JSON object: messages between processes of a worker, and answers of remote control."""
 
-Tracer = Callable[[str, tuple[()], Words, Words], tuple[Any, Any, float, str]]
+Tracer = Callable[[str, tuple[()], JsonObject, JsonObject], tuple[Any, Any, float, str]]
 """Celery's tracer of a task: takes the run's id, arguments, and request; returns result, info, seconds, and text."""
 
 

@@ -8,13 +8,13 @@ from collections.abc import Callable
 
 from celery._state import get_current_task
 
-from runner.app.celery_types import Words
+from runner.app.celery_types import JsonObject
 from runner.model.printable import printable, printable_json
 
 AttemptOf = Callable[[], int | None]
 
 
-def about(run_id: str, job: str, attempt: int | None = None) -> Words:
+def about(run_id: str, job: str, attempt: int | None = None) -> JsonObject:
     """Return the ``extra`` for a logging call, so that its line names the run, as Celery's lines do."""
     return {"data": {"id": run_id, "name": job, "attempt": attempt}}
 
@@ -32,7 +32,7 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line for a record."""
-        value: Words = {
+        value: JsonObject = {
             "at": round(record.created, 3),
             "level": record.levelname,
             "logger": record.name,
@@ -75,7 +75,7 @@ def _make_printable(record: logging.LogRecord) -> None:
         record.exc_text = printable(record.exc_text)
 
 
-def _run_of(record: logging.LogRecord, attempt_of: AttemptOf) -> Words:
+def _run_of(record: logging.LogRecord, attempt_of: AttemptOf) -> JsonObject:
     task = get_current_task()
     request = None if task is None else task.request
     run_id = getattr(request, "id", None)

@@ -23,9 +23,9 @@ from billiard.common import terminate_handler_fired
 from celery import platforms, signals
 from celery.utils.log import get_logger
 
+from runner.attempt.attempt_report import AttemptReport
 from runner.attempt.forks import own_multiprocessing
 from runner.attempt.state import TakerProcess
-from runner.attempt.told import Told
 from runner.process.group import guard, lent, release
 
 log = get_logger(__name__)
@@ -46,7 +46,7 @@ Handler = Callable[[int, FrameType | None], object] | int | None
 """A handler from ``signal.getsignal``."""
 
 
-def perform_apart(process: TakerProcess, worker: str, work: Callable[[], Told]) -> Told:
+def perform_apart(process: TakerProcess, worker: str, work: Callable[[], AttemptReport]) -> AttemptReport:
     """Do ``work`` in a separate process, which has ended with its process group when this returns.
 
     If that process dies, this one dies in the same way.
@@ -85,15 +85,15 @@ def perform_apart(process: TakerProcess, worker: str, work: Callable[[], Told]) 
     finally:
         os.close(answers)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    told = _told(data)
-    if told is None:
+    report = _report_of(data)
+    if report is None:
         _die_alike(status)
     if ending:
         process.state.spoiled = "it was asked to end"
-    return told
+    return report
 
 
-def _be_apart(work: Callable[[], Told], answering: int, begin: Callable[[], None]) -> NoReturn:
+def _be_apart(work: Callable[[], AttemptReport], answering: int, begin: Callable[[], None]) -> NoReturn:
     """Run the process of the run."""
     status, ended = EX_SOFTWARE, False
     try:
@@ -203,9 +203,9 @@ def _pidfd(pid: int) -> Iterator[int | None]:
         os.close(descriptor)
 
 
-def _told(data: bytes) -> Told | None:
+def _report_of(data: bytes) -> AttemptReport | None:
     try:
-        return Told.of(json.loads(data))
+        return AttemptReport.of(json.loads(data))
     except ValueError:
         return None
 

@@ -98,7 +98,7 @@ class Aspect:
     name: str
     read: Callable[[], Any]
     write: Callable[[Any], Any]
-    told: bool = True
+    is_logged: bool = True
     """Whether the log mentions a change."""
     own: bool = False
     """Whether a fork has a different value."""
@@ -146,11 +146,11 @@ def aspects_of() -> list[Aspect]:
         Aspect("default decimal context", _decimal_context, _set_decimal_context),
         Aspect("error handlers of codecs", _codec_errors, _set_codec_errors),
         _multiprocessing(),
-        _attribute(threading.main_thread(), "name", told=True),
+        _attribute(threading.main_thread(), "name", is_logged=True),
         _builtins(),
         _import_system(),
-        *(_attribute(home, name, told=True) for home, name in _PATCHED),
-        *(_attribute(home, name, told=False) for home, name in _CACHED),
+        *(_attribute(home, name, is_logged=True) for home, name in _PATCHED),
+        *(_attribute(home, name, is_logged=False) for home, name in _CACHED),
         Aspect("running event loop", asyncio._get_running_loop, asyncio._set_running_loop),
         _logging(),
     ]
@@ -439,7 +439,7 @@ def _import_system() -> Aspect:
     return Aspect("sys.path", read, write)
 
 
-def _attribute(home: Any, name: str, *, told: bool) -> Aspect:
+def _attribute(home: Any, name: str, *, is_logged: bool) -> Aspect:
     def write(noted: Any) -> None:
         if noted is _MISSING:
             delattr(home, name)
@@ -452,7 +452,7 @@ def _attribute(home: Any, name: str, *, told: bool) -> Aspect:
         read: Callable[[], Any] = partial(vars(home).get, name, _MISSING)
     else:
         read = partial(getattr, home, name, _MISSING)
-    return Aspect(f"{where}.{name}", read, write, told)
+    return Aspect(f"{where}.{name}", read, write, is_logged)
 
 
 def _logging() -> Aspect:

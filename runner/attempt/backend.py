@@ -7,9 +7,9 @@ from typing import TypeVar
 
 from celery import states
 
-from runner.app.celery_types import Words
+from runner.app.celery_types import JsonObject
+from runner.attempt.attempt_report import LONGEST_TEXT, AttemptReport, End
 from runner.attempt.state import Attempt, current_attempt
-from runner.attempt.told import LONGEST_WORDS, End, Told
 from runner.errors import WriteRefused
 from runner.ledger.attempt import Settled, success_meta
 from runner.ledger.backend import LedgerBackend
@@ -45,31 +45,31 @@ class AttemptBackend(LedgerBackend):
             success = Success(task_id, token, success_meta(task_id, settlement.result))
             if success.can_wait:
                 settlement.success = success
-                settlement.told = _succeeded(settlement.result)
+                settlement.report = _succeeded(settlement.result)
                 return result
         try:
             done = attempt.shared.attempts.succeed(task_id, token, settlement.result)
         except WriteRefused as refused:
             raise ResultNotKept(f"the job ran, but Redis refuses to store its result: {refused.message}") from refused
-        settlement.told = _succeeded(settlement.result)._replace(advances=done is Settled.ADVANCES)
+        settlement.report = _succeeded(settlement.result)._replace(advances=done is Settled.ADVANCES)
         return result
 
 
-def _succeeded(result: str) -> Told:
+def _succeeded(result: str) -> AttemptReport:
     """Return the outcome to record even if a later step fails, such as the ``repr`` of the result for Celery's log."""
-    return Told(End.SUCCEEDED, cut(result, LONGEST_WORDS))
+    return AttemptReport(End.SUCCEEDED, cut(result, LONGEST_TEXT))
 
 
 def _report(attempt: Attempt, state: str, meta: object) -> None:
     # `update_state` with a state of one's own is how Celery's tasks tell progress. One of Celery's own is not an
     # outcome either: the job has not ended yet.
-    found: Words = meta if isinstance(meta, dict) else {}
+    found: JsonObject = meta if isinstance(meta, dict) else {}
     message = found.get("message") or found.get("status") or state
     words = words_of(message, 1000, say=str, mask=attempt.masker.text)
     attempt.shared.attempts.progress(attempt.taken.run_id, attempt.taken.token, _fraction(found), words)
 
 
-def _fraction(meta: Words) -> float | None:
+def _fraction(meta: JsonObject) -> float | None:
     """Return the fraction in ``meta``; None if it has none: Celery allows any value."""
     fraction, current, total = meta.get("fraction"), meta.get("current", 0), meta.get("total")
     try:

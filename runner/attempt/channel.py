@@ -7,7 +7,7 @@ import json
 import socket
 from collections import deque
 
-from runner.app.celery_types import Words
+from runner.app.celery_types import JsonObject
 from runner.attempt.descriptors import identity_of
 
 
@@ -22,7 +22,7 @@ class Channel:
         self._end = end
         self._identity = identity_of(end.fileno())
         self._rest = b""
-        self._heard: deque[Words] = deque()
+        self._heard: deque[JsonObject] = deque()
 
     def fileno(self) -> int:
         """Return the descriptor."""
@@ -46,7 +46,7 @@ class Channel:
         with contextlib.suppress(OSError):
             self._end.sendall(json.dumps(words, separators=(",", ":")).encode() + b"\n")
 
-    def hear(self, seconds: float | None = None) -> Words | None:
+    def hear(self, seconds: float | None = None) -> JsonObject | None:
         """Return the next line, or None after ``seconds`` without one.
 
         Raises:
@@ -68,7 +68,7 @@ class Channel:
             self._heard.extend(json.loads(line) for line in lines)
         return self._heard.popleft()
 
-    def hear_all(self) -> list[Words]:
+    def hear_all(self) -> list[JsonObject]:
         """Return the lines that have arrived, without waiting.
 
         Raises:

@@ -16,7 +16,7 @@ from celery.utils.log import get_logger
 from kombu.message import Message
 
 from runner.app.adopt import adopt
-from runner.app.celery_types import DeclaredTask, Words
+from runner.app.celery_types import DeclaredTask, JsonObject
 from runner.app.worker_log import about
 from runner.attempt.job_task import JobImportError
 from runner.attempt.state import SharedState
@@ -110,7 +110,7 @@ class HeldMessages:
             self._claims.bury(held.token, raw, f"it broke its handling: {error!r}", ours)
         return None
 
-    def _decide(self, held: Held, headers: Words) -> Taken | None:
+    def _decide(self, held: Held, headers: JsonObject) -> Taken | None:
         name, digest = headers["task"], headers.get("digest")
         task = self._shared.app.job_task(name)
         other = task is None or digest != pack_digest(task.job.digest)
@@ -145,7 +145,7 @@ class HeldMessages:
             return None
         return Taken(run_id, task.name, held.queue, held.priority, held.token, answer)
 
-    def _adopt(self, held: Held, raw: bytes, envelope: Words, name: str) -> None:
+    def _adopt(self, held: Held, raw: bytes, envelope: JsonObject, name: str) -> None:
         task = self._shared.app.job_task(name)
         if task is None:
             log.critical("a message is put to the dead letters: no job %r is declared here", name[:100])

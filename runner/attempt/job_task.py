@@ -29,6 +29,7 @@ from runner.app.secret_sources import MissingSecret, look_up_secrets
 from runner.app.secret_values import mask_result, masker_of, scrub
 from runner.app.target import TargetError, known_exceptions, load_exceptions, load_target
 from runner.attempt import builtin_names
+from runner.attempt.attempt_report import LONGEST_TEXT, PlumbingFault
 from runner.attempt.awaiting import finish
 from runner.attempt.database_connections import with_fresh_connections
 from runner.attempt.forks import ending_forks
@@ -37,7 +38,6 @@ from runner.attempt.run_values import ParamsRefused, expand_env, expand_kwargs
 from runner.attempt.settlement import JobInfo
 from runner.attempt.state import Attempt, SharedState, current_attempt
 from runner.attempt.step_sources import sources_of
-from runner.attempt.told import LONGEST_WORDS, PlumbingFault
 from runner.current import CurrentRun, FlowRef, running
 from runner.errors import InvalidParams, UsageError
 from runner.ledger.outcome import ResultNotKept, shape_result, write_result
@@ -294,7 +294,7 @@ class JobTask(Task):
         kwargs, env = shared.attempts.persist(fill_in) if job.step is not None else fill_in()
 
         def report(fraction: float | None, message: str | None) -> None:
-            words = None if message is None else words_of(message, LONGEST_WORDS, say=str, mask=masker.text)
+            words = None if message is None else words_of(message, LONGEST_TEXT, say=str, mask=masker.text)
             shared.attempts.progress(run_id, token, None if fraction is None else float(fraction), words)
 
         current = CurrentRun(

@@ -8,11 +8,11 @@ import sys
 from billiard.common import terminate_handler_fired
 from celery.utils.log import get_logger
 
-from runner.app.celery_types import DeclaredTask, Words
+from runner.app.celery_types import DeclaredTask, JsonObject
 from runner.app.worker_log import about
 from runner.attempt.apart import perform_apart
+from runner.attempt.attempt_report import LONGEST_TEXT, AttemptReport, End
 from runner.attempt.state import Attempt, SharedState, performing
-from runner.attempt.told import LONGEST_WORDS, End, Told
 from runner.ledger.traceback_text import traceback_text
 from runner.model.storable import words_of
 
@@ -25,7 +25,7 @@ EX_SOFTWARE = 70
 """The exit code of a taker process that could not settle its attempt; the parent counts a loss."""
 
 
-def perform(task: DeclaredTask, attempt: Attempt) -> Told:
+def perform(task: DeclaredTask, attempt: Attempt) -> AttemptReport:
     """Perform one attempt and settle it, unless its success can be settled with the next request; return its end.
 
     Args:
@@ -42,16 +42,16 @@ def perform(task: DeclaredTask, attempt: Attempt) -> Told:
     return _perform(task, attempt)
 
 
-def _perform_connected(task: DeclaredTask, attempt: Attempt) -> Told:
+def _perform_connected(task: DeclaredTask, attempt: Attempt) -> AttemptReport:
     # This process must not share the parent's connection, and an audit hook of the job may forbid new ones.
     attempt.shared.ledger.connect()
     return _perform(task, attempt)
 
 
-def _perform(task: DeclaredTask, attempt: Attempt) -> Told:
+def _perform(task: DeclaredTask, attempt: Attempt) -> AttemptReport:
     taken, settlement = attempt.taken, attempt.settlement
     run_id = taken.run_id
-    request: Words = {
+    request: JsonObject = {
         "id": run_id,
         "task": taken.job,
         "root_id": run_id,
@@ -72,26 +72,28 @@ def _perform(task: DeclaredTask, attempt: Attempt) -> Told:
     }
     try:
         with performing(attempt):
-            _, info, seconds, words = task.tracer(run_id, (), {}, request)
+            _, info, seconds, text = task.tracer(run_id, (), {}, request)
     except BaseException as fault:
         if terminate_handler_fired():
             raise
-        if settlement.told is None:
-            text = traceback_text(fault, LONGEST_TRACEBACK) or words_of(fault, LONGEST_WORDS)
+        if settlement.report is None:
+            text = traceback_text(fault, LONGEST_TRACEBACK) or words_of(fault, LONGEST_TEXT)
             log.error("run %s of %s has no outcome: %s", run_id, taken.job, text, extra=about(run_id, taken.job))
             return give_up(attempt.shared)
-        return settlement.told
+        return settlement.report
     if info is None:
-        return Told(End.SUCCEEDED, words, None, seconds, settlement.told is not None and settlement.told.advances)
-    told: Told = getattr(info, "told", None) or Told(End.NOT_STARTED)
-    return give_up(attempt.shared) if told.end is End.UNSETTLED else told
+        return AttemptReport(
+            End.SUCCEEDED, text, None, seconds, settlement.report is not None and settlement.report.advances
+        )
+    report: AttemptReport = getattr(info, "report", None) or AttemptReport(End.NOT_STARTED)
+    return give_up(attempt.shared) if report.end is End.UNSETTLED else report
 
 
-def give_up(shared: SharedState) -> Told:
+def give_up(shared: SharedState) -> AttemptReport:
     """End this process if it is a taker process: its parent then settles the attempt as lost."""
     if shared.process is not None:
         _leave()
-    return Told(End.UNSETTLED)
+    return AttemptReport(End.UNSETTLED)
 
 
 def _leave() -> None:

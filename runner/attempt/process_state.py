@@ -139,7 +139,7 @@ class ProcessState:
                 with contextlib.suppress(Exception):
                     aspect.write(noted)
                 if aspect.read() == noted:
-                    if aspect.told:
+                    if aspect.is_logged:
                         _add(self._changed, aspect.name)
                     break
             else:

@@ -9,9 +9,9 @@ from celery import signals
 from celery.utils.log import get_logger
 
 from runner._dataclass import dataclass
+from runner.attempt.attempt_report import AttemptReport, End
 from runner.attempt.channel import Channel
 from runner.attempt.slot import LOOK_SECONDS, Head, Shown
-from runner.attempt.told import End, Told
 from runner.ledger.take import Taken
 from runner.model.job import JobSpec
 
@@ -57,8 +57,8 @@ class Reports:
         if signals.task_received.receivers:
             signals.task_received.send(sender=self._worker, request=Received(run_id, taken.job))
         if self._head.sends_events:
-            words = {"args": "()", "kwargs": "{}", "retries": 0, "eta": None, "expires": None}
-            self._event("task-received", taken, name=taken.job, root_id=run_id, parent_id=None, **words)
+            fields = {"args": "()", "kwargs": "{}", "retries": 0, "eta": None, "expires": None}
+            self._event("task-received", taken, name=taken.job, root_id=run_id, parent_id=None, **fields)
             self._event("task-started", taken)
 
     def _is_urgent(self, job: JobSpec, shown: Shown) -> bool:
@@ -68,18 +68,18 @@ class Reports:
         limits = [each for each in (shown.soft, shown.hard) if each]
         return bool(limits) and min(limits) - shown.started < LOOK_SECONDS
 
-    def ended(self, taken: Taken, told: Told) -> None:
+    def ended(self, taken: Taken, report: AttemptReport) -> None:
         """Report the end of an attempt."""
         self._counts[taken.job] += 1
-        if told.end is End.RETRIED:
+        if report.end is End.RETRIED:
             # The parent must not sleep longer than a short delay.
             self._channel.tell(beat=True)
         if self._head.sends_events:
-            if told.end is End.SUCCEEDED:
-                self._event("task-succeeded", taken, result=told.words, runtime=told.seconds)
-            elif told.end in (End.RETRIED, End.FAILED):
-                name = "task-retried" if told.end is End.RETRIED else "task-failed"
-                self._event(name, taken, exception=told.words, traceback=told.traceback)
+            if report.end is End.SUCCEEDED:
+                self._event("task-succeeded", taken, result=report.text, runtime=report.seconds)
+            elif report.end in (End.RETRIED, End.FAILED):
+                name = "task-retried" if report.end is End.RETRIED else "task-failed"
+                self._event(name, taken, exception=report.text, traceback=report.traceback)
         if time.monotonic() - self._told_at > COUNT_SECONDS:
             self.counts()
 

@@ -18,8 +18,8 @@ from celery.utils.log import get_logger
 
 from runner.app.celery_types import DeclaredTask, Request
 from runner.app.worker_log import about
+from runner.attempt.attempt_report import LONGEST_TEXT, AttemptReport, End
 from runner.attempt.state import Attempt, current_attempt
-from runner.attempt.told import LONGEST_WORDS, End, Told
 from runner.errors import Unavailable, WriteRefused
 from runner.ledger.attempt import Settled
 from runner.ledger.failure import Failure
@@ -40,23 +40,23 @@ UNDESCRIBED = "the exception of the job could not be described: there was no mem
 class JobInfo(TraceInfo):
     """Settles an unsuccessful attempt; Celery's tracer creates it."""
 
-    __slots__ = ("told",)
+    __slots__ = ("report",)
 
-    def handle_failure(self, task: DeclaredTask, req: Request, **_: object) -> Told:
+    def handle_failure(self, task: DeclaredTask, req: Request, **_: object) -> AttemptReport:
         """STARTED -> FAILURE."""
-        self.told: Told = settle_failure(task, req, self.retval)
-        return self.told
+        self.report: AttemptReport = settle_failure(task, req, self.retval)
+        return self.report
 
-    def handle_retry(self, task: DeclaredTask, req: Request, **_: object) -> Told:
+    def handle_retry(self, task: DeclaredTask, req: Request, **_: object) -> AttemptReport:
         """STARTED -> RETRY."""
-        self.told = settle_failure(task, req, self.retval)
-        return self.told
+        self.report = settle_failure(task, req, self.retval)
+        return self.report
 
     def handle_ignore(self, task: DeclaredTask, req: Request, **_: object) -> None:
         """Do nothing: the guard has reported why it did not start the run."""
 
 
-def settle_failure(task: DeclaredTask, request: Request, error: BaseException) -> Told:
+def settle_failure(task: DeclaredTask, request: Request, error: BaseException) -> AttemptReport:
     """Record the failure or the retry of the attempt; return the report for the parent.
 
     Args:
@@ -67,24 +67,24 @@ def settle_failure(task: DeclaredTask, request: Request, error: BaseException) -
     attempt = current_attempt()
     assert attempt is not None
     settlement = attempt.settlement
-    if settlement.told is not None:
+    if settlement.report is not None:
         # A signal receiver or the `repr` of the result failed after the outcome was written, or while a success waits
         # for the next request. That changes nothing.
-        return settlement.told
+        return settlement.report
     retried = isinstance(error, Retry)
     cause: BaseException = error.exc if isinstance(error, Retry) else error
-    words = words_of(cause, LONGEST_WORDS, mask=attempt.masker.text)
+    text = words_of(cause, LONGEST_TEXT, mask=attempt.masker.text)
     limit = attempt.shared.settings.limits.traceback
     failure = _describe(cause, limit, settlement.message, attempt.masker)
     if terminate_handler_fired():
         # The signal came while code of the job formatted a message, and may have been lost there.
         sys.exit(1)
     end, advances = _write(attempt, failure, retried)
-    settlement.told = Told(end, words, failure.traceback, advances=advances)
+    settlement.report = AttemptReport(end, text, failure.traceback, advances=advances)
     # The frames of a stock task belong to the runner, and its message is sufficient.
-    _log(attempt, settlement.told, None if is_of_stock_task({"type": failure.type}) else failure.traceback)
+    _log(attempt, settlement.report, None if is_of_stock_task({"type": failure.type}) else failure.traceback)
     _send_signal(task, request, error, cause, retried)
-    return settlement.told
+    return settlement.report
 
 
 def _describe(error: BaseException, limit: int, message: str | None, masker: Masker) -> Failure:
@@ -126,15 +126,15 @@ def _refused(failure: Failure, refused: WriteRefused) -> Failure:
     return Failure(failure.type, message, None, {**failure.celery, "exc_message": [message]})
 
 
-def _log(attempt: Attempt, told: Told, traceback: str | None) -> None:
+def _log(attempt: Attempt, report: AttemptReport, traceback: str | None) -> None:
     """Log an outcome with Celery's message and the bounded traceback."""
     run_id, job = attempt.taken.run_id, attempt.taken.job
     extra = {"data": {"id": run_id, "name": job}}
-    if told.end is End.RETRIED:
-        words = f"Retry in {attempt.settlement.retry_in:g}s: {told.words}"
-        outcomes.info("Task %s[%s] retry: %s", job, run_id, words, extra=extra)
+    if report.end is End.RETRIED:
+        text = f"Retry in {attempt.settlement.retry_in:g}s: {report.text}"
+        outcomes.info("Task %s[%s] retry: %s", job, run_id, text, extra=extra)
         return
-    values = (job, run_id, told.words)
+    values = (job, run_id, report.text)
     record = outcomes.makeRecord(
         outcomes.name, logging.ERROR, __file__, 0, "Task %s[%s] raised unexpected: %s", values, None, extra=extra
     )
@@ -156,7 +156,7 @@ def _send_signal(
         if retried:
             signal.send(sender=task, request=request, reason=error, einfo=einfo)
         else:
-            told = {"task_id": request.id, "exception": cause, "args": (), "kwargs": {}}
-            signal.send(sender=task, **told, traceback=traceback, einfo=einfo)
+            arguments = {"task_id": request.id, "exception": cause, "args": (), "kwargs": {}}
+            signal.send(sender=task, **arguments, traceback=traceback, einfo=einfo)
     except Exception:
         log.exception("a receiver of Celery's signals failed")

@@ -12,10 +12,10 @@ from dataclasses import field
 
 from runner._dataclass import dataclass
 from runner.app.factory import RunnerApp
+from runner.attempt.attempt_report import AttemptReport
 from runner.attempt.capture.child import Capture
 from runner.attempt.inherited import Generators
 from runner.attempt.process_state import ProcessState
-from runner.attempt.told import Told
 from runner.catalog.live import catalog_digest
 from runner.delivery.claims import Claims
 from runner.ledger.attempt import Attempts, Started
@@ -105,7 +105,7 @@ class Settlement:
     """Whether a success is settled together with the taker's next request, in one round trip."""
     success: Success | None = None
     """The success that waits for the next request."""
-    told: Told | None = None
+    report: AttemptReport | None = None
     """Set once the outcome is written, cannot be written, or is a waiting success."""
 
 

@@ -245,12 +245,12 @@ class Taker:
         self._slot.show(shown)
         self._reports.begun(taken, task.job, shown)
         with self._performing(task):
-            told = perform(task, attempt)
+            report = perform(task, attempt)
         self._last, self._last_flow = attempt.settlement.success, taken.flow
-        self._reports.ended(taken, told)
+        self._reports.ended(taken, report)
         if taken.flow is None:
             return
-        if self._last is None and told.advances:
+        if self._last is None and report.advances:
             self._show(TakerState.STARTING)
             self._advance_after(Settled.ADVANCES)
         elif self._last is not None and taken.flow.item is None:

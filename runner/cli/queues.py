@@ -17,7 +17,7 @@ from runner.model.plural import things
 from runner.model.queue import Queue
 
 if TYPE_CHECKING:
-    from runner.actions.broker import Told
+    from runner.actions.broker import HintQueues
     from runner.actions.projects import Named
 
 
@@ -43,7 +43,7 @@ def command(options: ListOptions) -> int:
     return shown.code
 
 
-def _hint_notes(hints: Told | None) -> Iterator[str]:
+def _hint_notes(hints: HintQueues | None) -> Iterator[str]:
     if hints is not None and hints.trouble is not None:
         yield (
             f"warning: {hints.trouble.message}; "

@@ -17,7 +17,7 @@ _ONE_LINERS = frozenset(["perl", "ruby", "php", "node"])
 _ENDINGS = (".sh", ".bash", ".py", ".pl", ".php", ".rb", ".js", ".jar")
 _BEFORE_COMMANDS = ("if", "then", "elif", "else", "while", "until", "do", "!")
 _NO_COMMANDS = frozenset({"fi", "done", "esac", "for", "case"})
-"""Words of the shell, before a command and in place of one."""
+"""JsonObject of the shell, before a command and in place of one."""
 _TOOLS = re.compile(
     r"aws|awk|cat|chmod|chown|cp|curl|date|dd|df|docker|docker-compose|du|find|gcloud|git|grep|gsutil|gzip|kill|killall"
     r"|kubectl|ln|ls|make|mkdir|mongodump|mv|mysql|mysqldump|nc|nft|npm|npx|openssl|pg_dump|pg_dumpall|ping|pkill"
@@ -28,12 +28,12 @@ _TOOLS = re.compile(
 _SPEAKING = frozenset(["echo", "printf", "logger", "mail", "mailx", "sleep", "tee"])
 """Tools whose arguments name nothing."""
 _NO_WORDS = re.compile(r"a|all|an|and|are|at|by|each|every|for|from|in|is|its|of|on|our|that|the|then|this|to|we")
-"""Words of a comment that a name can do without."""
+"""JsonObject of a comment that a name can do without."""
 _HEADINGS = re.compile(r"m\s+h\s+(dom|d)\b|min(ute)?s?\s+hours?\b|([\d*/,-]+\s+){3}|@\w+\s|\w+=", re.IGNORECASE)
 """Comments that explain the columns of a crontab, or are lines that somebody has commented out."""
 _SENTENCE = re.compile(r"[^.:;,()\[\]/]*")
 WORDS = 4
-"""Words of a comment that make a name."""
+"""JsonObject of a comment that make a name."""
 LONGEST = 48
 
 

@@ -87,16 +87,16 @@ class Lines:
         except OSError as error:
             raise Broken(str(error)) from error
 
-    def ask(self, *words: str | bytes | int | float) -> Any:
+    def ask(self, *arguments: str | bytes | int | float) -> Any:
         """Send a command and return its answer.
 
         Raises:
             Broken: the connection failed, or could not be opened.
             Refused: the answer is an error.
         """
-        return self.begin(*words).answer()
+        return self.begin(*arguments).answer()
 
-    def begin(self, *words: str | bytes | int | float) -> Asked:
+    def begin(self, *arguments: str | bytes | int | float) -> Asked:
         """Send a command and return a handle for reading its answer later.
 
         Raises:
@@ -105,7 +105,7 @@ class Lines:
         try:
             line = self._take()
             try:
-                line.send(words)
+                line.send(arguments)
             except BaseException:
                 line.close()
                 raise
@@ -185,8 +185,8 @@ class _Line:
             self.close()
             raise
 
-    def send(self, words: Sequence[str | bytes | int | float]) -> None:
-        self._socket.sendall(_packed(words))
+    def send(self, arguments: Sequence[str | bytes | int | float]) -> None:
+        self._socket.sendall(_packed(arguments))
 
     def receive(self) -> Any:
         while (answer := self._reader.gets()) is _UNFINISHED:
@@ -203,8 +203,8 @@ class _Line:
     def close(self) -> None:
         self._socket.close()
 
-    def _expect_ok(self, *words: str | int) -> None:
-        self.send(words)
+    def _expect_ok(self, *arguments: str | int) -> None:
+        self.send(arguments)
         answer = self.receive()
         if answer != "OK":
             raise ConnectionError(str(answer))
@@ -227,9 +227,9 @@ def _connect(address: Address) -> socket.socket:
     return made
 
 
-def _packed(words: Sequence[str | bytes | int | float]) -> bytes:
+def _packed(arguments: Sequence[str | bytes | int | float]) -> bytes:
     # hiredis gets no numbers; see runner.ledger.packer.
-    written: list[Any] = [str(word) if isinstance(word, int | float) else word for word in words]
+    written: list[Any] = [str(word) if isinstance(word, int | float) else word for word in arguments]
     try:
         packed: bytes = hiredis.pack_command(tuple(written))
     except UnicodeEncodeError:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from celery.worker import state
 
-from runner.app.celery_types import Words
+from runner.app.celery_types import JsonObject
 from runner.worker.board import Board
 from runner.worker.celery_types import Consumer, Panel
 from runner.worker.outcomes import ShownAttempt
@@ -24,7 +24,7 @@ class ActiveRun:
         self._attempt = attempt
         self._hostname = hostname
 
-    def info(self, safe: bool = False) -> Words:
+    def info(self, safe: bool = False) -> JsonObject:
         """Return the run in Celery's form of a request, without its params, which are in the ledger."""
         return {
             "id": self.id,
@@ -45,7 +45,7 @@ class Waiting:
 
     id = name = ""
 
-    def info(self) -> Words:
+    def info(self) -> JsonObject:
         """Return nothing: the run is in its queue."""
         return {}
 

@@ -13,7 +13,7 @@ from typing import Any
 from celery.utils.log import get_logger
 
 from runner.app.adopt import adopt
-from runner.app.celery_types import Words
+from runner.app.celery_types import JsonObject
 from runner.delivery.amqp.inbox import raw_body, read_plain, write_letter
 from runner.delivery.envelope import LONGEST_WORDS, UnreadableError
 from runner.errors import Unavailable, WriteRefused
@@ -34,7 +34,7 @@ class AmqpConsumer(JobConsumer):
     timer: Any
     hub: Any
 
-    def __init__(self, *args: object, worker_options: Words | None = None, **kwargs: object) -> None:
+    def __init__(self, *args: object, worker_options: JsonObject | None = None, **kwargs: object) -> None:
         super().__init__(*args, worker_options=worker_options, **kwargs)
         self.strategies = {}
 

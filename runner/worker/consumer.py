@@ -11,7 +11,7 @@ from celery.worker.consumer import Consumer
 from kombu.utils.json import dumps
 
 from runner.app.adopt import adopt
-from runner.app.celery_types import DeclaredTask, Message, Words
+from runner.app.celery_types import DeclaredTask, JsonObject, Message
 from runner.app.factory import RunnerApp
 from runner.errors import Unavailable
 from runner.ledger.message import MARK
@@ -45,7 +45,7 @@ class JobConsumer(Consumer):
 
     app: RunnerApp
 
-    def __init__(self, *args: object, worker_options: Words | None = None, **kwargs: object) -> None:
+    def __init__(self, *args: object, worker_options: JsonObject | None = None, **kwargs: object) -> None:
         # Workers share a ledger and need not talk to each other.
         options = {**(worker_options or {}), "without_gossip": True, "without_mingle": True}
         super().__init__(*args, worker_options=options, **kwargs)

@@ -126,8 +126,8 @@ class Endings:
 
     def _time_out(self, shown: Shown) -> None:
         self._timed_out.add(shown.held)
-        words = f"run {shown.run_id} of {shown.job}: soft timeout ({shown.soft - shown.started:g}s)"
-        log.warning("%s", words, extra=about(shown.run_id, shown.job))
+        message = f"run {shown.run_id} of {shown.job}: soft timeout ({shown.soft - shown.started:g}s)"
+        log.warning("%s", message, extra=about(shown.run_id, shown.job))
         with contextlib.suppress(ProcessLookupError):
             os.kill(shown.pid, signal.SIGUSR1)
 
@@ -162,8 +162,8 @@ class Endings:
             elif now - since >= self._suspicion:
                 del self._suspects[token]
                 index, shown = places[token]
-                words = f"run {shown.run_id}: its lease was lost, its process is ended"
-                log.error("%s", words, extra=about(shown.run_id, shown.job))
+                message = f"run {shown.run_id}: its lease was lost, its process is ended"
+                log.error("%s", message, extra=about(shown.run_id, shown.job))
                 self.end(ShownAttempt.of(index, shown), Cause.LEASE_LOST, signal.SIGKILL)
 
     # -- revocations
@@ -175,12 +175,12 @@ class Endings:
             name = terminating.get(shown.run_id)
             if name is None or shown.held in self._causes:
                 continue
-            words = f"run {shown.run_id} of {shown.job} is terminated ({name})"
-            log.warning("%s", words, extra=about(shown.run_id, shown.job))
+            message = f"run {shown.run_id} of {shown.job} is terminated ({name})"
+            log.warning("%s", message, extra=about(shown.run_id, shown.job))
             signum = getattr(signal, f"SIG{name}", signal.SIGTERM)
             self.end(ShownAttempt.of(index, shown), Cause.TERMINATED, signum)
 
 
 def _tell_of(exceeded: Exceeded, shown: Shown) -> None:
-    words = f"run {shown.run_id} of {shown.job}: more than {format_size(exceeded.limit)} of memory, killed"
-    log.error("%s", words, extra=about(shown.run_id, shown.job))
+    message = f"run {shown.run_id} of {shown.job}: more than {format_size(exceeded.limit)} of memory, killed"
+    log.error("%s", message, extra=about(shown.run_id, shown.job))

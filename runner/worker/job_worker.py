@@ -14,7 +14,7 @@ from celery.utils.log import get_logger
 from kombu import Exchange, Queue
 
 from runner.app.before_runs import worker_complaints
-from runner.app.celery_types import Words
+from runner.app.celery_types import JsonObject
 from runner.app.factory import RunnerApp
 from runner.app.project_app import project_app_current
 from runner.app.target import LONGEST_WORDS, TargetError, load_target
@@ -154,9 +154,9 @@ class JobWorker(Worker):
             "inbox_watch": state.inbox_watch,
         }
 
-    def stats(self) -> Words:
+    def stats(self) -> JsonObject:
         """Return the answer to ``inspect stats`` and Flower, without passwords and internal objects."""
-        told: Words = super().stats()
+        told: JsonObject = super().stats()
         broker = told.get("broker")
         if isinstance(broker, dict):
             options = broker.get("transport_options") or {}

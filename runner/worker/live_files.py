@@ -16,7 +16,7 @@ from dataclasses import replace
 from celery.utils.log import get_logger
 
 from runner.app.before_runs import worker_complaints
-from runner.app.celery_types import Words
+from runner.app.celery_types import JsonObject
 from runner.attempt.held import Looked
 from runner.attempt.state import SharedState
 from runner.catalog.catalog import Catalog
@@ -26,7 +26,7 @@ from runner.errors import RunnerError
 from runner.ledger.ledger import Ledger
 from runner.ledger.specs import keep_known, keep_specs, write_known, write_specs
 from runner.settings import load_again
-from runner.worker.jobs_told import changes
+from runner.worker.job_changes import changes
 
 log = get_logger("runner.worker.reload")
 
@@ -52,7 +52,7 @@ class LiveFiles:
         hand_over: passes changes on.
     """
 
-    def __init__(self, shared: SharedState, pool: str, hand_over: Callable[[Words], None]) -> None:
+    def __init__(self, shared: SharedState, pool: str, hand_over: Callable[[JsonObject], None]) -> None:
         app = shared.app
         self._shared, self._app = shared, app
         self._pool = pool

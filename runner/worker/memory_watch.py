@@ -55,7 +55,7 @@ class _Run:
     groups: set[int]
     members: set[int] = field(default_factory=set)
     peak: int = 0
-    told: bool = False
+    is_reported: bool = False
 
 
 class MemoryWatch:
@@ -94,7 +94,9 @@ class MemoryWatch:
         due = now >= self._read_at
         if due or (now >= self._rest_until and any(_suspicious(run) for run in self._runs.values())):
             self._measure(due)
-        return [self._tell(token, run) for token, run in self._runs.items() if run.peak > run.limit and not run.told]
+        return [
+            self._tell(token, run) for token, run in self._runs.items() if run.peak > run.limit and not run.is_reported
+        ]
 
     def _measure(self, due: bool) -> None:
         began = time.monotonic()
@@ -104,7 +106,7 @@ class MemoryWatch:
             # A group without its leader still belongs to the run while it has members.
             run.groups = {run.pid, *(table[pid].group for pid in run.members)} & (run.groups | run.members)
             total = sum(table[pid].rss for pid in run.members)
-            if not run.told and total > (run.limit if due else run.allowance):
+            if not run.is_reported and total > (run.limit if due else run.allowance):
                 memory = memory_of(run.members, table)
                 run.peak = max(run.peak, memory)
                 run.allowance = total + max(0, run.limit - memory)
@@ -114,9 +116,9 @@ class MemoryWatch:
         self._rest_until = ended + REST * took
 
     def _tell(self, token: str, run: _Run) -> Exceeded:
-        run.told = True
+        run.is_reported = True
         return Exceeded(run.pid, run.job, token, run.peak, run.limit, frozenset(run.members))
 
 
 def _suspicious(run: _Run) -> bool:
-    return not run.told and sum(map(rss, run.members)) > run.allowance
+    return not run.is_reported and sum(map(rss, run.members)) > run.allowance

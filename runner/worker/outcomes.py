@@ -15,7 +15,7 @@ from celery.exceptions import TimeLimitExceeded, WorkerLostError
 from celery.utils.log import get_logger
 
 from runner._dataclass import dataclass
-from runner.app.celery_types import Words
+from runner.app.celery_types import JsonObject
 from runner.app.worker_log import about
 from runner.attempt.slot import Head, Shown, TakerState
 from runner.attempt.state import SharedState
@@ -88,7 +88,7 @@ class Outcomes:
         self,
         shared: SharedState,
         head: Head,
-        send_event: Callable[[str, str, Words], None],
+        send_event: Callable[[str, str, JsonObject], None],
         flush: Callable[[int], None] | None = None,
     ) -> None:
         self._shared = shared
@@ -117,7 +117,7 @@ class Outcomes:
         attempt = ShownAttempt.of(death.index, shown)
         if cause is Cause.TIMEOUT and shown.state is TakerState.RUNNING:
             allowed = attempt.hard - attempt.started
-            words = f"the job ran longer than its timeout of {allowed:g}s"
+            message = f"the job ran longer than its timeout of {allowed:g}s"
             log.error(
                 "run %s of %s: timeout (%gs), killed",
                 attempt.run_id,
@@ -125,25 +125,25 @@ class Outcomes:
                 allowed,
                 extra=about(attempt.run_id, attempt.job),
             )
-            self._fail(attempt, FailureReason.TIMEOUT, TimeLimitExceeded(allowed), words)
+            self._fail(attempt, FailureReason.TIMEOUT, TimeLimitExceeded(allowed), message)
         elif cause is Cause.OUT_OF_MEMORY and shown.state is TakerState.RUNNING:
-            words = self._words_for_memory(attempt.job, ended.peak if ended else 0)
-            self._fail(attempt, FailureReason.OUT_OF_MEMORY, MemoryError(words), words)
+            message = self._memory_message(attempt.job, ended.peak if ended else 0)
+            self._fail(attempt, FailureReason.OUT_OF_MEMORY, MemoryError(message), message)
         elif cause is Cause.HANDED_BACK:
             self._shared.claims.hand_back([attempt.token], detail=HANDED_BACK)
         else:
             self._lose(attempt, death)
             self._tell(attempt, WorkerLostError(f"its process died ({death})"))
 
-    def _words_for_memory(self, job: str, peak: int) -> str:
+    def _memory_message(self, job: str, peak: int) -> str:
         task = self._shared.app.job_task(job)
         limit = None if task is None else task.job.memory
         allowed = "" if limit is None else f" of {format_size(limit)}"
         return f"the run needed more than its memory{allowed}: its processes held {peak / 2**20:.0f} MiB"
 
-    def _fail(self, attempt: ShownAttempt, reason: FailureReason, error: Exception, words: str) -> None:
+    def _fail(self, attempt: ShownAttempt, reason: FailureReason, error: Exception, message: str) -> None:
         """Settle an attempt that was killed because of a limit of its job."""
-        failure = describe_exception(error, self._shared.settings.limits.traceback, message=words)
+        failure = describe_exception(error, self._shared.settings.limits.traceback, message=message)
         attempts = self._shared.attempts
         decision = self._retry_of(attempt, error)
         if isinstance(decision, RetryAt):
@@ -173,14 +173,14 @@ class Outcomes:
         )
 
     def _lose(self, attempt: ShownAttempt, death: Death) -> None:
-        told = {
+        fields = {
             "worker": self._shared.worker,
             "signal": death.signal_name,
             "exit_code": death.exit_code,
             "max_rss": death.max_rss,
             **({"oom_killed": True} if death.oom_killed else {}),
         }
-        follows = self._shared.attempts.lose(attempt.run_id, attempt.token, told)
+        follows = self._shared.attempts.lose(attempt.run_id, attempt.token, fields)
         log.error(
             "run %s of %s: its process %s died (%s), the run is %s",
             attempt.run_id,
@@ -202,7 +202,7 @@ class Outcomes:
                     self._send_event(event[0], attempt.run_id, event[1])
 
 
-def event_of(run: Run, error: BaseException) -> tuple[str, Words] | None:
+def event_of(run: Run, error: BaseException) -> tuple[str, JsonObject] | None:
     """Return the event (name and fields) for a run whose attempt ended with ``error``."""
     if run.state is State.REVOKED:
         terminated = run.reason == "terminated"
@@ -211,6 +211,6 @@ def event_of(run: Run, error: BaseException) -> tuple[str, Words] | None:
             "signum": int(signal.SIGTERM) if terminated else None,
             "expired": False,
         }
-    told = {"exception": repr(error), "traceback": None}
+    fields = {"exception": repr(error), "traceback": None}
     names = {State.RETRY: "task-retried", State.FAILURE: "task-failed"}
-    return (names[run.state], told) if run.state in names else None
+    return (names[run.state], fields) if run.state in names else None

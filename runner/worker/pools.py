@@ -6,7 +6,7 @@ from celery import signals
 from celery.concurrency.base import BasePool
 from celery.utils.log import get_logger
 
-from runner.app.celery_types import Words
+from runner.app.celery_types import JsonObject
 from runner.attempt.limits import Limits
 from runner.attempt.taker_process import Inherited
 from runner.errors import InvalidSettings
@@ -60,12 +60,12 @@ class TakerPool(BasePool):
         """Return the number of takers."""
         return self.takers.count
 
-    def _get_info(self) -> Words:
+    def _get_info(self) -> JsonObject:
         pids = sorted(self.takers.pids.values())
         return {**super()._get_info(), "max-concurrency": self.takers.count, "processes": pids}
 
 
-def limits_of(options: Words, recycle: Recycle) -> Limits:
+def limits_of(options: JsonObject, recycle: Recycle) -> Limits:
     """Return the limits from the options of Celery's worker, or else from the project."""
     kilobytes = options.get("max_memory_per_child")
     return Limits(

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from celery.app.utils import HIDDEN_SETTINGS
 from celery.worker.control import Panel as Commands
 
-from runner.app.celery_types import Words
+from runner.app.celery_types import JsonObject
 from runner.app.commands import LOOKING, refusal
 from runner.errors import RunnerError
 from runner.ledger.inbox import INBOX
@@ -47,9 +47,9 @@ def set_commands(mode: str) -> None:
             Commands.data[name] = _refuse(name)
 
 
-def _refuse(name: str, words: str = "") -> Callable[..., Words]:
-    def refuse(_panel: object, **_: object) -> Words:
-        return {"error": words or refusal(name)}
+def _refuse(name: str, message: str = "") -> Callable[..., JsonObject]:
+    def refuse(_panel: object, **_: object) -> JsonObject:
+        return {"error": message or refusal(name)}
 
     return refuse
 
@@ -57,16 +57,16 @@ def _refuse(name: str, words: str = "") -> Callable[..., Words]:
 class _PlainCommands(dict[str, Command]):
     """Commands by name; any other name gets a command that refuses."""
 
-    def __missing__(self, name: str) -> Callable[..., Words]:
-        words = f"{str(name)[:100]} is refused to a plain Celery client, use the generated app: celery -A runner"
-        return _refuse(name, words)
+    def __missing__(self, name: str) -> Callable[..., JsonObject]:
+        message = f"{str(name)[:100]} is refused to a plain Celery client, use the generated app: celery -A runner"
+        return _refuse(name, message)
 
 
 def _nothing(_panel: object, **_: object) -> list[object]:
     return []
 
 
-def _conf(panel: Panel, **_: object) -> Words:
+def _conf(panel: Panel, **_: object) -> JsonObject:
     """Return the settings that differ from Celery's defaults and are text or numbers, without passwords."""
     found: Mapping[str, object] = panel.app.conf.table(with_defaults=False, censored=False)
     told = {
@@ -83,7 +83,7 @@ def _revoke(
     terminate: object = False,
     signal: str | int | None = None,
     **_: object,
-) -> Words:
+) -> JsonObject:
     """Revoke runs in the ledger. Every worker gets the command, but only the first one changes anything."""
     ids = [task_id] if isinstance(task_id, str) else list(task_id)
     if len(ids) > MOST_REVOKED or not all(isinstance(each, str) for each in ids):
@@ -97,11 +97,13 @@ def _revoke(
     return {"ok": f"revoked: {', '.join(ids)}"}
 
 
-def _terminate(panel: Panel, signal: str | int | None = None, task_id: str | Iterable[str] = (), **_: object) -> Words:
+def _terminate(
+    panel: Panel, signal: str | int | None = None, task_id: str | Iterable[str] = (), **_: object
+) -> JsonObject:
     return _revoke(panel, task_id, terminate=True, signal=signal)
 
 
-def _add_consumer(panel: Panel, queue: object = None, **options: object) -> Words:
+def _add_consumer(panel: Panel, queue: object = None, **options: object) -> JsonObject:
     """Consume another queue."""
     if not isinstance(queue, str) or not re.fullmatch(str(QUEUE_NAME.pattern), queue):
         return {"error": f"{str(queue)[:100]!r} is not a valid queue name, {QUEUE_NAME.advice}"}
@@ -111,7 +113,7 @@ def _add_consumer(panel: Panel, queue: object = None, **options: object) -> Word
     return {"ok": f"takes runs from {queue}"}
 
 
-def _cancel_consumer(panel: Panel, queue: object = None, **_: object) -> Words:
+def _cancel_consumer(panel: Panel, queue: object = None, **_: object) -> JsonObject:
     """Stop consuming a queue; active runs go on."""
     consumed = state_of(panel.consumer).queues
     if queue not in consumed:
@@ -120,24 +122,24 @@ def _cancel_consumer(panel: Panel, queue: object = None, **_: object) -> Words:
     return {"ok": f"takes no more runs from {queue}"}
 
 
-def _active_queues(panel: Panel, **_: object) -> list[Words]:
+def _active_queues(panel: Panel, **_: object) -> list[JsonObject]:
     """Return the consumed queues, including that of plain clients."""
     queues = panel.app.amqp.queues
     taken = dict.fromkeys((*state_of(panel.consumer).queues, INBOX))
     return [queues[name].as_dict(recurse=True) for name in taken]
 
 
-def _shutdown(_panel: object, **_: object) -> Words:
+def _shutdown(_panel: object, **_: object) -> JsonObject:
     """Stop like after SIGTERM: active runs have their grace period."""
     os.kill(os.getpid(), signal.SIGTERM)
     return {"ok": "stopping"}
 
 
-def _no_rate_limit(_panel: object, **_: object) -> Words:
+def _no_rate_limit(_panel: object, **_: object) -> JsonObject:
     return {"error": "rate_limit is not supported: rate in jobs.d limits how many runs start, over all workers"}
 
 
-def _no_time_limit(_panel: object, **_: object) -> Words:
+def _no_time_limit(_panel: object, **_: object) -> JsonObject:
     return {"error": "time_limit is not supported: set timeout and soft_timeout in jobs.d, which workers follow"}
 
 

@@ -6,7 +6,7 @@ import contextlib
 import threading
 from dataclasses import dataclass, field
 
-from runner.app.celery_types import Words
+from runner.app.celery_types import JsonObject
 from runner.attempt.inherited import Generators
 from runner.attempt.state import Known, SharedState
 from runner.delivery.inbox_watch import InboxWatch
@@ -68,7 +68,7 @@ class WorkerState:
         """Return the queues that takers consume, including that of plain clients if a job uses it."""
         return sorted({*self.queues, INBOX})
 
-    def hand_over(self, changes: Words) -> None:
+    def hand_over(self, changes: JsonObject) -> None:
         """Pass changes of this worker's jobs to the current and future takers."""
         if isinstance(self.takers, ProcessTakers):
             self.takers.reload(changes)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from celery.utils.log import get_logger
 
-from runner.app.celery_types import Words
+from runner.app.celery_types import JsonObject
 from runner.attempt.slot import NOTHING, TakerState
 from runner.process.group import kill_group
 from runner.worker.dead_takers import DeadTakers
@@ -36,7 +36,7 @@ class Succession:
         takers: ProcessTakers,
         dead: DeadTakers,
         leaves: Callable[[], bool],
-        obey: Callable[[int, Words], None],
+        obey: Callable[[int, JsonObject], None],
     ) -> None:
         self._takers = takers
         self._board = takers.board
@@ -56,22 +56,22 @@ class Succession:
 
     def hear_template(self) -> None:
         """Handle messages of the template."""
-        for told in self._takers.template.hear():
-            if isinstance(told, Born):
-                self._takers.born(told.index, told.pid)
-            elif isinstance(told, Death):
-                self._bury(told)
-            elif isinstance(told, Failed):
-                self._takers.forget(told.index)
-                self._missing[told.index] = time.monotonic() + MAKE_PAUSE
+        for event in self._takers.template.hear():
+            if isinstance(event, Born):
+                self._takers.born(event.index, event.pid)
+            elif isinstance(event, Death):
+                self._bury(event)
+            elif isinstance(event, Failed):
+                self._takers.forget(event.index)
+                self._missing[event.index] = time.monotonic() + MAKE_PAUSE
             else:
                 self._replace_template()
 
     def _bury(self, death: Death) -> None:
         """Settle the attempt of a dead taker, and replace the taker."""
         takers, slot = self._takers, self._board.slot(death.index)
-        for words in takers.hear(death.index):
-            self._obey(death.index, words)
+        for message in takers.hear(death.index):
+            self._obey(death.index, message)
         shown = slot.read()
         if not shown.held:
             self._dead.forget_idle(death.pid)

@@ -22,7 +22,7 @@ from celery.utils.log import get_logger
 from celery.worker import state as celery_state
 
 from runner._version import __version__
-from runner.app.celery_types import Words
+from runner.app.celery_types import JsonObject
 from runner.attempt.slot import LOOK_SECONDS
 from runner.errors import RunnerError
 from runner.hooks.fire import MOST_HOOKS, fire_hooks
@@ -80,7 +80,7 @@ class Supervision(threading.Thread):
         self.waiting = 0
         """The number of runs that wait for a taker, for Celery's autoscaler."""
         self._autoscales = autoscaler_of(consumer) is not None
-        self._events: deque[tuple[str, str, Words]] = deque()
+        self._events: deque[tuple[str, str, JsonObject]] = deque()
         self._renew_at = self._beat_at = self._look_at = 0.0
         self._ended = False
         self._orphans = Orphans() if adopts_orphans() else None
@@ -118,7 +118,7 @@ class Supervision(threading.Thread):
         self._beat_at = 0.0
         self.wake()
 
-    def send_event(self, kind: str, run_id: str, fields: Words) -> None:
+    def send_event(self, kind: str, run_id: str, fields: JsonObject) -> None:
         """Let the main loop send a Celery event."""
         # The main loop runs its callbacks in any order.
         self._events.append((kind, run_id, fields))
@@ -222,24 +222,24 @@ class Supervision(threading.Thread):
             if self._succession is not None:
                 self._succession.hear_template()
             return
-        for words in self._takers.hear(index):
-            self._obey(index, words)
+        for message in self._takers.hear(index):
+            self._obey(index, message)
 
-    def _obey(self, index: int, words: Words) -> None:
-        if "idle" in words:
+    def _obey(self, index: int, message: JsonObject) -> None:
+        if "idle" in message:
             self._takers.on_idle(index)
-        elif "ready" in words:
+        elif "ready" in message:
             self._takers.on_ready(index)
-        elif "soon" in words:
+        elif "soon" in message:
             self._endings.memory.expect()
-        elif "beat" in words:
+        elif "beat" in message:
             self._beat_at = 0.0
-        elif "counts" in words:
-            _count(words["counts"])
-        elif "event" in words:
-            self.send_event(words["event"], words["uuid"], words["fields"])
-        elif "look" in words:
-            self._takers.answer(index, looked=self._state.files.look_for(*words["look"]))
+        elif "counts" in message:
+            _count(message["counts"])
+        elif "event" in message:
+            self.send_event(message["event"], message["uuid"], message["fields"])
+        elif "look" in message:
+            self._takers.answer(index, looked=self._state.files.look_for(*message["look"]))
 
     # -- Redis
 

@@ -16,7 +16,7 @@ from typing import NamedTuple, NoReturn
 from celery import signals
 from celery.utils.log import get_logger
 
-from runner.app.celery_types import Words
+from runner.app.celery_types import JsonObject
 from runner.attempt.channel import Channel, ParentGone
 from runner.attempt.limits import Limits
 from runner.attempt.slot import NOTHING, Slot, TakerState
@@ -28,7 +28,7 @@ from runner.ledger.scripts import read_all
 from runner.process.group import guard, release
 from runner.worker.board import MOST_TAKERS, Board
 from runner.worker.celery_types import Hub
-from runner.worker.jobs_told import take_over
+from runner.worker.job_changes import take_over
 from runner.worker.template import Template
 
 log = get_logger(__name__)
@@ -186,16 +186,16 @@ class Takers:
         while self.wake():
             pass
 
-    def answer(self, index: int, **words: object) -> None:
+    def answer(self, index: int, **message: object) -> None:
         """Answer a taker."""
-        self._tell(index, **words)
+        self._tell(index, **message)
 
-    def _tell(self, index: int, **words: object) -> None:
+    def _tell(self, index: int, **message: object) -> None:
         channel = self.channels.get(index)
         if channel is not None:
-            channel.tell(**words)
+            channel.tell(**message)
 
-    def hear(self, index: int) -> list[Words]:
+    def hear(self, index: int) -> list[JsonObject]:
         """Return the messages of a taker; an empty list if it is gone."""
         channel = self.channels.get(index)
         if channel is None:
@@ -277,7 +277,7 @@ class ProcessTakers(Takers):
         """
         self.template.start()
 
-    def reload(self, changed: Words) -> None:
+    def reload(self, changed: JsonObject) -> None:
         """Pass changed jobs to the template, for takers that are forked from now on."""
         with contextlib.suppress(OSError):
             # If the template is gone, the next one is forked from this process, which has all changes.
@@ -329,7 +329,7 @@ class ProcessTakers(Takers):
         place = Place(self.board.head, self.board.writer(index), Channel(end))
         be_taker(self._shared, place, self._limits, self._inherited)
 
-    def _take_over(self, jobs: Words) -> None:
+    def _take_over(self, jobs: JsonObject) -> None:
         take_over(self._shared, jobs)
 
 

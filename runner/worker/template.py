@@ -23,7 +23,7 @@ from celery import platforms
 from celery.utils.log import get_logger
 
 from runner._dataclass import dataclass
-from runner.app.celery_types import Words
+from runner.app.celery_types import JsonObject
 
 log = get_logger(__name__)
 
@@ -67,8 +67,8 @@ class Death:
         name = self.signal_name
         if name is None:
             return f"exit code {self.exit_code}"
-        words = f"signal {os.WTERMSIG(self.status)}, {name}"
-        return f"{words}, sent by the kernel's OOM killer" if self.oom_killed else words
+        message = f"signal {os.WTERMSIG(self.status)}, {name}"
+        return f"{message}, sent by the kernel's OOM killer" if self.oom_killed else message
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +91,12 @@ class Gone:
     """The template has ended."""
 
 
-def _read(words: Words) -> Born | Death | Failed:
-    if "born" in words:
-        return Born(*words["born"])
-    if "failed" in words:
-        return Failed(words["failed"])
-    return Death(*words["dead"])
+def _read(message: JsonObject) -> Born | Death | Failed:
+    if "born" in message:
+        return Born(*message["born"])
+    if "failed" in message:
+        return Failed(message["failed"])
+    return Death(*message["dead"])
 
 
 Fork = Callable[[int, socket.socket], NoReturn]
@@ -111,7 +111,7 @@ class Template:
         take_over: applies changed jobs in the template.
     """
 
-    def __init__(self, be_taker: Fork, take_over: Callable[[Words], None]) -> None:
+    def __init__(self, be_taker: Fork, take_over: Callable[[JsonObject], None]) -> None:
         self._be_taker, self._take_over = be_taker, take_over
         self._end: socket.socket | None = None
         self._rest = b""
@@ -172,7 +172,7 @@ class Template:
                 raise BrokenPipeError("there is no template")
             socket.send_fds(self._end, [json.dumps({"fork": index}).encode() + b"\n"], [channel.fileno()])
 
-    def reload(self, jobs: Words) -> None:
+    def reload(self, jobs: JsonObject) -> None:
         """Pass changed jobs to the template.
 
         Raises:
@@ -213,7 +213,9 @@ class Template:
 class _Loop:
     """The template itself."""
 
-    def __init__(self, end: socket.socket, parent: int, be_taker: Fork, take_over: Callable[[Words], None]) -> None:
+    def __init__(
+        self, end: socket.socket, parent: int, be_taker: Fork, take_over: Callable[[JsonObject], None]
+    ) -> None:
         self._end, self._parent = end, parent
         self._be_taker, self._take_over = be_taker, take_over
         self._rest = b""
@@ -262,11 +264,11 @@ class _Loop:
             return False
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
-            words = json.loads(line)
-            if "jobs" in words:
-                self._take_over(words["jobs"])
+            message = json.loads(line)
+            if "jobs" in message:
+                self._take_over(message["jobs"])
             else:
-                self._fork(words["fork"])
+                self._fork(message["fork"])
         return True
 
     def _fork(self, index: int) -> None:
@@ -316,6 +318,6 @@ class _Loop:
             if pid in self._places:
                 self._tell(dead=[self._places.pop(pid), pid, status, usage.ru_maxrss * scale])
 
-    def _tell(self, **words: object) -> None:
+    def _tell(self, **message: object) -> None:
         with contextlib.suppress(OSError):
-            self._end.sendall(json.dumps(words).encode() + b"\n")
+            self._end.sendall(json.dumps(message).encode() + b"\n")

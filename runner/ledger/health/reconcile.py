@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 
 from runner.ledger.beat import sweep
 from runner.ledger.fleet import consumed_queues
+from runner.ledger.health.fault_types import KINDS, Tally, finding_of
 from runner.ledger.health.finding import Finding
-from runner.ledger.health.kinds import KINDS, Tally, finding_of
 from runner.ledger.keys import meta_key
 from runner.ledger.message import write_message
 from runner.ledger.reach import reaching

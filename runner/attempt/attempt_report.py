@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple, Self
 
-LONGEST_WORDS = 1024
+LONGEST_TEXT = 1024
 """The maximum length of a result or an exception in the parent's log and events (characters)."""
 
 
@@ -26,11 +26,11 @@ class End(IntEnum):
     """Its outcome could not be written, so it counts as lost."""
 
 
-class Told(NamedTuple):
-    """One attempt. ``words`` is the result or the exception as ``repr`` shows it."""
+class AttemptReport(NamedTuple):
+    """One attempt. ``text`` is the result or the exception as ``repr`` shows it."""
 
     end: End
-    words: str = ""
+    text: str = ""
     traceback: str | None = None
     seconds: float | None = None
     advances: bool = False

@@ -23,7 +23,7 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class FaultType:
     """A type of fault. ``found``: the text if there are some; ``none``: the text if there are none."""
 
     name: str
@@ -35,70 +35,70 @@ class Kind:
 
 
 KINDS = (
-    Kind(
+    FaultType(
         "runs-without-message",
         Level.PROBLEM,
         "{runs} nothing will ever start: no queue has a message of it",
         "write the message again",
         "every run that waits has its message",
     ),
-    Kind(
+    FaultType(
         "runs-without-claim",
         Level.PROBLEM,
         "{runs} STARTED, and no worker holds it",
         "count a lost attempt and redeliver it",
         "every run that is STARTED is held by a worker",
     ),
-    Kind(
+    FaultType(
         "duplicate-messages",
         Level.WARNING,
         "{runs} with more than one message",
         "keep one of them",
         "no run has more than one message",
     ),
-    Kind(
+    FaultType(
         "dead-leases",
         Level.PROBLEM,
         "{claims} held by workers that are gone, which nobody gave back",
         "give them back",
         "no claim outlived its lease",
     ),
-    Kind(
+    FaultType(
         "claims",
         Level.PROBLEM,
         "{claims} that no sweep would find: without lease, unreadable, or a lease without claim",
         "give each a lease, remove what holds nothing",
         "claims and leases fit together",
     ),
-    Kind(
+    FaultType(
         "records",
         Level.PROBLEM,
         "{records} damaged: something else than the runner wrote into them",
         "remove them",
         "every record can be read",
     ),
-    Kind(
+    FaultType(
         "indexes",
         Level.PROBLEM,
         "{entries} of an index are missing: those runs are not listed, swept or pruned",
         "add them",
         "every record is in its indexes",
     ),
-    Kind(
+    FaultType(
         "strays",
         Level.WARNING,
         "{entries} of an index without a run, or with one in another state",
         "remove them",
         "every entry of an index has its run",
     ),
-    Kind(
+    FaultType(
         "slots",
         Level.PROBLEM,
         "{runs} with a slot or pass that they have no right to, or waiting for one, or for a job, without need",
         "free those, start these",
         "every slot belongs to a run",
     ),
-    Kind(
+    FaultType(
         "undecided",
         Level.WARNING,
         "{runs} could not be judged: their queue is long and moves fast",
@@ -107,14 +107,14 @@ KINDS = (
         repairable=False,
     ),
     # The following are not faults: workers remove them in time.
-    Kind(
+    FaultType(
         "leftover-messages",
         Level.OK,
         "{messages} of runs that ended or were forgotten, which a worker drops when it comes to them",
         "remove them now",
         "no messages of runs that ended",
     ),
-    Kind(
+    FaultType(
         "queue-names",
         Level.OK,
         "{names} of empty queues that no worker takes from",
@@ -126,7 +126,7 @@ KINDS = (
 _NOUNS = {"run": "runs", "claim": "claims", "record": "records", "message": "messages", "name": "names"}
 
 
-def finding_of(kind: Kind, tally: Tally) -> Finding:
+def finding_of(kind: FaultType, tally: Tally) -> Finding:
     """Return the finding for a tally."""
     if not tally.count:
         return Finding(name=kind.name, level=Level.OK, what=kind.none)

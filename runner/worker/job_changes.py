@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from runner.app.celery_types import Words
+from runner.app.celery_types import JsonObject
 from runner.app.factory import RunnerApp
 from runner.attempt.state import Known, SharedState
 from runner.catalog.catalog import Catalog
@@ -12,7 +12,7 @@ from runner.catalog.jobs_file import Entry, build
 from runner.catalog.steps import step_specs
 
 
-def changes(app: RunnerApp, catalog: Catalog, names: Iterable[str], removed: Iterable[str]) -> Words:
+def changes(app: RunnerApp, catalog: Catalog, names: Iterable[str], removed: Iterable[str]) -> JsonObject:
     """Return the changes of a worker's jobs."""
     # The job of a step is built from its flow's entry, which changes with any of its steps.
     declared = (name for name in names if "/" not in name)
@@ -25,7 +25,7 @@ def changes(app: RunnerApp, catalog: Catalog, names: Iterable[str], removed: Ite
     }
 
 
-def take_over(shared: SharedState, changed: Words) -> None:
+def take_over(shared: SharedState, changed: JsonObject) -> None:
     """Apply the message of :func:`changes`, without importing code of jobs."""
     app = shared.app
     for entry, file in changed["jobs"]:
