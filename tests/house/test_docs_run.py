@@ -36,7 +36,7 @@ FENCE = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SHOWN = re.compile(r"^```(console|sh|yaml|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 COLUMNS = 100
-"""Of a terminal whose output the README shows."""
+"""Of a terminal whose output the README and two tutorials show."""
 
 ALIKE = [
     (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "ID"),
@@ -207,10 +207,8 @@ class Reader:
 
     def run(self, line: str) -> subprocess.CompletedProcess[str]:
         """Run one command, and return its exit code and what it printed, stderr included."""
-        # What a command sets, such as id=$(…), and where it goes, holds for the next one.
-        script = f'{line}\nstatus=$?\nenv > "{self.folder}/env"; pwd > "{self.folder}/pwd"; exit $status'
         done = subprocess.run(
-            ["/bin/sh", "-a", "-c", script],
+            self._command(line),
             cwd=self.cwd,
             env=clean_environment(self.variables),
             stdout=subprocess.PIPE,
@@ -219,17 +217,26 @@ class Reader:
             timeout=90,
             check=False,
         )
+        self._remember()
+        return done
+
+    def _command(self, line: str) -> list[str]:
+        # What a command sets, such as id=$(…), and where it goes, holds for the next one.
+        script = f'{line}\nstatus=$?\nenv > "{self.folder}/env"; pwd > "{self.folder}/pwd"; exit $status'
+        return ["/bin/sh", "-a", "-c", script]
+
+    def _remember(self) -> None:
         self.cwd = Path((self.folder / "pwd").read_text().strip())
         if found := re.search(r"^id=(.*)$", (self.folder / "env").read_text(), re.MULTILINE):
             self.variables["id"] = found[1]
-        return done
 
     def run_on_terminal(self, line: str) -> str:
         """Run one command on a terminal, and return its output; long messages are not broken into lines."""
-        command = ["/bin/sh", "-c", line]
-        with Terminal(command, cwd=self.cwd, width=COLUMNS, both=True, env=self.variables) as terminal:
+        with Terminal(self._command(line), cwd=self.cwd, width=COLUMNS, both=True, env=self.variables) as terminal:
             terminal.end(deadline=90.0)
-            return "".join(f"{shown}\n" for shown in screen(terminal.raw, 1000)).rstrip("\n") + "\n"
+        self._remember()
+        shown = "\n".join(screen(terminal.raw, 1000)).rstrip("\n")
+        return f"{shown}\n" if shown else ""
 
     def show(self, text: str) -> None:
         """Run the commands of a ``console`` block, and compare what they print with what the block shows."""
@@ -397,6 +404,7 @@ def test_the_tour_shows_what_is_printed(make_embedded_project: Callable[..., Pro
     for folder in ("jobs.d", "examples", "docs"):
         shutil.copytree(ROOT / folder, project.path / folder, dirs_exist_ok=True)
     reader = Reader(project, tmp_path, "")
+    reader.terminal = True
     del reader.variables["RUNNER_PROJECT"]
     try:
         assert follow(reader, TOUR) > 8
@@ -433,6 +441,7 @@ def test_the_first_project_shows_what_is_printed(make_embedded_project: Callable
 
 def test_the_first_flow_shows_what_is_printed(make_embedded_project: Callable[..., Project], tmp_path: Path) -> None:
     reader = Reader(make_embedded_project(), tmp_path, "")
+    reader.terminal = True
     del reader.variables["RUNNER_PROJECT"]
     reader.cwd = tmp_path / "mine"
     reader.cwd.mkdir()
