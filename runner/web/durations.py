@@ -8,8 +8,9 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from runner._dataclass import dataclass
+from runner.actions.stats import percentile
 from runner.model.run import Run, to_datetime
-from runner.model.run_time import first_start
+from runner.model.run_time import first_start, total_seconds
 from runner.web.attempts import seconds_until
 from runner.web.axis import Tick, duration_text, duration_ticks
 from runner.web.moments import span
@@ -77,6 +78,16 @@ def duration_chart(runs: Sequence[Run], now: int, zone: ZoneInfo) -> DurationCha
         _dates([run for run, _ in timed], width, zone),
         None if median is None else round(100 * median / top, 2),
     )
+
+
+def usual_durations(runs: Sequence[Run]) -> tuple[float, float] | None:
+    """Return the median and the 95th percentile of finished runs in seconds; None if none has both started and ended.
+
+    As on all pages, a run takes from its first start to its end. ``runner stats`` counts last attempts.
+    """
+    taken = [seconds for run in runs if (seconds := total_seconds(run)) is not None]
+    median, high = percentile(taken, 0.5), percentile(taken, 0.95)
+    return None if median is None or high is None else (median, high)
 
 
 def _dates(runs: Sequence[Run], width: float, zone: ZoneInfo) -> list[Tick]:

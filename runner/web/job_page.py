@@ -22,7 +22,7 @@ from runner.model.pause import paused
 from runner.model.run_query import RunQuery
 from runner.model.submit_options import SubmitOptions
 from runner.web.asked import fields_of
-from runner.web.durations import duration_chart
+from runner.web.durations import duration_chart, usual_durations
 from runner.web.flows import declared_graph
 from runner.web.home import overdue_jobs
 from runner.web.jobs import Field, form_of, job_source, job_yaml
@@ -124,6 +124,7 @@ def job_page(
         history=history[:LISTED],
         chart=duration_chart(history, _now(), ZoneInfo(state.settings.timezone)),
         stats=figures,
+        usual=usual_durations(history),
         step_stats=figures.steps if len(figures.steps) <= MOST_ROWS else (),
         due=due,
         times=schedule_phrase(job.schedule, state.settings.timezone) if job.schedule else None,

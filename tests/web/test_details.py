@@ -16,7 +16,7 @@ from runner.model.schedule import Schedule
 from runner.web.attempts import seconds_until, timeline
 from runner.web.axis import duration_text, duration_ticks
 from runner.web.calendar import Calendar
-from runner.web.durations import duration_chart
+from runner.web.durations import duration_chart, usual_durations
 from runner.web.log_view import MOST_BYTES, MOST_LINES, LogView, log_view, numbered, read_line_name
 from runner.web.values import LONGEST, MOST_ROWS, table_of
 from tests.support.catalogs import catalog_of
@@ -226,6 +226,10 @@ def test_a_chart_of_durations_has_a_bar_for_each_run_and_dates() -> None:
     assert [tick.text for tick in chart.dates] == [f"Nov {day}" for day in range(1, 9)]
     assert chart.levels[-1].text == "40 s"
     assert chart.median == pytest.approx(100 * 21 / 40)
+    assert usual_durations(runs) == (20, 38)
+    retried = run_of(attempts=2, past_attempts=[past(1, 0, 1)], started_at=at(8), finished_at=at(10))
+    assert usual_durations([retried, run_of(State.PENDING)]) == (10, 10)
+    assert usual_durations([run_of(State.PENDING)]) is None
     one = duration_chart([run(1, 1, 0.0)], 0, UTC_ZONE)
     assert one is not None
     assert ([tick.text for tick in one.dates], one.median) == (["12:00"], None)
