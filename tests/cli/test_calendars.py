@@ -136,7 +136,7 @@ def test_a_wrong_declaration(ruled: Project) -> None:
         "country": "'holidays:de-by' is not a calendar, write holidays:DE-BY",
         "none": "is empty, write a list of dates",
         "date": "'2026-13-01' is not a date",
-        "number": "expected a list of dates or a text, got a whole number",
+        "number": "expected a list of dates or text, got a whole number",
         "a b": "as a name, 'a b' is not valid",
     }
     ruled.write(

@@ -63,5 +63,5 @@ def test_a_job_with_steps(make_project: Callable[..., Project]) -> None:
     refused = project.cli("submit", "flow/load").check(2)
     assert refused.stderr.startswith("error: flow/load is a step, which runs within its flow alone\nhint: run: runner ")
     assert refused.stderr.endswith(" submit flow\n")
-    assert "is an approval, not a job of its own" in project.cli("submit", "flow/ask").check(2).stderr
+    assert "is an approval, not a task" in project.cli("submit", "flow/ask").check(2).stderr
     assert "Did you mean flow/load?" in project.cli("submit", "flow/laod").check(2).stderr

@@ -109,6 +109,6 @@ def test_a_line_for_each_job_cannot_give_params(project: Project) -> None:
 def test_a_scheduled_job_whose_params_nobody_gives_is_refused(project: Project) -> None:
     project.write({"jobs.d/jobs.yaml": JOBS.replace('{day: "${run.slot.date - 1d}", at', "{at")})
     told = project.cli("validate").check(2).stdout
-    assert "jobs.second.schedule: the job requires day, which the schedule does not give" in told
+    assert "jobs.second.schedule: the job requires day, which the schedule does not set" in told
     project.cli("tick").check()
     assert project.cli("upcoming", "--job", "two", "-n", "1", "--json").check().json
