@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- Releases claims whose messages are done with. No run changes its state here: the claim of an attempt that is under
--- way stays, and runs out, or nothing would ever end its run.
+-- Releases the claims of messages that are finished. No run changes its state: the claim of an active attempt stays
+-- until its lease expires, because nothing else would end that run.
 --
 -- ARGV: tokens
 --

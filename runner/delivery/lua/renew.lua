@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
--- Renews the leases a worker holds, by this server's clock. A lease that was taken away stays away.
+-- Renews the leases of a worker, by the clock of the server. A lease that was taken from the worker is not restored.
 --
 -- ARGV: lease in ms, tokens
--- Returns the tokens that are no longer held
+-- Returns the tokens that the worker no longer holds
 --
 -- Uses: clock, keys.
 

@@ -1,21 +1,22 @@
 #!lua
--- Makes step runs of one step of a flow, if nobody has advanced the flow since it was read.
+-- Creates runs of one step of a flow, unless the flow was advanced since it was read.
 --
 -- nothing -> PENDING for each, and on to REVOKED (skipped, upstream_failed, cancelled), FAILURE (invalid_params,
--- unknown_job), or STARTED and SUCCESS (a result is reused). Their ids follow from flow, step, and item, and their records,
--- places, bits, and messages are one step with the flow's version, so each is made once.
+-- unknown_job), or STARTED and SUCCESS (a result is reused). Their ids are derived from flow, step, and item. One step
+-- writes their records, index entries, bits, and messages together with the flow's version, so each run is created
+-- once.
 --
--- Keys: NS:run:ID, NS:flow:ID, NS:flow-runs:ID, NS:flow-states:ID:STATE (see shared/flows.lua), and what shared/making.lua
--- names.
+-- Keys: NS:run:ID, NS:flow:ID, NS:flow-runs:ID, NS:flow-states:ID:STATE (see shared/flows.lua), and the keys in
+-- shared/making.lua.
 --
--- ARGV: flow, its version as it was read, step, 'admit' | 'skip', how many runs the step is to have, '1' if it has items,
---       job, ms until they expire ('' for never), how many arguments follow that are common fields of the records (name,
---       value, …), how many then name the fields of each run, those two lists; then for each run: id, 'run' | 'revoke' |
---       'pass' | 'refuse' | 'reuse', a detail, message, the values of its fields. 'pass' revokes as well, and nothing runs
---       anew for it. Detail: the reason, of 'reuse' the run whose result is taken. Message: '' if the run waits for a
---       person, of 'refuse' the result in Celery's format
--- Returns {'done', and what read_flow.lua gives but the record}, {'stale'}, {'over'}: it has ended, {'paused'}, or
--- {'stopping'}: it is to end, and nothing more is admitted
+-- ARGV: flow, its version at the time of reading, step, 'admit' | 'skip', number of runs that the step will have, '1'
+--       if it has items, job, ms until they expire ('' for never), number of the following arguments that are common
+--       fields of the records (name, value, …), number of those after them that are field names of each run, those two
+--       lists; then for each run: id, 'run' | 'revoke' | 'pass' | 'refuse' | 'reuse', a detail, message, the values of
+--       its fields. 'pass' revokes too, and nothing starts again because of it. Detail: the reason; for 'reuse', the
+--       run with the result. Message: '' if the run waits for an approval; for 'refuse', the result in Celery's format
+-- Returns {'done', and the answer of read_flow.lua without the record}, {'stale'}, {'over'}: the flow has ended,
+-- {'paused'}, or {'stopping'}: the flow is about to end and admits no more runs
 --
 -- Uses: clock, keys, records, transitions, queues, making, endings, pauses, revoking, flows, stages.
 
@@ -44,12 +45,12 @@ end
 local number = (#ARGV + 1 - runs_at) / (4 + own)
 
 local first, made = whole(held[2]), whole(held[3]) or 0
--- It may come to have fewer than was said, and never more.
+-- The step may end up with fewer runs than announced, but never with more.
 if first and (whole(held[4]) or 0) < items or made + number > items then return { 'stale' } end
 if not first then
   first = redis.call('LLEN', list)
   if first + items > MOST_STEP_RUNS then return { 'stale' } end
-  -- Its ordinals are its own, whatever else is made before its last run.
+  -- Reserve the ordinals of the step, because other runs may be created before its last one.
   local empty = {}
   for i = 1, math.min(items, 1000) do empty[i] = '' end
   for at = 0, items - 1, 1000 do redis.call('RPUSH', list, unpack(empty, 1, math.min(1000, items - at))) end
@@ -59,16 +60,16 @@ redis.call('HSET', key, 'first:' .. step, first, 'items:' .. step, items, 'made:
 if items == 0 then redis.call('HSET', key, 'started:' .. step, AT, 'ended:' .. step, AT) end
 
 local fresh = false
--- Where none of the runs may have to wait, their messages go into the queue together.
+-- If none of the runs may have to wait, their messages go into the queue together.
 local together, messages = not (common.policy or common.rate or common.requires or common.at_once or pause_of(common)), {}
 local asked, inherits = { key = '', digest = '', expires = tonumber(ARGV[8]) }, { __index = common }
 
--- Takes the result of another run; returns whether that could be done.
+-- Reuses the result of another run; returns whether that was possible.
 local function reuse(run, from)
   if redis.pcall('HGET', run_key(from), 'state') ~= 'SUCCESS' then return false end
   if redis.pcall('COPY', meta_key(from), meta_key(run.id)) ~= 1 then return false end
   enter(run, 'STARTED')
-  -- Nothing was done: no hook, no new success of its job, no end of its failures in a row.
+  -- No work was done, so this fires no hook, is not a new success of its job, and does not end its failures in a row.
   run.reused = true
   finish(run, 'SUCCESS')
   return true
@@ -93,7 +94,7 @@ local function begin(run, how, detail, message)
   end
 end
 
--- A run that is there already has the state that it has. It was not made by a flow if it is none of this step.
+-- A run that already exists keeps its state. It was not created by this flow unless it belongs to this step.
 local function find_again(run)
   local other = load_run(run.id)
   local ours = other and other.flow == id and other.step == step
@@ -103,7 +104,7 @@ local function find_again(run)
   wake_flow(id)
 end
 
--- Before the first of them can end.
+-- Set the bits before the first run can end.
 for i = 0, number - 1 do
   redis.call('SETBIT', flow_states_key(id, 'PENDING'), first + made + i, 1)
   redis.call('LSET', list, first + made + i, ARGV[runs_at + i * (4 + own)])

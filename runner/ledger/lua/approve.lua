@@ -1,12 +1,12 @@
--- Ends a step of a flow that waits for a person.
+-- Ends an approval step of a flow.
 --
--- PENDING -> STARTED -> SUCCESS if it is approved, PENDING -> REVOKED (rejected) if not. Of several answers the first one
+-- PENDING -> STARTED -> SUCCESS for an approval, PENDING -> REVOKED (rejected) for a rejection. The first answer
 -- counts.
 --
--- Keys: NS:run:ID, its result, NS:audit-approvals, and what shared/endings.lua names.
+-- Keys: NS:run:ID, its result, NS:audit-approvals, and the keys in shared/endings.lua.
 --
--- ARGV: id, 'approve' | 'reject', by, comment, of an approval its result in Celery's format
--- Returns {'unknown'}, {'other'}: it is no approval, {'ended', state}, or {'done'}
+-- ARGV: id, 'approve' | 'reject', by, comment, for an approval its result in Celery's format
+-- Returns {'unknown'}, {'other'}: the run is not an approval, {'ended', state}, or {'done'}
 --
 -- Uses: clock, keys, records, acts, transitions, endings, revoking.
 

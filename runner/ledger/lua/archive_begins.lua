@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
--- Begins to copy to an archive, if the ledger is copied to no other one. With '1' it takes the place of another, or is
--- filled anew: what was copied is to be copied again, in portions.
+-- Begins to copy to an archive, unless the ledger is copied to another one. '1' replaces the other archive or fills the
+-- same one again: all copied runs are marked to be copied again, in portions.
 --
--- Keys: NS:archive (a hash: identity, that of the archive; ledger, what it knows this one by), NS:archived, NS:prunable.
--- No run changes its state.
+-- Keys: NS:archive (a hash: identity, the identity of the archive; ledger, the archive's id for this ledger),
+-- NS:archived, NS:prunable. No run changes its state.
 --
--- ARGV: the identity, '1' to copy all again, how many runs at most
+-- ARGV: the identity, '1' to copy everything again, maximum number of runs
 -- Returns 'ready' | 'more' (call again) | 'other'
 --
 -- Uses: keys.

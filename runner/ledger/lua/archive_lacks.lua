@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- Notes that finished runs left the archive, as others that had their ids were forgotten: what counts as copied of them
--- is to be copied again.
+-- Records that the archive lost finished runs because earlier runs with the same ids were forgotten: those that count
+-- as copied must be copied again.
 --
 -- Keys: NS:archived, NS:prunable. No run changes its state.
 --

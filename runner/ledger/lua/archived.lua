@@ -1,13 +1,15 @@
 #!lua flags=allow-oom
--- Notes that finished runs are in the archive: they leave NS:prunable, the list of what is to be copied, for NS:archived,
+-- Records that finished runs are in the archive: they move from NS:prunable, the list of runs to copy, to NS:archived,
 -- and are pruned from there. No run changes its state.
 --
--- Keys: NS:archive (identity: of the archive that the ledger is copied to), NS:prunable, NS:archived, NS:forgotten.
--- A run that was forgotten or pruned meanwhile is in neither list, and stays so. One that was forgotten and has ended
--- under the same id again is copied once more, as what was written may be the first one, and is forgotten no longer.
+-- Keys: NS:archive (identity: the archive to which the ledger is copied), NS:prunable, NS:archived, NS:forgotten.
+-- A run that was forgotten or pruned in the meantime is in neither list and is not added again. If a run was forgotten
+-- and a run with the same id has ended since, that one is copied once more, because the archive may hold the first one,
+-- and it no longer counts as forgotten.
 --
 -- ARGV: the identity, ids
--- Returns those that were forgotten, and must leave the archive again; false if the ledger is copied to another archive
+-- Returns the ids that were forgotten and must be deleted from the archive; false if the ledger is copied to another
+-- archive
 --
 -- Uses: keys.
 

@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
--- Lets one copier at a time work, so that not all do the same. Two at once would do no harm.
+-- Lets one copier work at a time, to avoid duplicate work. Two at once would do no harm.
 --
--- Keys: NS:archiver (who copies; it expires). No run changes its state.
+-- Keys: NS:archiver (the name of the copier; it expires). No run changes its state.
 --
--- ARGV: the copier's name, for how many ms; 0 to give it up
--- Returns 1 if this one copies now, or 0
+-- ARGV: the copier's name, the duration in ms; 0 to give it up
+-- Returns 1 if this copier has the turn, or 0
 --
 -- Uses: keys.
 

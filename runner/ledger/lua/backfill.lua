@@ -1,11 +1,12 @@
--- Begins a backfill, or goes on with it: its runs are made by submit.lua.
+-- Begins or continues a backfill. submit.lua creates its runs.
 --
--- NS:backfill:ID: what was asked for, how many runs were made, and how many of them ended in each state. NS:backfills:
--- when each one was asked for last. The oldest go when there are too many. A revoked one is revoked no more. If it says
--- how many runs may be under way at once, those that wait for their turn get it. No run changes its state.
+-- NS:backfill:ID: the request, the number of runs that were created, and how many of them ended in each state.
+-- NS:backfills: the time of the last request for each one. The oldest are removed when there are too many. Continuing a
+-- revoked backfill makes it active again. If it has a maximum number of active runs, waiting runs get the free places.
+-- No run changes its state.
 --
--- ARGV: id, job, first and last ms of its slots, how many at once ('' for any number), '1' to run slots again, by, how
---       many slots there are, how many backfills to keep
+-- ARGV: id, job, first and last ms of its slots, maximum number of active runs ('' for any number), '1' to run slots
+--       again, by, number of slots, number of backfills to keep
 -- Returns nothing
 --
 -- Uses: clock, keys, acts, waiting.

@@ -1,14 +1,17 @@
 #!lua flags=allow-oom
--- What workers do for all, whichever comes first in each half second: nobody is the leader, anybody may be gone.
+-- The housekeeping that workers do for all, every half second, by the first worker that comes: there is no leader, and
+-- any worker may die.
 --
--- Says that this worker lives; moves due runs from the delayed set to their queues, and those that wait no more for a job or their rate;
--- ends what expired; puts back what dead workers held; rings for messages that nobody was told of. Each in small
--- portions, so that Redis never waits for it. Has flows advanced of which nothing was heard for a while, or whose time is up.
+-- Records that this worker is alive. Moves due runs from the delayed set to their queues, and also those that need not
+-- wait for a job or their rate any longer. Ends expired runs, returns the messages of dead workers, and rings for
+-- messages whose ring was lost. Everything happens in small portions, so that Redis is never blocked for long. Wakes
+-- flows that were silent for a while, and flows whose deadline has passed.
 --
--- ARGV: worker ('' for none), ms the worker counts as alive, lease in ms, the worker's record as name, value, …
--- Returns {ms until the next run is due, or may be due by its rate | '', ids to terminate and their signals as a flat list, more to do,
--- hooks to fire, runs and jobs to prune, ms until this worker's next turn, how many have a turn before it,
--- how many runs wait that this worker shall wake its idle takers for by itself}
+-- ARGV: worker ('' for none), ms for which the worker counts as alive, lease in ms, the worker's record as name, value,
+--       …
+-- Returns {ms until the next run is due, or may be due by its rate | '', ids to terminate and their signals as a flat
+-- list, more to do, hooks to fire, runs and jobs to prune, ms until this worker's next turn, number of workers whose
+-- turn is before it, number of waiting runs for which this worker must wake its idle takers itself}
 --
 -- Uses: clock, keys, records, rerings, claims, waiting, endings, arrivals, losses, inbox, pauses, rates, requires, revoking, events, overruns, flows.
 
@@ -23,7 +26,7 @@ if worker ~= '' then
   redis.call('PEXPIRE', key, LOST_KEPT)
   redis.call('ZADD', WORKERS, NOW + tonumber(ARGV[2]), worker)
 end
--- A worker that went without a word stays in the list for a while, as lost.
+-- A worker that went silent stays in the list for a while, as lost.
 redis.call('ZREMRANGEBYSCORE', WORKERS, '-inf', NOW - LOST_KEPT)
 
 local due = redis.call('ZRANGE', DELAYED, '-inf', NOW, 'BYSCORE', 'LIMIT', 0, PORTION)
@@ -34,7 +37,7 @@ for _, id in ipairs(due) do
 end
 if #due == PORTION then more = 1 end
 
--- Jobs that are paused no more, and one group of runs whose slots are looked at: what a failover rolled back is mended.
+-- Check jobs whose pause has ended, and the slots of one group: this repairs the effects of a failover.
 for _, job in ipairs(redis.call('SRANDMEMBER', PARKED, 5)) do
   if not pause_of({ job = job }) then
     local key = parked_key(job)
@@ -71,7 +74,7 @@ for _, id in ipairs(unheard) do
     deadline = whole(deadline)
     local look = NOW + LOOK_AGAIN
     redis.call('ZADD', FLOWS, deadline and deadline > NOW and math.min(deadline, look) or look, id)
-    -- Whoever advances it just now looks once more: what it waited for may have changed without a word.
+    -- A process that advances it right now must check once more: a change it waits for may have come without notice.
     if redis.call('EXISTS', flow_key(id)) == 1 then redis.pcall('HINCRBY', flow_key(id), 'news', 1) end
     redis.call('ZADD', OUTBOX, 'NX', AT, advance_entry(id))
   else
@@ -87,7 +90,7 @@ for _, id in ipairs(late) do
 end
 if #late == PORTION then more = 1 end
 
--- Runs that wait for a success of a job, once there is one.
+-- Release runs that wait for a success of a job, once there is one.
 local released = 0
 for _, name in ipairs(redis.call('SRANDMEMBER', REQUIRED, PORTION)) do
   local job, within = string.match(name, '^(.*):(%d+)$')
@@ -130,7 +133,7 @@ local function let_pass(group)
   end
 end
 
--- One group that waits is looked at, too: a pass that a failover left behind is taken back.
+-- Check one waiting group too: take back a pass that a failover left behind.
 local rated = redis.call('ZRANDMEMBER', RATES)
 if rated then
   for _, id in ipairs(redis.call('ZRANGE', passes_key(rated), 0, PORTION - 1)) do
@@ -141,8 +144,8 @@ if rated then
 end
 for _, each in ipairs(redis.call('ZRANGE', RATES, '-inf', NOW, 'BYSCORE', 'LIMIT', 0, PORTION)) do let_pass(each) end
 
--- After a pause of this server, a restart, a failover or a step of its clock, leases look older than they are:
--- nothing is reaped for one full lease, so that live workers can renew first.
+-- After a pause of this server, a restart, a failover, or a step of its clock, leases look older than they are. Reap
+-- nothing for one full lease, so that live workers can renew first.
 local last, hold = unpack(redis.call('HMGET', SWEEP, 'last', 'hold_until'))
 last, hold = tonumber(last), tonumber(hold or '0')
 if not last or NOW - last > lease / 3 or NOW < last then hold = NOW + lease end
@@ -162,7 +165,7 @@ if NOW >= hold then
     end
     release(token)
   end
-  -- One that cannot be taken back is left to the doctor.
+  -- The doctor repairs a claim that cannot be taken back.
   for _, token in ipairs(dead) do pcall(take_back, token) end
   if #dead == PORTION then more = 1 end
 end
@@ -173,12 +176,12 @@ for i = 4, #ARGV, 2 do
 end
 local waiting = look_for_waiting(own_queues)
 
--- Turns: ten workers, the first by name, come one after the other, half a second apart. The rest only say that they live.
+-- Turns: the first ten workers by name take turns, half a second apart. The others only report that they are alive.
 local FIRST = 10
 local turn, before = 500, 0
 if worker ~= '' then
   local keep = tonumber(ARGV[2])
-  -- Who was silent for longer than any of them may be has no turn.
+  -- A worker that was silent for longer than the maximum gets no turn.
   local living = redis.call('ZRANGE', WORKERS, NOW + keep / 2, '+inf', 'BYSCORE')
   for _, name in ipairs(living) do
     if name < worker then before = before + 1 end

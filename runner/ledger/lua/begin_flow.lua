@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
--- Begins a flow that a taker has started, and lets go of it: nobody holds a flow while its steps run.
+-- Begins a flow that a taker has started, and releases its claim: no worker holds a flow while its steps run.
 --
--- Keys: NS:run:ID, NS:flow:ID (see shared/flows.lua), NS:flows, NS:outbox, and the claim, which is released. The run stays
--- in STARTED. Asked again, since the answer was lost on the way, it gives the same answer.
+-- Keys: NS:run:ID, NS:flow:ID (see shared/flows.lua), NS:flows, NS:outbox, and the claim, which is released. The run
+-- stays in STARTED. A repeated call, after a lost answer, returns the same answer.
 --
 -- ARGV: id, token
 -- Returns 1, or 0 if the token is stale

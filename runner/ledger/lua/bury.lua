@@ -1,9 +1,9 @@
 #!lua
--- Keeps a message that nobody can act on; see shared/letters.lua.
+-- Stores a message that no worker can process; see shared/letters.lua.
 --
 -- Keys: NS:dead-letters. No run changes its state.
 --
--- ARGV: the letter
+-- ARGV: the dead letter
 -- Returns nothing
 --
 -- Uses: letters.

@@ -1,12 +1,13 @@
 #!lua flags=allow-oom
--- Ends a flow, if nobody has advanced it since it was read.
+-- Ends a flow, unless it was advanced since it was read.
 --
 -- STARTED -> SUCCESS | FAILURE (step_failed, timeout, invalid_params) | REVOKED (cancelled, terminated, replaced).
 --
--- Keys: NS:run:ID, NS:flow:ID, and what shared/endings.lua names.
+-- Keys: NS:run:ID, NS:flow:ID, and the keys in shared/endings.lua.
 --
--- ARGV: id, version as it was read, state, reason ('' for none), result in Celery's format, error as JSON ('' for none)
--- Returns {'done', the flow whose step it is, if that is to be advanced now | ''}, {'stale'}, or {'over'}: it has ended
+-- ARGV: id, version at the time of reading, state, reason ('' for none), result in Celery's format, error as JSON (''
+--       for none)
+-- Returns {'done', the parent flow if it must be advanced now | ''}, {'stale'}, or {'over'}: it has already ended
 --
 -- Uses: keys, records, endings, stages.
 

@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
--- Ends a run that no attempt can be made of.
+-- Ends a run for which no attempt is possible.
 --
--- PENDING | RETRY -> FAILURE (unknown_job, import_error, …), and releases the claim of its message. Refused to a stale
--- token: another worker may know better.
+-- PENDING | RETRY -> FAILURE (unknown_job, import_error, …), and releases the claim of its message. A stale token is
+-- rejected, because another worker may be able to run it.
 --
 -- ARGV: id, token, reason, result in Celery's format, error as JSON
--- Returns 1, or 2 if the flow of a step run is to be advanced now, or 0 if the token is stale or the run is not waiting
+-- Returns 1, or 2 if the flow of a step run must be advanced now, or 0 if the token is stale or the run is not waiting
 --
 -- Uses: records, claims, endings, revoking.
 

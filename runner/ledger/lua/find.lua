@@ -1,15 +1,16 @@
--- Looks through an index for runs that fit, in order of submission. No run changes its state here.
+-- Searches an index for matching runs, in order of submission. No run changes its state.
 --
--- Keys: NS:state:STATE, with a job NS:job:JOB:STATE; NS:step-state:STATE or NS:step-job:JOB:STATE too if step runs are
--- wanted; with a flow only NS:flow-runs:ID, whose order counts then. NS:run:ID of each run that a condition is asked of. So many are looked
--- at in one call that it stays short; the caller calls again from the place that was reached.
+-- Keys: NS:state:STATE, or with a job NS:job:JOB:STATE; for step runs also NS:step-state:STATE or
+-- NS:step-job:JOB:STATE; for a flow only NS:flow-runs:ID, in its own order. NS:run:ID of each run that is compared with
+-- a condition. The number of runs read in one call is limited to keep the call short; the caller continues from the
+-- returned position.
 --
 -- ARGV: 'newest' | 'oldest' (which come first), first and last ms of submission ('-inf', '+inf'), ms and id of the run
---       to go on after ('' for none), how many to find, how many to look at, job ('' for any), states with commas
---       between, '1' to tell how long each took, flow ('' for none), '1' for step runs too, then conditions as field,
---       text, …. In a flow, a place is an ordinal instead of ms.
--- Returns {found as id, ms it took | '', …; ms and id of the last one looked at | ''; how many were looked at;
--- 1 if none are left}
+--       after which to continue ('' for none), maximum number of runs to find, maximum number to read, job ('' for
+--       any), states separated by commas, '1' to return the duration of each, flow ('' for none), '1' for step runs
+--       too, then conditions as field, text, …. In a flow, a position is an ordinal instead of ms.
+-- Returns {found as id, duration in ms | '', …; ms and id of the last run read | ''; number of runs read; 1 if none are
+-- left}
 --
 -- Uses: keys.
 
@@ -24,7 +25,7 @@ for i = 13, #ARGV, 2 do
   wanted[#wanted + 1] = ARGV[i + 1]
 end
 
--- By bytes, as Redis orders them: `<` asks the server's locale.
+-- Compare bytes, as Redis does: `<` depends on the server's locale.
 local function compare(a, b)
   for i = 1, math.min(#a, #b) do
     local x, y = string.byte(a, i), string.byte(b, i)
@@ -52,7 +53,7 @@ local fits = {
   worker = function(held, text) return held == text or string.match(held, '@(.*)$') == text end,
 }
 
--- The list of a flow's step runs is no index of anything.
+-- The list of a flow's step runs is not an index of states or jobs.
 local function fits_in_flow(id)
   local held = redis.pcall('HMGET', run_key(id), 'state', 'job', 'submitted_at')
   if held.err or not held[1] or not string.find(',' .. ARGV[9] .. ',', ',' .. held[1] .. ',', 1, true) then return false end
@@ -86,7 +87,7 @@ local function look_through(key)
   local from, to, count = newest and high or low, newest and low or high, look
   if at ~= '' then
     from = at
-    -- Those of the same millisecond that were looked at already come again.
+    -- Runs of the same millisecond that were already read come again.
     count = count + redis.call('ZCOUNT', key, at, at)
   end
   local entries

@@ -1,9 +1,10 @@
 #!lua flags=allow-oom
--- Removes all that is known of a finished run. Keys and slots stay: they outlive it. Whoever copies runs to the archive
--- removes it there too: NS:forgotten has it until then, by the time of this. Without archive_url nobody would come for it.
+-- Removes all data of a finished run. Its keys and slots stay: they outlive it. The copier removes it from the archive
+-- too: NS:forgotten has it until then, by the time of this call. Without archive_url there is no copier, so nothing is
+-- added.
 --
 -- ARGV: id, by, '1' if the project has an archive
--- Returns 'unknown' | 'forgotten' | the state that forbids it | 'FLOW' and the id of the flow that it goes with
+-- Returns 'unknown' | 'forgotten' | the state that forbids it | 'FLOW' and the id of the flow to which it belongs
 --
 -- Uses: clock, keys, records, acts, endings, removal, revoking.
 

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Notes that a run is forgotten that only the archive knows: whoever copies just now, and has it in hand, removes it.
+-- Records that a run was forgotten that only the archive has: a copier that is writing it at the moment deletes it.
 --
 -- Keys: NS:forgotten (ids by the time in ms). No run changes its state.
 --

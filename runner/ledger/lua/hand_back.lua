@@ -1,12 +1,13 @@
 #!lua flags=allow-oom
--- Gives back what a worker holds and will not finish: to the front of the queues, uncharged. The process of an attempt
--- that has started must be dead; hand_back_waiting.lua leaves such attempts alone.
+-- Returns the messages that a worker holds and will not finish to the front of their queues, without counting a loss.
+-- The process of a started attempt must be dead; hand_back_waiting.lua leaves such attempts alone.
 --
--- A run that had started goes STARTED -> RETRY and waits for its redelivery, unless it was revoked meanwhile.
--- With a delay, a message goes into the delayed set instead, and `refused_since` tells since when nobody wanted it.
+-- A run that had started goes STARTED -> RETRY and waits for its redelivery, unless it was revoked in the meantime.
+-- With a delay, a message goes into the delayed set instead, and `refused_since` holds the time since which no worker
+-- accepted it.
 --
--- ARGV: delay in ms, what to say in `detail`, '1' if nothing of their jobs was performed | '', then tokens
--- Returns how many were given back
+-- ARGV: delay in ms, text of `detail`, '1' if no work of their jobs was done | '', then tokens
+-- Returns the number of messages returned
 --
 -- Uses: clock, keys, records, events, claims, waiting, transitions, losses, returns, past, revoking.
 
@@ -21,7 +22,7 @@ for i = 4, #ARGV do
       if run.revocation then
         revoke_run(run, revoked_after(run))
       elseif run.delivery == 'at_most_once' and not untouched then
-        -- Started is started: it may not start again.
+        -- Its policy forbids a second start, so the attempt is lost.
         lose(run, claim.message, cjson.encode({ worker = run.worker }))
       else
         note_attempt(run, 'handed_back')

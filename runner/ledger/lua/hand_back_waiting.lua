@@ -1,11 +1,12 @@
 #!lua flags=allow-oom
--- Gives back the messages that wait in a worker: to the front of their queues, uncharged, or into the delayed set.
+-- Returns the messages that wait in a worker to the front of their queues or into the delayed set, without counting a
+-- loss.
 --
--- No run changes its state. A claim under which an attempt has started stays as it is: a taker may have started
--- the run before its parent heard of it.
+-- No run changes its state. A claim with a started attempt is left unchanged: a taker may have started the run before
+-- its parent process knew.
 --
--- ARGV: delay in ms, what to say in `detail`, then tokens
--- Returns the tokens under which an attempt has started
+-- ARGV: delay in ms, text of `detail`, then tokens
+-- Returns the tokens with a started attempt
 --
 -- Uses: records, claims, returns.
 

@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
--- Hands out the hints that are to be published to RabbitMQ. Keys: NS:hints, by the time from which anybody may take one.
+-- Hands out the hints to publish to RabbitMQ. Keys: NS:hints, by the time from which any worker may take one.
 --
--- A hint is lent: who takes it has so long to publish it and to take it out. It is there again after that, so a crash in
--- between loses nothing, and may publish it twice. What cannot be read is taken out.
--- No run changes its state.
+-- A hint is lent: the worker that takes it has the given time to publish and remove it. After that, other workers can
+-- take it, so a crash in between loses nothing, but the hint may be published twice. Unreadable hints are removed. No
+-- run changes its state.
 --
--- ARGV: most hints, ms to lend them, then hints that are done with
+-- ARGV: maximum number of hints, ms to lend them, then hints that are published
 -- Returns the hints, each as JSON
 --
 -- Uses: clock, keys.

@@ -1,4 +1,4 @@
--- Tells whether a claim is still held. Reads NS:claims; no run changes its state here.
+-- Returns whether a claim is still held. Reads NS:claims; no run changes its state.
 --
 -- ARGV: token
 -- Returns 1 or 0

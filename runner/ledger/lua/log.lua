@@ -1,9 +1,9 @@
 #!lua
--- Appends a chunk to the log of a run, and drops the chunks that it pushes out. No run changes its state.
+-- Appends a chunk to the log of a run, and drops the given chunks to make room. No run changes its state.
 --
 -- Keys: NS:run:ID, NS:log:ID (a stream: a attempt, n number of the first line, t lines as JSON).
--- A run that was forgotten or pruned gets no log back. A chunk that was appended before, and whose answer was lost on
--- the way, comes again: it takes the place of the last one.
+-- A run that was forgotten or pruned does not get a new log. A chunk that was already appended comes again if its
+-- answer was lost; it then replaces the last chunk.
 --
 -- ARGV: id, attempt, number of the chunk's first line, lines as JSON, then ids of chunks to drop
 -- Returns the chunk's id, or '' if the run is gone

@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
--- The process that ran an attempt is dead: said by the worker that saw it, with the attempt's token.
+-- Reports that the process of an attempt is dead. The worker that noticed it calls this with the attempt's token.
 --
--- STARTED -> RETRY | FAILURE (poisoned) | REVOKED (terminated, cancelled). A run that had not started
+-- STARTED -> RETRY | FAILURE (poisoned) | REVOKED (terminated, cancelled). The message of a run that had not started
 -- goes back to its queue, and no loss is counted.
 --
 -- ARGV: id, token, death as JSON
--- Returns the state that follows, or '' if the token is stale
+-- Returns the next state, or '' if the token is stale
 --
 -- Uses: records, counts, claims, waiting, losses.
 

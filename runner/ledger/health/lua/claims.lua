@@ -1,13 +1,13 @@
 #!lua flags=allow-oom
--- Looks through a portion of claims; with '1', mends those that no sweep would ever find.
+-- Checks a portion of the claims; with '1', repairs those that no sweep would ever find.
 --
--- Keys: NS:claims, NS:leases, NS:dead-letters. A claim without a lease gets one: its worker renews it, or it runs
--- out and is swept. One that cannot be read would stop every sweep: it goes to the dead letters. No run changes its
--- state.
+-- Keys: NS:claims, NS:leases, NS:dead-letters. A claim without a lease gets one: either its worker renews it, or it
+-- expires and the sweep handles it. An unreadable claim would stop every sweep, so it moves to the dead letters. No run
+-- changes its state.
 --
--- ARGV: '1' to mend, lease in ms, tokens
--- Returns for each token {id of its message | '', fault | ''}. Faults: unleased, damaged, dead (its lease ran out more
--- than two leases ago: nobody sweeps)
+-- ARGV: '1' to repair, lease in ms, tokens
+-- Returns for each token {id of its message | '', fault | ''}. Faults: unleased, damaged, dead (its lease expired more
+-- than two leases ago, so no sweep is running)
 --
 -- Uses: clock, keys, claims, letters.
 

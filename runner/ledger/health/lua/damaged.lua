@@ -1,13 +1,13 @@
 #!lua flags=allow-oom
--- Removes records that are damaged, each with its result, its log, and its places in the indexes. A record that was
--- written anew since it was looked at stays. Where it was an open run of a flow's step, that step counts it as failed, so
--- that the flow goes on.
+-- Removes damaged records, each with its result, its log, and its index entries. A record that was rewritten since it
+-- was read is kept. If it was an open run of a flow's step, the step counts it as failed, so that the flow can
+-- continue.
 --
 -- Keys: NS:run:ID, NS:log:ID, the result of each, and every index; see shared/flows.lua for those of its flow. No run
 -- changes its state.
 --
--- ARGV: '1' to mend, then ids and digests of the records as they were seen
--- Returns those that are damaged still, or were removed
+-- ARGV: '1' to repair, then the ids of the records and their digests at the time of reading
+-- Returns the ids of the records that are still damaged, or that were removed
 --
 -- Uses: keys, flows.
 
@@ -24,7 +24,7 @@ local function remove(id, job)
   if redis.call('EXISTS', flow_key(id), flow_runs_key(id)) > 0 then redis.call('SADD', REMOVED_FLOWS, id) end
 end
 
--- id: of a step run whose record is gone; flow, step, item, ordinal: what the record says of it
+-- id: a step run whose record is gone; flow, step, item, ordinal: their values in that record
 local function fail_step(id, flow, step, item, ordinal)
   ordinal = whole(ordinal)
   if not ordinal or redis.pcall('LINDEX', flow_runs_key(flow), ordinal) ~= id then return end

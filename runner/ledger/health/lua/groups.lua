@@ -1,11 +1,10 @@
 #!lua flags=allow-oom
--- Looks at the slots of some groups; with '1', frees those that leaked, and gives free ones to runs that wait.
+-- Checks the concurrency slots of some groups; with '1', frees leaked slots, and gives free ones to waiting runs.
 --
 -- Keys: NS:limits, NS:holders:GROUP, NS:waiting:GROUP, NS:run:ID. No run changes its state.
 --
--- ARGV: '1' to mend, groups
--- Returns the ids of runs that hold a slot, or wait for one, without a right to it, and of those that wait though one
--- is free
+-- ARGV: '1' to repair, groups
+-- Returns the ids of the runs that wrongly hold a slot or wait for one, and of those that wait although a slot is free
 --
 -- Uses: keys, members, waiting.
 

@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
--- Looks through a portion of leases for those whose claim is gone; with '1', removes them.
+-- Checks a portion of the leases for those without a claim; with '1', removes them.
 --
 -- Keys: NS:leases, NS:claims. No run changes its state.
 --
--- ARGV: '1' to mend, tokens
--- Returns the tokens of such leases
+-- ARGV: '1' to repair, tokens
+-- Returns the tokens of the leases without a claim
 --
 -- Uses: keys.
 

@@ -1,13 +1,13 @@
 #!lua flags=allow-oom
--- Looks through a portion of a queue; with '1', removes the messages that no worker would act upon.
+-- Checks a portion of a queue; with '1', removes the messages that every worker would drop.
 --
--- Keys: the list given, NS:run:ID of each message, NS:delayed. No run changes its state. From the left end
--- (the newest) to the right: what leaves a queue leaves at the right, so a walk never skips what stays.
+-- Keys: the list given, NS:run:ID of each message, NS:delayed. No run changes its state. It reads from the left end
+-- (the newest message) to the right. Messages leave a queue at the right, so the walk never skips one that stays.
 --
--- ARGV: '1' to mend, the list's key, first index, last index
--- Returns {how many were there, how many were removed, id, kind, …}. Kinds: the state of the run if it is not
--- final, 'delayed' (a waiting run whose message is in the delayed set as well), 'final', 'unknown' (ours,
--- without a record), 'foreign' (not ours), 'unreadable'
+-- ARGV: '1' to repair, the list's key, first index, last index
+-- Returns {number of messages read, number removed, id, type, …}. Types: the state of the run if it is not final,
+-- 'delayed' (a waiting run whose message is also in the delayed set), 'final', 'unknown' (a message of the runner
+-- without a record), 'foreign' (not a message of the runner), 'unreadable'
 --
 -- Uses: keys, records.
 

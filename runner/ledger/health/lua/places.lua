@@ -1,19 +1,19 @@
 #!lua flags=allow-oom
--- Counts the messages of suspected runs in every place one can be, in one step; with '1', makes it one.
+-- Counts the messages of suspected runs in all possible locations, in one step; with '1', makes it exactly one.
 --
--- Keys: the lists given, NS:claims, NS:delayed, NS:run:ID. A message is always in Redis, and moves within one
--- step, so what is not found here exists nowhere.
--- PENDING | RETRY stay, and get their message again. STARTED whose claim is gone: its attempt is lost, as in a
--- sweep (RETRY, FAILURE or REVOKED), but it is redelivered a lease later, when its worker has surely noticed. A flow that
--- has begun has neither claim nor message, and an approval has none.
+-- Keys: the lists given, NS:claims, NS:delayed, NS:run:ID. A message is always in Redis, and each move is one step, so
+-- a message that is not found here does not exist.
+-- A run in PENDING or RETRY keeps its state and gets its message again. A run in STARTED without a claim has lost its
+-- attempt, as in a sweep (RETRY, FAILURE or REVOKED), but it is redelivered one lease later, because its worker has
+-- certainly noticed by then. A flow that has begun has neither a claim nor a message, and an approval has no claim.
 --
--- A list longer than twice the edge is looked at up to `edge` messages from either end: the rest was walked through
--- a moment ago, which holds if the newest message of that walk is still within the left edge. A run of which that
--- walk saw more messages than the edges show is left alone.
+-- Of a list that is longer than twice the edge, only `edge` messages from either end are read. The rest was read by the
+-- last walk, moments ago; that is still valid if the newest message of that walk is within the left edge. A run is left
+-- alone if that walk saw more of its messages than the edges show.
 --
--- ARGV: '1' to mend, lease in ms, edge, number of lists, then for each list its key and the id of the newest
---       message of the last walk, then for each run its id, how many messages of it that walk saw, and the message
---       to write ('' without mending)
+-- ARGV: '1' to repair, lease in ms, edge, number of lists, then for each list its key and the id of the newest message
+--       of the last walk, then for each run its id, the number of its messages in that walk, and the message to write
+--       ('' without repair)
 -- Returns for each run: 'fine' | 'missing' | 'orphan' | 'duplicate' | 'unsure'
 --
 -- Uses: clock, keys, records, waiting, losses.
@@ -22,10 +22,10 @@ local mend, lease, edge, lists = ARGV[1] == '1', tonumber(ARGV[2]), tonumber(ARG
 local GONE = 'removed by runner doctor'
 local runs_from = 5 + 2 * lists
 
-local found = {}        -- id -> where its messages are in the lists, the last one next in turn
-local claimed = {}      -- id -> how many claims hold its messages
+local found = {}        -- id -> the positions of its messages in the lists; the last one is delivered next
+local claimed = {}      -- id -> the number of claims on its messages
 for i = runs_from, #ARGV, 3 do found[ARGV[i]], claimed[ARGV[i]] = {}, 0 end
-local partial = false    -- whether a list was too long to be looked at as a whole
+local partial = false    -- whether a list was too long to be read completely
 local sure = redis.call('HLEN', CLAIMS) <= 2 * edge
 
 local function walk(key, from, to, newest)
@@ -62,7 +62,7 @@ if sure then
     for n = 1, #page[2], 2 do
       local line = string.match(page[2][n + 1], '^[^\n]*')
       local id = string.match(line, '"id"%s*:%s*"([^"]*)"')
-      -- A claim of a plain client's message is about to be adopted: it is not the run's own.
+      -- The claim of a plain client's message, which is about to be adopted, does not count for the run.
       local ours = string.find(line, '"ours":true', 1, true)
       if ours and claimed[id] and not counted[page[2][n]] then
         counted[page[2][n]] = true
@@ -79,7 +79,7 @@ local function take_out(places, from)
     emptied[places[n].key] = true
   end
 end
--- Pushing moves what the places say, so it comes after all taking out.
+-- A push shifts the recorded positions, so all removals come first.
 local later = {}
 
 local function rewrite(run, message)
@@ -112,7 +112,7 @@ local function judge(id, seen, message)
       if mend then take_out(places, 1) end
       return 'duplicate'
     end
-    -- Another claim of it: whoever starts that one finds that the former holder is gone.
+    -- There is another claim on the run: the worker that starts it will find that the former holder is gone.
     if claimed[id] > 0 then return 'fine' end
     if not sure then return 'unsure' end
     if mend then

@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
--- Looks through a portion of the names of queues; with '1', removes those of empty queues that nobody takes from.
+-- Checks a portion of the queue names; with '1', removes those of empty queues without a consumer.
 --
--- Keys: NS:queues, NS:queue:NAME:PRIORITY, NS:ring:NAME, and what Kombu notes of a queue that a worker takes from:
--- NS:binding:NAME, NS:binding-permanent:NAME. No run changes its state; a name is written again with the next message.
+-- Keys: NS:queues, NS:queue:NAME:PRIORITY, NS:ring:NAME, and Kombu's keys for a queue with a consumer: NS:binding:NAME,
+-- NS:binding-permanent:NAME. No run changes its state. The next message adds the name again.
 --
--- ARGV: '1' to mend, names that no live worker takes from
--- Returns the names whose queues are empty
+-- ARGV: '1' to repair, names of queues from which no live worker takes
+-- Returns the names of the empty queues
 --
 -- Uses: keys.
 

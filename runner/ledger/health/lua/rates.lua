@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
--- Looks at the rates of some groups; with '1', takes back passes that leaked, and has the beat come back to runs that wait.
+-- Checks the rate limits of some groups; with '1', takes leaked passes back, and schedules a beat for waiting runs.
 --
 -- Keys: NS:rates, NS:passes:GROUP, NS:rated:GROUP, NS:run:ID. No run changes its state.
 --
--- ARGV: '1' to mend, groups
--- Returns the ids of runs that have a pass, or wait for one, without a right to it, and of those that wait although
--- nothing would let them go on
+-- ARGV: '1' to repair, groups
+-- Returns the ids of the runs that wrongly have a pass or wait for one, and of those that wait although nothing would
+-- ever let them continue
 --
 -- Uses: clock, keys, members.
 

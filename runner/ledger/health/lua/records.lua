@@ -1,21 +1,21 @@
 #!lua flags=allow-oom
--- Looks through a portion of records for what the indexes lack of them; with '1', adds it.
+-- Checks a portion of the records for missing index entries; with '1', adds them.
 --
 -- Keys: NS:run:ID, every index, and the results of runs. No run changes its state.
 --
--- ARGV: '1' to mend, ids
--- Returns for each id {id, state, queue, priority, place, fault, …}. Place: 'delayed' (its message waits in its record),
--- 'held' (STARTED, and its claim exists, or it is a flow that has begun), 'queue' (a queue or a claim must have it), ''
--- (final, or an approval). Faults: suspect (its record may be damaged), ids, state, job, expiring, prunable, terminating,
--- flows (a flow that the beat does not look at), bit (of a step run, by which its flow counts it), message. An id without a
--- record is left out.
+-- ARGV: '1' to repair, ids
+-- Returns for each id {id, state, queue, priority, location, fault, …}. Locations: 'delayed' (its message waits in its
+-- record), 'held' (STARTED with a claim, or a flow that has begun), 'queue' (its message must be in a queue or a
+-- claim), '' (final, or an approval). Faults: suspect (its record may be damaged), ids, state, job, expiring, prunable,
+-- terminating, flows (a flow that the beat does not check), bit (a step run's bit in its flow), message. An id without
+-- a record is left out.
 --
 -- Uses: clock, keys, records, waiting, flows.
 
 local fix = ARGV[1] == '1'
 local answer = {}
 
--- The table that a field holds as JSON; nil if it holds none.
+-- Returns the table in a JSON field; nil if it has none.
 local function decoded(text)
   local sound, value = pcall(cjson.decode, text)
   return sound and type(value) == 'table' and value or nil
@@ -66,7 +66,7 @@ local function look(run, key)
   return place, faults
 end
 
--- Whether a value that was read from JSON holds a number that JSON lacks.
+-- Returns whether a value parsed from JSON contains a number that JSON does not have.
 local function odd(value)
   if type(value) == 'number' then return value ~= value or value == math.huge or value == -math.huge end
   if type(value) ~= 'table' then return false end
@@ -76,8 +76,8 @@ local function odd(value)
   return false
 end
 
--- Whether JSON text that cjson can read may be none to runner/ledger/record.py: cjson takes control characters, 0x10, 01,
--- +1, and 1. as well, integers of any length, and much that is nested.
+-- Returns whether runner/ledger/record.py may reject JSON text that cjson accepts: cjson also accepts control
+-- characters, 0x10, 01, +1, and 1., integers of any length, and deeply nested values.
 local function lax(text)
   if string.find(text, '%c') or string.find(text, '[:,%[]%s*%+') or string.find(text, '[:,%[]%s*-?0%w')
     or string.find(text, '%d%.%D') or string.find(text, string.rep('%d', 60)) then
@@ -87,7 +87,7 @@ local function lax(text)
   return openings > 500
 end
 
--- Whether a record may be damaged; runner/ledger/record.py decides. What few records have is left to it.
+-- Returns whether a record may be damaged; runner/ledger/record.py decides. Rare fields are always left to it.
 local function suspect(run, raw)
   for _, name in ipairs({ 'submitted_at', 'priority' }) do
     if (raw[name] or '') == '' then return true end
@@ -103,7 +103,7 @@ local function suspect(run, raw)
     or not string.match(digest, '^[%w:_-]*$') then
     return true
   end
-  -- Those of a step run, too, where they are of no usual form.
+  -- This includes unusual fields of a step run.
   if raw.graph or raw.deaths or raw.past or raw.progress or raw.revocation or #run.job > 64 then return true end
   for _, name in ipairs({ 'params', 'tags', 'error' }) do
     local text = raw[name] or ''
@@ -128,7 +128,7 @@ local function suspect(run, raw)
   if type(length) ~= 'number' then return true end
   if length == 0 then return false end
   if length > 16384 then
-    -- To read all of a large result here would block Redis.
+    -- Reading a large result completely would block Redis.
     return redis.call('GETRANGE', meta_key(run.id), 0, 0) ~= '{' or redis.call('GETRANGE', meta_key(run.id), -1, -1) ~= '}'
   end
   local text = redis.call('GET', meta_key(run.id))

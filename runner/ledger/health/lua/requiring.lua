@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
--- Looks at runs that wait for a success of a job; with '1', has the beat look at those that it does not know of.
+-- Checks runs that wait for a success of a job; with '1', makes the beat check the sets that it does not know.
 --
 -- Keys: NS:required, NS:requiring:JOB:MS, NS:run:ID. No run changes its state.
 --
--- ARGV: '1' to mend, names of sets of such runs, as JOB:MS
--- Returns the ids of runs in them that do not wait there, and one of each set that no beat looks at
+-- ARGV: '1' to repair, names of sets of such runs, as JOB:MS
+-- Returns the ids of the runs in them that do not wait there, and one run of each set that no beat checks
 --
 -- Uses: keys, members.
 

@@ -1,13 +1,12 @@
 #!lua flags=allow-oom
--- Looks through a portion of one index for entries that do not belong there; with '1', removes them.
+-- Checks a portion of one index for entries that do not belong there; with '1', removes them.
 --
--- Keys: the index given and NS:run:ID of each entry. No run changes its state; what an index lacks is for
--- records.lua to add. An entry and its record are judged in one step, so a run that moves is never misjudged.
+-- Keys: the given index and NS:run:ID of each entry. No run changes its state; records.lua adds missing entries. An
+-- entry and its record are compared in one step, so a run that changes its state is never misjudged.
 --
--- ARGV: '1' to mend, kind (ids | state | job | step-state | step-job | expiring | delayed | prunable | archived | flows |
---       terminating), the index's key,
---       job ('' if none), state ('' if none), then ids
--- Returns the ids that do not belong
+-- ARGV: '1' to repair, type (ids | state | job | step-state | step-job | expiring | delayed | prunable | archived |
+--       flows | terminating), the index's key, job ('' if none), state ('' if none), then ids
+-- Returns the ids that do not belong there
 --
 -- Uses: keys, records.
 
@@ -28,7 +27,7 @@ local BELONGS = {
 }
 local FIELDS = { 'job', 'state', 'expires_at', 'message', 'terminate', 'flow', 'begun' }
 
--- It may have left since the index was read.
+-- It may have been removed since the index was read.
 local function still_there(id)
   if kind == 'terminating' then return redis.call('HEXISTS', key, id) == 1 end
   return redis.call('ZSCORE', key, id)

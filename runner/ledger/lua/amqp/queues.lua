@@ -1,9 +1,10 @@
--- The queues of messages where RabbitMQ carries hints: what waits is in the same lists, and instead of a ring, a hint of
--- each message is noted in NS:hints, from which it is published to RabbitMQ.
+-- The queues of messages when RabbitMQ carries hints: messages wait in the same lists. Instead of a ring, a hint of
+-- each message is added to NS:hints, from which it is published to RabbitMQ.
 --
--- NS:hints, by the time (ms) from which the publisher of any worker takes a hint. HINTS_HELD: ms for which whoever runs
--- the script has the hints for itself, since it publishes them; 0 rings for a publisher (NS:ring:@hints).
--- The queue of a `runner run` has its ring in Redis: RabbitMQ need not know of it.
+-- NS:hints is ordered by the time (ms) from which the publisher of any worker takes a hint. HINTS_HELD: the ms for
+-- which the caller of the script has the hints for itself because it publishes them; 0 rings for a publisher
+-- (NS:ring:@hints).
+-- The queue of a `runner run` has its ring in Redis: RabbitMQ does not need to know it.
 --
 -- Uses: clock, keys.
 
@@ -14,7 +15,7 @@ local function ring_once(key)
   if redis.call('LLEN', key) < MOST_AT_ONCE then redis.call('LPUSH', key, '1') end
 end
 
--- Workers take from the right end. front: ahead of what waits there already. More messages may follow.
+-- Workers take from the right end. front: ahead of the messages that already wait there. `...`: more messages.
 local function enqueue(queue, priority, message, front, ...)
   redis.call(front and 'RPUSH' or 'LPUSH', queue_key(queue, priority), message, ...)
   redis.call('SADD', QUEUES, queue)
