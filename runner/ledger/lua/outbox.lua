@@ -1,12 +1,12 @@
 #!lua
--- Hands out the hooks that are to be fired. Keys: NS:outbox, by the time from which anybody may take an entry.
+-- Hands out the hooks to fire. Keys: NS:outbox, by the time from which any worker may take an entry.
 --
--- An entry is lent: who takes it has so long to fire its hooks and to take it out. It is there again after that, so a
--- crash in between fires nothing twice (the ids of what is submitted follow from the entry) and loses nothing. An entry
--- `ID advance 1` names a flow to advance: rest_flow.lua takes it out.
+-- An entry is lent: the worker that takes it has the given time to fire its hooks and remove it. After that, other
+-- workers can take it, so a crash in between loses nothing. It fires nothing twice either, because the ids of the
+-- submitted runs are derived from the entry. An entry `ID advance 1` names a flow to advance; rest_flow.lua removes it.
 -- No run changes its state.
 --
--- ARGV: most entries, ms to lend them, then entries that are done with
+-- ARGV: maximum number of entries, ms to lend them, then entries that are finished
 -- Returns the entries, as texts `ID OUTCOME ATTEMPT`
 --
 -- Uses: clock, keys.

@@ -1,11 +1,11 @@
 #!lua
--- Pauses a job, or all (`*`): NS:paused, by job, as {by, since, ends, comment}. What was paused before is paused anew,
--- unless the same person had paused it in the same words and for good: then nothing changes.
+-- Pauses a job, or all (`*`): NS:paused, by job, as {by, since, ends, comment}. A new pause replaces an existing one,
+-- unless the existing one is by the same person, with the same comment, and without an end: then nothing changes.
 --
--- No run changes its state: those that wait are set aside (NS:parked:JOB) when a worker comes to them.
+-- No run changes its state: waiting runs are set aside (NS:parked:JOB) when a worker takes them.
 --
 -- ARGV: job, by, ms until it ends by itself ('' for never), comment
--- Returns what is noted, as JSON, and 1 if that changed
+-- Returns the pause as JSON, and 1 if it changed
 --
 -- Uses: clock, keys, acts.
 

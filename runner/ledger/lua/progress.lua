@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Notes how far an attempt is. Changes no state; refused to a stale token.
+-- Records the progress of an attempt. No run changes its state. A stale token is rejected.
 --
 -- ARGV: id, token, progress as JSON
 -- Returns 1, or 0 if the token is stale

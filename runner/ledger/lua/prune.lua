@@ -1,17 +1,17 @@
 #!lua flags=allow-oom
--- Removes the runs that retention no longer keeps, the oldest first: by age, then by their number; and the step runs of
--- flows that are removed. No run changes its state.
+-- Removes the runs that retention no longer keeps, the oldest first: first by age, then by number. Also removes the
+-- step runs of removed flows. No run changes its state.
 --
--- Keys: NS:prunable, NS:archived, NS:overfull, NS:removed-flows, and all that is known of each of those runs. Apart from the beat, so that it stays
--- short: there may be thousands a second.
+-- Keys: NS:prunable, NS:archived, NS:overfull, NS:removed-flows, and all keys of each of those runs. This is not part
+-- of the beat, to keep the beat short: there may be thousands of such runs per second.
 --
--- ARGV: how many at most
+-- ARGV: maximum number of runs
 -- Returns 1 if there is more to do now, or 0
 --
 -- Uses: clock, keys, records, removal, thinning, flows.
 
 local most = tonumber(ARGV[1])
-local JOBS = 5                  -- looked at in one call
+local JOBS = 5                  -- checked in one call
 
 local left = most
 for _, index in ipairs({ ARCHIVED, PRUNABLE }) do
@@ -28,14 +28,14 @@ for _, flow in ipairs(redis.call('SRANDMEMBER', REMOVED_FLOWS, 1)) do
     local run = load_run(id)
     if run and run.flow == flow then
       left = left - 1
-      -- Flows end after their step runs; where something else has ended them, what is known of those goes all the same.
+      -- Flows end after their step runs, but another program may have ended the flow, so clean up open step runs too.
       redis.call('ZREM', EXPIRING, id)
       redis.call('ZREM', DELAYED, id)
       if run.aside then redis.call('ZREM', run.aside, id) end
       remove_run(run)
     end
   end
-  -- Of another type, it has none.
+  -- A key of another type has no step runs.
   local length = redis.pcall('LLEN', flow_runs_key(flow))
   if left > 0 and type(length) == 'number' and length > 0 then
     left = 0

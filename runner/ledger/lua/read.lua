@@ -1,17 +1,17 @@
 #!lua flags=allow-oom
--- Reads runs, and settles what is overdue about them first: an expired run reads REVOKED though nobody looked, and one
+-- Reads runs, and first settles overdue changes: an expired run is REVOKED even if no worker has noticed yet, and a run
 -- that takes longer than `overrun` is marked.
 --
 -- ARGV: ids
--- Returns for each id {fields of the record as a flat list, result in Celery's format | ''}, of a flow that has begun also
--- its hash and its steps as read_flow.lua gives them; or {} if unknown
+-- Returns for each id {fields of the record as a flat list, result in Celery's format | ''}, for a flow that has begun
+-- also its hash and its steps as in read_flow.lua; or {} if unknown
 --
 -- Uses: keys, records, endings, revoking, events.
 -- Seldom: overruns (overruns, mark_overrun), stages (read_steps).
 
 local function read(id)
   local fields = redis.pcall('HGETALL', run_key(id))
-  -- A key of another type: whoever reads it finds a record that tells nothing.
+  -- For a key of another type, return a record without content.
   if fields.err then return { { 'state', '' }, '' } end
   if #fields == 0 then return {} end
   local run = load_run(id, fields)

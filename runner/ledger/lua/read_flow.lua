@@ -1,12 +1,13 @@
 #!lua flags=allow-oom
--- Reads a flow that is under way, for whoever is to advance it. One that is not is taken off the lists. No run changes its
+-- Reads an active flow in order to advance it. A flow that is not active is removed from the lists. No run changes its
 -- state.
 --
 -- Keys: NS:run:ID, NS:flow:ID, NS:flow-states:ID:STATE, NS:paused, NS:flows, NS:outbox.
 --
 -- ARGV: id
--- Returns {fields of its record as a flat list, its hash as a flat list, {step, how many of its runs are in each state
--- (shared/flows.lua), …} for each step that has any, why it is to end ('' if it is not), '1' if its job is paused}, or {}
+-- Returns {fields of its record as a flat list, its hash as a flat list, {step, number of its runs in each state
+-- (shared/flows.lua), …} for each step that has runs, the reason why it must end ('' if it need not), '1' if its job is
+-- paused}, or {}
 --
 -- Uses: keys, records, pauses, flows, stages.
 

@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
--- Takes the entry of a flow out of the outbox, if nothing of it has changed since it was read. No run changes its state.
+-- Removes the entry of a flow from the outbox, unless the flow has changed since it was read. No run changes its state.
 --
 -- Keys: NS:flow:ID, NS:outbox.
 --
--- ARGV: id, version and news as they were read
--- Returns 1, or 0 if there is something new
+-- ARGV: id, version and news at the time of reading
+-- Returns 1, or 0 if it has changed
 --
 -- Uses: keys, flows.
 

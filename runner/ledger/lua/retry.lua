@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
 -- Ends an attempt and puts the same message into the delayed set.
 --
--- STARTED -> RETRY, or REVOKED if that was asked for while it ran. `retries` counts the policy's own retries.
+-- STARTED -> RETRY, or REVOKED if that was requested while it ran. `retries` counts the retries of the retry policy
+-- only.
 --
 -- ARGV: id, token, delay in ms, result in Celery's format, error as JSON
 -- Returns 1, or 0 if the token is stale

@@ -1,13 +1,14 @@
 #!lua flags=allow-oom
--- Revokes a run. It is a field of the record, so it holds with no worker online and across restarts.
+-- Revokes a run. The revocation is a field of the record, so it works without an online worker and survives restarts.
 --
--- PENDING | RETRY -> REVOKED (cancelled), now. STARTED stays: its outcome stands, and nothing follows it; with
--- terminate, its worker is asked to end it. A flow in STARTED starts no more steps, and ends when its step runs have. A
--- final run does not change. Nor does one of which the same was asked before: that is no act, and no event.
+-- PENDING | RETRY -> REVOKED (cancelled) at once. A run in STARTED stays: its attempt keeps its outcome, and no retry
+-- or redelivery follows; with terminate, its worker is asked to end it. A flow in STARTED starts no more steps, and
+-- ends after its step runs. A final run does not change. Nor does a run with the same request before: that is neither
+-- an audit entry nor an event.
 --
 -- ARGV: id, by, comment, '1' to terminate, signal
--- Returns {'unknown' | 'final' | 'revoked'}, or of one that runs {'asked' | 'again' (the same was asked before), its pool
--- if that cannot end it as asked | ''}: it goes on, and nothing follows it
+-- Returns {'unknown' | 'final' | 'revoked'}, or for a run that continues {'asked' | 'again' (the same request was made
+-- before), its pool if the pool cannot end it as requested | ''}
 --
 -- Uses: clock, keys, records, events, acts, claims, endings, flows, revoking.
 
@@ -20,7 +21,7 @@ if FINAL[run.state] then return { 'final' } end
 local pool = not run.graph and redis.call('HGET', worker_key(run.worker or ''), 'pool')
 local unable = ARGV[4] == '1' and run.state == 'STARTED' and pool and pool ~= 'prefork'
 
--- Each signal counts once, or taking turns with them would be an act each time.
+-- Each signal counts once; otherwise two alternating signals would add an audit entry every time.
 local terminates, signals = ARGV[4] == '1' and not unable, cjson.decode(run.signals or '{}')
 if run.state == 'STARTED' and run.revocation and (not terminates or signals[ARGV[5]]) then
   if terminates then end_attempt(run, ARGV[5]) end

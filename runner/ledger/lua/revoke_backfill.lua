@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Notes that a backfill is revoked, so that submit.lua makes no more runs of it. Its runs are revoked one by one.
+-- Marks a backfill as revoked, so that submit.lua creates no more runs for it. Its runs are revoked one by one.
 --
 -- NS:backfill:ID: revoked. No run changes its state.
 --

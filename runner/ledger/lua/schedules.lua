@@ -1,12 +1,12 @@
--- Notes which versions of schedules are in use, and which slots need no run.
+-- Records which versions of schedules are in use, and which slots need no run.
 --
--- NS:schedules, by job: DIGEST SINCE TOUCHED for each version of its schedule, ms. No slot up to SINCE is run: a
--- schedule that is new does not catch up. While hosts disagree about jobs.d a job has more than one; one that nobody
--- touched for a while is gone. The digest - stands for hosts where the job has no schedule.
--- NS:slots, by job: the last slot that was submitted or left out; it never goes back, unless it is no time that a tick
--- can have noted: no number, or one more than a day ahead.
+-- NS:schedules, by job: DIGEST SINCE TOUCHED for each version of its schedule, in ms. No slot up to SINCE is run: a new
+-- schedule does not catch up. While hosts disagree about jobs.d, a job has several versions; a version that was not
+-- touched for a while is removed. The digest - stands for hosts on which the job has no schedule.
+-- NS:slots, by job: the last slot that was submitted or skipped. It never goes back, unless no tick can have written
+-- it: it is not a number, or it is more than a day ahead.
 --
--- ARGV: now, ms after which an untouched version is gone, then job, digest ('' to note none), last slot ('' for none)
+-- ARGV: now, ms after which an untouched version is removed, then job, digest ('' for none), last slot ('' for none)
 -- Returns nothing
 --
 -- Uses: keys.
@@ -20,7 +20,7 @@ local function note(job, digest)
     versions[#versions + 1] = { name, tonumber(since), tonumber(touched) }
     if name == digest then ours = versions[#versions] end
   end
-  -- Who is alone touches nothing, so that a tick writes little: its absence counts from now.
+  -- A single version is not touched, so that a tick writes little; its absence counts from now.
   if not ours and #versions == 1 then versions[1][3] = now end
   if not ours then
     ours = { digest, now, now }

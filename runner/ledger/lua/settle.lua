@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
--- Ends an attempt, and its run with it.
+-- Ends an attempt and its run.
 --
--- STARTED -> SUCCESS | FAILURE. Refused to a stale token: a redelivered run has one outcome.
+-- STARTED -> SUCCESS | FAILURE. A stale token is rejected: a redelivered run has one outcome.
 --
 -- ARGV: id, token, state, reason ('' for none), result in Celery's format, error as JSON ('' for none)
--- Returns 1, or 2 if the flow of a step run is to be advanced now, or 0 if the token is stale
+-- Returns 1, or 2 if the flow of a step run must be advanced now, or 0 if the token is stale
 --
 -- Uses: settling.
 

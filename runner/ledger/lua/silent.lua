@@ -1,11 +1,12 @@
 #!lua flags=allow-oom
--- Notes that jobs have not succeeded for too long, once in each outage: an entry `JOB silent AT` of NS:outbox, whose hooks
--- are fired as others are. NS:silent holds, by job, the last success (0: there was none) before the outage that was noted.
+-- Records that jobs have not succeeded for too long, once per outage: an entry `JOB silent AT` of NS:outbox, whose
+-- hooks fire like all others. NS:silent holds, by job, the last success (0: there was none) before the recorded outage.
 --
--- The caller has found the jobs late. What may have changed since is checked again. No run changes its state.
+-- The caller found that the jobs are late. This checks again, because it may have changed since. No run changes its
+-- state.
 --
--- ARGV: for each job its name, the ms within which a run is to succeed, and '1' if none ever has
--- Returns how many entries were written
+-- ARGV: for each job its name, the ms within which a run must succeed, and '1' if none ever has
+-- Returns the number of written entries
 --
 -- Uses: clock, keys, pauses.
 

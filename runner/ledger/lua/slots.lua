@@ -1,6 +1,6 @@
--- Reads how far the schedules of jobs were handled, and which versions of them are in use. Changes nothing.
+-- Reads the last handled slot of each job's schedule, and the versions that are in use. Changes nothing.
 --
--- NS:slots: by job, the last slot that was submitted or left out. NS:schedules: by job, see schedules.lua.
+-- NS:slots: by job, the last slot that was submitted or skipped. NS:schedules: by job, see schedules.lua.
 -- ARGV: jobs; none for all
 -- Returns {now, NS:slots as a flat list, NS:schedules as a flat list}
 --

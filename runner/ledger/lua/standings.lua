@@ -1,12 +1,12 @@
--- Tells how jobs stand: what waits and runs, and how the last run ended. Changes nothing. The cost does not depend on
--- how many runs there are.
+-- Returns the status of jobs: the number of waiting and active runs, and the end of the last run. Changes nothing. The
+-- cost does not depend on the number of runs.
 --
 -- Keys: NS:job:JOB:STATE, and NS:run:ID of one ended run of each job.
 --
 -- ARGV: jobs
--- Returns for each {runs in PENDING, STARTED, RETRY; id of the waiting run that was submitted first | '', when | '';
--- of the ended run that was submitted last: state | '', id, reason, finished_at (ms); id of the last run that ended in
--- FAILURE, '' if one that was submitted later ended in SUCCESS}
+-- Returns for each {number of runs in PENDING, STARTED, RETRY; id of the waiting run that was submitted first | '',
+-- when | ''; of the ended run that was submitted last: state | '', id, reason, finished_at (ms); id of the last run
+-- that ended in FAILURE, '' if one that was submitted later ended in SUCCESS}
 --
 -- Uses: keys.
 

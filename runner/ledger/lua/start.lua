@@ -1,12 +1,12 @@
--- The guard before an attempt, and its start, for a message that is claimed already; see shared/starting.lua.
+-- The check before an attempt, and its start, for a message that is already claimed; see shared/starting.lua.
 --
--- PENDING | RETRY -> STARTED, or what shared/starting.lua says, if the claim is alive.
+-- PENDING | RETRY -> STARTED, or another change as in shared/starting.lua, if the claim is alive.
 --
--- ARGV: id, token, worker, pid, job that the message names, digest of the spec that the worker has of it ('' keeps
---       that of the submission)
--- Returns {'go', attempts, retries, params, expires_at | '', slot | '', traceparent | '',
--- '1' if the submitter does not want the result stored | '', and of a flow or a step run
--- its flow | '', the flow's job | '', its step | '', its item | '', '1' if it is a flow | ''} or {why not}
+-- ARGV: id, token, worker, pid, job in the message, digest of the worker's version of its spec ('' keeps that of the
+--       submission)
+-- Returns {'go', attempts, retries, params, expires_at | '', slot | '', traceparent | '', '1' if the submitter does not
+-- want the result stored | '', and for a flow or a step run its flow | '', the flow's job | '', its step | '', its item
+-- | '', '1' if it is a flow | ''} or {reason for not starting}
 --
 -- Uses: claims, starting.
 

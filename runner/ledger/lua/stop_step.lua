@@ -1,13 +1,13 @@
 #!lua flags=allow-oom
--- Stops the open runs of one step of a flow, some in each call: those that wait are revoked, and nothing follows the attempts
--- of the others, which are ended if that is asked for.
+-- Stops the open runs of one step of a flow, some in each call. Waiting runs are revoked. Active runs get no retry or
+-- redelivery, and are terminated on request.
 --
--- PENDING | RETRY -> REVOKED (cancelled). STARTED stays, as in revoke.lua; a flow among them stops likewise.
+-- PENDING | RETRY -> REVOKED (cancelled). STARTED stays, as in revoke.lua; a subflow stops in the same way.
 --
 -- Keys: NS:flow:ID, NS:flow-runs:ID, NS:flow-states:ID:STATE (see shared/flows.lua), and NS:run:ID of each.
 --
--- ARGV: flow, step, '1' to end what runs, how many of its runs were looked at, how many to stop at most, comment
--- Returns how many were looked at then, or '' if that were all of them
+-- ARGV: flow, step, '1' to terminate active runs, number of its runs already checked, maximum number to stop, comment
+-- Returns the new number of checked runs, or '' if all of them were checked
 --
 -- Uses: clock, keys, records, events, claims, revoking, flows, stages.
 
@@ -19,7 +19,7 @@ local held = redis.pcall('HMGET', key, 'first:' .. step, 'made:' .. step)
 local first, made = whole(held[1]), whole(held[2])
 if not (first and made) then return '' end
 
--- The bits of one state, from an ordinal on, as a function of an ordinal.
+-- Returns the bits of one state from an ordinal on, as a function of an ordinal.
 local function bits_from(state, ordinal, number)
   local at = math.floor(ordinal / 8)
   local bytes = redis.pcall('GETRANGE', flow_states_key(id, state), at, math.floor((ordinal + number) / 8))
@@ -59,7 +59,7 @@ while looked < from + number and stopped < most do
     if run and run.flow == id and not FINAL[run.state] then
       stop(run)
     else
-      -- Something else has written there: what no run is behind does not keep the flow from its end.
+      -- Another program wrote there. A bit without a run must not keep the flow from ending.
       local state = run and run.flow == id and step_state(run.state, run.reason) or 'FAILURE'
       for _, each in ipairs({ 'PENDING', 'RETRY', 'STARTED' }) do set_bit(id, each, ordinal, 0) end
       set_bit(id, state, ordinal, 1)

@@ -1,12 +1,12 @@
 #!lua
--- Makes a run, once: the record and its message are one step.
+-- Creates a run, once. One step writes the record and its message.
 --
--- nothing -> PENDING, and where shared/making.lua says so on to REVOKED (skipped) or FAILURE (invalid_params). Writes
--- NS:run:ID, the indexes, and the message.
+-- nothing -> PENDING, and in some cases (see shared/making.lua) on to REVOKED (skipped) or FAILURE (invalid_params).
+-- Writes NS:run:ID, the indexes, and the message.
 --
--- ARGV: id, job, message, key ('' for none), digest of the params, ms to keep the key, eta ('' for now, +MS
---       from now), ms until it expires ('' for never), its result in Celery's format if it is refused ('' if not), then
---       fields of the record as name, value, …
+-- ARGV: id, job, message, key ('' for none), digest of the params, ms to keep the key, eta ('' for now, +MS from now),
+--       ms until it expires ('' for never), its result in Celery's format if it is refused ('' if not), then fields of
+--       the record as name, value, …
 -- Returns {'new' | 'known' | 'conflict', id, its record as a flat list, its result in Celery's format | ''}, or
 -- {'paused', who paused it as JSON}
 --

@@ -1,14 +1,15 @@
 #!lua
--- Makes runs of one job, each once, as submit.lua does. All of them are one step.
+-- Creates runs of one job, each once, as submit.lua does, all in one step.
 --
--- nothing -> PENDING (and on to REVOKED, skipped) for each run. What most of them have in common is said, written, and
+-- nothing -> PENDING (and on to REVOKED, skipped) for each run. Fields that most of them share are passed, written, and
 -- counted once.
 --
--- ARGV: job, ms to keep the keys, eta, ms until they expire (both as in submit.lua), how many arguments follow that are
---       common fields of the records (name, value, …), how many then name the fields of each run, those two lists; then
---       for each run: id, message, key ('' for none), digest of the params, the values of its fields.
--- Returns who paused the job, as JSON ('' if no run was refused for that), then for each run of which none was made:
--- its place in the list (from 1), 'known' | 'conflict' | 'paused', the id of the run that there is ('' if paused).
+-- ARGV: job, ms to keep the keys, eta, ms until they expire (both as in submit.lua), number of the following arguments
+--       that are common fields of the records (name, value, …), number of those after them that are field names of each
+--       run, those two lists; then for each run: id, message, key ('' for none), digest of the params, the values of
+--       its fields.
+-- Returns who paused the job, as JSON ('' if no run was refused for that), then for each run that was not created: its
+-- position in the list (from 1), 'known' | 'conflict' | 'paused', the id of the existing run ('' if paused).
 --
 -- Uses: clock, queues, making.
 -- Hints: held.
@@ -28,7 +29,7 @@ for i = 1, own do
 end
 local asked = { keep_key = ARGV[2], eta = read_start(ARGV[3]), expires = tonumber(ARGV[4]) }
 local inherits = { __index = common }
--- Where none of the runs may have to wait, their messages go into the queue together.
+-- If none of the runs may have to wait, their messages go into the queue together.
 local together = not (common.policy or common.rate or common.requires) and not (asked.eta and asked.eta > NOW)
 local first, made, messages, paused_by, others = nil, 0, {}, '', {}
 

@@ -1,17 +1,19 @@
 #!lua flags=allow-oom
--- What a taker does between two runs, in one round trip: settles the last one, and claims, guards, and starts the next.
+-- The work of a taker between two runs, in one round trip: settles the last run, and claims, checks, and starts the
+-- next.
 --
--- STARTED -> SUCCESS, and PENDING | RETRY -> STARTED; see shared/settling.lua, claiming.lua, and starting.lua. Nothing is
--- taken when Redis has no memory left. Asked again with the same token, since the answer was lost on the way, it gives
--- the same answer.
+-- STARTED -> SUCCESS, and PENDING | RETRY -> STARTED; see shared/settling.lua, claiming.lua, and starting.lua. No
+-- message is taken when Redis has no memory left. A repeated call with the same token, after a lost answer, returns the
+-- same answer.
 --
--- A run is started here only if the worker has its job as it was submitted: NS:known:DIGEST holds the digest of each
--- sound job of the worker's catalog. Any other message is left to the worker, claimed.
+-- A run is started here only if the worker has the same version of its job as at submission: NS:known:DIGEST holds the
+-- digest of each sound job of the worker's catalog. Any other message is claimed and left to the worker.
 --
--- ARGV: last run's id ('' for none), its token, its result in Celery's format; new token ('' to take nothing), lease in ms,
---       worker, pid, digest of the worker's catalog, queues
--- Returns {settled: 1, 2 if its flow is to be advanced now, 0 if its token is stale, '' for none; and one of: 'idle'; 'again': there may be more;
--- 'held', queue, priority, message; 'go', id, job, queue, priority, attempts and so on as shared/starting.lua gives them}
+-- ARGV: last run's id ('' for none), its token, its result in Celery's format; new token ('' to take nothing), lease in
+--       ms, worker, pid, digest of the worker's catalog, queues
+-- Returns {settled: 1, 2 if its flow must be advanced now, 0 if its token is stale, '' for none; and one of: 'idle';
+-- 'again': there may be more; 'held', queue, priority, message; 'go', id, job, queue, priority, attempts and so on as
+-- in shared/starting.lua}
 --
 -- Uses: keys, claims, claiming, settling, starting.
 
@@ -23,7 +25,7 @@ if token == '' then return { settled, 'idle' } end
 local queues = { unpack(ARGV, 9) }
 local dropped = 0
 while dropped < MOST_DROPPED do
-  -- If no queue has a message, the token may hold a claim whose answer was lost on the way.
+  -- If all queues are empty, the token may still hold a claim whose answer was lost.
   local claim = claim_next(token, lease, worker, queues) or dropped == 0 and load_claim(token)
   if not claim then break end
   local headers = claim.headers or cjson.decode(claim.message).headers
@@ -40,7 +42,7 @@ while dropped < MOST_DROPPED do
 end
 if dropped == MOST_DROPPED or buried == MOST_BURIED then return { settled, 'again' } end
 
--- All of them are empty: what was rung for is taken already.
+-- All queues are empty, so the rings are for messages that were already taken.
 local rings = {}
 for i, queue in ipairs(queues) do rings[i] = ring_key(queue) end
 redis.call('DEL', unpack(rings))

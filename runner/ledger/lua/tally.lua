@@ -1,11 +1,12 @@
--- Counts the runs of a job, and tells how long the last ones waited and ran. Changes nothing.
+-- Counts the runs of a job, and returns how long the last ones waited and ran. Changes nothing.
 --
--- Keys: NS:job:JOB:STATE (or NS:step-job:JOB:STATE), NS:succeeded, and NS:run:ID of the sampled runs. Counts come from the indexes.
+-- Keys: NS:job:JOB:STATE (or NS:step-job:JOB:STATE), NS:succeeded, and NS:run:ID of the sampled runs. The counts are
+-- read from the indexes.
 --
--- ARGV: job, how many of the newest SUCCESS and of the newest FAILURE to sample, '1' to count its runs as a step of
---       flows instead of the others, then the ms at which days begin, the last one being the end of the last day
--- Returns {runs in PENDING, STARTED, RETRY, SUCCESS, FAILURE, REVOKED; ms of the last success | ''; SUCCESS, FAILURE,
--- REVOKED of each day; ms submitted, waited | '', ran | '' of each sampled run}
+-- ARGV: job, number of the newest SUCCESS and of the newest FAILURE to sample, '1' to count its runs as a step of flows
+--       instead of the others, then the ms at which days begin; the last one is the end of the last day
+-- Returns {number of runs in PENDING, STARTED, RETRY, SUCCESS, FAILURE, REVOKED; ms of the last success | ''; SUCCESS,
+-- FAILURE, REVOKED of each day; ms submitted, waited | '', ran | '' of each sampled run}
 --
 -- Uses: keys.
 
@@ -35,7 +36,7 @@ for _, state in ipairs({ 'SUCCESS', 'FAILURE' }) do
     local wait, ran = '', ''
     if started and finished then
       ran = tostring(math.max(0, finished - started))
-      -- A later attempt's start says nothing of how long the run waited for its first.
+      -- The start of a later attempt does not show how long the run waited for its first.
       if attempts == '1' and submitted then
         wait = tostring(math.max(0, started - math.max(submitted, eta or 0)))
       end

@@ -1,6 +1,6 @@
--- Says which keys of a job stand for a run that was made, and keeps those for longer.
+-- Returns which keys of a job belong to existing runs, and extends their expiry.
 --
--- NS:key:JOB:KEY: see shared/making.lua. No transition.
+-- NS:key:JOB:KEY: see shared/making.lua. No run changes its state.
 -- ARGV: job, ms to keep them from now on, then keys
 -- Returns for each key 1 if it is known, else 0
 --

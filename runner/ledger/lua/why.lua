@@ -1,14 +1,16 @@
--- Tells where a run is: what it waits behind, or who holds it. Changes nothing.
+-- Returns what a run waits for, or which worker holds it. Changes nothing.
 --
--- Keys: NS:run:ID, NS:delayed, NS:paused, NS:holders:GROUP, NS:starts:GROUP, NS:passes:GROUP, the set that the run was put aside into, NS:claims,
--- NS:leases, and of the run's queue the lists NS:queue:Q:P. So many messages and claims are looked through, not more.
+-- Keys: NS:run:ID, NS:delayed, NS:paused, NS:holders:GROUP, NS:starts:GROUP, NS:passes:GROUP, the set into which the
+-- run was set aside, NS:claims, NS:leases, and the lists NS:queue:Q:P of the run's queue. The number of messages and
+-- claims that are read is limited.
 --
--- ARGV: id, how many messages and claims to look through
+-- ARGV: id, maximum number of messages and claims to read
 -- Returns facts as name, value, …: now; due (ms, in the delayed set); ahead (messages before its own in its list),
--- higher (messages in lists served first), behind (only if its message was not found: messages that were not looked
--- at); holder and lease (ms of its end, of the claim on it); refused_since; detail (as the record has it); paused (if
--- its job is); before (how many were put aside before it); holders (JSON, of the slots it waits for; up to ten);
--- required (a job), required_within (ms), and succeeded (ms, its last success), if it waits for that; rate_limit and rate_per (ms), if it waits for its rate, and rate_free (ms, before which it cannot start)
+-- higher (messages in lists served first), behind (only if its message was not found: number of unread messages);
+-- holder and lease (ms of its end) of the claim on it; refused_since; detail (from the record); paused (if its job is);
+-- before (number of runs that were set aside before it); holders (JSON, of the slots it waits for; up to ten); required
+-- (a job), required_within (ms), and succeeded (ms, its last success), if it waits for that; rate_limit and rate_per
+-- (ms), if it waits for its rate, and rate_free (ms, before which it cannot start)
 --
 -- Uses: clock, keys, records, pauses, rates.
 
@@ -24,7 +26,7 @@ if not run or FINAL[run.state] then return facts end
 if run.refused_since then tell('refused_since', run.refused_since) end
 if run.detail then tell('detail', run.detail) end
 
--- The earliest time at which a run may start if ``before`` runs of its group wait before it.
+-- Returns the earliest time at which a run may start if ``before`` runs of its group wait before it.
 local function pass_of(waits, before)
   local group, limit, per = rate_of(waits)
   local free = {}

@@ -1,8 +1,9 @@
 #!lua flags=no-writes
--- Reads the records of the workers: those that live, and those that went without a word in the last day.
+-- Reads the records of the workers: live ones, and those that went silent in the last day.
 --
--- With ARGV[1], only those of that host. Nearly all names end with it, so the other records are read only if none does.
--- Returns {now, {{name, until when it counts as alive (ms), its record as a flat list}, …}}
+-- With ARGV[1], only those of that host. Nearly all worker names end with the host, so the other records are read only
+-- if none does.
+-- Returns {now, {{name, time until which it counts as alive (ms), its record as a flat list}, …}}
 --
 -- Uses: clock, keys.
 

@@ -1,11 +1,11 @@
--- Who did what: streams, one for each kind of act, so that many acts of one kind push none of another out. What only
--- administrators may do to jobs is in NS:audit.
+-- The audit log: one stream for each type of act, so that many acts of one type do not displace those of another. Acts
+-- on jobs that are reserved for administrators are in NS:audit.
 --
 -- Uses: keys.
 
 local ACTS_KEPT, LONGEST_COMMENT = 10000, 500
 
--- Keeps one act. A comment is cut where it is long.
+-- Adds an act to the audit log. A long comment is cut.
 local function audit(act, by, job, id, comment)
   comment = comment or ''
   local length = math.min(#comment, LONGEST_COMMENT)

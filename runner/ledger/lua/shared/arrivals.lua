@@ -1,9 +1,9 @@
--- How runs come to their queues.
+-- How runs enter their queues.
 --
 -- Uses: clock, keys, records, events, claims, waiting, pauses, rates, revoking.
 
--- Makes room for a run whose policy is `replace`: the oldest ones of its group go, so that it is one of `limit`.
--- STARTED ones are terminated, and keep their slots until they are dead.
+-- Makes room for a run with the policy `replace`: the oldest runs of its group end, so that at most `limit` runs remain
+-- with it. Those in STARTED are terminated, and keep their slots until they are dead.
 local function replace_oldest(run)
   local active = {}
   for _, id in ipairs(redis.call('ZRANGE', holders_key(run.group), 0, -1)) do
@@ -28,8 +28,8 @@ local function replace_oldest(run)
   end
 end
 
--- A run that was never started comes to its queue: here its policy acts, if the run need not wait for another job or for
--- its rate.
+-- Handles a run that was never started when it enters its queue: its policy applies now, unless the run must wait for
+-- another job or for its rate.
 local function arrive(run, message)
   if run.requires and not pause_of(run) and held_back(run, message) then return end
   if run.group and not run.at_once and not pause_of(run) and not holds_slot(run) and (not run.rate or take_pass(run)) then
@@ -41,7 +41,8 @@ local function arrive(run, message)
   admit(run, run.queue, run.priority, message)
 end
 
--- A run that was set aside, or was delayed, goes on. After a loss it need not wait again: ahead of what is queued.
+-- Continues a run that was set aside or delayed. After a loss it does not wait in line again: it goes ahead of the
+-- queued runs.
 local function go_on(run)
   local message = pick_up(run)
   if run.state == 'PENDING' then return arrive(run, message) end

@@ -1,14 +1,14 @@
--- How a message is claimed: peek, check, note as held, pop. A kill at any point loses nothing. What cannot be read goes to
--- NS:dead-letters. No run changes its state here.
+-- How a message is claimed: peek, check, record the claim, pop. A kill at any point loses nothing. Unreadable messages
+-- go to NS:dead-letters. No run changes its state.
 --
 -- Uses: clock, keys, claims.
 -- Seldom: letters (bury).
 
-local MOST_BURIED = 500         -- at once, so that it stays short
+local MOST_BURIED = 500         -- in one call, to keep it short
 local buried = 0
 
--- Claims the message at the end of one list. Returns the claim that there is if the token has one: the answer to the same
--- question was lost on the way.
+-- Claims the message at the end of one list. Returns the existing claim if the token has one: the answer to an earlier
+-- call with this token was lost.
 local function claim_of(key, queue, priority, token, lease, worker)
   while true do
     local message = redis.call('LINDEX', key, '-1')
@@ -33,7 +33,7 @@ local function claim_of(key, queue, priority, token, lease, worker)
   end
 end
 
--- Claims the next message: highest priority first, then by the order of the queues given (the caller rotates them).
+-- Claims the next message: highest priority first, then in the order of the given queues (the caller rotates them).
 local function claim_next(token, lease, worker, queues)
   for _, priority in ipairs({ '9', '8', '7', '6', '5', '4', '3', '2', '1', '0' }) do
     for _, queue in ipairs(queues) do

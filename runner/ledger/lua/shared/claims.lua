@@ -3,7 +3,7 @@
 -- Uses: clock, keys.
 -- Seldom: flows (wake_flow).
 
--- A claim is a line of JSON (id, queue, priority, worker) and the message as it stood in its queue.
+-- A claim is a line of JSON (id, queue, priority, worker), followed by the message as it was in its queue.
 local function load_claim(token)
   local held = redis.call('HGET', CLAIMS, token)
   if not held then return nil end
@@ -23,8 +23,8 @@ local function lease_live(token)
   return ends and tonumber(ends) > NOW
 end
 
--- Has the worker that performs a run end it, by a signal of that name; it looks twice a second. A flow is ended by
--- whoever advances it.
+-- Asks the worker of a run to end it with the given signal; workers check twice a second. For a flow, wakes the process
+-- that advances it, which ends the flow.
 local function end_attempt(run, signal)
   if run.graph then return wake_flow(run.id) end
   redis.call('HSET', TERMINATING, run.id, signal)

@@ -1,11 +1,11 @@
--- What is counted for ever: NS:metrics, a hash. Its fields are read by runner/ledger/metrics.py, and are words: what,
--- job, and what tells one count of a job from another.
+-- The counters that never expire: NS:metrics, a hash. runner/ledger/metrics.py reads it. Its fields are words separated
+-- by spaces: counter, job, and a label that distinguishes several counters of a job.
 --
 -- Uses: keys.
 
-local BUCKETS = { 100, 500, 1000, 5000, 15000, 60000, 300000, 900000, 3600000, 14400000 }  -- ms, upper ends
+local BUCKETS = { 100, 500, 1000, 5000, 15000, 60000, 300000, 900000, 3600000, 14400000 }  -- ms, upper bounds
 
--- number: how many there were; one if absent.
+-- number: the increment; 1 by default.
 local function count(what, job, which, number)
   redis.call('HINCRBY', METRICS, what .. ' ' .. job .. (which and ' ' .. which or ''), number or '1')
 end

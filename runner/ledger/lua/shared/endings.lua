@@ -7,11 +7,11 @@ local function expired(run)
   return (run.state == 'PENDING' or run.state == 'RETRY') and run.expires_at and tonumber(run.expires_at) <= NOW
 end
 
--- Ends a run: state, indexes, result, event, retention and the claim in one go.
--- meta: the result in Celery's format, nil if it stands there already; fields: more fields to write, as a flat list.
--- Returns of a step run whether its flow is to be advanced now.
+-- Ends a run: updates its state, indexes, result, event, retention, and claim together.
+-- meta: the result in Celery's format, nil if it is already stored; fields: more fields to write, as a flat list.
+-- Returns for a step run whether its flow must be advanced now.
 local function finish(run, state, reason, meta, fields)
-  local ran = run.state == 'STARTED' and run.started_at and NOW - tonumber(run.started_at)  -- not what it waits for a retry
+  local ran = run.state == 'STARTED' and run.started_at and NOW - tonumber(run.started_at)  -- without the wait for a retry
   enter(run, state, reason)
   run.reason = reason
   fields = fields or {}
@@ -25,7 +25,7 @@ local function finish(run, state, reason, meta, fields)
     fields[#fields + 1] = in_row
   end
   redis.call('HSET', run_key(run.id), 'state', state, 'finished_at', AT, unpack(fields))
-  -- What only a run that goes on needs: there may be a million that have ended.
+  -- Fields that only an active run needs. Dropping them saves memory: there may be a million ended runs.
   local over = { 'detail', 'retry_at', 'message', 'aside', 'deaths_in_row', 'keep_result', 'keep_runs', 'keep_least',
     'max_deliveries', 'delivery', 'token', 'unique', 'unique_for', 'limit', 'policy', 'group', 'rate', 'rate_group', 'requires',
     'traceparent', 'drop_result', 'count_failures', 'overrun', 'at_once', state == 'SUCCESS' and 'error' or nil }
@@ -54,7 +54,7 @@ local function finish(run, state, reason, meta, fields)
   end
   if not run.reused then fire(run, string.lower(state), state == 'SUCCESS' and in_row and in_row > 0 and 'recovered') end
   local limit, least = tonumber(run.keep_runs) or 1000, tonumber(run.keep_least) or 3600000
-  -- A few at a time, so that it stays short.
+  -- Remove only a few at a time, to keep the call short.
   if not run.flow and has_excess(run.job, limit, least) then thin_out(run.job, limit, least, 10, run.id) end
   announce(run, meta)
   return run.flow and end_step(run, state, reason)

@@ -1,10 +1,10 @@
--- What watchers are told.
+-- The events for watchers.
 --
 -- Uses: keys.
 
 local EVENTS_KEPT = '10000'
 
--- Tells watchers: the stream keeps what happened, the channels wake who waits.
+-- Notifies watchers: the stream stores the event, and the channels wake waiting clients.
 local function announce(run, meta)
   if run.flow then
     redis.call('XADD', EVENTS, 'MAXLEN', '~', EVENTS_KEPT, '*', 'id', run.id, 'job', run.job, 'state', run.state, 'reason',

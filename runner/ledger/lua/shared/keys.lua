@@ -1,7 +1,7 @@
--- The namespace and the keys in it: KEYS[1] is the namespace (NS below). Every other key is derived from it in
--- Lua; Redis Cluster is not supported, so keys need not be named by the caller.
+-- The namespace and its keys: KEYS[1] is the namespace (NS below). Every other key is derived from it in Lua. Redis
+-- Cluster is not supported, so the caller need not name the keys.
 --
--- A script gets only the lines that define names it uses, so each definition must stand on one line.
+-- A script gets only the lines that define names it uses, so each definition must be on one line.
 
 local NS = KEYS[1]
 

@@ -1,4 +1,4 @@
--- The dead letters: messages that nobody can act on, the newest first.
+-- The dead letters: messages that no worker can process, the newest first.
 --
 -- Uses: keys.
 

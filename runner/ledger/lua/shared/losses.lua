@@ -1,12 +1,12 @@
--- What follows when an attempt vanished.
+-- How a lost attempt is handled.
 --
 -- Uses: clock, keys, events, counts, claims, waiting, transitions, outbox, endings, past, revoking.
 
--- An attempt vanished with its worker or its process. death: JSON of one death.
--- STARTED -> RETRY (redelivered after 1, 2, 4 s), FAILURE (poisoned; worker_lost: at most once, or it expires
--- meanwhile) or REVOKED (asked for meanwhile).
+-- Handles an attempt that was lost with its worker or its process. death: JSON of one death.
+-- STARTED -> RETRY (redelivered after 1, 2, 4 s), FAILURE (poisoned; worker_lost: the delivery is at most once, or the
+-- run expires before the redelivery) or REVOKED (requested in the meantime).
 local function lose(run, message, death)
-  -- Ended on request: that is no loss.
+  -- The attempt ended on request: that is not a loss.
   if run.terminate then return revoke_run(run, revoked_after(run)) end
   local sound, deaths = pcall(cjson.decode, run.deaths or '[]')
   if not sound or type(deaths) ~= 'table' then deaths = {} end

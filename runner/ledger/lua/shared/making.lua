@@ -1,28 +1,28 @@
--- How runs are made, once each.
+-- How runs are created, each only once.
 --
--- Nothing is made of a known id, and of what stands for a run that was made: a key of the job (NS:key:JOB:KEY); a slot
--- of its schedule (NS:slot:JOB:SLOT); the same values within the time that the job says (NS:unique:JOB:DIGEST). NS:slots
--- has the last slot of each job, which earlier ones never come after, so that a slot whose record has expired stays known
--- too; a backfill may come after it, and leaves that mark alone. Of the same values, an adopted one is recorded all the
--- same, since a client waits under its id, and ends at once: REVOKED (skipped). So is one that is refused: FAILURE
--- (invalid_params), whatever else is asked for.
--- Nor is a run of a paused job made, unless it was forced or nobody can be told. A step run has the slot of its flow, which
--- stands for nothing.
+-- No run is created if its id is known, or if a marker says that it was already created: a key of the job
+-- (NS:key:JOB:KEY); a slot of its schedule (NS:slot:JOB:SLOT); the same values within the job's time limit
+-- (NS:unique:JOB:DIGEST). NS:slots has the last slot of each job. Earlier slots never follow it, so a slot stays known
+-- after its record has expired; a backfill may still run earlier slots, and does not change that mark. An adopted run
+-- with the same values is recorded nevertheless, because a client waits for its id, and ends at once: REVOKED
+-- (skipped). So does a run that is refused: FAILURE (invalid_params), whatever the other rules say.
+-- No run of a paused job is created either, unless it is forced or there is no caller to tell. A step run has the slot
+-- of its flow, which is not a marker.
 --
 -- Uses: clock, keys, records, events, counts, acts, waiting, endings, arrivals, pauses, revoking.
 
--- Returns the Unix ms before which a run does not start: of the text MS, or +MS from now; nil for ''.
+-- Returns the Unix ms before which a run does not start: for the text MS, or for +MS from now; nil for ''.
 local function read_start(text)
   local ms = tonumber(text)
   return ms and string.sub(text, 1, 1) == '+' and NOW + ms or ms
 end
 
--- Writes the record of a run and its indexes.
+-- Writes the record of a run and its index entries.
 --
 -- run: the fields of its record as a table; fields: the same as a flat list; asked: key ('' for none), digest of the
--- params, keep_key (ms), eta, expires (ms from then, else from now), refusal (its result in Celery's format).
--- Returns `new` or `ended` (one that is made, and is final at once), `known` or `conflict` (its key was used with other
--- params), each with the id of the run that there is; or `paused` and by whom.
+-- params, keep_key (ms), eta, expires (ms after eta, or from now without one), refusal (its result in Celery's format).
+-- Returns `new` or `ended` (created, and final at once), `known` or `conflict` (its key was used with other params),
+-- each with the id of the existing run; or `paused` and who paused the job.
 local function record(run, fields, asked)
   local id, job = run.id, run.job
   local by_key = asked.key ~= '' and submission_key(job, asked.key)
@@ -81,8 +81,8 @@ local function record(run, fields, asked)
   return 'new', id
 end
 
--- Puts the message of a new run where it belongs: into its queue, into the delayed set when `eta` lies ahead, or aside
--- where no slot of concurrency is free. The run may end here: REVOKED (skipped); or make others end: REVOKED (replaced).
+-- Puts the message of a new run into its queue, into the delayed set if `eta` is in the future, or aside if no
+-- concurrency slot is free. The run may end here: REVOKED (skipped). It may also end other runs: REVOKED (replaced).
 local function place(run, message, eta)
   if eta and eta > NOW then
     delay(run, eta, message)
@@ -91,7 +91,8 @@ local function place(run, message, eta)
   end
 end
 
--- Counts runs that were made together, and keeps who made them if a person did. run: the first; number: how many.
+-- Counts runs that were created together, and adds an audit entry if a person created them. run: the first one; number:
+-- how many.
 local function note_submission(run, number)
   count('submissions', run.job, run.trigger, number)
   local act = ({ cli = 'submit', api = 'submit', web = 'submit', rerun = 'rerun', webhook = 'submit' })[run.trigger]

@@ -1,8 +1,8 @@
--- Looks through sets of runs for the doctor.
+-- Checks sets of runs for the doctor.
 --
 -- Uses: records.
 
--- Adds to `found` the runs in the set `key` that do not belong there, and removes them if `mend` is '1'.
+-- Adds the runs that do not belong in the set `key` to `found`, and removes them from the set if `mend` is '1'.
 local function find_strays(found, mend, key, belongs)
   for _, id in ipairs(redis.call('ZRANGE', key, 0, -1)) do
     local run = load_run(id)

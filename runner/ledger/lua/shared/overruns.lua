@@ -1,5 +1,6 @@
--- Runs that take longer than `overrun` of their job. NS:overrunning holds those of such jobs in STARTED that are not marked,
--- by the time at which they will be. A mark (`overran_at`) stays, and the hook `overrun` fires once in a run.
+-- Runs that take longer than `overrun` of their job. NS:overrunning holds the unmarked runs of such jobs in STARTED, by
+-- the time at which they exceed the limit. The mark (`overran_at`) is permanent, and the hook `overrun` fires once per
+-- run.
 --
 -- Uses: clock, keys, outbox.
 
@@ -11,13 +12,13 @@ local function mark_overrun(run)
   if run.hooks and string.find(run.hooks, 'overrun', 1, true) then redis.call('ZADD', OUTBOX, AT, once(run, 'overrun')) end
 end
 
--- Whether the attempt of a run in STARTED takes too long.
+-- Returns whether the attempt of a run in STARTED takes too long.
 local function overruns(run)
   local limit, began = tonumber(run.overrun), tonumber(run.started_at)
   return run.state == 'STARTED' and limit and began and NOW - began > limit
 end
 
--- Looks at a run that goes to another state: from now on its time counts, or it does no more.
+-- Starts or stops the timer of a run that changes its state.
 local function watch_overrun(run, state)
   if state ~= 'STARTED' then
     if overruns(run) then mark_overrun(run) else redis.call('ZREM', OVERRUNNING, run.id) end

@@ -1,11 +1,11 @@
--- The attempts of a run that are over while it goes on, in the field `past` of its record.
+-- The earlier attempts of an active run, in the field `past` of its record.
 --
 -- Uses: clock, keys.
 
-local PAST_ATTEMPTS = 20        -- that a record keeps, the last ones
-local PAST_ERROR = 300          -- bytes of the error of each
+local PAST_ATTEMPTS = 20        -- kept in a record, the last ones
+local PAST_ERROR = 300          -- bytes of each error
 
--- Notes an attempt that is over while its run goes on. how: retry, lost or handed_back; failure: its error as JSON.
+-- Records an attempt that is over while its run continues. how: retry, lost or handed_back; failure: its error as JSON.
 local function note_attempt(run, how, failure)
   local sound, past = pcall(cjson.decode, run.past or '[]')
   if not sound or type(past) ~= 'table' then past = {} end
@@ -15,7 +15,7 @@ local function note_attempt(run, how, failure)
     told = held.type .. ': ' .. held.message
     if #told > PAST_ERROR then
       local last = PAST_ERROR
-      -- Not within a character.
+      -- Do not cut within a character.
       while last > 0 and told:byte(last + 1) >= 128 and told:byte(last + 1) < 192 do last = last - 1 end
       told = told:sub(1, last) .. '…'
     end

@@ -1,9 +1,9 @@
--- Which jobs are paused.
+-- The paused jobs.
 --
 -- Uses: clock, keys.
 
--- Who paused the job of a run, as {by, since, ends, comment}; nil if nobody did, or if the run is to pass. A pause of a
--- flow's job holds the runs of its steps, too, whose jobs are named FLOW/STEP.
+-- Returns the pause of a run's job, as {by, since, ends, comment}; nil if there is none, or if the run ignores pauses.
+-- A pause of a flow's job also holds its step runs, whose jobs are named FLOW/STEP.
 local function pause_of(run)
   if run.forced then return nil end
   local jobs = { run.job, '*', string.match(run.job, '^(.-)/') }

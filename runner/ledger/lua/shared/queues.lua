@@ -1,12 +1,12 @@
--- The queues of messages, and the bells that wake who waits for one.
+-- The queues of messages, and the bells that wake a worker that waits for one.
 --
 -- Uses: keys.
 
--- A ring for each message wakes one idle worker: they pop the list, and Redis serves who has waited longest. Whoever finds
--- a queue empty drops the rings that nobody has heard.
+-- A ring for each message wakes one idle worker: workers pop the list, and Redis serves the one that has waited
+-- longest. A worker that finds a queue empty removes the unheard rings.
 local MOST_RINGS = 1000
 
--- times: for how many messages; once if absent.
+-- times: the number of messages; 1 by default.
 local function ring(queue, times)
   local rings = { '1' }
   for i = 2, math.min(times or 1, MOST_RINGS) do rings[i] = '1' end
@@ -15,7 +15,7 @@ local function ring(queue, times)
   end
 end
 
--- Workers take from the right end. front: ahead of what waits there already. More messages may follow.
+-- Workers take from the right end. front: ahead of the messages that already wait there. `...`: more messages.
 local function enqueue(queue, priority, message, front, ...)
   redis.call(front and 'RPUSH' or 'LPUSH', queue_key(queue, priority), message, ...)
   redis.call('SADD', QUEUES, queue)

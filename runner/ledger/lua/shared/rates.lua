@@ -1,19 +1,19 @@
--- How many runs of a group may start within a time: at most `limit` starts in any `per` ms, whatever window one looks at.
+-- Rate limits: at most `limit` runs of a group start in any window of `per` ms.
 --
--- NS:starts:GROUP has the times of the last `limit` starts. A run takes a pass (NS:passes:GROUP) when it comes to a
--- queue, and the pass becomes a start when the run starts. Passes, and starts within `per`, are never more than `limit`
--- together. Runs without a pass wait in NS:rated:GROUP. NS:rates has the groups with such runs, by the time at which the
--- next one may have a pass: the beat then comes back to them.
+-- NS:starts:GROUP has the times of the last `limit` starts. A run takes a pass (NS:passes:GROUP) when it enters a
+-- queue, and the pass becomes a start when the run starts. The passes and the starts within `per` together are never
+-- more than `limit`. Runs without a pass wait in NS:rated:GROUP. NS:rates has the groups with such runs, by the time at
+-- which the next one may get a pass: the beat checks them at that time.
 --
 -- Uses: clock, keys.
 
--- The group of a run, how many of it may start, and within how many ms.
+-- Returns the group of a run, the maximum number of starts, and the window in ms.
 local function rate_of(run)
   local limit, per = string.match(run.rate, '^(%d+) (%d+)$')
   return run.rate_group or run.job, tonumber(limit) or 1, tonumber(per) or 1000
 end
 
--- The time from which there is a pass: not later than NOW if there is one.
+-- Returns the time from which a pass is free: not later than NOW if one is free now.
 local function next_pass(run)
   local group, limit, per = rate_of(run)
   local free = limit - redis.call('ZCARD', passes_key(group))
@@ -22,13 +22,13 @@ local function next_pass(run)
   local start = tonumber(redis.call('LINDEX', key, -free) or '')
   if not start then return 0 end
   if start > NOW then
-    -- This server's clock was set back: those starts count as if they were now.
+    -- The clock of the server was set back: treat those starts as if they were now.
     for i, at in ipairs(redis.call('LRANGE', key, 0, -1)) do
       if tonumber(at) > NOW then redis.call('LSET', key, i - 1, AT) end
     end
     start = NOW
   end
-  -- Times are whole ms, rounded down: one more, and no closed window of `per` has both starts.
+  -- Times are whole ms, rounded down. Add 1 ms so that no closed window of `per` contains both starts.
   return start + per + 1
 end
 
@@ -36,7 +36,7 @@ local function hold_pass(run)
   redis.call('ZADD', passes_key(rate_of(run)), NOW, run.id)
 end
 
--- first: ahead of those that wait.
+-- first: ahead of the waiting runs.
 local function take_pass(run, first)
   local group = rate_of(run)
   if redis.call('ZSCORE', passes_key(group), run.id) then return true end
@@ -46,7 +46,7 @@ local function take_pass(run, first)
   return true
 end
 
--- Has the beat come back to a group of which runs wait.
+-- Schedules a beat for a group with waiting runs.
 local function expect_pass(run, at)
   local group = rate_of(run)
   if redis.call('EXISTS', rated_key(group)) == 1 then redis.call('ZADD', RATES, 'LT', at, group) end

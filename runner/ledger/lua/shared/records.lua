@@ -2,15 +2,15 @@
 --
 -- Uses: keys.
 
--- The usual retention in ms, which records leave out.
+-- The default retention in ms, which records omit.
 local KEEP_RESULT, KEEP_HISTORY = '86400000', '2592000000'
 
 local FINAL = { SUCCESS = true, FAILURE = true, REVOKED = true }
 
--- Drops the damaged numbers of a record, and adds what a run that goes on needs.
+-- Removes the damaged numbers of a record, and adds the fields that an active run needs.
 local function mend(run)
   run.mended = true
-  -- The largest that a time (ms) and a count may be; runner/ledger/record.py has these bounds, too.
+  -- The maximum of a time (ms) and of a count; runner/ledger/record.py has the same bounds.
   local TIME, COUNT = 250000000000000, 9007199254740991
   local NUMBERS = { submitted_at = TIME, eta = TIME, expires_at = TIME, started_at = TIME, finished_at = TIME,
     retry_at = TIME, slot = TIME, refused_since = TIME, attempts = COUNT, retries = COUNT, losses = COUNT,
@@ -26,11 +26,11 @@ local function mend(run)
   run.queue, run.priority = run.queue or 'default', run.priority or '5'
 end
 
--- The fields of a run as a table; nil if there is no such run. flat: its record, if it was read already.
+-- Returns the fields of a run as a table; nil if there is no such run. flat: its record, if it was already read.
 --
--- Anybody may have written into a record. A damaged number counts as absent, so that no script fails for it. A record
--- without a job or a state is not a run. What is absent has the value that runner/ledger/record.py says: one that most
--- runs have is not written.
+-- Other programs may have written to a record. A damaged number counts as absent, so that no script fails because of
+-- it. A record without a job or a state is not a run. Absent fields have the defaults in runner/ledger/record.py: the
+-- most common value of a field is not written.
 local function load_run(id, flat)
   flat = flat or redis.pcall('HGETALL', run_key(id))
   if flat.err or #flat == 0 then return nil end
@@ -39,8 +39,8 @@ local function load_run(id, flat)
   run.id = id
   local state = run.state
   if not run.job or not (FINAL[state] or state == 'PENDING' or state == 'STARTED' or state == 'RETRY') then return nil end
-  -- Every script of every run calls this, so one match checks the numbers that would make a script fail. The others have
-  -- a default where they are used.
+  -- Every script calls this for every run, so one match checks the numbers that would make a script fail. The other
+  -- numbers get a default where they are used.
   local attempts, slot, kept = run.attempts or '0', run.slot or '0', run.keep_result or '0'
   local numbers = (run.submitted_at or '') .. ' ' .. (run.priority or '') .. ' ' .. (run.keep_history or '0') .. ' ' .. kept
     .. ' ' .. attempts .. ' ' .. slot .. ' ' .. (run.started_at or '0') .. ' ' .. (run.eta or '0') .. ' '
@@ -52,8 +52,8 @@ local function load_run(id, flat)
   return run
 end
 
--- Deletes fields of a record that its run has no more use for. Most runs have few of them, and a name that a record lacks
--- costs as much as one that it has.
+-- Deletes the given fields of a record. Most runs have few of them, and deleting an absent field costs as much as an
+-- existing one.
 local function drop_fields(run, names)
   local had = {}
   for _, name in ipairs(names) do
@@ -62,8 +62,8 @@ local function drop_fields(run, names)
   if had[1] then redis.call('HDEL', run_key(run.id), unpack(had)) end
 end
 
--- Step runs have indexes of their own, so that they are not listed, and not pruned, with the other runs. A job FLOW/STEP
--- has no others.
+-- Step runs have indexes of their own, so that they are not listed or pruned with the other runs. A job FLOW/STEP has
+-- no other indexes.
 local function state_index(run, state) return run.flow and step_state_key(state) or state_key(state) end
 
 local function job_index(run, state)

@@ -1,11 +1,11 @@
--- Jobs that must have succeeded before a run starts for the first time.
+-- Jobs that must have succeeded before a run first starts.
 --
--- NS:requiring:JOB:MS has the runs that wait for a success of JOB within the last MS. NS:required names each such set as
--- JOB:MS, so that the beat looks at it.
+-- NS:requiring:JOB:MS has the runs that wait for a success of JOB within the last MS. NS:required lists each such set
+-- as JOB:MS, so that the beat checks it.
 --
 -- Uses: clock, keys.
 
--- The first job that has not succeeded in time for a run, and the time in ms; nil if there is none.
+-- Returns the first job that has not succeeded in time for a run, and the time in ms; nil if there is none.
 local function missing_success(run)
   for job, within in string.gmatch(run.requires, '(%S+) (%d+)') do
     local last = tonumber(redis.call('HGET', SUCCEEDED, job) or '')

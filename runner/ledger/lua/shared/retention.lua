@@ -1,11 +1,12 @@
--- How many of a job's ended runs are kept: `retention.runs`, and all that ended less than `retention.keep_at_least` ago.
+-- The number of ended runs that are kept for a job: `retention.runs`, and all that ended less than
+-- `retention.keep_at_least` ago.
 --
--- NS:overfull holds the jobs with more than that number, by the time at which the next run may go; the beat then comes
--- back to them. NS:overfull-rules holds, by job, the number and the time in ms that the last run to end went by.
+-- NS:overfull holds the jobs with more runs than that, by the time at which the next run may be removed; the beat then
+-- checks them. NS:overfull-rules holds, by job, the number and the time in ms that applied to the last run that ended.
 --
 -- Uses: clock, keys, records.
 
-local HOOK_PATIENCE = 1000      -- ms until a run is looked at again whose hooks are not fired
+local HOOK_PATIENCE = 1000      -- ms until a run with unfired hooks is checked again
 
 local function count_ended(job)
   local ended = 0
@@ -13,8 +14,8 @@ local function count_ended(job)
   return ended
 end
 
--- Whether runs of a job may have to go now that one has ended. If the oldest ones are too young, the beat comes back for
--- them, and the runs that end meanwhile do not look again.
+-- Returns whether runs of a job may have to be removed after one has ended. If the oldest ones are too young, the beat
+-- checks them later, and the runs that end in the meantime do not check again.
 local function has_excess(job, limit, least)
   if count_ended(job) <= limit then return false end
   local rule = limit .. ' ' .. least

@@ -1,9 +1,9 @@
--- How a message that no attempt was made of goes back to its queue.
+-- How a message returns to its queue without an attempt.
 --
 -- Uses: clock, keys, waiting, inbox.
 
--- Puts the message of a claim that was released to the front of its queue, uncharged, or into the delayed set for
--- `pause` ms. run: nil if it is a plain client's, or if its run is gone, which drops it.
+-- Puts the message of a released claim at the front of its queue, without counting a loss, or into the delayed set for
+-- `pause` ms. run: nil for a message of a plain client, and for a run that is gone, whose message is dropped.
 local function put_back(run, claim, pause, detail)
   if not run then
     if not claim.ours then put_back_plain(claim) end

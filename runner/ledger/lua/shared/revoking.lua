@@ -1,8 +1,8 @@
--- Ends runs that have no attempt: revoked, expired, or lost.
+-- Ends runs without an attempt: revoked, expired, or lost.
 --
 -- Uses: endings.
 
--- Returns the result that plain Celery clients read of a run that the runner itself ended.
+-- Returns the result that plain Celery clients read for a run that the runner itself ended.
 local function celery_meta(run, state, exc_type, message)
   return '{"status":"' .. state .. '","result":' .. cjson.encode({
     exc_type = exc_type, exc_message = { message }, exc_module = 'celery.exceptions',
@@ -14,7 +14,7 @@ local function revoke_run(run, reason)
   finish(run, 'REVOKED', reason, celery_meta(run, 'REVOKED', 'TaskRevokedError', words))
 end
 
--- What was asked while an attempt ran decides what follows it: no retry and no redelivery.
+-- A request made during an attempt decides what follows it: no retry and no redelivery.
 local function revoked_after(run)
   return run.replaced and 'replaced' or run.terminate and 'terminated' or 'cancelled'
 end

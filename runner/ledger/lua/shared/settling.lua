@@ -2,9 +2,9 @@
 --
 -- Uses: records, endings.
 
--- STARTED -> SUCCESS | FAILURE. Refused to a stale token: a redelivered run has one outcome.
+-- STARTED -> SUCCESS | FAILURE. A stale token is rejected: a redelivered run has one outcome.
 -- reason: '' for none; meta: the result in Celery's format; failure: the error as JSON, '' for none
--- Returns 1, or 2 if a flow is to be advanced now, or 0 if the token is stale
+-- Returns 1, or 2 if a flow must be advanced now, or 0 if the token is stale
 local function settle(id, token, state, reason, meta, failure)
   local run = load_run(id)
   if not run or run.state ~= 'STARTED' or run.token ~= token then return 0 end

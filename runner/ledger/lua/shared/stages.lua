@@ -1,12 +1,12 @@
--- How far the steps of a flow are, for those who advance it, and for those who show it.
+-- The progress of a flow's steps, for the processes that advance the flow and for those that show it.
 --
 -- Uses: clock, keys, flows.
 
--- In which states the runs of a step are, as numbers in the order of STEP_STATES.
+-- Returns the number of runs of a step in each state, in the order of STEP_STATES.
 local function count_states(id, first, made)
   local found = {}
   for i = 1, #STEP_STATES do found[i] = 0 end
-  -- The likely ones first: most steps have one run.
+  -- Count the likely states first: most steps have one run.
   local left = made
   for _, i in ipairs({ 4, 1, 2, 3, 5, 6, 7, 8 }) do
     if left <= 0 then break end
@@ -16,7 +16,7 @@ local function count_states(id, first, made)
   return found
 end
 
--- Returns the hash of a flow as a flat list, and for each step of which runs were made its name and its numbers.
+-- Returns the hash of a flow as a flat list, and for each step that has runs its name and its counts.
 local function read_steps(id)
   local fields, held, steps = redis.pcall('HGETALL', flow_key(id)), {}, {}
   if fields.err then fields = {} end
@@ -31,10 +31,10 @@ local function read_steps(id)
   return fields, steps
 end
 
--- Whether a flow is under way: it has begun, and has not ended.
+-- Returns whether a flow is active: it has begun and has not ended.
 local function is_under_way(run) return run and run.state == 'STARTED' and run.begun end
 
--- Why a flow is to end although steps are left; '' if it is not.
+-- Returns the reason why a flow must end although steps are left; '' if there is none.
 local function why_stopping(run)
   if run.replaced then return 'replaced' end
   if run.terminate then return 'terminated' end

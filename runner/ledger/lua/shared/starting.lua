@@ -1,13 +1,13 @@
--- The guard before every attempt, and its start, in one step.
+-- The check before every attempt, and its start, in one step.
 --
--- PENDING | RETRY -> STARTED, if nothing speaks against it. Else the message is dropped (its claim released), and a run that
--- has expired, or was revoked, ends here. One of a paused job is set aside, and so is one that has to wait for another
--- job, its rate, or a slot of concurrency.
+-- PENDING | RETRY -> STARTED if nothing prevents it. Otherwise the message is dropped (its claim is released), and an
+-- expired or revoked run ends here. A run of a paused job is set aside, and so is a run that must wait for another job,
+-- its rate, or a concurrency slot.
 --
 -- Uses: clock, keys, records, events, counts, claims, pauses, transitions, outbox, endings.
 -- Seldom: waiting (park, may_start), revoking (revoke_run), losses (lose).
 
--- What a worker needs of a run that it may start.
+-- Returns the data that a worker needs for a run that may start.
 local function gone(run)
   local told = { 'go', run.attempts, run.retries or '0', run.params or '{}', run.expires_at or '', run.slot or '',
     run.traceparent or '', run.drop_result or '' }
@@ -19,8 +19,8 @@ local function gone(run)
 end
 
 -- Starts the run `id`, whose message was claimed under `token`.
--- job: what the message names; digest: of the spec that the worker has of it ('' keeps that of the submission)
--- Returns what gone() says, or {why not}
+-- job: the job in the message; digest: of the worker's version of its spec ('' keeps that of the submission)
+-- Returns the answer of gone(), or {reason for not starting}
 local function start(id, token, claim, worker, pid, job, digest)
   local run = load_run(id)
   local function drop(why)
@@ -29,17 +29,17 @@ local function start(id, token, claim, worker, pid, job, digest)
   end
 
   if not run then return drop('unknown') end
-  -- Forged: a message starts its run as the job that was submitted, or not at all.
+  -- A forged message: it starts its run as the submitted job, or not at all.
   if run.job ~= job then return drop('foreign') end
   if FINAL[run.state] then return drop('final') end
   if run.state == 'STARTED' then
-    -- The answer to the same question was lost on the way: it is given again.
+    -- The answer to an earlier call with this token was lost: return it again.
     if run.token == token then
       return gone(run)
     end
-    -- A flow that has begun is held by nobody.
+    -- No worker holds a flow that has begun.
     if lease_live(run.token) or run.begun then return drop('duplicate') end
-    -- The former holder is gone and no sweep has come by yet.
+    -- The former holder is gone, and no sweep has noticed yet.
     lose(run, claim.message, cjson.encode({ worker = run.worker }))
     return drop('lost')
   end

@@ -1,10 +1,11 @@
--- How many runs of a job in a row ended in FAILURE: NS:failed-in-row, by job, and after a space how many there were when
--- somebody resumed the job. Counted for runs whose record has `count_failures`: those of jobs with the hook `recovered`,
--- an `after`, or `pause_after`, whose number it is (else 0). REVOKED counts as nothing.
+-- Counts the consecutive runs of a job that ended in FAILURE: NS:failed-in-row has, by job, the number, followed by a
+-- space and the number at the time of the last resume. Only runs whose record has `count_failures` are counted: those
+-- of jobs with the hook `recovered`, with `after`, or with `pause_after`, whose limit is the value (else 0). REVOKED
+-- runs are ignored.
 --
 -- Uses: clock, keys, acts.
 
--- Pauses the job of a run for good, unless it is paused already.
+-- Pauses the job of a run without an end, unless it is already paused.
 local function pause_job(run, in_row)
   local held = redis.call('HGET', PAUSED, run.job)
   local sound, pause = pcall(cjson.decode, held or '')
@@ -14,7 +15,8 @@ local function pause_job(run, in_row)
   audit('pause', 'runner', run.job, run.id, words)
 end
 
--- Counts a run that ends. Returns of a FAILURE how many there are in a row with it, of a SUCCESS how many it ends.
+-- Counts a run that ends. Returns for a FAILURE the number of consecutive failures including it, for a SUCCESS the
+-- number that it ends.
 local function count_in_row(run, state)
   local before, resumed_at = string.match(redis.call('HGET', FAILED_IN_ROW, run.job) or '', '^(%d+) ?(%d*)$')
   before, resumed_at = tonumber(before) or 0, tonumber(resumed_at) or 0

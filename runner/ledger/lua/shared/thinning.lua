@@ -1,8 +1,8 @@
--- Removes the ended runs that retention.lua no longer keeps.
+-- Removes the ended runs that the rules in retention.lua no longer keep.
 --
 -- Uses: clock, keys, records, removal, outbox, retention.
 
--- Whether hooks of a final run are not fired yet: they need its record.
+-- Returns whether a final run has unfired hooks, which need its record.
 local function fires_yet(run)
   local held = redis.pcall('HMGET', run_key(run.id), 'attempts', 'hooks', 'begun')
   run.attempts, run.begun = held[1] or nil, held[3]
@@ -12,11 +12,11 @@ end
 
 local LOOKED_AT = 20            -- oldest runs of each state, in one call
 
--- Removes up to `most` ended runs of a job that has more than `limit`, the oldest submissions first, as far as all states
--- were looked at. Spares those that ended less than `least` ms ago. Returns how many are gone.
+-- Removes up to `most` ended runs of a job that has more than `limit`, the oldest submissions first, within the range
+-- that was checked in all states. Keeps runs that ended less than `least` ms ago. Returns the number of removed runs.
 --
--- ended: the run that just ended. It stays, because its waiters are about to be told. If the oldest runs are too young to
--- go, the beat comes back for them.
+-- ended: the run that just ended. It stays, because its waiters are about to be notified. If the oldest runs are too
+-- young, the beat checks them later.
 local function thin_out(job, limit, least, most, ended)
   local excess = count_ended(job) - limit
   local found, reach, removed, due = {}, math.huge, 0, nil

@@ -1,4 +1,4 @@
--- From which state a run may go to which.
+-- The allowed changes of a run's state.
 --
 -- Uses: records.
 -- Seldom: overruns (watch_overrun), flows (move_step).
@@ -11,7 +11,7 @@ local ORIGINS = {
   REVOKED = 'PENDING STARTED RETRY',
 }
 
--- Moves a run to another state. The caller has checked who may; this checks where from. reason: why, if it ends.
+-- Changes the state of a run. The caller has checked the token; this checks the old state. reason: why, if it ends.
 local function enter(run, state, reason)
   if not string.find(ORIGINS[state], run.state, 1, true) then
     error('run ' .. run.id .. ' cannot go from ' .. run.state .. ' to ' .. state)

@@ -1,5 +1,5 @@
--- Where runs wait: for their time, for the end of a pause, for another job, for a place in their backfill, for their rate,
--- for a slot of concurrency.
+-- Where runs wait: for their time, the end of a pause, another job, a place in their backfill, their rate, or a
+-- concurrency slot.
 --
 -- Uses: clock, keys, records, queues, pauses, rates, requires.
 
@@ -9,8 +9,8 @@ local function delay(run, due, message)
   redis.call('ZADD', DELAYED, due, run.id)
 end
 
--- Puts a run aside: its message waits in its record, and its id in a set, until something lets it go on. `front`: ahead
--- of those that wait there already.
+-- Sets a run aside: its message waits in its record, and its id in a set, until it may continue. `front`: ahead of the
+-- runs that already wait there.
 local function put_aside(run, key, message, detail, front)
   local at = front and 0 or -1
   local neighbor = redis.call('ZRANGE', key, at, at, 'WITHSCORES')
@@ -20,7 +20,7 @@ local function put_aside(run, key, message, detail, front)
   redis.call('HSET', run_key(run.id), 'message', message, 'aside', key, 'detail', detail)
 end
 
--- Takes the message of a run that is to go on out of its record.
+-- Takes the message out of the record of a run that continues.
 local function pick_up(run)
   local message = run.message
   redis.call('HDEL', run_key(run.id), 'message', 'aside', 'detail')
@@ -29,13 +29,13 @@ local function pick_up(run)
   return message
 end
 
--- Whether a run that waits has its message in its record, where something will let it go on.
+-- Returns whether a waiting run has its message in its record, and is in a set from which it will continue.
 local function is_aside(run)
   if not run.message then return false end
   return redis.call('ZSCORE', DELAYED, run.id) or run.aside and redis.call('ZSCORE', run.aside, run.id)
 end
 
--- A slot of concurrency belongs to a run, from when its message comes to a queue until the run ends.
+-- A run holds a concurrency slot from when its message enters a queue until the run ends.
 local function limit_of(run)
   return tonumber(redis.call('HGET', LIMITS, run.group) or run.limit) or 1
 end
@@ -44,7 +44,7 @@ local function holds_slot(run)
   return redis.call('ZSCORE', holders_key(run.group), run.id)
 end
 
--- The oldest first, also among those of one millisecond.
+-- Keep the order of arrival, even within one millisecond.
 local function hold_slot(group, id)
   local last = redis.call('ZRANGE', holders_key(group), -1, -1, 'WITHSCORES')[2]
   redis.call('ZADD', holders_key(group), math.max(NOW, last and tonumber(last) + 1 or 0), id)
@@ -58,8 +58,8 @@ local function take_slot(run)
   return true
 end
 
--- The places of a backfill, and those of a step of a flow, are slots of a group of their own, which no job can have. A place
--- belongs to a run from when its message first comes to a queue until the run ends.
+-- The places of a backfill, and of a step of a flow, are slots of a separate group whose name no job can use. A run
+-- holds a place from when its message first enters a queue until the run ends.
 local function places_of(run)
   return run.backfill and '@' .. run.backfill or '@flow ' .. (run.flow or '') .. ' ' .. (run.step or '')
 end
@@ -76,8 +76,8 @@ end
 
 local has_places
 
--- Gives free slots to those that wait, in their order. One that gets a place in its backfill may still have to wait for
--- its rate, or for a slot of concurrency.
+-- Gives free slots to waiting runs, in their order. A run that gets a place in its backfill may still have to wait for
+-- its rate or a concurrency slot.
 local function promote(group)
   local limit = tonumber(redis.call('HGET', LIMITS, group) or '0')
   while redis.call('ZCARD', holders_key(group)) < limit do
@@ -97,7 +97,7 @@ local function leave_slot(run)
   if run.group and redis.call('ZREM', holders_key(run.group), run.id) == 1 then promote(run.group) end
 end
 
--- What a run that does not go on for now, or that has ended, leaves to others.
+-- Releases the pass and the slot of a run that has ended or must wait, for other runs.
 local function leave_places(run)
   if run.rate then leave_pass(run) end
   leave_slot(run)
@@ -126,7 +126,7 @@ local function wait_for_slot(run, message, front)
   put_aside(run, waiting_key(run.group), message, 'waiting for a concurrency slot', front)
 end
 
--- Sets a run aside that never started, if a job that it requires has not succeeded in time; returns whether it did.
+-- Sets aside a run that was never started, if a job that it requires has not succeeded in time; returns whether it did.
 local function held_back(run, message, front)
   if not run.requires or run.state ~= 'PENDING' then return false end
   local job, within = missing_success(run)
@@ -142,8 +142,8 @@ local function wait_for_rate(run, message, front)
   expect_pass(run, next_pass(run))
 end
 
--- Whether a run may go on, by what it requires, its rate, and its concurrency; if not, it is set aside. A run that waits for a slot keeps
--- its pass: it is the next one to start all the same.
+-- Returns whether a run may continue, by its required jobs, its rate, and its concurrency; if not, it is set aside. A
+-- run that waits for a slot keeps its pass, because it is the next one to start anyway.
 function has_places(run, message, front)
   if held_back(run, message, front) then return false end
   if run.rate and not take_pass(run, front) then
@@ -157,14 +157,14 @@ function has_places(run, message, front)
   return true
 end
 
--- The same for a run that starts now.
+-- Does the same for a run that is about to start.
 local function may_start(run, message)
   if not has_places(run, message, true) then return false end
   if run.rate then spend_pass(run) end
   return true
 end
 
--- Lets the message of a run into a queue; sets it aside if the job is paused, or if it has to wait for others.
+-- Puts the message of a run into a queue, or sets the run aside if its job is paused or it must wait for others.
 local function admit(run, queue, priority, message, front)
   local first = front or run.state == 'RETRY'
   if pause_of(run) then return park(run, message, first) end
