@@ -1,4 +1,4 @@
-"""The formats in which chats take a notice: Slack's attachments, and Adaptive Cards for Teams."""
+"""The message formats of chats: Slack attachments, and Adaptive Cards for Teams."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 from runner.tasks.notice import commands, event, facts, last_lines, title
 
 FACT = 500
-"""Characters of a fact that a chat shows: Slack takes 2,000 in a field, and Teams 28 KiB in all."""
+"""The maximum number of characters of a fact in a chat: Slack accepts 2,000 in a field, and Teams 28 KiB in total."""
 LINE = 200
-"""Characters of a line of the log."""
+"""The maximum number of characters of a log line."""
 _SLACK_BLOCK = 2900
-"""Characters of a block: Slack takes 3,000."""
+"""The maximum number of characters of a block: Slack accepts 3,000."""
 
 _SLACK_COLORS = {"success": "good", "failure": "danger", "start": "#439fe0", "log": "warning"}
 _TEAMS_COLORS = {"success": "Good", "failure": "Attention", "start": "Accent", "log": "Warning"}
 
 
 def slack_message(run: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the message for an incoming webhook of Slack. Nothing in it mentions anybody or becomes a link."""
+    """Return the message for an incoming webhook of Slack. Its texts create no mentions and no links."""
     fields = [_slack_text(f"*{name}*\n{_slack_escaped(_cut(value, FACT))}") for name, value in facts(run)]
     blocks: list[dict[str, Any]] = [{"type": "section", "fields": fields[:10]}]
     log = _slack_escaped("\n".join(_cut(line, LINE) for line in last_lines(run)))[-_SLACK_BLOCK:]
@@ -33,7 +33,7 @@ def slack_message(run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def teams_message(run: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the message for a webhook of a Teams workflow. Only the title may hold Markdown, and has none."""
+    """Return the message for a webhook of a Teams workflow. Only the title could contain Markdown, and it has none."""
     lines = [_teams_line(_teams_run(f"{name}: ", weight="Bolder"), _teams_run(value)) for name, value in facts(run)]
     lines += [_teams_line(_teams_run(_cut(line, LINE) or " ", fontType="Monospace")) for line in last_lines(run)]
     if run.get("id"):

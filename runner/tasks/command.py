@@ -1,4 +1,4 @@
-"""One command, from its start to the end of its whole process group."""
+"""Run one command, from its start to the end of its whole process group."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from runner.tasks.output import Output
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.02
-"""How often the command is looked for where the kernel has no pidfd, and a group that is being ended."""
+"""The polling interval for the command without pidfd support in the kernel, and for a process group that is ending."""
 
 RENEW_SECONDS = 1.0
-"""How often it is made sure that the supervisor is there."""
+"""The interval at which the supervisor is checked."""
 
 DRAIN_SECONDS = 1.0
-"""How long output is read that somebody outside of the group goes on writing after its end."""
+"""How long to read output that a process outside of the group still writes after the command has ended."""
 
 
 class ExitStatusLostError(Exception):
-    """The command has ended, but other code of this process took its exit status."""
+    """The command has ended, but other code in this process has reaped its exit status."""
 
     def __str__(self) -> str:
         return "the exit status was lost: other code of the worker waits for all children, or ignores SIGCHLD"
 
 
 class Command:
-    """A command in a session and process group of its own, which the supervisor guards.
+    """A command in its own session and process group, which the supervisor guards.
 
-    The group ends with the command: what it left running in the background gets SIGTERM, and SIGKILL
-    after ``grace`` seconds. It also ends when :meth:`follow` is left by an exception (a soft timeout,
-    a request to terminate), and when this process vanishes.
+    The group ends with the command: its background processes get SIGTERM, and SIGKILL after ``grace`` seconds. It
+    also ends when an exception leaves :meth:`follow` (a soft timeout, a request to terminate), and when this process
+    vanishes.
     """
 
     def __init__(
@@ -68,12 +68,12 @@ class Command:
         self._next_renewal = 0.0
 
     def run(self) -> int:
-        """Run it to its end; return the exit status, negative for the signal that ended it.
+        """Run the command to its end; return the exit status, negative for the signal that ended it.
 
         Raises:
-            OSError: it cannot be started.
-            ExitStatusLostError: it ended, and nobody can tell how.
-            Whatever a signal handler raises meanwhile, once the group is gone.
+            OSError: the command cannot be started.
+            ExitStatusLostError: the command has ended, but its exit status is unknown.
+            Any exception of a signal handler in the meantime, after the group has ended.
         """
         try:
             with process_group.uninterrupted() as mask:
@@ -117,7 +117,7 @@ class Command:
         self._selector.register(pidfd, selectors.EVENT_READ, "end")
 
     def _follow(self) -> None:
-        """Pass output on until the command has ended; others of its group may still run."""
+        """Pass the output on until the command has ended; other processes of its group may still run."""
         wait = RENEW_SECONDS if len(self._descriptors) > 1 else POLL_SECONDS
         while not self._ended():
             self._pump(wait)
@@ -126,7 +126,7 @@ class Command:
                 process_group.renew()
 
     def _pump(self, seconds: float) -> bool:
-        """Wait for output and take it; return whether there was any."""
+        """Wait for output and pass it on; return whether there was any."""
         taken = False
         for key, _ in self._selector.select(seconds):
             if key.data != "output":
@@ -143,10 +143,10 @@ class Command:
         return taken
 
     def _ended(self) -> bool:
-        """Whether the command itself has ended; notes its status.
+        """Return whether the command itself has ended, and store its exit status.
 
-        Not reaped yet where the system can tell without: an unreaped leader keeps the group's number
-        from being given to others.
+        If the system can tell without reaping, the command is not reaped yet: an unreaped leader keeps the group id
+        from being reused.
         """
         if self._status is not None:
             return True
@@ -161,12 +161,12 @@ class Command:
                 if pid:
                     self._status = self._process.returncode = os.waitstatus_to_exitcode(status)
         except ChildProcessError:
-            # `Popen` would call this a success.
+            # `Popen` would report success.
             raise ExitStatusLostError from None
         return self._status is not None
 
     def _end_group(self) -> None:
-        """End what lives of the group, passing on what it says meanwhile."""
+        """End the remaining processes of the group, and pass their output on in the meantime."""
         assert self._process is not None
         pgid = self._process.pid
         for signum, patience in (
@@ -181,7 +181,7 @@ class Command:
                 self._doze()
         else:
             if process_group.group_alive(pgid):
-                # Still guarded: the supervisor tries again when this process ends.
+                # The group is still guarded: the supervisor tries again when this process ends.
                 logger.error("process group %d of %s outlives SIGKILL", pgid, self._argv[0])
                 return
         deadline = time.monotonic() + DRAIN_SECONDS
@@ -190,7 +190,7 @@ class Command:
         process_group.release(pgid)
 
     def _doze(self) -> None:
-        # The end of the command stays readable for good and would make this a busy loop.
+        # The pidfd of the ended command stays readable, which would make this a busy loop.
         if len(self._descriptors) > 1 and self._descriptors[1] in self._selector.get_map():
             self._selector.unregister(self._descriptors[1])
         self._pump(POLL_SECONDS)
@@ -205,7 +205,7 @@ class Command:
         return self._status
 
     def _abort(self) -> None:
-        """End the group after an exception, at once if another one follows."""
+        """End the group after an exception, at once if a second exception follows."""
         if self._process is None:
             return
         try:
@@ -219,7 +219,7 @@ class Command:
 
 
 def _input(text: str | None) -> IO[bytes]:
-    """A file that holds ``text``: unlike a pipe, nobody has to feed it."""
+    """Return a file with the content ``text``: unlike a pipe, it needs no writer."""
     if text is None:
         return Path(os.devnull).open("rb")
     held = tempfile.TemporaryFile(dir=temporary_folder())  # noqa: SIM115 - the caller closes it

@@ -9,8 +9,8 @@
           headers: {Authorization: "Bearer ${env.TOKEN}"}
         retry: {max_retries: 5, delay: 10s}
 
-The job's ``retry`` decides how often it is tried again: after answers of 5xx, 408, 425 and 429, and where no answer
-comes. Any other status that was not expected is not retried, unless ``retry.for`` names :class:`RefusedError`.
+The ``retry`` of the job limits the number of retries: after status 5xx, 408, 425, and 429, and without an answer. Any
+other unexpected status is not retried, unless ``retry.for`` names :class:`RefusedError`.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ from runner.model.duration import parse_duration
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 REDIRECTS = ("none", "same-host", "all")
 BODY_BYTES = 65536
-"""How much of an answer is read."""
+"""The maximum number of bytes of an answer that are read."""
 MESSAGE_CHARACTERS = 500
-"""How much of an answer becomes part of an error's message."""
+"""The maximum number of characters of an answer in an error message."""
 _URL_CHARACTERS = "%/:=&?~#+!$,;'@()*[]"
 _BUSY = frozenset({408, 425, 429})
-"""Answers that say: later. The 5xx say so too."""
+"""Status codes that ask the client to try later, besides 5xx."""
 
 
 class HttpJobError(Exception):
-    """The request did not end as expected; its classes tell whether another try may help."""
+    """The request did not end as expected. The subclasses tell whether a retry may help."""
 
 
 class NoAnswerError(HttpJobError):
-    """No connection, no answer in time, or none that is HTTP."""
+    """There was no connection, no answer in time, or an answer that is not HTTP."""
 
 
 class UnexpectedStatusError(HttpJobError):
-    """The answer has a status that is not expected, and another try may help: 5xx, 408, 425, 429."""
+    """The status of the answer is unexpected, and a retry may help: 5xx, 408, 425, 429."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message, status)
@@ -59,7 +59,7 @@ class UnexpectedStatusError(HttpJobError):
 
 
 class RefusedError(UnexpectedStatusError):
-    """The answer has a status that is not expected, and would be the same next time."""
+    """The status of the answer is unexpected, and a retry would not help."""
 
 
 def request(
@@ -75,30 +75,30 @@ def request(
 ) -> dict[str, Any]:
     """Make an HTTP request.
 
-    At most ten redirects are followed, to http and https alone, never with a body; to another host, port, or scheme
-    without ``headers``. Proxies are those of the environment (``HTTPS_PROXY``, ``NO_PROXY``).
+    Follows at most ten redirects, only to http and https, and never with a body; ``headers`` are dropped on a
+    redirect to another host, port, or scheme. Proxies are read from the environment (``HTTPS_PROXY``, ``NO_PROXY``).
 
     Args:
-        url: where to, http or https.
-        method: GET by default.
-        headers: of the request; a secret comes into one by ``${env.NAME}``.
-        json: a value that is sent as JSON.
-        body: text that is sent as it is, in place of ``json``.
-        expected_status: the status, or the statuses, that are success; any 2xx by default.
-        timeout: for the connection, and for each wait for a part of the answer, such as ``30s``; the job's own
-            ``timeout`` is for the whole.
-        redirects: which redirects are followed. none; same-host, those to the same host and port, and from http to
-            https of that host; all. One that is not followed is an answer like any other, so not expected by default.
+        url: the URL, http or https.
+        method: the HTTP method; GET by default.
+        headers: the headers of the request; insert a secret with ``${env.NAME}``.
+        json: a value to send as JSON.
+        body: a text to send unchanged, instead of ``json``.
+        expected_status: the status or statuses that mean success; any 2xx by default.
+        timeout: the limit for the connection, and for each wait for a part of the answer, such as ``30s``; the
+            ``timeout`` of the job limits the whole attempt.
+        redirects: the redirects to follow. none; same-host: to the same host and port, and from http to https of that
+            host; all. A redirect that is not followed is an answer like any other, so it is unexpected by default.
 
     Returns:
-        ``{"status", "url": where the answer came from, "content_type", "body": text, "json": the parsed body or None,
-        "truncated": whether there was more than 64 KiB}``.
+        ``{"status", "url": the URL of the answer, "content_type", "body": text, "json": the parsed body or None,
+        "truncated": whether the body was longer than 64 KiB}``.
 
     Raises:
-        NoAnswerError: no connection, no answer in time.
-        UnexpectedStatusError: a status that another try may change.
-        RefusedError: any other status that is not expected; not retried.
-        ValueError: an option makes no sense.
+        NoAnswerError: no connection, or no answer in time.
+        UnexpectedStatusError: an unexpected status that a retry may change.
+        RefusedError: any other unexpected status; not retried.
+        ValueError: an option is invalid.
     """
     for option, message in _wrong(locals()):
         raise ValueError(f"{option}: {message}" if option else message)
@@ -146,14 +146,14 @@ request.check_kwargs = check_kwargs  # type: ignore[attr-defined]  # what `runne
 
 
 def shown(url: str) -> str:
-    """Return a URL without what may be secret: user, password, query."""
+    """Return a URL without its possibly secret parts: user, password, and query."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{host}{parts.path}{'?…' if parts.query else ''}"
 
 
 def _wrong(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the faults in options; a value with ``${`` is checked only when the job runs."""
+    """Yield the faults in the options; a value with ``${`` is only checked when the job runs."""
     url, method = options.get("url"), options.get("method", "GET")
     if isinstance(url, str) and "${" not in url:
         yield from _wrong_url(url)
@@ -193,7 +193,7 @@ def _wrong_url(url: str) -> Iterator[tuple[str, str]]:
 
 def _request(url: str, method: str, headers: Mapping[str, str], json: Any, body: str | None) -> Request:
     data = body.encode() if body is not None else json_format.dumps(json).encode() if json is not None else None
-    # What a browser does with letters that no URL may hold; %XX and what has a meaning stay as they are.
+    # Like a browser, escape characters that a URL must not contain; %XX and reserved characters stay unchanged.
     address = quote(url, safe=_URL_CHARACTERS)
     outgoing = Request(address, data=data, method=method)  # noqa: S310 - http and https alone, see _wrong_url
     outgoing.add_header("User-Agent", f"runner/{__version__}")
@@ -209,12 +209,12 @@ def _request(url: str, method: str, headers: Mapping[str, str], json: Any, body:
 
 
 def _is_latin(text: str) -> bool:
-    # RFC 9110: what stands in a header is ASCII, or Latin-1 of old.
+    # RFC 9110: a header value is ASCII, or Latin-1 for historical reasons.
     return all(ord(character) < 256 for character in text)
 
 
 class _Redirects(HTTPRedirectHandler):
-    """Follows those redirects that ``which`` allows; what was meant for one host is not told to another."""
+    """Follow the redirects that ``which`` allows, and send data for one host to no other host."""
 
     def __init__(self, which: str) -> None:
         self._which = which
@@ -252,7 +252,7 @@ def _origin(url: str) -> tuple[str, str, int | None]:
 
 
 def _answer(outgoing: Request, seconds: float, redirects: str) -> Any:
-    """Return the answer, whatever its status."""
+    """Return the answer, with any status."""
     try:
         return build_opener(_Redirects(redirects)).open(outgoing, timeout=seconds)
     except HTTPError as error:
@@ -260,7 +260,7 @@ def _answer(outgoing: Request, seconds: float, redirects: str) -> Any:
 
 
 def _read(answer: HTTPResponse) -> tuple[str, bool]:
-    """Return the body as text, and whether there was more of it."""
+    """Return the body as text, and whether it was truncated."""
     data = answer.read(BODY_BYTES + 1)
     encoding = answer.headers.get_content_charset() or "utf-8"
     try:

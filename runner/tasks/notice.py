@@ -1,4 +1,4 @@
-"""What a notice says of a run: a title, facts, and the last lines that the run wrote."""
+"""The content of a notice about a run: a title, facts, and the last lines of its log."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any
 from runner.model.plural import things
 
 LINES = 20
-"""How many of the last lines of a run's log a notice shows."""
+"""The maximum number of log lines in a notice."""
 
 _EVENTS = {"start": "start", "success": "success", "recovered": "success", "failure": "failure", "silent": "failure"}
 _EVENTS_OF_STATES = {"SUCCESS": "success", "FAILURE": "failure"}
 
 
 def event(run: Mapping[str, Any]) -> str:
-    """Return the subject of a notice: start, success, failure, or log for anything else."""
+    """Return the event of a notice: start, success, failure, or log for anything else."""
     hook = run.get("hook")
     return _EVENTS.get(hook, "log") if hook else _EVENTS_OF_STATES.get(str(run.get("state")), "log")
 
 
 def title(run: Mapping[str, Any]) -> str:
-    """Return one line about a run: what happened, the job, and the reason."""
+    """Return a one-line summary of a run: what happened, the job, and the reason."""
     job = run.get("job") or "a run"
     match run.get("hook"):
         case "start":
@@ -39,7 +39,7 @@ def title(run: Mapping[str, Any]) -> str:
 
 
 def facts(run: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the facts about a run for a person, as names and texts."""
+    """Return the facts about a run for people, as names and texts."""
     error = run.get("error") or {}
     in_row = run.get("failures_in_row")
     told = [
@@ -58,12 +58,12 @@ def facts(run: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def last_lines(run: Mapping[str, Any]) -> list[str]:
-    """Return the last lines that a run wrote."""
+    """Return the last log lines of a run."""
     return [str(line) for line in run.get("log") or ()][-LINES:]
 
 
 def words(run: Mapping[str, Any]) -> str:
-    """Return the facts, the last lines, and the commands to go on with."""
+    """Return the facts, the last lines, and the commands for more information."""
     lines = [f"{name + ':':<11}{value}" for name, value in facts(run)]
     log = last_lines(run)
     if log:

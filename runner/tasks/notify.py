@@ -1,4 +1,4 @@
-"""``runner.tasks.notify``: tell people, chats, and services of a run. Made for ``hooks``.
+"""``runner.tasks.notify``: notify people, chats, and services about a run. Made for ``hooks``.
 
 jobs:
   nightly-report:
@@ -33,7 +33,7 @@ from runner.tasks.chat_formats import slack_message, teams_message
 from runner.tasks.notice import event, title, words
 
 SUFFIXES: Mapping[str, str] = {"start": "/start", "success": "", "failure": "/fail", "log": "/log"}
-"""What :func:`ping` adds to the URL, as healthchecks reads it."""
+"""The suffixes that :func:`ping` adds to the URL, as healthchecks expects them."""
 PORTS = {"none": 25, "starttls": 587, "tls": 465}
 
 
@@ -41,11 +41,11 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 class MailError(Exception):
-    """The mail could not be given to the server; another try may help."""
+    """The server did not accept the mail; a retry may help."""
 
 
 class MailRefusedError(MailError):
-    """The server refuses the mail, a recipient or the password, and would do so next time. Not retried."""
+    """The server refuses the mail, a recipient, or the password, permanently. Not retried."""
 
 
 def webhook(
@@ -60,21 +60,21 @@ def webhook(
     """Post a run to a URL, as JSON.
 
     Args:
-        url: where to; its query is never shown. A secret comes into it by ``${env.NAME}``.
-        run: the run document that a hook gets.
-        body: run, which posts the document; text, which posts ``{"text": words}`` as Slack and Mattermost read it.
-        headers: of the request.
-        redirects: which redirects are followed: none, same-host, or all, as for ``runner.tasks.http:request``.
-        timeout: for the connection, and for each wait for a part of the answer, such as ``30s``.
+        url: the URL; its query is never shown. Insert a secret with ``${env.NAME}``.
+        run: the run document that the hook passes.
+        body: run, to post the document; text, to post ``{"text": TEXT}`` as Slack and Mattermost expect it.
+        headers: the headers of the request.
+        redirects: the redirects to follow: none, same-host, or all, as for ``runner.tasks.http:request``.
+        timeout: the limit for the connection, and for each wait for a part of the answer, such as ``30s``.
 
     Returns:
-        ``{"status": of the answer}``.
+        ``{"status": the status of the answer}``.
 
     Raises:
-        NoAnswerError: no connection, no answer in time.
-        UnexpectedStatusError: a status that another try may change.
-        RefusedError: any other status that is not a 2xx; not retried.
-        ValueError: an option makes no sense.
+        NoAnswerError: no connection, or no answer in time.
+        UnexpectedStatusError: an unexpected status that a retry may change.
+        RefusedError: any other status than 2xx; not retried.
+        ValueError: an option is invalid.
     """
     sent = run if body == "run" else {"text": f"{title(run)}\n{words(run)}"}
     return _post(url, sent, headers, timeout, redirects)
@@ -93,27 +93,27 @@ def email(
     subject: str | None = None,
     timeout: str = "30s",
 ) -> dict[str, Any]:
-    """Mail what became of a run: the reason, its last lines, and the command to type next.
+    """Mail the outcome of a run: the reason, its last lines, and the command to type next.
 
     Args:
         to: the address or addresses of the recipients.
-        sender: the address that it comes from.
-        run: the run document that a hook gets.
+        sender: the address of the sender.
+        run: the run document that the hook passes.
         host: the mail server.
-        port: its port; 25, with starttls 587, with tls 465 by default.
-        security: none, starttls or tls.
-        user: whom to log in as; nobody by default.
-        password: of that user; a secret comes here by ``${env.NAME}``. Only with starttls or tls, or to this host.
-        subject: of the mail; state, job and reason by default.
-        timeout: for each step with the server, such as ``30s``.
+        port: the port; by default 25, with starttls 587, with tls 465.
+        security: none, starttls, or tls.
+        user: the user to log in as; by default there is no login.
+        password: the password of that user; insert it with ``${env.NAME}``. Only with starttls or tls, or to this host.
+        subject: the subject of the mail; by default state, job, and reason.
+        timeout: the limit for each step with the server, such as ``30s``.
 
     Returns:
         ``{"to": the addresses, "message_id"}``.
 
     Raises:
-        MailError: the server cannot be reached, or cannot take it now.
-        MailRefusedError: it refuses the mail, a recipient or the password; not retried. Other recipients have the mail.
-        ValueError: an option makes no sense.
+        MailError: the server cannot be reached, or cannot accept the mail now.
+        MailRefusedError: it refuses the mail, a recipient, or the password; not retried. Other recipients get the mail.
+        ValueError: an option is invalid.
     """
     addresses = [to] if isinstance(to, str) else list(to)
     given = {"to": addresses, "sender": sender, "security": security, "password": password, "host": host, "port": port}
@@ -137,7 +137,7 @@ def email(
     except (smtplib.SMTPException, OSError) as error:
         raise MailError(f"{where}: {_reason(error)}") from None
     if refused:
-        # Never to be tried again, or the others would have it twice.
+        # A retry would send the mail to the other recipients again.
         raise MailRefusedError(
             f"{_told(where, smtplib.SMTPRecipientsRefused(refused))}; all but {', '.join(refused)} have it"
         )
@@ -154,29 +154,29 @@ def ping(
     timeout: str = "30s",
     redirects: Literal["none", "same-host", "all"] = "same-host",
 ) -> dict[str, Any]:
-    """Tell a service such as healthchecks that a job has started, succeeded, or failed; the last lines are the body.
+    """Tell a service such as healthchecks that a job has started, succeeded, or failed. The body is the last log lines.
 
-    Under the hook ``start``, it pings ``URL/start``; under success and recovered, ``URL``; under failure and silent,
-    ``URL/fail``; under any other, ``URL/log``. A start is not sent if the run has ended meanwhile.
+    The hook ``start`` pings ``URL/start``; success and recovered ping ``URL``; failure and silent ping ``URL/fail``;
+    any other hook pings ``URL/log``. A start is not sent if the run has ended in the meantime.
 
     Args:
-        url: of the check; a secret comes into it by ``${env.NAME}``.
-        run: the run document that a hook gets.
-        suffixes: what to add to the URL for start, success, failure, and log: a path, or a query such as
+        url: the URL of the check; insert a secret with ``${env.NAME}``.
+        run: the run document that the hook passes.
+        suffixes: the suffixes of the URL for start, success, failure, and log: a path, or a query such as
             ``?state=run``.
-        rid: adds ``?rid=`` and the run's id, so that the service can tell runs apart that overlap.
-        headers: of the request.
-        timeout: for the connection, and for each wait for a part of the answer, such as ``30s``.
-        redirects: which redirects are followed: none, same-host, or all, as for ``runner.tasks.http:request``.
+        rid: adds ``?rid=`` and the run's id, so that the service can distinguish overlapping runs.
+        headers: the headers of the request.
+        timeout: the limit for the connection, and for each wait for a part of the answer, such as ``30s``.
+        redirects: the redirects to follow: none, same-host, or all, as for ``runner.tasks.http:request``.
 
     Returns:
         ``{"event": start, success, failure, or log, "status": of the answer, or null if nothing was sent}``.
 
     Raises:
-        NoAnswerError: no connection, no answer in time.
-        UnexpectedStatusError: a status that another try may change.
-        RefusedError: any other status that is not a 2xx; not retried.
-        ValueError: an option makes no sense.
+        NoAnswerError: no connection, or no answer in time.
+        UnexpectedStatusError: an unexpected status that a retry may change.
+        RefusedError: any other status than 2xx; not retried.
+        ValueError: an option is invalid.
     """
     for option, message in _wrong_suffixes(suffixes or {}):
         raise ValueError(f"{option}: {message}")
@@ -201,20 +201,20 @@ def slack(
     """Post a run to an incoming webhook of Slack: title, facts, last lines, and a color.
 
     Args:
-        url: of the webhook; a secret comes into it by ``${env.NAME}``.
-        run: the run document that a hook gets.
-        headers: of the request.
-        timeout: for the connection, and for each wait for a part of the answer, such as ``30s``.
-        redirects: which redirects are followed: none, same-host, or all, as for ``runner.tasks.http:request``.
+        url: the URL of the webhook; insert a secret with ``${env.NAME}``.
+        run: the run document that the hook passes.
+        headers: the headers of the request.
+        timeout: the limit for the connection, and for each wait for a part of the answer, such as ``30s``.
+        redirects: the redirects to follow: none, same-host, or all, as for ``runner.tasks.http:request``.
 
     Returns:
-        ``{"status": of the answer}``.
+        ``{"status": the status of the answer}``.
 
     Raises:
-        NoAnswerError: no connection, no answer in time.
-        UnexpectedStatusError: a status that another try may change.
-        RefusedError: any other status that is not a 2xx; not retried.
-        ValueError: an option makes no sense.
+        NoAnswerError: no connection, or no answer in time.
+        UnexpectedStatusError: an unexpected status that a retry may change.
+        RefusedError: any other status than 2xx; not retried.
+        ValueError: an option is invalid.
     """
     return _post(url, slack_message(run), headers, timeout, redirects)
 
@@ -230,20 +230,20 @@ def teams(
     """Post a run to a webhook of a Microsoft Teams workflow, as an Adaptive Card.
 
     Args:
-        url: of the webhook; a secret comes into it by ``${env.NAME}``.
-        run: the run document that a hook gets.
-        headers: of the request.
-        timeout: for the connection, and for each wait for a part of the answer, such as ``30s``.
-        redirects: which redirects are followed: none, same-host, or all, as for ``runner.tasks.http:request``.
+        url: the URL of the webhook; insert a secret with ``${env.NAME}``.
+        run: the run document that the hook passes.
+        headers: the headers of the request.
+        timeout: the limit for the connection, and for each wait for a part of the answer, such as ``30s``.
+        redirects: the redirects to follow: none, same-host, or all, as for ``runner.tasks.http:request``.
 
     Returns:
-        ``{"status": of the answer}``.
+        ``{"status": the status of the answer}``.
 
     Raises:
-        NoAnswerError: no connection, no answer in time.
-        UnexpectedStatusError: a status that another try may change.
-        RefusedError: any other status that is not a 2xx; not retried.
-        ValueError: an option makes no sense.
+        NoAnswerError: no connection, or no answer in time.
+        UnexpectedStatusError: an unexpected status that a retry may change.
+        RefusedError: any other status than 2xx; not retried.
+        ValueError: an option is invalid.
     """
     return _post(url, teams_message(run), headers, timeout, redirects)
 
@@ -349,7 +349,7 @@ def _letter(to: list[str], sender: str, subject: str, text: str) -> EmailMessage
     letter["To"] = ", ".join(to)
     letter["Date"] = formatdate()
     letter["Message-ID"] = make_msgid("runner", parseaddr(sender)[1].rpartition("@")[2])
-    # Mail filters and out-of-office replies leave such mails alone.
+    # Mail filters and out-of-office replies do not answer such mails.
     letter["Auto-Submitted"] = "auto-generated"
     letter.set_content(text + "\n")
     return letter
@@ -372,7 +372,7 @@ def _told(where: str, error: smtplib.SMTPException) -> MailError:
     answers = error.recipients.values() if isinstance(error, smtplib.SMTPRecipientsRefused) else [error.args[:2]]
     code, answer = next(iter(answers))
     text = answer.decode("utf-8", "replace") if isinstance(answer, bytes) else str(answer)
-    # RFC 5321: 4xx is for now, 5xx is for good.
+    # RFC 5321: 4xx is temporary, 5xx is permanent.
     kind = MailRefusedError if code >= 500 else MailError
     return kind(f"{where}: {code} {text}")
 

@@ -1,4 +1,4 @@
-"""Pass a command's output on as it comes, and keep its tail."""
+"""Pass the output of a command on as it arrives, and keep its end."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import codecs
 import sys
 
 LINE_LIMIT = 8192
-"""Characters of a line without an end after which it is passed on all the same."""
+"""The number of characters after which a line without a line break is passed on anyway."""
 
 
 class Output:
-    """Takes the bytes that a command writes; memory stays bounded however many there are.
+    """Receives the output of a command, in bounded memory.
 
-    Text is UTF-8; bytes that are not become U+FFFD. Whole lines are written to ``sys.stdout``, where a
-    job's own ``print`` goes as well.
+    Text is decoded as UTF-8; invalid bytes become U+FFFD. Whole lines are written to ``sys.stdout``, like the output
+    of a job's own ``print``.
     """
 
     def __init__(self, limit: int) -> None:
@@ -24,14 +24,14 @@ class Output:
         self._line = ""
 
     def feed(self, data: bytes) -> None:
-        """Take the next piece."""
+        """Add the next chunk of bytes."""
         self._size += len(data)
         self._tail += data[-self._limit :]
         del self._tail[: -self._limit]
         self._pass_on(self._decoder.decode(data))
 
     def end(self) -> None:
-        """Pass on what is left of a last line without an end."""
+        """Pass on a last line without a line break."""
         self._pass_on(self._decoder.decode(b"", final=True))
         if self._line:
             _write(self._line + "\n")
@@ -39,18 +39,18 @@ class Output:
 
     @property
     def truncated(self) -> bool:
-        """Whether :meth:`tail` is not all of it."""
+        """Return whether :meth:`tail` is only a part of the output."""
         return self._size > self._limit
 
     def tail(self) -> str:
-        """Return the end of the output: at most ``limit`` bytes, from the start of a line where there is one."""
+        """Return the end of the output: at most ``limit`` bytes, beginning at the start of a line if there is one."""
         kept = bytes(self._tail)
         if self.truncated:
             start = kept.find(b"\n") + 1
             if 0 < start < len(kept):
                 kept = kept[start:]
             else:
-                # One endless line: skip the continuation bytes of a character that was cut in two.
+                # One very long line, whose start was dropped: skip the rest of a character that was cut in two.
                 while kept and kept[0] & 0xC0 == 0x80 and len(self._tail) - len(kept) < 4:
                     kept = kept[1:]
         return kept.decode("utf-8", "replace")
@@ -72,5 +72,5 @@ def _write(text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
     except (OSError, ValueError, AttributeError):
-        # A closed or full standard output is the worker's trouble, not the job's.
+        # A closed or full standard output is a problem of the worker, not of the job.
         return

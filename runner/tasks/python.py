@@ -1,4 +1,4 @@
-"""``runner.tasks.python:script``: a file of Python as a job, in an interpreter of its own.
+"""``runner.tasks.python:script``: a Python file as a job, in its own interpreter.
 
     jobs:
       clean-up:
@@ -8,8 +8,8 @@
           args: [--older-than, 30d]
           venv: .venv-scripts
 
-What it imports, and what it does to its process, stays there. Params reach it as environment variables
-``PARAM_<NAME>``, as they reach a command of ``runner.tasks.shell:run``.
+The script's imports and process changes do not affect the worker. Params are passed as environment variables
+``PARAM_<NAME>``, like those of a command of ``runner.tasks.shell:run``.
 """
 
 from __future__ import annotations
@@ -36,26 +36,26 @@ def script(
     grace: str = "10s",
     **params: Any,
 ) -> dict[str, Any]:
-    """Run a file of Python to its end, in a process group of its own.
+    """Run a Python file to its end, in its own process group.
 
     Args:
         file: the file, relative to the project.
         args: its arguments.
         venv: the folder of a virtual environment, relative to the project; by default the worker's interpreter.
         cwd: the working folder, relative to the project; the project by default.
-        env: environment variables beside those of the worker and the job's ``env``.
-        stdin: text for standard input, which is empty by default.
-        grace: time between SIGTERM and SIGKILL, such as ``10s``.
-        params: what the submitter gave; ``PARAM_<NAME>`` in the environment.
+        env: environment variables in addition to those of the worker and the job's ``env``.
+        stdin: the text on standard input; empty by default.
+        grace: the time between SIGTERM and SIGKILL, such as ``10s``.
+        params: the submitted params; ``PARAM_<NAME>`` in the environment.
 
     Returns:
-        ``{"exit_status": 0, "output": the last 8 KiB, "output_truncated": whether there was more}``.
+        ``{"exit_status": 0, "output": the last 8 KiB, "output_truncated": whether the output was longer}``.
 
     Raises:
-        ShellError: the exit status is not 0, or a signal ended it.
-        ShellStartError: there is no such file, folder or virtual environment.
+        ShellError: the exit status is not 0, or a signal ended the script.
+        ShellStartError: the file, folder, or virtual environment does not exist.
         InvalidParams: a param has the name of one of the options above.
-        ValueError: an option makes no sense.
+        ValueError: an option is invalid.
     """
     refuse_reserved(params, RESERVED)
     for message in _wrong(args):
@@ -63,7 +63,7 @@ def script(
     path = _in_project(file)
     if not path.is_file():
         raise ShellStartError(f"file: there is no file {path}")
-    # Unbuffered: what it writes is there when it is killed.
+    # Unbuffered, so that no output is lost when the script is killed.
     argv = [_interpreter(venv), "-u", str(path), *map(str, args or ())]
     return perform(argv, file, cwd=cwd, env=env, stdin=stdin, grace=grace, params=params)
 
@@ -97,7 +97,7 @@ def _in_project(name: str) -> Path:
 def _interpreter(venv: str | None) -> str:
     if venv is None:
         return sys.executable
-    # Not resolved: the link is how Python finds its environment.
+    # Not resolved: Python finds its virtual environment through this link.
     path = _in_project(venv) / "bin" / "python"
     if not path.exists():
         raise ShellStartError(f"venv: there is no interpreter {path}; make one: python3 -m venv {_in_project(venv)}")

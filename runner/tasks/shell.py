@@ -1,4 +1,4 @@
-"""``runner.tasks.shell:run``: a command or a shell script as a job, no Python needed.
+"""``runner.tasks.shell:run``: a command or a shell script as a job, without Python code.
 
     jobs:
       disk-usage:
@@ -6,9 +6,9 @@
         kwargs:
           command: [du, -sh, --, docs]
 
-Params reach the command as environment variables ``PARAM_<NAME>`` (upper case; a string as it is, any
-other value as JSON). Nothing that a submitter gives becomes part of a command line, unless ``${params.NAME}`` of its
-YAML makes it an argument; :mod:`runner.params.placement` says where that may stand.
+Params are passed to the command as environment variables ``PARAM_<NAME>`` (upper case; a string unchanged, any other
+value as JSON). Submitted values never become part of a command line, unless ``${params.NAME}`` in the YAML makes one an
+argument; :mod:`runner.params.placement` says where that is allowed.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from runner.tasks.command import Command, ExitStatusLostError
 from runner.tasks.output import Output
 
 OUTPUT_BYTES = 8192
-"""How much of the end of the output becomes part of the result."""
+"""The maximum size of the end of the output in the result (bytes)."""
 
 MESSAGE_LINES = 20
 MESSAGE_CHARACTERS = 2000
-"""How much of the end of the output becomes part of an error's message."""
+"""The maximum number of characters of the end of the output in an error message."""
 
 
 class ShellError(Exception):
     """The command ended with an exit status other than 0, or by a signal.
 
-    ``exit_status`` is negative for a signal, as in ``subprocess``; None if nothing was started.
+    ``exit_status`` is negative for a signal, as in ``subprocess``; None if the command was not started.
     """
 
     def __init__(self, message: str, exit_status: int | None = None, output: str = "") -> None:
@@ -56,13 +56,13 @@ class ShellError(Exception):
         return self.message
 
     def __repr__(self) -> str:
-        # A worker logs this; the output is in the run's log already.
+        # A worker logs this error; the output is already in the log of the run.
         first, _, _ = self.message.partition("; its last lines:\n")
         return f"{type(self).__name__}({first!r}, {self.exit_status})"
 
 
 class ShellStartError(ShellError):
-    """There is no such command or folder, or it may not be run."""
+    """The command or folder does not exist, or the command is not executable."""
 
 
 def run(
@@ -75,32 +75,31 @@ def run(
     grace: str = "10s",
     **params: Any,
 ) -> dict[str, Any]:
-    """Run a command, or a script, to its end.
+    """Run a command or a script to its end.
 
-    Standard output and standard error are one stream, passed on to the worker's as it comes. The command
-    runs in a process group of its own. When it ends, when a soft timeout or a request to terminate
-    interrupts it, or when its worker vanishes, the whole group ends: SIGTERM, SIGKILL after ``grace``
-    (at once if the worker vanished).
+    Standard output and standard error are one stream, which is passed on to the worker's as it arrives. The command
+    runs in its own process group. When it ends, when a soft timeout or a request to terminate interrupts it, or when
+    its worker vanishes, the whole group ends: SIGTERM, then SIGKILL after ``grace`` (at once if the worker vanished).
 
     Args:
-        command: the program and its arguments; no shell reads them.
-        script: text for ``/bin/sh -e``: it stops at the first command that fails.
+        command: the program and its arguments, without a shell.
+        script: the text of a script for ``/bin/sh -e``, which stops at the first command that fails.
         cwd: the working folder, relative to the project; the project by default.
-        env: environment variables beside those of the worker and the job's ``env``.
-        stdin: text for standard input, which is empty by default.
-        grace: time between SIGTERM and SIGKILL, such as ``10s``.
-        params: what the submitter gave; ``PARAM_<NAME>`` in the environment.
+        env: environment variables in addition to those of the worker and the job's ``env``.
+        stdin: the text on standard input; empty by default.
+        grace: the time between SIGTERM and SIGKILL, such as ``10s``.
+        params: the submitted params; ``PARAM_<NAME>`` in the environment.
 
-    Besides, the command finds ``RUN_ID``, ``RUN_JOB`` and ``RUN_ATTEMPT`` in its environment.
+    The environment of the command also has ``RUN_ID``, ``RUN_JOB``, and ``RUN_ATTEMPT``.
 
     Returns:
-        ``{"exit_status": 0, "output": the last 8 KiB, "output_truncated": whether there was more}``.
+        ``{"exit_status": 0, "output": the last 8 KiB, "output_truncated": whether the output was longer}``.
 
     Raises:
-        ShellError: the exit status is not 0, or a signal ended it.
-        ShellStartError: no such command or folder, or it may not be run.
+        ShellError: the exit status is not 0, or a signal ended the command.
+        ShellStartError: the command or folder does not exist, or the command is not executable.
         InvalidParams: a param has the name of one of the options above.
-        ValueError: an option makes no sense.
+        ValueError: an option is invalid.
     """
     refuse_reserved(params, RESERVED)
     argv, title = _argv(command, script)
@@ -117,7 +116,7 @@ def perform(
     grace: str,
     params: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Run a program to its end, as :func:`run` says; ``title`` is what a message calls it."""
+    """Run a program to its end, like :func:`run`; ``title`` is its name in messages."""
     folder = _folder(cwd)
     output = Output(OUTPUT_BYTES)
     try:
@@ -163,7 +162,7 @@ def check_kwargs(kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def check_grace(kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the faults in ``grace`` that are known before a run."""
+    """Yield the faults in ``grace`` that can be found before a run."""
     grace = kwargs.get("grace", "0s")
     try:
         if isinstance(grace, str) and "${" not in grace:
@@ -176,14 +175,14 @@ run.check_kwargs = check_kwargs  # type: ignore[attr-defined]  # what `runner va
 
 
 def refuse_reserved(params: Mapping[str, Any], reserved: frozenset[str]) -> None:
-    """Keep a submitter from giving the command: by then it looks like an option fixed in YAML.
+    """Reject submitted params that have the name of an option: otherwise they would look like options from the YAML.
 
     Raises:
-        InvalidParams: a param has the name of an option, or two are one variable.
+        InvalidParams: a param has the name of an option, or two params share a variable.
         ValueError: a keyword argument is neither a param nor an option.
     """
     current = current_run()
-    # A step is called with its kwargs alone: none of them is a param.
+    # A step is called with its kwargs only: none of them is a param.
     passed = set() if current.job is not None and "/" in current.job else {*current.params}
     given = sorted(reserved & passed)
     if given:
@@ -193,7 +192,7 @@ def refuse_reserved(params: Mapping[str, Any], reserved: frozenset[str]) -> None
         )
     unknown = sorted({*params} - passed) if current.id is not None else []
     if unknown:
-        # A misspelt option would pass for a param, and do nothing.
+        # A misspelled option would count as a param, and have no effect.
         raise ValueError(f"kwargs.{unknown[0]}: unknown option{did_you_mean(unknown[0], reserved)}")
     seen: dict[str, str] = {}
     for name in params:
@@ -218,7 +217,7 @@ _PLAIN_WORD = re.compile(r"[A-Za-z/.][\w/.+=@-]*")
 
 
 def _as_list(command: str) -> Message:
-    """Return the message about a command that is written as one text."""
+    """Return the message for a command that is written as a single text."""
     what = "is text, not a list of arguments"
     try:
         words = shlex.split(command)
@@ -232,7 +231,7 @@ def _as_list(command: str) -> Message:
 
 
 def _argv(command: object, script: object) -> tuple[list[str], str]:
-    """Return the argument list, and what to call it in a message."""
+    """Return the argument list, and its name in messages."""
     if (command is None) == (script is None):
         raise ValueError("give either command (a list of arguments) or script (text for /bin/sh)")
     if script is not None:
@@ -260,7 +259,7 @@ def _folder(cwd: str | None) -> Path:
 
 
 def _environment(env: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, str]:
-    """Return the environment of the command. What its YAML fixes wins over what a submitter gives."""
+    """Return the environment of the command. Variables from the YAML take precedence over submitted params."""
     current = current_run()
     environment = dict(os.environ)
     for name, value in params.items():
@@ -280,7 +279,7 @@ def _environment(env: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str,
 
 
 def seconds(grace: object) -> float:
-    """Return the seconds that ``grace`` tells.
+    """Return the duration ``grace`` in seconds.
 
     Raises:
         ValueError: it is not a duration.
