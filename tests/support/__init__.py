@@ -1,1 +1,1 @@
-"""What tests share: projects, commands, workers and servers, all of them real."""
+"""Shared parts of tests: projects, commands, workers, and servers, all of them real."""

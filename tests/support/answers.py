@@ -1,4 +1,4 @@
-"""What redis-py is given and answers: its types are wider, or narrower, than what a client that decodes does."""
+"""Arguments and answers of redis-py with exact types: its own are wider or narrower than for a client that decodes."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 
 
 def text(answer: object) -> str:
-    """Return an answer that is a text."""
+    """Return an answer that must be a text."""
     assert isinstance(answer, str), answer
     return answer
 
 
 def texts(answers: object) -> list[str]:
-    """Return an answer that is a list of texts."""
+    """Return an answer that must be a list of texts."""
     assert isinstance(answers, list), answers
     return [text(each) for each in answers]
 
 
 def encodable(fields: Mapping[str, str | bytes] | Mapping[str, str]) -> dict[Any, Any]:
-    """Return fields of a hash or a stream: redis-py wants a mapping whose keys might be numbers too."""
+    """Return the fields of a hash or a stream as redis-py wants them: a mapping whose keys may also be numbers."""
     return dict(fields)

@@ -1,4 +1,4 @@
-"""Archives of tests: a database of its own for each test, of SQLite and of PostgreSQL."""
+"""Archives for tests: a separate SQLite or PostgreSQL database for each test."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAMESPACE = "shop"
 
 @pytest.fixture
 def postgres_url(postgres_server: Postgres) -> Iterator[str]:
-    """The URL of a new database of PostgreSQL."""
+    """Yield the URL of a new PostgreSQL database."""
     name = f"t_{uuid.uuid4().hex[:12]}"
     postgres_server.ask(f"CREATE DATABASE {name}")
     yield f"postgresql://{USER}@127.0.0.1:{postgres_server.port}/{name}"
@@ -25,13 +25,13 @@ def postgres_url(postgres_server: Postgres) -> Iterator[str]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def archive_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of a database that has no tables yet."""
+    """Return the URL of a database without tables."""
     return f"sqlite:///{tmp_path}/archive.db" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
 
 
 @pytest.fixture
 def archive(archive_url: str) -> Iterator[Archive]:
-    """An archive with its tables."""
+    """Yield an archive with its tables."""
     opened = Archive.open(archive_url)
     opened.prepare()
     yield opened

@@ -1,4 +1,4 @@
-"""A ledger on a real server, and the moves of a worker without a worker."""
+"""A ledger on a real server, and the steps of a worker without a worker process."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ERROR = Failure("ValueError", "no", None, {"exc_type": "ValueError", "exc_messag
 
 
 class Bench:
-    """A ledger and everything a worker does to it, by hand."""
+    """A ledger, and every operation of a worker on it, called by hand."""
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
@@ -81,7 +81,7 @@ class Bench:
         return self.claimed[self.claim()]
 
     def claim_of(self, run: Run) -> str:
-        """Claim the message of this very run, or return a token that holds nothing."""
+        """Claim the message of this run, or return a token without a claim."""
         found = "none"
         others = []
         while (token := self.try_claim()) is not None:
@@ -111,7 +111,7 @@ class Bench:
         return run, token
 
     def at(self, state: State) -> tuple[Run, str]:
-        """Return a run in ``state`` and the token it was last started with."""
+        """Return a run in ``state`` and the token of its last start."""
         if state in (State.SUCCESS, State.FAILURE, State.REVOKED):
             run, token = self.end(state)
             return self.ledger.get(run.id), token
@@ -124,10 +124,10 @@ class Bench:
             self.make_due(run.id)
         return self.ledger.get(run.id), token
 
-    # -- looking, and moving time
+    # -- reading, and changing times
 
     def messages(self) -> list[str]:
-        """Return the ids whose messages wait, the next one first."""
+        """Return the ids of the waiting messages, the next one first."""
         found = []
         for priority in range(9, -1, -1):
             key = f"{self.ledger.namespace}:queue:default:{priority}"
@@ -138,7 +138,7 @@ class Bench:
         return int(self.ledger.client.hlen(f"{self.ledger.namespace}:claims"))
 
     def leftovers(self, run_id: str) -> list[str]:
-        """Return the keys and indexes that still name a run."""
+        """Return the keys and indexes that still mention a run."""
         client = self.ledger.client
         found = list(client.scan_iter(f"*{run_id}*"))
         for key in client.scan_iter(f"{self.ledger.namespace}:*"):
@@ -162,7 +162,7 @@ class Bench:
         return self.ledger.beat(worker="w1", keep=15.0, lease=LEASE, record=record)
 
     def make_expire(self, run_id: str) -> None:
-        """Move the expiry of a run that has one into the past: a clock would leave the order to luck."""
+        """Move the expiry of a run into the past, if it has one. With a real clock, the order would depend on luck."""
         client, namespace = self.ledger.client, self.ledger.namespace
         if client.hexists(f"{namespace}:run:{run_id}", "expires_at"):
             client.hset(f"{namespace}:run:{run_id}", "expires_at", 1)
@@ -173,7 +173,7 @@ class Bench:
         self.beat()
 
     def let_leases_end(self, *tokens: str, sweep: bool = True) -> None:
-        """Move the ends of leases into the past; ``sweep`` says that sweeps went on all the while."""
+        """Move the ends of leases into the past; ``sweep``: pretend that sweeps ran all the time."""
         if sweep:
             now = int(self.now() * 1000) - 1
             self.ledger.client.hset(f"{self.ledger.namespace}:sweep", mapping={"last": now, "hold_until": 0})

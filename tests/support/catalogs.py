@@ -1,4 +1,4 @@
-"""Catalogs of jobs that a test has built itself."""
+"""Catalogs of jobs that a test builds itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from runner.model.option import options_of
 
 
 def catalog_of(jobs: Mapping[str, JobSpec]) -> Catalog:
-    """Return the catalog of jobs; one that has a digest keeps it."""
+    """Return a catalog of the jobs; a job that has a digest keeps it."""
     lines = {}
     for name, job in jobs.items():
         values = {each.field: getattr(job, each.field) for each in options_of(JobSpec)}

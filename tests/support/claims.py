@@ -1,4 +1,4 @@
-"""Claiming a message as a taker does, without starting its run."""
+"""Claim a message like a taker, without starting its run."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from runner.ledger.ledger import Ledger
 def claim(
     ledger: Ledger, token: str, lease: float, worker: str, queues: Sequence[str] = ("default",)
 ) -> tuple[str, str] | None:
-    """Return the queue and the text of the next message, which is held under ``token`` then; None if none waits.
+    """Claim the next message under ``token``; return its queue and text, or None if there is none.
 
-    The worker knows no job, so that the script starts nothing.
+    The script starts no run, because this worker knows no job.
     """
     answer = ledger.script("take", "", "", "", token, round(lease * 1000), worker, 1, "no-jobs", *queues)
     return (answer[2], answer[4]) if answer[1] == "held" else None

@@ -1,7 +1,7 @@
-"""Counts what tells how a package is built: ``make counts``, or ``python -m tests.support.counts --help``.
+"""Measure the structure of the package: ``make counts``, or ``python -m tests.support.counts --help``.
 
-For each folder of ``runner``: its modules, their lines, import circles, the word ``Any``, imports inside functions, and
-functions that stand there more than once. ``--since REV`` prints how the counts have changed since a commit.
+For each folder of ``runner``: its modules, their lines, import cycles, the word ``Any``, imports inside functions, and
+duplicate functions. ``--since REV`` prints how the counts have changed since a commit.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 LEAST_DUPLICATE = 20
-"""Nodes of its syntax tree that a function must have, without its docstring, to count as a duplicate of another."""
+"""The minimum number of syntax tree nodes, without the docstring, of a function that counts as a duplicate."""
 
 COLUMNS = ("modules", "lines", "circles", "Any", "function-level imports", "duplicates")
 
 Files = Mapping[str, str]
-"""The text of each file by its path from the root of the repository."""
+"""The text of each file by its path, relative to the repository."""
 
 
 @dataclass
 class Counts:
-    """What was counted: for each column, where each counted thing stands, by folder."""
+    """The results: for each column, the locations of the counted items, by folder."""
 
     numbers: dict[str, Counter[str]] = field(default_factory=lambda: {column: Counter() for column in COLUMNS})
     places: dict[str, list[str]] = field(default_factory=lambda: {column: [] for column in COLUMNS})
 
     def add(self, column: str, path: str, place: str = "", number: int = 1) -> None:
-        """Count something in a file."""
+        """Count an item in a file."""
         parts = path.split("/")
         self.numbers[column][parts[1] if len(parts) > 2 else "."] += number
         if place:
@@ -71,7 +71,7 @@ def _function_imports(tree: ast.Module) -> Iterator[ast.Import | ast.ImportFrom]
 
 
 def imports_of(trees: Mapping[str, ast.Module]) -> dict[str, set[str]]:
-    """Return the imports of each file, at any place in it, without those for type checkers alone."""
+    """Return the imports of each file, anywhere in it, except those only for type checkers."""
     paths = {_module(path): path for path in trees}
     found: dict[str, set[str]] = {}
     for path, tree in trees.items():
@@ -89,7 +89,7 @@ def imports_of(trees: Mapping[str, ast.Module]) -> dict[str, set[str]]:
 
 
 def _running(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield all nodes below one that are executed."""
+    """Yield all nodes below ``node`` that are executed."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
             continue
@@ -102,7 +102,7 @@ def _module(path: str) -> str:
 
 
 def circles(imports: Mapping[str, set[str]]) -> list[list[str]]:
-    """Return the groups of files that import one another, directly or through others (Tarjan's algorithm)."""
+    """Return the groups of files that import one another, directly or indirectly (Tarjan's algorithm)."""
     index: dict[str, int] = {}
     low: dict[str, int] = {}
     stack: list[str] = []
@@ -130,7 +130,7 @@ def circles(imports: Mapping[str, set[str]]) -> list[list[str]]:
 
 
 def _duplicates(trees: Mapping[str, ast.Module]) -> Iterator[list[tuple[str, int, str]]]:
-    """Yield the places of functions whose code is the same, whatever they are called."""
+    """Yield the locations of functions with the same code, whatever their names."""
     places: dict[str, list[tuple[str, int, str]]] = defaultdict(list)
     for path, tree in trees.items():
         for node in ast.walk(tree):
@@ -142,13 +142,13 @@ def _duplicates(trees: Mapping[str, ast.Module]) -> Iterator[list[tuple[str, int
 
 
 def files_now() -> Files:
-    """Return the files of the package as they are."""
+    """Return the current files of the package."""
     paths = sorted((ROOT / "runner").rglob("*.py"))
     return {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in paths}
 
 
 def files_at(revision: str) -> Files:
-    """Return the files of the package as a commit has them."""
+    """Return the files of the package at a commit."""
     command = ["git", "archive", "--format=tar", revision, "runner"]
     packed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout
     with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
@@ -157,7 +157,7 @@ def files_at(revision: str) -> Files:
 
 
 def table(counts: Counts, before: Counts | None) -> str:
-    """Return the counts by folder, as text; with those before, as ``before > now`` where they differ."""
+    """Return the counts by folder as text; with ``before``, as ``before > now`` where they differ."""
     folders = {folder for each in (counts, before) if each for folder in each.numbers["modules"]}
     rows: list[tuple[str, ...]] = [("", *COLUMNS)]
     for folder in [*sorted(folders), None]:

@@ -1,4 +1,4 @@
-"""A host with a stand-in for the program ``crontab``."""
+"""A host with a fake ``crontab`` program."""
 
 from __future__ import annotations
 
@@ -50,5 +50,5 @@ class Host:
 
 @pytest.fixture
 def host(tmp_path: Path) -> Host:
-    """A host whose user has a crontab of the test."""
+    """Return a host whose user has a crontab for the test."""
     return Host(tmp_path)

@@ -1,4 +1,4 @@
-"""Waiting for something that happens in another process."""
+"""Wait for a condition in another process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LONGEST_PAUSE = 0.1
 def wait_until(condition: Callable[[], T | Literal[False] | None], deadline: float = 30.0, what: str = "") -> T:
     """Return the first true value of ``condition``; fail after ``deadline`` seconds.
 
-    For what gives no event to wait on; where there is one (a line in a log, a run's change), wait for that.
+    Use it only if there is no event to wait for, such as a line in a log or a change of a run.
     """
     begun = time.monotonic()
     while True:
@@ -26,5 +26,5 @@ def wait_until(condition: Callable[[], T | Literal[False] | None], deadline: flo
         now = time.monotonic()
         if now > begun + deadline:
             raise AssertionError(f"did not happen within {deadline:g} s: {what or condition}; last answer {value!r}")
-        # Looking takes the processor from what is waited for.
+        # Polling takes CPU time from the process that must make progress.
         time.sleep(max(PAUSE, now - asked, min((now - begun) / 10, LONGEST_PAUSE)))

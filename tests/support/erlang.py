@@ -1,4 +1,4 @@
-"""A line to an Erlang node, which evaluates expressions within milliseconds: `rabbitmqctl` needs seconds for each."""
+"""A connection to an Erlang node that evaluates expressions in milliseconds: each `rabbitmqctl` call takes seconds."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ F().
 
 
 class Erlang:
-    """A hidden node that asks another one; close it when done."""
+    """A hidden node that sends expressions to another one; close it when done."""
 
     def __init__(self, node: str, folder: Path, environment: Mapping[str, str]) -> None:
         words = [need("erl"), "-noshell", "-hidden", "-sname", f"ask{uuid.uuid4().hex[:8]}@localhost"]
@@ -57,6 +57,6 @@ class Erlang:
         return value
 
     def close(self) -> None:
-        """End it."""
+        """Stop the hidden node."""
         self._process.kill()
         self._process.communicate()

@@ -1,4 +1,4 @@
-"""Flows for tests: tasks that report, wait, and fail on request, and a worker that the tests of a module share."""
+"""Flows for tests: tasks that report, wait, and fail on request, and a worker that is shared by a test module."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ FILES = {"tasks.py": MODULE}
 
 
 class Flows:
-    """A project with flows, and short words for what tests do with it."""
+    """A project with flows, and short methods for common operations of tests."""
 
     def __init__(self, project: Project) -> None:
         self.project = project
@@ -127,19 +127,19 @@ class Flows:
         return self.submit(job, **params).wait(60.0)
 
     def steps(self, flow: Run | RunHandle) -> dict[str, tuple[str, str | None]]:
-        """Return state and reason of each step."""
+        """Return the state and the reason of each step."""
         return {name: (row["state"], row["reason"]) for name, row in self.rows(flow).items()}
 
     def rows(self, flow: Run | RunHandle) -> dict[str, dict[str, Any]]:
-        """Return the rows of the steps in the document of a flow, by name."""
+        """Return the rows of the steps in the run document of a flow, by name."""
         return {row["name"]: row for row in self.opened.ledger.get(flow.id).document()["steps"]}
 
     def run_of(self, flow: Run | RunHandle, step: str) -> Run:
-        """Return the only run of a step; of one with items, the first."""
+        """Return the only run of a step; for a step with items, the first one."""
         return self.opened.ledger.get(self.rows(flow)[step]["run"] or step_run_id(flow.id, step, 0))
 
     def wait_for_step(self, flow: Run | RunHandle, step: str, *states: str) -> dict[str, Any]:
-        """Return a step as the document has it, once it is in one of ``states``."""
+        """Return the row of a step in the run document, once it is in one of ``states``."""
 
         def arrived() -> dict[str, Any] | None:
             row = self.rows(flow)[step]
@@ -149,12 +149,12 @@ class Flows:
 
 
 def told(notes: Path) -> list[dict[str, Any]]:
-    """Return the notes of tasks."""
+    """Return the notes that tasks wrote."""
     return [json.loads(line) for line in notes.read_text().splitlines()]
 
 
 def make_flows(folder: Path, server: Server, jobs: dict[str, Any], settings: dict[str, Any] | None = None) -> Flows:
-    """Return flows of a new project."""
+    """Create a project with flows."""
     namespace = f"t{uuid.uuid4().hex[:10]}"
     return Flows(
         write_project(folder, server.url, jobs, FILES, {"worker": {"lease": "3s"}, **(settings or {})}, namespace)
@@ -165,7 +165,7 @@ def make_flows(folder: Path, server: Server, jobs: dict[str, Any], settings: dic
 def flows(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, redis_server: Server
 ) -> Iterator[Flows]:
-    """The flows of the test module's JOBS, with a worker."""
+    """Yield the flows of the test module's JOBS, with a worker."""
     made = make_flows(tmp_path_factory.mktemp("flows") / "p", redis_server, request.module.JOBS)
     with made.project.worker(concurrency=4):
         yield made
@@ -173,7 +173,7 @@ def flows(
 
 @pytest.fixture
 def notes(tmp_path: Path) -> Path:
-    """Where a task leaves lines for its test."""
+    """Return the file into which a task writes lines for its test."""
     path = tmp_path / "notes.jsonl"
     path.touch()
     return path

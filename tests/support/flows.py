@@ -1,4 +1,4 @@
-"""Flows on a real server, and a worker without a process: it claims, starts, and settles through the ledger."""
+"""Flows on a real server, with a worker without a process: it claims, starts, and settles runs through the ledger."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from tests.support.bench import ERROR, Bench
 from tests.support.catalogs import catalog_of
 
 Behave = Callable[[Run], Any]
-"""Performs a step run: its answer is the result; an exception is its failure."""
+"""The work of a step run: its return value is the result; an exception is a failure."""
 
 
 class Taken(NamedTuple):
-    """A run that is STARTED."""
+    """A run in STARTED."""
 
     run: Run
     token: str
 
 
 class FlowBench:
-    """Flows of some jobs, and what a worker does to them, by hand."""
+    """Flows of some jobs, and the operations of a worker on them, called by hand."""
 
     def __init__(self, bench: Bench, jobs: Mapping[str, Mapping[str, Any]]) -> None:
         self.bench = bench
@@ -38,16 +38,16 @@ class FlowBench:
         self.jobs: dict[str, JobSpec] = {name: flow_of(name, options) for name, options in jobs.items()}
         self.catalog: Catalog = catalog_of(self.jobs)
         self.started: list[tuple[str, int | None]] = []
-        """The steps and items of which a run was started, in that order."""
+        """The steps and items whose runs were started, in that order."""
 
-    # -- what a worker does
+    # -- operations of a worker
 
     def submit(self, name: str = "flow", **options: Any) -> str:
         """Submit a run; return its id."""
         return self.bench.submitted(job=self.jobs[name], **options).id
 
     def take(self) -> Taken | None:
-        """Start the next run whose message waits; None if none waits."""
+        """Start the run of the next waiting message; return None if there is none."""
         while (token := self.bench.try_claim()) is not None:
             run_id = self.bench.claimed[token]
             run = next(iter(self.ledger.read([run_id])), None)
@@ -55,14 +55,14 @@ class FlowBench:
                 continue
             started = self.bench.attempts.start(run_id, token, "w1", run.job)
             if hasattr(started, "attempt"):
-                # One that has steps itself may be started again, until it has begun.
+                # A subflow may be started again until it has begun.
                 if run.step is not None and run.steps is None:
                     self.started.append((run.step, run.item))
                 return Taken(self.ledger.get(run_id), token)
         return None
 
     def begin(self, flow: str) -> None:
-        """Take the flow, which is next, and begin it, without advancing it."""
+        """Start the flow, which must be next, and begin it, without advancing it."""
         taken = self.take()
         assert taken is not None
         assert taken.run.id == flow
@@ -80,13 +80,13 @@ class FlowBench:
         return flow
 
     def settle(self, taken: Taken, result: Any = None) -> int:
-        """End an attempt with a result; an exception is a failure. Return the answer of the script."""
+        """End an attempt with a result; an exception is a failure. Return the script's answer."""
         if isinstance(result, Exception):
             return int(self.bench.attempts.fail(taken.run.id, taken.token, "exception", ERROR))
         return int(self.bench.attempts.succeed(taken.run.id, taken.token, json.dumps(result)))
 
     def work(self, behave: Behave = lambda _: None, *, most: int | None = None, advances: bool = True) -> int:
-        """Perform what waits until nothing does, or ``most`` runs; return how many. Step runs that settle advance."""
+        """Perform waiting runs until none is left, or ``most``; return how many. Settled step runs advance flows."""
         done = 0
         while (most is None or done < most) and (taken := self.take()) is not None:
             done += 1
@@ -105,10 +105,10 @@ class FlowBench:
         return done
 
     def drain(self) -> int:
-        """Do what the outbox holds, as any live worker does; return how many entries there were."""
+        """Process the entries of the outbox like any live worker; return how many there were."""
         return fire_hooks(self.ledger, self.catalog, by="w1")
 
-    # -- looking
+    # -- reading
 
     def get(self, flow: str) -> Run:
         """Return the run of a flow."""
@@ -119,7 +119,7 @@ class FlowBench:
         return {each["name"]: each["state"] for each in self.get(flow).steps or []}
 
     def step(self, flow: str, name: str) -> dict[str, Any]:
-        """Return a step as the run document shows it."""
+        """Return a step in the form of the run document."""
         return next(each for each in self.get(flow).steps or [] if each["name"] == name)
 
     def of(self, flow: str, step: str, item: int | None = None) -> Run:
@@ -127,7 +127,7 @@ class FlowBench:
         return self.ledger.get(step_run_id(flow, step, item))
 
     def outbox(self) -> list[str]:
-        """Return the flows that are to be advanced."""
+        """Return the flows that must be advanced."""
         entries = self.ledger.client.zrange(self.ledger.keys.outbox, 0, -1)
         return [str(entry).split(" ")[0] for entry in entries if " advance " in str(entry)]
 

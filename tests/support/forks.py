@@ -1,10 +1,10 @@
-"""Test processes that are forked from the one that has collected the tests: ``pytest --forks 4``.
+"""Test processes that are forked from the process that collected the tests: ``pytest --forks 4``.
 
-To collect this suite is to import three hundred modules and whatever they import, and to make nine thousand items. Done
-once, it is there in each process, which takes the next tests from a pipe until none are left. Where tests share a
-fixture of their module (a worker, say), they stay together; all others go to whichever process has time.
+Collecting this suite means importing three hundred modules with their dependencies, and creating nine thousand items.
+With forks, this is done once for all processes. Each process takes the next tests from a pipe until none are left.
+Tests that share a fixture of their module (a worker, for example) stay together; all others go to any idle process.
 
-Reports pass through pipes to the first process, which shows and counts them as if it had run the tests.
+Reports go through pipes to the first process, which shows and counts them as if it had run the tests.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ from typing import Any, NoReturn
 import pytest
 
 _CHUNK = 8
-"""How many tests that share nothing a process takes at once."""
+"""The maximum number of independent tests that a process takes at once."""
 _COSTLY = "rabbit_node"
-"""A server that takes many seconds to start, one for each process that asks."""
+"""A server that takes many seconds to start, and is started once in each process that uses it."""
 _PROCESSES_WITH_COSTLY = 2
 _TOKEN = 4
 _PATIENCE = 30.0
-"""Seconds that interrupted test processes have to end."""
+"""How long interrupted test processes may take to end (seconds)."""
 
 
 def in_groups(items: Sequence[pytest.Item]) -> list[list[pytest.Item]]:
-    """Return the tests in the groups that one process takes at once, in the order in which they begin.
+    """Return the tests in groups for one process each, in the order in which they start.
 
-    What waits for the clock comes first, and is tested beside everything else; then what needs a server that is costly
-    to start, in few processes; then what takes a minute by itself, and what talks to servers.
-    What keeps the processor busy and waits for nothing fills the gaps at the end.
+    Tests that wait for the clock come first and run beside everything else. Then come tests with a server that is slow
+    to start, in few processes, then tests that take a minute each, and then tests that talk to servers. Tests that only
+    use the CPU fill the gaps at the end.
     """
     clock = [[item] for item in items if item.get_closest_marker("clock")]
     costly: list[list[pytest.Item]] = [[] for _ in range(_PROCESSES_WITH_COSTLY)]
@@ -80,10 +80,10 @@ class Forks:
     """The plugin of the first process.
 
     Args:
-        config: of the run.
-        count: how many processes test.
-        environment: more of their environment.
-        beside: what is there while they test; it gets the temporary folder.
+        config: the configuration of the test run.
+        count: the number of test processes.
+        environment: additional environment variables for them.
+        beside: a context that is open while they run; it gets the temporary folder.
     """
 
     def __init__(
@@ -95,17 +95,17 @@ class Forks:
     ) -> None:
         self.config, self.count, self.environment, self.beside = config, count, environment, beside
         self.over = mmap.mmap(-1, 1)
-        """Whether no more tests shall begin: one byte that all processes see."""
+        """Whether no more tests may start: one byte that all processes share."""
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
-        """Run the tests in processes of their own, unless there is nothing to be run."""
+        """Run the tests in separate processes, unless there are none to run."""
         if self.config.option.collectonly or session.testsfailed or not session.items:
             return None
         self.session = session
         self.groups = in_groups(session.items)
         if reporter := self.config.pluginmanager.get_plugin("terminalreporter"):
-            # Tests of many files run at once.
+            # Tests of many files run at the same time.
             reporter.showfspath = False
         self.base: Path = self._factory.getbasetemp()
         self.tokens, write = os.pipe()
@@ -152,7 +152,7 @@ class Forks:
                 self._end(list(children.values()))
 
     def _end(self, children: list[_Child]) -> None:
-        """Wait for processes that were interrupted: a terminal has told them, too."""
+        """Wait for interrupted processes to end; the terminal has sent them the signal too."""
         end = time.monotonic() + _PATIENCE
         for child in children:
             with contextlib.suppress(ChildProcessError):
@@ -174,29 +174,29 @@ class Forks:
         return _Child(number, pid, read)
 
     def stop_if_told(self) -> None:
-        """Let no more tests begin once one has failed (``-x``), or the session shall stop."""
+        """Start no more tests once one has failed (``-x``), or when the session must stop."""
         if self.session.shouldfail or self.session.shouldstop:
             self.over[0] = 1
 
     def take(self) -> list[pytest.Item]:
-        """Return the next group; an empty one at the end."""
+        """Return the next group, or an empty one at the end."""
         token = os.read(self.tokens, _TOKEN)
         return self.groups[int.from_bytes(token, "big")] if token and not self.over[0] else []
 
 
 class _Child:
-    """A test process, as the first process sees it."""
+    """A test process, from the view of the first process."""
 
     def __init__(self, number: int, pid: int, fd: int) -> None:
         self.number, self.pid, self.fd = number, pid, fd
         self._data = bytearray()
         self._left: list[str] = []
-        """What it has taken and not begun."""
+        """The tests that it has taken but not started."""
         self._running: tuple[str, Any] | None = None
         self._done = False
 
     def hear(self, forks: Forks) -> bool:
-        """Treat what it has sent; return False once it has closed its pipe."""
+        """Process its messages; return False once it has closed its pipe."""
         data = os.read(self.fd, 1 << 16)
         self._data += data
         while b"\n" in self._data:
@@ -230,13 +230,13 @@ class _Child:
                 )
             case {"broken": text}:
                 self._fail(forks, f"test process {self.number}", ("", None, ""), text)
-                # A fault of this plugin, which another process in its place would have, too.
+                # A fault of this plugin, which a replacement process would have too.
                 forks.over[0] = 1
             case {"done": True}:
                 self._done = True
 
     def end(self, forks: Forks) -> list[pytest.Item] | None:
-        """Reap the process; return the test that must be repeated, or None if it was done."""
+        """Reap the process; return the tests that must be repeated, or None if it was done."""
         os.close(self.fd)
         _, status = os.waitpid(self.pid, 0)
         if self._done:
@@ -255,12 +255,12 @@ class _Child:
 
 
 class _Teller:
-    """The plugin of a test process: passes on what happens there."""
+    """The plugin of a test process: sends its events to the first process."""
 
     def __init__(self, config: pytest.Config, fd: int) -> None:
         self._config, self._fd = config, fd
         self.begun = False
-        """Whether warnings are those of tests: a plugin hears of earlier ones, too, when it is registered."""
+        """Whether warnings belong to tests: a plugin also receives earlier ones when it is registered."""
 
     def tell(self, **words: Any) -> None:
         data = json.dumps(words, default=str).encode() + b"\n"
@@ -291,12 +291,12 @@ class _MuteReporter:
 
 
 def _run(forks: Forks, number: int, rest: list[pytest.Item], fd: int) -> NoReturn:
-    """Be a test process."""
+    """Run a test process."""
     config, session = forks.config, forks.session
     code = 1
     teller = _Teller(config, fd)
     try:
-        # What it prints is its own, as are its temporary folder and its random numbers.
+        # It has its own captured output, temporary folder, and random numbers.
         capture: Any = config.pluginmanager.get_plugin("capturemanager")
         if capture is not None:
             capture.stop_global_capturing()
@@ -309,13 +309,13 @@ def _run(forks: Forks, number: int, rest: list[pytest.Item], fd: int) -> NoRetur
         factory._basetemp = forks.base / f"f{number}"
         factory._basetemp.mkdir(mode=0o700)
         factory._exit_stack = ExitStack()
-        # What tests want to be called at the end of their process is called at its end; the rest is the first one's.
+        # Callbacks that tests register run at the end of this process; the earlier ones belong to the first process.
         atexit._clear()
         random.seed()
         os.environ.update(forks.environment)
         config.pluginmanager.register(teller)
         teller.begun = True
-        # Whatever comes after a group: fixtures of the session stay, and no others.
+        # Stands for the next group, which may be any: fixtures of the session stay, and no others.
         other: Any = SimpleNamespace(listchain=lambda: [session])
         for group in _groups(forks, rest):
             teller.tell(took=[item.nodeid for item in group])
@@ -331,7 +331,7 @@ def _run(forks: Forks, number: int, rest: list[pytest.Item], fd: int) -> NoRetur
     except BaseException:  # noqa: BLE001 - the first process shows it
         teller.tell(broken=traceback.format_exc())
     finally:
-        # After an interrupt, too: what fixtures have started ends.
+        # Tear fixtures down even after an interrupt.
         with contextlib.suppress(BaseException):
             session._setupstate.teardown_exact(None)
         with contextlib.suppress(Exception):

@@ -1,4 +1,4 @@
-"""Processes that hold memory on request."""
+"""Processes that allocate memory on request."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ held = []
 
 
 class Holder:
-    """A process that leads a group and holds memory on request."""
+    """A process that leads a group and allocates memory on request."""
 
     def __init__(self, code: str = "") -> None:
         loop = "print(flush=True)\nfor line in sys.stdin:\n    exec(line)\n    print(flush=True)\n"
@@ -45,14 +45,14 @@ class Holder:
         assert self.process.stdout.readline(), "the holder has ended"
 
     def do(self, line: str) -> None:
-        """Have one line of code executed."""
+        """Execute one line of code in it."""
         assert self.process.stdin is not None
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
         self._read()
 
     def end(self) -> None:
-        """End it with all that it has started."""
+        """End it with all processes that it has started."""
         for pid in family(process_table(), {self.pid}) | {self.pid}:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -64,13 +64,13 @@ SLEEPER = "import time; x = bytearray(b'x') * ({mib} << 20); print(flush=True); 
 
 
 def child(mib: int, **options: object) -> str:
-    """Return code that starts a process that holds memory."""
+    """Return code that starts a child process that allocates memory."""
     return CHILD.format(code=SLEEPER.format(mib=mib), options={"stdout": -1, **options})
 
 
 @contextmanager
 def holders() -> Iterator[Callable[..., Holder]]:
-    """Yield a function that starts holders; they end with the block."""
+    """Yield a function that starts holders; they end with the test."""
     started: list[Holder] = []
 
     def start(code: str = "") -> Holder:

@@ -1,4 +1,4 @@
-"""A client of yaml-language-server, as small as tests need it: LSP over stdin and stdout."""
+"""A minimal client of yaml-language-server for tests: LSP over stdin and stdout."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ NO_EDITOR = "yaml-language-server could not be installed here"
 
 
 def language_server() -> str:
-    """Return the path of the server: the one that ``make editor`` installs, else one on PATH; else skip the test.
+    """Return the path of the server that ``make editor`` installs, or of one on PATH; otherwise skip the test.
 
-    CI says with ``RUNNER_TEST_NO_EDITOR=1`` that the registry of npm cannot be reached from there.
+    CI sets ``RUNNER_TEST_NO_EDITOR=1`` if it cannot reach the npm registry.
     """
     if INSTALLED.exists():
         need("node")
@@ -69,7 +69,7 @@ class Editor:
         self._process.wait()
 
     def problems(self, text: str) -> list[tuple[int, int, str]]:
-        """Return the marks in a jobs file: line and column, from 1, and the message."""
+        """Return the problems in a jobs file: line and column, from 1, and the message."""
         uri = self._open(text)
         end = time.monotonic() + PATIENCE
         while uri not in self._diagnostics:
@@ -131,7 +131,7 @@ class Editor:
 
     def _handle(self, message: dict[str, Any]) -> None:
         if "id" in message:
-            # No catalog of schemas from the network, and no settings of a person.
+            # Use no schema catalog from the network, and no user settings.
             settings = {"validate": True, "completion": True, "hover": True, "schemaStore": {"enable": False}}
             asked = message.get("method") == "workspace/configuration"
             result = [settings for _ in message["params"]["items"]] if asked else None
@@ -155,7 +155,7 @@ class Editor:
 
 
 def _words(value: Any) -> str:
-    """Return documentation as plain text, whichever of its shapes it has."""
+    """Return documentation as plain text, from any of its formats."""
     if isinstance(value, dict):
         value = value.get("value", "")
     return "" if value is None else str(value).replace("\\", "")

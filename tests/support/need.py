@@ -9,11 +9,11 @@ import pytest
 
 
 def need(program: str, *folders: str) -> str:
-    """Return the path of a program; skip the test where it is not installed, and fail in CI.
+    """Return the path of a program; if it is not installed, skip the test, or fail in CI.
 
     Args:
-        program: its name.
-        folders: where it may stand beside ``PATH``.
+        program: the name of the program.
+        folders: folders to search in addition to ``PATH``.
     """
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin", *folders])
     found = shutil.which(program, path=path)

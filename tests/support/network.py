@@ -1,7 +1,7 @@
-"""Hosts apart: network namespaces, and a wire between them on which packets take time, get lost, or do not pass.
+"""Separate hosts: network namespaces, and a wire between them that delays, loses, or blocks packets.
 
-The wire is a TUN device in each namespace and a thread that carries packets from one to the other, because not every
-kernel has netem. Needs root, and iproute2. Nothing has a name, so nothing is left when the process ends.
+The wire is a TUN device in each namespace and a thread that carries packets between them, because not every kernel
+has netem. It needs root and iproute2. Nothing is named, so nothing is left when the process ends.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _MTU = 1500
 
 
 def need_namespaces() -> None:
-    """Skip the test where nobody may make network namespaces with a TUN device; fail in CI."""
+    """Skip the test if this user cannot create network namespaces with a TUN device; fail in CI."""
     need("ip")
     need("nsenter")
     if os.geteuid() == 0 and os.access("/dev/net/tun", os.R_OK | os.W_OK):
@@ -46,20 +46,20 @@ def need_namespaces() -> None:
 
 
 class Network:
-    """Hosts by name, at ``10.77.0.1`` and so on; use it in a ``with``.
+    """Named hosts at ``10.77.0.1`` and so on; use it in a ``with``.
 
     Args:
-        names: of the hosts.
-        one_way: seconds that a packet takes; a round trip is twice as long.
+        names: the names of the hosts.
+        one_way: the seconds that a packet takes; a round trip takes twice as long.
     """
 
     def __init__(self, names: Sequence[str], one_way: float = 0.010) -> None:
         self.names = list(names)
         self.one_way = one_way
         self.loss = 0.0
-        """The share of packets that gets lost."""
+        """The fraction of packets that are lost."""
         self.cut: set[str] = set()
-        """Hosts that no packet leaves or reaches."""
+        """The hosts without any traffic."""
         self.carried = self.dropped = 0
         self._namespaces: list[int] = []
         self._tuns: list[int] = []
@@ -72,14 +72,14 @@ class Network:
         return f"10.77.0.{self.names.index(host) + 1}"
 
     def command(self, host: str, *words: str) -> list[str]:
-        """Return the command that runs ``words`` on a host, under the same process id."""
+        """Return the command that runs ``words`` on a host, with the same process id."""
         namespace = self._namespaces[self.names.index(host)]
         return [need("nsenter"), f"--net=/proc/{os.getpid()}/fd/{namespace}", *words]
 
     def __enter__(self) -> Self:
         for name in self.names:
             made: list[tuple[int, int] | OSError] = []
-            # A namespace belongs to a thread, and lives as long as somebody has it open.
+            # A namespace belongs to a thread, and exists as long as a process has it open.
             maker = threading.Thread(target=lambda made=made: made.append(_make()))
             maker.start()
             maker.join()
@@ -107,7 +107,7 @@ class Network:
             os.close(descriptor)
 
     def _carry(self) -> None:
-        """Take packets from every host, and give each to the host of its address when its time has come."""
+        """Read packets from every host, and deliver each to the host of its address after the delay."""
         flying: list[tuple[float, int, int, bytes]] = []
         number = 0
         host_of = {tun: index for index, tun in enumerate(self._tuns)}
@@ -163,9 +163,9 @@ time.sleep = lambda seconds: select.select([], [], [], seconds) and None
 
 
 def faked_clock(folder: Path) -> dict[str, str]:
-    """Return the variables under which libfaketime moves a program's clock by what ``folder/clock`` says: ``+90``.
+    """Return the variables that make libfaketime shift a program's clock by the value in ``folder/clock``: ``+90``.
 
-    The monotonic clock and the times of files stay: only the time of day is wrong, as on a host whose clock was set.
+    The monotonic clock and file times do not change: only the time of day is wrong, as on a host whose clock was set.
     """
     found = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
     if not found:

@@ -1,4 +1,4 @@
-"""What is outside of the runner: a web site and a mail server, on loopback."""
+"""The outside world of the runner: a web site and a mail server, on loopback."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.servers import free_port
 
 
 class Site:
-    """Answers by path; keeps what it was sent."""
+    """A web site that answers by path, and stores the requests."""
 
     def __init__(self) -> None:
         site = self
@@ -56,7 +56,7 @@ class Site:
 
 @contextmanager
 def serving_site() -> Iterator[Site]:
-    """Answer requests for the time of the ``with``."""
+    """Answer requests for the duration of the ``with``."""
     site = Site()
     thread = threading.Thread(target=site.server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -69,7 +69,7 @@ def serving_site() -> Iterator[Site]:
 
 
 class Mailbox:
-    """Keeps the letters it gets. ``busy@`` can take none now, ``nobody@`` never."""
+    """A mailbox that stores its letters. ``busy@`` fails temporarily, ``nobody@`` permanently."""
 
     def __init__(self) -> None:
         self.letters: list[Any] = []
@@ -96,7 +96,7 @@ def _login(server: Any, session: Any, envelope: Any, mechanism: str, data: Any) 
 
 @contextmanager
 def serving_mail() -> Iterator[tuple[Mailbox, int]]:
-    """Take mail for the time of the ``with``; yield what keeps it, and the port. The user is me, the password right."""
+    """Accept mail during the ``with``; yield the mailbox and the port. The user is me, the password right."""
     box, port = Mailbox(), free_port()
     controller = Controller(
         box, hostname="127.0.0.1", port=port, authenticator=_login, auth_require_tls=False, auth_required=False

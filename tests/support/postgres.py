@@ -1,4 +1,4 @@
-"""A PostgreSQL server of a test: in a folder of its own, by a user who is not root, which it refuses."""
+"""A PostgreSQL server for tests: in its own folder, with its own user, because it refuses to run as root."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ USER = "shop"
 
 
 class Postgres:
-    """A server that can be stopped and started again, with its data and at its port."""
+    """A server that can be stopped and started again, with the same data and port."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -41,12 +41,12 @@ class Postgres:
         return str(self._folder / "data")
 
     def create(self) -> None:
-        """Make its data."""
+        """Create the data folder."""
         words = [_program("initdb"), "-D", self._data, "-U", USER, "-A", "trust", "-E", "UTF8", "--locale", "C", "-N"]
         subprocess.run(words, cwd=self._folder, check=True, capture_output=True, timeout=120, **self._as)
 
     def start(self) -> None:
-        """Start it; it answers when this returns."""
+        """Start the server; it answers when this returns."""
         words = [_program("postgres"), "-D", self._data, "-p", str(self.port), "-k", ""]
         words += ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
         with (self._folder / "log").open("ab") as log:
@@ -70,14 +70,14 @@ class Postgres:
             return False
 
     def ask(self, words: str) -> list[Any]:
-        """Return the first columns of what a statement answers; it is committed."""
+        """Execute and commit a statement; return the first column of its rows."""
         where = f"host=127.0.0.1 port={self.port} user={USER} dbname=postgres application_name=test"
         with psycopg.connect(where, autocommit=True) as connection:
             cursor = connection.execute(words)
             return [row[0] for row in cursor.fetchall()] if cursor.description else []
 
     def stop(self) -> None:
-        """End it at once, as a restart by an administrator does: its clients are cut off."""
+        """Stop the server at once and disconnect its clients, like a restart by an administrator."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -90,15 +90,15 @@ class Postgres:
         end_session(process.pid)
 
     def restart(self) -> None:
-        """Stop it, and start it again."""
+        """Stop the server and start it again."""
         self.stop()
         self.start()
 
 
 @contextmanager
 def postgres() -> Iterator[Postgres]:
-    """Run a server for the time of the ``with``."""
-    # Not below the folder of the tests, which its user may not enter.
+    """Run a server for the duration of the ``with``."""
+    # Not below the folder of the tests, which the server's user may not enter.
     folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
     server = Postgres(folder)
     try:

@@ -1,7 +1,7 @@
-"""Which processes there are, told from /proc, and how those of a test are ended.
+"""Find the processes of tests in /proc, and end them.
 
-The marker ``RUNNER_TEST_SESSION`` in the environment is inherited by whatever a test starts. A server that
-clears its environment is known by its working folder instead, which is below the folder of this test run.
+All processes of a test inherit the environment variable ``RUNNER_TEST_SESSION``. A server that clears its environment
+is recognized by its working folder instead, which is below the folder of this test run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PROC = Path("/proc")
 
 @dataclass(frozen=True)
 class Process:
-    """A process as it was when it was looked at."""
+    """A process at the time of reading."""
 
     pid: int
     session: int
@@ -33,7 +33,7 @@ class Process:
 
 
 def processes() -> Iterator[Process]:
-    """Yield every live process of this user that can be looked at; none where there is no /proc."""
+    """Yield every live, readable process of this user; none if there is no /proc."""
     if not (PROC / "self" / "stat").exists():
         return
     for entry in PROC.iterdir():
@@ -57,7 +57,7 @@ def _session_of(entry: Path) -> int | None:
 
 
 def is_alive(pid: int) -> bool:
-    """Return whether a process runs. A zombie, which nobody has reaped yet, does not."""
+    """Return whether a process runs. An unreaped zombie does not."""
     try:
         os.kill(pid, 0)
         return not (PROC / "self" / "stat").exists() or ") Z " not in (PROC / str(pid) / "stat").read_text()
@@ -66,19 +66,19 @@ def is_alive(pid: int) -> bool:
 
 
 def is_dead(pid: int) -> bool:
-    """Return whether a process is gone, or a zombie."""
+    """Return whether a process is gone or a zombie."""
     return not is_alive(pid)
 
 
 def marked(marker: str, folder: Path | None = None) -> list[Process]:
-    """Return the processes started by tests: those that carry the marker, or work below ``folder``."""
+    """Return the processes started by tests: those with the marker, or with a working folder below ``folder``."""
     wanted = f"{MARKER}={marker}".encode()
     below = f"{folder}/" if folder else "\0"
     return [
         process
         for process in processes()
         if process.pid != os.getpid()
-        # What guards process groups that this very process started: it ends with it.
+        # The supervisor that guards the process groups of this process ends with it.
         and not process.command.endswith(f"/runner/process/supervisor.py {os.getpid()}")
         and (wanted in process.environment.split(b"\0") or f"{process.folder}/".startswith(below))
     ]
@@ -88,7 +88,7 @@ def in_session(session: int) -> list[int]:
     """Return the ids of the live processes of a session (setsid)."""
     found: list[int] = []
     for entry in PROC.iterdir() if (PROC / "self" / "stat").exists() else ():
-        # Nothing else is read: this is asked at the end of each program that a test has started.
+        # Read only one file: this is called at the end of each program that a test has started.
         with suppress(OSError, ValueError, IndexError):
             if _session_of(entry) == session:
                 found.append(int(entry.name))
@@ -96,7 +96,7 @@ def in_session(session: int) -> list[int]:
 
 
 def end_session(session: int, grace: float = 0.0) -> list[int]:
-    """Kill whatever is left of a session after ``grace`` seconds; return the processes that had to be killed."""
+    """Kill the remaining processes of a session after ``grace`` seconds; return the killed ones."""
     end = time.monotonic() + grace
     while (left := in_session(session)) and time.monotonic() < end:
         time.sleep(0.02)
@@ -107,7 +107,7 @@ def end_session(session: int, grace: float = 0.0) -> list[int]:
 
 
 def wait_for_none(marker: str, folder: Path | None, grace: float) -> list[Process]:
-    """Return the processes of tests that are still there after ``grace`` seconds."""
+    """Return the processes of tests that still exist after ``grace`` seconds."""
     end = time.monotonic() + grace
     while (left := marked(marker, folder)) and time.monotonic() < end:
         time.sleep(0.05)
@@ -115,7 +115,7 @@ def wait_for_none(marker: str, folder: Path | None, grace: float) -> list[Proces
 
 
 def templates_of(worker: int) -> list[int]:
-    """Return the process that a worker's takers are forked from, if it is there (Linux only)."""
+    """Return the process from which a worker's takers are forked, if it exists (Linux only)."""
     return [pid for pid in children_of(worker) if "/runner/process/supervisor.py" not in _command(pid)]
 
 
@@ -125,7 +125,7 @@ def takers_of(worker: int) -> list[int]:
 
 
 def children_of(pid: int) -> list[int]:
-    """Return the children of a process, whichever of its threads has made them (Linux only)."""
+    """Return the children of a process, created by any of its threads (Linux only)."""
     found: list[int] = []
     for task in (PROC / str(pid) / "task").glob("*"):
         with suppress(OSError):

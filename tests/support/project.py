@@ -1,4 +1,4 @@
-"""A project in a temporary folder, and commands run in it as a person would."""
+"""A project in a temporary folder, and commands that run in it as a user would run them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Result:
-    """A command that ended."""
+    """A finished command."""
 
     args: tuple[str, ...]
     exit_code: int
@@ -40,12 +40,12 @@ class Result:
 
     @property
     def json(self) -> Any:
-        """What it wrote to stdout, as JSON."""
+        """Return its stdout, parsed as JSON."""
         return json.loads(self.stdout)
 
     @property
     def id(self) -> str:
-        """The id that ``submit`` wrote to stdout."""
+        """Return the id that ``submit`` wrote to stdout."""
         return self.stdout.split()[0]
 
     def check(self, exit_code: int = 0) -> Result:
@@ -59,7 +59,7 @@ class Result:
 
 @dataclass
 class Project:
-    """The folder of a project, with a namespace of its own on the server under test."""
+    """The folder of a project, with its own namespace on the server under test."""
 
     path: Path
     namespace: str
@@ -75,14 +75,14 @@ class Project:
 
     @property
     def settings(self) -> Settings:
-        """The settings, read anew."""
+        """Read and return the settings."""
         from runner.settings import load_settings
 
         return load_settings(self.path, environ={})
 
     @property
     def catalog(self) -> Catalog:
-        """The catalog, read anew."""
+        """Read and return the catalog."""
         from runner.catalog.catalog import load_catalog
 
         return load_catalog(self.settings)
@@ -113,7 +113,7 @@ class Project:
         )
 
     def start(self, *args: str | Path, env: Mapping[str, str | None] | None = None, cwd: Path | None = None) -> Running:
-        """Start ``runner ARGS`` beside the test; use it in a ``with``."""
+        """Start ``runner ARGS`` in the background; use it in a ``with``."""
         environment = clean_environment({**self.environment, **(env or {})})
         return Running([*COMMAND, *map(str, args)], cwd=cwd or self.path, env=environment)
 
@@ -125,14 +125,14 @@ class Project:
         ready: bool = True,
         deadline: float = 40.0,
     ) -> Running:
-        """Start a real ``runner worker``; use it in a ``with``. It consumes when this returns.
+        """Start a real ``runner worker``; use it in a ``with``. By default, the worker is consuming when this returns.
 
         Args:
-            args: of ``runner worker``, such as ``-Q reports``.
-            concurrency: ``-c``; None leaves it to ``runner.yaml``.
-            env: over the environment of the test.
-            ready: wait until it consumes.
-            deadline: seconds for that.
+            args: arguments of ``runner worker``, such as ``-Q reports``.
+            concurrency: ``-c``; None uses the value in ``runner.yaml``.
+            env: environment variables in addition to those of the test.
+            ready: wait until the worker consumes.
+            deadline: the maximum wait in seconds.
         """
         count = [] if concurrency is None else ["-c", str(concurrency)]
         started = self.start("worker", *count, *args, env=env)
@@ -154,7 +154,7 @@ class Project:
         return dict(answer)
 
     def wait_for_state(self, run_id: str, *states: str, deadline: float = 30.0) -> dict[str, Any]:
-        """Return the run document once the run is in one of ``states``; it need not be known yet."""
+        """Return the run document once the run is in one of ``states``; the run may be unknown at first."""
         from runner.errors import UnknownRun
 
         ledger = self.ledger()
@@ -237,14 +237,14 @@ def write_project(
     settings: Mapping[str, Any] | None = None,
     namespace: str | None = None,
 ) -> Project:
-    """Write ``runner.yaml``, ``jobs.d/jobs.yaml`` and more files.
+    """Write ``runner.yaml``, ``jobs.d/jobs.yaml``, and more files.
 
     Args:
-        path: the folder, made if need be.
+        path: the folder, created if necessary.
         redis_url: for ``runner.yaml``.
         jobs: the text of ``jobs.d/jobs.yaml``, or the mapping below its ``jobs:``.
-        files: name to text: Python modules, more job files.
-        settings: more of ``runner.yaml``.
+        files: texts by name: Python modules, more job files.
+        settings: more settings for ``runner.yaml``.
         namespace: a new one by default.
     """
     namespace = namespace or f"t{uuid.uuid4().hex[:10]}"

@@ -1,8 +1,8 @@
 """A TCP proxy between Redis and its clients that misbehaves on request.
 
-It forwards, delays, cuts, or becomes a black hole: connections stay open, nothing passes, and what was sent meanwhile
-arrives when the hole closes, as it does on a network. It reads what clients send command by command, so that a test
-can count commands and break off at each boundary.
+It forwards, delays, cuts, or becomes a black hole: connections stay open, but data passes only after the hole closes,
+as on a network. It parses the clients' data command by command, so that a test can count commands and disconnect
+at each command boundary.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 Verdict = Literal["pass", "cut-before", "cut-after", "hold-answer"]
-"""What becomes of a command: passed on; never sent; sent, and its answer never delivered; or sent, and its answer
+"""The fate of a command: forwarded; never sent; sent, but its answer is never delivered; or sent, and its answer is
 delivered after ``answers`` is set."""
 
 _CHUNK = 65536
@@ -28,19 +28,19 @@ class Command:
     """One command of a client."""
 
     connection: int
-    """Which connection of the proxy, from 1."""
+    """The number of its connection to the proxy, from 1."""
     words: tuple[bytes, ...]
 
     @property
     def name(self) -> str:
-        """The command's name in upper case."""
+        """Return the command's name in upper case."""
         return self.words[0].decode("ascii", "replace").upper() if self.words else ""
 
 
 class Proxy:
-    """Listens on a port of 127.0.0.1 and passes on to ``upstream``; use it in a ``with``.
+    """A proxy that listens on a port of 127.0.0.1 and forwards to ``upstream``; use it in a ``with``.
 
-    ``gate`` is asked about each command before it is passed on, in the thread of its connection.
+    ``gate`` decides about each command before it is forwarded, in the thread of its connection.
     """
 
     def __init__(self, upstream: tuple[str, int], gate: Callable[[Command], Verdict] | None = None) -> None:
@@ -48,7 +48,7 @@ class Proxy:
         self.gate = gate
         self.delay = 0.0
         self.answers = threading.Event()
-        """Set: answers that are held back are delivered."""
+        """When set, delayed answers are delivered."""
         self.commands = 0
         self._open = threading.Event()
         self._open.set()
@@ -65,30 +65,30 @@ class Proxy:
     # -- misbehaving
 
     def forward(self) -> None:
-        """Behave; what a black hole held back is delivered now."""
+        """Forward normally; deliver the data that a black hole held back."""
         self._refusing = False
         self._open.set()
 
     def black_hole(self) -> None:
-        """Pass nothing on, in either direction, and tell nobody."""
+        """Forward nothing in either direction, without closing connections."""
         self._open.clear()
 
     def cut(self) -> None:
-        """Break off every connection; what was on its way is lost. New ones are accepted."""
+        """Close every connection; data in transit is lost. New connections are accepted."""
         with self._mutex:
             connections = list(self._connections.values())
         for connection in connections:
             connection.close()
 
     def refuse(self) -> None:
-        """Break off every connection, and each new one at once."""
+        """Close every connection, and each new one at once."""
         self._refusing = True
         self.cut()
 
-    # -- passing on
+    # -- forwarding
 
     def wait_open(self) -> None:
-        """Return once something may pass."""
+        """Return once data may pass."""
         self._open.wait()
         if self.delay:
             time.sleep(self.delay)
@@ -101,7 +101,7 @@ class Proxy:
         return gate(command) if gate is not None else "pass"
 
     def forget(self, number: int) -> None:
-        """Note that a connection is closed."""
+        """Record that a connection is closed."""
         with self._mutex:
             self._connections.pop(number, None)
 
@@ -124,7 +124,7 @@ class Proxy:
         """Stop listening and close every connection."""
         self._closed = True
         with suppress(OSError):
-            # A blocked accept() is not woken by close() alone.
+            # close() alone does not wake a blocked accept().
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._open.set()
@@ -142,7 +142,7 @@ class Proxy:
 
 
 class _Connection:
-    """A client's connection, and ours to Redis on its behalf."""
+    """A client's connection, and the proxy's connection to Redis for it."""
 
     def __init__(self, proxy: Proxy, number: int, client: socket.socket) -> None:
         self._proxy, self._number, self._client = proxy, number, client
@@ -219,9 +219,9 @@ class _Connection:
 
 
 def parse(data: bytes) -> tuple[tuple[bytes, ...], int] | None:
-    """Return the words of the first command in ``data`` and its length in bytes; None if it is not whole yet.
+    """Return the arguments of the first command in ``data`` and its length in bytes; None if it is incomplete.
 
-    Format: RESP arrays of bulk strings, which is all that redis-py sends.
+    Format: RESP arrays of bulk strings; redis-py sends nothing else.
     """
     end = data.find(b"\r\n")
     if end < 0:

@@ -1,4 +1,4 @@
-"""A RabbitMQ node of a test: Debian's rabbitmq-server on free ports of loopback, in a folder of its own."""
+"""A RabbitMQ node for tests: Debian's rabbitmq-server on free loopback ports, in its own folder."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ USER = "tests"
 _RUN = "RUNNER_TEST_RUN"
 """The variable with the name of this test run."""
 _SCRIPTS = Path("/usr/lib/rabbitmq/bin")
-"""Debian's commands on PATH insist on being root, and then become the user `rabbitmq`; these do not."""
+"""Debian's commands on PATH require root, and then switch to the user `rabbitmq`; these do not."""
 _WATERMARK = 0.4
 _FRUGAL = "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none"
-"""Idle schedulers of Erlang spin, which takes the processor from what is tested."""
+"""Idle Erlang schedulers spin, which takes CPU time from the tested code."""
 
 
 class RabbitMQ:
-    """A node that can be stopped, killed, and started again, with its data and at its ports.
+    """A node that can be stopped, killed, and started again, with the same data and ports.
 
     Args:
-        folder: for its data, log, and cookie. What another process has begun there is joined.
-        config: more of ``rabbitmq.conf``.
+        folder: the folder for its data, log, and cookie. A node that another process has started there is joined.
+        config: more settings for ``rabbitmq.conf``.
     """
 
     def __init__(self, folder: Path, config: Mapping[str, str] | None = None) -> None:
@@ -77,11 +77,11 @@ class RabbitMQ:
         cookie.write_text(secrets.token_hex(10))
         cookie.chmod(0o400)
 
-    # -- its life
+    # -- start and stop
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment of its programs, such as ``rabbitmqctl``."""
+        """Return the environment of its programs, such as ``rabbitmqctl``."""
         folder = str(self.folder)
         return {
             **{name: value for name, value in os.environ.items() if not name.startswith(("RABBITMQ_", "ERL_"))},
@@ -101,7 +101,7 @@ class RabbitMQ:
             "RABBITMQ_GENERATED_CONFIG_DIR": f"{folder}/config",
             "RABBITMQ_ENABLED_PLUGINS_FILE": f"{folder}/enabled_plugins",
             "RABBITMQ_PID_FILE": f"{folder}/pid",
-            # The node is this very process, not a child of a shell that traps signals.
+            # Make this process the node itself, and not a child of a shell that traps signals.
             "RUNNING_UNDER_SYSTEMD": "true",
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"{_FRUGAL} -kernel inet_dist_use_interface {{127,0,0,1}}",
         }
@@ -119,9 +119,9 @@ class RabbitMQ:
             )
 
     def start(self) -> tuple[int, int]:
-        """Start it, with the data of the last time; return the sessions of its processes once it answers."""
+        """Start the node with its existing data; return the sessions of its processes once it answers."""
         if self._epmd is None:
-            # Otherwise the node starts one that outlives it.
+            # Otherwise the node starts an epmd that outlives it.
             self._epmd = self._begin([need("epmd"), "-port", str(self._epmd_port), "-address", "127.0.0.1"])
         self._process = self._begin([self.program("rabbitmq-server")])
         wait_until(self._answers, 150.0, "rabbitmq-server answers")
@@ -138,19 +138,19 @@ class RabbitMQ:
 
     @property
     def log(self) -> str:
-        """What it has logged so far."""
+        """Return its log so far."""
         return (self.folder / "log").read_text(encoding="utf-8", errors="replace")
 
     def stop(self) -> None:
-        """Stop RabbitMQ as `systemctl stop` does, which notifies clients."""
+        """Stop RabbitMQ like `systemctl stop`, which notifies clients."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Kill the node with SIGKILL."""
         self._end(signal.SIGKILL)
 
     def leave(self) -> None:
-        """Ask it nothing more; it goes on."""
+        """Close the connection for Erlang expressions; the node continues to run."""
         erlang, self._erlang = self._erlang, None
         if erlang is not None:
             erlang.close()
@@ -169,18 +169,18 @@ class RabbitMQ:
         end_session(process.pid)
 
     def close(self) -> None:
-        """End it, and everything that it needed."""
+        """End the node and its helper processes."""
         self.kill()
         epmd, self._epmd = self._epmd, None
         if epmd is not None:
             epmd.kill()
             epmd.wait()
 
-    # -- its administration
+    # -- administration
 
     @staticmethod
     def program(name: str) -> str:
-        """Return the path of one of its programs, which needs :attr:`environment`."""
+        """Return the path of one of its programs; the program needs :attr:`environment`."""
         script = _SCRIPTS / name
         return str(script) if script.exists() else need(name)
 
@@ -199,20 +199,20 @@ class RabbitMQ:
         return done.stdout.decode()
 
     def erlang(self, expressions: str) -> str:
-        """Return the value of Erlang expressions in the node; takes milliseconds."""
+        """Return the value of Erlang expressions in the node, within milliseconds."""
         if self._erlang is None:
             self._erlang = Erlang(self.node, self.folder, self.environment)
         return self._erlang.ask(expressions)
 
     def add_vhost(self, name: str) -> VirtualHost:
-        """Make a virtual host that the user of the tests may do everything in."""
+        """Create a virtual host with full permissions for the user of the tests."""
         self.erlang(f"rabbit_vhost:add({_text(name)}, {_text(USER)})")
         host = VirtualHost(self, name)
         host.permit(USER)
         return host
 
     def add_user(self, name: str, password: str) -> None:
-        """Make a user, who may do nothing yet."""
+        """Create a user without permissions."""
         self.erlang(f"rabbit_auth_backend_internal:add_user({_text(name)}, {_text(password)}, {_text(USER)})")
 
     def delete_user(self, name: str) -> None:
@@ -221,7 +221,7 @@ class RabbitMQ:
 
     @contextmanager
     def out_of_memory(self) -> Iterator[None]:
-        """Raise the memory alarm for the time of the ``with``: whoever publishes is blocked."""
+        """Raise the memory alarm for the duration of the ``with``: all publishers are blocked."""
         self.erlang("vm_memory_monitor:set_vm_memory_high_watermark(0.0)")
         try:
             yield
@@ -229,14 +229,14 @@ class RabbitMQ:
             self.erlang(f"vm_memory_monitor:set_vm_memory_high_watermark({_WATERMARK})")
 
     def consumer_timeout(self, milliseconds: int) -> None:
-        """Close channels opened from now on whose consumers hold a message for longer than this."""
+        """Close later channels if their consumers hold a message for longer than this."""
         self.erlang(
             f"application:set_env(rabbit, consumer_timeout, {milliseconds}), "
             f"application:set_env(rabbit, channel_tick_interval, {max(100, milliseconds // 4)})"
         )
 
     def connect(self, vhost: str = "/", user: str = USER, password: str | None = None) -> amqp.Connection:
-        """Return a new connection, for a test to look behind the curtain."""
+        """Return a new connection, to inspect the broker directly."""
         connection = amqp.Connection(
             f"127.0.0.1:{self.port}",
             userid=user,
@@ -252,18 +252,18 @@ class RabbitMQ:
 
 @dataclass(frozen=True)
 class VirtualHost:
-    """A virtual host of a node: what is in it, nobody else sees."""
+    """A virtual host of a node, isolated from all others."""
 
     node: RabbitMQ
     name: str
 
     @property
     def url(self) -> str:
-        """Where the user of the tests reaches it."""
+        """Return its URL for the user of the tests."""
         return self.url_of(USER, self.node.password)
 
     def url_of(self, user: str, password: str, port: int | None = None) -> str:
-        """Where another user reaches it, or (``port``) through a proxy."""
+        """Return its URL for another user, or (``port``) through a proxy."""
         where = f"{quote(user, '')}:{quote(password, '')}@127.0.0.1:{port or self.node.port}"
         return f"amqp://{where}/{quote(self.name, '')}"
 
@@ -272,12 +272,12 @@ class VirtualHost:
         return self.node.connect(self.name)
 
     def permit(self, user: str, configure: str = ".*", write: str = ".*", read: str = ".*") -> None:
-        """Let a user configure, write, and read what matches; the empty text: nothing."""
+        """Set a user's permissions to configure, write, and read matching names; an empty text matches nothing."""
         words = ", ".join(_text(each) for each in (user, self.name, configure, write, read, USER))
         self.node.erlang(f"rabbit_auth_backend_internal:set_permissions({words})")
 
     def queues(self) -> dict[str, int]:
-        """Return how many messages each queue has, those that a consumer holds included."""
+        """Return the number of messages in each queue, including those that a consumer holds."""
         told = self.node.erlang(
             "[begin [{name, {resource, _, queue, Name}}, {messages, Count}] = "
             "rabbit_amqqueue:info(Q, [name, messages]), {Name, Count} end "
@@ -286,7 +286,7 @@ class VirtualHost:
         return {name: int(count) for name, count in re.findall(r'\{<<"([^"]*)">>,(\d+)\}', told)}
 
     def declare(self, queue: str, *, durable: bool = True, exclusive: bool = False, **arguments: Any) -> None:
-        """Declare a queue, as somebody else would; ``x_max_priority=10`` is the argument ``x-max-priority``."""
+        """Declare a queue like another program; ``x_max_priority=10`` is the argument ``x-max-priority``."""
         named = {name.replace("_", "-"): value for name, value in arguments.items()}
         with self.connect() as connection:
             connection.channel().queue_declare(
@@ -294,14 +294,14 @@ class VirtualHost:
             )
 
     def publish(self, queue: str, *bodies: bytes | str, **properties: Any) -> None:
-        """Put messages into a queue, through the default exchange; they are there when this returns."""
+        """Publish messages to a queue through the default exchange; they have arrived when this returns."""
         with self.connect() as connection:
             channel = connection.channel()
             for body in bodies:
                 channel.basic_publish_confirm(amqp.Message(body, **properties), routing_key=queue)
 
     def consumers(self, queue: str) -> int:
-        """Return how many consumers a queue has; 0 too if there is no such queue."""
+        """Return the number of consumers of a queue; 0 if there is no such queue."""
         try:
             with self.connect() as connection:
                 return int(connection.channel().queue_declare(queue, passive=True).consumer_count)
@@ -309,7 +309,7 @@ class VirtualHost:
             return 0
 
     def purge(self, queue: str) -> int:
-        """Remove the messages of a queue that no consumer holds; return how many."""
+        """Remove the messages of a queue that no consumer holds; return their number."""
         with self.connect() as connection:
             return int(connection.channel().queue_purge(queue))
 
@@ -319,7 +319,7 @@ class VirtualHost:
             connection.channel().queue_delete(queue)
 
     def close_connections(self) -> int:
-        """Close every connection to this host from the server's side; return how many."""
+        """Close every connection to this host from the server's side; return their number."""
         told = self.node.erlang(
             # One may end by itself meanwhile.
             'length([catch rabbit_networking:close_connection(Pid, "closed by the test") || '
@@ -329,13 +329,13 @@ class VirtualHost:
         return int(told)
 
     def delete(self) -> None:
-        """Delete it with everything in it."""
+        """Delete the virtual host with everything in it."""
         self.node.erlang(f"rabbit_vhost:delete({_text(self.name)}, {_text(USER)})")
 
 
 @contextmanager
 def rabbit(folder: Path, config: Mapping[str, str] | None = None) -> Iterator[RabbitMQ]:
-    """Run a node for the time of the ``with``, for a test that stops or configures it; it takes seconds to start."""
+    """Run a node for the duration of the ``with``, for a test that stops or configures it; starting takes seconds."""
     node = RabbitMQ(folder, config)
     try:
         node.start()
@@ -348,7 +348,7 @@ _shared: list[RabbitMQ] = []
 
 
 def shared_node() -> RabbitMQ:
-    """Return the node of this test run, started when a process first asks for it. Nobody may stop or block it."""
+    """Return the node of this test run, started at the first call in any process. Tests must not stop or block it."""
     if not _shared:
         folder = _shared_folder()
         folder.mkdir(exist_ok=True)
@@ -359,7 +359,7 @@ def shared_node() -> RabbitMQ:
                 try:
                     (folder / "sessions").write_text(" ".join(map(str, node.start())))
                 except BaseException:
-                    # Nobody else would end it.
+                    # No other process would end it.
                     node.close()
                     raise
         _shared.append(node)
@@ -370,7 +370,7 @@ def shared_node() -> RabbitMQ:
 
 
 def end_shared_node() -> None:
-    """End the node of this test run, if there is one; for the first process of the run."""
+    """End the node of this test run, if there is one; called by the first process of the run."""
     while _shared:
         _shared.pop().leave()
     folder = _shared_folder()
@@ -381,12 +381,12 @@ def end_shared_node() -> None:
 
 
 def _shared_folder() -> Path:
-    # Not below the folder of the tests: fault suites use it without one.
+    # Not below the folder of the tests: fault suites use it without such a folder.
     return Path("/tmp") / f"rabbit-{os.environ.get(_RUN) or os.getpid()}"
 
 
 def chosen_broker() -> str:
-    """Return which broker the suite runs on: ``RUNNER_TEST_BROKER``, redis (default) or rabbitmq."""
+    """Return the broker of the test run: ``RUNNER_TEST_BROKER``, redis (default) or rabbitmq."""
     broker = os.environ.get("RUNNER_TEST_BROKER") or "redis"
     if broker not in ("redis", "rabbitmq"):
         raise ValueError(f"RUNNER_TEST_BROKER={broker}: write redis or rabbitmq")
@@ -395,7 +395,7 @@ def chosen_broker() -> str:
 
 @contextmanager
 def virtual_host(node: RabbitMQ) -> Iterator[VirtualHost]:
-    """Have a virtual host for the time of the ``with``."""
+    """Yield a virtual host for the duration of the ``with``."""
     host = node.add_vhost(f"t{uuid.uuid4().hex[:10]}")
     try:
         yield host

@@ -1,4 +1,4 @@
-"""The fields of the run document, which programs rely on, in their order."""
+"""The fields of the run document, on which programs rely, in their order."""
 
 from __future__ import annotations
 

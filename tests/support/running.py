@@ -1,4 +1,4 @@
-"""Programs that run beside a test: started in a session of their own, read as they write, always ended."""
+"""Programs that run beside a test: started in their own session, read continuously, and always ended."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tests.support.zygote import Forked, can_fork, what_is_forked
 
 
 class Running:
-    """A program that runs. Lines of its output can be waited for.
+    """A running program. Tests can wait for lines of its output.
 
     Args:
         command: an argument list.
-        cwd: its working folder.
-        env: its whole environment; None is that of the test.
-        grace: seconds to end by itself after SIGTERM at the end of the ``with``.
-        files: how many descriptors it may have.
+        cwd: the working folder.
+        env: the whole environment; None means that of the test.
+        grace: the seconds to end after SIGTERM at the end of the ``with``.
+        files: the maximum number of open file descriptors.
     """
 
     def __init__(
@@ -81,24 +81,24 @@ class Running:
 
     @property
     def pid(self) -> int:
-        """Its process id, which is that of its session and first process group too."""
+        """Return its process id, which is also the id of its session and of its first process group."""
         return self.process.pid
 
     @property
     def stdout(self) -> str:
-        """What it has written to stdout so far."""
+        """Return its stdout so far."""
         with self._news:
             return "\n".join(self._lines["out"])
 
     @property
     def stderr(self) -> str:
-        """What it has written to stderr so far."""
+        """Return its stderr so far."""
         with self._news:
             return "\n".join(self._lines["err"])
 
     @property
     def log(self) -> str:
-        """Another word for stderr: where a worker logs."""
+        """Return stderr, where a worker logs."""
         return self.stderr
 
     def wait_for(self, pattern: str, deadline: float = 30.0, *, stream: str = "err", after: int = 0) -> re.Match[str]:
@@ -106,9 +106,9 @@ class Running:
 
         Args:
             pattern: a regular expression.
-            deadline: seconds.
+            deadline: the maximum wait in seconds.
             stream: ``err`` or ``out``.
-            after: how many lines to leave out.
+            after: the number of lines to skip.
         """
         end = time.monotonic() + deadline
         seen = after
@@ -152,7 +152,7 @@ class Running:
         return self.wait(self.grace if deadline is None else deadline)
 
     def kill(self) -> None:
-        """Send SIGKILL to its first process alone, as a machine out of memory would."""
+        """Send SIGKILL to its first process only, like the out-of-memory killer."""
         self.process.kill()
         self.process.wait()
 

@@ -1,4 +1,4 @@
-"""Scripts that a test runs in a project, as a program of its owner would."""
+"""Scripts that a test runs in a project, like a program of its owner."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support.project import Project, clean_environment
 
 
 def python(project: Project, *words: str) -> Any:
-    """Run Python in the project; return its last line of output, read as JSON."""
+    """Run Python code in the project; return the last line of its output, parsed as JSON."""
     done = subprocess.run(
         [sys.executable, *words],
         cwd=project.path,

@@ -1,4 +1,4 @@
-"""The servers that the suite runs against: the embedded one, and Debian's redis-server in two ways."""
+"""The servers of the test suite: the embedded one, and Debian's redis-server in two ways."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ KINDS = ("embedded", "redis-tcp", "redis-unix")
 
 @dataclass(frozen=True)
 class Server:
-    """A server that runs."""
+    """A running server."""
 
     kind: str
     url: str
 
     @property
     def client(self) -> redis.Redis:
-        """A new connection, for a test to look behind the curtain."""
+        """Return a new connection, to inspect the server directly."""
         return redis.Redis.from_url(self.url, decode_responses=True)
 
     def database(self, number: int) -> str:
-        """Return the URL of another of its databases, for a test that looks at all keys."""
+        """Return the URL of another of its databases, for a test that reads all keys."""
         if self.url.startswith("unix://"):
             return f"{self.url.partition('?')[0]}?db={number}"
         return f"{self.url.rpartition('/')[0]}/{number}"
 
     @property
     def celery_url(self) -> str:
-        """The URL in the words of Kombu and Celery."""
+        """Return the URL in the format of Kombu and Celery."""
         return kombu_url(self.url)
 
 
 def kombu_url(url: str) -> str:
-    """Return ``url`` as Kombu's own transport writes it: ``redis+socket://`` for ``unix://``."""
+    """Return ``url`` in the format of Kombu's own transport: ``redis+socket://`` for ``unix://``."""
     if not url.startswith("unix://"):
         return url
     path, mark, query = url.removeprefix("unix://").partition("?")
@@ -57,7 +57,7 @@ def kombu_url(url: str) -> str:
 
 @contextmanager
 def serving(kind: str, folder: Path) -> Iterator[Server]:
-    """Run a server of a kind for the time of the ``with``."""
+    """Run a server of a type for the duration of the ``with``."""
     make = {"embedded": _embedded, "redis-tcp": _redis_tcp, "redis-unix": _redis_unix}
     with make[kind](folder) as server:
         yield server
@@ -89,7 +89,7 @@ def _redis_tcp(folder: Path) -> Iterator[Server]:
 
 @contextmanager
 def _redis_unix(folder: Path) -> Iterator[Server]:
-    # The path of a socket has 107 bytes, which the folder of a test may fill alone.
+    # The path of a socket is limited to 107 bytes, and the folder of a test may be longer.
     place = Path(tempfile.mkdtemp(prefix="rt-", dir="/tmp"))
     try:
         path = place / "redis.sock"
@@ -138,14 +138,14 @@ def _redis(folder: Path, words: list[str], url: str, kind: str) -> Iterator[Serv
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nobody listened at a moment ago."""
+    """Return a TCP port of 127.0.0.1 that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def chosen_kind() -> str:
-    """Return the kind of server that the suite runs against: ``RUNNER_TEST_SERVER``."""
+    """Return the server type of the test run: ``RUNNER_TEST_SERVER``."""
     kind = os.environ.get("RUNNER_TEST_SERVER") or "embedded"
     if kind not in KINDS:
         raise ValueError(f"RUNNER_TEST_SERVER={kind}: write one of {', '.join(KINDS)}")

@@ -1,4 +1,4 @@
-"""The files of the repository: those that git tracks, or, in an unpacked sdist, those that it came with."""
+"""The files of the repository: those tracked by git, or the original files of an unpacked sdist."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.support.need import need
 
 ROOT = Path(__file__).parents[2]
 _MADE = re.compile(r"(^|/)(__pycache__|\.(?!ci/|github/)[^/]*|dist|build|site)/|\.pyc$|^\.coverage|^PKG-INFO$")
-"""What tests, tools, and builds leave in a folder, and what an sdist alone has."""
+"""Files that tests, tools, and builds create in a folder, and files that only an sdist has."""
 
 
 def sources() -> list[str]:

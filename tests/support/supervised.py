@@ -1,4 +1,4 @@
-"""A worker's supervision, where nothing runs: no takers, no Redis, no main loop."""
+"""The supervision of a worker without running parts: no takers, no Redis, no main loop."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def shared_of(claims: Any = None) -> SharedState:
 
 
 def state_of(shared: SharedState, takers: Takers, settler: Settler | None = None) -> Any:
-    """Return the state of a worker's parent."""
+    """Return the state of a worker's parent process."""
     return SimpleNamespace(
         shared=shared,
         ledger=None,

@@ -39,10 +39,10 @@ class Terminal:
     Args:
         command: an argument list.
         cwd: its working folder.
-        width: columns of the terminal.
-        height: lines of the terminal.
-        both: whether stderr is the terminal too, and not a pipe.
-        env: variables over those of the test.
+        width: the columns of the terminal.
+        height: the lines of the terminal.
+        both: whether stderr is the terminal too, instead of a pipe.
+        env: environment variables in addition to those of the test.
     """
 
     def __init__(
@@ -101,20 +101,20 @@ class Terminal:
 
     @property
     def raw(self) -> str:
-        """What it has written to the terminal so far, with escapes."""
+        """Return its output to the terminal so far, with escape sequences."""
         return self._written.decode("utf-8", "replace")
 
     @property
     def text(self) -> str:
-        """What it has written to the terminal so far, without colors and other escapes."""
+        """Return its output to the terminal so far, without colors and other escape sequences."""
         return ESCAPES.sub("", self.raw).replace("\r\n", "\n")
 
     def wait_for(self, pattern: str, deadline: float = 60.0) -> None:
-        """Wait until its text has a match of ``pattern``."""
+        """Wait until its text contains a match of ``pattern``."""
         wait_until(lambda: re.search(pattern, self.text), deadline, f"{pattern} in {self.text!r}")
 
     def end(self, number: int | None = None, deadline: float = 60.0) -> int:
-        """Send a signal, if there is one, and return the exit code."""
+        """Send a signal, if given, and return the exit code."""
         if number is not None:
             self.process.send_signal(number)
         code = self.process.wait(deadline)
@@ -129,9 +129,9 @@ def on_terminal(*args: str, cwd: Path, width: int = 80, height: int = 24) -> Ter
 
 
 def screen(written: str, width: int = 80) -> list[str]:
-    """Return the lines that a terminal of ``width`` columns shows after a program has written to it.
+    """Return the lines on a terminal of ``width`` columns after a program has written to it.
 
-    It knows the escapes that move the cursor up and that erase; others change only colors and the like.
+    It interprets the escape sequences that move the cursor up and that erase; others only change colors and the like.
     """
     lines: list[list[str]] = [[]]
     row = column = 0
@@ -159,10 +159,10 @@ def screen(written: str, width: int = 80) -> list[str]:
 
 
 def run_many(commands: Sequence[tuple[int, Sequence[str]]], *, cwd: Path) -> list[tuple[int, str]]:
-    """Run commands of ``runner`` one after the other in one process, on a terminal of the width of each.
+    """Run commands of ``runner`` one after the other in one process, on a terminal of the given width for each.
 
     Returns:
-        The exit code of each, and what it wrote to stdout without escapes.
+        The exit code of each, and its stdout without escape sequences.
     """
     words = json.dumps([[width, list(args)] for width, args in commands])
     with Terminal([sys.executable, "-c", _MANY, words], cwd=cwd) as terminal:

@@ -1,8 +1,8 @@
-"""A real systemd: the manager of a user, private to a test.
+"""A real systemd: a user manager that is private to a test.
 
-systemd runs a user's manager only on a host that it has booted, which it tells by a folder in ``/run``. So the manager
-has mounts of its own, with that folder. That needs root, and cgroups that systemd may change. No test talks to a
-manager that was there before.
+systemd runs a user manager only on a host that it has booted, which it recognizes by a folder in ``/run``. So the
+manager gets its own mounts with that folder. That needs root, and cgroups that systemd may change. No test talks to an
+existing manager.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.support.need import need
 from tests.support.running import Running
 
 HIERARCHIES = [Path("/sys/fs/cgroup/systemd"), Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup")]
-"""Where systemd keeps its groups; the first two if the host has version 1 as well."""
+"""The folders of systemd's cgroups; the first two if the host also has version 1."""
 MANAGER = "/lib/systemd/systemd"
 BOOTED = """\
 set -e
@@ -39,9 +39,9 @@ exec {manager} --user --log-target=console --unit=basic.target
 
 @pytest.fixture
 def user_manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str] | None]:
-    """The environment in which ``systemctl --user`` talks to a manager of the test; None where none can run."""
+    """Yield the environment for ``systemctl --user`` with the test's manager; None if none can run here."""
     need("systemd-analyze")
-    # Short, for the sake of its sockets.
+    # A short path, because of the length limit of its sockets.
     folder = tmp_path_factory.mktemp("sd")
     folder.chmod(0o700)
     environment = {
@@ -55,7 +55,7 @@ def user_manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str,
         yield None
         return
     unshare = shutil.which("unshare") or "/usr/bin/unshare"
-    # Two managers in one group would end each other's services.
+    # Two managers in one cgroup would end each other's services.
     group = f"runner-test-{uuid.uuid4().hex[:10]}"
     script = BOOTED.format(manager=MANAGER, hierarchies=" ".join(map(str, HIERARCHIES)), group=group)
     words = [unshare, "--mount", "--propagation", "private", "/bin/sh", "-c", script]
@@ -76,7 +76,7 @@ def _running(words: list[str], environment: dict[str, str]) -> Iterator[dict[str
 
 
 def _remove_groups(group: Path) -> None:
-    """Remove a cgroup and those in it: folders without processes, whose files are not removed."""
+    """Remove a cgroup and those in it: folders without processes, whose files cannot be removed."""
     if group.is_dir():
         for inner in group.iterdir():
             if inner.is_dir():

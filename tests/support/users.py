@@ -1,4 +1,4 @@
-"""Commands as another user: without an entry in passwd, without a home, with folders that cannot be written to."""
+"""Commands as another user: without a passwd entry, without a home folder, and with read-only folders."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tests.support.need import need
 from tests.support.project import COMMAND, Result, clean_environment
 
 STRANGER = 54321
-"""A user without an entry in passwd."""
+"""A user without a passwd entry."""
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user, or mounts, which root alone can")
 
 
 def as_user(words: Sequence[str], uid: int = STRANGER) -> list[str]:
-    """Return the command that runs ``words`` as a user. It can read what root can: where Python is may be private."""
+    """Return the command that runs ``words`` as a user who can read what root can, because Python may be private."""
     can_read = ["--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search"]
     ids = ["--reuid", str(uid), "--regid", str(uid), "--clear-groups"]
     return [need("setpriv"), *ids, *can_read, *words]
@@ -29,13 +29,13 @@ def as_user(words: Sequence[str], uid: int = STRANGER) -> list[str]:
 def with_mounts(
     words: Sequence[str], *, read_only: Sequence[Path | str] = (), sealed: bool = False, spare: str = ""
 ) -> list[str]:
-    """Return the command that runs ``words`` with mounts of its own.
+    """Return the command that runs ``words`` with its own mounts.
 
     Args:
         words: the command.
-        read_only: folders that cannot be written to, by any user.
-        sealed: nothing can: the whole of the file systems, ``/tmp`` and ``/dev/shm`` included.
-        spare: a mount that is left as it is, such as ``/dev/shm``.
+        read_only: folders that no user can write to.
+        sealed: make all file systems read-only, including ``/tmp`` and ``/dev/shm``.
+        spare: a mount that is left unchanged, such as ``/dev/shm``.
     """
     lines = ["set -e"]
     if sealed:
@@ -61,14 +61,14 @@ def run_as(
     spare: str = "",
     timeout: float = 90.0,
 ) -> Result:
-    """Run ``runner ARGS`` as a user (None: as this one), without HOME, and wait for its end."""
+    """Run ``runner ARGS`` as a user (None: the current one), without HOME, and wait for its end."""
     words = [*COMMAND, *map(str, args)]
     if uid is not None:
         words = as_user(words, uid)
     if read_only or sealed:
         words = with_mounts(words, read_only=read_only, sealed=sealed, spare=spare)
     bare: dict[str, str | None] = dict.fromkeys(("HOME", "LOGNAME", "USER", "USERNAME", "LNAME"))
-    # Its package must not be compiled anew where it cannot be written.
+    # The package must not be compiled again if it cannot be written.
     environment = clean_environment({**bare, "PYTHONDONTWRITEBYTECODE": "1", **(env or {})})
     done = subprocess.run(
         words, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False

@@ -1,4 +1,4 @@
-"""A project whose jobs do everything a job can do, and a worker that the tests of a module share."""
+"""A project whose jobs do everything a job can do, and a worker that is shared by a test module."""
 
 from __future__ import annotations
 
@@ -320,7 +320,7 @@ FILES = {"work.py": MODULE, "exits.py": "import sys\nsys.exit(3)\n"}
 
 
 class Work:
-    """A project with a worker, and short words for what tests do with it."""
+    """A project with a worker, and short methods for common operations of tests."""
 
     def __init__(self, project: Project) -> None:
         self.project = project
@@ -349,7 +349,7 @@ def work(tmp_path_factory: pytest.TempPathFactory, redis_server: Server) -> Iter
 
 @pytest.fixture
 def notes(tmp_path: Path) -> Path:
-    """Where a job leaves lines for its test."""
+    """Return the file into which a job writes lines for its test."""
     path = tmp_path / "notes.jsonl"
     path.touch()
     return path

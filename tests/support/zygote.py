@@ -1,14 +1,14 @@
-"""Processes of the command line that start in milliseconds: forked from one that has imported it already.
+"""Command-line processes that start in milliseconds: forked from a process that has already imported the code.
 
-The suite starts ``python -m runner`` thousands of times, and most of the time of such a process goes into the same
-imports. Each test process therefore keeps *zygotes*: processes with one thread that have imported the command line, and
-some of them a worker or the web too, and fork a copy for each command. The copy is a process of its own in every way
-that a test can see: pid, session, working folder, environment, standard streams, signals, exit code. What only a new
-interpreter can show is tested with new ones; see :func:`can_fork`.
+The suite starts ``python -m runner`` thousands of times, and such a process spends most of its time on the same
+imports. Each test process therefore keeps *zygotes*: single-threaded processes that have imported the command line,
+and some of them also a worker or the web interface. A zygote forks a copy for each command. The copy looks like a
+separate process in every way that a test can see: pid, session, working folder, environment, standard streams,
+signals, exit code. Tests that need a new interpreter start one; see :func:`can_fork`.
 
-The protocol, over a socket pair: four bytes of length, with four descriptors (stdin, stdout, stderr, and a pipe for the
-exit status), then JSON: ``{"module", "args", "cwd", "env", "session", "files"}``. The answer is the pid, as text. The
-status that ``waitpid`` gives is written to the pipe when the process has ended.
+The protocol, over a socket pair: a length of four bytes, with four descriptors (stdin, stdout, stderr, and a pipe for
+the exit status), then JSON: ``{"module", "args", "cwd", "env", "session", "files"}``. The answer is the pid, as text.
+When the process has ended, the status from ``waitpid`` is written to the pipe.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ from tests.support.command import CELERY, COMMAND, clean_environment
 
 _MOST = 1 << 20
 _SETTLED = ("PYTHON", "LANG", "LC_", "LD_", "MALLOC_", "GLIBC_")
-"""Variables that an interpreter reads when it starts begin like this."""
+"""The prefixes of variables that an interpreter reads at its start."""
 _READ_AGAIN = ("PYTHONTZPATH",)
-"""Those that a forked process reads anew."""
+"""The variables that a forked process reads again."""
 
 ROOMS = ("worker", "web")
-"""What takes long to import, and only the command of the same name does: Celery, and a web server."""
+"""Imports that take long and that only the command of the same name needs: Celery, and a web server."""
 
 
 def can_fork(env: Mapping[str, str]) -> bool:
-    """Return whether a forked process would be the same as a new one under this environment.
+    """Return whether a forked process would behave like a new one in this environment.
 
-    A variable that Python or the C library reads at its start must be as it is here.
+    A variable that Python or the C library reads at its start must have the same value as in this process.
     """
     if os.name != "posix" or not hasattr(socket, "send_fds"):
         return False
@@ -63,9 +63,9 @@ def can_fork(env: Mapping[str, str]) -> bool:
 
 
 def what_is_forked(command: Sequence[str]) -> tuple[str, str]:
-    """Return which module a command runs, and the room that it needs; two empty words if it is not to be forked.
+    """Return the module of a command, and the room that it needs; two empty texts if it must not be forked.
 
-    That is the command line, and Celery's own with the app of the project. Other apps import what they like.
+    Only the command line is forked, and Celery's own with the app of the project. Other apps import arbitrary modules.
     """
     if list(command[: len(COMMAND)]) == COMMAND:
         return "runner", command[3] if command[3] in ROOMS else ""
@@ -76,15 +76,15 @@ class Forked:
     """A process of the command line, with the part of ``subprocess.Popen`` that tests use.
 
     Args:
-        args: of ``runner``.
-        cwd: its working folder.
-        env: its whole environment; see :func:`can_fork`.
-        stdin: a descriptor; its own end of a pipe if None.
-        session: whether it leads a session of its own.
-        room: one of :data:`ROOMS` that is imported already, beside the command line. For the command of this name
-            alone, or for ``celery``: no other needs it.
-        module: what is run, as by ``python -m``: ``runner``, or ``celery``.
-        files: how many descriptors it may have, as ``ulimit -n`` of a shell says.
+        args: the arguments of ``runner``.
+        cwd: the working folder.
+        env: the whole environment; see :func:`can_fork`.
+        stdin: a descriptor; None for a pipe.
+        session: whether the process leads its own session.
+        room: one of :data:`ROOMS`, imported in addition to the command line. Only for the command of this name, or for
+            ``celery``: no other command needs it.
+        module: the module to run, as with ``python -m``: ``runner`` or ``celery``.
+        files: the maximum number of open file descriptors, like ``ulimit -n`` in a shell.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class Forked:
                 if self.returncode is None and ready:
                     told = os.read(self._status, 32)
                     os.close(self._status)
-                    # Without a status the zygote itself has died, which only a test of the tests would do.
+                    # There is no status if the zygote itself has died, which only happens in a test of the tests.
                     self.returncode = os.waitstatus_to_exitcode(int(told)) if told else -signal.SIGKILL
             if self.returncode is None and end is not None and time.monotonic() >= end:
                 return None
@@ -182,7 +182,7 @@ class Forked:
         """Write ``input`` to stdin, and return stdout and stderr when it has ended.
 
         Raises:
-            subprocess.TimeoutExpired: it still runs after ``timeout`` seconds; it goes on.
+            subprocess.TimeoutExpired: it still runs after ``timeout`` seconds; it is not ended.
         """
         found: dict[str, bytes] = {}
         threads = [
@@ -215,12 +215,12 @@ class Forked:
 
 
 class _Zygote:
-    """A zygote of this test process, as this process sees it."""
+    """A zygote of this test process, from the view of this process."""
 
     _made: ClassVar[dict[str, _Zygote]] = {}
     _making = threading.Lock()
     _folder: ClassVar[Path | None] = None
-    """Where the sockets are of those that another test process has started for all; see :func:`share`."""
+    """The folder of the sockets of shared zygotes, which another test process has started; see :func:`share`."""
 
     def __init__(self, end: socket.socket, process: subprocess.Popen[bytes] | None) -> None:
         self._socket, self._process = end, process
@@ -228,7 +228,7 @@ class _Zygote:
 
     @classmethod
     def start(cls, room: str, env: Mapping[str, str], listener: socket.socket | None = None) -> _Zygote:
-        """Start one."""
+        """Start a zygote."""
         ours, theirs = socket.socketpair()
         with theirs:
             inherited = [theirs, *([listener] if listener else [])]
@@ -243,7 +243,7 @@ class _Zygote:
 
     @classmethod
     def shared(cls, room: str) -> _Zygote:
-        """Return one of this process; it is made when it is first needed, and ends with this process."""
+        """Return a zygote of this process; it is started when first needed, and ends with this process."""
         with cls._making:
             if room not in cls._made:
                 if cls._folder is None:
@@ -256,7 +256,7 @@ class _Zygote:
             return cls._made[room]
 
     def fork(self, request: Mapping[str, Any], descriptors: Sequence[int]) -> int:
-        """Return the pid of a new process."""
+        """Fork a process and return its pid."""
         with self._mutex:
             text = json.dumps(request).encode(errors="surrogateescape")
             socket.send_fds(self._socket, [len(text).to_bytes(4, "big")], list(descriptors))
@@ -264,7 +264,7 @@ class _Zygote:
             return int(self._socket.recv(32))
 
     def stop(self) -> None:
-        """End it, or leave it to those that share it; its processes go on."""
+        """End the zygote, or leave it to the processes that share it; its forked processes continue."""
         self._socket.close()
         if self._process is not None:
             self._process.wait()
@@ -275,8 +275,8 @@ def share(folder: Path, extra: Mapping[str, str]) -> Iterator[None]:
     """Start all zygotes now, for processes that are forked from this one within the ``with``.
 
     Args:
-        folder: for their sockets.
-        extra: more of their environment.
+        folder: the folder for their sockets.
+        extra: additional environment variables for them.
     """
     made = []
     for room in ("", *ROOMS):
@@ -311,7 +311,7 @@ def serve(room: str, first: socket.socket, listener: socket.socket | None = None
     """Fork a process for each request until the first connection ends."""
     _import_everything(["archive", "cli", "actions", *([room] if room else [])])
     assert room == "worker" or "celery" not in sys.modules, "only a worker imports Celery"
-    # Each command would read the scripts that it runs, and each worker all of them.
+    # Otherwise each command would read its scripts, and each worker all of them.
     importlib.import_module("runner.ledger.scripts").read_all()
     gc.freeze()
     woken, wake = os.pipe()
@@ -355,7 +355,7 @@ def serve(room: str, first: socket.socket, listener: socket.socket | None = None
                 try:
                     _set_up(request, streams)
                 finally:
-                    # Now, as Popen returns once the new program is there: whoever asks for its session finds it.
+                    # Answer now, like Popen, which returns once the new program runs: its session can already be found.
                     connection.sendall(str(os.getpid()).encode())
                     connection.close()
                 _become(request["module"], request["args"])
@@ -379,7 +379,7 @@ def _report(pipes: dict[int, int]) -> None:
 
 
 def _set_up(request: Mapping[str, Any], streams: Sequence[int]) -> None:
-    """Get the session, streams, environment, and working folder of a new process."""
+    """Set the session, streams, environment, and working folder of a new process."""
     if request["session"]:
         os.setsid()
     for number, each in enumerate(streams):
@@ -407,7 +407,7 @@ def _set_up(request: Mapping[str, Any], streams: Sequence[int]) -> None:
 
 
 def _become(module: str, args: list[str]) -> None:
-    """Do what ``python -m MODULE ARGS`` does."""
+    """Run a module like ``python -m MODULE ARGS``."""
     for name in [name for name in sys.modules if name.split(".")[0] == "tests"]:
         del sys.modules[name]
     importlib.invalidate_caches()
@@ -428,7 +428,7 @@ def _become(module: str, args: list[str]) -> None:
 
 
 def _leave(code: Any) -> None:
-    """End as an interpreter does, but for the time that it takes to free every object of every module."""
+    """End like an interpreter, but without the time for freeing every object of every module."""
     if code is not None and not isinstance(code, int):
         print(code, file=sys.stderr)
         code = 1
@@ -440,7 +440,7 @@ def _leave(code: Any) -> None:
             stream.flush()
         except (OSError, ValueError):
             failed = True
-    # As Python does when it cannot write what was printed.
+    # Like Python when it cannot write the printed output.
     os._exit(120 if failed else code or 0)
 
 
