@@ -102,7 +102,7 @@ def submit_run(
     asked = {**(given.model_extra or {})}
     if idempotency_key is not None:
         if asked.get("key") is not None:
-            raise UsageError("key and Idempotency-Key are one option", hint="use one of them")
+            raise UsageError("key and Idempotency-Key are the same option", hint="use one of them")
         asked["key"] = idempotency_key
     options = parse_options(SubmitOptions, asked, BODY, zone=project.settings.timezone)
     return _submitted(

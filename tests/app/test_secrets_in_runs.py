@@ -382,7 +382,7 @@ def test_a_script_with_params_in_it_is_refused(place: Place) -> None:
     ended = place.run("code", x="; touch PWNED")
     assert (ended.reason, (place.project.path / "PWNED").exists()) == ("import_error", False)
     assert ended.error is not None
-    assert "kwargs.script: ${params.x} would become code" in ended.error["message"]
+    assert "kwargs.script: ${params.x} would let a submitter write code" in ended.error["message"]
 
 
 def test_the_worker_says_at_its_start_what_is_missing(place: Place) -> None:

@@ -110,7 +110,7 @@ def test_worker_settings_of_celery_show_no_password(project: Project, monkeypatc
 @pytest.mark.parametrize(
     ("value", "told"),
     [
-        ("redis://127.0.0.1:1/5", "names another Redis"),
+        ("redis://127.0.0.1:1/5", "is another Redis or database than redis_url"),
         ("http://x", "http:// is not supported"),
         ("amqp://a,b/", "has several hosts"),
         ("amqp://h/a/b", "has a / in the virtual host"),
