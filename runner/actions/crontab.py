@@ -102,7 +102,8 @@ def _lock() -> Iterator[None]:
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise CrontabError(
-                        f"another command has been changing the crontab for {_PATIENCE:.0f} s", hint=f"fuser -v {path}"
+                        f"another command has been changing the crontab for {_PATIENCE:.0f} s",
+                        hint=f"find it with: fuser -v {path}",
                     ) from None
                 time.sleep(0.01)
         yield

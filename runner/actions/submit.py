@@ -101,10 +101,10 @@ def prepare(
 ) -> Submission:
     """Return a submission that is recorded later, by :func:`record`.
 
-    The caller keeps the id meanwhile. So a run is recorded with it even if the job's ``unique`` refuses another run:
-    REVOKED, skipped.
+    The caller already knows the id before that. So if the job's ``unique`` finds an earlier run, this run is recorded,
+    too, and ends in REVOKED with the reason ``skipped``.
 
-    Raises: as :func:`submit` does, except for what Redis answers.
+    Raises the same errors as :func:`submit`, except those of Redis.
     """
     return admit(
         project.catalog.get(job_name),

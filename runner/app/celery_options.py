@@ -146,7 +146,7 @@ def _asks(job: JobSpec, name: str, value: Any) -> bool:
 
 
 def is_tracing_header(name: object, value: object = None) -> bool:
-    """Return whether tracing tools add a message header; Sentry nests its headers under ``headers``."""
+    """Return whether a message header is one that tracing tools add. Sentry nests its headers under ``headers``."""
     if name == "headers":
         return _is_tracing(value)
     return isinstance(name, str) and name.lower().startswith(_TRACING)

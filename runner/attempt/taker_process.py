@@ -73,8 +73,8 @@ def be_taker(shared: SharedState, place: Place, limits: Limits, inherited: Inher
 def prepare(shared: SharedState, place: Place, limits: Limits, inherited: Inherited) -> Taker:
     """Make this process ready for runs.
 
-    It gets a process group, so that processes of a job can be ended with it and a terminal's Ctrl-C only reaches the
-    parent; a pipe for the output of its runs; and reseeded random generators.
+    It gets its own process group, so that the processes of a job can be killed together with it, and Ctrl-C in a
+    terminal reaches only the parent. It also gets a pipe for the output of its runs, and new random seeds.
     """
     os.setpgid(0, 0)
     own_multiprocessing(f"Taker-{place.slot.index + 1}")

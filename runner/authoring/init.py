@@ -94,7 +94,8 @@ def init(folder: Path, *, example: bool = True) -> list[Path]:
         for path in written:
             path.unlink(missing_ok=True)
         raise UsageError(
-            f"{error.filename or folder} cannot be written: {error.strerror}", hint="name a folder of yours, with space"
+            f"{error.filename or folder} cannot be written: {error.strerror}",
+            hint="choose a folder that you can write to, on a disk with free space",
         ) from error
 
 

@@ -277,7 +277,7 @@ def trust_of(settings: Project) -> Trust:
 
 
 def calendars_of(settings: Project) -> Calendars:
-    """Return the calendars of a project, without reading them."""
+    """Return the calendars of a project. Their files are read when they are needed."""
     return Calendars(getattr(settings, "calendars", {}), settings.project, trust_of(settings), settings.files)
 
 

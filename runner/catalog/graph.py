@@ -271,7 +271,7 @@ def _item(step: Step, option: str, below: str) -> str | None:
 
 
 def _missing(value: Any, below: str) -> str | None:
-    """Return the first part of a path that a literal value does not have, or None."""
+    """Follow a path into a literal value; return the first part that does not exist there, or None."""
     for part in _PART.finditer(below):
         if isinstance(value, str) and is_placeholder(value):
             return None

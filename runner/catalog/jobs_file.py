@@ -45,7 +45,7 @@ class Entry(NamedTuple):
 
 @dataclass(slots=True)
 class JobsFile:
-    """The declarations of one file."""
+    """The content of one job file."""
 
     file: str
     entries: list[Entry] = field(default_factory=list)

@@ -56,7 +56,9 @@ def job_line(program: Sequence[str], project: str, job: str, when: str, environm
 def _line(when: str, program: Sequence[str], command: str, project: str, environment: str | None) -> str:
     for path in (*program, project):
         if "\\" in path or has_control(path):
-            raise Inexpressible(f"{path!r} has a backslash or a control character, which crons read in different ways")
+            raise Inexpressible(
+                f"{path!r} has a backslash or a control character, which crons read differently; rename it"
+            )
     # Variables of the one command alone; PATH does not depend on who installs.
     folder = program[0].rpartition("/")[0]
     path = ":".join(dict.fromkeys([folder, "/usr/local/bin", "/usr/bin", "/bin"]))

@@ -64,7 +64,7 @@ def read_envelope(raw: bytes | str, token: str) -> dict[str, Any]:
         raise UnreadableError("it has no headers")
     run_id = headers.get("id")
     if not is_run_id(run_id):
-        raise UnreadableError(f"its id cannot be that of a run: {ADVICE}")
+        raise UnreadableError(f"its id is not a valid run id: {ADVICE}")
     ours = run_id if MARK in headers else None
     name = headers.get("task")
     if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME:

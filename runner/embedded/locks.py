@@ -57,6 +57,6 @@ def held(path: Path, *, seconds: float) -> Iterator[None]:
         if not take(descriptor, path, seconds=seconds):
             raise Unavailable(
                 f"another command has been starting or stopping the embedded server for {seconds:.0f} s",
-                hint=f"see which: fuser -v {path}",
+                hint=f"find it with: fuser -v {path}",
             )
         yield

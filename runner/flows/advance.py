@@ -72,7 +72,7 @@ class _Advance:
         """Whether a step is left to other processes, for which the entry stays in the outbox."""
 
     def run(self) -> tuple[bool, str | None]:
-        """Return whether anything changed, and the flow to advance next."""
+        """Advance the flow; return whether anything changed, and the flow to advance next, if any."""
         flow: Flow | None = None
         while True:
             try:

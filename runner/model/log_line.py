@@ -45,7 +45,7 @@ class LogLine:
 
 
 class Source(NamedTuple):
-    """A log that is opened when it is needed. ``begin`` (Unix ms) is not later than its first line."""
+    """A log that is opened when it is needed. ``begin`` (Unix ms) is at or before the time of its first line."""
 
     begin: float
     open: Callable[[], Iterator[LogLine]]

@@ -269,7 +269,7 @@ def _meant_of_steps(name: str) -> Message:
 
 
 def template_schema(scope: Scope) -> dict[str, Any]:
-    """Return the JSON Schema of a value with placeholders at any depth, for ``$defs`` under the name of ``scope``."""
+    """Return the JSON Schema of a value with placeholders at any depth, for the entry of ``scope`` in ``$defs``."""
     here = {"$ref": scope.ref}
     return {**_rule(scope), "items": here, "additionalProperties": here}
 

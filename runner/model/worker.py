@@ -21,8 +21,8 @@ class Worker:
     """A worker, by its last report.
 
     ``running`` is the number of runs that it performs now, and ``jobs`` the number of its jobs. ``catalog`` is the
-    digest of its jobs, None until it has reported it. ``kept`` are the files with problems whose earlier jobs are in
-    force.
+    digest of its jobs, None until it has reported it. ``kept``: the job files that have problems
+    now, so that the worker still uses their previous jobs.
     Times are RFC 3339 in UTC with milliseconds, by the clock of Redis. A lost worker ended without reporting it.
     """
 

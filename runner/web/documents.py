@@ -252,7 +252,7 @@ class Queues(TypedDict):
 
 
 class UpcomingRun(TypedDict):
-    """A run to come of a schedule, or a missed one."""
+    """An upcoming or missed run of a schedule."""
 
     __pydantic_config__ = CLOSED  # type: ignore[misc]
 

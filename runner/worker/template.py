@@ -151,7 +151,7 @@ class Template:
         ours.settimeout(READY_SECONDS)
         try:
             if ours.recv(1) != b"\n":
-                raise OSError("the process that takers are forked from could not begin")
+                raise OSError("the process from which takers are forked did not start")
         except OSError:
             self.close()
             raise

@@ -62,7 +62,7 @@ def test_an_id_that_is_no_text_ends_no_worker(bench: Bench) -> None:
     raw = b'{"headers": {"runner": 1, "id": "half \xed\xb3\xa9", "task": "job"}, "body": "?"}'
     decide(bench, raw.decode("utf-8", "surrogateescape"))
     [letter] = bench.ledger.client.lrange(f"{bench.ledger.namespace}:dead-letters", 0, -1)
-    assert "its id cannot be that of a run" in letter
+    assert "its id is not a valid run id" in letter
 
 
 def test_an_attempt_that_is_under_way_keeps_its_claim_until_the_lease_runs_out(bench: Bench) -> None:

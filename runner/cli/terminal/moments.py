@@ -19,7 +19,7 @@ _UNITS = (
 
 
 def show_moment(timestamp: str | None, *, utc: bool) -> str:
-    """Return a run document's time for people: local with offset, or UTC."""
+    """Format a time of a run document for people: local with offset, or UTC."""
     if timestamp is None:
         return ""
     zone: tzinfo | None = UTC if utc else None
@@ -43,7 +43,7 @@ class Clock:
     utc: bool = False
 
     def show(self, timestamp: str | None, *, exact: bool = False) -> str:
-        """Return a run document's time for people.
+        """Format a time of a run document for people.
 
         Args:
             timestamp: the time; None shows nothing.
