@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import ColumnElement, Select, Subquery, and_, func, or_, select, tuple_, union_all
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from runner._dataclass import dataclass
 from runner.archive.rows import read_log, run_of
@@ -191,12 +191,18 @@ class Reader:
     def ask(self, question: Callable[[Connection], T]) -> T | None:
         """Return the result of a query; None if the tables or the SQLite file do not exist."""
         try:
-            with self.archive.reading() as connection:
-                return question(connection)
+            return self._query(question)
         except ArchiveUnavailable as error:
             if isinstance(error.__cause__, DBAPIError) and self._is_empty():
                 return None
-            raise
+            if not isinstance(error.__cause__, ProgrammingError) and self.archive.engine.dialect.name != "sqlite":
+                raise
+        # The first worker has created the tables in between.
+        return self._query(question)
+
+    def _query(self, question: Callable[[Connection], T]) -> T:
+        with self.archive.reading() as connection:
+            return question(connection)
 
     def _is_empty(self) -> bool:
         try:

@@ -193,3 +193,18 @@ def test_figures_count_what_was_submitted_before(archive: Archive, runs: list[Ru
 
 def seconds(run: Run) -> float:
     return int((run.key or "k")[1:]) / 1000
+
+
+def test_tables_that_are_created_while_it_reads(archive_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = Archive.open(archive_url)
+    reader = Reader(archive, NAMESPACE)
+    assert reader.get("unknown") is None
+
+    def created_meanwhile(_: Reader) -> bool:
+        archive.prepare()
+        return False
+
+    monkeypatch.setattr(Reader, "_is_empty", created_meanwhile)
+    assert reader.get("unknown") is None
+    assert archive.version() > 0
+    archive.close()
