@@ -647,3 +647,17 @@ def test_workers_of_a_large_fleet_beat_before_they_are_called_silent(bench: Benc
         for number in range(12)
     ]
     assert max(turns) < SILENT_SECONDS < WORKER_RECORD_SECONDS
+
+
+def test_a_queue_with_messages_of_ended_runs_alone_is_removed_with_them(bench: Bench) -> None:
+    ended, waiting = (bench.submit(queue=name).id for name in ("run-ended", "run-waiting"))
+    bench.submit(queue="run-waiting")
+    bench.ledger.revoke(ended, by="ann")
+    bench.ledger.revoke(waiting, by="ann")
+    for name in ("run-ended", "run-waiting"):
+        bench.ledger.remove_queue(name)
+    client = bench.ledger.client
+    keys = bench.ledger.keys
+    assert not any(client.exists(keys.queue("run-ended", priority)) for priority in range(10))
+    assert sum(client.llen(keys.queue("run-waiting", priority)) for priority in range(10)) == 2
+    assert {text(name) for name in client.smembers(keys.queues)} == {"run-waiting"}
