@@ -66,7 +66,12 @@ def _find(start: OptionHelp, steps: Sequence[str]) -> OptionHelp | None:
 
 def _unknown(root: OptionHelp | None, steps: Sequence[str], path: str) -> UsageError:
     """Return the error for a path that leads nowhere, with the most likely option."""
-    if root is None and len(steps) > 1:
+    lowered = [step.lower() for step in steps]
+    if lowered != list(steps) and (same := _known_start(root, lowered)) is not None:
+        return UsageError(f"no option {path!r}, did you mean {same}?")
+    if root is None and len(steps) > 1 and (start := _root_with(steps[0])) is not None:
+        root = start
+    elif root is None and len(steps) > 1:
         meant = closest(steps[0], [known.path for known in ROOTS])
         root, steps = next(((known, steps[1:]) for known in ROOTS if known.path == meant), (None, steps))
     if root is None:
@@ -85,10 +90,28 @@ def _unknown(root: OptionHelp | None, steps: Sequence[str], path: str) -> UsageE
     return UsageError(f"no option {path!r}", hint=lists)
 
 
+def _root_with(key: str) -> OptionHelp | None:
+    """Return the first file that has an option ``key`` at its top."""
+    return next((root for root in ROOTS if key in [option.declared.key for option in root.options]), None)
+
+
+def _known_start(root: OptionHelp | None, steps: Sequence[str]) -> str | None:
+    """Return the path of the option at ``steps``, or None; without ``root``, as :func:`look_up` reads them."""
+    if root is None:
+        start = next((known for known in ROOTS if known.path == steps[0]), None)
+        root, steps = (start, steps[1:]) if start is not None else (_root_with(steps[0]), steps)
+    found = _find(root, steps) if root is not None else None
+    return found.path if found is not None else None
+
+
 def _guess(nearest: OptionHelp, rest: Sequence[str], root: str) -> str | None:
     inside = options_inside(nearest.declared.type)
+    if inside is None:
+        return nearest.path  # it has no options, so the rest of the path is wrong
     alias = _alias(nearest, rest)
-    close = closest(rest[0], inside.options) if inside is not None and alias is None else None
+    close = closest(rest[0], inside.options) if alias is None else None
+    if alias is None and close is None and rest[0]:
+        close = next((key for key in inside.options if key.startswith(rest[0])), None)
     return alias or _path(nearest, close, rest[1:]) or _elsewhere(rest[-1], root)
 
 

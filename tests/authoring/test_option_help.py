@@ -86,6 +86,12 @@ def test_names_in_a_path_and_paths_without_a_file(path: str, meant: str) -> None
         ("runner.recycle", "runner.worker.recycle"),
         ("runner.worker.recyc.runs", "runner.worker.recycle.runs"),
         ("redis", "runner.redis_url"),
+        ("retry.max", "jobs.retry.max_retries"),
+        ("retry.max_retry", "jobs.retry.max_retries"),
+        ("retry.max_retries.foo", "jobs.retry.max_retries"),
+        ("jobs.timeout.x", "jobs.timeout"),
+        ("RETRY", "jobs.retry"),
+        ("Jobs.x.Retry", "jobs.retry"),
     ],
 )
 def test_a_typo_or_the_name_of_another_tool(path: str, meant: str) -> None:
@@ -99,7 +105,6 @@ def test_a_typo_or_the_name_of_another_tool(path: str, meant: str) -> None:
     ("path", "hint"),
     [
         ("jobs.image", "runner explain jobs"),
-        ("jobs.timeout.x", "runner explain jobs.timeout"),
         ("frobnicate", "runner explain"),
         ("", "runner explain"),
         ("retention.runs", "write jobs.retention.runs or runner.retention.runs"),
