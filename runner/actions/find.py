@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from runner.errors import UnknownJob, UnknownRun, UsageError
+from runner.errors import RunnerError, UnknownJob, UnknownRun, UsageError
 from runner.model.option import did_you_mean
 from runner.model.run import Run, State
 from runner.model.run_id import require_run_id
@@ -41,7 +41,22 @@ def find_id(project: Project, reference: str, *, reading: bool = True, archived:
         raise UsageError(f"{reference!r} is not an id", hint="runner runs lists the ids")
     if not reference.startswith("@"):
         require_run_id(reference)
-    return project.reading(archived=archived).resolve(reference)
+    try:
+        return project.reading(archived=archived).resolve(reference)
+    except UnknownRun as error:
+        if _is_job(project, reference):
+            usage = (
+                f"write @{reference} for its latest run" if reading else f"runner runs --job {reference} lists its runs"
+            )
+            raise UnknownRun(error.message, hint=f"{reference} is a job: {usage}") from None
+        raise
+
+
+def _is_job(project: Project, name: str) -> bool:
+    try:
+        return name in project.catalog.jobs
+    except RunnerError:
+        return False  # the unknown run is the error to report, not a faulty file
 
 
 def find_run(project: Project, reference: str, *, reading: bool = True, archived: bool = False) -> Run:

@@ -59,6 +59,13 @@ def test_the_latest_failure_is_explained_and_shown_if_no_run_is_named(make_proje
     project = make_project({"stammers": {"task": "work:stammer"}, "speaks": {"task": "work:speak"}}, {"work.py": SPEAK})
     for verb in ("why", "logs"):
         assert "no run has failed" in project.cli(verb).check(4).stderr
+    for verb, hint in (
+        ("logs", "write @speaks for its latest run"),
+        ("forget", "runs --job speaks lists its runs"),
+    ):
+        hinted = project.cli(verb, "speaks").check(4).stderr.splitlines()[-1]
+        assert hinted.startswith("hint: speaks is a job: ")
+        assert hinted.endswith(hint)
     with project.worker():
         project.cli("submit", "stammers", "--wait").check(1)
         project.cli("submit", "speaks", "--wait").check()
