@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from runner.actions.find import with_flow
+from runner.actions.find import with_full_ids
 from runner.ledger.search import search
 from runner.model.run import Run, to_datetime
 
@@ -29,7 +29,7 @@ def read_changed(project: Project, query: RunQuery, ids: Collection[str]) -> lis
     """
     if query.archived:
         return []
-    full = with_flow(project, query)
+    full = with_full_ids(project, query)
     submitted: dict[float, set[str]] = {}
     for run in project.ledger.read(list(ids)):
         if run.submitted_at is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from runner.model.run_query import RunQuery
 
 _FAILURES = 50
+_FULL_ID = 36
+"""The length of the id of a backfill, which is a UUID."""
 
 
 def find_id(project: Project, reference: str, *, reading: bool = True, archived: bool = False) -> str:
@@ -96,24 +99,34 @@ def list_runs(project: Project, query: RunQuery, *, limit: int = 20, cursor: str
     Raises:
         UsageError: the cursor is not valid, or the run named as a flow is not a flow.
         UnknownJob: no run matches, and no job has the requested name.
-        UnknownRun, AmbiguousId: no flow has that id, or more than one.
+        UnknownRun, AmbiguousId: no flow or backfill has that id, or more than one.
         Unavailable: Redis cannot be reached.
         ArchiveUnavailable: the archive cannot be reached, and the query is for archived runs only.
     """
-    page = project.records.page(with_flow(project, query), limit=limit, cursor=cursor)
+    page = project.records.page(with_full_ids(project, query), limit=limit, cursor=cursor)
     if not page.runs and query.job is not None:
         require_known(project, query.job)  # a typo must not look like an empty list
+    if not page.runs and cursor is None and query.backfill is not None and not query.archived:
+        _find_backfill(project, query.backfill)  # neither must an unknown id
     return page
 
 
-def with_flow(project: Project, query: RunQuery) -> RunQuery:
-    """Return a query with the full id of the flow that it names.
+def with_full_ids(project: Project, query: RunQuery) -> RunQuery:
+    """Return a query with the full ids of the flow and the backfill that it names.
+
+    An unknown backfill is left as it is: its record may be gone, and its runs are still there.
 
     Raises:
         UsageError: the run named as a flow is not a flow.
-        UnknownRun, AmbiguousId: no flow has that id, or more than one.
+        UnknownRun, AmbiguousId: no flow has that id, or more than one; or several backfills match.
+        Unavailable: Redis cannot be reached.
     """
-    return query if query.flow is None else replace(query, flow=_find_flow(project, query.flow, query.archived))
+    if query.flow is not None:
+        query = replace(query, flow=_find_flow(project, query.flow, query.archived))
+    if query.backfill is not None and len(query.backfill) < _FULL_ID:
+        with suppress(UnknownRun):
+            query = replace(query, backfill=_find_backfill(project, query.backfill))
+    return query
 
 
 def require_known(project: Project, name: str) -> None:
@@ -137,6 +150,12 @@ def require_known(project: Project, name: str) -> None:
             f"step {step} of {flow} is job {job}, and its runs have that name",
             hint=f"runner runs --job {job} --steps",
         )
+
+
+def _find_backfill(project: Project, reference: str) -> str:
+    from runner.ledger.backfills import find_backfill  # start-up time: few lists are of one backfill
+
+    return find_backfill(project.ledger, reference).id
 
 
 def _find_flow(project: Project, reference: str, archived: bool) -> str:

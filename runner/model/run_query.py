@@ -94,7 +94,11 @@ class RunQuery:
         Choice(get_args(Trigger)), default=None, help="Only runs that were submitted in this way."
     )
     key: str | None = option(Text(max_length=256), default=None, help="Only runs with this idempotency key.")
-    backfill: str | None = option(Text(max_length=64), default=None, help="Only runs of the backfill with this id.")
+    backfill: str | None = option(
+        Text(max_length=64),
+        default=None,
+        help="Only runs of this backfill: its id, or a prefix of 8 or more characters.",
+    )
     flow: str | None = option(
         Text(max_length=128),
         default=None,

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request, Response
 
-from runner.actions.find import with_flow
+from runner.actions.find import with_full_ids
 from runner.errors import AmbiguousId, ArchiveUnavailable, UnknownRun, UsageError
 from runner.ledger.fleet import read_queues, read_workers
 from runner.ledger.search import Page
@@ -100,7 +100,7 @@ def show_runs(request: Request) -> Response:
     """Runs, a page at a time."""
     state, asked = state_of(request), Filters.of(request)
     try:
-        query = with_flow(state.project, asked.query(state.settings.timezone))
+        query = with_full_ids(state.project, asked.query(state.settings.timezone))
         found = state.project.records.page(query, limit=ROWS, cursor=asked.cursor)
         error = None
     except (UsageError, UnknownRun, AmbiguousId, ArchiveUnavailable) as refused:

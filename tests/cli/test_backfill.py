@@ -174,6 +174,11 @@ def test_the_fleet_keeps_to_at_once_in_the_order_of_slots(project: Project) -> N
 def test_a_backfill_is_revoked_as_one(project: Project) -> None:
     project.cli("backfill", "gated", "--from", "2026-01-01", "--to", "2026-01-20", "--at-once", "2").check()
     told = the_backfill(project)
+    listed = project.cli("runs", "--backfill", told["id"], "-n", "100", "-o", "name").check().stdout
+    assert len(listed.split()) == 20
+    assert project.cli("runs", "--backfill", told["id"][:8], "-n", "100", "-o", "name").check().stdout == listed
+    for unknown in ("00000000", told["id"][:-1] + ("0" if told["id"][-1] != "0" else "1")):
+        assert "there is no backfill" in project.cli("runs", "--backfill", unknown).check(4).stderr
     with project.worker(concurrency=4):
         wait_until(lambda: (project.path / "moves").exists())
         wait_until(lambda: len([run for run in runs(project, "gated") if run["state"] == "STARTED"]) == 2)
