@@ -136,14 +136,14 @@ class _Reader:
 def _listing(clock: Clock) -> Listing[Run]:
     return Listing(
         [
-            Column("SUBMITTED", lambda run: clock.show(run.submitted_at), priority=2),
+            Column("SUBMITTED", lambda run: clock.show(run.submitted_at), priority=1 if clock.ages else 0),
             Column("ID", lambda run: run.id, id=True),
-            Column("JOB", lambda run: run.job, flexible=True),
+            Column("JOB", lambda run: run.job, flexible=True, least=16),
             Column(
                 "STEP", lambda run: step_name(run.step, run.item) if run.step else "", 1, flexible=True, optional=True
             ),
-            Column("STATE", state_text, styles=STYLES),
-            Column("TOOK", took, priority=1),
+            Column("STATE", state_text, least=10, styles=STYLES),
+            Column("TOOK", took, priority=2),
             Column("PARAMS", lambda run: one_line(params_text(run.params), LONGEST_CELL), priority=3, flexible=True),
             Column("QUEUE", lambda run: run.queue, wide=True),
             Column("WORKER", lambda run: run.worker or "", wide=True),

@@ -12,8 +12,10 @@ from runner.cli.terminal.columns import Column, clip, fit, plain_lines, short_id
 Row = tuple[str, ...]
 
 
-def column(at: int, heading: str, priority: int = 0, *, flexible: bool = False, right: bool = False) -> Column[Row]:
-    return Column(heading, lambda row: row[at], priority, flexible=flexible, right=right)
+def column(
+    at: int, heading: str, priority: int = 0, *, flexible: bool = False, right: bool = False, least: int = 0
+) -> Column[Row]:
+    return Column(heading, lambda row: row[at], priority, flexible=flexible, right=right, least=least)
 
 
 COLUMNS = [
@@ -76,6 +78,39 @@ ROWS = [
 )
 def test_columns_are_cut_and_dropped_by_priority(width: int, lines: list[str]) -> None:
     assert fit(COLUMNS, ROWS, width) == lines
+
+
+@pytest.mark.parametrize(
+    ("width", "lines"),
+    [
+        (  # a time is kept, and a long name is cut to 16 cells before a state is
+            62,
+            [
+                "TIME                       JOB               STATE",
+                "2026-11-28 02:00:00+01:00  nightly-report-…  FAILURE (timeout)",
+            ],
+        ),
+        (
+            54,
+            [
+                "TIME                       JOB               STATE",
+                "2026-11-28 02:00:00+01:00  nightly-report-…  FAILURE…",
+            ],
+        ),
+        (50, ["TIME                       JOB            STATE", "2026-11-28 02:00:00+01:00  nightly-repo…  FAILURE…"]),
+    ],
+)
+def test_a_time_and_the_start_of_a_state_are_kept(width: int, lines: list[str]) -> None:
+    columns = [column(0, "TIME"), column(1, "JOB", flexible=True, least=16), column(2, "STATE", least=8)]
+    rows = [("2026-11-28 02:00:00+01:00", "nightly-report-of-all-the-regions-of-the-world", "FAILURE (timeout)")]
+    assert fit(columns, rows, width) == lines
+
+
+def test_a_schedule_is_in_full_or_less_important_columns_are_dropped() -> None:
+    columns = [column(0, "JOB", flexible=True), column(1, "SCHEDULE", 2, flexible=True, least=16), column(2, "ON", 3)]
+    rows = [("nightly-report-of-all-regions", "*/5 * * * *", "paused")]
+    assert fit(columns, rows, 41)[1] == "nightly-report-of-a…  */5 * * * *  paused"
+    assert fit(columns, rows, 40)[1] == "nightly-report-of-all-regi…  */5 * * * *"
 
 
 def test_cells_of_wide_characters_are_counted_and_colors_are_not() -> None:

@@ -32,6 +32,8 @@ class Column(Generic[T]):
         right: aligned to the right on a terminal.
         wide: shown only with ``-o wide``.
         optional: left out if it is empty in all rows.
+        least: the cells that a flexible column keeps as long as a less important column can be dropped, instead of the
+            default. Another column with it is cut to that once flexible ones cannot give more.
         id: holds ids, of which a terminal shows the first 8 characters.
         styles: colors by the first word of the text.
     """
@@ -44,6 +46,7 @@ class Column(Generic[T]):
     wide: bool = False
     optional: bool = False
     id: bool = False
+    least: int = 0
     styles: Mapping[str, str] = field(default_factory=dict)
 
     def within(self, part: Callable[[U], T]) -> Column[U]:
@@ -141,17 +144,18 @@ def _shrink(columns: Sequence[Column[T]], natural: Sequence[int], chosen: Sequen
     """Return the width of each column: flexible ones give first, the less important ones before the others."""
     widths = list(natural)
     flexible = [at for at in chosen if columns[at].flexible]
-    for candidates, rigid in ((flexible, True), (flexible, False), (chosen, False)):
+    others = [at for at in chosen if columns[at].least and not columns[at].flexible]
+    for candidates, keep in ((flexible, True), (others, True), (flexible, False), (chosen, False)):
         for at in sorted(candidates, key=lambda at: (columns[at].priority, at), reverse=True):
             excess = _total(widths, chosen) - width
             if excess > 0:
-                least = _least(columns[at]) if rigid else 1
+                least = _least(columns[at]) if keep else 1
                 widths[at] = max(min(widths[at], least), widths[at] - excess)
     return widths
 
 
 def _least(column: Column[T]) -> int:
-    return LEAST if column.priority else LEAST_OF_FIRST
+    return column.least or (LEAST if column.priority else LEAST_OF_FIRST)
 
 
 def _total(widths: Sequence[int], chosen: Sequence[int]) -> int:
