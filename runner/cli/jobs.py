@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ import click
 
 from runner.cli.terminal.group import verb
 from runner.cli.terminal.listing import Column, Listed, Listing, ListOptions, Pace, list_options
-from runner.cli.terminal.moments import Clock, show_moment, show_seconds
+from runner.cli.terminal.moments import Clock, show_moment
 from runner.cli.terminal.opening import open_projects
 from runner.cli.terminal.options import JOB as JOB_NAME
 from runner.cli.terminal.output import STYLES, Output, warn_of_problems
@@ -53,7 +52,8 @@ def command(job: str | None, options: ListOptions) -> int:
         notes = [pause_text(pause, utc=options.utc) for pause in pauses.values()] if options.is_table else []
         return Listed(rows, notes)
 
-    show_list(out, options, shown.listing(_listing(options.clock(out))), read, "no jobs", Pace(3.0))
+    brief = out.for_people and options.form != "wide"
+    show_list(out, options, shown.listing(_listing(options.clock(out), brief=brief)), read, "no jobs", Pace(3.0))
     return shown.code
 
 
@@ -76,15 +76,21 @@ def _read(shown: Shown, job: str | None) -> Together[list[ListedJob]]:
     return shown.read(read)
 
 
-def _listing(clock: Clock) -> Listing[ListedJob]:
+def _listing(clock: Clock, *, brief: bool) -> Listing[ListedJob]:
+    """Return how jobs are listed; ``brief``: ENABLED is empty for jobs that are, and left out if all are."""
+
+    def enabled(row: ListedJob) -> str:
+        text = _enabled(row)
+        return "" if brief and text == "yes" else text
+
     return Listing(
         [
             Column("JOB", lambda row: row.job.name, flexible=True),
-            Column("SCHEDULE", lambda row: schedule_text(row.job.schedule), priority=2, flexible=True),
+            Column("SCHEDULE", lambda row: schedule_text(row.job.schedule), priority=2, flexible=True, least=16),
             Column("LAST", lambda row: _last_text(row.last, clock), styles=STYLES),
             Column("NEXT", lambda row: clock.show(to_timestamp(row.next)), priority=1),
             Column("QUEUE", lambda row: row.job.queue, priority=5),
-            Column("ENABLED", _enabled, priority=3, styles={"no": "yellow", "paused": "yellow"}),
+            Column("ENABLED", enabled, priority=3, optional=brief, styles={"no": "yellow", "paused": "yellow"}),
             Column("DESCRIPTION", _description, priority=4, flexible=True),
         ],
         document=lambda row: row.document(),
@@ -109,14 +115,10 @@ def _description(row: ListedJob) -> str:
 
 
 def _last_text(last: Last | None, clock: Clock) -> str:
-    """Return the outcome and age of a job's last run: ``FAILURE (timeout) 3h 20m ago``."""
+    """Return the outcome of a job's last run, and its age or time: ``FAILURE (timeout) 3h 20m ago``."""
     if last is None:
         return ""
-    if clock.ages:
-        ago = clock.show(to_timestamp(last.finished_at))
-    else:
-        ended = last.finished_at
-        ago = "" if ended is None else f"{show_seconds(max(0.0, time.time() - ended / 1000))} ago"
+    ago = clock.show_past(to_timestamp(last.finished_at))
     return " ".join(part for part in (last.state, f"({last.reason})" if last.reason else "", ago) if part)
 
 

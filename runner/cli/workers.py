@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Iterator
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from runner.cli.terminal.group import verb
 from runner.cli.terminal.listing import Column, Listed, Listing, ListOptions, Pace, list_options
-from runner.cli.terminal.moments import Clock, show_seconds
+from runner.cli.terminal.moments import Clock
 from runner.cli.terminal.opening import open_projects
 from runner.cli.terminal.several_projects import Shown, flatten
 from runner.cli.terminal.show_list import show_list
 from runner.model.plural import things
-from runner.model.run import to_datetime
 from runner.model.worker import Worker
 
 if TYPE_CHECKING:
@@ -51,10 +49,6 @@ def _problems(worker: Worker) -> Iterator[str]:
 
 
 def _listing(clock: Clock) -> Listing[Worker]:
-    def seen(worker: Worker) -> str:
-        seconds = max(0.0, time.time() - to_datetime(worker.seen_at).timestamp())
-        return clock.show(worker.seen_at) if clock.ages else f"{show_seconds(seconds)} ago"
-
     return Listing(
         [
             Column("WORKER", lambda worker: worker.name, flexible=True),
@@ -64,7 +58,7 @@ def _listing(clock: Clock) -> Listing[Worker]:
             Column("JOBS", lambda worker: str(worker.jobs), priority=4, right=True),
             Column("CATALOG", _catalog, priority=5),
             Column("SINCE", lambda worker: clock.show(worker.started_at), priority=3),
-            Column("SEEN", seen, priority=2),
+            Column("SEEN", lambda worker: clock.show_past(worker.seen_at), priority=2),
             Column("VERSION", lambda worker: worker.version or "", priority=6),
             Column("POOL", lambda worker: worker.pool, wide=True),
             Column("HOST", lambda worker: worker.host, wide=True),

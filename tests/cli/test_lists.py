@@ -19,7 +19,7 @@ from tests.support.terminal import run_many
 
 LISTS = ("runs", "jobs", "workers", "queues", "stats", "audit", "upcoming", "backfills")
 NEVER_DROPPED = {
-    "runs": ("ID", "JOB", "STATE"),
+    "runs": ("SUBMITTED", "ID", "JOB", "STATE"),
     "jobs": ("JOB", "LAST"),
     "workers": ("WORKER", "STATE", "RUNNING"),
     "queues": ("QUEUE", "WAITING", "WORKERS"),
@@ -58,6 +58,7 @@ def test_every_list_in_every_form(make_project: Callable[..., Project]) -> None:
         forms = [(80, [name, *form]) for name in LISTS for form in (["--json"], ["-o", "csv"], ["-o", "name"])]
         forms += [(80, [name, *form]) for name in LISTS for form in (["-o", "yaml"], ["-o", "wide"])]
         forms += [(200, [name, "--times"]) for name in LISTS]
+        forms += [(width, ["runs", "--times"]) for width in (60, 80)]
         forms += [(60, ["status"])]
         answers = run_many([*asked, *forms], cwd=project.path)
         assert {code for code, _ in answers} == {0}
@@ -65,6 +66,18 @@ def test_every_list_in_every_form(make_project: Callable[..., Project]) -> None:
         overview = texts[60, "status"].splitlines()
         assert max(map(cell_len, overview)) <= 60
         assert {"failing", "waiting", "workers", "next"} <= {line.split(" ")[0] for line in overview}
+        for head, *lines in (texts[width, "runs", "--times"].splitlines() for width in (60, 80)):
+            assert headings(head)[:4] == ["SUBMITTED", "ID", "JOB", "STATE"]
+            assert all(FULL_TIME.match(line) for line in lines)
+        enabled = [
+            re.findall(r" (yes|no)(?: |$)", text, re.M)
+            for text in (texts[120, "jobs"], texts[80, "jobs", "-o", "wide"])
+        ]
+        assert [set(found) for found in enabled] == [{"no"}, {"yes", "no"}]
+        assert " ago" not in texts[200, "jobs", "--times"] + texts[200, "workers", "--times"]
+        for name in ("jobs", "workers"):
+            assert " ago" in project.cli(name).check().stdout
+            assert " ago" not in project.cli(name, "--times").check().stdout
         for name in LISTS:
             documents = json.loads(texts[80, name, "--json"])
             assert documents, name

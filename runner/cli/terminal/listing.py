@@ -62,7 +62,8 @@ class ListOptions:
 
     def clock(self, out: Output) -> Clock:
         """Return the clock that shows times on ``out``: as ages on a terminal, unless told otherwise."""
-        return Clock(out.for_people and not self.times and not self.utc, self.utc)
+        full = self.times or (out.for_people and self.utc)
+        return Clock(out.for_people and not full, self.utc, full)
 
 
 class OutputForm(ParamType):

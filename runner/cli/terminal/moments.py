@@ -37,10 +37,17 @@ def show_seconds(seconds: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Shows the times of a list: as ages, or in full."""
+    """Shows the times of a list: as ages, or in full.
+
+    Args:
+        ages: whether times are shown as ages.
+        utc: whether full times are in UTC.
+        full: whether the user asked for full times, so that there are no ages at all.
+    """
 
     ages: bool
     utc: bool = False
+    full: bool = False
 
     def show(self, timestamp: str | None, *, exact: bool = False) -> str:
         """Format a time of a run document for people.
@@ -52,6 +59,12 @@ class Clock:
         if timestamp is None:
             return ""
         return show_age(timestamp, exact=exact) if self.ages else show_moment(timestamp, utc=self.utc)
+
+    def show_past(self, timestamp: str | None) -> str:
+        """Format a time that programs get as an exact age, such as ``2m 39s ago``, unless full times are requested."""
+        if self.ages or self.full or timestamp is None:
+            return self.show(timestamp)
+        return f"{show_seconds(max(0.0, time.time() - to_datetime(timestamp).timestamp()))} ago"
 
     def short(self, timestamp: str | None) -> str:
         """Return a time as date, hours, and minutes of this host where ages are shown, and in full elsewhere."""
