@@ -184,10 +184,11 @@ def _listing(clock: Clock) -> Listing[_Entry]:
                 optional=True,
             ),
         ],
-        document=lambda entry: entry.document,
+        document=lambda entry: {**entry.document, "state": entry.marks or None},
         fields={
             **dict.fromkeys(("job", "slot", "start", "missed", "paused", "served", "id", "queue", "params")),
             "skipped": ("until", "reason"),
+            "state": None,
         },
         key=lambda entry: (entry.job.name, entry.slot),
         name=lambda entry: entry.job.name,

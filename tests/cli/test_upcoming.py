@@ -53,6 +53,7 @@ def test_what_is_paused_and_what_no_worker_takes_is_marked(scheduled: Project) -
         text = scheduled.cli("upcoming").check().stdout
         assert re.search(r"second .*PAUSED$", text, re.MULTILINE)
         assert "NO WORKER" not in text
+        assert scheduled.cli("upcoming", "-o", "{job} {state}").check().stdout == "second PAUSED\nnight \n"
     wait_until(lambda: "PAUSED, NO WORKER" in scheduled.cli("upcoming").check().stdout, 30.0, "the worker is gone")
     scheduled.cli("pause", "--all").check()
     assert all(paused for paused, _ in marks().values())
