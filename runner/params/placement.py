@@ -514,7 +514,7 @@ def _fill_in_url(text: str, look_up: Callable[[str], Any]) -> str:
     for segment in re.split(r"[/?#]", text):
         # To a proxy or a server, these mean the same folder or the one above.
         if any(_given_in(segment)) and unquote(as_text(render(segment, quoted))) in (".", ".."):
-            raise UnsafeValue("a value contains / or .., so the path would leave its folder on the server")
+            raise UnsafeValue("the value . or .. would lead to another folder of the server")
     return filled
 
 

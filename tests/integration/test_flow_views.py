@@ -419,7 +419,7 @@ def test_a_rejected_flow_fails(make_project: Callable[..., Project]) -> None:
         told = project.cli("wait", flow).check(1).stderr
     assert re.search(r"^ +approve +REVOKED \(rejected\)", told.replace("  steps", "       "), re.MULTILINE)
     assert re.search(r"publish +REVOKED \(upstream_failed\)", told)
-    assert "its approval was refused" in project.cli("why", step).check().stdout
+    assert "its approval was rejected" in project.cli("why", step).check().stdout
 
 
 def test_a_failed_flow_names_what_failed(make_project: Callable[..., Project]) -> None:
@@ -434,7 +434,7 @@ def test_a_failed_flow_names_what_failed(make_project: Callable[..., Project]) -
         assert re.search(r"odd\[1\] +FAILURE \(exception\) +[0-9a-f-]{36}  ValueError: b is odd", done.stderr)
         assert re.search(r"after +REVOKED \(upstream_failed\)", done.stderr)
         told = project.cli("why", flow, "--json").check().json
-        assert "step odd failed (1 of 3 items)" in told["because"]
+        assert "step odd failed (1 of 3 items)" in told["summary"]
         assert "not run, because a step that they need failed: after" in told["because"]
         assert any(f"rerun {flow} --from-failed" in line for line in told["commands"])
         after = next(each for each in project.document(flow)["steps"] if each["name"] == "after")["run"]

@@ -559,7 +559,7 @@ def test_a_value_stays_where_it_stands_in_a_url(url: str, value: str, filled: st
     spec = job(HTTP, {"url": url})
     assert not list(misplaced(spec))
     if filled is None:
-        with pytest.raises(ParamsRefused, match=r"kwargs\.url: a value would lead to another folder"):
+        with pytest.raises(ParamsRefused, match=r"kwargs\.url: the value \. or \.\. would lead to another folder"):
             expand_kwargs(spec, sources)
     else:
         assert expand_kwargs(spec, sources) == {"url": filled}

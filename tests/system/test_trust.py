@@ -137,8 +137,8 @@ def of_another(path: Path) -> Callable[[], None]:
 @pytest.mark.parametrize(
     ("name", "part"),
     [
-        ("runner.yaml", "it decides what code runs"),
-        ("runner.prod.yaml", "it decides what code runs"),
+        ("runner.yaml", "decides what code runs"),
+        ("runner.prod.yaml", "decides what code runs"),
         ("jobs.d", "folder belongs to"),
         ("jobs.d/jobs.yaml", "file belongs to"),
         ("jobs.d/more/deeper.yaml", "file belongs to"),
