@@ -15,6 +15,7 @@ from runner.model.foreign_names import FOREIGN_TOP_NAMES
 from runner.model.hooks import JOB_NAME
 from runner.model.job import DEFAULTS, JOB, JobSpec, check_job
 from runner.model.message import Message, advise, as_message, suggest
+from runner.model.nested_option import runs_command
 from runner.model.option import INVALID, Path, Report, closest, describe, ignore, known_options
 from runner.model.param import PARAMS, Param
 from runner.model.schedule import SCHEDULES, Schedule
@@ -183,6 +184,8 @@ def read_job(report: Report, name: str, own: Any, defaults: Mapping[str, Any]) -
     absent = {} if options.get("task") is None and options.get("steps") is None else {"task": ""}
     if "steps" in values:
         absent = {}
+    if runs_command(options, JOB.aliases) or any(JOB.aliases.get(key) == "task" for key in options):
+        absent = {"task": ""}  # the message about that key says to write task
     job = JobSpec(name=name, **{**absent, **values, "params": declared})
     sound &= check_job(job, path, report)
     if isinstance(options.get("steps"), Mapping):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runner.model.message import Message, hint
+from runner.model.message import Message, hint, shell_option
 
 
 def _instead(what: str, remedy: str) -> Message:
@@ -10,9 +10,9 @@ def _instead(what: str, remedy: str) -> Message:
     return Message(f"({what}: {remedy})", remedy)
 
 
-_COMMAND = hint("for a command, use kwargs.command of task runner.tasks.shell:run")
-_SCRIPT = hint("for a shell script, use kwargs.script of task runner.tasks.shell:run")
-_FOLDER = hint("for the working folder, use kwargs.cwd of task runner.tasks.shell:run")
+COMMAND = shell_option("a command", "command", "[echo, hi]")
+SCRIPT = shell_option("a shell script", "script", "echo hi")
+FOLDER = shell_option("the working folder", "cwd", "/srv")
 _DEPENDS = _instead(
     "the option is require",
     "write require: [{job: NAME, within: 1d}], or write both as steps of one job",
@@ -58,7 +58,7 @@ FOREIGN_JOB_NAMES = {
     "run_date": _AT_SUBMISSION,
     **dict.fromkeys(("seconds", "minutes", "hours", "days", "weeks"), "schedule.every"),
     **dict.fromkeys(("second", "minute", "hour", "day", "month", "day_of_week"), _FIELDS),
-    **dict.fromkeys(("cmd", "entrypoint"), _COMMAND),
+    **dict.fromkeys(("cmd", "entrypoint"), COMMAND),
     **dict.fromkeys(("cronjob", "crontab_schedule", "repeat", "daily", "weekly", "hourly", "at", "on"), "schedule"),
     **dict.fromkeys(("run_at", "once", "first_run"), _AT_SUBMISSION),
     **dict.fromkeys(("start", "start_time"), "schedule.start"),
@@ -75,7 +75,7 @@ FOREIGN_JOB_NAMES = {
     **dict.fromkeys(("comment", "note", "title", "summary"), "description"),
     **dict.fromkeys(("meta", "labels", "owner"), "tags"),
     **dict.fromkeys(("output", "log_file", "logfile", "log"), hint("runner logs shows the output of a run")),
-    "workdir": _FOLDER,
+    "workdir": FOLDER,
     # Kubernetes
     "jobTemplate": hint("write the job's options here: task, kwargs, timeout, retry"),
     "spec": hint("write the job's options here: task, kwargs, timeout, retry"),
@@ -91,8 +91,8 @@ FOREIGN_JOB_NAMES = {
     "nodeSelector": "queue",
     "metadata": "tags",
     # GitHub Actions
-    "run": _SCRIPT,
-    "shell": _SCRIPT,
+    "run": SCRIPT,
+    "shell": SCRIPT,
     "uses": "task",
     "with": "kwargs",
     **dict.fromkeys(("tasks", "stages", "dag", "pipeline", "workflow", "chord"), "steps"),
@@ -103,7 +103,7 @@ FOREIGN_JOB_NAMES = {
     "runs-on": "queue",
     "timeout-minutes": "timeout",
     "continue-on-error": hint("it is not needed here, remove it: a failed run does not stop later runs"),
-    "working-directory": _FOLDER,
+    "working-directory": FOLDER,
     "strategy": hint("submit the job once for each combination, with the values as params"),
     "matrix": hint("submit the job once for each combination, with the values as params"),
     "cancel-in-progress": hint("write concurrency: {limit: 1, policy: replace}"),
@@ -117,8 +117,8 @@ FOREIGN_JOB_NAMES = {
     "Persistent": "schedule.catchup",
     "RandomizedDelaySec": "schedule.jitter",
     "AccuracySec": _NOT_NEEDED,
-    "ExecStart": _COMMAND,
-    "WorkingDirectory": _FOLDER,
+    "ExecStart": COMMAND,
+    "WorkingDirectory": FOLDER,
     "Environment": "env",
     "EnvironmentFile": "env_file",
     "User": hint("runs have the user of their worker"),
@@ -126,7 +126,7 @@ FOREIGN_JOB_NAMES = {
     "RuntimeMaxSec": "timeout",
     **dict.fromkeys(("MemoryMax", "MemoryHigh", "MemoryLimit"), "memory"),
     "TimeoutStartSec": "timeout",
-    "TimeoutStopSec": hint("for the time between SIGTERM and SIGKILL, use kwargs.grace of task runner.tasks.shell:run"),
+    "TimeoutStopSec": shell_option("the time between SIGTERM and SIGKILL", "grace", "30s"),
     "Restart": "retry",
     "RestartSec": "retry.delay",
     "StartLimitBurst": "retry.max_retries",
@@ -147,8 +147,8 @@ FOREIGN_JOB_NAMES = {
     "dotenv": "env_file",
     "delaySec": "schedule.jitter",
     "signalOnStop": hint("use runner revoke --terminate --signal NAME"),
-    "dir": _FOLDER,
-    "cwd": _FOLDER,
+    "dir": FOLDER,
+    "cwd": FOLDER,
     "group": "tags",
     "call": "task",
     "stdout": hint("runner logs shows the output of a run"),
@@ -169,7 +169,7 @@ FOREIGN_JOB_NAMES = {
     "python_callable": "task",
     "op_kwargs": "kwargs",
     "op_args": "args",
-    "bash_command": _SCRIPT,
+    "bash_command": SCRIPT,
     "start_date": "schedule.start",
     "end_date": "schedule.end",
     "sla": "alert_if_no_success",
@@ -215,8 +215,8 @@ FOREIGN_STEP_NAMES = {
     **dict.fromkeys(("max-parallel", "max_parallel", "maxParallel", "parallelism", "batch_size"), "at_once"),
     **dict.fromkeys(("maxConcurrent", "max_concurrent", "maxActiveSteps", "concurrency_limit"), "at_once"),
     # What it runs
-    **dict.fromkeys(("run", "script", "shell", "bash_command"), _SCRIPT),
-    **dict.fromkeys(("command", "cmd", "exec", "entrypoint"), _COMMAND),
+    **dict.fromkeys(("run", "script", "shell", "bash_command"), SCRIPT),
+    **dict.fromkeys(("command", "cmd", "exec", "entrypoint"), COMMAND),
     **dict.fromkeys(("uses", "func", "function", "callable", "python_callable", "call", "path", "target"), "task"),
     "action": hint("write task for a function, or job for another job"),
     **dict.fromkeys(("template", "templateRef", "subworkflow", "workflow", "dag", "sub_dag", "flow", "child"), "job"),
@@ -226,7 +226,7 @@ FOREIGN_STEP_NAMES = {
         ("with", "arguments", "inputs", "op_kwargs", "input"), hint("write kwargs for a task, params for a job")
     ),
     "parameters": "params",
-    **dict.fromkeys(("working-directory", "workingDir", "working_dir", "workdir", "dir", "cwd"), _FOLDER),
+    **dict.fromkeys(("working-directory", "workingDir", "working_dir", "workdir", "dir", "cwd"), FOLDER),
     **dict.fromkeys(("environ", "environment", "environment_variables"), "env"),
     "envFile": "env_file",
     "dotenv": "env_file",

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from runner._dataclass import dataclass
 from runner.model.concurrency import CONCURRENCY_ALIASES, Concurrency, check_key
-from runner.model.foreign_names import FOREIGN_JOB_NAMES
+from runner.model.foreign_names import COMMAND, FOLDER, FOREIGN_JOB_NAMES, SCRIPT
 from runner.model.hooks import HOOKS_ALIASES, UNIQUE_ALIASES, Hooks, Unique
 from runner.model.message import advise, hint, suggest
 from runner.model.option import (
@@ -98,8 +98,8 @@ JOB_ALIASES = {
     "retry_policy": "retry",
     "retry_kwargs": "retry",
     "image": hint("jobs run in the worker; there are no images"),
-    "workingDir": hint("for the working folder, use kwargs.cwd of task runner.tasks.shell:run"),
-    "working_dir": hint("for the working folder, use kwargs.cwd of task runner.tasks.shell:run"),
+    "workingDir": FOLDER,
+    "working_dir": FOLDER,
     "autoretry_for": "retry.for",
     "dont_autoretry_for": "retry.not_for",
     "max_retries": "retry.max_retries",
@@ -143,8 +143,8 @@ JOB_ALIASES = {
     "callable": "task",
     "target": "task",
     "path": "task",
-    "command": hint("for a command, use kwargs.command of task runner.tasks.shell:run"),
-    "script": hint("for a shell script, use kwargs.script of task runner.tasks.shell:run"),
+    "command": COMMAND,
+    "script": SCRIPT,
     "labels": "tags",
     "desc": "description",
     "help": "description",

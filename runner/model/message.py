@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Self
 
 
 class Message(str):
@@ -40,7 +41,7 @@ class Message(str):
         replaces: str = "",
         line: str = "",
         quotable: Callable[[str], bool] | None = None,
-    ) -> Message:
+    ) -> Self:
         made = super().__new__(cls, text)
         made.remedy = remedy
         made.replacement = replacement
@@ -61,6 +62,26 @@ class Message(str):
             line=self.line,
             quotable=self.quotable,
         )
+
+
+class ShellOption(Message):
+    """The message about a key that is a kwarg of the stock task for commands, such as ``script`` or ``cwd``."""
+
+    __slots__ = ("kwarg",)
+
+    kwarg: str
+
+
+def shell_option(purpose: str, kwarg: str, example: str) -> ShellOption:
+    """Return the message about a key that is a kwarg of the stock task for commands."""
+    advice = f"write task: {SHELL} and kwargs: {{{kwarg}: {example}}}"
+    made = ShellOption(f"(for {purpose}, {advice})", advice)
+    made.kwarg = kwarg
+    return made
+
+
+SHELL = "runner.tasks.shell:run"
+"""The stock task that runs a command or a shell script."""
 
 
 def hint(text: str) -> Message:

@@ -14,7 +14,8 @@ from typing import Any, Final
 
 from runner._dataclass import dataclass
 from runner.model.container import AnyJson, ListOf, MapOf, on_keys
-from runner.model.message import Message, advise, suggest
+from runner.model.message import Message, ShellOption, advise, suggest
+from runner.model.nested_option import nested_remedy, one_line_yaml, shell_remedy
 from runner.model.value_type import (
     INVALID,
     Choice,
@@ -181,9 +182,10 @@ def _collect(section: type) -> Iterable[Option]:
 def missing(declared: Option) -> Message:
     """Return the message for a required option that is not there, with an example to add."""
     what = f"{declared.key} is missing"
-    if declared.examples and _is_plain(declared.examples[0]):
-        return advise(what, f"add {declared.key}: {declared.examples[0]}")
-    return advise(what, f"add it: {declared.help}")
+    if not declared.examples:
+        return advise(what, "add it")
+    example = declared.examples[0]
+    return advise(what, f"add {declared.key}: {example if _is_plain(example) else one_line_yaml(example)}")
 
 
 def _is_plain(example: Any) -> bool:
@@ -240,12 +242,16 @@ class Section:
         """Return the message for an unknown key of ``given``, with the option that was probably meant."""
         known = known_options(self.cls)
         alias = self.aliases.get(key)
+        if isinstance(alias, ShellOption):
+            return advise("unknown option", shell_remedy(alias.kwarg, given, given.get(key), self.aliases))
         if isinstance(alias, Message):
             return alias.after("unknown option ")
         meant = alias or closest(key, known)
         if meant is None:
             what = "unknown option"
             return advise(what, f"use one of {', '.join(known)}") if len(known) <= MOST_OPTIONS else Message(what)
+        if "." in meant:
+            return advise("unknown option", nested_remedy(known_options, self.cls, meant, given, given.get(key)))
         declared = known.get(meant)
         fits = declared is not None and meant not in given and declared.takes(given.get(key))
         return suggest("unknown option", meant, replacement=meant if fits else "")

@@ -11,7 +11,7 @@ from typing import Any
 from runner._dataclass import dataclass
 from runner.host.users import NoHome, expand_home
 from runner.model.message import advise
-from runner.model.option import INVALID, Path, Report, Text, describe
+from runner.model.option import INVALID, Path, Report, Section, Text, describe
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +87,13 @@ class JobDefaults:
     """Options of jobs as they are written; the catalog checks them by the declarations of jobs."""
 
     from_variable = False
+
+    @property
+    def section(self) -> Section:
+        """The options of a job."""
+        from runner.model.job import JOB  # start-up time: only a message needs it
+
+        return JOB
 
     def read(self, value: Any, path: Path, report: Report) -> Any:
         if not isinstance(value, Mapping):

@@ -296,7 +296,22 @@ def _move_below_job(edit: Edit, _: re.Match[str]) -> None:
     next(iter(edit.parent.values()))[edit.path[-1]] = value
 
 
+def _as_nested(e: Edit, f: re.Match[str]) -> None:
+    e.remove()
+    e.add(f[1].replace(" and kwargs: ", ", kwargs: "), e.parent)
+
+
+def _under(e: Edit, f: re.Match[str]) -> None:
+    to = e.parent
+    e.remove()
+    for key in f[2].split("."):
+        to = to.setdefault(key, {})
+    e.add(f[1], to)
+
+
 RULES: list[tuple[str, list[Rule]]] = [
+    (r"write (\w+: (?!.*, or ).*) under ([\w.]+)", [_under]),
+    (r"write ((?:task|kwargs|retry|schedule|hooks|concurrency|retention|worker|defaults): [^…]*)", [_as_nested]),
     (r"indent it below the name of its job", [_move_below_job]),
     # What to write, with every choice that the remedy offers
     (r"write (\S+) to (\S+)", [_first, _second]),

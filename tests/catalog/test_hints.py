@@ -36,17 +36,17 @@ OPTIONS = [
     ("args: (16, 16)", "write [16, 16]"),
     ("args: (16,)", "write [16]"),
     ("options: {queue: x}", "queue, priority, and expires are options of the job itself"),
-    ("link_error: x", "did you mean hooks.failure?"),
+    ("link_error: x", "write hooks: {failure: [x]}"),
     ("countdown: 5", "runner submit JOB --in 10m, or --at TIME"),
     ("schedule: schedule(run_every=90)", "write {every: 1m30s}"),
     # Plain names
-    ("cmd: ls", "for a command, use kwargs.command"),
-    ("jitter: 5s", "did you mean schedule.jitter?"),
-    ("tz: UTC", "did you mean schedule.timezone?"),
-    ("start: 2026-11-24", "did you mean schedule.start?"),
-    ("backoff: exponential", "did you mean retry.backoff?"),
-    ("notify: ops", "did you mean hooks.failure?"),
-    ("workdir: /srv", "for the working folder, use kwargs.cwd"),
+    ("cmd: ls", "write task: runner.tasks.shell:run and kwargs: {script: "),
+    ("jitter: 5s", 'write schedule: {cron: "0 2 * * *", jitter: 5s}'),
+    ("tz: UTC", 'write schedule: {cron: "0 2 * * *", timezone: UTC}'),
+    ("start: 2026-11-24", 'write schedule: {cron: "0 2 * * *", start: "2026-11-24"}'),
+    ("backoff: exponential", "write retry: {backoff: exponential}"),
+    ("notify: ops", "write hooks: {failure: [ops]}"),
+    ("workdir: /srv", "write task: runner.tasks.shell:run and kwargs: {cwd: /srv}"),
     ("singleton: true", "did you mean concurrency?"),
     ("once: true", "runner submit JOB --in 10m, or --at TIME"),
     # APScheduler
@@ -60,13 +60,13 @@ OPTIONS = [
     ("day_of_week: mon", 'schedule: "0 2 * * *"'),
     ("run_date: 2026-11-24", "runner submit JOB --in 10m, or --at TIME"),
     # Kubernetes CronJob
-    ("concurrencyPolicy: Forbid", "did you mean concurrency.policy?"),
+    ("concurrencyPolicy: Forbid", "write concurrency: {limit: 1, policy: skip}"),
     ("concurrency: {limit: 1, policy: Forbid}", "did you mean skip?"),
     ("jobTemplate: {}", "write the job's options here"),
     ("containers: []", "there are no containers"),
     ("startingDeadlineSeconds: 30", "did you mean expires?"),
     # GitHub Actions
-    ("run: echo hello", "for a shell script, use kwargs.script of task runner.tasks.shell:run"),
+    ("run: echo hello", "write task: runner.tasks.shell:run and kwargs: {script: "),
     ("steps: [{run: echo}]", "use the name of each step as its key, such as load: {…}"),
     ("steps: [{name: build, run: echo}]", "such as build: {…}"),
     ("needs: [build]", "write both as steps of one job"),
@@ -79,8 +79,8 @@ OPTIONS = [
     ("schedule: Mon..Fri *-*-* 08:00", "it is an OnCalendar of systemd"),
     ("schedule: daily", 'write "@daily"'),
     ("schedule: {cron: '@daily', Persistent: true}", "did you mean catchup?"),
-    ("OnFailure: mail", "did you mean hooks.failure?"),
-    ("ExecStart: /bin/true", "for a command, use kwargs.command"),
+    ("OnFailure: mail", "write hooks: {failure: [mail]}"),
+    ("ExecStart: /bin/true", "write task: runner.tasks.shell:run and kwargs: {script: "),
     # Dagu
     ("handlerOn: {}", "did you mean hooks?"),
     ("mailOn: {}", "did you mean hooks?"),
@@ -138,7 +138,7 @@ def test_what_users_of_other_tools_write_in_a_job(tmp_path: Path, option: str, h
 
 STEP_OPTIONS = [
     # GitHub Actions
-    ("run: make", "for a shell script, use kwargs.script of task runner.tasks.shell:run"),
+    ("run: make", "write task: runner.tasks.shell:run and kwargs: {script: "),
     ("uses: actions/checkout@v4", "did you mean task?"),
     ("strategy: {matrix: {os: [a]}}", "write each: {NAME: [one, two], …} for every combination"),
     ("continue-on-error: true", "did you mean may_fail?"),
@@ -151,7 +151,7 @@ STEP_OPTIONS = [
     ("with: {path: x}", "write kwargs for a task, params for a job"),
     # Dagu
     ("depends: [other]", "did you mean needs?"),
-    ("command: make", "for a command, use kwargs.command of task runner.tasks.shell:run"),
+    ("command: make", "write task: runner.tasks.shell:run and kwargs: {script: make}"),
     ("continueOn: {failure: true}", "did you mean may_fail?"),
     ("parallel: {items: [a]}", "write each for the items, and at_once for their number at the same time"),
     ("preconditions: []", "did you mean if?"),
@@ -277,10 +277,10 @@ def test_each_hint_names_an_option_that_there_is(aliases: dict[str, str], cls: t
         ("beat_schedule: {}", "declare jobs in the files of jobs_dir"),
         ("steps: []", "declare jobs in the files of jobs_dir"),
         ("include: [a]", "name the function in a job"),
-        ("task_time_limit: 30", "did you mean defaults.timeout?"),
-        ("env: {A: b}", "did you mean defaults.env?"),
-        ("retry: {}", "did you mean defaults.retry?"),
-        ("concurrency: 4", "did you mean worker.concurrency?"),
+        ("task_time_limit: 30", "write defaults: {timeout: 30s}"),
+        ("env: {A: b}", "write defaults: {env: {A: b}}"),
+        ("retry: {}", "write defaults: {retry: {}}"),
+        ("concurrency: 4", "write worker: {concurrency: 4}"),
     ],
 )
 def test_what_users_of_other_tools_write_in_the_settings(tmp_path: Path, setting: str, hint: str) -> None:
