@@ -137,15 +137,21 @@ def _settings(paths: Sequence[str], project: str | None) -> Settings | None:
 
 
 def _stock_findings(jobs: Iterable[JobSpec]) -> Iterator[Finding]:
-    """Yield the faults in options of stock tasks. Their code is ours, so no process of its own is needed."""
+    """Yield the faults in names and options of stock tasks. Their code is ours, so no process of its own is needed."""
     for job in jobs:
         module, _, name = job.import_path.replace(":", ".").rpartition(".")
-        if not module.startswith(STOCK_TASKS):
+        if not f"{module}.".startswith(STOCK_TASKS):
             continue
         try:
             target = getattr(import_module(module), name)
         except (ImportError, AttributeError):
-            continue  # --imports, and the worker, tell what is wrong
+            target = None
+        if not callable(target):
+            from runner.authoring.inspection import task_fault  # start-up time: few files have such a mistake
+
+            if (found := task_fault(job)) is not None:
+                yield job.name, found
+            continue
         for fault in faults_of(job, target):
             yield job.name, fault
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import inspect
+import pkgutil
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import Any
 
 from celery import Task
 
+from runner import tasks
 from runner.app.target import TargetError, load_exceptions, load_target
 from runner.authoring.docstring import read_docstring
 from runner.authoring.param_of import param_of
@@ -59,6 +61,12 @@ def examine(name: str, options: dict[str, Any], stage: Callable[[str], None]) ->
             except TargetError as error:
                 faults.append(Fault(("retry", option, index), _exception_fault(each, error)))
     return {"job": name, "faults": [each.as_json() for each in faults]}
+
+
+def task_fault(job: JobSpec) -> Fault | None:
+    """Return the fault of a task that cannot be loaded, or None. This imports its module in this process."""
+    _, fault = _load(job.import_path)
+    return None if fault is None else Fault(("task",), _if_it_fits(fault, job))
 
 
 def _if_it_fits(fault: str, job: JobSpec) -> Message:
@@ -110,6 +118,8 @@ def _load(path: str) -> tuple[Any, str | None]:
             return None, str(error)
         if isinstance(cause, AttributeError) and (known := _known_names(cause)) is not None:
             return None, _no_such_name(path, module, cause, known)
+        if isinstance(cause, ModuleNotFoundError) and f"{cause.name}".startswith(f"{tasks.__name__}."):
+            return None, _no_stock_module(path, str(cause.name))
         message = f"cannot be imported: {type(cause).__name__}: {cause}{_place(cause)}"
         if not isinstance(cause, AttributeError):
             _failed[module] = message
@@ -135,6 +145,16 @@ def _no_such_name(path: str, module: str, error: AttributeError, known: dict[str
     home = getattr(error.obj, "__name__", "")
     own = [name for name, value in known.items() if getattr(value, "__module__", "") == home]
     return Message(f"{what}, it has {', '.join(sorted(own)[:8])}" if own else what)
+
+
+def _no_stock_module(path: str, module: str) -> Message:
+    """Return the message about a misspelled module of ``runner.tasks``, with the probable path."""
+    asked = module.removeprefix(f"{tasks.__name__}.")
+    known = [found.name for found in pkgutil.iter_modules(tasks.__path__)]
+    what, close = f"{tasks.__name__} has no {asked}", closest(asked, known)
+    if close is None:
+        return advise(what, f"write {tasks.__name__}.shell:run for a command, or correct it", "; ")
+    return Message(f"{what}, did you mean {close}?", replacement=path.replace(module, f"{tasks.__name__}.{close}", 1))
 
 
 def _place(error: BaseException) -> str:

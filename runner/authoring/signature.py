@@ -58,8 +58,12 @@ def faults_of(job: JobSpec, target: Callable[..., Any]) -> Iterator[Fault]:
         parameters = inspect.signature(target).parameters
     except (ValueError, TypeError):
         return  # a C function without a signature
-    yield from _Comparison(job, target, parameters).faults()
+    found = list(_Comparison(job, target, parameters).faults())
+    yield from found
+    misspelled = any(fault.path[0] == "kwargs" and fault.on_key for fault in found)
     for name, message in _check_of(target)(dict(job.kwargs)):
+        if not name and misspelled:
+            continue  # the kwarg that is missing is probably the one with the wrong name
         yield Fault(("kwargs", name) if name else ("kwargs",), message)
 
 
