@@ -79,6 +79,7 @@ class Upcoming:
             "id": self.id,
             "queue": self.job.queue,
             "params": dict(self.params),
+            "state": ", ".join(self.marks) or None,
         }
 
 

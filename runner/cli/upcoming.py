@@ -156,6 +156,7 @@ class _Entry:
         document |= {"start": None, "missed": False, "paused": False, "served": None, "id": None}
         document |= {"queue": slots.job.queue, "params": {}, "skipped": skipped}
         marks = f"EXCEPT {one_line(slots.reason.removeprefix('except '))}"
+        document["state"] = marks
         order = (True, slots.slot, slots.job.name)
         return cls(order, document, slots.job, slots.slot, slots.slot, marks, slots.until)
 
@@ -184,7 +185,7 @@ def _listing(clock: Clock) -> Listing[_Entry]:
                 optional=True,
             ),
         ],
-        document=lambda entry: {**entry.document, "state": entry.marks or None},
+        document=lambda entry: entry.document,
         fields={
             **dict.fromkeys(("job", "slot", "start", "missed", "paused", "served", "id", "queue", "params")),
             "skipped": ("until", "reason"),

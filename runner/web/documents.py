@@ -265,6 +265,7 @@ class UpcomingRun(TypedDict):
     id: str
     queue: str
     params: dict[str, Any]
+    state: str | None
 
 
 class Upcoming(TypedDict):
