@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import redis
 
@@ -146,9 +146,21 @@ class RedisServer:
 
     def follows(self) -> bool:
         """Whether it is a replica with all of its primary's data so far."""
-        with self.client() as client:
-            told = client.info("replication")
-            return told.get("master_link_status") == "up" and not told.get("master_sync_in_progress")
+        facts = self._replication()
+        return facts.get("master_link_status") == "up" and not facts.get("master_sync_in_progress")
+
+    def is_primary(self) -> bool:
+        """Whether it takes writes, rather than follow another server."""
+        return self._replication().get("role") == "master"
+
+    def _replication(self) -> dict[str, Any]:
+        """What it says about replication, or nothing: Sentinel closes all connections of a server that it changes."""
+        try:
+            with self.client() as client:
+                facts: dict[str, Any] = client.info("replication")
+                return facts
+        except redis.ConnectionError:
+            return {}
 
 
 CLOCK = """

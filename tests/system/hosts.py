@@ -286,7 +286,7 @@ def fail_over(folder: Path, size: Size) -> Row:
             fleet.accept(todo[:half], seconds=2.0)
             since = time.monotonic()
             network.cut.add("store")
-            wait_until(lambda: _is_primary(replica), 60.0, "the replica takes over")
+            wait_until(replica.is_primary, 60.0, "the replica takes over")
             fleet.facts.append(f"failed over within {time.monotonic() - since:.1f} s")
             # The host comes back, and what was the primary follows: without a replica, nothing would be confirmed.
             network.cut.clear()
@@ -299,11 +299,6 @@ def fail_over(folder: Path, size: Size) -> Row:
         except (AssertionError, TimeoutError) as error:
             notes.append(str(error).splitlines()[0][:120])
         return judge_apart(fleet, "Redis fails over through Sentinel", begun, notes, rollback=True)
-
-
-def _is_primary(server: HostServer) -> bool:
-    with server.client() as client:
-        return bool(client.info("replication")["role"] == "master")
 
 
 @contextmanager
