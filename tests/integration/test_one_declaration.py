@@ -11,7 +11,7 @@ import html
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,7 @@ class House:
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory, redis_server: Server) -> Iterator[House]:
     jobs: dict[str, Any] = {name: {"task": "work:take", "tags": ["finance"]} for name in ("job", "held", "other")}
+    jobs["daily"] = {"task": "work:take", "tags": ["finance"], "schedule": "0 0 * * *"}
     jobs["stepped"] = {"steps": {"one": {"task": "work:take"}}, "tags": ["finance"]}
     jobs["job"]["params"] = {"n": {"type": "integer"}}
     project = write_project(
@@ -336,7 +337,7 @@ FILTERS: dict[str, Filter] = {
     "worker": Filter("nobody", "nobody", lambda run: False, "w" * 257, "is 257 characters long, at most 256"),
     "trigger": Filter("web", "web", lambda run: run["trigger"] == "web", "fax", "'fax' is not one of cli, schedule"),
     "key": Filter("filtered", "filtered", lambda run: run["key"] == "filtered", "k" * 257, "is 257 characters long"),
-    "backfill": Filter("none", "none", lambda run: False, "b" * 65, "is 65 characters long, at most 64"),
+    "backfill": Filter("ID", "ID", lambda run: run["trigger"] == "backfill", "b" * 65, "is 65 characters long"),
     "flow": Filter("@stepped", "@stepped", lambda run: False, "f" * 129, "is 129 characters long, at most 128"),
     "step": Filter("one", "one", lambda run: False, "s" * 65, "is 65 characters long, at most 64"),
     "steps": Filter("on", True, lambda run: True, "perhaps", "expected true or false"),
@@ -354,6 +355,7 @@ def runs(house: House) -> list[dict[str, Any]]:
     typed = {"csrf": house.form_token()}
     house.web.post("/jobs/other/submit", data=typed, follow_redirects=False)
     house.project.cli("submit", "stepped").check()
+    house.project.cli("backfill", "daily", "--from", "2026-01-01", "--to", "2026-01-01").check()
     house.project.cli("submit", "other", "--key", "filtered").check()
     house.project.cli("revoke", house.project.cli("submit", "job").check().id).check()
     return [run.document() for run in house.opened.ledger.runs(limit=10_000)]
@@ -362,6 +364,9 @@ def runs(house: House) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("field", FILTERS)
 def test_every_list_takes_every_filter(house: House, runs: list[dict[str, Any]], field: str) -> None:
     declared, asked = known_options(RunQuery)[field], FILTERS[field]
+    if field == "backfill":
+        [made] = house.project.cli("backfills", "--json").check().json
+        asked = replace(asked, text=made["id"], python=made["id"])
     expected = [run["id"] for run in runs if asked.finds(run)][:: -1 if asked.text == "oldest" else 1][:40]
     words = [f"--{field}"] if asked.python is True else [f"--{field}", asked.text]
     found = {"command line": house.project.cli("runs", "--ids", "-n", "40", *words).check().stdout.split()}
