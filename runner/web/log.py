@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 import threading
@@ -24,6 +25,8 @@ class _Source:
 class RateLimit(logging.Filter):
     """Limits the records from each source, and adds to the next record how many were left out.
 
+    It writes nothing about a request that was cancelled.
+
     A source is a line of code and the type of the exception, since messages differ by address.
     """
 
@@ -35,6 +38,9 @@ class RateLimit(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether to write a record."""
         error = record.exc_info[0] if record.exc_info else None
+        if error is asyncio.CancelledError:
+            # The server that ends gives up the requests that are left. Uvicorn has said how many.
+            return False
         # asyncio reports all errors of an event loop from one line of code.
         message = record.getMessage().partition("\n")[0][:80] if record.name == "asyncio" else ""
         key = (record.name, record.pathname, record.lineno, error, message)
