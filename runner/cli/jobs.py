@@ -77,7 +77,10 @@ def _read(shown: Shown, job: str | None) -> Together[list[ListedJob]]:
 
 
 def _listing(clock: Clock, *, brief: bool) -> Listing[ListedJob]:
-    """Return how jobs are listed; ``brief``: ENABLED is empty for jobs that are, and left out if all are."""
+    """Return the columns of a list of jobs.
+
+    With ``brief``, ENABLED is empty for enabled jobs, and left out if all are enabled.
+    """
 
     def enabled(row: ListedJob) -> str:
         text = _enabled(row)

@@ -55,7 +55,7 @@ def consumed_queues(store: Store) -> set[str]:
 
 
 def clock_skews(store: Store) -> dict[str, float]:
-    """Return how far the clock of each live worker's host is ahead of Redis' clock (seconds), by the worker's name.
+    """Return the seconds by which the clock of each live worker's host is ahead of Redis' clock, by the worker's name.
 
     Raises:
         Unavailable: Redis cannot be reached.

@@ -35,7 +35,7 @@ def duration_text(seconds: float) -> str:
 
 
 def total_text(run: Run) -> str:
-    """Return how long a run took, with its attempts if there were several: ``12.3 s, 4 attempts``; or an empty text."""
+    """Return the duration of a run, with its attempts if several: ``12.3 s, 4 attempts``; or an empty text."""
     seconds = total_seconds(run)
     if seconds is None:
         return ""

@@ -74,7 +74,7 @@ _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 def age(value: str | float | datetime | None, now: datetime | None = None) -> str:
-    """Return how long ago a time was, or how far ahead it is: ``3 min ago``, ``in 2 h``. The same as in page.js."""
+    """Return a time relative to now: ``3 min ago``, ``in 2 h``. page.js has the same rule."""
     if value is None:
         return ""
     at = value if isinstance(value, datetime) else _parse(value)

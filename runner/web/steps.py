@@ -45,7 +45,7 @@ class StepRow:
     """Whether it is an approval that nobody has given yet."""
 
     def seconds(self, now: int) -> float | None:
-        """Return how long it took, or how long it has been running."""
+        """Return the duration, up to now if it is still running."""
         if self.began is None:
             return None
         return max(0, (now if self.ended is None else self.ended) - self.began) / 1000

@@ -94,7 +94,7 @@ def test_a_list_goes_on_after_redis_was_away(tmp_path: Path) -> None:
         with project.start("runs", "-w", "-o", "{id} {state}", env=beyond) as following:
             following.wait_for(f"{first} PENDING", stream="out")
             proxy.refuse()
-            following.wait_for("the list goes on as soon as it can be read")
+            following.wait_for("the list continues as soon as it can be read")
             second = project.submit("hello")
             proxy.forward()
             following.wait_for(f"{second} PENDING", stream="out")

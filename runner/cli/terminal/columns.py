@@ -179,7 +179,7 @@ def short_ids(ids: Sequence[str]) -> dict[str, str]:
 
 
 def text_width(text: str) -> int:
-    """Return how many cells of a terminal a text takes: two for most characters of Chinese and for emoji."""
+    """Return the width of a text in cells of a terminal: two for most Chinese characters and for emoji."""
     if text.isascii():
         return len(text)
     from rich.cells import cell_len  # start-up time: most texts are ASCII

@@ -63,7 +63,7 @@ def _read_again(out: Output, read: Read[T], pace: Pace) -> Iterator[Listed[T] | 
         try:
             yield read(() if streams.missed else changed)
         except (Unavailable, ArchiveUnavailable) as error:
-            out.warn(f"{error.message}; the list goes on as soon as it can be read")
+            out.warn(f"{error.message}; the list continues as soon as it can be read")
             yield None
 
 
@@ -138,7 +138,7 @@ def _within(lines: list[str], most: int) -> list[str]:
 
 
 def _height(lines: Sequence[str], width: int) -> int:
-    """Return how many lines of a terminal the lines take; one that is wider than it takes several."""
+    """Return the height of the lines on a terminal; a line that is wider than the terminal wraps."""
     return sum(max(1, -(-text_width(click.unstyle(line)) // max(1, width))) for line in lines)
 
 

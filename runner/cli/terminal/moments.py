@@ -74,7 +74,7 @@ class Clock:
 
 
 def show_age(timestamp: str, *, now: float | None = None, exact: bool = False) -> str:
-    """Return how far a time is away from ``now`` (Unix seconds): ``3m ago``, ``in 2h``, or ``now``."""
+    """Return a time relative to ``now`` (Unix seconds): ``3m ago``, ``in 2h``, or ``now``."""
     ahead = to_datetime(timestamp).timestamp() - (time.time() if now is None else now)
     seconds = int(abs(ahead))
     if not seconds:

@@ -40,7 +40,7 @@ def state_text(run: Run) -> str:
 
 
 def took(run: Run) -> str:
-    """Return how long a finished run took as a whole: ``12.3 s, 4 attempts``; empty if it never started."""
+    """Return the whole duration of a finished run: ``12.3 s, 4 attempts``; empty if it never started."""
     return total_text(run)
 
 
