@@ -185,9 +185,9 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture
-def page(browser: Browser, web: Web) -> Iterator[Page]:
-    """A page of a browser; an error of a script, or one that the content security policy reports, fails the test."""
+@contextmanager
+def new_page(browser: Browser, web: Web) -> Iterator[Page]:
+    """Open a page of a browser; an error of a script, or one against the content security policy, fails the test."""
     from playwright.sync_api import expect
 
     context = browser.new_context(base_url=web.url, locale="en-GB")
@@ -200,3 +200,10 @@ def page(browser: Browser, web: Web) -> Iterator[Page]:
     yield page
     assert faults == []
     context.close()
+
+
+@pytest.fixture
+def page(browser: Browser, web: Web) -> Iterator[Page]:
+    """A page of a browser."""
+    with new_page(browser, web) as page:
+        yield page

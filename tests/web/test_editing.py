@@ -30,7 +30,7 @@ from runner.web.server import create_web_app
 from runner.web.text_diff import unified
 from tests.support.project import Project, write_project
 from tests.support.servers import Server
-from tests.web.conftest import MILLISECONDS, MODULE, Web, needs_chromium, serving
+from tests.web.conftest import MILLISECONDS, MODULE, Web, needs_chromium, new_page, serving
 from tests.web.test_access import TOKENS, bearer, form_token
 
 if TYPE_CHECKING:
@@ -383,22 +383,12 @@ def test_a_failed_commit_is_told_and_the_file_is_saved(editing: Web, session: ht
 @pytest.fixture
 def page(browser: Browser, editing: Web) -> Iterator[Page]:
     """A page of somebody who has logged in."""
-    from playwright.sync_api import expect
-
-    context = browser.new_context(base_url=editing.url, locale="en-GB")
-    page = context.new_page()
-    page.set_default_timeout(MILLISECONDS)
-    expect.set_options(timeout=MILLISECONDS)
-    faults: list[str] = []
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("console", lambda message: faults.append(message.text) if "Content Security" in message.text else None)
-    page.goto("/login")
-    page.get_by_label("Token").fill(TOKENS["admin"][0])
-    page.get_by_role("button", name="Log in").click()
-    page.goto("/files/jobs.d/jobs.yaml")
-    yield page
-    assert faults == []
-    context.close()
+    with new_page(browser, editing) as page:
+        page.goto("/login")
+        page.get_by_label("Token").fill(TOKENS["admin"][0])
+        page.get_by_role("button", name="Log in").click()
+        page.goto("/files/jobs.d/jobs.yaml")
+        yield page
 
 
 @needs_chromium
