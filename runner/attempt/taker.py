@@ -47,6 +47,9 @@ REFUSED_PAUSE = 5.0
 SILENCE_SHARE = 0.5
 """The share of a lease that the parent may be silent before takers stop, because nobody would renew their leases."""
 
+LATE_SHARE = 0.5
+"""The share of a lease after which the answer to a request is late: its run may have another holder by then."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -240,6 +243,8 @@ class Taker:
             return
         if not self._may_wait and task.job.delivery == "at_most_once" and not self._is_confirmed(taken):
             return
+        if not self._is_held(taken):
+            return
         attempt = Attempt(taken, self._shared, Settlement(may_wait=self._may_wait))
         shown = self._shown(task, taken)
         self._slot.show(shown)
@@ -279,6 +284,19 @@ class Taker:
             if not warned:
                 log.warning("run %s may start once only, and waits until a replica has its start", taken.run_id)
                 warned = True
+
+    def _is_held(self, taken: Taken) -> bool:
+        """Return whether this taker still holds a run that it is about to perform.
+
+        If the network or this process was stopped, the answer may be older than the lease that it grants.
+        """
+        asked_at = self._takes.asked_at
+        while time.monotonic() - asked_at > self._lease * LATE_SHARE:
+            asked_at = time.monotonic()
+            if self._attempts.persist(lambda: self._claims.renew([taken.token])):
+                log.warning("run %s is not performed here: its lease expired before the answer came", taken.run_id)
+                return False
+        return True
 
     def _task_of(self, taken: Taken) -> DeclaredTask:
         """Return the job of a run. A run that needs an unused process is passed on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -90,6 +91,8 @@ class Takes:
         self._on_refused = on_refused
         self.settled = Settled.STALE
         """The answer about the last settled success."""
+        self.asked_at = 0.0
+        """When the last request was sent (``time.monotonic``): a lease that it was given is not older."""
 
     def take(self, last: Success | None, ask: Ask) -> Taken | Held | None:
         """Settle ``last`` and return the next run or message; None if no run waits.
@@ -150,6 +153,7 @@ class Takes:
 
     def _script(self, last: Success | None, ask: Ask) -> Answer:
         settled = ("", "", "") if last is None else (last.run_id, last.token, last.meta)
+        self.asked_at = time.monotonic()
         answer: Answer = self._attempts.store.script(
             "take", *settled, ask.token, ask.lease, ask.worker, os.getpid(), ask.known, *ask.queues
         )

@@ -29,8 +29,12 @@ class Scene:
     def __init__(self, folder: Path, server: RedisServer, proxy: Proxy, lease: float) -> None:
         self.system = RunnerSystem(folder, server, proxy.port, lease=lease)
         self.proxy = proxy
+        self.script = "take"
+        """The script whose answer is held back."""
         self.lost = False
         """Whether no question after the first one gets through, for two leases."""
+        self.cut_off = False
+        """Whether nothing that the worker sends after the first question gets through."""
         self.asked, self.go_on, self.renewed = threading.Event(), threading.Event(), threading.Event()
         self._renewals = 0
         # From the start, since connections from before know no gate.
@@ -42,10 +46,12 @@ class Scene:
             self._renewals += 1
             if self._renewals >= RENEWALS:
                 self.renewed.set()
-        if script != "take" or self.go_on.is_set():
+        if self.cut_off and self.asked.is_set() and not self.go_on.is_set():
+            return "cut-before"
+        if script != self.script or self.go_on.is_set():
             return "pass"
         if not self.asked.is_set():
-            if not self.waits():
+            if script == "take" and not self.waits():
                 return "pass"
             self.asked.set()
             return "hold-answer"
@@ -56,8 +62,8 @@ class Scene:
         with self.system.server.client() as client:
             return any(client.scan_iter(f"{NAMESPACE}:queue:*"))
 
-    def begin(self, order: Order) -> None:
-        """Have the taker get ``order``, without knowing it."""
+    def begin(self, order: Order, digest: str | None = None) -> None:
+        """Have the taker get ``order``, of this version of the job, without knowing it."""
         with self.system.server.client() as client:
             load_scripts(client)
             self.system.start_workers(1, 1)
@@ -67,7 +73,7 @@ class Scene:
             wait_until(lambda: any(each["cmd"] == "blpop" for each in client.client_list()), 30.0, "its taker waits")
         self.worker = self.system.workers[0]
         self.order = order
-        self.system.submit(order)
+        self.system.submit(order, digest=digest)
         assert self.asked.wait(30.0), "the taker asks for the run"
         wait_until(lambda: self.run.state == "STARTED", 30.0, "the taker has got the run")
         assert not self.starts
@@ -176,6 +182,31 @@ def test_the_death_of_a_taker_that_was_told_late_is_noticed_at_once(tmp_path: Pa
             assert scene.run.reason == "worker_lost"
         finally:
             scene.close()
+
+
+@pytest.mark.parametrize("script", ["take", "start"])
+@pytest.mark.parametrize("job", ["work", "once"])
+def test_a_taker_that_is_told_after_its_lease_does_not_perform_the_run(job: str, script: str, tmp_path: Path) -> None:
+    with RedisServer(tmp_path, fsync="no") as server, Proxy(("127.0.0.1", server.port)) as proxy:
+        scene = Scene(tmp_path, server, proxy, lease=1.0)
+        scene.script, scene.cut_off = script, True
+        try:
+            scene.begin(Order("good", 0.0, job=job), "sha256:0" if script == "start" else None)
+            wait_until(lambda: swept(scene), 30.0, "another worker finds that its lease has expired")
+            scene.tell_it()
+            scene.worker.wait_for("is not performed here: its lease expired", 30.0)
+            wait_until(lambda: scene.run.final, 60.0, "the run ends")
+            found = scene.run
+            assert (found.reason, len(scene.starts)) == ((None, 1) if job == "work" else ("worker_lost", 0))
+            assert (found.attempts, found.losses) == ((2, 1) if job == "work" else (1, 1)), found.document()
+        finally:
+            scene.close()
+
+
+def swept(scene: Scene) -> bool:
+    """Return whether the run was lost, after a beat of another worker, which takes nothing."""
+    scene.system.ledger.beat(worker="other", keep=60, lease=1.0, record={})
+    return scene.run.losses > 0
 
 
 @pytest.mark.parametrize("job", ["work", "once"])
