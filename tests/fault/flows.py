@@ -297,7 +297,7 @@ def judge_flows(
         lost=tuple(found.lost),
         stuck=tuple(found.stuck),
         explained=explained,
-        unexplained=tuple(f"{start.run_id} attempt {start.attempt} at {start.at:.3f}" for start in unexplained),
+        unexplained=judge.testimony.history(unexplained),
         wrong=tuple(found.wrong),
         notes=(*notes, *found.notes),
         facts=tuple(system.facts),

@@ -166,6 +166,7 @@ class RunnerSystem(System):
         return Report(
             states={run.id: str(run.state) for run in found},
             poisoned=frozenset(run.id for run in found if run.reason == "poisoned"),
+            worker_lost=frozenset(run.id for run in found if run.reason == "worker_lost"),
             losses={run.id: run.losses for run in found if run.losses},
             messages=frozenset(messages),
             leftovers=sum(messages.values())

@@ -55,6 +55,8 @@ class Report:
     """State by id; runs that it does not know are left out."""
     poisoned: frozenset[str] = frozenset()
     """Ids that ended because their process died again and again, if the system tells."""
+    worker_lost: frozenset[str] = frozenset()
+    """Ids that ended because their process died, and may not start again, if the system tells."""
     losses: dict[str, int] = field(default_factory=dict)
     """How many lost attempts it charged to a run, where any."""
     messages: frozenset[str] = frozenset()

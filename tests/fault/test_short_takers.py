@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -67,6 +68,24 @@ def see_all_end(system: RunnerSystem) -> None:
     row = judge(system, "", "", 0.0)
     assert row.kept, details(row)
     assert all(worker.alive for worker in system.workers)
+
+
+@pytest.mark.parametrize("noted", [True, False], ids=["by-the-attack", "by-somebody-else"])
+def test_a_run_that_may_start_once_fails_with_its_taker(system: RunnerSystem, noted: bool) -> None:
+    system.start_workers(1, 1)
+    order = Order("good", 300.0, job="once")
+    system.accept([order])
+    wait_until(lambda: starts(system, order), 30.0, "the job begins")
+    if noted:
+        assert system.kill_child(system.workers[0], Random(1))
+    else:
+        os.kill(system.workers[0].children[0], signal.SIGKILL)
+    assert system.wait_for_all(60.0), "the run ends"
+    found = run_of(system, order)
+    assert (found.state, found.reason, len(starts(system, order))) == ("FAILURE", "worker_lost", 1)
+    # The judge accepts this outcome after a death that it knows of, and no other.
+    row = judge(system, "", "", 0.0)
+    assert (row.kept, len(row.wrong)) == (noted, int(not noted)), details(row)
 
 
 def test_a_worker_outlives_the_template_that_its_takers_are_forked_from(system: RunnerSystem) -> None:

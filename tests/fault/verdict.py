@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from tests.fault.system import EXPECTED, System
-from tests.fault.witness import Testimony
+from tests.fault.witness import Deaths, Start, Testimony
 
 FINAL = ("SUCCESS", "FAILURE", "REVOKED")
 
@@ -92,6 +92,11 @@ def judge(
         elif run_id in report.poisoned:
             if sum(system.deaths.explain(start) for start in starts) < DEATHS_TO_POISON:
                 wrong.append(f"{run_id} poisoned after {len(starts)} starts")
+        elif order.job == "once" and not rollback and _begun_again(starts):
+            wrong.append(f"{run_id} may start once, but has {len(starts)} starts")
+        elif order.job == "once" and run_id in report.worker_lost:
+            if not _broken_off(starts, system.deaths):
+                wrong.append(f"{run_id} {state}, worker_lost, but nothing ended its process")
         elif state != EXPECTED[order.kind]:
             wrong.append(f"{run_id} {state}, expected {EXPECTED[order.kind]}")
         elif not any(start.event in ("end", "wrong") for start in starts):
@@ -121,9 +126,7 @@ def judge(
         lost=tuple(lost),
         stuck=tuple(stuck),
         explained=explained,
-        unexplained=tuple(
-            f"{start.run_id} attempt {start.attempt} at {start.at:.3f} in {start.pid}" for start in unexplained
-        ),
+        unexplained=testimony.history(unexplained),
         wrong=tuple(wrong),
         notes=tuple(more),
         facts=tuple(system.facts),
@@ -131,6 +134,18 @@ def judge(
         rollback=rollback,
         confirmed=confirmed,
     )
+
+
+def _begun_again(starts: Sequence[Start]) -> bool:
+    """Whether there is a start that is neither the first nor a retry."""
+    return len(starts) > 1 + sum(start.event == "again" for start in starts)
+
+
+def _broken_off(starts: Sequence[Start], deaths: Deaths) -> bool:
+    """Whether a death ended an attempt, or may have ended one before the first line of its job."""
+    if any(deaths.explain(start) for start in starts):
+        return True
+    return bool(deaths) and all(start.event == "again" for start in starts)
 
 
 HEADINGS = (

@@ -29,6 +29,10 @@ class Start:
     event: str | None = None
     """How the job ended: ``end``, ``again``, ``wrong``; None if it was broken off."""
 
+    def __str__(self) -> str:
+        until = "broken off" if self.ended is None else f"to {self.ended:.3f}"
+        return f"attempt {self.attempt} in {self.pid} of {self.parent} from {self.at:.3f} {until}"
+
 
 @dataclass
 class Deaths:
@@ -124,6 +128,10 @@ class Testimony:
                 else:
                     unexplained.append(later)
         return explained, unexplained
+
+    def history(self, starts: list[Start]) -> tuple[str, ...]:
+        """Return every start of the run of each of these starts, as text."""
+        return tuple(f"{start.run_id}: {', '.join(map(str, self.starts[start.run_id]))}" for start in starts)
 
     def restarts(self, deaths: Deaths) -> list[float]:
         """Return the seconds from each death to the next start of the run that it broke off."""
