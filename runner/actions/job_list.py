@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
@@ -44,19 +44,25 @@ class ListedJob:
         return job_document(self.job, self.pause, last=last, following=self.next)
 
 
-def describe_jobs(project: Project, names: Iterable[str], store: Store | None = None) -> Iterator[ListedJob]:
+def describe_jobs(
+    project: Project,
+    names: Iterable[str],
+    store: Store | None = None,
+    on_unavailable: Callable[[Unavailable], None] = lambda _: None,
+) -> Iterator[ListedJob]:
     """Yield jobs with their standings.
 
     Args:
         project: the project of the jobs.
         names: the names of jobs in the catalog.
         store: the ledger's store; None: open one, and leave the standings out if Redis cannot be reached.
+        on_unavailable: called in that case.
 
     Raises:
         Unavailable: Redis cannot be reached, and ``store`` is given.
     """
     wanted = list(names)
-    known = _known(project, wanted) if store is None else _read(store, wanted)
+    known = _known(project, wanted, on_unavailable) if store is None else _read(store, wanted)
     following = next_slots(project, wanted)
     for name in wanted:
         yield ListedJob(
@@ -64,11 +70,12 @@ def describe_jobs(project: Project, names: Iterable[str], store: Store | None = 
         )
 
 
-def _known(project: Project, names: list[str]) -> Known:
+def _known(project: Project, names: list[str], on_unavailable: Callable[[Unavailable], None]) -> Known:
     try:
         with _opened(project) as store:
             return _read(store, names)
-    except Unavailable:
+    except Unavailable as error:
+        on_unavailable(error)
         return Known()
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from runner.actions.job_list import ListedJob
     from runner.actions.project import Project
     from runner.actions.projects import Named, Together
+    from runner.errors import Unavailable
     from runner.ledger.standings import Last
 
 
@@ -65,13 +66,16 @@ def _in_detail(options: ListOptions, *, several: bool) -> bool:
 def _read(shown: Shown, job: str | None) -> Together[list[ListedJob]]:
     from runner.actions.job_list import describe_jobs  # start-up time: --help reads no settings
 
+    def warn(error: Unavailable) -> None:
+        shown.out.warn(f"last runs and pauses are unknown: {error.message}")
+
     def read(project: Project) -> list[ListedJob]:
         project.look()
         warn_of_problems(shown.out, project)
         for text in project.catalog.warnings:
             shown.out.warn(text)
         names = sorted(project.catalog.jobs) if job is None else [project.catalog.get(job).name]
-        return list(describe_jobs(project, names))
+        return list(describe_jobs(project, names, on_unavailable=warn))
 
     return shown.read(read)
 
