@@ -4,5 +4,6 @@ from __future__ import annotations
 
 
 def things(number: int, noun: str) -> str:
-    """Return ``1 run`` or ``2 runs``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    """Return ``1 run``, ``2 runs``, or ``2 processes``."""
+    ending = "es" if noun.endswith("s") else "s"
+    return f"{number} {noun}{'' if number == 1 else ending}"

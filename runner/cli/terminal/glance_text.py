@@ -158,8 +158,7 @@ def _workers(workers: Sequence[Worker]) -> str:
     lost = len(workers) - len(live)
     text = f"{len(live)} alive" if live else "none"
     if live:
-        text += (
-            f", {sum(worker.running for worker in live)} of {sum(worker.concurrency for worker in live)} processes busy"
-        )
+        # Not how many are busy: beats tell that seconds later, and would contradict the line above.
+        text += f", {things(sum(worker.concurrency for worker in live), 'process')}"
         text += f": {one_line(', '.join(worker.name for worker in live), LONGEST_CELL)}"
     return f"{text}; {lost} lost" if lost else text
