@@ -116,7 +116,7 @@ def test_the_link_leads_nowhere_else(started: tuple[Web, str], path: str) -> Non
 
 def test_two_servers_of_one_host_keep_their_sessions(project: Project) -> None:
     """Browsers send the cookies of a host to all of its ports."""
-    with serving(project, "--json") as one, serving(project, "--json") as two, httpx.Client() as browser:
+    with serving(project, "--json") as one, serving(project, "--json") as two, httpx.Client(timeout=60.0) as browser:
         for web in (one, two):
             link = told_by(web)["link"]
             assert browser.get(link, follow_redirects=True).status_code == 200
