@@ -10,6 +10,7 @@ from base64 import b64encode
 from collections.abc import Callable
 from typing import Any
 
+from amqp.exceptions import AccessRefused, NotAllowed
 from celery.utils.log import get_logger
 
 from runner.app.adopt import adopt
@@ -53,7 +54,13 @@ class AmqpConsumer(JobConsumer):
                     state.takers.turn_without_loop(self.hub)
                 callback()
 
-            return ensure(*args, callback=meanwhile, **options)
+            # Whoever changed a password may correct it. Without this, Celery would try again without a pause.
+            errors = conn.recoverable_connection_errors
+            conn.recoverable_connection_errors = (*errors, AccessRefused, NotAllowed)
+            try:
+                return ensure(*args, callback=meanwhile, **options)
+            finally:
+                conn.recoverable_connection_errors = errors
 
         conn.ensure_connection = waiting
         return super().ensure_connected(conn)

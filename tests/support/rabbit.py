@@ -276,6 +276,11 @@ class VirtualHost:
         words = ", ".join(_text(each) for each in (user, self.name, configure, write, read, USER))
         self.node.erlang(f"rabbit_auth_backend_internal:set_permissions({words})")
 
+    def forbid(self, user: str) -> None:
+        """Remove a user's permission to use this host."""
+        words = ", ".join(_text(each) for each in (user, self.name, USER))
+        self.node.erlang(f"rabbit_auth_backend_internal:clear_permissions({words})")
+
     def queues(self) -> dict[str, int]:
         """Return the number of messages in each queue, including those that a consumer holds."""
         told = self.node.erlang(

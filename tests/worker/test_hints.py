@@ -258,3 +258,30 @@ def test_rabbitmq_may_be_away_at_the_start_and_later(
         relay.close()
         worker.wait_for("Trying again", after=so_far)
         assert worker.terminate(30.0) == 0
+
+
+@pytest.mark.parametrize("answer", ["ACCESS_REFUSED", "NOT_ALLOWED"])
+def test_a_worker_whose_user_is_refused_waits_patiently_and_comes_back(
+    answer: str, redis_server: Server, rabbit_host: VirtualHost, tmp_path: Path
+) -> None:
+    user, password = f"u{rabbit_host.name}", "open sesame"
+    node = rabbit_host.node
+    node.add_user(user, password)
+    rabbit_host.permit(user)
+    url = rabbit_host.url_of(user, password)
+    project = write_project(tmp_path / "p", redis_server.url, JOBS, {"work.py": MODULE}, {"broker_url": url})
+    with project.worker(concurrency=1) as worker:
+        if answer == "ACCESS_REFUSED":
+            node.delete_user(user)
+        else:
+            rabbit_host.forbid(user)
+        rabbit_host.close_connections()
+        worker.wait_for(f"Cannot connect .*{answer}", 60.0)
+        worker.wait_for("Trying again in 3.00 seconds", 60.0)
+        if answer == "ACCESS_REFUSED":
+            node.add_user(user, password)
+        rabbit_host.permit(user)
+        worker.wait_for("RabbitMQ is back", 60.0)
+        project.cli("submit", "echo", "--wait").check()
+        assert "Frequent restarts" not in worker.log
+    node.delete_user(user)
