@@ -91,7 +91,7 @@ def test_a_run_that_may_start_once_fails_with_its_taker(system: RunnerSystem, no
 def test_a_worker_outlives_the_template_that_its_takers_are_forked_from(system: RunnerSystem) -> None:
     system.start_workers(1, 3)
     worker = system.workers[0]
-    running = [Order("good", 1.0, job=job) for job in ("work", "work", "once")]
+    running = [Order("good", 4.0, job=job) for job in ("work", "work", "once")]
     system.accept(running)
     wait_until(lambda: all(starts(system, each) for each in running), 30.0, "all takers perform a run")
     system.accept([Order("good", 0.05) for _ in range(20)])
