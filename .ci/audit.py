@@ -40,7 +40,7 @@ def main(program: str) -> int:
             return 1
         print(f"WARNING: the audit is skipped: PyPI does not answer ({last})", file=sys.stderr)
         return 0
-    asked = [each for each in dependencies if "skip_reason" not in each]
+    asked = [dependency for dependency in dependencies if "skip_reason" not in dependency]
     if not asked:
         print("WARNING: the audit is skipped: the package index knows no vulnerabilities", file=sys.stderr)
         return 0

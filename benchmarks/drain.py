@@ -40,10 +40,10 @@ class Load:
     processor: float
 
     def __sub__(self, other: Load) -> Load:
-        return Load(*(getattr(self, each.name) - getattr(other, each.name) for each in fields(self)))
+        return Load(*(getattr(self, field.name) - getattr(other, field.name) for field in fields(self)))
 
     def __mul__(self, factor: float) -> Load:
-        return Load(*(getattr(self, each.name) * factor for each in fields(self)))
+        return Load(*(getattr(self, field.name) * factor for field in fields(self)))
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def measure(place: Place) -> list[Row]:
     for number in range(rounds):
         for name in list(paces)[:: -1 if number % 2 else 1]:
             paces[name].append(_fan_out(place, items) if name == "fan" else _plain(place, items))
-    fan, plain = (statistics.median(each) for each in paces.values())
+    fan, plain = (statistics.median(pace) for pace in paces.values())
     waits = _waits(place)
     what = f"fan-out of {items:,} no-op items : drain of {items:,} no-op runs, -c {CONCURRENCY}"
     return [

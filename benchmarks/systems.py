@@ -57,7 +57,7 @@ class Runner:
     def submit_many(self, runs: int) -> None:
         """Submit in few steps."""
         handles = runner.submit_many(self._job, ({} for _ in range(runs)), project=self._place.folder)
-        self._ids = [each.id for each in handles]
+        self._ids = [handle.id for handle in handles]
 
     def left(self) -> int:
         """Count by the indexes of the ledger."""

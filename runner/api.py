@@ -41,9 +41,9 @@ def takes(cls: type, *, without: tuple[str, ...] = ()) -> Callable[[F], F]:
     """Add the options that ``cls`` declares to a function's signature and docstring, for ``help()`` and editors."""
 
     def decorate(function: F) -> F:
-        declared = [each for each in options_of(cls) if each.field not in without]
+        declared = [option for option in options_of(cls) if option.field not in without]
         plain = signature(function)
-        named = [each for each in plain.parameters.values() if each.kind is not Parameter.VAR_KEYWORD]
+        named = [parameter for parameter in plain.parameters.values() if parameter.kind is not Parameter.VAR_KEYWORD]
         keywords = [Parameter(each.field, Parameter.KEYWORD_ONLY, default=each.default) for each in declared]
         function.__signature__ = plain.replace(parameters=[*named, *keywords])  # type: ignore[attr-defined]
         told = "".join(f"\n        {each.field}: {each.help}" for each in declared)

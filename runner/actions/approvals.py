@@ -34,8 +34,8 @@ def waiting_approvals(project: Project) -> list[Approvals]:
     """
     names = list(project.catalog.jobs.with_option("approval"))
     found = [
-        Approvals(each.job, each.waiting, each.oldest, each.oldest_at)
-        for each in read_standings(project.ledger, names).values()
-        if each.oldest is not None and each.oldest_at is not None
+        Approvals(standing.job, standing.waiting, standing.oldest, standing.oldest_at)
+        for standing in read_standings(project.ledger, names).values()
+        if standing.oldest is not None and standing.oldest_at is not None
     ]
     return sorted(found, key=lambda each: each.since)

@@ -82,8 +82,8 @@ class Backfilled:
             **{name: self.backfill.document()[name] for name in ("id", "job", "from", "to", "at_once", "again")},
             "dry_run": self.dry_run,
             "submitted": self.submitted,
-            "skipped": sum(each.known for each in self.slots),
-            "slots": [each.document() for each in self.slots],
+            "skipped": sum(slot.known for slot in self.slots),
+            "slots": [slot.document() for slot in self.slots],
         }
 
 
@@ -142,7 +142,7 @@ def backfill(
     )
     slots = _slots(project, job, tables, first, min(last, now), wanted)
     wanted = replace(wanted, slots=len(slots))
-    left = [each for each in slots if not each.known]
+    left = [slot for slot in slots if not slot.known]
     ahead = last > now
     if dry_run or not left:
         return Backfilled(wanted, tuple(slots), 0, ahead, dry_run)

@@ -51,7 +51,7 @@ def ask_broker(project: Project, queues: Iterable[str]) -> HintQueues | None:
         return None
     unpublished, _ = count_hints(project.ledger)
     try:
-        broker = _examine(project.settings, [each for each in queues if not is_private(each)])
+        broker = _examine(project.settings, [queue for queue in queues if not is_private(queue)])
     except Unavailable as error:
         return HintQueues(unpublished, trouble=error)
     return HintQueues(unpublished, dict(broker.queues))
@@ -64,7 +64,7 @@ def queues_and_hints(project: Project) -> tuple[list[Queue], HintQueues | None]:
         Unavailable: Redis cannot be reached.
     """
     queues = read_queues(project.ledger)
-    state = ask_broker(project, [each.name for each in queues])
+    state = ask_broker(project, [queue.name for queue in queues])
     return (queues if state is None else state.shown(queues)), state
 
 
@@ -134,17 +134,17 @@ def _permissions(settings: Settings, broker: Broker) -> Iterator[Finding]:
 
 
 def _queues(broker: Broker) -> Iterator[Finding]:
-    for each in broker.queues.values():
-        if each.refused:
-            yield problem("hint-queues", f"queue {each.name} cannot be used: {each.refused}", _delete(each))
-        elif "'durable'" in each.differs:
+    for queue in broker.queues.values():
+        if queue.refused:
+            yield problem("hint-queues", f"queue {queue.name} cannot be used: {queue.refused}", _delete(queue))
+        elif "'durable'" in queue.differs:
             yield warning(
-                "hint-queues", f"queue {each.name} is lost when RabbitMQ stops: {each.differs}", _delete(each)
+                "hint-queues", f"queue {queue.name} is lost when RabbitMQ stops: {queue.differs}", _delete(queue)
             )
-    others = [f"{each.name}: {each.differs}" for each in broker.queues.values() if each.differs]
-    others = [each for each in others if "'durable'" not in each]
-    seen = [each.name for each in broker.queues.values() if each.hints is not None]
-    hints = sum(each.hints or 0 for each in broker.queues.values())
+    others = [f"{queue.name}: {queue.differs}" for queue in broker.queues.values() if queue.differs]
+    others = [other for other in others if "'durable'" not in other]
+    seen = [queue.name for queue in broker.queues.values() if queue.hints is not None]
+    hints = sum(queue.hints or 0 for queue in broker.queues.values())
     text = f"{things(hints, 'hint')} in {things(len(seen), 'queue')} of RabbitMQ"
     if others:
         text += f"; declared by somebody else, used as declared: {named(others)}"

@@ -94,7 +94,7 @@ def last_lines(project: Project, run: Run, count: int) -> list[LogLine]:
     if run.steps is None:
         lines = list(deque(log_of(project, run).lines(), maxlen=count))
         return [line for line in lines if line.attempt == lines[-1].attempt]
-    if not any(each["state"] == State.FAILURE for each in run.steps):
+    if not any(step["state"] == State.FAILURE for step in run.steps):
         return []
     query = RunQuery(flow=run.id, state=[State.FAILURE], sort="oldest", archived=True)
     failed = project.records.page(query, limit=1).runs

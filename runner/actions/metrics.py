@@ -97,7 +97,7 @@ def families(project: Project) -> Iterator[Metric]:
     yield from _standing(counts)
     queues = read_queues(project.ledger)
     yield from _queues(queues)
-    yield from _broker(ask_broker(project, [each.name for each in queues]))
+    yield from _broker(ask_broker(project, [queue.name for queue in queues]))
     yield from _workers(read_workers(project.ledger))
     yield from _jobs(project)
     if project.settings.archive_url is not None:
@@ -174,7 +174,7 @@ def _queues(queues: list[Queue]) -> Iterator[Metric]:
         ("runner_queue_workers", "workers", "Live workers that take from a queue."),
         ("runner_queue_oldest_seconds", "oldest", "How long the run that is next in a queue waits."),
     ):
-        yield _gauge(name, help_text, ("queue",), {each.name: getattr(each, field) or 0 for each in queues})
+        yield _gauge(name, help_text, ("queue",), {queue.name: getattr(queue, field) or 0 for queue in queues})
 
 
 def _broker(broker: HintQueues | None) -> Iterator[Metric]:
@@ -189,10 +189,10 @@ def _broker(broker: HintQueues | None) -> Iterator[Metric]:
 
 def _workers(workers: list[Worker]) -> Iterator[Metric]:
     states = dict.fromkeys(("running", "stopping", "lost"), 0)
-    for each in workers:
-        states[each.state] += 1
+    for worker in workers:
+        states[worker.state] += 1
     yield _gauge("runner_workers", "Workers; lost are those that fell silent within a day.", ("state",), states)
-    live = [each for each in workers if not each.lost]
+    live = [worker for worker in workers if not worker.lost]
     for name, field, help_text in (
         ("runner_worker_concurrency", "concurrency", "Runs that a worker performs at once."),
         ("runner_worker_running", "running", "Runs that a worker performs now."),
@@ -210,7 +210,7 @@ def _jobs(project: Project) -> Iterator[Metric]:
         ("job",),
         {job: int(is_late) for job, is_late in late.items()},
     )
-    waiting = {each.job: each.count for each in waiting_approvals(project)}
+    waiting = {approvals.job: approvals.count for approvals in waiting_approvals(project)}
     steps = dict.fromkeys(project.catalog.jobs.with_option("approval"), 0)
     yield _gauge("runner_waiting_approvals", "Runs of an approval step that wait.", ("job",), {**steps, **waiting})
     pauses = dict.fromkeys(read_pauses(project.ledger), 1)

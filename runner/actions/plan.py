@@ -89,18 +89,18 @@ class Plan:
         return {
             "added": list(self.added),
             "changed": {
-                name: [{"option": each.option, "before": each.before, "after": each.after} for each in changes]
+                name: [{"option": change.option, "before": change.before, "after": change.after} for change in changes]
                 for name, changes in self.changed.items()
             },
             "removed": list(self.removed),
             "schedules": [
                 {
-                    "job": each.job,
-                    "before": [to_timestamp(moment) for moment in each.before],
-                    "after": [to_timestamp(moment) for moment in each.after],
-                    "skipped": [slots.document() for slots in each.skipped],
+                    "job": schedule.job,
+                    "before": [to_timestamp(moment) for moment in schedule.before],
+                    "after": [to_timestamp(moment) for moment in schedule.after],
+                    "skipped": [slots.document() for slots in schedule.skipped],
                 }
-                for each in self.schedules
+                for schedule in self.schedules
             ],
             "queued": dict(self.queued),
             "workers": list(self.workers),

@@ -66,7 +66,7 @@ def skipped_around(project: Project, job: JobSpec, since: int, now: int) -> list
         following = next_slot(tables, from_milliseconds(now))
         until = now + LOOK_AHEAD if following is None else milliseconds(following)
         past = list(skipped_slots(project, job, max(since, now - LOOK_BACK), now))[-1:]
-        coming = [each for each in islice(skipped_slots(project, job, now, until), 1) if past[-1:] != [each]]
+        coming = [slot for slot in islice(skipped_slots(project, job, now, until), 1) if past[-1:] != [slot]]
     except Exception:  # noqa: BLE001 - an explanation of a run does without it
         return []
     return [*past, *coming]

@@ -67,7 +67,7 @@ class Stats:
         told = self._figures()
         if self.step is not None:
             return {"step": self.step, **told}
-        return {**told, "steps": [each.document() for each in self.steps]}
+        return {**told, "steps": [step.document() for step in self.steps]}
 
     def _figures(self) -> dict[str, Any]:
         return {

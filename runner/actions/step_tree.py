@@ -68,13 +68,13 @@ def read_branches(project: Project, flow: Run, *, deepest: int = DEEPEST) -> lis
         Unavailable: Redis cannot be reached.
     """
     documents = flow.steps or []
-    ids = [each["run"] for each in documents if each.get("run")]
+    ids = [document["run"] for document in documents if document.get("run")]
     runs = {run.id: run for run in _records(project, flow).read(ids)}
     failed = _failed(project, flow)
     found = []
-    for each in documents:
-        run = runs.get(each.get("run") or "")
-        plain = branch_of(each)
+    for document in documents:
+        run = runs.get(document.get("run") or "")
+        plain = branch_of(document)
         below = (
             read_branches(project, run, deepest=deepest - 1) if run is not None and run.steps and deepest > 1 else ()
         )
@@ -88,7 +88,7 @@ _PLAIN = ("name", "state", "reason", "needs", "items", "counts", "started_at", "
 
 
 def _failed(project: Project, flow: Run) -> list[Run]:
-    wide = any(not each.get("run") and (each.get("counts") or {}).get(State.FAILURE) for each in flow.steps or ())
+    wide = any(not step.get("run") and (step.get("counts") or {}).get(State.FAILURE) for step in flow.steps or ())
     if not wide:
         return []
     query = RunQuery(flow=flow.id, state=[State.FAILURE], sort="oldest")

@@ -137,7 +137,7 @@ class BulkSubmission:
             yield self._outcomes(sent)
 
     def _write(self, items: Sequence[Mapping[str, Any] | RunnerError]) -> _Written:
-        admitted = [self._admit(each) for each in items]
+        admitted = [self._admit(item) for item in items]
         entries = [each for each in admitted if isinstance(each, Entry)]
         return _Written(admitted, Batch(self.project.ledger, self.common, entries))
 

@@ -69,7 +69,7 @@ class Manager:
 
     def _remedy(self, arguments: Sequence[str]) -> str:
         if arguments[0] in ("start", "restart"):
-            whose, units = "--user " if self.user else "", " ".join(f"-u {each}" for each in arguments[1:])
+            whose, units = "--user " if self.user else "", " ".join(f"-u {argument}" for argument in arguments[1:])
             return f"its log: journalctl {whose}-n 30 {units}"
         if self.user:
             return "log in as this user, not by su or sudo; or make units of the host: sudo runner up --systemd"

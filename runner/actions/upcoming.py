@@ -238,11 +238,11 @@ def simulate(project: Project, runs: Iterator[Upcoming]) -> Forecast:
     """
     durations: dict[str, float | None] = {}
     expected = []
-    for each in islice(runs, MOST_SIMULATED):
-        name = each.job.name
+    for run in islice(runs, MOST_SIMULATED):
+        name = run.job.name
         if name not in durations:
             durations[name] = usual_duration(project, name)
-        expected.append(Expected(name, each.job.queue, each.slot, each.start, durations[name]))
+        expected.append(Expected(name, run.job.queue, run.slot, run.start, durations[name]))
     return forecast(expected)
 
 

@@ -272,7 +272,7 @@ def _of_rabbitmq(url: str) -> dict[str, Any]:
 
     addresses = read_brokers(url)
     return {
-        "broker_url": ";".join(each.url for each in addresses),
+        "broker_url": ";".join(address.url for address in addresses),
         "broker_transport_options": options_for(addresses),
         "broker_heartbeat": 30,
         # The queue of a lost connection may be locked until RabbitMQ notices the loss.

@@ -74,7 +74,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _scrub_one(masker: Masker, error: BaseException) -> None:
-    error.args = tuple(_masked(masker, each) for each in error.args)
+    error.args = tuple(_masked(masker, arg) for arg in error.args)
     for name, value in list(getattr(error, "__dict__", {}).items()):
         masked = _masked(masker, value)
         if masked is not value:

@@ -115,7 +115,7 @@ class Copier:
         skip = 0
         while ids := next_ids(self._store, PORTION, skip):
             self._copy(ids, copied)
-            skip += sum(each in copied.refused for each in ids)
+            skip += sum(run_id in copied.refused for run_id in ids)
             if not goes_on():
                 copied.stopped = True
                 break
@@ -177,7 +177,9 @@ class Copier:
     def _note(self, ids: list[str], copied: Copied) -> None:
         assert self._identity is not None
         try:
-            forgotten = note_archived(self._store, self._identity, [each for each in ids if each not in copied.refused])
+            forgotten = note_archived(
+                self._store, self._identity, [run_id for run_id in ids if run_id not in copied.refused]
+            )
         except OtherArchive:
             # Another process has begun to copy to another database, or Redis has lost data. Start again.
             self._identity = None

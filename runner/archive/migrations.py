@@ -113,6 +113,6 @@ def migrate(execute: Execute, dialect: str) -> int:
     found = execute("SELECT version FROM runner_schema")
     had = int(found[0][0]) if found else 0
     for version in range(had + 1, VERSION + 1):
-        for each in statements(version, dialect):
-            execute(each)
+        for statement in statements(version, dialect):
+            execute(statement)
     return had

@@ -83,7 +83,7 @@ class Reader:
         # Ids are ASCII without DEL.
         within = and_(RUNS.c.id >= prefix, RUNS.c.id < f"{prefix}\x7f")
         chosen = select(RUNS.c.id).where(self.mine, within).order_by(RUNS.c.id).limit(most)
-        return self.ask(lambda connection: [str(each) for each in connection.scalars(chosen)]) or []
+        return self.ask(lambda connection: [str(scalar) for scalar in connection.scalars(chosen)]) or []
 
     def log(self, run_id: str) -> list[LogLine]:
         """Return the last log lines of a run; an empty list if it is not archived."""
@@ -95,7 +95,7 @@ class Reader:
         """Return the step runs of a flow, in order of submission."""
         chosen = select(RUNS.c.document).where(self.mine, RUNS.c.flow == flow)
         chosen = chosen.order_by(RUNS.c.submitted_at, RUNS.c.id)
-        return self.ask(lambda connection: [_run(each) for each in connection.scalars(chosen)]) or []
+        return self.ask(lambda connection: [_run(scalar) for scalar in connection.scalars(chosen)]) or []
 
     # -- lists
 
@@ -253,8 +253,8 @@ class Plan:
             found.append(columns.tags.contains(_json(query.tag), autoescape=True))
         if query.grep is not None:
             held = func.lower(columns.error)
-            texts = {_json(each)[1:-1] for each in spellings(query.grep)}
-            lowered = sorted({*map(_ascii_lower, texts), *(each.lower() for each in texts)})
+            texts = {_json(spelling)[1:-1] for spelling in spellings(query.grep)}
+            lowered = sorted({*map(_ascii_lower, texts), *(text.lower() for text in texts)})
             found += [columns.error.is_not(None), or_(*(held.contains(each, autoescape=True) for each in lowered))]
         return found
 
@@ -285,7 +285,7 @@ def _plan(query: RunQuery) -> Plan | None:
     if some and len(wholes) == 1:
         return Plan([[*wholes, RUNS.c.state == state] for state in states], query)
     # No index covers the states of step runs.
-    return Plan([[each] for each in wholes], query, tuple(states) if some else ())
+    return Plan([[whole] for whole in wholes], query, tuple(states) if some else ())
 
 
 def spellings(text: str) -> tuple[str, ...]:

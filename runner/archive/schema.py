@@ -90,7 +90,7 @@ RUNS = Table(
 
 
 def _index(name: str, *columns: str, where: Any = None) -> None:
-    Index(name, *(RUNS.c[each] for each in columns), sqlite_where=where, postgresql_where=where)
+    Index(name, *(RUNS.c[column] for column in columns), sqlite_where=where, postgresql_where=where)
 
 
 _WHOLE, _STEP = RUNS.c.flow.is_(None), RUNS.c.flow.is_not(None)

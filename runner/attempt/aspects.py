@@ -41,7 +41,7 @@ _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 _STOPPED = [(0.0, 0.0)] * len(_TIMERS)
 _NO_TIMERS = [False] * len(_TIMERS)
 _LIMITS = sorted({getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")})
-_SIGNALS = [int(each) for each in signal.valid_signals() if each not in (signal.SIGKILL, signal.SIGSTOP)]
+_SIGNALS = [int(number) for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)]
 
 # The wrappers in `signal` create an enum member for each signal, which takes longer than all the rest.
 _signal = sys.modules.get("_signal", signal)
@@ -329,8 +329,8 @@ def _decimal_context() -> Any:
 def _set_decimal_context(noted: Any) -> None:
     context = decimal.DefaultContext
     context.prec, context.rounding, context.Emin, context.Emax, context.capitals, context.clamp, flags, traps = noted
-    for each in context.traps:
-        context.flags[each], context.traps[each] = each in flags, each in traps
+    for trap in context.traps:
+        context.flags[trap], context.traps[trap] = trap in flags, trap in traps
 
 
 def _codec_errors() -> list[Any]:

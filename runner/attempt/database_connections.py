@@ -111,7 +111,7 @@ def _end_thread_of_async_code() -> None:
 def _executor_of_async_code() -> ThreadPoolExecutor | None:
     """Return the executor of that thread, if it was started."""
     found = getattr(getattr(sys.modules.get("asgiref.sync"), "SyncToAsync", None), "single_thread_executor", None)
-    started = isinstance(found, ThreadPoolExecutor) and any(each.is_alive() for each in found._threads)
+    started = isinstance(found, ThreadPoolExecutor) and any(thread.is_alive() for thread in found._threads)
     return found if started else None
 
 

@@ -126,14 +126,14 @@ def _names() -> list[str]:
 def _sockets() -> Iterator[str]:
     """Yield the connections of this process to others, as text (Linux only)."""
     with contextlib.suppress(OSError):
-        for each in _DESCRIPTORS.iterdir():
+        for path in _DESCRIPTORS.iterdir():
             with contextlib.suppress(OSError, ValueError):
-                if not str(each.readlink()).startswith("socket:"):
+                if not str(path.readlink()).startswith("socket:"):
                     continue
-                with socket.socket(fileno=os.dup(int(each.name))) as connection:
+                with socket.socket(fileno=os.dup(int(path.name))) as connection:
                     # A socket pair, or an unconnected socket, has no peer.
                     if peer := connection.getpeername():
-                        yield f"a connection to {_shown(peer)} (descriptor {each.name})"
+                        yield f"a connection to {_shown(peer)} (descriptor {path.name})"
 
 
 def _shown(peer: tuple[object, ...] | str | bytes) -> str:

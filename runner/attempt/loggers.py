@@ -42,13 +42,13 @@ class Loggers:
         self._noted: list[tuple[Any, ...]] = []
         self._add(logging.root, self._copy(logging.root))
         self._note_new(self._copy)
-        handlers = {each: None for logger in self._loggers for each in logger.handlers}
+        handlers = {handler: None for logger in self._loggers for handler in logger.handlers}
         # A null handler does nothing, whatever its attributes are.
-        self._handlers = [each for each in handlers if type(each) is not logging.NullHandler]
+        self._handlers = [handler for handler in handlers if type(handler) is not logging.NullHandler]
         # Checking the others, such as null handlers of libraries, would take longer than all the rest.
-        self._writing: list[Any] = [each for each in self._handlers if hasattr(each, "stream")]
+        self._writing: list[Any] = [handler for handler in self._handlers if hasattr(handler, "stream")]
         self._streams = self._read_streams()
-        self._noted_handlers = [(*self._of_handler(each)[:2], list(each.filters)) for each in self._handlers]
+        self._noted_handlers = [(*self._of_handler(handler)[:2], list(handler.filters)) for handler in self._handlers]
         self._common = self._read_common()
         self._level_names = (dict(logging._levelToName), dict(logging._nameToLevel))
         _notice_changes()
@@ -76,7 +76,7 @@ class Loggers:
     @staticmethod
     def _fresh(logger: logging.Logger) -> tuple[Any, ...]:
         """Return the state to restore for a logger that a job created. A library's null handler stays."""
-        quiet = [each for each in logger.handlers if isinstance(each, logging.NullHandler)]
+        quiet = [handler for handler in logger.handlers if isinstance(handler, logging.NullHandler)]
         return logging.NOTSET, True, False, quiet, []
 
     def _read_streams(self) -> list[Any]:

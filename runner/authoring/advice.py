@@ -59,7 +59,7 @@ def _templates(step: Step) -> list[Any]:
 
 def _split_tuple(args: tuple[object, ...]) -> str | None:
     """Return the parts of a tuple as YAML reads it: ``[(1, 2)]`` is a list of ``"(1"`` and ``"2)"``."""
-    texts = [each if isinstance(each, str) else "" for each in args]
+    texts = [arg if isinstance(arg, str) else "" for arg in args]
     start = next((at for at, text in enumerate(texts) if text.startswith("(") and ")" not in text), len(texts))
     end = next((at for at, text in enumerate(texts) if at > start and text.endswith(")") and "(" not in text), None)
     return None if end is None else f'"{texts[start]}" and "{texts[end]}"'

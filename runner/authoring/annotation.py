@@ -25,9 +25,9 @@ def fits_value(annotation: Any, value: Any) -> bool:
     annotation = plain(annotation)
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (typing.Union, types.UnionType):
-        return any(fits_value(each, value) for each in arguments)
+        return any(fits_value(argument, value) for argument in arguments)
     if origin is typing.Literal:
-        return any(each == value and type(each) is type(value) for each in arguments)
+        return any(argument == value and type(argument) is type(value) for argument in arguments)
     if annotation is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if annotation is int:
@@ -36,7 +36,7 @@ def fits_value(annotation: Any, value: Any) -> bool:
         return isinstance(value, annotation)
     if (origin or annotation) in _ARRAYS:
         return isinstance(value, list | tuple) and all(
-            fits_value(each, item) for item in value for each in arguments[:1]
+            fits_value(argument, item) for item in value for argument in arguments[:1]
         )
     if (origin or annotation) in _ARRAY_LIKE:
         # A text is a sequence of texts, and so is a list of any JSON value a tuple to most code.
@@ -54,9 +54,9 @@ def fits_type(annotation: Any, kind: str) -> bool:
     annotation = plain(annotation)
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (typing.Union, types.UnionType):
-        return any(fits_type(each, kind) for each in arguments)
+        return any(fits_type(argument, kind) for argument in arguments)
     if origin is typing.Literal:
-        return any(fits_type(type(each), kind) for each in arguments)
+        return any(fits_type(type(argument), kind) for argument in arguments)
     if annotation in _SCALARS:
         return _SCALARS[annotation] == kind or (annotation is float and kind == "integer")
     if (origin or annotation) in _ARRAYS:

@@ -33,7 +33,7 @@ def read_docstring(text: str) -> Docstring:
     if parsed.long_description and not parsed.blank_after_short_description:
         # The first paragraph goes on after its first line.
         summary += " " + parsed.long_description.partition("\n\n")[0]
-    params = {each.arg_name.lstrip("*"): _plain(each.description or "") for each in parsed.params}
+    params = {param.arg_name.lstrip("*"): _plain(param.description or "") for param in parsed.params}
     return Docstring(_plain(summary), params)
 
 

@@ -101,7 +101,7 @@ def describe(path: str) -> dict[str, Any]:
         "description": text.summary,
         "reserved": sorted(getattr(target, "reserved", ())),
         "example": getattr(target, "example", None),
-        "params": [param_of(each, target, text.params.get(each.name)) for each in parameters],
+        "params": [param_of(parameter, target, text.params.get(parameter.name)) for parameter in parameters],
     }
 
 

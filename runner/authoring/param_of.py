@@ -78,7 +78,7 @@ def schema_of(annotation: Any) -> dict[str, Any]:
     if known is not None:
         return dict(known)
     if origin in (typing.Union, types.UnionType):
-        return _of_union([schema_of(each) for each in arguments])
+        return _of_union([schema_of(argument) for argument in arguments])
     if origin is typing.Literal:
         return {"enum": list(arguments)}
     if inspect.isclass(annotation) and issubclass(annotation, enum.Enum):
@@ -98,11 +98,11 @@ def schema_of(annotation: Any) -> dict[str, Any]:
 def _of_union(schemas: list[dict[str, Any]]) -> dict[str, Any]:
     if not all(schemas):
         return {}
-    others = [each for each in schemas if each != {"type": "null"}]
+    others = [schema for schema in schemas if schema != {"type": "null"}]
     if len(others) == 1:
         return _or_null(others[0])
-    if all(set(each) == {"type"} for each in schemas):
-        return {"type": [each["type"] for each in schemas]}
+    if all(set(schema) == {"type"} for schema in schemas):
+        return {"type": [schema["type"] for schema in schemas]}
     return {"anyOf": schemas}
 
 
@@ -142,8 +142,8 @@ def is_json(value: Any) -> bool:
 def _note(annotation: Any) -> str | None:
     """Return a note about an annotation whose values JSON cannot express."""
     whole = plain(annotation)
-    members = [plain(each) for each in typing.get_args(whole)] or [whole]
-    for each in members:
-        if inspect.isclass(each) and (each in _TEXTS or issubclass(each, enum.Enum)):
-            return f"arrives as text, not as {show(each)}: convert it in the function"
+    members = [plain(arg) for arg in typing.get_args(whole)] or [whole]
+    for member in members:
+        if inspect.isclass(member) and (member in _TEXTS or issubclass(member, enum.Enum)):
+            return f"arrives as text, not as {show(member)}: convert it in the function"
     return None

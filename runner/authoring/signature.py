@@ -114,12 +114,12 @@ class _Comparison:
         self.hints = hints_of(target)
         self.name = job.task
         self.reserved = frozenset(getattr(target, "reserved", ()))
-        self.positional = [each.name for each in parameters.values() if each.kind in _POSITIONAL]
+        self.positional = [parameter.name for parameter in parameters.values() if parameter.kind in _POSITIONAL]
         self.taken = self.positional[: len(job.args)]
-        kinds = {each.kind for each in parameters.values()}
+        kinds = {parameter.kind for parameter in parameters.values()}
         self.any_positional = inspect.Parameter.VAR_POSITIONAL in kinds
         self.any_keyword = inspect.Parameter.VAR_KEYWORD in kinds
-        self.keywords = [each.name for each in parameters.values() if each.kind in _KEYWORD]
+        self.keywords = [parameter.name for parameter in parameters.values() if parameter.kind in _KEYWORD]
 
     def faults(self) -> Iterator[Fault]:
         yield from self._args()
@@ -168,7 +168,7 @@ class _Comparison:
                 if wrong:
                     yield Fault((*path, keyword), f"{takes}, not {show_value(wrong[0])}")
                 return
-        wrong_types = [ARTICLES[each] for each in param.types if not fits_type(hint, each)]
+        wrong_types = [ARTICLES[type_] for type_ in param.types if not fits_type(hint, type_)]
         if wrong_types:
             advice = "change the type, or the annotation in the code"
             what = f"{takes}, and the param may be {' or '.join(wrong_types)}"
@@ -177,21 +177,21 @@ class _Comparison:
             yield Fault((*path, "default"), f"{takes}, not {show_value(param.default)}")
 
     def _missing(self) -> Iterator[Fault]:
-        for each in self.parameters.values():
-            needed = each.default is inspect.Parameter.empty and each.kind in (*_POSITIONAL, *_KEYWORD)
-            if not needed or each.name in self.taken or each.name in self.job.kwargs:
+        for parameter in self.parameters.values():
+            needed = parameter.default is inspect.Parameter.empty and parameter.kind in (*_POSITIONAL, *_KEYWORD)
+            if not needed or parameter.name in self.taken or parameter.name in self.job.kwargs:
                 continue
-            param = self.params.get(each.name)
-            if each.kind is inspect.Parameter.POSITIONAL_ONLY:
+            param = self.params.get(parameter.name)
+            if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
                 if param is None:
-                    yield Fault(("task",), advise(f"{self.name} needs {each.name} by position", "add it to args"))
+                    yield Fault(("task",), advise(f"{self.name} needs {parameter.name} by position", "add it to args"))
             elif param is None:
                 advice = "add it to params, or fix it in kwargs" if self.job.step is None else "add it to kwargs"
-                yield Fault(("task",), advise(f"{self.name} needs {each.name}", advice, "; "))
+                yield Fault(("task",), advise(f"{self.name} needs {parameter.name}", advice, "; "))
             elif not param.required and not param.has_default:
                 advice = "add required: true, or a default"
                 what = f"may be left out, but {self.name} has no default for it"
-                yield Fault(("params", each.name), advise(what, advice, "; "), True)
+                yield Fault(("params", parameter.name), advise(what, advice, "; "), True)
 
     def _unknown(self, name: str) -> str | None:
         """Return the reason why an argument cannot have this name, or None."""
@@ -228,9 +228,9 @@ class _Comparison:
     def _instead(self, name: str, value: Any) -> str:
         """Return a valid value in place of one of a wrong type, as YAML, or an empty text."""
         texts = [f"{value}", f"{value}s"] if type(value) in (int, float) else []
-        for each in [*texts, *([[value]] if isinstance(value, str) else [])]:
-            if fits_value(self._hint(name), each) and all(at != name for at, _ in self.check({name: each})):
-                return show_value(each)
+        for text in [*texts, *([[value]] if isinstance(value, str) else [])]:
+            if fits_value(self._hint(name), text) and all(at != name for at, _ in self.check({name: text})):
+                return show_value(text)
         return ""
 
     def _hint(self, name: str) -> Any:

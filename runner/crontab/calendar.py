@@ -37,7 +37,7 @@ def on_calendar(schedule: Schedule, timezone: str) -> list[str]:
         raise Inexpressible(f"{odd}: a timer does not know it")
     second, minute, hour, day, month = (_list(fields.values(index)) for index in range(5))
     weekdays = fields.values(5)
-    names = "" if weekdays is None else ",".join(_DAYS[each] for each in weekdays) + " "
+    names = "" if weekdays is None else ",".join(_DAYS[weekday] for weekday in weekdays) + " "
     date = f"*-{month}~01" if last_day else f"*-{month}-{day}"
     rest = f"{hour}:{minute}:{second} {schedule.timezone or timezone}"
     if names and fields.either_day:

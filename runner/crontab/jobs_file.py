@@ -78,7 +78,7 @@ def jobs_file(reading: Reading, taken: Iterable[str], around: Surroundings) -> t
 
 def _mailing_job(name: str, mailto: str, reading: Reading, around: Surroundings) -> Iterator[str]:
     """Yield a job that mails failures, in comments: whoever wants it removes the ``#``, here and before its hooks."""
-    to = [_address(each, around.host) for each in re.split(r"[,\s]+", mailto) if each]
+    to = [_address(part, around.host) for part in re.split(r"[,\s]+", mailto) if part]
     yield f"  # MAILTO={_comment(mailto)}: mails each failure, once the # is removed here and before the hooks above."
     yield f"  # {name}:"
     yield "  #   task: runner.tasks.notify:email"

@@ -35,7 +35,7 @@ class PublishingCourier:
         unconfirmed = self._publisher.publish(hints)
         left = set(unconfirmed)
         try:
-            note_done(self._store, [each for each in hints if each not in left])
+            note_done(self._store, [hint for hint in hints if hint not in left])
         except RunnerError as error:
             log.debug("hints that RabbitMQ has confirmed will be published again: %s", error)
         return unconfirmed

@@ -21,7 +21,7 @@ def home_project() -> Project:
     Raises:
         NoProject, InvalidSettings: see :func:`runner.settings.load_settings`.
     """
-    return open_project(next((each.get("OPTIONS", {}).get("project") for each in _backends()), None))
+    return open_project(next((backend.get("OPTIONS", {}).get("project") for backend in _backends()), None))
 
 
 def names_backend() -> bool:

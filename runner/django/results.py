@@ -123,7 +123,7 @@ def _workers(run: Run) -> list[str]:
 def _errors(run: Run) -> list[Any]:
     """Return an error for each attempt that ended with one, oldest first, and what ended the run."""
     # Of the attempts before the last, "type: message".
-    past = [each["error"].partition(": ") for each in run.past_attempts if each["error"]]
+    past = [past_attempt["error"].partition(": ") for past_attempt in run.past_attempts if past_attempt["error"]]
     found = [_error(kind, message, None) for kind, _, message in past]
     if run.state is State.FAILURE and run.error is not None:
         found.append(_error(run.error["type"], run.error["message"], run.error["traceback"]))

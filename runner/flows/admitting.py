@@ -159,7 +159,7 @@ class Admitting:
 
     def _waited(self, flow: Flow, name: str) -> float:
         """Return the seconds since the needs of a step were met."""
-        ended = [known.ended or 0 for each in self.job.steps[name].needs if (known := flow.progress.steps.get(each))]
+        ended = [known.ended or 0 for need in self.job.steps[name].needs if (known := flow.progress.steps.get(need))]
         begun = flow.record.get("begun", "")
         since = max([*ended, int(begun) if begun.isascii() and begun.isdigit() else 0])
         return self.store.now() - since / 1000

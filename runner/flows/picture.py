@@ -46,8 +46,8 @@ def tree(graph: Mapping[str, Node]) -> list[Row]:
         name, branch, indent = waiting.pop()
         rows.append(Row(branch, name, tuple(need for need in graph[name].needs if need != parents[name])))
         children = below.get(name, [])
-        found = [(each, f"{indent}├─ ", f"{indent}│  ") for each in children[:-1]]
-        found += [(each, f"{indent}└─ ", f"{indent}   ") for each in children[-1:]]
+        found = [(child, f"{indent}├─ ", f"{indent}│  ") for child in children[:-1]]
+        found += [(child, f"{indent}└─ ", f"{indent}   ") for child in children[-1:]]
         waiting += reversed(found)
     return rows
 

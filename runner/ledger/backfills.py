@@ -122,8 +122,8 @@ def read_backfills(store: Store, limit: int = KEPT) -> list[Backfill]:
     with reaching(store.settings):
         ids = [str(each) for each in store.client.zrange(store.keys.backfills, 0, limit - 1, desc=True)]
         with store.client.pipeline(transaction=False) as pipe:
-            for each in ids:
-                pipe.hgetall(store.keys.backfill(each))
+            for run_id in ids:
+                pipe.hgetall(store.keys.backfill(run_id))
             held = pipe.execute(raise_on_error=False)
     return [
         found
@@ -140,7 +140,7 @@ def find_backfill(store: Store, reference: str) -> Backfill:
         AmbiguousId: several backfills match.
         Unavailable: Redis cannot be reached.
     """
-    found = [each for each in read_backfills(store) if each.id.startswith(reference)]
+    found = [backfill for backfill in read_backfills(store) if backfill.id.startswith(reference)]
     exact = [each for each in found if each.id == reference]
     if exact:
         return exact[0]

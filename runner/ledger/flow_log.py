@@ -100,9 +100,9 @@ class FlowLog:
             self._store.client.xread(keys, count=1, block=int(LOOK_SECONDS * 1000))  # type: ignore[arg-type]
 
     def _close(self, sources: Sequence[_Source]) -> None:
-        for each in sources:
-            if each.ended:
-                self._open.pop(each.run_id, None)
+        for source in sources:
+            if source.ended:
+                self._open.pop(source.run_id, None)
 
     def _discover(self) -> None:
         """Open the logs of the step runs that have started since the last call, and record which of them have ended."""
@@ -150,7 +150,7 @@ def last_lines(store: Store, run: Run, count: int) -> list[LogLine]:
     """
     if run.steps is None:
         return RunLog(store, run.id).tail(count)
-    if not any(each["state"] == State.FAILURE for each in run.steps):
+    if not any(step["state"] == State.FAILURE for step in run.steps):
         return []
     found = search(store, RunQuery(flow=run.id, state=[State.FAILURE], sort="oldest"), limit=1).runs
     return [below(run, line) for run in found for line in last_lines(store, run, count)]

@@ -40,7 +40,7 @@ def note_done(store: Store, hints: Iterable[Hint]) -> None:
     Raises:
         Unavailable: Redis cannot be reached; the hints are published again.
     """
-    words = [each.write() for each in hints]
+    words = [hint.write() for hint in hints]
     if words:
         store.script("hints", 0, 0, *words)
 
@@ -51,7 +51,7 @@ def leave_to_workers(store: Store, hints: Iterable[Hint]) -> None:
     Raises:
         Unavailable: Redis cannot be reached; the hints are due after 10 s anyway.
     """
-    entries = {each.write(): 0 for each in hints}
+    entries = {hint.write(): 0 for hint in hints}
     if entries:
         with reaching(store.settings), store.client.pipeline(transaction=False) as pipe:
             pipe.zadd(store.keys.hints, entries, xx=True)

@@ -246,11 +246,11 @@ def _arguments(error: BaseException, mask: Callable[[str], str]) -> list[Any]:
     arguments = BaseException.__dict__["args"].__get__(error)
     found: list[Any] = []
     left = MESSAGE_LENGTH
-    for each in arguments[:MOST_ARGUMENTS]:
-        if _is_plain_number(each) or each is None:
-            found.append(each)
+    for argument in arguments[:MOST_ARGUMENTS]:
+        if _is_plain_number(argument) or argument is None:
+            found.append(argument)
         else:
-            text = words_of(each, left, say=str if isinstance(each, str) else repr, mask=mask)
+            text = words_of(argument, left, say=str if isinstance(argument, str) else repr, mask=mask)
             left = max(0, left - len(text))
             found.append(text)
     return found

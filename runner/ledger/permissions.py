@@ -89,7 +89,7 @@ class Needs:
     def rules(self) -> str:
         """Return the rules for ``ACL SETUSER``, to be put after the user and the password."""
         words = [f"+{name.lower()}" for name, *_ in self.commands]
-        keys, channels = [f"~{each}" for each in self.keys], [f"&{each}" for each in self.channels]
+        keys, channels = [f"~{key}" for key in self.keys], [f"&{channel}" for channel in self.channels]
         return " ".join([*keys, "resetchannels", *channels, "-@all", *words])
 
 
@@ -170,7 +170,7 @@ def _ask(connection: Any, needs: Needs, namespace: str) -> Iterator[str]:
     asked: list[tuple[str, tuple[str, ...]]] = []
     for name, *words in needs.commands:
         if name not in ("MULTI", "EXEC"):
-            command = tuple(each.format(key=key, channel=channel, pattern=pattern) for each in words)
+            command = tuple(word.format(key=key, channel=channel, pattern=pattern) for word in words)
             asked.append((f"+{name.lower()}", (*name.split("|"), *command)))
     for pattern in needs.keys:
         sample = pattern.replace("*", "permissions").replace("??", "\x06\x16").replace("[1-9]", "3")

@@ -78,7 +78,7 @@ class Store:
 
         Do nothing if Redis is the broker.
         """
-        hints = [each for each in hints if not is_private(each.queue)]
+        hints = [hint for hint in hints if not is_private(hint.queue)]
         return self.courier.hand_over(hints) if self.courier is not None and hints else ()
 
     def now(self) -> float:

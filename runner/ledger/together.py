@@ -45,7 +45,7 @@ def submit_each(store: Store, submissions: Sequence[Submission]) -> list[str | E
                 for number, each in enumerate(portion):
                     try:
                         arguments = arguments_of(each, store.settings)
-                        "".join(each for each in arguments if isinstance(each, str)).encode()
+                        "".join(argument for argument in arguments if isinstance(argument, str)).encode()
                     except Exception as error:  # noqa: BLE001 - that of one job; the others are submitted
                         unsent[number] = error
                         continue
@@ -61,7 +61,11 @@ def _hand_over(store: Store, submissions: Sequence[Submission]) -> None:
     if store.courier is None:
         return
     left = store.hand_over(
-        [Hint(each.id, each.queue, each.priority) for each in submissions if each.eta is None and each.delay is None]
+        [
+            Hint(submission.id, submission.queue, submission.priority)
+            for submission in submissions
+            if submission.eta is None and submission.delay is None
+        ]
     )
     if left:
         log.warning("%d runs are recorded, and handed over later: %s", len(left), store.courier.trouble)

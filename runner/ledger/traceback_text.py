@@ -86,7 +86,7 @@ def _frames_alone(error: BaseException, start: TracebackType, mask: Callable[[st
         return f"{name if module == 'builtins' else f'{module}.{name}'}: {words}\n"
 
     frames = "".join(tracebacks.format_tb(start, limit=-MOST_FRAMES))
-    members = "".join(f"  | {line(each)}" for each in _members(error)[:MOST_NOTES])
+    members = "".join(f"  | {line(member)}" for member in _members(error)[:MOST_NOTES])
     return f"Traceback (most recent call last):\n{frames}{line(error)}{members}"
 
 
@@ -134,7 +134,7 @@ def _members(error: BaseException) -> Sequence[BaseException]:
 
 def _behind(error: BaseException) -> deque[BaseException]:
     linked = (link.__get__(error) for link in (_CAUSE, _CONTEXT))
-    return deque(each for each in (*linked, *_members(error)) if each is not None)
+    return deque(member for member in (*linked, *_members(error)) if member is not None)
 
 
 def _tail(text: str, limit: int) -> str:

@@ -136,7 +136,7 @@ def _last_chunks(store: Store, run_id: str, newest: list[Any], most: int) -> lis
 
 
 def _size(chunks: Sequence[dict[str, str]]) -> int:
-    return sum(len(each.get("t", "")) for each in chunks)
+    return sum(len(chunk.get("t", "")) for chunk in chunks)
 
 
 def note_archived(store: Store, identity: str, ids: Sequence[str]) -> list[str]:

@@ -111,7 +111,9 @@ def _nest(options_of: OptionsOf, value_type: Any, inner: Sequence[str], value: A
         held = [_nest(options_of, declared.type, inner[1:], value)]
     else:
         held = [
-            each for each in (*_readings(declared.type, value), *declared.examples) if _takes(declared.type, each)
+            reading
+            for reading in (*_readings(declared.type, value), *declared.examples)
+            if _takes(declared.type, reading)
         ] or [value]
     examples = {key: option.examples[0] for key, option in known.items() if option.examples}
     required = {key: examples[key] for key, option in known.items() if option.required and key in examples}

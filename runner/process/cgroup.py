@@ -104,9 +104,9 @@ class MemoryCgroups:
 
     def clear(self) -> None:
         """Remove the cgroups of processes that are dead."""
-        for each in self._folder.glob("taker-*"):
+        for path in self._folder.glob("taker-*"):
             with contextlib.suppress(OSError):
-                each.rmdir()
+                path.rmdir()
 
     def _of(self, pid: int) -> Path:
         return self._folder / f"taker-{pid}"

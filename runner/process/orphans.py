@@ -44,7 +44,7 @@ class Orphans:
         """
         now = time.monotonic()
         zombies = {(pid, start) for pid, start in _zombies() if pid not in own}
-        self._since = {each: self._since.get(each, now) for each in zombies}
+        self._since = {zombie: self._since.get(zombie, now) for zombie in zombies}
         reaped = []
         for (pid, _), since in self._since.items():
             if now - since >= PATIENCE:
@@ -71,4 +71,4 @@ def _children() -> Iterator[int]:
             yield from map(int, (task / "children").read_text().split())
     except OSError:
         # The kernel does not provide that list, so all processes are checked.
-        yield from (int(each.name) for each in _PROC.glob("[0-9]*"))
+        yield from (int(path.name) for path in _PROC.glob("[0-9]*"))

@@ -53,17 +53,17 @@ def forecast(expected: Iterable[Expected]) -> Forecast:
     runs = sorted(expected, key=lambda each: (each.start, each.job))
     busy_until: dict[str, int] = {}
     overlaps = []
-    for each in runs:
-        until = busy_until.get(each.job, 0)
-        if until > each.start:
-            overlaps.append(Overlap(each.job, each.slot, until))
-        busy_until[each.job] = max(until, _end(each))
-    queues = sorted({each.queue for each in runs})
+    for run in runs:
+        until = busy_until.get(run.job, 0)
+        if until > run.start:
+            overlaps.append(Overlap(run.job, run.slot, until))
+        busy_until[run.job] = max(until, _end(run))
+    queues = sorted({run.queue for run in runs})
     return Forecast(
         tuple(overlaps),
         _load(runs),
-        {queue: _load([each for each in runs if each.queue == queue]) for queue in queues},
-        tuple(sorted({each.job for each in runs if each.duration is None})),
+        {queue: _load([run for run in runs if run.queue == queue]) for queue in queues},
+        tuple(sorted({run.job for run in runs if run.duration is None})),
     )
 
 
@@ -74,10 +74,10 @@ def _end(run: Expected) -> int:
 def _load(runs: list[Expected]) -> Load:
     ends: list[int] = []
     peak, peak_at = 0, None
-    for each in runs:
-        while ends and ends[0] <= each.start:
+    for run in runs:
+        while ends and ends[0] <= run.start:
             heapq.heappop(ends)
-        heapq.heappush(ends, max(_end(each), each.start + 1))
+        heapq.heappush(ends, max(_end(run), run.start + 1))
         if len(ends) > peak:
-            peak, peak_at = len(ends), each.start
-    return Load(len(runs), peak, peak_at, sum(each.duration or 0.0 for each in runs))
+            peak, peak_at = len(ends), run.start
+    return Load(len(runs), peak, peak_at, sum(run.duration or 0.0 for run in runs))

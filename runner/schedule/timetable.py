@@ -242,7 +242,7 @@ def merged(tables: Sequence[Timetable], after: datetime, until: datetime) -> Ite
 
 def owner_of(tables: Sequence[Timetable], slot: datetime) -> Timetable | None:
     """Return the first timetable that has a slot, or None."""
-    return next((each for each in tables if any(each.slots(slot - _MILLISECOND, slot))), None)
+    return next((table for table in tables if any(table.slots(slot - _MILLISECOND, slot))), None)
 
 
 def params_of(tables: Sequence[Timetable], slot: datetime) -> dict[str, Any]:
@@ -251,7 +251,7 @@ def params_of(tables: Sequence[Timetable], slot: datetime) -> dict[str, Any]:
     Raises:
         InvalidParams: see :meth:`Timetable.params`.
     """
-    if not any(each.schedule.params for each in tables):
+    if not any(table.schedule.params for table in tables):
         return {}
     owner = owner_of(tables, slot)
     return {} if owner is None else owner.params(slot)
@@ -283,10 +283,15 @@ def digest_of(schedules: Sequence[Schedule], timezone: str) -> str:
     written = [
         ONE_SCHEDULE.write(
             replace(
-                each, timezone=each.timezone or timezone, jitter=0.0, catchup="last", catchup_window=86400.0, params={}
+                schedule,
+                timezone=schedule.timezone or timezone,
+                jitter=0.0,
+                catchup="last",
+                catchup_window=86400.0,
+                params={},
             )
         )
-        for each in schedules
+        for schedule in schedules
     ]
     return hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()[:16]
 

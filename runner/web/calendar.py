@@ -136,7 +136,7 @@ class Calendar:
         found: list[LeftOut] = []
         with self._alone(job):
             slots = skipped(self.tables.get(job, ()), begin, end)
-            found += [LeftOut(each.slot, job, each.until, each.reason) for each in islice(slots, most)]
+            found += [LeftOut(slot.slot, job, slot.until, slot.reason) for slot in islice(slots, most)]
         return found
 
     def hours(self, day: date) -> dict[datetime, dict[str, list[Due]]]:

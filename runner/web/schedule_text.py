@@ -36,7 +36,7 @@ def schedule_phrase(schedules: Sequence[Schedule], zone: str) -> str:
         schedules: those of one job.
         zone: the name of the project's time zone, which goes without saying.
     """
-    shown = [_one(each, zone) for each in schedules[:MOST_SHOWN]]
+    shown = [_one(schedule, zone) for schedule in schedules[:MOST_SHOWN]]
     more = len(schedules) - len(shown)
     return "; ".join([*shown, *([f"and {more} more"] if more > 0 else [])])
 
@@ -123,8 +123,8 @@ def _days(day: str, month: str, weekday: str) -> str | None:
 
 def _weekdays(field: str) -> str | None:
     names = []
-    for each in field.split(","):
-        ends = [_index(end, (*_DAYS, "Sun"), 0) for end in each.split("-")]
+    for part in field.split(","):
+        ends = [_index(end, (*_DAYS, "Sun"), 0) for end in part.split("-")]
         known = [end for end in ends if end is not None]
         if len(known) < len(ends) or len(known) > 2:
             return None

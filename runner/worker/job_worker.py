@@ -202,9 +202,9 @@ def warn_of_namesake(app: RunnerApp, name: str) -> None:
     """Log that another worker has this one's name (``-n``): lists show one of them only."""
     ledger = app.open_ledger()
     try:
-        for each in ledger.workers():
-            if each.name == name:
-                where = f"process {each.pid} on {each.host}"
+        for worker in ledger.workers():
+            if worker.name == name:
+                where = f"process {worker.pid} on {worker.host}"
                 log.warning(
                     "another worker is named %s (%s), or was until a moment ago: give each its own name",
                     name,

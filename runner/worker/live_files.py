@@ -249,7 +249,7 @@ class LiveFiles:
 
 
 def _errors(catalog: Catalog) -> tuple[str, ...]:
-    return tuple(str(each) for each in catalog.problems if each.severity == "error")
+    return tuple(str(problem) for problem in catalog.problems if problem.severity == "error")
 
 
 def _changed(former: Catalog, new: Catalog) -> Iterable[str]:

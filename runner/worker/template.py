@@ -259,7 +259,7 @@ class _Loop:
 
     def _listen(self) -> bool:
         data, descriptors, _, _ = socket.recv_fds(self._end, 65536, 64)
-        self._channels.extend(socket.socket(fileno=each) for each in descriptors)
+        self._channels.extend(socket.socket(fileno=descriptor) for descriptor in descriptors)
         if not data:
             return False
         *lines, self._rest = (self._rest + data).split(b"\n")

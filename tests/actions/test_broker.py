@@ -65,7 +65,7 @@ def test_a_broker_that_is_away_is_told_everywhere(make_project: Callable[..., Pr
     metrics = project.cli("metrics").check().stdout
     assert "runner_broker_up 0.0" in metrics
     assert "runner_hints_unpublished 1.0" in metrics
-    assert not any("hidden-word" in each or "Traceback" in each for each in outputs)
+    assert not any("hidden-word" in output or "Traceback" in output for output in outputs)
 
 
 def test_missing_permissions_are_named_with_the_command_that_grants_them(

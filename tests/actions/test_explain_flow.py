@@ -34,7 +34,7 @@ def opened(name: str, run: Run, summary: str, *commands: tuple[str, ...], **more
 
 def told(facts: Facts) -> str:
     explanation = explain(facts)
-    assert facts.document()["open_steps"] == [each.document() for each in facts.open_steps]
+    assert facts.document()["open_steps"] == [open_step.document() for open_step in facts.open_steps]
     return "\n".join([explanation.summary, *explanation.because, *(" ".join(words) for words in explanation.commands)])
 
 

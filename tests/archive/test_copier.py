@@ -54,7 +54,7 @@ def one(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arch
 
 
 def ids(reader: Reader) -> set[str]:
-    return {each.id for each in reader.page(RunQuery(steps=True), limit=1000).runs}
+    return {run.id for run in reader.page(RunQuery(steps=True), limit=1000).runs}
 
 
 def archived(bench: Bench, run_id: str) -> Run:

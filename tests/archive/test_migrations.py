@@ -23,13 +23,15 @@ def described(archive: Archive) -> dict[str, Any]:
     found = inspect(archive.engine)
     return {
         table: {
-            "columns": {each["name"]: (str(each["type"]), each["nullable"]) for each in found.get_columns(table)},
+            "columns": {
+                column["name"]: (str(column["type"]), column["nullable"]) for column in found.get_columns(table)
+            },
             "key": found.get_pk_constraint(table)["constrained_columns"],
             "indexes": {
-                each["name"]: (each["column_names"], bool(each["dialect_options"]))
-                for each in found.get_indexes(table)
+                index["name"]: (index["column_names"], bool(index["dialect_options"]))
+                for index in found.get_indexes(table)
                 # SQLite makes one for each key.
-                if not str(each["name"]).startswith("sqlite_")
+                if not str(index["name"]).startswith("sqlite_")
             },
         }
         for table in found.get_table_names()
@@ -55,9 +57,9 @@ def test_any_number_of_processes_migrate_at_once(archive_url: str) -> None:
     archives = [Archive.open(archive_url) for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda each: each.prepare(), archives))
-    assert [each.version() for each in archives] == [VERSION] * 4
-    for each in archives:
-        each.close()
+    assert [archive.version() for archive in archives] == [VERSION] * 4
+    for archive in archives:
+        archive.close()
 
 
 def test_another_connection_runs_the_same_steps(archive_url: str) -> None:
@@ -94,8 +96,8 @@ def test_what_broke_off_leaves_nothing(archive_url: str) -> None:
     def break_off() -> None:
         with archive.writing() as connection:
             connection.exec_driver_sql("CREATE TABLE runner_schema (version INTEGER NOT NULL)")
-            for each in statements(1, archive.engine.name)[:3]:
-                connection.exec_driver_sql(each)
+            for statement in statements(1, archive.engine.name)[:3]:
+                connection.exec_driver_sql(statement)
             raise Killed
 
     with pytest.raises(Killed):
@@ -135,6 +137,6 @@ def test_a_new_file_is_for_this_user_alone(tmp_path: Path) -> None:
     archive = Archive.open(f"sqlite:///{tmp_path}/a%b?c.db")
     archive.prepare()
     archive.close()
-    [made] = [each for each in tmp_path.iterdir() if each.suffix == ".db"]
+    [made] = [path for path in tmp_path.iterdir() if path.suffix == ".db"]
     assert made.name == "a%b?c.db"
     assert made.stat().st_mode & 0o777 == 0o600

@@ -230,9 +230,9 @@ def test_each_run_has_a_process_that_no_other_run_has_used(work: Work) -> None:
     runs = [work.run(job).result for job in ("count", "count", "shared-count", "shared-count", "count", "shared-count")]
     apart = [runs[0], runs[1], runs[4]]
     assert [each[:2] for each in apart] == [[1, ["count"]]] * 3
-    assert len({each[2] for each in runs}) == 5
+    assert len({run[2] for run in runs}) == 5
     assert runs[2][2] == runs[3][2]
-    assert all(each[3] for each in runs)
+    assert all(run[3] for run in runs)
     assert not any(is_alive(each[2]) for each in apart)
     assert runs[0][4] == runs[1][4]
 

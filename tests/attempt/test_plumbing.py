@@ -140,7 +140,7 @@ def test_the_death_of_the_worker_is_no_failure_of_the_job(plumbing: Project, tmp
 
 def descriptors_of_children(worker: Running) -> set[int]:
     """Return the numbers of the descriptors that takers have open."""
-    return {int(each.name) for taker in takers_of(worker.pid) for each in Path(f"/proc/{taker}/fd").iterdir()}
+    return {int(path.name) for taker in takers_of(worker.pid) for path in Path(f"/proc/{taker}/fd").iterdir()}
 
 
 def test_a_job_that_closes_descriptors_of_its_process_ends_as_it_says(plumbing: Project) -> None:

@@ -15,7 +15,7 @@ from runner.model.value_type import INVALID, ignore
 from runner.settings.environment import variables
 from runner.settings.options import Settings
 
-OPTIONS = {each.path: each for each in all_options()}
+OPTIONS = {option.path: option for option in all_options()}
 
 
 def test_every_option_is_found_by_its_path_and_says_what_it_takes() -> None:
@@ -118,14 +118,14 @@ def test_no_guess_is_better_than_a_wild_one(path: str, hint: str) -> None:
 
 
 def test_completion_goes_a_level_deeper_when_a_section_is_the_only_one() -> None:
-    assert [each.path for each in completions("")] == ["jobs", "runner"]
-    assert [each.path for each in completions("jobs.ret")] == ["jobs.retry", "jobs.retention"]
-    assert [each.path for each in completions("jobs.retr")][:3] == [
+    assert [completion.path for completion in completions("")] == ["jobs", "runner"]
+    assert [completion.path for completion in completions("jobs.ret")] == ["jobs.retry", "jobs.retention"]
+    assert [completion.path for completion in completions("jobs.retr")][:3] == [
         "jobs.retry",
         "jobs.retry.max_retries",
         "jobs.retry.delay",
     ]
-    assert [each.path for each in completions("runner.worker.rec")][1:] == [
+    assert [completion.path for completion in completions("runner.worker.rec")][1:] == [
         "runner.worker.recycle.runs",
         "runner.worker.recycle.memory",
     ]

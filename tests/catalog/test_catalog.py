@@ -329,4 +329,4 @@ def test_params_keep_the_order_of_the_file_and_the_digest_does_not_care(project:
 def test_a_fault_of_a_hook_does_not_tell_the_other_problems_again(tmp_path: Path) -> None:
     path = tmp_path / "jobs.yaml"
     path.write_text("jobs:\n  a: {task: a:b, enabled: yes}\n  h: {task: a:b, hooks: {failure: [nobody]}}\n", "utf-8")
-    assert [each.line for each in load_files([path], base=tmp_path).problems] == [2, 3]
+    assert [problem.line for problem in load_files([path], base=tmp_path).problems] == [2, 3]

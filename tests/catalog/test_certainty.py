@@ -55,7 +55,7 @@ def watched(random: Random, on_failure: str) -> Watched:
     for name, node in graph.items():
         if_ = random.choice((None, None, *CONDITIONS))
         steps[name] = Step(needs=node.needs, when=node.when, may_fail=node.may_fail, if_=if_, task="a:b")
-        fates = tuple("SUCCESS" if each == "SKIPPED" else each for each in plans[name].fates)
+        fates = tuple("SUCCESS" if fate == "SKIPPED" else fate for fate in plans[name].fates)
         plans[name] = Plan(fates if if_ is None or truths[if_] else ("SKIPPED",))
     certainty = Certainty(steps, stops=on_failure == "stop")
     return Watched(graph, plans, random, on_failure=on_failure, certainty=certainty, truths=truths, steps=steps)

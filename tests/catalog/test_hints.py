@@ -133,7 +133,7 @@ def test_what_users_of_other_tools_write_in_a_job(tmp_path: Path, option: str, h
     path = tmp_path / "jobs.yaml"
     path.write_text(f"jobs:\n  a:\n    task: a:b\n    {option}\n", "utf-8")
     problems = load_files([path], base=tmp_path).problems
-    assert any(hint in each.message and each.line == 4 for each in problems), problems
+    assert any(hint in problem.message and problem.line == 4 for problem in problems), problems
 
 
 STEP_OPTIONS = [
@@ -187,7 +187,7 @@ def test_what_users_of_other_tools_write_in_a_step(tmp_path: Path, option: str, 
     steps = f"      other: {{task: 'a:b'}}\n      load:\n        task: a:b\n        {option}\n"
     path.write_text(f"jobs:\n  a:\n    steps:\n{steps}", "utf-8")
     problems = load_files([path], base=tmp_path).problems
-    assert any(hint in each.message and each.line == 7 for each in problems), problems
+    assert any(hint in problem.message and problem.line == 7 for problem in problems), problems
 
 
 def test_every_option_of_a_job_alone_is_explained_in_a_step() -> None:
@@ -291,7 +291,7 @@ def test_what_users_of_other_tools_write_in_the_settings(tmp_path: Path, setting
 
 
 def test_each_hint_at_the_top_names_a_key_that_there_is() -> None:
-    assert {each for each in foreign_names.FOREIGN_TOP_NAMES.values() if not isinstance(each, Message)} == {
+    assert {name for name in foreign_names.FOREIGN_TOP_NAMES.values() if not isinstance(name, Message)} == {
         "jobs",
         "defaults",
     }
@@ -392,7 +392,7 @@ def test_a_line_as_corrected_has_no_fault_there_and_brings_none(tmp_path: Path, 
 
 
 def test_mistakes_that_have_one_meaning_are_corrected(tmp_path: Path) -> None:
-    found = [each.replacement for each in problems_of(tmp_path / "jobs.yaml", MISTAKES) if each.corrected]
+    found = [problem.replacement for problem in problems_of(tmp_path / "jobs.yaml", MISTAKES) if problem.corrected]
     assert found == [
         *("true", "timeout", "type", "7", '"no"', '"010"', '"1.10"', '"on"', '"1:30"', "exponential", "queue"),
         *("description", "Europe/Berlin", "takes-run", "day"),

@@ -23,10 +23,10 @@ KEYWORDS = sorted(PARAM_KEYWORDS.keys() - VALUE_KEYWORDS)
 def sections(cls: type, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """Yield the path of each mapping of options: ``()`` for the whole, ``("retry",)`` and so on."""
     yield path
-    for each in options_of(cls):
-        kind = each.type.section if isinstance(each.type, Schedules) else each.type
+    for option in options_of(cls):
+        kind = option.type.section if isinstance(option.type, Schedules) else option.type
         if isinstance(kind, Section):
-            yield from sections(kind.cls, (*path, each.key))
+            yield from sections(kind.cls, (*path, option.key))
 
 
 def at(path: tuple[str, ...], value: Any) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def load(tmp_path: Path, content: dict[str, Any]) -> Catalog:
 
 
 def told(catalog: Catalog) -> list[tuple[str, str]]:
-    return [(each.path, each.message) for each in catalog.problems]
+    return [(problem.path, problem.message) for problem in catalog.problems]
 
 
 @pytest.mark.parametrize("keyword", KEYWORDS)

@@ -165,7 +165,7 @@ jobs:
 """
     [job, *steps] = catalog(tmp_path, text).jobs.all()
     assert [(each.path, each.severity) for each in advice_for(job)] == [(("params", "lost"), "warning")]
-    assert [list(advice_for(each)) for each in steps] == [[], []]
+    assert [list(advice_for(step)) for step in steps] == [[], []]
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def project(tmp_path: Path, redis_server: Server) -> Project:
 
 
 def days(first: str, number: int) -> list[str]:
-    return [str(date.fromisoformat(first) + timedelta(days=each)) for each in range(number)]
+    return [str(date.fromisoformat(first) + timedelta(days=index)) for index in range(number)]
 
 
 def runs(project: Project, job: str, *args: str) -> list[dict[str, Any]]:

@@ -139,7 +139,7 @@ def gone_zone(place: Project) -> Path:
 
     def cached() -> bool:
         assert "gone" in {each["name"] for each in place.cli("jobs", "--json").check().json}
-        return any(b"Test/Gone" in each.read_bytes() for each in cache.rglob("*") if each.is_file())
+        return any(b"Test/Gone" in path.read_bytes() for path in cache.rglob("*") if path.is_file())
 
     wait_until(cached, 30.0, "the catalog is cached")
     zone.unlink()

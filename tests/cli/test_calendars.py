@@ -66,7 +66,7 @@ def test_upcoming_shows_what_is_left_out(ruled: Project) -> None:
     assert "EXCEPT calendar:closed: Inventory, until 2026-11-26 23:00:00+00:00" in lines[3]
     assert "EXCEPT" not in lines[2]
     holidays = ruled.cli("upcoming", "--from", "2026-12-24 12:00", "--to", "2026-12-26 12:00", "--json").check().json
-    out = [each for each in holidays if each["job"] == "nightly"]
+    out = [holiday for holiday in holidays if holiday["job"] == "nightly"]
     assert len(out) == 2
     assert all(each["skipped"]["reason"].startswith("except calendar:bavaria: ") for each in out)
 
@@ -178,7 +178,7 @@ def test_plan_shows_what_is_left_out(make_project: Callable[..., Project], tmp_p
     plain = {"task": "time:time", "schedule": "0 2 * * *"}
     project = make_project({"nightly": plain})
     with project.worker(concurrency=1):
-        wait_until(lambda: any(each["catalog"] for each in workers(project)), 30.0, "the worker tells what it runs")
+        wait_until(lambda: any(worker["catalog"] for worker in workers(project)), 30.0, "the worker tells what it runs")
         tomorrow = (datetime.now(UTC) + timedelta(days=1)).date()
         days = [str(tomorrow + timedelta(days=number)) for number in range(-1, 2)]
         ruled = {"task": "time:time", "schedule": {"cron": "0 2 * * *", "except": days}}

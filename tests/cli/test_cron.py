@@ -155,14 +155,14 @@ def test_units_of_systemd(host: Host, tmp_path: Path, needed: Callable[[str], st
     folder.mkdir()
     host.cli(project, "cron", "show", "--systemd", "--per-job", "--into", str(folder)).check()
     files = sorted(folder.iterdir())
-    assert len([each for each in files if each.suffix == ".timer"]) == 2
+    assert len([file for file in files if file.suffix == ".timer"]) == 2
     done = subprocess.run(
         [needed("systemd-analyze"), "verify", "--man=no", *map(str, files)],
         capture_output=True,
         text=True,
         env=clean_environment({"LC_ALL": "C"}),
     )
-    assert [line for line in done.stderr.splitlines() if any(each.name in line for each in files)] == []
+    assert [line for line in done.stderr.splitlines() if any(file.name in line for file in files)] == []
     assert done.returncode == 0, done.stderr
 
 

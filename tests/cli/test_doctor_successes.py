@@ -13,7 +13,7 @@ def test_the_doctor_names_a_job_that_does_not_succeed(project: Project) -> None:
 
         def found() -> list[dict[str, str]]:
             checks = project.cli("doctor", "--json").check(1).json["checks"]
-            return [each for each in checks if each["name"] == "successes"]
+            return [check for check in checks if check["name"] == "successes"]
 
         assert "has never run" in found()[0]["what"]
         project.submit("silent")

@@ -57,5 +57,5 @@ def test_a_section_lists_its_options_within_80_columns() -> None:
 def test_json_has_the_bounds_as_they_are_written_in_yaml() -> None:
     found = json.loads(explain("jobs.memory", "--json"))
     assert (found["path"], found["minimum"], found["maximum"]) == ("jobs.memory", "32MiB", "1024GiB")
-    assert [each["path"] for each in json.loads(explain("--json"))] == ["jobs", "runner"]
+    assert [found["path"] for found in json.loads(explain("--json"))] == ["jobs", "runner"]
     assert json.loads(explain("jobs.retry.backoff", "--json"))["values"] == ["constant", "linear", "exponential"]

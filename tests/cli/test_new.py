@@ -143,7 +143,7 @@ def test_params_come_from_signature_hints_and_docstring(folder: Path) -> None:
 def test_other_styles_of_docstrings(folder: Path, style: str, words: str) -> None:
     runner_cli("new", style, f"work:{style}", cwd=folder).check()
     params = job(folder, style)["params"]
-    assert [each["description"] for each in params.values()] == [words, "How often."]
+    assert [param["description"] for param in params.values()] == [words, "How often."]
 
 
 def test_what_is_written_runs(folder: Path) -> None:
@@ -262,5 +262,5 @@ def test_a_stock_task_gets_what_only_its_author_may_choose(tmp_path: Path, task:
     project = write_project(tmp_path, "embedded")
     project.cli("new", "x", f"runner.tasks.{task}").check()
     text = (tmp_path / "jobs.d" / "x.yaml").read_text()
-    assert all(each in text for each in words), text
+    assert all(word in text for word in words), text
     project.cli("validate").check()

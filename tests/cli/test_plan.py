@@ -60,7 +60,7 @@ def test_plan_without_a_worker(make_project: Callable[..., Project]) -> None:
 def test_plan_tells_who_is_behind(fleet: tuple[Project, Running], tmp_path: Path) -> None:
     project, _ = fleet
     with beside(project, CHANGED, tmp_path).worker(concurrency=1):
-        wait_until(lambda: all(each["catalog"] for each in workers(project)), 30.0, "both tell what they run")
+        wait_until(lambda: all(worker["catalog"] for worker in workers(project)), 30.0, "both tell what they run")
         # One of two is not a majority: the last one counts, so the first is behind.
         assert project.cli("plan").check(1).stdout.count("behind: ") == 1
         told = {each["current"] for each in project.cli("plan", "--json").check(1).json["workers"]}
@@ -88,7 +88,7 @@ def test_plan_tells_what_changes_in_a_graph(make_project: Callable[..., Project]
         .replace("PASSWORD: secret-of-a-step}}\n      new", "PASSWORD: another-secret}}\n      new")
     )
     with project.worker(concurrency=1):
-        wait_until(lambda: any(each["catalog"] for each in workers(project)), 30.0, "the worker tells what it runs")
+        wait_until(lambda: any(worker["catalog"] for worker in workers(project)), 30.0, "the worker tells what it runs")
         ahead = beside(project, changed, tmp_path)
         shown = ahead.cli("plan").check(1).stdout
         told = ahead.cli("plan", "--json").check(1).json

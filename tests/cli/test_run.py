@@ -14,7 +14,9 @@ from tests.support.project import Project
 
 def workers_of(project: Project) -> list[int]:
     """Return the workers that run for a project."""
-    return [each.pid for each in processes() if " worker " in each.command and str(project.path) in each.command]
+    return [
+        process.pid for process in processes() if " worker " in process.command and str(project.path) in process.command
+    ]
 
 
 def test_result_is_json_and_what_the_job_prints_goes_to_stderr(project: Project) -> None:
@@ -38,7 +40,7 @@ def test_its_private_queue_is_gone_with_it(project: Project) -> None:
 
     def names() -> set[str]:
         found = {text(each) for each in client.scan_iter(f"{project.namespace}:*run-*")}
-        return found | {text(each) for each in client.smembers(f"{project.namespace}:queues")}
+        return found | {text(queue) for queue in client.smembers(f"{project.namespace}:queues")}
 
     for job, code in (("speaks", 0), ("fails", 1)):
         project.cli("run", job).check(code)

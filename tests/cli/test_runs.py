@@ -16,7 +16,7 @@ def test_runs_lists_newest_first(project: Project) -> None:
     assert listed == ids[::-1]
     assert project.cli("runs", "--job", "speaks", "--ids", "--limit", "1").check().stdout.split() == ids[2:]
     documents = project.cli("runs", "--job", "speaks", "--json").check().json
-    assert [each["id"] for each in documents] == listed
+    assert [document["id"] for document in documents] == listed
     lines = project.cli("runs", "--job", "speaks", "--jsonl").check().stdout.splitlines()
     assert [json.loads(line)["id"] for line in lines] == listed
     assert project.cli("runs", "--job", "speaks", "--state", "success", "--ids").check().stdout == ""

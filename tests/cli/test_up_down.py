@@ -52,7 +52,7 @@ def test_up_runs_schedules(folder: Path) -> None:
     pid = worker_of(cli(folder, "up", "-d", "-c", "1"))
 
     def schedulers() -> list[int]:
-        return [each.pid for each in processes() if f"scheduler --project {folder}" in each.command]
+        return [process.pid for process in processes() if f"scheduler --project {folder}" in process.command]
 
     def done() -> bool:
         return any(run["state"] == "SUCCESS" for run in cli(folder, "runs", "--job", "often", "--json").json)

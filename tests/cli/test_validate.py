@@ -184,7 +184,7 @@ def test_sarif_fits_its_schema(folder: Path) -> None:
     assert not validator.is_valid({**log, "version": "2"}), "the schema is looked at"
     results = log["runs"][0]["results"]
     assert len(results) > 100
-    wide = next(each for each in results if "说明" in str(each) or "説明" in str(each))
+    wide = next(result for result in results if "说明" in str(result) or "説明" in str(result))
     place = wide["locations"][0]["physicalLocation"]
     # Columns count characters there, not cells of a terminal.
     assert place["region"]["snippet"]["text"][place["region"]["startColumn"] - 1] == "説"

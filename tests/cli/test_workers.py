@@ -65,7 +65,7 @@ def test_workers(fleet: tuple[Project, Running]) -> None:
 def test_a_worker_that_was_killed_is_shown_as_lost(fleet: tuple[Project, Running]) -> None:
     project, running = fleet
     os.kill(running.pid, signal.SIGKILL)
-    wait_until(lambda: [each["state"] for each in workers(project)] == ["lost"], 60.0, "the worker counts as lost")
+    wait_until(lambda: [worker["state"] for worker in workers(project)] == ["lost"], 60.0, "the worker counts as lost")
     assert project.ledger().workers() == []
     assert "no worker is alive" in project.cli("plan").check(1).stderr
 

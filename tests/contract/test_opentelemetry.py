@@ -92,7 +92,7 @@ def attempts(project: Project, run_id: str, count: int = 1) -> list[Span]:
     """Return the instrumentation's spans of a run, once each of its attempts has one."""
 
     def found() -> list[Span]:
-        return [each for each in spans(project) if run_id in (each["attributes"] or {}).values()]
+        return [span for span in spans(project) if run_id in (span["attributes"] or {}).values()]
 
     def made_by_it() -> list[Span]:
         return [each for each in found() if each["name"].startswith("run/")]

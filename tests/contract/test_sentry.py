@@ -175,8 +175,8 @@ def test_nothing_of_a_run_is_in_the_next(shop: Start, way: str) -> None:
         (event,), (transaction,) = shop(way).sent(run.id)
         assert "before" not in event["tags"]
         assert "before" not in transaction["tags"]
-        assert [each for each in crumbs(event) if each.startswith("crumb")] == ["crumb after"]
-        assert [each for each in crumbs(event) if each.startswith("logged")] == ["logged after"]
+        assert [crumb for crumb in crumbs(event) if crumb.startswith("crumb")] == ["crumb after"]
+        assert [crumb for crumb in crumbs(event) if crumb.startswith("logged")] == ["logged after"]
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -186,7 +186,7 @@ def test_an_attempt_that_is_retried_is_no_event(shop: Start, way: str, job: str,
     assert run.attempts == 2
     events, transactions = shop(way).sent(run.id, attempts=2)
     assert len(events) == count
-    assert {each["transaction"] for each in transactions} == {job}
+    assert {transaction["transaction"] for transaction in transactions} == {job}
 
 
 @pytest.mark.parametrize("way", WAYS)

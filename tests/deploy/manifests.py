@@ -56,16 +56,16 @@ def check_probe(words: list[str]) -> None:
 
 def of_kind(documents: Iterable[Document], kind: str) -> list[Document]:
     """Return the manifests of a kind."""
-    return [each for each in documents if each["kind"] == kind]
+    return [document for document in documents if document["kind"] == kind]
 
 
 def check_manifests(documents: list[Document], *, grace: float) -> None:
     """Check what keeps pods safe, whole, and in agreement with the runner."""
     workloads = of_kind(documents, "Deployment")
-    assert {component(each) for each in workloads} >= {"worker", "scheduler"}
+    assert {component(workload) for workload in workloads} >= {"worker", "scheduler"}
     maps = {each["metadata"]["name"] for each in of_kind(documents, "ConfigMap")}
-    for each in workloads:
-        pod = each["spec"]["template"]["spec"]
+    for workload in workloads:
+        pod = workload["spec"]["template"]["spec"]
         # Service links would set RUNNER_WEB_PORT=tcp://…
         assert pod["enableServiceLinks"] is False
         assert pod["automountServiceAccountToken"] is False
@@ -88,7 +88,7 @@ def check_manifests(documents: list[Document], *, grace: float) -> None:
         for name in ("startupProbe", "livenessProbe", "readinessProbe"):
             if "exec" in (probe := container.get(name, {})):
                 check_probe(probe["exec"]["command"])
-    [worker] = [each for each in workloads if component(each) == "worker"]
+    [worker] = [workload for workload in workloads if component(workload) == "worker"]
     pod = worker["spec"]["template"]["spec"]
     asked = {variable["name"]: variable["value"] for variable in pod["containers"][0]["env"]}[GRACE]
     assert parse_duration(asked) == grace

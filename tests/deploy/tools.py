@@ -44,10 +44,10 @@ def documents(text: str) -> list[Document]:
 
 def check_schemas(manifests: Sequence[Document], folder: Path) -> None:
     """Check manifests against the schemas of Kubernetes, and the ScaledObject against those of KEDA."""
-    plain = [each for each in manifests if each["kind"] != "ScaledObject"]
+    plain = [manifest for manifest in manifests if manifest["kind"] != "ScaledObject"]
     file = folder / "manifests.yaml"
     file.write_text(yaml.safe_dump_all(plain), "utf-8")
     done(tool("kubernetes-validate", "--strict", "--kubernetes-version", KUBERNETES, file))
-    for each in manifests:
-        if each["kind"] == "ScaledObject":
-            done(tool("python", Path(__file__).with_name("keda_schema.py"), input=yaml.safe_dump(each)))
+    for manifest in manifests:
+        if manifest["kind"] == "ScaledObject":
+            done(tool("python", Path(__file__).with_name("keda_schema.py"), input=yaml.safe_dump(manifest)))

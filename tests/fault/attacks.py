@@ -113,7 +113,7 @@ def kill_whoever(field: Field) -> None:
             time.sleep(max(0.0, due - time.monotonic()))
             # Not those that are about to start: they have nothing that could get lost.
             victims = wait_until(
-                lambda: [each for each in system.workers if each.children], 60.0, "a worker has takers"
+                lambda: [worker for worker in system.workers if worker.children], 60.0, "a worker has takers"
             )
             victim, whom = random.choice(victims), random.choice(("taker",) * 4 + ("template", "parent"))
             if whom == "parent":
@@ -194,7 +194,7 @@ def cut_all_the_while(field: Field) -> None:
     """Break off every connection, again and again, while runs that may start only once go on; no process dies."""
     system, size = field.system, field.size
     system.start_workers(size.workers, size.concurrency)
-    todo = [replace(each, job=field.random.choice(("work", "once"))) for each in orders(size.runs, field.random, 0.3)]
+    todo = [replace(order, job=field.random.choice(("work", "once"))) for order in orders(size.runs, field.random, 0.3)]
     with field.load_of(todo):
         pause = size.seconds / max(1, size.kills)
         for _ in range(max(1, size.kills)):

@@ -284,5 +284,5 @@ def _messages(client: Any, states: dict[str, str | None]) -> Counter[str]:
     held = Counter(str(claim.get("id")) for claim in claims if not claim["ours"])
     found = live_messages(client, NAMESPACE)
     found.subtract(held)
-    found.update(each for each in (plain + held).elements() if states.get(each, "") is None)
+    found.update(element for element in (plain + held).elements() if states.get(element, "") is None)
     return found

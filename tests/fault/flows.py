@@ -72,7 +72,7 @@ def attack_flows(field: Field) -> None:
     system.start_workers(size.workers, size.concurrency)
     helpers = Helpers(system)
     field.stack.callback(helpers.close)
-    todo = [replace(each, kind="good", delay=0.0, job=TEN_STEPS) for each in orders(size.runs, random, 0.02)]
+    todo = [replace(order, kind="good", delay=0.0, job=TEN_STEPS) for order in orders(size.runs, random, 0.02)]
     for number in range(max(1, size.runs // WIDE_ONES)):
         at = number * WIDE_ONES + random.randrange(min(size.runs, WIDE_ONES))
         todo[at] = replace(todo[at], job=WIDE)
@@ -99,7 +99,7 @@ def _kill_one(field: Field, whom: str) -> None:
     system = field.system
     # Not those that are about to start: they have nothing that could get lost.
     victims: list[Worker] = wait_until(
-        lambda: [each for each in system.workers if each.children], 60.0, "a worker has takers"
+        lambda: [worker for worker in system.workers if worker.children], 60.0, "a worker has takers"
     )
     victim = field.random.choice(victims)
     if whom == "parent":

@@ -29,7 +29,7 @@ def attack_rabbit(field: Field) -> None:
     assert host is not None
     system.start_workers(size.workers, size.concurrency)
     begun = time.monotonic()
-    todo = [replace(each, job=field.random.choice(("work", "once"))) for each in orders(size.runs, field.random)]
+    todo = [replace(order, job=field.random.choice(("work", "once"))) for order in orders(size.runs, field.random)]
     with field.load_of(todo):
         for number in range(size.kills):
             due = begun + size.seconds * (number + field.random.random()) / size.kills

@@ -54,7 +54,7 @@ def system(fleet: RunnerSystem) -> Iterator[RunnerSystem]:
 
 def load(count: int) -> list[Order]:
     random = Random(3)
-    return [replace(each, job=random.choice(("work", "once"))) for each in orders(count, random, 0.05)]
+    return [replace(order, job=random.choice(("work", "once"))) for order in orders(count, random, 0.05)]
 
 
 def end_within(system: RunnerSystem, order: Order, seconds: float) -> None:

@@ -128,7 +128,7 @@ def test_what_takers_have_started_ends_with_their_parent(tmp_path: Path) -> None
         with project.worker(concurrency=2) as worker:
             project.submit("work")
             wait_until((project.path / "pids").exists, 30.0, "the job has started another process")
-            pids = [int(each) for each in (project.path / "pids").read_text().split()]
+            pids = [int(part) for part in (project.path / "pids").read_text().split()]
             pids += [*templates_of(worker.pid), *takers_of(worker.pid)]
             os.kill(worker.pid, signal.SIGKILL)
             wait_until(lambda: not any(lives(pid) for pid in pids), 10.0, "all of them are gone")

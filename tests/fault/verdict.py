@@ -209,7 +209,7 @@ def details(row: Row, most: int = 5) -> str:
     found = [f"  {note}" for note in row.notes]
     for name in ("lost", "stuck", "unexplained", "wrong"):
         ids: tuple[str, ...] = getattr(row, name)
-        found += [f"  {name}: {each}" for each in ids[:most]]
+        found += [f"  {name}: {run_id}" for run_id in ids[:most]]
         if len(ids) > most:
             found.append(f"  {name}: and {len(ids) - most} more")
     return "\n".join(found)

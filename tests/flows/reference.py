@@ -51,7 +51,7 @@ def expected(graph: Graph, plans: Mapping[str, Plan]) -> tuple[dict[str, tuple[s
 
 
 def has_failed(ends: tuple[str, ...]) -> bool:
-    return any(each in ("FAILURE", "REVOKED", "UPSTREAM") for each in ends)
+    return any(end in ("FAILURE", "REVOKED", "UPSTREAM") for end in ends)
 
 
 Act = tuple[str, str]

@@ -355,7 +355,7 @@ def test_no_more_items_run_at_once_than_was_said(bench: Bench) -> None:
         flows.settle(each, 1)
     flows.work()
     assert flows.get(flow).state is State.SUCCESS
-    assert [each for each in flows.all_keys() if "holders" in each or "waiting" in each or ":limits" in each] == []
+    assert [key for key in flows.all_keys() if "holders" in key or "waiting" in key or ":limits" in key] == []
 
 
 # -- a failure

@@ -288,7 +288,7 @@ def test_a_result_that_is_taken_over_is_no_new_success_of_its_job(bench: Bench) 
     assert not [entry for entry in client.zrange(keys.outbox, 0, -1) if " success " in entry]
     sub = flows.of(second, "s")
     assert sub.reused_from is not None
-    assert [(each["state"], each["reason"]) for each in sub.steps or []] == [("SUCCESS", None)]
+    assert [(step["state"], step["reason"]) for step in sub.steps or []] == [("SUCCESS", None)]
 
 
 def test_a_step_that_has_changed_runs_anew_with_those_that_need_it(bench: Bench) -> None:

@@ -232,4 +232,4 @@ def test_priorities_keep_their_order() -> None:
     found = [to_run(priority) for priority in range(-100, 101) if priority != 0]
     assert found == sorted(found, key=int)
     assert set(found) == set(range(10))
-    assert [to_run(to_task(each)) for each in range(10)] == [*range(5), None, *range(6, 10)]
+    assert [to_run(to_task(index)) for index in range(10)] == [*range(5), None, *range(6, 10)]

@@ -61,7 +61,7 @@ def test_a_start_fires_before_the_end_does(bench: Bench) -> None:
     bench.end(SUCCESS, job=catalog.jobs["job"])
     made = [each.params["run"]["hook"] for each in reversed(fired(bench, catalog)["told"])]
     assert sorted(made) == ["start", "success"]
-    waits = [bench.ledger.get(each).params["run"]["hook"] for each in bench.messages()]
+    waits = [bench.ledger.get(message).params["run"]["hook"] for message in bench.messages()]
     assert waits == ["start", "success"]
 
 
@@ -92,7 +92,7 @@ def test_the_first_success_after_a_failure_has_recovered(bench: Bench) -> None:
     catalog = catalog_with(recovered=HERE)
     ids = ends(bench, catalog, SUCCESS, FAILURE, FAILURE, REVOKED, SUCCESS, SUCCESS, FAILURE, SUCCESS)
     assert told(bench, catalog) == sorted([("recovered", ids[4]), ("recovered", ids[7])])
-    assert [bench.ledger.get(each).failures_in_row for each in ids] == [0, 1, 2, None, 2, 0, 1, 1]
+    assert [bench.ledger.get(run_id).failures_in_row for run_id in ids] == [0, 1, 2, None, 2, 0, 1, 1]
 
 
 def test_success_and_recovered_fire_both(bench: Bench) -> None:
@@ -105,7 +105,7 @@ def test_success_and_recovered_fire_both(bench: Bench) -> None:
 def test_a_hook_with_after_fires_from_that_failure_in_a_row_on(bench: Bench, between: tuple[State, ...]) -> None:
     catalog = catalog_with(failure=(Hook(job="told", after=3),))
     ids = ends(bench, catalog, FAILURE, FAILURE, SUCCESS, FAILURE, FAILURE, *between, FAILURE, FAILURE)
-    assert told(bench, catalog) == sorted(("failure", each) for each in ids[-2:])
+    assert told(bench, catalog) == sorted(("failure", run_id) for run_id in ids[-2:])
 
 
 def test_recovered_with_after_follows_so_many_failures_only(bench: Bench) -> None:
@@ -154,7 +154,7 @@ def test_whatever_breaks_each_alert_is_told_once(bench: Bench, script: str, afte
         with pytest.raises(Unavailable):
             fire_hooks(broken, catalog, by="w1")
         come_again(bench)
-    expected = [("failure", ids[1]), ("recovered", ids[2]), *(("start", each) for each in ids)]
+    expected = [("failure", ids[1]), ("recovered", ids[2]), *(("start", run_id) for run_id in ids)]
     assert told(bench, catalog) == sorted(expected)
 
 
@@ -169,4 +169,4 @@ def test_a_job_without_these_hooks_counts_nothing(bench: Bench) -> None:
     catalog = catalog_with(failure=HERE)
     ids = ends(bench, catalog, FAILURE, SUCCESS)
     assert bench.ledger.client.exists(f"{bench.ledger.namespace}:failed-in-row") == 0
-    assert [bench.ledger.get(each).failures_in_row for each in ids] == [None, None]
+    assert [bench.ledger.get(run_id).failures_in_row for run_id in ids] == [None, None]

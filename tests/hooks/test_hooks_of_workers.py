@@ -107,7 +107,7 @@ def test_workers_killed_between_lose_no_alert_and_repeat_none(
         with project.worker(env={"TOLD": str(path)}) as worker:
             ids.append(project.cli("submit", "flaky", "-p", f"fails={fails}", "--wait").id)
             os.kill(worker.pid, signal.SIGKILL)
-    expected = {("failure", ids[1]), ("recovered", ids[2]), *(("start", each) for each in ids)}
+    expected = {("failure", ids[1]), ("recovered", ids[2]), *(("start", run_id) for run_id in ids)}
     with project.worker(env={"TOLD": str(path)}):
         key = f"{project.ledger().namespace}:outbox"
         for entry in texts(project.redis().zrange(key, 0, -1)):

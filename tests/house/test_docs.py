@@ -123,9 +123,9 @@ def parse(words: list[str]) -> None:
 
 
 def subclasses(cls: type[RunnerError]) -> Iterator[type[RunnerError]]:
-    for each in cls.__subclasses__():
-        yield each
-        yield from subclasses(each)
+    for subclass in cls.__subclasses__():
+        yield subclass
+        yield from subclasses(subclass)
 
 
 def rows(page: str) -> set[str]:
@@ -156,18 +156,18 @@ def test_every_command_has_a_section() -> None:
 def test_every_exit_code_is_explained() -> None:
     text = (DOCS / "reference" / "exit-codes.md").read_text("utf-8")
     explained = {int(code) for row in re.findall(r"^\| ([\d, ]+) \|", text, re.MULTILINE) for code in row.split(",")}
-    raised = {each.exit_code for each in subclasses(RunnerError) if each.__module__ == errors.__name__}
+    raised = {subclass.exit_code for subclass in subclasses(RunnerError) if subclass.__module__ == errors.__name__}
     assert explained == {0, *PRECEDENCE, *raised, 130, 143}
     assert ", ".join(map(str, PRECEDENCE)) in text
 
 
 def test_every_code_of_an_error_is_listed_with_its_exit_code() -> None:
     text = (DOCS / "reference" / "exit-codes.md").read_text("utf-8")
-    for each in subclasses(RunnerError):
+    for subclass in subclasses(RunnerError):
         # Those of the web are answers with a status of HTTP, and never end a command.
-        if each.__module__.startswith("runner.") and not each.__module__.startswith("runner.web."):
-            row = re.search(rf"^\| {each.exit_code}(,[^|]*)? \|.*`{each.code}`", text, re.MULTILINE)
-            assert row, f"{each.code} ({each.exit_code})"
+        if subclass.__module__.startswith("runner.") and not subclass.__module__.startswith("runner.web."):
+            row = re.search(rf"^\| {subclass.exit_code}(,[^|]*)? \|.*`{subclass.code}`", text, re.MULTILINE)
+            assert row, f"{subclass.code} ({subclass.exit_code})"
 
 
 def test_the_chinese_readme_has_the_same_code_links_and_tables() -> None:
@@ -296,7 +296,7 @@ def test_modules_that_are_named_exist() -> None:
 def layers() -> list[list[str]]:
     """Return the layers of the import contract, top down; the packages of one layer are in one list."""
     contracts = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
-    found = next(each["layers"] for each in contracts if each["type"] == "layers")
+    found = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
     hidden = {"__main__", "celery", "current", "_dataclass", "_version"}
     return [
         sorted(set(re.findall(r"\w+", layer)) - hidden) for layer in found if set(re.findall(r"\w+", layer)) - hidden

@@ -120,7 +120,7 @@ def test_each_test_runs_once_also_after_one_that_ends_its_process(suite: Path) -
     killed = dict(begun)["test_together[4]"]
     # The one that was killed has ended nothing.
     assert set((suite / "ended").read_text().split()) == pids - {killed}
-    assert {each.name for each in suite.glob("left-*")} == {f"left-{pid}" for pid in pids - {killed}}
+    assert {path.name for path in suite.glob("left-*")} == {f"left-{pid}" for pid in pids - {killed}}
 
 
 def test_none_begins_after_a_failure_if_so_asked(suite: Path) -> None:

@@ -38,7 +38,7 @@ def test_luacheck_finds_nothing(tmp_path: Path) -> None:
     own_begins: dict[str, int] = {}
     # Parts for RabbitMQ in scripts that use each of them.
     with_hints = [("runner.ledger", name, True) for name in ("submit", "beat")]
-    for package, name, hints in [*((*each, False) for each in SCRIPTS), *with_hints]:
+    for package, name, hints in [*((*script, False) for script in SCRIPTS), *with_hints]:
         text = source(package, name, hints=hints)
         own = (Path(str(files(package))) / "lua" / f"{name}.lua").read_text("utf-8")
         # Its first line is for Redis, and no Lua.

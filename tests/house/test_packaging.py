@@ -86,18 +86,22 @@ def test_classifiers_name_what_the_workflow_tests() -> None:
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8"))
     matrix = workflow["jobs"]["tests"]["strategy"]["matrix"]
     classifiers = pyproject()["project"]["classifiers"]
-    pythons = [each.rpartition(" ")[2] for each in classifiers if re.search(r"Python :: 3\.\d+$", each)]
+    pythons = [
+        classifier.rpartition(" ")[2] for classifier in classifiers if re.search(r"Python :: 3\.\d+$", classifier)
+    ]
     assert pythons == matrix["python"]
     assert pyproject()["project"]["requires-python"] == f">={matrix['python'][0]}"
-    assert {each for each in classifiers if each.startswith("Operating")} == {SYSTEMS[name] for name in matrix["os"]}
+    assert {classifier for classifier in classifiers if classifier.startswith("Operating")} == {
+        SYSTEMS[name] for name in matrix["os"]
+    }
 
 
 def test_the_changelog_has_the_version_with_a_date_and_known_sections() -> None:
     text = (ROOT / "CHANGELOG.md").read_text("utf-8")
     releases = re.findall(r"^## (.+)$", text, re.MULTILINE)
     assert releases[0] == "[Unreleased]"
-    assert all(re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", each) for each in releases[1:])
-    assert any(each.startswith(f"[{__version__}] - ") for each in releases)
+    assert all(re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", release) for release in releases[1:])
+    assert any(release.startswith(f"[{__version__}] - ") for release in releases)
     sections = set(re.findall(r"^### (.+)$", text, re.MULTILINE))
     assert sections <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
     # A merge that puts entries of Unreleased into a release leaves a heading without a blank line, or a long release.

@@ -27,7 +27,7 @@ def submit(project: Project, exit_code: int = 0) -> Result:
 
 def steps_of(project: Project, flow: str) -> dict[str, tuple[str, str | None, int]]:
     steps: list[dict[str, Any]] = project.cli("status", flow, "--json").check().json["steps"]
-    return {each["name"]: (each["state"], each["reason"], each["items"]) for each in steps}
+    return {step["name"]: (step["state"], step["reason"], step["items"]) for step in steps}
 
 
 def test_the_index_is_built_and_written_if_it_has_changed(make_project: Callable[..., Project]) -> None:
@@ -62,7 +62,7 @@ def test_only_what_failed_is_repeated(make_project: Callable[..., Project]) -> N
         assert found["clean-up"] == ("SUCCESS", None, 1)
         page.write_bytes(text)
         again = project.cli("rerun", failed.id, "--from-failed", "--wait").check()
-        assert {each[0] for each in steps_of(project, again.id).values()} == {"SUCCESS"}
+        assert {step[0] for step in steps_of(project, again.id).values()} == {"SUCCESS"}
         runs = [
             json.loads(line) for line in project.cli("runs", "--flow", again.id, "--jsonl").check().stdout.splitlines()
         ]

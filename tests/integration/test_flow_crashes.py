@@ -116,8 +116,8 @@ def test_flows_survive_the_deaths_of_workers_and_takers(flows: Flows, notes: Pat
     flows_done = ledger.get_many(ids)
     assert {run.state for run in flows_done} == {State.SUCCESS}, Counter(str(run.error) for run in flows_done)
     first: dict[str, float] = {}
-    for each in lines:
-        first.setdefault(each["id"], each["at"])
+    for line in lines:
+        first.setdefault(line["id"], line["at"])
     for flow in flows_done:
         rows = flows.rows(flow)
         assert rows["fan"]["counts"] == {"SUCCESS": 8}
@@ -126,9 +126,9 @@ def test_flows_survive_the_deaths_of_workers_and_takers(flows: Flows, notes: Pat
         )
         start, join = (flows.run_of(flow, name) for name in ("start", "join"))
         assert str(start.finished_at) <= str(join.started_at)
-    once = Counter(each["id"] for each in lines if each["given"] == ["once"])
+    once = Counter(line["id"] for line in lines if line["given"] == ["once"])
     assert set(once.values()) == {1}
-    successes = Counter(json.dumps(each["given"]) for each in lines)
+    successes = Counter(json.dumps(line["given"]) for line in lines)
     assert successes['["join"]'] >= len(ids)
 
 

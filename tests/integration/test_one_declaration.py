@@ -164,12 +164,12 @@ OF_MANY = (by_params_file, by_submit_many)
 
 
 def test_the_tables_here_miss_nothing() -> None:
-    declared = {each.field for each in options_of(SubmitOptions)}
+    declared = {option.field for option in options_of(SubmitOptions)}
     assert declared == set(GOOD) == set(SubmitKeywords.__annotations__)
     assert declared - {"key"} == set(BatchKeywords.__annotations__)
-    filters = {each.field for each in options_of(RunQuery)}
+    filters = {option.field for option in options_of(RunQuery)}
     assert filters == set(FILTERS) == set(RunKeywords.__annotations__)
-    assert {each.field for each in options_of(Reading)} == set(ReadingKeywords.__annotations__)
+    assert {option.field for option in options_of(Reading)} == set(ReadingKeywords.__annotations__)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_the_tables_here_miss_nothing() -> None:
     ids=lambda each: each if isinstance(each, str) else each.__name__,
 )
 def test_every_way_in_takes_every_option(house: House, door: SubmitDoor, field: str) -> None:
-    declared = next(each for each in options_of(SubmitOptions) if each.field == field)
+    declared = next(option for option in options_of(SubmitOptions) if option.field == field)
     suffix = f"-{door.__name__}" if field == "key" else ""
     document = house.project.document(door(house, declared, GOOD[field], suffix))
     assert GOOD[field].shows(document), document
@@ -216,7 +216,7 @@ BAD: list[tuple[str, str, Any, Any, str]] = [
 def test_every_way_in_refuses_the_same_values_with_the_same_words(
     house: House, field: str, text: str, as_json: Any, python: Any, told: str
 ) -> None:
-    declared = next(each for each in options_of(SubmitOptions) if each.field == field)
+    declared = next(option for option in options_of(SubmitOptions) if option.field == field)
     before, key = house.ids(), declared.key
     if field != "force":  # on the command line it has no value
         (house.project.path / "one.jsonl").write_text("{}\n")

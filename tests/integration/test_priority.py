@@ -75,8 +75,8 @@ def hold(project: Project, name: str) -> tuple[str, Path]:
 def note(project: Project, numbers: range, priority: int = 5) -> list[str]:
     opened = Opened.open(project.path)
     return [
-        submit(opened, "note", {"number": each}, options=SubmitOptions(priority=priority), trigger="api").id
-        for each in numbers
+        submit(opened, "note", {"number": number}, options=SubmitOptions(priority=priority), trigger="api").id
+        for number in numbers
     ]
 
 

@@ -70,7 +70,7 @@ def test_asking_again_is_no_act(bench: Bench) -> None:
             for words in asked:
                 _, left = ledger.revoke(run.id, by=by, **words)
                 assert left
-    told = [(each.act, each.by) for each in read_acts(ledger, limit=100, run_id=run.id) if each.act != "submit"]
+    told = [(act.act, act.by) for act in read_acts(ledger, limit=100, run_id=run.id) if act.act != "submit"]
     # One for the revocation, and one for each signal.
     assert sorted(told) == [("revoke", "bob@b"), *[("terminate", "bob@b")] * 3]
     assert ledger.client.hget(f"{ledger.namespace}:terminating", run.id) == "INT"
@@ -80,7 +80,7 @@ def test_asking_again_is_no_act(bench: Bench) -> None:
     for _ in range(20):
         pauses.pause(ledger, "job", by="ann@a", comment="moving")
         pauses.pause(ledger, "*", by="ann@a")
-    assert [each.job for each in read_acts(ledger, limit=100, act="pause")] == ["*", "job"]
+    assert [act.job for act in read_acts(ledger, limit=100, act="pause")] == ["*", "job"]
     pauses.pause(ledger, "job", by="ann@a", comment="still moving")
     pauses.pause(ledger, "job", by="ann@a", comment="still moving", seconds=60.0)
     assert len(read_acts(ledger, limit=100, act="pause")) == 4
@@ -112,7 +112,7 @@ def test_no_flood_pushes_out_what_administrators_did(bench: Bench, kind: str) ->
 def test_acts_before_there_were_kinds_are_known(bench: Bench) -> None:
     fields: dict[Any, Any] = {"act": "revoke", "by": "bob@b", "job": "job", "id": "x", "comment": ""}
     bench.ledger.client.xadd(f"{bench.ledger.namespace}:audit", fields)
-    assert [each.by for each in read_acts(bench.ledger, limit=9, act="revoke")] == ["bob@b"]
+    assert [act.by for act in read_acts(bench.ledger, limit=9, act="revoke")] == ["bob@b"]
 
 
 def test_submissions_push_no_other_act_out_and_all_is_bounded(bench: Bench) -> None:
@@ -124,7 +124,7 @@ def test_submissions_push_no_other_act_out_and_all_is_bounded(bench: Bench) -> N
         pipe.execute()
     bench.submit()
     assert 10_000 <= bench.ledger.client.xlen(key) < 10_301
-    assert [each.act for each in read_acts(bench.ledger, limit=20_000, act="pause")] == ["pause"]
+    assert [act.act for act in read_acts(bench.ledger, limit=20_000, act="pause")] == ["pause"]
     assert len(read_acts(bench.ledger, limit=5000)) == 5000
 
 
@@ -170,4 +170,4 @@ def test_a_pool_that_cannot_end_a_run_is_named_each_time_and_is_one_act(bench: B
         with pytest.raises(CannotTerminate, match=f"run {run.id} is running in a again and again pool"):
             bench.ledger.revoke(run.id, by="bob@b", terminate=True)
     assert bench.ledger.get(run.id).state is State.STARTED
-    assert [each.act for each in read_acts(bench.ledger, limit=9, by="bob")] == ["revoke"]
+    assert [act.act for act in read_acts(bench.ledger, limit=9, by="bob")] == ["revoke"]

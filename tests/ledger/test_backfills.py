@@ -21,7 +21,7 @@ def place(bench: Bench, tmp_path: Path) -> Place:
 def filled(place: Place, begin: str, end: str, again: bool = False) -> list[str]:
     """Backfill hours of 1 January 2026, and return those that were submitted."""
     made = backfill(place.engine().project, "job", f"2026-01-01T{begin}Z", f"2026-01-01T{end}Z", again=again)
-    hours = [f"{datetime.fromtimestamp(each.slot / 1000, UTC):%H}" for each in made.slots if not each.known]
+    hours = [f"{datetime.fromtimestamp(slot.slot / 1000, UTC):%H}" for slot in made.slots if not slot.known]
     assert made.submitted == len(hours)
     return hours
 

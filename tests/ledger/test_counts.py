@@ -178,7 +178,7 @@ def test_counts_outlive_the_runs(bench: Bench) -> None:
 
 def test_every_worker_takes_from_the_inbox_of_plain_clients(bench: Bench) -> None:
     bench.beat()
-    assert [each.name for each in read_queues(bench.ledger)] == ["default"]
+    assert [queue.name for queue in read_queues(bench.ledger)] == ["default"]
     bench.ledger.client.lpush("celery", "{}")
     try:
         inbox, default = read_queues(bench.ledger)

@@ -24,7 +24,7 @@ def until(found: Iterator[Event | Gap | None], count: int) -> list[Event | Gap]:
 
 
 def states(events: list[Event | Gap]) -> list[str]:
-    return [each.state if isinstance(each, Event) else "gap" for each in events]
+    return [event.state if isinstance(event, Event) else "gap" for event in events]
 
 
 def test_each_transition_is_told_once_and_any_of_them_can_be_gone_on_after(bench: Bench) -> None:

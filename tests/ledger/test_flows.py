@@ -46,7 +46,9 @@ def found(bench: Bench, *, mend: bool = False) -> dict[str, int]:
 
 
 def test_lua_and_python_know_the_same_states() -> None:
-    assert "{ " + ", ".join(f"'{each}'" for each in STEP_STATES) + " }" in source("runner.ledger", "read_flow")
+    assert "{ " + ", ".join(f"'{step_state}'" for step_state in STEP_STATES) + " }" in source(
+        "runner.ledger", "read_flow"
+    )
 
 
 # -- the doctor
@@ -67,7 +69,7 @@ def test_a_flow_under_way_is_sound(bench: Bench, flows: FlowBench) -> None:
 
 def test_step_runs_that_wait_need_a_worker(bench: Bench, flows: FlowBench) -> None:
     flows.run()
-    told = next(each for each in check_workers(bench.ledger, {"runner": "1"}) if each.name == "workers")
+    told = next(check for check in check_workers(bench.ledger, {"runner": "1"}) if check.name == "workers")
     assert told.what.startswith("4 runs waiting, and no worker is alive")
 
 
@@ -119,7 +121,7 @@ def test_a_flow_goes_on_without_a_step_run_that_the_doctor_removed(bench: Bench,
     ended = flows.get(flow)
     assert (ended.state, ended.reason) == (State.STARTED, None)
     assert ended.steps is not None
-    assert {each["name"]: each["state"] for each in ended.steps} == {"a": "FAILURE", "ask": "PENDING", "b": "REVOKED"}
+    assert {step["name"]: step["state"] for step in ended.steps} == {"a": "FAILURE", "ask": "PENDING", "b": "REVOKED"}
 
 
 def test_a_message_of_a_flow_that_has_begun_starts_nothing(bench: Bench, flows: FlowBench) -> None:

@@ -54,7 +54,7 @@ def test_resuming_begins_the_count_anew_and_hooks_count_on(bench: Bench) -> None
     assert resume(bench.ledger, "job", by="me")
     ids = ends(bench, FAILURE, FAILURE, job=job)
     assert not is_paused(bench)
-    assert [bench.ledger.get(each).failures_in_row for each in ids] == [4, 5]
+    assert [bench.ledger.get(run_id).failures_in_row for run_id in ids] == [4, 5]
     ends(bench, FAILURE, job=job)
     assert is_paused(bench)
 

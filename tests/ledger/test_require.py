@@ -168,7 +168,7 @@ def test_a_run_of_a_paused_job_waits_for_the_end_of_the_pause_as_well(bench: Ben
 def test_a_bulk_submission_waits_too_and_goes_on_in_its_order(bench: Bench) -> None:
     common = Submission(id="", job=spec(), params={}, queue="default", priority=5, trigger="api")
     ids = [f"run-{number}" for number in range(450)]
-    Batch(bench.ledger, common, [Entry(each, {}) for each in ids]).outcomes()
+    Batch(bench.ledger, common, [Entry(run_id, {}) for run_id in ids]).outcomes()
     assert held(bench) == ids
     succeed_in(bench)
     assert bench.beat().more

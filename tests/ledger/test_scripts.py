@@ -26,7 +26,7 @@ _NOISE = re.compile(r"--[^\n]*|'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"")
 
 def names(listed: str) -> set[str]:
     """Return the names in `a, b`."""
-    return {each.strip() for each in listed.split(",")}
+    return {part.strip() for part in listed.split(",")}
 
 
 def bare(text: str) -> str:

@@ -55,7 +55,7 @@ def common(job: JobSpec, **options: Any) -> Submission:
 
 
 def entries(*params: dict[str, Any], key: Callable[[dict[str, Any]], str] | None = None) -> list[Entry]:
-    return [Entry(str(uuid.uuid4()), each, key(each) if key else None) for each in params]
+    return [Entry(str(uuid.uuid4()), param, key(param) if key else None) for param in params]
 
 
 def made(bench: Bench, job: JobSpec, batch: list[Entry], **options: Any) -> list[Any]:

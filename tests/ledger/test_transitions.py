@@ -300,7 +300,7 @@ def test_no_more_than_the_last_twenty_attempts_are_told(bench: Bench) -> None:
     for _ in range(23):
         bench.attempts.retry(run.id, bench.start(run), 0.0, ERROR)
         bench.make_due(run.id)
-    assert [each["attempt"] for each in bench.ledger.get(run.id).past_attempts] == list(range(4, 24))
+    assert [past_attempt["attempt"] for past_attempt in bench.ledger.get(run.id).past_attempts] == list(range(4, 24))
 
 
 def test_at_most_once_may_start_again_if_nothing_of_it_was_performed(bench: Bench) -> None:

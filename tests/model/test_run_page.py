@@ -27,10 +27,10 @@ class Known:
 def known(draw: st.DrawFn) -> list[Known]:
     ids = draw(st.lists(st.integers(0, 999), unique=True, max_size=25))
     found = []
-    for each in ids:
+    for run_id in ids:
         at = BASE + draw(st.integers(0, 12))
         where = draw(st.sampled_from([(True, False), (False, True), (True, True)]))
-        run = Run(id=f"{each:03d}", job="a", state=State.SUCCESS, submitted_at=to_timestamp(at))
+        run = Run(id=f"{run_id:03d}", job="a", state=State.SUCCESS, submitted_at=to_timestamp(at))
         found.append(Known(run, *where, draw(st.booleans())))
     return found
 

@@ -106,9 +106,9 @@ def test_hours_are_time_that_passes(slot: datetime, zone: str, hours: int) -> No
 @given(slot=SLOTS, zone=ZONES)
 def test_formats_are_those_of_strftime(slot: datetime, zone: str) -> None:
     local = slot.astimezone(ZoneInfo(zone))
-    for each in DIRECTIVES:
-        expected = str(int(slot.timestamp())) if each == "s" else local.strftime(f"%{each}")
-        assert resolve(f"<${{run.slot | %{each}}}>", local) == f"<{expected}>"
+    for directive in DIRECTIVES:
+        expected = str(int(slot.timestamp())) if directive == "s" else local.strftime(f"%{directive}")
+        assert resolve(f"<${{run.slot | %{directive}}}>", local) == f"<{expected}>"
 
 
 @given(st.text(alphabet="${}run.slotdateparamsx +-|%0123456789mhdwoyYQ\n", max_size=40))

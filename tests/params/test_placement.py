@@ -458,7 +458,7 @@ def test_each_is_told_with_line_and_column_also_in_defaults(tmp_path: Path) -> N
     catalog = load_files([path], base=tmp_path)
     assert sorted(catalog.jobs) == ["b", "d", "e"]
     assert sorted(catalog.broken) == sorted(catalog.misplaced) == ["a", "c"]
-    told = [(each.line, each.column, each.path) for each in catalog.problems]
+    told = [(problem.line, problem.column, problem.path) for problem in catalog.problems]
     assert told == [(7, 3, "jobs.a.kwargs.command[1]"), (11, 13, "jobs.c.env.PATH")]
     assert list(catalog.unsafe()) == ["d"]
 

@@ -280,7 +280,7 @@ def test_supervisor_ignores_signals_and_holds_nothing_of_the_parent(guarded: Cal
     if sys.platform == "linux":
 
         def held() -> set[str]:
-            return {str(each.readlink()) for each in Path(f"/proc/{supervisor}/fd").iterdir()}
+            return {str(path.readlink()) for path in Path(f"/proc/{supervisor}/fd").iterdir()}
 
         wait_until(
             lambda: all(each.startswith(("pipe:", "anon_inode:", "/dev/null")) for each in held()),
@@ -452,7 +452,7 @@ say(supervisor(), *groups); wait()
     supervisor, *groups = process.numbers()
     assert process_group._supervisor_of(process.pid) == supervisor
     assert process_group.kill_group(process.pid, signal.SIGKILL, 0)
-    assert not any(process_group.group_alive(each) for each in groups)
+    assert not any(process_group.group_alive(group) for group in groups)
     assert not process_group.group_alive(supervisor)
 
 

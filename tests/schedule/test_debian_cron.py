@@ -248,7 +248,7 @@ def test_the_fields_that_crontabs_and_timers_are_written_from_are_those_of_debia
     except BadExpression:
         return
     entry = Entry.read(expression)
-    wanted = (entry.minutes, entry.hours, entry.days, entry.months, {each % 7 for each in entry.weekdays})
+    wanted = (entry.minutes, entry.hours, entry.days, entry.months, {weekday % 7 for weekday in entry.weekdays})
     for index, (values, (low, high, _)) in enumerate(zip(wanted, FIELDS, strict=True), 1):
         every = list(range(low, high + (index < 5)))
         assert (fields.values(index) or every) == sorted(values)

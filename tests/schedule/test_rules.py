@@ -96,9 +96,9 @@ def check_against_reference(
     ]
     stretches = list(found.skipped(begin, end))
     for moment, runs in expected:
-        within = [each for each in stretches if each.slot <= moment < each.until]
+        within = [stretch for stretch in stretches if stretch.slot <= moment < stretch.until]
         assert len(within) == (0 if runs else 1), (moment, within)
-    assert {each.slot for each in stretches} <= {moment for moment, runs in expected if not runs}
+    assert {stretch.slot for stretch in stretches} <= {moment for moment, runs in expected if not runs}
     for one, other in pairwise(stretches):
         assert one.until <= other.slot
 

@@ -135,7 +135,7 @@ def test_leap_days_and_seconds() -> None:
     leap = Timetable(Schedule(cron="0 0 29 2 *"), "UTC")
     assert leap.next(utc("2096-03-01")) == utc("2104-02-29")
     seconds = Timetable(Schedule(cron="*/20 0 12 * * *"), "UTC")
-    assert [each.second for each in seconds.slots(utc("2026-01-01"), utc("2026-01-02"))] == [0, 20, 40]
+    assert [slot.second for slot in seconds.slots(utc("2026-01-01"), utc("2026-01-02"))] == [0, 20, 40]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ def text(answer: object) -> str:
 def texts(answers: object) -> list[str]:
     """Return an answer that must be a list of texts."""
     assert isinstance(answers, list), answers
-    return [text(each) for each in answers]
+    return [text(answer) for answer in answers]
 
 
 def encodable(fields: Mapping[str, str | bytes] | Mapping[str, str]) -> dict[Any, Any]:

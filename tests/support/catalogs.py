@@ -15,7 +15,7 @@ def catalog_of(jobs: Mapping[str, JobSpec]) -> Catalog:
     """Return a catalog of the jobs; a job that has a digest keeps it."""
     lines = {}
     for name, job in jobs.items():
-        values = {each.field: getattr(job, each.field) for each in options_of(JobSpec)}
+        values = {option.field: getattr(job, option.field) for option in options_of(JobSpec)}
         entry = entry_for(name, values, job.line)
         lines[name] = (line_of(entry._replace(digest=job.digest or entry.digest)), job.file)
     return Catalog(Jobs(lines))

@@ -152,8 +152,8 @@ def files_at(revision: str) -> Files:
     command = ["git", "archive", "--format=tar", revision, "runner"]
     packed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout
     with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
-        members = [each for each in tar.getmembers() if each.name.endswith(".py")]
-        return {each.name: tar.extractfile(each).read().decode() for each in members}  # type: ignore[union-attr]
+        members = [member for member in tar.getmembers() if member.name.endswith(".py")]
+        return {member.name: tar.extractfile(member).read().decode() for member in members}  # type: ignore[union-attr]
 
 
 def table(counts: Counts, before: Counts | None) -> str:

@@ -116,7 +116,7 @@ class FlowBench:
 
     def steps(self, flow: str) -> dict[str, State]:
         """Return the states of the steps."""
-        return {each["name"]: each["state"] for each in self.get(flow).steps or []}
+        return {step["name"]: step["state"] for step in self.get(flow).steps or []}
 
     def step(self, flow: str, name: str) -> dict[str, Any]:
         """Return a step in the form of the run document."""

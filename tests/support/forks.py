@@ -167,8 +167,8 @@ class Forks:
         sys.stderr.flush()
         pid = os.fork()
         if pid == 0:
-            for each in (read, *others):
-                os.close(each)
+            for other in (read, *others):
+                os.close(other)
             _run(self, number, rest, write)
         os.close(write)
         return _Child(number, pid, read)

@@ -129,7 +129,7 @@ def children_of(pid: int) -> list[int]:
     found: list[int] = []
     for task in (PROC / str(pid) / "task").glob("*"):
         with suppress(OSError):
-            found += [int(each) for each in (task / "children").read_text().split()]
+            found += [int(part) for part in (task / "children").read_text().split()]
     return found
 
 

@@ -51,7 +51,7 @@ def kombu_url(url: str) -> str:
     if not url.startswith("unix://"):
         return url
     path, mark, query = url.removeprefix("unix://").partition("?")
-    options = ["virtual_host=" + each[3:] if each.startswith("db=") else each for each in query.split("&")]
+    options = ["virtual_host=" + part[3:] if part.startswith("db=") else part for part in query.split("&")]
     return f"redis+socket://{path}{mark}{'&'.join(options)}"
 
 

@@ -123,12 +123,12 @@ class Forked:
             }
             self.pid = _Zygote.shared(room).fork(request, [stdin, *theirs[:3]])
         except BaseException:
-            for each in ours:
-                os.close(each)
+            for end in ours:
+                os.close(end)
             raise
         finally:
-            for each in theirs:
-                os.close(each)
+            for end in theirs:
+                os.close(end)
         self.stdin: IO[bytes] | None = os.fdopen(own_stdin, "wb") if own_stdin >= 0 else None
         self.stdout: IO[bytes] = os.fdopen(ours[0], "rb")
         self.stderr: IO[bytes] = os.fdopen(ours[1], "rb")
@@ -359,8 +359,8 @@ def serve(room: str, first: socket.socket, listener: socket.socket | None = None
                     connection.sendall(str(os.getpid()).encode())
                     connection.close()
                 _become(request["module"], request["args"])
-            for each in streams:
-                os.close(each)
+            for stream in streams:
+                os.close(stream)
             pipes[pid] = pipe
 
 
@@ -452,4 +452,4 @@ def _import_everything(rooms: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], *(socket.socket(fileno=int(each)) for each in sys.argv[2:]))
+    serve(sys.argv[1], *(socket.socket(fileno=int(arg)) for arg in sys.argv[2:]))

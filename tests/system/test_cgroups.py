@@ -55,8 +55,8 @@ def service() -> Iterator[Path]:
     folder.mkdir()
     os.setxattr(folder, "user.delegate", b"1")
     yield folder
-    for each in sorted(folder.glob("**/"), reverse=True):
-        each.rmdir()
+    for path in sorted(folder.glob("**/"), reverse=True):
+        path.rmdir()
 
 
 @pytest.fixture

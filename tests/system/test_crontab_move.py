@@ -64,7 +64,7 @@ def move(tmp_path: Path) -> Iterator[Move]:
     if found.project.path.exists():
         # A tick that cron has started goes on after cron, and would start the server again.
         wait_until(
-            lambda: not any(found.is_tick(each.command) for each in processes()), 60.0, "the last tick has ended"
+            lambda: not any(found.is_tick(process.command) for process in processes()), 60.0, "the last tick has ended"
         )
         found.project.cli("down")
         stop(found.project.settings)

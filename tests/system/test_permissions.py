@@ -137,22 +137,22 @@ def server_of(admin: redis.Redis) -> str:
 NEEDS = Needs.of(NAMESPACE)
 
 
-@pytest.mark.parametrize("name", [each[0].lower() for each in NEEDS.commands])
+@pytest.mark.parametrize("name", [command[0].lower() for command in NEEDS.commands])
 def test_a_command_that_lacks_is_named(project: Project, allow: Allow, name: str) -> None:
     allow(f"-{name}")
     assert f"+{name}" in lacking(project).rules
-    assert not any(each.startswith(("~", "&")) for each in lacking(project).rules)
+    assert not any(rule.startswith(("~", "&")) for rule in lacking(project).rules)
     allow(f"-{name}", f"+{name}")
     assert lacking(project).rules == ()
 
 
-@pytest.mark.parametrize("pattern", [f"~{each}" for each in NEEDS.keys] + [f"&{each}" for each in NEEDS.channels])
+@pytest.mark.parametrize("pattern", [f"~{key}" for key in NEEDS.keys] + [f"&{channel}" for channel in NEEDS.channels])
 def test_keys_and_channels_that_lack_are_named(project: Project, admin: redis.Redis, pattern: str) -> None:
     rules = NEEDS.rules().split()
-    others = [each for each in rules if each != pattern]
+    others = [rule for rule in rules if rule != pattern]
     admin.execute_command("ACL", "SETUSER", "runner", "reset", "on", f">{PASSWORD}", *others)
     assert pattern in lacking(project).rules
-    assert not any(each.startswith("+") for each in lacking(project).rules)
+    assert not any(rule.startswith("+") for rule in lacking(project).rules)
 
 
 def test_replicas_need_one_more(project: Project, allow: Allow) -> None:

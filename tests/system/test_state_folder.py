@@ -173,7 +173,7 @@ def test_a_worker_of_an_older_version_is_stopped(make_embedded_project: Callable
     pid = file.read_text().split()[0]
     file.write_text(f"{pid}\n")
     assert f"stopping worker {pid}" in project.cli("down").check().stderr
-    wait_until(lambda: all(each.pid != int(pid) for each in processes()))
+    wait_until(lambda: all(process.pid != int(pid) for process in processes()))
 
 
 def test_state_can_be_kept_elsewhere(make_embedded_project: Callable[..., Project], tmp_path: Path) -> None:
@@ -188,4 +188,4 @@ def test_state_can_be_kept_elsewhere(make_embedded_project: Callable[..., Projec
     assert words == [str(pid), started_at(pid)]
     down = project.cli("down", env=env).check()
     assert f"stopping worker {pid}" in down.stderr
-    wait_until(lambda: all(each.pid != pid for each in processes()))
+    wait_until(lambda: all(process.pid != pid for process in processes()))

@@ -158,7 +158,7 @@ def test_reserved_names_are_all_own_options() -> None:
     import inspect
 
     kinds = inspect.signature(run).parameters.values()
-    assert vars(run)["reserved"] == {each.name for each in kinds if each.kind is each.KEYWORD_ONLY}
+    assert vars(run)["reserved"] == {kind.name for kind in kinds if kind.kind is kind.KEYWORD_ONLY}
 
 
 def test_misspelt_option_is_not_taken_for_a_param() -> None:

@@ -119,10 +119,10 @@ def test_many_look_at_the_same_files_at_once(project: Project) -> None:
         wait_until(all_made, 60.0, "40 runs")
 
     threads = [threading.Thread(target=look) for _ in range(4)]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join(60)
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
     counted = Counter(run["params"]["path"] for run in runs(project))
     assert (len(counted), set(counted.values()), len(made)) == (40, {1}, 40)
 
@@ -133,10 +133,10 @@ def test_ticks_a_scheduler_and_a_worker_at_once(project: Project) -> None:
         for number in range(20):
             put(project, f"{number}.csv")
         ticks = [threading.Thread(target=lambda: project.cli("tick").check()) for _ in range(3)]
-        for each in ticks:
-            each.start()
-        for each in ticks:
-            each.join(120)
+        for tick in ticks:
+            tick.start()
+        for tick in ticks:
+            tick.join(120)
         wait_until(lambda: [run["state"] for run in runs(project)].count("SUCCESS") == 20, 60.0, "20 runs")
         put(project, "more.csv")
         wait_until(lambda: len(runs(project)) == 21, 60.0, "one more run")

@@ -502,9 +502,9 @@ def test_what_is_not_for_everybody_asks_for_itself_too() -> None:
 
 
 def flat(dependant: Dependant) -> Iterator[Dependant]:
-    for each in dependant.dependencies:
-        yield each
-        yield from flat(each)
+    for dependency in dependant.dependencies:
+        yield dependency
+        yield from flat(dependency)
 
 
 def test_nothing_reads_a_url_that_the_host_header_is_part_of() -> None:

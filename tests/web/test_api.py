@@ -306,8 +306,8 @@ def test_lists_are_those_of_the_command_line_and_as_described(web: Web, client: 
     ]
     changing = {"seen_at", "running", "concurrency"}
     ours, theirs = api.get("/workers", "/workers")["workers"], cli("workers", "--json").check().json
-    assert [{k: v for k, v in each.items() if k not in changing} for each in ours] == [
-        {k: v for k, v in each.items() if k not in changing} for each in theirs
+    assert [{k: v for k, v in worker.items() if k not in changing} for worker in ours] == [
+        {k: v for k, v in worker.items() if k not in changing} for worker in theirs
     ]
     assert ours
 

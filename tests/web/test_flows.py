@@ -294,7 +294,9 @@ def test_everybody_can_read_it(browser: Browser, web: Web, tmp_path: Path, schem
         page.goto(path)
         found = Axe().run(page).response["violations"]
         serious = [each for each in found if each["impact"] in ("serious", "critical")]
-        assert not serious, f"{path}: {[(each['id'], [node['html'] for node in each['nodes']]) for each in serious]}"
+        assert not serious, (
+            f"{path}: {[(finding['id'], [node['html'] for node in finding['nodes']]) for finding in serious]}"
+        )
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
     web.project.cli("revoke", flow).check()
     context.close()

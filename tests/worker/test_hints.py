@@ -227,10 +227,10 @@ class Relay:
     def close(self) -> None:
         listener, self._listener = self._listener, None
         ends, self._ends = self._ends, []
-        for each in ([listener] if listener is not None else []) + ends:
+        for end in ([listener] if listener is not None else []) + ends:
             with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
 
 
 @pytest.mark.parametrize("pool", ["prefork", "solo"])

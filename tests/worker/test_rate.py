@@ -47,7 +47,9 @@ def begun(runs: list[Run]) -> dict[tuple[str, int], float]:
     """Return when each attempt began, by Redis' clock."""
     found: dict[tuple[str, int], float] = {}
     for run in runs:
-        times = {each["attempt"]: each["started_at"] for each in run.past_attempts} | {run.attempts: run.started_at}
+        times = {past_attempt["attempt"]: past_attempt["started_at"] for past_attempt in run.past_attempts} | {
+            run.attempts: run.started_at
+        }
         found |= {(run.id, attempt): to_datetime(at or "").timestamp() for attempt, at in times.items()}
     return found
 

@@ -264,7 +264,7 @@ def test_a_hundred_changes_under_load_fail_no_run(make_project: Callable[..., Pr
         version = next(versions)
         retry = "retry: {max_retries: 2, delay: 100ms}"
         options = (retry, "timeout: 60s", "params: {seconds: {type: number, default: 0}}")
-        return jobs(*(job(f"v{version}", *options, name=f"{name}-{each}") for each in range(3)))
+        return jobs(*(job(f"v{version}", *options, name=f"{name}-{index}") for index in range(3)))
 
     files = {name: folder / f"{name}.yaml" for name in ("a", "b", "c", "d")}
     for name, path in files.items():

@@ -60,7 +60,10 @@ def test_none_starts_before_the_job_that_it_requires_and_none_is_lost(make_proje
 
     ended = opened.ledger.get(extract).finished_at or ""
     done = opened.ledger.get_many([*loads, *reports])
-    assert all(ended <= min(each["started_at"] for each in [*run.past_attempts, run.document()]) for run in done)
+    assert all(
+        ended <= min(past_attempt["started_at"] for past_attempt in [*run.past_attempts, run.document()])
+        for run in done
+    )
     first = min(run.finished_at or "" for run in done if run.job == "load")
     assert all(first <= (run.started_at or "") for run in done if run.job == "report")
     assert not opened.ledger.client.exists(opened.ledger.keys.required)

@@ -185,7 +185,7 @@ def test_queues_of_one_priority_take_turns_beside_an_empty_one(
             submit(opened, name, {}, trigger="api")
     with project.worker("-Q", "early,later,middle", concurrency=1):
         wait_until(lambda: len(notes_in(notes)) == 12, 60.0, "all runs")
-    words = [each["word"] for each in notes_in(notes)]
+    words = [note["word"] for note in notes_in(notes)]
     assert words in (["later", "middle"] * 6, ["middle", "later"] * 6)
 
 

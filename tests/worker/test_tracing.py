@@ -70,7 +70,7 @@ def test_one_trace_from_the_submission_to_each_attempt(make_project: Callable[..
     assert {span.trace_id for span in spans} == {submitted.trace_id}
     assert [span.parent_span_id for span in attempts] == [submitted.span_id] * 2
     assert {span.parent_span_id for span in inner} == {span.span_id for span in attempts}
-    told = [{each.key: each.value for each in span.attributes} for span in attempts]
+    told = [{attribute.key: attribute.value for attribute in span.attributes} for span in attempts]
     assert sorted(each["runner.attempt"].int_value for each in told) == [1, 2]
     assert {each["runner.run_id"].string_value for each in told} == {run_id}
     assert [span.status.message for span in attempts] == ["ConnectionError: not yet, ***"] * 2
@@ -97,7 +97,7 @@ def test_the_steps_of_a_flow_are_spans_of_its_trace(make_project: Callable[..., 
     attempts = [span for span in spans if span.name.startswith("run ")]
     assert sorted(span.name for span in attempts) == ["run flow/many", "run flow/many", "run flow/one", "run plain"]
     assert {span.parent_span_id for span in attempts} == {submitted.span_id}
-    told = [{each.key: each.value for each in span.attributes} for span in attempts]
+    told = [{attribute.key: attribute.value for attribute in span.attributes} for span in attempts]
     assert {each["runner.flow"].string_value for each in told} == {run_id}
     assert sorted(each["runner.step"].string_value for each in told) == ["job", "many", "many", "one"]
     assert sorted(each["runner.item"].int_value for each in told if "runner.item" in each) == [0, 1]

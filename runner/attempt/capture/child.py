@@ -218,7 +218,7 @@ class WorkerLog:
 
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
-        self.handlers = [each for each in logger.handlers if _writes_to_worker_log(each)]
+        self.handlers = [handler for handler in logger.handlers if _writes_to_worker_log(handler)]
         # The last handlers, between attempts and during one: few jobs add handlers.
         self._between: list[logging.Handler] | None = None
         self._during: list[logging.Handler] = []
@@ -243,10 +243,14 @@ class WorkerLog:
         self._between = None
 
     def _back(self, others: list[logging.Handler]) -> list[logging.Handler]:
-        return [*self.handlers, *(each for each in others if not _writes_to_worker_log(each))]
+        return [*self.handlers, *(other for other in others if not _writes_to_worker_log(other))]
 
     def _others(self) -> list[logging.Handler]:
-        return [each for each in self._logger.handlers if not isinstance(each, Records) and each not in self.handlers]
+        return [
+            handler
+            for handler in self._logger.handlers
+            if not isinstance(handler, Records) and handler not in self.handlers
+        ]
 
 
 def _worker_log() -> list[WorkerLog]:

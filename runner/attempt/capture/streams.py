@@ -111,14 +111,16 @@ class _Texts:
         raws: list[Any] = [_Descriptor(number, mode, closefd=False) for number, mode in enumerate(_MODES)]
         reader, *writers = io.BufferedReader(raws[0]), *map(io.BufferedWriter, raws[1:])
         stdin = _Text(reader, encoding="utf-8", errors="replace")
-        outputs = [_Text(each, encoding="utf-8", errors="backslashreplace", line_buffering=True) for each in writers]
+        outputs = [
+            _Text(writer, encoding="utf-8", errors="backslashreplace", line_buffering=True) for writer in writers
+        ]
         self.files: tuple[Any, ...] = (stdin, *outputs)
         self.named: dict[str, Any] = dict(zip((*_NAMES, *_DUNDERS), self.files * 2, strict=True))
         for text, mode in zip(self.files, _MODES, strict=True):
             text.mode = mode
         self._layers: list[Any] = [*self.files, reader, *writers, *raws]
-        self._attributes = [vars(each) for each in self._layers]
-        self._noted = [dict(each) for each in self._attributes]
+        self._attributes = [vars(layer) for layer in self._layers]
+        self._noted = [dict(attribute) for attribute in self._attributes]
         del raws, reader, writers, stdin, outputs, text
         self._holders = list(map(sys.getrefcount, self._layers))
 

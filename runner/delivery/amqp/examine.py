@@ -97,7 +97,7 @@ def refuse_missing_permissions(settings: Settings, queues: Iterable[str]) -> Non
         InvalidSettings: a permission is missing. The message lists all of them and the command that grants them.
         Unavailable: RabbitMQ cannot be reached.
     """
-    missing = examine(settings, [each for each in queues if not is_private(each)], thoroughly=True).missing
+    missing = examine(settings, [queue for queue in queues if not is_private(queue)], thoroughly=True).missing
     if missing:
         lacking = ", ".join(missing)
         raise InvalidSettings(f"the user of broker_url lacks permissions: {lacking}", hint=permission_command(settings))
@@ -109,9 +109,9 @@ def _missing(connection: Connection, namespace: str, queues: Sequence[HintQueue]
     RabbitMQ checks the permission before it looks for the queue, so nothing is created. Queues that an administrator
     has declared need no permission to declare them.
     """
-    hints = [each.name for each in queues]
+    hints = [queue.name for queue in queues]
     inbox = _look(connection, INBOX, thoroughly=False)
-    made = [each.name for each in (*queues, inbox) if each.hints is None and not each.refused]
+    made = [queue.name for queue in (*queues, inbox) if queue.hints is None and not queue.refused]
     boxes = [f"{_ABSENT}.{each}.pidbox" for each in (namespace, INBOX)]
     return [
         *(f"configure {name}" for name in (*made, *boxes) if _refuses(connection, name, _configure)),

@@ -55,7 +55,7 @@ class Transport(pyamqp.Transport):
 
 def options_for(addresses: Iterable[BrokerAddress]) -> dict[str, Any]:
     """Return Celery's ``broker_transport_options`` for these servers."""
-    return {"tls": {_place(each): tls_options(each) for each in addresses}}
+    return {"tls": {_place(address): tls_options(address) for address in addresses}}
 
 
 def _place(address: BrokerAddress) -> str:

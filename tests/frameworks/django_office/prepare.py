@@ -28,7 +28,7 @@ said = {
     "done": tasks.count_invoices.enqueue(note="<b>bold</b>").id,
     "failed": tasks.fail.enqueue().id,
     "waiting": tasks.count_invoices.using(queue_name="nobody").enqueue().id,
-    "checks": [each.id for each in run_checks()],
+    "checks": [check.id for check in run_checks()],
 }
 
 database = dict(settings.DATABASES["default"])

@@ -26,7 +26,7 @@ for run_id in sys.argv[1:]:
         "finished": result.is_finished,
         "attempts": result.attempts,
         "workers": all(result.worker_ids),
-        "errors": [[each.exception_class.__name__, each.traceback] for each in result.errors],
+        "errors": [[error.exception_class.__name__, error.traceback] for error in result.errors],
         "value": result.return_value if result.status == "SUCCESSFUL" else None,
         "ordered": result.status != "SUCCESSFUL"
         or result.enqueued_at <= result.started_at <= result.last_attempted_at <= result.finished_at,
