@@ -44,11 +44,11 @@ def takes(cls: type, *, without: tuple[str, ...] = ()) -> Callable[[F], F]:
         declared = [option for option in options_of(cls) if option.field not in without]
         plain = signature(function)
         named = [parameter for parameter in plain.parameters.values() if parameter.kind is not Parameter.VAR_KEYWORD]
-        keywords = [Parameter(each.field, Parameter.KEYWORD_ONLY, default=each.default) for each in declared]
+        keywords = [Parameter(option.field, Parameter.KEYWORD_ONLY, default=option.default) for option in declared]
         function.__signature__ = plain.replace(parameters=[*named, *keywords])  # type: ignore[attr-defined]
-        told = "".join(f"\n        {each.field}: {each.help}" for each in declared)
+        text = "".join(f"\n        {option.field}: {option.help}" for option in declared)
         # Behind the last line of "Args:".
-        function.__doc__ = re.sub(r"(?=\n\n    (?:Returns|Raises):)", lambda _: told, function.__doc__ or "", count=1)
+        function.__doc__ = re.sub(r"(?=\n\n    (?:Returns|Raises):)", lambda _: text, function.__doc__ or "", count=1)
         return function
 
     return decorate
@@ -321,19 +321,19 @@ def _partly(
     stop: NotSubmitted | None,
     left: NotHandedOver | None,
 ) -> PartlySubmitted:
-    told = f"runs of {job} submitted: {len(runs) - len(refused)}, refused: {len(refused)}"
+    summary = f"runs of {job} submitted: {len(runs) - len(refused)}, refused: {len(refused)}"
     if left is not None:
-        told = f"{told}; {left.message}"
+        summary = f"{summary}; {left.message}"
     if stop is not None:
         doubt = "" if stop.recorded is False else "; it is not known whether the next batch was recorded"
-        message = f"{told}; then it stopped: {stop.error.message}{doubt}"
+        message = f"{summary}; then it stopped: {stop.error.message}{doubt}"
         hint: str | None = f"submit the items from position {len(runs)} on again; with key_from, no run is made twice"
     elif refused:
         first = min(refused)
-        message = f"{told}; item {first}: {refused[first].message}"
+        message = f"{summary}; item {first}: {refused[first].message}"
         hint = "the attribute refused of this exception has all of them"
     else:
-        message, hint = told, left.hint if left is not None else None
+        message, hint = summary, left.hint if left is not None else None
     stopped_by = stop.error if stop is not None else left
     return PartlySubmitted(message, hint=hint, runs=runs, refused=refused, stopped_by=stopped_by)
 

@@ -72,18 +72,18 @@ class CurrentRun:
         """
         if total is None and isinstance(items, Sized):
             total = len(items)
-        said = 0.0
+        reported_at = 0.0
         for done, item in enumerate(items):
-            if time.monotonic() - said >= TRACK_SECONDS:
-                said = time.monotonic()
+            if time.monotonic() - reported_at >= TRACK_SECONDS:
+                reported_at = time.monotonic()
                 self._say(done, total, message)
             yield item
         if total is not None:
             self._say(total, total, message)
 
     def _say(self, done: int, total: int | None, message: str | None) -> None:
-        words = message or (f"{done} of {total}" if total is not None else f"{done}")
-        self.progress(min(1.0, done / total) if total else None, words)
+        text = message or (f"{done} of {total}" if total is not None else f"{done}")
+        self.progress(min(1.0, done / total) if total else None, text)
 
 
 _current: ContextVar[CurrentRun] = ContextVar("runner_current_run")

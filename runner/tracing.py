@@ -95,9 +95,9 @@ def _span(
                 yield
             except BaseException as error:
                 name = names_of(type(error))[1]
-                told = f"{name}: {words_of(error, _LONGEST_WORDS, say=str, mask=mask)}"
-                span.set_status(Status(StatusCode.ERROR, told))
-                span.add_event("exception", {"exception.type": name, "exception.message": told})
+                message = f"{name}: {words_of(error, _LONGEST_WORDS, say=str, mask=mask)}"
+                span.set_status(Status(StatusCode.ERROR, message))
+                span.add_event("exception", {"exception.type": name, "exception.message": message})
                 raise
     finally:
         # The process may be killed or exit right after this.

@@ -38,4 +38,4 @@ def waiting_approvals(project: Project) -> list[Approvals]:
         for standing in read_standings(project.ledger, names).values()
         if standing.oldest is not None and standing.oldest_at is not None
     ]
-    return sorted(found, key=lambda each: each.since)
+    return sorted(found, key=lambda approvals: approvals.since)

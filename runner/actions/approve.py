@@ -56,6 +56,6 @@ def _approval_of(run: Run) -> str:
         if step["kind"] == "approval" and step["state"] is State.PENDING and step["counts"]
     ]
     if len(waiting) > 1:
-        named = ", ".join(f"{each} ({name})" for name, each in waiting)
+        named = ", ".join(f"{run_id} ({name})" for name, run_id in waiting)
         raise AmbiguousId(f"flow {run.id} waits for more than one approval: {named}", hint="give the id of one")
     return waiting[0][1] if waiting else run.id

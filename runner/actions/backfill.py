@@ -150,9 +150,9 @@ def backfill(
     begin_backfill(project.ledger, wanted)
     submitted = 0
     for number in range(0, len(left), _PORTION):
-        portion = [_submission(project, job, each, wanted) for each in left[number : number + _PORTION]]
+        portion = [_submission(project, job, slot, wanted) for slot in left[number : number + _PORTION]]
         made = submit_each(project.ledger, portion)
-        for fault in (each for each in made if isinstance(each, Exception)):
+        for fault in (outcome for outcome in made if isinstance(outcome, Exception)):
             raise fault
         submitted += made.count("new")
         if "paused" in made:
@@ -201,7 +201,7 @@ def _slots(
     if len(found) > MOST_SLOTS:
         raise UsageError(f"the range has more than {MOST_SLOTS:,} slots", hint="ask for a shorter one at a time")
     namespace = project.settings.namespace
-    times = [(milliseconds(each), slot_id(namespace, job.name, milliseconds(each))) for each in found]
+    times = [(milliseconds(at), slot_id(namespace, job.name, milliseconds(at))) for at in found]
     known = [False] * len(times) if wanted.again else have_run(project.ledger, job.name, times)
     return [
         Slot(slot, _again_id(wanted, slot) if wanted.again else run_id, _params(tables, at), had_one)
@@ -227,19 +227,19 @@ def _check_open(project: Project, job: JobSpec) -> None:
         raise refuse_paused(job.name, pause)
 
 
-def _submission(project: Project, job: JobSpec, each: Slot, wanted: Backfill) -> Submission:
+def _submission(project: Project, job: JobSpec, slot: Slot, wanted: Backfill) -> Submission:
     origin = Origin(
         trigger="backfill",
         submitted_by=wanted.by,
-        slot=each.slot,
+        slot=slot.slot,
         backfill=wanted.id,
         at_once=wanted.at_once,
         again=wanted.again,
     )
     try:
-        return admit(job, each.params, project.settings, run_id=each.id, origin=origin)
+        return admit(job, slot.params, project.settings, run_id=slot.id, origin=origin)
     except InvalidParams as error:
-        return refused(job, error, run_id=each.id, origin=origin)
+        return refused(job, error, run_id=slot.id, origin=origin)
 
 
 def backfills(project: Project, limit: int) -> list[Backfill]:

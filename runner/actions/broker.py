@@ -37,8 +37,8 @@ class HintQueues:
 
     def shown(self, queues: Iterable[Queue]) -> list[Queue]:
         """Return queues of runs with the numbers of their hints in RabbitMQ, where they are known."""
-        hints = {queue: seen.hints for queue, seen in (self.queues or {}).items()}
-        return [replace(each, hints=hints.get(each.name)) for each in queues]
+        hints = {name: seen.hints for name, seen in (self.queues or {}).items()}
+        return [replace(queue, hints=hints.get(queue.name)) for queue in queues]
 
 
 def ask_broker(project: Project, queues: Iterable[str]) -> HintQueues | None:

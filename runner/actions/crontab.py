@@ -35,7 +35,7 @@ def read() -> bytes | None:
     done = _call("-l")
     if done.returncode == 0:
         return done.stdout
-    if any(words in _said(done).lower() for words in _NONE):
+    if any(phrase in _said(done).lower() for phrase in _NONE):
         return None
     raise CrontabError(f"crontab -l: {_said(done)}", hint="ask the administrator of this host; see crontab(1)")
 
@@ -67,13 +67,13 @@ def change(edit: Edit) -> bool:
         return True
 
 
-def _call(*words: str, text: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+def _call(*arguments: str, text: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
     program = shutil.which("crontab", path=os.pathsep.join([os.environ.get("PATH") or os.defpath, PLACES]))
     if program is None:
         raise CrontabError("there is no program crontab on this host", hint=_REMEDY)
     try:
         return subprocess.run(
-            [program, *words],
+            [program, *arguments],
             input=text,
             stdin=subprocess.DEVNULL if text is None else None,
             capture_output=True,

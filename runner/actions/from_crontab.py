@@ -64,7 +64,7 @@ def from_crontab(folder: Path, text: bytes | None, *, system: bool = False) -> C
             f"the runner's marks in the crontab do not match: {broken}", hint="correct them: crontab -e"
         ) from None
     if not reading.entries:
-        why = "".join(f"\nline {each.line}: {each.source}: {each.why}" for each in reading.left)
+        why = "".join(f"\nline {skipped.line}: {skipped.source}: {skipped.why}" for skipped in reading.left)
         raise CrontabError(
             f"the crontab has no line that can become a job{why}", hint="runner new writes a job by hand"
         )
@@ -94,9 +94,9 @@ def _check(text: str, defaults: Mapping[str, Any]) -> None:
     sound, _ = check_defaults(defaults, ())
     problems = read_jobs(read_text(text, FILE), sound).problems
     if problems:
-        told = "\n".join(f"{problem.path}: {problem.message}" for problem in problems)
+        report = "\n".join(f"{problem.path}: {problem.message}" for problem in problems)
         raise CrontabError(
-            f"some of its lines do not fit the project:\n{told}", hint="leave them out, or change defaults"
+            f"some of its lines do not fit the project:\n{report}", hint="leave them out, or change defaults"
         )
 
 

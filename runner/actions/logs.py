@@ -98,7 +98,7 @@ def last_lines(project: Project, run: Run, count: int) -> list[LogLine]:
         return []
     query = RunQuery(flow=run.id, state=[State.FAILURE], sort="oldest", archived=True)
     failed = project.records.page(query, limit=1).runs
-    return [flow_log.below(each, line) for each in failed for line in last_lines(project, each, count)]
+    return [flow_log.below(step_run, line) for step_run in failed for line in last_lines(project, step_run, count)]
 
 
 def _wanted(run: Run, step: str) -> Callable[[str], bool]:
@@ -109,7 +109,7 @@ def _wanted(run: Run, step: str) -> Callable[[str], bool]:
     """
     if run.steps is None:
         raise UsageError(f"run {run.id} of {run.job} is not a flow", hint="leave the step away")
-    names = [str(each["name"]) for each in run.steps]
+    names = [str(record["name"]) for record in run.steps]
     first = step.partition("/")[0].partition("[")[0]
     if first not in names:
         raise UsageError(

@@ -121,8 +121,8 @@ def _from_the_start(counts: Counts, catalog: Catalog) -> Counts:
         counts.runs.setdefault((job, str(State.SUCCESS), ""), 0)
         for reason in FailureReason:
             counts.runs.setdefault((job, str(State.FAILURE), str(reason)), 0)
-        for each in (counts.retries, counts.losses, counts.redeliveries):
-            each.setdefault(job, 0)
+        for counter in (counts.retries, counts.losses, counts.redeliveries):
+            counter.setdefault(job, 0)
     return counts
 
 
@@ -197,7 +197,7 @@ def _workers(workers: list[Worker]) -> Iterator[Metric]:
         ("runner_worker_concurrency", "concurrency", "Runs that a worker performs at once."),
         ("runner_worker_running", "running", "Runs that a worker performs now."),
     ):
-        yield _gauge(name, help_text, ("worker",), {each.name: getattr(each, field) for each in live})
+        yield _gauge(name, help_text, ("worker",), {worker.name: getattr(worker, field) for worker in live})
 
 
 def _jobs(project: Project) -> Iterator[Metric]:

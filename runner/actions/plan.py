@@ -167,7 +167,7 @@ def _reference(workers: Sequence[Worker]) -> str | None:
     for worker in workers:
         if worker.catalog:
             latest[worker.catalog] = max(latest.get(worker.catalog, ""), worker.catalog_since)
-    return max(counts, key=lambda each: (counts[each], latest[each]), default=None)
+    return max(counts, key=lambda digest: (counts[digest], latest[digest]), default=None)
 
 
 def _behind(worker: Worker, reference: str | None) -> str | None:
@@ -208,7 +208,7 @@ def _fires(options: Mapping[str, Any]) -> Any:
     """Return the schedules of a job without their params."""
     written = options.get("schedule") or None if options.get("enabled", True) else None
     if isinstance(written, list):
-        return [_when(each) for each in written]
+        return [_when(schedule) for schedule in written]
     return _when(written)
 
 

@@ -138,7 +138,7 @@ class Projects:
     def _not_known(self, unknown: RunnerError, away: Sequence[Named[RunnerError]]) -> RunnerError:
         if not away:
             return unknown
-        names = ", ".join(each.name for each in away)
+        names = ", ".join(error.name for error in away)
         return Unavailable(f"{unknown.message}, and {names} cannot be asked", hint=away[0].value.hint)
 
     def find_run(self, reference: str, *, archived: bool = False) -> Named[Run]:
@@ -208,8 +208,8 @@ class Projects:
 
 def _order(query: RunQuery) -> Callable[[Named[Run]], Any]:
     if query.sort == "longest":
-        return lambda each: _took(each.value)
-    return lambda each: (each.value.submitted_at or "", each.value.id)
+        return lambda run: _took(run.value)
+    return lambda run: (run.value.submitted_at or "", run.value.id)
 
 
 def _after(run: Run) -> str:

@@ -114,7 +114,7 @@ def _digests(project: Project, job: JobSpec) -> dict[str, str]:
     """Return the digests of the jobs of a flow's steps."""
     known = project.catalog.digests()
     names = {name: step.job or f"{job.name}/{name}" for name, step in job.steps.items()}
-    return {name: known[each] for name, each in names.items() if each in known}
+    return {name: known[job_name] for name, job_name in names.items() if job_name in known}
 
 
 def _former(project: Project, origin: Run) -> dict[str, FormerStep]:

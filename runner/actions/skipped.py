@@ -50,8 +50,8 @@ def skipped_slots(project: Project, job: JobSpec, since: int, until: int) -> Ite
     if not any(schedule.excepted or schedule.only for schedule in job.schedule):
         return
     tables = timetables(job.schedule, project.settings.timezone, project.catalog.calendars)
-    for each in skipped(tables, from_milliseconds(since), from_milliseconds(until)):
-        yield SkippedSlots(job, milliseconds(each.slot), milliseconds(each.until), each.reason)
+    for slots in skipped(tables, from_milliseconds(since), from_milliseconds(until)):
+        yield SkippedSlots(job, milliseconds(slots.slot), milliseconds(slots.until), slots.reason)
 
 
 def skipped_around(project: Project, job: JobSpec, since: int, now: int) -> list[SkippedSlots]:
@@ -110,5 +110,5 @@ def all_skipped(
     return found[:limit]
 
 
-def _order(each: SkippedSlots) -> tuple[int, str]:
-    return each.slot, each.job.name
+def _order(slots: SkippedSlots) -> tuple[int, str]:
+    return slots.slot, slots.job.name

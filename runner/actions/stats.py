@@ -64,10 +64,10 @@ class Stats:
 
     def document(self) -> dict[str, Any]:
         """Return the JSON document."""
-        told = self._figures()
+        figures = self._figures()
         if self.step is not None:
-            return {"step": self.step, **told}
-        return {**told, "steps": [step.document() for step in self.steps]}
+            return {"step": self.step, **figures}
+        return {**figures, "steps": [step.document() for step in self.steps]}
 
     def _figures(self) -> dict[str, Any]:
         return {
@@ -103,8 +103,8 @@ def stats(
     """
     jobs = [job] if job is not None else sorted(project.catalog.jobs)
     dates, bounds = last_days(project.settings.timezone, DAYS, now)
-    told = tallies(project, jobs, bounds, sample_of(len(jobs)), archived=archived)
-    found = [Stats(each, dates) for each in told]
+    counted = tallies(project, jobs, bounds, sample_of(len(jobs)), archived=archived)
+    found = [Stats(tally, dates) for tally in counted]
     if job is not None and not found[0].runs:
         require_known(project, job)  # a mistyped name has no figures
     if job is not None and (declared := project.catalog.jobs.get(job)) is not None and declared.is_flow:

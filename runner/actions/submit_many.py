@@ -138,7 +138,7 @@ class BulkSubmission:
 
     def _write(self, items: Sequence[Mapping[str, Any] | RunnerError]) -> _Written:
         admitted = [self._admit(item) for item in items]
-        entries = [each for each in admitted if isinstance(each, Entry)]
+        entries = [entry for entry in admitted if isinstance(entry, Entry)]
         return _Written(admitted, Batch(self.project.ledger, self.common, entries))
 
     def _send(self, written: _Written) -> _Written:
@@ -152,10 +152,10 @@ class BulkSubmission:
             self._not_handed_over += unconfirmed.run_ids
             self._trouble = self._trouble or unconfirmed.reason
             unconfirmed = None
-        told = iter(answers)
+        remaining = iter(answers)
         outcomes: list[Submitted | RunnerError] = []
-        for each in written.admitted:
-            outcome = next(told) if isinstance(each, Entry) else each
+        for entry_or_error in written.admitted:
+            outcome = next(remaining) if isinstance(entry_or_error, Entry) else entry_or_error
             if isinstance(outcome, JobPaused):
                 raise NotSubmitted(outcome, outcomes)
             outcomes.append(outcome)
@@ -194,7 +194,7 @@ class BulkSubmission:
         if not self.project.opened or not self.asked_for:
             return False
         keys = Keys(self.project.settings.namespace)
-        return exists_now(self.project.settings, *(keys.run(each.id) for each in self.asked_for))
+        return exists_now(self.project.settings, *(keys.run(entry.id) for entry in self.asked_for))
 
     def _admit(self, params: object) -> Entry | RunnerError:
         if isinstance(params, RunnerError):

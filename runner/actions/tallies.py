@@ -44,7 +44,9 @@ def tallies(
             return found
         before = oldest_kept(project.ledger, jobs, as_steps=as_steps)
     limits = dict(zip(jobs, before, strict=True))
-    lacking = {each.job: sample - len(each.durations) for each in found if len(each.durations) < sample}
+    lacking = {
+        job_tally.job: sample - len(job_tally.durations) for job_tally in found if len(job_tally.durations) < sample
+    }
 
     def ask(reader: Reader) -> dict[str, Figures]:
         from runner.archive.figures import figures  # an extra: it imports SQLAlchemy
@@ -52,7 +54,7 @@ def tallies(
         return figures(reader, limits, days, lacking, as_steps=as_steps)
 
     older = records.ask(ask) or {}
-    return [_add(each, older[each.job]) if each.job in older else each for each in found]
+    return [_add(job_tally, older[job_tally.job]) if job_tally.job in older else job_tally for job_tally in found]
 
 
 def _none(job: str, days: int) -> Tally:

@@ -110,7 +110,7 @@ class Engine:
         due = list(self._due(marks, now))
         order = sorted(
             ((slot, name, start) for name, _, found in due for slot, start in found.run),
-            key=lambda each: each[:2],
+            key=lambda run: run[:2],
         )
         submissions: list[Submission] = []
         for slot, name, start in order:
@@ -119,11 +119,11 @@ class Engine:
             except Exception as error:  # noqa: BLE001 - that of one job; the others are submitted
                 self._cannot_submit(name, error)
         made = submit_each(ledger, submissions)
-        for each, new in zip(submissions, made, strict=True):
+        for submission, new in zip(submissions, made, strict=True):
             if isinstance(new, Exception):
-                self._cannot_submit(each.job.name, new)
+                self._cannot_submit(submission.job.name, new)
         # Runs that were not submitted wait for the next full check.
-        due = [each for each in due if each[0] not in self.faults]
+        due = [work for work in due if work[0] not in self.faults]
         note(ledger, now, [Note(name, slot=milliseconds(found.handled)) for name, _, found in due if found.handled])
         more = False
         for name, job, found in due:
@@ -131,9 +131,9 @@ class Engine:
             self.table.look_from(name, job, milliseconds(found.handled or found.run[-1][0]))
         self.table.save()
         submitted = tuple(
-            (each.job.name, each.slot, each.id)
-            for each, new in zip(submissions, made, strict=True)
-            if new == "new" and each.slot is not None
+            (submission.job.name, submission.slot, submission.id)
+            for submission, new in zip(submissions, made, strict=True)
+            if new == "new" and submission.slot is not None
         )
         following = now if more else self.table.next(without=self.faults)
         return Ticked(now, following, submitted, {**self.table.faults, **self.faults})

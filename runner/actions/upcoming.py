@@ -64,8 +64,8 @@ class Upcoming:
     @property
     def marks(self) -> tuple[str, ...]:
         """Why nothing will come of it, or not at once, in capitals."""
-        told = (("MISSED", self.missed), ("PAUSED", self.paused), ("NO WORKER", self.served is False))
-        return tuple(name for name, holds in told if holds)
+        conditions = (("MISSED", self.missed), ("PAUSED", self.paused), ("NO WORKER", self.served is False))
+        return tuple(name for name, holds in conditions if holds)
 
     def document(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -173,8 +173,8 @@ def looked_up(store: Store, found: Iterable[Upcoming]) -> list[Upcoming]:
     """
     pauses, served = read_pauses(store), consumed_queues(store)
     return [
-        replace(each, paused=_falls_into(paused(pauses, each.job.name), each.slot), served=each.job.queue in served)
-        for each in found
+        replace(run, paused=_falls_into(paused(pauses, run.job.name), run.slot), served=run.job.queue in served)
+        for run in found
     ]
 
 
@@ -227,7 +227,7 @@ def missed(project: Project, job: str | None = None) -> list[Upcoming]:
         for spec, slot, start in Engine(project).missed()
         if job is None or spec.name == job
     ]
-    return sorted(found, key=lambda each: (each.slot, each.job.name))
+    return sorted(found, key=lambda run: (run.slot, run.job.name))
 
 
 def simulate(project: Project, runs: Iterator[Upcoming]) -> Forecast:

@@ -87,8 +87,8 @@ class _Keeper(threading.Thread):
         self.join(_GRACE)
 
 
-def _start(settings: Settings, words: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+def _start(settings: Settings, arguments: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
     # -P: `python -m` would put the working folder in front of sys.path, and a runner.py there in front of the runner.
-    command = [sys.executable, "-P", "-m", "runner", words[0], "--project", str(settings.project), *words[1:]]
+    command = [sys.executable, "-P", "-m", "runner", arguments[0], "--project", str(settings.project), *arguments[1:]]
     environment = {**os.environ, **project_variables(settings.project, found=settings.found)}
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, cwd=settings.project, env=environment, **options)

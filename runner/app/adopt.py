@@ -34,8 +34,8 @@ def adopt(app: RunnerApp, job: JobSpec, message: PlainMessage) -> None:
         submission = admit(job, params, settings, run_id=run_id, origin=origin, options=options)
     except (UsageError, Refused) as error:
         submission = refused(job, error, run_id=run_id, origin=origin)
-        told = "run %s of %s from a plain Celery client is refused: %s"
-        log.warning(told, run_id, job.name, error, extra=about(run_id, job.name))
+        text = "run %s of %s from a plain Celery client is refused: %s"
+        log.warning(text, run_id, job.name, error, extra=about(run_id, job.name))
     app.backend.ledger.submit(submission)
 
 

@@ -116,9 +116,9 @@ def read_options(job: JobSpec, asked: Mapping[str, Any]) -> SubmitOptions:
     unsupported = [name for name, value in asked.items() if name not in OBEYED and _asks(job, name, value)]
     if unsupported:
         hint = REFUSED.get(unsupported[0], "leave it out; jobs.d declares what a job does")
-        told = f"option {unsupported[0]} is" if len(unsupported) == 1 else f"options {', '.join(unsupported)} are"
+        subject = f"option {unsupported[0]} is" if len(unsupported) == 1 else f"options {', '.join(unsupported)} are"
         raise UsageError(
-            f"job {job.name}: {told} not supported",
+            f"job {job.name}: {subject} not supported",
             hint=f"{unsupported[0]}: {hint}",
         )
     for name in ("root_id", "parent_id"):
@@ -142,7 +142,7 @@ def _asks(job: JobSpec, name: str, value: Any) -> bool:
     if name == "headers":
         return not _is_tracing(value)
     neutral = _NOTHING_ASKED.get(name, ())
-    return not any(value == each and isinstance(value, bool) == isinstance(each, bool) for each in neutral)
+    return not any(value == default and isinstance(value, bool) == isinstance(default, bool) for default in neutral)
 
 
 def is_tracing_header(name: object, value: object = None) -> bool:

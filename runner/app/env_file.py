@@ -87,16 +87,16 @@ def _faults(text: str) -> Iterator[str]:
     # start-up time: as above
     from dotenv.parser import parse_stream
 
-    for each in parse_stream(io.StringIO(text)):
-        before = each.original.string
-        line = each.original.line + before[: len(before) - len(before.lstrip())].count("\n")
-        if each.error:
+    for binding in parse_stream(io.StringIO(text)):
+        before = binding.original.string
+        line = binding.original.line + before[: len(before) - len(before.lstrip())].count("\n")
+        if binding.error:
             yield f"line {line} is not NAME=value"
-        elif each.key is None:
+        elif binding.key is None:
             continue
-        elif not _NAME.match(each.key):
+        elif not _NAME.match(binding.key):
             yield f"line {line}: a name of a variable has letters, digits, and underscores, no digit first"
-        elif each.value is None:
-            yield f"line {line}: {each.key} has no value, write {each.key}="
-        elif "\0" in each.value:
-            yield f"line {line}: the value of {each.key} holds NUL, which no environment variable can"
+        elif binding.value is None:
+            yield f"line {line}: {binding.key} has no value, write {binding.key}="
+        elif "\0" in binding.value:
+            yield f"line {line}: the value of {binding.key} holds NUL, which no environment variable can"

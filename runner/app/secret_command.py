@@ -38,8 +38,8 @@ class CommandFailed(Exception):
 def command_fault(command: str, project: Path, environ: Mapping[str, str]) -> str | None:
     """Return the reason why a command cannot be started on this host, or None, without starting it."""
     program = shlex.split(command)[0]
-    place = str(project / program) if "/" in program else program
-    if shutil.which(place, path=environ.get("PATH", os.defpath)) is None:
+    executable = str(project / program) if "/" in program else program
+    if shutil.which(executable, path=environ.get("PATH", os.defpath)) is None:
         return f"the command {program} is not found on this host"
     return None
 
@@ -63,20 +63,20 @@ def read_from_command(command: str, project: Path, environ: Mapping[str, str], s
         reason = "is not found" if isinstance(error, FileNotFoundError) else f"cannot be started: {error.strerror}"
         raise CommandFailed(f"the command {program} {reason}") from None
     status = running.follow(seconds)
-    said, complaint = running.texts()
+    output, complaint = running.texts()
     shown = f"; its standard error ends with: {complaint}" if complaint else ""
     if running.overfull:
-        raise CommandFailed(f"the command {program} writes more than {LARGEST // 1024} KiB{shown}", said)
+        raise CommandFailed(f"the command {program} writes more than {LARGEST // 1024} KiB{shown}", output)
     if status is None:
-        raise CommandFailed(f"the command {program} took longer than {seconds:g} s, and was ended{shown}", said)
+        raise CommandFailed(f"the command {program} took longer than {seconds:g} s, and was ended{shown}", output)
     if status:
         how = f"exit code {status}" if status > 0 else f"signal {-status}"
-        raise CommandFailed(f"the command {program} ended with {how}{shown}", said)
-    if not said:
+        raise CommandFailed(f"the command {program} ended with {how}{shown}", output)
+    if not output:
         raise CommandFailed(f"the command {program} wrote nothing to standard output{shown}")
-    if "\0" in said:
-        raise CommandFailed(f"the command {program} wrote NUL, which no environment variable can hold{shown}", said)
-    return said
+    if "\0" in output:
+        raise CommandFailed(f"the command {program} wrote NUL, which no environment variable can hold{shown}", output)
+    return output
 
 
 class _Command:
@@ -118,9 +118,9 @@ class _Command:
 
     def texts(self) -> tuple[str, str]:
         """Return the output and the standard error, without trailing line ends."""
-        said = bytes(self._output[:LARGEST]).decode("utf-8", "surrogateescape").rstrip("\r\n")
+        output = bytes(self._output[:LARGEST]).decode("utf-8", "surrogateescape").rstrip("\r\n")
         complaint = bytes(self._errors).decode("utf-8", "replace").strip()
-        return said, complaint
+        return output, complaint
 
     def _read(self, patience: float) -> bool:
         some = False

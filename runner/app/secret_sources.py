@@ -32,7 +32,7 @@ def look_up_secrets(job: JobSpec, project: Path, environ: Mapping[str, str]) -> 
     """
     found: dict[str, str] = {}
     faults: list[str] = []
-    said: list[str] = []
+    lines: list[str] = []
     for name, source in job.secrets.items():
         try:
             if source.startswith(COMMAND):
@@ -43,10 +43,10 @@ def look_up_secrets(job: JobSpec, project: Path, environ: Mapping[str, str]) -> 
             faults.append(f"{name}: {missing}")
         except CommandFailed as failed:
             faults.append(f"{name}: {failed}")
-            said += failed.said.splitlines()
+            lines += failed.said.splitlines()
     if faults:
         # A command may repeat secrets on its standard error.
-        raise MissingSecret(Masker([*found.values(), *said]).text("; ".join(faults)))
+        raise MissingSecret(Masker([*found.values(), *lines]).text("; ".join(faults)))
     return found
 
 
@@ -56,14 +56,14 @@ def look_up(source: str, project: Path, environ: Mapping[str, str], reader: str 
     Raises:
         MissingSecret: it is missing or empty, or comes from a file that others may write.
     """
-    kind, _, place = source.partition(":")
+    kind, _, reference = source.partition(":")
     if kind == "env":
-        if not environ.get(place):
-            how = "set but empty" if place in environ else "not set"
-            raise MissingSecret(f"the variable {place} is {how} in the environment of {reader}")
-        return environ[place]
+        if not environ.get(reference):
+            how = "set but empty" if reference in environ else "not set"
+            raise MissingSecret(f"the variable {reference} is {how} in the environment of {reader}")
+        return environ[reference]
     try:
-        path = project / expand_home(Path(place))
+        path = project / expand_home(Path(reference))
     except NoHome as error:
         raise MissingSecret(str(error)) from None
     try:

@@ -41,9 +41,9 @@ def scrub(masker: Masker, error: BaseException) -> BaseException:
     does not come from its attributes, another exception of the same class with the same traceback is returned.
     """
     try:
-        for each in _chain(error):
-            _scrub_one(masker, each)
-        if not any(masker.finds(text) for each in _chain(error) for text in _shown(each)):
+        for exception in _chain(error):
+            _scrub_one(masker, exception)
+        if not any(masker.finds(text) for exception in _chain(error) for text in _shown(exception)):
             return error
         return _stand_in(masker, error).with_traceback(error.__traceback__)
     except BaseException:  # noqa: BLE001 - somebody's class, which may raise anything
@@ -63,14 +63,14 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     waiting: list[BaseException | None] = [error]
     seen: set[int] = set()
     while waiting:
-        each = waiting.pop()
-        if each is None or id(each) in seen:
+        exception = waiting.pop()
+        if exception is None or id(exception) in seen:
             continue
-        seen.add(id(each))
-        yield each
-        waiting += [each.__cause__, each.__context__]
-        if isinstance(each, BaseExceptionGroup):
-            waiting += each.exceptions
+        seen.add(id(exception))
+        yield exception
+        waiting += [exception.__cause__, exception.__context__]
+        if isinstance(exception, BaseExceptionGroup):
+            waiting += exception.exceptions
 
 
 def _scrub_one(masker: Masker, error: BaseException) -> None:
@@ -92,11 +92,11 @@ def _masked(masker: Masker, value: object) -> object:
         return masker.text(text).encode("utf-8", "surrogateescape") if masker.finds(text) else value
     if type(value) in (list, tuple, dict, int, float) and any(masker.finds(text) for text in _words(value)):
         if isinstance(value, tuple):
-            return tuple(_masked(masker, each) for each in value)
+            return tuple(_masked(masker, item) for item in value)
         if isinstance(value, list):
-            return [_masked(masker, each) for each in value]
+            return [_masked(masker, item) for item in value]
         if isinstance(value, dict):
-            return {_masked(masker, key): _masked(masker, each) for key, each in value.items()}
+            return {_masked(masker, key): _masked(masker, item) for key, item in value.items()}
         return MASK
     return value
 
@@ -105,10 +105,10 @@ def _words(value: object) -> Iterator[str]:
     for say in (str, repr):
         # Code of the job, which may raise anything.
         try:
-            said = say(value)
+            text = say(value)
         except BaseException:  # noqa: BLE001, S112
             continue
-        yield said
+        yield text
 
 
 def _shown(error: BaseException) -> Iterator[str]:
@@ -122,16 +122,18 @@ def _shown(error: BaseException) -> Iterator[str]:
 
 def _stand_in(masker: Masker, error: BaseException) -> BaseException:
     cls = type(error)
-    words = next(iter(_words(error)), cls.__name__)
-    said = masker.text(words)
+    message = next(iter(_words(error)), cls.__name__)
+    masked = masker.text(message)
     names = {"__module__": cls.__module__, "__qualname__": cls.__qualname__}
     try:
-        twin: Any = type(cls.__name__, (cls,), {**names, "__str__": lambda _: said, "__repr__": lambda _: repr(said)})
+        twin: Any = type(
+            cls.__name__, (cls,), {**names, "__str__": lambda _: masked, "__repr__": lambda _: repr(masked)}
+        )
         made: BaseException = twin.__new__(twin)
-        made.args = (said,)
+        made.args = (masked,)
     except Exception:  # noqa: BLE001 - a class that cannot be derived from, or not be made so
-        made = RuntimeError(f"{cls.__name__}: {said}")
+        made = RuntimeError(f"{cls.__name__}: {masked}")
     if any(masker.finds(text) for text in _shown(made)):
-        made = RuntimeError(f"{cls.__name__}: {said}")
+        made = RuntimeError(f"{cls.__name__}: {masked}")
     made.__suppress_context__ = True
     return made

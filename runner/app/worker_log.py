@@ -54,9 +54,9 @@ class NameRun(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Let every record pass."""
-        if told := _run_of(record, self._attempt_of):
-            attempt = told.get("attempt")
-            record.processName = f"{told['job']} {told['run'][:8]}" + (f"#{attempt}" if attempt else "")
+        if fields := _run_of(record, self._attempt_of):
+            attempt = fields.get("attempt")
+            record.processName = f"{fields['job']} {fields['run'][:8]}" + (f"#{attempt}" if attempt else "")
         _make_printable(record)
         return True
 
@@ -101,5 +101,5 @@ def use_json(logger: logging.Logger, attempt_of: AttemptOf = _nobody, **_: objec
 def use_text(logger: logging.Logger, attempt_of: AttemptOf = _nobody, **_: object) -> None:
     """Make a logger's handlers name runs (as above)."""
     for handler in logger.handlers:
-        if not any(isinstance(each, NameRun) for each in handler.filters):
+        if not any(isinstance(log_filter, NameRun) for log_filter in handler.filters):
             handler.addFilter(NameRun(attempt_of))

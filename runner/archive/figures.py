@@ -63,7 +63,7 @@ def figures(
             mine = _counted(reader, limits, of_steps)
             for row in connection.execute(mine.with_only_columns(RUNS.c.job, RUNS.c.state, func.count().label("runs"))):
                 found[row.job].counts[State(row.state)] = row.runs
-            day = case(*((RUNS.c.submitted_at < moment(end), place) for place, end in enumerate(days[1:]))).label("day")
+            day = case(*((RUNS.c.submitted_at < moment(end), index) for index, end in enumerate(days[1:]))).label("day")
             recent = mine.where(RUNS.c.submitted_at >= moment(days[0]), RUNS.c.submitted_at < moment(days[-1]))
             columns = (RUNS.c.job, RUNS.c.state, day, func.count().label("runs"))
             for row in connection.execute(recent.with_only_columns(*columns).group_by(day)):
@@ -94,7 +94,9 @@ def _limits(before: Mapping[str, Position | None]) -> CTE:
     """Return a table of jobs with the time and id of the run before which runs count."""
     table = values(column("job", Text), column("at", UtcTime), column("id", Text), name="limits")
     last = Position(LATEST, "")
-    return table.data([(job, moment((place or last).at), (place or last).id) for job, place in before.items()]).cte()
+    return table.data(
+        [(job, moment((position or last).at), (position or last).id) for job, position in before.items()]
+    ).cte()
 
 
 def _counted(reader: Reader, limits: CTE, of_steps: bool) -> Select[Any]:

@@ -101,7 +101,7 @@ class Follower:
         if self._trouble is not None:
             self._say("finished runs are copied again")
         self._trouble, self._failures = None, 0
-        new = {run_id: words for run_id, words in copied.refused.items() if run_id not in self._refused}
+        new = {run_id: message for run_id, message in copied.refused.items() if run_id not in self._refused}
         if new:
             named = ", ".join(list(new)[:_NAMED])
             self._warn(f"the database refuses {len(new)} of them ({named}): {next(iter(new.values()))}")

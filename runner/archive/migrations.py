@@ -98,7 +98,7 @@ def statements(version: int, dialect: str) -> tuple[str, ...]:
         dialect: ``postgresql`` or ``sqlite``.
     """
     noted = ("DELETE FROM runner_schema", f"INSERT INTO runner_schema (version) VALUES ({int(version)})")  # noqa: S608
-    return (*(each.format(**_TYPES[dialect]) for each in _STEPS[version - 1]), *noted)
+    return (*(statement.format(**_TYPES[dialect]) for statement in _STEPS[version - 1]), *noted)
 
 
 def migrate(execute: Execute, dialect: str) -> int:

@@ -133,7 +133,7 @@ class Reader:
         """
         # The filtered columns are read at once: fetching ten thousand rows by id afterwards would take seconds.
         columns = [RUNS.c.submitted_at, RUNS.c.id, *(RUNS.c[name] for name in plan.asks)]
-        place = tuple_(RUNS.c.submitted_at, RUNS.c.id)
+        position = tuple_(RUNS.c.submitted_at, RUNS.c.id)
         wanted = [self.mine]
         if query.since is not None:
             wanted.append(RUNS.c.submitted_at >= moment(round(query.since * 1000)))
@@ -141,14 +141,14 @@ class Reader:
             wanted.append(RUNS.c.submitted_at <= moment(round(query.until * 1000)))
         if after is not None:
             there: Any = (moment(after.at), after.id)
-            wanted.append(place > there if query.sort == "oldest" else place < there)
+            wanted.append(position > there if query.sort == "oldest" else position < there)
         branches = [
             select(*columns).where(*wanted, *branch).order_by(*_order(RUNS.c, query)).limit(most).subquery()
             for branch in plan.branches
         ]
         if len(branches) == 1:
             return branches[0]
-        together = union_all(*(select(each) for each in branches)).subquery()
+        together = union_all(*(select(subquery) for subquery in branches)).subquery()
         return select(together).order_by(*_order(together.c, query)).limit(most).subquery()
 
     def _whole(self, keys: Subquery, query: RunQuery, most: int) -> Select[tuple[datetime, str, str]]:
@@ -166,7 +166,7 @@ class Reader:
         first = select(keys.c.id, keys.c.took_ms).where(*plan.others(keys.c)).order_by(took).limit(limit).subquery()
         chosen = select(RUNS.c.document).join(first, RUNS.c.id == first.c.id).where(self.mine)
         found = connection.scalars(chosen.order_by(func.coalesce(first.c.took_ms, -1).desc()))
-        runs = [_run(each) for each in found]
+        runs = [_run(document) for document in found]
         looked = connection.scalar(select(func.count()).select_from(keys)) or 0
         return Part(runs, None, looked, looked >= look)
 
@@ -255,7 +255,10 @@ class Plan:
             held = func.lower(columns.error)
             texts = {_json(spelling)[1:-1] for spelling in spellings(query.grep)}
             lowered = sorted({*map(_ascii_lower, texts), *(text.lower() for text in texts)})
-            found += [columns.error.is_not(None), or_(*(held.contains(each, autoescape=True) for each in lowered))]
+            found += [
+                columns.error.is_not(None),
+                or_(*(held.contains(spelling, autoescape=True) for spelling in lowered)),
+            ]
         return found
 
 
@@ -281,7 +284,7 @@ def _plan(query: RunQuery) -> Plan | None:
         wholes.append(RUNS.c.flow.is_not(None))
     if query.job is not None:
         mine = RUNS.c.job == query.job
-        return Plan([[each, mine, RUNS.c.state == state] for each in wholes for state in states], query)
+        return Plan([[whole, mine, RUNS.c.state == state] for whole in wholes for state in states], query)
     if some and len(wholes) == 1:
         return Plan([[*wholes, RUNS.c.state == state] for state in states], query)
     # No index covers the states of step runs.
@@ -295,7 +298,7 @@ def spellings(text: str) -> tuple[str, ...]:
 
 def _ascii_lower(text: str) -> str:
     # This is how SQLite compares text, and PostgreSQL in the C locale.
-    return "".join(each.lower() if each.isascii() else each for each in text)
+    return "".join(char.lower() if char.isascii() else char for char in text)
 
 
 def _json(text: str) -> str:
@@ -318,7 +321,9 @@ def _part(rows: Any, limit: int) -> Part:
 def _extent(connection: Connection, keys: Subquery, query: RunQuery) -> tuple[int, Position | None]:
     """Return the number of examined runs, and the last one."""
     looked = connection.scalar(select(func.count()).select_from(keys)) or 0
-    backward = [each.desc() if query.sort == "oldest" else each.asc() for each in (keys.c.submitted_at, keys.c.id)]
+    backward = [
+        column.desc() if query.sort == "oldest" else column.asc() for column in (keys.c.submitted_at, keys.c.id)
+    ]
     last = connection.execute(select(keys).order_by(*backward).limit(1)).first()
     return looked, None if last is None else _place(last)
 

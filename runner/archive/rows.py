@@ -79,7 +79,7 @@ def write_log(lines: Sequence[LogLine], most: int = LOG_BYTES) -> str:
         left -= 1
     if left:
         first = lines[left]
-        cut = sum(each.cut or 1 for each in lines[:left])
+        cut = sum(line.cut or 1 for line in lines[:left])
         kept.append(_line(LogLine(first.at, first.attempt, None, f"… {cut} lines are not kept …", cut=cut)))
     return "\n".join(reversed(kept))
 

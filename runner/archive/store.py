@@ -176,18 +176,18 @@ class Archive:
         expired = new.result_expired & ~RUNS.c.result_expired & (new.finished_at == RUNS.c.finished_at)
         upsert = statement.on_conflict_do_update(
             index_elements=[RUNS.c.namespace, RUNS.c.id],
-            set_={each.name: new[each.name] for each in RUNS.c if not each.primary_key},
+            set_={column.name: new[column.name] for column in RUNS.c if not column.primary_key},
             where=~expired,
         )
         # Sorted, so that two processes that write the same rows do not deadlock.
         values = [
             {**row, "namespace": namespace, "archived_at": now} for row in sorted(rows, key=lambda row: row["id"])
         ]
-        told = {"copied_at": now, "copied": ARCHIVE.c.copied + len(rows)}
+        changes = {"copied_at": now, "copied": ARCHIVE.c.copied + len(rows)}
         with self.writing() as connection:
             connection.execute(upsert, values)
             mine = [ARCHIVE.c.namespace == namespace, *([ARCHIVE.c.ledger == ledger] if ledger is not None else [])]
-            if connection.execute(update(ARCHIVE).where(*mine).values(told)).rowcount == 0 and ledger is not None:
+            if connection.execute(update(ARCHIVE).where(*mine).values(changes)).rowcount == 0 and ledger is not None:
                 raise self.other_ledger(namespace)
 
     def other_ledger(self, namespace: str) -> ArchiveMismatch:

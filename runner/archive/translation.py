@@ -48,9 +48,9 @@ def translate(error: SQLAlchemyError, name: str) -> ArchiveUnavailable:
     # The driver's own words: SQLAlchemy's have the statement and the values, which may be private.
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     text = str(cause).strip()
-    words = " ".join(text.partition("DETAIL:")[0].split())[:_LONGEST] or type(cause).__name__
-    hint = next((each for part, each in _HINTS if part.lower() in text.lower()), "runner archive --status tells more")
-    return ArchiveUnavailable(f"the archive {name} cannot be used: {words}", hint=hint)
+    message = " ".join(text.partition("DETAIL:")[0].split())[:_LONGEST] or type(cause).__name__
+    hint = next((hint for part, hint in _HINTS if part.lower() in text.lower()), "runner archive --status tells more")
+    return ArchiveUnavailable(f"the archive {name} cannot be used: {message}", hint=hint)
 
 
 def refused_rows(error: BaseException | None) -> bool:

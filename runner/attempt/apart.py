@@ -115,7 +115,7 @@ def _be_apart(work: Callable[[], AttemptReport], answering: int, begin: Callable
         finally:
             if ended:
                 # The handler has restored the default action of its signal.
-                for signum in (each for each in _TO_GROUP if signal.getsignal(each) == signal.SIG_DFL):
+                for signum in (signum for signum in _TO_GROUP if signal.getsignal(signum) == signal.SIG_DFL):
                     os.kill(os.getpid(), signum)
             os._exit(status)
 

@@ -212,8 +212,8 @@ def _drop_pending(waiting: set[Any]) -> None:
     while (info := signal.sigtimedwait(waiting, 0)) is not None:
         if info.si_signo in OF_THE_POOL and info.si_pid != os.getpid():
             of_the_worker.append(info.si_signo)
-    for each in of_the_worker:
-        os.kill(os.getpid(), each)
+    for signum in of_the_worker:
+        os.kill(os.getpid(), signum)
 
 
 def _no_wakeup() -> int:
@@ -402,7 +402,7 @@ def _modules() -> Aspect:
     """
     table = sys.modules
     roots = {*sys.stdlib_module_names, *_OWN_MODULES}
-    kept = {name: each for name, each in table.items() if each is not None and name.partition(".")[0] in roots}
+    kept = {name: module for name, module in table.items() if module is not None and name.partition(".")[0] in roots}
     # Only packages and modules are checked, and not their content, which would take five times as long.
     of_packages = itemgetter(*(name for name in kept if "." not in name and not name.startswith("_")))
 
@@ -414,7 +414,7 @@ def _modules() -> Aspect:
 
     def write(_: bool) -> None:
         sys.modules = table
-        table.update({name: each for name, each in kept.items() if table.get(name) is None})
+        table.update({name: module for name, module in kept.items() if table.get(name) is None})
 
     return Aspect("sys.modules", read, write)
 
@@ -422,7 +422,7 @@ def _modules() -> Aspect:
 def _import_system() -> Aspect:
     lists = {name: getattr(sys, name) for name in ("path", "meta_path", "path_hooks")}
     path, meta_path, path_hooks = lists.values()
-    kept = [list(each) for each in lists.values()]
+    kept = [list(entries) for entries in lists.values()]
 
     def read() -> bool:
         try:
@@ -432,9 +432,9 @@ def _import_system() -> Aspect:
         return same and [path, meta_path, path_hooks] == kept
 
     def write(_: bool) -> None:
-        for (name, each), content in zip(lists.items(), kept, strict=True):
-            each[:] = content
-            setattr(sys, name, each)
+        for (name, entries), content in zip(lists.items(), kept, strict=True):
+            entries[:] = content
+            setattr(sys, name, entries)
 
     return Aspect("sys.path", read, write)
 
@@ -520,17 +520,17 @@ class _Array:
     """The addresses of the C library's variables; a new value has a new address."""
 
     def __init__(self) -> None:
-        self._place = _place_of_array()
+        self._address = _place_of_array()
         self._size = (len(_pointers()) + 1) * ctypes.sizeof(ctypes.c_void_p)
         self._bytes = self._read()
 
     def is_same(self) -> bool:
         """Return whether no variable was set or deleted since this was created."""
         # Only read an array at the same address: a new array may be shorter.
-        return _place_of_array() == self._place and self._read() == self._bytes
+        return _place_of_array() == self._address and self._read() == self._bytes
 
     def _read(self) -> bytes:
-        return ctypes.string_at(self._place, self._size) if self._place else b""
+        return ctypes.string_at(self._address, self._size) if self._address else b""
 
 
 def _place_of_array() -> int | None:

@@ -65,8 +65,8 @@ def _report(attempt: Attempt, state: str, meta: object) -> None:
     # outcome either: the job has not ended yet.
     found: JsonObject = meta if isinstance(meta, dict) else {}
     message = found.get("message") or found.get("status") or state
-    words = words_of(message, 1000, say=str, mask=attempt.masker.text)
-    attempt.shared.attempts.progress(attempt.taken.run_id, attempt.taken.token, _fraction(found), words)
+    text = words_of(message, 1000, say=str, mask=attempt.masker.text)
+    attempt.shared.attempts.progress(attempt.taken.run_id, attempt.taken.token, _fraction(found), text)
 
 
 def _fraction(meta: JsonObject) -> float | None:

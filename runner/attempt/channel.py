@@ -41,10 +41,10 @@ class Channel:
         with contextlib.suppress(OSError):
             self._end.detach()
 
-    def tell(self, **words: object) -> None:
+    def tell(self, **message: object) -> None:
         """Send a line; do nothing if the other end is closed."""
         with contextlib.suppress(OSError):
-            self._end.sendall(json.dumps(words, separators=(",", ":")).encode() + b"\n")
+            self._end.sendall(json.dumps(message, separators=(",", ":")).encode() + b"\n")
 
     def hear(self, seconds: float | None = None) -> JsonObject | None:
         """Return the next line, or None after ``seconds`` without one.
@@ -76,8 +76,8 @@ class Channel:
         """
         found = []
         try:
-            while (words := self.hear(0.0)) is not None:
-                found.append(words)
+            while (message := self.hear(0.0)) is not None:
+                found.append(message)
         except ParentGone:
             if not found:
                 raise

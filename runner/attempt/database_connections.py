@@ -48,14 +48,14 @@ def close_before_forks() -> None:
     _each(_close)
     _in_thread_of_async_code(_close)
     _end_thread_of_async_code()
-    engine = sys.modules.get("sqlalchemy.engine")
-    if engine is None:
+    module = sys.modules.get("sqlalchemy.engine")
+    if module is None:
         return
     # There is no list of the engines of a process. Compare types, because `isinstance` runs code of proxies.
-    for each in [each for each in gc.get_objects() if issubclass(type(each), engine.Engine)]:
+    for engine in [obj for obj in gc.get_objects() if issubclass(type(obj), module.Engine)]:
         with contextlib.suppress(Exception):
-            if not _in_memory(each):
-                each.dispose()
+            if not _in_memory(engine):
+                engine.dispose()
 
 
 def _in_memory(engine: Any) -> bool:

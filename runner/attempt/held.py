@@ -128,8 +128,8 @@ class HeldMessages:
             self._refuse_unknown(held, run_id, name)
             return None
         if other and _is_fresh(task) and not self._fits(task.job, run_id):
-            words = f"run {run_id}: its params do not fit {name}, which just changed: handed back"
-            log.warning("%s", words, extra=about(run_id, name))
+            text = f"run {run_id}: its params do not fit {name}, which just changed: handed back"
+            log.warning("%s", text, extra=about(run_id, name))
             self._later(held, FRESH_PAUSE, f"its params do not fit job {name}, which just changed")
             return None
         if task.broken is not None:

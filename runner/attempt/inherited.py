@@ -38,16 +38,16 @@ class Generators:
 
     def __init__(self) -> None:
         numpy = sys.modules.get("numpy.random")
-        kinds = (random.Random, *((numpy.Generator, numpy.RandomState) if numpy is not None else ()))
+        types = (random.Random, *((numpy.Generator, numpy.RandomState) if numpy is not None else ()))
         # Compare types: `isinstance` also asks the object, and a lazy object would then be created, or raise.
-        self._found = [each for each in gc.get_objects() if issubclass(type(each), kinds)]
+        self._found = [obj for obj in gc.get_objects() if issubclass(type(obj), types)]
 
     def reseed(self) -> None:
         """Reseed all of them, and the process-wide generators of libraries."""
-        for each in self._found:
+        for generator in self._found:
             # A subclass may need other arguments.
             with contextlib.suppress(Exception):
-                _reseed(each)
+                _reseed(generator)
         reseed_libraries()
         ssl.RAND_add(os.urandom(32), 32.0)
 
@@ -108,11 +108,11 @@ class Shared:
         # There may be thousands of jobs, and few of them open anything.
         if (names := _names()) != self._names:
             self._names, before, self._sockets = names, self._sockets, set(_sockets())
-            for each in sorted(self._sockets - before):
-                log.warning("%s opened %s, which all processes of this worker share: %s", what, each, ADVICE)
+            for connection in sorted(self._sockets - before):
+                log.warning("%s opened %s, which all processes of this worker share: %s", what, connection, ADVICE)
         if new := set(threading.enumerate()) - self._threads:
             self._threads |= new
-            for name in sorted(each.name for each in new):
+            for name in sorted(thread.name for thread in new):
                 log.warning("%s started thread %s, which the processes of runs do not have: %s", what, name, ADVICE)
 
 

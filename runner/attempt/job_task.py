@@ -294,8 +294,8 @@ class JobTask(Task):
         kwargs, env = shared.attempts.persist(fill_in) if job.step is not None else fill_in()
 
         def report(fraction: float | None, message: str | None) -> None:
-            words = None if message is None else words_of(message, LONGEST_TEXT, say=str, mask=masker.text)
-            shared.attempts.progress(run_id, token, None if fraction is None else float(fraction), words)
+            masked = None if message is None else words_of(message, LONGEST_TEXT, say=str, mask=masker.text)
+            shared.attempts.progress(run_id, token, None if fraction is None else float(fraction), masked)
 
         current = CurrentRun(
             id=run_id,
@@ -315,10 +315,10 @@ class JobTask(Task):
         attempted = process.attempt(run_id, job.name, env, changed) if process else nullcontext()
         performed = process.job(job.import_path) if process else nullcontext()
         limited = process.soft_limit if process else nullcontext()
-        told = {"run_id": run_id, "attempt": started.attempt, "worker": shared.worker, **_of_flow(started.flow)}
+        attributes = {"run_id": run_id, "attempt": started.attempt, "worker": shared.worker, **_of_flow(started.flow)}
         # A step gets only its kwargs.
         given = kwargs if job.step is not None else {**kwargs, **params}
-        span = tracing.attempt(started.traceparent, job.name, told, masker.text)
+        span = tracing.attempt(started.traceparent, job.name, attributes, masker.text)
         call, around = _Call(), _Call()
         fault: BaseException | None = None
         try:
@@ -339,10 +339,10 @@ class JobTask(Task):
                 if isinstance(fault, exceptions.SoftTimeLimitExceeded):
                     raise fault
                 raise PlumbingFault(f"what a run needs cannot be set up: {words_of(fault, 500)}") from fault
-            words = words_of(fault, 500)
-            log.warning("run %s of %s: clearing up after it failed: %s", run_id, self.name, words)
+            reason = words_of(fault, 500)
+            log.warning("run %s of %s: clearing up after it failed: %s", run_id, self.name, reason)
             if process is not None:
-                process.spoiled = process.spoiled or words
+                process.spoiled = process.spoiled or reason
         if call.error is not None:
             raise call.error
         keep = "drop" if started.drop_result else job.result
@@ -503,8 +503,8 @@ def refuse_misplaced(job: JobSpec, target: object) -> None:
     Raises:
         TargetError: a placeholder is in such a place.
     """
-    for each in misplaced(job, target):
-        raise TargetError(f"{show_path(each.path)}: {each.message}")
+    for problem in misplaced(job, target):
+        raise TargetError(f"{show_path(problem.path)}: {problem.message}")
 
 
 __all__ = ["JobImportError", "JobTask", "ParamsRefused"]

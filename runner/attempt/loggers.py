@@ -71,7 +71,7 @@ class Loggers:
     def _add(self, logger: logging.Logger, noted: tuple[Any, ...]) -> None:
         self._loggers.append(logger)
         # Equal states are shared: comparing is faster with less memory to read.
-        self._noted.append(next((each for each in self._noted if each == noted), noted))
+        self._noted.append(next((state for state in self._noted if state == noted), noted))
 
     @staticmethod
     def _fresh(logger: logging.Logger) -> tuple[Any, ...]:
@@ -80,7 +80,7 @@ class Loggers:
         return logging.NOTSET, True, False, quiet, []
 
     def _read_streams(self) -> list[Any]:
-        return [getattr(each, "stream", None) for each in self._writing]
+        return [getattr(handler, "stream", None) for handler in self._writing]
 
     @staticmethod
     def _read_common() -> tuple[Any, ...]:
@@ -118,9 +118,9 @@ class Loggers:
 
     def _pin(self) -> None:
         """Keep references to the current lists of the loggers, which are unchanged."""
-        self._lists = [each for logger in self._loggers for each in (logger.handlers, logger.filters)]
-        self._contents = [each for noted in self._noted for each in noted[3:]]
-        self._unnoticed = not all(type(each).__setattr__ is _notice for each in self._loggers)
+        self._lists = [entries for logger in self._loggers for entries in (logger.handlers, logger.filters)]
+        self._contents = [entries for noted in self._noted for entries in noted[3:]]
+        self._unnoticed = not all(type(logger).__setattr__ is _notice for logger in self._loggers)
 
     def put_back(self) -> None:
         """Restore the saved state."""
@@ -159,7 +159,7 @@ def replace_held_locks() -> bool:
     held = not _is_free(home._lock)
     if held:
         home._lock = threading.RLock()
-    for handler in [each() for each in list(home._handlerList)]:
+    for handler in [reference() for reference in list(home._handlerList)]:
         if handler is not None and handler.lock is not None and not _is_free(handler.lock):
             handler.createLock()
             held = True

@@ -77,7 +77,7 @@ class ProcessState:
     def note_fork(self) -> None:
         """Save the state that differs in this fork; the rest is as saved by its parent."""
         self.apart = True
-        self._noted = [(each, each.read() if each.own else noted) for each, noted in self._noted]
+        self._noted = [(aspect, aspect.read() if aspect.own else noted) for aspect, noted in self._noted]
         self._values = [value for _, value in self._noted]
 
     @contextmanager
@@ -146,8 +146,8 @@ class ProcessState:
                 _add(self._stuck, aspect.name)
 
     def _note_threads(self) -> None:
-        if new := [each for each in threading.enumerate() if each not in self._threads]:
-            self._left = [each.name for each in new if not each.daemon]
+        if new := [thread for thread in threading.enumerate() if thread not in self._threads]:
+            self._left = [thread.name for thread in new if not thread.daemon]
             self._threads.update(new)
         if replace_held_locks():
             _add(self._stuck, "locks of logging")

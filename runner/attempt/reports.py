@@ -65,7 +65,7 @@ class Reports:
         """Return whether the parent shall read the board earlier than usual."""
         if job.memory is not None and shown.started - self._soon_at > SOON_SECONDS:
             return True
-        limits = [each for each in (shown.soft, shown.hard) if each]
+        limits = [limit for limit in (shown.soft, shown.hard) if limit]
         return bool(limits) and min(limits) - shown.started < LOOK_SECONDS
 
     def ended(self, taken: Taken, report: AttemptReport) -> None:

@@ -214,7 +214,7 @@ class Slot:
                 break
         self._counter = before + before % 2
         state, *numbers, held, asked, run_id, job = found
-        texts = (each.rstrip(b"\0").decode("ascii", "replace") for each in (held, asked, run_id, job))
+        texts = (field.rstrip(b"\0").decode("ascii", "replace") for field in (held, asked, run_id, job))
         try:
             return Shown(TakerState(state), *numbers, *texts)
         except ValueError:

@@ -43,7 +43,7 @@ def advice_for(job: JobSpec) -> Iterator[Fault]:
 
 
 def _unused_params(job: JobSpec) -> Iterator[Fault]:
-    keys = [each.key for each in (job.concurrency, job.rate) if each is not None]
+    keys = [limit.key for limit in (job.concurrency, job.rate) if limit is not None]
     written = [keys, *(_templates(step) for step in job.steps.values())]
     used = {name.partition(".")[2] for _, name in placeholders(written)}
     for name in job.params:
@@ -66,7 +66,7 @@ def _split_tuple(args: tuple[object, ...]) -> str | None:
 
 
 def _what_unsafe_admits(job: JobSpec) -> str:
-    found = [f"{show_path(each.path)}: {each.why}" for each in admitted(job)]
+    found = [f"{show_path(finding.path)}: {finding.why}" for finding in admitted(job)]
     if not found:
         return "nothing in this job needs it, remove it"
     return "whoever may submit this job can make it run something else: " + "; ".join(found)

@@ -44,7 +44,7 @@ def fits_value(annotation: Any, value: Any) -> bool:
     if (origin or annotation) in _OBJECTS:
         values = arguments[1:2]
         return isinstance(value, collections.abc.Mapping) and all(
-            fits_value(each, item) for item in value.values() for each in values
+            fits_value(argument, item) for item in value.values() for argument in values
         )
     return True
 

@@ -88,9 +88,9 @@ def _check(groups: list[list[dict[str, Any]]], seconds: float, parallel: int, an
                     answer(value)
 
 
-def _work(job: dict[str, Any], tell: Any) -> dict[str, Any]:
+def _work(job: dict[str, Any], stage: Any) -> dict[str, Any]:
     """Check one job, in a forked process."""
-    return describe(job["describe"]) if "describe" in job else examine(job["name"], job["options"], tell)
+    return describe(job["describe"]) if "describe" in job else examine(job["name"], job["options"], stage)
 
 
 if __name__ == "__main__":

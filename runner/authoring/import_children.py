@@ -77,13 +77,13 @@ class Child:
                 self._take(json.loads(line))
         return bool(data)
 
-    def _take(self, told: dict[str, Any]) -> None:
-        if "stage" in told:
-            self._stage = told["stage"]
-        elif "forked" in told:
+    def _take(self, message: dict[str, Any]) -> None:
+        if "stage" in message:
+            self._stage = message["stage"]
+        elif "forked" in message:
             self.forked = True
         else:
-            self.answers.append(told)
+            self.answers.append(message)
             self._stage = "task"
 
     def poll(self) -> bool:
@@ -137,16 +137,16 @@ class Child:
 
     def _death(self) -> str:
         last = self.printed["err"].decode("utf-8", "replace").strip().splitlines()
-        said = f"; its last line was {last[-1][:120]!r}" if last else ""
+        tail = f"; its last line was {last[-1][:120]!r}" if last else ""
         if self.timed_out:
             return (
-                f"the import takes longer than {self.seconds:g} s; do the work inside the function, not beside it{said}"
+                f"the import takes longer than {self.seconds:g} s; do the work inside the function, not beside it{tail}"
             )
         assert self.status is not None
         code = os.waitstatus_to_exitcode(self.status)
         if code < 0:
-            return f"the import crashes the process with {_signal_name(-code)}{said}"
-        return f"the import ends the process with exit status {code}; a worker would end too{said}"
+            return f"the import crashes the process with {_signal_name(-code)}{tail}"
+        return f"the import ends the process with exit status {code}; a worker would end too{tail}"
 
 
 def _answer(job: str | None, fault: Fault) -> dict[str, Any]:
@@ -204,18 +204,18 @@ def _be_child(jobs: list[Job], work: Work, ends: dict[str, int]) -> None:
         os.dup2(ends["err"], 2)
         pipe = ends["answers"]
 
-        def tell(value: dict[str, Any]) -> None:
+        def send(value: dict[str, Any]) -> None:
             data = json.dumps(value).encode() + b"\n"
             while data:
                 data = data[os.write(pipe, data) :]
 
-        os.register_at_fork(before=lambda: tell({"forked": True}) if os.getpid() == own else None)
+        os.register_at_fork(before=lambda: send({"forked": True}) if os.getpid() == own else None)
         for job in jobs:
-            found = work(job, lambda stage: tell({"stage": stage}))
+            found = work(job, lambda stage: send({"stage": stage}))
             sys.stdout.flush()
             if os.getpid() != own:
                 os._exit(0)  # a fork that the import made
-            tell(found)
+            send(found)
         sys.stderr.flush()
         status = 0
     finally:

@@ -45,22 +45,24 @@ def examine(name: str, options: dict[str, Any], stage: Callable[[str], None]) ->
     job = JobSpec(name=name, flow=flow if step else None, step=step or None, **values)
     faults: list[Fault] = []
     stage("task")
-    target, fault = _load(job.import_path)
-    if fault is not None:
-        faults.append(Fault(("task",), _if_it_fits(fault, job)))
+    target, reason = _load(job.import_path)
+    if reason is not None:
+        faults.append(Fault(("task",), _if_it_fits(reason, job)))
     elif target is not None:
         faults += faults_of(job, target)
         if judged_name(job.task) is None:
             # A stock task under another name; stock tasks are otherwise checked when the file is read.
-            faults += (Fault(each.path, each.message) for each in misplaced(job, target) if each.path[0] != "env")
+            faults += (
+                Fault(finding.path, finding.message) for finding in misplaced(job, target) if finding.path[0] != "env"
+            )
     for option, names in (("for", job.retry.for_), ("not_for", job.retry.not_for)):
         stage(f"retry.{option}")
-        for index, each in enumerate(names):
+        for index, exception_name in enumerate(names):
             try:
-                load_exceptions([each])
+                load_exceptions([exception_name])
             except TargetError as error:
-                faults.append(Fault(("retry", option, index), _exception_fault(each, error)))
-    return {"job": name, "faults": [each.as_json() for each in faults]}
+                faults.append(Fault(("retry", option, index), _exception_fault(exception_name, error)))
+    return {"job": name, "faults": [fault.as_json() for fault in faults]}
 
 
 def task_fault(job: JobSpec) -> Fault | None:
@@ -71,12 +73,12 @@ def task_fault(job: JobSpec) -> Fault | None:
 
 def _if_it_fits(fault: str, job: JobSpec) -> Message:
     """Return the message about a task that cannot be loaded, with a replacement only if it matches the job."""
-    said = as_message(fault)
-    if said.replacement:
-        target, wrong = _load(said.replacement)
-        if wrong is not None or any(faults_of(replace(job, task=said.replacement), target)):
-            return Message(said, said.remedy)
-    return said
+    message = as_message(fault)
+    if message.replacement:
+        target, wrong = _load(message.replacement)
+        if wrong is not None or any(faults_of(replace(job, task=message.replacement), target)):
+            return Message(message, message.remedy)
+    return message
 
 
 def describe(path: str) -> dict[str, Any]:
@@ -160,22 +162,24 @@ def _no_stock_module(path: str, module: str) -> Message:
 def _place(error: BaseException) -> str:
     """Return the place in the user's code where an import failed."""
     trace = error.__traceback__
-    place = ""
+    location = ""
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename
         if not file.startswith("<") and not file.endswith(_MACHINERY):
-            place = f" ({file}, line {trace.tb_lineno})"
+            location = f" ({file}, line {trace.tb_lineno})"
         trace = trace.tb_next
     if isinstance(error, SyntaxError) and error.filename:
-        return ""  # its message has the place
-    return place
+        return ""  # its message has the location
+    return location
 
 
 def _exception_fault(name: str, error: TargetError) -> str:
     cause = error.__cause__
     if cause is not None:
         return advise(f"{name} cannot be imported: {type(cause).__name__}: {cause}", "write module.Class", "; ")
-    known = [each for each, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, Exception)]
+    known = [
+        builtin for builtin, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, Exception)
+    ]
     if "." in name or ":" in name or hasattr(builtins, name):
         return f"{name} is not an exception class"
     what, close = f"there is no exception {name}", closest(name, known)

@@ -79,7 +79,7 @@ def new_job(
     _verify(settings, path, before, text, name)
     if write:
         _write(path, before, text)
-    required = tuple(each for each, schema in options.get("params", {}).items() if schema.get("required"))
+    required = tuple(param for param, schema in options.get("params", {}).items() if schema.get("required"))
     return NewJob(name, path, text, before is not None, required)
 
 
@@ -124,7 +124,7 @@ def options_of_new(task: str, described: dict[str, Any]) -> tuple[dict[str, Any]
             f"{task} takes its options as fixed kwargs, which only you can choose",
             hint="write the job by hand: task, and kwargs with the options of the stock task",
         )
-    by_position = [each["name"] for each in described["params"] if each["kind"] == "by_position" and each["needed"]]
+    by_position = [param["name"] for param in described["params"] if param["kind"] == "by_position" and param["needed"]]
     if by_position:
         raise InvalidSpec(
             f"{task} takes {', '.join(by_position)} by position only, and params are given by name",
@@ -133,14 +133,14 @@ def options_of_new(task: str, described: dict[str, Any]) -> tuple[dict[str, Any]
     options: dict[str, Any] = {"task": task}
     if described["description"]:
         options["description"] = described["description"]
-    named = [each for each in described["params"] if each["kind"] == "named"]
+    named = [param for param in described["params"] if param["kind"] == "named"]
     if example is not None:
         # Only YAML may decide what a stock task does. Optional params are left out.
         options["kwargs"] = example
-        named = [each for each in named if each["needed"] and each["name"] not in described["reserved"]]
+        named = [param for param in named if param["needed"] and param["name"] not in described["reserved"]]
     if named:
-        options["params"] = {each["name"]: each["schema"] for each in named}
-    return options, {each["name"]: each["note"] for each in named if each["note"]}
+        options["params"] = {param["name"]: param["schema"] for param in named}
+    return options, {param["name"]: param["note"] for param in named if param["note"]}
 
 
 def _head(settings: Settings, path: Path) -> str:
@@ -171,8 +171,8 @@ def _verify(settings: Settings, path: Path, before: str | None, text: str, name:
     old, new = _jobs(settings, path, before or ""), _jobs(settings, path, text)
     kept = {entry.name: entry.digest for entry in new.entries if entry.name != name}
     if len(new.problems) > len(old.problems):
-        told = next(problem for problem in new.problems if problem not in old.problems)
-        raise InvalidSpec(f"the new job would have problems, so nothing was written: {told}")
+        new_problem = next(problem for problem in new.problems if problem not in old.problems)
+        raise InvalidSpec(f"the new job would have problems, so nothing was written: {new_problem}")
     sound = any(entry.name == name for entry in new.entries)
     if not sound or kept != {entry.name: entry.digest for entry in old.entries}:
         raise UsageError(

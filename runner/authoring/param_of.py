@@ -41,7 +41,7 @@ def param_of(parameter: inspect.Parameter, function: Any, description: str | Non
         ``name``; ``kind``: ``named``, ``by_position`` or ``open`` (``*args``, ``**kwargs``); ``schema``: keywords of
         JSON Schema and ``required``; ``note``: what the author should know, or None.
     """
-    kinds: dict[Any, str] = {
+    kind_names: dict[Any, str] = {
         inspect.Parameter.POSITIONAL_ONLY: "by_position",
         inspect.Parameter.VAR_POSITIONAL: "open",
         inspect.Parameter.VAR_KEYWORD: "open",
@@ -63,7 +63,7 @@ def param_of(parameter: inspect.Parameter, function: Any, description: str | Non
         schema["description"] = description
     return {
         "name": parameter.name,
-        "kind": kinds.get(parameter.kind, "named"),
+        "kind": kind_names.get(parameter.kind, "named"),
         "needed": needed,
         "schema": schema,
         "note": _note(annotation),
@@ -82,7 +82,7 @@ def schema_of(annotation: Any) -> dict[str, Any]:
     if origin is typing.Literal:
         return {"enum": list(arguments)}
     if inspect.isclass(annotation) and issubclass(annotation, enum.Enum):
-        values = [each.value for each in annotation]
+        values = [member.value for member in annotation]
         return {"enum": values} if all(is_json(value) for value in values) else {}
     if annotation in _TEXTS:
         return dict(_TEXTS[annotation])

@@ -54,16 +54,16 @@ def sarif(problems: Sequence[Problem], path_of: Callable[[str], str]) -> dict[st
 
 
 def _result(problem: Problem, path: str) -> dict[str, Any]:
-    told = f"{problem.path}: {problem.message}" if problem.path else problem.message
-    place: dict[str, Any] = {"startLine": problem.line, "startColumn": problem.index + 1}
+    message = f"{problem.path}: {problem.message}" if problem.path else problem.message
+    region: dict[str, Any] = {"startLine": problem.line, "startColumn": problem.index + 1}
     if problem.source:
-        place["snippet"] = {"text": problem.source}
+        region["snippet"] = {"text": problem.source}
     rule = rule_of(problem)
     return {
         "ruleId": rule,
         "ruleIndex": list(RULES).index(rule),
         "level": problem.severity,
-        "message": {"text": told},
-        "locations": [{"physicalLocation": {"artifactLocation": {"uri": quote(path)}, "region": place}}],
+        "message": {"text": message},
+        "locations": [{"physicalLocation": {"artifactLocation": {"uri": quote(path)}, "region": region}}],
         "properties": {name: text for name, text in (("expected", problem.expected), ("fix", problem.fix)) if text},
     }

@@ -37,8 +37,8 @@ class Fault(NamedTuple):
 
     def as_json(self) -> list[Any]:
         """Return the fault as plain JSON values, for :meth:`of_json`."""
-        said = as_message(self.message)
-        return [list(self.path), said, self.on_key, self.severity, said.remedy, said.replacement]
+        message = as_message(self.message)
+        return [list(self.path), message, self.on_key, self.severity, message.remedy, message.replacement]
 
     @classmethod
     def of_json(cls, values: Sequence[Any]) -> Fault:
@@ -69,7 +69,7 @@ def faults_of(job: JobSpec, target: Callable[..., Any]) -> Iterator[Fault]:
 
 def kind_faults(target: Any) -> Iterator[Fault]:
     """Yield the faults of a callable that no job can run."""
-    if any(_generates(each) for each in _behind(target)):
+    if any(_generates(function) for function in _behind(target)):
         yield Fault(
             ("task",),
             advise("is a generator function, so its body would never run", "write a function without yield", "; "),
@@ -89,7 +89,7 @@ def _generates(target: Any) -> bool:
 def _behind(target: Any) -> Iterator[Any]:
     """Yield a callable and the callables behind it: through decorators, partials, methods, and callable objects."""
     seen: list[Any] = []
-    while target is not None and len(seen) < _DEEPEST and not any(target is each for each in seen):
+    while target is not None and len(seen) < _DEEPEST and not any(target is previous for previous in seen):
         seen.append(target)
         yield target
         if isinstance(target, functools.partial):
@@ -222,7 +222,7 @@ class _Comparison:
         value, kwargs = self.job.kwargs[name], self.job.kwargs
         if not _has_placeholder(value) and not fits_value(self._hint(close), value):
             return False
-        renamed = {close if each == name else each: given for each, given in kwargs.items()}
+        renamed = {close if key == name else key: given for key, given in kwargs.items()}
         return set(self.check(renamed)) <= set(self.check(dict(kwargs)))
 
     def _instead(self, name: str, value: Any) -> str:

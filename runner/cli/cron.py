@@ -129,8 +129,8 @@ def _show_units(out: Output, project: Project, *, per_job: bool, user: bool, int
 
     units = cron.units(project, per_job=per_job, user=user)
     if into is None:
-        place = "~/.config/systemd/user" if user else "/etc/systemd/system"
-        out.data("\n".join(f"# {place}/{name}\n{text}" for name, text in units.items()).rstrip("\n"))
+        folder = "~/.config/systemd/user" if user else "/etc/systemd/system"
+        out.data("\n".join(f"# {folder}/{name}\n{text}" for name, text in units.items()).rstrip("\n"))
         return
     for name, text in units.items():
         path = Path(into, name)

@@ -69,10 +69,12 @@ def jobs_file(reading: Reading, taken: Iterable[str], around: Surroundings) -> t
             left.append(
                 Left(entry.line, entry.source, f"{name} runs as the user of its worker, and no longer as {entry.user}")
             )
-    left.sort(key=lambda each: each.line)
-    told = "".join(f"#   line {each.line}: {_comment(each.source)}\n#     {_comment(each.why)}\n" for each in left)
+    left.sort(key=lambda leftover: leftover.line)
+    comment_lines = "".join(
+        f"#   line {leftover.line}: {_comment(leftover.source)}\n#     {_comment(leftover.why)}\n" for leftover in left
+    )
     parts += ["\n".join(_mailing_job(name, mailto, reading, around)) for mailto, name in mailing.items()]
-    head = HEAD + (f"#\n# What could not be converted:\n{told}" if told else "")
+    head = HEAD + (f"#\n# What could not be converted:\n{comment_lines}" if comment_lines else "")
     return f"{head}jobs:\n" + "\n\n".join(parts) + "\n", names, left
 
 

@@ -49,8 +49,8 @@ def job_line(program: Sequence[str], project: str, job: str, when: str, environm
     Raises:
         Inexpressible: see :func:`tick_line`.
     """
-    words = shlex.join([*program, "--project", project, "submit", job, "--wait", "--quiet", "--key"])
-    return _line(when, program, f"{words} {KEY}", project, environment)
+    command = shlex.join([*program, "--project", project, "submit", job, "--wait", "--quiet", "--key"])
+    return _line(when, program, f"{command} {KEY}", project, environment)
 
 
 def _line(when: str, program: Sequence[str], command: str, project: str, environment: str | None) -> str:

@@ -163,25 +163,25 @@ class _Reader:
 
     def _enter(self, number: int, line: str) -> None:
         count = 1 if line.startswith("@") else 5
-        words = [word for word in _BLANKS.split(line, count + self.system) if word]
+        fields = [word for word in _BLANKS.split(line, count + self.system) if word]
         wanted = count + 1 + self.system
-        if len(words) < wanted:
+        if len(fields) < wanted:
             self._leave(number, line, "it is not a line that cron runs" + (", or names no user" * self.system))
             return
-        when = " ".join(words[:count]).removeprefix("-")
+        when = " ".join(fields[:count]).removeprefix("-")
         why = self._odd(line, count) or _unsound(when)
         if why is not None:
             self._leave(number, line, why)
             return
-        command, stdin = _split(words[-1])
+        command, stdin = _split(fields[-1])
         command, flags = _without_flags(command.strip())
         if not command:
             self._leave(number, line, "it has no command")
             return
         notes = []
         if set(flags) - {"s"}:
-            told = " and ".join(f"-{flag}" for flag in flags if flag != "s")
-            notes.append(f"{told} of BSD's cron, about mail and its log, is left out")
+            options = " and ".join(f"-{flag}" for flag in flags if flag != "s")
+            notes.append(f"{options} of BSD's cron, about mail and its log, is left out")
         shell = self.environment.get("SHELL", "")
         front = in_foreground(command, shell)
         if front is not None:
@@ -216,7 +216,7 @@ class _Reader:
                 when=when.lower() if when.startswith("@") else when,
                 command=command,
                 stdin=stdin,
-                user=words[count] if self.system else None,
+                user=fields[count] if self.system else None,
                 environment=dict(self.environment),
                 comments=tuple(self.comments),
                 timezone=self.timezone,

@@ -32,11 +32,11 @@ class Host:
 
 def unit_name(project: str, role: str) -> str:
     """Return the name of a project's unit without its ending; two projects never share one."""
-    words = re.sub(r"[^A-Za-z0-9_.]+", "-", project.strip("/")) or "root"
-    if "/" + words.replace("-", "/") != project or len(words) > LONGEST_NAME:
+    name = re.sub(r"[^A-Za-z0-9_.]+", "-", project.strip("/")) or "root"
+    if "/" + name.replace("-", "/") != project or len(name) > LONGEST_NAME:
         # What was replaced, or cut off, made another name of it.
-        words = f"{words[-LONGEST_NAME:].lstrip('-.')}-{hashlib.sha256(project.encode()).hexdigest()[:6]}"
-    return f"runner-{words}-{role}"
+        name = f"{name[-LONGEST_NAME:].lstrip('-.')}-{hashlib.sha256(project.encode()).hexdigest()[:6]}"
+    return f"runner-{name}-{role}"
 
 
 def tick_units(host: Host) -> dict[str, str]:
@@ -110,7 +110,7 @@ def _timer(what: str, calendar: Sequence[str], *, persistent: bool) -> str:
         f"Description={_plain(what)}",
         "",
         "[Timer]",
-        *(f"OnCalendar={each}" for each in calendar),
+        *(f"OnCalendar={expression}" for expression in calendar),
         "AccuracySec=1s",
         *(["Persistent=true"] if persistent else []),
         "",

@@ -26,9 +26,9 @@ DIED = "handed back by a worker whose process has died"
 
 def damaged(why: str) -> Failure:
     """Return the failure for a run whose message cannot be read."""
-    words = f"the message of this run was damaged: {why}"
-    celery = {"exc_type": "DecodeError", "exc_message": [words], "exc_module": "kombu.exceptions"}
-    return Failure("kombu.exceptions.DecodeError", words, None, celery)
+    message = f"the message of this run was damaged: {why}"
+    celery = {"exc_type": "DecodeError", "exc_message": [message], "exc_module": "kombu.exceptions"}
+    return Failure("kombu.exceptions.DecodeError", message, None, celery)
 
 
 class Claims:

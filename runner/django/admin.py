@@ -79,7 +79,7 @@ class StateFilter(_Filter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
         """Return the states."""
-        return [(str(each), str(each)) for each in State if each in FINAL]
+        return [(str(state), str(state)) for state in State if state in FINAL]
 
 
 class ReasonFilter(_Filter):
@@ -90,7 +90,7 @@ class ReasonFilter(_Filter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
         """Return the reasons."""
-        return [(str(each), str(each)) for kind in (FailureReason, RevokedReason) for each in kind]
+        return [(str(reason), str(reason)) for kind in (FailureReason, RevokedReason) for reason in kind]
 
 
 class FlowFilter(_Filter):
@@ -237,8 +237,8 @@ class RunAdmin(admin.ModelAdmin):
         """Rerun the selected runs and show their number in one message; rerun none if there are too many."""
         ids = list(queryset.values_list("id", flat=True)[: MOST_RERUN + 1])
         if len(ids) > MOST_RERUN:
-            told = f"More than {MOST_RERUN} runs are selected, so none was submitted again."
-            messages.error(request, told)
+            message = f"More than {MOST_RERUN} runs are selected, so none was submitted again."
+            messages.error(request, message)
             return
         made = 0
         troubles: list[str] = []
@@ -253,13 +253,13 @@ class RunAdmin(admin.ModelAdmin):
                 made += 1
                 if not submitted.handed_over:
                     break  # the same for RabbitMQ, after waiting for it
-        told = f"{made} of {len(ids)} runs were submitted again."
+        message = f"{made} of {len(ids)} runs were submitted again."
         if made == len(ids):
-            messages.success(request, told)
+            messages.success(request, message)
         elif not troubles:
-            messages.warning(request, f"{told} RabbitMQ does not answer, so the others were left out.")
+            messages.warning(request, f"{message} RabbitMQ does not answer, so the others were left out.")
         else:
-            messages.error(request, f"{told} {len(troubles)} failed; the last was {troubles[-1]}")
+            messages.error(request, f"{message} {len(troubles)} failed; the last was {troubles[-1]}")
 
     def _rerun(self, request: HttpRequest, run_id: str) -> str:
         made = self._submit_again(request, run_id).id
@@ -288,8 +288,8 @@ class RunAdmin(admin.ModelAdmin):
     def _show(self, request: HttpRequest, error: RunnerError) -> None:
         messages.error(request, _told(error))
 
-    def _note(self, request: HttpRequest, run_id: str, told: str, act: str) -> None:
-        self.log_change(request, Run(id=run_id, job=told), act)
+    def _note(self, request: HttpRequest, run_id: str, label: str, act: str) -> None:
+        self.log_change(request, Run(id=run_id, job=label), act)
 
     @admin.display(description="ID", ordering=None)
     def short_id(self, run: Any) -> str:

@@ -29,18 +29,18 @@ def check_archive(app_configs: object = None, **kwargs: object) -> list[Any]:  #
         hint = error.hint or "set TASKS['default']['OPTIONS']['project'], or RUNNER_PROJECT"
         return [checks.Warning(f"the app runner.django has no project: {error.message}", hint=hint, id="runner.W002")]
     if url is None:
-        told = "runner.yaml has no archive_url, so no runs get into Django's database"
-        return [checks.Warning(told, hint=_HINT, id="runner.W003")]
+        message = "runner.yaml has no archive_url, so no runs get into Django's database"
+        return [checks.Warning(message, hint=_HINT, id="runner.W003")]
     database: Mapping[str, Any] = settings.DATABASES.get(DEFAULT_DB_ALIAS, {})
     kind = _ENGINES.get(str(database.get("ENGINE", "")).rpartition(".")[2])
     if kind is None:
-        told = f"Django's default database is {database.get('ENGINE', 'missing')}, which no archive can be in"
+        message = f"Django's default database is {database.get('ENGINE', 'missing')}, which no archive can be in"
         hint = "use PostgreSQL or SQLite, or remove runner.django from INSTALLED_APPS: the task backend works without"
-        return [checks.Warning(told, hint=hint, id="runner.W004")]
+        return [checks.Warning(message, hint=hint, id="runner.W004")]
     same = _same_file(url, database) if kind == "sqlite" else _same_server(url, database)
     if same is False:
-        told = "archive_url of runner.yaml is not Django's default database, so the admin does not see archived runs"
-        return [checks.Warning(told, hint=_HINT, id="runner.W005")]
+        message = "archive_url of runner.yaml is not Django's default database, so the admin does not see archived runs"
+        return [checks.Warning(message, hint=_HINT, id="runner.W005")]
     return []
 
 
@@ -62,7 +62,7 @@ def _same_server(url: str, database: Mapping[str, Any]) -> bool | None:
     port = asked.get("port") or str(parts.port or 5432)
     name = asked.get("dbname") or unquote(parts.path.strip("/"))
     theirs = str(database.get("HOST") or ""), str(database.get("PORT") or 5432), str(database["NAME"])
-    hosts = {"" if each in _HERE else each.lower() for each in (host, theirs[0])}
+    hosts = {"" if address in _HERE else address.lower() for address in (host, theirs[0])}
     # A socket folder means this host, too.
-    local = all(each == "" or each.startswith("/") for each in hosts)
+    local = all(address == "" or address.startswith("/") for address in hosts)
     return (len(hosts) == 1 or local) and (port, name) == theirs[1:]

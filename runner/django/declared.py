@@ -75,25 +75,25 @@ def _to_declare(project: Project, function: Callable[..., Any]) -> str:
 
     path = path_of(function)
     task = f"{function.__module__}:{function.__qualname__}"
-    told = f"no job declares {path}, so it cannot be enqueued"
+    message = f"no job declares {path}, so it cannot be enqueued"
     if project.catalog.broken:
-        told += f"; runner validate shows the problems of jobs that are declared: {len(project.catalog.broken)}"
+        message += f"; runner validate shows the problems of jobs that are declared: {len(project.catalog.broken)}"
     described = describe(task)
     if "error" in described:
-        return f"{told}. A job cannot run it: {described['error']}"
+        return f"{message}. A job cannot run it: {described['error']}"
     try:
         options, notes = options_of_new(task, described)
     except InvalidSpec as error:
-        return f"{told}. {error.message}; {error.hint}"
+        return f"{message}. {error.message}; {error.hint}"
     name = _free_name(project, function)
     file = project.settings.jobs_dir[0] / f"{name}.yaml"
-    return f"{told}. Write into {file}, for example:\n\njobs:\n{job_text(name, options, notes)}"
+    return f"{message}. Write into {file}, for example:\n\njobs:\n{job_text(name, options, notes)}"
 
 
 def _free_name(project: Project, function: Callable[..., Any]) -> str:
     """Return an unused name for a job that runs a function."""
-    words = [*function.__module__.split("."), function.__name__]
+    parts = [*function.__module__.split("."), function.__name__]
     taken = project.catalog.jobs.keys() | project.catalog.broken.keys()
-    names = [re.sub(r"[^a-z0-9]+", "-", "-".join(words[first:]).lower()).strip("-") for first in range(len(words))]
+    names = [re.sub(r"[^a-z0-9]+", "-", "-".join(parts[first:]).lower()).strip("-") for first in range(len(parts))]
     fitting = [name for name in reversed(names) if name and name not in taken]
     return (fitting[0] if fitting else "my-task")[:64].strip("-")

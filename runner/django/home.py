@@ -31,4 +31,4 @@ def names_backend() -> bool:
 
 def _backends() -> Iterator[Mapping[str, Any]]:
     configured: Mapping[str, Mapping[str, Any]] = getattr(settings, "TASKS", None) or {}
-    return (each for each in configured.values() if each.get("BACKEND") == BACKEND)
+    return (backend for backend in configured.values() if backend.get("BACKEND") == BACKEND)

@@ -140,9 +140,9 @@ def _error(kind: str, message: object, traceback: str | None) -> Any:
 
 
 def _revocation(run: Run) -> str:
-    told = run.revocation or {}
-    by = f" by {told['by']}" if told.get("by") else ""
-    comment = f": {told['comment']}" if told.get("comment") else ""
+    revocation = run.revocation or {}
+    by = f" by {revocation['by']}" if revocation.get("by") else ""
+    comment = f": {revocation['comment']}" if revocation.get("comment") else ""
     return f"run {run.id} of {run.job} was revoked ({run.reason}){by}{comment}"
 
 

@@ -30,14 +30,14 @@ def why_it_ended(place: Place, log_begin: int, program: Path, last: Mapping[str,
         last: the server that wrote the data, as far as it is known.
     """
     lines = _lines(place, log_begin)
-    said = _serious(lines)
-    low = said.lower()
+    message = _serious(lines)
+    low = message.lower()
     damaged = any(part in low for part in _DAMAGED)
     give_up = f"or begin anew with: mv {place.data} {place.data}.old"
     if "no space left" in low or _is_full(place):
         hint = f"free space on the disk of {place.data}"
         if "no space left" not in low:
-            said = "no space is left on its disk"  # and so none for its log
+            message = "no space is left on its disk"  # and so none for its log
     elif any(part in low for part in _OTHER_VERSION) or (damaged and _is_newer(last.get("version", ""), lines)):
         writer = f"{last.get('version', 'a newer server')} ({last.get('program', 'its program is not known')})"
         hint = f"the data was last written by {writer}, which {program} cannot read: use that one again, {give_up}"
@@ -48,7 +48,7 @@ def why_it_ended(place: Place, log_begin: int, program: Path, last: Mapping[str,
         )
     else:
         hint = f"its log is {place.log}"
-    return Unavailable(f"the embedded server ended at its start: {said}", hint=hint)
+    return Unavailable(f"the embedded server ended at its start: {message}", hint=hint)
 
 
 def _is_full(place: Place) -> bool:
@@ -74,8 +74,8 @@ def _serious(lines: list[str]) -> str:
     # A line is `PID:ROLE DAY MONTH YEAR TIME LEVEL TEXT`, with the level # for warnings and errors.
     telling = [line for line in lines if not _SMALL_TALK.search(line)]
     chosen = [line for line in telling if " # " in line] or telling
-    said = [line.split(" # ", 1)[-1].split(" * ", 1)[-1].strip() for line in chosen[-3:]]
-    return "; ".join(said) or "it said nothing"
+    messages = [line.split(" # ", 1)[-1].split(" * ", 1)[-1].strip() for line in chosen[-3:]]
+    return "; ".join(messages) or "it said nothing"
 
 
 def _is_newer(writer: str, lines: list[str]) -> bool:

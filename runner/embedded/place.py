@@ -209,8 +209,8 @@ def _socket_path(folder: Path) -> str:
         return path
     home = Path("/tmp") / f"runner-{os.geteuid()}"
     hashed = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
-    for each in (home, home / hashed):
-        _make_private(each)
+    for socket_folder in (home, home / hashed):
+        _make_private(socket_folder)
     return str(home / hashed / "redis.sock")
 
 

@@ -101,7 +101,7 @@ class Admitting:
             reason = FailureReason.UNKNOWN_JOB if unknown else FailureReason.INVALID_PARAMS
             return self._refused(flow, name, error, str(reason))
         chosen = items[made : made + MADE_AT_ONCE]
-        entries = [self._entry(flow, name, spec, item, made + place, look) for place, item in enumerate(chosen)]
+        entries = [self._entry(flow, name, spec, item, made + index, look) for index, item in enumerate(chosen)]
         return Batch(self._common(flow, name, spec), self._with_reused(flow, name, spec, entries), len(items))
 
     def _items_of(self, flow: Flow, name: str, look: Callable[[Any, str], Callable[[str], Any]]) -> list[Any]:
@@ -165,15 +165,15 @@ class Admitting:
         return self.store.now() - since / 1000
 
     def _entry(
-        self, flow: Flow, name: str, spec: JobSpec, item: Any, place: int, look: Callable[[Any, str], Any]
+        self, flow: Flow, name: str, spec: JobSpec, item: Any, index: int, look: Callable[[Any, str], Any]
     ) -> StepEntry:
         step = self.job.steps[name]
-        run_id = _id(flow, step, name, place)
+        run_id = _id(flow, step, name, index)
         try:
             return StepEntry(run_id, self._params(step, spec, item, look(item, run_id)))
         except (InvalidParams, ValueError, Unset) as error:
-            told = error if isinstance(error, InvalidParams) else InvalidParams(_words(error))
-            return StepEntry(run_id, {}, "refuse", str(FailureReason.INVALID_PARAMS), failure_of(told))
+            invalid_params = error if isinstance(error, InvalidParams) else InvalidParams(_words(error))
+            return StepEntry(run_id, {}, "refuse", str(FailureReason.INVALID_PARAMS), failure_of(invalid_params))
 
     def _params(self, step: Step, spec: JobSpec, item: Any, look: Callable[[str], Any]) -> Mapping[str, Any]:
         if step.job is not None:
@@ -226,22 +226,22 @@ class Admitting:
         step, first = self.job.steps[name], _made(flow, name)
         entries = entries[:REUSED_AT_ONCE]
         old = {
-            place: step_run_id(before, name, None if step.each is None else place)
-            for place in range(first, first + len(entries))
+            index: step_run_id(before, name, None if step.each is None else index)
+            for index in range(first, first + len(entries))
         }
         known = {run.id: run for run in read_runs(self.store, list(old.values()))}
         return [
-            entry._replace(how="reuse", detail=old[place])
-            if entry.how == "run" and _same(known.get(old[place]), spec, entry, before)
+            entry._replace(how="reuse", detail=old[index])
+            if entry.how == "run" and _same(known.get(old[index]), spec, entry, before)
             else entry
-            for place, entry in enumerate(entries, first)
+            for index, entry in enumerate(entries, first)
         ]
 
     def _hangs_on_fresh(self, flow: Flow, name: str) -> bool:
         """Return whether a step depends on a step that ran again, since it had used that step's former results."""
         step = self.job.steps[name]
         used = (*step.needs, *_steps_in([step.if_, step.each, step.params, step.kwargs, step.env]))
-        return any(each not in flow.progress.steps or flow.progress.steps[each].fresh for each in used)
+        return any(need not in flow.progress.steps or flow.progress.steps[need].fresh for need in used)
 
 
 def _same(run: Run | None, spec: JobSpec, entry: StepEntry, flow: str) -> bool:
@@ -262,8 +262,8 @@ def _nothing(step: Step, job: JobSpec, name: str) -> JobSpec:
     return replace(spec, digest=digest_of(approval))
 
 
-def _id(flow: Flow, step: Step, name: str, place: int) -> str:
-    return step_run_id(flow.id, name, None if step.each is None else place)
+def _id(flow: Flow, step: Step, name: str, index: int) -> str:
+    return step_run_id(flow.id, name, None if step.each is None else index)
 
 
 def _made(flow: Flow, name: str) -> int:

@@ -192,9 +192,9 @@ class _Advance:
         elif failure is not None:
             meta = failure.meta(flow.id, State.FAILURE)
         else:
-            words = "revoked" if outcome.reason == "cancelled" else outcome.reason
-            told = {"exc_type": "TaskRevokedError", "exc_message": [words], "exc_module": "celery.exceptions"}
-            meta = celery_meta(run_id=flow.id, state=outcome.state, result=json.dumps(told))
+            message = "revoked" if outcome.reason == "cancelled" else outcome.reason
+            exception = {"exc_type": "TaskRevokedError", "exc_message": [message], "exc_module": "celery.exceptions"}
+            meta = celery_meta(run_id=flow.id, state=outcome.state, result=json.dumps(exception))
         return self._finish(flow, outcome.state, outcome.reason, meta, failure.error() if failure else "")
 
     def _give_up(self, flow: Flow, what: str) -> Flow:
@@ -256,7 +256,7 @@ def _failure(flow: Flow, job: JobSpec, outcome: Outcome) -> Failure | None:
 
 def _blame(flow: Flow, name: str) -> str:
     known = flow.progress.steps[name]
-    failed = sum(known.counts.get(each, 0) for each in ("FAILURE", "REVOKED", "UPSTREAM"))
+    failed = sum(known.counts.get(state, 0) for state in ("FAILURE", "REVOKED", "UPSTREAM"))
     if known.items > 1:
         return f"{name} failed ({failed} of {things(known.items, 'item')})"
     if known.reason == RevokedReason.REJECTED:

@@ -109,10 +109,10 @@ def _untangled(
             (before, range(1, len(columns))) if sweep % 2 == 0 else (after, range(len(columns))[-2::-1])
         )
         for number in numbers:
-            places = {key: place for column in columns for place, key in enumerate(column)}
+            positions = {key: position for column in columns for position, key in enumerate(column)}
             column = columns[number]
             columns[number] = sorted(
-                column, key=lambda key: _mean([places[each] for each in neighbors.get(key, [key])])
+                column, key=lambda key: _mean([positions[neighbor] for neighbor in neighbors.get(key, [key])])
             )
         if (found := _crossings(columns, after)) < fewest:
             best, fewest = [list(column) for column in columns], found
@@ -122,10 +122,10 @@ def _untangled(
 def _crossings(columns: list[list[_Key]], after: Mapping[_Key, list[_Key]]) -> int:
     crossings = 0
     for left, right in itertools.pairwise(columns):
-        places = {key: place for place, key in enumerate(right)}
+        positions = {key: position for position, key in enumerate(right)}
         seen: list[int] = []
         for key in left:
-            ends = sorted(places[each] for each in after.get(key, ()))
+            ends = sorted(positions[successor] for successor in after.get(key, ()))
             crossings += sum(len(seen) - bisect_right(seen, end) for end in ends)
             for end in ends:
                 insort(seen, end)
@@ -141,11 +141,11 @@ def _placed(
     courses: Mapping[tuple[str, str], list[_Key]],
     narrowest: float,
 ) -> Layout:
-    middles = {key: place * (HEIGHT + BETWEEN_BOXES) for column in columns for place, key in enumerate(column)}
+    middles = {key: position * (HEIGHT + BETWEEN_BOXES) for column in columns for position, key in enumerate(column)}
     for sweep in range(SWEEPS):
         neighbors, ordered = (before, columns) if sweep % 2 == 0 else (after, columns[::-1])
         for column in ordered:
-            wanted = [_mean([middles[each] for each in neighbors.get(key, [key])]) for key in column]
+            wanted = [_mean([middles[neighbor] for neighbor in neighbors.get(key, [key])]) for key in column]
             middles.update(zip(column, _apart(column, wanted), strict=True))
     top = min(middles.values(), default=0.0) - HEIGHT / 2 - MARGIN
     middles = {key: middle - top for key, middle in middles.items()}
@@ -175,32 +175,32 @@ def _apart(column: Sequence[_Key], wanted: Sequence[float]) -> list[float]:
         # A line needs less space than a box.
         offsets.append(offsets[-1] + (HEIGHT + BETWEEN_BOXES if not (upper[1] and lower[1]) else BETWEEN_BOXES))
     blocks: list[tuple[float, int]] = []
-    for place, offset in zip(wanted, offsets, strict=True):
-        total, number = place - offset, 1
+    for position, offset in zip(wanted, offsets, strict=True):
+        total, number = position - offset, 1
         while blocks and blocks[-1][0] / blocks[-1][1] >= total / number:
             of_block, size = blocks.pop()
             total, number = total + of_block, number + size
         blocks.append((total, number))
     found = [total / number for total, number in blocks for _ in range(number)]
-    return [place + offset for place, offset in zip(found, offsets, strict=True)]
+    return [position + offset for position, offset in zip(found, offsets, strict=True)]
 
 
 def _path(points: Sequence[tuple[float, float]]) -> str:
     """Return curves between layers, and straight lines through crossed layers."""
     (x, y), *rest = points
-    words = [f"M{x:g} {y:.1f}"]
+    commands = [f"M{x:g} {y:.1f}"]
     for index, (to_x, to_y) in enumerate(rest):
         if index % 2:
-            words.append(f"H{to_x:g}")
+            commands.append(f"H{to_x:g}")
         else:
             middle = (x + to_x) / 2
-            words.append(f"C{middle:g} {y:.1f} {middle:g} {to_y:.1f} {to_x:g} {to_y:.1f}")
+            commands.append(f"C{middle:g} {y:.1f} {middle:g} {to_y:.1f} {to_x:g} {to_y:.1f}")
         x, y = to_x, to_y
-    return " ".join(words)
+    return " ".join(commands)
 
 
-def _mean(places: Sequence[float]) -> float:
-    return sum(places) / len(places)
+def _mean(positions: Sequence[float]) -> float:
+    return sum(positions) / len(positions)
 
 
 def _width(name: str) -> float:

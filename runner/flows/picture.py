@@ -60,8 +60,8 @@ def as_text(flow: JobSpec) -> str:
     for row in rows:
         step = flow.steps[row.name]
         also = [f"also needs {', '.join(row.also)}"] if row.also else []
-        words = "; ".join([what(step), *also, *marks(step)])
-        lines.append(f"{row.branch + row.name:{width}}  {words}")
+        description = "; ".join([what(step), *also, *marks(step)])
+        lines.append(f"{row.branch + row.name:{width}}  {description}")
     return "\n".join(lines)
 
 
@@ -146,7 +146,7 @@ def _label(name: str, step: Step) -> list[str]:
 
 def _for_mermaid(text: str) -> str:
     """Return a text for a quoted label, with special characters of Mermaid and HTML as numeric entities."""
-    return "".join(each if each.isalnum() or each in _PLAIN else f"#{ord(each)};" for each in text)
+    return "".join(char if char.isalnum() or char in _PLAIN else f"#{ord(char)};" for char in text)
 
 
 _PLAIN = frozenset(" .:,-…()/+")

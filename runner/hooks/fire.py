@@ -142,8 +142,8 @@ def _fire_silence(ledger: Ledger, catalog: Catalog, job: str, last: str, by: str
         about = latest.document()
         lines = [line.labeled() for line in last_lines(ledger, latest, LOG_LINES)]
     succeeded = to_timestamp(int(last)) if last.isdecimal() and last != "0" else None
-    told = {**about, "hook": "silent", "last_success_at": succeeded, "log": lines}
-    document = fit(told, ledger.settings.limits.params - 64)
+    fields = {**about, "hook": "silent", "last_success_at": succeeded, "log": lines}
+    document = fit(fields, ledger.settings.limits.params - 64)
     for name in catalog.get(job).hooks.names().get("silent", ()):
         try:
             _submit(ledger, catalog.get(name), latest, document, str(uuid5(_IDS, f"{job} silent {last} {name}")), by)
@@ -186,7 +186,7 @@ def fit(document: dict[str, Any], limit: int) -> dict[str, Any]:
         "error.traceback": {"error": {**error, "traceback": (error.get("traceback") or "")[-TRACEBACK_TAIL:]}},
         "log": {"log": []},
         "steps": {
-            "steps": [each for each in document.get("steps") or () if each["state"] == State.FAILURE][:FEW_STEPS]
+            "steps": [step for step in document.get("steps") or () if step["state"] == State.FAILURE][:FEW_STEPS]
         },
         "params": {"params": {}},
         "error.message": {"error": {**error, "message": error.get("message", "")[:200], "traceback": None}},

@@ -17,10 +17,10 @@ def started_at(pid: int) -> str | None:
         except (OSError, IndexError, UnicodeDecodeError):
             return None
     try:
-        told = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, timeout=10, check=False)
+        answer = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, timeout=10, check=False)
     except (OSError, subprocess.SubprocessError):
         return None
-    return "-".join(told.stdout.decode("ascii", "replace").split()) or None
+    return "-".join(answer.stdout.decode("ascii", "replace").split()) or None
 
 
 def is_same(pid: int, started: str) -> bool:

@@ -185,14 +185,14 @@ class Attempts:
 
     def lose(self, run_id: str, token: str, death: Mapping[str, Any]) -> str:
         """Record that the process of an attempt died; return the next state, or an empty string for a stale token."""
-        told = json.dumps(dict(death))
-        return str(self._write("lost", run_id, token, told))
+        text = json.dumps(dict(death))
+        return str(self._write("lost", run_id, token, text))
 
     def progress(self, run_id: str, token: str, fraction: float | None, message: str | None) -> None:
         """Record the progress of an attempt. Dropped silently while Redis is unreachable: the next one is newer."""
-        told = None if message is None else cut(storable(message), LONGEST_MESSAGE - 1)
+        text = None if message is None else cut(storable(message), LONGEST_MESSAGE - 1)
         try:
-            self.store.script("progress", run_id, token, json.dumps({"fraction": fraction, "message": told}))
+            self.store.script("progress", run_id, token, json.dumps({"fraction": fraction, "message": text}))
         except Unavailable:
             return
 

@@ -86,19 +86,19 @@ def read_acts(
                     count=_PAGE,
                 )
             for entry_id, fields in page:
-                each = _act(entry_id, fields)
+                entry = _act(entry_id, fields)
                 if (
-                    (act is None or each.act == act)
-                    and (job is None or each.job in (job, "*"))
-                    and (by is None or by in (each.by, (each.by or "").partition("@")[0]))
-                    and (run_id is None or each.id == run_id)
+                    (act is None or entry.act == act)
+                    and (job is None or entry.job in (job, "*"))
+                    and (by is None or by in (entry.by, (entry.by or "").partition("@")[0]))
+                    and (run_id is None or entry.id == run_id)
                 ):
-                    found.append((entry_id, each))
+                    found.append((entry_id, entry))
                     mine += 1
             if len(page) < _PAGE:
                 break
             end = f"({page[-1][0]}"
-    return [each for _, each in sorted(found, key=lambda pair: _order(pair[0]), reverse=True)][:limit]
+    return [entry for _, entry in sorted(found, key=lambda pair: _order(pair[0]), reverse=True)][:limit]
 
 
 def tell(
@@ -147,5 +147,5 @@ def _order(entry_id: str) -> tuple[int, int]:
 
 
 def _act(entry_id: str, fields: dict[str, str]) -> Act:
-    told = [fields.get(name) or None for name in ("by", "job", "id", "comment")]
-    return Act(_order(entry_id)[0], fields.get("act", "?"), *told)
+    values = [fields.get(name) or None for name in ("by", "job", "id", "comment")]
+    return Act(_order(entry_id)[0], fields.get("act", "?"), *values)

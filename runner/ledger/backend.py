@@ -43,8 +43,8 @@ class LedgerBackend(RedisBackend):
         super().__init__(app=app, url=None)
         self.url = url
         behind = url.startswith("sentinel://")
-        said = read_sentinel(url).options if behind else parse_url(url)
-        self.connparams: dict[str, Any] = {**self.connparams, **said, "command_packer": PACKER}
+        options = read_sentinel(url).options if behind else parse_url(url)
+        self.connparams: dict[str, Any] = {**self.connparams, **options, "command_packer": PACKER}
         if behind:
             # The Sentinels know the address of the primary.
             for name in ("host", "port"):

@@ -109,7 +109,7 @@ def have_run(store: Store, job: str, slots: Sequence[tuple[int, str]]) -> list[b
             with store.client.pipeline(transaction=False) as pipe:
                 for slot, run_id in slots[first : first + _PORTION]:
                     pipe.exists(store.keys.slot(job, slot), store.keys.run(run_id))
-                found += [bool(each) for each in pipe.execute()]
+                found += [bool(count) for count in pipe.execute()]
     return found
 
 
@@ -120,15 +120,15 @@ def read_backfills(store: Store, limit: int = KEPT) -> list[Backfill]:
         Unavailable: Redis cannot be reached.
     """
     with reaching(store.settings):
-        ids = [str(each) for each in store.client.zrange(store.keys.backfills, 0, limit - 1, desc=True)]
+        ids = [str(backfill) for backfill in store.client.zrange(store.keys.backfills, 0, limit - 1, desc=True)]
         with store.client.pipeline(transaction=False) as pipe:
-            for run_id in ids:
-                pipe.hgetall(store.keys.backfill(run_id))
+            for backfill in ids:
+                pipe.hgetall(store.keys.backfill(backfill))
             held = pipe.execute(raise_on_error=False)
     return [
         found
-        for each, fields in zip(ids, held, strict=True)
-        if isinstance(fields, dict) and (found := _read(each, fields)) is not None
+        for backfill, fields in zip(ids, held, strict=True)
+        if isinstance(fields, dict) and (found := _read(backfill, fields)) is not None
     ]
 
 
@@ -141,7 +141,7 @@ def find_backfill(store: Store, reference: str) -> Backfill:
         Unavailable: Redis cannot be reached.
     """
     found = [backfill for backfill in read_backfills(store) if backfill.id.startswith(reference)]
-    exact = [each for each in found if each.id == reference]
+    exact = [backfill for backfill in found if backfill.id == reference]
     if exact:
         return exact[0]
     if not found or not reference:

@@ -56,19 +56,19 @@ class Batch:
         if not self.entries:
             return [], None
         answer, self._answer = self._answer, None
-        told, confirmed = (answer(), True) if answer else self._store.confirmed("submit_many", *self._arguments)
+        reply, confirmed = (answer(), True) if answer else self._store.confirmed("submit_many", *self._arguments)
         job = self._common.job.name
-        outcomes: list[Submitted | KeyConflict | JobPaused] = [Submitted(each.id, False) for each in self.entries]
+        outcomes: list[Submitted | KeyConflict | JobPaused] = [Submitted(entry.id, False) for entry in self.entries]
         made = len(outcomes)
         others = set()
-        for place, verdict, found in zip(told[1::3], told[2::3], told[3::3], strict=True):
-            entry = self.entries[place - 1]
+        for position, verdict, found in zip(reply[1::3], reply[2::3], reply[3::3], strict=True):
+            entry = self.entries[position - 1]
             if verdict == "paused":
-                outcomes[place - 1] = paused(job, read_pause(job, told[0]))
+                outcomes[position - 1] = paused(job, read_pause(job, reply[0]))
             elif verdict == "conflict":
-                outcomes[place - 1] = conflict(job, entry.key, found)
+                outcomes[position - 1] = conflict(job, entry.key, found)
             elif found != entry.id:
-                outcomes[place - 1] = Submitted(found, True)
+                outcomes[position - 1] = Submitted(found, True)
             else:
                 continue  # this submission created it: the answer to an earlier try was lost
             made -= 1
@@ -77,7 +77,7 @@ class Batch:
             tell(BY_PEOPLE[self._common.trigger], self._common.submitted_by, job=job, comment=f"{made} runs")
         if not confirmed:
             return outcomes, unconfirmed(f"{made} runs of {job}", self.entries[0].id)
-        return outcomes, self._hand_over([each.id for each in self.entries if each.id not in others], leave=leave)
+        return outcomes, self._hand_over([entry.id for entry in self.entries if entry.id not in others], leave=leave)
 
     def _hand_over(self, made: Sequence[str], *, leave: bool) -> NotHandedOver | None:
         """Send RabbitMQ hints for the new runs, except for delayed ones."""
@@ -85,9 +85,9 @@ class Batch:
         if courier is None or common.eta is not None or common.delay is not None:
             return None
         # A hint for a run that waits for something else comes too early, and wakes a taker for nothing.
-        hints = [Hint(each, common.queue, common.priority) for each in made]
+        hints = [Hint(run_id, common.queue, common.priority) for run_id in made]
         left = self._leave(hints) if leave else self._store.hand_over(hints)
-        return many_not_handed_over([each.id for each in left], courier.trouble) if left else None
+        return many_not_handed_over([hint.id for hint in left], courier.trouble) if left else None
 
     def _leave(self, hints: Sequence[Hint]) -> Sequence[Hint]:
         # Otherwise the hints are due a few seconds later.

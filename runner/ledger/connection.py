@@ -100,19 +100,19 @@ def sentinel_pool(url: str, options: Mapping[str, Any], *, sparing: bool = False
 
     kind = type("SparingSentinelPool", (_Sparing, SentinelConnectionPool), {}) if sparing else SentinelConnectionPool
 
-    said = read_sentinel(url)
+    address = read_sentinel(url)
     asking = {
         "socket_connect_timeout": SENTINEL_TIMEOUT,
         "socket_timeout": SENTINEL_TIMEOUT,
         # Ask the next Sentinel instead.
         "retry": Retry(NoBackoff(), 0),
         **_no_client_info(),
-        **said.sentinel_options,
+        **address.sentinel_options,
     }
     try:
-        manager = Sentinel(list(said.sentinels), sentinel_kwargs=asking)
+        manager = Sentinel(list(address.sentinels), sentinel_kwargs=asking)
         # A connection to a former primary that is a replica now is closed, and the next one asks again.
-        pool: redis.ConnectionPool = kind(said.master, manager, is_master=True, **{**options, **said.options})
+        pool: redis.ConnectionPool = kind(address.master, manager, is_master=True, **{**options, **address.options})
         return pool
     except (TypeError, ValueError, redis.RedisError) as error:
         raise InvalidSettings(f"redis_url: {mask(url)}: {mask(str(error))}", hint="correct the part after ?") from error

@@ -101,7 +101,7 @@ def _records(store: Store) -> list[tuple[str, Mapping[str, str], bool]]:
     now, found = store.script("workers")
     return [
         (name, pairs(record), float(until) <= now)
-        for name, until, record in sorted(found, key=lambda each: str(each[0]))
+        for name, until, record in sorted(found, key=lambda entry: str(entry[0]))
         if record
     ]
 
@@ -112,8 +112,8 @@ def _worker(name: str, record: Mapping[str, str], *, lost: bool) -> Worker:
         return _read_worker(name, record, lost=lost)
     except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError):
         damaged = {"problems": json.dumps({"count": 1, "first": ["its record is damaged"]})}
-        words = {"host": "?", "pool": "?", "queues": "", "pid": "0", "concurrency": "0"}
-        return _read_worker(name, {**words, "started_at": "0", "seen_at": "0", **damaged}, lost=lost)
+        defaults = {"host": "?", "pool": "?", "queues": "", "pid": "0", "concurrency": "0"}
+        return _read_worker(name, {**defaults, "started_at": "0", "seen_at": "0", **damaged}, lost=lost)
 
 
 def _read_worker(name: str, record: Mapping[str, str], *, lost: bool) -> Worker:
@@ -143,7 +143,7 @@ def _read_worker(name: str, record: Mapping[str, str], *, lost: bool) -> Worker:
 
 
 def _are_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
 
 
 def _moment(text: str) -> str:
@@ -247,8 +247,8 @@ def _held(store: Store) -> dict[str, int]:
             for key in sets[first : first + 100]:
                 pipe.zrange(key, 0, MOST_DELAYED - len(ids) - 1)
             # The doctor reports damaged records.
-            found = [each for each in pipe.execute(raise_on_error=False) if isinstance(each, list)]
-        ids += [run_id for each in found for run_id in each]
+            found = [answer for answer in pipe.execute(raise_on_error=False) if isinstance(answer, list)]
+        ids += [run_id for answer in found for run_id in answer]
         if len(ids) >= MOST_DELAYED:
             break
     return _by_queue(store, ids[:MOST_DELAYED])

@@ -70,7 +70,7 @@ class FlowLog:
         """Yield the lines that were recorded since the last call, in order of time."""
         self._discover()
         ready = list(self._open.values())
-        yield from interleave([Source(each.begin, each.lines) for each in ready])
+        yield from interleave([Source(source.begin, source.lines) for source in ready])
         self._close(ready)
 
     def follow(self) -> Iterator[LogLine]:
@@ -92,7 +92,7 @@ class FlowLog:
 
     def _wait(self) -> None:
         """Wait until a step run writes something, but not longer than until others may have started."""
-        keys = {self._store.keys.log(each.run_id): each.log.last for each in list(self._open.values())[:_WATCHED]}
+        keys = {self._store.keys.log(source.run_id): source.log.last for source in list(self._open.values())[:_WATCHED]}
         if not keys:
             time.sleep(LOOK_SECONDS)
             return
@@ -171,7 +171,7 @@ def begin_of(run: Run) -> float:
 def _bits(bitmap: Any) -> Iterator[int]:
     """Yield the positions of the set bits, as Redis counts them, in a text whose characters are bytes."""
     held = bitmap if isinstance(bitmap, bytes) else (bitmap or "").encode("utf-8", "surrogateescape")
-    for place, byte in enumerate(held):
+    for index, byte in enumerate(held):
         for bit in range(8):
             if byte & (0x80 >> bit):
-                yield place * 8 + bit
+                yield index * 8 + bit

@@ -92,7 +92,9 @@ class FlowProgress:
             )
             for step, *numbers in counted
         }
-        lost = any(_number(held.get(f"{each}:{step}")) is None for step in steps for each in ("items", "made", "first"))
+        lost = any(
+            _number(held.get(f"{prefix}:{step}")) is None for step in steps for prefix in ("items", "made", "first")
+        )
         listed = {name.partition(":")[2] for name in held if name.startswith(("items:", "first:", "made:"))}
         version = held.get("version", "")
         return cls(version, held.get("news", ""), steps, lost or listed != set(steps) or _number(version) is None)
@@ -121,8 +123,8 @@ def step_documents(
 def _document(
     flow: str, name: str, step: Mapping[str, Any], progress: StepProgress | None, over: State | None
 ) -> dict[str, Any]:
-    kind = next(each for each in ("job", "approval", "task") if each in step or each == "task")
-    needs = [str(each) for each in step.get("needs", ())]
+    kind = next(key for key in ("job", "approval", "task") if key in step or key == "task")
+    needs = [str(need) for need in step.get("needs", ())]
     if progress is None:
         none = dict.fromkeys(("items", "started_at", "finished_at", "run"))
         state, reason = State.PENDING, None

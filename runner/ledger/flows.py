@@ -202,14 +202,14 @@ class StepBrought:
                 for run_id in ids[first : first + _READ_AT_ONCE]:
                     getattr(pipe, command)(meta_key(run_id))
                 found = pipe.execute(raise_on_error=False)
-                for each in found:
+                for answer in found:
                     # A key of another type is not a result. Other errors of Redis may be temporary.
-                    if isinstance(each, Exception) and "wrong kind of value" not in str(each):
-                        raise each
+                    if isinstance(answer, Exception) and "wrong kind of value" not in str(answer):
+                        raise answer
             yield found
 
     def _check_size(self, ids: Sequence[str]) -> None:
-        size = sum(each for found in self._ask("strlen", ids) for each in found if isinstance(each, int))
+        size = sum(length for found in self._ask("strlen", ids) for length in found if isinstance(length, int))
         if size > MOST_RESULTS:
             raise NoValue(
                 f"${{steps.{self._step}.results}}: the {len(ids):,} results have {size:,} bytes, at most "
@@ -235,10 +235,10 @@ def brought_by(store: Store, flow_id: str, progress: FlowProgress, steps: Mappin
         progress: the progress of the flow.
         steps: the names of the steps, and whether each has items.
     """
-    found = ((name, each, progress.steps.get(name)) for name, each in steps.items())
+    found = ((name, has_items, progress.steps.get(name)) for name, has_items in steps.items())
     return {
-        name: StepBrought(store, flow_id, name, held.items if each else None, held.state)
-        for name, each, held in found
+        name: StepBrought(store, flow_id, name, held.items if has_items else None, held.state)
+        for name, has_items, held in found
         if held is not None
     }
 
@@ -254,7 +254,7 @@ def read_results(store: Store, flow_id: str) -> dict[str, StepBrought]:
         return {}
     try:
         steps = json.loads(pairs(found[0])["graph"])["steps"]
-        each = {str(name): "each" in step for name, step in steps.items()}
+        has_items = {str(name): "each" in step for name, step in steps.items()}
     except (ValueError, KeyError, TypeError, AttributeError):
         return {}
-    return brought_by(store, flow_id, FlowProgress.of(*found[2:]), each)
+    return brought_by(store, flow_id, FlowProgress.of(*found[2:]), has_items)

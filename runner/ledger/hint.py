@@ -18,8 +18,8 @@ class Hint(NamedTuple):
     def read(cls, text: str | bytes) -> Hint | None:
         """Parse a hint; return None for other text."""
         try:
-            said = json.loads(text)
-            return cls(str(said["id"]), str(said["queue"]), int(said["priority"]))
+            fields = json.loads(text)
+            return cls(str(fields["id"]), str(fields["queue"]), int(fields["priority"]))
         except (ValueError, TypeError, KeyError, RecursionError):
             return None
 

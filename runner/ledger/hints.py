@@ -30,7 +30,7 @@ def take_due(store: Store, most: int = MOST_AT_ONCE, done: Iterable[Hint] = ()) 
     Raises:
         Unavailable: Redis cannot be reached.
     """
-    found = store.script("hints", most, milliseconds(HELD_SECONDS), *(each.write() for each in done))
+    found = store.script("hints", most, milliseconds(HELD_SECONDS), *(hint.write() for hint in done))
     return [hint for text in found if (hint := Hint.read(text)) is not None]
 
 
@@ -40,9 +40,9 @@ def note_done(store: Store, hints: Iterable[Hint]) -> None:
     Raises:
         Unavailable: Redis cannot be reached; the hints are published again.
     """
-    words = [hint.write() for hint in hints]
-    if words:
-        store.script("hints", 0, 0, *words)
+    texts = [hint.write() for hint in hints]
+    if texts:
+        store.script("hints", 0, 0, *texts)
 
 
 def leave_to_workers(store: Store, hints: Iterable[Hint]) -> None:

@@ -51,10 +51,10 @@ class Ledger(Store):
             NotHandedOver: the run was recorded, but RabbitMQ did not confirm its hint in time.
         """
         job = submission.job
-        told, confirmed = self.confirmed("submit", *arguments_of(submission, self.settings))
-        if told[0] == "paused":
-            raise paused(job.name, read_pause(job.name, told[1]))
-        answer, run_id, record, meta = told
+        reply, confirmed = self.confirmed("submit", *arguments_of(submission, self.settings))
+        if reply[0] == "paused":
+            raise paused(job.name, read_pause(job.name, reply[1]))
+        answer, run_id, record, meta = reply
         if answer == "conflict":
             raise conflict(job.name, submission.key, run_id)
         if answer == "new" and submission.trigger in BY_PEOPLE:
@@ -169,8 +169,8 @@ class Ledger(Store):
             CannotTerminate: its pool cannot end it; it goes on without further retries.
             Unconfirmed: it was recorded, but no replica has it yet (``durability: replicated``).
         """
-        words = (run_id, by or "", comment or "", "1" if terminate else "", signal)
-        (answer, *pools), confirmed = self.confirmed("revoke", *words)
+        arguments = (run_id, by or "", comment or "", "1" if terminate else "", signal)
+        (answer, *pools), confirmed = self.confirmed("revoke", *arguments)
         if answer == "unknown":
             raise unknown_run(run_id)
         pool = "".join(pools)  # the worker that cannot end it

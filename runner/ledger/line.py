@@ -44,14 +44,14 @@ class Address(NamedTuple):
 def read_address(url: str) -> Address | None:
     """Parse a URL in canonical form as redis-py does; None if it has options that this module does not support."""
     parts = urlsplit(url)
-    said = dict(parse_qsl(parts.query, keep_blank_values=True))
-    if parts.scheme not in ("redis", "unix") or set(said) - {"db", "socket_timeout", "socket_connect_timeout"}:
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    if parts.scheme not in ("redis", "unix") or set(options) - {"db", "socket_timeout", "socket_connect_timeout"}:
         return None
     of_path = "" if parts.scheme == "unix" else unquote(parts.path).replace("/", "")
     try:
-        database = int(said.get("db") or of_path or 0)
+        database = int(options.get("db") or of_path or 0)
         timeouts = [
-            float(said[name]) if name in said else None for name in ("socket_connect_timeout", "socket_timeout")
+            float(options[name]) if name in options else None for name in ("socket_connect_timeout", "socket_timeout")
         ]
         port = parts.port or 6379
     except ValueError:

@@ -62,9 +62,9 @@ def write_result(value: Any, limit: int) -> str:
             text = _without_halves(text)
     except BaseException as error:
         # Any exception, because this calls code of the job's classes.
-        said = words_of(error, 500, say=str) if isinstance(error, Exception) else names_of(type(error))[1]
+        message = words_of(error, 500, say=str) if isinstance(error, Exception) else names_of(type(error))[1]
         raise ResultNotKept(
-            f"the job ran, but its result cannot be kept as JSON: {said}; return plain data, or {_OPTION}"
+            f"the job ran, but its result cannot be kept as JSON: {message}; return plain data, or {_OPTION}"
         ) from error
     if fault:
         raise ResultNotKept(f"the job ran, but its result {fault}, or {_OPTION}")
@@ -86,14 +86,14 @@ def _fault_of(value: Any, limit: int) -> str | None:
     """
     level, parts = [value], 1
     for _ in range(MOST_NESTED + 1):
-        level = [each for each in level if isinstance(each, _WALKED)]
+        level = [container for container in level if isinstance(container, _WALKED)]
         if not level:
             return None
         below: list[Any] = []
-        for each in level:
+        for container in level:
             # One more than fits, since each value takes at least a byte.
             most = limit - parts + 1
-            found = [*islice(each, most), *islice(each.values() if isinstance(each, dict) else (), most)]
+            found = [*islice(container, most), *islice(container.values() if isinstance(container, dict) else (), most)]
             parts += len(found) + sum(str.__len__(part) for part in found if isinstance(part, str))
             if parts > limit:
                 return _TOO_LARGE
@@ -115,14 +115,14 @@ def _storable(value: Any) -> Any:
     if isinstance(value, str):
         return storable(value)
     if isinstance(value, list):
-        return [_storable(each) for each in value]
+        return [_storable(item) for item in value]
     if isinstance(value, dict):
         found: dict[str, Any] = {}
-        for key, each in value.items():
+        for key, item in value.items():
             text = storable(key)
             if text in found:
                 raise ValueError(f"two keys of a mapping become {text!r}")
-            found[text] = _storable(each)
+            found[text] = _storable(item)
         return found
     return value
 

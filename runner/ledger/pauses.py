@@ -13,9 +13,9 @@ from runner.model.pause import Pause
 
 def read_pause(job: str, text: str) -> Pause:
     """Return the pause in a script's answer."""
-    told = json.loads(text)
-    ends = told.get("ends")
-    return Pause(job, told["by"], int(told["since"]), int(ends) if ends else None, told.get("comment"))
+    fields = json.loads(text)
+    ends = fields.get("ends")
+    return Pause(job, fields["by"], int(fields["since"]), int(ends) if ends else None, fields.get("comment"))
 
 
 def _read_any(job: str, text: str) -> Pause:
@@ -32,10 +32,10 @@ def pause(store: Store, job: str, *, by: str, seconds: float | None = None, comm
     Raises:
         Unavailable: Redis cannot be reached.
     """
-    told, changed = store.script("pause", job, by, "" if seconds is None else round(seconds * 1000), comment or "")
+    answer, changed = store.script("pause", job, by, "" if seconds is None else round(seconds * 1000), comment or "")
     if changed:
         tell("pause", by, job=job, comment=comment)
-    return read_pause(job, told)
+    return read_pause(job, answer)
 
 
 def resume(store: Store, job: str, *, by: str | None = None) -> bool:

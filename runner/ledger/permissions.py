@@ -88,9 +88,9 @@ class Needs:
 
     def rules(self) -> str:
         """Return the rules for ``ACL SETUSER``, to be put after the user and the password."""
-        words = [f"+{name.lower()}" for name, *_ in self.commands]
+        commands = [f"+{name.lower()}" for name, *_ in self.commands]
         keys, channels = [f"~{key}" for key in self.keys], [f"&{channel}" for channel in self.channels]
-        return " ".join([*keys, "resetchannels", *channels, "-@all", *words])
+        return " ".join([*keys, "resetchannels", *channels, "-@all", *commands])
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +145,10 @@ def refuse_cluster(store: Store) -> None:
     """
     with reaching(store.settings):
         try:
-            told = store.client.info("cluster")
+            info = store.client.info("cluster")
         except NoPermissionError:
             return
-    if isinstance(told, dict) and told.get("cluster_enabled"):
+    if isinstance(info, dict) and info.get("cluster_enabled"):
         raise cluster_refused(store.settings.redis_url, "INFO says cluster_enabled:1")
 
 
@@ -168,9 +168,9 @@ def _ask(connection: Any, needs: Needs, namespace: str) -> Iterator[str]:
         raise opened
     key, channel, pattern = f"{namespace}:permissions", f"{namespace}:changed:permissions", needs.channels[-1]
     asked: list[tuple[str, tuple[str, ...]]] = []
-    for name, *words in needs.commands:
+    for name, *arguments in needs.commands:
         if name not in ("MULTI", "EXEC"):
-            command = tuple(word.format(key=key, channel=channel, pattern=pattern) for word in words)
+            command = tuple(argument.format(key=key, channel=channel, pattern=pattern) for argument in arguments)
             asked.append((f"+{name.lower()}", (*name.split("|"), *command)))
     for pattern in needs.keys:
         sample = pattern.replace("*", "permissions").replace("??", "\x06\x16").replace("[1-9]", "3")
@@ -189,9 +189,9 @@ def _ask(connection: Any, needs: Needs, namespace: str) -> Iterator[str]:
             yield rule
 
 
-def _fits(rule: str, words: str) -> bool:
+def _fits(rule: str, refusal: str) -> bool:
     """Return whether a refusal is about the rule itself and not about the command that tested it."""
-    what = "key" if "key" in words else "channel" if "channel" in words else "command"
+    what = "key" if "key" in refusal else "channel" if "channel" in refusal else "command"
     return {"~": "key", "&": "channel", "+": "command"}[rule[0]] == what
 
 

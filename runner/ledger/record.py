@@ -106,10 +106,10 @@ def read_record(run_id: str, record: Mapping[str, str], meta: str | None, progre
         tags=fields.read("tags", _tags, []),
         params=fields.read("params", _mapping, {}),
         error=fields.read("error", _error, None) if state is not State.SUCCESS else None,
-        deaths=fields.read("deaths", lambda text: [_death(each) for each in _list(text)], []),
+        deaths=fields.read("deaths", lambda text: [_death(death) for death in _list(text)], []),
         item=fields.read("item", _count, None),
         failures_in_row=fields.read("failures_in_row", _count, None),
-        past_attempts=fields.read("past", lambda text: [_attempt(each) for each in _list(text)], []),
+        past_attempts=fields.read("past", lambda text: [_attempt(attempt) for attempt in _list(text)], []),
         progress=fields.read("progress", _progress, None),
         revocation=fields.read("revocation", _revocation, None),
         spec_digest=fields.read("spec_digest", unpack_digest, None),
@@ -155,9 +155,9 @@ class _Fields:
             self.fault(f"{name} is {_shown(text)}")
             return otherwise
 
-    def fault(self, words: str) -> None:
+    def fault(self, message: str) -> None:
         """Record a damaged field."""
-        self.faults.append(words)
+        self.faults.append(message)
 
 
 def _shown(text: str) -> str:
@@ -236,7 +236,7 @@ def _text_or_none(value: Any) -> str | None:
 
 
 def _tags(text: str) -> list[str]:
-    return [str(_text_or_none(each) or "") for each in _list(text)]
+    return [str(_text_or_none(tag) or "") for tag in _list(text)]
 
 
 def _result(text: str) -> Any:
@@ -269,8 +269,8 @@ def _timed(mapping: dict[str, Any]) -> dict[str, Any]:
 
 
 def _death(mapping: dict[str, Any]) -> dict[str, Any]:
-    told = {name: mapping.get(name) for name in ("at", "worker", "signal", "exit_code", "max_rss")}
-    return _timed({**told, "oom_killed": mapping.get("oom_killed") is True})
+    fields = {name: mapping.get(name) for name in ("at", "worker", "signal", "exit_code", "max_rss")}
+    return _timed({**fields, "oom_killed": mapping.get("oom_killed") is True})
 
 
 def _attempt(mapping: dict[str, Any]) -> dict[str, Any]:
@@ -314,10 +314,10 @@ def celery_meta(
         traceback: the traceback of a failure.
         date_done: RFC 3339, or None.
     """
-    told = "null" if traceback is None else _quoted(traceback)
+    trace = "null" if traceback is None else _quoted(traceback)
     at = "null" if date_done is None else _quoted(date_done)
     # The result is inserted unchanged: it may be large, and was checked when it was written.
     return (
-        f'{{"status":"{state}","traceback":{told},"children":[],"date_done":{at},'
+        f'{{"status":"{state}","traceback":{trace},"children":[],"date_done":{at},'
         f'"task_id":{_quoted(run_id)},"result":{result}}}'
     )

@@ -75,8 +75,8 @@ class RunLog:
         if self._next is None:
             with reaching(self._store.settings):
                 before: Any = self._store.client.xrevrange(self._key, max=self.last, count=1)
-            plain = ((each, _lines(each)) for _, each in before)
-            self._next = {int(each["a"]): int(each["n"]) + len(lines) for each, lines in plain if lines}
+            plain = ((fields, _lines(fields)) for _, fields in before)
+            self._next = {int(fields["a"]): int(fields["n"]) + len(lines) for fields, lines in plain if lines}
         while True:
             with reaching(self._store.settings):
                 found: Any = self._store.client.xrange(self._key, min=f"({self.last}", count=PAGE)

@@ -97,11 +97,13 @@ def link(own: str, *, hints: bool = False) -> str:
     always = _reached(uses(own), part)
     called: dict[str, str] = {}
     for text in (*map(part, sorted(always)), own):
-        called |= {name: each for each, names in seldom(text).items() if each not in always for name in names}
+        called |= {
+            name: part_name for part_name, names in seldom(text).items() if part_name not in always for name in names
+        }
     rest = _reached(called.values(), part, all_of_it=True) - always
     texts, rest_texts = [*_texts(always, part), own], _texts(rest, part)
-    said = "\n".join(texts)
-    ground = ["local NS = KEYS[1]", *_keys_of(said)]
+    code = "\n".join(texts)
+    ground = ["local NS = KEYS[1]", *_keys_of(code)]
     if "clock" in always | rest:
         ground.append(part("clock"))
     if hints and "queues" in always | rest:
@@ -109,7 +111,7 @@ def link(own: str, *, hints: bool = False) -> str:
     if called:
         names = ", ".join(called)
         ground.append(f"local {names}")
-        inner = "\n".join([*_keys_of("\n".join(rest_texts), without=said), *rest_texts])
+        inner = "\n".join([*_keys_of("\n".join(rest_texts), without=code), *rest_texts])
         texts[-1:-1] = [_REST.format(names=names, text=inner), *(_STUB.format(name=name) for name in called)]
     return "\n".join([*ground, "return (function()", *texts, "end)()"])
 
@@ -214,7 +216,7 @@ def run_confirmed(
         if not isinstance(answer, NoScriptError):
             break
         client.script_load(source("runner.ledger", name, hints=hints))
-    for each in (answer, replicas):
-        if isinstance(each, Exception):
-            raise each
+    for reply in (answer, replicas):
+        if isinstance(reply, Exception):
+            raise reply
     return answer, int(replicas) > 0

@@ -51,7 +51,9 @@ def conditions(query: RunQuery) -> list[str]:
 
 def spellings(text: str) -> list[str]:
     """Return the possible forms of a text in a record, where non-ASCII letters are escaped."""
-    return sorted({json.dumps(each)[1:-1].lower() for each in (text, text.lower(), text.upper(), text.capitalize())})
+    return sorted(
+        {json.dumps(spelling)[1:-1].lower() for spelling in (text, text.lower(), text.upper(), text.capitalize())}
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ def search(store: Store, query: RunQuery, *, limit: int, cursor: str | None = No
         looked += int(count)
         found += [(run_id, float(took or -1)) for run_id, took in zip(flat[::2], flat[1::2], strict=True)]
     if longest:
-        found = sorted(found, key=lambda each: each[1], reverse=True)[:limit]
+        found = sorted(found, key=lambda pair: pair[1], reverse=True)[:limit]
     runs = [run for run in _read(store, [run_id for run_id, _ in found]) if not states or run.state in states]
     cut = not over and looked >= look and (longest or len(found) < limit)
     reached = int(at) if at and query.flow is None else None

@@ -72,8 +72,8 @@ def read_marks(store: Store, jobs: Sequence[str] | None = None) -> Marks:
     """
     if jobs is not None and not jobs:
         jobs = ("",)  # no job has this name; only the clock is needed
-    told, last, versions = store.script("slots", *(jobs or ()))
-    now = int(told)
+    clock, last, versions = store.script("slots", *(jobs or ()))
+    now = int(clock)
     marks = {job: _mark(slot, now) for job, slot in pairs(last).items()}
     return Marks(
         now,
@@ -105,7 +105,7 @@ def note(store: Store, now: int, notes: Sequence[Note]) -> None:
     for first in range(0, len(notes), _PORTION):
         flat = [
             part
-            for each in notes[first : first + _PORTION]
-            for part in (each.job, each.digest or "", "" if each.slot is None else each.slot)
+            for mark in notes[first : first + _PORTION]
+            for part in (mark.job, mark.digest or "", "" if mark.slot is None else mark.slot)
         ]
         store.script("schedules", now, VERSIONS_KEPT, *flat)

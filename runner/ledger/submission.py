@@ -179,7 +179,7 @@ def arguments_of_steps(common: Submission, entries: Sequence[StepEntry], setting
         settings: the settings of the project.
     """
     shared = _flat(_common(common, settings))
-    reuses, refuses = (any(each.how == how for each in entries) for how in ("reuse", "refuse"))
+    reuses, refuses = (any(entry.how == how for entry in entries) for how in ("reuse", "refuse"))
     approval = common.step_of is not None and common.step_of.approval
     names: list[str] = []
     runs: list[Any] = []
@@ -255,7 +255,8 @@ def _common(submission: Submission, settings: Settings) -> dict[str, str | int |
             else None
         ),
         "rate": f"{job.rate.limit} {milliseconds(job.rate.per)}" if job.rate is not None else None,
-        "requires": " ".join(f"{each.job} {milliseconds(each.within)}" for each in job.require) or None,
+        "requires": " ".join(f"{requirement.job} {milliseconds(requirement.within)}" for requirement in job.require)
+        or None,
         "forced": 1 if submission.forced else None,
         "drop_result": 1 if submission.drop_result else None,
         "spec_digest": pack_digest(job.digest),

@@ -86,16 +86,16 @@ def oldest_kept(store: Store, jobs: Sequence[str], *, as_steps: bool = False) ->
                     for state in states:
                         pipe.zrange(key(job, state), 0, 0, withscores=True)
                 found += pipe.execute()
-    places = [[Position(int(at), run_id) for run_id, at in each] for each in found]
+    positions = [[Position(int(at), run_id) for run_id, at in answer] for answer in found]
     return [
-        min((place for each in places[first : first + len(states)] for place in each), default=None)
-        for first in range(0, len(places), len(states))
+        min((position for group in positions[first : first + len(states)] for position in group), default=None)
+        for first in range(0, len(positions), len(states))
     ]
 
 
 def _tally(job: str, answer: Any, sample: int) -> Tally:
     counts, last, days, times = answer
-    newest = sorted(zip(times[::3], times[1::3], times[2::3], strict=True), key=lambda each: int(each[0]), reverse=True)
+    newest = sorted(zip(times[::3], times[1::3], times[2::3], strict=True), key=lambda row: int(row[0]), reverse=True)
     return Tally(
         job,
         dict(zip(STATES, counts, strict=True)),

@@ -42,9 +42,9 @@ def submit_each(store: Store, submissions: Sequence[Submission]) -> list[str | E
                 # Loading is cheap, and saves checking whether the server knows the script.
                 pipe.script_load(source("runner.ledger", "submit", hints=store.hints))
                 unsent: dict[int, Exception] = {}
-                for number, each in enumerate(portion):
+                for number, submission in enumerate(portion):
                     try:
-                        arguments = arguments_of(each, store.settings)
+                        arguments = arguments_of(submission, store.settings)
                         "".join(argument for argument in arguments if isinstance(argument, str)).encode()
                     except Exception as error:  # noqa: BLE001 - that of one job; the others are submitted
                         unsent[number] = error
@@ -52,7 +52,7 @@ def submit_each(store: Store, submissions: Sequence[Submission]) -> list[str | E
                     pipe.evalsha(digest("runner.ledger", "submit", hints=store.hints), 1, store.namespace, *arguments)
                 waiting = iter([_verdict(answer) for answer in pipe.execute(raise_on_error=False)[1:]])
                 made += [unsent[number] if number in unsent else next(waiting) for number in range(len(portion))]
-    _hand_over(store, [each for each, new in zip(submissions, made, strict=True) if new == "new"])
+    _hand_over(store, [submission for submission, new in zip(submissions, made, strict=True) if new == "new"])
     return made
 
 

@@ -59,31 +59,31 @@ def traceback_text(error: BaseException, limit: int, mask: Callable[[str], str] 
 
 def _whole(error: BaseException, start: TracebackType, mask: Callable[[str], str]) -> str:
     left_out = _shorten(error)
-    told = tracebacks.TracebackException(type(error), error, start, limit=-MOST_FRAMES, compact=True)
-    waiting: list[tracebacks.TracebackException | None] = [told]
+    root = tracebacks.TracebackException(type(error), error, start, limit=-MOST_FRAMES, compact=True)
+    waiting: list[tracebacks.TracebackException | None] = [root]
     while waiting:
-        each = waiting.pop()
-        if each is not None:
-            _shorten_words(each, mask)
-            waiting += [each.__cause__, each.__context__, *(getattr(each, "exceptions", None) or ())]
+        exception = waiting.pop()
+        if exception is not None:
+            _shorten_words(exception, mask)
+            waiting += [exception.__cause__, exception.__context__, *(getattr(exception, "exceptions", None) or ())]
     more = "… more exceptions behind these are left out\n\n" if left_out else ""
-    return more + "".join(told.format())
+    return more + "".join(root.format())
 
 
-def _shorten_words(told: Any, mask: Callable[[str], str]) -> None:
-    told._str = words_of(told._str, LONGEST_WORDS, say=str, mask=mask)
-    notes = getattr(told, "__notes__", None)
+def _shorten_words(exception: Any, mask: Callable[[str], str]) -> None:
+    exception._str = words_of(exception._str, LONGEST_WORDS, say=str, mask=mask)
+    notes = getattr(exception, "__notes__", None)
     if notes is not None:
-        told.__notes__ = [words_of(note, LONGEST_NOTE, say=str, mask=mask) for note in islice(notes, MOST_NOTES)]
+        exception.__notes__ = [words_of(note, LONGEST_NOTE, say=str, mask=mask) for note in islice(notes, MOST_NOTES)]
 
 
 def _frames_alone(error: BaseException, start: TracebackType, mask: Callable[[str], str]) -> str:
     """Return a traceback that uses only the message of the exception."""
 
-    def line(each: BaseException) -> str:
-        module, name = names_of(type(each))
-        words = words_of(each, LONGEST_WORDS, say=str, mask=mask)
-        return f"{name if module == 'builtins' else f'{module}.{name}'}: {words}\n"
+    def line(exception: BaseException) -> str:
+        module, name = names_of(type(exception))
+        message = words_of(exception, LONGEST_WORDS, say=str, mask=mask)
+        return f"{name if module == 'builtins' else f'{module}.{name}'}: {message}\n"
 
     frames = "".join(tracebacks.format_tb(start, limit=-MOST_FRAMES))
     members = "".join(f"  | {line(member)}" for member in _members(error)[:MOST_NOTES])
@@ -106,18 +106,18 @@ def _shorten(error: BaseException) -> bool:
     kept: dict[int, BaseException] = {id(error): error}
     waiting = _behind(error)
     while waiting and len(kept) < MOST_EXCEPTIONS:
-        each = waiting.popleft()
-        if id(each) not in kept:
-            kept[id(each)] = each
-            waiting += _behind(each)
-    left_out = {id(each) for each in waiting} - kept.keys()
-    for each in kept.values():
-        if any(id(member) in left_out for member in _members(each)):
+        exception = waiting.popleft()
+        if id(exception) not in kept:
+            kept[id(exception)] = exception
+            waiting += _behind(exception)
+    left_out = {id(exception) for exception in waiting} - kept.keys()
+    for exception in kept.values():
+        if any(id(member) in left_out for member in _members(exception)):
             raise ValueError(f"a group with more than {MOST_EXCEPTIONS} exceptions")
         for link in (_CAUSE, _CONTEXT):
-            behind = link.__get__(each)
+            behind = link.__get__(exception)
             if behind is not None and id(behind) not in kept:
-                link.__set__(each, None)
+                link.__set__(exception, None)
     return bool(left_out)
 
 

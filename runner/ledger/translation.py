@@ -110,9 +110,9 @@ def translate(error: BaseException, url: str) -> Unavailable | ClusterRefused:
         hint += "; does that port speak TLS? Without it, write redis://"
     if url == EMBEDDED and (hint is None or isinstance(error, redis.ConnectionError | redis.TimeoutError)):
         hint = "try again: the next command starts it; its log is .runner/log/server.log"
-    told = mask(text).splitlines()[0].rstrip(".")
+    message = mask(text).splitlines()[0].rstrip(".")
     cls = WriteRefused if is_permanent(error) else Unavailable
-    return cls(f"Redis at {where}: {told}", hint=hint or "check redis_url and the server's log")
+    return cls(f"Redis at {where}: {message}", hint=hint or "check redis_url and the server's log")
 
 
 def is_permanent(error: BaseException) -> bool:

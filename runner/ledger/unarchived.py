@@ -107,11 +107,11 @@ def read_finished(store: Store, ids: Sequence[str], log_bytes: int) -> Iterator[
                 pipe.evalsha(digest("runner.ledger", "read"), 1, store.namespace, run_id)
                 pipe.xrevrange(store.keys.log(run_id), count=_CHUNKS)
             answers = pipe.execute(raise_on_error=False)[1:]
-        for run_id, told, chunks in zip(portion, answers[::2], answers[1::2], strict=True):
-            _refuse(told)
-            if not told[0]:
+        for run_id, answer, chunks in zip(portion, answers[::2], answers[1::2], strict=True):
+            _refuse(answer)
+            if not answer[0]:
                 continue
-            flat, meta, *progress = told[0]
+            flat, meta, *progress = answer[0]
             run = read_record(run_id, pairs(flat), meta or None, FlowProgress.of(*progress) if progress else None)
             if not run.final:
                 continue
@@ -128,7 +128,7 @@ def _refuse(answer: object) -> None:
 def _last_chunks(store: Store, run_id: str, newest: list[Any], most: int) -> list[dict[str, str]]:
     """Return the last chunks of a log, oldest first, with at least ``most`` bytes in total if there are that many."""
     chunks = [*newest]
-    while newest and len(newest) == _CHUNKS and _size([each for _, each in chunks]) < most:
+    while newest and len(newest) == _CHUNKS and _size([fields for _, fields in chunks]) < most:
         with reaching(store.settings):
             newest = store.client.xrevrange(store.keys.log(run_id), max=f"({newest[-1][0]}", count=_CHUNKS)  # type: ignore[assignment]
         chunks += newest

@@ -119,7 +119,7 @@ def _nest(options_of: OptionsOf, value_type: Any, inner: Sequence[str], value: A
     required = {key: examples[key] for key, option in known.items() if option.required and key in examples}
     first = {key: examples[key] for key in list(examples)[:1]}
     tried = [{**more, inner[0]: held[0]} for more in ({}, required, first)]
-    return next((each for each in tried if _takes(value_type, each)), tried[0])
+    return next((candidate for candidate in tried if _takes(value_type, candidate)), tried[0])
 
 
 def _readings(value_type: ValueType, value: Any) -> Iterator[Any]:

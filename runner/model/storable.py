@@ -34,8 +34,8 @@ def words_of(
         mask: masks secrets in a text; called before truncation.
     """
     try:
-        said = str.__getitem__(say(value), slice(LONGEST_UNCUT))
-        return cut(mask(storable(said)), length)
+        text = str.__getitem__(say(value), slice(LONGEST_UNCUT))
+        return cut(mask(storable(text)), length)
     except BaseException:  # noqa: BLE001 - code of the class, which may raise anything
         return f"<{names_of(type(value))[1]} that cannot be shown>"
 

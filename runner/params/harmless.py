@@ -82,10 +82,10 @@ class _Reader:
             if not self._skip("|"):
                 return False
 
-    def _skip(self, *words: str) -> bool:
-        for word in words:
-            if self._text.startswith(word, self._at):
-                self._at += len(word)
+    def _skip(self, *tokens: str) -> bool:
+        for token in tokens:
+            if self._text.startswith(token, self._at):
+                self._at += len(token)
                 return True
         return False
 

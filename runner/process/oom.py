@@ -59,12 +59,12 @@ def _candidates(root: Path) -> list[Path]:
     for controllers, path in own_cgroups(root):
         if controllers == "":
             # Next to version 1, version 2 is mounted one folder deeper. A container may see its own cgroup as the root.
-            places, name = [mounted, mounted / "unified"], "memory.events"
+            mounts, name = [mounted, mounted / "unified"], "memory.events"
         elif "memory" in controllers.split(","):
-            places, name = [mounted / "memory"], "memory.oom_control"
+            mounts, name = [mounted / "memory"], "memory.oom_control"
         else:
             continue
-        found += [place / path / name for place in places] + [place / name for place in places]
+        found += [mount / path / name for mount in mounts] + [mount / name for mount in mounts]
     return [*found, root / "proc/vmstat"]
 
 

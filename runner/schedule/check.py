@@ -32,8 +32,8 @@ def check_schedules(schedules: Sequence[Schedule], written: Any, path: Path, rep
     if not isinstance(written, list):
         return _sound(schedules[0], written, path, report)
     results = [
-        _sound(each, item, (*path, index), report)
-        for index, (each, item) in enumerate(zip(schedules, written, strict=True))
+        _sound(schedule, item, (*path, index), report)
+        for index, (schedule, item) in enumerate(zip(schedules, written, strict=True))
     ]
     return all(results)
 

@@ -50,8 +50,8 @@ class Days:
         name = self._names.get(day)
         if name is not None:
             return Cover(name, _midnight(day) + _DAY)
-        place = bisect_right(self._ordered, day)
-        return Cover(None, _midnight(self._ordered[place]) if place < len(self._ordered) else NEVER)
+        position = bisect_right(self._ordered, day)
+        return Cover(None, _midnight(self._ordered[position]) if position < len(self._ordered) else NEVER)
 
 
 class Windows:

@@ -95,8 +95,8 @@ def _first_of_one(name: str, part: str) -> str:
     match = _STEPPED_RANGE.fullmatch(part)
     if match is None:
         return part
-    words = _WORDS.get(name, {})
-    first, last = (words.get(word.lower(), word.lstrip("0") or "0") for word in match.groups())
+    numbers = _WORDS.get(name, {})
+    first, last = (numbers.get(word.lower(), word.lstrip("0") or "0") for word in match.groups())
     return match[1] if first == last else part
 
 

@@ -42,8 +42,8 @@ def due_slots(job: str, tables: Sequence[Timetable], after: datetime, now: datet
     for table in tables:
         found = _chosen(table, after, now)
         more |= len(found) > MOST_AT_ONCE
-        for each in found:
-            chosen.setdefault(each, table)
+        for candidate in found:
+            chosen.setdefault(candidate, table)
     wanted = sorted(chosen)
     if more:
         wanted = wanted[:MOST_AT_ONCE]

@@ -50,7 +50,7 @@ class Forecast:
 
 def forecast(expected: Iterable[Expected]) -> Forecast:
     """Return the forecast if every run starts on time and takes its ``duration``; unknown durations count as 0."""
-    runs = sorted(expected, key=lambda each: (each.start, each.job))
+    runs = sorted(expected, key=lambda run: (run.start, run.job))
     busy_until: dict[str, int] = {}
     overlaps = []
     for run in runs:

@@ -74,13 +74,13 @@ class Timetable:
         if self._rules is None:
             return self._declared(after, until)
         found = self._ruled(self._rules, after, until, whole=False)
-        return (each for each in found if isinstance(each, datetime))
+        return (slot for slot in found if isinstance(slot, datetime))
 
     def skipped(self, after: datetime, until: datetime) -> Iterator[Skipped]:
         """Yield the slots in ``after < slot <= until`` that ``except`` and ``only`` leave out, in order."""
         if self._rules is not None:
             found = self._ruled(self._rules, after, until, whole=True)
-            yield from (each for each in found if isinstance(each, Skipped))
+            yield from (skip for skip in found if isinstance(skip, Skipped))
 
     def next_and_skipped(self, after: datetime) -> tuple[datetime | None, datetime | None]:
         """Return the first slot after ``after``, and the first skipped slot before it."""
@@ -88,10 +88,10 @@ class Timetable:
         if self._rules is None:
             return self.next(after), None
         left_out = None
-        for each in self._ruled(self._rules, after, _clamped(after, _HORIZON), whole=False):
-            if isinstance(each, datetime):
-                return each, left_out
-            left_out = left_out or each.slot
+        for entry in self._ruled(self._rules, after, _clamped(after, _HORIZON), whole=False):
+            if isinstance(entry, datetime):
+                return entry, left_out
+            left_out = left_out or entry.slot
         return None, left_out
 
     def fires(self, after: datetime) -> bool:
@@ -100,7 +100,7 @@ class Timetable:
         if self._rules is None:
             return self.next(after) is not None
         found = self._ruled(self._rules, after, _clamped(after, _HORIZON), whole=False)
-        return any(isinstance(each, datetime) for each in islice(found, _MOST_LEFT_OUT))
+        return any(isinstance(entry, datetime) for entry in islice(found, _MOST_LEFT_OUT))
 
     def _ruled(self, rules: Rules, after: datetime, until: datetime, *, whole: bool) -> Iterator[datetime | Skipped]:
         """Yield slots, and the skipped ones between them; ``whole``: merge skipped slots with the same reason."""
@@ -259,9 +259,9 @@ def params_of(tables: Sequence[Timetable], slot: datetime) -> dict[str, Any]:
 
 def skipped(tables: Sequence[Timetable], after: datetime, until: datetime) -> Iterator[Skipped]:
     """Yield the skipped slots of all tables in order, except those that another table runs."""
-    for each in heapq.merge(*(table.skipped(after, until) for table in tables), key=lambda each: each.slot):
-        if not any(any(table.slots(each.slot - _MILLISECOND, each.slot)) for table in tables):
-            yield each
+    for skip in heapq.merge(*(table.skipped(after, until) for table in tables), key=lambda skip: skip.slot):
+        if not any(any(table.slots(skip.slot - _MILLISECOND, skip.slot)) for table in tables):
+            yield skip
 
 
 def next_slot(tables: Sequence[Timetable], after: datetime) -> datetime | None:
@@ -274,7 +274,7 @@ def next_and_skipped(tables: Sequence[Timetable], after: datetime) -> tuple[date
     """Return the first slot of any table after ``after``, and the first skipped slot before it."""
     found = [table.next_and_skipped(after) for table in tables]
     slot = min((slot for slot, _ in found if slot is not None), default=None)
-    left_out = min((each for _, each in found if each is not None), default=None)
+    left_out = min((left_out for _, left_out in found if left_out is not None), default=None)
     return slot, left_out if slot is None or left_out is None or left_out < slot else None
 
 

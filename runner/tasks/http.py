@@ -289,10 +289,10 @@ def _unexpected(where: str, status: int, text: str) -> UnexpectedStatusError:
         phrase = f" {HTTPStatus(status).phrase}"
     except ValueError:
         phrase = ""
-    words = " ".join(text.split())
-    told = f": {current_run().mask(words)[:MESSAGE_CHARACTERS]}" if words else ""
+    line = " ".join(text.split())
+    excerpt = f": {current_run().mask(line)[:MESSAGE_CHARACTERS]}" if line else ""
     kind = UnexpectedStatusError if status >= 500 or status in _BUSY else RefusedError
-    return kind(f"{where} answered {status}{phrase}{told}", status)
+    return kind(f"{where} answered {status}{phrase}{excerpt}", status)
 
 
 def _reason(error: object) -> str:

@@ -42,7 +42,7 @@ def facts(run: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the facts about a run for people, as names and texts."""
     error = run.get("error") or {}
     in_row = run.get("failures_in_row")
-    told = [
+    pairs = [
         ("run", run.get("id")),
         ("state", f"{run.get('state') or 'UNKNOWN'}{_because(run)}"),
         ("error", f"{error.get('type')}: {error.get('message')}" if error else None),
@@ -54,7 +54,7 @@ def facts(run: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("overran", run.get("overran_at")),
         ("finished", run.get("finished_at")),
     ]
-    return [(name, str(value)) for name, value in told if value]
+    return [(name, str(value)) for name, value in pairs if value]
 
 
 def last_lines(run: Mapping[str, Any]) -> list[str]:
@@ -76,9 +76,9 @@ def words(run: Mapping[str, Any]) -> str:
 def commands(run_id: str) -> Iterator[str]:
     """Yield the commands that show more of a run."""
     project = os.environ.get("RUNNER_PROJECT")
-    place = f" --project {shlex.quote(project)}" if project else ""
+    option = f" --project {shlex.quote(project)}" if project else ""
     for verb in ("why", "logs", "rerun"):
-        yield f"runner {verb} {shlex.quote(run_id)}{place}"
+        yield f"runner {verb} {shlex.quote(run_id)}{option}"
 
 
 def _because(run: Mapping[str, Any]) -> str:

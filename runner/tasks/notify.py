@@ -264,7 +264,9 @@ def _ping_url(url: str, suffix: str, run_id: str) -> str:
     path, _, query = suffix.partition("?")
     queries = [parts.query, query, f"rid={run_id}" if _UUID.fullmatch(run_id) else ""]
     path = parts.path.rstrip("/") + path if path else parts.path
-    return urlunsplit(parts._replace(path=path, query="&".join(each for each in queries if each)))
+    return urlunsplit(
+        parts._replace(path=path, query="&".join(query_string for query_string in queries if query_string))
+    )
 
 
 def _wrong_suffixes(suffixes: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

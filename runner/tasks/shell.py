@@ -136,8 +136,8 @@ def perform(
         raise ShellError(f"{title}: {error}", None, output.tail()) from error
     if status != 0:
         for_memory = status in (-signal.SIGKILL, 128 + signal.SIGKILL) and killer.blame()
-        told = _failure(title, status, current_run().mask(output.tail()), for_memory=for_memory)
-        raise ShellError(told, status, output.tail())
+        message = _failure(title, status, current_run().mask(output.tail()), for_memory=for_memory)
+        raise ShellError(message, status, output.tail())
     return {"exit_status": 0, "output": output.tail(), "output_truncated": output.truncated}
 
 
@@ -155,7 +155,7 @@ def check_kwargs(kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         try:
             _argv(command, kwargs.get("script"))
         except _NoText as error:
-            yield "command", error.told
+            yield "command", error.message
         except ValueError as error:
             yield ("command" if "command" in kwargs else ""), str(error)
     yield from check_grace(kwargs)
@@ -206,9 +206,9 @@ def refuse_reserved(params: Mapping[str, Any], reserved: frozenset[str]) -> None
 class _NoText(ValueError):
     """An argument is not a string."""
 
-    def __init__(self, told: str) -> None:
-        super().__init__(f"command: {told}")
-        self.told = told
+    def __init__(self, message: str) -> None:
+        super().__init__(f"command: {message}")
+        self.message = message
 
 
 _SHELL_SYNTAX = re.compile(r"[|&;<>()$`*?~#\n]")

@@ -45,8 +45,8 @@ class Found:
     @property
     def key(self) -> str:
         """Return the idempotency key for the run of this version."""
-        said = f"{self.name}\0{self.version.inode}\0{self.version.mtime}\0{self.version.size}"
-        return "watch:" + hashlib.sha256(said.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+        identity = f"{self.name}\0{self.version.inode}\0{self.version.mtime}\0{self.version.size}"
+        return "watch:" + hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
 class WatchFault(Exception):
@@ -66,7 +66,7 @@ def find_files(watch: Watch, project: Path) -> tuple[list[Found], bool]:
     # Not Path.glob: with ** it does not follow links, and it finds names that begin with a dot.
     names = glob.iglob(pattern, root_dir=project, recursive=True)  # noqa: PTH207
     found = list(islice(_regular(names, project), MOST_FILES + 1))
-    order = sorted(found[:MOST_FILES], key=lambda each: (each.version.mtime, each.name))
+    order = sorted(found[:MOST_FILES], key=lambda file: (file.version.mtime, file.name))
     return order, len(found) > MOST_FILES
 
 
@@ -105,5 +105,5 @@ def seconds_left(settle: float, unchanged: float, changed_at: float, now: float)
     """
     # Either this process has observed it long enough, or its own times say so after a short observation.
     observed = settle - unchanged
-    told = max(settle - (now - changed_at), min(settle, CONFIRM_SECONDS) - unchanged)
-    return min(observed, told)
+    recorded = max(settle - (now - changed_at), min(settle, CONFIRM_SECONDS) - unchanged)
+    return min(observed, recorded)

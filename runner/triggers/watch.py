@@ -119,7 +119,7 @@ class FileWatch:
     def _without_run(self, job: JobSpec, settle: float, found: Sequence[Found]) -> Sequence[tuple[Found, float]]:
         """Return the files whose version has no run, with the seconds until each has settled."""
         seen, now, wall = self._seen[job.name], time.monotonic(), time.time()
-        files = {each.key: each for each in found}
+        files = {file.key: file for file in found}
         seen.done = {key: at for key, at in seen.done.items() if key in files}
         seen.unchanged = {key: at for key, at in seen.unchanged.items() if key in files}
         asked = [key for key in files if now - seen.done.get(key, -RENEW_SECONDS) >= RENEW_SECONDS]

@@ -204,7 +204,7 @@ class Calendar:
         begin, end = self.bounds(day)
         tick = timedelta(milliseconds=1)
         return sorted(
-            each for job in list(self.tables) for each in self.left_out_of(job, begin - tick, end - tick, OFTEN)
+            left_out for job in list(self.tables) for left_out in self.left_out_of(job, begin - tick, end - tick, OFTEN)
         )
 
     @contextmanager
@@ -219,7 +219,8 @@ class Calendar:
     def bounds(self, day: date) -> tuple[datetime, datetime]:
         """Return the beginning and the end of a day in the project's zone."""
         begin, end = (
-            datetime.combine(each, time(), self.zone).astimezone(UTC) for each in (day, day + timedelta(days=1))
+            datetime.combine(local_date, time(), self.zone).astimezone(UTC)
+            for local_date in (day, day + timedelta(days=1))
         )
         return begin, end
 

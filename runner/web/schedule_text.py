@@ -50,7 +50,7 @@ def _one(schedule: Schedule, zone: str) -> str:
 
 
 def _interval(seconds: float) -> str:
-    unit, name, short = next((each for each in _UNITS if not seconds % each[0]), (1, "second", "s"))
+    unit, name, short = next((entry for entry in _UNITS if not seconds % entry[0]), (1, "second", "s"))
     count = seconds / unit
     return f"every {name}" if count == 1 else f"every {count:g} {short}"
 
@@ -91,9 +91,9 @@ def _times(minute: str, hour: str) -> str | None:
     if span:
         return f"hourly, {int(span[1]):02}:{past:02} to {int(span[2]):02}:{past:02}"
     listed = hour.split(",")
-    if len(listed) > MOST_TIMES or not all(each.isdigit() for each in listed):
+    if len(listed) > MOST_TIMES or not all(value.isdigit() for value in listed):
         return None
-    return "at " + _and([f"{each:02}:{past:02}" for each in sorted(map(int, listed))])
+    return "at " + _and([f"{number:02}:{past:02}" for number in sorted(map(int, listed))])
 
 
 def _step(field: str, size: int) -> int | None:
@@ -116,9 +116,9 @@ def _days(day: str, month: str, weekday: str) -> str | None:
     if day == "L":
         return "on the last day of the month"
     listed = day.split(",")
-    if len(listed) > MOST_TIMES or not all(each.isdigit() for each in listed):
+    if len(listed) > MOST_TIMES or not all(value.isdigit() for value in listed):
         return None
-    return f"monthly on the {_and([_ordinal(int(each)) for each in listed])}"
+    return f"monthly on the {_and([_ordinal(int(value)) for value in listed])}"
 
 
 def _weekdays(field: str) -> str | None:

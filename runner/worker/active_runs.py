@@ -68,8 +68,8 @@ def refresh(board: Board, hostname: str, waits: int = 0) -> None:
     _shown[:] = runs
     waiting = [Waiting() for _ in range(waits)]
     _shown[len(runs) :] = waiting
-    for each in waiting:
-        state.reserved_requests.add(each)
+    for request in waiting:
+        state.reserved_requests.add(request)
     for run in runs:
         state.active_requests.add(run)
         state.reserved_requests.add(run)

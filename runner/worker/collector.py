@@ -271,12 +271,12 @@ class Collector(threading.Thread):
     def _listen(self) -> None:
         while True:
             try:
-                words, descriptors, _, _ = socket.recv_fds(self._ear, 1024, 2)
+                data, descriptors, _, _ = socket.recv_fds(self._ear, 1024, 2)
             except BlockingIOError:
                 return
             if descriptors:
-                told = json.loads(words)
-                source = Source(told["pid"], told["token"].encode(), *descriptors)
+                introduction = json.loads(data)
+                source = Source(introduction["pid"], introduction["token"].encode(), *descriptors)
                 self._sources[source.pipe] = source
                 self._selector.register(source.pipe, selectors.EVENT_READ, source)
 
@@ -371,7 +371,7 @@ class Collector(threading.Thread):
     def _answer_flushes(self) -> None:
         for _ in range(len(self._flushes)):
             pid, done = self._flushes.popleft()
-            source = next((each for each in self._sources.values() if each.pid == pid), None)
+            source = next((source for source in self._sources.values() if source.pid == pid), None)
             kept = source is None or (source.drained and (source.current is None or self._keep(source.current)))
             if kept:
                 done.set()

@@ -135,7 +135,7 @@ class Endings:
         tasks = ((shown, self._app.job_task(shown.job)) for _, shown in running)
         held = [(shown.pid, task.job, shown.held) for shown, task in tasks if task is not None]
         for exceeded in self.memory.look(held):
-            index, shown = next(each for each in running if each[1].held == exceeded.token)
+            index, shown = next(entry for entry in running if entry[1].held == exceeded.token)
             self._peaks[exceeded.token] = exceeded.peak
             self.end(ShownAttempt.of(index, shown), Cause.OUT_OF_MEMORY, signal.SIGKILL)
             if exceeded.token not in self._causes:

@@ -30,7 +30,7 @@ def follow(paths: Sequence[Path], ended: threading.Event, wanted: Filter | None 
     A replaced folder is followed again. Where the system cannot notify (no inotify watches left, a missing folder),
     every turn is False, and the caller has to check the files.
     """
-    told = False
+    warned = False
     while not ended.is_set():
         before = _identities(paths)
         try:
@@ -40,8 +40,8 @@ def follow(paths: Sequence[Path], ended: threading.Event, wanted: Filter | None 
                     yield True
                     break
         except OSError as error:
-            if not told:
-                told = True
+            if not warned:
+                warned = True
                 log.warning("changes of files are noticed a little later: %s", error)
             ended.wait(TURN_SECONDS)
             yield False

@@ -70,7 +70,7 @@ class HintPublishing(threading.Thread):
             if not due:
                 return True
             unconfirmed = set(self._publisher.publish(due))
-            done = [each for each in due if each not in unconfirmed]
+            done = [hint for hint in due if hint not in unconfirmed]
             if unconfirmed:
                 (log.debug if self._away else log.warning)(
                     "%d hints are not handed over, will try again: %s", len(unconfirmed), self._publisher.trouble

@@ -87,8 +87,8 @@ class HintWaiter(threading.Thread):
     def _say_away(self, error: BaseException) -> None:
         if self._ended.is_set():
             return
-        told = error.message if isinstance(error, RunnerError) else unavailable(self._settings, error).message
-        (log.debug if self._away else log.warning)("%s; runs may wait for the next beat", told)
+        message = error.message if isinstance(error, RunnerError) else unavailable(self._settings, error).message
+        (log.debug if self._away else log.warning)("%s; runs may wait for the next beat", message)
         self._away = True
 
     def _listen(self) -> None:

@@ -156,15 +156,15 @@ class JobWorker(Worker):
 
     def stats(self) -> JsonObject:
         """Return the answer to ``inspect stats`` and Flower, without passwords and internal objects."""
-        told: JsonObject = super().stats()
-        broker = told.get("broker")
+        answer: JsonObject = super().stats()
+        broker = answer.get("broker")
         if isinstance(broker, dict):
             options = broker.get("transport_options") or {}
             plain = {name: value for name, value in options.items() if isinstance(value, str | int | float)}
             # For a transport that is not its own, Kombu uses the whole URL as the host.
             shown = {"hostname": mask(str(broker.get("hostname"))), "alternates": [], "transport_options": plain}
-            told["broker"] = {**broker, **shown}
-        return told
+            answer["broker"] = {**broker, **shown}
+        return answer
 
 
 def warn_of_losses(app: RunnerApp) -> None:
@@ -252,5 +252,5 @@ def run_setup(settings: Settings) -> None:
     except TargetError as error:
         raise InvalidSettings(f"setup: {error}", hint="correct setup in runner.yaml") from error
     except Exception as error:
-        words = f"{names_of(type(error))[1]}: {words_of(error, LONGEST_WORDS, say=str)}"
-        raise InvalidSettings(f"setup: {settings.setup} raised {words}", hint="correct it, then start again") from error
+        text = f"{names_of(type(error))[1]}: {words_of(error, LONGEST_WORDS, say=str)}"
+        raise InvalidSettings(f"setup: {settings.setup} raised {text}", hint="correct it, then start again") from error

@@ -74,7 +74,7 @@ class LiveFiles:
         self._since = round(time.time() * 1000)
         self._digest = catalog_digest(app.catalog.digests())
         self._problems = _errors(app.catalog)
-        self._told = frozenset(self._problems)
+        self._logged = frozenset(self._problems)
         self._known = ""
         self.published = ""
         """The digest of the catalog in the ledger; empty until the first one is written."""
@@ -180,10 +180,10 @@ class LiveFiles:
         job = new.jobs[name]
         self._refused.pop(name, None)
         if self._pool != "prefork" and job.needs_prefork:
-            told = f"job {name} declares {job.needs_prefork}, which the {self._pool} pool cannot honor"
-            self._refused[name] = told
+            message = f"job {name} declares {job.needs_prefork}, which the {self._pool} pool cannot honor"
+            self._refused[name] = message
             kept = self._app.job_task(name) is not None
-            log.error("%s: %s", told, "its former state stays in force" if kept else "it is not run here")
+            log.error("%s: %s", message, "its former state stays in force" if kept else "it is not run here")
             return False
         for complaint in worker_complaints(job, self._settings, os.environ):
             log.warning("job %s: %s", name, complaint)
@@ -192,14 +192,14 @@ class LiveFiles:
     def _tell_problems(self) -> None:
         self._problems = _errors(self._live.catalog)
         for text in self._problems:
-            if text not in self._told:
+            if text not in self._logged:
                 log.error("%s", text)
-        if self._problems and frozenset(self._problems) != self._told:
+        if self._problems and frozenset(self._problems) != self._logged:
             kept = ", ".join(self._live.kept)
             log.error("%s", f"the last good state of {kept} stays in force" if kept else "sound jobs are run")
-        elif self._told and not self._problems:
+        elif self._logged and not self._problems:
             log.info("the job files have no problems any more")
-        self._told = frozenset(self._problems)
+        self._logged = frozenset(self._problems)
 
     # -- defaults of runner.yaml
 
@@ -208,7 +208,7 @@ class LiveFiles:
             found = [file.stat() for file in self._settings.files]
         except OSError:
             return None
-        return tuple((each.st_mtime_ns, each.st_ctime_ns, each.st_size, each.st_ino) for each in found)
+        return tuple((status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino) for status in found)
 
     def _look_at_settings(self) -> None:
         found = self._settings_status()
@@ -258,9 +258,9 @@ def _changed(former: Catalog, new: Catalog) -> Iterable[str]:
 
 
 def _words(**names: list[str]) -> str:
-    told = []
+    parts = []
     for what, found in names.items():
         if found:
             more = f" and {len(found) - _NAMES_TOLD} more" if len(found) > _NAMES_TOLD else ""
-            told.append(f"{what} {', '.join(sorted(found)[:_NAMES_TOLD])}{more}")
-    return "; ".join(told)
+            parts.append(f"{what} {', '.join(sorted(found)[:_NAMES_TOLD])}{more}")
+    return "; ".join(parts)

@@ -69,12 +69,14 @@ def _nothing(_panel: object, **_: object) -> list[object]:
 def _conf(panel: Panel, **_: object) -> JsonObject:
     """Return the settings that differ from Celery's defaults and are text or numbers, without passwords."""
     found: Mapping[str, object] = panel.app.conf.table(with_defaults=False, censored=False)
-    told = {
+    settings = {
         name: value
         for name, value in found.items()
         if isinstance(value, str | int | float | bool) and not HIDDEN_SETTINGS.search(name)
     }
-    return {name: mask(value) if isinstance(value, str) and "://" in value else value for name, value in told.items()}
+    return {
+        name: mask(value) if isinstance(value, str) and "://" in value else value for name, value in settings.items()
+    }
 
 
 def _revoke(
@@ -86,7 +88,7 @@ def _revoke(
 ) -> JsonObject:
     """Revoke runs in the ledger. Every worker gets the command, but only the first one changes anything."""
     ids = [task_id] if isinstance(task_id, str) else list(task_id)
-    if len(ids) > MOST_REVOKED or not all(isinstance(each, str) for each in ids):
+    if len(ids) > MOST_REVOKED or not all(isinstance(run_id, str) for run_id in ids):
         return {"error": f"name up to {MOST_REVOKED} ids, each a text"}
     try:
         name = signal_name(signal)

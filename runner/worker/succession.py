@@ -110,7 +110,7 @@ class Succession:
             if now >= self._template_at:
                 self._restart()
             return
-        for index in [each for each, at in self._missing.items() if now >= at]:
+        for index in [index for index, at in self._missing.items() if now >= at]:
             del self._missing[index]
             if index in self._takers.places and not self._board.slot(index).dismissed:
                 self._make(index)

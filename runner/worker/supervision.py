@@ -178,7 +178,7 @@ class Supervision(threading.Thread):
             log.warning("cannot reach Redis, will try again: %s", error)
             pause = time.monotonic() + 1.0
             self._renew_at, self._beat_at, self._look_at = (
-                max(each, pause) for each in (self._renew_at, self._beat_at, self._look_at)
+                max(at, pause) for at in (self._renew_at, self._beat_at, self._look_at)
             )
 
     def _due(self, now: float) -> Iterator[float]:

@@ -92,7 +92,7 @@ class Takers:
             self._add()
 
     def _add(self) -> None:
-        index = next((each for each in range(MOST_TAKERS) if each not in self.places), None)
+        index = next((index for index in range(MOST_TAKERS) if index not in self.places), None)
         if index is None:
             raise ValueError(f"a worker has at most {MOST_TAKERS} takers")
         self.places.add(index)
@@ -234,7 +234,7 @@ class Takers:
         if count >= self.count:
             raise ValueError("a worker keeps at least one taker")
         free = [index for index in self.places if not self.board.slot(index).dismissed]
-        for index in sorted(free, key=lambda each: each not in self._idle)[:count]:
+        for index in sorted(free, key=lambda index: index not in self._idle)[:count]:
             self.board.slot(index).dismiss(True)
             self.count -= 1
         self.wake_all()
@@ -383,8 +383,8 @@ class SoloTaker(Takers):
         self._place = Place(self.board.head, self.board.writer(index), self._end)
         self.taker = Taker(self._shared, self._place, enforced=False)
         self._goes_on, self._going_on = socket.socketpair()
-        for each in (self._goes_on, self._going_on):
-            each.setblocking(False)
+        for sock in (self._goes_on, self._going_on):
+            sock.setblocking(False)
 
     def join(self, hub: Hub) -> None:
         """Register with a main loop; again after a lost connection, when the loop has forgotten its readers."""
@@ -392,8 +392,8 @@ class SoloTaker(Takers):
         assert taker is not None
         if self._end.fileno() < 0:
             return
-        for each in (self._end, self._goes_on):
-            hub.add_reader(each.fileno(), self._turn_safely, hub)
+        for reader in (self._end, self._goes_on):
+            hub.add_reader(reader.fileno(), self._turn_safely, hub)
         if self._joined:
             self._go_on()
             return
@@ -431,8 +431,8 @@ class SoloTaker(Takers):
                 self._go_on()
                 return
         taker.leave()
-        for each in (self._end, self._goes_on):
-            hub.remove_reader(each.fileno())
+        for reader in (self._end, self._goes_on):
+            hub.remove_reader(reader.fileno())
         self._end.close()
 
     def _go_on(self) -> None:

@@ -45,7 +45,7 @@ class Capture:
             fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self._sequence = 0
         self._unread = 0
-        self._told: tuple[str, ...] | None = None
+        self._sent: tuple[str, ...] | None = None
         """The secrets that the collector certainly has; None if the next mark must include them."""
         self._count = array.array("i", [0])
         self._flush_c: Callable[[None], int] = ctypes.CDLL(None).fflush
@@ -53,7 +53,7 @@ class Capture:
         self._worker_log = _worker_log()
         self._remembered = Remembered()
         self._streams = Streams(self._pipe)
-        for handler in {id(each): each for log in self._worker_log for each in log.handlers}.values():
+        for handler in {id(handler): handler for log in self._worker_log for handler in log.handlers}.values():
             # A thread that a job leaves behind also logs here.
             handler.setFormatter(Masked(handler.formatter, self._remembered))
             if isinstance(handler, logging.StreamHandler):
@@ -108,20 +108,20 @@ class Capture:
     def share(self) -> None:
         """Leave the pipe to a fork of this process for the next attempt, with a unique number."""
         self._sequence = _following(self._sequence)
-        self._told = None
+        self._sent = None
 
     def _begin(self, run_id: str, job: str, number: int, secrets: tuple[str, ...]) -> None:
         """Tell the collector the attempt of the following bytes, and its secrets unless the last mark had them."""
         self._remembered.add(secrets)
-        if secrets == self._told:
+        if secrets == self._sent:
             _write(self._pipe, begin_mark(self._token, run_id, job, number))
             return
-        self._told = None
+        self._sent = None
         data = mark(self._token, BEGIN, [run_id, job, number, secrets])
         _write(self._pipe, data)
         # A larger mark may be interrupted by output of a process that an earlier run left behind.
         if len(data) <= select.PIPE_BUF:
-            self._told = secrets
+            self._sent = secrets
 
     # A soft timeout may interrupt either of these; the next call then repairs it.
 
@@ -255,7 +255,7 @@ class WorkerLog:
 
 def _worker_log() -> list[WorkerLog]:
     root, *more = [WorkerLog(logging.getLogger(name)) for name in (None, "celery", "celery.task")]
-    return [root, *(each for each in more if each.handlers)]
+    return [root, *(log for log in more if log.handlers)]
 
 
 def _writes_to_worker_log(handler: logging.Handler) -> bool:

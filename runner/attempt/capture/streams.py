@@ -78,7 +78,7 @@ class Streams:
         texts = self._texts.files
         present = list(map(vars(sys).get, self._texts.named))
         if not all(map(is_, present, self._texts.named.values())):
-            texts = tuple({id(each): each for each in (*present, *texts)}.values())
+            texts = tuple({id(text): text for text in (*present, *texts)}.values())
         for text in texts:
             # It may be any object.
             try:

@@ -38,9 +38,9 @@ def tls_options(address: BrokerAddress) -> dict[str, Any] | bool:
     """Return the TLS options in the form that py-amqp takes."""
     if address.tls is None:
         return False
-    said = dict(address.tls)
-    checks = said.pop("verify", True)
-    options: dict[str, Any] = {"cert_reqs": ssl.CERT_REQUIRED if checks else ssl.CERT_NONE, **said}
+    tls = dict(address.tls)
+    checks = tls.pop("verify", True)
+    options: dict[str, Any] = {"cert_reqs": ssl.CERT_REQUIRED if checks else ssl.CERT_NONE, **tls}
     if checks:
         # Without a host name, py-amqp does not check it.
         options.setdefault("server_hostname", address.host)
@@ -95,7 +95,7 @@ def open_connection(
 def _in_order(url: str) -> list[BrokerAddress]:
     """Return the addresses, with the server that answered last first."""
     last = _answered.get(url)
-    return sorted(read_brokers(url), key=lambda each: each != last)
+    return sorted(read_brokers(url), key=lambda address: address != last)
 
 
 def _open(

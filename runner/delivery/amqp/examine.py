@@ -65,8 +65,8 @@ def examine(settings: Settings, queues: Iterable[str], *, thoroughly: bool = Fal
             named = {queue: queue_name(settings.namespace, queue) for queue in queues}
             found = {queue: _look(connection, name, thoroughly=thoroughly) for queue, name in named.items()}
             missing = tuple(_missing(connection, settings.namespace, list(found.values()))) if thoroughly else ()
-            told = connection.server_properties
-            return Broker(f"{told.get('product', 'broker')} {told.get('version', '?')}", found, missing)
+            properties = connection.server_properties
+            return Broker(f"{properties.get('product', 'broker')} {properties.get('version', '?')}", found, missing)
     finally:
         close_quietly(connection)
 
@@ -112,7 +112,7 @@ def _missing(connection: Connection, namespace: str, queues: Sequence[HintQueue]
     hints = [queue.name for queue in queues]
     inbox = _look(connection, INBOX, thoroughly=False)
     made = [queue.name for queue in (*queues, inbox) if queue.hints is None and not queue.refused]
-    boxes = [f"{_ABSENT}.{each}.pidbox" for each in (namespace, INBOX)]
+    boxes = [f"{_ABSENT}.{mailbox}.pidbox" for mailbox in (namespace, INBOX)]
     return [
         *(f"configure {name}" for name in (*made, *boxes) if _refuses(connection, name, _configure)),
         *(f"write {name}" for name in ("amq.default", *boxes) if _refuses(connection, name, _write)),

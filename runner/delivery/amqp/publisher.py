@@ -193,8 +193,8 @@ class HintPublisher:
     # -- answers of RabbitMQ
 
     def _confirmed(self, tag: int, multiple: bool) -> list[Hint]:
-        tags = [each for each in self._sent if each <= tag] if multiple else [tag]
-        return [self._sent.pop(each) for each in tags if each in self._sent]
+        tags = [delivery_tag for delivery_tag in self._sent if delivery_tag <= tag] if multiple else [tag]
+        return [self._sent.pop(delivery_tag) for delivery_tag in tags if delivery_tag in self._sent]
 
     def _on_ack(self, tag: int, multiple: bool) -> None:
         self._confirmed(tag, multiple)

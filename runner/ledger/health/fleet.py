@@ -70,13 +70,15 @@ def _catalogs(workers: list[Worker]) -> Iterator[Finding]:
     """Yield findings about problems in the job files of workers, and about workers with different jobs."""
     faulty = [worker for worker in workers if worker.problems.count]
     if faulty:
-        told = [
+        descriptions = [
             f"{worker.name} has {things(worker.problems.count, 'problem')}: {worker.problems.first[0]}"
             + (f" (an earlier state of {', '.join(worker.kept)} is in force)" if worker.kept else "")
             for worker in faulty
         ]
         yield warning(
-            "catalogs", f"in files of jobs: {'; '.join(told)}", "correct them where that worker runs: runner validate"
+            "catalogs",
+            f"in files of jobs: {'; '.join(descriptions)}",
+            "correct them where that worker runs: runner validate",
         )
     elif len({worker.catalog for worker in workers if worker.catalog}) > 1:
         yield warning("catalogs", "workers run different jobs", "bring them all up to date; runner plan tells who is")
@@ -89,15 +91,17 @@ def _clocks(skews: Mapping[str, float]) -> Iterator[Finding]:
 
 
 def _versions(workers: list[Worker], versions: Mapping[str, str]) -> Iterator[Finding]:
-    told = ", ".join(f"{name} {version}" for name, version in versions.items())
+    summary = ", ".join(f"{name} {version}" for name, version in versions.items())
     mine = versions["runner"]
     other = sorted(
         {f"{worker.name} has {worker.version or 'an older one'}" for worker in workers if worker.version != mine}
     )
     if other:
-        yield warning("versions", f"{told}; {', '.join(other)}", "install the same version everywhere, restart workers")
+        yield warning(
+            "versions", f"{summary}; {', '.join(other)}", "install the same version everywhere, restart workers"
+        )
     else:
-        yield ok("versions", told)
+        yield ok("versions", summary)
 
 
 def check_served(store: Store, queues: Mapping[str, Sequence[str]], scheduled: Sequence[str]) -> Iterator[Finding]:
@@ -231,13 +235,13 @@ def _letter(letter: str) -> str:
     """Return a short description of a dead letter."""
     head, _, rest = letter.partition("\n")
     try:
-        told = json.loads(head)
+        details = json.loads(head)
     except ValueError:
         return letter[:80]
-    if not isinstance(told, dict):
+    if not isinstance(details, dict):
         return letter[:80]
-    why = told.get("why") or f"cannot be read, from queue {told.get('queue')}"
-    headers = told.get("headers")
+    why = details.get("why") or f"cannot be read, from queue {details.get('queue')}"
+    headers = details.get("headers")
     task = headers.get("task") if isinstance(headers, dict) else None
     return f"{why}: {str(task or rest)[:60]}" if task or rest else str(why)
 
@@ -302,9 +306,9 @@ def check_pauses(store: Store) -> Iterator[Finding]:
     if not pauses:
         yield ok("pauses", "no job is paused")
         return
-    told = [
+    descriptions = [
         f"{'all jobs' if pause['job'] == ALL else pause['job']} by {pause['by']} since {pause['since']}"
         + (f" until {pause['until']}" if pause["until"] else "")
         for pause in pauses
     ]
-    yield warning("pauses", f"paused: {'; '.join(told)}", "runner resume JOB, or --all, lets them go on")
+    yield warning("pauses", f"paused: {'; '.join(descriptions)}", "runner resume JOB, or --all, lets them go on")

@@ -81,8 +81,8 @@ class Reconciliation:
     # -- scanning
 
     def _script(self, name: str, *args: Any) -> Any:
-        words = ("1" if self._mend else "", *args)
-        return run_script(self._client, self._namespace, name, *words, package=PACKAGE, hints=self._store.hints)
+        arguments = ("1" if self._mend else "", *args)
+        return run_script(self._client, self._namespace, name, *arguments, package=PACKAGE, hints=self._store.hints)
 
     def _walk_records_and_queues(self) -> None:
         """Read every key of the namespace once: records, queues, and the indexes by job."""
@@ -112,13 +112,13 @@ class Reconciliation:
 
     def _look_at_records(self, ids: Sequence[str], waiting: dict[str, str]) -> None:
         suspects = []
-        for run_id, _, queue, priority, place, *faults in self._script("records", *ids) if ids else ():
+        for run_id, _, queue, priority, location, *faults in self._script("records", *ids) if ids else ():
             for fault in faults:
                 if fault == "suspect":
                     suspects.append(run_id)
                 else:
                     self._tallies["indexes"].add(run_id)
-            if place == "queue":
+            if location == "queue":
                 waiting[run_id] = self._keys.queue(queue, priority)
         damaged = self._damaged(suspects)
         self._tallies["records"].add(*damaged)
@@ -239,8 +239,8 @@ class Reconciliation:
                     *(part for key in lists for part in (key, self._newest.get(key, ""))),
                     *(
                         part
-                        for each, text in messages.items()
-                        for part in (each, len(self._placed.get(each, ())), text)
+                        for run_id, text in messages.items()
+                        for part in (run_id, len(self._placed.get(run_id, ())), text)
                     ),
                 )
                 for run_id, verdict in zip(messages, verdicts, strict=True):

@@ -86,7 +86,7 @@ def _bytes_of_one(store: Store, job: str) -> int:
                 for key in (keys.run(run_id), meta_key(run_id), keys.log(run_id)):
                     pipe.memory_usage(key)
             taken = pipe.execute(raise_on_error=False)
-    return sum(each for each in taken if isinstance(each, int)) // max(1, len(ids))
+    return sum(size for size in taken if isinstance(size, int)) // max(1, len(ids))
 
 
 def _threshold(store: Store) -> float:

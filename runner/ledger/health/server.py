@@ -84,27 +84,27 @@ def _version(server: Server) -> Finding:
 
 
 def _round_trip(server: Server) -> Finding:
-    told = f"{server.round_trip * 1000:.1f} ms"
+    duration = f"{server.round_trip * 1000:.1f} ms"
     if server.round_trip > SLOW_SECONDS:
-        return warning("round-trip", f"a round trip takes {told}", "run the workers nearer to Redis")
-    return ok("round-trip", told)
+        return warning("round-trip", f"a round trip takes {duration}", "run the workers nearer to Redis")
+    return ok("round-trip", duration)
 
 
 def _memory(server: Server) -> Finding:
     used, most = int(server["used_memory"] or 0), int(server["maxmemory"] or 0)
-    told = f"{size_text(used)} used"
+    usage = f"{size_text(used)} used"
     if not most:
-        return ok("memory", f"{told}, no maxmemory")
-    told += f" of {size_text(most)}, maxmemory-policy {server.policy}"
+        return ok("memory", f"{usage}, no maxmemory")
+    usage += f" of {size_text(most)}, maxmemory-policy {server.policy}"
     if server.policy != "noeviction":
         return problem(
             "memory",
-            f"{told}: when memory is full, Redis deletes records of runs",
+            f"{usage}: when memory is full, Redis deletes records of runs",
             "set maxmemory-policy noeviction",
         )
     if used > NEARLY_FULL * most:
-        return problem("memory", f"{told}: soon nothing can be submitted", "raise maxmemory, or keep less (retention)")
-    return ok("memory", told)
+        return problem("memory", f"{usage}: soon nothing can be submitted", "raise maxmemory, or keep less (retention)")
+    return ok("memory", usage)
 
 
 def _durability(server: Server) -> Finding:
@@ -135,8 +135,8 @@ def _writes(server: Server) -> Finding:
     if server["loading"]:
         return problem("disk-writes", "Redis is loading its data", "wait until it is done")
     bad = [
-        words
-        for field, words in (
+        message
+        for field, message in (
             ("aof_last_write_status", "the last write to the append-only file failed"),
             ("aof_last_bgrewrite_status", "the last rewrite of the append-only file failed"),
             ("rdb_last_bgsave_status", "the last snapshot failed"),
@@ -171,10 +171,10 @@ def _replication(server: Server) -> Finding:
 
 
 def _clock(server: Server) -> Finding:
-    told = f"this machine's clock is {abs(server.skew):.1f} s {'ahead of' if server.skew > 0 else 'behind'} Redis'"
+    message = f"this machine's clock is {abs(server.skew):.1f} s {'ahead of' if server.skew > 0 else 'behind'} Redis'"
     if abs(server.skew) > SKEW_SECONDS:
-        return warning("clock", told, "run NTP on both; delays and expiries follow Redis' clock")
-    return ok("clock", told)
+        return warning("clock", message, "run NTP on both; delays and expiries follow Redis' clock")
+    return ok("clock", message)
 
 
 CHECKS: tuple[Callable[[Server], Finding], ...] = (

@@ -74,10 +74,10 @@ def check_successes(store: Store, deadlines: Mapping[str, float]) -> Iterator[Fi
                 f"submit it, or give it a schedule: runner submit {job}",
             )
         elif age > seconds * 1000:
-            told = f"has not succeeded since {to_timestamp(last)}" if last else "has never succeeded"
+            status = f"has not succeeded since {to_timestamp(last)}" if last else "has never succeeded"
             yield problem(
                 NAME,
-                f"{job} {told}, which is longer than alert_if_no_success: {allowed}",
+                f"{job} {status}, which is longer than alert_if_no_success: {allowed}",
                 f"runner runs --job {job} shows what became of it",
             )
         else:
