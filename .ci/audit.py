@@ -19,7 +19,7 @@ LOCK = Path(__file__).parents[1] / "requirements.lock"
 
 def main(program: str) -> int:
     """Return the exit code: 0 without findings or without an answer, 1 with findings or after a failure."""
-    words = [
+    command = [
         program,
         "--disable-pip",
         "--require-hashes",
@@ -30,12 +30,12 @@ def main(program: str) -> int:
         "--progress-spinner",
         "off",
     ]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     try:
         dependencies = json.loads(done.stdout)["dependencies"]
     except (ValueError, KeyError):
         last = (done.stderr.strip().splitlines() or ["no output"])[-1]
-        if not any(words in done.stderr for words in UNREACHABLE):
+        if not any(phrase in done.stderr for phrase in UNREACHABLE):
             print(f"{done.stderr}error: pip-audit failed with exit code {done.returncode}", file=sys.stderr)
             return 1
         print(f"WARNING: the audit is skipped: PyPI does not answer ({last})", file=sys.stderr)
@@ -44,10 +44,10 @@ def main(program: str) -> int:
     if not asked:
         print("WARNING: the audit is skipped: the package index knows no vulnerabilities", file=sys.stderr)
         return 0
-    found = [(each, fault) for each in asked for fault in each["vulns"]]
-    for each, fault in found:
+    found = [(package, fault) for package in asked for fault in package["vulns"]]
+    for package, fault in found:
         fixed = ", ".join(fault["fix_versions"]) or "no version yet"
-        print(f"error: {each['name']} {each['version']}: {fault['id']}, fixed in {fixed}", file=sys.stderr)
+        print(f"error: {package['name']} {package['version']}: {fault['id']}, fixed in {fixed}", file=sys.stderr)
     print(f"{len(asked)} of {len(dependencies)} packages were examined, {len(found)} vulnerabilities are known")
     return 1 if found else 0
 

@@ -192,8 +192,8 @@ def main() -> int:
         rows = list(answers(reader, base, given.runs))
         size = reader.ask(lambda connection: connection.scalar(text(SIZE)))
     show(rows)
-    told = f"{given.runs:,} runs of {JOBS} jobs, {size}, written in {written:.0f} s"
-    print(f"\n{told}; of each answer, the longest of {REPEATS}")
+    summary = f"{given.runs:,} runs of {JOBS} jobs, {size}, written in {written:.0f} s"
+    print(f"\n{summary}; of each answer, the longest of {REPEATS}")
     return 1 if given.check and not all(row.kept for row in rows) else 0
 
 

@@ -53,15 +53,15 @@ def measure(place: Place) -> list[Row]:
             )
     finally:
         file.unlink()
-    told: dict[str, Any] = json.loads(done.stdout)
-    parts: dict[str, float] = told["parts"]
+    report: dict[str, Any] = json.loads(done.stdout)
+    parts: dict[str, float] = report["parts"]
     beside = sum(parts.values()) - parts[TRACER] - parts[TRIPS]
     rows = [
-        Row("an attempt, all of it", told["total"], None, "µs CPU", RUNS),
+        Row("an attempt, all of it", report["total"], None, "µs CPU", RUNS),
         Row("an attempt, beside Celery's tracer and round trips", beside, None, "µs CPU", RUNS, None, MOST, "figure"),
     ]
     rows += [Row(f"  {name}", spent, None, "µs CPU", RUNS) for name, spent in parts.items()]
-    return [*rows, Row("an attempt, in the worker's parent", told["parent"], None, "µs CPU", RUNS)]
+    return [*rows, Row("an attempt, in the worker's parent", report["parent"], None, "µs CPU", RUNS)]
 
 
 def typical(times: list[float]) -> float:
@@ -194,11 +194,11 @@ class Child:
             attempt = Attempt(taken, self._shared, Settlement(may_wait=True))
             task = self._shared.app.job_task(taken.job)
             assert task is not None
-            told = perform.perform(task, attempt)
+            report = perform.perform(task, attempt)
             self._last = attempt.settlement.success
             spent.append((time.thread_time_ns() - start) / 1000)
             self.watch.note()
-            assert told.end is End.SUCCEEDED, told
+            assert report.end is End.SUCCEEDED, report
         return typical(spent)
 
     def watch_parts(self) -> None:
@@ -270,8 +270,8 @@ def main(folder: Path) -> None:
     os.close(writing)
     worker.runner_state.collector.start()
     before = _processor_seconds()
-    with os.fdopen(reading) as told:
-        found = json.load(told)
+    with os.fdopen(reading) as pipe:
+        found = json.load(pipe)
     found["parent"] = (_processor_seconds() - before) / (WARM_UP + 2 * RUNS) * 1e6
     os.waitpid(pid, 0)
     print(json.dumps(found))

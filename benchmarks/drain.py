@@ -136,17 +136,19 @@ def work_off(place: Place, system: System, concurrency: int, runs: int) -> Pace:
 def load_of(client: redis.Redis) -> Load:
     """Return the server's counters, which include the three commands that read them."""
     with client.pipeline(transaction=False) as pipe:
-        told: Any = {}
+        info: Any = {}
         for section in ("stats", "commandstats", "cpu"):
             pipe.info(section)
-        for each in pipe.execute():
-            told |= each
-    calls = {name.removeprefix("cmdstat_"): each["calls"] for name, each in told.items() if name.startswith("cmdstat_")}
+        for answer in pipe.execute():
+            info |= answer
+    calls = {
+        name.removeprefix("cmdstat_"): value["calls"] for name, value in info.items() if name.startswith("cmdstat_")
+    }
     return Load(
-        reads=told["total_reads_processed"],
+        reads=info["total_reads_processed"],
         scripts=sum(calls.get(name, 0) for name in SCRIPTS),
         commands=sum(calls.values()),
-        processor=told["used_cpu_user"] + told["used_cpu_sys"],
+        processor=info["used_cpu_user"] + info["used_cpu_sys"],
     )
 
 

@@ -125,7 +125,7 @@ def _waits(place: Place) -> list[float]:
 
 
 def _wait(place: Place, flow: str) -> float:
-    steps = {each["name"]: each for each in runner.get_run(flow, project=place.folder).document()["steps"]}
+    steps = {step["name"]: step for step in runner.get_run(flow, project=place.folder).document()["steps"]}
     ended, started = (
         to_datetime(steps[name][key]) for name, key in (("second", "finished_at"), ("last", "started_at"))
     )

@@ -62,9 +62,9 @@ def write_project(folder: Path) -> None:
     """Write the jobs, twenty to a file, and their modules."""
     (folder / "jobs.d").mkdir()
     (folder / "runner.yaml").write_text("redis_url: embedded\npython_path: [.]\n")
-    each = JOBS // MODULES
+    jobs_per_module = JOBS // MODULES
     for module in range(MODULES):
-        numbers = range(module * each, (module + 1) * each)
+        numbers = range(module * jobs_per_module, (module + 1) * jobs_per_module)
         (folder / f"module_{module}.py").write_text(HEAD + "".join(FUNCTION.format(n=n) for n in numbers))
         text = "jobs:\n" + "".join(JOB.format(n=n, module=module) for n in numbers)
         (folder / "jobs.d" / f"team-{module:02}.yaml").write_text(text)

@@ -36,7 +36,7 @@ def measure(place: Place) -> list[Row]:
                 took[job].append(1000 / pace.runs_a_second)
     finally:
         file.unlink()
-    figures = {job: statistics.median(each) for job, each in took.items()}
+    figures = {job: statistics.median(times) for job, times in took.items()}
     return [
         Row("isolation: process, no-op run : default", figures["apart"], figures["noop"], "ms a run", rounds,
             most=MOST_MILLISECONDS, bounds="figure"),

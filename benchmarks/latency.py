@@ -43,6 +43,6 @@ def measure(place: Place) -> list[Row]:
 
 
 def _row(times: dict[str, list[float]], share: float, rounds: int) -> Row:
-    figures = {name: 1000 * quantile(each, share) for name, each in times.items()}
+    figures = {name: 1000 * quantile(seconds, share) for name, seconds in times.items()}
     what = f"submission to result, p{100 * share:.0f} : delay().get()"
     return Row(what, figures["runner"], figures["Celery"], "ms", rounds, most=MOST, beside={"huey": figures["huey"]})

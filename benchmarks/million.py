@@ -98,7 +98,7 @@ class Copies:
         job = JobSpec(name="job-0", task="work:noop", tags=("nightly",), digest="sha256:" + "0" * 64)
         attempts, found = Attempts(self.ledger), []
         celery = {"exc_type": "ValueError", "exc_message": ["no route"], "exc_module": "builtins"}
-        told = 'Traceback (most recent call last):\n  File "work.py", line 3, in work\nValueError: no route\n'
+        traceback = 'Traceback (most recent call last):\n  File "work.py", line 3, in work\nValueError: no route\n'
         for end in ("succeed", "fail", "revoke"):
             run_id = str(uuid.uuid4())
             self.ledger.submit(
@@ -123,25 +123,25 @@ class Copies:
             if end == "succeed":
                 attempts.succeed(run_id, token, "1")
             elif end == "fail":
-                attempts.fail(run_id, token, "exception", Failure("ValueError", "no route", told, celery))
+                attempts.fail(run_id, token, "exception", Failure("ValueError", "no route", traceback, celery))
             found.append(self.ledger.client.hgetall(f"{self.ledger.namespace}:run:{run_id}"))
             self.ledger.forget(run_id)
         return json.dumps(found)
 
     def fill(self, runs: int, due: int, jobs: int = JOBS) -> None:
         """Write ``runs`` copies for ``jobs`` jobs, in batches. ``due`` of them are due, but not pruned yet."""
-        kinds = self.templates()
+        records = self.templates()
         script = self.ledger.client.register_script(link(FILL))
         for first in range(0, runs, AT_ONCE):
             count = min(AT_ONCE, runs - first)
-            script(keys=[self.ledger.namespace], args=[first, count, self.base, kinds, jobs, due])
+            script(keys=[self.ledger.namespace], args=[first, count, self.base, records, jobs, due])
 
 
 def settle(ledger: Ledger) -> None:
     """Wait until Redis has written its file anew: meanwhile each write copies a page, which is not what is measured."""
     while True:
-        told: Any = ledger.client.info("persistence")
-        if not told["aof_rewrite_in_progress"] and not told["rdb_bgsave_in_progress"]:
+        info: Any = ledger.client.info("persistence")
+        if not info["aof_rewrite_in_progress"] and not info["rdb_bgsave_in_progress"]:
             return
         time.sleep(0.2)
 
@@ -222,23 +222,23 @@ def pages(place: Place) -> list[Row]:
 
 def pruning(ledger: Ledger, due: int) -> list[Row]:
     """Prune half of what is due at a rate, as workers do, then the rest as fast as it goes."""
-    client, each = ledger.client, PRUNINGS * PRUNED_AT_ONCE
+    client, per_beat = ledger.client, PRUNINGS * PRUNED_AT_ONCE
     client.config_set("latency-tracking-info-percentiles", "99.9 100")
     client.config_resetstat()
     key = f"{ledger.namespace}:prunable"
     rates = []
     for rate in (PRUNING_RATE, None):
         before, start = client.zcard(key), time.perf_counter()
-        for beats in range(1, due // 2 // each + 1):
+        for beats in range(1, due // 2 // per_beat + 1):
             ledger.beat(worker="", keep=15.0, lease=15.0, record={})
             if rate is not None:
-                time.sleep(max(0.0, start + beats * each / rate - time.perf_counter()))
+                time.sleep(max(0.0, start + beats * per_beat / rate - time.perf_counter()))
         rates.append((before - client.zcard(key)) / (time.perf_counter() - start))
         for _ in range(due // 2 // PRUNED_AT_ONCE):
             # As long as a portion, and touching nothing: what this machine adds by itself.
             client.eval("local n = 0; for i = 1, 30000 do n = n + i end; return n", 0)
     took: dict[str, Any] = client.info("latencystats")
-    ours, idle = (took[f"latency_percentiles_usec_{each}"] for each in ("evalsha", "eval"))
+    ours, idle = (took[f"latency_percentiles_usec_{command}"] for command in ("evalsha", "eval"))
     return [
         Row("pruning, paced", rates[0], None, "runs/s", 1, least=PRUNING_RATE * 0.9, bounds="figure"),
         Row("pruning, as fast as it goes", rates[1], None, "runs/s", 1, least=PRUNING_RATE, bounds="figure"),
@@ -266,9 +266,9 @@ def main() -> int:
         Copies(ledger, base).fill(given.runs, due)
         filled = time.perf_counter() - start
         settle(ledger)
-        each = (used_memory(ledger) - before) / given.runs
+        bytes_per_run = (used_memory(ledger) - before) / given.runs
         rows = [
-            Row("memory of a finished run", each, None, "B", 1, most=MOST_BYTES, bounds="figure"),
+            Row("memory of a finished run", bytes_per_run, None, "B", 1, most=MOST_BYTES, bounds="figure"),
             *answers(ledger, base, given.runs),
             *pages(where),
             *pruning(ledger, due),

@@ -44,9 +44,9 @@ class Row:
     @property
     def wanted(self) -> str:
         """The bounds in words."""
-        words = [f">= {self.least:,g}"] if self.least is not None else []
-        words += [f"<= {self.most:,g}"] if self.most is not None else []
-        return " ".join(["ratio", *words] if words and self.bounds == "ratio" else words)
+        limits = [f">= {self.least:,g}"] if self.least is not None else []
+        limits += [f"<= {self.most:,g}"] if self.most is not None else []
+        return " ".join(["ratio", *limits] if limits and self.bounds == "ratio" else limits)
 
 
 def in_turn(works: Mapping[str, Work], rounds: int) -> dict[str, list[float]]:
@@ -76,16 +76,16 @@ def show(rows: list[Row]) -> None:
     """Print a table in Markdown."""
     head = ("figure", "runner", "other", "unit", "ratio", "rounds", "wanted", "", "beside")
     cells = [head, *(_cells(row) for row in rows)]
-    widths = [max(len(each[column]) for each in cells) for column in range(len(head))]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(head))]
     rule = [
         ("-" * (width + 1) + ":") if column in _NUMBERS else "-" * (width + 2) for column, width in enumerate(widths)
     ]
-    for number, each in enumerate(cells):
+    for number, line in enumerate(cells):
         print(
             "|",
             " | ".join(
                 f"{cell:>{width}}" if column in _NUMBERS else f"{cell:<{width}}"
-                for column, (cell, width) in enumerate(zip(each, widths, strict=True))
+                for column, (cell, width) in enumerate(zip(line, widths, strict=True))
             ),
             "|",
         )

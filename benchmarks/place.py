@@ -247,11 +247,11 @@ def place(*, quick: bool = False, embedded: bool = False) -> Iterator[Place]:
 def _wait_until_ready(process: subprocess.Popen[bytes], log: IO[bytes]) -> None:
     deadline = time.monotonic() + PATIENCE
     while True:
-        said = os.pread(log.fileno(), 1 << 20, 0).decode(errors="replace")
-        if re.search(r"\bready\b", said):
+        output = os.pread(log.fileno(), 1 << 20, 0).decode(errors="replace")
+        if re.search(r"\bready\b", output):
             return
         if process.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"{process.args!r} did not start:\n{said}")
+            raise RuntimeError(f"{process.args!r} did not start:\n{output}")
         time.sleep(0.02)
 
 

@@ -13,11 +13,11 @@ def tree(root: int) -> set[int]:
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            words = _stat(int(entry.name))
+            fields = _stat(int(entry.name))
         except OSError:
             continue
-        if words[0] != "Z":
-            children.setdefault(int(words[1]), []).append(int(entry.name))
+        if fields[0] != "Z":
+            children.setdefault(int(fields[1]), []).append(int(entry.name))
     found, left = {root}, [root]
     while left:
         left = [child for parent in left for child in children.get(parent, []) if child not in found]
@@ -30,7 +30,7 @@ def processor_seconds(pids: set[int]) -> float:
     ticks = 0
     for pid in pids:
         try:
-            ticks += sum(int(word) for word in _stat(pid)[11:15])
+            ticks += sum(int(field) for field in _stat(pid)[11:15])
         except OSError:
             continue
     return ticks / os.sysconf("SC_CLK_TCK")

@@ -80,8 +80,8 @@ class CeleryOnRabbit:
         for first in range(0, len(self._keys), AT_ONCE):
             for stored in self.client.mget(self._keys[first : first + AT_ONCE]):
                 assert stored is not None
-                told = json.loads(stored)
-                assert (told["status"], told["result"]) == ("SUCCESS", 1), told
+                meta = json.loads(stored)
+                assert (meta["status"], meta["result"]) == ("SUCCESS", 1), meta
 
 
 def celery_worker(app: str, concurrency: int) -> list[str]:
@@ -101,7 +101,7 @@ def _drains(place: Place, there: Place) -> list[Row]:
     for number in range(rounds):
         for name, (where, system) in list(systems.items())[:: -1 if number % 2 else 1]:
             paces[name].append(drain(where, system, CONCURRENCY, runs).runs_a_second)
-    speed = {name: statistics.median(each) for name, each in paces.items()}
+    speed = {name: statistics.median(rates) for name, rates in paces.items()}
     what = "drain of no-op runs on RabbitMQ, -c 2 : Celery, acks_late"
     beside = {"runner on Redis": speed["runner on Redis"]}
     return [Row(what, speed["runner"], speed["Celery"], "runs/s", rounds, beside=beside)]
@@ -128,7 +128,7 @@ def _latencies(place: Place, there: Place) -> list[Row]:
         times = in_turn(works, rounds)
     rows = []
     for share in (0.5, 0.99):
-        figures = {name: 1000 * quantile(each, share) for name, each in times.items()}
+        figures = {name: 1000 * quantile(seconds, share) for name, seconds in times.items()}
         what = f"submission to result on RabbitMQ, p{100 * share:.0f} : delay().get()"
         beside = {"runner on Redis": figures["runner on Redis"]}
         rows.append(Row(what, figures["runner"], figures["Celery"], "ms", rounds, beside=beside))

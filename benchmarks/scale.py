@@ -70,7 +70,7 @@ def measure(place: Place) -> list[Row]:
     beside = f"{FEW_WORKERS} and {FEW_JOBS}:"
 
     def row(what: str, attribute: str, unit: str, factor: float, most: float | None = None) -> Row:
-        ours, other = (getattr(each, attribute) * factor for each in (large, small))
+        ours, other = (getattr(cost, attribute) * factor for cost in (large, small))
         return Row(f"{name}: {what}", ours, None, unit, 1, most=most, bounds="figure", beside={beside: other})
 
     return [
@@ -170,7 +170,7 @@ def _renewals(place: Place, ledger: Ledger, takers: _Takers) -> float:
     claims = Claims(lambda: ledger, LEASE)
     before = _processor(place)
     for held in takers.held.values():
-        gone = claims.renew([each.token for each in held if each is not None])
+        gone = claims.renew([success.token for success in held if success is not None])
         assert not gone, gone
     return (_processor(place) - before) / (LEASE / 3)
 

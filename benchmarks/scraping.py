@@ -82,7 +82,7 @@ def _scrape(project: Project) -> tuple[int, float, float]:
         connection.send_packed_command = send
     stats = client.info("commandstats")
     # What a script calls is counted within the script, too.
-    return sent, took, sum(each["usec"] for name, each in stats.items() if name != "cmdstat_config|resetstat") / 1e6
+    return sent, took, sum(entry["usec"] for name, entry in stats.items() if name != "cmdstat_config|resetstat") / 1e6
 
 
 def _count(ledger: Ledger) -> None:

@@ -24,9 +24,9 @@ def serving(folder: Path) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    words = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no", "--dir", str(folder)]
+    arguments = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no", "--dir", str(folder)]
     process = subprocess.Popen(
-        [program, *words], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+        [program, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
     )
     try:
         url = f"redis://127.0.0.1:{port}"
@@ -39,10 +39,10 @@ def serving(folder: Path) -> Iterator[str]:
 
 def describe(client: redis.Redis) -> str:
     """Return the server's name and version."""
-    told = client.info("server")
-    if "valkey_version" in told:
-        return f"Valkey {told['valkey_version']}"
-    return f"Redis {told['redis_version']}"
+    info = client.info("server")
+    if "valkey_version" in info:
+        return f"Valkey {info['valkey_version']}"
+    return f"Redis {info['redis_version']}"
 
 
 def _wait_until_it_answers(url: str, process: subprocess.Popen[bytes]) -> None:

@@ -50,5 +50,5 @@ def _steady_bytes(system: System) -> int:
 
 
 def _used(system: System) -> int:
-    told: Any = system.client.info("memory")
-    return int(told["used_memory"])
+    info: Any = system.client.info("memory")
+    return int(info["used_memory"])

@@ -100,8 +100,8 @@ class Celery:
         for first in range(0, len(self._keys), AT_ONCE):
             for stored in self.client.mget(self._keys[first : first + AT_ONCE]):
                 assert stored is not None
-                told = json.loads(stored)
-                assert (told["status"], told["result"]) == ("SUCCESS", 1), told
+                meta = json.loads(stored)
+                assert (meta["status"], meta["result"]) == ("SUCCESS", 1), meta
 
 
 class Huey:

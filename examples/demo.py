@@ -72,8 +72,8 @@ class Command:
                         return line
                 seen = len(self._lines)
                 if time.monotonic() > end or not self._reader.is_alive():
-                    said = "\n".join(self._lines)
-                    raise DemoError(f"runner {' '.join(self.words)} did not say {pattern!r}:\n{said}")
+                    output = "\n".join(self._lines)
+                    raise DemoError(f"runner {' '.join(self.words)} did not say {pattern!r}:\n{output}")
                 self._news.wait(0.5)
 
     def end(self, exit_code: int) -> list[str]:
@@ -84,8 +84,8 @@ class Command:
             raise DemoError(f"runner {' '.join(self.words)} does not end") from None
         self._reader.join(5.0)
         if code != exit_code:
-            said = "\n".join(self._lines)
-            raise DemoError(f"runner {' '.join(self.words)} ended with {code}, not {exit_code}:\n{said}")
+            output = "\n".join(self._lines)
+            raise DemoError(f"runner {' '.join(self.words)} ended with {code}, not {exit_code}:\n{output}")
         if self._show:
             say(f"  (exit code {code})")
         return self._lines

@@ -71,11 +71,11 @@ def join_pages(folder: str, pages: list[dict[str, Any]], project: Path = PROJECT
     text = json.dumps(index, indent=0, sort_keys=True)
     _write(scratch / INDEX.name, text)
     old = project / INDEX
-    words = sum(page["words"] for page in pages)
-    print(f"{len(pages)} pages, {words} words, {len(index)} different ones")  # noqa: T201 - the log of the run
+    word_count = sum(page["words"] for page in pages)
+    print(f"{len(pages)} pages, {word_count} words, {len(index)} different ones")  # noqa: T201 - the log of the run
     return {
         "pages": len(pages),
-        "words": words,
+        "words": word_count,
         "different": len(index),
         "broken": {page["page"]: page["broken"] for page in pages if page["broken"]},
         "changed": not old.exists() or old.read_text() != text,

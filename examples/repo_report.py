@@ -24,7 +24,7 @@ def build(largest: int = 5, folder: Path = PROJECT) -> dict[str, Any]:
         counts["lines"] += content.count(b"\n")
         counts["bytes"] += len(content)
         sizes.append((len(content), path.relative_to(folder).as_posix()))
-    sizes.sort(key=lambda each: (-each[0], each[1]))
+    sizes.sort(key=lambda entry: (-entry[0], entry[1]))
     total = {name: sum(counts[name] for counts in by_suffix.values()) for name in ("files", "lines", "bytes")}
     print(f"{total['files']} files, {total['lines']} lines")  # noqa: T201 - what a job prints is in the worker's log
     return {
