@@ -98,7 +98,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     end_shared_node()
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     skipped = [] if reporter is None else reporter.stats.get("skipped", [])
-    if reporter is not None and os.environ.get("CI") and any(NO_EDITOR not in str(each.longrepr) for each in skipped):
+    if (
+        reporter is not None
+        and os.environ.get("CI")
+        and any(NO_EDITOR not in str(report.longrepr) for report in skipped)
+    ):
         reporter.write_line("")
         reporter.write_line("error: tests were skipped, which CI must not", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -109,8 +113,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         if reporter is not None:
             reporter.write_line("")
             reporter.write_line("error: tests left processes behind:", red=True)
-            for each in left:
-                reporter.write_line(f"  {each}", red=True)
+            for process in left:
+                reporter.write_line(f"  {process}", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 

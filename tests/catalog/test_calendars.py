@@ -234,8 +234,8 @@ def test_a_calendar_that_nobody_declares(project: Path) -> None:
     for cached in (True, True, False):
         catalog = load_catalog(settings, use_cache=cached)
         [problem] = catalog.problems
-        told = "jobs.nightly.schedule.except[0]: runner.yaml has no calendar days, did you mean calendar:dyas?"
-        assert str(problem) == f"jobs.d/jobs.yaml:2:65: {told}"
+        message = "jobs.nightly.schedule.except[0]: runner.yaml has no calendar days, did you mean calendar:dyas?"
+        assert str(problem) == f"jobs.d/jobs.yaml:2:65: {message}"
         assert (list(catalog.jobs), list(catalog.broken)) == (["other"], ["nightly"])
     assert load_files([project / "jobs.d"], base=project).problems == ()
 
@@ -276,9 +276,9 @@ def test_files_that_are_not_read(project: Path, kind: str) -> None:
     else:
         path.unlink()
         path.mkdir() if kind == "folder" else os.mkfifo(path)
-    told = {"open": "anybody may write to", "large": "larger than 8 MiB"}.get(kind, "it is not a regular file")
+    message = {"open": "anybody may write to", "large": "larger than 8 MiB"}.get(kind, "it is not a regular file")
     [problem] = load_catalog(load_settings(project)).all_problems()
-    assert told in problem.message
+    assert message in problem.message
 
 
 def test_a_file_of_a_stranger_is_not_read_in_a_project_that_was_found(project: Path) -> None:

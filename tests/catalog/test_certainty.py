@@ -39,13 +39,13 @@ class Watched(World):
     def check(self, name: str, known: Known) -> None:
         self.looks += len(known.ran)
         assert known.succeeded <= known.ran
-        for each in known.ran:
-            fates = self.plans[each].fates
-            ended = tuple(self.runs.get((each, item)) for item in range(len(fates)))
-            assert ended == fates, f"{each} has not run when {name} starts"
-            assert self.items[each] == len(fates), f"{each} was cut short when {name} starts"
-            if each in known.succeeded:
-                assert set(fates) <= {"SUCCESS"}, f"{each} has not succeeded when {name} starts"
+        for upstream in known.ran:
+            fates = self.plans[upstream].fates
+            ended = tuple(self.runs.get((upstream, item)) for item in range(len(fates)))
+            assert ended == fates, f"{upstream} has not run when {name} starts"
+            assert self.items[upstream] == len(fates), f"{upstream} was cut short when {name} starts"
+            if upstream in known.succeeded:
+                assert set(fates) <= {"SUCCESS"}, f"{upstream} has not succeeded when {name} starts"
 
 
 def watched(random: Random, on_failure: str) -> Watched:

@@ -56,7 +56,7 @@ def test_every_printed_fix_removes_its_problem(tmp_path: Path, file: Path) -> No
         left = {(problem.path, problem.message) for problem in after}
         for problem in applied:
             assert (problem.path, problem.message) not in left, problem
-            assert not [each for each in left - known if each[0] == problem.path], problem
+            assert not [pair for pair in left - known if pair[0] == problem.path], problem
 
     in_words = []
     for problem in before:

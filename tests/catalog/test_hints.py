@@ -211,8 +211,8 @@ def test_a_tuple_among_the_arguments_is_told(tmp_path: Path, args: str, pair: st
     path = tmp_path / "jobs.yaml"
     path.write_text(f"jobs:\n  a:\n    task: a:b\n    args: {args}\n", "utf-8")
     [job] = load_files([path], base=tmp_path).jobs.values()
-    told = [each.message for each in advice_for(job) if each.path == ("args",)]
-    assert [each.startswith(f"{pair} are two texts, since YAML has no tuples") for each in told] == [True] * bool(pair)
+    texts = [fault.message for fault in advice_for(job) if fault.path == ("args",)]
+    assert [text.startswith(f"{pair} are two texts, since YAML has no tuples") for text in texts] == [True] * bool(pair)
 
 
 @pytest.mark.parametrize(
@@ -313,13 +313,13 @@ ZONES += ["Europe/Berln", "+02:00", "UTC+2", "CET-1CEST", "../UTC", "Europe//Ber
 
 @pytest.mark.parametrize("zone", ZONES)
 def test_a_zone_that_is_not_the_same_on_every_host(tmp_path: Path, zone: str) -> None:
-    told = unknown_zone(zone)
-    assert told is not None
-    assert re.search("write a name such as Europe/Berlin|did you mean", told)
+    message = unknown_zone(zone)
+    assert message is not None
+    assert re.search("write a name such as Europe/Berlin|did you mean", message)
     path = tmp_path / "jobs.yaml"
     path.write_text(f"jobs:\n  a: {{task: 'a:b', schedule: {{every: 1h, timezone: {zone!r}}}}}\n", "utf-8")
     [problem] = load_files([path], base=tmp_path).problems
-    assert told in problem.message
+    assert message in problem.message
 
 
 @pytest.mark.parametrize(
@@ -374,7 +374,7 @@ jobs:
 def test_a_line_as_corrected_has_no_fault_there_and_brings_none(tmp_path: Path, name: str, text: str) -> None:
     path = tmp_path / "jobs.yaml"
     before = problems_of(path, text)
-    known = {(each.path, each.message) for each in before}
+    known = {(problem.path, problem.message) for problem in before}
     for problem in before:
         if not problem.corrected:
             continue
@@ -384,9 +384,9 @@ def test_a_line_as_corrected_has_no_fault_there_and_brings_none(tmp_path: Path, 
         after = problems_of(path, "\n".join(lines))
         if not problem.path:
             # An error of the syntax ended the reading: what follows is read now, and may have problems.
-            assert all(each.line > problem.line for each in after), problem.corrected
+            assert all(problem_after.line > problem.line for problem_after in after), problem.corrected
             continue
-        left = {(each.path, each.message) for each in after}
+        left = {(problem_after.path, problem_after.message) for problem_after in after}
         assert (problem.path, problem.message) not in left
         assert left <= known, problem.corrected
 

@@ -131,7 +131,7 @@ def test_an_unknown_option_of_a_job_without_a_value(tmp_path: Path, path: tuple[
         ({"defaults": {**unknown, **needed, **schedule}, "jobs": {"a": {"task": "a:b"}}}, "defaults"),
     ):
         catalog = load(tmp_path, content)
-        assert f"{where}.{option}" in [each for each, _ in told(catalog)], content
+        assert f"{where}.{option}" in [option_path for option_path, _ in told(catalog)], content
         assert all("unknown option" in message for _, message in told(catalog))
         assert not catalog.jobs
 

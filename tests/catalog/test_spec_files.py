@@ -41,11 +41,11 @@ def test_there_are_enough_cases() -> None:
 @pytest.mark.parametrize("file", INVALID, ids=lambda file: file.stem)
 def test_each_fault_is_named_where_it_stands(file: Path) -> None:
     catalog = load_files([file], base=SPECS)
-    told = [str(problem).removeprefix(f"invalid/{file.name}:") for problem in catalog.problems]
+    problems = [str(problem).removeprefix(f"invalid/{file.name}:") for problem in catalog.problems]
     expected = expectations(file)
     assert expected, "the file says nothing of what is wrong in it"
-    assert len(told) == len(expected), told
-    for line, start in zip(told, expected, strict=True):
+    assert len(problems) == len(expected), problems
+    for line, start in zip(problems, expected, strict=True):
         assert line.startswith(start)
 
 
@@ -73,7 +73,7 @@ def check_jsonschema(files: list[Path]) -> set[Path]:
     done = subprocess.run([*command, *map(str, files)], capture_output=True, text=True, timeout=150)
     report = json.loads(done.stdout)
     refused = report.get("errors", []) + report.get("parse_errors", [])
-    return {Path(each["filename"]) for each in refused}
+    return {Path(error["filename"]) for error in refused}
 
 
 def test_the_json_schema_accepts_every_valid_file() -> None:

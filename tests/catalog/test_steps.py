@@ -72,7 +72,7 @@ def test_a_task_step_is_a_job_that_can_be_asked_for_and_is_not_listed(tmp_path: 
     assert (job.name, job.flow, job.step, job.task) == ("nightly/load", "nightly", "load", "a.b:load")
     assert not job.is_flow
     assert jobs["nightly"].is_flow
-    assert [each.name for each in jobs.all()] == ["check", "nightly", "nightly/extract", "nightly/load"]
+    assert [job.name for job in jobs.all()] == ["check", "nightly", "nightly/extract", "nightly/load"]
     assert path_of("nightly/load") == ("jobs", "nightly", "steps", "load")
 
 
@@ -164,7 +164,7 @@ jobs:
       two: {each: {name: "${params.names}"}, task: "a.b:c"}
 """
     [job, *steps] = catalog(tmp_path, text).jobs.all()
-    assert [(each.path, each.severity) for each in advice_for(job)] == [(("params", "lost"), "warning")]
+    assert [(fault.path, fault.severity) for fault in advice_for(job)] == [(("params", "lost"), "warning")]
     assert [list(advice_for(step)) for step in steps] == [[], []]
 
 

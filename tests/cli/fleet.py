@@ -38,7 +38,7 @@ def fleet(make_project: Callable[..., Project]) -> Iterator[tuple[Project, Runni
     """A project, and a worker of it that has told what it runs."""
     project = make_project(JOBS, FILES)
     with project.worker(concurrency=1) as worker:
-        wait_until(lambda: any(each["catalog"] for each in workers(project)), 30.0, "the worker tells what it runs")
+        wait_until(lambda: any(record["catalog"] for record in workers(project)), 30.0, "the worker tells what it runs")
         yield project, worker
 
 

@@ -59,11 +59,11 @@ def test_a_worker_copies_what_has_ended(project: Project) -> None:
         found = archived(project, run_id)
         assert found is not None
         assert found.document() == {**project.document(run_id), "archived": True}
-        told = status(project)
-        assert told["copied"] == 2
-        assert told["waiting"] == 0
-        assert told["next"] is None
-        assert told["copier"] == project.cli("workers", "--json").check().json[0]["name"]
+        report = status(project)
+        assert report["copied"] == 2
+        assert report["waiting"] == 0
+        assert report["next"] is None
+        assert report["copier"] == project.cli("workers", "--json").check().json[0]["name"]
         assert checks(project.cli("doctor", "--json"))["archive"]["level"] == "ok"
         measured = samples(project.cli("metrics").check().stdout)
         assert at(measured, "runner_archived_runs_total") == 2
@@ -117,8 +117,8 @@ def test_the_command_copies_where_workers_shall_not(make_project: Callable[..., 
 
 def test_what_is_wrong_is_said_with_its_remedy(make_project: Callable[..., Project], archive_url: str) -> None:
     without = make_project(JOBS, FILES, name="without")
-    told = without.cli("archive").check(2).stderr
-    assert told.startswith("error: this project has no archive\nhint: write archive_url:")
+    stderr = without.cli("archive").check(2).stderr
+    assert stderr.startswith("error: this project has no archive\nhint: write archive_url:")
     assert "archive" not in checks(without.cli("doctor", "--json"))
     without.cli("archive", "--follow", "--status").check(2)
 

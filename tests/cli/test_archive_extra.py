@@ -92,21 +92,21 @@ def ask(project: Project, missing: list[str], commands: list[str], paths: list[s
 
 def test_without_sqlalchemy_everything_says_what_to_install(make_project: Callable[..., Project]) -> None:
     project = make_project(JOBS, FILES, settings={"archive_url": "sqlite:///a.db"})
-    said = ask(project, ["sqlalchemy"], list(COMMANDS), list(WEB))
+    answers = ask(project, ["sqlalchemy"], list(COMMANDS), list(WEB))
     wanted = {**COMMANDS, **dict.fromkeys(("AsyncResult", "get_run", "get_result", "get_runs"), 2)}
-    assert {name: said[name][0] for name in wanted} == wanted
+    assert {name: answers[name][0] for name in wanted} == wanted
     for name in (*wanted, *WEB):
-        assert HINT in said[name][1], (name, said[name])
-        assert "sqlalchemy is missing" in said[name][1]
-    assert all(400 <= said[path][0] < 500 for path in WEB)
+        assert HINT in answers[name][1], (name, answers[name])
+        assert "sqlalchemy is missing" in answers[name][1]
+    assert all(400 <= answers[path][0] < 500 for path in WEB)
 
 
 def test_without_psycopg_postgresql_is_not_asked(make_project: Callable[..., Project]) -> None:
     url = "postgresql://u:geheim@127.0.0.1:1/x"
     project = make_project(JOBS, FILES, settings={"archive_url": url})
     for missing in (["psycopg"], ["psycopg.pq"]):
-        said = ask(project, missing, ["runs", "archive --status", "doctor"], [])
-        assert [said[name][0] for name in ("runs", "archive --status", "doctor")] == [2, 2, 1]
-        for code, words in said.values():
-            assert HINT in words, (code, words)
-            assert "geheim" not in words
+        answers = ask(project, missing, ["runs", "archive --status", "doctor"], [])
+        assert [answers[name][0] for name in ("runs", "archive --status", "doctor")] == [2, 2, 1]
+        for code, output in answers.values():
+            assert HINT in output, (code, output)
+            assert "geheim" not in output

@@ -79,31 +79,34 @@ def test_each_slot_gets_a_run_with_its_params_once(project: Project) -> None:
     made = project.cli(*asked, "--json").check().json
     # The clock of Berlin is put forward on the 29th.
     slots = ["27T01", "28T01", "29T01", "30T00", "31T00"]
-    assert [each["slot"] for each in made["slots"]] == [f"2026-03-{slot}:00:00.000Z" for slot in slots]
+    assert [slot["slot"] for slot in made["slots"]] == [f"2026-03-{hour}:00:00.000Z" for hour in slots]
     assert (made["submitted"], made["skipped"]) == (5, 0)
     found = runs(project, "daily", "--backfill", made["id"])
     assert sorted((run["slot"], run["params"]["day"]) for run in found) == [
-        (each["slot"], day) for each, day in zip(made["slots"], days("2026-03-27", 5), strict=True)
+        (slot["slot"], day) for slot, day in zip(made["slots"], days("2026-03-27", 5), strict=True)
     ]
     assert {(run["trigger"], run["backfill"], run["expires_at"]) for run in found} == {("backfill", made["id"], None)}
-    assert {run["id"] for run in found} == {each["id"] for each in made["slots"]}
+    assert {run["id"] for run in found} == {slot["id"] for slot in made["slots"]}
     again = project.cli(*asked).check()
     assert again.stdout == ""
     assert again.stderr == "0 runs of daily submitted, 5 slots skipped that had a run; --again runs them again\n"
     wider = project.cli("backfill", "daily", "--from", "2026-03-26", "--to", "2026-03-31T23:00", "--json").check().json
     assert (wider["submitted"], wider["skipped"]) == (1, 5)
     with project.worker():
-        wait_until(lambda: all(each["unfinished"] == 0 for each in project.cli("backfills", "--json").json))
-    assert [(each["runs"], each["SUCCESS"]) for each in project.cli("backfills", "--json").json] == [(1, 1), (5, 5)]
+        wait_until(lambda: all(backfill["unfinished"] == 0 for backfill in project.cli("backfills", "--json").json))
+    assert [(backfill["runs"], backfill["SUCCESS"]) for backfill in project.cli("backfills", "--json").json] == [
+        (1, 1),
+        (5, 5),
+    ]
     repeated = project.cli(*asked, "--again", "--json").check().json
     assert (repeated["submitted"], repeated["skipped"]) == (5, 0)
-    assert not {each["id"] for each in repeated["slots"]} & {run["id"] for run in found}
+    assert not {slot["id"] for slot in repeated["slots"]} & {run["id"] for run in found}
     assert len(runs(project, "daily")) == 11
 
 
 def test_a_time_of_day_is_the_last_one_and_ends_the_range_after_it(project: Project) -> None:
     shown = project.cli("backfill", "daily", "--from", "12:00", "--to", "11:00", "--dry-run", "--json").check().json
-    begin, end = (datetime.fromisoformat(shown[each]) for each in ("from", "to"))
+    begin, end = (datetime.fromisoformat(shown[key]) for key in ("from", "to"))
     assert begin <= datetime.now(UTC) < begin + timedelta(hours=26)
     assert timedelta(hours=22) <= end - begin <= timedelta(hours=24)
 
@@ -134,8 +137,8 @@ def test_a_year_of_days_killed_ten_times_is_365_runs(project: Project) -> None:
     assert len({run["slot"] for run in found}) == 365
     assert {run["state"] for run in found} == {"SUCCESS"}
     assert Counter((project.path / "days").read_text().split()) == Counter(days("2025-01-01", 365))
-    told = the_backfill(project)
-    assert (told["runs"], told["unfinished"], told["slots"]) == (365, 0, 365)
+    backfill = the_backfill(project)
+    assert (backfill["runs"], backfill["unfinished"], backfill["slots"]) == (365, 0, 365)
     assert ledger.client.hlen(ledger.keys.limits) == 0
     ledger.close()
 
@@ -160,9 +163,9 @@ def test_the_fleet_keeps_to_at_once_in_the_order_of_slots(project: Project) -> N
         why = project.cli("why", waiting[0]["id"]).check().stdout
         assert "it waits for its turn in backfill" in why
         assert why.count("held by run") == 3
-        told = project.cli("doctor", "--json").json
+        report = project.cli("doctor", "--json").json
         assert "waiting for its turn" in waiting[0]["detail"]
-        assert {each["level"] for each in told["checks"] if each["name"] in KINDS} <= {"ok"}, told
+        assert {check["level"] for check in report["checks"] if check["name"] in KINDS} <= {"ok"}, report
         (project.path / "gate").touch()
         wait_until(lambda: the_backfill(project)["SUCCESS"] == 12)
     assert most_at_once(project) == 3
@@ -173,16 +176,16 @@ def test_the_fleet_keeps_to_at_once_in_the_order_of_slots(project: Project) -> N
 
 def test_a_backfill_is_revoked_as_one(project: Project) -> None:
     project.cli("backfill", "gated", "--from", "2026-01-01", "--to", "2026-01-20", "--at-once", "2").check()
-    told = the_backfill(project)
-    listed = project.cli("runs", "--backfill", told["id"], "-n", "100", "-o", "name").check().stdout
+    backfill = the_backfill(project)
+    listed = project.cli("runs", "--backfill", backfill["id"], "-n", "100", "-o", "name").check().stdout
     assert len(listed.split()) == 20
-    assert project.cli("runs", "--backfill", told["id"][:8], "-n", "100", "-o", "name").check().stdout == listed
-    for unknown in ("00000000", told["id"][:-1] + ("0" if told["id"][-1] != "0" else "1")):
+    assert project.cli("runs", "--backfill", backfill["id"][:8], "-n", "100", "-o", "name").check().stdout == listed
+    for unknown in ("00000000", backfill["id"][:-1] + ("0" if backfill["id"][-1] != "0" else "1")):
         assert "there is no backfill" in project.cli("runs", "--backfill", unknown).check(4).stderr
     with project.worker(concurrency=4):
         wait_until(lambda: (project.path / "moves").exists())
         wait_until(lambda: len([run for run in runs(project, "gated") if run["state"] == "STARTED"]) == 2)
-        done = project.cli("revoke", "--backfill", told["id"][:8], "--terminate", "--comment", "wrong year").check()
+        done = project.cli("revoke", "--backfill", backfill["id"][:8], "--terminate", "--comment", "wrong year").check()
         assert "18 runs revoked" in done.stderr
         assert "2 runs are being terminated" in done.stderr
         wait_until(lambda: the_backfill(project)["REVOKED"] == 20)
@@ -192,10 +195,10 @@ def test_a_backfill_is_revoked_as_one(project: Project) -> None:
     # These slots had a run. Asked for again, they get another one.
     assert project.cli("backfill", "gated", "--from", "2026-01-01", "--to", "2026-01-20").check().stdout == ""
     more = project.cli("backfill", "gated", "--from", "2026-01-01", "--to", "2026-01-02", "--again").check()
-    assert more.stdout.strip() != told["id"]
+    assert more.stdout.strip() != backfill["id"]
     project.cli("revoke", "--backfill", "00000000").check(4)
     project.cli("revoke").check(2)
-    project.cli("revoke", told["id"], "--backfill", told["id"]).check(2)
+    project.cli("revoke", backfill["id"], "--backfill", backfill["id"]).check(2)
 
 
 def test_a_paused_job_keeps_its_places(project: Project) -> None:

@@ -102,7 +102,7 @@ def test_an_odd_schedule_beside_a_good_one(place: Project, opened: OpenProject, 
         now = time.time() if text == "now" else datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
         faults: dict[str, str] = {}
         found = upcoming(opened, since=now, faults=faults)
-        assert any(each.job.name == "good" for _, each in zip(range(100), found, strict=False))
+        assert any(slot.job.name == "good" for _, slot in zip(range(100), found, strict=False))
         assert faults == {}
         engine = Engine(opened, clock=partial(round, now * 1000))
         engine.tick()
@@ -113,7 +113,7 @@ def test_an_odd_schedule_beside_a_good_one(place: Project, opened: OpenProject, 
         opened.ledger.client.delete(f"{place.namespace}:slots", f"{place.namespace}:schedules")
         calendar = Calendar(opened.catalog, zone)
         moment = datetime.fromtimestamp(now, UTC)
-        assert {each.job for each in calendar.soonest(moment, 10)} >= {"good"}
+        assert {due.job for due in calendar.soonest(moment, 10)} >= {"good"}
         assert "good" in calendar.day(moment.date())[1]
         assert set(calendar.tables) == {"good", name}
     plan(opened)
@@ -122,10 +122,10 @@ def test_an_odd_schedule_beside_a_good_one(place: Project, opened: OpenProject, 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_a_schedule_is_refused_where_it_stands(place: Project, name: str) -> None:
     place.write({"jobs.d/jobs.yaml": jobs({**GOOD, name: REFUSED[name]})})
-    said = place.cli("validate").check(2)
-    assert re.search(rf"jobs\.d/jobs\.yaml:3:\d+: jobs\.{name}\.schedule", said.stdout)
+    done = place.cli("validate").check(2)
+    assert re.search(rf"jobs\.d/jobs\.yaml:3:\d+: jobs\.{name}\.schedule", done.stdout)
     found = place.cli("upcoming", "--limit", "1", "--json").check().json
-    assert [each["job"] for each in found] == ["good"]
+    assert [slot["job"] for slot in found] == ["good"]
 
 
 def gone_zone(place: Project) -> Path:
@@ -138,7 +138,7 @@ def gone_zone(place: Project) -> Path:
     cache = place.path / ".runner" / "cache"
 
     def cached() -> bool:
-        assert "gone" in {each["name"] for each in place.cli("jobs", "--json").check().json}
+        assert "gone" in {job["name"] for job in place.cli("jobs", "--json").check().json}
         return any(b"Test/Gone" in path.read_bytes() for path in cache.rglob("*") if path.is_file())
 
     wait_until(cached, 30.0, "the catalog is cached")
@@ -155,24 +155,24 @@ def test_every_command_beside_bad_jobs(place: Project) -> None:
     place.write({"jobs.d/refused.yaml": jobs(REFUSED)})
 
     place.cli("validate").check(2)
-    listed = {each["name"] for each in place.cli("jobs", "--json").check().json}
+    listed = {job["name"] for job in place.cli("jobs", "--json").check().json}
     assert listed == {"good", "gone", *ODD}
     place.cli("tick").check()
 
     def submitted() -> bool:
         ticked = place.cli("tick", "--json").check()
         assert "job gone is left out, this host does not know its time zone" in ticked.stderr
-        return "good" in {each["job"] for each in ticked.json["submitted"]}
+        return "good" in {run["job"] for run in ticked.json["submitted"]}
 
     wait_until(submitted, 30.0, "the good job is submitted")
     shown = place.cli("upcoming", "--limit", "200", "--json").check()
     assert "job gone is left out" in shown.stderr
-    assert "good" in {each["job"] for each in shown.json}
+    assert "good" in {slot["job"] for slot in shown.json}
     place.cli("upcoming", "--simulate", "--from", "12:00", "--to", "12:10", "--job", "good").check()
     assert "next runs" in place.cli("plan").check(2).stdout
     health = place.cli("doctor", "--json").check(1).json
-    assert any("job gone never runs" in each["what"] for each in health["checks"])
-    assert {"good", "gone", *ODD} <= {each["job"] for each in place.cli("stats", "--json").check().json}
+    assert any("job gone never runs" in check["what"] for check in health["checks"])
+    assert {"good", "gone", *ODD} <= {row["job"] for row in place.cli("stats", "--json").check().json}
     assert 'runner_schedule_lag_seconds{job="good"}' in place.cli("metrics").check().stdout
     with place.start("scheduler") as scheduler:
         scheduler.wait_for("job gone is left out", 40.0)

@@ -67,9 +67,9 @@ def test_many_lines_are_recorded_and_named(project: Project) -> None:
     assert done.stderr.count("1,001 runs are recorded, not handed over: RabbitMQ at amqp://app@") == 1
     assert "do not submit again" in done.stderr
     assert "go on from" not in done.stderr
-    told = project.cli("submit", "add", "--params-file", "-", "--json", input=lines).check(69).json
-    assert len(told) == 1002
-    assert told[-1]["error"]["code"] == "not_handed_over"
+    documents = project.cli("submit", "add", "--params-file", "-", "--json", input=lines).check(69).json
+    assert len(documents) == 1002
+    assert documents[-1]["error"]["code"] == "not_handed_over"
 
 
 def test_a_line_that_is_refused_is_told_too(project: Project) -> None:

@@ -51,7 +51,7 @@ def ruled(tmp_path: Path, redis_server: Server) -> Project:
 def test_upcoming_shows_what_is_left_out(ruled: Project) -> None:
     asked = ("upcoming", "--from", "2026-11-23 12:00", "--to", "2026-11-28 12:00", "--job", "nightly")
     found = ruled.cli(*asked, "--json").check().json
-    assert [(each["slot"][5:16], (each.get("skipped") or {}).get("reason")) for each in found] == [
+    assert [(slot["slot"][5:16], (slot.get("skipped") or {}).get("reason")) for slot in found] == [
         ("11-24T01:00", "except calendar:trading: Shares are counted"),
         ("11-25T01:00", None),
         ("11-26T01:00", "except calendar:closed: Inventory"),
@@ -68,12 +68,12 @@ def test_upcoming_shows_what_is_left_out(ruled: Project) -> None:
     holidays = ruled.cli("upcoming", "--from", "2026-12-24 12:00", "--to", "2026-12-26 12:00", "--json").check().json
     out = [holiday for holiday in holidays if holiday["job"] == "nightly"]
     assert len(out) == 2
-    assert all(each["skipped"]["reason"].startswith("except calendar:bavaria: ") for each in out)
+    assert all(holiday["skipped"]["reason"].startswith("except calendar:bavaria: ") for holiday in out)
 
 
 def test_upcoming_shows_what_lies_before_the_next_run_of_each_job(ruled: Project) -> None:
     found = ruled.cli("upcoming", "--from", "2026-11-24 20:00", "--json").check().json
-    assert [(each["job"], each["slot"][5:16], "skipped" in each) for each in found] == [
+    assert [(slot["job"], slot["slot"][5:16], "skipped" in slot) for slot in found] == [
         ("office", "11-24T20:00", True),
         ("nightly", "11-25T01:00", False),
         ("plain", "11-25T01:00", False),
@@ -123,7 +123,7 @@ def test_backfill_leaves_slots_out_too(ruled: Project) -> None:
     asked = ("backfill", "nightly", "--from", "2026-01-01", "--to", "2026-01-08")
     made = ruled.cli(*asked, "--json").check().json
     # New Year, and Epiphany, by the clock of Berlin.
-    assert [each["slot"][8:13] for each in made["slots"]] == ["02T01", "03T01", "04T01", "05T01", "07T01", "08T01"]
+    assert [slot["slot"][8:13] for slot in made["slots"]] == ["02T01", "03T01", "04T01", "05T01", "07T01", "08T01"]
     (ruled.path / "closed.txt").write_text("never\n")
     shown = ruled.cli(*asked).check(2).stderr
     assert "the slots of job nightly are not known: its calendar closed cannot be read" in shown
@@ -160,11 +160,11 @@ def test_why_names_what_is_left_out(ruled: Project) -> None:
     assert "job nightly has no runs, and its schedule leaves out" in shown
     assert "except calendar:closed: Works" in shown
     ruled.cli("submit", "nightly").check()
-    told = ruled.cli("why", "@nightly", "--json").check().json
-    [coming] = told["facts"]["left_out"]
+    answer = ruled.cli("why", "@nightly", "--json").check().json
+    [coming] = answer["facts"]["left_out"]
     assert coming["reason"].endswith("Works")
-    assert any(f"its schedule leaves out {coming['slot']}" in each for each in told["because"])
-    run_id = told["id"]
+    assert any(f"its schedule leaves out {coming['slot']}" in reason for reason in answer["because"])
+    run_id = answer["id"]
     assert ruled.cli("why", run_id, "--json").check().json["facts"]["left_out"] == []
 
 
@@ -184,9 +184,9 @@ def test_plan_shows_what_is_left_out(make_project: Callable[..., Project], tmp_p
         ruled = {"task": "time:time", "schedule": {"cron": "0 2 * * *", "except": days}}
         ahead = beside(project, "jobs: {}\n", tmp_path)
         ahead.write({"jobs.d/jobs.yaml": f"jobs:\n  nightly: {ruled}\n".replace("'", '"')})
-        told = ahead.cli("plan", "--json").check(1).json
-        [moved] = told["schedules"]
-        assert [each["reason"] for each in moved["skipped"]][-2:] == [f"except {day}" for day in days[-2:]]
+        plan = ahead.cli("plan", "--json").check(1).json
+        [moved] = plan["schedules"]
+        assert [slot["reason"] for slot in moved["skipped"]][-2:] == [f"except {day}" for day in days[-2:]]
         assert moved["after"][0] > moved["skipped"][-1]["slot"]
         shown = ahead.cli("plan").check(1).stdout
         assert f"except {days[-1]}" in shown

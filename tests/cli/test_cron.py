@@ -134,12 +134,12 @@ def test_six_projects_at_once(host: Host) -> None:
     host.table.write_bytes(OTHERS)
     projects = [host.project(f"p{number}") for number in range(6)]
     with ThreadPoolExecutor(6) as pool:
-        for done in pool.map(lambda each: host.cli(each, "cron", "install"), projects):
+        for done in pool.map(lambda project: host.cli(project, "cron", "install"), projects):
             done.check()
     for project in projects:
         host.cli(project, "cron", "check").check()
     with ThreadPoolExecutor(6) as pool:
-        for done in pool.map(lambda each: host.cli(each, "cron", "remove"), projects):
+        for done in pool.map(lambda project: host.cli(project, "cron", "remove"), projects):
             done.check()
     assert host.table.read_bytes() == OTHERS
 
@@ -195,9 +195,9 @@ def test_a_line_that_starts_a_worker_with_the_host(host: Host) -> None:
 
 def test_install_says_what_is_still_missing(host: Host, make_project: Callable[..., Project]) -> None:
     project = host.project(jobs={"a": {"task": "os:getcwd", "schedule": "@daily", "queue": "far"}})
-    said = host.cli(project, "cron", "install").check().stderr
-    assert "still missing: a worker that takes from far." in said
-    assert f"runner up -d --project {project.path}" in said
+    stderr = host.cli(project, "cron", "install").check().stderr
+    assert "still missing: a worker that takes from far." in stderr
+    assert f"runner up -d --project {project.path}" in stderr
     assert not (project.path / ".runner" / "redis.sock").exists(), "a server was started to ask"
     jobs = {"near": {"task": "os:getcwd", "schedule": "@daily"}, "far": {"task": "os:getcwd", "queue": "far"}}
     reachable = make_project(jobs)

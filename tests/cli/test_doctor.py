@@ -23,7 +23,7 @@ def checks(result: Result) -> dict[str, dict[str, Any]]:
     """Return the checks by name; of several with the same name, the worst one."""
     ranks = ["ok", "warning", "problem"]
     return {
-        check["name"]: check for check in sorted(result.json["checks"], key=lambda each: ranks.index(each["level"]))
+        check["name"]: check for check in sorted(result.json["checks"], key=lambda check: ranks.index(check["level"]))
     }
 
 

@@ -17,6 +17,6 @@ def test_the_doctor_names_a_job_that_does_not_succeed(project: Project) -> None:
 
         assert "has never run" in found()[0]["what"]
         project.submit("silent")
-        assert wait_until(lambda: [each for each in found() if each["level"] == "problem"])
+        assert wait_until(lambda: [check for check in found() if check["level"] == "problem"])
     finally:
         (project.path / "jobs.d/silent.yaml").unlink()

@@ -26,8 +26,8 @@ def report(error: dict[str, Any], log: list[str]) -> list[str]:
 
 def test_each_thing_is_said_once() -> None:
     error = {"type": "ValueError", "message": "no orders\nof that day"}
-    told = report({**error, "traceback": f"{FRAMES}ValueError: no orders\nof that day\n"}, ["reading", "counting"])
-    assert told == [
+    lines = report({**error, "traceback": f"{FRAMES}ValueError: no orders\nof that day\n"}, ["reading", "counting"])
+    assert lines == [
         "nightly: FAILURE (exception)",
         "  run    3f2a9c41-0000-4000-8000-000000000000",
         "  error  ValueError: no orders",

@@ -48,7 +48,7 @@ def test_what_fails_runs_waits_and_comes(make_project: Callable[..., Project]) -
 
         def settled() -> dict[str, Any] | None:
             document: dict[str, Any] = project.cli("status", "--json").check().json
-            why = {each["job"]: each["why"] for each in document["waiting"]["jobs"]}
+            why = {job["job"]: job["why"] for job in document["waiting"]["jobs"]}
             return document if "concurrency slot" in why.get("long", "") else None
 
         document = wait_until(settled, 30.0, "the second run of long waits for its slot")
@@ -57,21 +57,21 @@ def test_what_fails_runs_waits_and_comes(make_project: Callable[..., Project]) -
         assert document["healthy"] is False
         assert [run["id"] for run in document["running"]["runs"]] == [running]
         assert document["waiting"]["count"] == 2
-        by_job = {each["job"]: each for each in document["waiting"]["jobs"]}
+        by_job = {job["job"]: job for job in document["waiting"]["jobs"]}
         assert by_job["long"]["oldest"] == waiting
         assert by_job["nightly"]["oldest"] == unserved
         assert by_job["nightly"]["why"] == "no live worker takes runs from queue reports"
-        marks = {each["job"]: (each["paused"], each["served"]) for each in document["next"]}
+        marks = {slot["job"]: (slot["paused"], slot["served"]) for slot in document["next"]}
         assert marks == {"nightly": (False, False), "held": (True, True)}
         assert len(document["workers"]) == 1
-        assert [each["job"] for each in document["pauses"]] == ["held"]
-        assert "served" in {each["name"] for each in document["problems"]}
-        assert "pauses" not in {each["name"] for each in document["problems"]}
+        assert [pause["job"] for pause in document["pauses"]] == ["held"]
+        assert "served" in {problem["name"] for problem in document["problems"]}
+        assert "pauses" not in {problem["name"] for problem in document["problems"]}
         text = project.cli("status", "--utc").check().stdout
         assert "1 alive, 2 processes:" in text
         assert len(text.splitlines()) <= 20
-        for words in ("FAILURE (exception)", "the disk is full", "1 run", "NO WORKER", "PAUSED"):
-            assert words in text, words
+        for phrase in ("FAILURE (exception)", "the disk is full", "1 run", "NO WORKER", "PAUSED"):
+            assert phrase in text, phrase
         project.cli("status", "--exit-status").check(1)
         (project.path / "go").touch()
         project.wait_for_state(waiting, "SUCCESS")
@@ -129,7 +129,7 @@ def test_no_server_is_asked_of_each_run(make_project: Callable[..., Project]) ->
     try:
         client.config_resetstat()
         project.cli("status").check()
-        told: dict[str, Any] = client.info("commandstats")
+        stats: dict[str, Any] = client.info("commandstats")
     finally:
         client.close()
-    assert not {"cmdstat_scan", "cmdstat_zscan", "cmdstat_hscan", "cmdstat_keys"} & told.keys()
+    assert not {"cmdstat_scan", "cmdstat_zscan", "cmdstat_hscan", "cmdstat_keys"} & stats.keys()

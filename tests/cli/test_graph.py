@@ -33,7 +33,7 @@ def test_the_formats(flows: Project) -> None:
     assert flows.cli("graph", "flow", "-o", "mermaid").check().stdout.startswith("flowchart LR\n  s0[")
     assert flows.cli("graph", "flow", "--output", "dot").check().stdout.startswith('digraph "flow" {\n')
     document = flows.cli("graph", "flow", "--json").check().json
-    assert [each["name"] for each in document["steps"]] == list(STEPS)
+    assert [step["name"] for step in document["steps"]] == list(STEPS)
 
 
 def test_it_needs_no_redis(flows: Project) -> None:

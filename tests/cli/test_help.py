@@ -69,7 +69,7 @@ def test_help_lists_each_command_once_in_its_group() -> None:
     headings = [line for line in shown.splitlines() if re.fullmatch(r"\w.*:", line)]
     assert headings == ["Start:", "Jobs:", "Runs:", "Operate:", "Set up:", "Options:", "Example:"]
     for name, line in COMMANDS.items():
-        found = [each.split(maxsplit=1)[1] for each in shown.splitlines() if each.startswith(f"  {name} ")]
+        found = [row.split(maxsplit=1)[1] for row in shown.splitlines() if row.startswith(f"  {name} ")]
         assert found == [line], name
 
 

@@ -32,7 +32,9 @@ def returns(name="x"):
 
 
 def harmless(text: str) -> bool:
-    return all(each.isprintable() or each in "\n\t" or unicodedata.category(each) == "Zs" for each in text)
+    return all(
+        character.isprintable() or character in "\n\t" or unicodedata.category(character) == "Zs" for character in text
+    )
 
 
 @pytest.mark.parametrize("number", [*range(0x100), 0x200B, 0x200F, 0x2028, 0x202E, 0x2066, 0xFEFF, 0xD800, 0xE0001])
@@ -95,6 +97,6 @@ def test_every_command(make_project: Callable[..., Project]) -> None:
                 done = project.cli(*words, *more)
                 assert done.exit_code != 70, (words, done.stderr)
                 shown.append((words, done.stdout + done.stderr))
-        assert [each for each in shown if not harmless(each[1])] == []
+        assert [answer for answer in shown if not harmless(answer[1])] == []
         assert any("\\x1b]0;title" in text for _, text in shown)
     assert [line for line in worker.lines() if not harmless(line)] == []

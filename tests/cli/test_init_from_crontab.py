@@ -12,11 +12,11 @@ def init(host: Host, *words: str, code: int = 0, **more: object) -> Result:
 
 def test_a_crontab_becomes_a_project(host: Host) -> None:
     host.table.write_text("@reboot start\n# Writes\n* * * * * echo it works; cat%in\n")
-    said = init(host, "new", "--from-crontab").stderr
-    assert "\n1 job: writes\n" in said
-    assert f"\n  runner cron install --project {host.folder / 'new'}   # cron does, every minute\n" in said
-    assert "\nstill missing: a worker that takes from default. To start one:\n" in said
-    assert "line 1: @reboot start" in said
+    stderr = init(host, "new", "--from-crontab").stderr
+    assert "\n1 job: writes\n" in stderr
+    assert f"\n  runner cron install --project {host.folder / 'new'}   # cron does, every minute\n" in stderr
+    assert "\nstill missing: a worker that takes from default. To start one:\n" in stderr
+    assert "line 1: @reboot start" in stderr
     new = Project(host.folder / "new", "runner", "embedded")
     assert host.cli(new, "validate").check().stdout == ""
     assert [job["name"] for job in host.cli(new, "jobs", "--json").check().json] == ["writes"]

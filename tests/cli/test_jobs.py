@@ -29,14 +29,14 @@ def test_schedule_last_outcome_and_next_start(make_project: Callable[..., Projec
     with project.worker():
         good = project.submit("good", "--wait")
         project.cli("submit", "bad", "--wait").check(1)
-    found = {each["name"]: each for each in project.cli("jobs", "--json").check().json}
+    found = {job["name"]: job for job in project.cli("jobs", "--json").check().json}
     document = project.document(good)
     last = {"id": good, "state": "SUCCESS", "reason": None, "finished_at": document["finished_at"]}
     assert found["good"]["last"] == last
     assert found["bad"]["last"]["reason"] == "import_error"
     assert (found["new"]["last"], found["new"]["next"]) == (None, None)
     assert found["off"]["next"] is None
-    slots = {each["job"]: each["slot"] for each in project.cli("upcoming", "--json").check().json}
+    slots = {slot["job"]: slot["slot"] for slot in project.cli("upcoming", "--json").check().json}
     assert {name: found[name]["next"] for name in slots}.keys() == {"good", "bad"}
     assert found["bad"]["next"] == slots["bad"]
     text = project.cli("jobs").check().stdout
@@ -48,8 +48,8 @@ def test_schedule_last_outcome_and_next_start(make_project: Callable[..., Projec
     # Declared jobs are listed without Redis, too.
     away = project.cli("jobs", "--json", env={"RUNNER_REDIS_URL": "redis://127.0.0.1:1/0"}).check()
     assert re.search("^warning: last runs and pauses are unknown: Redis at redis://127.0.0.1:1/0", away.stderr, re.M)
-    assert {each["last"] for each in away.json} == {None}
-    assert [each["next"] for each in away.json if each["name"] == "bad"] == [slots["bad"]]
+    assert {job["last"] for job in away.json} == {None}
+    assert [job["next"] for job in away.json if job["name"] == "bad"] == [slots["bad"]]
 
 
 def test_a_job_with_steps(make_project: Callable[..., Project]) -> None:
@@ -60,7 +60,7 @@ def test_a_job_with_steps(make_project: Callable[..., Project]) -> None:
     assert document["steps"] == {"load": {"task": "os:getcwd", "queue": "etl"}, "ask": steps["ask"]}
     text = project.cli("jobs", "flow").check().stdout
     assert "flow:\n  steps:\n    load:\n      task: os:getcwd\n" in text
-    assert [each["name"] for each in project.cli("jobs", "--json").check().json] == ["flow"]
+    assert [job["name"] for job in project.cli("jobs", "--json").check().json] == ["flow"]
     refused = project.cli("submit", "flow/load").check(2)
     assert refused.stderr.startswith("error: flow/load is a step, which runs within its flow alone\nhint: run: runner ")
     assert refused.stderr.endswith(" submit flow\n")

@@ -105,7 +105,9 @@ def _check_forms(name: str, documents: list[dict[str, Any]], texts: dict[str, st
     identity = {"runs": "id", "audit": "id", "backfills": "id", "stats": "job", "upcoming": "job"}.get(name, "name")
     wanted = [document[identity] for document in documents if document[identity]]
     assert texts["name"].split() == wanted
-    assert [document[identity] for document in yaml.safe_load(texts["yaml"])] == [each[identity] for each in documents]
+    assert [document[identity] for document in yaml.safe_load(texts["yaml"])] == [
+        document[identity] for document in documents
+    ]
     records = list(csv.DictReader(io.StringIO(texts["csv"])))
     assert [record[identity] for record in records if record[identity]] == wanted
     assert "\n=" not in texts["csv"]

@@ -109,8 +109,8 @@ def test_dashboard_and_alerts_speak_of_metrics_that_there_are(make_project: Call
     project.submit("hello")
     text = project.cli("metrics").check().stdout
     known = set(re.findall(r"^# TYPE (\w+) ", text, re.MULTILINE))
-    told = (DEPLOY.parent / "docs" / "how-to" / "metrics.md").read_text()
-    assert known - {"runner_info"} <= set(re.findall(r"`(runner_\w+)`", told))
+    page = (DEPLOY.parent / "docs" / "how-to" / "metrics.md").read_text()
+    assert known - {"runner_info"} <= set(re.findall(r"`(runner_\w+)`", page))
     rules = yaml.safe_load((DEPLOY / "prometheus" / "runner.rules.yml").read_text())
     dashboard = json.loads((DEPLOY / "grafana" / "runner.json").read_text())
     expressions = [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
@@ -135,8 +135,8 @@ def test_each_alert_fires_when_it_should() -> None:
     rules = yaml.safe_load((DEPLOY / "prometheus" / "runner.rules.yml").read_text())
     alerts = {rule["alert"] for group in rules["groups"] for rule in group["rules"]}
     well, wrong = yaml.safe_load(cases.read_text())["tests"]
-    assert {each["alertname"] for each in well["alert_rule_test"]} == alerts
-    assert {each["alertname"] for each in wrong["alert_rule_test"] if each["exp_alerts"]} == alerts
+    assert {alert_test["alertname"] for alert_test in well["alert_rule_test"]} == alerts
+    assert {alert_test["alertname"] for alert_test in wrong["alert_rule_test"] if alert_test["exp_alerts"]} == alerts
     done = subprocess.run([need("promtool"), "test", "rules", cases.name], cwd=cases.parent, check=False)
     assert done.returncode == 0
 

@@ -49,15 +49,15 @@ def in_terminal(project: Project, *words: str, env: dict[str, str] | None = None
 
 @pytest.mark.parametrize("verb", ["runs", "jobs", "stats", "workers", "queues", "upcoming", "audit"])
 def test_a_list_has_the_same_documents_as_an_array_and_line_by_line(served: Project, verb: str) -> None:
-    def steady(each: dict[str, object]) -> dict[str, object]:
+    def steady(document: dict[str, object]) -> dict[str, object]:
         # Runs go on, and workers breathe, between the two.
-        return {key: each.get(key) for key in ("id", "job", "name", "act", "slot", "task", "pid")}
+        return {key: document.get(key) for key in ("id", "job", "name", "act", "slot", "task", "pid")}
 
     served.cli("submit", "hello", "--wait").check()
     array = served.cli(verb, "--json").check().json
     lines = [json.loads(line) for line in served.cli(verb, "--jsonl").check().stdout.splitlines()]
-    assert [steady(each) for each in lines] == [steady(each) for each in array]
-    assert [each.keys() for each in lines] == [each.keys() for each in array]
+    assert [steady(document) for document in lines] == [steady(document) for document in array]
+    assert [document.keys() for document in lines] == [document.keys() for document in array]
     assert "--json and --jsonl cannot be combined" in served.cli(verb, "--json", "--jsonl").check(2).stdout
 
 
@@ -86,15 +86,15 @@ def test_quiet_failure_says_all_that_a_cron_mail_needs(served: Project) -> None:
 def test_json_of_several_holds_the_error_of_each(served: Project, verb: str) -> None:
     run_id = served.cli("submit", "hello", "--wait").check().id
     done = served.cli(verb, run_id, "0" * 36, "--json").check(4)
-    assert [next(iter(each)) for each in done.json] == ["id", "error"]
+    assert [next(iter(document)) for document in done.json] == ["id", "error"]
     assert done.json[1]["error"]["hint"] == f"runner --project {served.path} runs lists what is known"
 
 
 def test_closed_pipe_is_silent_and_keeps_the_exit_code(project: Project) -> None:
     project.submit("unserved")
-    words = shlex.join([*COMMAND, "runs", "--jsonl", "--limit", "1000"])
+    command = shlex.join([*COMMAND, "runs", "--jsonl", "--limit", "1000"])
     done = subprocess.run(
-        ["/bin/bash", "-c", f"set -o pipefail; {words} | true"],
+        ["/bin/bash", "-c", f"set -o pipefail; {command} | true"],
         cwd=project.path,
         env=clean_environment(),
         capture_output=True,
@@ -107,9 +107,9 @@ def test_closed_pipe_is_silent_and_keeps_the_exit_code(project: Project) -> None
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is always full")
 @pytest.mark.parametrize("form", [[], ["--json"]], ids=["text", "json"])
 def test_a_full_disk_under_stdout_is_told_with_the_id(project: Project, form: list[str]) -> None:
-    words = shlex.join([*COMMAND, "submit", "unserved", *form])
+    command = shlex.join([*COMMAND, "submit", "unserved", *form])
     done = subprocess.run(
-        ["/bin/sh", "-c", f"{words} > /dev/full"], cwd=project.path, env=clean_environment(), stderr=-1, text=True
+        ["/bin/sh", "-c", f"{command} > /dev/full"], cwd=project.path, env=clean_environment(), stderr=-1, text=True
     )
     assert done.returncode == 70
     assert "error: the output cannot be written: No space left on device" in done.stderr
@@ -121,17 +121,17 @@ def test_a_full_disk_under_stdout_is_told_with_the_id(project: Project, form: li
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is always full")
 def test_a_full_disk_under_stderr_changes_no_outcome(served: Project) -> None:
     for job, code in (("hello", 0), ("fails", 1)):
-        words = shlex.join([*COMMAND, "submit", job, "--wait"])
+        command = shlex.join([*COMMAND, "submit", job, "--wait"])
         done = subprocess.run(
-            ["/bin/sh", "-c", f"{words} 2> /dev/full"], cwd=served.path, env=clean_environment(), stdout=-1, text=True
+            ["/bin/sh", "-c", f"{command} 2> /dev/full"], cwd=served.path, env=clean_environment(), stdout=-1, text=True
         )
         assert done.returncode == code
         assert re.fullmatch(UUID + "\n", done.stdout)
 
 
 def test_closed_standard_streams(project: Project) -> None:
-    words = shlex.join([*COMMAND, "submit", "unserved"])
-    done = subprocess.run(["/bin/sh", "-c", f"{words} >&- 2>&- <&-"], cwd=project.path, env=clean_environment())
+    command = shlex.join([*COMMAND, "submit", "unserved"])
+    done = subprocess.run(["/bin/sh", "-c", f"{command} >&- 2>&- <&-"], cwd=project.path, env=clean_environment())
     assert done.returncode == 0
 
 

@@ -22,23 +22,23 @@ def test_plan_tells_what_differs(fleet: tuple[Project, Running], tmp_path: Path)
     project, _ = fleet
     project.submit("hello", "--in", "1h")
     ahead = beside(project, CHANGED, tmp_path)
-    told = ahead.cli("plan", "--json").check(1).json
-    assert set(told) == {"added", "changed", "removed", "schedules", "queued", "workers", "problems"}
-    assert (told["added"], told["removed"], list(told["changed"])) == (["fresh"], ["gone"], ["hello", "nightly"])
-    options = {each["option"]: (each["before"], each["after"]) for each in told["changed"]["hello"]}
+    plan = ahead.cli("plan", "--json").check(1).json
+    assert set(plan) == {"added", "changed", "removed", "schedules", "queued", "workers", "problems"}
+    assert (plan["added"], plan["removed"], list(plan["changed"])) == (["fresh"], ["gone"], ["hello", "nightly"])
+    options = {change["option"]: (change["before"], change["after"]) for change in plan["changed"]["hello"]}
     assert set(options) == {"timeout", "retry.max_retries", "env.PASSWORD"}
     assert options["timeout"] == ("30s", "1m")
     assert options["retry.max_retries"] == (None, 2)
-    [moved] = told["schedules"]
+    [moved] = plan["schedules"]
     assert moved["job"] == "nightly"
-    assert [{each[11:16] for each in moved[when]} for when in ("before", "after")] == [{"02:00"}, {"03:00"}]
-    assert told["queued"] == {"hello": 1}
-    [worker] = told["workers"]
+    assert [{slot[11:16] for slot in moved[when]} for when in ("before", "after")] == [{"02:00"}, {"03:00"}]
+    assert plan["queued"] == {"hello": 1}
+    [worker] = plan["workers"]
     assert set(worker) == {"name", "catalog", "current", "behind"}
     assert (worker["current"], worker["behind"]) == (False, None)
     shown = ahead.cli("plan").check(1).stdout
     assert {"+ fresh", "~ hello", '    timeout: "30s" -> "1m"', "- gone"} <= set(shown.splitlines())
-    assert "another-password" not in shown + json.dumps(told)
+    assert "another-password" not in shown + json.dumps(plan)
 
 
 def test_plan_with_problems_tells_the_rest(fleet: tuple[Project, Running], tmp_path: Path) -> None:
@@ -46,8 +46,8 @@ def test_plan_with_problems_tells_the_rest(fleet: tuple[Project, Running], tmp_p
     result = ahead.cli("plan").check(2)
     assert "jobs.hello.timeout: 30 has no unit" in result.stderr
     assert result.stdout == "+ more\n"
-    told = ahead.cli("plan", "--json").check(2).json
-    assert (told["added"], told["removed"], len(told["problems"])) == (["more"], [], 1)
+    plan = ahead.cli("plan", "--json").check(2).json
+    assert (plan["added"], plan["removed"], len(plan["problems"])) == (["more"], [], 1)
 
 
 def test_plan_without_a_worker(make_project: Callable[..., Project]) -> None:
@@ -63,8 +63,8 @@ def test_plan_tells_who_is_behind(fleet: tuple[Project, Running], tmp_path: Path
         wait_until(lambda: all(worker["catalog"] for worker in workers(project)), 30.0, "both tell what they run")
         # One of two is not a majority: the last one counts, so the first is behind.
         assert project.cli("plan").check(1).stdout.count("behind: ") == 1
-        told = {each["current"] for each in project.cli("plan", "--json").check(1).json["workers"]}
-        assert told == {True, False}
+        current = {worker["current"] for worker in project.cli("plan", "--json").check(1).json["workers"]}
+        assert current == {True, False}
         assert "catalogs" in project.cli("doctor").check(1).stdout
 
 
@@ -91,13 +91,13 @@ def test_plan_tells_what_changes_in_a_graph(make_project: Callable[..., Project]
         wait_until(lambda: any(worker["catalog"] for worker in workers(project)), 30.0, "the worker tells what it runs")
         ahead = beside(project, changed, tmp_path)
         shown = ahead.cli("plan").check(1).stdout
-        told = ahead.cli("plan", "--json").check(1).json
-    assert (told["added"], told["removed"], list(told["changed"])) == ([], [], ["flow"])
-    options = {each["option"]: (each["before"], each["after"]) for each in told["changed"]["flow"]}
+        plan = ahead.cli("plan", "--json").check(1).json
+    assert (plan["added"], plan["removed"], list(plan["changed"])) == ([], [], ["flow"])
+    options = {change["option"]: (change["before"], change["after"]) for change in plan["changed"]["flow"]}
     assert set(options) == {"steps.load.env.PASSWORD", "steps.load.kwargs.name", "steps.new", "steps.old"}
     assert options["steps.load.kwargs.name"] == ("${params.day}", "day ${params.day}")
     assert options["steps.new"][0] is None
     assert options["steps.new"][1]["needs"] == ["load"]
     assert options["steps.old"][1] is None
     assert {"    + step new", "    - step old"} <= set(shown.splitlines())
-    assert "secret" not in shown + json.dumps(told)
+    assert "secret" not in shown + json.dumps(plan)

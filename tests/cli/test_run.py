@@ -39,7 +39,7 @@ def test_its_private_queue_is_gone_with_it(project: Project) -> None:
     client = project.redis()
 
     def names() -> set[str]:
-        found = {text(each) for each in client.scan_iter(f"{project.namespace}:*run-*")}
+        found = {text(key) for key in client.scan_iter(f"{project.namespace}:*run-*")}
         return found | {text(queue) for queue in client.smembers(f"{project.namespace}:queues")}
 
     for job, code in (("speaks", 0), ("fails", 1)):

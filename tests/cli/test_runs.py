@@ -28,7 +28,7 @@ def test_runs_lists_newest_first(project: Project) -> None:
     assert project.document(ids[0][:8])["id"] == ids[0]
     assert project.cli("status", "@speaks", "--json").check().json["id"] == ids[2]
     both = project.cli("status", ids[0], ids[1], "--json").check().json
-    assert [each["id"] for each in both] == ids[:2]
+    assert [run["id"] for run in both] == ids[:2]
 
 
 def test_runs_by_what_is_known_of_them(served: Project) -> None:
@@ -63,7 +63,7 @@ def test_pages(project: Project) -> None:
     first = project.cli("runs", "--job", "unserved", "--json", "-n", "3").check()
     cursor = first.stderr.split("--cursor ")[1].strip()
     second = project.cli("runs", "--job", "unserved", "--json", "-n", "2", "--cursor", cursor).check()
-    assert [each["id"] for each in [*first.json, *second.json]] == ids[::-1]
+    assert [run["id"] for run in [*first.json, *second.json]] == ids[::-1]
     for form in ("--csv", "--ids", "--jsonl", "--utc"):
         shown = project.cli("runs", "--job", "unserved", form, "-n", "3").check()
         assert shown.stderr.split("--cursor ")[1].strip() == cursor

@@ -19,7 +19,7 @@ from tests.support.proxy import Proxy
 
 
 def test_a_scheduler_runs_what_is_due_and_ends_on_sigterm(scheduled: Project) -> None:
-    with notified() as (address, told):
+    with notified() as (address, notifications):
         with scheduled.start("scheduler", env={"NOTIFY_SOCKET": address}) as one, scheduled.start("scheduler") as two:
             one.wait_for("ready: 3 scheduled jobs")
             two.wait_for("ready")
@@ -35,11 +35,11 @@ def test_a_scheduler_runs_what_is_due_and_ends_on_sigterm(scheduled: Project) ->
             wait_until(lambda: len(slots(scheduled, "added")) >= known + 2)
             scheduled.write({"runner.yaml": "redis_url: [\n"})
             one.wait_for("going on with what was read before")
-            for each in (one, two):
-                each.signal(signal.SIGTERM)
+            for scheduler in (one, two):
+                scheduler.signal(signal.SIGTERM)
             assert (one.wait(), two.wait()) == (0, 0)
             assert "Traceback" not in one.stderr + two.stderr
-        assert told() == ["READY=1", "STOPPING=1"]
+        assert notifications() == ["READY=1", "STOPPING=1"]
 
 
 @contextmanager
@@ -50,7 +50,7 @@ def notified() -> Iterator[tuple[str, Callable[[], list[str]]]]:
         listener.bind(path)
         listener.setblocking(False)
 
-        def told() -> list[str]:
+        def notifications() -> list[str]:
             found = []
             while True:
                 try:
@@ -59,7 +59,7 @@ def notified() -> Iterator[tuple[str, Callable[[], list[str]]]]:
                     return found
 
         try:
-            yield path, told
+            yield path, notifications
         finally:
             Path(path).unlink()
 

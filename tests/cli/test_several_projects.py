@@ -78,16 +78,16 @@ def test_the_other_lists_name_the_project(pair: tuple[Project, Project]) -> None
     both = of_all(shop, bank)
     for verb, rows in (("jobs", 3), ("stats", 3), ("queues", 2)):
         listed = both(verb, "--json").check().json
-        assert [each["project"] for each in listed] == ["shop"] * (rows - 1) + ["bank"], verb
+        assert [document["project"] for document in listed] == ["shop"] * (rows - 1) + ["bank"], verb
         assert both(verb).check().stdout.splitlines()[0].split()[0] == "PROJECT"
     assert both("workers", "--json").check().json == []
     [one] = both("jobs", "only-shop", "--json").check().json
     assert one["project"] == "shop"
-    assert [each["project"] for each in both("stats", "hello", "--json").check().json] == ["shop", "bank"]
+    assert [document["project"] for document in both("stats", "hello", "--json").check().json] == ["shop", "bank"]
     both("jobs", "nowhere").check(2)
     text = both("status").check().stdout
     assert text.index(f"# project shop ({shop.path})") < text.index(f"# project bank ({bank.path})")
-    assert [each["project"] for each in both("status", "--json").check().json] == ["shop", "bank"]
+    assert [document["project"] for document in both("status", "--json").check().json] == ["shop", "bank"]
 
 
 def test_one_that_is_away_hides_no_other(pair: tuple[Project, Project], away: Project) -> None:
@@ -96,10 +96,10 @@ def test_one_that_is_away_hides_no_other(pair: tuple[Project, Project], away: Pr
     for verb in ("runs", "jobs", "stats", "queues", "workers", "status"):
         if verb == "jobs":
             continue  # the jobs of a project are known without Redis
-        told = every(verb, "--json").check(69)
-        assert {each["project"] for each in told.json} <= {"shop"}, verb
-        assert told.stderr.startswith("warning: project away is not shown: "), verb
-    assert {each["project"] for each in every("jobs", "--json").check().json} == {"away", "shop"}
+        done = every(verb, "--json").check(69)
+        assert {document["project"] for document in done.json} <= {"shop"}, verb
+        assert done.stderr.startswith("warning: project away is not shown: "), verb
+    assert {document["project"] for document in every("jobs", "--json").check().json} == {"away", "shop"}
     assert every("status", run_id, "--json").check().json["id"] == run_id
     unknown = every("status", "0" * 32).check(69)
     assert "and away cannot be asked" in unknown.stderr
@@ -120,17 +120,17 @@ def test_a_project_without_its_archive_hides_no_other(tmp_path: Path, redis_serv
     two, three = of_all(bank, shop), of_all(gone, bank, shop)
     assert [run["id"] for run in two("runs", "--archived", "--json").check().json] == [run_id]
     assert two("status", run_id, "--archived", "--json").check().json["id"] == run_id
-    assert {each["project"] for each in two("stats", "--archived", "--json").check().json} == {"shop"}
-    told = three("runs", "--archived", "--json").check(69)
-    assert [run["id"] for run in told.json] == [run_id]
-    assert told.stderr.startswith("warning: project gone is not shown: ")
+    assert {document["project"] for document in two("stats", "--archived", "--json").check().json} == {"shop"}
+    done = three("runs", "--archived", "--json").check(69)
+    assert [run["id"] for run in done.json] == [run_id]
+    assert done.stderr.startswith("warning: project gone is not shown: ")
     assert "no archive" in of_all(bank, write("other"))("runs", "--archived").check(2).stderr
 
 
 def test_commands_that_act_want_one_project(pair: tuple[Project, Project]) -> None:
     shop, bank = pair
-    told = of_all(shop, bank)("submit", "hello").check(2)
-    assert "submit works on one project, and --project names 2" in told.stderr
+    done = of_all(shop, bank)("submit", "hello").check(2)
+    assert "submit works on one project, and --project names 2" in done.stderr
     # What stands after the verb replaces what stands before it, as it always has.
     words = ("--project", str(shop.path), "submit", "hello", "--project", str(bank.path))
     assert bank.document(runner_cli(*words, cwd=Path("/")).check().id)["job"] == "hello"

@@ -64,7 +64,7 @@ def test_a_run_has_the_params_of_its_slot_and_a_rerun_has_the_same(project: Proj
 def test_upcoming_shows_the_params_of_each_schedule(project: Project) -> None:
     asked = ("upcoming", "--job", "two", "--from", "2030-02-27", "-n", "5")
     found = project.cli(*asked, "--json").check().json
-    assert [(each["slot"][:16], each["params"]) for each in found] == [
+    assert [(slot["slot"][:16], slot["params"]) for slot in found] == [
         ("2030-02-27T01:00", {"day": "2030-02-26"}),
         ("2030-02-28T01:00", {"day": "2030-02-27"}),
         # Two schedules name this slot, and the first one counts.
@@ -82,19 +82,19 @@ def test_missed_runs_are_shown_with_their_params(project: Project) -> None:
 
     def missed() -> list[dict[str, Any]]:
         found = project.cli("upcoming", "--json", "--job", "second").check().json
-        return [each for each in found if each["missed"]]
+        return [slot for slot in found if slot["missed"]]
 
-    for each in wait_until(missed):
-        assert each["params"] == expected(each["slot"])
+    for slot in wait_until(missed):
+        assert slot["params"] == expected(slot["slot"])
 
 
 def test_plan_shows_changed_params_and_no_moved_schedule(project: Project, tmp_path: Path) -> None:
     edited = JOBS.replace("%H:%M:%S", "%H:%M")
     other = write_project(tmp_path / "q", project.redis_url, edited, settings={"namespace": project.namespace})
     with project.worker():
-        told = other.cli("plan", "--json").check(1).json
-    assert told["schedules"] == []
-    assert told["changed"] == {
+        plan = other.cli("plan", "--json").check(1).json
+    assert plan["schedules"] == []
+    assert plan["changed"] == {
         "second": [{"option": "schedule.params.at", "before": "${run.slot | %H:%M:%S}", "after": "${run.slot | %H:%M}"}]
     }
 
@@ -108,7 +108,7 @@ def test_a_line_for_each_job_cannot_give_params(project: Project) -> None:
 
 def test_a_scheduled_job_whose_params_nobody_gives_is_refused(project: Project) -> None:
     project.write({"jobs.d/jobs.yaml": JOBS.replace('{day: "${run.slot.date - 1d}", at', "{at")})
-    told = project.cli("validate").check(2).stdout
-    assert "jobs.second.schedule: the job requires day, which the schedule does not set" in told
+    output = project.cli("validate").check(2).stdout
+    assert "jobs.second.schedule: the job requires day, which the schedule does not set" in output
     project.cli("tick").check()
     assert project.cli("upcoming", "--job", "two", "-n", "1", "--json").check().json

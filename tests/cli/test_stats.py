@@ -7,10 +7,10 @@ from tests.support.project import Project
 
 def test_stats(served: Project) -> None:
     served.cli("submit", "speaks", "--wait").check()
-    told = served.cli("stats", "speaks", "--json").check().json
-    assert told["states"]["SUCCESS"] >= 1
-    assert told["success_rate"] == 1
-    assert told["days"][-1]["success"] + told["days"][-2]["success"] >= 1
+    stats = served.cli("stats", "speaks", "--json").check().json
+    assert stats["states"]["SUCCESS"] >= 1
+    assert stats["success_rate"] == 1
+    assert stats["days"][-1]["success"] + stats["days"][-2]["success"] >= 1
     assert served.cli("stats", "speaks").check().stdout.startswith("job ")
     table = served.cli("stats").check().stdout.splitlines()
     assert [line.split()[0] for line in table[1:]] == sorted(line.split()[0] for line in table[1:])

@@ -103,10 +103,10 @@ def test_each_change_of_a_step_has_one_line() -> None:
     assert list(changes.lines(begun)) == []
     done = step("extract", State.SUCCESS, run=CHECK, started_at=BEGIN, finished_at=END)
     wide = step("load", State.STARTED, items=3, counts={"STARTED": 2, "PENDING": 1})
-    told = list(changes.lines(flow(done, wide)))
-    assert [state for state, _ in told] == [State.SUCCESS, State.STARTED]
-    assert told[0][1] == f"SUCCESS   nightly/extract  {CHECK}  after 3.5 s"
-    assert told[1][1] == "STARTED   nightly/load  0 of 3, 2 running"
+    lines = list(changes.lines(flow(done, wide)))
+    assert [state for state, _ in lines] == [State.SUCCESS, State.STARTED]
+    assert lines[0][1] == f"SUCCESS   nightly/extract  {CHECK}  after 3.5 s"
+    assert lines[1][1] == "STARTED   nightly/load  0 of 3, 2 running"
     revoked = step("load", State.REVOKED, items=3, counts={"REVOKED": 3}, reason="upstream_failed")
     assert "upstream_failed" in next(line for _, line in changes.lines(flow(done, revoked)))
 

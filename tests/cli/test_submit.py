@@ -60,10 +60,10 @@ def test_options_of_a_submission(project: Project) -> None:
 
 
 def test_a_start_that_no_calendar_has_is_refused(project: Project) -> None:
-    for at, told in {
+    for at, message in {
         "9999-12-31T23:59:59Z": "years 1900 to 2999",
         "2999-01-01T00:00:00Z": "more than 100 years ahead",
     }.items():
         done = project.cli("submit", "unserved", "--at", at, "--expires", "1h").check(2)
-        assert told in done.stderr
+        assert message in done.stderr
     project.cli("runs", "--job", "unserved", env={"TZ": "Asia/Tokyo"}).check()

@@ -73,9 +73,9 @@ def test_bad_lines_are_told_by_number_and_stop_nothing(counting: Project) -> Non
     held = known(counting)
     assert [held[run_id] for run_id in done.stdout.decode().split()] == list(range(len(BAD)))
     errors = [line for line in done.stderr.decode().splitlines() if line.startswith("error: ")]
-    for at, (line, words) in enumerate(zip(errors, [*BAD.values(), "is not UTF-8"], strict=True)):
+    for at, (line, message) in enumerate(zip(errors, [*BAD.values(), "is not UTF-8"], strict=True)):
         assert line.startswith(f"error: line {2 + 2 * at}: ")
-        assert words in line
+        assert message in line
     assert f"8 lines were refused; runs submitted: {len(BAD)}" in done.stderr.decode()
 
 
@@ -102,9 +102,9 @@ def test_params_that_all_lines_share(counting: Project) -> None:
 def test_options_hold_for_all_lines(counting: Project) -> None:
     done = submit(counting, numbers(range(2)), "--in", "1h", "--queue", "other", "--priority", "9", "--expires", "1m")
     for run_id in done.stdout.split():
-        told = counting.document(run_id)
-        assert (told["queue"], told["priority"], told["trigger"]) == ("other", 9, "cli")
-        assert told["eta"] < told["expires_at"]
+        run = counting.document(run_id)
+        assert (run["queue"], run["priority"], run["trigger"]) == ("other", 9, "cli")
+        assert run["eta"] < run["expires_at"]
     assert done.stderr.count("no live worker takes runs from queue other") == 1
 
 
@@ -169,7 +169,7 @@ def test_waiting_tells_how_all_ended(counting: Project) -> None:
         assert len(done.stdout.split()) == 30
         assert done.stderr.splitlines()[-1] == "30 SUCCESS"
         done = submit(counting, numbers([1, -1, 2]), "--wait", "--json", code=1)
-        assert [(each["line"], each["state"]) for each in done.json] == [(1, "SUCCESS"), (2, "FAILURE"), (3, "SUCCESS")]
+        assert [(run["line"], run["state"]) for run in done.json] == [(1, "SUCCESS"), (2, "FAILURE"), (3, "SUCCESS")]
         done = submit(counting, lines({"n": 1}, "x"), "--wait", "--quiet", code=2)
         assert done.stdout == ""
 
@@ -273,9 +273,9 @@ def test_69_says_how_many_were_submitted(tmp_path: Path, words: tuple[str, ...])
             feed.write(numbers(range(600, 700)))
             feed.close()
             assert running.wait() == 69
-        told = running.stdout if words else running.stderr
-        assert "runs submitted: 600; go on from line 601" in told
-        assert "it is not known whether lines 601 to 700 were recorded" in told
+        output = running.stdout if words else running.stderr
+        assert "runs submitted: 600; go on from line 601" in output
+        assert "it is not known whether lines 601 to 700 were recorded" in output
         if words:
             assert json.loads(running.stdout)[-1]["error"]["exit_code"] == 69
         proxy.forward()

@@ -23,7 +23,7 @@ def test_a_tick_is_silent_and_submits_what_is_due(scheduled: Project) -> None:
 
 def test_a_project_that_says_schedules_false(scheduled: Project) -> None:
     scheduled.cli("tick").check()
-    wait_until(lambda: any(each["missed"] for each in scheduled.cli("upcoming", "--json").check().json))
+    wait_until(lambda: any(slot["missed"] for slot in scheduled.cli("upcoming", "--json").check().json))
     off = {"RUNNER_SCHEDULES": "false"}
     assert scheduled.cli("tick", "--json", env=off).check().json == {"submitted": [], "next": None}
     assert "schedules: false" in scheduled.cli("upcoming", env=off).check().stderr

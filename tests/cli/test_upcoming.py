@@ -14,12 +14,12 @@ from tests.support.servers import Server
 def test_upcoming(scheduled: Project) -> None:
     found = scheduled.cli("upcoming", "--job", "night", "--from", "2026-03-28", "--limit", "2", "--json").check().json
     # The clock of Berlin skips 02:30 on 29 March: the run comes right after.
-    assert [each["slot"] for each in found] == ["2026-03-28T01:30:00.000Z", "2026-03-29T01:00:00.000Z"]
-    assert all(each["slot"] <= each["start"] < each["slot"][:14] + "59" for each in found)
-    assert [each["missed"] for each in found] == [False, False]
+    assert [slot["slot"] for slot in found] == ["2026-03-28T01:30:00.000Z", "2026-03-29T01:00:00.000Z"]
+    assert all(slot["slot"] <= slot["start"] < slot["slot"][:14] + "59" for slot in found)
+    assert [slot["missed"] for slot in found] == [False, False]
     assert re.fullmatch(r"[0-9a-f-]{36}", found[0]["id"])
     day = scheduled.cli("upcoming", "--from", "2026-11-24", "--to", "2026-11-24 00:00:02+01:00", "--json").check().json
-    assert [each["job"] for each in day] == ["second", "second"]
+    assert [slot["job"] for slot in day] == ["second", "second"]
     text = scheduled.cli("upcoming", "--all", "-n", "3", "--utc").check().stdout.splitlines()
     assert text[0].split()[:2] == ["SLOT", "JOB"]
     assert len(text) == 4
@@ -31,10 +31,10 @@ def test_upcoming(scheduled: Project) -> None:
 
 def test_the_next_slot_of_each_job_or_all(scheduled: Project) -> None:
     found = scheduled.cli("upcoming", "--json").check().json
-    assert [each["job"] for each in found] == ["second", "night"]
+    assert [slot["job"] for slot in found] == ["second", "night"]
     every = scheduled.cli("upcoming", "--all", "--limit", "5", "--json").check().json
-    assert [each["job"] for each in every] == ["second"] * 5
-    assert len({each["slot"] for each in every}) == 5
+    assert [slot["job"] for slot in every] == ["second"] * 5
+    assert len({slot["slot"] for slot in every}) == 5
     assert len(scheduled.cli("upcoming", "--job", "second", "--json").check().json) == 20
     assert "leave out --all" in scheduled.cli("upcoming", "--all", "--simulate").check(2).stderr
 
@@ -42,7 +42,7 @@ def test_the_next_slot_of_each_job_or_all(scheduled: Project) -> None:
 def test_what_is_paused_and_what_no_worker_takes_is_marked(scheduled: Project) -> None:
     def marks() -> dict[str, tuple[bool, bool]]:
         found = scheduled.cli("upcoming", "--json").check().json
-        return {each["job"]: (each["paused"], each["served"]) for each in found}
+        return {slot["job"]: (slot["paused"], slot["served"]) for slot in found}
 
     assert marks() == {"second": (False, False), "night": (False, False)}
     scheduled.cli("pause", "second").check()
@@ -61,7 +61,7 @@ def test_what_is_paused_and_what_no_worker_takes_is_marked(scheduled: Project) -
 
 def test_without_redis_slots_are_shown_and_marks_are_not(scheduled: Project) -> None:
     done = scheduled.cli("upcoming", "--json", env={"RUNNER_REDIS_URL": "redis://127.0.0.1:1/0"}).check()
-    assert {each["served"] for each in done.json} == {None}
+    assert {slot["served"] for slot in done.json} == {None}
     assert "pauses and workers are not known" in done.stderr
 
 
@@ -75,12 +75,12 @@ def test_upcoming_from_one_time_of_day_to_another_while_it_lies_between(schedule
 
 
 def test_upcoming_shows_what_was_missed(scheduled: Project) -> None:
-    assert not any(each["missed"] for each in scheduled.cli("upcoming", "--json").check().json)
+    assert not any(slot["missed"] for slot in scheduled.cli("upcoming", "--json").check().json)
     scheduled.cli("tick").check()
 
     def missed() -> list[str]:
         found = scheduled.cli("upcoming", "--json", "--job", "second").check().json
-        return [each["id"] for each in found if each["missed"]]
+        return [slot["id"] for slot in found if slot["missed"]]
 
     wait_until(missed)
     # It is what the next tick submits, or an earlier slot that a later one has replaced.

@@ -185,10 +185,10 @@ def test_sarif_fits_its_schema(folder: Path) -> None:
     results = log["runs"][0]["results"]
     assert len(results) > 100
     wide = next(result for result in results if "说明" in str(result) or "説明" in str(result))
-    place = wide["locations"][0]["physicalLocation"]
+    location = wide["locations"][0]["physicalLocation"]
     # Columns count characters there, not cells of a terminal.
-    assert place["region"]["snippet"]["text"][place["region"]["startColumn"] - 1] == "説"
-    assert place["artifactLocation"]["uri"] == "jobs.d/wide-column.yaml"
+    assert location["region"]["snippet"]["text"][location["region"]["startColumn"] - 1] == "説"
+    assert location["artifactLocation"]["uri"] == "jobs.d/wide-column.yaml"
 
 
 def test_sarif_without_a_problem_is_an_empty_log(folder: Path) -> None:
@@ -235,8 +235,8 @@ def test_wrong_usage(folder: Path, words: tuple[str, ...]) -> None:
 
 def test_what_is_wrong_with_the_settings_is_shown_as_well(tmp_path: Path) -> None:
     write_project(tmp_path, "embedded", settings={"workr": {"lease": "15s"}})
-    told = runner_cli("validate", cwd=tmp_path).check(2)
-    lines = told.stdout.splitlines()
+    done = runner_cli("validate", cwd=tmp_path).check(2)
+    lines = done.stdout.splitlines()
     assert lines[0].startswith("runner.yaml:")
     assert lines[0].endswith("workr: unknown option, did you mean worker?")
     assert lines[2].endswith("| ^")
@@ -251,9 +251,9 @@ def test_what_is_wrong_with_the_settings_is_shown_as_well(tmp_path: Path) -> Non
 
 def test_a_hook_that_leads_nowhere_is_not_told_what_a_name_is(tmp_path: Path) -> None:
     write_project(tmp_path, "embedded", "jobs:\n  a: {task: 'os:getcwd', hooks: {failure: [zz]}}\n")
-    told = runner_cli("validate", cwd=tmp_path).check(2).stdout
-    assert "no job is named zz" in told
-    assert "expected" not in told
+    output = runner_cli("validate", cwd=tmp_path).check(2).stdout
+    assert "no job is named zz" in output
+    assert "expected" not in output
 
 
 @pytest.mark.parametrize(
@@ -303,5 +303,5 @@ def test_validate(project: Project, tmp_path: object) -> None:
     ]
     assert done.stderr == "2 problems in 1 file\n"
     found = project.cli("validate", "broken.yaml", "--json").check(2).json
-    assert [each["line"] for each in found["problems"]] == [4, 5]
+    assert [problem["line"] for problem in found["problems"]] == [4, 5]
     assert (found["jobs"], found["files"]) == (0, 1)

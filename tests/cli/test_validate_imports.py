@@ -96,17 +96,17 @@ def test_a_line_as_corrected_has_no_fault_there_and_brings_none(case: Path | Non
         return validate(project=str(tmp_path), imports=True).problems
 
     before = problems_of(text)
-    known = {(each.path, each.message) for each in before}
+    known = {(problem.path, problem.message) for problem in before}
     for problem in before:
         if problem.corrected:
             lines = text.split("\n")
             assert lines[problem.line - 1] == problem.source
             lines[problem.line - 1] = problem.corrected
-            after = {(each.path, each.message) for each in problems_of("\n".join(lines))}
+            after = {(problem_after.path, problem_after.message) for problem_after in problems_of("\n".join(lines))}
             assert (problem.path, problem.message) not in after
             assert after <= known, problem.corrected
     if case is None:
-        found = [each.replacement for each in before if each.corrected]
+        found = [problem.replacement for problem in before if problem.corrected]
         assert found == ["targets:report", "region", "limit", "rate", "day", "ConnectionError", "KeyError"]
 
 

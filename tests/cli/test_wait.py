@@ -14,10 +14,10 @@ def test_wait_takes_ids_from_stdin(counting: Project) -> None:
     with counting.worker():
         done = counting.cli("wait", "-", input=f"\n{ids}\n").check(1)
         assert done.stderr.count("FAILURE") >= 1
-        told = counting.cli("wait", "-", "--json", input=ids).check(1).json
-        assert [each["state"] for each in told] == ["SUCCESS", "FAILURE", "SUCCESS"]
+        runs = counting.cli("wait", "-", "--json", input=ids).check(1).json
+        assert [run["state"] for run in runs] == ["SUCCESS", "FAILURE", "SUCCESS"]
         one = counting.cli("wait", "-", "--json", "--quiet", input=ids.splitlines()[1]).check(1).json
-        assert [each["state"] for each in one] == ["FAILURE"]
+        assert [run["state"] for run in one] == ["FAILURE"]
         assert counting.cli("wait", "-", "--quiet", input=ids.splitlines()[0]).check().stderr == ""
         unknown = counting.cli("wait", "-", input=f"{uuid.uuid4()}\n{ids.splitlines()[0]}").check(4)
         assert "no run" in unknown.stderr

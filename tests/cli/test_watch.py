@@ -9,9 +9,9 @@ from tests.support.project import Project
 
 def test_watch_of_a_run_ends_with_it(served: Project) -> None:
     run_id = served.submit("hello")
-    told = [json.loads(line) for line in served.cli("watch", run_id, "--jsonl").check().stdout.splitlines()]
-    assert told[-1]["state"] == "SUCCESS"
-    assert {each["id"] for each in told} == {run_id}
+    events = [json.loads(line) for line in served.cli("watch", run_id, "--jsonl").check().stdout.splitlines()]
+    assert events[-1]["state"] == "SUCCESS"
+    assert {event["id"] for event in events} == {run_id}
     again = served.cli("watch", run_id, "--jsonl", "--from", "0").check().stdout.splitlines()
     assert [json.loads(line)["state"] for line in again] == ["PENDING", "STARTED", "SUCCESS"]
     rest = served.cli("watch", run_id, "--jsonl", "--from", json.loads(again[0])["event"]).check().stdout.splitlines()

@@ -31,11 +31,11 @@ def test_why(served: Project) -> None:
     zoned = served.cli("why", later, env={"TZ": "Asia/Tokyo"}).check().stdout
     assert "due at 2100-01-01 21:00:00+09:00" in zoned
     failed = served.cli("submit", "fails", "--wait").check(1).id
-    told = served.cli("why", failed, "--json").check().json
-    assert (told["state"], told["reason"]) == ("FAILURE", "exception")
-    assert "last error: ValueError: the coffee is out" in told["because"]
-    assert any(f"rerun {failed}" in each for each in told["commands"])
-    assert told["facts"]["declared"] is True
+    answer = served.cli("why", failed, "--json").check().json
+    assert (answer["state"], answer["reason"]) == ("FAILURE", "exception")
+    assert "last error: ValueError: the coffee is out" in answer["because"]
+    assert any(f"rerun {failed}" in command for command in answer["commands"])
+    assert answer["facts"]["declared"] is True
     served.cli("why", "0" * 36).check(4)
 
 

@@ -291,8 +291,8 @@ def test_systemd_accepts_the_units(needed: Callable[[str], str], tmp_path: Path,
         text=True,
         env={"LC_ALL": "C", "PATH": "/usr/bin:/bin", "XDG_RUNTIME_DIR": str(tmp_path), "HOME": str(tmp_path)},
     )
-    said = [line for line in done.stderr.splitlines() if any(name in line for name in units)]
-    assert said == []
+    messages = [line for line in done.stderr.splitlines() if any(name in line for name in units)]
+    assert messages == []
     assert done.returncode == 0, done.stderr
 
 
@@ -329,7 +329,7 @@ def test_a_crontab_becomes_valid_jobs(tmp_path: Path) -> None:
     block = put_in(b"", "/srv/a", ["* * * * * /srv/venv/bin/runner tick"])
     text, names, left = jobs_file(read_crontab(CRONTAB.encode() + block), {"mail"}, AROUND)
     assert names == ["backup", "poll", "echo", "mail-2", "curl-example.org", "curl-example.org-2"]
-    assert [each.line for each in left] == [2, 5, 7, 10, 16, 17]
+    assert [leftover.line for leftover in left] == [2, 5, 7, 10, 16, 17]
     (tmp_path / "crontab.yaml").write_text(text)
     catalog = load_files([tmp_path / "crontab.yaml"])
     assert [str(problem) for problem in catalog.problems] == []
@@ -370,7 +370,10 @@ def test_a_system_crontab_names_users(tmp_path: Path) -> None:
     jobs = load_files([tmp_path / "crontab.yaml"]).jobs
     assert names == ["run-parts-cron.hourly", "a"]
     assert jobs[names[0]].kwargs == {"cwd": "/home/root", "script": "cd / && run-parts --report /etc/cron.hourly"}
-    assert [(each.line, "root" in each.why or "names no user" in each.why) for each in left] == [(1, True), (3, True)]
+    assert [(leftover.line, "root" in leftover.why or "names no user" in leftover.why) for leftover in left] == [
+        (1, True),
+        (3, True),
+    ]
 
 
 @given(
@@ -517,9 +520,9 @@ SYSTEM = "Read it with --system"
 def test_lines_of_real_crontabs(tmp_path: Path, line: str, script: str | None, told: str | None) -> None:
     reading = read_crontab(line.encode() + b"\n", is_user=lambda word: word in ("root", "www-data"))
     text, names, left = jobs_file(reading, (), AROUND)
-    assert {each.line for each in left} == ({1} if told else set())
+    assert {leftover.line for leftover in left} == ({1} if told else set())
     if told is not None:
-        assert any(told in each.why for each in left)
+        assert any(told in leftover.why for leftover in left)
     assert len(names) == (0 if script is None else 1)
     if script is not None:
         (tmp_path / "crontab.yaml").write_text(text)
@@ -533,14 +536,14 @@ def test_an_ampersand_of_bash(tmp_path: Path) -> None:
     (tmp_path / "crontab.yaml").write_text(text)
     jobs = list(load_files([tmp_path / "crontab.yaml"]).jobs.values())
     assert [job.kwargs["command"][2] for job in jobs] == ["a &> x", "trap wait EXIT; b & c", "d", "e"]
-    assert [each.line for each in left] == [2, 3, 4]
+    assert [leftover.line for leftover in left] == [2, 3, 4]
     assert jobs[3].concurrency is not None
     assert (jobs[3].concurrency.limit, jobs[3].concurrency.policy) == (1, "skip")
 
 
 def test_a_users_crontab_is_told_from_one_of_the_system() -> None:
     reading = read_crontab(b"0 3 * * * /srv/a.sh --all\n0 3 * * * root:wheel/daemon /srv/b.sh\n", system=True)
-    assert [(each.line, "without --system" in each.why) for each in reading.left] == [(1, True)]
+    assert [(leftover.line, "without --system" in leftover.why) for leftover in reading.left] == [(1, True)]
     assert [entry.user for entry in reading.entries] == ["root:wheel/daemon"]
 
 
@@ -623,7 +626,7 @@ def test_the_text_that_goes_in_comes_out(
     assert {key: plain(given) for key, given in job.env.items()} == {name: value, **({"HOME": home} if home else {})}
     assert plain(job.kwargs["cwd"]) == (home or "/home/me")
     if "command" in job.kwargs:
-        assert [plain(each) for each in job.kwargs["command"][:2]] == [shell, "-c"]
+        assert [plain(argument) for argument in job.kwargs["command"][:2]] == [shell, "-c"]
         out = plain(job.kwargs["command"][2]).removeprefix("trap wait EXIT; ")
     else:
         out = plain(job.kwargs["script"]).removeprefix("set +e\n").removeprefix("trap wait EXIT\n")
@@ -745,8 +748,8 @@ def test_mailto_becomes_a_hook_in_comments(tmp_path: Path) -> None:
     around = Surroundings(AROUND.home, "Europe/Berlin", "Europe/Berlin", "me", "host1")
     text, names, left = jobs_file(read_crontab(source), {"mail-failures"}, around)
     assert names == ["quiet", "a", "b", "silent"]
-    assert [each.line for each in left] == [3, 5]
-    assert all("remove the #" in each.why for each in left)
+    assert [leftover.line for leftover in left] == [3, 5]
+    assert all("remove the #" in leftover.why for leftover in left)
     (tmp_path / "crontab.yaml").write_text(text)
     asleep = load_files([tmp_path / "crontab.yaml"])
     assert not asleep.problems

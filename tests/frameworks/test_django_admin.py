@@ -43,12 +43,12 @@ def tour(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
         )
         bare = "redis_url: redis://localhost:1/0\n"  # nobody asks it
         project.write({"bare/runner.yaml": bare, "bare/jobs.d/jobs.yaml": "jobs: {}\n"})
-        said = python(project, "prepare.py")
+        prepared = python(project, "prepare.py")
         with project.worker("-Q", "default,counting", concurrency=1):
             for name in ("done", "failed"):
-                project.wait_for_state(said[name], "SUCCESS", "FAILURE")
+                project.wait_for_state(prepared[name], "SUCCESS", "FAILURE")
         archive(project, url)
-        yield {**said, **python(project, "tour.py", said["done"], said["failed"], said["waiting"])}
+        yield {**prepared, **python(project, "tour.py", prepared["done"], prepared["failed"], prepared["waiting"])}
 
 
 def archive(project: Project, url: str) -> None:
@@ -122,22 +122,22 @@ def test_nobody_else_presses_them(tour: dict[str, Any]) -> None:
 
 
 def test_a_run_is_revoked(tour: dict[str, Any]) -> None:
-    status, told = tour["revoked"]
-    assert (status, told) == (302, f"Run {tour['waiting']} was revoked.")
+    status, message = tour["revoked"]
+    assert (status, message) == (302, f"Run {tour['waiting']} was revoked.")
     assert tour["state"] == ["REVOKED", "operator"]
     assert "nothing was left to revoke" in tour["again"][1]
     assert ["operator", tour["waiting"], "Revoked"] in tour["noted"]
 
 
 def test_a_run_that_the_ledger_has_forgotten_is_run_again(tour: dict[str, Any]) -> None:
-    status, told = tour["rerun"]
+    status, message = tour["rerun"]
     assert status == 302
-    assert "was submitted again, as <a href=" in told
+    assert "was submitted again, as <a href=" in message
     assert tour["made"] == [tour["done"], {"least": 0, "note": "<b>bold</b>"}, "rerun", "operator"]
     assert ["operator", tour["done"], "Submitted again"] in tour["noted"]
 
 
 def test_all_runs_of_a_list_are_run_again_only_if_they_are_few(tour: dict[str, Any]) -> None:
-    told = "More than 100 runs are selected, so none was submitted again."
-    assert tour["all of many"] == [told, 0]
+    message = "More than 100 runs are selected, so none was submitted again."
+    assert tour["all of many"] == [message, 0]
     assert tour["all of few"] == ["2 of 2 runs were submitted again.", 2]

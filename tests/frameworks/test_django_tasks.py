@@ -75,7 +75,7 @@ def test_a_transaction_that_commits_makes_one_run(office: Told) -> None:
     assert office.project.document(run_id)["params"] == {"least": 5, "note": "yes"}
     found = office.project.cli("runs", "--job", "count-invoices", "--json", "--limit", "100").check().json
     later, _, _, _ = office.enqueued["later"]
-    assert {each["id"] for each in found} == {run_id, office.enqueued["at_once"], later}
+    assert {run["id"] for run in found} == {run_id, office.enqueued["at_once"], later}
     result = office.result(run_id)
     # The run sees what the transaction has written.
     assert result["value"] == {"count": 1, "note": "yes"}
@@ -123,8 +123,8 @@ def test_a_task_may_take_a_context(office: Told) -> None:
 def test_a_failure_has_the_error_of_each_attempt(office: Told) -> None:
     result = office.result(office.enqueued["failing"])
     assert (result["state"], result["status"], result["attempts"]) == ("FAILURE", "FAILED", 2)
-    kinds, texts = zip(*result["errors"], strict=True)
-    assert kinds == ("ValueError", "ValueError")
+    types, texts = zip(*result["errors"], strict=True)
+    assert types == ("ValueError", "ValueError")
     assert "no ink in attempt 1" in texts[0]
     assert "no ink in attempt 2" in texts[1]
     assert "Traceback" in texts[1]
@@ -213,16 +213,16 @@ def test_system_checks(office: Told) -> None:
         "options": {"project": str(project.path), "projects": 1, "jobs": {"office.tasks.print_invoice": "print-blak"}},
         "unset": {"project": str(HERE / "django_office")},
     }
-    said = python(project, "-c", CHECKS % json.dumps(cases))
-    assert said["sound"] == []
-    ((code, message, hint),) = said["no project"]
+    problems = python(project, "-c", CHECKS % json.dumps(cases))
+    assert problems["sound"] == []
+    ((code, message, hint),) = problems["no project"]
     assert code == "runner.E002"
     assert "nowhere" in message
     assert hint
-    assert [each[0] for each in said["options"]] == ["runner.E001", "runner.E003"]
-    assert "did you mean project?" in said["options"][0][1]
-    assert "did you mean print-black?" in said["options"][1][1]
-    ((code, message, _),) = said["unset"]
+    assert [problem[0] for problem in problems["options"]] == ["runner.E001", "runner.E003"]
+    assert "did you mean project?" in problems["options"][0][1]
+    assert "did you mean print-black?" in problems["options"][1][1]
+    ((code, message, _),) = problems["unset"]
     assert code == "runner.E002"
     assert "OFFICE_RUNS_URL" in message
 

@@ -62,16 +62,16 @@ print(json.dumps({
 
 
 def test_an_application_submits_and_serves_runs(office: Project) -> None:
-    told: dict[str, Any] = python(office, "-c", ASK)
-    status, run_id, again = told["made"]
+    answers: dict[str, Any] = python(office, "-c", ASK)
+    status, run_id, again = answers["made"]
     assert (status, again) == (202, run_id)
-    assert told["wrong"] == [422, "invalid_params"]
-    status, kind, document = told["document"]
+    assert answers["wrong"] == [422, "invalid_params"]
+    status, kind, document = answers["document"]
     assert (status, kind) == (200, "application/json")
-    assert document == office.document(run_id) == told["own"]
-    assert told["last"] == {"states": ["PENDING"]}
-    assert told["guarded"] == 401
-    assert told["unknown"] == [404]
+    assert document == office.document(run_id) == answers["own"]
+    assert answers["last"] == {"states": ["PENDING"]}
+    assert answers["guarded"] == 401
+    assert answers["unknown"] == [404]
 
 
 def test_the_commands_under_flask(office: Project) -> None:

@@ -21,7 +21,7 @@ TESTED_EXTRAS = ("embedded", "web", "metrics", "otel", "calendars", "archive", "
 
 
 def bounds() -> Iterator[Requirement]:
-    for text in (*PROJECT["dependencies"], *(each for name in TESTED_EXTRAS for each in extra(name))):
+    for text in (*PROJECT["dependencies"], *(requirement for name in TESTED_EXTRAS for requirement in extra(name))):
         if (found := Requirement(text)).name != PROJECT["name"]:
             yield found
 
@@ -37,7 +37,7 @@ def lowest() -> dict[str, str]:
 
 @pytest.mark.parametrize("bound", list(bounds()), ids=str)
 def test_a_lower_bound_is_the_version_that_is_tested(bound: Requirement) -> None:
-    least = [Version(each.version) for each in bound.specifier if each.operator in (">=", "~=", "==")]
+    least = [Version(specifier.version) for specifier in bound.specifier if specifier.operator in (">=", "~=", "==")]
     assert least, f"{bound} has no lower bound"
     assert Version(lowest()[canonicalize_name(bound.name)]) == max(least), f"make lock, or raise the bound of {bound}"
 
@@ -53,7 +53,7 @@ def test_what_is_imported_is_declared() -> None:
 def imports() -> Iterator[str]:
     for file in (ROOT / "runner").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
-            names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 names = [node.module]
             yield from (name.partition(".")[0] for name in names)

@@ -193,7 +193,7 @@ def test_readme_has_the_same_exit_codes() -> None:
 
 
 def test_states_reasons_and_fields_are_explained_and_nothing_else() -> None:
-    wanted = {str(each) for kind in (State, FailureReason, RevokedReason) for each in kind}
+    wanted = {str(member) for kind in (State, FailureReason, RevokedReason) for member in kind}
     wanted |= {field.name for field in fields(Run)}
     assert rows("reference/states.md") == wanted
 
@@ -289,8 +289,8 @@ def test_keys_in_redis_are_the_ones_that_scripts_use() -> None:
 def test_modules_that_are_named_exist() -> None:
     for page in PAGES:
         for path in re.findall(r"`((?:[a-z_]+/)*[a-z_]+\.(?:py|lua))`", page.read_text("utf-8")):
-            places = [PROJECT, *(PROJECT / each for each in CODE)]
-            assert any((place / path).exists() for place in places), f"{page.name}: {path}"
+            folders = [PROJECT, *(PROJECT / name for name in CODE)]
+            assert any((folder / path).exists() for folder in folders), f"{page.name}: {path}"
 
 
 def layers() -> list[list[str]]:
@@ -307,8 +307,8 @@ def test_the_architecture_has_the_layers_of_the_import_contract() -> None:
     text = (DOCS / "explanation" / "architecture.md").read_text("utf-8")
     found = re.findall(r"^\|[^|]*\| `(\w+)` \|", text.partition("## Layers")[2].partition("\n## ")[0], re.MULTILINE)
     assert sorted(found) == sorted(name for layer in layers() for name in layer)
-    place = {name: number for number, layer in enumerate(layers()) for name in layer}
-    assert [place[name] for name in found] == sorted(place[name] for name in found)
+    position = {name: number for number, layer in enumerate(layers()) for name in layer}
+    assert [position[name] for name in found] == sorted(position[name] for name in found)
 
 
 def test_the_picture_of_the_rooms_has_the_layers_of_the_import_contract() -> None:
@@ -331,7 +331,7 @@ def test_the_architecture_names_enough_files_and_folders_that_exist() -> None:
     # That they exist is checked for every page.
     assert len(set(re.findall(r"`((?:[a-z_]+/)+[a-z_]+\.(?:py|lua))`", text))) > 35
     for folder in re.findall(r"`((?:[a-z_]+/)+)`", text):
-        assert any((place / folder).is_dir() for place in (PROJECT, PROJECT / "runner")), folder
+        assert any((base / folder).is_dir() for base in (PROJECT, PROJECT / "runner")), folder
 
 
 def test_enough_is_looked_at() -> None:

@@ -35,8 +35,10 @@ def test_what_the_page_says_works(rabbit_node: RabbitMQ, tmp_path: Path) -> None
         reader = RabbitReader(project, tmp_path, "")
         reader.node = rabbit_node
         kept = rabbit_node.environment
-        told = " ".join(shlex.quote(f"{name}={kept[name]}") for name in kept if name.startswith(("RABBITMQ", "ERL_")))
-        command = f'exec env {told} HOME={shlex.quote(kept["HOME"])} {rabbit_node.program("rabbitmqctl")} "$@"'
+        variables = " ".join(
+            shlex.quote(f"{name}={kept[name]}") for name in kept if name.startswith(("RABBITMQ", "ERL_"))
+        )
+        command = f'exec env {variables} HOME={shlex.quote(kept["HOME"])} {rabbit_node.program("rabbitmqctl")} "$@"'
         (tmp_path / "bin" / "rabbitmqctl").write_text(f"#!/bin/sh\n{command}\n")
         (tmp_path / "bin" / "rabbitmqctl").chmod(0o755)
         typed = 0
@@ -51,8 +53,8 @@ def test_what_the_page_says_works(rabbit_node: RabbitMQ, tmp_path: Path) -> None
                     for line in lines(text):
                         reader.type(reader.real(line))
                         typed += 1
-            said = reader.run("rabbitmqctl list_queues -p jobs name").stdout
-            assert "runner.default" in said
+            queues = reader.run("rabbitmqctl list_queues -p jobs name").stdout
+            assert "runner.default" in queues
             assert typed > 8
         finally:
             reader.end()

@@ -194,12 +194,12 @@ class Reader:
             # The ways to make a project that a page shows are alternatives.
             shutil.rmtree(self.cwd / found[1], ignore_errors=True)
         (self.cwd / "jobs.d" / "crontab.yaml").unlink(missing_ok=True)
-        begins = next((words for words in GO_ON if f"{line} ".startswith(f"{words} ")), None)
+        begins = next((prefix for prefix in GO_ON if f"{line} ".startswith(f"{prefix} ")), None)
         if begins is not None and "--new-token" not in line:
             self._start(line, GO_ON[begins])
             return
         done = self.run(line)
-        allowed = next((codes for words, codes in ANSWERS.items() if line.startswith(words)), {0})
+        allowed = next((codes for prefix, codes in ANSWERS.items() if line.startswith(prefix)), {0})
         assert done.returncode in allowed, f"{line}\n{done.returncode}\n{done.stdout}"
         assert "Traceback (most recent call last)" not in done.stdout.replace("| Traceback", ""), done.stdout
         if "--new-token" in line:
@@ -243,8 +243,8 @@ class Reader:
         for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
             line, _, wanted = part.partition("\n")
             printed = self.run_on_terminal(line) if self.terminal else self.run(line).stdout
-            said = printed.replace(str(self.cwd), "/srv/demo")
-            assert alike(wanted).fullmatch(without_passing(same(said))), f"{line}\n{said}\nis not\n{wanted}"
+            output = printed.replace(str(self.cwd), "/srv/demo")
+            assert alike(wanted).fullmatch(without_passing(same(output))), f"{line}\n{output}\nis not\n{wanted}"
 
     def _start(self, line: str, says: str) -> None:
         started = Running(["/bin/sh", "-c", f"exec {line}"], cwd=self.cwd, env=clean_environment(self.variables))
@@ -256,11 +256,11 @@ class Reader:
 
     def end(self) -> None:
         """Interrupt what goes on; nothing of it may have failed."""
-        for each in self.running:
-            with each:
-                if each.process.poll() is None:
-                    each.signal(signal.SIGINT)
-                assert each.wait(40.0) in (0, 130, -signal.SIGINT), each.stderr
+        for running in self.running:
+            with running:
+                if running.process.poll() is None:
+                    running.signal(signal.SIGINT)
+                assert running.wait(40.0) in (0, 130, -signal.SIGINT), running.stderr
 
 
 def same(text: str) -> str:
@@ -297,7 +297,7 @@ def lines(text: str) -> Iterator[str]:
 
 
 def left_out(line: str) -> bool:
-    return any(line.startswith(words) for words in LEFT_OUT)
+    return any(line.startswith(prefix) for prefix in LEFT_OUT)
 
 
 @contextmanager
@@ -466,15 +466,15 @@ def test_a_page_about_a_framework_leads_to_a_project(
 
 
 def test_a_wrong_output_is_noticed() -> None:
-    said = "up: worker 12 takes runs\nSTARTED  x\nSUCCESS  x  after 3.1 s\n"
+    output = "up: worker 12 takes runs\nSTARTED  x\nSUCCESS  x  after 3.1 s\n"
     right = "up: worker 345 takes runs\nPENDING  x\nSUCCESS   x  after 87 ms\n"
-    assert alike(right).fullmatch(without_passing(same(said)))
-    assert alike("up: …\nSUCCESS …\n").fullmatch(without_passing(same(said)))
+    assert alike(right).fullmatch(without_passing(same(output)))
+    assert alike("up: …\nSUCCESS …\n").fullmatch(without_passing(same(output)))
     retried = "RETRY  x  attempt 1\nRETRY  x  attempt 2\nSUCCESS  x\n"
     assert alike(retried).fullmatch("RETRY x attempt 2\nSUCCESS x\n")
     assert not alike(retried).fullmatch("RETRY x attempt 3\nSUCCESS x\n")
     for wrong in (right.replace("SUCCESS", "FAILURE"), right.replace("takes", "has"), right + "more\n", "…\n"):
-        assert not alike(wrong).fullmatch(without_passing(same(said))), wrong
+        assert not alike(wrong).fullmatch(without_passing(same(output))), wrong
 
 
 @pytest.mark.timeout(600)  # each command of the page, one after the other, on a machine that may be busy
@@ -497,8 +497,8 @@ def test_the_examples_of_all_commands_work(redis_server: Server, tmp_path: Path)
                     reader.variables.pop("RUNNER_ARCHIVE_URL", None)
                     if line.startswith("runner archive"):
                         reader.variables["RUNNER_ARCHIVE_URL"] = "sqlite:///runner.db"
-                    for words, other in ALTERED.items():
-                        line = line.replace(words, other)
+                    for original, other in ALTERED.items():
+                        line = line.replace(original, other)
                     reader.type(reader.real(line))
                     if line.startswith("runner new") and "--print" not in line:
                         (project.path / "jobs.d" / "daily-report.yaml").unlink()
@@ -509,5 +509,5 @@ def test_the_examples_of_all_commands_work(redis_server: Server, tmp_path: Path)
 
 def test_what_is_left_out_is_there() -> None:
     every = [line for page in PAGES for _, text in FENCE.findall(page.read_text("utf-8")) for line in text.splitlines()]
-    for words in LEFT_OUT:
-        assert any(line.startswith(words) for line in every), words
+    for prefix in LEFT_OUT:
+        assert any(line.startswith(prefix) for line in every), prefix

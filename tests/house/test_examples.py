@@ -194,10 +194,10 @@ def test_flaky_fails_twice_and_then_succeeds() -> None:
 
 
 def test_slow_count_tells_how_far_it_is() -> None:
-    told: list[tuple[float | None, str | None]] = []
-    with running(CurrentRun(id="x", job="slow-count", attempt=1, report=lambda f, m: told.append((f, m)))):
+    reports: list[tuple[float | None, str | None]] = []
+    with running(CurrentRun(id="x", job="slow-count", attempt=1, report=lambda f, m: reports.append((f, m)))):
         assert behavior.slow_count(0.01) == {"counted_to": 1}
-    assert told == [(1.0, "1 of 1")]
+    assert reports == [(1.0, "1 of 1")]
 
 
 def test_disk_usage_lists_the_largest_first(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,14 +105,14 @@ def suite(tmp_path: Path) -> Path:
 
 
 def test_each_test_runs_once_also_after_one_that_ends_its_process(suite: Path) -> None:
-    said = run(suite)
-    assert "2 failed, 46 passed, 1 skipped, 1 warning in" in said
-    assert "the test process ended with -9 meanwhile" in said
-    assert "FAILED test_shared.py::test_together[4]" in said
-    assert "FAILED test_alone.py::test_apart[30] - assert 30 != 30" in said
-    assert "printed \\udcff" in said
-    assert "UserWarning: from a test" in said
-    assert re.search(r"^SKIPPED \[1\] test_alone.py:\d+: for a reason$", said, re.MULTILINE)
+    output = run(suite)
+    assert "2 failed, 46 passed, 1 skipped, 1 warning in" in output
+    assert "the test process ended with -9 meanwhile" in output
+    assert "FAILED test_shared.py::test_together[4]" in output
+    assert "FAILED test_alone.py::test_apart[30] - assert 30 != 30" in output
+    assert "printed \\udcff" in output
+    assert "UserWarning: from a test" in output
+    assert re.search(r"^SKIPPED \[1\] test_alone.py:\d+: for a reason$", output, re.MULTILINE)
     begun = [line.split() for line in (suite / "begun").read_text().splitlines()]
     assert len({name for name, _ in begun}) == len(begun) == 49
     pids = {pid for _, pid in begun}
@@ -124,8 +124,8 @@ def test_each_test_runs_once_also_after_one_that_ends_its_process(suite: Path) -
 
 
 def test_none_begins_after_a_failure_if_so_asked(suite: Path) -> None:
-    said = run(suite, "-x")
-    assert "stopping after" in said
+    output = run(suite, "-x")
+    assert "stopping after" in output
     assert "test_apart[31] " not in (suite / "begun").read_text()
 
 
@@ -160,7 +160,7 @@ def test_what_waits_for_the_clock_begins_first_and_what_shares_a_fixture_stays_t
         *(item("e", f"e{number}", mark="long") for number in range(2)),
     ]
     groups = in_groups(items)
-    assert [[each.name for each in group] for group in groups] == [
+    assert [[test.name for test in group] for group in groups] == [
         ["d"],
         ["f0", "f2"],
         ["f1"],

@@ -62,9 +62,9 @@ def test_luacheck_finds_nothing(tmp_path: Path) -> None:
     assert done.returncode in (0, 1), done.stdout + done.stderr
     found = [match for line in done.stdout.splitlines() if (match := _WARNING.fullmatch(line)) is not None]
     assert len(found) == len(done.stdout.splitlines()), done.stdout
-    told = [
-        f"{each['name']}:{each['line']}: {each['told']}"
-        for each in found
-        if each["code"] != UNUSED or int(each["line"]) > own_begins[each["name"]]
+    warnings = [
+        f"{warning['name']}:{warning['line']}: {warning['told']}"
+        for warning in found
+        if warning["code"] != UNUSED or int(warning["line"]) > own_begins[warning["name"]]
     ]
-    assert told == []
+    assert warnings == []

@@ -136,7 +136,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
 
 def test_the_sdist_has_what_its_tests_and_its_readme_need(packed: set[str]) -> None:
     for name in NEEDED:
-        assert name in packed or any(each.startswith(f"{name}/") for each in packed), name
+        assert name in packed or any(path.startswith(f"{name}/") for path in packed), name
     assert not any(re.search(r"(^|/)(\.venv|\.runner|__pycache__|dist|site)/", name) for name in packed)
 
 

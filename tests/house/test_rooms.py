@@ -34,8 +34,8 @@ def unexplained(text: str) -> Iterator[str]:
                 explained = False
                 continue
             before = lines[statement.lineno - 2].strip()
-            said = any(reason in lines[statement.lineno - 1] or before.startswith(reason) for reason in REASONS)
-            explained = explained or said
+            has_reason = any(reason in lines[statement.lineno - 1] or before.startswith(reason) for reason in REASONS)
+            explained = explained or has_reason
             if not explained:
                 yield f"{statement.lineno}: {ast.unparse(statement)}"
 
@@ -49,7 +49,11 @@ def _bodies(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[list[a
             block = getattr(node, name, None)
             if isinstance(block, list) and block:
                 yield block
-                waiting += [each for each in block if not isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)]
+                waiting += [
+                    statement
+                    for statement in block
+                    if not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef)
+                ]
         waiting += getattr(node, "handlers", [])
 
 
@@ -117,16 +121,16 @@ def hung_on(text: str) -> Iterator[str]:
     """Yield the attributes that a module sets on an app or a request, from the word ``app`` or ``request`` on."""
     for node in ast.walk(ast.parse(text)):
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-        found = [each for target in targets if target is not None for each in ast.walk(target)]
+        found = [expression for target in targets if target is not None for expression in ast.walk(target)]
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("setattr", "delattr") and len(node.args) > 1:
             found.append(ast.Attribute(node.args[0], ast.unparse(node.args[1]).strip("'"), ast.Store()))
-        for each in found:
-            if isinstance(each, ast.Attribute) and isinstance(each.ctx, ast.Store):
-                *_, home, name = ("", *ast.unparse(each).rsplit(".", 1))
-                words = [word.lstrip("_") for word in home.split(".")]
+        for expression in found:
+            if isinstance(expression, ast.Attribute) and isinstance(expression.ctx, ast.Store):
+                *_, home, name = ("", *ast.unparse(expression).rsplit(".", 1))
+                parts = [part.lstrip("_") for part in home.split(".")]
                 for owner in ("app", "request", "req"):
-                    if owner in words:
-                        yield ".".join([*words[words.index(owner) :], name])
+                    if owner in parts:
+                        yield ".".join([*parts[parts.index(owner) :], name])
 
 
 def test_what_counts_as_hung_on() -> None:

@@ -206,13 +206,13 @@ def test_guessing_is_slowed_down(tmp_path: Path, redis_server: Server) -> None:
         assert client.post("/login", data={"token": TOKENS["read"][0]}).status_code == 303
 
         def kept() -> list[dict[str, Any]]:
-            told: list[dict[str, Any]] = client.get(
+            acts: list[dict[str, Any]] = client.get(
                 "/api/v1/audit", params={"act": "failed-login"}, headers=bearer("read")
             ).json()["acts"]
-            return told
+            return acts
 
         wait_until(lambda: len(kept()) == FAILURES, 30.0, "every failure in the audit log")
-        assert {each["comment"] for each in kept()} == {"a token from 127.0.0.1 was refused"}
+        assert {act["comment"] for act in kept()} == {"a token from 127.0.0.1 was refused"}
         assert web.process.stderr.count("failed-login") == FAILURES
         assert "guess" not in web.process.stderr
 
@@ -410,8 +410,8 @@ def test_nobody_is_told_where_redis_is(tmp_path: Path) -> None:
             "exit_code": 69,
         }
         # A user who may read gets an error that names the role.
-        told = client.get("/api/v1/runs", headers=bearer("admin"))
-        assert (told.status_code, port in told.text) == (503, True)
+        response = client.get("/api/v1/runs", headers=bearer("admin"))
+        assert (response.status_code, port in response.text) == (503, True)
 
 
 LONG = "a" * 300_000
@@ -497,7 +497,7 @@ def test_what_is_not_for_everybody_asks_for_itself_too() -> None:
     for router in ROUTERS:
         for route in router.routes:
             assert isinstance(route, APIRoute)
-            asks = any(isinstance(each.call, AtLeast) for each in flat(route.dependant))
+            asks = any(isinstance(dependant.call, AtLeast) for dependant in flat(route.dependant))
             assert asks == (route.path not in public), route.path
 
 
@@ -563,7 +563,7 @@ def test_sessions_are_only_so_many_and_the_first_go_first(monkeypatch: pytest.Mo
     monkeypatch.setattr("runner.web.access.MOST_SESSIONS", 3)
     it = access()
     made = [it.log_in(TOKENS["read"][0], "192.0.2.7") for _ in range(5)]
-    assert [it.of_session(each or "") is not None for each in made] == [False, False, True, True, True]
+    assert [it.of_session(session or "") is not None for session in made] == [False, False, True, True, True]
 
 
 def test_a_network_that_is_none_is_refused(tmp_path: Path, redis_server: Server) -> None:

@@ -186,9 +186,9 @@ def test_revoke_rerun_and_forget(web: Web, client: httpx.Client, tmp_path: Path)
     assert finished(client, again.json()["id"])["state"] == "SUCCESS"
     assert client.delete(f"{API}/runs/{run['id']}").status_code == 204
     assert client.get(f"{API}/runs/{run['id']}").status_code == 404
-    told = client.get(f"{API}/audit", params={"id": run["id"]}).json()["acts"]
-    assert [(act["act"], act["by"]) for act in told] == [(a, "local") for a in ("forget", "terminate", "submit")]
-    assert told == web.project.cli("audit", "--json", "--id", run["id"]).check().json
+    acts = client.get(f"{API}/audit", params={"id": run["id"]}).json()["acts"]
+    assert [(act["act"], act["by"]) for act in acts] == [(a, "local") for a in ("forget", "terminate", "submit")]
+    assert acts == web.project.cli("audit", "--json", "--id", run["id"]).check().json
     assert "rerun" in {
         act["act"] for act in client.get(f"{API}/audit", params={"id": again.json()["id"]}).json()["acts"]
     }
@@ -270,8 +270,8 @@ class Contract:
     def get(self, path: str, template: str, **params: Any) -> Any:
         answer = self.client.get(API + path, params=params)
         assert answer.status_code == 200, answer.text
-        told = self.document["paths"][API + template]["get"]["responses"]["200"]["content"]["application/json"]
-        schema = {**told["schema"], "components": self.document["components"]}
+        media_type = self.document["paths"][API + template]["get"]["responses"]["200"]["content"]["application/json"]
+        schema = {**media_type["schema"], "components": self.document["components"]}
         Draft202012Validator(schema).validate(answer.json())
         return answer.json()
 
@@ -293,13 +293,13 @@ def test_lists_are_those_of_the_command_line_and_as_described(web: Web, client: 
     assert api.get(f"/runs/{bad}/log", "/runs/{reference}/log")["lines"] == [json.loads(line) for line in lines]
     assert api.get("/jobs/fails/stats", "/jobs/{job}/stats") == cli("stats", "fails", "--json").check().json
     assert api.get("/stats", "/stats")["stats"] == cli("stats", "--json").check().json
-    told = api.get("/audit", "/audit", job="fails")["acts"]
-    assert told == cli("audit", "--json", "--limit", "50", "--job", "fails").check().json
+    acts = api.get("/audit", "/audit", job="fails")["acts"]
+    assert acts == cli("audit", "--json", "--limit", "50", "--job", "fails").check().json
     window = {"from": "2030-01-01", "to": "2030-01-02"}
     upcoming = api.get("/upcoming", "/upcoming", **window)["upcoming"]
     assert len(upcoming) == 24
-    told = cli("upcoming", "--json", "--from", "2030-01-01", "--to", "2030-01-02", "--limit", "50").check().json
-    assert upcoming == told
+    slots = cli("upcoming", "--json", "--from", "2030-01-01", "--to", "2030-01-02", "--limit", "50").check().json
+    assert upcoming == slots
     assert api.get("/upcoming", "/upcoming", limit=1)["upcoming"]
     assert [queue["name"] for queue in api.get("/queues", "/queues")["queues"]] == [
         queue["name"] for queue in cli("queues", "--json").check().json
@@ -315,19 +315,19 @@ def test_lists_are_those_of_the_command_line_and_as_described(web: Web, client: 
 def test_a_backfill(web: Web, client: httpx.Client) -> None:
     asked: dict[str, Any] = {"from": "2020-01-01", "to": "2024-12-31", "at_once": 1}
     dry = client.post(f"{API}/jobs/leap-day/backfills", json={**asked, "dry_run": True}).json()
-    assert ([each["slot"][:10] for each in dry["slots"]], dry["submitted"]) == (["2020-02-29", "2024-02-29"], 0)
+    assert ([slot["slot"][:10] for slot in dry["slots"]], dry["submitted"]) == (["2020-02-29", "2024-02-29"], 0)
     made = client.post(f"{API}/jobs/leap-day/backfills", json=asked).json()
     assert (made["submitted"], made["skipped"]) == (2, 0)
     again = client.post(f"{API}/jobs/leap-day/backfills", json=asked).json()
     assert (again["submitted"], again["skipped"]) == (0, 2)
     assert set(again) == set(dry)
     runs = client.get(f"{API}/runs", params={"backfill": made["id"]}).json()["runs"]
-    assert {run["id"] for run in runs} == {each["id"] for each in made["slots"]}
+    assert {run["id"] for run in runs} == {slot["id"] for slot in made["slots"]}
     for run in runs:
         finished(client, run["id"])
-    told = Contract(client).get("/backfills", "/backfills")["backfills"]
-    assert told == web.project.cli("backfills", "--json").check().json
-    assert (told[0]["id"], told[0]["SUCCESS"], told[0]["unfinished"]) == (made["id"], 2, 0)
+    backfills = Contract(client).get("/backfills", "/backfills")["backfills"]
+    assert backfills == web.project.cli("backfills", "--json").check().json
+    assert (backfills[0]["id"], backfills[0]["SUCCESS"], backfills[0]["unfinished"]) == (made["id"], 2, 0)
     revoked = client.post(f"{API}/backfills/{made['id'][:8]}/revoke").json()
     assert (revoked["SUCCESS"], revoked["revoked"]) == (2, True)
     assert client.post(f"{API}/backfills/00000000/revoke").status_code == 404
@@ -338,14 +338,14 @@ def test_a_backfill(web: Web, client: httpx.Client) -> None:
 
 def test_webhooks_are_described(client: httpx.Client) -> None:
     document = client.get(f"{API}/openapi.json").json()
-    told = document["paths"]["/hooks/{job}"]["post"]
-    named = {each["name"]: each for each in told["parameters"]}
+    operation = document["paths"]["/hooks/{job}"]["post"]
+    named = {parameter["name"]: parameter for parameter in operation["parameters"]}
     assert named["job"]["required"]
     assert {"X-Hub-Signature-256", "X-GitHub-Delivery", "Stripe-Signature", "Idempotency-Key"} < set(named)
-    assert told["requestBody"]["required"]
-    assert told["security"] == []  # a token of a person does not help there
+    assert operation["requestBody"]["required"]
+    assert operation["security"] == []  # a token of a person does not help there
     for status in ("200", "201"):
-        schema = told["responses"][status]["content"]["application/json"]["schema"]
+        schema = operation["responses"][status]["content"]["application/json"]["schema"]
         checked = Draft202012Validator({**schema, "components": document["components"]})
         assert checked.is_valid({"id": "x", "duplicate": True})
         assert not checked.is_valid({"id": "x"})
@@ -354,8 +354,8 @@ def test_webhooks_are_described(client: httpx.Client) -> None:
 def test_every_error_has_the_shape_that_is_described(client: httpx.Client) -> None:
     document = client.get(f"{API}/openapi.json").json()
     for path, methods in document["paths"].items():
-        for method, told in methods.items():
-            for status, response in told["responses"].items():
+        for method, operation in methods.items():
+            for status, response in operation["responses"].items():
                 if not status.startswith("2"):
                     schema = response["content"]["application/json"]["schema"]
                     assert schema == {"$ref": "#/components/schemas/Problem"}, (path, method, status)
@@ -365,9 +365,9 @@ def test_every_error_has_the_shape_that_is_described(client: httpx.Client) -> No
 def following(web: Web, path: str = "/events", last: str | None = None, **params: str) -> Iterator[httpx.Response]:
     """Follow server-sent events on a connection of their own."""
     headers = {"Last-Event-ID": last} if last is not None else {}
-    with web.client() as client, client.stream("GET", API + path, params=params, headers=headers) as told:
-        assert told.status_code == 200
-        yield told
+    with web.client() as client, client.stream("GET", API + path, params=params, headers=headers) as response:
+        assert response.status_code == 200
+        yield response
 
 
 def events(response: httpx.Response, until: str) -> list[tuple[str, str, Any]]:
@@ -392,27 +392,27 @@ def events(response: httpx.Response, until: str) -> list[tuple[str, str, Any]]:
 
 def test_events_are_followed_and_resumed(web: Web, client: httpx.Client) -> None:
     run = client.post(f"{API}/jobs/greet/runs", json={"delay": "1s"}).json()
-    with following(web, run=run["id"][:12], after="0") as told:
-        first = events(told, "SUCCESS")
+    with following(web, run=run["id"][:12], after="0") as response:
+        first = events(response, "SUCCESS")
     assert [data["state"] for _, kind, data in first if kind == "run"] == ["PENDING", "STARTED", "SUCCESS"]
-    with following(web, last=first[0][0], run=run["id"]) as told:
-        rest = events(told, "SUCCESS")
+    with following(web, last=first[0][0], run=run["id"]) as response:
+        rest = events(response, "SUCCESS")
     assert [data["state"] for _, _, data in rest] == ["STARTED", "SUCCESS"]
 
 
 def test_who_has_seen_no_event_yet_misses_none_either(web: Web, client: httpx.Client) -> None:
-    with following(web, job="scheduled") as told:
-        place = events(told, "id")[-1][0]
+    with following(web, job="scheduled") as response:
+        event_id = events(response, "id")[-1][0]
     run = client.post(f"{API}/jobs/scheduled/runs").json()
     finished(client, run["id"])
-    with following(web, last=place, job="scheduled") as told:
-        states = [data["state"] for _, _, data in events(told, "SUCCESS")]
+    with following(web, last=event_id, job="scheduled") as response:
+        states = [data["state"] for _, _, data in events(response, "SUCCESS")]
     assert states == ["PENDING", "STARTED", "SUCCESS"]
 
 
 def test_more_events_than_wait_for_a_browser_come_all_after_a_reconnection(web: Web, client: httpx.Client) -> None:
-    with following(web) as told:
-        place = events(told, "id")[-1][0]
+    with following(web) as response:
+        event_id = events(response, "id")[-1][0]
     stream = f"{web.project.namespace}:events"
     redis = web.project.redis()
     fields: dict[Any, Any] = {"job": "many", "state": "STARTED", "reason": "", "attempt": "1"}
@@ -422,29 +422,29 @@ def test_more_events_than_wait_for_a_browser_come_all_after_a_reconnection(web: 
         pipe.xadd(stream, {**fields, "id": "many-last", "state": "SUCCESS"})
         pipe.execute()
     redis.close()
-    with following(web, last=place) as told:
-        found = [data["id"] for _, _, data in events(told, "SUCCESS") if data["job"] == "many"]
+    with following(web, last=event_id) as response:
+        found = [data["id"] for _, _, data in events(response, "SUCCESS") if data["job"] == "many"]
     assert found == [*(f"many-{number}" for number in range(3000)), "many-last"]
 
 
 def test_events_that_are_not_kept_are_told_of(web: Web) -> None:
-    with following(web, last="1-1") as told:
-        [(place, kind, data)] = events(told, "restart")
+    with following(web, last="1-1") as response:
+        [(event_id, kind, data)] = events(response, "restart")
     assert (kind, data["after"]) == ("restart", "1-1")
-    assert place == data["before"]
-    with following(web, last="nonsense") as told:
-        assert events(told, "restart")[-1][1] == "restart"
+    assert event_id == data["before"]
+    with following(web, last="nonsense") as response:
+        assert events(response, "restart")[-1][1] == "restart"
 
 
 def test_many_who_come_back_at_once_keep_nobody_waiting(web: Web, client: httpx.Client) -> None:
-    with following(web) as told:
-        place = events(told, "id")[-1][0]
+    with following(web) as response:
+        event_id = events(response, "id")[-1][0]
     with ThreadPoolExecutor(60) as pool:
         opened = threading.Barrier(61, timeout=60.0)
         done = threading.Event()
 
         def come_back() -> None:
-            with following(web, last=place) as again:
+            with following(web, last=event_id) as again:
                 events(again, "id")
                 opened.wait()
                 done.wait(60.0)
@@ -456,8 +456,8 @@ def test_many_who_come_back_at_once_keep_nobody_waiting(web: Web, client: httpx.
             assert client.get("/healthz", timeout=30.0).status_code == 200
         finally:
             done.set()
-        for each in those:
-            each.result(60.0)
+        for future in those:
+            future.result(60.0)
 
 
 def test_a_log_is_followed_to_its_end(web: Web, client: httpx.Client, tmp_path: Path) -> None:
@@ -466,8 +466,8 @@ def test_a_log_is_followed_to_its_end(web: Web, client: httpx.Client, tmp_path: 
     found: list[Any] = []
 
     def read() -> None:
-        with following(web, f"/runs/{run['id']}/log/stream") as told:
-            found.extend(events(told, "end"))
+        with following(web, f"/runs/{run['id']}/log/stream") as response:
+            found.extend(events(response, "end"))
 
     reader = threading.Thread(target=read)
     reader.start()
@@ -476,8 +476,8 @@ def test_a_log_is_followed_to_its_end(web: Web, client: httpx.Client, tmp_path: 
     reader.join(60.0)
     lines = [line["text"] for _, kind, data in found if kind == "lines" for line in data]
     assert lines == ["waiting for the gate", "through the gate"]
-    with following(web, f"/runs/{run['id']}/log/stream", last=found[0][0]) as told:
-        rest = events(told, "end")
+    with following(web, f"/runs/{run['id']}/log/stream", last=found[0][0]) as response:
+        rest = events(response, "end")
     # Each is a chunk, or more of them; what is asked for is what came after the first.
     assert rest == found[1:]
 
@@ -485,13 +485,13 @@ def test_a_log_is_followed_to_its_end(web: Web, client: httpx.Client, tmp_path: 
 def test_a_log_that_is_gone_on_with_has_no_gap(web: Web, client: httpx.Client) -> None:
     run_id = web.project.cli("submit", "chatty", "--wait").check().id
     path = f"{API}/runs/{run_id}/log/stream"
-    with web.client() as other, other.stream("GET", path) as told:
-        whole = events(told, "end")
+    with web.client() as other, other.stream("GET", path) as response:
+        whole = events(response, "end")
     with web.project.ledger().client as redis:
         chunks = redis.xrange(f"{web.project.namespace}:log:{run_id}")
     assert len(chunks) > 1
-    with web.client() as other, other.stream("GET", path, headers={"Last-Event-ID": chunks[0][0]}) as told:
-        rest = events(told, "end")
+    with web.client() as other, other.stream("GET", path, headers={"Last-Event-ID": chunks[0][0]}) as response:
+        rest = events(response, "end")
     first = len(json.loads(chunks[0][1]["t"]))
     lines = [[line["text"] for _, kind, data in found if kind == "lines" for line in data] for found in (whole, rest)]
     assert lines[0] == [f"line {number} 路" for number in range(3000)]

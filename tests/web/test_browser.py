@@ -425,7 +425,7 @@ def test_axe_finds_nothing_on_any_page(browser: Browser, web: Web, tmp_path: Pat
         for scheme, rules in SCHEMES.items():
             page.emulate_media(color_scheme=scheme)
             found = Axe().run(page, options={"resultTypes": ["violations"], **rules}).response["violations"]
-            faults = [(each["id"], [node["html"] for node in each["nodes"]]) for each in found]
+            faults = [(violation["id"], [node["html"] for node in violation["nodes"]]) for violation in found]
             assert not faults, f"{path}, {scheme}: {faults}"
         assert page.locator("h1").count() == 1, path
     web.project.cli("revoke", running, "--terminate").check()
@@ -516,10 +516,10 @@ def test_a_page_of_another_site_can_do_nothing(browser: Browser, web: Web, name:
         )
         page.goto(f"http://{name}:{server.server_address[1]}/")
         page.wait_for_function("document.title.startsWith('done')", timeout=MILLISECONDS)
-        told = page.title()
+        title = page.title()
         context.close()
         server.shutdown()
-    assert {"json no", "read no", "events no"} <= set(told.removeprefix("done: ").split(", "))
+    assert {"json no", "read no", "events no"} <= set(title.removeprefix("done: ").split(", "))
     posts = [status for method, status in answers if method == "POST"]
     # Of what scripts send without asking first, the browser tells nobody the answer; what it did is seen below.
     assert posts

@@ -477,6 +477,8 @@ def test_the_pages_are_accessible_and_fit(browser: Browser, editing: Web, width:
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme)
             found = Axe().run(page).response["violations"]
-            assert not found, [(shown, scheme, each["id"], [node["html"] for node in each["nodes"]]) for each in found]
+            assert not found, [
+                (shown, scheme, violation["id"], [node["html"] for node in violation["nodes"]]) for violation in found
+            ]
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (shown, width)
     context.close()

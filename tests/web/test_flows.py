@@ -293,7 +293,7 @@ def test_everybody_can_read_it(browser: Browser, web: Web, tmp_path: Path, schem
     ):
         page.goto(path)
         found = Axe().run(page).response["violations"]
-        serious = [each for each in found if each["impact"] in ("serious", "critical")]
+        serious = [finding for finding in found if finding["impact"] in ("serious", "critical")]
         assert not serious, (
             f"{path}: {[(finding['id'], [node['html'] for node in finding['nodes']]) for finding in serious]}"
         )

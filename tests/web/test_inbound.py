@@ -212,14 +212,14 @@ def test_jobs_that_take_no_runs_now(client: httpx.Client, project: Project) -> N
     project.cli("pause", "plain").check()
     assert bearer(client, "plain", {"n": 1}).status_code == 409
     project.cli("resume", "plain").check()
-    told = bearer(client, "no-secret", {})
-    assert told.status_code == 503
-    assert "NOT_SET" not in told.text
+    answer = bearer(client, "no-secret", {})
+    assert answer.status_code == 503
+    assert "NOT_SET" not in answer.text
 
 
 def test_an_empty_secret_lets_nobody_in(client: httpx.Client) -> None:
-    told = client.post("/hooks/empty-token", content=b"{}", headers={"Authorization": "Bearer"})
-    assert told.status_code == 503
+    answer = client.post("/hooks/empty-token", content=b"{}", headers={"Authorization": "Bearer"})
+    assert answer.status_code == 503
     forged = hmac.new(b"", b"{}", hashlib.sha256).hexdigest()
     headers = {"X-Hub-Signature-256": f"sha256={forged}", "X-GitHub-Delivery": "d-empty"}
     assert client.post("/hooks/empty-key", content=b"{}", headers=headers).status_code == 503

@@ -191,7 +191,7 @@ class Peer:
 def test_who_is_awaited_longest_gives_way_first_and_who_is_served_never() -> None:
     it = Connections(4, lambda _: True)
     served, short, long, other = Peer("a", None), Peer("a", 2.0), Peer("a", 1.0), Peer("b", 0.0)
-    assert all(it.admit(each) for each in (served, short, long, other))
+    assert all(it.admit(peer) for peer in (served, short, long, other))
     # That of the address with most comes before one that is awaited for longer.
     for leaving in (long, short, other):
         assert it.admit(Peer("c", None))
@@ -226,18 +226,18 @@ def test_a_log_does_not_repeat_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "monotonic", lambda: now)
     limit, messages = RateLimit(), []
 
-    def tell(text: str, line: int = 1, error: type[Exception] | None = None) -> None:
+    def warn(text: str, line: int = 1, error: type[Exception] | None = None) -> None:
         info = (error, error(), None) if error is not None else None
         record = logging.LogRecord("runner.web", logging.WARNING, "a.py", line, "%s", (text,), info)
         if limit.filter(record):
             messages.append(record.getMessage())
 
     for number in range(100):
-        tell(f"from {number}")
+        warn(f"from {number}")
     assert messages == [f"from {number}" for number in range(log.BURST)]
-    tell("another line", 2)
-    tell("another error", 1, OSError)
+    warn("another line", 2)
+    warn("another error", 1, OSError)
     assert messages[log.BURST :] == ["another line", "another error"]
     now += log.WINDOW_SECONDS + 1
-    tell("from 100")
+    warn("from 100")
     assert messages[-1] == f"from 100 ({100 - log.BURST} more like this were left out)"

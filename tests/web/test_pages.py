@@ -212,9 +212,9 @@ def test_a_calendar_shows_what_is_left_out_and_why(own: Web) -> None:
     assert "Left out" not in text_of(own, "/schedule/2099-11-28")
     with own.client() as client:
         window = {"job": "ruled", "from": "2026-11-26 00:00", "to": "2026-11-28 00:00"}
-        told = client.get("/api/v1/upcoming", params=window).json()
-    assert [each["slot"] for each in told["upcoming"]] == ["2026-11-25T19:00:00.000Z"]
-    [left_out] = told["skipped"]
+        answer = client.get("/api/v1/upcoming", params=window).json()
+    assert [slot["slot"] for slot in answer["upcoming"]] == ["2026-11-25T19:00:00.000Z"]
+    [left_out] = answer["skipped"]
     assert left_out == {
         "job": "ruled",
         "slot": "2026-11-26T19:00:00.000Z",
@@ -331,7 +331,7 @@ def test_a_form_submits_runs_for_past_slots_and_shows_them_first(own: Web) -> No
         assert "0 slots to run, 3 skipped" in again.text
         again = client.post("/jobs/nightly/backfill", data={**data, "again": "on"})
         assert again.status_code == 303
-        for wrong, words in (
+        for wrong, message in (
             ({"at_once": "many"}, "is not a whole number"),
             ({"at_once": "0"}, "out of range"),
             ({"from": "never"}, "never"),
@@ -341,7 +341,7 @@ def test_a_form_submits_runs_for_past_slots_and_shows_them_first(own: Web) -> No
             refused = client.post("/jobs/nightly/backfill", data={**data, **wrong})
             assert refused.status_code == 422, wrong
             assert 'role="alert"' in refused.text
-            assert words in refused.text
+            assert message in refused.text
         assert "backfill" not in client.get("/jobs/form").text  # it has no schedule
 
 

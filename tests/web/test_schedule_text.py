@@ -51,7 +51,7 @@ def test_what_has_no_short_phrase_stays_as_it_is(expression: str) -> None:
 
 
 def test_intervals_zones_exceptions_and_several() -> None:
-    assert [schedule_phrase([Schedule(every=each)], "UTC") for each in (1, 90, 3600, 5400, 86400, 172800)] == [
+    assert [schedule_phrase([Schedule(every=seconds)], "UTC") for seconds in (1, 90, 3600, 5400, 86400, 172800)] == [
         "every second",
         "every 90 s",
         "every hour",

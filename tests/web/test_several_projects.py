@@ -38,7 +38,7 @@ def bank(tmp_path_factory: pytest.TempPathFactory, redis_server: Server) -> Proj
 def web(tmp_path_factory: pytest.TempPathFactory, shop: Project, bank: Project) -> Iterator[Web]:
     """Three projects, of which the Redis of the last one is away."""
     away = write(tmp_path_factory.mktemp("several") / "away", f"redis://127.0.0.1:{free_port()}/0", "only-away")
-    words = [word for each in (shop, bank, away) for word in ("--project", str(each.path))]
+    words = [word for project in (shop, bank, away) for word in ("--project", str(project.path))]
     process = shop.start("web", "--port", "0", "--no-token", *words)
     with process:
         ready = process.wait_for(r"runner web ready: (http://\S+)/", 60.0)
@@ -57,7 +57,7 @@ def test_the_first_page_shows_all(client: httpx.Client, web: Web) -> None:
     assert "away is not shown" in text
     for name in ("shop", "my%20bank", "away"):
         assert f'href="/projects/{name}/"' in text
-    listed = {each["name"]: each for each in client.get("/api/v1/projects").json()["projects"]}
+    listed = {project["name"]: project for project in client.get("/api/v1/projects").json()["projects"]}
     assert list(listed) == ["shop", "my bank", "away"]
     assert listed["shop"]["states"]["SUCCESS"] == 0
     assert listed["away"]["states"] is None
@@ -134,9 +134,9 @@ def test_forms_act_in_their_project(client: httpx.Client, bank: Project) -> None
 
 def test_the_api_wants_a_project_by_name(client: httpx.Client, shop: Project) -> None:
     for path in ("/api/v1/runs", "/api/v1/jobs", "/api/v1/workers", "/metrics", "/api/v1/jobs/greet"):
-        told = client.get(path)
-        assert told.status_code == 422, path
-        assert "?project=" in told.json()["error"]["hint"]
+        answer = client.get(path)
+        assert answer.status_code == 422, path
+        assert "?project=" in answer.json()["error"]["hint"]
     assert client.get("/api/v1/jobs/only-shop", params={"project": "shop"}).json()["name"] == "only-shop"
     assert client.get("/api/v1/jobs/only-shop", params={"project": "my bank"}).status_code == 404
     listed = client.get("/api/v1/runs?project=shop&job=greet&state=REVOKED&limit=5")

@@ -21,8 +21,8 @@ from tests.web.test_access import TOKENS, form_token, guarded_by
 
 def told_by(web: Web) -> dict[str, Any]:
     """What ``--json`` prints when the server is ready."""
-    told = wait_until(lambda: web.process.stdout, 20.0, "a line of JSON")
-    return dict(json.loads(str(told)))
+    line = wait_until(lambda: web.process.stdout, 20.0, "a line of JSON")
+    return dict(json.loads(str(line)))
 
 
 @pytest.fixture
@@ -49,9 +49,9 @@ def test_nobody_is_let_in_without_it(started: tuple[Web, str]) -> None:
 
 def test_what_is_printed_is_the_link(started: tuple[Web, str]) -> None:
     web, token = started
-    told = told_by(web)
-    assert told == {"url": f"{web.url}/", "token": token, "link": f"{web.url}/?token={token}"}
-    assert f"runner web ready: {told['link']}" in web.process.stderr
+    document = told_by(web)
+    assert document == {"url": f"{web.url}/", "token": token, "link": f"{web.url}/?token={token}"}
+    assert f"runner web ready: {document['link']}" in web.process.stderr
     assert len(token) > 30
 
 

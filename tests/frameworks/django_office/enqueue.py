@@ -41,27 +41,27 @@ def refusal(act) -> list[str]:
     return []
 
 
-said = {}
+report = {}
 # Without a transaction, a task needs no database.
-said["at_once"] = tasks.count_invoices.enqueue().id
-said["connected"] = connection.connection is not None
+report["at_once"] = tasks.count_invoices.enqueue().id
+report["connected"] = connection.connection is not None
 
 call_command("migrate", run_syncdb=True, verbosity=0)
 with suppress(RolledBack), transaction.atomic():
     Invoice.objects.create(number=1)
     rolled_back = tasks.count_invoices.enqueue(1)
     raise RolledBack
-said["rolled_back"] = [rolled_back.id, known(rolled_back)]
+report["rolled_back"] = [rolled_back.id, known(rolled_back)]
 
 with transaction.atomic():
     Invoice.objects.create(number=7)
     committed = tasks.count_invoices.enqueue(5, note="yes")
-    said["before"] = [known(committed), str(committed.status), committed.enqueued_at]
+    report["before"] = [known(committed), str(committed.status), committed.enqueued_at]
     with suppress(RolledBack), transaction.atomic():
         savepoint = tasks.count_invoices.enqueue(5)
         raise RolledBack
-said["committed"] = [committed.id, known(committed), str(committed.status), committed.enqueued_at is not None]
-said["savepoint"] = known(savepoint)
+report["committed"] = [committed.id, known(committed), str(committed.status), committed.enqueued_at is not None]
+report["savepoint"] = known(savepoint)
 
 
 async def in_async_code() -> list[str]:
@@ -71,15 +71,15 @@ async def in_async_code() -> list[str]:
     return [result.id, str(found.status)]
 
 
-said["async"] = asyncio.run(in_async_code())
-said["context"] = tasks.tell.enqueue("Bob").id
-said["failing"] = tasks.fail.enqueue().id
+report["async"] = asyncio.run(in_async_code())
+report["context"] = tasks.tell.enqueue("Bob").id
+report["failing"] = tasks.fail.enqueue().id
 later = tasks.count_invoices.using(
     run_after=datetime.now(UTC) + timedelta(hours=1), queue_name="later", priority=-100
 ).enqueue()
 found = tasks.count_invoices.get_result(later.id)
-said["later"] = [later.id, found.task.queue_name, found.task.priority, found.task.run_after is not None]
-said["once"] = [tasks.send.enqueue().id, tasks.send.enqueue().id]
+report["later"] = [later.id, found.task.queue_name, found.task.priority, found.task.run_after is not None]
+report["once"] = [tasks.send.enqueue().id, tasks.send.enqueue().id]
 
 
 def while_redis_is_away() -> None:
@@ -87,10 +87,10 @@ def while_redis_is_away() -> None:
     with transaction.atomic():
         Invoice.objects.create(number=-1)
         tasks.count_invoices.using(backend="dead").enqueue()
-        said["entered"] = True
+        report["entered"] = True
 
 
-said["away"] = [refusal(while_redis_is_away), Invoice.objects.filter(number=-1).count()]
+report["away"] = [refusal(while_redis_is_away), Invoice.objects.filter(number=-1).count()]
 
 
 def while_rabbitmq_is_away() -> None:
@@ -99,11 +99,11 @@ def while_rabbitmq_is_away() -> None:
     with transaction.atomic():
         result = backend.enqueue(tasks.count_invoices, (), {"least": 3})
     found = runner.get_run(result.id, project=settings.BASE_DIR / "away")
-    said["not handed over"] = [found.state, result.enqueued_at is not None]
+    report["not handed over"] = [found.state, result.enqueued_at is not None]
 
 
-said["rabbitmq"] = refusal(while_rabbitmq_is_away)
-said["refused"] = {
+report["rabbitmq"] = refusal(while_rabbitmq_is_away)
+report["refused"] = {
     "no job": refusal(lambda: tasks.file_away.enqueue(day="2026-11-28")),
     "no job could": refusal(lambda: tasks.pay.enqueue("2026-11-28", amount=1)),
     "two jobs": refusal(tasks.print_invoice.enqueue),
@@ -111,7 +111,7 @@ said["refused"] = {
     "unknown": refusal(lambda: tasks.count_invoices.enqueue(most=1)),
     "no JSON": refusal(lambda: tasks.count_invoices.enqueue(note=object())),
     "disabled": refusal(tasks.closed.enqueue),
-    "another task": refusal(lambda: tasks.tell.get_result(said["at_once"])),
+    "another task": refusal(lambda: tasks.tell.get_result(report["at_once"])),
     "no id": refusal(lambda: tasks.tell.get_result("no id")),
 }
-print(json.dumps(said))
+print(json.dumps(report))

@@ -24,7 +24,7 @@ for name, wanted in {
 }.items():
     user = User.objects.create_user(name, password=name, is_staff=True)
     user.user_permissions.set(Permission.objects.filter(content_type__app_label="runner", codename__in=wanted))
-said = {
+report = {
     "done": tasks.count_invoices.enqueue(note="<b>bold</b>").id,
     "failed": tasks.fail.enqueue().id,
     "waiting": tasks.count_invoices.using(queue_name="nobody").enqueue().id,
@@ -42,12 +42,12 @@ OTHERS = {
     "SQLite": {"ENGINE": "django.db.backends.sqlite3", "NAME": "db.sqlite3"},
     "MySQL": {**database, "ENGINE": "django.db.backends.mysql"},
 }
-said["others"] = {}
+report["others"] = {}
 for case, other in OTHERS.items():
     settings.DATABASES = {"default": other}
-    said["others"][case] = [each.id for each in check_archive()]
+    report["others"][case] = [message.id for message in check_archive()]
 settings.TASKS = {"default": {**settings.TASKS["default"], "OPTIONS": {"project": settings.BASE_DIR / "bare"}}}
-said["others"]["no archive"] = [each.id for each in check_archive()]
+report["others"]["no archive"] = [message.id for message in check_archive()]
 settings.TASKS = {"default": {**settings.TASKS["default"], "OPTIONS": {"project": "/nowhere"}}}
-said["others"]["no project"] = [each.id for each in check_archive()]
-print(json.dumps(said))
+report["others"]["no project"] = [message.id for message in check_archive()]
+print(json.dumps(report))

@@ -13,11 +13,11 @@ import runner  # noqa: E402
 from runner.django.task_framework import HOME  # noqa: E402
 
 backend = tasks.tell.get_backend()
-said = {}
+results = {}
 for run_id in sys.argv[1:]:
     state = runner.get_run(run_id).wait(60).state
     result = backend.get_result(run_id)
-    said[run_id] = {
+    results[run_id] = {
         "state": state,
         "status": str(result.status),
         "function": result.task.func.__name__,
@@ -32,4 +32,4 @@ for run_id in sys.argv[1:]:
         or result.enqueued_at <= result.started_at <= result.last_attempted_at <= result.finished_at,
     }
 plain = runner.submit("plain")
-print(json.dumps({"results": said, "plain": backend.get_result(plain.id).task.func.__name__, "home": HOME}))
+print(json.dumps({"results": results, "plain": backend.get_result(plain.id).task.func.__name__, "home": HOME}))

@@ -34,21 +34,21 @@ def see(client: Client, path: str = "") -> str:
     return answer.content.decode() if answer.status_code == 200 else str(answer.status_code)
 
 
-def press(client: Client, run_id: str, button: str, **words: str) -> list[object]:
+def press(client: Client, run_id: str, button: str, **fields: str) -> list[object]:
     """Press a button of a run's page; return the status, and the messages that follow."""
     see(client, f"{done}/change/")  # for the token of its forms
     token = client.cookies["csrftoken"].value if "csrftoken" in client.cookies else ""
-    answer = client.post(f"{LIST}{run_id}/{button}/", {"csrfmiddlewaretoken": token, **words}, follow=True)
-    told = re.findall(r'<li class="(?:success|error)">(.*?)</li>', answer.content.decode(), re.DOTALL)
-    return [answer.redirect_chain[0][1] if answer.redirect_chain else answer.status_code, *told]
+    answer = client.post(f"{LIST}{run_id}/{button}/", {"csrfmiddlewaretoken": token, **fields}, follow=True)
+    messages = re.findall(r'<li class="(?:success|error)">(.*?)</li>', answer.content.decode(), re.DOTALL)
+    return [answer.redirect_chain[0][1] if answer.redirect_chain else answer.status_code, *messages]
 
 
 def press_for_all(client: Client, filters: str, *ids: str) -> list[str]:
     """Run all runs of a list again, not only those of its page; return the messages."""
     see(client, filters)
-    words = {"action": "rerun_all", "select_across": "1", "index": "0", "_selected_action": ids}
+    fields = {"action": "rerun_all", "select_across": "1", "index": "0", "_selected_action": ids}
     token = client.cookies["csrftoken"].value
-    answer = client.post(LIST + filters, {"csrfmiddlewaretoken": token, **words}, follow=True)
+    answer = client.post(LIST + filters, {"csrfmiddlewaretoken": token, **fields}, follow=True)
     return re.findall(r'<li class="(?:success|error)">(.*?)</li>', answer.content.decode(), re.DOTALL)
 
 
@@ -70,42 +70,42 @@ def buttons(page: str) -> list[str]:
 
 users = {name: enter(name) for name in ("boss", "nobody", "viewer", "operator")}
 operator, viewer = users["operator"], users["viewer"]
-said: dict[str, object] = {"nobody": [see(users["nobody"]), see(users["nobody"], f"{done}/change/")]}
+report: dict[str, object] = {"nobody": [see(users["nobody"]), see(users["nobody"], f"{done}/change/")]}
 page = see(viewer)
-said["list"] = [each[:8] in page for each in (done, failed, waiting)]
-said["live"] = waiting[:8] in page.partition('id="changelist"')[0]
-said["failed only"] = [each[:8] in see(viewer, "?state=FAILURE") for each in (done, failed, waiting)]
-said["found"] = [each[:8] in see(viewer, f"?q={done[:12]}") for each in (done, failed)]
-said["buttons"] = {
+report["list"] = [run_id[:8] in page for run_id in (done, failed, waiting)]
+report["live"] = waiting[:8] in page.partition('id="changelist"')[0]
+report["failed only"] = [run_id[:8] in see(viewer, "?state=FAILURE") for run_id in (done, failed, waiting)]
+report["found"] = [run_id[:8] in see(viewer, f"?q={done[:12]}") for run_id in (done, failed)]
+report["buttons"] = {
     name: {run: buttons(see(client, f"{run_id}/change/")) for run, run_id in (("done", done), ("waiting", waiting))}
     for name, client in users.items()
     if name != "nobody"
 }
-said["refused"] = [
+report["refused"] = [
     press(viewer, waiting, "revoke"),
     press(viewer, done, "rerun"),
     press(users["nobody"], done, "rerun"),
 ]
 bare = Client(enforce_csrf_checks=True)
 bare.login(username="operator", password="operator")
-said["forged"] = bare.post(f"{LIST}{waiting}/revoke/").status_code
-said["by link"] = operator.get(f"{LIST}{waiting}/revoke/").status_code
-said["still"] = runner.get_run(waiting).state
-said["revoked"] = press(operator, waiting, "revoke")
-said["state"] = [runner.get_run(waiting).state, home_project().ledger.get(waiting).revocation["by"]]
-said["again"] = press(operator, waiting, "revoke")
+report["forged"] = bare.post(f"{LIST}{waiting}/revoke/").status_code
+report["by link"] = operator.get(f"{LIST}{waiting}/revoke/").status_code
+report["still"] = runner.get_run(waiting).state
+report["revoked"] = press(operator, waiting, "revoke")
+report["state"] = [runner.get_run(waiting).state, home_project().ledger.get(waiting).revocation["by"]]
+report["again"] = press(operator, waiting, "revoke")
 
 home_project().ledger.client.flushall()
 page = see(viewer)
-said["flushed list"] = [each[:8] in page for each in (done, failed)]
+report["flushed list"] = [run_id[:8] in page for run_id in (done, failed)]
 page = see(viewer, f"{failed}/change/")
-said["flushed page"] = ["no ink in attempt 2" in page, "Traceback" in page, "FAILURE" in page]
+report["flushed page"] = ["no ink in attempt 2" in page, "Traceback" in page, "FAILURE" in page]
 page = see(viewer, f"{done}/change/")
-said["flushed log"] = ["counting" in page, "&lt;b&gt;bold" in page, "<b>bold" in page]
+report["flushed log"] = ["counting" in page, "&lt;b&gt;bold" in page, "<b>bold" in page]
 result = tasks.count_invoices.get_result(done)
-said["flushed result"] = [str(result.status), result.return_value, tasks.fail.get_result(failed).attempts]
+report["flushed result"] = [str(result.status), result.return_value, tasks.fail.get_result(failed).attempts]
 run = Run.objects.get(id=done)
-said["model"] = [
+report["model"] = [
     run.state,
     run.result,
     run.params,
@@ -113,9 +113,9 @@ said["model"] = [
     run.took.total_seconds() >= 0,
     run.document["id"] == done,
 ]
-said["rerun"] = press(operator, done, "rerun")
+report["rerun"] = press(operator, done, "rerun")
 (made,) = runner.get_runs(job="count-invoices", limit=1)
-said["made"] = [made.document()[name] for name in ("rerun_of", "params", "trigger", "submitted_by")]
+report["made"] = [made.document()[name] for name in ("rerun_of", "params", "trigger", "submitted_by")]
 
 
 def live() -> int:
@@ -125,16 +125,16 @@ def live() -> int:
 
 copy(done, "feed", 101)
 before = live()
-said["all of many"] = [*press_for_all(operator, "?q=feed", f"feed0001{done[8:]}"), live() - before]
-said["all of few"] = [*press_for_all(operator, "?q=feed01", f"feed0100{done[8:]}"), live() - before]
-said["deleted"] = [see(users["boss"], f"{done}/delete/"), see(users["boss"], "add/")]
-said["unknown"] = see(viewer, "0000000000000000/change/")
-said["noted"] = sorted(LogEntry.objects.values_list("user__username", "object_id", "change_message"))
+report["all of many"] = [*press_for_all(operator, "?q=feed", f"feed0001{done[8:]}"), live() - before]
+report["all of few"] = [*press_for_all(operator, "?q=feed01", f"feed0100{done[8:]}"), live() - before]
+report["deleted"] = [see(users["boss"], f"{done}/delete/"), see(users["boss"], "add/")]
+report["unknown"] = see(viewer, "0000000000000000/change/")
+report["noted"] = sorted(LogEntry.objects.values_list("user__username", "object_id", "change_message"))
 refused = 0
 for act in (run.save, run.delete, Run.objects.all().delete, lambda: Run.objects.update(state="SUCCESS")):
     try:
         act()
     except ReadOnly:
         refused += 1
-said["read-only"] = refused
-print(json.dumps(said))
+report["read-only"] = refused
+print(json.dumps(report))
