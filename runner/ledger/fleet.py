@@ -69,6 +69,15 @@ def clock_skews(store: Store) -> dict[str, float]:
     return skews
 
 
+def brokers(store: Store) -> dict[str, str]:
+    """Return the broker of each live worker, redis or rabbitmq, by the worker's name.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    return {name: record["broker"] for name, record, lost in _records(store) if not lost and record.get("broker")}
+
+
 @dataclass(frozen=True, slots=True)
 class Local:
     """A worker on one host, with the data that tells whether its process still lives."""

@@ -95,6 +95,7 @@ class Supervision(threading.Thread):
             # Containers with the same host name can have processes with the same id.
             "process": started_at(os.getpid()) or "",
             "pool": state.pool,
+            "broker": "rabbitmq" if state.shared.settings.on_amqp else "redis",
             "started_at": round(time.time() * 1000),
             "version": __version__,
         }

@@ -304,8 +304,8 @@ def test_messages_in_the_middle_of_a_long_queue_are_not_taken_for_lost(
 def test_more_lost_messages_than_an_edge_are_all_written(swept: Bench, keys: Callable[[str], str]) -> None:
     runs = [swept.submit() for _ in range(300)]
     swept.ledger.client.delete(keys("queue:default:5"))
-    told = found(list(Reconciliation(swept.ledger, mend=True, edge=60).findings()))
-    assert told == {"runs-without-message": 300}
+    counts = found(list(Reconciliation(swept.ledger, mend=True, edge=60).findings()))
+    assert counts == {"runs-without-message": 300}
     assert sorted(swept.messages()) == sorted(run.id for run in runs)
 
 
@@ -426,8 +426,8 @@ def test_names_of_empty_queues_go(swept: Bench, keys: Callable[[str], str]) -> N
     swept.ledger.client.delete(keys(f"run:{run.id}"))
     for index in ("ids", "state:PENDING", "job:job:PENDING"):
         swept.ledger.client.zrem(keys(index), run.id)
-    told = {finding.name: finding.count for finding in reconcile(swept.ledger)}
-    assert told["queue-names"] == 1
+    counts = {finding.name: finding.count for finding in reconcile(swept.ledger)}
+    assert counts["queue-names"] == 1
     mended(swept)
     assert swept.ledger.client.smembers(keys("queues")) == {"default"}
 
@@ -467,8 +467,16 @@ VERSIONS = {"runner": "1.2.3", "celery": "5"}
 
 
 def beat(bench: Bench, **record: Any) -> None:
-    told = {"host": "h", "pid": 1, "queues": "default", "concurrency": 1, "pool": "prefork", "started_at": 1, **record}
-    bench.ledger.beat(worker="w1", keep=60.0, lease=15.0, record=told)
+    fields = {
+        "host": "h",
+        "pid": 1,
+        "queues": "default",
+        "concurrency": 1,
+        "pool": "prefork",
+        "started_at": 1,
+        **record,
+    }
+    bench.ledger.beat(worker="w1", keep=60.0, lease=15.0, record=fields)
 
 
 def levels(findings: Iterator[Finding]) -> dict[str, Level]:
@@ -485,11 +493,15 @@ def test_workers(bench: Bench, keys: Callable[[str], str]) -> None:
     assert set(levels(check_workers(bench.ledger, VERSIONS)).values()) == {Level.OK}
     [unserved] = check_queues(bench.ledger)
     assert "queue other" in unserved.what
+    beat(bench, version="1.2.3", broker="redis")
+    assert "brokers" not in levels(check_workers(bench.ledger, VERSIONS))
+    beat(bench, version="1.2.3", broker="rabbitmq")
+    assert levels(check_workers(bench.ledger, VERSIONS))["brokers"] is Level.WARNING
     beat(bench, version="1.0.0", clock=round(bench.now() * 1000) - 60_000)
     silent_since = bench.now() - (SILENT_SECONDS + WORKER_RECORD_SECONDS) / 2
     bench.ledger.client.hset(keys("worker:w1"), "seen_at", round(silent_since * 1000))
-    told = levels(check_workers(bench.ledger, VERSIONS))
-    assert (told["beats"], told["worker-clocks"], told["versions"]) == (Level.WARNING,) * 3
+    by_name = levels(check_workers(bench.ledger, VERSIONS))
+    assert (by_name["beats"], by_name["worker-clocks"], by_name["versions"]) == (Level.WARNING,) * 3
 
 
 def test_the_server_under_test_needs_no_attention(bench: Bench) -> None:
@@ -532,9 +544,9 @@ def test_clocks_that_differ(bench: Bench) -> None:
     from runner.ledger.health.server import CHECKS
 
     server = replace(ask(bench.ledger.client), skew=-60.0, round_trip=0.5)
-    told = {finding.name: finding for finding in (check(server) for check in CHECKS)}
-    assert (told["clock"].level, told["round-trip"].level) == (Level.WARNING, Level.WARNING)
-    assert "60.0 s behind" in told["clock"].what
+    findings = {finding.name: finding for finding in (check(server) for check in CHECKS)}
+    assert (findings["clock"].level, findings["round-trip"].level) == (Level.WARNING, Level.WARNING)
+    assert "60.0 s behind" in findings["clock"].what
 
 
 # -- beside live workers
@@ -573,9 +585,9 @@ def test_runs_on_the_move_are_never_taken_for_lost(settings: Settings, edge: int
     try:
         # On a busy machine, six repairs may take longer.
         while repairs < 6 or time.monotonic() < until:
-            told = found(list(Reconciliation(opened[4], mend=True, edge=edge).findings()))
-            told.pop("undecided", None)
-            assert told == {}
+            counts = found(list(Reconciliation(opened[4], mend=True, edge=edge).findings()))
+            counts.pop("undecided", None)
+            assert counts == {}
             repairs += 1
     finally:
         ended.set()

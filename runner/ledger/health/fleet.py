@@ -13,7 +13,7 @@ from typing import Any
 from redis.exceptions import NoPermissionError
 
 from runner.host.state import state_folder
-from runner.ledger.fleet import SILENT_SECONDS, clock_skews, consumed_queues, live_workers
+from runner.ledger.fleet import SILENT_SECONDS, brokers, clock_skews, consumed_queues, live_workers
 from runner.ledger.health.finding import EXAMPLES, Finding, Level, named, ok, problem, warning
 from runner.ledger.health.server import SKEW_SECONDS
 from runner.ledger.inbox import INBOX_KEYS, UNREAD_KEYS
@@ -31,7 +31,7 @@ _PORTION = 100
 
 
 def check_workers(store: Store, versions: Mapping[str, str]) -> Iterator[Finding]:
-    """Yield findings about the workers: missing workers, beats, clocks, and versions.
+    """Yield findings about the workers: missing workers, beats, clocks, versions, and brokers.
 
     Args:
         store: the ledger's store.
@@ -64,6 +64,7 @@ def check_workers(store: Store, versions: Mapping[str, str]) -> Iterator[Finding
     yield from _catalogs(workers)
     yield from _clocks(clock_skews(store))
     yield from _versions(workers, versions)
+    yield from _brokers(brokers(store), "rabbitmq" if store.settings.on_amqp else "redis")
 
 
 def _catalogs(workers: list[Worker]) -> Iterator[Finding]:
@@ -102,6 +103,18 @@ def _versions(workers: list[Worker], versions: Mapping[str, str]) -> Iterator[Fi
         )
     else:
         yield ok("versions", summary)
+
+
+def _brokers(brokers_of: Mapping[str, str], mine: str) -> Iterator[Finding]:
+    """Yield a finding about workers with another broker, which a submission from here does not wake."""
+    other = sorted(name for name, broker in brokers_of.items() if broker != mine)
+    if other:
+        here, there = ("RabbitMQ", "Redis") if mine == "rabbitmq" else ("Redis", "RabbitMQ")
+        yield warning(
+            "brokers",
+            f"the broker is {here} here, but {there} for {', '.join(other)}, where runs start only with the next beat",
+            "set the same broker_url wherever this namespace is used, and restart the workers",
+        )
 
 
 def check_served(store: Store, queues: Mapping[str, Sequence[str]], scheduled: Sequence[str]) -> Iterator[Finding]:
